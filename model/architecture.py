@@ -14,6 +14,7 @@ TIMM = "timm/"
 HEADS = ("none", "fc", "conv1x1", "pooled")
 DECODERS = ("aligned", "padded", "interpolated", "transposed", "learned", "shared")
 OUTPUT_STRIDES = (16, 32)
+DROPOUT = 0.5  # of the paper
 Grid = Literal["corner", "half_pixel"]
 """Where a cell of logits lies in its stride x stride pixels: on the first pixel, or in the middle."""
 
@@ -38,9 +39,10 @@ class Architecture:
     decoder: how maps become logits. `aligned`: upsampled on the backbone's grid; this is the one that is served. `padded`: the
         paper's padding and crops (VGG16 only). `interpolated`: resized to each skip. `transposed`: FCN-32s with one learnable
         transposed convolution (kernel 64, stride 32, padding 16). `learned`: batch-normalised transposed convolutions over
-        features. `shared`: FCN-8s on VGG16; its two steps of 2x share one learnable transposed convolution, and its scores
-        have a ReLU.
+        features. `shared`: on VGG16; its steps of 2x share one learnable transposed convolution, and its scores have a ReLU.
     score_scales: factors for pool4 and pool3 before their score layers (decoder `padded` only).
+    dropout: probability of both dropouts of the heads `fc` on VGG16 and `conv1x1`; they are active in training alone. Other
+        heads have none.
     """
 
     variant: str
@@ -53,6 +55,7 @@ class Architecture:
     skip_width: int = 0
     decoder: str = "aligned"
     score_scales: tuple[float, float] = (1.0, 1.0)
+    dropout: float = DROPOUT
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
@@ -70,9 +73,18 @@ class Architecture:
             raise ArchitectureError(f"skip_width must be 0 (linear scores) or a number of channels, got {self.skip_width}")
         if self.width <= 0 or (self.width != 1.0 and self.backbone != "mobilenet_v2"):
             raise ArchitectureError(f"width must be 1.0 on {self.backbone} and positive on mobilenet_v2, got {self.width}")
+        if not 0 <= self.dropout < 1:
+            raise ArchitectureError(f"dropout must be a probability from 0 to below 1, got {self.dropout}")
+        if self.dropout not in (0, DROPOUT) and not self.has_dropout:
+            raise ArchitectureError(f"dropout is for the heads fc on vgg16 and conv1x1, got {self.dropout} with {self.head}")
         if self.backbone == "mobilenet_edgetpu" and self.output_stride != 16:
             raise ArchitectureError(f"mobilenet_edgetpu has output_stride 16 alone, got {self.output_stride}")
         self._check_decoder()
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether the head has dropouts."""
+        return self.head == "conv1x1" or (self.head, self.backbone) == ("fc", "vgg16")
 
     def _check_decoder(self) -> None:
         """Raises `ArchitectureError` for arguments that the decoder does not support."""
@@ -82,7 +94,7 @@ class Architecture:
             "interpolated": {},
             "transposed": {"variant": "fcn32s", "output_stride": 32},
             "learned": {"output_stride": 32},
-            "shared": {"variant": "fcn8s", "backbone": "vgg16", "head": "conv1x1", "output_stride": 32, "skip_width": 0},
+            "shared": {"backbone": "vgg16", "head": "conv1x1", "output_stride": 32, "skip_width": 0},
         }
         if self.backbone.startswith(TIMM) and self.decoder != "aligned":
             raise ArchitectureError(f"{self.backbone} needs the decoder aligned, got {self.decoder}")

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from math import sqrt
 from pathlib import Path
-from statistics import stdev, variance
+from statistics import stdev
 from string import Template
 from typing import Any
 
 from benchmarks.studies.evaluations import read_evaluations
-from benchmarks.studies.trainings import ROOT, by_name, commits, markdown_table, read_table
+from benchmarks.studies.trainings import ROOT, by_name, commits, difference, markdown_table, read_table
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import find_weights, load_weights
 from training.reporting.card import checked_frames
@@ -143,7 +142,7 @@ def _choices(results: Mapping[str, Mapping[str, Any]]) -> str:
                 f"*{row.name}*: {row.what}",
                 f"{result['mean_iou']:.3f}",
                 f"{stdev(result['seeds']):.3f}",
-                _difference(result, results["base"]) if row.name != "base" else "",
+                difference(result, results["base"]) if row.name != "base" else "",
                 f"{result['iou']['Pole']:.2f}",
                 row.verdict,
             )
@@ -160,15 +159,9 @@ def _staircase(results: Mapping[str, Mapping[str, Any]]) -> str:
         result = results[name]
         scores = f"{result['mean_iou']:.3f}", f"{stdev(result['seeds']):.3f}"
         classes = f"{result['iou']['SignSymbol']:.3f}", f"{result['iou']['Bicyclist']:.3f}"
-        rows.append((network, *scores, _difference(result, above) if above else "", *classes))
+        rows.append((network, *scores, difference(result, above) if above else "", *classes))
         above = result
     return markdown_table(["network", "mean IoU", "standard deviation", "against the one above", "signs", "bicyclists"], rows)
-
-
-def _difference(result: Mapping[str, Any], base: Mapping[str, Any]) -> str:
-    """The difference of two means over seeds, with its standard error."""
-    error = sqrt(sum(variance(row["seeds"]) / len(row["seeds"]) for row in (result, base)))
-    return f"{result['mean_iou'] - base['mean_iou']:+.3f} ± {error:.3f}"
 
 
 def _evaluations(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:

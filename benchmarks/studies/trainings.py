@@ -8,8 +8,9 @@ import sys
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
-from statistics import mean
+from statistics import mean, variance
 from typing import Any
 
 from model.manifest import Manifest
@@ -46,9 +47,9 @@ class Table:
 
     def command(self, row: Row, out: Path) -> list[str]:
         """The command for this row; `{out}` in its flags stands for `out`, the folder of all rows."""
-        own = [argument.replace("{out}", str(out)) for argument in row.arguments]
-        seeds = ["--seeds", str(self.seeds)] if self.seeds > 1 else []
-        return ["fcn-train", *self.common, *seeds, *own, "--name", row.name, "--out", str(out / row.name)]
+        seeds = ("--seeds", str(self.seeds)) if self.seeds > 1 else ()
+        arguments = [argument.replace("{out}", str(out)) for argument in (*self.common, *seeds, *row.arguments)]
+        return ["fcn-train", *arguments, "--name", row.name, "--out", str(out / row.name)]
 
     def final_file(self, row: Row, out: Path) -> Path:
         """The weights file that the row's command writes last: with several seeds, the average of their weights."""
@@ -131,6 +132,12 @@ def _result(table: Table, row: Row, out: Path) -> dict[str, Any]:
 def _score(manifest: Manifest) -> dict[str, Any]:
     (score,) = manifest.scores.values()
     return dict(score)
+
+
+def difference(result: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    """The difference of two means over seeds, with its standard error."""
+    error = sqrt(sum(variance(row["seeds"]) / len(row["seeds"]) for row in (result, base)))
+    return f"{result['mean_iou'] - base['mean_iou']:+.3f} ± {error:.3f}"
 
 
 def commits(results: Iterable[Mapping[str, Any]]) -> str:

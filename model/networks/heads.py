@@ -11,27 +11,27 @@ from model.architecture import Architecture
 class FullyConvolutionalHead(nn.Sequential):
     """VGG16's fc6 and fc7 as a 7x7 and a 1x1 convolution (Long et al. 2015, section 4.1). Dropout is per element."""
 
-    def __init__(self, channels: int, width: int, dilation: int) -> None:
+    def __init__(self, channels: int, width: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.fc6 = nn.Conv2d(channels, width, 7, padding=3 * dilation, dilation=dilation)
         self.relu6 = nn.ReLU(inplace=True)
-        self.drop6 = nn.Dropout(0.5)
+        self.drop6 = nn.Dropout(dropout)
         self.fc7 = nn.Conv2d(width, width, 1)
         self.relu7 = nn.ReLU(inplace=True)
-        self.drop7 = nn.Dropout(0.5)
+        self.drop7 = nn.Dropout(dropout)
 
 
 class PointwiseHead(nn.Sequential):
     """Two 1x1 convolutions with dropout per channel: fc6 and fc7 reduced to one cell of input."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, dropout: float) -> None:
         super().__init__()
         self.conv6 = nn.Conv2d(channels, width, 1)
         self.relu6 = nn.ReLU(inplace=True)
-        self.drop6 = nn.Dropout2d(0.5)
+        self.drop6 = nn.Dropout2d(dropout)
         self.conv7 = nn.Conv2d(width, width, 1)
         self.relu7 = nn.ReLU(inplace=True)
-        self.drop7 = nn.Dropout2d(0.5)
+        self.drop7 = nn.Dropout2d(dropout)
 
 
 class PooledHead(nn.Module):
@@ -58,9 +58,9 @@ def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, in
     if architecture.head == "pooled":
         return PooledHead(channels, width), width
     if architecture.head == "conv1x1":
-        return PointwiseHead(channels, width), width
+        return PointwiseHead(channels, width, architecture.dropout), width
     if architecture.backbone == "vgg16":
-        return FullyConvolutionalHead(channels, width, 32 // architecture.output_stride), width
+        return FullyConvolutionalHead(channels, width, 32 // architecture.output_stride, architecture.dropout), width
     return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)), width
 
 

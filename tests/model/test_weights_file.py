@@ -58,6 +58,7 @@ def test_the_header_is_one_json_document_with_the_facts(narrow_file: Path) -> No
         "skip_width": 0,
         "decoder": "aligned",
         "score_scales": [1.0, 1.0],
+        "dropout": 0.5,
     }
     assert document["classes"][1] == {"id": 1, "name": "circle", "color": "#800000"}
     assert [entry["name"] for entry in document["classes"]] == NAMES

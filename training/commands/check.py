@@ -19,6 +19,7 @@ from training.data.overview import class_rows, columns, facts, grouped
 from training.data.problems import DataError
 from training.data.split import Split
 from training.data.survey import Survey, survey_readable
+from training.learning.optimization import warmup_warning
 from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.starts import start_preprocessing
@@ -102,13 +103,16 @@ def _lines(checked: Checked) -> list[str]:
 
 
 def _plan(args: argparse.Namespace, recipe: Recipe, checked: Checked) -> tuple[Recipe, list[str]]:
-    """The recipe with what follows the data, and the plan's lines; unchanged for data without frames to train on."""
-    if not recipe.plan or not checked.surveys or not checked.surveys[0].records:
+    """The recipe with what follows the data, and lines on it; nothing for data without frames to train on."""
+    if not checked.surveys or not checked.surveys[0].records:
         return recipe, []
-    start_side = start_preprocessing(recipe.backbone, args.start).side
-    memory = device_memory(choose_device(args.device))
-    recipe, proposals = plan(recipe, checked.surveys[0], start_side, memory)
-    return recipe, plan_lines(proposals)
+    train, lines = checked.surveys[0], []
+    if recipe.plan:
+        start_side = start_preprocessing(recipe.backbone, args.start).side
+        recipe, proposals = plan(recipe, train, start_side, device_memory(choose_device(args.device)))
+        lines = plan_lines(proposals)
+    warning = warmup_warning(recipe, recipe.epochs * recipe.steps_of_epoch(len(train.records)))
+    return recipe, [*lines, *([warning] if warning else [])]
 
 
 if __name__ == "__main__":

@@ -149,6 +149,7 @@ def _train_once(
     split, validation = data.train.split, data.validation.split
     run = _make_run(args, recipe, data.train, device, world)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
+    folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
     facts = CardFacts(
         split=split,
@@ -156,7 +157,7 @@ def _train_once(
         recipe=recipe,
         progress=Progress(),
         command=f"{launcher} {shlex.join(arguments)}",
-        data_name=args.data_name,
+        data_name=args.data_name or f"folder {folder} (not named)",
         start=args.start,
         notes=args.note,
         commit=commit(),
@@ -167,7 +168,7 @@ def _train_once(
         return replace(manifest, training=training_facts(replace(facts, progress=progress)))
 
     scorer = Scorer(manifest, validation, data.score_mapping, str(device))
-    weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or args.data.resolve().name)
+    weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or folder)
     if world.first:
         weights.remove_earlier()
     run.evaluate, run.save, run.manifest = scorer, weights.save, at

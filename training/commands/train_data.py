@@ -18,6 +18,7 @@ from training.data.problems import raise_all
 from training.data.survey import Survey, survey_all
 from training.learning.augmentation import scale_warning
 from training.learning.checkpoint import saved_recipe
+from training.learning.optimization import warmup_warning
 from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.rarity import rare_line
 from training.learning.recipe import Recipe
@@ -72,7 +73,7 @@ def survey_groups(args: argparse.Namespace, file: Path) -> list[str]:
 
 
 def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.device, folder: Path) -> Recipe:
-    """The recipe with the values that follow the data; prints them with their reasons, and a warning if scales do not fit.
+    """The recipe with the values that follow the data; prints them with their reasons, and what does not fit.
 
     folder: where the training's checkpoint is, if it resumes.
     """
@@ -82,8 +83,10 @@ def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.devic
         print("\n".join(plan_lines(proposals)))
     if recipe.rare_share:
         print(rare_line(train, recipe.rare_share))
-    if warning := scale_warning(train.longer_side, recipe):
-        print(warning)
+    steps = recipe.epochs * recipe.steps_of_epoch(len(train.records))
+    for warning in (scale_warning(train.longer_side, recipe), warmup_warning(recipe, steps)):
+        if warning:
+            print(warning)
     return recipe
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,23 +30,31 @@ def copied_images(survey: Survey) -> list[str]:
     return notes
 
 
-def similar_frames(train: Survey, validation: Survey) -> list[tuple[int, int]]:
+def similar_frames(train: Survey, validation: Survey) -> dict[tuple[int, int], int]:
     """The indices of frames of two splits whose images look alike, without those of equal files, and those of one colour.
 
-    Both surveys must have read pixels.
+    The values are as those of `look_alike`. Both surveys must have read pixels.
     """
     hashes = ([str(record.image_hash) for record in survey.records] for survey in (train, validation))
-    return [
-        (first, second)
-        for first, second in look_alike(*hashes)
+    return {
+        (first, second): bits
+        for (first, second), bits in look_alike(*hashes).items()
         if train.records[first].image_sha256 != validation.records[second].image_sha256
         and train.records[first].appearance != "one colour"
-    ]
+    }
 
 
-def similar_note(train: Survey, validation: Survey, pairs: list[tuple[int, int]]) -> str:
-    """A remark on the pairs of `similar_frames`, of which there is at least one."""
-    in_train: dict[int, int] = {second: first for first, second in reversed(pairs)}
+def _nearest(pairs: Mapping[tuple[int, int], int]) -> dict[int, int]:
+    """For each second frame of these pairs, the first frame that it looks most like."""
+    nearest: dict[int, int] = {}
+    for first, second in sorted(pairs, key=lambda pair: pairs[pair]):
+        nearest.setdefault(second, first)
+    return nearest
+
+
+def similar_note(train: Survey, validation: Survey, pairs: Mapping[tuple[int, int], int]) -> str:
+    """A remark on the pairs of `similar_frames`, of which there is at least one; it names the nearest frame for each."""
+    in_train = _nearest(pairs)
     examples = [
         f"{validation.split.frames[second].image} like {train.split.frames[first].image}"
         for second, first in sorted(in_train.items())
@@ -73,10 +82,8 @@ def _alike(survey: Survey) -> list[str]:
     number = len(survey.records)
     if any(record.image_hash is None for record in survey.records):
         return []
-    firsts: dict[int, int] = {}
-    for first, second in similar_frames(survey, survey):
-        if first < second:
-            firsts.setdefault(second, first)
+    pairs = similar_frames(survey, survey)
+    firsts = _nearest({(first, second): bits for (first, second), bits in pairs.items() if first < second})
     if len(firsts) > max(1, MOST_ALIKE * number) or 2 * len(firsts) >= number:
         return []
     counts = survey.class_pixels

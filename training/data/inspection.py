@@ -10,8 +10,9 @@ from pathlib import Path
 from training.data.copies import copied_images, similar_frames, similar_note
 from training.data.doubts import copied_masks, doubtful_labels, rare_classes, swapped_masks, swapped_note
 from training.data.groups import shared_frames
-from training.data.inverted import inverted_masks
+from training.data.inverted import inverted_note
 from training.data.odd_photos import odd_photos
+from training.data.outliers import outlying_masks
 from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
 from training.data.survey import Survey
 
@@ -78,7 +79,7 @@ class Report:
                 f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as 1, or give "
                 "--masks colors"
             )
-        notes += [*doubtful_labels(self.survey, self.swapped), *inverted_masks(self.survey)]
+        notes += [*doubtful_labels(self.survey, self.swapped), *outlying_masks(self.survey), *inverted_note(self.survey)]
         notes += [*odd_photos(self.survey), *copied_images(self.survey)]
         if turned := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
             notes.append(

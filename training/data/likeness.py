@@ -29,18 +29,22 @@ def image_hash(pixels: Pixels) -> str:
     return np.packbits(bits).tobytes().hex()
 
 
-def look_alike(first: Sequence[str], second: Sequence[str]) -> list[tuple[int, int]]:
-    """The index pairs of hashes of two lists whose images look alike, in order, also mirrored or turned by right angles."""
+def look_alike(first: Sequence[str], second: Sequence[str]) -> dict[tuple[int, int], int]:
+    """The index pairs of hashes of two lists whose images look alike, in order, also mirrored or turned by right angles.
+
+    The values are the numbers of bits in which they differ, the least over all orientations.
+    """
     if not first or not second:
-        return []
+        return {}
     others = _words(_bits(second))
-    pairs: set[tuple[int, int]] = set()
+    pairs: dict[tuple[int, int], int] = {}
     for turn, bits in enumerate(_turned(_bits(first))):
         most = MOST_BITS_TURNED if turn else MOST_BITS
         for index, words in enumerate(_words(bits)):
-            near = np.flatnonzero(np.bitwise_count(words ^ others).sum(1) <= most)
-            pairs.update((index, int(other)) for other in near)
-    return sorted(pairs)
+            bits_apart = np.bitwise_count(words ^ others).sum(1)
+            for other in np.flatnonzero(bits_apart <= most).tolist():
+                pairs[index, other] = min(int(bits_apart[other]), pairs.get((index, other), MOST_BITS))
+    return dict(sorted(pairs.items()))
 
 
 def _bits(hashes: Sequence[str]) -> Bits:

@@ -24,6 +24,7 @@ from model.regular_file import read_regular_file
 from model.whole_file import whole_file
 from training.data.appearance import Appearance, appearance, is_cmyk, mean_colors
 from training.data.borders import border_cells, edge_cells
+from training.data.drawing import block_side, grid_ids, unlabelled_part
 from training.data.extents import thin_ids, typical_extents
 from training.data.files import NAME_ENCODING
 from training.data.likeness import image_hash
@@ -34,7 +35,7 @@ from training.data.problems import DataError, raise_all
 from training.data.split import Split
 
 FILE = "survey.json"
-VERSION = 7  # of the records; another number makes every run read its data set again
+VERSION = 8  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
@@ -50,8 +51,8 @@ class FrameRecord(BaseModel):
     pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and `thin_ids` of the mask's source ids.
     image_hash: `training.data.likeness.image_hash` of the upright image. edge_cells, border_cells: `training.data.borders` of
     the upright image and its mask. better_place: `training.data.placement.PhotoEdges.better_place`, None if the mask lies well.
-    appearance: `training.data.appearance` of the upright image. From extents on, all are empty if only the image's header was
-    read.
+    appearance: `training.data.appearance` of the upright image. block_side, unlabelled_part, grid_ids: `training.data.drawing`
+    of the mask's source ids. From extents on, all are empty if only the image's header was read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,6 +77,9 @@ class FrameRecord(BaseModel):
     border_cells: str | None
     better_place: str | None
     appearance: Appearance | None
+    block_side: int
+    unlabelled_part: str | None
+    grid_ids: str | None
     is_orientation_ambiguous: bool
     is_black_and_white: bool
 
@@ -244,6 +248,9 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         border_cells=None if image is None else border_cells(ids),
         better_place=None if edges is None else edges.better_place(ids),
         appearance=None if colors is None else appearance(colors),
+        block_side=block_side(ids) if pixels else 0,
+        unlabelled_part=None if edges is None else unlabelled_part(ids, edges),
+        grid_ids=grid_ids(ids) if pixels else None,
         is_orientation_ambiguous=split.drawn_on == "upright" and _is_ambiguous(edges, ids, orientation),
         is_black_and_white=reads_ids and mask.is_black_and_white,
     )

@@ -37,7 +37,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             raise ValueError(f"an epoch must have a frame for each of the {world.size} processes, got {epoch_frames}")
         self.frames, self.recipe, self.world = frames, recipe, world
         self.batch = min(recipe.batch, epoch_frames - epoch_frames % world.size)
-        self.steps = max(1, epoch_frames // recipe.batch)
+        self.steps = recipe.steps_of_epoch(frames)
         self.epoch = 0
 
     def __len__(self) -> int:

@@ -92,8 +92,24 @@ class Optimization:
             self.average.load_state_dict(states["average"])
 
     def _schedule(self, step: int) -> float:
-        warmup = min(1.0, (step + 1) / max(1, self.recipe.warmup))
-        return float(warmup * max(0.0, 1 - step / self.steps) ** self.recipe.power)
+        return _rate(self.recipe, step, self.steps)
+
+
+def warmup_warning(recipe: Recipe, steps: int) -> str | None:
+    """A line that says so if the learning rate rises until the last of these steps of a training."""
+    if recipe.warmup < steps or not steps or recipe.warmup < 2:
+        return None
+    highest = max(_rate(recipe, step, steps) for step in range(steps))
+    return (
+        f"the warm-up takes {recipe.warmup} steps and the training {steps}, so the learning rate never reaches the recipe's: "
+        f"its highest is {highest:.0%} of it; --set warmup={steps // 10}, or train for more epochs"
+    )
+
+
+def _rate(recipe: Recipe, step: int, steps: int) -> float:
+    """The learning rate of a step, as a share of the recipe's."""
+    warmup = min(1.0, (step + 1) / max(1, recipe.warmup))
+    return float(warmup * max(0.0, 1 - step / steps) ** recipe.power)
 
 
 def _average(net: nn.Module, decay: float) -> AveragedModel:

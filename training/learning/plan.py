@@ -100,7 +100,7 @@ def _propose(
     if name == "accumulate":
         return _accumulate(recipe, len(survey.split.labels), memory, saved_values)
     steps = min(max(STEPS_OF_CLASS * len(survey.split.labels), FEWEST_STEPS), MOST_STEPS)
-    of_epoch = max(1, frames // recipe.batch)
+    of_epoch = recipe.steps_of_epoch(len(survey.records))
     epochs = min(max(ceil(steps / of_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
     return Proposal(name, epochs, f"{epochs * of_epoch:,} steps, {of_epoch} an epoch, for {len(survey.split.labels)} classes")
 

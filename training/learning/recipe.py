@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from model.architecture import Architecture
+from model.architecture import DROPOUT, Architecture
 from training.data.text_files import read_text
 
 CACHE_MB = 4096  # memory for decoded frames, unless the command says otherwise
@@ -55,7 +55,7 @@ class RecipeError(ValueError):
 class Recipe(BaseModel):
     """Hyperparameters of a training.
 
-    variant to score_scales: the network's, as in `Architecture`.
+    variant to dropout: the network's, as in `Architecture`.
     start_rows: for each class, a row of the start's score layer, whose weights the class starts with. Empty: the whole layer is
         loaded if it has the same number of classes; else it keeps its random weights.
     frames_per_epoch: number of frames of an epoch, drawn at random for each epoch (0: all frames). A checkpoint is written
@@ -71,6 +71,8 @@ class Recipe(BaseModel):
         adds their gradients: this takes less memory.
     batch_loss: the loss whose gradient is taken. `mean`: averaged over the labelled pixels of the batch. `sum`: that mean,
         times the number of crops of the step.
+    largest_share: crops in which one class has more than this share of the labelled pixels are drawn again, up to ten times, as
+        mmsegmentation's `cat_max_ratio` does (1: none are).
     crop: (height, width) in pixels. scales: range of the random scale; its logarithm is uniform. scales_of: what is scaled.
         `side`: the image at its working size, to which the service scales it by `side`. `file`: the image in its file's size.
     flip, vertical_flip: shares of crops that are mirrored left to right, and upside down.
@@ -112,12 +114,14 @@ class Recipe(BaseModel):
     skip_width: int = 0
     decoder: str = "aligned"
     score_scales: tuple[float, float] = (1.0, 1.0)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = DROPOUT
     start_rows: tuple[int, ...] = ()
     epochs: Count = 60
     frames_per_epoch: Count = 0
     repeats: dict[str, Positive] = {}
     paste: dict[str, Fraction] = {}
     rare_share: Fraction = 0.0
+    largest_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     batch: Positive = 8
     accumulate: Parts = 1
     batch_loss: Literal["mean", "sum"] = "mean"
@@ -164,6 +168,10 @@ class Recipe(BaseModel):
     def architecture(self, num_classes: int) -> Architecture:
         names = {item.name for item in fields(Architecture)}
         return Architecture(num_classes=num_classes, **self.model_dump(include=names))
+
+    def steps_of_epoch(self, frames: int) -> int:
+        """The optimiser's steps of an epoch over so many frames of train."""
+        return max(1, min(frames, self.frames_per_epoch or frames) // self.batch)
 
     def to_dict(self) -> dict[str, Any]:
         return self.model_dump()

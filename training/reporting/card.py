@@ -20,6 +20,12 @@ from training.reporting.machine import machine
 from training.reporting.markdown import literal, table_row
 from training.reporting.plots import draw, score_chart
 
+TRANSFER = (
+    "Temperature and error hold for frames of this kind. They do not carry over to others, such as other streets or another "
+    "camera: there another temperature fits, and the error may be several times as large. `fcn-evaluate --calibrate` fits it "
+    "on frames of your own."
+)
+
 
 @dataclass(frozen=True)
 class CardFacts:
@@ -120,7 +126,7 @@ def _calibration(training: Mapping[str, Any]) -> list[str]:
         "## Calibration",
         "Confidence is the softmax of the logits divided by a temperature that is fitted on these frames. The expected "
         "calibration error (15 bins; Guo et al. 2017) is over blocks of frames that lie together in the list, each with the "
-        "temperature that was fitted on the other blocks.",
+        "temperature that was fitted on the other blocks. " + TRANSFER,
         "\n".join([*head, *rows]),
     ]
 
@@ -181,6 +187,7 @@ def _facts(training: Mapping[str, Any]) -> str:
         name: training.get(name)
         for name in ("data", "start", "seed", "steps", "skipped_steps", "hours", "machine", "torch", "commit")
     }
+    rows["data"] = rows["data"] or "not named"
     for name in ("precision", "epochs", "best_epoch"):  # files of before lack them
         if training.get(name):
             rows[name] = training[name]

@@ -1,1 +1,3 @@
 """The runtimes: OpenVINO and PyTorch."""
+
+import model.openmp  # noqa: F401

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.studies import accuracy, models
+from benchmarks.studies import accuracy, few, models
 from benchmarks.studies.trainings import ROOT, Table, markdown_table, read_table, results, run_rows
 from model.weights_file import load_weights
 from tests.support.training.runs import TINY_RECIPE
@@ -57,7 +57,7 @@ def test_rows_are_run_once_and_told_by_their_files(table: Table, tmp_path: Path)
     assert str(out / "first" / "first.safetensors") in second["command"]
 
 
-@pytest.mark.parametrize("program", [accuracy, models])
+@pytest.mark.parametrize("program", [accuracy, few, models])
 def test_every_published_row_is_a_recipe_that_builds(program: object) -> None:
     table = read_table(program.TABLE)  # type: ignore[attr-defined]
     names = [row.name for row in table.rows]

@@ -161,7 +161,6 @@ def test_networks_are_built_in_training_mode_and_remember_their_arguments() -> N
         ({"decoder": "learned", "output_stride": 16}, "the decoder learned needs output_stride 32, got 16"),
         ({"decoder": "learned", "skip_width": 8}, "skip_width must be 0, got 8"),
         ({"decoder": "shared"}, "the decoder shared needs backbone vgg16, got mobilenet_v2"),
-        ({"decoder": "shared", "variant": "fcn16s", "backbone": "vgg16"}, "the decoder shared needs variant fcn8s, got fcn16s"),
         ({"decoder": "shared", "backbone": "vgg16"}, "the decoder shared needs head conv1x1, got fc"),
         (
             {"decoder": "shared", "backbone": "vgg16", "head": "conv1x1", "output_stride": 16},
@@ -171,6 +170,9 @@ def test_networks_are_built_in_training_mode_and_remember_their_arguments() -> N
             {"decoder": "shared", "backbone": "vgg16", "head": "conv1x1", "skip_width": 8},
             "the decoder shared needs skip_width 0, got 8",
         ),
+        ({"dropout": 1.0}, "dropout must be a probability from 0 to below 1, got 1.0"),
+        ({"dropout": -0.1}, "dropout must be a probability from 0 to below 1, got -0.1"),
+        ({"dropout": 0.3}, "dropout is for the heads fc on vgg16 and conv1x1, got 0.3 with"),
         ({"score_scales": (0.01, 0.0001)}, r"score_scales are for the decoder padded, got \(0.01, 0.0001\) with aligned"),
         ({"num_classes": 0}, "num_classes must be 1 to 255"),
         ({"num_classes": 256}, "num_classes must be 1 to 255"),

@@ -22,6 +22,8 @@ MEMBERS = {
     "paper 8s": {"variant": "fcn8s", "backbone": "vgg16", "decoder": "padded"},
     "1x1 conv6": {"variant": "fcn8s", "backbone": "vgg16", "decoder": "interpolated", "head": "conv1x1"},
     "1x1 conv6 shared": {"variant": "fcn8s", "backbone": "vgg16", "decoder": "shared", "head": "conv1x1"},
+    "1x1 conv6 shared 16s": {"variant": "fcn16s", "backbone": "vgg16", "decoder": "shared", "head": "conv1x1"},
+    "1x1 conv6 shared 32s": {"variant": "fcn32s", "backbone": "vgg16", "decoder": "shared", "head": "conv1x1"},
     "book": {"variant": "fcn32s", "backbone": "resnet18", "decoder": "transposed", "head": "none"},
     "learned 32s": {"variant": "fcn32s", "backbone": "mobilenet_v2", "decoder": "learned", "head": "none", "width": 0.1},
     "learned 16s": {"variant": "fcn16s", "backbone": "mobilenet_v2", "decoder": "learned", "head": "none", "width": 0.1},
@@ -29,7 +31,8 @@ MEMBERS = {
     "branches": {"variant": "fcn8s", "backbone": "mobilenet_v2", "output_stride": 16, "skip_width": 6, "width": 0.1},
 }
 SIZES = [(1, 1), (31, 32), (33, 33), (65, 64), (90, 127)]
-LEAST = {"1x1 conv6 shared": 32}  # pixels a side; its source's poolings round down and leave nothing of a smaller image
+# pixels a side; its source's poolings round down and leave nothing of a smaller image
+LEAST = {"1x1 conv6 shared": 32, "1x1 conv6 shared 16s": 32, "1x1 conv6 shared 32s": 32}
 
 
 def members(names: Iterable[str]) -> list[object]:
@@ -91,9 +94,9 @@ def test_gradients_reach_every_parameter_that_learns(name: str) -> None:
     assert idle == []
 
 
-@pytest.mark.long
-def test_a_fresh_network_with_relu_on_its_scores_has_gradients_everywhere() -> None:
-    net = fresh("1x1 conv6 shared").train()
+@pytest.mark.parametrize("name", members(LEAST))
+def test_a_fresh_network_with_relu_on_its_scores_has_gradients_everywhere(name: str) -> None:
+    net = fresh(name).train()
     logits = net(torch.randn(2, 3, 64, 64))
     (logits * torch.randn_like(logits)).sum().backward()
     assert [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()] == []
@@ -121,6 +124,15 @@ def test_the_paper_s_dropout_is_element_by_element_and_its_last_upsampling_alone
         net = build(num_classes=21, **FULL)
     assert [type(layer) for layer in net.head.modules() if "Dropout" in type(layer).__name__] == [nn.Dropout] * 2
     assert [name for name, parameter in net.named_parameters() if not parameter.requires_grad] == ["upscore8.weight"]
+
+
+@pytest.mark.parametrize("name", ["paper 8s", "1x1 conv6", "1x1 conv6 shared"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3, 0.5])
+def test_both_dropouts_of_a_head_have_the_stated_probability(name: str, dropout: float) -> None:
+    with torch.device("meta"):
+        net = build(num_classes=3, head_width=8, dropout=dropout, **MEMBERS[name])
+    layers = [layer for layer in net.modules() if isinstance(layer, (nn.Dropout, nn.Dropout2d))]
+    assert [layer.p for layer in layers] == [dropout] * 2
 
 
 def test_the_paper_s_network_takes_the_published_classifier_head_included() -> None:
@@ -208,7 +220,19 @@ def test_the_learned_decoder_has_five_batch_normalised_steps_of_two() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", members(["learned 16s", "learned 8s", "paper 16s", "paper 8s", "1x1 conv6", "1x1 conv6 shared", "branches"])
+    "name",
+    members(
+        [
+            "learned 16s",
+            "learned 8s",
+            "paper 16s",
+            "paper 8s",
+            "1x1 conv6",
+            "1x1 conv6 shared",
+            "1x1 conv6 shared 16s",
+            "branches",
+        ]
+    ),
 )
 def test_the_skips_are_part_of_the_answer(name: str) -> None:
     net = small(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from zlib import crc32
 
@@ -79,7 +80,7 @@ def test_equal_weights_give_equal_logits_at_seven_odd_sizes(name: str, draw: Dra
             assert torch.equal(logits, theirs(images)), (height, width)
 
 
-@pytest.mark.parametrize("name", ["book", "learned", "pointwise"])
+@pytest.mark.parametrize("name", ["book", "learned", "pointwise", "pointwise 16s", "pointwise 32s"])
 def test_equal_weights_give_equal_logits_where_sides_are_multiples_of_32(name: str, draw: Draw) -> None:
     ours, theirs = same(PAIRS[name], draw)
     torch.manual_seed(1)
@@ -87,6 +88,16 @@ def test_equal_weights_give_equal_logits_where_sides_are_multiples_of_32(name: s
         for size in ((32, 32), (96, 64)):
             images = torch.randn(2, 3, *size)
             assert torch.equal(ours(images), theirs(images)), size
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_in_training_ours_has_the_layers_of_the_source_too(name: str, draw: Draw) -> None:
+    """Equal weights give equal logits, also with batch norm's statistics of the batch. The references have no dropout."""
+    pair = PAIRS[name]
+    ours, theirs = (net.train() for net in same(replace(pair, options=pair.options | {"dropout": 0.0}), draw))
+    images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(ours(images), theirs(images))
 
 
 def test_the_changed_form_of_the_pointwise_network_has_fewer_parameters_and_other_logits(draw: Draw) -> None:

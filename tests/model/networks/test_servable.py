@@ -84,9 +84,10 @@ def test_the_folded_network_computes_what_the_plain_one_does(narrow: Weights, ph
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
-def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, photo: Photo) -> None:
+@pytest.mark.parametrize("variant", ["fcn8s", "fcn16s", "fcn32s"])
+def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, photo: Photo, variant: str) -> None:
     torch.manual_seed(0)
-    net = randomise(build("fcn8s", "vgg16", 4, head="conv1x1", head_width=8, output_stride=32, decoder="shared")).eval()
+    net = randomise(build(variant, "vgg16", 4, head="conv1x1", head_width=8, output_stride=32, decoder="shared")).eval()
     tensors = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
     network = ServableNetwork(
         replace(narrow, manifest=replace(narrow.manifest, architecture=net.architecture), tensors=tensors)

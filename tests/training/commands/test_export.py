@@ -238,9 +238,10 @@ def test_other_decoders_are_exported_too(tmp_path: Path, narrow: Weights, decode
 
 
 @pytest.mark.long
-def test_the_decoder_shared_is_exported_and_served(tmp_path: Path, narrow: Weights) -> None:
+@pytest.mark.parametrize("variant", ["fcn8s", "fcn16s", "fcn32s"])
+def test_the_decoder_shared_is_exported_and_served(tmp_path: Path, narrow: Weights, variant: str) -> None:
     torch.manual_seed(0)
-    net = randomise(build("fcn8s", "vgg16", 4, head="conv1x1", head_width=16, output_stride=32, decoder="shared")).eval()
+    net = randomise(build(variant, "vgg16", 4, head="conv1x1", head_width=16, output_stride=32, decoder="shared")).eval()
     path = tmp_path / "shared.safetensors"
     manifest = Manifest(net.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "none")
     save_weights(path, half_tensors(net), manifest)

@@ -84,6 +84,7 @@ def test_flags_beat_the_recipe_and_the_file_bears_name_and_licence(
     assert (recipe["epochs"], recipe["batch"], recipe["seed"], recipe["width"]) == (1, 8, 9, 0.1)
     assert weights.manifest.license == "CC0-1.0"
     assert list(weights.manifest.scores) == [f"{shapes.name}, val"]
+    assert f"| data | folder {shapes.name} (not named) |" in (tmp_path / "out" / "mine.md").read_text()
     assert "mean IoU" in capsys.readouterr().out
 
 

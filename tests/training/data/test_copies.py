@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from model.labels import numbered_labels
-from training.data.copies import copied_images
+from training.data.copies import copied_images, similar_frames, similar_note
 from training.data.datasets import get_split
 from training.data.survey import survey_all
 
@@ -74,6 +74,29 @@ def test_an_equal_file_with_other_labels_is_told_so(root: Path) -> None:
     assert remarks(root) == [text]
     Image.fromarray(mask(1)).save(root / "masks" / "g.png")
     assert remarks(root) == [f"{text} (their labels differ)"]
+
+
+def noisy(image: Image.Image, level: int) -> Image.Image:
+    """The image with coarse noise of so many levels."""
+    noise = Image.effect_noise((12, 10), level).resize(image.size, Image.Resampling.BICUBIC)
+    return Image.blend(image, Image.merge("RGB", [noise] * 3), 0.25)
+
+
+def test_of_several_images_that_look_alike_the_nearest_is_named(root: Path) -> None:
+    """In one split, and between two; the nearest comes after a farther one in the list."""
+    for seed in range(8, 40):
+        add(root, f"f{seed}", photo(seed), mask(seed % 8))
+    add(root, "g-far", noisy(photo(3), 60), mask(3))
+    add(root, "g-near", cropped(photo(3)).resize((320, 240)), mask(3))
+    add(root, "h", cropped(photo(3)).resize((320, 240)).rotate(0.3), mask(3))
+    (remark,) = remarks(root)
+    assert "h.jpg like g-near.jpg" in remark
+    (root / "val.txt").write_text("h\n")
+    lines = (root / "train.txt").read_text().replace("h\n", "")
+    (root / "train.txt").write_text(lines)
+    train, validation = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
+    note = similar_note(train, validation, similar_frames(train, validation))
+    assert f"{root}/images/h.jpg like {root}/images/g-near.jpg;" in note
 
 
 def test_nothing_is_told_of_the_frames_of_a_video(root: Path) -> None:

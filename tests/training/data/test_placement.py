@@ -82,6 +82,18 @@ def test_a_mask_that_was_moved_is_told_with_the_way_back(right: int, down: int) 
     assert abs(steps.get("up", 0) - steps.get("down", 0) - down) <= 4
 
 
+def test_where_several_moves_fit_no_direction_is_told() -> None:
+    """The photo shows the same bar 30 pixels to the left and to the right of the mask's."""
+    photo, _ = scene()
+    plain = np.array(photo)
+    plain[:] = np.random.default_rng(3).integers(100, 130, plain.shape, dtype=np.uint8)
+    ids = np.zeros(plain.shape[:2], np.uint8)
+    ids[60:240, 190:212] = 1
+    for step in (-30, 30):
+        plain[np.roll(ids, step, 1) == 1] = (200, 60, 40)
+    assert edges(plain).better_place(ids) == "moved; several directions would fit"
+
+
 def test_without_borders_or_edges_nothing_is_told() -> None:
     photo, ids = scene()
     assert edges(photo).better_place(np.ones_like(ids)) is None

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame
 from tests.support.training.invocations import on_shapes
+from training.commands.check import main as check
 from training.commands.train import main
+from training.commands.train_data import plan_training
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split
 from training.data.survey import Survey, survey_all
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
+from training.learning.optimization import warmup_warning
 from training.learning.plan import PLANNED_NAMES, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe
 
@@ -156,3 +161,34 @@ def test_a_training_prints_its_plan_and_trains_by_it(shapes: Path, tmp_path: Pat
     out = capsys.readouterr().out
     assert "  side       [192, 192]" in out
     assert "  epochs" not in out
+
+
+def test_a_warm_up_as_long_as_the_training_is_told_with_the_highest_rate() -> None:
+    """With a power of 1, the rate of step s of n is (s + 1) / warmup * (1 - s / n)."""
+    recipe = Recipe(warmup=40, power=1.0)
+    assert warmup_warning(recipe, 41) is None
+    assert warmup_warning(Recipe(warmup=0), 0) is None
+    for steps in (40, 10):
+        highest = max((step + 1) / 40 * (1 - step / steps) for step in range(steps))
+        warning = warmup_warning(recipe, steps)
+        assert warning is not None
+        assert warning.startswith(f"the warm-up takes 40 steps and the training {steps}, so the learning rate never reaches")
+        assert f"its highest is {highest:.0%} of it; --set warmup={steps // 10}, or train for more epochs" in warning
+
+
+def test_both_commands_print_that_the_warm_up_is_too_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    survey_of(tmp_path, size=(96, 128))
+    for name in ("images", "masks"):
+        shutil.copytree(tmp_path / name / "train", tmp_path / name / "val")
+    for path in (tmp_path / "images" / "val").iterdir():
+        path.write_bytes(path.read_bytes() + b"\0")  # another file
+    labels = tmp_path / "classes.yaml"
+    labels.write_text("classes: [soil, leaf, stem]")
+    changes = ["--set", "epochs=2", "--set", "warmup=7", "--labels", str(labels)]
+    assert check([str(tmp_path), *changes]) == 0
+    assert "the warm-up takes 7 steps and the training 2, so" in capsys.readouterr().out
+    assert check([str(tmp_path), *changes, "--set", "warmup=1"]) == 0
+    assert "warm-up" not in capsys.readouterr().out
+    survey = survey_all([get_split(tmp_path, "train", LABELS)])[0]
+    plan_training(Recipe(epochs=2, warmup=7), survey, "none", torch.device("cpu"), tmp_path)
+    assert "the warm-up takes 7 steps and the training 2, so" in capsys.readouterr().out

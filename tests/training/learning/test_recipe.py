@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import training
+from tests.support.model.reference.pairs import PAIRS
 from training.learning.recipe import Recipe, RecipeError, make_recipe, parse_changes
 
 RECIPES = sorted(Path(training.__file__).parent.joinpath("recipes").glob("*.toml"))
@@ -39,6 +40,14 @@ def test_a_shipped_recipe_holds_what_its_file_says(path: Path) -> None:
     for name, value in tomllib.loads(path.read_text()).items():
         assert getattr(recipe, name) == (tuple(value) if isinstance(value, list) else value)
     assert recipe.architecture(21).num_classes == 21
+
+
+@pytest.mark.parametrize(("variant", "name"), [("fcn8s", ""), ("fcn16s", " 16s"), ("fcn32s", " 32s")])
+def test_the_recipe_of_a_source_without_dropout_has_its_network(variant: str, name: str) -> None:
+    (path,) = [path for path in RECIPES if path.stem == "fcn8s-vgg16-conv1x1-shared"]
+    architecture = make_recipe(path, {"variant": variant}).architecture(12)
+    assert architecture == PAIRS[f"pointwise{name}"].ours().architecture
+    assert architecture.dropout == 0.0
 
 
 def test_without_a_file_the_defaults_hold() -> None:

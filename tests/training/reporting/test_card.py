@@ -137,6 +137,7 @@ def test_calibrations_say_how_they_were_checked(narrow: Weights) -> None:
     text = card(replace(narrow, manifest=replace(narrow.manifest, training=training)))
     assert "| int8 | 1.250 | 9 of val | 4 blocks | 0.0200 | 0.0100 |" in text
     assert "| float32 | 1.250 | 9 of val | every second | 0.0200 | 0.0100 |" in text
+    assert "They do not carry over to others, such as other streets or another camera" in text
 
 
 def test_a_training_that_went_on_says_from_where(narrow: Weights, facts: CardFacts) -> None:
@@ -149,7 +150,9 @@ def test_a_training_that_went_on_says_from_where(narrow: Weights, facts: CardFac
 
 
 def test_a_file_without_facts_has_a_card_too(narrow: Weights) -> None:
-    assert "# narrow\n" in card(narrow)
+    text = card(narrow)
+    assert "# narrow\n" in text
+    assert "| data | not named |" in text
 
 
 def test_bars_in_names_leave_the_tables_whole(narrow: Weights, facts: CardFacts, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ PAPER = {"backbone": "vgg16", "head": "fc", "head_width": 4096, "decoder": "padd
 AT_ONCE = PAPER | {"variant": "fcn8s", "score_scales": (0.01, 0.0001)}
 BOOK = {"variant": "fcn32s", "backbone": "resnet18", "head": "none", "decoder": "transposed"}
 LEARNED = {"variant": "fcn16s", "backbone": "vgg16", "head": "none", "decoder": "learned"}
-SHARED = {"variant": "fcn8s", "backbone": "vgg16", "head": "conv1x1", "head_width": 4096, "decoder": "shared"}
+SHARED = {"backbone": "vgg16", "head": "conv1x1", "head_width": 4096, "decoder": "shared", "dropout": 0.0}
 PAIRS = {
     "released 32s": Pair(released.FCN32s, released.NAMES32, 21, 136_152_917, PAPER | {"variant": "fcn32s"}),
     "released 16s": Pair(released.FCN16s, released.NAMES16, 21, 134_815_994, PAPER | {"variant": "fcn16s"}),
@@ -47,5 +47,7 @@ PAIRS = {
     "released 8s at once": Pair(released.FCN8sAtOnce, released.NAMES8, 21, 134_489_759, AT_ONCE),
     "book": Pair(book.ResNet18FCN32s, book.NAMES, 21, 12_993_642, BOOK),
     "learned": Pair(learned.LearnedFCN16s, learned.NAMES, 12, 18_644_076, LEARNED),
-    "pointwise": Pair(pointwise.PointwiseFCN8s, pointwise.NAMES, 12, 33_665_468, SHARED),
+    "pointwise": Pair(pointwise.PointwiseFCN8s, pointwise.NAMES8, 12, 33_665_468, SHARED | {"variant": "fcn8s"}),
+    "pointwise 16s": Pair(pointwise.PointwiseFCN16s, pointwise.NAMES16, 12, 33_690_032, SHARED | {"variant": "fcn16s"}),
+    "pointwise 32s": Pair(pointwise.PointwiseFCN32s, pointwise.NAMES32, 12, 33_793_880, SHARED | {"variant": "fcn32s"}),
 }
