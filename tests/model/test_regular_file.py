@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,8 @@ def test_a_link_to_a_device_is_refused(tmp_path: Path, device: str) -> None:
 @pytest.mark.parametrize("file", ["/proc/kmsg", "/proc/self/pagemap", "/proc/kcore"])
 def test_a_file_of_the_system_s_has_no_bytes_or_is_refused(tmp_path: Path, file: str) -> None:
     (tmp_path / "link").symlink_to(file)
-    try:
+    with suppress(OSError):  # another user than root may not open it
         assert read_regular_file(tmp_path / "link") == b""
-    except OSError:  # another user than root may not open it
-        pass
 
 
 def test_a_folder_and_a_missing_file_are_told_as_the_system_does(tmp_path: Path) -> None:

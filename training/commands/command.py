@@ -48,7 +48,7 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
 
 
 def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
-    """Prints lines as `printable` shows them, on stdout by default: names of files may hold line ends and a terminal's codes."""
+    """Prints lines as `printable` shows them, on stdout by default: names may hold line ends and a terminal's codes."""
     print("\n".join(map(printable, lines)), file=file)
 
 
