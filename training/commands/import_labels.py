@@ -22,12 +22,13 @@ from imaging.errors import ImageError
 from model.command_line import CommandParser
 from training.commands.command import run_command
 from training.data.coco.classes import find_classes, find_groups, write_classes
-from training.data.coco.files import Document, ImageFinder, Key, base_name, is_key
+from training.data.coco.files import ImageFinder, Key, base_name, is_key
 from training.data.coco.objects import BACKGROUND, Crowds, draw_mask, is_crowd, name_of
 from training.data.exports import Export, read_exports
 from training.data.files import Folders, normal_name
 from training.data.label_files import FILES
 from training.data.layouts import repeated
+from training.data.omissions import Omissions, Policy
 from training.data.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError, first_names, raise_all
 
@@ -110,6 +111,15 @@ def parser() -> argparse.ArgumentParser:
         default="upright",
         help="whether objects were drawn on the photo as EXIF turns it (upright) or as its file stores it (default: upright)",
     )
+    p.add_argument(
+        "--unknown",
+        choices=get_args(Policy),
+        default="error",
+        help="whether an object that cannot be read ends the import (error) or becomes void (void); default: error",
+    )
+    p.add_argument(
+        "--image-field", metavar="NAME", help="field of Label Studio's tasks that holds the image, such as photo_url"
+    )
     return p
 
 
@@ -117,7 +127,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
     def work() -> None:
-        imports = import_exports(args.export, args.images, args.out, args.split or "", args.crowds, args.masks_orientation)
+        imports = import_exports(
+            args.export, args.images, args.out, args.split or "", args.crowds, args.masks_orientation,
+            unknown=args.unknown, image_field=args.image_field,
+        )  # fmt: skip
         for imported in imports:
             print("\n".join(imported.lines(args.out, args.crowds)))
 
@@ -131,10 +144,14 @@ def import_exports(
     split: str = "",
     crowds: Crowds = "objects",
     drawn_on: DrawnOn = "upright",
+    *,
+    unknown: Policy = "error",
+    image_field: str | None = None,
 ) -> list[Imported]:
     """Writes images, masks and `classes.json` of each document of an export; nothing of a document that has an error.
 
-    split: the split of the only document; without it, each has the split that the export says.
+    split: the split of the only document; without it, each has the split that the export says. unknown: what becomes of objects
+    that cannot be read. image_field: the field of Label Studio's tasks that holds the image.
 
     Class 0 is the background; the others are the categories in the order of their ids. If `out` already has a file of classes,
     such as from another split, categories become its classes of the same names. Smaller objects are drawn over larger ones.
@@ -143,13 +160,24 @@ def import_exports(
     """
     if split != Path(split).name:
         raise DataError(f"--split must be a name without folders, such as train, got {split!r}")
-    exports = read_exports(path)
+    omissions = Omissions(unknown)
+    exports = read_exports(path, omissions, image_field)
     if split and len(exports) > 1:
         raise DataError(f"{path} has {len(exports)} splits of its own: leave out --split, or give one of their files")
-    return [_import(export, images, out, split or export.split, crowds, drawn_on) for export in exports]
+    is_new = not out.exists()
+    try:
+        imports = [_import(export, images, out, split or export.split, crowds, drawn_on, omissions) for export in exports]
+    except DataError:
+        if is_new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise
+    imports[-1].notes += omissions.notes()
+    return imports
 
 
-def _import(export: Export, images: Path | None, out: Path, split: str, crowds: Crowds, drawn_on: DrawnOn) -> Imported:
+def _import(
+    export: Export, images: Path | None, out: Path, split: str, crowds: Crowds, drawn_on: DrawnOn, omissions: Omissions
+) -> Imported:
     """Writes the files of one document."""
     path, document = export.path, export.document
     classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
@@ -161,7 +189,7 @@ def _import(export: Export, images: Path | None, out: Path, split: str, crowds: 
     imported.crowds = sum(is_crowd(entry) for entry in document.annotations)
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out, prefix=".import-") as folder:
-        masks = _draw(document, ImageFinder(path, images), ids, Path(folder), imported, crowds, drawn_on)
+        masks = _draw(export, ImageFinder(path, images), ids, Path(folder), imported, crowds, drawn_on, omissions)
         if not imported.labelled:
             counts = (
                 f"{len(document.annotations)} objects, {imported.boxes} of them boxes alone, {imported.empty} without a pixel"
@@ -196,20 +224,22 @@ def _refuse_overwriting(folder: Path, sources: list[Path]) -> None:
 
 
 def _draw(
-    document: Document,
+    export: Export,
     finder: ImageFinder,
     ids: Mapping[Key, int],
     folder: Path,
     imported: Imported,
     crowds: Crowds,
     drawn_on: DrawnOn,
+    omissions: Omissions,
 ) -> dict[Path, Path]:
     """Writes each image's mask into the folder; gives the masks' paths by the images' paths.
 
     Updates the counts of `imported`. Raises `DataError` with all errors.
     """
+    document = export.document
     objects: dict[Any, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in document.images}
-    errors: list[DataError] = []
+    errors = list(export.errors)
     for entry in document.annotations:
         if is_key(image_id := entry.get("image_id")) and image_id in objects:
             objects[image_id].append(entry)
@@ -239,7 +269,7 @@ def _draw(
         mask = turn_upright(drawing.mask, orientation) if drawn_on == "stored" else drawing.mask
         masks[source] = folder / f"{len(masks)}.png"
         Image.fromarray(mask).save(masks[source])
-    raise_all(errors)
+    raise_all([*omissions.errors(), *errors])
     return masks
 
 

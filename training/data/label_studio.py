@@ -11,14 +11,17 @@ from typing import Any
 from training.data.brush import decode_brush
 from training.data.coco.files import Document
 from training.data.coco.objects import encode_mask
+from training.data.omissions import Omissions
 from training.data.problems import DataError, first_names, raise_all
 
 CORNERS = 64  # of the polygon that an ellipse becomes
 LABELS = ("brushlabels", "polygonlabels", "ellipselabels", "rectanglelabels", "labels")
 
 
-def read_label_studio(path: Path, tasks: Sequence[Any]) -> tuple[Document, list[str]]:
-    """The images, objects and categories of an export's tasks, and notes for the user.
+def read_label_studio(
+    path: Path, tasks: Sequence[Any], omissions: Omissions, image_field: str | None = None
+) -> tuple[Document, list[str], list[DataError]]:
+    """The images, objects and categories of an export's tasks, notes for the user, and all errors of all tasks.
 
     Brush labels become run lengths, polygons and ellipses polygons, rectangles boxes. A category's id is its label. Of several
     annotations of a task the one that is the ground truth counts, else the last. Tasks without annotation are left out, with a
@@ -41,7 +44,6 @@ def read_label_studio(path: Path, tasks: Sequence[Any]) -> tuple[Document, list[
             _add(document, path, task, annotations[0].get("result") or [], others)
         except DataError as error:
             errors += error.each
-    raise_all(errors)
     names = sorted({str(entry["category_id"]) for entry in document.annotations})
     document.categories.extend({"id": name, "name": name} for name in names)
     notes = [f"{count} regions of the type {name} are left out, since they have no area" for name, count in others.items()]
@@ -49,7 +51,7 @@ def read_label_studio(path: Path, tasks: Sequence[Any]) -> tuple[Document, list[
         notes.append(f"{len(unlabelled)} tasks have no annotation and are left out: {first_names(unlabelled)}")
     if several:
         notes.append(f"{several} tasks have several annotations: the ground truth counts, or the last one")
-    return document, notes
+    return document, notes, errors
 
 
 def _annotations(path: Path, task: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import binascii
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import cos, hypot, pi, sin
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from PIL import Image
 from training.data.coco.files import Document
 from training.data.coco.objects import encode_mask
 from training.data.files import images_below, without_ending
+from training.data.omissions import Omissions
 from training.data.problems import DataError, first_names, raise_all
 from training.data.text_files import read_text
 
@@ -41,8 +42,8 @@ def _is_labelme(path: Path) -> bool:
     return isinstance(document, dict) and isinstance(document.get("shapes"), list)
 
 
-def read_labelme(folder: Path) -> tuple[Document, list[str]]:
-    """The images, objects and categories of a folder's files, and notes for the user.
+def read_labelme(folder: Path, files: Sequence[Path], omissions: Omissions) -> tuple[Document, list[str], list[DataError]]:
+    """The images, objects and categories of a folder's files, notes for the user, and all errors of all files.
 
     Polygons and circles become polygons, masks run lengths, rectangles boxes; other shapes are left out, with a note. A
     category's id is its name. Raises `DataError` with all errors of all files.
@@ -50,13 +51,11 @@ def read_labelme(folder: Path) -> tuple[Document, list[str]]:
     document = Document([], [], [])
     errors: list[DataError] = []
     others: Counter[str] = Counter()
-    files = labelme_files(folder)
     for path in files:
         try:
             _add(document, folder, path, others)
         except DataError as error:
             errors += error.each
-    raise_all(errors)
     names = sorted({str(entry["category_id"]) for entry in document.annotations})
     document.categories.extend({"id": name, "name": name} for name in names)
     notes = [f"{count} shapes of the type {name} are left out, since they have no area" for name, count in others.items()]
@@ -68,7 +67,7 @@ def read_labelme(folder: Path) -> tuple[Document, list[str]]:
             f"{len(unlabelled)} images have no JSON file and are left out: {first_names(unlabelled)}; if they show background "
             "alone, save them in labelme"
         )
-    return document, notes
+    return document, notes, errors
 
 
 def _add(document: Document, folder: Path, path: Path, others: Counter[str]) -> None:

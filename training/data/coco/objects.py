@@ -138,13 +138,18 @@ def _fill(entry: Mapping[str, Any], polygons: list[list[Any]], size: tuple[int, 
 
 
 def _box(entry: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The pixels (H, W) of the box [x, y, width, height] inside the image; empty for an object without a box."""
+    """The pixels (H, W) of the box inside the image; empty for an object without a box.
+
+    A box is [x, y, width, height], or the corners of a turned one, [x, y, x, y, x, y, x, y].
+    """
     region = np.zeros(size, bool)
     box = entry.get("bbox") or []
-    if not isinstance(box, list) or len(box) not in (0, 4) or not _are_within(box, FARTHEST * max(size)):
+    if not isinstance(box, list) or len(box) not in (0, 4, 8) or not _are_within(box, FARTHEST * max(size)):
         raise DataError(
             f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {str(box)[:60]}"
         )
+    if len(box) == 8:
+        return _fill(entry, [box], size)
     if box:
         left, top, width, height = box
         rows = slice(max(0, int(top)), max(0, ceil(top + height)))
