@@ -27,8 +27,9 @@ from app.middleware import POLLED_PATHS, LoadShedding, RequestTelemetry, Unexpec
 from app.server import serve
 from app.serving.service import Service
 from app.settings import ENV_FILE, Settings, ignored_variables
-from app.telemetry import configure_logging, excerpt, printable
+from app.telemetry import configure_logging, excerpt
 from model.command_line import CommandParser, package_version
+from model.printable import printable
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from app.api.accepted_values import describe
 from app.serving.errors import NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
-from app.telemetry import VALUE_LENGTH, Reason, printable
+from app.telemetry import VALUE_LENGTH, Reason
 from imaging.decoding import IMAGE_FORMATS
 from imaging.errors import (
     AnswerTooLarge,
@@ -28,6 +28,7 @@ from imaging.errors import (
 )
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
 from model.inference.scaling import SideTooLarge
+from model.printable import printable
 
 DETAIL_LENGTH = 1000
 NO_THREAD = "can't start new thread"  # Python has no class for it

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from app.api.errors import BadParameter, BadRequest, UnsupportedType
-from app.telemetry import VALUE_LENGTH, excerpt, printable
+from app.telemetry import VALUE_LENGTH, excerpt
+from model.printable import printable
 
 COPIES = 4  # of the body in memory: the body, its text, the image, and a short-lived one
 MOST_VALUES = 10_000  # in the JSON; each may take hundreds of bytes of memory

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from model.labels import LabelSet
 from model.networks.device import choose_device
 from training.commands.check_arguments import parser
-from training.commands.command import run_command
+from training.commands.command import print_lines, run_command
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import open_split
 from training.data.inspection import Report, pair_errors, pair_notes
@@ -52,7 +52,7 @@ def _check(args: argparse.Namespace) -> None:
     checked = check_data(args, labels)
     lines = _lines(checked)
     recipe, plan_text = _plan(args, recipe, checked)
-    print("\n".join([*lines, *plan_text]))
+    print_lines([*lines, *plan_text])
     if args.report:
         report = DataReport(
             name=args.data.resolve().name,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TextIO
 
 from model.command_line import install_command
+from model.printable import printable
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 """Exit statuses after an error, after Ctrl-C, and after the reader of stdout has closed the pipe (128 + SIGPIPE)."""
@@ -33,7 +35,7 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except (ValueError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print_lines(f"{name}: {error}".split("\n"), sys.stderr)
     except ModuleNotFoundError as error:
         print(f"{name}: {error.name} is missing: {install_command('train')}", file=sys.stderr)
     except (MemoryError, RuntimeError) as error:
@@ -43,6 +45,11 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
     else:
         return 0
     return FAILED
+
+
+def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
+    """Prints lines as `printable` shows them, on stdout by default: names may hold line ends and a terminal's codes."""
+    print("\n".join(map(printable, lines)), file=file)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

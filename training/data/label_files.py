@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from imaging.classes import is_background
-from model.command_line import install_command
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
 from training.data.layouts import PIXEL_CLASSES, repeated
 from training.data.problems import first_names
+from training.data.strict_text import parse_yaml, read_json
 from training.data.text_files import read_text
 
 KEYS, CLASS_KEYS = ("classes", "ignore_index"), ("id", "name", "color")
@@ -93,13 +91,14 @@ def _check_keys(document: Mapping[Any, Any], keys: Sequence[str]) -> None:
 
 
 def _read(path: Path) -> object:
-    text, suffix = read_text(path), path.suffix.lower()
+    suffix = path.suffix.lower()
+    if suffix not in (".yaml", ".yml", ".csv", ".txt"):
+        return read_json(path)
+    text = read_text(path)
     if suffix in (".yaml", ".yml"):
-        return _yaml(text)
+        return parse_yaml(text)
     if suffix == ".csv":
         return {"classes": _pixel_classes(text)}
-    if suffix != ".txt":
-        return json.loads(text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     has_colors = any((match := MAP_LINE.fullmatch(line)) and MAP_COLOR.fullmatch(match["color"]) for line in lines)
     if has_colors or path.name.lower() == LABEL_MAP:
@@ -113,18 +112,6 @@ def _pixel_classes(text: str) -> list[dict[str, Any]]:
     if wrong := [row for row in rows[1:] if len(row) != 2 or not row[0].isdecimal()]:
         raise ValueError(f"a line below the heading must be written id, name, got {', '.join(wrong[0])!r}")
     return [{"id": int(id_), "name": name} for id_, name in rows[1:]]
-
-
-def _yaml(text: str) -> object:
-    if find_spec("yaml") is None:
-        raise ValueError(f"YAML needs a package: {install_command('train')}; or write JSON")
-    import yaml
-
-    try:
-        document: object = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-    return document
 
 
 def _label_map_classes(lines: Sequence[str]) -> list[dict[str, Any]]:
@@ -181,11 +168,13 @@ def _entry(index: int, entry: Any) -> dict[str, Any]:
     color = fields.get("color", "#{:02x}{:02x}{:02x}".format(*voc_color(fields["id"])))
     if not isinstance(color, str):
         raise LabelError(f"color must be a text like '#3ca951' (in YAML, in quotes), got {color!r}")
+    if not isinstance(fields["name"], str):
+        raise LabelError(f"a name must be a text, in quotes where it could be something else, got {fields['name']!r}")
     return {"id": fields["id"], "name": class_name(fields["name"]), "color": color}
 
 
 def _ignore_index(document: Mapping[str, Any]) -> int:
     value = document.get("ignore_index", 255)
-    if not isinstance(value, int):
+    if type(value) is not int:
         raise LabelError(f"ignore_index must be a whole number, got {value!r}")
     return value

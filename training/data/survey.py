@@ -21,6 +21,7 @@ from tqdm import tqdm
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
+from model.regular_file import read_regular_file
 from model.whole_file import PARTIAL, whole_file
 from training.data.appearance import Appearance, appearance, is_cmyk, mean_colors
 from training.data.borders import border_cells, edge_cells
@@ -34,7 +35,7 @@ from training.data.problems import DataError, raise_all
 from training.data.split import Split
 
 FILE = "survey.json"
-VERSION = 7  # of the records; another number makes every run read its data set again
+VERSION = 8  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
@@ -203,6 +204,8 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
     """Reads a frame's two files; raises `DataError` with the errors of both."""
     frame = split.frames[index]
     errors: list[DataError] = []
+    data = b""
+    size: tuple[int, ...] = ()
     try:
         data = _bytes(frame.image)
         image = split.decode(index, data) if pixels else None
@@ -211,7 +214,9 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         errors.append(error)
     try:
         mask_data = _bytes(frame.mask)
-        mask = decode_mask(frame.mask, mask_data)
+        if data and mask_data == data:
+            raise DataError(f"{frame.mask}: the mask and its image {frame.image} are one file, or copies of it")
+        mask = decode_mask(frame.mask, mask_data, size)
         ids = interpret(mask, split.source_labels, split.colors, split.meaning)
     except DataError as error:
         errors.append(error)
@@ -265,7 +270,7 @@ def _is_ambiguous(edges: PhotoEdges | None, ids: npt.NDArray[np.uint8], orientat
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular_file(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
 

@@ -332,7 +332,7 @@ def test_file_names_are_found_however_tools_write_them(file: Path, document: dic
     assert masks(file.parent / "data")[Path(stored).stem].any()
 
 
-@pytest.mark.parametrize("stored", ["leaf.jfif", "leaf", ".leaf.jpg"])
+@pytest.mark.parametrize("stored", ["leaf.jp2", "leaf", ".leaf.jpg"])
 def test_an_image_that_trainings_would_not_find_is_refused(
     file: Path, document: dict[str, Any], stored: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
