@@ -115,7 +115,7 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
         raise DataError(f"{path} {error}") from error
     for key in [key for key in content if key not in FILE_KEYS]:
         if _may_hold_shapes(content[key]):
-            omissions.add_unknown(f"files have the key {key[:LONGEST]!r}, which", path, "at its top")
+            omissions.add_unknown(f"files with the key {key[:LONGEST]!r}", path, "beside its shapes")
             document.annotations.append(void_object({"id": key[:LONGEST], "image_id": image["id"]}, size, []))
     for index, shape in enumerate(shapes):
         try:

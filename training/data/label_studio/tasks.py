@@ -92,18 +92,23 @@ class TaskReader:
     def _add(self, task: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
         """Adds a task's image and the objects of its results."""
         name = self._name(task)
-        regions, others = find_regions(results)
-        self._others.update(others)
-        targets = {region.to_name for region in regions}
+        regions, answers = find_regions(results)
+        self._others.update(answers)
+        targets = {region.to_name for region in regions if region.to_name is not None}
         field = find_image_field(task["data"], targets, self._image_field)
         if field is None:
             raise DataError(
                 f"{name} must have one image, got the fields {str(sorted(task['data']))[:200]}: give the field of the image "
                 "with --image-field"
             )
-        if len(targets) > 1 and field in targets:
-            self._elsewhere += sum(region.to_name != field for region in regions)
-            regions = [region for region in regions if region.to_name == field]
+        if len(targets) > 1 and (others := targets & set(task["data"]) - {field}):
+            self._elsewhere += sum(region.to_name in others for region in regions)
+            regions = [region for region in regions if region.to_name not in others]
+        elif len(targets) > 1 and sum(_is_image_name(image_name(value)) for value in task["data"].values()) > 1:
+            raise DataError(
+                f"{name} has several images, and regions of the tags {first_names(sorted(targets))}, which do not say of which: "
+                "make a task of each image"
+            )
         image: dict[str, Any] = {"id": str(task.get("id")), "file_name": image_name(task["data"][field])}
         if image["id"] in self._ids:
             image["id"] += f" (image {len(self._ids)})"
