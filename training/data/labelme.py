@@ -165,8 +165,10 @@ def _label(shape: Any) -> str | None:
     """The label of a shape; None if it has none. Raises `ValueError` if it is no name."""
     if not isinstance(shape, dict):
         raise ValueError(f"must be an object, got {str(shape)[:LONGEST]}")
-    label = shape.get("label")
-    return None if label is None or not str(label).strip() else class_name(label)
+    label = shape.get("label", "")
+    if label is not None and not isinstance(label, str):
+        raise ValueError(f"its label must be a text, got {str(label)[:LONGEST]}")
+    return class_name(label) if label and label.strip() else None
 
 
 def _unknown(shape: Mapping[str, Any]) -> str | None:

@@ -106,7 +106,7 @@ def test_labelme_s_circles_are_areas_and_its_rectangles_and_ignored_shapes_are_v
     [
         ({"points": [[1, 1], [2, 2]]}, "a polygon needs three points or more, got 2"),
         ({"points": [["a", 1]]}, "needs points as"),
-        ({"label": 5}, "a name must"),
+        ({"label": 5}, "its label must be a text"),
         ({"shape_type": "mask", "mask": "x", "points": [[1, 1], [2, 2]]}, "needs a PNG in base64"),
         ({"shape_type": "circle"}, "a circle needs 2 points, got 4"),
     ],

@@ -106,8 +106,8 @@ class TaskReader:
             regions = [region for region in regions if region.to_name not in others]
         elif len(targets) > 1 and sum(_is_image_name(image_name(value)) for value in task["data"].values()) > 1:
             raise DataError(
-                f"{name} has several images, and regions of the tags {first_names(sorted(targets))}, which do not say of which: "
-                "make a task of each image"
+                f"{name} has several images, and regions of the tags {first_names(sorted(targets))}, which do not say "
+                "of which: make a task of each image"
             )
         image: dict[str, Any] = {"id": str(task.get("id")), "file_name": image_name(task["data"][field])}
         if image["id"] in self._ids:
