@@ -9,7 +9,7 @@ from typing import Any
 
 from training.data.coco.files import Document, make_document
 from training.data.hints import BRUSH_MASK
-from training.data.label_studio import read_label_studio
+from training.data.label_studio.tasks import read_label_studio
 from training.data.labelme import labelme_files, read_labelme
 from training.data.omissions import Omissions
 from training.data.problems import DataError, first_names, raise_all

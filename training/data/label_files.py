@@ -12,12 +12,14 @@ from typing import Any
 
 from imaging.classes import is_background
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
+from model.printable import printable
 from training.data.layouts import PIXEL_CLASSES, repeated
 from training.data.problems import first_names
 from training.data.strict_text import parse_yaml, read_json
 from training.data.text_files import read_text
 
 KEYS, CLASS_KEYS = ("classes", "ignore_index"), ("id", "name", "color")
+LONGEST_NAME = 200  # letters of a class's name
 LONGEST_KEY = 40  # letters of an unknown key that a message shows
 KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
 FILES = ("classes.json", "classes.yaml", "classes.yml")
@@ -139,12 +141,20 @@ def _hex_color(text: str) -> str:
 
 
 def class_name(value: Any) -> str:
-    """A class's name in composed Unicode (NFC), without surrounding blanks; raises `LabelError` if it is not a line of text."""
+    """A class's name in composed Unicode (NFC), without surrounding blanks.
+
+    Raises `LabelError` if it is not a line of text of at most `LONGEST_NAME` letters.
+    """
     if isinstance(value, bool) or not isinstance(value, str | int | float):  # YAML reads `no` as false
-        raise LabelError(f"a name must be a text (in YAML, no and yes need quotes), got {value!r}")
-    name = unicodedata.normalize("NFC", str(value)).strip()
+        raise LabelError(f"a name must be a text (in YAML, no and yes need quotes), got {printable(str(value), LONGEST_KEY)}")
+    text = str(value).strip()
+    if len(text) > LONGEST_NAME:
+        raise LabelError(
+            f"a name must have at most {LONGEST_NAME} letters, got '{printable(text, LONGEST_KEY)}', {len(text)} letters"
+        )
+    name = unicodedata.normalize("NFC", text)
     if not name or any(unicodedata.category(letter) in UNWRITABLE for letter in name):
-        raise LabelError(f"a name must be a line of text, got {name!r}")
+        raise LabelError(f"a name must be a line of text, got '{printable(name, LONGEST_KEY)}'")
     return name
 
 
@@ -164,10 +174,10 @@ def _entry(index: int, entry: Any) -> dict[str, Any]:
     if isinstance(fields, Mapping):
         _check_keys(fields, CLASS_KEYS)
     if not isinstance(fields, Mapping) or type(fields.get("id")) is not int or "name" not in fields:
-        raise LabelError(f"a class must be a name or have id, name and color, got {entry!r}")
+        raise LabelError(f"a class must be a name or have id, name and color, got {printable(str(entry), LONGEST_KEY)}")
     color = fields.get("color", "#{:02x}{:02x}{:02x}".format(*voc_color(fields["id"])))
     if not isinstance(color, str):
-        raise LabelError(f"color must be a text like '#3ca951' (in YAML, in quotes), got {color!r}")
+        raise LabelError(f"color must be a text like '#3ca951' (in YAML, in quotes), got {printable(str(color), LONGEST_KEY)}")
     if not isinstance(fields["name"], str):
         raise LabelError(f"a name must be a text, in quotes where it could be something else, got {fields['name']!r}")
     return {"id": fields["id"], "name": class_name(fields["name"]), "color": color}

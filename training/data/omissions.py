@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from training.data.label_files import IGNORED
+from training.data.outlines import Point, box_around, turned_box
 from training.data.problems import DataError, first_names
 
 Policy = Literal["error", "void"]
+DEEPEST = 10
 LONGEST_TEXT = 100  # letters; a longer one may be a path of points, or an encoded image
 
 
@@ -58,7 +61,7 @@ class Omissions:
     def notes(self) -> list[str]:
         """A line for the user about each kind of omission."""
         notes = [f"{count} {what} are left out, since they have no area" for what, count in self._without_area.items()]
-        notes += [f"{count} {what}, which is not read" for what, count in self._keys.items()]
+        notes += [f"{count} {what}, which is not read: it cannot hold an outline" for what, count in self._keys.items()]
         return notes + [
             f"{_count(files)} {what} cannot be read and are void, in {_places(files)}"
             for what, files in self._unknown.items()
@@ -66,15 +69,28 @@ class Omissions:
         ]
 
 
-def may_hold_outline(value: Any) -> bool:
+def void_object(entry: Mapping[str, Any], size: tuple[int, int], place: Mapping[str, Any] | Sequence[Point]) -> dict[str, Any]:
+    """The object in COCO's form that an unknown one becomes: void where it lies in an image of this size (height, width).
+
+    entry: its id and its image's. place: its `segmentation` or `bbox` in pixels, or its points.
+    """
+    if not isinstance(place, Mapping):
+        return {**entry, "category_id": IGNORED, "segmentation": [box_around(place, size)]}
+    box = place.get("bbox")
+    if box and len(box) == 4:
+        box = turned_box((box[0], box[1], box[2], box[3]), 0, about=(0, 0))
+    return {**entry, "category_id": IGNORED, "segmentation": [box] if box else place["segmentation"]}
+
+
+def may_hold_outline(value: Any, depth: int = DEEPEST) -> bool:
     """Whether the value of an unknown key may belong to an object's outline: a number, a long text, or a list of such.
 
-    True and false, null, short texts, and lists and objects of these alone cannot.
+    True and false, null, short texts, and lists and objects of these alone cannot. depth: levels of lists in lists that are
+    looked into; what lies deeper may.
     """
-    if isinstance(value, Mapping):
-        return any(map(may_hold_outline, value.values()))
-    if isinstance(value, list):
-        return any(map(may_hold_outline, value))
+    if isinstance(value, Mapping | list):
+        parts = value.values() if isinstance(value, Mapping) else value
+        return depth < 1 or any(may_hold_outline(part, depth - 1) for part in parts)
     if isinstance(value, str):
         return len(value) > LONGEST_TEXT or _is_number(value)
     return value is not None and not isinstance(value, bool)
