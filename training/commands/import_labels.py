@@ -3,89 +3,93 @@
 from __future__ import annotations
 
 import argparse
-import filecmp
-import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import get_args
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
-from imaging.classes import VOID
-from imaging.decoding import Limits, read_size
-from imaging.errors import ImageError
 from model.command_line import CommandParser
-from training.commands.command import run_command
-from training.data.coco.classes import find_classes, find_groups, write_classes
-from training.data.coco.files import ImageFinder, Key, base_name, is_key
-from training.data.coco.objects import BACKGROUND, Crowds, draw_mask, is_crowd, name_of
+from training.commands.command import print_lines, run_command
+from training.data.coco.classes import Classes, find_classes, write_classes
+from training.data.coco.documents import Drawing, Drawn, draw_document
+from training.data.coco.objects import Crowds
+from training.data.coco.output import Output
 from training.data.exports import Export, read_exports
-from training.data.files import Folders, normal_name
 from training.data.label_files import FILES
-from training.data.layouts import repeated
 from training.data.omissions import Omissions, Policy
-from training.data.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
-from training.data.problems import DataError, first_names, raise_all
+from training.data.orientation import DrawnOn
+from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
 
 CLASSES = FILES[0]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Imported:
-    """The classes and the number of frames that an import wrote, and facts for the user.
+    """The classes and documents that an import wrote, and lines for the user.
 
-    labelled: number of frames whose masks show a class. boxes: number of objects without an outline. crowds: number of objects
-    with `iscrowd` 1. empty: number of objects that cover no pixel. blank: frames with objects whose masks show no class.
-    turned: photos that EXIF turns, where their size does not show it. groups: categories that only group others. notes: of the
-    export's reader.
+    kept: masks of each document that were changed since they were written, and that are still there. notes: on all documents.
     """
 
-    classes: list[str]
-    split: str = ""
-    frames: int = 0
-    labelled: int = 0
-    boxes: int = 0
-    crowds: int = 0
-    empty: int = 0
-    blank: list[str] = field(default_factory=list)
-    turned: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
+    classes: Classes
+    documents: list[Drawn]
+    kept: list[list[Path]]
     notes: list[str] = field(default_factory=list)
 
     def lines(self, out: Path, crowds: Crowds) -> list[str]:
         """The lines to print after the import."""
-        frames = f"{self.frames} {self.split} frames" if self.split else f"{self.frames} frames"
-        lines = [f"wrote {frames} of {len(self.classes)} classes to {out}: {', '.join(self.classes)}", *self.notes]
-        if self.groups:
-            lines.append(f"left out, because they have no objects and only group other categories: {', '.join(self.groups)}")
-        if self.boxes:
-            lines.append(
-                f"{self.boxes} objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
-            )
-        if self.crowds and crowds == "objects":
-            lines.append(
-                f"{self.crowds} objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask; they keep their "
-                "class, or become void with --crowds void"
-            )
-        elif self.crowds:
-            lines.append(
-                f"{self.crowds} objects are marked as crowds (iscrowd 1) and become void, which is neither learnt nor scored"
-            )
-        if self.empty:
-            lines.append(f"{self.empty} objects cover no pixel of their image")
-        if self.blank:
-            lines.append(f"{len(self.blank)} frames have objects, and masks without any class: {first_names(self.blank)}")
-        if self.turned:
-            lines.append(
-                f"{len(self.turned)} images are turned by EXIF, such as {first_names(self.turned)}: objects are read as drawn "
-                "on the upright image; if they were drawn on the stored one, --masks-orientation stored"
-            )
-        return lines
+        lines = []
+        for drawn, kept in zip(self.documents, self.kept, strict=True):
+            frames = " ".join(filter(None, [str(len(drawn.masks) - len(kept)), drawn.split, "frames"]))
+            names = self.classes.names
+            lines.append(f"wrote {frames} of {len(names)} classes to {out}: {', '.join(names)}")
+            if kept:
+                lines.append(
+                    f"{len(kept)} masks are not as fcn-import wrote them, and are kept: {first_names(kept, MOST_NAMED)}; "
+                    "--force replaces them"
+                )
+            lines += [*drawn.export.notes, *_facts(drawn, crowds)]
+        if self.classes.groups:
+            names = self.classes.groups
+            lines.append(f"left out, because they have no objects and only group other categories: {', '.join(names)}")
+        return [*lines, *self.classes.alike, *self.notes]
+
+
+def _facts(drawn: Drawn, crowds: Crowds) -> list[str]:
+    """Lines on what a document's objects and images are."""
+    lines = []
+    if drawn.renamed:
+        lines.append(
+            f"{len(drawn.renamed)} images were found by their bare name or under another one, such as "
+            f"{first_names(drawn.renamed)}: are these the photos that were labelled?"
+        )
+    if drawn.boxes:
+        lines.append(
+            f"{drawn.boxes} objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
+        )
+    if drawn.crowds and crowds == "objects":
+        lines.append(
+            f"{drawn.crowds} objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask; they keep their "
+            "class, or become void with --crowds void"
+        )
+    elif drawn.crowds:
+        lines.append(
+            f"{drawn.crowds} objects are marked as crowds (iscrowd 1) and become void, which is neither learnt nor scored"
+        )
+    if drawn.empty:
+        lines.append(f"{drawn.empty} objects cover no pixel of their image")
+    if drawn.bare:
+        lines.append(
+            f"{len(drawn.bare)} images have no objects, so their masks are background alone: {first_names(drawn.bare)}"
+        )
+    if drawn.blank:
+        lines.append(f"{len(drawn.blank)} frames have objects, and masks without any class: {first_names(drawn.blank)}")
+    if drawn.turned:
+        lines.append(
+            f"{len(drawn.turned)} images are turned by EXIF, such as {first_names(drawn.turned)}: objects are read as drawn "
+            "on the upright image; if they were drawn on the stored one, --masks-orientation stored"
+        )
+    return lines
 
 
 def parser() -> argparse.ArgumentParser:
@@ -120,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--image-field", metavar="NAME", help="field of Label Studio's tasks that holds the image, such as photo_url"
     )
+    p.add_argument("--force", action="store_true", help="also replace masks that were changed since fcn-import wrote them")
     return p
 
 
@@ -127,12 +132,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
     def work() -> None:
-        imports = import_exports(
+        imported = import_exports(
             args.export, args.images, args.out, args.split or "", args.crowds, args.masks_orientation,
-            unknown=args.unknown, image_field=args.image_field,
+            unknown=args.unknown, image_field=args.image_field, force=args.force,
         )  # fmt: skip
-        for imported in imports:
-            print("\n".join(imported.lines(args.out, args.crowds)))
+        print_lines(imported.lines(args.out, args.crowds))
 
     return run_command("fcn-import", work)
 
@@ -147,16 +151,18 @@ def import_exports(
     *,
     unknown: Policy = "error",
     image_field: str | None = None,
-) -> list[Imported]:
-    """Writes images, masks and `classes.json` of each document of an export; nothing of a document that has an error.
+    force: bool = False,
+) -> Imported:
+    """Writes images, masks and `classes.json` of all documents of an export; nothing if one of them has an error.
 
     split: the split of the only document; without it, each has the split that the export says. unknown: what becomes of objects
-    that cannot be read. image_field: the field of Label Studio's tasks that holds the image.
+    that cannot be read. image_field: the field of Label Studio's tasks that holds the image. force: whether masks are replaced
+    that were changed since an import wrote them.
 
     Class 0 is the background; the others are the categories in the order of their ids. If `out` already has a file of classes,
     such as from another split, categories become its classes of the same names. Smaller objects are drawn over larger ones.
-    Boxes of objects without an outline are void. Raises `DataError` with everything that is missing or wrong in a document, if
-    no pixel has a class, and if `out` has another image of the same name.
+    Boxes of objects without an outline are void. Raises `DataError` with everything that is missing or wrong in the documents,
+    if no pixel has a class, and if `out` has another image of the same name.
     """
     if split != Path(split).name:
         raise DataError(f"--split must be a name without folders, such as train, got {split!r}")
@@ -165,137 +171,35 @@ def import_exports(
     if split and len(exports) > 1:
         raise DataError(f"{path} has {len(exports)} splits of its own: leave out --split, or give one of their files")
     is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
     try:
-        imports = [_import(export, images, out, split or export.split, crowds, drawn_on, omissions) for export in exports]
+        with TemporaryDirectory(dir=out, prefix=".import-") as folder:
+            how = Drawing(images, Path(folder), crowds, drawn_on, omissions)
+            return _write(out, exports, {export.path: split or export.split for export in exports}, how, force=force)
     except DataError:
-        if is_new and out.is_dir() and not any(out.iterdir()):
+        if is_new and not any(out.iterdir()):
             out.rmdir()
         raise
-    imports[-1].notes += omissions.notes()
-    return imports
 
 
-def _import(
-    export: Export, images: Path | None, out: Path, split: str, crowds: Crowds, drawn_on: DrawnOn, omissions: Omissions
-) -> Imported:
-    """Writes the files of one document."""
-    path, document = export.path, export.document
+def _write(out: Path, exports: list[Export], splits: dict[Path, str], how: Drawing, *, force: bool) -> Imported:
+    """Draws all documents, and writes them if none has an error. splits: of the documents, by their files."""
     classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
-    groups = find_groups(document)
-    labels, ids = find_classes([entry for entry in document.categories if entry["id"] not in groups], classes_file, path)
-    if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
-        raise DataError(f"{path}: images of one name {duplicates[:5]} would have one mask; rename them")
-    imported = Imported(labels, split, len(document.images), groups=list(groups.values()), notes=export.notes)
-    imported.crowds = sum(is_crowd(entry) for entry in document.annotations)
-    out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out, prefix=".import-") as folder:
-        masks = _draw(export, ImageFinder(path, images), ids, Path(folder), imported, crowds, drawn_on, omissions)
-        if not imported.labelled:
-            counts = (
-                f"{len(document.annotations)} objects, {imported.boxes} of them boxes alone, {imported.empty} without a pixel"
-            )
-            raise DataError(f"{path}: no pixel of its {len(document.images)} images is of a class: {counts}")
-        _refuse_overwriting(out / "images" / split, list(masks))
-        for part in ("images", "masks"):
-            (out / part / split).mkdir(parents=True, exist_ok=True)
-        for source, mask in masks.items():
-            copy = out / "images" / split / source.name
-            if source.resolve() != copy.resolve():
-                shutil.copyfile(source, copy)
-            shutil.move(mask, out / "masks" / split / f"{source.stem}.png")
-    if not classes_file:
-        write_classes(out / CLASSES, labels)
-    return imported
-
-
-def _refuse_overwriting(folder: Path, sources: list[Path]) -> None:
-    """Raises `DataError` if the folder has another image of a source's name, because its mask would be overwritten."""
-    files = Folders().images(folder)
-    raise_all(
-        [
-            DataError(
-                f"{existing} is another image than {source}, and both would have one mask; rename one, or give another --out"
-            )
-            for source in sources
-            for existing in files.get(normal_name(source.stem), [])
-            if existing.name != source.name or not filecmp.cmp(source, existing, shallow=False)
-        ]
-    )
-
-
-def _draw(
-    export: Export,
-    finder: ImageFinder,
-    ids: Mapping[Key, int],
-    folder: Path,
-    imported: Imported,
-    crowds: Crowds,
-    drawn_on: DrawnOn,
-    omissions: Omissions,
-) -> dict[Path, Path]:
-    """Writes each image's mask into the folder; gives the masks' paths by the images' paths.
-
-    Updates the counts of `imported`. Raises `DataError` with all errors.
-    """
-    document = export.document
-    objects: dict[Any, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in document.images}
-    errors = list(export.errors)
-    for entry in document.annotations:
-        if is_key(image_id := entry.get("image_id")) and image_id in objects:
-            objects[image_id].append(entry)
-        else:
-            errors.append(DataError(f"{name_of(entry)} is of the image {entry.get('image_id')!r}, which is not listed"))
-    masks: dict[Path, Path] = {}
-    file_names: dict[str, str] = {}  # of the images, by the masks' names
-    for entry in tqdm(document.images, desc="masks", unit="image", leave=False):
-        try:
-            source = finder.find(entry["file_name"])
-            if (other := file_names.setdefault(normal_name(source.stem), entry["file_name"])) != entry["file_name"]:
-                raise DataError(f"{other} and {entry['file_name']} are both the image {source}, and would have one mask")
-            size, orientation = _size(source, entry, drawn_on, has_objects=bool(objects[entry["id"]]))
-        except DataError as error:
-            errors.append(error)
-            continue
-        drawing = draw_mask(objects[entry["id"]], size, ids, crowds)
-        errors += drawing.errors
-        imported.boxes += drawing.boxes
-        imported.empty += drawing.empty
-        class_ids = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
-        imported.labelled += bool(class_ids)
-        if not class_ids and drawing.named:
-            imported.blank.append(source.name)
-        if drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
-            imported.turned.append(source.name)
-        mask = turn_upright(drawing.mask, orientation) if drawn_on == "stored" else drawing.mask
-        masks[source] = folder / f"{len(masks)}.png"
-        Image.fromarray(mask).save(masks[source])
-    raise_all([*omissions.errors(), *errors])
-    return masks
-
-
-def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_objects: bool) -> tuple[tuple[int, int], int]:
-    """The (height, width) that objects were drawn on, and the photo's EXIF orientation.
-
-    Raises `DataError` if the JSON has another size, or none of an image with objects, and if the image cannot be read.
-    """
+    errors: list[DataError] = []
     try:
-        data = source.read_bytes()
-        size = read_size(data, Limits())
-    except (ImageError, OSError) as error:
-        raise DataError(f"{source}: {getattr(error, 'strerror', None) or error}") from error
-    orientation = read_orientation(data)
-    if drawn_on == "stored" and swaps_sides(orientation):
-        size = size[::-1]
-    json_size = (entry.get("height"), entry.get("width"))
-    if size != json_size and (has_objects or any(json_size)):
-        if swaps_sides(orientation) and json_size == size[::-1]:
-            hint = "EXIF turns it: --masks-orientation says whether objects were drawn on the upright or the stored photo"
-        elif not any(json_size):
-            hint = "write the height and width of the photo that objects were drawn on into the JSON"
-        else:
-            hint = "was it turned after it was labelled?"
-        raise DataError(f"{source} is {json_size} in the JSON, {size} {drawn_on}; {hint}")
-    return size, orientation
+        classes = find_classes({export.path: export.document for export in exports}, classes_file)
+    except DataError as error:  # photos and objects may have further errors
+        errors += error.each
+        classes = Classes([], [{entry["id"]: 1 for entry in export.document.categories} for export in exports])
+    documents = [draw_document(export, splits[export.path], ids, how) for export, ids in zip(exports, classes.ids, strict=True)]
+    output = Output(out)
+    for drawn in documents:
+        errors += [*drawn.errors, *output.errors(drawn.split, list(drawn.masks))]
+    raise_all([*how.omissions.errors(), *errors])
+    if not classes_file:
+        write_classes(out / CLASSES, classes.names)  # before the masks, which mean nothing without it
+    kept = [output.write(drawn.split, drawn.masks, force=force) for drawn in documents]
+    return Imported(classes, documents, kept, how.omissions.notes())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from training.data.label_studio.tasks import read_label_studio
 from training.data.labelme import labelme_files, read_labelme
 from training.data.omissions import Omissions
 from training.data.problems import DataError, first_names, raise_all
-from training.data.text_files import read_text
+from training.data.strict_text import read_json
 
 ROBOFLOW = "_annotations.coco.json"
 CVAT = "instances_*.json"
@@ -86,8 +85,8 @@ def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: s
 def _read_file(path: Path, split: str, omissions: Omissions, image_field: str | None) -> Export:
     """The export of a JSON file of COCO's or of Label Studio's form."""
     try:
-        content: Any = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        content: Any = read_json(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     if isinstance(content, list):
         document, notes, errors = read_label_studio(path, content, omissions, image_field)

@@ -20,11 +20,12 @@ from training.data.files import (
     Folders,
     images_below,
     normal_name,
+    path_below,
     unread_photos,
     without_ending,
 )
 from training.data.hints import mask_hint
-from training.data.lists import frame_name, lines, list_file, path_below
+from training.data.lists import frame_name, lines, list_file
 from training.data.problems import MOST, MOST_NAMED, first_names, raise_all
 from training.data.problems import DataError as DataError
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from pathlib import Path
 
-from training.data.files import normal_name, without_ending
+from training.data.files import normal_name, path_below, without_ending
 from training.data.problems import DataError
 from training.data.text_files import read_text
 
@@ -47,18 +46,6 @@ def frame_name(images: Path, line: str) -> str:
         if inside := path_below(images, path):
             return without_ending(inside)
     raise DataError(f"{line} is listed and leads out of {images}: write paths below that folder, such as a.jpg")
-
-
-def path_below(folder: Path, path: Path) -> str | None:
-    """A path as seen from a folder that holds it, by the names alone or once links are followed; None for other paths."""
-    for place, root in (
-        (os.path.abspath(path), os.path.abspath(folder)),
-        (os.path.join(os.path.realpath(path.parent), path.name), os.path.realpath(folder)),
-    ):
-        relative = os.path.relpath(place, root).replace(os.sep, "/")
-        if not relative.startswith("..") and relative != ".":
-            return relative
-    return None
 
 
 def _is_absolute(line: str) -> bool:

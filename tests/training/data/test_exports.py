@@ -48,9 +48,9 @@ def read(root: Path) -> dict[str, dict[str, Ids]]:
     return {split.name: {frame.name: split.mask(index) for index, frame in enumerate(split.frames)} for split in splits}
 
 
-def imported(export: Path, out: Path) -> dict[str, Ids]:
+def imported(export: Path, out: Path, *options: str) -> dict[str, Ids]:
     """The masks that the import wrote, of both splits, by name."""
-    assert main([str(export), "--out", str(out)]) == 0
+    assert main([str(export), "--out", str(out), *options]) == 0
     return {name: ids for split in read(out).values() for name, ids in split.items()}
 
 
@@ -126,7 +126,9 @@ def test_what_is_wrong_in_labelme_s_files_is_told_by_name(
     assert not (tmp_path / "DATA").exists()
 
 
-def test_labelme_s_images_may_lie_elsewhere(frames: dict[Path, Ids], tmp_path: Path) -> None:
+def test_labelme_s_images_may_lie_elsewhere_in_a_folder_that_is_named(
+    frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     export = write_labelme(tmp_path / "labels" / "day 1", frames, CLASSES)
     for path in export.glob("*.json"):
         document = json.loads(path.read_text())
@@ -134,7 +136,11 @@ def test_labelme_s_images_may_lie_elsewhere(frames: dict[Path, Ids], tmp_path: P
         path.write_text(json.dumps(document))
     for path in export.glob("*.jpg"):
         path.unlink()
-    assert len(imported(tmp_path / "labels", tmp_path / "DATA")) == FRAMES
+    assert main([str(tmp_path / "labels"), "--out", str(tmp_path / "DATA")]) == 2
+    assert "photos/photo 0.jpg leads out of" in capsys.readouterr().err
+    photos = str(next(iter(frames)).parent)
+    assert len(imported(tmp_path / "labels", tmp_path / "DATA", "--images", photos)) == FRAMES
+    assert "bare name" not in capsys.readouterr().out
 
 
 def test_label_studio_s_ellipses_and_rectangles(frames: dict[Path, Ids], tmp_path: Path) -> None:

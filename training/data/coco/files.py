@@ -5,6 +5,7 @@ Ids are numbers or texts. File names may contain the tool's folders, URL escapes
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from imaging.decoding import IMAGE_ENDINGS
-from training.data.files import Folders, is_image, without_ending
+from training.data.files import Folders, is_image, path_below, without_ending
 from training.data.problems import DataError
 
 Key = int | float | str
@@ -90,10 +91,11 @@ def as_key(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def file_names(written: str) -> list[str]:
-    """The paths that a `file_name` may mean, the likeliest first.
+def file_names(written: str) -> tuple[list[str], list[str]]:
+    """The paths that a `file_name` may mean, and the bare names that are left if its folders are lost; the likeliest first.
 
-    Candidates are the text itself, the path of an address, both with slashes and unescaped, then the bare file names.
+    Candidates are the text itself, the path of an address, both with slashes and unescaped; then the names of these files, also
+    without Label Studio's prefix.
     """
     address = _split(written)
     # Label Studio serves local files as /data/local-files/?d=folder/a.jpg
@@ -104,7 +106,8 @@ def file_names(written: str) -> list[str]:
     paths += [unquote(path) for path in paths]
     names = [re.split(r"[/\\]", path)[-1] for path in paths]
     names += [UPLOAD.sub("", name) for name in reversed(names)]
-    return list(dict.fromkeys(path for path in (*paths, *names) if path and not path.endswith("/")))
+    whole, bare = ([text for text in dict.fromkeys(texts) if text and not text.endswith("/")] for texts in (paths, names))
+    return whole, [name for name in bare if name not in whole]
 
 
 def _split(written: str) -> SplitResult:
@@ -117,7 +120,8 @@ def _split(written: str) -> SplitResult:
 
 def base_name(written: str) -> str:
     """The bare name of the file, without folders, escapes and ending."""
-    bare = [name for name in file_names(written) if "/" not in name and "\\" not in name and "%" not in name]
+    paths, names = file_names(written)
+    bare = [name for name in (*paths, *names) if "/" not in name and "\\" not in name and "%" not in name]
     return without_ending(bare[0] if bare else Path(written).name)
 
 
@@ -126,7 +130,8 @@ class ImageFinder:
 
     It searches the folder `images`, or without one the document's folder (or the folder in its place) and `images/` in and
     beside it. For a document named `instances_NAME.json`, as CVAT writes it, it also searches `images/NAME`, where CVAT puts
-    the images of a subset.
+    the images of a subset. It finds nothing outside of these folders. Links may lead out of the folder `images` alone, which
+    the user has named.
     """
 
     def __init__(self, annotations: Path, images: Path | None) -> None:
@@ -135,27 +140,45 @@ class ImageFinder:
         subset = annotations.stem.removeprefix("instances_")
         folders += [folder / subset for folder in folders[1:]] if subset != annotations.stem else []
         self.folders = [images] if images else folders
+        real = Path(os.path.realpath(folder))
+        self._link_targets = None if images else (real, real.parent / "images")
         self._files = Folders()
 
-    def find(self, written: str) -> Path:
+    def find(self, written: str) -> tuple[Path, bool]:
         """The file of a `file_name`, in any Unicode form and with its ending in any case.
 
-        Raises `DataError` if there is no such file, and for a file whose name training would not take for an image.
+        Also says whether the file has this path and ending: its folders may be lost, or Label Studio's prefix. Raises
+        `DataError` if there is no such file, for one outside of the folders, and for one whose name training would not take for
+        an image.
         """
-        for name in file_names(written):
-            for path in (folder / name for folder in self.folders):
-                if _is_file(path):
-                    return _require_image(path)
-                if similar := self._files.find(path.with_name(without_ending(path.name))):
-                    return similar
+        paths, names = file_names(written)
+        leads_out = False
+        for name in (*paths, *names):
+            for path in (Path(os.path.normpath(folder / name)) for folder in self.folders):
+                if not any(path_below(folder, path) for folder in self.folders):
+                    leads_out = True
+                elif _is_file(path):
+                    return self._require_inside(_require_image(path)), name in paths
+                elif similar := self._files.find(path.with_name(without_ending(path.name))):
+                    return self._require_inside(similar), name in paths and similar.suffix.lower() == path.suffix.lower()
         folders = ", ".join(map(str, self.folders))
-        raise DataError(f"{written} is in none of {folders}; say with --images where the images are")
+        problem = "leads out of" if leads_out else "is in none of"
+        raise DataError(f"{written} {problem} {folders}; say with --images where the images are")
+
+    def _require_inside(self, path: Path) -> Path:
+        """Returns the path; raises `DataError` for a link out of the export's folder."""
+        target = Path(os.path.realpath(path))
+        if self._link_targets and not any(target.is_relative_to(folder) for folder in self._link_targets):
+            raise DataError(
+                f"{path} is a link out of the export's folder, to {target}: give the folder of its images as --images"
+            )
+        return path
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # such as for a name that is too long for the file system
+    except (OSError, ValueError):  # such as for a name that is too long for the file system, or that holds a zero
         return False
 
 
