@@ -118,23 +118,37 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
             omissions.add_unknown(f"files with the key {key[:LONGEST]!r}", path, "beside its shapes")
             document.annotations.append(void_object({"id": key[:LONGEST], "image_id": image["id"]}, size, []))
     for index, shape in enumerate(shapes):
+        entry = {"id": f"shape {index}", "image_id": image["id"]}
         try:
-            label, what = _label(shape), _unknown(shape)
-            names |= {label} if label else set()
-            entry = {"id": f"{label} (shape {index})", "image_id": image["id"]}
-            if what is None and _kind(shape) in WITHOUT_AREA:
-                omissions.add_without_area(f"shapes of the type {_kind(shape)}")
-            elif what or not label:
-                omissions.add_unknown(what or "shapes without a label", path, f"shape {index}")
-                document.annotations.append(void_object(entry, size, _place(shape, size)))
-            else:
-                document.annotations.append(entry | {"category_id": label} | _outline(shape, size))
-                for key in _other_keys(shape):
-                    omissions.add_key(f"shapes have the key {key[:LONGEST]!r}")
+            if label := _label(shape):
+                names.add(label)
+            drawn = _draw(shape, label, path, f"shape {index}", size, omissions)
         except ValueError as error:
-            errors.append(DataError(f"{path}: shape {index}: {error}"))
+            if omissions.policy == "error":
+                errors.append(DataError(f"{path}: shape {index}: {error}"))
+                continue
+            omissions.add_unknown("shapes with errors", path, f"shape {index}: {error}")
+            drawn = void_object({}, size, _place(shape, size))
+        if drawn:
+            document.annotations.append(entry | drawn)
     raise_all(errors)
     return names
+
+
+def _draw(
+    shape: Mapping[str, Any], label: str | None, path: Path, place: str, size: Size, omissions: Omissions
+) -> dict[str, Any] | None:
+    """A shape's category and outline, or what makes it void; None for a shape without area. Raises `ValueError`."""
+    what = _unknown(shape)
+    if what is None and _kind(shape) in WITHOUT_AREA:
+        omissions.add_without_area(f"shapes of the type {_kind(shape)}")
+        return None
+    if what or not label:
+        omissions.add_unknown(what or "shapes without a label", path, place)
+        return void_object({}, size, _place(shape, size))
+    for key in _other_keys(shape):
+        omissions.add_key(f"shapes have the key {key[:LONGEST]!r}")
+    return {"category_id": label} | _outline(shape, size)
 
 
 def _size(content: Mapping[str, Any]) -> Size:
@@ -186,8 +200,10 @@ def _other_keys(shape: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in shape.items() if key not in SHAPE_KEYS and key not in own}
 
 
-def _place(shape: Mapping[str, Any], size: Size) -> Mapping[str, Any] | Sequence[Point]:
+def _place(shape: Any, size: Size) -> Mapping[str, Any] | Sequence[Point]:
     """Where a shape lies that is not known: its outline, or its points; no points if that is not known."""
+    if not isinstance(shape, dict):
+        return []
     try:
         if _unknown(shape) is None:
             return _outline(shape, size)

@@ -215,6 +215,19 @@ def test_labels_beside_their_shape_and_answers_about_it_belong_together(
     assert "1 relations between regions are left out" in output
 
 
+def test_what_is_wrong_becomes_void_where_the_user_wants_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two labels of one region, whose place is known, and a bitmask that is cut off, whose place is not."""
+    both = result("polygonlabels", "leaf", "stem", **SQUARE)
+    broken = result("bitmasklabels", "stem", imageDataURL="data:image/png;base64,AAAA")
+    first, second = masks(tmp_path, [LEAF, both], [LEAF, broken], options=["--unknown", "void"])
+    np.testing.assert_array_equal(first, box(0, 0, 4, 4) * 1 + box(10, 5, 40, 25) * VOID)
+    np.testing.assert_array_equal(second, np.where(box(0, 0, 4, 4), 1, VOID))
+    output = capsys.readouterr().out
+    assert "2 regions with errors cannot be read and are void" in output
+    for message in ("has the labels leaf, stem; a pixel has one class", "needs a PNG in base64"):
+        assert message in output
+
+
 SQUARE = {"points": percent((10, 5), (40, 5), (40, 25), (10, 25)), "closed": True}
 RECTANGLE = {"x": 50, "y": 25, "width": 100 * 20 / 60, "height": 10, "rotation": 90}
 WHOLE = box(0, 0, 60, 40) & ~box(0, 0, 4, 4)

@@ -118,6 +118,13 @@ def test_what_is_wrong_is_told(wrong: dict[str, Any], message: str, tmp_path: Pa
     assert len(error) < 2000
 
 
+def test_what_is_wrong_becomes_void_where_the_user_wants_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = imported(tmp_path, shape("rectangle", SQUARE[:3]), options=["--unknown", "void"])
+    np.testing.assert_array_equal(mask, np.where(box(0, 0, 4, 4), 1, VOID))
+    expected = "1 shapes with errors cannot be read and are void, in {} (1: shape 1: a rectangle needs 2 or 4 points, got 3)"
+    assert expected.format(tmp_path / "export" / "0.json") in capsys.readouterr().out
+
+
 WHOLE = ~box(0, 0, 4, 4)
 
 

@@ -130,7 +130,8 @@ class TaskReader:
                 if len(labels) > 1:
                     raise ValueError(f"has the labels {', '.join(labels)}; a pixel has one class")
             except ValueError as error:
-                errors.append(DataError(f"{name}, region {region.name}: {error}"))
+                if self._becomes_void(region, name, error, errors):
+                    objects.append((region, None))
                 continue
             self._names.update(labels)
             if what is None and not labels:
@@ -158,15 +159,25 @@ class TaskReader:
             return
         for region, label in objects:
             entry = {"id": region.name, "image_id": image["id"]}
+            is_void = label is None
             try:
-                if label is None:
-                    self.document.annotations.append(void_object(entry, size, region.place(size)))
-                else:
+                if not is_void:
                     self.document.annotations.append(entry | {"category_id": label} | region.outline(size))
             except ValueError as error:
-                errors.append(DataError(f"{name}, region {region.name}: {error}"))
+                is_void = self._becomes_void(region, name, error, errors)
+            if is_void:
+                self.document.annotations.append(void_object(entry, size, region.place(size)))
             for key in region.unread_keys() if label else ():
                 self._omissions.add_key(f"regions have the key {key!r}")
+
+    def _becomes_void(self, region: Region, name: str, error: ValueError, errors: list[DataError]) -> bool:
+        """Whether a region with an error becomes void, as the user wants; else adds the error to the others."""
+        if self._omissions.policy == "error":
+            errors.append(DataError(f"{name}, region {region.name}: {error}"))
+            return False
+        place = f"{name.removeprefix(f'{self._path}: ')}, region {region.name}: {error}"
+        self._omissions.add_unknown("regions with errors", self._path, place)
+        return True
 
 
 def read_label_studio(
@@ -214,4 +225,4 @@ def image_name(value: Any) -> str:
 
 
 def _is_image_name(text: str) -> bool:
-    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in file_names(text[:LONGEST_NAME]))
+    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for names in file_names(text[:LONGEST_NAME]) for name in names)
