@@ -11,8 +11,8 @@ from typing import Any
 from imaging.decoding import read_size
 from imaging.errors import ImageError
 from training.data.coco.files import Document
-from training.data.coco.objects import encode_mask
-from training.data.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero, place_mask
+from training.data.coco.runs import encode_part
+from training.data.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero
 from training.data.files import images_below, without_ending
 from training.data.label_files import class_name
 from training.data.omissions import Omissions, may_hold_outline, void_object
@@ -245,5 +245,5 @@ def _outline(shape: Mapping[str, Any], size: Size) -> dict[str, Any]:
         # labelme cuts the fractions off, and counts the pixel of the second point in; other programs do not count it
         left, top, right, bottom = int(min(x0, x1)), int(min(y0, y1)), int(max(x0, x1)), int(max(y0, y1))
         part = decode_nonzero(shape.get("mask"), (bottom - top + 1, right - left + 1), tolerance=1)
-        return {"segmentation": encode_mask(place_mask(part, (left, top), size))}
+        return {"segmentation": encode_part(part, (left, top), size)}
     return {"bbox": corners_of_box(points)}

@@ -120,7 +120,7 @@ class TaskReader:
 
     def _objects(self, regions: Sequence[Region], name: str, errors: list[DataError]) -> list[Object]:
         """The regions that become objects or void, with their labels; counts others, and adds to the errors."""
-        objects = []
+        objects: list[Object] = []
         for region in regions:
             try:
                 labels, what = region.labels(), region.unknown()
