@@ -91,12 +91,17 @@ def as_key(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def file_names(written: str) -> tuple[list[str], list[str]]:
-    """The paths that a `file_name` may mean, and the bare names that are left if its folders are lost; the likeliest first.
+def file_names(written: str) -> list[str]:
+    """The paths that a `file_name` may mean, the likeliest first.
 
-    Candidates are the text itself, the path of an address, both with slashes and unescaped; then the names of these files, also
-    without Label Studio's prefix.
+    Candidates are the text itself, the path of an address, both with slashes and unescaped, then the bare file names.
     """
+    paths, names = _paths_and_names(written)
+    return paths + names
+
+
+def _paths_and_names(written: str) -> tuple[list[str], list[str]]:
+    """The candidates of `file_names`: the paths, and the names that are left if the folders or Label Studio's prefix are lost."""
     address = _split(written)
     # Label Studio serves local files as /data/local-files/?d=folder/a.jpg
     query = parse_qs(address.query).get("d", [])
@@ -120,8 +125,7 @@ def _split(written: str) -> SplitResult:
 
 def base_name(written: str) -> str:
     """The bare name of the file, without folders, escapes and ending."""
-    paths, names = file_names(written)
-    bare = [name for name in (*paths, *names) if "/" not in name and "\\" not in name and "%" not in name]
+    bare = [name for name in file_names(written) if "/" not in name and "\\" not in name and "%" not in name]
     return without_ending(bare[0] if bare else Path(written).name)
 
 
@@ -151,7 +155,7 @@ class ImageFinder:
         `DataError` if there is no such file, for one outside of the folders, and for one whose name training would not take for
         an image.
         """
-        paths, names = file_names(written)
+        paths, names = _paths_and_names(written)
         leads_out = False
         for name in (*paths, *names):
             for path in (Path(os.path.normpath(folder / name)) for folder in self.folders):
