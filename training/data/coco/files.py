@@ -101,7 +101,7 @@ def file_names(written: str) -> list[str]:
 
 
 def _paths_and_names(written: str) -> tuple[list[str], list[str]]:
-    """The candidates of `file_names`: the paths, and the names that are left if the folders or Label Studio's prefix are lost."""
+    """The candidates of `file_names`: the paths, and the names that are left without folders and Label Studio's prefix."""
     address = _split(written)
     # Label Studio serves local files as /data/local-files/?d=folder/a.jpg
     query = parse_qs(address.query).get("d", [])
@@ -163,8 +163,9 @@ class ImageFinder:
                     leads_out = True
                 elif _is_file(path):
                     return self._require_inside(_require_image(path)), name in paths
-                elif similar := self._files.find(path.with_name(without_ending(path.name))):
-                    return self._require_inside(similar), name in paths and similar.suffix.lower() == path.suffix.lower()
+                elif similar := self._files.find(stem := path.with_name(without_ending(path.name))):
+                    has_ending = stem == path or similar.suffix.lower() == path.suffix.lower()
+                    return self._require_inside(similar), name in paths and has_ending
         folders = ", ".join(map(str, self.folders))
         problem = "leads out of" if leads_out else "is in none of"
         raise DataError(f"{written} {problem} {folders}; say with --images where the images are")
