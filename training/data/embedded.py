@@ -48,10 +48,12 @@ def decode_painted(url: object, size: Size) -> Mask:
     if not isinstance(url, str) or not prefix:
         raise ValueError(f"needs a PNG as data:image/png;base64, and its bytes, got {str(url)[:60]}")
     image = _open_png(decode_base64(url[prefix.end() :]), size)
-    pixels = np.asarray(image.convert("RGBA"))
-    colors, alpha = pixels[..., :3], pixels[..., 3]
-    is_opaque = not image.has_transparency_data or (alpha.min() == 255 and (colors != colors[0, 0]).any())
-    painted: Mask = colors.max(axis=-1) > 0 if is_opaque else alpha >= HALF
+    if image.has_transparency_data:
+        alpha = np.asarray((image if image.mode == "RGBA" else image.convert("RGBA")).getchannel("A"))
+        if alpha.min() < 255 or image.convert("RGB").getcolors(1) is not None:  # of one colour
+            return alpha >= HALF
+    colors = np.asarray(image.convert("RGB"))
+    painted: Mask = colors.max(axis=-1) > 0
     return painted
 
 
@@ -66,15 +68,6 @@ def decode_nonzero(text: object, size: Size, tolerance: int) -> Mask:
     values = np.asarray(image)
     nonzero: Mask = (values.max(axis=-1) if values.ndim == 3 else values) != 0
     return nonzero
-
-
-def place_mask(part: Mask, corner: tuple[int, int], size: Size) -> Mask:
-    """The mask (H, W) of an image with a part at a corner (x, y); what lies outside the image is left out."""
-    left, top = corner
-    whole = np.zeros(size, bool)
-    target = whole[max(0, top) : max(0, top + part.shape[0]), max(0, left) : max(0, left + part.shape[1])]
-    target[:] = part[max(0, -top) :, max(0, -left) :][: target.shape[0], : target.shape[1]]
-    return whole
 
 
 def _open_png(data: bytes, size: Size, tolerance: int = 0) -> Image.Image:

@@ -11,8 +11,8 @@ from typing import Any
 from imaging.decoding import read_size
 from imaging.errors import ImageError
 from training.data.coco.files import Document
-from training.data.coco.objects import encode_mask
-from training.data.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero, place_mask
+from training.data.coco.runs import encode_part
+from training.data.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero
 from training.data.files import images_below, without_ending
 from training.data.label_files import class_name
 from training.data.omissions import Omissions, may_hold_outline, void_object
@@ -115,26 +115,40 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
         raise DataError(f"{path} {error}") from error
     for key in [key for key in content if key not in FILE_KEYS]:
         if _may_hold_shapes(content[key]):
-            omissions.add_unknown(f"files have the key {key[:LONGEST]!r}, which", path, "at its top")
+            omissions.add_unknown(f"files with the key {key[:LONGEST]!r}", path, "beside its shapes")
             document.annotations.append(void_object({"id": key[:LONGEST], "image_id": image["id"]}, size, []))
     for index, shape in enumerate(shapes):
+        entry = {"id": f"shape {index}", "image_id": image["id"]}
         try:
-            label, what = _label(shape), _unknown(shape)
-            names |= {label} if label else set()
-            entry = {"id": f"{label} (shape {index})", "image_id": image["id"]}
-            if what is None and _kind(shape) in WITHOUT_AREA:
-                omissions.add_without_area(f"shapes of the type {_kind(shape)}")
-            elif what or not label:
-                omissions.add_unknown(what or "shapes without a label", path, f"shape {index}")
-                document.annotations.append(void_object(entry, size, _place(shape, size)))
-            else:
-                document.annotations.append(entry | {"category_id": label} | _outline(shape, size))
-                for key in _other_keys(shape):
-                    omissions.add_key(f"shapes have the key {key[:LONGEST]!r}")
+            if label := _label(shape):
+                names.add(label)
+            drawn = _draw(shape, label, path, f"shape {index}", size, omissions)
         except ValueError as error:
-            errors.append(DataError(f"{path}: shape {index}: {error}"))
+            if omissions.policy == "error":
+                errors.append(DataError(f"{path}: shape {index}: {error}"))
+                continue
+            omissions.add_unknown("shapes with errors", path, f"shape {index}: {error}")
+            drawn = void_object({}, size, _place(shape, size))
+        if drawn:
+            document.annotations.append(entry | drawn)
     raise_all(errors)
     return names
+
+
+def _draw(
+    shape: Mapping[str, Any], label: str | None, path: Path, place: str, size: Size, omissions: Omissions
+) -> dict[str, Any] | None:
+    """A shape's category and outline, or what makes it void; None for a shape without area. Raises `ValueError`."""
+    what = _unknown(shape)
+    if what is None and _kind(shape) in WITHOUT_AREA:
+        omissions.add_without_area(f"shapes of the type {_kind(shape)}")
+        return None
+    if what or not label:
+        omissions.add_unknown(what or "shapes without a label", path, place)
+        return void_object({}, size, _place(shape, size))
+    for key in _other_keys(shape):
+        omissions.add_key(f"shapes have the key {key[:LONGEST]!r}")
+    return {"category_id": label} | _outline(shape, size)
 
 
 def _size(content: Mapping[str, Any]) -> Size:
@@ -165,8 +179,10 @@ def _label(shape: Any) -> str | None:
     """The label of a shape; None if it has none. Raises `ValueError` if it is no name."""
     if not isinstance(shape, dict):
         raise ValueError(f"must be an object, got {str(shape)[:LONGEST]}")
-    label = shape.get("label")
-    return None if label is None or not str(label).strip() else class_name(label)
+    label = shape.get("label", "")
+    if label is not None and not isinstance(label, str):
+        raise ValueError(f"its label must be a text, got {str(label)[:LONGEST]}")
+    return class_name(label) if label and label.strip() else None
 
 
 def _unknown(shape: Mapping[str, Any]) -> str | None:
@@ -184,8 +200,10 @@ def _other_keys(shape: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in shape.items() if key not in SHAPE_KEYS and key not in own}
 
 
-def _place(shape: Mapping[str, Any], size: Size) -> Mapping[str, Any] | Sequence[Point]:
+def _place(shape: Any, size: Size) -> Mapping[str, Any] | Sequence[Point]:
     """Where a shape lies that is not known: its outline, or its points; no points if that is not known."""
+    if not isinstance(shape, dict):
+        return []
     try:
         if _unknown(shape) is None:
             return _outline(shape, size)
@@ -227,5 +245,5 @@ def _outline(shape: Mapping[str, Any], size: Size) -> dict[str, Any]:
         # labelme cuts the fractions off, and counts the pixel of the second point in; other programs do not count it
         left, top, right, bottom = int(min(x0, x1)), int(min(y0, y1)), int(max(x0, x1)), int(max(y0, y1))
         part = decode_nonzero(shape.get("mask"), (bottom - top + 1, right - left + 1), tolerance=1)
-        return {"segmentation": encode_mask(place_mask(part, (left, top), size))}
+        return {"segmentation": encode_part(part, (left, top), size)}
     return {"bbox": corners_of_box(points)}

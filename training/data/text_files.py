@@ -17,7 +17,10 @@ MARKS = {
 
 
 def read_text(path: Path) -> str:
-    """A file's text, decoded as UTF-8 or as its byte order mark says; raises `ValueError` naming a file it cannot decode."""
+    """A regular file's text, decoded as UTF-8 or as its byte order mark says.
+
+    Raises `ValueError` naming a file it cannot decode, and `OSError` for a file that cannot be read, or is none.
+    """
     data = read_regular_file(path)
     encoding = next((encoding for mark, encoding in MARKS.items() if data.startswith(mark)), "utf-8")
     try:

@@ -106,9 +106,9 @@ def test_labelme_s_circles_are_areas_and_its_rectangles_and_ignored_shapes_are_v
     [
         ({"points": [[1, 1], [2, 2]]}, "a polygon needs three points or more, got 2"),
         ({"points": [["a", 1]]}, "needs points as"),
-        ({"label": None}, "must have a label"),
-        ({"shape_type": "mask", "mask": "x", "points": [[1, 1], [2, 2]]}, "no PNG in base64"),
-        ({"shape_type": "circle"}, "a circle needs two points, got 4"),
+        ({"label": 5}, "its label must be a text"),
+        ({"shape_type": "mask", "mask": "x", "points": [[1, 1], [2, 2]]}, "needs a PNG in base64"),
+        ({"shape_type": "circle"}, "a circle needs 2 points, got 4"),
     ],
 )
 def test_what_is_wrong_in_labelme_s_files_is_told_by_name(

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as run_lengths
 
 from imaging.classes import VOID
 from imaging.rle import paint_runs, read_counts
@@ -87,12 +86,6 @@ def draw_mask(
     for region in sorted(regions, key=lambda region: -region.area):
         paint_runs(drawing.mask, region.lengths, region.value)
     return drawing
-
-
-def encode_mask(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """The `segmentation` of a mask (H, W): compressed run lengths."""
-    encoded = run_lengths.encode(np.asfortranarray(mask, np.uint8))
-    return {"counts": encoded["counts"].decode("ascii"), "size": list(mask.shape)}
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:

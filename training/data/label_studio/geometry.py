@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.data.coco.objects import encode_mask
+from training.data.coco.runs import encode_whole
 from training.data.embedded import Size, decode_painted
 from training.data.label_studio.brush import decode_brush
 from training.data.outlines import Point, bezier_curve, turned_box, turned_ellipse
@@ -42,9 +42,9 @@ def draw(geometry: Mapping[str, Any], size: Size) -> dict[str, Any]:
     if form == "brush":
         if not isinstance(geometry["rle"], list):
             raise ValueError(f"needs rle as a list of numbers, got {str(geometry['rle'])[:60]}")
-        return {"segmentation": encode_mask(decode_brush(geometry["rle"], size))}
+        return {"segmentation": encode_whole(decode_brush(geometry["rle"], size))}
     if form == "bitmask":
-        return {"segmentation": encode_mask(decode_painted(geometry["imageDataURL"], size))}
+        return {"segmentation": encode_whole(decode_painted(geometry["imageDataURL"], size))}
     if form in ("polygon", "vector"):
         points = _polygon(geometry["points"], scale) if form == "polygon" else _path(geometry["vertices"], scale)
         return {"segmentation": [[value for point in points for value in point]]}

@@ -54,8 +54,10 @@ class Region:
         return next((kind for kind in kinds if kind in SHAPES), kinds[0])
 
     @property
-    def to_name(self) -> str:
-        return str(self.results[0].get("to_name"))[:LONGEST]
+    def to_name(self) -> str | None:
+        """The tag of its image."""
+        name = self.results[0].get("to_name")
+        return name[:LONGEST] if isinstance(name, str) else None
 
     @property
     def written_size(self) -> tuple[Any, Any]:
@@ -81,11 +83,11 @@ class Region:
 
     def unknown(self) -> str | None:
         """What it has that is not known, for all that its labels say: its type, its form, or a key; None if all is known."""
+        if (unknown := self._unknown_type()) is not None:
+            return f"regions of the type {unknown[:LONGEST]!r}"
         form = find_form(self.geometry)
         for result in self.results:
             kind = str(result.get("type"))
-            if kind not in (*SHAPES, *ANSWERS, "labels"):
-                return f"regions of the type {kind[:LONGEST]!r}"
             if form is None or SHAPES.get(kind, form) != form:
                 return f"regions of the type {kind} with {', '.join(sorted(self.geometry)) or 'no shape'}"
         if keys := [key for key, value in self._other_keys().items() if may_hold_outline(value)]:
@@ -115,11 +117,17 @@ class Region:
         if any(map(may_hold_outline, self._other_keys().values())):
             return []
         form = find_form(self.geometry)
-        is_open = form in ("polygon", "vector") and not is_closed(self.geometry)
+        is_path = form in ("polygon", "vector") and is_closed(self.geometry) and self._unknown_type() is None
         try:
-            return known_points(self.geometry, size) if form in (None, "keypoint") or is_open else self.outline(size)
+            if is_path or form in ("brush", "bitmask", "ellipse", "rectangle"):
+                return self.outline(size)
+            return known_points(self.geometry, size)
         except ValueError:
             return []
+
+    def _unknown_type(self) -> str | None:
+        kinds = (str(result.get("type")) for result in self.results)
+        return next((kind for kind in kinds if kind not in (*SHAPES, *ANSWERS, "labels")), None)
 
     def _other_keys(self) -> dict[str, Any]:
         """The unknown keys of its results and of their values, and what they hold."""

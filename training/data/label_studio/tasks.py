@@ -92,18 +92,23 @@ class TaskReader:
     def _add(self, task: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
         """Adds a task's image and the objects of its results."""
         name = self._name(task)
-        regions, others = find_regions(results)
-        self._others.update(others)
-        targets = {region.to_name for region in regions}
+        regions, answers = find_regions(results)
+        self._others.update(answers)
+        targets = {region.to_name for region in regions if region.to_name is not None}
         field = find_image_field(task["data"], targets, self._image_field)
         if field is None:
             raise DataError(
                 f"{name} must have one image, got the fields {str(sorted(task['data']))[:200]}: give the field of the image "
                 "with --image-field"
             )
-        if len(targets) > 1 and field in targets:
-            self._elsewhere += sum(region.to_name != field for region in regions)
-            regions = [region for region in regions if region.to_name == field]
+        if len(targets) > 1 and (others := targets & set(task["data"]) - {field}):
+            self._elsewhere += sum(region.to_name in others for region in regions)
+            regions = [region for region in regions if region.to_name not in others]
+        elif len(targets) > 1 and sum(_is_image_name(image_name(value)) for value in task["data"].values()) > 1:
+            raise DataError(
+                f"{name} has several images, and regions of the tags {first_names(sorted(targets))}, which do not say "
+                "of which: make a task of each image"
+            )
         image: dict[str, Any] = {"id": str(task.get("id")), "file_name": image_name(task["data"][field])}
         if image["id"] in self._ids:
             image["id"] += f" (image {len(self._ids)})"
@@ -115,7 +120,7 @@ class TaskReader:
 
     def _objects(self, regions: Sequence[Region], name: str, errors: list[DataError]) -> list[Object]:
         """The regions that become objects or void, with their labels; counts others, and adds to the errors."""
-        objects = []
+        objects: list[Object] = []
         for region in regions:
             try:
                 labels, what = region.labels(), region.unknown()
@@ -125,7 +130,8 @@ class TaskReader:
                 if len(labels) > 1:
                     raise ValueError(f"has the labels {', '.join(labels)}; a pixel has one class")
             except ValueError as error:
-                errors.append(DataError(f"{name}, region {region.name}: {error}"))
+                if self._becomes_void(region, name, error, errors):
+                    objects.append((region, None))
                 continue
             self._names.update(labels)
             if what is None and not labels:
@@ -153,15 +159,25 @@ class TaskReader:
             return
         for region, label in objects:
             entry = {"id": region.name, "image_id": image["id"]}
+            is_void = label is None
             try:
-                if label is None:
-                    self.document.annotations.append(void_object(entry, size, region.place(size)))
-                else:
+                if not is_void:
                     self.document.annotations.append(entry | {"category_id": label} | region.outline(size))
             except ValueError as error:
-                errors.append(DataError(f"{name}, region {region.name}: {error}"))
+                is_void = self._becomes_void(region, name, error, errors)
+            if is_void:
+                self.document.annotations.append(void_object(entry, size, region.place(size)))
             for key in region.unread_keys() if label else ():
                 self._omissions.add_key(f"regions have the key {key!r}")
+
+    def _becomes_void(self, region: Region, name: str, error: ValueError, errors: list[DataError]) -> bool:
+        """Whether a region with an error becomes void, as the user wants; else adds the error to the others."""
+        if self._omissions.policy == "error":
+            errors.append(DataError(f"{name}, region {region.name}: {error}"))
+            return False
+        place = f"{name.removeprefix(f'{self._path}: ')}, region {region.name}: {error}"
+        self._omissions.add_unknown("regions with errors", self._path, place)
+        return True
 
 
 def read_label_studio(
@@ -209,4 +225,4 @@ def image_name(value: Any) -> str:
 
 
 def _is_image_name(text: str) -> bool:
-    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in file_names(text[:LONGEST_NAME]))
+    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for names in file_names(text[:LONGEST_NAME]) for name in names)
