@@ -9,35 +9,39 @@ import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as coco
 
+from imaging.errors import AnswerTooLarge
+
 Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.signedinteger]
 BAND_PIXELS = 1 << 20
+LARGEST_COUNT = (1 << 32) - 1  # of pycocotools, whose counts are 32 bits without a sign
 
 
 @dataclass(frozen=True)
 class ColumnRuns:
     """Runs in COCO's order: columns from left to right, each from top to bottom. A run never continues in the next column.
 
-    height, width: of the class map, in pixels. starts: int32 (N,), index of each run's first pixel in that order.
-    ids: uint8 (N,), class ids.
+    height, width: of the class map, in pixels. starts: int32 (N,), or int64 for 2^31 pixels and more, index of each run's first
+    pixel in that order. ids: uint8 (N,), class ids.
     """
 
     height: int
     width: int
-    starts: npt.NDArray[np.int32]
+    starts: Integers
     ids: Pixels
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def ends(self) -> npt.NDArray[np.int32]:
-        return np.append(self.starts[1:], np.int32(self.height * self.width))
+    def ends(self) -> Integers:
+        return np.append(self.starts[1:], self.starts.dtype.type(self.height * self.width))
 
 
 def column_runs(class_map: Pixels) -> ColumnRuns:
-    """The runs of a class map, uint8 (H, W) of less than 2^31 pixels."""
+    """The runs of a class map, uint8 (H, W)."""
     height, width = class_map.shape
+    index = np.int32 if class_map.size <= np.iinfo(np.int32).max else np.int64
     starts = []
     ids = []
     columns_at_once = max(1, BAND_PIXELS // height)
@@ -50,15 +54,17 @@ def column_runs(class_map: Pixels) -> ColumnRuns:
         begins[::height] = True
         positions = np.flatnonzero(begins)
         ids.append(pixels[positions])
-        starts.append((positions + left * height).astype(np.int32))
+        starts.append((positions + left * height).astype(index))
     return ColumnRuns(height, width, np.concatenate(starts), np.concatenate(ids))
 
 
 def coco_counts(starts: Integers, ends: Integers, height: int, width: int) -> str:
-    """COCO's compressed counts of the pixels in these runs.
+    """COCO's compressed counts of the pixels in these runs. Raises `AnswerTooLarge` for 2^32 pixels and more.
 
     A run that ends at the bottom of a column is joined with a run that starts at the top of the next one.
     """
+    if height * width > LARGEST_COUNT:  # pycocotools would wrap around without a word
+        raise AnswerTooLarge(f"COCO's run lengths hold {LARGEST_COUNT} pixels, the image has {height * width}; cut it")
     if not len(starts):
         edges = np.zeros(0, np.int64)
     else:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fcn_client import address, answers, calls
 from fcn_client.calls import Call, Classes, Options, Palette, PictureFormat
+from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order_async
@@ -22,7 +23,11 @@ from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
 
 class AsyncSegmentClient:
-    """Asynchronous version of `SegmentClient`. Reads files, encodes pixels and decodes answers on a thread."""
+    """Asynchronous version of `SegmentClient`. Reads files, encodes pixels and decodes answers on a thread.
+
+    Each event loop has connections of its own, so a second `asyncio.run` may use the same client. `aclose` closes those of the
+    running loop.
+    """
 
     def __init__(
         self,
@@ -42,10 +47,13 @@ class AsyncSegmentClient:
         self._sleep = sleep
         self._clock = clock
         url, headers = address.base(base_url), address.headers(api_key)
+
+        def connect() -> httpx.AsyncClient:
+            own = httpx.AsyncHTTPTransport() if transport is None and address.is_this_machine(url.host) else transport
+            return httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout, transport=own)
+
         with address.usable_environment(url):
-            if transport is None and address.is_this_machine(url.host):
-                transport = httpx.AsyncHTTPTransport()
-            self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout, transport=transport)
+            self._connections = Connections(connect, repeatable=transport is None)
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,7 +62,8 @@ class AsyncSegmentClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        for client in self._connections.close(asyncio.get_running_loop()):
+            await client.aclose()
 
     async def segment(self, image: ImageLike, *, confidence: bool = False, **options: Unpack[Options]) -> Segmentation:
         """As `SegmentClient.segment`."""
@@ -174,6 +183,7 @@ class AsyncSegmentClient:
     async def _send(self, call: Call, seconds: float) -> Outcome:
         try:
             timeout = calls.timeouts(seconds)
-            return await self._http.request(call.method, call.path, params=call.query, files=call.files, timeout=timeout)
+            client = self._connections.get(asyncio.get_running_loop())
+            return await client.request(call.method, call.path, params=call.query, files=call.files, timeout=timeout)
         except httpx.RequestError as error:
             return error

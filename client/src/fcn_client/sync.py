@@ -13,6 +13,7 @@ from PIL import Image
 
 from fcn_client import address, answers, calls
 from fcn_client.calls import Call, Classes, Options, Palette, PictureFormat
+from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order
@@ -21,13 +22,16 @@ from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
 
 class SegmentClient:
-    """Sends images to a service. Several threads may use one client. Close it, or use it in a `with` statement.
+    """Sends images to a service. Close it, or use it in a `with` statement.
+
+    Several threads may use one client. After a fork, parent and child may both use it: each has connections of its own.
 
     timeout: seconds for one call, including its retries. retries: how often a call is repeated if the service is busy or the
     connection is lost. transport: replaces httpx's own. sleep, clock: for tests. Requests to this machine (localhost,
     127.0.0.0/8, ::1) use no proxy.
     Raises `ValueError` if the address, the key, the limits or the environment's proxies cannot be used. Every method may raise
-    `SegmentError`; methods that take an image also raise the errors of reading it.
+    `SegmentError`, and `RuntimeError` after `close`, or after a fork if `transport` was set; methods that take an image also
+    raise the errors of reading it.
     """
 
     def __init__(
@@ -48,10 +52,14 @@ class SegmentClient:
         self._sleep = sleep
         self._clock = clock
         url, headers = address.base(base_url), address.headers(api_key)
+
+        def connect() -> httpx.Client:
+            own = httpx.HTTPTransport() if transport is None and address.is_this_machine(url.host) else transport
+            return httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=own)
+
         with address.usable_environment(url):
-            if transport is None and address.is_this_machine(url.host):
-                transport = httpx.HTTPTransport()
-            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
+            self._connections = Connections(connect, repeatable=transport is None)
+        self._connections.get()  # before there are threads that could make a second one
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +68,8 @@ class SegmentClient:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        for client in self._connections.close():
+            client.close()
 
     def segment(self, image: ImageLike, *, confidence: bool = False, **options: Unpack[Options]) -> Segmentation:
         """Segments an image. With `confidence`, the result also has the confidence of every pixel."""
@@ -193,6 +202,6 @@ class SegmentClient:
     def _send(self, call: Call, seconds: float) -> Outcome:
         try:
             timeout = calls.timeouts(seconds)
-            return self._http.request(call.method, call.path, params=call.query, files=call.files, timeout=timeout)
+            return self._connections.get().request(call.method, call.path, params=call.query, files=call.files, timeout=timeout)
         except httpx.RequestError as error:
             return error

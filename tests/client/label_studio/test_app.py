@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fcn_client import SegmentClient
+from fcn_client.label_studio.app import Settings, create_app
 from fcn_client.label_studio.studio import Studio
 from PIL import Image, ImageDraw
 
@@ -142,6 +143,34 @@ def test_without_an_address_of_ours_that_of_setup_is_asked(live_url: str) -> Non
         client.post("/setup", json={"schema": configuration("BrushLabels"), "hostname": photos, "access_token": "theirs"})
         (result,) = client.post("/predict", json=request("BrushLabels", task(1, "/chelsea.jpg"))).json()["results"]
     assert result["result"]
+
+
+def test_a_second_setup_cannot_replace_the_address_without_the_password(live_url: str) -> None:
+    body = {"schema": configuration("BrushLabels"), "access_token": "theirs"}
+    with served_folder(PHOTOS) as photos, backend(live_url) as client:
+        assert client.post("/setup", json=body | {"hostname": photos}).status_code == 200
+        for hostname in (NOWHERE, "", f"{photos}.example.org"):
+            answer = client.post("/setup", json=body | {"hostname": hostname})
+            assert (answer.status_code, "set LABEL_STUDIO_URL" in answer.json()["error"]) == (400, True)
+        assert client.post("/setup", json=body | {"hostname": photos}).status_code == 200
+        (result,) = client.post("/predict", json=request("BrushLabels", task(1, "/chelsea.jpg"))).json()["results"]
+        assert result["result"]
+
+
+def test_with_the_password_setup_may_change_the_address(live_url: str) -> None:
+    body = {"schema": configuration("BrushLabels"), "access_token": "theirs"}
+    with served_folder(PHOTOS) as photos, backend(live_url, user="studio", password="pass:word") as client:
+        client.auth = ("studio", "pass:word")
+        for hostname in (NOWHERE, photos):
+            assert client.post("/setup", json=body | {"hostname": hostname}).status_code == 200
+        (result,) = client.post("/predict", json=request("BrushLabels", task(1, "/chelsea.jpg"))).json()["results"]
+        assert result["result"]
+
+
+@pytest.mark.parametrize(("user", "password"), [("studio", ""), ("", "secret"), ("a:b", "secret")])
+def test_half_of_a_user_and_password_is_refused(user: str, password: str) -> None:
+    with pytest.raises(ValueError, match="BASIC_AUTH_USER and BASIC_AUTH_PASS must both have a value"):
+        create_app(Settings(NOWHERE, user=user, password=password))
 
 
 def test_events_are_taken_and_nothing_else_happens(live_url: str) -> None:

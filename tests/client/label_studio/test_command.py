@@ -20,6 +20,11 @@ from tests.support.polling import HANG_S
         (["--service", "ftp://host"], {}, "base_url must be an address such as"),
         (["--aliases", "cat"], {}, "aliases are CLASS=LABEL with commas between"),
         ([], {"LABEL_STUDIO_API_KEY": "key"}, "LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL"),
+        ([], {"BASIC_AUTH_PASS": "secret"}, "BASIC_AUTH_USER and BASIC_AUTH_PASS must both have a value"),
+        ([], {"BASIC_AUTH_USER": "studio"}, "BASIC_AUTH_USER and BASIC_AUTH_PASS must both have a value"),
+        ([], {"BASIC_AUTH_USER": "a:b", "BASIC_AUTH_PASS": "secret"}, "the user without a colon"),
+        ([], {"BASIC_AUTH_USER": "", "BASIC_AUTH_PASS": "secret"}, "BASIC_AUTH_USER is set and empty"),
+        ([], {"BASIC_AUTH_USER": "", "BASIC_AUTH_PASS": ""}, "BASIC_AUTH_USER is set and empty"),
         ([], {"LABEL_STUDIO_URL": "studio"}, "LABEL_STUDIO_URL must be an address such as http://127.0.0.1:8080, got 'studio'"),
     ],
 )
@@ -30,7 +35,7 @@ def test_what_cannot_be_used_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "BASIC_AUTH_USER", "BASIC_AUTH_PASS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

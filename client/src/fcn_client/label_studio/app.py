@@ -77,10 +77,7 @@ class Backend:
     async def setup(self, request: Request) -> Response:
         """Names the model's version, and logs which labels have no class. 503 if the service does not answer."""
         body = await _read_json(request)
-        own = self._settings.studio
-        token = _text(body, "access_token")
-        # a key of ours goes to our address alone, whatever address a caller sends
-        self._studio = Studio(own.url, own.key or token) if own.url else Studio(_text(body, "hostname"), token)
+        self._studio = self._studio_of(_text(body, "hostname"), _text(body, "access_token"))
         try:
             model = await self._model()
             check_aliases(self._settings.aliases, model.classes)
@@ -123,6 +120,22 @@ class Backend:
         model = await self._model()
         return JSONResponse({"versions": [version({"name": model.name, "sha256": model.sha256})]})
 
+    def _studio_of(self, hostname: str, token: str) -> Studio:
+        """Label Studio as a caller of `/setup` names it. Raises `Unusable` if it would replace the address.
+
+        The address of the settings always counts. Without one, the first that is sent counts until the end of the process:
+        anyone who reaches the port could send another. A caller with the password may send another.
+        """
+        own = self._settings.studio
+        if own.url:  # our key goes to our address alone
+            return Studio(own.url, own.key or token)
+        if self._studio.url and hostname != self._studio.url and not self._settings.user:
+            raise Unusable(
+                f"hostname is {hostname[:100]!r}, but Label Studio has connected from {self._studio.url!r}; "
+                "set LABEL_STUDIO_URL to the right one and restart the backend"
+            )
+        return Studio(hostname, token)
+
     def _warn_once(self, message: str) -> None:
         """Logs a warning, unless the last was the same. Label Studio calls `/setup` whenever it shows a project's models."""
         if message != self._warning:
@@ -155,10 +168,12 @@ class Backend:
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The backend as an ASGI application. Raises `ValueError` for an address, a key or a timeout that cannot be used."""
+    """The backend as an ASGI application. Raises `ValueError` for what cannot be used: an address, key, timeout or password."""
     limits(settings.setup_timeout, retries=0)
     address.base(settings.service)
     address.headers(settings.api_key)
+    if bool(settings.user) != bool(settings.password) or ":" in settings.user:  # RFC 7617, section 2
+        raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS must both have a value, the user without a colon; or unset both")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

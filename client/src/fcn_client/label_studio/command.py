@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "quality": arguments.quality,
     }  # fmt: skip
     try:
+        for name in ("BASIC_AUTH_USER", "BASIC_AUTH_PASS"):
+            if environment.get(name) == "":
+                raise ValueError(f"{name} is set and empty; give it a value, or unset it for no password")
         studio = Studio(environment.get("LABEL_STUDIO_URL", ""), environment.get("LABEL_STUDIO_API_KEY", ""))
         if studio.key and not studio.url:
             raise ValueError(
