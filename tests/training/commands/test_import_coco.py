@@ -36,6 +36,8 @@ def run(tmp_path: Path, content: dict[str, Any], *options: str, photos: tuple[st
         [thing(1), thing(2, segmentation=[SHARES])],
         [thing(segmentation=[[0, 0, 1, 0, 1, 1, 0, 1]])],
         [thing(bbox=[0, 0, 1, 1])],
+        [thing(1), thing(2, bbox=[0.9, 0.5, 0.4, 0.25])],
+        [thing(1), thing(2, segmentation=[[-0.002, 0.1, 1.003, 0.1, 0.5, 0.9]])],
         [thing(segmentation=[[-0.002, 0.1, 1.003, 0.1, 0.5, 0.9]])],
     ],
 )
@@ -115,6 +117,8 @@ UNKNOWN: list[tuple[dict[str, Any], str]] = [
     ({"segmentation": [SQUARE, [1, 2, "3", 4, 5, 6]], "bbox": BOX}, "does not hold numbers alone"),
     ({"segmentation": [SQUARE, [[1, 2], [3, 4]]], "bbox": BOX}, "needs polygons as x and y in turn"),
     ({"segmentation": [SQUARE, {"size": [40, 60], "counts": [0, 2400]}], "bbox": BOX}, "needs polygons as x and y"),
+    ({"segmentation": [SQUARE], "bbox": BOX, "iscrowd": "yes"}, "has an iscrowd that is neither 0 nor 1: yes"),
+    ({"segmentation": [SQUARE], "bbox": BOX, "iscrowd": 2}, "has an iscrowd that is neither 0 nor 1: 2"),
     ({"segmentation": [SQUARE, None], "bbox": BOX}, "needs polygons as x and y in turn"),
 ]
 

@@ -14,8 +14,9 @@ from pycocotools import mask as run_lengths
 from imaging.rle import paint_runs, read_counts
 from tests.support.checkout import ROOT
 from training.data.coco import polygons
-from training.data.coco.objects import draw_mask, encode_mask
+from training.data.coco.objects import draw_mask
 from training.data.coco.polygons import fill
+from training.data.coco.runs import encode_whole
 from training.data.omissions import Omissions
 
 Bits = npt.NDArray[np.bool_]
@@ -61,7 +62,7 @@ def test_objects_lie_over_each_other_by_their_area_on_the_whole_image(seed: int)
             bits &= rng.random(size) < 0.5
         edges = np.flatnonzero(np.diff(bits.flatten(order="F"), prepend=False, append=False))
         counts = np.diff([0, *edges, bits.size]).tolist()
-        segmentation = (parts, encode_mask(bits), {"size": list(size), "counts": counts})[index % 3]
+        segmentation = (parts, encode_whole(bits), {"size": list(size), "counts": counts})[index % 3]
         objects.append(
             {"id": index, "image_id": 1, "category_id": index % 4, "segmentation": segmentation, "iscrowd": index % 2}
         )

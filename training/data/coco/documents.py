@@ -17,7 +17,7 @@ from imaging.errors import ImageError
 from model.regular_file import read_regular_file
 from training.data.coco.files import Document, ImageFinder, Key, base_name, is_key
 from training.data.coco.geometry import name_of, share_error
-from training.data.coco.objects import BACKGROUND, Crowds, draw_mask, is_crowd
+from training.data.coco.objects import BACKGROUND, Crowds, draw_mask
 from training.data.exports import Export
 from training.data.files import normal_name
 from training.data.layouts import repeated
@@ -73,7 +73,7 @@ def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: Drawi
     ids: the class ids of the categories' ids.
     """
     document = export.document
-    drawn = Drawn(export, split, errors=list(export.errors), crowds=sum(is_crowd(entry) for entry in document.annotations))
+    drawn = Drawn(export, split, errors=list(export.errors))
     if error := share_error(export.path, document):
         drawn.errors.append(error)
     if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
@@ -121,6 +121,7 @@ def _draw_image(
     drawing = draw_mask(objects, size, ids, how.omissions, path, how.crowds)
     drawn.errors += drawing.errors
     drawn.boxes += drawing.boxes
+    drawn.crowds += drawing.crowds
     drawn.empty += drawing.empty
     class_ids = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
     drawn.labelled += bool(class_ids)

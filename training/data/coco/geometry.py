@@ -13,10 +13,12 @@ from training.data.problems import DataError, first_names
 
 Outline = list[list[float]] | Mapping[str, Any]
 """Polygons of three or more points, x and y in turn; or run lengths."""
+CROWD, NO_CROWD = ("1", "1.0", "true"), ("0", "0.0", "false", "none", "")
 READ = ("segmentation", "bbox")
 FACTS = ("id", "image_id", "category_id", "area", "iscrowd", "attributes", "keypoints", "color")
 ANGLES = ("rotation", "angle", "theta", "orientation", "rotate")
 FARTHEST = 10  # image sides from the origin; points beyond are no pixels of the image
+SLACK = 0.05  # by which shares of the image may lie outside of 0 to 1
 ROUNDING = 0.01  # pixels by which a polygon's corners may differ from those of its box
 FEWEST_NUMBERS = 4  # of a key's value that may be an outline
 SHOWN = 60  # letters of a value that a message shows
@@ -69,6 +71,14 @@ def _require_polygons(entry: Mapping[str, Any], polygons: Sequence[Any]) -> None
             raise DataError(f"{name_of(entry)} has a polygon that does not hold numbers alone: {_shown(part)}")
 
 
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Whether `iscrowd` is 1: a group of objects as one region, or any brush mask of CVAT; raises `DataError` unless 0 or 1."""
+    text = str(entry.get("iscrowd")).strip().lower()
+    if text not in (*CROWD, *NO_CROWD):
+        raise DataError(f"{name_of(entry)} has an iscrowd that is neither 0 nor 1: {_shown(entry['iscrowd'])}")
+    return text in CROWD
+
+
 def read_box(entry: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
     """An object's box [x, y, width, height], or the corners of a turned one; empty without a box.
 
@@ -111,11 +121,13 @@ def count_further_keys(entry: Mapping[str, Any], omissions: Omissions) -> None:
 def share_error(name: object, document: Document) -> DataError | None:
     """The error of a document whose coordinates are shares of the image, as Azure writes them; None if they are pixels.
 
-    name: of the document. Those of an object are shares if they lie between 0 and 1 and are not all whole. If nothing in the
-    document reaches beyond that, whole ones are shares too, and those that rounding has moved a little outside.
+    name: of the document. Those of an object are shares if they lie between 0 and 1, or by rounding a little outside, and are
+    not all whole. If nothing in the document reaches far beyond that, whole ones are shares too.
     """
     places = [(entry, numbers) for entry in document.annotations for numbers in _coordinates(entry)]
-    shares = [entry for entry, numbers in places if _are_between(numbers, 0, 1) and any(value % 1 for value in numbers)]
+    shares = [
+        entry for entry, numbers in places if _are_between(numbers, -SLACK, 1 + SLACK) and any(value % 1 for value in numbers)
+    ]
     if not shares and places and all(_are_between(numbers, -0.5, 1.5) for _, numbers in places):
         shares = [entry for entry, _ in places]
     if not shares:
@@ -128,7 +140,7 @@ def share_error(name: object, document: Document) -> DataError | None:
 
 
 def _coordinates(entry: Mapping[str, Any]) -> Iterator[list[float]]:
-    """The numbers of an object's polygons, and those of its box's left, top, right and bottom, where it has an area."""
+    """The numbers of an object's polygons, and those of its box if that has an area."""
     segmentation, box = entry.get("segmentation"), entry.get("bbox")
     if isinstance(segmentation, list):
         parts = segmentation if any(isinstance(part, list) for part in segmentation) else [segmentation]
@@ -136,7 +148,7 @@ def _coordinates(entry: Mapping[str, Any]) -> Iterator[list[float]]:
         if numbers:
             yield numbers
     if isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and box[2] > 0 and box[3] > 0:
-        yield [*box, box[0] + box[2], box[1] + box[3]]
+        yield box
 
 
 def _rotation(entry: Mapping[str, Any]) -> float:
@@ -209,3 +221,7 @@ def _are_between(values: Sequence[float], least: float, most: float) -> bool:
 
 def _shown(value: object) -> str:
     return str(value)[:SHOWN]
+
+
+def _has_fraction(values: Sequence[float]) -> bool:
+    return any(value % 1 for value in values)

@@ -17,6 +17,7 @@ from training.data.coco.geometry import (
     Outline,
     are_near,
     count_further_keys,
+    is_crowd,
     name_of,
     read_box,
     read_outline,
@@ -34,13 +35,14 @@ Crowds = Literal["objects", "void"]
 class Drawing:
     """The mask (H, W) of one image, and the errors of its objects.
 
-    boxes: number of objects without an outline. empty: number of objects that cover no pixel. named: whether an object has
-    another class than the background.
+    boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
+    no pixel. named: whether an object has another class than the background.
     """
 
     mask: npt.NDArray[np.uint8]
     errors: list[DataError] = field(default_factory=list)
     boxes: int = 0
+    crowds: int = 0
     empty: int = 0
     named: bool = False
 
@@ -88,11 +90,6 @@ def draw_mask(
     return drawing
 
 
-def is_crowd(entry: Mapping[str, Any]) -> bool:
-    """Whether `iscrowd` is 1: a group of objects as one region, or any brush mask of CVAT."""
-    return str(entry.get("iscrowd", 0)).strip().lower() in ("1", "1.0", "true")
-
-
 def _region(
     entry: Mapping[str, Any],
     size: tuple[int, int],
@@ -106,14 +103,15 @@ def _region(
 
     Updates the counts of `drawing`. Raises `DataError` for an object that cannot be drawn.
     """
-    outline, id_ = read_outline(entry, omissions), _class_id(entry, ids)
+    outline, id_, crowd = read_outline(entry, omissions), _class_id(entry, ids), is_crowd(entry)
+    drawing.crowds += crowd
     if outline is None and (kind := unread_place(entry)):
         omissions.add_unknown(kind, file, name_of(entry))
         return _unread_region(entry, size)
     box = [] if outline else read_box(entry, size)
     if outline:
         count_further_keys(entry, omissions)
-        region = _Region(_outline_runs(entry, outline, size), VOID if crowds == "void" and is_crowd(entry) else id_)
+        region = _Region(_outline_runs(entry, outline, size), VOID if crowds == "void" and crowd else id_)
     elif box:
         drawing.boxes += 1
         region = _Region(_box_runs(entry, box, size), VOID)
