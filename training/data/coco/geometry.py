@@ -52,7 +52,7 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
     for part in polygons:
         if 0 < len(part) < 6 and (with_area or not entry.get("bbox")):
             omissions.add_without_area("outlines of one or two points")
-    if with_area and (degrees := _rotation(entry)) and _is_box(with_area, entry.get("bbox")):
+    if _is_box(with_area, entry.get("bbox")) and (degrees := _rotation(entry)):
         return [_turned(entry["bbox"], degrees)]
     return with_area or None
 
