@@ -117,7 +117,7 @@ UNKNOWN: list[tuple[dict[str, Any], str]] = [
     ({"segmentation": [SQUARE, [1, 2, "3", 4, 5, 6]], "bbox": BOX}, "does not hold numbers alone"),
     ({"segmentation": [SQUARE, [[1, 2], [3, 4]]], "bbox": BOX}, "needs polygons as x and y in turn"),
     ({"segmentation": [SQUARE, {"size": [40, 60], "counts": [0, 2400]}], "bbox": BOX}, "needs polygons as x and y"),
-    ({"segmentation": [SQUARE], "bbox": BOX, "iscrowd": "yes"}, "has an iscrowd that is neither 0 nor 1: yes"),
+    ({"segmentation": [SQUARE], "bbox": BOX, "iscrowd": "yes"}, "has an iscrowd that is neither 0 nor 1: 'yes'"),
     ({"segmentation": [SQUARE], "bbox": BOX, "iscrowd": 2}, "has an iscrowd that is neither 0 nor 1: 2"),
     ({"segmentation": [SQUARE, None], "bbox": BOX}, "needs polygons as x and y in turn"),
 ]

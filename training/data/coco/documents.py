@@ -14,9 +14,10 @@ from tqdm import tqdm
 from imaging.classes import VOID
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
+from model.printable import printable
 from model.regular_file import read_regular_file
-from training.data.coco.files import Document, ImageFinder, Key, base_name, is_key
-from training.data.coco.geometry import name_of, share_error
+from training.data.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
+from training.data.coco.geometry import name_of, share_error, shown
 from training.data.coco.objects import BACKGROUND, Crowds, draw_mask
 from training.data.exports import Export
 from training.data.files import normal_name
@@ -78,7 +79,7 @@ def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: Drawi
         drawn.errors.append(error)
     if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
         drawn.errors.append(DataError(f"{export.path}: images of one name {duplicates[:5]} would have one mask; rename them"))
-    objects = _by_image(document, drawn.errors)
+    objects = _by_image(export.path, document, drawn.errors)
     finder = ImageFinder(export.path, how.images)
     for entry in tqdm(document.images, desc="masks", unit="image", leave=False):
         try:
@@ -91,14 +92,14 @@ def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: Drawi
     return drawn
 
 
-def _by_image(document: Document, errors: list[DataError]) -> Objects:
-    """The objects of each image, by its id; adds an error for each object of no listed image."""
+def _by_image(path: Path, document: Document, errors: list[DataError]) -> Objects:
+    """The objects of each image, by its id; adds an error for each object of no listed image. path: of the document."""
     objects: Objects = {entry["id"]: [] for entry in document.images}
     for entry in document.annotations:
         if is_key(image_id := entry.get("image_id")) and image_id in objects:
             objects[image_id].append(entry)
         else:
-            errors.append(DataError(f"{name_of(entry)} is of the image {entry.get('image_id')!r}, which is not listed"))
+            errors.append(DataError(f"{path}: {name_of(entry)} is of the image {shown(image_id)}, which is not listed"))
     return objects
 
 
@@ -111,15 +112,15 @@ def _draw_image(
     how: Drawing,
 ) -> None:
     """Draws one image's mask and adds it to `drawn`; raises `DataError` if the image is missing, taken or of another size."""
-    written, path = entry["file_name"], drawn.export.path
-    source, has_name = finder.find(written)
+    source, has_name = finder.find(entry["file_name"])
+    written, path = printable(entry["file_name"], LONGEST_NAME), drawn.export.path
     other = how.names.setdefault((drawn.split, normal_name(source.stem)), (path, written))
     if other != (path, written):
         of_other = f" of {other[0]}" if other[0] != path else ""
         raise DataError(f"{other[1]}{of_other} and {written} are both the image {source}, and would have one mask")
     size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
     drawing = draw_mask(objects, size, ids, how.omissions, path, how.crowds)
-    drawn.errors += drawing.errors
+    drawn.errors += [DataError(f"{path}: {error}") for error in drawing.errors]
     drawn.boxes += drawing.boxes
     drawn.crowds += drawing.crowds
     drawn.empty += drawing.empty

@@ -14,9 +14,11 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from imaging.decoding import IMAGE_ENDINGS
+from model.printable import printable
 from training.data.files import Folders, is_image, path_below, without_ending
 from training.data.problems import DataError
 
+LONGEST_NAME = 1000  # letters of a file name that a message shows
 Key = int | float | str
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number, written as text
@@ -168,7 +170,8 @@ class ImageFinder:
                     return self._require_inside(similar), name in paths and has_ending
         folders = ", ".join(map(str, self.folders))
         problem = "leads out of" if leads_out else "is in none of"
-        raise DataError(f"{written} {problem} {folders}; say with --images where the images are")
+        name = printable(written, LONGEST_NAME)
+        raise DataError(f"{name} {problem} {folders}; say with --images where the images are")
 
     def _require_inside(self, path: Path) -> Path:
         """Returns the path; raises `DataError` for a link out of the export's folder."""

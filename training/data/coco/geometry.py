@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isclose, isfinite
 from typing import Any
 
+from model.printable import printable
 from training.data.coco.files import Document
 from training.data.omissions import Omissions
 from training.data.outlines import turned_box
@@ -24,9 +25,15 @@ FEWEST_NUMBERS = 4  # of a key's value that may be an outline
 SHOWN = 60  # letters of a value that a message shows
 
 
+def shown(value: object) -> str:
+    """A value as messages show it."""
+    return repr(value)[:SHOWN]
+
+
 def name_of(entry: Mapping[str, Any]) -> str:
     """Names an object in error messages."""
-    return f"the object {entry.get('id', '(without id)')} of image {entry.get('image_id')}"
+    id_, image_id = (printable(str(entry.get(key, "(without id)")), SHOWN) for key in ("id", "image_id"))
+    return f"the object {id_} of image {image_id}"
 
 
 def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | None:
@@ -41,11 +48,11 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
     if isinstance(segmentation, dict):
         if set(segmentation) != {"counts", "size"}:
             raise DataError(
-                f"{name_of(entry)} needs polygons, or run lengths with counts and size alone; got {_shown(segmentation)}"
+                f"{name_of(entry)} needs polygons, or run lengths with counts and size alone; got {shown(segmentation)}"
             )
         return segmentation
     if not isinstance(segmentation, list):
-        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {_shown(segmentation)}")
+        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {shown(segmentation)}")
     polygons = segmentation if any(isinstance(part, list | dict) for part in segmentation) else [segmentation]
     _require_polygons(entry, polygons)
     with_area = [part for part in polygons if len(part) >= 6]
@@ -64,18 +71,18 @@ def _require_polygons(entry: Mapping[str, Any], polygons: Sequence[Any]) -> None
     for part in polygons:
         if are_points or not isinstance(part, list) or any(isinstance(value, list | dict) for value in part):
             needed = "polygons as x and y in turn, [[x1, y1, x2, y2, ...]]"
-            raise DataError(f"{name_of(entry)} needs {needed}; got {_shown(entry['segmentation'])}")
+            raise DataError(f"{name_of(entry)} needs {needed}; got {shown(entry['segmentation'])}")
         if len(part) % 2:
             raise DataError(f"{name_of(entry)} has a polygon of {len(part)} numbers, but x and y need an even number")
         if not all(map(_is_number, part)):
-            raise DataError(f"{name_of(entry)} has a polygon that does not hold numbers alone: {_shown(part)}")
+            raise DataError(f"{name_of(entry)} has a polygon that does not hold numbers alone: {shown(part)}")
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:
     """Whether `iscrowd` is 1: a group of objects as one region, or any brush mask of CVAT; raises `DataError` unless 0 or 1."""
     text = str(entry.get("iscrowd")).strip().lower()
     if text not in (*CROWD, *NO_CROWD):
-        raise DataError(f"{name_of(entry)} has an iscrowd that is neither 0 nor 1: {_shown(entry['iscrowd'])}")
+        raise DataError(f"{name_of(entry)} has an iscrowd that is neither 0 nor 1: {shown(entry['iscrowd'])}")
     return text in CROWD
 
 
@@ -89,9 +96,7 @@ def read_box(entry: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
     if box is None or box == []:
         return []
     if not isinstance(box, list) or len(box) not in (4, 8) or not are_near(box, size):
-        raise DataError(
-            f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {_shown(box)}"
-        )
+        raise DataError(f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {shown(box)}")
     degrees = _rotation(entry)
     return _turned(box, degrees) if degrees and len(box) == 4 else box
 
@@ -158,7 +163,7 @@ def _rotation(entry: Mapping[str, Any]) -> float:
     if value is None:
         return 0.0
     if not _is_number(value):
-        raise DataError(f"{name_of(entry)} has a rotation that is no number: {_shown(value)}")
+        raise DataError(f"{name_of(entry)} has a rotation that is no number: {shown(value)}")
     return float(value) % 360
 
 
@@ -217,10 +222,6 @@ def _is_number(value: Any) -> bool:
 
 def _are_between(values: Sequence[float], least: float, most: float) -> bool:
     return all(least <= value <= most for value in values)
-
-
-def _shown(value: object) -> str:
-    return str(value)[:SHOWN]
 
 
 def _has_fraction(values: Sequence[float]) -> bool:

@@ -21,6 +21,7 @@ from training.data.coco.geometry import (
     name_of,
     read_box,
     read_outline,
+    shown,
     unread_place,
 )
 from training.data.coco.polygons import Integers, fill
@@ -137,7 +138,7 @@ def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _Region:
 def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
     category: Any = entry.get("category_id")
     if not is_key(category) or category not in ids:
-        raise DataError(f"{name_of(entry)} is of the category {category!r}, which is not listed")
+        raise DataError(f"{name_of(entry)} is of the category {shown(category)}, which is not listed")
     return ids[category]
 
 
@@ -146,15 +147,15 @@ def _outline_runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, i
     if isinstance(outline, list):
         for points in outline:
             if not are_near(points, size):
-                raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {str(points)[:60]}")
+                raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {shown(points)}")
         return _filled(entry, outline, size)
     value = outline["size"]
     shape = tuple(map(as_key, value)) if isinstance(value, list) else value
     if shape != size:
-        raise DataError(f"{name_of(entry)} is in {shape} pixels, its image in {size}")
+        raise DataError(f"{name_of(entry)} is in {shown(shape)} pixels, its image in {size}")
     counts = outline["counts"]
     if not isinstance(counts, str | list):
-        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {str(counts)[:60]}")
+        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {shown(counts)}")
     try:
         return read_counts(counts, size)
     except ValueError as error:
