@@ -30,7 +30,7 @@ Objects = dict[Any, list[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawingOptions:
     """How documents are drawn. folder: for the masks until all documents are drawn. drawn_on: what objects were drawn on.
 
     names: the documents and file names whose masks have a name, by split and name; filled while documents are drawn.
@@ -68,7 +68,7 @@ class Drawn:
     renamed: list[str] = field(default_factory=list)
 
 
-def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: Drawing) -> Drawn:
+def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> Drawn:
     """Draws the masks of a document's images into files of a folder; everything that is wrong is in the result's errors.
 
     ids: the class ids of the categories' ids.
@@ -109,15 +109,16 @@ def _draw_image(
     objects: list[Mapping[str, Any]],
     finder: ImageFinder,
     ids: Mapping[Key, int],
-    how: Drawing,
+    how: DrawingOptions,
 ) -> None:
     """Draws one image's mask and adds it to `drawn`; raises `DataError` if the image is missing, taken or of another size."""
-    source, has_name = finder.find(entry["file_name"])
-    written, path = printable(entry["file_name"], LONGEST_NAME), drawn.export.path
+    written, path = entry["file_name"], drawn.export.path
+    source, has_name = finder.find(written)
     other = how.names.setdefault((drawn.split, normal_name(source.stem)), (path, written))
     if other != (path, written):
         of_other = f" of {other[0]}" if other[0] != path else ""
-        raise DataError(f"{other[1]}{of_other} and {written} are both the image {source}, and would have one mask")
+        names = f"{_shown(other[1])}{of_other} and {_shown(written)}"
+        raise DataError(f"{names} are both the image {source}, and would have one mask")
     size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
     drawing = draw_mask(objects, size, ids, how.omissions, path, how.crowds)
     drawn.errors += [DataError(f"{path}: {error}") for error in drawing.errors]
@@ -131,12 +132,16 @@ def _draw_image(
     if not objects:
         drawn.bare.append(source.name)
     if not has_name:
-        drawn.renamed.append(f"{written} ({source.name})")
+        drawn.renamed.append(f"{_shown(written)} ({source.name})")
     if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
         drawn.turned.append(source.name)
     mask = turn_upright(drawing.mask, orientation) if how.drawn_on == "stored" else drawing.mask
     drawn.masks[source] = how.folder / f"{len(how.names)}.png"
     Image.fromarray(mask).save(drawn.masks[source])
+
+
+def _shown(name: str) -> str:
+    return printable(name, LONGEST_NAME)
 
 
 def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_objects: bool) -> tuple[tuple[int, int], int]:
