@@ -22,6 +22,7 @@ KNOWN = (
     f"COCO's JSON, Label Studio's JSON, a folder of labelme's JSON files, Roboflow's splits (train/{ROBOFLOW}), or CVAT's "
     "annotations (annotations/instances_*.json)"
 )
+NO_FIELD = "--image-field is for the tasks of Label Studio's JSON"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     labelme = labelme_files(path)
     if len(documents) == 1 and documents != labelme:
         return _read_files({documents[0]: ""}, omissions, image_field)
+    if labelme and image_field:
+        raise DataError(f"{NO_FIELD}, and {path} has labelme's files")
     if labelme:
         document, notes, errors = read_labelme(path, labelme, omissions)
         return [Export(path, document, notes=notes, errors=errors)]
@@ -92,7 +95,7 @@ def _read_file(path: Path, split: str, omissions: Omissions, image_field: str | 
         document, notes, errors = read_label_studio(path, content, omissions, image_field)
         return Export(path, document, split, notes, errors)
     if image_field:
-        raise DataError(f"--image-field is for Label Studio's tasks, and {path} has none")
+        raise DataError(f"{NO_FIELD}, and {path} has none")
     if isinstance(content, dict) and "shapes" in content and "imagePath" in content:
         raise DataError(f"{path} is labelme's file of one image: give the folder {path.parent}")
     return Export(path, make_document(path, content), split)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from math import dist
 from pathlib import Path
@@ -18,7 +17,7 @@ from training.data.label_files import class_name
 from training.data.omissions import Omissions, may_hold_outline, void_object
 from training.data.outlines import Point, corners_of_box, turned_ellipse
 from training.data.problems import DataError, first_names, raise_all
-from training.data.text_files import read_text
+from training.data.strict_text import read_json
 
 POINTS = {
     "polygon": None, "quadrilateral": (4,), "circle": (2,), "mask": (2,), "rectangle": (2, 4), "oriented_rectangle": (4,),
@@ -61,8 +60,8 @@ def _is_labelme(path: Path) -> bool:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
 
 
