@@ -168,10 +168,8 @@ class ImageFinder:
                 elif similar := self._files.find(stem := path.with_name(without_ending(path.name))):
                     has_ending = stem == path or similar.suffix.lower() == path.suffix.lower()
                     return self._require_inside(similar), name in paths and has_ending
-        folders = ", ".join(map(str, self.folders))
-        problem = "leads out of" if leads_out else "is in none of"
-        name = printable(written, LONGEST_NAME)
-        raise DataError(f"{name} {problem} {folders}; say with --images where the images are")
+        folders = ", ".join(map(str, self.folders)) + (", and leads out of them" if leads_out else "")
+        raise DataError(f"{printable(written, LONGEST_NAME)} is in none of {folders}; say with --images where the images are")
 
     def _require_inside(self, path: Path) -> Path:
         """Returns the path; raises `DataError` for a link out of the export's folder."""
