@@ -12,7 +12,7 @@ from typing import get_args
 from model.command_line import CommandParser
 from training.commands.command import print_lines, run_command
 from training.data.coco.classes import Classes, find_classes, write_classes
-from training.data.coco.documents import Drawing, Drawn, draw_document
+from training.data.coco.documents import DrawingOptions, Drawn, draw_document
 from training.data.coco.objects import Crowds
 from training.data.coco.output import Output
 from training.data.exports import Export, read_exports
@@ -174,7 +174,7 @@ def import_exports(
     out.mkdir(parents=True, exist_ok=True)
     try:
         with TemporaryDirectory(dir=out, prefix=".import-") as folder:
-            how = Drawing(images, Path(folder), crowds, drawn_on, omissions)
+            how = DrawingOptions(images, Path(folder), crowds, drawn_on, omissions)
             return _write(out, exports, {export.path: split or export.split for export in exports}, how, force=force)
     except DataError:
         if is_new and not any(out.iterdir()):
@@ -182,7 +182,7 @@ def import_exports(
         raise
 
 
-def _write(out: Path, exports: list[Export], splits: dict[Path, str], how: Drawing, *, force: bool) -> Imported:
+def _write(out: Path, exports: list[Export], splits: dict[Path, str], how: DrawingOptions, *, force: bool) -> Imported:
     """Draws all documents, and writes them if none has an error. splits: of the documents, by their files."""
     classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
     errors: list[DataError] = []

@@ -174,7 +174,10 @@ def _entry(index: int, entry: Any) -> dict[str, Any]:
     if isinstance(fields, Mapping):
         _check_keys(fields, CLASS_KEYS)
     if not isinstance(fields, Mapping) or type(fields.get("id")) is not int or "name" not in fields:
-        raise LabelError(f"a class must be a name or have id, name and color, got {printable(str(entry), LONGEST_KEY)}")
+        raise LabelError(
+            "a class must be a name, in quotes where it could be something else, or have id, name and color; got "
+            f"{printable(str(entry), LONGEST_KEY)}"
+        )
     color = fields.get("color", "#{:02x}{:02x}{:02x}".format(*voc_color(fields["id"])))
     if not isinstance(color, str):
         raise LabelError(f"color must be a text like '#3ca951' (in YAML, in quotes), got {printable(str(color), LONGEST_KEY)}")

@@ -137,7 +137,7 @@ def test_labelme_s_images_may_lie_elsewhere_in_a_folder_that_is_named(
     for path in export.glob("*.jpg"):
         path.unlink()
     assert main([str(tmp_path / "labels"), "--out", str(tmp_path / "DATA")]) == 2
-    assert "photos/photo 0.jpg leads out of" in capsys.readouterr().err
+    assert "photos/photo 0.jpg is in none of" in capsys.readouterr().err
     photos = str(next(iter(frames)).parent)
     assert len(imported(tmp_path / "labels", tmp_path / "DATA", "--images", photos)) == FRAMES
     assert "bare name" not in capsys.readouterr().out

@@ -111,5 +111,5 @@ def test_json_that_is_nested_too_deeply_is_an_error(tmp_path: Path) -> None:
 def test_truth_is_no_number_of_a_class(tmp_path: Path) -> None:
     for document in ({"classes": ["soil"], "ignore_index": True}, {"classes": [{"id": False, "name": "soil"}]}):
         (tmp_path / "classes.json").write_text(json.dumps(document))
-        with pytest.raises(LabelError, match=r"ignore_index must be a whole number|must be a name or have id"):
+        with pytest.raises(LabelError, match=r"ignore_index must be a whole number|must be a name, in quotes"):
             read_labels(str(tmp_path / "classes.json"))

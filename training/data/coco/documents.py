@@ -14,10 +14,11 @@ from tqdm import tqdm
 from imaging.classes import VOID
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
+from model.printable import printable
 from model.regular_file import read_regular_file
-from training.data.coco.files import Document, ImageFinder, Key, base_name, is_key
-from training.data.coco.geometry import name_of, share_error
-from training.data.coco.objects import BACKGROUND, Crowds, draw_mask, is_crowd
+from training.data.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
+from training.data.coco.geometry import name_of, share_error, shown
+from training.data.coco.objects import BACKGROUND, Crowds, draw_mask
 from training.data.exports import Export
 from training.data.files import normal_name
 from training.data.layouts import repeated
@@ -29,7 +30,7 @@ Objects = dict[Any, list[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawingOptions:
     """How documents are drawn. folder: for the masks until all documents are drawn. drawn_on: what objects were drawn on.
 
     names: the documents and file names whose masks have a name, by split and name; filled while documents are drawn.
@@ -67,18 +68,18 @@ class Drawn:
     renamed: list[str] = field(default_factory=list)
 
 
-def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: Drawing) -> Drawn:
+def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> Drawn:
     """Draws the masks of a document's images into files of a folder; everything that is wrong is in the result's errors.
 
     ids: the class ids of the categories' ids.
     """
     document = export.document
-    drawn = Drawn(export, split, errors=list(export.errors), crowds=sum(is_crowd(entry) for entry in document.annotations))
+    drawn = Drawn(export, split, errors=list(export.errors))
     if error := share_error(export.path, document):
         drawn.errors.append(error)
     if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
         drawn.errors.append(DataError(f"{export.path}: images of one name {duplicates[:5]} would have one mask; rename them"))
-    objects = _by_image(document, drawn.errors)
+    objects = _by_image(export.path, document, drawn.errors)
     finder = ImageFinder(export.path, how.images)
     for entry in tqdm(document.images, desc="masks", unit="image", leave=False):
         try:
@@ -91,14 +92,14 @@ def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: Drawi
     return drawn
 
 
-def _by_image(document: Document, errors: list[DataError]) -> Objects:
-    """The objects of each image, by its id; adds an error for each object of no listed image."""
+def _by_image(path: Path, document: Document, errors: list[DataError]) -> Objects:
+    """The objects of each image, by its id; adds an error for each object of no listed image. path: of the document."""
     objects: Objects = {entry["id"]: [] for entry in document.images}
     for entry in document.annotations:
         if is_key(image_id := entry.get("image_id")) and image_id in objects:
             objects[image_id].append(entry)
         else:
-            errors.append(DataError(f"{name_of(entry)} is of the image {entry.get('image_id')!r}, which is not listed"))
+            errors.append(DataError(f"{path}: {name_of(entry)} is of the image {shown(image_id)}, which is not listed"))
     return objects
 
 
@@ -108,7 +109,7 @@ def _draw_image(
     objects: list[Mapping[str, Any]],
     finder: ImageFinder,
     ids: Mapping[Key, int],
-    how: Drawing,
+    how: DrawingOptions,
 ) -> None:
     """Draws one image's mask and adds it to `drawn`; raises `DataError` if the image is missing, taken or of another size."""
     written, path = entry["file_name"], drawn.export.path
@@ -116,11 +117,13 @@ def _draw_image(
     other = how.names.setdefault((drawn.split, normal_name(source.stem)), (path, written))
     if other != (path, written):
         of_other = f" of {other[0]}" if other[0] != path else ""
-        raise DataError(f"{other[1]}{of_other} and {written} are both the image {source}, and would have one mask")
+        names = f"{_shown(other[1])}{of_other} and {_shown(written)}"
+        raise DataError(f"{names} are both the image {source}, and would have one mask")
     size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
     drawing = draw_mask(objects, size, ids, how.omissions, path, how.crowds)
-    drawn.errors += drawing.errors
+    drawn.errors += [DataError(f"{path}: {error}") for error in drawing.errors]
     drawn.boxes += drawing.boxes
+    drawn.crowds += drawing.crowds
     drawn.empty += drawing.empty
     class_ids = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
     drawn.labelled += bool(class_ids)
@@ -129,12 +132,16 @@ def _draw_image(
     if not objects:
         drawn.bare.append(source.name)
     if not has_name:
-        drawn.renamed.append(f"{written} ({source.name})")
+        drawn.renamed.append(f"{_shown(written)} ({source.name})")
     if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
         drawn.turned.append(source.name)
     mask = turn_upright(drawing.mask, orientation) if how.drawn_on == "stored" else drawing.mask
     drawn.masks[source] = how.folder / f"{len(how.names)}.png"
     Image.fromarray(mask).save(drawn.masks[source])
+
+
+def _shown(name: str) -> str:
+    return printable(name, LONGEST_NAME)
 
 
 def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_objects: bool) -> tuple[tuple[int, int], int]:

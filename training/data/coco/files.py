@@ -14,9 +14,11 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from imaging.decoding import IMAGE_ENDINGS
+from model.printable import printable
 from training.data.files import Folders, is_image, path_below, without_ending
 from training.data.problems import DataError
 
+LONGEST_NAME = 1000  # letters of a file name that a message shows
 Key = int | float | str
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number, written as text
@@ -91,12 +93,17 @@ def as_key(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def file_names(written: str) -> tuple[list[str], list[str]]:
-    """The paths that a `file_name` may mean, and the bare names that are left if its folders are lost; the likeliest first.
+def file_names(written: str) -> list[str]:
+    """The paths that a `file_name` may mean, the likeliest first.
 
-    Candidates are the text itself, the path of an address, both with slashes and unescaped; then the names of these files, also
-    without Label Studio's prefix.
+    Candidates are the text itself, the path of an address, both with slashes and unescaped, then the bare file names.
     """
+    paths, names = _paths_and_names(written)
+    return paths + names
+
+
+def _paths_and_names(written: str) -> tuple[list[str], list[str]]:
+    """The candidates of `file_names`: the paths, and the names that are left without folders and Label Studio's prefix."""
     address = _split(written)
     # Label Studio serves local files as /data/local-files/?d=folder/a.jpg
     query = parse_qs(address.query).get("d", [])
@@ -120,8 +127,7 @@ def _split(written: str) -> SplitResult:
 
 def base_name(written: str) -> str:
     """The bare name of the file, without folders, escapes and ending."""
-    paths, names = file_names(written)
-    bare = [name for name in (*paths, *names) if "/" not in name and "\\" not in name and "%" not in name]
+    bare = [name for name in file_names(written) if "/" not in name and "\\" not in name and "%" not in name]
     return without_ending(bare[0] if bare else Path(written).name)
 
 
@@ -151,7 +157,7 @@ class ImageFinder:
         `DataError` if there is no such file, for one outside of the folders, and for one whose name training would not take for
         an image.
         """
-        paths, names = file_names(written)
+        paths, names = _paths_and_names(written)
         leads_out = False
         for name in (*paths, *names):
             for path in (Path(os.path.normpath(folder / name)) for folder in self.folders):
@@ -159,11 +165,11 @@ class ImageFinder:
                     leads_out = True
                 elif _is_file(path):
                     return self._require_inside(_require_image(path)), name in paths
-                elif similar := self._files.find(path.with_name(without_ending(path.name))):
-                    return self._require_inside(similar), name in paths and similar.suffix.lower() == path.suffix.lower()
-        folders = ", ".join(map(str, self.folders))
-        problem = "leads out of" if leads_out else "is in none of"
-        raise DataError(f"{written} {problem} {folders}; say with --images where the images are")
+                elif similar := self._files.find(stem := path.with_name(without_ending(path.name))):
+                    has_ending = stem == path or similar.suffix.lower() == path.suffix.lower()
+                    return self._require_inside(similar), name in paths and has_ending
+        folders = ", ".join(map(str, self.folders)) + (", and leads out of them" if leads_out else "")
+        raise DataError(f"{printable(written, LONGEST_NAME)} is in none of {folders}; say with --images where the images are")
 
     def _require_inside(self, path: Path) -> Path:
         """Returns the path; raises `DataError` for a link out of the export's folder."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isclose, isfinite
 from typing import Any
 
+from model.printable import printable
 from training.data.coco.files import Document
 from training.data.omissions import Omissions
 from training.data.outlines import turned_box
@@ -13,18 +14,26 @@ from training.data.problems import DataError, first_names
 
 Outline = list[list[float]] | Mapping[str, Any]
 """Polygons of three or more points, x and y in turn; or run lengths."""
+CROWD, NO_CROWD = ("1", "1.0", "true"), ("0", "0.0", "false", "none", "")
 READ = ("segmentation", "bbox")
 FACTS = ("id", "image_id", "category_id", "area", "iscrowd", "attributes", "keypoints", "color")
 ANGLES = ("rotation", "angle", "theta", "orientation", "rotate")
 FARTHEST = 10  # image sides from the origin; points beyond are no pixels of the image
+SLACK = 0.05  # by which shares of the image may lie outside of 0 to 1
 ROUNDING = 0.01  # pixels by which a polygon's corners may differ from those of its box
 FEWEST_NUMBERS = 4  # of a key's value that may be an outline
 SHOWN = 60  # letters of a value that a message shows
 
 
+def shown(value: object) -> str:
+    """A value as messages show it."""
+    return repr(value)[:SHOWN]
+
+
 def name_of(entry: Mapping[str, Any]) -> str:
     """Names an object in error messages."""
-    return f"the object {entry.get('id', '(without id)')} of image {entry.get('image_id')}"
+    id_, image_id = (printable(str(entry.get(key, "(without id)")), SHOWN) for key in ("id", "image_id"))
+    return f"the object {id_} of image {image_id}"
 
 
 def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | None:
@@ -39,18 +48,18 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
     if isinstance(segmentation, dict):
         if set(segmentation) != {"counts", "size"}:
             raise DataError(
-                f"{name_of(entry)} needs polygons, or run lengths with counts and size alone; got {_shown(segmentation)}"
+                f"{name_of(entry)} needs polygons, or run lengths with counts and size alone; got {shown(segmentation)}"
             )
         return segmentation
     if not isinstance(segmentation, list):
-        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {_shown(segmentation)}")
+        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {shown(segmentation)}")
     polygons = segmentation if any(isinstance(part, list | dict) for part in segmentation) else [segmentation]
     _require_polygons(entry, polygons)
     with_area = [part for part in polygons if len(part) >= 6]
     for part in polygons:
         if 0 < len(part) < 6 and (with_area or not entry.get("bbox")):
             omissions.add_without_area("outlines of one or two points")
-    if with_area and (degrees := _rotation(entry)) and _is_box(with_area, entry.get("bbox")):
+    if _is_box(with_area, entry.get("bbox")) and (degrees := _rotation(entry)):
         return [_turned(entry["bbox"], degrees)]
     return with_area or None
 
@@ -62,11 +71,19 @@ def _require_polygons(entry: Mapping[str, Any], polygons: Sequence[Any]) -> None
     for part in polygons:
         if are_points or not isinstance(part, list) or any(isinstance(value, list | dict) for value in part):
             needed = "polygons as x and y in turn, [[x1, y1, x2, y2, ...]]"
-            raise DataError(f"{name_of(entry)} needs {needed}; got {_shown(entry['segmentation'])}")
+            raise DataError(f"{name_of(entry)} needs {needed}; got {shown(entry['segmentation'])}")
         if len(part) % 2:
             raise DataError(f"{name_of(entry)} has a polygon of {len(part)} numbers, but x and y need an even number")
         if not all(map(_is_number, part)):
-            raise DataError(f"{name_of(entry)} has a polygon that does not hold numbers alone: {_shown(part)}")
+            raise DataError(f"{name_of(entry)} has a polygon that does not hold numbers alone: {shown(part)}")
+
+
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Whether `iscrowd` is 1: a group of objects as one region, or any brush mask of CVAT; raises `DataError` unless 0 or 1."""
+    text = str(entry.get("iscrowd")).strip().lower()
+    if text not in (*CROWD, *NO_CROWD):
+        raise DataError(f"{name_of(entry)} has an iscrowd that is neither 0 nor 1: {shown(entry['iscrowd'])}")
+    return text in CROWD
 
 
 def read_box(entry: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
@@ -79,9 +96,7 @@ def read_box(entry: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
     if box is None or box == []:
         return []
     if not isinstance(box, list) or len(box) not in (4, 8) or not are_near(box, size):
-        raise DataError(
-            f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {_shown(box)}"
-        )
+        raise DataError(f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {shown(box)}")
     degrees = _rotation(entry)
     return _turned(box, degrees) if degrees and len(box) == 4 else box
 
@@ -111,11 +126,13 @@ def count_further_keys(entry: Mapping[str, Any], omissions: Omissions) -> None:
 def share_error(name: object, document: Document) -> DataError | None:
     """The error of a document whose coordinates are shares of the image, as Azure writes them; None if they are pixels.
 
-    name: of the document. Those of an object are shares if they lie between 0 and 1 and are not all whole. If nothing in the
-    document reaches beyond that, whole ones are shares too, and those that rounding has moved a little outside.
+    name: of the document. Those of an object are shares if they lie between 0 and 1, or by rounding a little outside, and are
+    not all whole. If nothing in the document reaches far beyond that, whole ones are shares too.
     """
     places = [(entry, numbers) for entry in document.annotations for numbers in _coordinates(entry)]
-    shares = [entry for entry, numbers in places if _are_between(numbers, 0, 1) and any(value % 1 for value in numbers)]
+    shares = [
+        entry for entry, numbers in places if _are_between(numbers, -SLACK, 1 + SLACK) and any(value % 1 for value in numbers)
+    ]
     if not shares and places and all(_are_between(numbers, -0.5, 1.5) for _, numbers in places):
         shares = [entry for entry, _ in places]
     if not shares:
@@ -128,7 +145,7 @@ def share_error(name: object, document: Document) -> DataError | None:
 
 
 def _coordinates(entry: Mapping[str, Any]) -> Iterator[list[float]]:
-    """The numbers of an object's polygons, and those of its box's left, top, right and bottom, where it has an area."""
+    """The numbers of an object's polygons, and those of its box if that has an area."""
     segmentation, box = entry.get("segmentation"), entry.get("bbox")
     if isinstance(segmentation, list):
         parts = segmentation if any(isinstance(part, list) for part in segmentation) else [segmentation]
@@ -136,7 +153,7 @@ def _coordinates(entry: Mapping[str, Any]) -> Iterator[list[float]]:
         if numbers:
             yield numbers
     if isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and box[2] > 0 and box[3] > 0:
-        yield [*box, box[0] + box[2], box[1] + box[3]]
+        yield box
 
 
 def _rotation(entry: Mapping[str, Any]) -> float:
@@ -146,7 +163,7 @@ def _rotation(entry: Mapping[str, Any]) -> float:
     if value is None:
         return 0.0
     if not _is_number(value):
-        raise DataError(f"{name_of(entry)} has a rotation that is no number: {_shown(value)}")
+        raise DataError(f"{name_of(entry)} has a rotation that is no number: {shown(value)}")
     return float(value) % 360
 
 
@@ -207,5 +224,5 @@ def _are_between(values: Sequence[float], least: float, most: float) -> bool:
     return all(least <= value <= most for value in values)
 
 
-def _shown(value: object) -> str:
-    return str(value)[:SHOWN]
+def _has_fraction(values: Sequence[float]) -> bool:
+    return any(value % 1 for value in values)

@@ -17,9 +17,11 @@ from training.data.coco.geometry import (
     Outline,
     are_near,
     count_further_keys,
+    is_crowd,
     name_of,
     read_box,
     read_outline,
+    shown,
     unread_place,
 )
 from training.data.coco.polygons import Integers, fill
@@ -34,13 +36,14 @@ Crowds = Literal["objects", "void"]
 class Drawing:
     """The mask (H, W) of one image, and the errors of its objects.
 
-    boxes: number of objects without an outline. empty: number of objects that cover no pixel. named: whether an object has
-    another class than the background.
+    boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
+    no pixel. named: whether an object has another class than the background.
     """
 
     mask: npt.NDArray[np.uint8]
     errors: list[DataError] = field(default_factory=list)
     boxes: int = 0
+    crowds: int = 0
     empty: int = 0
     named: bool = False
 
@@ -88,11 +91,6 @@ def draw_mask(
     return drawing
 
 
-def is_crowd(entry: Mapping[str, Any]) -> bool:
-    """Whether `iscrowd` is 1: a group of objects as one region, or any brush mask of CVAT."""
-    return str(entry.get("iscrowd", 0)).strip().lower() in ("1", "1.0", "true")
-
-
 def _region(
     entry: Mapping[str, Any],
     size: tuple[int, int],
@@ -106,14 +104,15 @@ def _region(
 
     Updates the counts of `drawing`. Raises `DataError` for an object that cannot be drawn.
     """
-    outline, id_ = read_outline(entry, omissions), _class_id(entry, ids)
+    outline, id_, crowd = read_outline(entry, omissions), _class_id(entry, ids), is_crowd(entry)
+    drawing.crowds += crowd
     if outline is None and (kind := unread_place(entry)):
         omissions.add_unknown(kind, file, name_of(entry))
         return _unread_region(entry, size)
     box = [] if outline else read_box(entry, size)
     if outline:
         count_further_keys(entry, omissions)
-        region = _Region(_outline_runs(entry, outline, size), VOID if crowds == "void" and is_crowd(entry) else id_)
+        region = _Region(_outline_runs(entry, outline, size), VOID if crowds == "void" and crowd else id_)
     elif box:
         drawing.boxes += 1
         region = _Region(_box_runs(entry, box, size), VOID)
@@ -139,7 +138,7 @@ def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _Region:
 def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
     category: Any = entry.get("category_id")
     if not is_key(category) or category not in ids:
-        raise DataError(f"{name_of(entry)} is of the category {category!r}, which is not listed")
+        raise DataError(f"{name_of(entry)} is of the category {shown(category)}, which is not listed")
     return ids[category]
 
 
@@ -148,15 +147,15 @@ def _outline_runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, i
     if isinstance(outline, list):
         for points in outline:
             if not are_near(points, size):
-                raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {str(points)[:60]}")
+                raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {shown(points)}")
         return _filled(entry, outline, size)
     value = outline["size"]
     shape = tuple(map(as_key, value)) if isinstance(value, list) else value
     if shape != size:
-        raise DataError(f"{name_of(entry)} is in {shape} pixels, its image in {size}")
+        raise DataError(f"{name_of(entry)} is in {shown(shape)} pixels, its image in {size}")
     counts = outline["counts"]
     if not isinstance(counts, str | list):
-        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {str(counts)[:60]}")
+        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {shown(counts)}")
     try:
         return read_counts(counts, size)
     except ValueError as error:

@@ -226,4 +226,4 @@ def image_name(value: Any) -> str:
 
 
 def _is_image_name(text: str) -> bool:
-    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for names in file_names(text[:LONGEST_NAME]) for name in names)
+    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in file_names(text[:LONGEST_NAME]))
