@@ -12,7 +12,7 @@ from training.data.problems import DataError, first_names
 
 Policy = Literal["error", "void"]
 FACTS = (
-    "id", "track_id", "instance_id", "category_id", "class_id", "confidence", "probability", "score", "area", "color", "z_order",
+    "id", "track_id", "instance_id", "category_id", "class_id", "confidence", "probability", "area", "color", "z_order",
 )  # fmt: skip
 """Keys that tools and programs add to objects with numbers that are no outline."""
 DEEPEST = 10

@@ -300,6 +300,8 @@ def rewrite(file: Path, index: int, **changes: Any) -> None:
         ({"image": "small.png", "photo": ["0.png"]}, ["--image-field", "photo"]),
         ({"image": "0.png", "thumbnail": "small.png"}, []),
         ({"image": "0.png", "caption": "a leaf"}, []),
+        ({"image": ["0.png"], "caption": "a leaf", "number": 3}, []),
+        ({"picture": ["0.png"]}, []),
     ],
 )
 def test_the_field_of_the_image(data: dict[str, Any], options: list[str], tmp_path: Path) -> None:
