@@ -169,4 +169,5 @@ def _value(result: Result) -> Mapping[str, Any]:
 
 
 def _geometry(result: Result) -> dict[str, Any]:
-    return {key: value for key, value in _value(result).items() if key in GEOMETRY}
+    """The keys of a result's value that say where it is; no rotation is the same as one of 0."""
+    return {key: value for key, value in _value(result).items() if key in GEOMETRY and (key != "rotation" or value)}
