@@ -12,7 +12,7 @@ from training.data.hints import BRUSH_MASK
 from training.data.label_studio.tasks import read_label_studio
 from training.data.labelme import labelme_files, read_labelme
 from training.data.omissions import Omissions
-from training.data.problems import DataError, first_names, raise_all
+from training.data.problems import DataError, first_names
 from training.data.strict_text import read_json
 
 ROBOFLOW = "_annotations.coco.json"
@@ -30,8 +30,8 @@ class Export:
     """One document of an export.
 
     path: its file, or its folder if each image has a file of its own. split: the split that the tool put it into, empty without
-    one. notes: facts for the user. errors: of objects and images that are not in the document, which must end the import; they
-    are kept until the photos have been looked for, so that all errors are told at once.
+    one. notes: facts for the user. errors: of a file that cannot be read, and of objects and images that are not in the
+    document. They must end the import, and are kept until the photos have been looked for: all errors are told at once.
     """
 
     path: Path
@@ -45,7 +45,7 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     """The documents of a file or folder that a tool exported, one for each split.
 
     omissions: counts what is not drawn as an object; its errors must end the import as well. image_field: the field of Label
-    Studio's tasks that holds the image. Raises `DataError` for an export of no known kind, and for files that cannot be read.
+    Studio's tasks that holds the image. Raises `DataError` for an export of no known kind.
     """
     if not path.is_dir():
         return _read_files({path: ""}, omissions, image_field)
@@ -73,15 +73,13 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
 
 
 def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[Export]:
-    """The exports of JSON files with these splits; raises `DataError` with the errors of all files that cannot be read."""
+    """The exports of JSON files with these splits; one that cannot be read has an empty document and the errors."""
     exports: list[Export] = []
-    errors: list[DataError] = []
     for path, split in splits.items():
         try:
             exports.append(_read_file(path, split, omissions, image_field))
         except DataError as error:
-            errors += error.each
-    raise_all(errors)
+            exports.append(Export(path, Document([], [], []), split, errors=error.each))
     return exports
 
 

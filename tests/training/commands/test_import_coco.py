@@ -208,11 +208,22 @@ def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(
     train["annotations"][0]["segmentation"] = [SQUARE[:-1]]
     test["annotations"][0]["segmentation"] = [SHARES]
     valid["categories"][1]["name"] = None
-    root = write_splits(tmp_path / "export", train=train, test=test, valid=valid)
+    broken = split_document("broken", 1)
+    broken["images"] = [3, {"id": 1, "file_name": 5}, {"id": 2, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    root = write_splits(tmp_path / "export", train=train, test=test, valid=valid, broken=broken)
     (root / "valid" / "valid.png").unlink()
+    (root / "none").mkdir()
+    (root / "none" / "_annotations.coco.json").write_text("{")
     assert main([str(root), "--out", str(tmp_path / "data")]) == 2
     stderr = capsys.readouterr().err
-    for message in ("polygon of 7 numbers", "shares of the image", "a name must be a text", "valid.png is in none of"):
+    objects = ("polygon of 7 numbers", "shares of the image", "a name must be a text", "valid.png is in none of")
+    entries = (
+        "none/_annotations.coco.json is not JSON",
+        "lacks file_name, id: 3",
+        "must be a text: {",
+        "two images have the id 2",
+    )
+    for message in objects + entries:
         assert message in stderr
     assert not (tmp_path / "data").exists()
 
