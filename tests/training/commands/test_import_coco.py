@@ -220,7 +220,7 @@ def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(
     entries = (
         "none/_annotations.coco.json is not JSON",
         "lacks file_name, id: 3",
-        "must be a text: {",
+        "must be a text, got {",
         "two images have the id 2",
     )
     for message in objects + entries:
