@@ -19,7 +19,7 @@ from training.data.exports import Export, read_exports
 from training.data.label_files import FILES
 from training.data.omissions import Omissions, Policy
 from training.data.orientation import DrawnOn
-from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
+from training.data.problems import DataError, first_names, raise_all
 
 CLASSES = FILES[0]
 
@@ -44,10 +44,8 @@ class Imported:
             names = self.classes.names
             lines.append(f"wrote {frames} of {len(names)} classes to {out}: {', '.join(names)}")
             if kept:
-                lines.append(
-                    f"{len(kept)} masks are not as fcn-import wrote them, and are kept: {first_names(kept, MOST_NAMED)}; "
-                    "--force replaces them"
-                )
+                lines.append(f"{len(kept)} masks are not as fcn-import wrote them, and are kept; --force replaces them:")
+                lines += [f"  {path}" for path in kept]
             lines += [*drawn.export.notes, *_facts(drawn, crowds)]
         if self.classes.groups:
             names = self.classes.groups

@@ -12,6 +12,7 @@ from PIL import Image
 
 from imaging.decoding import Limits, open_image
 from imaging.errors import ImageError
+from training.data.coco.files import as_key
 
 LIMITS = Limits()
 DATA_URL = re.compile(r"data:image/png;base64,", re.IGNORECASE)
@@ -23,6 +24,7 @@ Size = tuple[int, int]
 
 def check_size(height: object, width: object) -> Size:
     """An image's size in the JSON; raises `ValueError` if it is none, or has more pixels than are read of an image."""
+    height, width = as_key(height), as_key(width)  # 60.0 is 60
     if type(height) is not int or type(width) is not int or min(height, width) < 1:
         raise ValueError(f"needs the height and width of its image in pixels, got {str((height, width))[:60]}")
     if height * width > LIMITS.megapixels * 1e6:

@@ -45,7 +45,8 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     """The documents of a file or folder that a tool exported, one for each split.
 
     omissions: counts what is not drawn as an object; its errors must end the import as well. image_field: the field of Label
-    Studio's tasks that holds the image. Raises `DataError` for an export of no known kind.
+    Studio's tasks that holds the image. Files that cannot be read are among the errors of their exports. Raises `DataError`
+    for an export of no known kind.
     """
     if not path.is_dir():
         return _read_files({path: ""}, omissions, image_field)
@@ -73,7 +74,7 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
 
 
 def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[Export]:
-    """The exports of JSON files with these splits; one that cannot be read has an empty document and the errors."""
+    """The exports of JSON files with these splits. A file that cannot be read gives an empty document with its errors."""
     exports: list[Export] = []
     for path, split in splits.items():
         try:

@@ -117,11 +117,8 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
             omissions.add_unknown(f"files with the key {key[:LONGEST]!r}", path, "beside its shapes")
             document.annotations.append(void_object({"id": key[:LONGEST], "image_id": image["id"]}, size, []))
     for index, shape in enumerate(shapes):
-        entry = {"id": f"shape {index}", "image_id": image["id"]}
         try:
-            if label := _label(shape):
-                names.add(label)
-            drawn = _draw(shape, label, path, f"shape {index}", size, omissions)
+            drawn = _draw(shape, path, f"shape {index}", size, names, omissions)
         except ValueError as error:
             if omissions.policy == "error":
                 errors.append(DataError(f"{path}: shape {index}: {error}"))
@@ -129,19 +126,24 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
             omissions.add_unknown("shapes with errors", path, f"shape {index}: {error}")
             drawn = void_object({}, size, _place(shape, size))
         if drawn:
-            document.annotations.append(entry | drawn)
+            document.annotations.append({"id": f"shape {index}", "image_id": image["id"]} | drawn)
     raise_all(errors)
     return names
 
 
-def _draw(
-    shape: Mapping[str, Any], label: str | None, path: Path, place: str, size: Size, omissions: Omissions
-) -> dict[str, Any] | None:
-    """A shape's category and outline, or what makes it void; None for a shape without area. Raises `ValueError`."""
+def _draw(shape: Any, path: Path, place: str, size: Size, names: set[str], omissions: Omissions) -> dict[str, Any] | None:
+    """A shape's category and outline, or what makes it void; None for a shape without area. Raises `ValueError`.
+
+    Adds the name of its class to `names`.
+    """
+    if not isinstance(shape, dict):
+        raise ValueError(f"must be an object, got {str(shape)[:LONGEST]}")
     what = _unknown(shape)
     if what is None and _kind(shape) in WITHOUT_AREA:
         omissions.add_without_area(f"shapes of the type {_kind(shape)}")
         return None
+    if label := _label(shape):
+        names.add(label)
     if what or not label:
         omissions.add_unknown(what or "shapes without a label", path, place)
         return void_object({}, size, _place(shape, size))
@@ -174,10 +176,8 @@ def _kind(shape: Mapping[str, Any]) -> str:
     return "polygon" if kind is None else str(kind)
 
 
-def _label(shape: Any) -> str | None:
+def _label(shape: Mapping[str, Any]) -> str | None:
     """The label of a shape; None if it has none. Raises `ValueError` if it is no name."""
-    if not isinstance(shape, dict):
-        raise ValueError(f"must be an object, got {str(shape)[:LONGEST]}")
     label = shape.get("label", "")
     if label is not None and not isinstance(label, str):
         raise ValueError(f"its label must be a text, got {str(label)[:LONGEST]}")

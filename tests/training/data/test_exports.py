@@ -229,6 +229,28 @@ def test_a_split_of_a_folder_with_splits_is_refused(
     assert "has 2 splits of its own: leave out --split" in capsys.readouterr().err
 
 
+def test_a_split_that_cannot_be_read_does_not_hide_missing_photos(
+    frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = EXPORTS["roboflow-coco"](tmp_path / "export", frames, CLASSES)
+    (export / "train" / "_annotations.coco.json").write_text("{")
+    (export / "valid" / "photo 4.jpg").unlink()
+    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 2
+    error = capsys.readouterr().err
+    assert "_annotations.coco.json is not JSON" in error
+    assert "photo 4.jpg is in none of" in error
+    assert not (tmp_path / "DATA").exists()
+
+
+def test_the_field_of_an_image_is_for_label_studio_alone(
+    frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for tool in ("labelme", "roboflow-coco"):
+        export = EXPORTS[tool](tmp_path / tool, frames, CLASSES)
+        assert main([str(export), "--out", str(tmp_path / "DATA"), "--image-field", "photo"]) == 2
+        assert "--image-field is for the tasks of Label Studio's JSON" in capsys.readouterr().err
+
+
 def test_roboflow_s_masks_without_valid_and_with_other_classes(frames: dict[Path, Ids], tmp_path: Path) -> None:
     export = EXPORTS["roboflow-masks"](tmp_path / "export", frames, CLASSES)
     (export / "valid" / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, stem\n2, leaf\n")

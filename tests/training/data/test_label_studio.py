@@ -240,6 +240,7 @@ WHOLE = box(0, 0, 60, 40) & ~box(0, 0, 4, 4)
         (result("polygon", **SQUARE), "regions of the type polygon without a label", box(10, 5, 40, 25)),
         (result("taxonomy", **SQUARE, taxonomy=[["a", "b"]]), "of the type taxonomy without a label", box(10, 5, 40, 25)),
         (result("choices", **RECTANGLE, choices=["stem"]), "of the type choices without a label", box(26, 10, 30, 30)),
+        (result("polygonlabels", **SQUARE, superlabels=["stem"]), "and with the key 'superlabels'", box(10, 5, 40, 25)),
         (result("starlabels", "stem", **RECTANGLE), "regions of the type 'starlabels'", box(26, 10, 30, 30)),
         (result("splinelabels", "stem", points=percent((10, 5), (40, 5), (40, 25))), "'splinelabels'", box(10, 5, 40, 25)),
         (result("starlabels", "stem", center=[1, 2], arms=5), "regions of the type 'starlabels'", WHOLE),
@@ -385,6 +386,12 @@ def test_all_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "3 errors in the data set" in error
     for message in ("a polygon needs three points or more", "regions of the type 'starlabels'", "2.png is in none of"):
         assert message in error
+
+
+def test_sizes_may_be_written_with_a_point_and_types_may_be_missing(tmp_path: Path) -> None:
+    square = result("polygonlabels", "leaf", **SQUARE) | {"original_height": 40.0, "original_width": 60.0}
+    (mask,) = masks(tmp_path, [square | {"type": None}])
+    np.testing.assert_array_equal(mask, box(10, 5, 40, 25))
 
 
 def test_tasks_of_one_id_keep_their_own_objects(tmp_path: Path) -> None:

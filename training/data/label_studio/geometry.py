@@ -96,12 +96,14 @@ def _in_order(vertices: Any) -> Sequence[Any]:
     links = [vertex.get("prevPointId") if isinstance(vertex, dict) else None for vertex in vertices]
     if not any(links):
         return vertices
-    following = dict(zip(map(str, links), vertices, strict=True))
-    starts = [vertex for vertex, previous in zip(vertices, links, strict=True) if not previous] or vertices[:1]
-    path = [starts[0]]
-    while len(path) < len(vertices) and (vertex := following.get(str(path[-1].get("id")))) is not None:
+    start = next((vertex for vertex, previous in zip(vertices, links, strict=True) if not previous), vertices[0])
+    following = {
+        str(previous): vertex for vertex, previous in zip(vertices, links, strict=True) if previous and vertex is not start
+    }
+    path = [start]
+    while isinstance(path[-1], dict) and (vertex := following.pop(str(path[-1].get("id")), None)) is not None:
         path.append(vertex)
-    if len(starts) > 1 or len(following) < len(vertices) or len(path) < len(vertices):
+    if len(path) < len(vertices):
         raise ValueError("its vertices branch, or do not name the vertices before them; draw one closed path")
     return path
 

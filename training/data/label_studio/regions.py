@@ -126,7 +126,7 @@ class Region:
             return []
 
     def _unknown_type(self) -> str | None:
-        kinds = (str(result.get("type")) for result in self.results)
+        kinds = (str(result["type"]) for result in self.results if result.get("type") is not None)
         return next((kind for kind in kinds if kind not in (*SHAPES, *ANSWERS, "labels")), None)
 
     def _other_keys(self) -> dict[str, Any]:

@@ -135,7 +135,8 @@ class TaskReader:
                 continue
             self._names.update(labels)
             if what is None and not labels:
-                what = f"regions of the type {region.kind} without a label"
+                keys = f", and with the key {region.unread_keys()[0]!r}" if region.unread_keys() else ""
+                what = f"regions of the type {region.kind} without a label{keys}"
             if what:
                 self._omissions.add_unknown(what, self._path, name.removeprefix(f"{self._path}: "))
             if not what or self._omissions.policy == "void":
