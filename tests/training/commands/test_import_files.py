@@ -312,5 +312,5 @@ def test_the_record_is_not_taken_for_an_export(file: Path) -> None:
     assert main([str(file), "--out", str(file.parent)]) == 0
     (file.parent / "classes.json").rename(file.parent / "classes.txt")
     assert (file.parent / RECORD).is_file()
-    assert Output(file.parent).recorded.keys() == {"masks/a.png", "masks/b.png"}
+    assert Output(file.parent).record.keys() == {"masks/a.png", "masks/b.png"}
     assert main([str(file.parent), "--out", str(file.parents[1] / "data")]) == 0
