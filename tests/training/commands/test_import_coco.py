@@ -56,7 +56,9 @@ def test_shares_of_the_image_are_an_error_that_says_so(
     [{"segmentation": [[0, 0, 1, 0, 1, 1, 0, 1]]}, {"bbox": [0, 0, 1, 1]}, {"segmentation": [SQUARE], "bbox": [0, 0, 0, 0]}],
 )
 def test_an_object_of_one_pixel_at_the_corner_is_one(tmp_path: Path, small: dict[str, Any]) -> None:
-    assert run(tmp_path, document(thing(1), thing(2, **small))) == 0
+    runs = {"size": [40, 60], "counts": [0, 2400]}
+    for other in (thing(1), thing(1, segmentation=runs)):
+        assert run(tmp_path, document(other, thing(2, **small))) == 0
 
 
 def turned(degrees: float) -> np.ndarray[Any, np.dtype[np.bool_]]:

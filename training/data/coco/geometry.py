@@ -129,13 +129,14 @@ def share_error(name: object, document: Document) -> DataError | None:
     """The error of a document whose coordinates are shares of the image, as Azure writes them; None if they are pixels.
 
     name: of the document. Those of an object are shares if they lie between 0 and 1, or by rounding a little outside, and are
-    not all whole. If nothing in the document reaches far beyond that, whole ones are shares too.
+    not all whole. If nothing in the document reaches far beyond that, whole ones are shares too; run lengths are pixels.
     """
     places = [(entry, numbers) for entry in document.annotations for numbers in _coordinates(entry)]
     shares = [
         entry for entry, numbers in places if _are_between(numbers, -SLACK, 1 + SLACK) and any(value % 1 for value in numbers)
     ]
-    if not shares and places and all(_are_between(numbers, -0.5, 1.5) for _, numbers in places):
+    has_runs = any(isinstance(entry.get("segmentation"), dict) for entry in document.annotations)
+    if not shares and not has_runs and all(_are_between(numbers, -0.5, 1.5) for _, numbers in places):
         shares = [entry for entry, _ in places]
     if not shares:
         return None
@@ -224,7 +225,3 @@ def _is_number(value: Any) -> bool:
 
 def _are_between(values: Sequence[float], least: float, most: float) -> bool:
     return all(least <= value <= most for value in values)
-
-
-def _has_fraction(values: Sequence[float]) -> bool:
-    return any(value % 1 for value in values)
