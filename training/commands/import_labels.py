@@ -12,14 +12,14 @@ from typing import get_args
 from model.command_line import CommandParser
 from training.commands.command import print_lines, run_command
 from training.data.coco.classes import Classes, find_classes, write_classes
-from training.data.coco.documents import DrawingOptions, Drawn, draw_document
+from training.data.coco.documents import DocumentMasks, DrawingOptions, draw_document
 from training.data.coco.objects import Crowds
 from training.data.coco.output import Output
 from training.data.exports import Export, read_exports
 from training.data.label_files import FILES
 from training.data.omissions import Omissions, Policy
 from training.data.orientation import DrawnOn
-from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
+from training.data.problems import DataError, first_names, raise_all
 
 CLASSES = FILES[0]
 
@@ -28,65 +28,65 @@ CLASSES = FILES[0]
 class Imported:
     """The classes and documents that an import wrote, and lines for the user.
 
-    kept: masks of each document that were changed since they were written, and that are still there. notes: on all documents.
+    corrections: masks of each document that a person has changed since they were written, and that are still there. notes: on
+    all documents.
     """
 
     classes: Classes
-    documents: list[Drawn]
-    kept: list[list[Path]]
+    documents: list[DocumentMasks]
+    corrections: list[list[Path]]
     notes: list[str] = field(default_factory=list)
 
     def lines(self, out: Path, crowds: Crowds) -> list[str]:
         """The lines to print after the import."""
         lines = []
-        for drawn, kept in zip(self.documents, self.kept, strict=True):
-            frames = " ".join(filter(None, [str(len(drawn.masks) - len(kept)), drawn.split, "frames"]))
+        for result, corrections in zip(self.documents, self.corrections, strict=True):
+            frames = " ".join(filter(None, [str(len(result.masks) - len(corrections)), result.split, "frames"]))
             names = self.classes.names
             lines.append(f"wrote {frames} of {len(names)} classes to {out}: {', '.join(names)}")
-            if kept:
-                lines.append(
-                    f"{len(kept)} masks are not as fcn-import wrote them, and are kept: {first_names(kept, MOST_NAMED)}; "
-                    "--force replaces them"
-                )
-            lines += [*drawn.export.notes, *_facts(drawn, crowds)]
+            if corrections:
+                count = len(corrections)
+                lines.append(f"{count} masks are not as fcn-import wrote them, and are kept; --force replaces them:")
+                lines += [f"  {path}" for path in corrections]
+            lines += [*result.export.notes, *_facts(result, crowds)]
         if self.classes.groups:
             names = self.classes.groups
             lines.append(f"left out, because they have no objects and only group other categories: {', '.join(names)}")
         return [*lines, *self.classes.alike, *self.notes]
 
 
-def _facts(drawn: Drawn, crowds: Crowds) -> list[str]:
+def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
     """Lines on what a document's objects and images are."""
     lines = []
-    if drawn.renamed:
+    if result.other_names:
         lines.append(
-            f"{len(drawn.renamed)} images were found by their bare name or under another one, such as "
-            f"{first_names(drawn.renamed)}: are these the photos that were labelled?"
+            f"{len(result.other_names)} images were found by their bare name or under another one, such as "
+            f"{first_names(result.other_names)}: are these the photos that were labelled?"
         )
-    if drawn.boxes:
+    if result.boxes:
         lines.append(
-            f"{drawn.boxes} objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
+            f"{result.boxes} objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
         )
-    if drawn.crowds and crowds == "objects":
+    if result.crowds and crowds == "objects":
         lines.append(
-            f"{drawn.crowds} objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask; they keep their "
+            f"{result.crowds} objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask; they keep their "
             "class, or become void with --crowds void"
         )
-    elif drawn.crowds:
+    elif result.crowds:
         lines.append(
-            f"{drawn.crowds} objects are marked as crowds (iscrowd 1) and become void, which is neither learnt nor scored"
+            f"{result.crowds} objects are marked as crowds (iscrowd 1) and become void, which is neither learnt nor scored"
         )
-    if drawn.empty:
-        lines.append(f"{drawn.empty} objects cover no pixel of their image")
-    if drawn.bare:
+    if result.empty:
+        lines.append(f"{result.empty} objects cover no pixel of their image")
+    if result.bare:
         lines.append(
-            f"{len(drawn.bare)} images have no objects, so their masks are background alone: {first_names(drawn.bare)}"
+            f"{len(result.bare)} images have no objects, so their masks are background alone: {first_names(result.bare)}"
         )
-    if drawn.blank:
-        lines.append(f"{len(drawn.blank)} frames have objects, and masks without any class: {first_names(drawn.blank)}")
-    if drawn.turned:
+    if result.blank:
+        lines.append(f"{len(result.blank)} frames have objects, and masks without any class: {first_names(result.blank)}")
+    if result.turned:
         lines.append(
-            f"{len(drawn.turned)} images are turned by EXIF, such as {first_names(drawn.turned)}: objects are read as drawn "
+            f"{len(result.turned)} images are turned by EXIF, such as {first_names(result.turned)}: objects are read as drawn "
             "on the upright image; if they were drawn on the stored one, --masks-orientation stored"
         )
     return lines
@@ -193,13 +193,13 @@ def _write(out: Path, exports: list[Export], splits: dict[Path, str], how: Drawi
         classes = Classes([], [{entry["id"]: 1 for entry in export.document.categories} for export in exports])
     documents = [draw_document(export, splits[export.path], ids, how) for export, ids in zip(exports, classes.ids, strict=True)]
     output = Output(out)
-    for drawn in documents:
-        errors += [*drawn.errors, *output.errors(drawn.split, list(drawn.masks))]
+    for result in documents:
+        errors += [*result.errors, *output.errors(result.split, list(result.masks))]
     raise_all([*how.omissions.errors(), *errors])
     if not classes_file:
         write_classes(out / CLASSES, classes.names)  # before the masks, which mean nothing without it
-    kept = [output.write(drawn.split, drawn.masks, force=force) for drawn in documents]
-    return Imported(classes, documents, kept, how.omissions.notes())
+    corrections = [output.write(result.split, result.masks, force=force) for result in documents]
+    return Imported(classes, documents, corrections, how.omissions.notes())
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ class Export:
     """One document of an export.
 
     path: its file, or its folder if each image has a file of its own. split: the split that the tool put it into, empty without
-    one. notes: facts for the user. errors: of objects and images that are not in the document, which must end the import; they
-    are kept until the photos have been looked for, so that all errors are told at once.
+    one. notes: facts for the user. errors: of a file that cannot be read, and of objects and images that are not in the
+    document. They must end the import, and are kept until the photos have been looked for: all errors are told at once.
     """
 
     path: Path

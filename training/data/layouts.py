@@ -147,11 +147,11 @@ def _voc(listing: Listing, root: Path, split: str) -> None:
     """
     lists = root / "ImageSets" / "Segmentation"
     if split in SPLITS and [path.name for path in lists.glob("[!.]*.txt")] == ["default.txt"]:
-        listed = [line for line in lines(lists, "default") if _in_split(without_ending(line), split)]
+        paths = [line for line in lines(lists, "default") if _in_split(without_ending(line), split)]
     else:
-        listed = lines(lists, split)
+        paths = lines(lists, split)
     images = root / "JPEGImages"
-    for line in listed:
+    for line in paths:
         words = line.split()
         try:
             if len(words) == 2 and all(word.lower().endswith(IMAGE_ENDINGS) for word in words):
@@ -213,10 +213,10 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
     listing.note_unmatched(images, masks)
 
 
-def _listed_names(listing: Listing, images: Path, listed: Iterable[str]) -> list[str]:
+def _listed_names(listing: Listing, images: Path, paths: Iterable[str]) -> list[str]:
     """The names of the listed frames; adds the errors of lines that lead out of the folder of images."""
     names = []
-    for line in listed:
+    for line in paths:
         try:
             names.append(frame_name(images, line))
         except DataError as error:
@@ -226,12 +226,12 @@ def _listed_names(listing: Listing, images: Path, listed: Iterable[str]) -> list
 
 def _note_unlisted(listing: Listing, root: Path, images: Path) -> None:
     """Adds a note on images that none of the folder's lists names."""
-    listed: set[str] = set()
+    names_in_lists: set[str] = set()
     for path in root.glob("*.txt"):
         with suppress(DataError):  # a text that is no list
-            listed.update(_listed_names(Listing(), images, lines(root, path.stem)))
+            names_in_lists.update(_listed_names(Listing(), images, lines(root, path.stem)))
     names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in images_below(images)}
-    unlisted = [path for name, path in names.items() if name not in listed]
+    unlisted = [path for name, path in names.items() if name not in names_in_lists]
     if unlisted:
         listing.notes.append(f"{len(unlisted)} images are in no list and are left out: {first_names(unlisted, MOST_NAMED)}")
 

@@ -56,7 +56,9 @@ def test_shares_of_the_image_are_an_error_that_says_so(
     [{"segmentation": [[0, 0, 1, 0, 1, 1, 0, 1]]}, {"bbox": [0, 0, 1, 1]}, {"segmentation": [SQUARE], "bbox": [0, 0, 0, 0]}],
 )
 def test_an_object_of_one_pixel_at_the_corner_is_one(tmp_path: Path, small: dict[str, Any]) -> None:
-    assert run(tmp_path, document(thing(1), thing(2, **small))) == 0
+    runs = {"size": [40, 60], "counts": [0, 2400]}
+    for other in (thing(1), thing(1, segmentation=runs)):
+        assert run(tmp_path, document(other, thing(2, **small))) == 0
 
 
 def turned(degrees: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -208,11 +210,22 @@ def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(
     train["annotations"][0]["segmentation"] = [SQUARE[:-1]]
     test["annotations"][0]["segmentation"] = [SHARES]
     valid["categories"][1]["name"] = None
-    root = write_splits(tmp_path / "export", train=train, test=test, valid=valid)
+    broken = split_document("broken", 1)
+    broken["images"] = [3, {"id": 1, "file_name": 5}, {"id": 2, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    root = write_splits(tmp_path / "export", train=train, test=test, valid=valid, broken=broken)
     (root / "valid" / "valid.png").unlink()
+    (root / "none").mkdir()
+    (root / "none" / "_annotations.coco.json").write_text("{")
     assert main([str(root), "--out", str(tmp_path / "data")]) == 2
     stderr = capsys.readouterr().err
-    for message in ("polygon of 7 numbers", "shares of the image", "a name must be a text", "valid.png is in none of"):
+    objects = ("polygon of 7 numbers", "shares of the image", "a name must be a text", "valid.png is in none of")
+    entries = (
+        "none/_annotations.coco.json is not JSON",
+        "lacks file_name, id: 3",
+        "must be a text, got {",
+        "two images have the id 2",
+    )
+    for message in objects + entries:
         assert message in stderr
     assert not (tmp_path / "data").exists()
 

@@ -183,7 +183,8 @@ def test_a_mask_that_a_person_corrected_is_kept_and_listed(file: Path, out: Path
         assert main([str(file), "--out", str(out)]) == 0
         stdout = capsys.readouterr().out
         assert "wrote 1 frames" in stdout
-        assert f"1 masks are not as fcn-import wrote them, and are kept: {out / 'masks' / 'a.png'}; --force" in stdout
+        kept = f"1 masks are not as fcn-import wrote them, and are kept; --force replaces them:\n  {out / 'masks' / 'a.png'}\n"
+        assert kept in stdout
         assert np.array_equal(read_masks(out)["a"], corrected)
         assert np.count_nonzero(read_masks(out)["b"]) == others
 
@@ -311,5 +312,5 @@ def test_the_record_is_not_taken_for_an_export(file: Path) -> None:
     assert main([str(file), "--out", str(file.parent)]) == 0
     (file.parent / "classes.json").rename(file.parent / "classes.txt")
     assert (file.parent / RECORD).is_file()
-    assert Output(file.parent).recorded.keys() == {"masks/a.png", "masks/b.png"}
+    assert Output(file.parent).record.keys() == {"masks/a.png", "masks/b.png"}
     assert main([str(file.parent), "--out", str(file.parents[1] / "data")]) == 0

@@ -17,7 +17,7 @@ from imaging.errors import ImageError
 from model.printable import printable
 from model.regular_file import read_regular_file
 from training.data.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
-from training.data.coco.geometry import name_of, share_error, shown
+from training.data.coco.geometry import excerpt, name_of, share_error
 from training.data.coco.objects import BACKGROUND, Crowds, draw_mask
 from training.data.exports import Export
 from training.data.files import normal_name
@@ -45,13 +45,13 @@ class DrawingOptions:
 
 
 @dataclass
-class Drawn:
+class DocumentMasks:
     """The masks of a document's images, and facts for the user.
 
     masks: their files, by the files of the images. labelled: number of masks that show a class. boxes: number of objects
     without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover no pixel. bare: images
     without objects. blank: images with objects whose masks show no class. turned: images that EXIF turns, where their size does
-    not show it. renamed: images whose file has another name than the document says.
+    not show it. other_names: images whose file has another name than the document says.
     """
 
     export: Export
@@ -65,31 +65,31 @@ class Drawn:
     bare: list[str] = field(default_factory=list)
     blank: list[str] = field(default_factory=list)
     turned: list[str] = field(default_factory=list)
-    renamed: list[str] = field(default_factory=list)
+    other_names: list[str] = field(default_factory=list)
 
 
-def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> Drawn:
+def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> DocumentMasks:
     """Draws the masks of a document's images into files of a folder; everything that is wrong is in the result's errors.
 
     ids: the class ids of the categories' ids.
     """
     document = export.document
-    drawn = Drawn(export, split, errors=list(export.errors))
+    result = DocumentMasks(export, split, errors=list(export.errors))
     if error := share_error(export.path, document):
-        drawn.errors.append(error)
+        result.errors.append(error)
     if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
-        drawn.errors.append(DataError(f"{export.path}: images of one name {duplicates[:5]} would have one mask; rename them"))
-    objects = _by_image(export.path, document, drawn.errors)
+        result.errors.append(DataError(f"{export.path}: images of one name {duplicates[:5]} would have one mask; rename them"))
+    objects = _by_image(export.path, document, result.errors)
     finder = ImageFinder(export.path, how.images)
     for entry in tqdm(document.images, desc="masks", unit="image", leave=False):
         try:
-            _draw_image(drawn, entry, objects[entry["id"]], finder, ids, how)
+            _draw_image(result, entry, objects[entry["id"]], finder, ids, how)
         except DataError as error:
-            drawn.errors.append(error)
-    if not drawn.labelled and not drawn.errors and not how.omissions.errors():
-        counts = f"{len(document.annotations)} objects, {drawn.boxes} of them boxes alone, {drawn.empty} without a pixel"
-        drawn.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
-    return drawn
+            result.errors.append(error)
+    if not result.labelled and not result.errors and not how.omissions.errors():
+        counts = f"{len(document.annotations)} objects, {result.boxes} of them boxes alone, {result.empty} without a pixel"
+        result.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
+    return result
 
 
 def _by_image(path: Path, document: Document, errors: list[DataError]) -> Objects:
@@ -99,45 +99,45 @@ def _by_image(path: Path, document: Document, errors: list[DataError]) -> Object
         if is_key(image_id := entry.get("image_id")) and image_id in objects:
             objects[image_id].append(entry)
         else:
-            errors.append(DataError(f"{path}: {name_of(entry)} is of the image {shown(image_id)}, which is not listed"))
+            errors.append(DataError(f"{path}: {name_of(entry)} is of the image {excerpt(image_id)}, which is not listed"))
     return objects
 
 
 def _draw_image(
-    drawn: Drawn,
+    result: DocumentMasks,
     entry: Mapping[str, Any],
     objects: list[Mapping[str, Any]],
     finder: ImageFinder,
     ids: Mapping[Key, int],
     how: DrawingOptions,
 ) -> None:
-    """Draws one image's mask and adds it to `drawn`; raises `DataError` if the image is missing, taken or of another size."""
-    written, path = entry["file_name"], drawn.export.path
+    """Draws one image's mask and adds it to `result`; raises `DataError` if the image is missing, taken or of another size."""
+    written, path = entry["file_name"], result.export.path
     source, has_name = finder.find(written)
-    other = how.names.setdefault((drawn.split, normal_name(source.stem)), (path, written))
+    other = how.names.setdefault((result.split, normal_name(source.stem)), (path, written))
     if other != (path, written):
         of_other = f" of {other[0]}" if other[0] != path else ""
         names = f"{_shown(other[1])}{of_other} and {_shown(written)}"
         raise DataError(f"{names} are both the image {source}, and would have one mask")
     size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
     drawing = draw_mask(objects, size, ids, how.omissions, path, how.crowds)
-    drawn.errors += [DataError(f"{path}: {error}") for error in drawing.errors]
-    drawn.boxes += drawing.boxes
-    drawn.crowds += drawing.crowds
-    drawn.empty += drawing.empty
+    result.errors += [DataError(f"{path}: {error}") for error in drawing.errors]
+    result.boxes += drawing.boxes
+    result.crowds += drawing.crowds
+    result.empty += drawing.empty
     class_ids = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
-    drawn.labelled += bool(class_ids)
+    result.labelled += bool(class_ids)
     if not class_ids and drawing.named:
-        drawn.blank.append(source.name)
+        result.blank.append(source.name)
     if not objects:
-        drawn.bare.append(source.name)
+        result.bare.append(source.name)
     if not has_name:
-        drawn.renamed.append(f"{_shown(written)} ({source.name})")
+        result.other_names.append(f"{_shown(written)} ({source.name})")
     if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
-        drawn.turned.append(source.name)
+        result.turned.append(source.name)
     mask = turn_upright(drawing.mask, orientation) if how.drawn_on == "stored" else drawing.mask
-    drawn.masks[source] = how.folder / f"{len(how.names)}.png"
-    Image.fromarray(mask).save(drawn.masks[source])
+    result.masks[source] = how.folder / f"{len(how.names)}.png"
+    Image.fromarray(mask).save(result.masks[source])
 
 
 def _shown(name: str) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from imaging.decoding import IMAGE_ENDINGS
 from model.printable import printable
 from training.data.files import Folders, is_image, path_below, without_ending
-from training.data.problems import DataError
+from training.data.problems import DataError, raise_all
 
 LONGEST_NAME = 1000  # letters of a file name that a message shows
 Key = int | float | str
@@ -40,39 +40,43 @@ class Document:
 def make_document(path: Path, document: Any) -> Document:
     """The parts of a COCO file's content.
 
-    Raises `DataError` if one is missing or wrong, and if two images or categories share an id.
+    Raises `DataError` if one is missing, and with all entries that are wrong, or share an id with another image or category.
     """
     missing = [name for name in NEEDED if not isinstance(document, dict) or not isinstance(document.get(name), list)]
     if missing:
         raise DataError(f"{path} has no {', '.join(missing)}: is it COCO's format for objects?")
-    images, annotations, categories = (_entries(path, part, document[part], needed) for part, needed in NEEDED.items())
-    for entry in images:
-        if not isinstance(entry["file_name"], str):
-            raise DataError(f"{path}: the file_name of an image must be a text, got {str(entry)[:80]}")
-    images, categories = (_distinct(path, *part) for part in (("images", images), ("categories", categories)))
-    return Document(images, annotations, categories)
+    errors: list[DataError] = []
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for part, needed in NEEDED.items():
+        problems = [(entry, _problem(part, entry, needed)) for entry in document[part]]
+        errors += [DataError(f"{path}: {problem} {str(entry)[:80]}") for entry, problem in problems if problem]
+        parts[part] = [_with_keys(entry) for entry, problem in problems if not problem]
+    images, categories = (_distinct(path, part, parts[part], errors) for part in ("images", "categories"))
+    raise_all(errors)
+    return Document(images, parts["annotations"], categories)
 
 
-def _entries(path: Path, part: str, entries: list[Any], needed: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The entries of one part, with ids as `as_key` gives them; raises `DataError` for an entry without the needed fields."""
-    for entry in entries:
-        if missing := [name for name in needed if not isinstance(entry, dict) or name not in entry]:
-            raise DataError(f"{path}: an entry of {part} lacks {', '.join(sorted(missing))}: {str(entry)[:80]}")
-        if not isinstance(entry, dict):
-            raise DataError(f"{path}: an entry of {part} is no object: {str(entry)[:80]}")
-        if "id" in needed and not is_key(entry["id"]):
-            raise DataError(f"{path}: an entry of {part} has an id that is neither a number nor a text: {str(entry)[:80]}")
-    return [_with_keys(entry) for entry in entries]
+def _problem(part: str, entry: Any, needed: tuple[str, ...]) -> str | None:
+    """What is wrong with an entry of a part, in words that the entry ends; None for a sound one."""
+    if missing := [name for name in needed if not isinstance(entry, dict) or name not in entry]:
+        return f"an entry of {part} lacks {', '.join(sorted(missing))}:"
+    if not isinstance(entry, dict):
+        return f"an entry of {part} is no object:"
+    if "id" in needed and not is_key(entry["id"]):
+        return f"an entry of {part} has an id that is neither a number nor a text:"
+    if "file_name" in needed and not isinstance(entry["file_name"], str):
+        return "the file_name of an image must be a text, got"
+    return None
 
 
-def _distinct(path: Path, part: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries without repetitions; raises `DataError` if two different entries share an id."""
+def _distinct(path: Path, part: str, entries: list[dict[str, Any]], errors: list[DataError]) -> list[dict[str, Any]]:
+    """The entries without repetitions; adds an error for each that shares an id with a different one."""
     by_id: dict[Key, dict[str, Any]] = {}
     for entry in entries:
         first = by_id.setdefault(entry["id"], entry)
         if different := [name for name in NEEDED[part] if first[name] != entry[name]]:
-            values = " and ".join(repr(item[different[0]]) for item in (first, entry))
-            raise DataError(f"{path}: two {part} have the id {entry['id']!r}, {values}: give each an id of its own")
+            values = " and ".join(printable(repr(item[different[0]]), LONGEST_NAME) for item in (first, entry))
+            errors.append(DataError(f"{path}: two {part} have the id {entry['id']!r}, {values}: give each an id of its own"))
     return list(by_id.values())
 
 

@@ -25,7 +25,7 @@ FEWEST_NUMBERS = 4  # of a key's value that may be an outline
 SHOWN = 60  # letters of a value that a message shows
 
 
-def shown(value: object) -> str:
+def excerpt(value: object) -> str:
     """A value as messages show it."""
     return repr(value)[:SHOWN]
 
@@ -48,11 +48,11 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
     if isinstance(segmentation, dict):
         if set(segmentation) != {"counts", "size"}:
             raise DataError(
-                f"{name_of(entry)} needs polygons, or run lengths with counts and size alone; got {shown(segmentation)}"
+                f"{name_of(entry)} needs polygons, or run lengths with counts and size alone; got {excerpt(segmentation)}"
             )
         return segmentation
     if not isinstance(segmentation, list):
-        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {shown(segmentation)}")
+        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {excerpt(segmentation)}")
     polygons = segmentation if any(isinstance(part, list | dict) for part in segmentation) else [segmentation]
     _require_polygons(entry, polygons)
     with_area = [part for part in polygons if len(part) >= 6]
@@ -60,7 +60,7 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
         if 0 < len(part) < 6 and (with_area or not entry.get("bbox")):
             omissions.add_without_area("outlines of one or two points")
     if _is_box(with_area, entry.get("bbox")) and (degrees := _rotation(entry)):
-        return [_turned(entry["bbox"], degrees)]
+        return [_turn_box(entry["bbox"], degrees)]
     return with_area or None
 
 
@@ -71,18 +71,18 @@ def _require_polygons(entry: Mapping[str, Any], polygons: Sequence[Any]) -> None
     for part in polygons:
         if are_points or not isinstance(part, list) or any(isinstance(value, list | dict) for value in part):
             needed = "polygons as x and y in turn, [[x1, y1, x2, y2, ...]]"
-            raise DataError(f"{name_of(entry)} needs {needed}; got {shown(entry['segmentation'])}")
+            raise DataError(f"{name_of(entry)} needs {needed}; got {excerpt(entry['segmentation'])}")
         if len(part) % 2:
             raise DataError(f"{name_of(entry)} has a polygon of {len(part)} numbers, but x and y need an even number")
         if not all(map(_is_number, part)):
-            raise DataError(f"{name_of(entry)} has a polygon that does not hold numbers alone: {shown(part)}")
+            raise DataError(f"{name_of(entry)} has a polygon that does not hold numbers alone: {excerpt(part)}")
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:
     """Whether `iscrowd` is 1: a group of objects as one region, or any brush mask of CVAT; raises `DataError` unless 0 or 1."""
     text = str(entry.get("iscrowd")).strip().lower()
     if text not in (*CROWD, *NO_CROWD):
-        raise DataError(f"{name_of(entry)} has an iscrowd that is neither 0 nor 1: {shown(entry['iscrowd'])}")
+        raise DataError(f"{name_of(entry)} has an iscrowd that is neither 0 nor 1: {excerpt(entry['iscrowd'])}")
     return text in CROWD
 
 
@@ -96,9 +96,11 @@ def read_box(entry: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
     if box is None or box == []:
         return []
     if not isinstance(box, list) or len(box) not in (4, 8) or not are_near(box, size):
-        raise DataError(f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {shown(box)}")
+        raise DataError(
+            f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {excerpt(box)}"
+        )
     degrees = _rotation(entry)
-    return _turned(box, degrees) if degrees and len(box) == 4 else box
+    return _turn_box(box, degrees) if degrees and len(box) == 4 else box
 
 
 def are_near(values: Sequence[Any], size: tuple[int, int]) -> bool:
@@ -127,13 +129,14 @@ def share_error(name: object, document: Document) -> DataError | None:
     """The error of a document whose coordinates are shares of the image, as Azure writes them; None if they are pixels.
 
     name: of the document. Those of an object are shares if they lie between 0 and 1, or by rounding a little outside, and are
-    not all whole. If nothing in the document reaches far beyond that, whole ones are shares too.
+    not all whole. If nothing in the document reaches far beyond that, whole ones are shares too; run lengths are pixels.
     """
     places = [(entry, numbers) for entry in document.annotations for numbers in _coordinates(entry)]
     shares = [
         entry for entry, numbers in places if _are_between(numbers, -SLACK, 1 + SLACK) and any(value % 1 for value in numbers)
     ]
-    if not shares and places and all(_are_between(numbers, -0.5, 1.5) for _, numbers in places):
+    has_runs = any(isinstance(entry.get("segmentation"), dict) for entry in document.annotations)
+    if not shares and not has_runs and all(_are_between(numbers, -0.5, 1.5) for _, numbers in places):
         shares = [entry for entry, _ in places]
     if not shares:
         return None
@@ -163,11 +166,11 @@ def _rotation(entry: Mapping[str, Any]) -> float:
     if value is None:
         return 0.0
     if not _is_number(value):
-        raise DataError(f"{name_of(entry)} has a rotation that is no number: {shown(value)}")
+        raise DataError(f"{name_of(entry)} has a rotation that is no number: {excerpt(value)}")
     return float(value) % 360
 
 
-def _turned(box: Sequence[float], degrees: float) -> list[float]:
+def _turn_box(box: Sequence[float], degrees: float) -> list[float]:
     left, top, width, height = box
     return turned_box((left, top, width, height), degrees, about=(left + width / 2, top + height / 2))
 
@@ -222,7 +225,3 @@ def _is_number(value: Any) -> bool:
 
 def _are_between(values: Sequence[float], least: float, most: float) -> bool:
     return all(least <= value <= most for value in values)
-
-
-def _has_fraction(values: Sequence[float]) -> bool:
-    return any(value % 1 for value in values)

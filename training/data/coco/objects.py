@@ -17,11 +17,11 @@ from training.data.coco.geometry import (
     Outline,
     are_near,
     count_further_keys,
+    excerpt,
     is_crowd,
     name_of,
     read_box,
     read_outline,
-    shown,
     unread_place,
 )
 from training.data.coco.polygons import Integers, fill
@@ -138,7 +138,7 @@ def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _Region:
 def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
     category: Any = entry.get("category_id")
     if not is_key(category) or category not in ids:
-        raise DataError(f"{name_of(entry)} is of the category {shown(category)}, which is not listed")
+        raise DataError(f"{name_of(entry)} is of the category {excerpt(category)}, which is not listed")
     return ids[category]
 
 
@@ -147,22 +147,22 @@ def _outline_runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, i
     if isinstance(outline, list):
         for points in outline:
             if not are_near(points, size):
-                raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {shown(points)}")
-        return _filled(entry, outline, size)
+                raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(points)}")
+        return _polygon_runs(entry, outline, size)
     value = outline["size"]
     shape = tuple(map(as_key, value)) if isinstance(value, list) else value
     if shape != size:
-        raise DataError(f"{name_of(entry)} is in {shown(shape)} pixels, its image in {size}")
+        raise DataError(f"{name_of(entry)} is in {excerpt(shape)} pixels, its image in {size}")
     counts = outline["counts"]
     if not isinstance(counts, str | list):
-        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {shown(counts)}")
+        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {excerpt(counts)}")
     try:
         return read_counts(counts, size)
     except ValueError as error:
         raise DataError(f"{name_of(entry)}: {error}") from error
 
 
-def _filled(entry: Mapping[str, Any], polygons: list[list[float]], size: tuple[int, int]) -> Integers:
+def _polygon_runs(entry: Mapping[str, Any], polygons: list[list[float]], size: tuple[int, int]) -> Integers:
     try:
         return fill(polygons, size)
     except ValueError as error:
@@ -172,7 +172,7 @@ def _filled(entry: Mapping[str, Any], polygons: list[list[float]], size: tuple[i
 def _box_runs(entry: Mapping[str, Any], box: list[float], size: tuple[int, int]) -> Integers:
     """The run lengths of the pixels inside the image that a box touches, or that lie inside the corners of a turned one."""
     if len(box) == 8:
-        return _filled(entry, [box], size)
+        return _polygon_runs(entry, [box], size)
     left, top, width, height = box
     first, last = max(0, int(left)), min(size[1], ceil(left + width))
     upper, lower = max(0, int(top)), min(size[0], ceil(top + height))

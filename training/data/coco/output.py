@@ -1,4 +1,4 @@
-"""Writes photos and masks of an import into a data set's folder, and keeps the masks that a person has changed since."""
+"""Writes photos and masks of an import into a data set's folder, and keeps the masks that a person has corrections since."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.data.masks import open_mask
 from training.data.problems import DataError
 
 RECORD = ".fcn-import.json"
-RECORDED = TypeAdapter(dict[str, list[str]])
+DIGESTS = TypeAdapter(dict[str, list[str]])
 
 
 @dataclass
@@ -33,13 +33,13 @@ class Output:
     """
 
     out: Path
-    recorded: dict[str, list[str]] = field(default_factory=dict)
+    record: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
-            self.recorded = RECORDED.validate_json(read_regular_file(self.out / RECORD))
+            self.record = DIGESTS.validate_json(read_regular_file(self.out / RECORD))
         except (OSError, ValueError):  # missing or damaged: masks that differ count as changed
-            self.recorded = {}
+            self.record = {}
 
     def errors(self, split: str, sources: Sequence[Path]) -> list[DataError]:
         """The errors of photos that would replace another photo, or be replaced by a mask."""
@@ -71,19 +71,19 @@ class Output:
             (self.out / part / split).mkdir(parents=True, exist_ok=True)
         existing = Folders().images(self.out / "masks" / split)
         targets = {source: self._mask(split, source, existing) for source in masks}
-        changed = [targets[source] for source, mask in masks.items() if self._is_changed(targets[source], mask)]
-        replaced = {source: mask for source, mask in masks.items() if force or targets[source] not in changed}
-        digests = {self._key(targets[source]): _sha256(mask) for source, mask in replaced.items()}
-        self._record({key: [*self.recorded.get(key, []), digest] for key, digest in digests.items()})
+        corrections = [targets[source] for source, mask in masks.items() if self._is_changed(targets[source], mask)]
+        new_masks = {source: mask for source, mask in masks.items() if force or targets[source] not in corrections}
+        digests = {self._key(targets[source]): _sha256(mask) for source, mask in new_masks.items()}
+        self._save_record({key: [*self.record.get(key, []), digest] for key, digest in digests.items()})
         for source, mask in masks.items():
             copy = self.out / "images" / split / source.name
             if not copy.exists():
                 with whole_file(copy) as partial:
                     shutil.copyfile(source, partial)
-            if source in replaced:
+            if source in new_masks:
                 shutil.move(mask, os.path.realpath(targets[source]))  # through a link of the user's
-        self._record({key: [digest] for key, digest in digests.items()})
-        return [] if force else changed
+        self._save_record({key: [digest] for key, digest in digests.items()})
+        return [] if force else corrections
 
     def _mask(self, split: str, source: Path, existing: Mapping[str, list[Path]]) -> Path:
         """The mask's file: the existing one of this name, its ending in any case, or a new one."""
@@ -100,16 +100,16 @@ class Output:
             return False
         try:
             digest = _sha256(target)
-            if digest in (*self.recorded.get(self._key(target), []), _sha256(mask)):
+            if digest in (*self.record.get(self._key(target), []), _sha256(mask)):
                 return False
             return not np.array_equal(open_mask(target).pixels, open_mask(mask).pixels)
         except (OSError, DataError):  # no mask of ours
             return True
 
-    def _record(self, digests: Mapping[str, list[str]]) -> None:
-        self.recorded |= {key: list(dict.fromkeys(values)) for key, values in digests.items()}
+    def _save_record(self, digests: Mapping[str, list[str]]) -> None:
+        self.record |= {key: list(dict.fromkeys(values)) for key, values in digests.items()}
         with whole_file(self.out / RECORD) as partial:
-            partial.write_bytes(RECORDED.dump_json(dict(sorted(self.recorded.items())), indent=1))
+            partial.write_bytes(DIGESTS.dump_json(dict(sorted(self.record.items())), indent=1))
 
 
 def _sha256(path: Path) -> str:

@@ -28,7 +28,7 @@ def fill(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Integers
     for polygon in polygons:
         points = np.array(polygon, np.float64).reshape(-1, 2)
         if _steps(points) > MOST_STEPS:
-            points = _clipped(points, size)
+            points = _clip(points, size)
         if _steps(points) > MOST_STEPS:
             raise ValueError(
                 f"a polygon of {len(polygon) // 2} points has an outline of {_steps(points) // STEPS:,} pixels inside its "
@@ -48,7 +48,7 @@ def _steps(points: Points) -> int:
     return int(STEPS * np.abs(np.roll(points, -1, axis=0) - points).max(axis=1).sum()) if len(points) else 0
 
 
-def _clipped(points: Points, size: tuple[int, int]) -> Points:
+def _clip(points: Points, size: tuple[int, int]) -> Points:
     """The part of a polygon, which may cross itself, that lies inside the image and its rim (Sutherland and Hodgman 1974)."""
     for axis, side in enumerate(size[::-1]):
         for bound, sign in ((-RIM, 1), (side + RIM, -1)):
