@@ -29,6 +29,7 @@ from prometheus_client.registry import Collector
 
 from model.command_line import package_version
 from model.inference.processes.worker import DEATH_REASONS, DeathReason
+from model.printable import printable
 
 VALUE_LENGTH = 100  # characters of a client's value that an error quotes
 FIELD_LENGTH = 300  # characters of a field in a log line
@@ -171,14 +172,6 @@ class StateCollector(Collector):
         yield models
         build = {"version": package_version(), "python": platform.python_version()}
         yield InfoMetricFamily("segment_build", "What is installed", build)
-
-
-def printable(text: str, length: int) -> str:
-    """The text with unprintable characters escaped. If longer than `length`, it is cut to that, and `...` is added."""
-    start = text[: length + 1]
-    if not start.isprintable():
-        start = "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
-    return start if len(start) <= length else start[:length] + "..."
 
 
 def excerpt(value: object) -> str:

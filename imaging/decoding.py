@@ -26,13 +26,13 @@ from imaging.formats.webp import read_webp_header
 Size = tuple[int, int]
 Extent = tuple[float, float, float, float]
 ENDINGS_OF_FORMATS = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
     "WEBP": (".webp",),
     "GIF": (".gif",),
-    "BMP": (".bmp",),
-    "TIFF": (".tif", ".tiff"),
-    "AVIF": (".avif",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff", ".btf", ".tf8"),
+    "AVIF": (".avif", ".avifs"),
 }
 """The accepted formats. For each, the endings of file names, in lower case, by which commands find images in folders."""
 IMAGE_FORMATS = tuple(ENDINGS_OF_FORMATS)

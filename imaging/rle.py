@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from imaging.runs import ColumnRuns, coco_counts
 
+Integers = npt.NDArray[np.int64]
 # a character's code is 48 plus six bits: the highest says that more characters follow, the lower five hold part of the number
 FIRST, MORE, BITS = 48, 0x20, 5
 LONGEST = 8  # most characters of one number
@@ -30,7 +31,14 @@ def encode_rle(runs: ColumnRuns, ids: Iterable[int]) -> dict[str, str]:
 
 
 def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The mask, bool (H, W), of compressed or plain counts. `size` is (height, width).
+    """The mask, bool (H, W), of compressed or plain counts. `size` is (height, width). Raises as `read_counts` does."""
+    mask = np.zeros(size, np.bool_)
+    paint_runs(mask, read_counts(counts, size), True)
+    return mask
+
+
+def read_counts(counts: str | Sequence[int], size: tuple[int, int]) -> Integers:
+    """The run lengths of compressed or plain counts, int64, the first outside the class. `size` is (height, width).
 
     Raises `ValueError` if the counts are no run lengths, or do not add up to the image's pixels. pycocotools would fill the
     rest from uninitialised memory.
@@ -42,11 +50,28 @@ def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> npt.NDArra
     total = int(lengths.sum())
     if total != height * width:
         raise ValueError(f"run lengths cover {total} pixels, the image has {height}x{width} = {height * width}")
-    inside = np.repeat(np.arange(lengths.size) % 2 == 1, lengths)
-    return np.ascontiguousarray(inside.reshape(width, height).T)
+    return lengths
 
 
-def _from_numbers(counts: Sequence[int]) -> npt.NDArray[np.int64]:
+def paint_runs(mask: npt.NDArray[np.generic], lengths: Integers, value: int) -> None:
+    """Sets the pixels of a mask (H, W) that lie in the class's runs. Takes memory for the columns that the runs touch alone.
+
+    lengths: as `read_counts` gives them.
+    """
+    height = mask.shape[0]
+    inside = np.flatnonzero(lengths[1::2]) * 2 + 1
+    if not inside.size:
+        return
+    ends = np.cumsum(lengths)
+    first, last = int(ends[inside[0] - 1]) // height, int(ends[inside[-1]] - 1) // height
+    runs = lengths[inside[0] - 1 : inside[-1] + 1].copy()
+    runs[0] = ends[inside[0] - 1] - first * height
+    runs = np.append(runs, (last + 1) * height - ends[inside[-1]])
+    part = np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(last - first + 1, height).T
+    mask[:, first : last + 1][part] = value
+
+
+def _from_numbers(counts: Sequence[int]) -> Integers:
     if not all(isinstance(count, int | float) and not isinstance(count, bool) and count == count // 1 for count in counts):
         raise ValueError(f"run lengths are whole numbers, got {str(counts)[:60]}")
     if any(abs(count) > 1 << 40 for count in counts):
@@ -54,7 +79,7 @@ def _from_numbers(counts: Sequence[int]) -> npt.NDArray[np.int64]:
     return np.array(counts, np.int64).reshape(-1)
 
 
-def _parse(text: str) -> npt.NDArray[np.int64]:
+def _parse(text: str) -> Integers:
     """The numbers of a compressed string. From the fourth on, each is stored as the difference to the number two before it."""
     codes = np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) - FIRST
     last = np.flatnonzero((codes & MORE) == 0)
@@ -64,7 +89,7 @@ def _parse(text: str) -> npt.NDArray[np.int64]:
         raise ValueError(f"not a run-length encoding: {text[:40]!r}")
     first = last - sizes + 1
     place = BITS * (np.arange(codes.size) - np.repeat(first, sizes))
-    numbers: npt.NDArray[np.int64] = np.add.reduceat((codes & (MORE - 1)) << place, first)
+    numbers: Integers = np.add.reduceat((codes & (MORE - 1)) << place, first)
     negative = (codes[last] & (MORE >> 1)) > 0
     numbers -= np.where(negative, 1 << BITS * sizes, 0)
     for parity in (1, 2):

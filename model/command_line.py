@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
+from model.printable import printable
+
 Value = TypeVar("Value")
 WRONG_ARGUMENTS = 2  # exit status
 
@@ -108,5 +110,5 @@ def _short(path: str | Path) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text without outer white space, with line ends, control characters and undecodable bytes written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.strip())
+    """The text without outer white space, as `printable` shows it."""
+    return printable(text.strip())

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from app.api.accepted_values import describe
 from app.serving.errors import NotServing, QueueFull, TooManyFiles, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
-from app.telemetry import VALUE_LENGTH, Reason, printable
+from app.telemetry import VALUE_LENGTH, Reason
 from imaging.decoding import IMAGE_FORMATS
 from imaging.errors import (
     AnswerTooLarge,
@@ -29,6 +29,7 @@ from imaging.errors import (
 )
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
 from model.inference.scaling import SideTooLarge
+from model.printable import printable
 
 DETAIL_LENGTH = 1000
 NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from app.api.errors import BadParameter, BadRequest, UnsupportedType
-from app.telemetry import VALUE_LENGTH, excerpt, printable
+from app.telemetry import VALUE_LENGTH, excerpt
+from model.printable import printable
 
 COPIES = 4  # of the body in memory: the body, its text, the image, and a short-lived one
 WIDE_COPIES = COPIES + 3  # Python's text takes four bytes a character as soon as one of them is wide

@@ -14,7 +14,8 @@ from starlette.datastructures import FormData, UploadFile
 from app.api.accepted_values import accepted_values, describe
 from app.api.errors import BadParameter
 from app.api.schemas import SegmentQuery
-from app.telemetry import VALUE_LENGTH, excerpt, printable
+from app.telemetry import VALUE_LENGTH, excerpt
+from model.printable import printable
 
 UNAVAILABLE = {"overlap_mask_area_threshold": "masks of different classes never overlap; leave it out"}
 """Parameters of other services that this one lacks, and why."""

@@ -10,7 +10,7 @@ from model.labels import LabelSet
 from model.networks.device import choose_device
 from model.whole_file import check_output
 from training.commands.check_arguments import parser
-from training.commands.command import run_command
+from training.commands.command import print_lines, run_command
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import open_split
 from training.data.inspection import Report, pair_errors, pair_notes
@@ -56,7 +56,7 @@ def _check(args: argparse.Namespace) -> None:
     checked = check_data(args, labels)
     lines = _lines(checked)
     recipe, plan_text = _plan(args, recipe, checked)
-    print("\n".join([*lines, *plan_text]))
+    print_lines([*lines, *plan_text])
     if args.report:
         report = DataReport(
             name=args.data.resolve().name,

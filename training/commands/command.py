@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TextIO
 
 from model.command_line import install_command
+from model.printable import printable
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 """Exit statuses after an error, after Ctrl-C, and after the reader of stdout has closed the pipe (128 + SIGPIPE)."""
+LONGEST_LINE = 10_000  # letters
 # words in the type or message of torch's errors; comparing words spares the import of torch
 NO_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")
 
@@ -33,7 +36,7 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except (ValueError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print_lines(f"{name}: {error}".split("\n"), sys.stderr)
     except ModuleNotFoundError as error:
         print(f"{name}: {error.name} is missing: {install_command('train')}", file=sys.stderr)
     except (MemoryError, RuntimeError) as error:
@@ -43,6 +46,14 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
     else:
         return 0
     return FAILED
+
+
+def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
+    """Prints lines as `printable` shows them, on stdout by default, each cut to `LONGEST_LINE`.
+
+    Names, and what errors quote of a file, may hold line ends, a terminal's codes, and megabytes.
+    """
+    print("\n".join(printable(line, LONGEST_LINE) for line in lines), file=file)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

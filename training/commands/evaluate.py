@@ -20,7 +20,7 @@ from model.labels import LabelSet
 from model.preprocessing import Preprocessing
 from model.weights_file import find_files, find_weights, load_weights
 from model.whole_file import check_output
-from training.commands.command import run_command
+from training.commands.command import print_lines, run_command
 from training.commands.evaluate_arguments import WORST, check_arguments, make_options, parser
 from training.commands.mask_arguments import print_mask_report
 from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
@@ -109,7 +109,7 @@ def _score_each_group(
         segmenter = Segmenter(_runtime(args, args.weights.replace(HOLE, group)))
         result = score_split(segmenter, only(split, group, args.group_pattern), labels, mapping, options, _changes(args))
         means.append(result.interval.value)
-        print(f"{group}: mean IoU {result.interval.value:.4f} ({result.interval}), {result.where}")
+        print_lines([f"{group}: mean IoU {result.interval.value:.4f} ({result.interval}), {result.where}"])
     print(f"mean of {len(means)} groups: {sum(means) / len(means):.4f}")
 
 

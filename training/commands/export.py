@@ -23,6 +23,7 @@ from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import METADATA_KEY, WeightsError
 from model.networks.servable import ServableNetwork, half_tensors
+from model.regular_file import read_regular_file
 from model.weights_file import (
     EXPORT_SUFFIXES,
     MASTER_SUFFIX,
@@ -200,7 +201,7 @@ def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[n
         raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
     segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
     for file in files[:: max(1, len(files) // photos)][:photos]:
-        data = file.read_bytes()
+        data = read_regular_file(file)
         try:
             plan = segmenter.plan(data, Options())
             photo = segmenter.decode(data, plan)

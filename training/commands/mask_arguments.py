@@ -6,6 +6,7 @@ import sys
 from typing import get_args
 
 from model.command_line import ArgumentGroup
+from training.commands.command import print_lines
 from training.data.inspection import report_all
 from training.data.masks import Meaning
 from training.data.orientation import DrawnOn
@@ -44,5 +45,4 @@ def add_mask_arguments(p: ArgumentGroup) -> None:
 def print_mask_report(split: Split) -> None:
     """Prints on stderr how the masks of a split are read, and what may be wrong with it; raises `DataError` for errors."""
     (report,) = report_all(survey_all([split], pixels=False))
-    for line in (report.meaning, *report.notes):
-        print(line, file=sys.stderr)
+    print_lines([report.meaning, *report.notes], sys.stderr)

@@ -22,7 +22,7 @@ from model.networks.servable import half_tensors, load_network
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
 from model.whole_file import check_output, copy_file
-from training.commands.command import run_command
+from training.commands.command import print_lines, run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_data import plan_training, read_training_data, survey_groups
@@ -108,7 +108,7 @@ def _train_each_group(args: argparse.Namespace, arguments: list[str], world: Wor
         if (training := _train_once(changed, arguments, world, device, survey_file)) is not None:
             scores[group] = training.mean_iou
     if scores:  # only the first process has scores
-        print(", ".join(f"{group} {score:.4f}" for group, score in scores.items()))
+        print_lines([", ".join(f"{group} {score:.4f}" for group, score in scores.items())])
         print(f"mean of {len(scores)} groups: {sum(scores.values()) / len(scores):.4f}")
 
 

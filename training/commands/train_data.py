@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from training.commands.command import print_lines
 from training.data.class_mapping import ClassMapping, parse_class_mapping
 from training.data.datasets import get_split, get_splits
 from training.data.groups import groups, only, without
@@ -93,7 +94,7 @@ def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.devic
 def _print_reports(data: TrainingData) -> None:
     """Prints the reports on both splits; raises `DataError` if the training cannot learn from them or be scored on them."""
     raise_all(pair_errors(data.train, data.validation))
-    print("\n".join([Report(data.train).meaning, *pair_notes(data.train, data.validation)]))
+    print_lines([Report(data.train).meaning, *pair_notes(data.train, data.validation)])
 
 
 def _chain(first: ClassMapping | None, second: ClassMapping | None) -> ClassMapping | None:

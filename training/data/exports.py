@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from training.data.coco.files import Document, make_document
 from training.data.hints import BRUSH_MASK
-from training.data.label_studio import read_label_studio
+from training.data.label_studio.tasks import read_label_studio
 from training.data.labelme import labelme_files, read_labelme
+from training.data.omissions import Omissions
 from training.data.problems import DataError, first_names
-from training.data.text_files import read_text
+from training.data.strict_text import read_json
 
 ROBOFLOW = "_annotations.coco.json"
 CVAT = "instances_*.json"
@@ -21,6 +22,7 @@ KNOWN = (
     f"COCO's JSON, Label Studio's JSON, a folder of labelme's JSON files, Roboflow's splits (train/{ROBOFLOW}), or CVAT's "
     "annotations (annotations/instances_*.json)"
 )
+NO_FIELD = "--image-field is for the tasks of Label Studio's JSON"
 
 
 @dataclass(frozen=True)
@@ -28,33 +30,41 @@ class Export:
     """One document of an export.
 
     path: its file, or its folder if each image has a file of its own. split: the split that the tool put it into, empty without
-    one. notes: facts for the user.
+    one. notes: facts for the user. errors: of a file that cannot be read, and of objects and images that are not in the
+    document. They must end the import, and are kept until the photos have been looked for: all errors are told at once.
     """
 
     path: Path
     document: Document
     split: str = ""
     notes: list[str] = field(default_factory=list)
+    errors: list[DataError] = field(default_factory=list)
 
 
-def read_exports(path: Path) -> list[Export]:
+def read_exports(path: Path, omissions: Omissions, image_field: str | None = None) -> list[Export]:
     """The documents of a file or folder that a tool exported, one for each split.
 
-    Raises `DataError` if it is of no known kind, and for everything that is wrong in a document.
+    omissions: counts what is not drawn as an object; its errors must end the import as well. image_field: the field of Label
+    Studio's tasks that holds the image. Files that cannot be read are among the errors of their exports. Raises `DataError`
+    for an export of no known kind.
     """
     if not path.is_dir():
-        return [_read_file(path)]
+        return _read_files({path: ""}, omissions, image_field)
     if files := sorted(path.glob(f"*/{ROBOFLOW}")):
-        return [_read_file(file, SPLITS.get(file.parent.name.lower(), file.parent.name)) for file in files]
+        splits = {file: SPLITS.get(file.parent.name.lower(), file.parent.name) for file in files}
+        return _read_files(splits, omissions, image_field)
     if files := sorted([*path.glob(CVAT), *path.glob(f"annotations/{CVAT}")]):
-        return [_read_file(file, SPLITS.get(file.stem.removeprefix("instances_").lower(), "")) for file in files]
+        splits = {file: SPLITS.get(file.stem.removeprefix("instances_").lower(), "") for file in files}
+        return _read_files(splits, omissions, image_field)
     documents = sorted(path.glob("[!.]*.json"))
     labelme = labelme_files(path)
     if len(documents) == 1 and documents != labelme:
-        return [_read_file(documents[0])]
+        return _read_files({documents[0]: ""}, omissions, image_field)
+    if labelme and image_field:
+        raise DataError(f"{NO_FIELD}, and {path} has labelme's files")
     if labelme:
-        document, notes = read_labelme(path)
-        return [Export(path, document, notes=notes)]
+        document, notes, errors = read_labelme(path, labelme, omissions)
+        return [Export(path, document, notes=notes, errors=errors)]
     if masks := sorted(file.name for file in path.rglob("*.png") if BRUSH_MASK.match(file.name)):
         raise DataError(
             f"{path} has Label Studio's PNGs, such as {first_names(masks, 1)}, whose names do not say of which image they are: "
@@ -63,15 +73,28 @@ def read_exports(path: Path) -> list[Export]:
     raise DataError(f"{path} holds no known export; expected {KNOWN}")
 
 
-def _read_file(path: Path, split: str = "") -> Export:
+def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[Export]:
+    """The exports of JSON files with these splits. A file that cannot be read gives an empty document with its errors."""
+    exports: list[Export] = []
+    for path, split in splits.items():
+        try:
+            exports.append(_read_file(path, split, omissions, image_field))
+        except DataError as error:
+            exports.append(Export(path, Document([], [], []), split, errors=error.each))
+    return exports
+
+
+def _read_file(path: Path, split: str, omissions: Omissions, image_field: str | None) -> Export:
     """The export of a JSON file of COCO's or of Label Studio's form."""
     try:
-        content: Any = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        content: Any = read_json(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     if isinstance(content, list):
-        document, notes = read_label_studio(path, content)
-        return Export(path, document, split, notes)
+        document, notes, errors = read_label_studio(path, content, omissions, image_field)
+        return Export(path, document, split, notes, errors)
+    if image_field:
+        raise DataError(f"{NO_FIELD}, and {path} has none")
     if isinstance(content, dict) and "shapes" in content and "imagePath" in content:
         raise DataError(f"{path} is labelme's file of one image: give the folder {path.parent}")
     return Export(path, make_document(path, content), split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,18 @@ def normal_name(name: str) -> str:
 def without_ending(name: str) -> str:
     """A name without its ending, if that is an image's: `a.jpg` becomes `a`, and `a.b` stays."""
     return name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in IMAGE_ENDINGS else name
+
+
+def path_below(folder: Path, path: Path) -> str | None:
+    """A path as seen from a folder that holds it, by the names alone or once links are followed; None for other paths."""
+    for place, root in (
+        (os.path.abspath(path), os.path.abspath(folder)),
+        (os.path.join(os.path.realpath(path.parent), path.name), os.path.realpath(folder)),
+    ):
+        relative = os.path.relpath(place, root).replace(os.sep, "/")
+        if relative != "." and relative.split("/")[0] != "..":
+            return relative
+    return None
 
 
 class Folders:

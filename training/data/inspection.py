@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from training.data.alike_names import alike_names
 from training.data.copies import copied_images, similar_frames, similar_note
 from training.data.doubts import copied_masks, doubtful_labels, rare_classes, swapped_masks, swapped_note
 from training.data.groups import shared_frames
@@ -86,6 +87,7 @@ class Report:
                 f"{len(turned)} images of {split.name!r} are turned by EXIF, such as {first_names(turned)}: masks are read as "
                 "drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"
             )
+        notes += alike_names(labels.names)
         if missing := [entry.name for entry in labels.classes if entry.id not in self.class_ids]:
             notes.append(
                 f"{len(missing)} of {len(labels)} classes are never shown in {split.name!r}: {first_names(missing, MOST_NAMED)}"

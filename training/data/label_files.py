@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from imaging.classes import is_background
-from model.command_line import install_command
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
+from model.printable import printable
 from training.data.layouts import PIXEL_CLASSES, repeated
 from training.data.problems import first_names
+from training.data.strict_text import parse_yaml, read_json
 from training.data.text_files import read_text
 
 KEYS, CLASS_KEYS = ("classes", "ignore_index"), ("id", "name", "color")
+LONGEST_NAME = 200  # letters of a class's name
 LONGEST_KEY = 40  # letters of an unknown key that a message shows
 KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
 FILES = ("classes.json", "classes.yaml", "classes.yml")
@@ -93,13 +93,14 @@ def _check_keys(document: Mapping[Any, Any], keys: Sequence[str]) -> None:
 
 
 def _read(path: Path) -> object:
-    text, suffix = read_text(path), path.suffix.lower()
+    suffix = path.suffix.lower()
+    if suffix not in (".yaml", ".yml", ".csv", ".txt"):
+        return read_json(path)
+    text = read_text(path)
     if suffix in (".yaml", ".yml"):
-        return _yaml(text)
+        return parse_yaml(text)
     if suffix == ".csv":
         return {"classes": _pixel_classes(text)}
-    if suffix != ".txt":
-        return json.loads(text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     has_colors = any((match := MAP_LINE.fullmatch(line)) and MAP_COLOR.fullmatch(match["color"]) for line in lines)
     if has_colors or path.name.lower() == LABEL_MAP:
@@ -111,20 +112,8 @@ def _pixel_classes(text: str) -> list[dict[str, Any]]:
     """The classes of lines `id, name` below a heading; raises `ValueError` for another line."""
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
     if wrong := [row for row in rows[1:] if len(row) != 2 or not row[0].isdecimal()]:
-        raise ValueError(f"a line below the heading must be written id, name, got {', '.join(wrong[0])!r}")
+        raise ValueError(f"a line below the heading must be written id, name, got {', '.join(wrong[0])[:LONGEST_KEY]!r}")
     return [{"id": int(id_), "name": name} for id_, name in rows[1:]]
-
-
-def _yaml(text: str) -> object:
-    if find_spec("yaml") is None:
-        raise ValueError(f"YAML needs a package: {install_command('train')}; or write JSON")
-    import yaml
-
-    try:
-        document: object = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-    return document
 
 
 def _label_map_classes(lines: Sequence[str]) -> list[dict[str, Any]]:
@@ -138,7 +127,7 @@ def _label_map_classes(lines: Sequence[str]) -> list[dict[str, Any]]:
         if line.startswith("#") and not (match and MAP_COLOR.fullmatch(match["color"])):
             continue
         if not match:
-            raise ValueError(f"a line must be written name:red,green,blue:parts:actions, got {line!r}")
+            raise ValueError(f"a line must be written name:red,green,blue:parts:actions, got {line[:LONGEST_KEY]!r}")
         classes.append((match["name"], _hex_color(match["color"])))
     classes.sort(key=lambda entry: not is_background(entry[0]))
     return [{"id": index, "name": name, "color": color} for index, (name, color) in enumerate(classes)]
@@ -147,17 +136,25 @@ def _label_map_classes(lines: Sequence[str]) -> list[dict[str, Any]]:
 def _hex_color(text: str) -> str:
     channels = [part.strip() for part in text.split(",")]
     if len(channels) != 3 or not all(part.isdecimal() and int(part) < 256 for part in channels):
-        raise ValueError(f"a colour must be written red,green,blue with 0 to 255 each, got {text!r}")
+        raise ValueError(f"a colour must be written red,green,blue with 0 to 255 each, got {text[:LONGEST_KEY]!r}")
     return "#{:02x}{:02x}{:02x}".format(*map(int, channels))
 
 
 def class_name(value: Any) -> str:
-    """A class's name in composed Unicode (NFC), without surrounding blanks; raises `LabelError` if it is not a line of text."""
+    """A class's name in composed Unicode (NFC), without surrounding blanks.
+
+    Raises `LabelError` if it is not a line of text of at most `LONGEST_NAME` letters.
+    """
     if isinstance(value, bool) or not isinstance(value, str | int | float):  # YAML reads `no` as false
-        raise LabelError(f"a name must be a text (in YAML, no and yes need quotes), got {value!r}")
-    name = unicodedata.normalize("NFC", str(value)).strip()
+        raise LabelError(f"a name must be a text (in YAML, no and yes need quotes), got {printable(str(value), LONGEST_KEY)}")
+    text = str(value).strip()
+    if len(text) > LONGEST_NAME:
+        raise LabelError(
+            f"a name must have at most {LONGEST_NAME} letters, got '{printable(text, LONGEST_KEY)}', {len(text)} letters"
+        )
+    name = unicodedata.normalize("NFC", text)
     if not name or any(unicodedata.category(letter) in UNWRITABLE for letter in name):
-        raise LabelError(f"a name must be a line of text, got {name!r}")
+        raise LabelError(f"a name must be a line of text, got '{printable(name, LONGEST_KEY)}'")
     return name
 
 
@@ -177,15 +174,20 @@ def _entry(index: int, entry: Any) -> dict[str, Any]:
     if isinstance(fields, Mapping):
         _check_keys(fields, CLASS_KEYS)
     if not isinstance(fields, Mapping) or type(fields.get("id")) is not int or "name" not in fields:
-        raise LabelError(f"a class must be a name or have id, name and color, got {entry!r}")
+        raise LabelError(
+            "a class must be a name, in quotes where it could be something else, or have id, name and color; got "
+            f"{printable(str(entry), LONGEST_KEY)}"
+        )
     color = fields.get("color", "#{:02x}{:02x}{:02x}".format(*voc_color(fields["id"])))
     if not isinstance(color, str):
-        raise LabelError(f"color must be a text like '#3ca951' (in YAML, in quotes), got {color!r}")
+        raise LabelError(f"color must be a text like '#3ca951' (in YAML, in quotes), got {printable(str(color), LONGEST_KEY)}")
+    if not isinstance(fields["name"], str):
+        raise LabelError(f"a name must be a text, in quotes where it could be something else, got {fields['name']!r}")
     return {"id": fields["id"], "name": class_name(fields["name"]), "color": color}
 
 
 def _ignore_index(document: Mapping[str, Any]) -> int:
     value = document.get("ignore_index", 255)
-    if not isinstance(value, int):
+    if type(value) is not int:
         raise LabelError(f"ignore_index must be a whole number, got {value!r}")
     return value

@@ -6,7 +6,6 @@ These are VOCdevkit and its variants by CVAT and labelme, two layouts of CamVid,
 from __future__ import annotations
 
 import hashlib
-import posixpath
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -21,13 +20,14 @@ from training.data.files import (
     Folders,
     images_below,
     normal_name,
+    path_below,
     unread_photos,
     without_ending,
 )
 from training.data.hints import mask_hint
+from training.data.lists import frame_name, lines, list_file
 from training.data.problems import MOST, MOST_NAMED, first_names, raise_all
 from training.data.problems import DataError as DataError
-from training.data.text_files import read_text
 
 LAYOUTS = (
     "images/ and masks/, ImageSets/Segmentation (VOCdevkit, CVAT), JPEGImages and SegmentationClass (labelme), "
@@ -147,17 +147,31 @@ def _voc(listing: Listing, root: Path, split: str) -> None:
     """
     lists = root / "ImageSets" / "Segmentation"
     if split in SPLITS and [path.name for path in lists.glob("[!.]*.txt")] == ["default.txt"]:
-        lines = [line for line in _lines(lists, "default") if _in_split(without_ending(line), split)]
+        paths = [line for line in lines(lists, "default") if _in_split(without_ending(line), split)]
     else:
-        lines = _lines(lists, split)
-    for line in lines:
+        paths = lines(lists, split)
+    images = root / "JPEGImages"
+    for line in paths:
         words = line.split()
-        if len(words) == 2 and all(word.lower().endswith(IMAGE_ENDINGS) for word in words):
-            name, masks = Path(words[0]).stem, [root / without_ending(words[1].lstrip("/"))]
-        else:  # VOC's mask comes before SBD's, because it is finer
-            name = without_ending(line)
-            masks = [root / folder / name for folder in VOC_MASKS]
-        listing.add(name, root / "JPEGImages" / name, *masks)
+        try:
+            if len(words) == 2 and all(word.lower().endswith(IMAGE_ENDINGS) for word in words):
+                image, mask = (root / _from_root(root, word) for word in words)
+                listing.add(image.name, image, mask)
+            else:  # VOC's mask comes before SBD's, because it is finer
+                name = frame_name(images, line)
+                listing.add(name, images / name, *(root / folder / name for folder in VOC_MASKS))
+        except DataError as error:
+            listing.missing.append(error)
+
+
+def _from_root(root: Path, word: str) -> str:
+    """A path of a pair, without its ending, as seen from the root; it may begin with `/` for the root, or be absolute."""
+    inside = path_below(root, root / word.lstrip("/"))
+    if word.startswith("/") and not (inside and (root / inside).parent.is_dir()):
+        inside = path_below(root, Path(word)) or inside
+    if not inside:
+        raise DataError(f"{word} is listed and leads out of {root}: write paths below that folder, such as /JPEGImages/a.jpg")
+    return without_ending(inside)
 
 
 def _labelme(listing: Listing, root: Path, split: str) -> None:
@@ -178,8 +192,8 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
     frame in five is val.
     """
     images, masks = root / "images", root / "masks"
-    if _list_file(root, split):
-        names = [without_ending(_below(images, line)) for line in _lines(root, split)]
+    if list_file(root, split):
+        names = _listed_names(listing, images, lines(root, split))
         _note_unlisted(listing, root, images)
     elif (images / split).is_dir():
         if outside := [files[0] for files in listing.folders.images(images).values()]:
@@ -188,7 +202,7 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
             )
         images, masks = images / split, masks / split
         names = listing.names(images)
-    elif any((images / other).is_dir() or _list_file(root, other) for other in SPLITS):
+    elif any((images / other).is_dir() or list_file(root, other) for other in SPLITS):
         raise DataError(f"{root} has neither {split}.txt nor images/{split}, but a list or folder of another split")
     elif split in SPLITS:
         names = [name for name in listing.names(images) if _in_split(name, split)]
@@ -199,22 +213,27 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
     listing.note_unmatched(images, masks)
 
 
+def _listed_names(listing: Listing, images: Path, paths: Iterable[str]) -> list[str]:
+    """The names of the listed frames; adds the errors of lines that lead out of the folder of images."""
+    names = []
+    for line in paths:
+        try:
+            names.append(frame_name(images, line))
+        except DataError as error:
+            listing.missing.append(error)
+    return names
+
+
 def _note_unlisted(listing: Listing, root: Path, images: Path) -> None:
     """Adds a note on images that none of the folder's lists names."""
-    listed: set[str] = set()
+    names_in_lists: set[str] = set()
     for path in root.glob("*.txt"):
         with suppress(DataError):  # a text that is no list
-            listed.update(without_ending(_below(images, line)) for line in _lines(root, path.stem))
+            names_in_lists.update(_listed_names(Listing(), images, lines(root, path.stem)))
     names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in images_below(images)}
-    unlisted = [path for name, path in names.items() if name not in listed]
+    unlisted = [path for name, path in names.items() if name not in names_in_lists]
     if unlisted:
         listing.notes.append(f"{len(unlisted)} images are in no list and are left out: {first_names(unlisted, MOST_NAMED)}")
-
-
-def _below(images: Path, line: str) -> str:
-    """A line of a list as a path inside the folder of images; lists may include the folder's name, as in `images/a.jpg`."""
-    relative = line.removeprefix(f"{images.name}/")
-    return line if (images / images.name).is_dir() else relative
 
 
 def _in_split(name: str, split: str) -> bool:
@@ -267,23 +286,3 @@ def _roboflow(listing: Listing, root: Path, split: str) -> None:
     masks = [name for name in listing.names(folder) if name.endswith(ROBOFLOW_MASK)]
     if unmatched := [name for name in masks if not listing.folders.find(folder / name.removesuffix(ROBOFLOW_MASK))]:
         listing.notes.append(f"{len(unmatched)} masks in {folder} have no image and are left out: {first_names(unmatched)}")
-
-
-def _list_file(folder: Path, split: str) -> Path | None:
-    """The list of a split, its name in any case, as CVAT writes `Train.txt`; None if there is none."""
-    lists = sorted(path for path in folder.glob("*.txt") if path.stem.lower() == split.lower() and path.is_file())
-    return next((path for path in lists if path.stem == split), next(iter(lists), None))
-
-
-def _lines(folder: Path, split: str) -> list[str]:
-    """The non-empty lines of a split's list, as normalised paths; raises `DataError` if the list is missing or unreadable."""
-    path = _list_file(folder, split)
-    if path is None:
-        lists = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
-        raise DataError(f"{folder / f'{split}.txt'} is not there; lists in {folder}: {lists}")
-    try:
-        text = read_text(path)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    lines = [line.strip().replace("\\", "/") for line in text.splitlines()]
-    return [posixpath.normpath(normal_name(line)) for line in lines if line]

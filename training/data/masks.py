@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from imaging.decoding import Limits
 from imaging.errors import ImageError
 from imaging.formats.declarations import check_declarations, check_pixels, frame_box
+from imaging.formats.headers import format_of
 from model.labels import Color, LabelSet
+from model.regular_file import read_regular_file
 from training.data.orientation import read_orientation
 from training.data.problems import DataError
 
@@ -28,6 +31,9 @@ Meaning = Literal["ids", "colors"]
 """
 
 LOSSLESS = ("PNG", "BMP", "GIF", "TIFF")
+LOSSY = ("WEBP", "AVIF")
+FORMATS = (*LOSSLESS, "JPEG")  # that are opened; a JPEG for its message
+LOSES = "{path}: the file is a {kind}, which may not keep ids exactly; export masks as PNG"
 GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
 MODES = (*GREY, "LA", "P", "PA", "RGB", "RGBA")
 BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 258, 259, 262  # tags of a TIFF
@@ -165,20 +171,24 @@ def interpret(mask: MaskFile, labels: LabelSet, colors: Colors, meaning: Meaning
 def open_mask(path: Path) -> MaskFile:
     """Reads and decodes a mask file as `decode_mask` does; raises `MaskError` also for a file that cannot be read."""
     try:
-        data = path.read_bytes()
+        data = read_regular_file(path)
     except OSError as error:
         raise MaskError(f"{path}: {error.strerror}") from error
     return decode_mask(path, data)
 
 
-def decode_mask(path: Path, data: bytes) -> MaskFile:
+def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> MaskFile:
     """Decodes a mask without changing a value: grey with 1 to 16 bits, palette indices, or RGB; alpha must be opaque.
 
-    Raises `MaskError` naming the file if it is no image, lacks pixels, is turned by EXIF, has another mode or uses lossy
-    compression. The file's bytes decide, not its name.
+    image_size: (height, width) of its image, empty if unknown. A mask of more pixels is not decoded; without it, one of more
+    pixels than any image may have. Raises `MaskError` naming the file for such a mask, and if the file is no image, lacks
+    pixels, is turned by EXIF, has another mode or uses lossy compression. The file's bytes decide, not its name.
     """
+    if (kind := format_of(data[:12])) in LOSSY:  # their decoders take memory for all pixels when they open a file
+        raise MaskError(LOSES.format(path=path, kind=kind))
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _require_pixels(path, (image.height, image.width), image_size)
             _require_lossless_ids(path, image)
             check_declarations(image, data)
             if frame_box(image):
@@ -201,7 +211,7 @@ def decode_mask(path: Path, data: bytes) -> MaskFile:
     except OSError as error:
         raise MaskError(f"{path}: not an image: {error.strerror or error}") from error
     except Exception as error:  # as in the service's decoder: Pillow's readers raise errors of any type
-        raise MaskError(f"{path}: not an image: {error}") from error
+        raise MaskError(f"{path}: not an image: {error or type(error).__name__}") from error
     if bits > 8 and mode not in GREY:  # Pillow drops the lower half of each sample
         raise MaskError(f"{path}: a mask of 16 bits must be grey, got mode {mode}; save it in 8 bits")
     if mode in ("LA", "PA", "RGBA"):
@@ -216,13 +226,21 @@ def decode_mask(path: Path, data: bytes) -> MaskFile:
     return MaskFile(path, pixels, np.array(palette, np.uint8).reshape(-1, 3) if palette else None, white)
 
 
+def _require_pixels(path: Path, size: tuple[int, int], image_size: tuple[int, ...]) -> None:
+    """Raises `MaskError` for a mask with more pixels than its image; if that is unknown, with more than any image may have."""
+    if image_size and size[0] * size[1] > image_size[0] * image_size[1]:
+        raise MaskError(f"{path}: the mask is {size}, its image {image_size}; both need one size")
+    if size[0] * size[1] > Limits().megapixels * 1e6:
+        raise MaskError(f"{path}: the mask is {size}; no image of more than {Limits().megapixels:g} megapixels is read")
+
+
 def _require_lossless_ids(path: Path, image: Image.Image) -> None:
     """Raises `MaskError` for a mode without ids, and for a format or compression that may change values."""
     if image.mode not in MODES:
         raise MaskError(f"{path}: a mask must be an 8-bit grey, palette or RGB image, got mode {image.mode}")
     tags = getattr(image, "tag_v2", {})
     if image.format not in LOSSLESS or tags.get(COMPRESSION, 1) not in LOSSLESS_TIFF:
-        raise MaskError(f"{path}: the file is a {image.format}, which may not keep ids exactly; export masks as PNG")
+        raise MaskError(LOSES.format(path=path, kind=image.format))
     known = tags.get(PHOTOMETRIC, BLACK_IS_ZERO) in (BLACK_IS_ZERO, RGB, PALETTE) and image.mode != "I"
     if image.format == "TIFF" and not known:
         raise MaskError(f"{path}: this kind of TIFF is not read as a mask; export masks as PNG")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from model.printable import printable
+
 MOST = 10  # errors that a message shows
 MOST_NAMED = 10  # files, classes or frames that a remark names
 
 
 class DataError(ValueError):
-    """A data set that cannot be used as it is."""
+    """A data set that cannot be used as it is. The message is one line, as `printable` shows it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
     @property
     def each(self) -> list[DataError]:
@@ -24,7 +29,7 @@ class FrameErrors(DataError):
         self._errors = list(errors)
         lines = [f"{len(errors)} errors in the data set:", *(f"  {error}" for error in errors[:MOST])]
         further = [f"  and {len(errors) - MOST} more"] if len(errors) > MOST else []
-        super().__init__("\n".join([*lines, *further]) if len(errors) > 1 else str(errors[0]))
+        ValueError.__init__(self, "\n".join([*lines, *further]) if len(errors) > 1 else str(errors[0]))
 
     @property
     def each(self) -> list[DataError]:

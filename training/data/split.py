@@ -11,6 +11,7 @@ import numpy.typing as npt
 from imaging.decoding import Limits, decode
 from imaging.errors import ImageError
 from model.labels import LabelSet
+from model.regular_file import read_regular_file
 from training.data.class_mapping import ClassMapping
 from training.data.files import NAME_ENCODING
 from training.data.layouts import Frame
@@ -47,7 +48,7 @@ class Split:
 
     def file(self, index: int) -> bytes:
         """The image file's bytes."""
-        return self.frames[index].image.read_bytes()
+        return read_regular_file(self.frames[index].image)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """The image as uint8 RGB (H, W, 3); raises `DataError` naming a file that cannot be decoded."""

@@ -206,6 +206,8 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
     """Reads a frame's two files; raises `DataError` with the errors of both."""
     frame = split.frames[index]
     errors: list[DataError] = []
+    data = b""
+    size: tuple[int, ...] = ()
     try:
         data = _bytes(frame.image)
         image = split.decode(index, data) if pixels else None
@@ -214,7 +216,9 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         errors.append(error)
     try:
         mask_data = _bytes(frame.mask)
-        mask = decode_mask(frame.mask, mask_data)
+        if data and mask_data == data:
+            raise DataError(f"{frame.mask}: the mask and its image {frame.image} are one file, or copies of it")
+        mask = decode_mask(frame.mask, mask_data, size)
         ids = interpret(mask, split.source_labels, split.colors, split.meaning)
     except DataError as error:
         errors.append(error)
@@ -271,7 +275,7 @@ def _is_ambiguous(edges: PhotoEdges | None, ids: npt.NDArray[np.uint8], orientat
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular_file(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
 

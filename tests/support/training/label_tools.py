@@ -53,9 +53,7 @@ def write_labelme(root: Path, masks: Masks, names: Sequence[str]) -> Path:
             if is_rectangle(region, edges):
                 shape: dict[str, Any] = {"shape_type": "polygon", "points": corners(edges), "mask": None}
             else:
-                buffer = io.BytesIO()
-                Image.fromarray(region[y0:y1, x0:x1]).save(buffer, "PNG")
-                png = base64.b64encode(buffer.getvalue()).decode()
+                png = png_text(region[y0:y1, x0:x1])
                 shape = {"shape_type": "mask", "points": [[x0, y0], [x1 - 1, y1 - 1]], "mask": png}
             shapes.append({"label": names[value], "group_id": None, "description": "", "flags": {}, **shape})
         document = {
@@ -89,6 +87,45 @@ def write_label_studio(root: Path, masks: Masks, names: Sequence[str]) -> Path:
         tasks.append({"id": number, "data": {"image": upload}, "annotations": [annotation], "predictions": []})
     (root / "project.json").write_text(json.dumps(tasks))
     return root / "project.json"
+
+
+def label_studio_result(size: tuple[int, int], kind: str, *labels: str, **value: Any) -> dict[str, Any]:
+    """A result of Label Studio on an image of this (height, width), with the labels under the key of its type."""
+    named = {kind: list(labels)} if labels else {}
+    return {
+        "id": f"{kind}-{len(str(value))}", "type": kind, "from_name": "tag", "to_name": "image", "original_height": size[0],
+        "original_width": size[1], "image_rotation": 0, "value": value | named,
+    }  # fmt: skip
+
+
+def write_label_studio_results(root: Path, size: tuple[int, int], *tasks: Sequence[Mapping[str, Any]]) -> Path:
+    """A task for each list of results, on grey photos `0.png`, `1.png` and so on of this size; gives the file."""
+    root.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for index, results in enumerate(tasks):
+        Image.new("L", size[::-1], 128).save(root / f"{index}.png")
+        entries.append({"id": index + 1, "data": {"image": f"{index}.png"}, "annotations": [{"id": 1, "result": [*results]}]})
+    (root / "project.json").write_text(json.dumps(entries))
+    return root / "project.json"
+
+
+def write_labelme_shapes(root: Path, size: tuple[int, int], *shapes: Mapping[str, Any], name: str = "0") -> Path:
+    """A grey photo of this (height, width) with these shapes; gives the folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size[::-1], 128).save(root / f"{name}.png")
+    document = {
+        "version": "6.3.1", "flags": {}, "shapes": list(shapes), "imagePath": f"{name}.png", "imageData": None,
+        "imageHeight": size[0], "imageWidth": size[1],
+    }  # fmt: skip
+    (root / f"{name}.json").write_text(json.dumps(document))
+    return root
+
+
+def png_text(pixels: npt.NDArray[Any]) -> str:
+    """An array as a PNG in base64."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def write_cvat_coco(root: Path, masks: Masks, names: Sequence[str]) -> Path:

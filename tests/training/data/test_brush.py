@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from fcn_client.label_studio import brush
 
-from training.data.brush import decode_brush
+from training.data.label_studio.brush import decode_brush
 
 
 def packed(bits: str) -> list[int]:
@@ -30,6 +30,15 @@ def test_values_one_by_one_and_the_edges_of_strokes() -> None:
     pixels = [1, 2, 3, 127, 4, 5, 6, 128]
     bits = header(12) + "1" + "00" + "011" + f"{255:08b}" + "0" + "01" + "0111" + "".join(f"{value:08b}" for value in pixels)
     assert decode_brush(packed(bits), (1, 3)).tolist() == [[True, False, True]]
+
+
+def test_runs_that_end_inside_a_pixel() -> None:
+    """Two alphas of each way of writing, in runs of 3, 6 and 7 values."""
+    bits = (
+        header(16) + "1" + "00" + "010" + f"{255:08b}" + "0" + "00" + "101" + "".join(f"{v:08b}" for v in (9, 0, 0, 0, 200, 0))
+    )
+    bits += "1" + "00" + "110" + f"{128:08b}"
+    assert decode_brush(packed(bits), (2, 2)).tolist() == [[False, True], [True, True]]
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,9 @@ def read(root: Path) -> dict[str, dict[str, Ids]]:
     return {split.name: {frame.name: split.mask(index) for index, frame in enumerate(split.frames)} for split in splits}
 
 
-def imported(export: Path, out: Path) -> dict[str, Ids]:
+def imported(export: Path, out: Path, *options: str) -> dict[str, Ids]:
     """The masks that the import wrote, of both splits, by name."""
-    assert main([str(export), "--out", str(out)]) == 0
+    assert main([str(export), "--out", str(out), *options]) == 0
     return {name: ids for split in read(out).values() for name, ids in split.items()}
 
 
@@ -106,9 +106,9 @@ def test_labelme_s_circles_are_areas_and_its_rectangles_and_ignored_shapes_are_v
     [
         ({"points": [[1, 1], [2, 2]]}, "a polygon needs three points or more, got 2"),
         ({"points": [["a", 1]]}, "needs points as"),
-        ({"label": None}, "must have a label"),
-        ({"shape_type": "mask", "mask": "x", "points": [[1, 1], [2, 2]]}, "no PNG in base64"),
-        ({"shape_type": "circle"}, "a circle needs two points, got 4"),
+        ({"label": 5}, "its label must be a text"),
+        ({"shape_type": "mask", "mask": "x", "points": [[1, 1], [2, 2]]}, "needs a PNG in base64"),
+        ({"shape_type": "circle"}, "a circle needs 2 points, got 4"),
     ],
 )
 def test_what_is_wrong_in_labelme_s_files_is_told_by_name(
@@ -126,7 +126,9 @@ def test_what_is_wrong_in_labelme_s_files_is_told_by_name(
     assert not (tmp_path / "DATA").exists()
 
 
-def test_labelme_s_images_may_lie_elsewhere(frames: dict[Path, Ids], tmp_path: Path) -> None:
+def test_labelme_s_images_may_lie_elsewhere_in_a_folder_that_is_named(
+    frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     export = write_labelme(tmp_path / "labels" / "day 1", frames, CLASSES)
     for path in export.glob("*.json"):
         document = json.loads(path.read_text())
@@ -134,7 +136,11 @@ def test_labelme_s_images_may_lie_elsewhere(frames: dict[Path, Ids], tmp_path: P
         path.write_text(json.dumps(document))
     for path in export.glob("*.jpg"):
         path.unlink()
-    assert len(imported(tmp_path / "labels", tmp_path / "DATA")) == FRAMES
+    assert main([str(tmp_path / "labels"), "--out", str(tmp_path / "DATA")]) == 2
+    assert "photos/photo 0.jpg is in none of" in capsys.readouterr().err
+    photos = str(next(iter(frames)).parent)
+    assert len(imported(tmp_path / "labels", tmp_path / "DATA", "--images", photos)) == FRAMES
+    assert "bare name" not in capsys.readouterr().out
 
 
 def test_label_studio_s_ellipses_and_rectangles(frames: dict[Path, Ids], tmp_path: Path) -> None:
@@ -221,6 +227,28 @@ def test_a_split_of_a_folder_with_splits_is_refused(
     export = EXPORTS["roboflow-coco"](tmp_path / "export", frames, CLASSES)
     assert main([str(export), "--out", str(tmp_path / "DATA"), "--split", "train"]) == 2
     assert "has 2 splits of its own: leave out --split" in capsys.readouterr().err
+
+
+def test_a_split_that_cannot_be_read_does_not_hide_missing_photos(
+    frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = EXPORTS["roboflow-coco"](tmp_path / "export", frames, CLASSES)
+    (export / "train" / "_annotations.coco.json").write_text("{")
+    (export / "valid" / "photo 4.jpg").unlink()
+    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 2
+    error = capsys.readouterr().err
+    assert "_annotations.coco.json is not JSON" in error
+    assert "photo 4.jpg is in none of" in error
+    assert not (tmp_path / "DATA").exists()
+
+
+def test_the_field_of_an_image_is_for_label_studio_alone(
+    frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for tool in ("labelme", "roboflow-coco"):
+        export = EXPORTS[tool](tmp_path / tool, frames, CLASSES)
+        assert main([str(export), "--out", str(tmp_path / "DATA"), "--image-field", "photo"]) == 2
+        assert "--image-field is for the tasks of Label Studio's JSON" in capsys.readouterr().err
 
 
 def test_roboflow_s_masks_without_valid_and_with_other_classes(frames: dict[Path, Ids], tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from cli.image_names import kind_of
+from imaging.decoding import ENDINGS_OF_FORMATS, Limits, decode
 from tests.support.training.data_sets import write_frame, write_voc
 from training.data.files import images_below
 from training.data.label_files import read_labels
@@ -51,6 +54,25 @@ def test_endings_match_in_any_case(tmp_path: Path, image: str, mask: str) -> Non
     (tmp_path / "SegmentationClass" / "a.png").rename(tmp_path / "SegmentationClass" / mask)
     (frame,) = find_frames(tmp_path, "train")
     assert (frame.name, frame.image.name, frame.mask.name) == ("a", image, mask)
+
+
+@pytest.mark.parametrize(
+    ("format", "ending"), [(format, ending) for format, endings in ENDINGS_OF_FORMATS.items() for ending in endings]
+)
+def test_every_ending_of_a_format_that_is_read_is_found_in_folders(tmp_path: Path, format: str, ending: str) -> None:
+    """Trainings and the command line take the endings from one table."""
+    write_frame(tmp_path / "images" / "a.png", tmp_path / "masks" / "a.png", IDS)
+    (tmp_path / "images" / "a.png").unlink()
+    photo = tmp_path / "images" / f"a{ending.upper()}"
+    Image.new("RGB", (3, 2)).save(photo, format)
+    assert decode(photo.read_bytes(), Limits()).shape == (2, 3, 3)
+    assert [frame.image for split in ("train", "val") for frame in find_some(tmp_path, split)] == [photo]
+    assert kind_of(photo.name) == "image"
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".jpe", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo", ".dib", ".apng", ".avifs"])
+def test_less_usual_endings_of_photos_are_known(ending: str) -> None:
+    assert kind_of(f"a{ending}") == "image"
 
 
 def test_what_macos_adds_is_left_out(tmp_path: Path) -> None:

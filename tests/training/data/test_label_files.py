@@ -161,8 +161,8 @@ def test_classes_that_masks_cannot_tell_apart_are_refused(tmp_path: Path, classe
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no", "class 1: a name must be a text (in YAML, no and yes need quotes), got False"),
-        ("", "class 1: a name must be a text (in YAML, no and yes need quotes), got None"),
+        ("", "class 1: a name must be a text, in quotes where it could be something else, got None"),
+        ("7", "class 1: a name must be a text, in quotes where it could be something else, got 7"),
         ("[a]", "class 1: a name must be a text"),
         ("' '", "class 1: a name must be a line of text, got ''"),
         ('"a\\nb"', "class 1: a name must be a line of text, got 'a\\nb'"),

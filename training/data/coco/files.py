@@ -5,6 +5,7 @@ Ids are numbers or texts. File names may contain the tool's folders, URL escapes
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from imaging.decoding import IMAGE_ENDINGS
-from training.data.files import Folders, is_image, without_ending
-from training.data.problems import DataError
+from model.printable import printable
+from training.data.files import Folders, is_image, path_below, without_ending
+from training.data.problems import DataError, raise_all
 
+LONGEST_NAME = 1000  # letters of a file name that a message shows
 Key = int | float | str
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number, written as text
@@ -37,39 +40,43 @@ class Document:
 def make_document(path: Path, document: Any) -> Document:
     """The parts of a COCO file's content.
 
-    Raises `DataError` if one is missing or wrong, and if two images or categories share an id.
+    Raises `DataError` if one is missing, and with all entries that are wrong, or share an id with another image or category.
     """
     missing = [name for name in NEEDED if not isinstance(document, dict) or not isinstance(document.get(name), list)]
     if missing:
         raise DataError(f"{path} has no {', '.join(missing)}: is it COCO's format for objects?")
-    images, annotations, categories = (_entries(path, part, document[part], needed) for part, needed in NEEDED.items())
-    for entry in images:
-        if not isinstance(entry["file_name"], str):
-            raise DataError(f"{path}: the file_name of an image must be a text, got {str(entry)[:80]}")
-    images, categories = (_distinct(path, *part) for part in (("images", images), ("categories", categories)))
-    return Document(images, annotations, categories)
+    errors: list[DataError] = []
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for part, needed in NEEDED.items():
+        problems = [(entry, _problem(part, entry, needed)) for entry in document[part]]
+        errors += [DataError(f"{path}: {problem} {str(entry)[:80]}") for entry, problem in problems if problem]
+        parts[part] = [_with_keys(entry) for entry, problem in problems if not problem]
+    images, categories = (_distinct(path, part, parts[part], errors) for part in ("images", "categories"))
+    raise_all(errors)
+    return Document(images, parts["annotations"], categories)
 
 
-def _entries(path: Path, part: str, entries: list[Any], needed: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The entries of one part, with ids as `as_key` gives them; raises `DataError` for an entry without the needed fields."""
-    for entry in entries:
-        if missing := [name for name in needed if not isinstance(entry, dict) or name not in entry]:
-            raise DataError(f"{path}: an entry of {part} lacks {', '.join(sorted(missing))}: {str(entry)[:80]}")
-        if not isinstance(entry, dict):
-            raise DataError(f"{path}: an entry of {part} is no object: {str(entry)[:80]}")
-        if "id" in needed and not is_key(entry["id"]):
-            raise DataError(f"{path}: an entry of {part} has an id that is neither a number nor a text: {str(entry)[:80]}")
-    return [_with_keys(entry) for entry in entries]
+def _problem(part: str, entry: Any, needed: tuple[str, ...]) -> str | None:
+    """What is wrong with an entry of a part, in words that the entry ends; None for a sound one."""
+    if missing := [name for name in needed if not isinstance(entry, dict) or name not in entry]:
+        return f"an entry of {part} lacks {', '.join(sorted(missing))}:"
+    if not isinstance(entry, dict):
+        return f"an entry of {part} is no object:"
+    if "id" in needed and not is_key(entry["id"]):
+        return f"an entry of {part} has an id that is neither a number nor a text:"
+    if "file_name" in needed and not isinstance(entry["file_name"], str):
+        return "the file_name of an image must be a text, got"
+    return None
 
 
-def _distinct(path: Path, part: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries without repetitions; raises `DataError` if two different entries share an id."""
+def _distinct(path: Path, part: str, entries: list[dict[str, Any]], errors: list[DataError]) -> list[dict[str, Any]]:
+    """The entries without repetitions; adds an error for each that shares an id with a different one."""
     by_id: dict[Key, dict[str, Any]] = {}
     for entry in entries:
         first = by_id.setdefault(entry["id"], entry)
         if different := [name for name in NEEDED[part] if first[name] != entry[name]]:
-            values = " and ".join(repr(item[different[0]]) for item in (first, entry))
-            raise DataError(f"{path}: two {part} have the id {entry['id']!r}, {values}: give each an id of its own")
+            values = " and ".join(printable(repr(item[different[0]]), LONGEST_NAME) for item in (first, entry))
+            errors.append(DataError(f"{path}: two {part} have the id {entry['id']!r}, {values}: give each an id of its own"))
     return list(by_id.values())
 
 
@@ -95,6 +102,12 @@ def file_names(written: str) -> list[str]:
 
     Candidates are the text itself, the path of an address, both with slashes and unescaped, then the bare file names.
     """
+    paths, names = _paths_and_names(written)
+    return paths + names
+
+
+def _paths_and_names(written: str) -> tuple[list[str], list[str]]:
+    """The candidates of `file_names`: the paths, and the names that are left without folders and Label Studio's prefix."""
     address = _split(written)
     # Label Studio serves local files as /data/local-files/?d=folder/a.jpg
     query = parse_qs(address.query).get("d", [])
@@ -104,7 +117,8 @@ def file_names(written: str) -> list[str]:
     paths += [unquote(path) for path in paths]
     names = [re.split(r"[/\\]", path)[-1] for path in paths]
     names += [UPLOAD.sub("", name) for name in reversed(names)]
-    return list(dict.fromkeys(path for path in (*paths, *names) if path and not path.endswith("/")))
+    whole, bare = ([text for text in dict.fromkeys(texts) if text and not text.endswith("/")] for texts in (paths, names))
+    return whole, [name for name in bare if name not in whole]
 
 
 def _split(written: str) -> SplitResult:
@@ -126,7 +140,8 @@ class ImageFinder:
 
     It searches the folder `images`, or without one the document's folder (or the folder in its place) and `images/` in and
     beside it. For a document named `instances_NAME.json`, as CVAT writes it, it also searches `images/NAME`, where CVAT puts
-    the images of a subset.
+    the images of a subset. It finds nothing outside of these folders. Links may lead out of the folder `images` alone, which
+    the user has named.
     """
 
     def __init__(self, annotations: Path, images: Path | None) -> None:
@@ -135,27 +150,45 @@ class ImageFinder:
         subset = annotations.stem.removeprefix("instances_")
         folders += [folder / subset for folder in folders[1:]] if subset != annotations.stem else []
         self.folders = [images] if images else folders
+        real = Path(os.path.realpath(folder))
+        self._link_targets = None if images else (real, real.parent / "images")
         self._files = Folders()
 
-    def find(self, written: str) -> Path:
+    def find(self, written: str) -> tuple[Path, bool]:
         """The file of a `file_name`, in any Unicode form and with its ending in any case.
 
-        Raises `DataError` if there is no such file, and for a file whose name training would not take for an image.
+        Also says whether the file has this path and ending: its folders may be lost, or Label Studio's prefix. Raises
+        `DataError` if there is no such file, for one outside of the folders, and for one whose name training would not take for
+        an image.
         """
-        for name in file_names(written):
-            for path in (folder / name for folder in self.folders):
-                if _is_file(path):
-                    return _require_image(path)
-                if similar := self._files.find(path.with_name(without_ending(path.name))):
-                    return similar
-        folders = ", ".join(map(str, self.folders))
-        raise DataError(f"{written} is in none of {folders}; say with --images where the images are")
+        paths, names = _paths_and_names(written)
+        leads_out = False
+        for name in (*paths, *names):
+            for path in (Path(os.path.normpath(folder / name)) for folder in self.folders):
+                if not any(path_below(folder, path) for folder in self.folders):
+                    leads_out = True
+                elif _is_file(path):
+                    return self._require_inside(_require_image(path)), name in paths
+                elif similar := self._files.find(stem := path.with_name(without_ending(path.name))):
+                    has_ending = stem == path or similar.suffix.lower() == path.suffix.lower()
+                    return self._require_inside(similar), name in paths and has_ending
+        folders = ", ".join(map(str, self.folders)) + (", and leads out of them" if leads_out else "")
+        raise DataError(f"{printable(written, LONGEST_NAME)} is in none of {folders}; say with --images where the images are")
+
+    def _require_inside(self, path: Path) -> Path:
+        """Returns the path; raises `DataError` for a link out of the export's folder."""
+        target = Path(os.path.realpath(path))
+        if self._link_targets and not any(target.is_relative_to(folder) for folder in self._link_targets):
+            raise DataError(
+                f"{path} is a link out of the export's folder, to {target}: give the folder of its images as --images"
+            )
+        return path
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # such as for a name that is too long for the file system
+    except (OSError, ValueError):  # such as for a name that is too long for the file system, or that holds a zero
         return False
 
 

@@ -9,149 +9,175 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as run_lengths
 
 from imaging.classes import VOID
-from imaging.rle import decode_rle
+from imaging.rle import paint_runs, read_counts
 from training.data.coco.files import Key, as_key, is_key
+from training.data.coco.geometry import (
+    Outline,
+    are_near,
+    count_further_keys,
+    excerpt,
+    is_crowd,
+    name_of,
+    read_box,
+    read_outline,
+    unread_place,
+)
+from training.data.coco.polygons import Integers, fill
+from training.data.omissions import Omissions
 from training.data.problems import DataError
 
 BACKGROUND = 0
 Crowds = Literal["objects", "void"]
-Outline = list[list[Any]] | Mapping[str, Any]
-"""Polygons of three or more points, x and y alternating; or run lengths."""
-# points may lie this many image sides from the origin, since pycocotools uses memory for each pixel of an outline
-FARTHEST = 10
 
 
 @dataclass
 class Drawing:
     """The mask (H, W) of one image, and the errors of its objects.
 
-    boxes: number of objects without an outline. empty: number of objects that cover no pixel. named: whether an object has
-    another class than the background.
+    boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
+    no pixel. named: whether an object has another class than the background.
     """
 
     mask: npt.NDArray[np.uint8]
     errors: list[DataError] = field(default_factory=list)
     boxes: int = 0
+    crowds: int = 0
     empty: int = 0
     named: bool = False
 
 
+@dataclass(frozen=True)
+class _Region:
+    """The run lengths of an object over the whole image, and the value of its pixels."""
+
+    lengths: Integers
+    value: int
+
+    @property
+    def area(self) -> int:
+        return int(self.lengths[1::2].sum())
+
+
 def draw_mask(
-    objects: Sequence[Mapping[str, Any]], size: tuple[int, int], ids: Mapping[Key, int], crowds: Crowds = "objects"
+    objects: Sequence[Mapping[str, Any]],
+    size: tuple[int, int],
+    ids: Mapping[Key, int],
+    omissions: Omissions,
+    file: object,
+    crowds: Crowds = "objects",
 ) -> Drawing:
     """Draws the objects of one image with the class ids of their categories, smaller objects over larger ones.
 
-    Objects with errors are left out; the errors are in the drawing.
+    omissions: counts what is not drawn. file: of the objects, for messages. Objects with errors are left out; the errors are in
+    the drawing. If the user wants void instead, their boxes become void, or what no other object covers.
     """
     drawing = Drawing(np.full(size, BACKGROUND, np.uint8))
-    regions = []
+    regions: list[_Region] = []
     for entry in objects:
         try:
-            outline, id_ = _outline(entry), _class_id(entry, ids)
-            region = _box(entry, size) if outline is None else _region(entry, outline, size)
+            region = _region(entry, size, ids, omissions, file, crowds, drawing)
         except DataError as error:
-            drawing.errors.append(error)
-            continue
-        area = int(region.sum())
-        drawing.boxes += outline is None
-        drawing.empty += not area
-        drawing.named |= id_ not in (BACKGROUND, VOID)
-        void = outline is None or (crowds == "void" and is_crowd(entry))
-        regions.append((area, VOID if void else id_, region))
-    for _, value, region in sorted(regions, key=lambda item: -item[0]):
-        drawing.mask[region] = value
+            if omissions.policy == "error":
+                drawing.errors.append(error)
+                continue
+            omissions.add_unknown("objects with errors", file, str(error))
+            region = _unread_region(entry, size)
+        if region:
+            regions.append(region)
+    for region in sorted(regions, key=lambda region: -region.area):
+        paint_runs(drawing.mask, region.lengths, region.value)
     return drawing
 
 
-def encode_mask(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """The `segmentation` of a mask (H, W): compressed run lengths."""
-    encoded = run_lengths.encode(np.asfortranarray(mask, np.uint8))
-    return {"counts": encoded["counts"].decode("ascii"), "size": list(mask.shape)}
+def _region(
+    entry: Mapping[str, Any],
+    size: tuple[int, int],
+    ids: Mapping[Key, int],
+    omissions: Omissions,
+    file: object,
+    crowds: Crowds,
+    drawing: Drawing,
+) -> _Region | None:
+    """The pixels of an object and their value; None for an object that has no area, or that must end the import.
+
+    Updates the counts of `drawing`. Raises `DataError` for an object that cannot be drawn.
+    """
+    outline, id_, crowd = read_outline(entry, omissions), _class_id(entry, ids), is_crowd(entry)
+    drawing.crowds += crowd
+    if outline is None and (kind := unread_place(entry)):
+        omissions.add_unknown(kind, file, name_of(entry))
+        return _unread_region(entry, size)
+    box = [] if outline else read_box(entry, size)
+    if outline:
+        count_further_keys(entry, omissions)
+        region = _Region(_outline_runs(entry, outline, size), VOID if crowds == "void" and crowd else id_)
+    elif box:
+        drawing.boxes += 1
+        region = _Region(_box_runs(entry, box, size), VOID)
+    else:
+        if entry.get("keypoints"):
+            omissions.add_without_area("objects with keypoints alone")
+        return None
+    drawing.named |= id_ not in (BACKGROUND, VOID)
+    drawing.empty += not region.area
+    return region
 
 
-def is_crowd(entry: Mapping[str, Any]) -> bool:
-    """Whether `iscrowd` is 1: a group of objects as one region, or any brush mask of CVAT."""
-    return str(entry.get("iscrowd", 0)).strip().lower() in ("1", "1.0", "true")
-
-
-def name_of(entry: Mapping[str, Any]) -> str:
-    """Names an object in error messages."""
-    return f"the object {entry.get('id', '(without id)')} of image {entry.get('image_id')}"
+def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _Region:
+    """The box of an object that cannot be read, or the whole image if that cannot be read either; void."""
+    try:
+        box = read_box(entry, size)
+        runs = _box_runs(entry, box, size) if box else np.array([0, size[0] * size[1]])
+    except DataError:
+        runs = np.array([0, size[0] * size[1]])
+    return _Region(runs, VOID)
 
 
 def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
     category: Any = entry.get("category_id")
     if not is_key(category) or category not in ids:
-        raise DataError(f"{name_of(entry)} is of the category {category!r}, which is not listed")
+        raise DataError(f"{name_of(entry)} is of the category {excerpt(category)}, which is not listed")
     return ids[category]
 
 
-def _outline(entry: Mapping[str, Any]) -> Outline | None:
-    """An object's polygons or run lengths; None for an object with only a box. Raises `DataError` for other values."""
-    segmentation = entry.get("segmentation")
-    if not segmentation or isinstance(segmentation, dict):
-        return segmentation or None
-    if not isinstance(segmentation, list):
-        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {str(segmentation)[:60]}")
-    polygons = segmentation if any(isinstance(part, list | dict) for part in segmentation) else [segmentation]
-    for part in polygons:
-        # three or more lists of two numbers are points, [[x, y], ...], not polygons
-        are_points = len(polygons) > 2 and all(isinstance(item, list) and len(item) == 2 for item in polygons)
-        if are_points or not isinstance(part, list) or any(isinstance(value, list | dict) for value in part):
-            raise DataError(
-                f"{name_of(entry)} needs polygons as x and y in turn, [[x1, y1, x2, y2, ...]]; got {str(segmentation)[:60]}"
-            )
-        if len(part) % 2:
-            raise DataError(f"{name_of(entry)} has a polygon of {len(part)} numbers, but x and y need an even number")
-    return [part for part in polygons if len(part) >= 6] or None
-
-
-def _region(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The pixels (H, W) of polygons, or of run lengths, compressed or not; raises `DataError` for an unusable outline."""
+def _outline_runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> Integers:
+    """The run lengths of polygons, or of run lengths, compressed or not; raises `DataError` for an unusable outline."""
     if isinstance(outline, list):
-        return _fill(entry, outline, size)
-    if not {"counts", "size"} <= set(outline):
-        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {str(outline)[:60]}")
+        for points in outline:
+            if not are_near(points, size):
+                raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(points)}")
+        return _polygon_runs(entry, outline, size)
     value = outline["size"]
     shape = tuple(map(as_key, value)) if isinstance(value, list) else value
     if shape != size:
-        raise DataError(f"{name_of(entry)} is in {shape} pixels, its image in {size}")
+        raise DataError(f"{name_of(entry)} is in {excerpt(shape)} pixels, its image in {size}")
     counts = outline["counts"]
     if not isinstance(counts, str | list):
-        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {str(counts)[:60]}")
+        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {excerpt(counts)}")
     try:
-        return decode_rle(counts, size)
+        return read_counts(counts, size)
     except ValueError as error:
         raise DataError(f"{name_of(entry)}: {error}") from error
 
 
-def _fill(entry: Mapping[str, Any], polygons: list[list[Any]], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    for points in polygons:
-        if not _are_within(points, FARTHEST * max(size)):
-            raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {str(points)[:60]}")
-    merged = run_lengths.merge(run_lengths.frPyObjects(polygons, *size))
-    region: npt.NDArray[np.bool_] = run_lengths.decode(merged).astype(bool)
-    return region
+def _polygon_runs(entry: Mapping[str, Any], polygons: list[list[float]], size: tuple[int, int]) -> Integers:
+    try:
+        return fill(polygons, size)
+    except ValueError as error:
+        raise DataError(f"{name_of(entry)}: {error}") from error
 
 
-def _box(entry: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The pixels (H, W) of the box [x, y, width, height] inside the image; empty for an object without a box."""
-    region = np.zeros(size, bool)
-    box = entry.get("bbox") or []
-    if not isinstance(box, list) or len(box) not in (0, 4) or not _are_within(box, FARTHEST * max(size)):
-        raise DataError(
-            f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {str(box)[:60]}"
-        )
-    if box:
-        left, top, width, height = box
-        rows = slice(max(0, int(top)), max(0, ceil(top + height)))
-        region[rows, max(0, int(left)) : max(0, ceil(left + width))] = True
-    return region
-
-
-def _are_within(values: Sequence[Any], most: int) -> bool:
-    """Whether all values are numbers with an absolute value of at most `most`."""
-    return all(isinstance(value, int | float) and abs(value) <= most for value in values)
+def _box_runs(entry: Mapping[str, Any], box: list[float], size: tuple[int, int]) -> Integers:
+    """The run lengths of the pixels inside the image that a box touches, or that lie inside the corners of a turned one."""
+    if len(box) == 8:
+        return _polygon_runs(entry, [box], size)
+    left, top, width, height = box
+    first, last = max(0, int(left)), min(size[1], ceil(left + width))
+    upper, lower = max(0, int(top)), min(size[0], ceil(top + height))
+    if first >= last or upper >= lower:
+        return np.array([size[0] * size[1]])
+    starts = np.arange(first, last) * size[0]
+    edges = np.column_stack([starts + upper, starts + lower]).ravel()
+    return np.diff(edges, prepend=0, append=size[0] * size[1])

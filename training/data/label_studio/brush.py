@@ -33,16 +33,21 @@ def decode_brush(values: Sequence[int], size: tuple[int, int]) -> npt.NDArray[np
             f"{value_bits}"
         )
     sizes = [reader.number(4) + 1 for _ in range(4)]
-    pieces: list[npt.NDArray[np.uint8]] = []
-    missing = count
-    while missing > 0:
+    painted = np.zeros(height * width, bool)
+    start = 0
+    while start < count:
         is_repeated = reader.number(1)
         length = reader.number(sizes[reader.number(2)]) + 1
-        pieces.append(np.full(length, reader.number(8), np.uint8) if is_repeated else reader.octets(length))
-        missing -= length
-    if missing:
-        raise ValueError(f"a brush label of {count} values has runs of {count - missing}")
-    return np.concatenate(pieces).reshape(height, width, CHANNELS)[..., 3] >= HALF
+        end = start + length
+        if end > count:
+            raise ValueError(f"a brush label of {count} values has runs of {end}")
+        alphas = painted[start // CHANNELS : end // CHANNELS]  # the last channel of each pixel
+        if is_repeated:
+            alphas[:] = reader.number(8) >= HALF
+        else:
+            alphas[:] = reader.octets(length)[(CHANNELS - 1 - start) % CHANNELS :: CHANNELS] >= HALF
+        start = end
+    return painted.reshape(height, width)
 
 
 class _Bits:

@@ -1,0 +1,51 @@
+"""A small export in COCO's form: photos beside a JSON file, and the masks that an import makes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tests.support.images import make_photo
+
+SIZE = (40, 60)
+SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
+
+
+def image(id_: Any, file_name: str, **facts: Any) -> dict[str, Any]:
+    return {"id": id_, "file_name": file_name, "height": SIZE[0], "width": SIZE[1], **facts}
+
+
+def thing(id_: int = 1, image_id: Any = 1, category: Any = 1, **geometry: Any) -> dict[str, Any]:
+    """An object; without a geometry, a square of 20x20 pixels."""
+    return {"id": id_, "image_id": image_id, "category_id": category, **(geometry or {"segmentation": [SQUARE]})}
+
+
+def document(*things: dict[str, Any], images: list[dict[str, Any]] | None = None, **parts: Any) -> dict[str, Any]:
+    """A document of the image `a.png` and the class `leaf`."""
+    categories = [{"id": 1, "name": "leaf"}]
+    return {"images": images or [image(1, "a.png")], "categories": categories, "annotations": list(things), **parts}
+
+
+def write_export(file: Path, content: dict[str, Any], *photos: str) -> Path:
+    """Writes a document and photos beside it, `a.png` by default; gives the document's file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+    for seed, name in enumerate(photos or ("a.png",)):
+        write_photo(file.parent / name, seed)
+    return file
+
+
+def write_photo(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(make_photo(*SIZE, seed=seed)).save(path)
+    return path
+
+
+def read_masks(out: Path, split: str = "") -> dict[str, npt.NDArray[np.uint8]]:
+    """The masks of a folder that an import wrote, by their names."""
+    return {path.stem: np.asarray(Image.open(path)) for path in sorted((out / "masks" / split).glob("*.png"))}

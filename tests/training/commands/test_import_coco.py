@@ -1,0 +1,288 @@
+"""What COCO's JSON may hold beside plain objects: it is read, told, or an error; never background without a word."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.training.coco import SIZE, SQUARE, document, image, read_masks, thing, write_export
+from training.commands.import_labels import main
+from training.data.label_files import find_labels
+
+SHARES = [0.1, 0.1, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9]
+BOX = [20, 10, 20, 10]  # x, y, width, height
+
+
+def run(tmp_path: Path, content: dict[str, Any], *options: str, photos: tuple[str, ...] = ()) -> int:
+    file = write_export(tmp_path / "export" / "labels.json", content, *photos)
+    return main([str(file), "--out", str(tmp_path / "data"), *options])
+
+
+@pytest.mark.parametrize(
+    "things",
+    [
+        [thing(segmentation=[SHARES], bbox=[0.1, 0.1, 0.8, 0.8])],
+        [thing(segmentation=[SHARES])],
+        [thing(segmentation=[[*SHARES[:4], 0.5, 1.0], [0.0, 0.0, 0.25, 0.0, 0.25, 0.25]])],
+        [thing(segmentation=SHARES)],
+        [thing(bbox=[0.1, 0.1, 0.8, 0.8])],
+        [thing(segmentation=[], bbox=[0.0, 0.0, 1.0, 0.5])],
+        [thing(segmentation=[SQUARE], bbox=[0.1, 0.1, 0.8, 0.8])],
+        [thing(segmentation=[SHARES], bbox=[6, 4, 48, 32])],
+        [thing(1), thing(2, segmentation=[SHARES])],
+        [thing(segmentation=[[0, 0, 1, 0, 1, 1, 0, 1]])],
+        [thing(bbox=[0, 0, 1, 1])],
+        [thing(1), thing(2, bbox=[0.9, 0.5, 0.4, 0.25])],
+        [thing(1), thing(2, segmentation=[[-0.002, 0.1, 1.003, 0.1, 0.5, 0.9]])],
+        [thing(segmentation=[[-0.002, 0.1, 1.003, 0.1, 0.5, 0.9]])],
+    ],
+)
+def test_shares_of_the_image_are_an_error_that_says_so(
+    tmp_path: Path, things: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, document(*things)) == 2
+    stderr = capsys.readouterr().err
+    assert "all coordinates of the object" in stderr
+    assert "lie between 0 and 1: they are shares of the image" in stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "small",
+    [{"segmentation": [[0, 0, 1, 0, 1, 1, 0, 1]]}, {"bbox": [0, 0, 1, 1]}, {"segmentation": [SQUARE], "bbox": [0, 0, 0, 0]}],
+)
+def test_an_object_of_one_pixel_at_the_corner_is_one(tmp_path: Path, small: dict[str, Any]) -> None:
+    runs = {"size": [40, 60], "counts": [0, 2400]}
+    for other in (thing(1), thing(1, segmentation=runs)):
+        assert run(tmp_path, document(other, thing(2, **small))) == 0
+
+
+def turned(degrees: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The pixels whose centres lie inside the box, turned clockwise about its centre."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+    angle = np.radians(degrees)
+    right, down = x - 30, y - 15
+    inside: np.ndarray[Any, np.dtype[np.bool_]] = (abs(right * np.cos(angle) + down * np.sin(angle)) < 10) & (
+        abs(down * np.cos(angle) - right * np.sin(angle)) < 5
+    )
+    return inside
+
+
+@pytest.mark.parametrize("degrees", [30, 90.0, -45, 359.5, 725])
+@pytest.mark.parametrize("with_outline", [False, True])
+def test_boxes_of_cvat_are_turned_about_their_centre(tmp_path: Path, degrees: float, with_outline: bool) -> None:
+    """An outline that is the box, too: it keeps its class."""
+    geometry: dict[str, Any] = {"bbox": BOX, "attributes": {"occluded": False, "rotation": degrees}}
+    if with_outline:
+        geometry["segmentation"] = [[20, 10, 40, 10, 40, 20, 20, 20]]
+    other = thing(2, segmentation=[[0, 30, 5, 30, 5, 35, 0, 35]])
+    assert run(tmp_path, document(thing(**geometry), other)) == 0
+    found = read_masks(tmp_path / "data")["a"] == (1 if with_outline else 255)
+    found[30:, :5] = False
+    assert np.count_nonzero(found != turned(degrees)) <= 20  # of 200 pixels, at the borders
+    assert abs(np.count_nonzero(found) - 200) <= 20
+
+
+@pytest.mark.parametrize("attributes", [{"rotation": 0}, {"rotation": None}, {"rotation": 360}, {}, None, [1]])
+def test_a_box_that_is_not_turned_stays(tmp_path: Path, attributes: Any) -> None:
+    assert run(tmp_path, document(thing(1), thing(2, bbox=[40, 5, 10, 20], attributes=attributes))) == 0
+    assert (read_masks(tmp_path / "data")["a"][5:25, 40:50] == 255).all()
+
+
+@pytest.mark.parametrize("rotation", ["30", True, [30], {"degrees": 30}])
+def test_a_rotation_that_is_no_number_is_an_error(tmp_path: Path, rotation: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, document(thing(1), thing(2, bbox=BOX, attributes={"rotation": rotation}))) == 2
+    assert "the object 2 of image 1 has a rotation that is no number" in capsys.readouterr().err
+
+
+UNKNOWN: list[tuple[dict[str, Any], str]] = [
+    ({"rbox": [30, 15, 20, 10, 30]}, "objects with the key 'rbox' and without a segmentation"),
+    ({"bbox": BOX, "rbox": [30, 15, 20, 10, 30]}, "objects with the key 'rbox' and without a segmentation"),
+    ({"segmentation": [], "bbox": BOX, "polygon": [[1, 2], [9, 2], [9, 9]]}, "objects with the key 'polygon'"),
+    ({"bbox": BOX, "rotation": 30}, "objects with the key 'rotation'"),
+    ({"bbox": BOX, "angle": 0.5}, "objects with the key 'angle'"),
+    ({"bbox": BOX, "mask": {"size": [40, 60], "counts": "x"}}, "objects with the key 'mask'"),
+    ({"segmentation": []}, "objects without a segmentation and without a box"),
+    ({"segmentation": [[]], "bbox": []}, "objects without a segmentation and without a box"),
+    ({"segmentation": None}, "objects without a segmentation and without a box"),
+    ({"segmentation": "path M 1 2", "bbox": BOX}, "needs polygons, or run lengths"),
+    ({"segmentation": {}, "bbox": BOX}, "needs polygons, or run lengths"),
+    ({"segmentation": 0, "bbox": BOX}, "needs polygons, or run lengths"),
+    ({"segmentation": {"size": [40, 60], "counts": [0, 2400], "offset": [3, 4]}}, "counts and size alone"),
+    ({"segmentation": {"size": [20, 30], "counts": [0, 600]}, "bbox": BOX}, "is in (20, 30) pixels, its image in (40, 60)"),
+    ({"segmentation": [SQUARE, SQUARE[:-1]], "bbox": BOX}, "a polygon of 7 numbers"),
+    ({"segmentation": [SQUARE, [1, 2, 3]], "bbox": BOX}, "a polygon of 3 numbers"),
+    ({"segmentation": [SQUARE, [1, 2, "3", 4, 5, 6]], "bbox": BOX}, "does not hold numbers alone"),
+    ({"segmentation": [SQUARE, [[1, 2], [3, 4]]], "bbox": BOX}, "needs polygons as x and y in turn"),
+    ({"segmentation": [SQUARE, {"size": [40, 60], "counts": [0, 2400]}], "bbox": BOX}, "needs polygons as x and y"),
+    ({"segmentation": [SQUARE], "bbox": BOX, "iscrowd": "yes"}, "has an iscrowd that is neither 0 nor 1: 'yes'"),
+    ({"segmentation": [SQUARE], "bbox": BOX, "iscrowd": 2}, "has an iscrowd that is neither 0 nor 1: 2"),
+    ({"segmentation": [SQUARE, None], "bbox": BOX}, "needs polygons as x and y in turn"),
+]
+
+
+@pytest.mark.parametrize(("geometry", "message"), UNKNOWN)
+def test_geometry_that_is_not_known_ends_the_import(
+    tmp_path: Path, geometry: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, document(thing(1), thing(2, **geometry))) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(("geometry", "message"), UNKNOWN)
+def test_geometry_that_is_not_known_becomes_void_where_that_is_asked_for(
+    tmp_path: Path, geometry: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its box, or in the whole image but its other objects; never in a part of the object."""
+    assert run(tmp_path, document(thing(1), thing(2, **geometry)), "--unknown", "void") == 0
+    assert "cannot be read and are void" in capsys.readouterr().out
+    expected = np.full(SIZE, 0 if geometry.get("bbox") else 255, np.uint8)
+    expected[10:30, 10:30] = 1
+    if geometry.get("bbox"):
+        expected[10:20, 20:40] = 255
+    assert np.array_equal(read_masks(tmp_path / "data")["a"], expected)
+
+
+def test_keypoints_and_lines_have_no_area_and_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    points = [thing(2, keypoints=[5, 5, 2, 9, 9, 2], num_keypoints=2), thing(3, segmentation=[[1, 2, 3, 4]])]
+    assert run(tmp_path, document(thing(1), *points, thing(4, segmentation=[SQUARE, [50, 2, 55, 9]]))) == 0
+    stdout = capsys.readouterr().out
+    assert "1 objects with keypoints alone are left out, since they have no area" in stdout
+    assert "2 outlines of one or two points are left out, since they have no area" in stdout
+    assert np.count_nonzero(read_masks(tmp_path / "data")["a"]) == 400
+
+
+def test_further_numbers_of_an_object_with_an_outline_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, document(thing(segmentation=[SQUARE], holes=[[15, 15, 20, 15, 20, 20]], score=0.5, tag="x"))) == 0
+    stdout = capsys.readouterr().out
+    assert "1 objects with the key 'holes', which is not read" in stdout
+    assert "score" not in stdout
+
+
+def write_splits(root: Path, **documents: dict[str, Any]) -> Path:
+    """Roboflow's folders, each with a photo of its split's name."""
+    for split, content in documents.items():
+        write_export(root / split / "_annotations.coco.json", content, f"{split}.png")
+    return root
+
+
+def split_document(split: str, category: int) -> dict[str, Any]:
+    """The category `plants` groups `leaf`, and may have objects as well."""
+    categories = [{"id": 0, "name": "plants", "supercategory": "none"}, {"id": 1, "name": "leaf", "supercategory": "plants"}]
+    return document(thing(category=category), images=[image(1, f"{split}.png")], categories=categories)
+
+
+@pytest.mark.parametrize("splits", [{"train": 1, "valid": 0}, {"train": 0, "valid": 1}, {"test": 1, "train": 1, "valid": 0}])
+def test_a_group_that_is_a_class_in_one_split_is_one_in_all(tmp_path: Path, splits: dict[str, int]) -> None:
+    root = write_splits(tmp_path / "export", **{split: split_document(split, category) for split, category in splits.items()})
+    assert main([str(root), "--out", str(tmp_path / "data")]) == 0
+    assert find_labels(None, tmp_path / "data").names == ["background", "plants", "leaf"]
+    for split, category in splits.items():
+        (mask,) = read_masks(tmp_path / "data", "val" if split == "valid" else split).values()
+        assert set(np.unique(mask)) == {0, category + 1}
+
+
+def test_a_group_of_all_splits_is_no_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_splits(tmp_path / "export", train=split_document("train", 1), valid=split_document("valid", 1))
+    assert main([str(root), "--out", str(tmp_path / "data")]) == 0
+    assert find_labels(None, tmp_path / "data").names == ["background", "leaf"]
+    assert "only group other categories: plants" in capsys.readouterr().out
+
+
+def test_a_class_of_one_split_alone_is_one_of_the_data_set(tmp_path: Path) -> None:
+    train, valid = split_document("train", 1), split_document("valid", 1)
+    valid["categories"] = [{"id": 1, "name": "stem"}, {"id": 2, "name": "leaf"}]
+    root = write_splits(tmp_path / "export", train=train, valid=valid)
+    assert main([str(root), "--out", str(tmp_path / "data")]) == 0
+    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
+    assert set(np.unique(read_masks(tmp_path / "data", "val")["valid"])) == {0, 2}
+
+
+def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, test, valid = (split_document(split, 1) for split in ("train", "test", "valid"))
+    train["annotations"][0]["segmentation"] = [SQUARE[:-1]]
+    test["annotations"][0]["segmentation"] = [SHARES]
+    valid["categories"][1]["name"] = None
+    broken = split_document("broken", 1)
+    broken["images"] = [3, {"id": 1, "file_name": 5}, {"id": 2, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    root = write_splits(tmp_path / "export", train=train, test=test, valid=valid, broken=broken)
+    (root / "valid" / "valid.png").unlink()
+    (root / "none").mkdir()
+    (root / "none" / "_annotations.coco.json").write_text("{")
+    assert main([str(root), "--out", str(tmp_path / "data")]) == 2
+    stderr = capsys.readouterr().err
+    objects = ("polygon of 7 numbers", "shares of the image", "a name must be a text", "valid.png is in none of")
+    entries = (
+        "none/_annotations.coco.json is not JSON",
+        "lacks file_name, id: 3",
+        "must be a text, got {",
+        "two images have the id 2",
+    )
+    for message in objects + entries:
+        assert message in stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_photo_of_two_documents_of_one_split_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        write_export(tmp_path / "annotations" / f"instances_{name}.json", document(thing()), "a.png")
+    assert main([str(tmp_path), "--out", str(tmp_path / "data")]) == 2
+    assert "are both the image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "has_remark"),
+    [
+        (["person", "Person "], True),
+        (["person", "PERSON"], True),
+        (["traffic light", "traffic_light"], True),
+        (["traffic-light", "TrafficLight"], True),
+        (["leaf", " leaf"], True),
+        (["\uff4ceaf", "leaf"], True),
+        (["Bl\u00e4tter", "Bla\u0308tter"], False),
+        (["background", "Background"], False),
+        (["leaf", "leaves"], False),
+    ],
+)
+def test_names_that_may_mean_one_class_are_told(
+    tmp_path: Path, names: list[str], has_remark: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    categories = [{"id": 1, "name": "stem"}, *({"id": index, "name": name} for index, name in enumerate(names, 2))]
+    assert run(tmp_path, document(thing(), categories=categories)) == 0
+    assert ("have nearly one name" in capsys.readouterr().out) == has_remark
+
+
+def test_images_without_objects_are_told_to_be_background_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = document(thing(), images=[image(1, "a.png"), image(2, "b.png"), image(3, "c.png")])
+    assert run(tmp_path, content, photos=("a.png", "b.png", "c.png")) == 0
+    assert "2 images have no objects, so their masks are background alone: b.png, c.png" in capsys.readouterr().out
+
+
+def test_images_without_objects_need_a_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "classes.json").write_text(json.dumps({"classes": ["leaf", "stem"]}))
+    assert run(tmp_path, document(images=[image(1, "a.png")])) == 2
+    assert "has the class 'leaf' as 0, but pixels without an object get 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"images": [], "images": [], "annotations": [], "categories": []}', "the key 'images' comes twice"),
+        ('{"images": [{"id": 1, "id": 2, "file_name": "a.png"}], "annotations": []}', "the key 'id' comes twice"),
+        ('{"images": [], "annotations": [{"area": Infinity}]}', "Infinity is no number of JSON"),
+    ],
+)
+def test_json_that_means_two_things_is_an_error(
+    tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels.json").write_text(text)
+    assert main([str(tmp_path / "labels.json"), "--out", str(tmp_path / "data")]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,316 @@
+"""Which photos an import finds, and which masks it writes: nothing from outside the export, nothing over a person's work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.training.coco import SQUARE, document, image, read_masks, thing, write_export, write_photo
+from training.commands.import_labels import main
+from training.data.coco.output import RECORD, Output
+
+INNER = [15.0, 15.0, 20.0, 15.0, 20.0, 20.0, 15.0, 20.0]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The document of an export with the photos `a.png` and `b.png`, each with a square."""
+    images = [image(1, "a.png"), image(2, "b.png")]
+    return write_export(
+        tmp_path / "export" / "labels.json", document(thing(1, 1), thing(2, 2), images=images), "a.png", "b.png"
+    )
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def change(file: Path, segmentation: list[float]) -> None:
+    """Gives all objects of the export another outline."""
+    content = json.loads(file.read_text())
+    for entry in content["annotations"]:
+        entry["segmentation"] = [segmentation]
+    file.write_text(json.dumps(content))
+
+
+def rename_photo(file: Path, written: str) -> None:
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = written
+    file.write_text(json.dumps(content))
+
+
+def correct(out: Path, name: str = "a") -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Draws a stripe into a mask, as a person does; gives the mask."""
+    path = out / "masks" / f"{name}.png"
+    mask = np.asarray(Image.open(path)).copy()
+    mask[:3] = 1
+    Image.fromarray(mask).save(path)
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("written", "has_remark"),
+    [
+        ("a.png", False),
+        ("./a.png", False),
+        ("a.PNG", False),
+        ("camera2/a.png", True),
+        ("20240115-a.png", True),
+        ("/data/upload/3/0a1b2c3d-a.png", True),
+        ("https://host.example/camera2/a.png?x=1", True),
+        ("C:\\photos\\a.png", True),
+        ("a.jpg", True),
+        ("a", False),
+    ],
+)
+def test_a_photo_that_is_found_by_its_bare_name_is_told(
+    file: Path, out: Path, written: str, has_remark: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rename_photo(file, written)
+    assert main([str(file), "--out", str(out)]) == 0
+    stdout = capsys.readouterr().out
+    remark = "1 images were found by their bare name or under another one, such as"
+    assert (f"{remark} {written} (a.png)" in stdout) == has_remark
+
+
+@pytest.mark.parametrize("written", ["camera2/b.png", "20240115-b.png", "./b.png"])
+def test_two_entries_of_one_photo_are_an_error(file: Path, out: Path, written: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rename_photo(file, written)
+    assert main([str(file), "--out", str(out)]) == 2
+    assert re.search(r"are both the image|of one name", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{secret}",
+        "file://{secret}",
+        "../secret/s.png",
+        "x/../../secret/s.png",
+        "..\\secret\\s.png",
+        "%2e%2e/secret/s.png",
+        "link/s.png",
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_no_name_leads_out_of_the_export(
+    file: Path, out: Path, written: str, named: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link in a folder that the user names is the user's; one in an export may be anybody's."""
+    secret = write_photo(file.parents[1] / "secret" / "s.png")
+    (file.parent / "link").symlink_to(secret.parent)
+    rename_photo(file, written.format(secret=secret))
+    options = ["--images", str(file.parent)] if named else []
+    is_link_of_the_user = named and written == "link/s.png"
+    assert main([str(file), "--out", str(out), *options]) == (0 if is_link_of_the_user else 2)
+    if not is_link_of_the_user:
+        assert re.search(r"s\.png (is a link out of|is in none of .*, and leads out of them)", capsys.readouterr().err)
+        assert not out.exists()
+
+
+@pytest.mark.parametrize("written", ["{folder}/a.png", "file://{folder}/a.png", "../export/a.png", "sub/../a.png"])
+def test_a_path_that_leads_back_into_the_export_is_read(
+    file: Path, out: Path, written: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rename_photo(file, written.format(folder=file.parent))
+    assert main([str(file), "--out", str(out)]) == 0
+    assert "bare name" not in capsys.readouterr().out
+
+
+def test_a_folder_of_images_that_the_user_names_may_be_a_link(file: Path, out: Path, tmp_path: Path) -> None:
+    (file.parent / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        (file.parent / name).rename(file.parent / "photos" / name)
+    shutil.move(file.parent / "photos", tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to("elsewhere")
+    assert main([str(file), "--out", str(out), "--images", str(tmp_path / "link")]) == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "/proc/kmsg", "folder", "socket name"])
+@pytest.mark.parametrize("named", [False, True])
+def test_what_is_no_regular_file_neither_hangs_nor_is_read(
+    file: Path, out: Path, kind: str, named: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = file.parent / "a.png"
+    photo.unlink()
+    if kind == "pipe":
+        os.mkfifo(photo)
+    elif kind == "folder":
+        photo.mkdir()
+    elif kind.startswith("/"):
+        photo.symlink_to(kind)
+    else:
+        rename_photo(file, "a\0.png")
+    options = ["--images", str(file.parent)] if named else []
+    assert main([str(file), "--out", str(out), *options]) == 2
+    assert "a.png" in capsys.readouterr().err or kind == "socket name"
+    assert not out.exists()
+
+
+def test_the_document_may_not_be_a_pipe(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "labels.json")
+    assert main([str(tmp_path / "labels.json"), "--out", str(out)]) == 2
+    assert "not a regular file" in capsys.readouterr().err
+
+
+def test_names_are_printed_without_a_terminal_s_codes(file: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file.parent / "a.png").rename(file.parent / "\x1b[31ma\nb.png")
+    for written, status in (("x/\x1b[31ma\nb.png", 0), ("\x1b[2Jgone\n.png", 2)):
+        rename_photo(file, written)
+        assert main([str(file), "--out", str(out)]) == status
+        told = capsys.readouterr()
+        assert "\\x1b[" in told.out + told.err
+        assert "\x1b" not in told.out + told.err.rpartition("\r")[2]
+        assert not [line for line in (told.out + told.err).splitlines() if line.startswith(("b.png", ".png"))]
+
+
+def test_a_mask_that_a_person_corrected_is_kept_and_listed(file: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the same export, and by a changed one, as often as it is imported; the other masks are written anew."""
+    assert main([str(file), "--out", str(out)]) == 0
+    corrected = correct(out)
+    for outline, others in ((SQUARE, 400), (INNER, 25), (INNER, 25), (SQUARE, 400)):
+        change(file, outline)
+        capsys.readouterr()
+        assert main([str(file), "--out", str(out)]) == 0
+        stdout = capsys.readouterr().out
+        assert "wrote 1 frames" in stdout
+        kept = f"1 masks are not as fcn-import wrote them, and are kept; --force replaces them:\n  {out / 'masks' / 'a.png'}\n"
+        assert kept in stdout
+        assert np.array_equal(read_masks(out)["a"], corrected)
+        assert np.count_nonzero(read_masks(out)["b"]) == others
+
+
+def test_force_replaces_corrected_masks(file: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(file), "--out", str(out)]) == 0
+    correct(out)
+    assert main([str(file), "--out", str(out), "--force"]) == 0
+    assert "kept" not in capsys.readouterr().out
+    assert np.count_nonzero(read_masks(out)["a"]) == 400
+    change(file, INNER)
+    assert main([str(file), "--out", str(out)]) == 0
+    assert np.count_nonzero(read_masks(out)["a"]) == 25
+
+
+def test_a_mask_that_was_saved_again_with_the_same_pixels_is_not_a_corrected_one(
+    file: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(file), "--out", str(out)]) == 0
+    Image.open(out / "masks" / "a.png").save(out / "masks" / "a.png", compress_level=0)
+    assert main([str(file), "--out", str(out)]) == 0
+    assert "kept" not in capsys.readouterr().out
+
+
+def test_a_mask_that_was_removed_is_written_again(file: Path, out: Path) -> None:
+    assert main([str(file), "--out", str(out)]) == 0
+    (out / "masks" / "a.png").unlink()
+    assert main([str(file), "--out", str(out)]) == 0
+    assert np.count_nonzero(read_masks(out)["a"]) == 400
+
+
+@pytest.mark.parametrize("record", [None, "", "{", '{"masks/a.png": 3}'])
+def test_without_a_record_masks_that_differ_are_kept(
+    file: Path, out: Path, record: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a folder of an older version, or one that was copied without hidden files."""
+    assert main([str(file), "--out", str(out)]) == 0
+    (out / RECORD).unlink()
+    if record is not None:
+        (out / RECORD).write_text(record)
+    corrected = correct(out)
+    assert main([str(file), "--out", str(out)]) == 0
+    assert "1 masks are not as fcn-import wrote them" in capsys.readouterr().out
+    assert np.array_equal(read_masks(out)["a"], corrected)
+    change(file, INNER)
+    assert main([str(file), "--out", str(out)]) == 0
+    assert np.count_nonzero(read_masks(out)["b"]) == 25
+
+
+@pytest.mark.parametrize("name", ["a.PNG", "a.Png"])
+def test_a_corrected_mask_may_have_its_ending_in_another_case(file: Path, out: Path, name: str) -> None:
+    assert main([str(file), "--out", str(out)]) == 0
+    corrected = correct(out)
+    (out / "masks" / "a.png").rename(out / "masks" / name)
+    assert main([str(file), "--out", str(out)]) == 0
+    assert sorted(path.name for path in (out / "masks").iterdir()) == sorted([name, "b.png"])
+    assert np.array_equal(np.asarray(Image.open(out / "masks" / name)), corrected)
+
+
+def test_a_mask_that_is_a_link_is_written_through_it(file: Path, out: Path, tmp_path: Path) -> None:
+    assert main([str(file), "--out", str(out)]) == 0
+    shutil.move(out / "masks" / "a.png", tmp_path / "mask.png")
+    (out / "masks" / "a.png").symlink_to(tmp_path / "mask.png")
+    change(file, INNER)
+    assert main([str(file), "--out", str(out)]) == 0
+    assert (out / "masks" / "a.png").is_symlink()
+    assert np.count_nonzero(np.asarray(Image.open(tmp_path / "mask.png"))) == 25
+
+
+class Killed(Exception):
+    """In place of a kill at any moment."""
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+@pytest.mark.parametrize("is_corrected", [False, True])
+def test_a_killed_import_leaves_masks_that_the_next_one_knows(
+    file: Path, out: Path, moves: int, is_corrected: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(file), "--out", str(out)]) == 0
+    corrected = correct(out, "b") if is_corrected else None
+    change(file, INNER)
+    done = 0
+    move = shutil.move
+
+    def move_some(source: Path, target: str) -> object:
+        nonlocal done
+        done += 1
+        if done > moves:
+            raise Killed
+        return move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "move", move_some)
+        if moves < 2 - is_corrected:
+            with pytest.raises(Killed):
+                main([str(file), "--out", str(out)])
+        else:
+            assert main([str(file), "--out", str(out)]) == 0
+    change(file, [0, 0, 3, 0, 3, 3, 0, 3])
+    capsys.readouterr()
+    assert main([str(file), "--out", str(out)]) == 0
+    assert ("1 masks are not as" in capsys.readouterr().out) == is_corrected
+    assert np.count_nonzero(read_masks(out)["a"]) == 9
+    if corrected is not None:
+        assert np.array_equal(read_masks(out)["b"], corrected)
+
+
+def test_a_photo_is_never_written_over_by_its_mask(file: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(file.parent, out / "masks")
+    before = (out / "masks" / "a.png").read_bytes()
+    assert main([str(file), "--out", str(out), "--images", str(out / "masks")]) == 2
+    assert "a.png lies where the mask of" in capsys.readouterr().err
+    assert (out / "masks" / "a.png").read_bytes() == before
+
+
+def test_one_folder_for_photos_and_masks_is_an_error(file: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (out / "images").mkdir(parents=True)
+    (out / "masks").symlink_to("images")
+    assert main([str(file), "--out", str(out)]) == 2
+    assert "are one folder: a photo and its mask need two" in capsys.readouterr().err
+    assert not list((out / "images").iterdir())
+
+
+def test_the_record_is_not_taken_for_an_export(file: Path) -> None:
+    assert main([str(file), "--out", str(file.parent)]) == 0
+    (file.parent / "classes.json").rename(file.parent / "classes.txt")
+    assert (file.parent / RECORD).is_file()
+    assert Output(file.parent).record.keys() == {"masks/a.png", "masks/b.png"}
+    assert main([str(file.parent), "--out", str(file.parents[1] / "data")]) == 0

@@ -1,0 +1,430 @@
+"""Every kind of region of Label Studio is drawn as the tool shows it, or told; none becomes background without a word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.training.label_tools import Ids, Region, label_studio_result, png_text, write_label_studio_results
+from training.commands.import_labels import main
+
+SIZE = (40, 60)
+VOID = 255
+
+
+def result(kind: str, *labels: str, **value: Any) -> dict[str, Any]:
+    return label_studio_result(SIZE, kind, *labels, **value)
+
+
+def percent(*points: tuple[float, float]) -> list[list[float]]:
+    """Points in pixels of an image of `SIZE`, in percent."""
+    return [[100 * x / SIZE[1], 100 * y / SIZE[0]] for x, y in points]
+
+
+LEAF = result("polygonlabels", "leaf", points=percent((0, 0), (4, 0), (4, 4), (0, 4)), closed=True)
+
+
+def box(x0: int, y0: int, x1: int, y1: int) -> Region:
+    region = np.zeros(SIZE, bool)
+    region[y0:y1, x0:x1] = True
+    return region
+
+
+def masks(tmp_path: Path, *tasks: Sequence[Mapping[str, Any]], options: Sequence[str] = ()) -> list[Ids]:
+    """The masks of imported tasks."""
+    file = write_label_studio_results(tmp_path / "export", SIZE, *tasks)
+    assert main([str(file), "--out", str(tmp_path / "DATA"), *options]) == 0
+    return [np.asarray(Image.open(tmp_path / "DATA" / "masks" / f"{index}.png")) for index in range(len(tasks))]
+
+
+def classes(tmp_path: Path) -> list[str]:
+    return [entry["name"] for entry in json.loads((tmp_path / "DATA" / "classes.json").read_text())["classes"]]
+
+
+def painted(region: Region, mode: str) -> str:
+    """A bitmask as a data URL: black on transparent as Label Studio writes it, or white on black."""
+    pixels = np.asarray(Image.fromarray(region.astype(np.uint8) * 255).convert(mode))
+    if mode == "LA":
+        pixels = np.stack([np.zeros(SIZE, np.uint8), region * np.uint8(255)], axis=-1)
+    if mode == "RGBA":
+        pixels = np.zeros((*SIZE, 4), np.uint8)
+        pixels[..., 3] = region * 255
+    return f"data:image/png;base64,{png_text(pixels)}"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "L", "1", "RGB"])
+@pytest.mark.parametrize("kind", ["bitmasklabels", "bitmask"])
+def test_a_bitmask_is_a_mask_of_its_class(mode: str, kind: str, tmp_path: Path) -> None:
+    stem = result(kind, imageDataURL=painted(box(10, 5, 40, 25), mode))
+    labels = {**stem, "type": "labels", "value": {"labels": ["stem"]}} if kind == "bitmask" else stem
+    labels["value"] |= {"labels": ["stem"]} if kind == "bitmask" else {"bitmasklabels": ["stem"]}
+    first, second = masks(tmp_path, [LEAF], [stem, labels] if kind == "bitmask" else [stem])
+    assert classes(tmp_path) == ["background", "leaf", "stem"]
+    np.testing.assert_array_equal(second, box(10, 5, 40, 25) * 2)
+    np.testing.assert_array_equal(first, box(0, 0, 4, 4))
+
+
+def test_soft_edges_of_a_bitmask_are_painted_from_the_half_on(tmp_path: Path) -> None:
+    pixels = np.zeros((*SIZE, 4), np.uint8)
+    pixels[3, 5:8, 3] = 127, 128, 255
+    (mask,) = masks(tmp_path, [result("bitmasklabels", "leaf", imageDataURL=f"data:image/png;base64,{png_text(pixels)}")])
+    np.testing.assert_array_equal(mask, box(6, 3, 8, 4))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            f"data:image/png;base64,{png_text(np.zeros((40, 59, 4), np.uint8))}",
+            "needs a PNG of 60x40 pixels, got a PNG of 59x40",
+        ),
+        (f"data:image/png;base64,{png_text(np.zeros((40, 60), np.uint8))[:60]}", "needs a PNG in base64"),
+        ("data:image/png;base64,?", "needs a PNG in base64"),
+        ("data:image/jpeg;base64,AAAA", "needs a PNG as data:image/png;base64"),
+        ("mask.png", "needs a PNG as data:image/png;base64"),
+        (None, "needs a PNG as data:image/png;base64"),
+    ],
+)
+def test_a_bitmask_that_is_none_is_told(url: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, result("bitmasklabels", "stem", imageDataURL=url)])
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
+    error = capsys.readouterr().err
+    assert f"{file}: task 1, region bitmasklabels" in error
+    assert message in error
+
+
+def corner(x: float, y: float, **others: Any) -> dict[str, Any]:
+    (point,) = percent((x, y))
+    return {"x": point[0], "y": point[1], "isBezier": False, **others}
+
+
+def handle(x: float, y: float) -> dict[str, float]:
+    (point,) = percent((x, y))
+    return {"x": point[0], "y": point[1]}
+
+
+def test_a_closed_vector_is_a_polygon_along_its_links(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second vertex was inserted later, so it stands last; the open path is a line."""
+    square = [corner(10, 5), corner(40, 25), corner(10, 25), corner(40, 5)]
+    for vertex, name, previous in zip(square, "acdb", (None, "b", "c", "a"), strict=True):
+        vertex |= {"id": name, "prevPointId": previous}
+    closed = result("vectorlabels", "leaf", vertices=square, closed=True)
+    line = result("vectorlabels", "stem", vertices=square[:2], closed=False)
+    (mask,) = masks(tmp_path, [closed, line])
+    np.testing.assert_array_equal(mask, box(10, 5, 40, 25))
+    assert "1 regions of the type vectorlabels are left out, since they have no area" in capsys.readouterr().out
+
+
+def test_curves_of_a_vector_are_followed(tmp_path: Path) -> None:
+    """Four curves that make a circle within a thousandth of its radius."""
+    x, y, radius, arm = 30, 20, 15, 15 * 0.5523
+    circle = [
+        corner(
+            x + radius, y, isBezier=True, controlPoint1=handle(x + radius, y - arm), controlPoint2=handle(x + radius, y + arm)
+        ),
+        corner(
+            x, y + radius, isBezier=True, controlPoint1=handle(x + arm, y + radius), controlPoint2=handle(x - arm, y + radius)
+        ),
+        corner(
+            x - radius, y, isBezier=True, controlPoint1=handle(x - radius, y + arm), controlPoint2=handle(x - radius, y - arm)
+        ),
+        corner(
+            x, y - radius, isBezier=True, controlPoint1=handle(x - arm, y - radius), controlPoint2=handle(x + arm, y - radius)
+        ),
+    ]
+    (mask,) = masks(tmp_path, [result("vectorlabels", "leaf", vertices=circle, closed=True)])
+    rows, columns = np.nonzero(mask == 1)
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (5, 35, 15, 45)
+    assert int((mask == 1).sum()) == pytest.approx(np.pi * radius**2, rel=0.03)
+
+
+def test_a_curve_with_one_handle_bends_toward_it(tmp_path: Path) -> None:
+    """Label Studio puts the other handle at three tenths of the way."""
+    vertices = [
+        corner(10, 20, isBezier=True, controlPoint1=handle(10, 20), controlPoint2=handle(10, 0)),
+        corner(40, 20), corner(40, 30), corner(10, 30),
+    ]  # fmt: skip
+    (mask,) = masks(tmp_path, [result("vectorlabels", "leaf", vertices=vertices, closed=True)])
+    t = np.linspace(0, 1, 1000)
+    xs = 10 * (1 - t) ** 3 + 3 * t * (1 - t) ** 2 * 10 + 3 * t**2 * (1 - t) * 31 + t**3 * 40
+    ys = 20 * (1 - t) ** 3 + 3 * t**2 * (1 - t) * 20 + t**3 * 20
+    area = float(np.trapezoid(20 - ys, xs)) + 300
+    assert int((mask == 1).sum()) == pytest.approx(area, rel=0.03)
+
+
+def test_vectors_that_branch_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vertices = [corner(10, 5), corner(40, 5), corner(40, 25), corner(10, 25)]
+    for vertex, name, previous in zip(vertices, "abcd", (None, "a", "a", "c"), strict=True):
+        vertex |= {"id": name, "prevPointId": previous}
+    file = write_label_studio_results(
+        tmp_path / "export", SIZE, [LEAF, result("vectorlabels", "stem", vertices=vertices, closed=True)]
+    )
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
+    assert "its vertices branch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("turn", "edges"),
+    [
+        (0, (30, 10, 50, 14)), (90, (26, 10, 30, 30)), (180, (10, 6, 30, 10)), (270, (30, 0, 34, 10)), (-90, (30, 0, 34, 10)),
+        (360, (30, 10, 50, 14)), (450, (26, 10, 30, 30)),
+    ],
+)  # fmt: skip
+def test_a_box_is_turned_about_its_upper_left_corner(turn: float, edges: tuple[int, int, int, int], tmp_path: Path) -> None:
+    turned = result("rectanglelabels", "leaf", x=50, y=25, width=100 * 20 / 60, height=10, rotation=turn)
+    (mask,) = masks(tmp_path, [LEAF, turned])
+    np.testing.assert_array_equal(mask == VOID, box(*edges))
+
+
+def test_a_box_is_turned_by_any_angle(tmp_path: Path) -> None:
+    """Percent of width and height differ in pixels, in which angles are right."""
+    turned = result("rectanglelabels", "leaf", x=50, y=25, width=100 * 20 / 60, height=100 * 8 / 40, rotation=30)
+    (mask,) = masks(tmp_path, [LEAF, turned])
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    right, down = columns + 0.5 - 30, rows + 0.5 - 10
+    across = right * np.cos(np.radians(30)) + down * np.sin(np.radians(30))
+    along = -right * np.sin(np.radians(30)) + down * np.cos(np.radians(30))
+    inside = (across > 0) & (across < 20) & (along > 0) & (along < 8)
+    border = (np.minimum(np.abs(across), np.abs(across - 20)) < 0.8) | (np.minimum(np.abs(along), np.abs(along - 8)) < 0.8)
+    np.testing.assert_array_equal((mask == VOID)[~border], inside[~border])
+
+
+def test_labels_beside_their_shape_and_answers_about_it_belong_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the tags Polygon and Labels write them; the labels may repeat the shape, or lack it."""
+    shape = {"points": percent((10, 5), (40, 5), (40, 25), (10, 25)), "closed": True}
+    whole = result("polygon", **shape)
+    labels = whole | {"type": "labels", "value": {"labels": ["leaf"]}}
+    repeated = whole | {"type": "labels", "value": {**shape, "labels": ["leaf"]}}
+    answer = whole | {"type": "choices", "value": {**shape, "choices": ["sick"]}}
+    about_all = {"id": "q", "type": "choices", "to_name": "image", "value": {"choices": ["sunny"]}}
+    relation = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
+    first, second, third = masks(tmp_path, [whole, labels], [whole, repeated, answer, about_all, relation], [repeated, LEAF])
+    for mask in (first, second):
+        np.testing.assert_array_equal(mask, box(10, 5, 40, 25))
+    np.testing.assert_array_equal(third, box(10, 5, 40, 25) | box(0, 0, 4, 4))
+    output = capsys.readouterr().out
+    assert "1 answers of the type choices about a whole image are left out" in output
+    assert "1 relations between regions are left out" in output
+
+
+def test_what_is_wrong_becomes_void_where_the_user_wants_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two labels of one region, whose place is known, and a bitmask that is cut off, whose place is not."""
+    both = result("polygonlabels", "leaf", "stem", **SQUARE)
+    broken = result("bitmasklabels", "stem", imageDataURL="data:image/png;base64,AAAA")
+    first, second = masks(tmp_path, [LEAF, both], [LEAF, broken], options=["--unknown", "void"])
+    np.testing.assert_array_equal(first, box(0, 0, 4, 4) * 1 + box(10, 5, 40, 25) * VOID)
+    np.testing.assert_array_equal(second, np.where(box(0, 0, 4, 4), 1, VOID))
+    output = capsys.readouterr().out
+    assert "2 regions with errors cannot be read and are void" in output
+    for message in ("has the labels leaf, stem; a pixel has one class", "needs a PNG in base64"):
+        assert message in output
+
+
+def test_labels_whose_shape_has_a_rotation_of_zero_belong_to_the_one_without(tmp_path: Path) -> None:
+    shape = result("rectangle", x=50, y=25, width=50, height=25)
+    labels = shape | {"type": "labels", "value": shape["value"] | {"rotation": 0, "labels": ["leaf"]}}
+    (mask,) = masks(tmp_path, [LEAF, shape, labels])
+    np.testing.assert_array_equal(mask == VOID, box(30, 10, 60, 20))
+
+
+SQUARE = {"points": percent((10, 5), (40, 5), (40, 25), (10, 25)), "closed": True}
+RECTANGLE = {"x": 50, "y": 25, "width": 100 * 20 / 60, "height": 10, "rotation": 90}
+WHOLE = box(0, 0, 60, 40) & ~box(0, 0, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "message", "void"),
+    [
+        (result("polygonlabels", **SQUARE, polygonlabels=[]), "of the type polygonlabels without a label", box(10, 5, 40, 25)),
+        (result("polygon", **SQUARE), "regions of the type polygon without a label", box(10, 5, 40, 25)),
+        (result("taxonomy", **SQUARE, taxonomy=[["a", "b"]]), "of the type taxonomy without a label", box(10, 5, 40, 25)),
+        (result("choices", **RECTANGLE, choices=["stem"]), "of the type choices without a label", box(26, 10, 30, 30)),
+        (result("polygonlabels", **SQUARE, superlabels=["stem"]), "and with the key 'superlabels'", box(10, 5, 40, 25)),
+        (result("starlabels", "stem", **RECTANGLE), "regions of the type 'starlabels'", box(26, 10, 30, 30)),
+        (result("splinelabels", "stem", points=percent((10, 5), (40, 5), (40, 25))), "'splinelabels'", box(10, 5, 40, 25)),
+        (result("starlabels", "stem", center=[1, 2], arms=5), "regions of the type 'starlabels'", WHOLE),
+        (result("rectanglelabels", "stem", **RECTANGLE, shear=0.5), "regions with the key 'shear'", WHOLE),
+        (result("rectanglelabels", "stem", **SQUARE), "of the type rectanglelabels with closed, points", box(10, 5, 40, 25)),
+        (result("rectanglelabels", "stem"), "regions of the type rectanglelabels with no shape", WHOLE),
+        (result("rectanglelabels", "stem", x=5, y=5, width=5), "of the type rectanglelabels with width, x, y", WHOLE),
+        (result("brushlabels", "stem", format="png", rle=[0]), "brush labels of the format 'png'", WHOLE),
+        (result("polygonlabels", "stem", **SQUARE | {"closed": False}), "that are not closed", box(10, 5, 40, 25)),
+        (result("videorectangle", "stem", sequence=[{"frame": 1, "x": 5}]), "regions of the type 'videorectangle'", WHOLE),
+        ({"id": "x", "type": "newlabels", "value": {"newlabels": ["stem"]}}, "regions of the type 'newlabels'", WHOLE),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_ends_the_import_or_becomes_void(
+    unknown: dict[str, Any], message: str, void: Region, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, unknown], [LEAF], [LEAF, unknown])
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert f"2 {message}" in error or "2 regions" in error
+    assert f"in {file} (2: task 1, task 3): change them in the tool, or make them void with --unknown void" in error
+    assert not (tmp_path / "DATA").exists()
+    assert main([str(file), "--out", str(tmp_path / "DATA"), "--unknown", "void"]) == 0
+    output = capsys.readouterr().out
+    assert "cannot be read and are void" in output
+    assert message in output
+    for name, expected in (("0", void), ("1", np.zeros(SIZE, bool)), ("2", void)):
+        mask = np.asarray(Image.open(tmp_path / "DATA" / "masks" / f"{name}.png"))
+        np.testing.assert_array_equal(mask == VOID, expected)
+        np.testing.assert_array_equal(mask == 1, box(0, 0, 4, 4))
+
+
+def test_points_have_no_area_and_small_keys_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    point = result("keypointlabels", "stem", x=50, y=50, width=0.5)
+    named = LEAF | {"value": LEAF["value"] | {"comment": "a leaf"}, "isNew": True, "score": 0.9, "origin": "manual"}
+    (mask,) = masks(tmp_path, [named, point])
+    np.testing.assert_array_equal(mask, box(0, 0, 4, 4))
+    output = capsys.readouterr().out
+    assert "1 regions of the type keypointlabels are left out, since they have no area" in output
+    for key in ("comment", "isNew"):
+        assert f"1 regions have the key '{key}', which is not read" in output
+
+
+def rewrite(file: Path, index: int, **changes: Any) -> None:
+    tasks = json.loads(file.read_text())
+    tasks[index] |= changes
+    file.write_text(json.dumps(tasks))
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ({"photo_url": "0.png"}, []),
+        ({"photo_url": "0.png", "caption": "a leaf"}, ["--image-field", "photo_url"]),
+        ({"photo": "0.png", "thumbnail": "small.png"}, ["--image-field", "photo"]),
+        ({"image": "small.png", "photo": ["0.png"]}, ["--image-field", "photo"]),
+        ({"image": "0.png", "thumbnail": "small.png"}, []),
+        ({"image": "0.png", "caption": "a leaf"}, []),
+        ({"image": ["0.png"], "caption": "a leaf", "number": 3}, []),
+        ({"picture": ["0.png"]}, []),
+    ],
+)
+def test_the_field_of_the_image(data: dict[str, Any], options: list[str], tmp_path: Path) -> None:
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF])
+    rewrite(file, 0, data=data)
+    assert main([str(file), "--out", str(tmp_path / "DATA"), *options]) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ({"photo_url": "0.png", "caption": "a leaf"}, []),
+        ({"photo": "0.png", "thumbnail": "small.png"}, []),
+        ({"photo": "0.png"}, ["--image-field", "photo_url"]),
+        ({"photo": ["0.png", "1.png"]}, ["--image-field", "photo"]),
+        ({}, []),
+    ],
+)
+def test_a_field_that_is_not_sure_needs_the_option(
+    data: dict[str, Any], options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF])
+    rewrite(file, 0, data=data)
+    assert main([str(file), "--out", str(tmp_path / "DATA"), *options]) == 2
+    error = capsys.readouterr().err
+    assert f"{file}: task 1 must have one image, got the fields {sorted(data)}" in error
+    assert "--image-field" in error
+
+
+def test_regions_of_the_other_image_of_a_task_are_not_drawn_on_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = result("polygonlabels", "stem", **SQUARE) | {"to_name": "right"}
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF | {"to_name": "left"}, other])
+    rewrite(file, 0, data={"left": "0.png", "right": "1.png"})
+    assert main([str(file), "--out", str(tmp_path / "DATA"), "--image-field", "left"]) == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "DATA" / "masks" / "0.png")), box(0, 0, 4, 4))
+    assert "1 regions lie on other images of their tasks and are left out" in capsys.readouterr().out
+
+
+def test_tags_of_several_images_that_are_named_otherwise_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tags on one image, as of two layers of labels, are fine."""
+    other = result("polygonlabels", "leaf", **SQUARE) | {"to_name": "second"}
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF | {"to_name": "first"}, other])
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 0
+    mask = np.asarray(Image.open(tmp_path / "DATA" / "masks" / "0.png"))
+    np.testing.assert_array_equal(mask, box(10, 5, 40, 25) | box(0, 0, 4, 4))
+    rewrite(file, 0, data={"left": "0.png", "right": "1.png"})
+    assert main([str(file), "--out", str(tmp_path / "OTHER"), "--image-field", "left"]) == 2
+    assert "task 1 has several images, and regions of the tags first, second" in capsys.readouterr().err
+
+
+def test_annotations_that_nobody_has_confirmed_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF], [LEAF], [LEAF])
+    rewrite(file, 1, annotations=[], predictions=[{"result": [LEAF]}])
+    rewrite(file, 2, annotations=[{"id": 3, "was_cancelled": True, "result": [LEAF]}])
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 0
+    expected = "2 tasks have no annotation and are left out (1 of them have predictions alone): 2, 3"
+    assert expected in capsys.readouterr().out
+    tasks = [{"id": 1, "data": {"image": "0.png"}, "predictions": [{"result": [LEAF]}]}]
+    file.write_text(json.dumps(tasks))
+    assert main([str(file), "--out", str(tmp_path / "OTHER")]) == 2
+    assert "has 1 tasks, and none with an annotation: submit the tasks in Label Studio" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [None, {"polygonlabels": ["leaf"]}, "text", [["leaf"]]])
+def test_an_annotation_without_a_list_of_results_is_told(
+    value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF], [LEAF])
+    rewrite(file, 1, annotations=[{"id": 3, "result": value}])
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
+    assert f"{file}: task 2 must have an annotation with a list of results" in capsys.readouterr().err
+
+
+def test_all_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unknown regions, wrong ones, and a photo that is missing, although its task is right."""
+    wrong = result("polygonlabels", "stem", points=[[1, 2]])
+    unknown = result("starlabels", "stem", **RECTANGLE)
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, wrong], [LEAF, unknown], [LEAF])
+    (tmp_path / "export" / "2.png").unlink()
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
+    error = capsys.readouterr().err
+    assert "3 errors in the data set" in error
+    for message in ("a polygon needs three points or more", "regions of the type 'starlabels'", "2.png is in none of"):
+        assert message in error
+
+
+def test_sizes_may_be_written_with_a_point_and_types_may_be_missing(tmp_path: Path) -> None:
+    square = result("polygonlabels", "leaf", **SQUARE) | {"original_height": 40.0, "original_width": 60.0}
+    (mask,) = masks(tmp_path, [square | {"type": None}])
+    np.testing.assert_array_equal(mask, box(10, 5, 40, 25))
+
+
+def test_tasks_of_one_id_keep_their_own_objects(tmp_path: Path) -> None:
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF], [result("polygonlabels", "leaf", **SQUARE)])
+    rewrite(file, 1, id=1)
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 0
+    first, second = (np.asarray(Image.open(tmp_path / "DATA" / "masks" / f"{index}.png")) for index in (0, 1))
+    np.testing.assert_array_equal(first, box(0, 0, 4, 4))
+    np.testing.assert_array_equal(second, box(10, 5, 40, 25))
+
+
+@pytest.mark.parametrize("label", ["a\nb", "x" * 1_000_000, "\x1b[31m", ""])
+def test_labels_that_are_no_names_are_told_in_a_line(label: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, result("polygonlabels", label, **SQUARE)])
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
+    lines = capsys.readouterr().err.split("\r")[-1].strip().split("\n")
+    assert len(lines) == 1
+    assert "a name must" in lines[0]
+    assert len(lines[0]) < 1000
+
+
+def test_a_small_file_that_says_a_huge_image_takes_no_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A brush label of 10 bytes would be an image of 400 gigabytes."""
+    huge = label_studio_result((300_000, 300_000), "brushlabels", "leaf", format="rle", rle=[0] * 10)
+    file = write_label_studio_results(tmp_path / "export", SIZE, [huge])
+    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
+    assert "is on an image of 300000x300000 pixels; at most 100 megapixels are read" in capsys.readouterr().err

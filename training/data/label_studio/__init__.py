@@ -1,0 +1,1 @@
+"""Reads Label Studio's JSON as a document of COCO's form."""
