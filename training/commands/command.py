@@ -13,6 +13,7 @@ from model.printable import printable
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 """Exit statuses after an error, after Ctrl-C, and after the reader of stdout has closed the pipe (128 + SIGPIPE)."""
+LONGEST_LINE = 10_000  # letters
 # words in the type or message of torch's errors; comparing words spares the import of torch
 NO_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")
 
@@ -48,8 +49,11 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
 
 
 def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
-    """Prints lines as `printable` shows them, on stdout by default: names may hold line ends and a terminal's codes."""
-    print("\n".join(map(printable, lines)), file=file)
+    """Prints lines as `printable` shows them, on stdout by default, each cut to `LONGEST_LINE`.
+
+    Names, and what errors quote of a file, may hold line ends, a terminal's codes, and megabytes.
+    """
+    print("\n".join(printable(line, LONGEST_LINE) for line in lines), file=file)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

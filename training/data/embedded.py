@@ -80,7 +80,7 @@ def _open_png(data: bytes, size: Size, tolerance: int = 0) -> Image.Image:
             fits = kind == "PNG" and all(abs(a - b) <= tolerance for a, b in zip(written, size, strict=True))
             if fits:
                 image.load()
-                return image.copy()
+                return image
     except ImageError as error:
         raise ValueError(f"needs a PNG in base64: {error}") from error
     raise ValueError(f"needs a PNG of {size[1]}x{size[0]} pixels, got a {kind} of {written[1]}x{written[0]}")

@@ -112,7 +112,7 @@ def _pixel_classes(text: str) -> list[dict[str, Any]]:
     """The classes of lines `id, name` below a heading; raises `ValueError` for another line."""
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
     if wrong := [row for row in rows[1:] if len(row) != 2 or not row[0].isdecimal()]:
-        raise ValueError(f"a line below the heading must be written id, name, got {', '.join(wrong[0])!r}")
+        raise ValueError(f"a line below the heading must be written id, name, got {', '.join(wrong[0])[:LONGEST_KEY]!r}")
     return [{"id": int(id_), "name": name} for id_, name in rows[1:]]
 
 
@@ -127,7 +127,7 @@ def _label_map_classes(lines: Sequence[str]) -> list[dict[str, Any]]:
         if line.startswith("#") and not (match and MAP_COLOR.fullmatch(match["color"])):
             continue
         if not match:
-            raise ValueError(f"a line must be written name:red,green,blue:parts:actions, got {line!r}")
+            raise ValueError(f"a line must be written name:red,green,blue:parts:actions, got {line[:LONGEST_KEY]!r}")
         classes.append((match["name"], _hex_color(match["color"])))
     classes.sort(key=lambda entry: not is_background(entry[0]))
     return [{"id": index, "name": name, "color": color} for index, (name, color) in enumerate(classes)]
@@ -136,7 +136,7 @@ def _label_map_classes(lines: Sequence[str]) -> list[dict[str, Any]]:
 def _hex_color(text: str) -> str:
     channels = [part.strip() for part in text.split(",")]
     if len(channels) != 3 or not all(part.isdecimal() and int(part) < 256 for part in channels):
-        raise ValueError(f"a colour must be written red,green,blue with 0 to 255 each, got {text!r}")
+        raise ValueError(f"a colour must be written red,green,blue with 0 to 255 each, got {text[:LONGEST_KEY]!r}")
     return "#{:02x}{:02x}{:02x}".format(*map(int, channels))
 
 

@@ -14,7 +14,7 @@ from training.data.coco.runs import encode_part
 from training.data.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero
 from training.data.files import images_below, without_ending
 from training.data.label_files import class_name
-from training.data.omissions import Omissions, may_hold_outline, void_object
+from training.data.omissions import Omissions, may_hold_outline, outline_keys, void_object
 from training.data.outlines import Point, corners_of_box, turned_ellipse
 from training.data.problems import DataError, first_names, raise_all
 from training.data.strict_text import read_json
@@ -189,7 +189,7 @@ def _unknown(shape: Mapping[str, Any]) -> str | None:
     kind = _kind(shape)
     if kind not in (*POINTS, *WITHOUT_AREA):
         return f"shapes of the type {kind[:LONGEST]!r}"
-    keys = [key for key, value in _other_keys(shape).items() if may_hold_outline(value)]
+    keys = outline_keys(_other_keys(shape))
     return f"shapes of the type {kind} with the key {keys[0][:LONGEST]!r}" if keys else None
 
 

@@ -11,6 +11,10 @@ from training.data.outlines import Point, box_around, turned_box
 from training.data.problems import DataError, first_names
 
 Policy = Literal["error", "void"]
+FACTS = (
+    "id", "track_id", "instance_id", "category_id", "class_id", "confidence", "probability", "area", "color", "z_order",
+)  # fmt: skip
+"""Keys that tools and programs add to objects with numbers that are no outline."""
 DEEPEST = 10
 LONGEST_TEXT = 100  # letters; a longer one may be a path of points, or an encoded image
 
@@ -61,7 +65,7 @@ class Omissions:
     def notes(self) -> list[str]:
         """A line for the user about each kind of omission."""
         notes = [f"{count} {what} are left out, since they have no area" for what, count in self._without_area.items()]
-        notes += [f"{count} {what}, which is not read: it cannot hold an outline" for what, count in self._keys.items()]
+        notes += [f"{count} {what}, which is not read" for what, count in self._keys.items()]
         return notes + [
             f"{_count(files)} {what} cannot be read and are void, in {_places(files)}"
             for what, files in self._unknown.items()
@@ -80,6 +84,11 @@ def void_object(entry: Mapping[str, Any], size: tuple[int, int], place: Mapping[
     if box and len(box) == 4:
         box = turned_box((box[0], box[1], box[2], box[3]), 0, about=(0, 0))
     return {**entry, "category_id": IGNORED, "segmentation": [box] if box else place["segmentation"]}
+
+
+def outline_keys(unknown: Mapping[str, Any]) -> list[str]:
+    """Those of an object's unknown keys whose values may belong to its outline."""
+    return [key for key, value in unknown.items() if key.lower() not in FACTS and may_hold_outline(value)]
 
 
 def may_hold_outline(value: Any, depth: int = DEEPEST) -> bool:

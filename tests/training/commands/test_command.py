@@ -102,3 +102,13 @@ def test_a_name_that_no_file_can_have_is_told_before_the_training(
     assert train_command.main(["--demo", "--out", str(tmp_path / "out"), "--name", name]) == 2
     assert "fcn-train: --name must be a file name of up to 200 bytes, got" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_error_of_megabytes_is_one_line_that_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        raise ValueError("x" * 5_000_000)
+
+    assert run_command("fcn-import", work) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("x...\n")
+    assert len(error) < 11_000

@@ -228,6 +228,13 @@ def test_what_is_wrong_becomes_void_where_the_user_wants_it(tmp_path: Path, caps
         assert message in output
 
 
+def test_labels_whose_shape_has_a_rotation_of_zero_belong_to_the_one_without(tmp_path: Path) -> None:
+    shape = result("rectangle", x=50, y=25, width=50, height=25)
+    labels = shape | {"type": "labels", "value": shape["value"] | {"rotation": 0, "labels": ["leaf"]}}
+    (mask,) = masks(tmp_path, [LEAF, shape, labels])
+    np.testing.assert_array_equal(mask == VOID, box(30, 10, 60, 20))
+
+
 SQUARE = {"points": percent((10, 5), (40, 5), (40, 25), (10, 25)), "closed": True}
 RECTANGLE = {"x": 50, "y": 25, "width": 100 * 20 / 60, "height": 10, "rotation": 90}
 WHOLE = box(0, 0, 60, 40) & ~box(0, 0, 4, 4)
@@ -300,6 +307,8 @@ def rewrite(file: Path, index: int, **changes: Any) -> None:
         ({"image": "small.png", "photo": ["0.png"]}, ["--image-field", "photo"]),
         ({"image": "0.png", "thumbnail": "small.png"}, []),
         ({"image": "0.png", "caption": "a leaf"}, []),
+        ({"image": ["0.png"], "caption": "a leaf", "number": 3}, []),
+        ({"picture": ["0.png"]}, []),
     ],
 )
 def test_the_field_of_the_image(data: dict[str, Any], options: list[str], tmp_path: Path) -> None:

@@ -161,12 +161,14 @@ def test_what_is_not_known_ends_the_import_or_becomes_void(
 
 def test_shapes_without_area_and_small_keys_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shapes = [shape(kind, [[10, 5], [40, 5]]) for kind in ("line", "linestrip", "points")]
-    mask = imported(tmp_path, *shapes, shape("point", [[1, 1]]), shape("polygon", color="green", hidden=False, tags=["a"]))
+    mask = imported(
+        tmp_path, *shapes, shape("point", [[1, 1]]), shape("polygon", color="green", hidden=False, tags=["a"], confidence=0.9)
+    )
     np.testing.assert_array_equal(mask, box(0, 0, 4, 4) * 1 + box(10, 5, 40, 25) * 2)
     output = capsys.readouterr().out
     for kind in ("line", "linestrip", "points", "point"):
         assert f"1 shapes of the type {kind} are left out, since they have no area" in output
-    for key in ("color", "hidden", "tags"):
+    for key in ("color", "hidden", "tags", "confidence"):
         assert f"1 shapes have the key '{key}', which is not read" in output
 
 

@@ -30,7 +30,7 @@ def test_with_void_they_are_notes() -> None:
     assert omissions.errors() == []
     assert omissions.notes() == [
         "1 shapes of the type line are left out, since they have no area",
-        "1 shapes have the key 'x', which is not read: it cannot hold an outline",
+        "1 shapes have the key 'x', which is not read",
         "1 objects cannot be read and are void, in a.json (1: shape 1)",
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 from training.data.embedded import Size
 from training.data.label_files import class_name
 from training.data.label_studio.geometry import FORMS, draw, find_form, is_closed, known_points
-from training.data.omissions import may_hold_outline
+from training.data.omissions import outline_keys
 from training.data.outlines import Point
 
 Result = Mapping[str, Any]
@@ -90,7 +90,7 @@ class Region:
             kind = str(result.get("type"))
             if form is None or SHAPES.get(kind, form) != form:
                 return f"regions of the type {kind} with {', '.join(sorted(self.geometry)) or 'no shape'}"
-        if keys := [key for key, value in self._other_keys().items() if may_hold_outline(value)]:
+        if keys := outline_keys(self._other_keys()):
             return f"regions with the key {keys[0][:LONGEST]!r}"
         if form == "brush" and self.geometry.get("format", "rle") != "rle":
             return f"brush labels of the format {str(self.geometry['format'])[:LONGEST]!r}"
@@ -114,7 +114,7 @@ class Region:
 
     def place(self, size: Size) -> Mapping[str, Any] | Sequence[Point]:
         """Where a region lies that is not known: its outline, or its points in pixels; no points if that is not known."""
-        if any(map(may_hold_outline, self._other_keys().values())):
+        if outline_keys(self._other_keys()):
             return []
         form = find_form(self.geometry)
         is_path = form in ("polygon", "vector") and is_closed(self.geometry) and self._unknown_type() is None
@@ -169,4 +169,5 @@ def _value(result: Result) -> Mapping[str, Any]:
 
 
 def _geometry(result: Result) -> dict[str, Any]:
-    return {key: value for key, value in _value(result).items() if key in GEOMETRY}
+    """The keys of a result's value that say where it is; no rotation is the same as one of 0."""
+    return {key: value for key, value in _value(result).items() if key in GEOMETRY and (key != "rotation" or value)}

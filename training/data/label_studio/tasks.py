@@ -208,13 +208,11 @@ def find_image_field(data: Mapping[str, Any], targets: set[str], name: str | Non
     That is the named one; or the only text; or else the only text whose field is named `image`, or like the tag that regions
     belong to (`targets`). If other texts look like images as well, all regions must belong to the tag of that name.
     """
-    texts = [key for key, value in data.items() if isinstance(value, str)]
+    texts = {key: text for key, value in data.items() if (text := image_name(value))}
     if name is not None:
-        return name if image_name(data.get(name)) else None
-    if len(texts) == 1:
-        return texts[0]
-    fields = [key for key in texts if key in targets or key == "image"]
-    images = [key for key in texts if _is_image_name(data[key])]
+        return name if name in texts else None
+    fields = [key for key in texts if len(texts) == 1 or key in targets or key == "image"]
+    images = [key for key, text in texts.items() if _is_image_name(text)]
     is_sure = len(fields) == 1 and (set(images) <= set(fields) or targets == set(fields))
     return fields[0] if is_sure else None
 
