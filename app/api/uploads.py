@@ -30,8 +30,9 @@ from app.api.parameters import form_values
 from app.connections import request_bytes
 from app.serving.budget import Budget
 from app.serving.clients import MemoryUse
-from app.telemetry import VALUE_LENGTH, printable
+from app.telemetry import VALUE_LENGTH
 from model.inference.processes.messages import Body
+from model.printable import printable
 
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
 SLOW_S = 10.0  # seconds before this average is required
