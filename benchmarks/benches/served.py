@@ -1,4 +1,4 @@
-"""The service with its default settings: answers a second, time and stages of a lone request, and memory."""
+"""The service with its default settings: what an image costs, answers a second, stages of a lone request, and memory."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ import statistics
 import httpx
 import numpy as np
 
+from benchmarks.harness.alone import measure
 from benchmarks.harness.images import ONE_MEGAPIXEL, PHOTOS, command_line, photo, photos, samples
 from benchmarks.harness.load import Sample, load
+from benchmarks.harness.processor_time import ProcessorTime
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import PeakMemory, Server, service
 
 CLIENTS = (1, 16, 64)
+COST_CLIENTS = 16
 MIXED_CLIENTS = 16
 MIXED_PHOTOS = 2000
 MIXED_SIZES = 60
 SIDES = (200, 3000)  # shortest and longest of the mixed sizes
 MOST_IDLE_MB, MOST_AFTER_MB, MOST_AT_ALL_MB = 350, 512, 512
+MOST_CPU, MOST_LONE, MOST_LOOP_MS = 1.18, 1.30, 1.8
 TEXT = f"""\
 Masks of JPEGs of one megapixel (1152x864), default settings, wrk on the same cores. Each turn starts the service anew. Every
 answer was compared with the bytes of `fcn-segment`. Stages are those in the `Server-Timing` of single requests, which does not
-include reading the request and sending the answer. Memory is the proportional set size of the process and its children: idle
-when it is ready; the peak with 16 clients; and of another process after {MIXED_PHOTOS} photos of {MIXED_SIZES} sizes from
-{SIDES[0]}x{SIDES[0]} to {SIDES[1]}x{SIDES[1]}."""
+include reading the request and sending the answer. Processor time is that of the service's processes while 16 clients ask,
+divided by the answers. `Segmenter` alone is measured before each turn, in a process without a service: its processor
+time with one thread, its wall time with a thread for each core. Memory is the proportional set size of the process and its
+children: idle when it is ready; the peak with 16 clients; and of another process after {MIXED_PHOTOS} photos of {MIXED_SIZES}
+sizes from {SIDES[0]}x{SIDES[0]} to {SIDES[1]}x{SIDES[1]}."""
 
 
 def run(*, quick: bool) -> Section:
@@ -35,14 +41,21 @@ def run(*, quick: bool) -> Section:
     idle_mb: list[float] = []
     most_mb: list[float] = []
     stages: dict[str, list[float]] = {}
+    alone: dict[str, list[float]] = {"cpu": [], "wall": []}
+    costs: list[dict[str, float]] = []
     for _ in range(1 if quick else 3):
+        alone["cpu"].append(measure(seconds / 2, threads=1).cpu_ms)
+        alone["wall"].append(measure(seconds / 2, threads=0).wall_ms)
         with service() as server:
             idle_mb.append(server.memory_mb())
             with PeakMemory(server) as memory:
                 load(server.url, images, connections=16, seconds=seconds).check()
             most_mb.append(memory.most_mb)
             for clients in CLIENTS:
+                before = ProcessorTime.read(server)
                 result = load(server.url, images, connections=clients, seconds=seconds).check()
+                if clients == COST_CLIENTS:
+                    costs.append(cost_of_an_image(ProcessorTime.read(server).since(before), len(result.answers)))
                 rates[clients].append(result.rate)
                 if clients == 1:
                     lone_ms.append(statistics.median(result.milliseconds()))
@@ -51,19 +64,46 @@ def run(*, quick: bool) -> Section:
     after_mb = memory_after(samples(segment, mixed_photos(6 if quick else MIXED_SIZES)), 60 if quick else MIXED_PHOTOS)
     rows = [Row.of(f"{clients} client{'s' if clients > 1 else ''}", values, "images/s") for clients, values in rates.items()]
     rows.append(Row.of("a lone request", lone_ms, "ms"))
+    rows.append(Row.of("`Segmenter` alone, wall time", alone["wall"], "ms"))
     rows += [Row.of(f"of it, {stage}", values, "ms") for stage, values in stages.items()]
+    rows.append(Row.of("`Segmenter` alone, processor time", alone["cpu"], "ms"))
+    rows += [Row.of(f"served, processor time, {part}", [cost[part] for cost in costs], "ms") for part in costs[0]]
     rows += [
         Row.of("memory, idle", idle_mb, "MB"),
         Row.of("memory, at most with 16 clients", most_mb, "MB"),
         Row.of("memory, after photos of mixed sizes", [after_mb], "MB"),
     ]
     ratios = [
+        Ratio(
+            "processor time of an image, served / `Segmenter` alone",
+            statistics.median(cost["in all"] for cost in costs) / statistics.median(alone["cpu"]),
+            at_most=MOST_CPU,
+        ),
+        Ratio(
+            "processor time of the event loop, ms",
+            statistics.median(cost["event loop"] for cost in costs),
+            at_most=MOST_LOOP_MS,
+        ),
+        Ratio(
+            "a lone request / `Segmenter` alone, wall time",
+            statistics.median(lone_ms) / statistics.median(alone["wall"]),
+            at_most=MOST_LONE,
+        ),
         Ratio("images a second, 64 clients / 16 clients", statistics.median(rates[64]) / statistics.median(rates[16])),
         Ratio("memory, idle, in MB", statistics.median(idle_mb), at_most=MOST_IDLE_MB),
         Ratio("memory, at most with 16 clients, in MB", max(most_mb), at_most=MOST_AT_ALL_MB),
         Ratio("memory, after photos of mixed sizes, in MB", after_mb, at_most=MOST_AFTER_MB),
     ]
     return Section("Served", TEXT, rows, ratios)
+
+
+def cost_of_an_image(time: ProcessorTime, answers: int) -> dict[str, float]:
+    """Milliseconds of processor time of one answer, by part of the service."""
+    seconds = {
+        "in all": time.total, "event loop": time.event_loop, "network": time.network, "workers": time.workers_user,
+        "workers, in the system": time.workers_system,
+    }  # fmt: skip
+    return {part: 1000 * value / answers for part, value in seconds.items()}
 
 
 def stages_of(server: Server, images: list[Sample], count: int) -> dict[str, list[float]]:
