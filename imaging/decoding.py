@@ -36,6 +36,8 @@ ENDINGS_OF_FORMATS = {
 }
 """The accepted formats. For each, the endings of file names, in lower case, by which commands find images in folders."""
 IMAGE_FORMATS = tuple(ENDINGS_OF_FORMATS)
+NONE_OF_THEM = f"this file is none of {', '.join(IMAGE_FORMATS)}"
+"""The beginning of the error for a file that cannot be named."""
 IMAGE_ENDINGS = tuple(ending for endings in ENDINGS_OF_FORMATS.values() for ending in endings)
 JPEG_FORMATS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them; only the first is read
 # `_check_size` replaces Pillow's limit; it runs right after the header is read
@@ -234,7 +236,7 @@ def _unknown_type(data: bytes) -> UnknownImageType:
     if foreign := foreign_format(data):
         return UnknownImageType(_foreign_problem(*foreign))
     advice = WITHOUT_LINE_BREAKS if lacks_line_breaks(data) else "send one of those"
-    return UnknownImageType(f"this file is none of {', '.join(IMAGE_FORMATS)}; {advice}")
+    return UnknownImageType(f"{NONE_OF_THEM}; {advice}")
 
 
 def ending_problem(ending: str) -> str | None:

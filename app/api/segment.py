@@ -33,7 +33,7 @@ from app.serving.job import Answer, Job
 from app.serving.registry import Model
 from app.serving.service import Service
 from app.telemetry import excerpt
-from imaging.decoding import Limits
+from imaging.decoding import NONE_OF_THEM, Limits
 from imaging.rendering import Format, Rendering, parse_classes
 from model.inference.processes.messages import Body, Image, WorkerPlan
 from model.inference.segmenter import Options
@@ -183,7 +183,8 @@ def _curl_advice(request: Request) -> Iterator[None]:
     try:
         yield
     except (UnsupportedType, Undecodable) as problem:
-        if media_type(request) != URL_ENCODED or DATA_BINARY in problem.detail:
+        is_named = isinstance(problem, UnsupportedType) and not problem.detail.startswith(NONE_OF_THEM)
+        if media_type(request) != URL_ENCODED or DATA_BINARY in problem.detail or is_named:
             raise
         advice = f"if curl sent it with -d or --data, which changes files: send it with {DATA_BINARY} @photo.jpg"
         raise type(problem)(f"{problem.detail}; {advice}") from problem

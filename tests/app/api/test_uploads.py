@@ -45,6 +45,12 @@ def test_a_file_that_curl_changed_is_told_how_to_send_it(client: TestClient, for
     assert_idle(service_of(client))
 
 
+def test_a_file_that_is_named_is_not_said_to_be_changed(client: TestClient) -> None:
+    answer = client.post("/segment", content=b"%PDF-1.7\n", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert_problem(answer, 415, "this file is PDF")
+    assert "curl" not in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
