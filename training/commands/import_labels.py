@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from training.data.orientation import DrawnOn
 from training.data.problems import DataError, first_names, raise_all
 
 CLASSES = FILES[0]
+PARTS = ".fcn-import-"  # begins the name of the folder of masks that are not yet written
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,11 @@ def import_exports(
         raise DataError(f"{path} has {len(exports)} splits of its own: leave out --split, or give one of their files")
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
+    for folder in out.glob(f"{PARTS}*"):  # of imports that were killed
+        shutil.rmtree(folder, ignore_errors=True)
     try:
-        with TemporaryDirectory(dir=out, prefix=".import-") as folder:
-            how = DrawingOptions(images, Path(folder), crowds, drawn_on, omissions)
+        with TemporaryDirectory(dir=out, prefix=PARTS) as parts:
+            how = DrawingOptions(images, Path(parts), crowds, drawn_on, omissions)
             return _write(out, exports, {export.path: split or export.split for export in exports}, how, force=force)
     except DataError:
         if is_new and not any(out.iterdir()):

@@ -76,7 +76,7 @@ def find_classes(documents: Mapping[Path, Document], file: Path | None) -> Class
     values |= {name: labels.index(name) for name in objects}
     ids = [{key: values[name] for key, name in each.items()} for each in names.values()]
     written = [str(entry["name"]) for document in documents.values() for entry in document.categories]
-    return Classes(labels, ids, groups, alike_names(name for name in written if not is_background(name)))
+    return Classes(labels, ids, groups, alike_names(name for name in written if name not in groups and not is_background(name)))
 
 
 def _names(path: Path, document: Document, groups: Collection[str]) -> dict[Key, str]:
