@@ -48,7 +48,7 @@ def draw(geometry: Mapping[str, Any], size: Size) -> dict[str, Any]:
     if form in ("polygon", "vector"):
         points = _polygon(geometry["points"], scale) if form == "polygon" else _path(geometry["vertices"], scale)
         return {"segmentation": [[value for point in points for value in point]]}
-    turn = _number(geometry.get("rotation") or 0, "rotation")
+    turn = _number(geometry.get("rotation", 0), "rotation")
     left, top = _pixels((geometry["x"], geometry["y"]), scale)
     if form == "ellipse":
         radii = _pixels((geometry["radiusX"], geometry["radiusY"]), scale)

@@ -30,6 +30,7 @@ RESULT_KEYS = (
     "id", "type", "value", "origin", "from_name", "to_name", "original_width", "original_height", "image_rotation",
     "item_index", "score", "readonly", "hidden", "locked", "meta", "parentID", "parent_id",
 )  # fmt: skip
+UNTURNED = (("rotation", 0), ("rotation", None))
 LONGEST = 60  # letters of a text of the export that a message shows
 
 
@@ -170,4 +171,4 @@ def _value(result: Result) -> Mapping[str, Any]:
 
 def _geometry(result: Result) -> dict[str, Any]:
     """The keys of a result's value that say where it is; no rotation is the same as one of 0."""
-    return {key: value for key, value in _value(result).items() if key in GEOMETRY and (key != "rotation" or value)}
+    return {key: value for key, value in _value(result).items() if key in GEOMETRY and (key, value) not in UNTURNED}
