@@ -246,8 +246,10 @@ def _check_header(request: Request, limits: UploadLimits) -> None:
     """Raises `UnsupportedType` for a compressed body, and `TooLarge` for a length above the limit."""
     coding = request.headers.get("content-encoding", IDENTITY)
     if coding.strip().lower() not in ("", IDENTITY):
-        message = f"the body is compressed (Content-Encoding: {printable(coding, VALUE_LENGTH)}), and is not unpacked"
-        raise UnsupportedType(f"{message}; send it as it is", {"Accept-Encoding": IDENTITY, "Connection": "close"})
+        message = f"the body is in the content encoding {printable(coding, VALUE_LENGTH)}, and is not decoded"
+        raise UnsupportedType(
+            f"{message}; send it as it is, without Content-Encoding", {"Accept-Encoding": IDENTITY, "Connection": "close"}
+        )
     content_length = request.headers.get("content-length", "")
     if content_length.isdigit() and int(content_length) > limits.bytes:
         raise _too_large(limits)

@@ -7,6 +7,7 @@ import base64
 import json
 import tracemalloc
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from fastapi.testclient import TestClient
 from app.api.errors import BadParameter, BadRequest
 from app.api.json_images import PIECE
 from app.api.uploads import UploadLimits, read_image
+from app.serving.budget import Budget
+from app.serving.clients import Clients, MemoryUse
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
 from tests.support.polling import HANG_S
 
@@ -137,6 +140,16 @@ def test_json_in_another_encoding_is_told_to_be_utf_8(client: TestClient, encodi
     assert_problem(answer, 400, "UTF-16 or UTF-32", "must be in UTF-8")
 
 
+@dataclass(frozen=True)
+class RecordedLimits(UploadLimits):
+    """Limits that keep the bytes that a body uses, and allow any."""
+
+    sizes: list[int] = field(default_factory=list)
+
+    def hold(self, count: int) -> None:
+        self.sizes.append(count)
+
+
 @pytest.mark.parametrize("tail", ["", "\u00e9", "\u4e2d", "\U0001f600"], ids=ascii)
 @pytest.mark.parametrize("escaped", [True, False])
 @pytest.mark.parametrize("name", ["inputs", "x"])
@@ -150,7 +163,7 @@ def test_json_counts_for_the_memory_that_python_s_text_takes(tail: str, escaped:
     async def read() -> None:
         request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
         with suppress(BadRequest, BadParameter):
-            await read_image(request, UploadLimits(len(body), HANG_S, sizes.append))
+            await read_image(request, RecordedLimits(len(body), HANG_S, Budget(1, 1, Clients()), MemoryUse(), sizes=sizes))
 
     tracemalloc.start()
     asyncio.run(read())

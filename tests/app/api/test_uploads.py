@@ -51,23 +51,6 @@ def test_a_file_that_is_named_is_not_said_to_be_changed(client: TestClient) -> N
     assert "curl" not in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("/segment", "application/json"),
-        ("/segment", "image/png"),
-        ("/segment", "multipart/form-data; boundary=x"),
-        ("/segment/batch", "multipart/form-data; boundary=x"),
-    ],
-)
-@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "GZIP"])
-def test_a_compressed_body_is_refused_by_its_header(client: TestClient, path: str, coding: str, kind: str) -> None:
-    headers = {"Content-Type": kind, "Content-Encoding": coding}
-    answer = client.post(path, content=gzip.compress(PHOTO), headers=headers)
-    assert_problem(answer, 415, f"Content-Encoding: {coding}", "send it as it is")
-    assert answer.headers["accept-encoding"] == "identity"
-
-
 def test_a_body_that_is_as_it_is_may_say_so(client: TestClient) -> None:
     answer = client.post("/segment", content=PHOTO, headers={"Content-Encoding": "identity"})
     assert answer.content == post(client).content
@@ -257,7 +240,3 @@ def test_a_body_in_a_content_encoding_is_415_before_it_is_read(client: TestClien
         assert_problem(response, 415, "content encoding", "without Content-Encoding")
         assert (response.headers["accept-encoding"], response.headers["connection"]) == ("identity", "close")
     assert_idle(service_of(client))
-
-
-def test_a_body_in_the_encoding_identity_is_read(client: TestClient) -> None:
-    assert client.post("/segment", content=PHOTO, headers={"Content-Encoding": "identity"}).status_code == 200
