@@ -60,7 +60,7 @@ class Local:
         self._processes = Workers(self.workers)
         self._is_closed = False
         self._lock = threading.Lock()  # no image is submitted once `_is_closed` is set
-        atexit.register(self.close)  # runs before `multiprocessing` waits for the workers to end
+        atexit.register(self.close)  # ends the threads before the interpreter ends
 
     @classmethod
     def load(

@@ -30,7 +30,7 @@ ATTEMPT_S = START_S / 2  # longest time for one attempt to start a worker
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 BUFFER_BYTES = 1 << 20  # send buffer of a socket
 RETRY_S = 1.0  # between two attempts to start a worker
-BY_ITSELF = ("processor_time", "crash", "killed")  # reasons of deaths that this class did not cause
+BY_ITSELF = ("processor_time", "crash", "killed", "no_answer")  # reasons of deaths that this class did not cause
 log = logging.getLogger("segment")
 
 
