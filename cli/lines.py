@@ -19,8 +19,8 @@ PART_LINES, PART_S = 1000, 30.0  # most lines, and most seconds between two part
 class LineFile:
     """Appends lines to a file and flushes each one. Below a URL, it writes objects of many lines. For one thread.
 
-    If an earlier process has left an incomplete last line, this ends it with a line feed. With `fresh`, the first line, or
-    `close` without one, removes those that are there. Raises `OSError`.
+    If an earlier process has left an incomplete last line, this ends it with a line feed. With `fresh`, which is for a path,
+    the first line, or `close` without one, removes those that are there. Raises `OSError`.
     """
 
     def __init__(self, name: str, *, fresh: bool = False) -> None:

@@ -107,7 +107,7 @@ class JsonLinesTable:
         elif not resume:
             remove_lines(name)
         self._keys = _keys(_json_lines_keys(name) if resume else ())
-        self._file = LineFile(name, fresh=not resume)
+        self._file = LineFile(name, fresh=not (resume or is_url(name)))
         self._pending = 0
 
     def has(self, key: str) -> bool:

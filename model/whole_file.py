@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ def whole_file(target: str | os.PathLike[str], folder: Path | None = None) -> It
         partial, replaces = _new_file(place, status, folder, descriptor is None)
         yield partial
         if descriptor is not None:
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()  # what was printed before comes before
             _copy(partial, os.dup(descriptor))
         elif not (replaces and _rename(partial, place, status)):
             _copy(partial, os.open(target, os.O_WRONLY | os.O_TRUNC))

@@ -134,7 +134,7 @@ def test_an_open_descriptor_is_written_where_it_stands(tmp_path: Path, name: str
     code = f"""if True:
         import sys
         from model.whole_file import check_output, whole_file
-        print("before", flush=True)
+        print("before")
         check_output({str(target)!r})
         with whole_file({str(target)!r}) as partial:
             partial.write_text("new\\n")
