@@ -75,22 +75,22 @@ def _if_exceptions(texts: Sequence[str]) -> list[_Outlier]:
 def _misnumbered(survey: Survey) -> list[_Outlier]:
     """Masks whose classes would lie where they lie in the others if all ids were one lower, or one higher.
 
-    Without inverted masks, and not for two classes, since both look the same there.
+    Without masks of one class and inverted masks, and not for two classes, where shifted ids are inverted ones.
     """
     texts = [record.grid_ids for record in survey.records if record.grid_ids is not None]
     classes = len(survey.split.source_labels)
     if len(texts) < max(LEAST_FRAMES, len(survey.records)) or classes < 3:
         return []
-    grids, inverted = unpack_grids(texts), inverted_masks(survey)
+    grids = unpack_grids(texts)
+    named_otherwise = {*inverted_masks(survey), *np.flatnonzero((survey.class_pixels > 0).sum(1) < 2).tolist()}
     own = _fit(grids, classes, 0)
     usual = float(np.quantile(own, POOREST))
     outliers = []
     for shift, text in ((-1, "one too high"), (1, "one too low")):
         fit = _fit(grids, classes, shift)
         gains = fit - own + np.minimum(0, fit - usual)
-        outliers += [
-            _Outlier(int(index), f"ids {text}") for index in np.flatnonzero(gains > LEAST_GAIN) if index not in inverted
-        ]
+        shifted = set(np.flatnonzero(gains > LEAST_GAIN).tolist()) - named_otherwise
+        outliers += [_Outlier(index, f"ids {text}") for index in shifted]
     return sorted(outliers, key=lambda item: item.index) if are_exceptions(len(outliers), len(texts)) else []
 
 
@@ -103,8 +103,9 @@ def _fit(grids: npt.NDArray[np.int64], classes: int, shift: int) -> npt.NDArray[
     is_class = grids < classes
     others = np.take_along_axis(counts, (grids + shift) % classes, 0) - (shift == 0)
     shares = (others + 0.5) / (np.maximum(1, counts.sum(0)) - 1 + 0.5 * classes)
-    fit: npt.NDArray[np.float64] = np.log(shares, where=is_class, out=np.zeros(shares.shape)).sum(1)
-    return fit / np.maximum(1, is_class.sum(1))
+    logarithms = np.log(shares, where=is_class, out=np.zeros(shares.shape))
+    fit: npt.NDArray[np.float64] = logarithms.sum(1) / np.maximum(1, is_class.sum(1))
+    return fit
 
 
 def _lacking(survey: Survey) -> list[_Outlier]:
