@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
-from urllib.parse import unquote
 
 import h11
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,11 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.serving.clients import LEAST_WAIT_S, Client, Clients
-from app.sockets import LARGEST_PORT
+from app.targets import to_origin_form
 
-ABSOLUTE = re.compile(
-    rb"https?://(?P<host>(?:[^][/?#@:]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{0,5}))?)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL
-)
 MAX_HEAD_BYTES = 32768
 FIRST_READ_BYTES, LEAST_READ_BYTES, MOST_READ_BYTES = 1 << 9, 1 << 7, 1 << 18  # bytes read from a connection at a time
 READ_S = 0.00025  # processor time of one read; after a longer one the next read takes fewer bytes, else more
@@ -314,16 +309,3 @@ class ConnectionMiddleware:
         if self.ending():
             headers["Connection"] = "close"
         return headers.get("connection") == "close"
-
-
-def to_origin_form(scope: Scope) -> None:
-    """Replaces a target in absolute form, `http://host/path`, by its path; its host becomes `Host` (RFC 9112, section 3.2.2).
-
-    A target whose host or port is invalid stays as it is; no route matches it.
-    """
-    root = scope.get("root_path", "")
-    absolute = ABSOLUTE.fullmatch(scope.get("raw_path", b"").removeprefix(root.encode()))
-    if absolute and int(absolute["port"] or 0) <= LARGEST_PORT:
-        raw_path = absolute["path"] or b"/"
-        scope["path"], scope["raw_path"] = root + unquote(raw_path.decode("latin-1")), root.encode() + raw_path
-        MutableHeaders(scope=scope)["host"] = absolute["host"].decode("latin-1")
