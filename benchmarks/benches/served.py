@@ -74,27 +74,24 @@ def run(*, quick: bool) -> Section:
         Row.of("memory, after photos of mixed sizes", [after_mb], "MB"),
     ]
     ratios = [
-        Ratio(
-            "processor time of an image, served / `Segmenter` alone",
-            statistics.median(cost["in all"] for cost in costs) / statistics.median(alone["cpu"]),
-            at_most=MOST_CPU,
-        ),
-        Ratio(
-            "processor time of the event loop, ms",
-            statistics.median(cost["event loop"] for cost in costs),
-            at_most=MOST_LOOP_MS,
-        ),
-        Ratio(
-            "a lone request / `Segmenter` alone, wall time",
-            statistics.median(lone_ms) / statistics.median(alone["wall"]),
-            at_most=MOST_LONE,
-        ),
+        *cost_ratios(costs, lone_ms, alone),
         Ratio("images a second, 64 clients / 16 clients", statistics.median(rates[64]) / statistics.median(rates[16])),
         Ratio("memory, idle, in MB", statistics.median(idle_mb), at_most=MOST_IDLE_MB),
         Ratio("memory, at most with 16 clients, in MB", max(most_mb), at_most=MOST_AT_ALL_MB),
         Ratio("memory, after photos of mixed sizes, in MB", after_mb, at_most=MOST_AFTER_MB),
     ]
     return Section("Served", TEXT, rows, ratios)
+
+
+def cost_ratios(costs: list[dict[str, float]], lone_ms: list[float], alone: dict[str, list[float]]) -> list[Ratio]:
+    """What the service adds to an image, by medians. costs: of `cost_of_an_image`. alone: milliseconds of `Segmenter` alone."""
+    in_all, event_loop = (statistics.median(cost[part] for cost in costs) for part in ("in all", "event loop"))
+    cpu, wall = (statistics.median(alone[kind]) for kind in ("cpu", "wall"))
+    return [
+        Ratio("processor time of an image, served / `Segmenter` alone", in_all / cpu, at_most=MOST_CPU),
+        Ratio("processor time of the event loop, ms", event_loop, at_most=MOST_LOOP_MS),
+        Ratio("a lone request / `Segmenter` alone, wall time", statistics.median(lone_ms) / wall, at_most=MOST_LONE),
+    ]
 
 
 def cost_of_an_image(time: ProcessorTime, answers: int) -> dict[str, float]:
