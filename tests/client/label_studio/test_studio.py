@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from contextlib import AbstractContextManager
 
@@ -20,7 +21,7 @@ class Asked(http_servers.LoopbackServer):
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str | None]] = []
-        self.redirect = ""
+        self.redirect = self.encoding = ""
         super().__init__(Handler)
 
 
@@ -38,6 +39,12 @@ class Handler(http_servers.Handler):
 
     def post(self) -> None:
         body = json.loads(self.body())
+        if encoding := self.server.encoding:
+            content = b'{"access": "' + b"x" * (4 << 20) + b'"}'
+            for _ in encoding.split(","):
+                content = gzip.compress(content)
+            self.answer(200, content, {"Content-Encoding": encoding})
+            return
         self.server.requests.append((self.path, body["refresh"]))
         self.answer(200, b'{"access": "short-lived"}') if body["refresh"] == TOKEN else self.answer(401, b"{}")
 
@@ -84,6 +91,14 @@ def test_a_personal_access_token_is_exchanged() -> None:
         assert server.requests == [("/api/token/refresh", TOKEN), ("/data/upload/3/a.jpg", "Bearer short-lived")]
         with pytest.raises(FetchFailed, match="Label Studio refuses the key in LABEL_STUDIO_API_KEY"):
             Studio(server.url, "a.b.c").fetch("/data/upload/3/a.jpg", task=7, timeout=60)
+
+
+@pytest.mark.parametrize(("encoding", "reason"), [("gzip", "more than 1 MB"), ("gzip, gzip", "in the encoding gzip, gzip")])
+def test_a_token_s_answer_is_bounded(encoding: str, reason: str) -> None:
+    with serving() as server:
+        server.encoding = encoding
+        with pytest.raises(FetchFailed, match=reason):
+            Studio(server.url, TOKEN).fetch("/data/upload/3/a.jpg", task=7, timeout=60)
 
 
 def test_a_refused_image_says_which_key_is_needed() -> None:
