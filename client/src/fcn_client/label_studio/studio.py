@@ -10,11 +10,10 @@ import httpx
 
 from fcn_client import address, bodies
 from fcn_client.errors import FetchFailed
-from fcn_client.fetching import IDENTITY, fetch, is_address
+from fcn_client.fetching import fetch, is_address
 
 CLOUD = ("s3://", "gs://", "azure-blob://")
 REFRESH = "api/token/refresh"
-MOST_TOKEN_BYTES = 1 << 20  # of an answer with a token
 MOST_TOKEN_BYTES = 1 << 20
 SETUP_S = 2.5  # Label Studio waits 3 s for `/setup`, unless its ML_TIMEOUT_SETUP says otherwise
 
