@@ -15,6 +15,7 @@ from training.data.label_files import find_labels
 
 SHARES = [0.1, 0.1, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9]
 BOX = [20, 10, 20, 10]  # x, y, width, height
+BOX_CORNERS = [20, 10, 40, 10, 40, 20, 20, 20]
 
 
 def run(tmp_path: Path, content: dict[str, Any], *options: str, photos: tuple[str, ...] = ()) -> int:
@@ -78,7 +79,7 @@ def test_boxes_of_cvat_are_turned_about_their_centre(tmp_path: Path, degrees: fl
     """An outline that is the box, too: it keeps its class."""
     geometry: dict[str, Any] = {"bbox": BOX, "attributes": {"occluded": False, "rotation": degrees}}
     if with_outline:
-        geometry["segmentation"] = [[20, 10, 40, 10, 40, 20, 20, 20]]
+        geometry["segmentation"] = [BOX_CORNERS]
     other = thing(2, segmentation=[[0, 30, 5, 30, 5, 35, 0, 35]])
     assert run(tmp_path, document(thing(**geometry), other)) == 0
     found = read_masks(tmp_path / "data")["a"] == (1 if with_outline else 255)
@@ -105,6 +106,8 @@ UNKNOWN: list[tuple[dict[str, Any], str]] = [
     ({"segmentation": [], "bbox": BOX, "polygon": [[1, 2], [9, 2], [9, 9]]}, "objects with the key 'polygon'"),
     ({"bbox": BOX, "rotation": 30}, "objects with the key 'rotation'"),
     ({"bbox": BOX, "angle": 0.5}, "objects with the key 'angle'"),
+    ({"segmentation": [BOX_CORNERS], "bbox": BOX, "rotation": 30}, "has a polygon that is its box, and the key 'rotation'"),
+    ({"segmentation": [BOX_CORNERS], "bbox": BOX, "Angle": 0.5}, "has a polygon that is its box, and the key 'Angle'"),
     ({"bbox": BOX, "mask": {"size": [40, 60], "counts": "x"}}, "objects with the key 'mask'"),
     ({"segmentation": []}, "objects without a segmentation and without a box"),
     ({"segmentation": [[]], "bbox": []}, "objects without a segmentation and without a box"),

@@ -59,8 +59,11 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
     for part in polygons:
         if 0 < len(part) < 6 and (with_area or not entry.get("bbox")):
             omissions.add_without_area("outlines of one or two points")
-    if _is_box(with_area, entry.get("bbox")) and (degrees := _rotation(entry)):
-        return [_turn_box(entry["bbox"], degrees)]
+    if _is_box(with_area, entry.get("bbox")):
+        if angles := [key for key in entry if _is_angle(key, entry[key])]:
+            raise DataError(f"{name_of(entry)} has a polygon that is its box, and the key {angles[0]!r}, which may turn it")
+        if degrees := _rotation(entry):
+            return [_turn_box(entry["bbox"], degrees)]
     return with_area or None
 
 
@@ -196,8 +199,13 @@ def _unknown_keys(entry: Mapping[str, Any]) -> list[str]:
         key
         for key, value in entry.items()
         if key not in (*READ, *FACTS)
-        and ((key.lower() in ANGLES and _is_number(value) and value) or _has_numbers(value, FEWEST_NUMBERS))
+        and (_is_angle(key, value) or _has_numbers(value, FEWEST_NUMBERS))
     ]
+
+
+def _is_angle(key: str, value: Any) -> bool:
+    """Whether a key may say by how much an object is turned, and it is."""
+    return key.lower() in ANGLES and _is_number(value) and value != 0
 
 
 def _has_numbers(value: Any, fewest: int) -> bool:
