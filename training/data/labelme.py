@@ -189,7 +189,8 @@ def _unknown(shape: Mapping[str, Any]) -> str | None:
     kind = _kind(shape)
     if kind not in (*POINTS, *WITHOUT_AREA):
         return f"shapes of the type {kind[:LONGEST]!r}"
-    keys = outline_keys(_other_keys(shape))
+    others = _other_keys(shape)
+    keys = outline_keys(others) or [key for key in OWN_KEYS if key in others]
     return f"shapes of the type {kind} with the key {keys[0][:LONGEST]!r}" if keys else None
 
 

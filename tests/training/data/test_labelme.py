@@ -141,6 +141,7 @@ WHOLE = ~box(0, 0, 4, 4)
         (shape("rectangle", direction=0.5), "shapes of the type rectangle with the key 'direction'", WHOLE),
         (shape("polygon", holes=[SQUARE]), "shapes of the type polygon with the key 'holes'", WHOLE),
         (shape("polygon", mask="iVBORw0KGgo" * 20), "shapes of the type polygon with the key 'mask'", WHOLE),
+        (shape("polygon", mask="iVBORw0KGgo"), "shapes of the type polygon with the key 'mask'", WHOLE),
     ],
 )  # fmt: skip
 def test_what_is_not_known_ends_the_import_or_becomes_void(
