@@ -198,8 +198,7 @@ def _unknown_keys(entry: Mapping[str, Any]) -> list[str]:
     return [
         key
         for key, value in entry.items()
-        if key not in (*READ, *FACTS)
-        and (_is_angle(key, value) or _has_numbers(value, FEWEST_NUMBERS))
+        if key not in (*READ, *FACTS) and (_is_angle(key, value) or _has_numbers(value, FEWEST_NUMBERS))
     ]
 
 
