@@ -31,7 +31,10 @@ SHAPE_KEYS = (
     "label", "points", "shape_type", "group_id", "flags", "description", "text", "score", "difficult", "attributes",
     "kie_linking", "line_color", "fill_color",
 )  # fmt: skip
-FILE_KEYS = ("version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "lineColor", "fillColor")
+FILE_KEYS = (
+    "version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "lineColor", "fillColor",
+    "chat_history",
+)  # fmt: skip
 LARGEST = 1e6  # pixels; larger coordinates are none
 LONGEST = 60  # letters of a text of the file that a message shows
 
