@@ -8,7 +8,7 @@ from typing import Any
 
 from model.printable import printable
 from training.data.coco.files import Document
-from training.data.omissions import Omissions
+from training.data.omissions import LONGEST_TEXT, Omissions
 from training.data.outlines import turned_box
 from training.data.problems import DataError, first_names
 
@@ -194,7 +194,7 @@ def _is_near(value: float, others: Iterable[float]) -> bool:
 
 
 def _unknown_keys(entry: Mapping[str, Any]) -> list[str]:
-    """The keys that are not known and may say where an object lies: by an angle, or by some numbers."""
+    """The keys that are not known and may say where an object lies: by an angle, by some numbers, or by a long text."""
     return [
         key
         for key, value in entry.items()
@@ -208,7 +208,7 @@ def _is_angle(key: str, value: Any) -> bool:
 
 
 def _has_numbers(value: Any, fewest: int) -> bool:
-    """Whether a value holds at least so many numbers, at any depth, or run lengths."""
+    """Whether a value holds at least so many numbers, at any depth, or run lengths or a long text."""
     stack, count = [value], 0
     while stack and count < fewest:
         item = stack.pop()
@@ -218,6 +218,8 @@ def _has_numbers(value: Any, fewest: int) -> bool:
             stack += item.values()
         elif isinstance(item, list):
             stack += item
+        elif isinstance(item, str) and len(item) > LONGEST_TEXT:
+            return True
         else:
             count += _is_number(item)
     return count >= fewest
