@@ -63,7 +63,7 @@ def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
     if result.other_names:
         lines.append(
             f"{len(result.other_names)} images were found by their bare name or under another one, such as "
-            f"{first_names(result.other_names)}: are these the photos that were labelled?"
+            f"{first_names(result.other_names)}; check that these are the labelled photos"
         )
     if result.boxes:
         lines.append(

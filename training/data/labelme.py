@@ -31,7 +31,10 @@ SHAPE_KEYS = (
     "label", "points", "shape_type", "group_id", "flags", "description", "text", "score", "difficult", "attributes",
     "kie_linking", "line_color", "fill_color",
 )  # fmt: skip
-FILE_KEYS = ("version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "lineColor", "fillColor")
+FILE_KEYS = (
+    "version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "lineColor", "fillColor",
+    "chat_history",
+)  # fmt: skip
 LARGEST = 1e6  # pixels; larger coordinates are none
 LONGEST = 60  # letters of a text of the file that a message shows
 
@@ -189,7 +192,8 @@ def _unknown(shape: Mapping[str, Any]) -> str | None:
     kind = _kind(shape)
     if kind not in (*POINTS, *WITHOUT_AREA):
         return f"shapes of the type {kind[:LONGEST]!r}"
-    keys = outline_keys(_other_keys(shape))
+    others = _other_keys(shape)
+    keys = outline_keys(others) or [key for key in OWN_KEYS if key in others]
     return f"shapes of the type {kind} with the key {keys[0][:LONGEST]!r}" if keys else None
 
 

@@ -15,6 +15,7 @@ from training.data.label_files import find_labels
 
 SHARES = [0.1, 0.1, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9]
 BOX = [20, 10, 20, 10]  # x, y, width, height
+BOX_CORNERS = [20, 10, 40, 10, 40, 20, 20, 20]
 
 
 def run(tmp_path: Path, content: dict[str, Any], *options: str, photos: tuple[str, ...] = ()) -> int:
@@ -78,7 +79,7 @@ def test_boxes_of_cvat_are_turned_about_their_centre(tmp_path: Path, degrees: fl
     """An outline that is the box, too: it keeps its class."""
     geometry: dict[str, Any] = {"bbox": BOX, "attributes": {"occluded": False, "rotation": degrees}}
     if with_outline:
-        geometry["segmentation"] = [[20, 10, 40, 10, 40, 20, 20, 20]]
+        geometry["segmentation"] = [BOX_CORNERS]
     other = thing(2, segmentation=[[0, 30, 5, 30, 5, 35, 0, 35]])
     assert run(tmp_path, document(thing(**geometry), other)) == 0
     found = read_masks(tmp_path / "data")["a"] == (1 if with_outline else 255)
@@ -103,8 +104,12 @@ UNKNOWN: list[tuple[dict[str, Any], str]] = [
     ({"rbox": [30, 15, 20, 10, 30]}, "objects with the key 'rbox' and without a segmentation"),
     ({"bbox": BOX, "rbox": [30, 15, 20, 10, 30]}, "objects with the key 'rbox' and without a segmentation"),
     ({"segmentation": [], "bbox": BOX, "polygon": [[1, 2], [9, 2], [9, 9]]}, "objects with the key 'polygon'"),
+    ({"bbox": BOX, "png": "data:image/png;base64," + "iVBORw0KGgo" * 20}, "objects with the key 'png'"),
+    ({"bbox": BOX, "bitmap": {"data": "eJzrDPBz" * 20, "origin": [1, 2]}}, "objects with the key 'bitmap'"),
     ({"bbox": BOX, "rotation": 30}, "objects with the key 'rotation'"),
     ({"bbox": BOX, "angle": 0.5}, "objects with the key 'angle'"),
+    ({"segmentation": [BOX_CORNERS], "bbox": BOX, "rotation": 30}, "has a polygon that is its box, and the key 'rotation'"),
+    ({"segmentation": [BOX_CORNERS], "bbox": BOX, "Angle": 0.5}, "has a polygon that is its box, and the key 'Angle'"),
     ({"bbox": BOX, "mask": {"size": [40, 60], "counts": "x"}}, "objects with the key 'mask'"),
     ({"segmentation": []}, "objects without a segmentation and without a box"),
     ({"segmentation": [[]], "bbox": []}, "objects without a segmentation and without a box"),
@@ -158,9 +163,11 @@ def test_keypoints_and_lines_have_no_area_and_are_counted(tmp_path: Path, capsys
 
 
 def test_further_numbers_of_an_object_with_an_outline_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, document(thing(segmentation=[SQUARE], holes=[[15, 15, 20, 15, 20, 20]], score=0.5, tag="x"))) == 0
+    further = {"holes": [[15, 15, 20, 15, 20, 20]], "path": "M 10 10 L 20 10 " * 10, "score": 0.5, "tag": "x"}
+    assert run(tmp_path, document(thing(segmentation=[SQUARE], **further))) == 0
     stdout = capsys.readouterr().out
-    assert "1 objects with the key 'holes', which is not read" in stdout
+    for key in ("holes", "path"):
+        assert f"1 objects with the key '{key}', which is not read" in stdout
     assert "score" not in stdout
 
 

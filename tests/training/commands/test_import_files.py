@@ -66,6 +66,9 @@ def correct(out: Path, name: str = "a") -> np.ndarray[Any, np.dtype[np.uint8]]:
         ("camera2/a.png", True),
         ("20240115-a.png", True),
         ("/data/upload/3/0a1b2c3d-a.png", True),
+        ("/data/upload/3/a.png", False),
+        ("http://localhost:8080/data/upload/3/a.png", False),
+        ("/data/upload/3/day/a.png", True),
         ("https://host.example/camera2/a.png?x=1", True),
         ("C:\\photos\\a.png", True),
         ("a.jpg", True),
@@ -79,7 +82,7 @@ def test_a_photo_that_is_found_by_its_bare_name_is_told(
     assert main([str(file), "--out", str(out)]) == 0
     stdout = capsys.readouterr().out
     remark = "1 images were found by their bare name or under another one, such as"
-    assert (f"{remark} {written} (a.png)" in stdout) == has_remark
+    assert (f"{remark} {written} (a.png); check that these are the labelled photos" in stdout) == has_remark
 
 
 @pytest.mark.parametrize("written", ["camera2/b.png", "20240115-b.png", "./b.png"])

@@ -236,6 +236,7 @@ def test_labels_whose_shape_has_a_rotation_of_zero_belong_to_the_one_without(tmp
 
 
 SQUARE = {"points": percent((10, 5), (40, 5), (40, 25), (10, 25)), "closed": True}
+VERTICES = [{"x": x, "y": y} for x, y in percent((10, 5), (40, 5), (40, 25), (10, 25))]
 RECTANGLE = {"x": 50, "y": 25, "width": 100 * 20 / 60, "height": 10, "rotation": 90}
 WHOLE = box(0, 0, 60, 40) & ~box(0, 0, 4, 4)
 
@@ -257,6 +258,8 @@ WHOLE = box(0, 0, 60, 40) & ~box(0, 0, 4, 4)
         (result("rectanglelabels", "stem", x=5, y=5, width=5), "of the type rectanglelabels with width, x, y", WHOLE),
         (result("brushlabels", "stem", format="png", rle=[0]), "brush labels of the format 'png'", WHOLE),
         (result("polygonlabels", "stem", **SQUARE | {"closed": False}), "that are not closed", box(10, 5, 40, 25)),
+        (result("vectorlabels", "stem", vertices=VERTICES, closed="true"), "with a closed that is neither", box(10, 5, 40, 25)),
+        (result("vectorlabels", "stem", vertices=VERTICES, closed=1), "with a closed that is neither", box(10, 5, 40, 25)),
         (result("videorectangle", "stem", sequence=[{"frame": 1, "x": 5}]), "regions of the type 'videorectangle'", WHOLE),
         ({"id": "x", "type": "newlabels", "value": {"newlabels": ["stem"]}}, "regions of the type 'newlabels'", WHOLE),
     ],

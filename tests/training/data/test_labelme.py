@@ -141,6 +141,7 @@ WHOLE = ~box(0, 0, 4, 4)
         (shape("rectangle", direction=0.5), "shapes of the type rectangle with the key 'direction'", WHOLE),
         (shape("polygon", holes=[SQUARE]), "shapes of the type polygon with the key 'holes'", WHOLE),
         (shape("polygon", mask="iVBORw0KGgo" * 20), "shapes of the type polygon with the key 'mask'", WHOLE),
+        (shape("polygon", mask="iVBORw0KGgo"), "shapes of the type polygon with the key 'mask'", WHOLE),
     ],
 )  # fmt: skip
 def test_what_is_not_known_ends_the_import_or_becomes_void(
@@ -244,3 +245,11 @@ def test_a_pipe_among_the_files_is_told_and_not_waited_for(tmp_path: Path, capsy
     os.mkfifo(export / "1.json")
     assert main([str(export), "--out", str(tmp_path / "DATA")]) == 2
     assert f"{export / '1.json'} " in capsys.readouterr().err
+
+
+def test_a_conversation_about_the_photo_is_no_shape(tmp_path: Path) -> None:
+    """X-AnyLabeling keeps it beside the shapes."""
+    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF)
+    rewrite(export / "0.json", chat_history=[{"role": "user", "content": "What does this photo show? " * 10, "image": None}])
+    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 0
+    np.testing.assert_array_equal(read(tmp_path), box(0, 0, 4, 4))

@@ -23,6 +23,7 @@ Key = int | float | str
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number, written as text
 UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio's prefix of the names of uploaded files
+UPLOADS = re.compile(r"^/data/upload/\d+/(?=[^/]+$)")  # its address of a project's uploads, which lie in one folder
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def _paths_and_names(written: str) -> tuple[list[str], list[str]]:
     query = parse_qs(address.query).get("d", [])
     paths = [address.path if address.scheme in ("http", "https", "s3", "gs", "file") else written, *query]
     paths += [written.partition("?")[0]]  # an address without its scheme may still have a query
+    paths += [UPLOADS.sub("", path) for path in paths]
     paths += [path.replace("\\", "/") for path in paths]
     paths += [unquote(path) for path in paths]
     names = [re.split(r"[/\\]", path)[-1] for path in paths]

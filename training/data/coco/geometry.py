@@ -8,7 +8,7 @@ from typing import Any
 
 from model.printable import printable
 from training.data.coco.files import Document
-from training.data.omissions import Omissions
+from training.data.omissions import LONGEST_TEXT, Omissions
 from training.data.outlines import turned_box
 from training.data.problems import DataError, first_names
 
@@ -59,8 +59,11 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
     for part in polygons:
         if 0 < len(part) < 6 and (with_area or not entry.get("bbox")):
             omissions.add_without_area("outlines of one or two points")
-    if _is_box(with_area, entry.get("bbox")) and (degrees := _rotation(entry)):
-        return [_turn_box(entry["bbox"], degrees)]
+    if _is_box(with_area, entry.get("bbox")):
+        if angles := [key for key in entry if _is_angle(key, entry[key])]:
+            raise DataError(f"{name_of(entry)} has a polygon that is its box, and the key {angles[0]!r}, which may turn it")
+        if degrees := _rotation(entry):
+            return [_turn_box(entry["bbox"], degrees)]
     return with_area or None
 
 
@@ -191,17 +194,21 @@ def _is_near(value: float, others: Iterable[float]) -> bool:
 
 
 def _unknown_keys(entry: Mapping[str, Any]) -> list[str]:
-    """The keys that are not known and may say where an object lies: by an angle, or by some numbers."""
+    """The keys that are not known and may say where an object lies: by an angle, by some numbers, or by a long text."""
     return [
         key
         for key, value in entry.items()
-        if key not in (*READ, *FACTS)
-        and ((key.lower() in ANGLES and _is_number(value) and value) or _has_numbers(value, FEWEST_NUMBERS))
+        if key not in (*READ, *FACTS) and (_is_angle(key, value) or _has_numbers(value, FEWEST_NUMBERS))
     ]
 
 
+def _is_angle(key: str, value: Any) -> bool:
+    """Whether a key may say by how much an object is turned, and it is."""
+    return key.lower() in ANGLES and _is_number(value) and value != 0
+
+
 def _has_numbers(value: Any, fewest: int) -> bool:
-    """Whether a value holds at least so many numbers, at any depth, or run lengths."""
+    """Whether a value holds at least so many numbers, at any depth, or run lengths or a long text."""
     stack, count = [value], 0
     while stack and count < fewest:
         item = stack.pop()
@@ -211,6 +218,8 @@ def _has_numbers(value: Any, fewest: int) -> bool:
             stack += item.values()
         elif isinstance(item, list):
             stack += item
+        elif isinstance(item, str) and len(item) > LONGEST_TEXT:
+            return True
         else:
             count += _is_number(item)
     return count >= fewest

@@ -95,6 +95,8 @@ class Region:
             return f"regions with the key {keys[0][:LONGEST]!r}"
         if form == "brush" and self.geometry.get("format", "rle") != "rle":
             return f"brush labels of the format {str(self.geometry['format'])[:LONGEST]!r}"
+        if not isinstance(self.geometry.get("closed"), bool | None):
+            return f"regions of the type {self.kind} with a closed that is neither true nor false"
         if form == "polygon" and not is_closed(self.geometry):
             return f"regions of the type {self.kind} that are not closed"
         return None
