@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ LOGGER = logging.getLogger("dotenv")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SETTING = re.compile(rf"(?:export[^\S\n]+)?'?({PREFIX}\w+)'?[^\S\n]*=(.*)", re.IGNORECASE | re.ASCII)
 QUOTED = re.compile(r"""(?:'[^'\\]*'|"[^"\\]*")(?:\s+#.*)?""")
+COMMENT = re.compile(r"(?:^|\s)#|\\$")  # or a backslash before the end of the line, which may continue it
 LITERAL = {f"{PREFIX}API_KEYS", f"{PREFIX}API_KEYS_FILE"}  # any text may be their value, so that a part of it would pass unseen
 
 
@@ -61,7 +63,7 @@ def read_env_file(path: Path) -> dict[str, str | None]:
         values = dotenv_values(stream=io.StringIO(text), interpolate=False)
     if unread.messages:
         raise WrongVariable(f"{path}: {unread.messages[0]}; write NAME=value there")
-    _check_lines(path, text)
+    _check_lines(path, text, {name.upper() for name in values})
     for name in values:
         if PREFIX in name.upper() and not NAME.fullmatch(name):
             raise WrongVariable(
@@ -70,8 +72,11 @@ def read_env_file(path: Path) -> dict[str, str | None]:
     return {name.lower(): value for name, value in values.items()}
 
 
-def _check_lines(path: Path, text: str) -> None:
-    """Raises `WrongVariable` for a setting that is written twice, and for keys that are not what python-dotenv reads."""
+def _check_lines(path: Path, text: str, names: Collection[str]) -> None:
+    """Raises `WrongVariable` for a setting that stands twice or in a value, and for keys that could be read in two ways.
+
+    names: those that python-dotenv has read, in upper case.
+    """
     lines: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not (setting := SETTING.fullmatch(line.strip())):
@@ -80,7 +85,9 @@ def _check_lines(path: Path, text: str) -> None:
         if name in lines:
             raise WrongVariable(f"{name}: it stands in lines {lines[name]} and {number} of {path}; remove one of them")
         lines[name] = number
-        is_literal = QUOTED.fullmatch(value) if value[:1] in ("'", '"') else not re.search(r"(?:^|\s)#", value)
+        if name not in names:
+            raise WrongVariable(f"{name}: line {number} of {path} is part of a value that begins with a quote before it")
+        is_literal = QUOTED.fullmatch(value) if value[:1] in ("'", '"') else not COMMENT.search(value)
         if name in LITERAL and not is_literal:
             problem = f"{name}: in line {number} of {path}, a #, a backslash or a quote may or may not be part of the value"
             raise WrongVariable(f"{problem}; write the value between single quotes, and nothing after it")

@@ -52,6 +52,7 @@ LONGEST_SIDES: dict[ImageFormat, int] = {"png": 1 << 30, "jpeg": 65_500, "webp":
 IMAGE_SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 MEGAPIXELS = {"mask=array": 4.0, "probabilities": 4.0}
 """Largest images, in megapixels, for which these are available."""
+INSTEAD = {"mask=array": "mask=rle or mask=png", "probabilities": "it without probabilities"}  # for larger ones
 FIXED_BYTES = 16 << 20
 # bytes per pixel, measured on class maps with very small regions: those of logits with one cell for every two pixels
 BYTES_PER_PIXEL = {
@@ -181,7 +182,7 @@ class Rendering:
         megapixels, part = size[0] * size[1] / 1e6, self._limited_part
         if part and megapixels > MEGAPIXELS[part]:
             problem = f"{part} is available up to {MEGAPIXELS[part]:g} megapixels, and this image has {megapixels:.1f}"
-            raise AnswerTooLarge(f"{problem}; ask for mask=rle or mask=png, without probabilities")
+            raise AnswerTooLarge(f"{problem}; ask for {INSTEAD[part]}")
 
     def class_ids(self, labels: Sequence[Label]) -> frozenset[int]:
         """The ids of the classes that the answer shows; raises `UnknownClass`.

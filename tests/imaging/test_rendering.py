@@ -35,6 +35,20 @@ def test_classes_are_refused_where_nothing_is_made_of_them(options: dict[str, An
         Rendering(**options, classes=("cat",))
 
 
+@pytest.mark.parametrize(
+    ("rendering", "advice"),
+    [
+        (Rendering("json", "array"), "ask for mask=rle or mask=png"),
+        (Rendering("npz", probabilities=True), "ask for it without probabilities"),
+    ],
+    ids=["array", "probabilities"],
+)
+def test_an_answer_that_is_too_large_is_told_what_goes_with_its_format(rendering: Rendering, advice: str) -> None:
+    rendering.check((2000, 2000))
+    with pytest.raises(AnswerTooLarge, match=f"; {advice}$"):
+        rendering.check((2001, 2000))
+
+
 @pytest.mark.parametrize("format", ANSWER_FORMATS)
 def test_an_image_format_is_of_pictures_alone(format: Any) -> None:
     if format in ("color", "overlay"):
