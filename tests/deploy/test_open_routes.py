@@ -16,8 +16,8 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from tests.deploy.test_proxies import PROXIES, balanced
 from tests.support.app.exchanges import PHOTO
+from tests.support.deploy.proxies import PROXIES, balanced
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import Process, fcn_serve
 

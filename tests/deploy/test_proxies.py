@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -18,47 +16,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
-from benchmarks.harness.serving import free_port
 from tests.support.app.exchanges import PHOTO
-from tests.support.checkout import ROOT
+from tests.support.deploy.proxies import PROXIES, balanced
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import Process, fcn_serve
 
-DEPLOY = ROOT / "deploy"
 SETTINGS = {"lame_duck_s": 6, "drain_s": 60}
 CLIENTS = 4
-NGINX = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{ worker_connections 512; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/bodies;
-  proxy_temp_path {folder}/answers;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  include {folder}/segment.conf;
-}}
-"""
-
-
-def haproxy(text: str, folder: Path) -> list[str]:
-    (folder / "haproxy.cfg").write_text(text.replace("127.0.0.1:8404", f"127.0.0.1:{free_port()}"))
-    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
-
-
-def nginx(text: str, folder: Path) -> list[str]:
-    (folder / "segment.conf").write_text(text.replace("/var/log/nginx/segment.log", str(folder / "proxy.log")))
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
-    return ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]
-
-
-PROXIES: dict[str, tuple[Path, Callable[[str, Path], list[str]]]] = {
-    "haproxy": (DEPLOY / "haproxy" / "haproxy.cfg", haproxy),
-    "nginx": (DEPLOY / "nginx" / "segment.conf", nginx),
-}
 each_proxy = pytest.mark.parametrize(
     "name",
     [
@@ -66,32 +30,6 @@ each_proxy = pytest.mark.parametrize(
         for name in PROXIES
     ],
 )
-
-
-@contextmanager
-def balanced(name: str, first: Process, second: Process, folder: Path) -> Iterator[str]:
-    """The proxy as `deploy/` configures it, in front of two services; its address."""
-    path, command = PROXIES[name]
-    port = free_port()
-    ports = {8000: port, 8001: first.port, 8002: second.port}
-    text = re.sub(r"\b(800[0-2])\b", lambda match: str(ports[int(match[1])]), path.read_text())
-    with (
-        (folder / "proxy.log").open("wb") as log,
-        subprocess.Popen(command(text, folder), stderr=subprocess.DEVNULL, stdout=log) as proxy,
-    ):
-        url = f"http://127.0.0.1:{port}"
-        try:
-            wait_until(lambda: ready(url))
-            yield url
-        finally:
-            proxy.terminate()
-
-
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready", timeout=HANG_S).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def has_answered(service: Process) -> bool:

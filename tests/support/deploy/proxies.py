@@ -1,0 +1,75 @@
+"""The proxies of `deploy/`, started as they are configured there, in front of services of a test."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from benchmarks.harness.serving import free_port
+from tests.support.deploy.files import DEPLOY
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import Process
+
+NGINX = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 512; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/bodies;
+  proxy_temp_path {folder}/answers;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  include {folder}/segment.conf;
+}}
+"""
+
+
+def haproxy(text: str, folder: Path) -> list[str]:
+    (folder / "haproxy.cfg").write_text(text.replace("127.0.0.1:8404", f"127.0.0.1:{free_port()}"))
+    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def nginx(text: str, folder: Path) -> list[str]:
+    (folder / "segment.conf").write_text(text.replace("/var/log/nginx/segment.log", str(folder / "proxy.log")))
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
+    return ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]
+
+
+PROXIES: dict[str, tuple[Path, Callable[[str, Path], list[str]]]] = {
+    "haproxy": (DEPLOY / "haproxy" / "haproxy.cfg", haproxy),
+    "nginx": (DEPLOY / "nginx" / "segment.conf", nginx),
+}
+
+
+@contextmanager
+def balanced(name: str, first: Process, second: Process, folder: Path) -> Iterator[str]:
+    """The proxy as `deploy/` configures it, in front of two services; its address."""
+    path, command = PROXIES[name]
+    port = free_port()
+    ports = {8000: port, 8001: first.port, 8002: second.port}
+    text = re.sub(r"\b(800[0-2])\b", lambda match: str(ports[int(match[1])]), path.read_text())
+    with (
+        (folder / "proxy.log").open("wb") as log,
+        subprocess.Popen(command(text, folder), stderr=subprocess.DEVNULL, stdout=log) as proxy,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_until(lambda: ready(url))
+            yield url
+        finally:
+            proxy.terminate()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready", timeout=HANG_S).status_code == 200
+    except httpx.TransportError:
+        return False
