@@ -186,8 +186,8 @@ def _curl_advice(request: Request) -> Iterator[None]:
         is_named = isinstance(problem, UnsupportedType) and not problem.detail.startswith(NONE_OF_THEM)
         if media_type(request) != URL_ENCODED or DATA_BINARY in problem.detail or is_named:
             raise
-        advice = f"if curl sent it with -d or --data, which changes files: send it with {DATA_BINARY} @photo.jpg"
-        raise type(problem)(f"{problem.detail}; {advice}") from problem
+        advice = f"if curl sent it with -d, which changes files, use {DATA_BINARY} @photo.jpg instead"
+        raise type(problem)(f"{problem.detail} ({advice})") from problem
 
 
 async def _wait_for_disconnect(request: Request) -> None:
