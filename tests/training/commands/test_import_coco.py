@@ -100,15 +100,6 @@ def test_a_rotation_that_is_no_number_is_an_error(tmp_path: Path, rotation: Any,
     assert "the object 2 of image 1 has a rotation that is no number" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("box", [[40, 10, -20, 10], [20, 20, 20, -10]])
-@pytest.mark.parametrize("rotation", [0, 30])
-def test_a_box_with_a_negative_side_is_an_error(
-    tmp_path: Path, box: list[int], rotation: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(tmp_path, document(thing(1), thing(2, bbox=box, attributes={"rotation": rotation}))) == 2
-    assert "the object 2 of image 1 has a box that is not x, y, width and height" in capsys.readouterr().err
-
-
 UNKNOWN: list[tuple[dict[str, Any], str]] = [
     ({"rbox": [30, 15, 20, 10, 30]}, "objects with the key 'rbox' and without a segmentation"),
     ({"bbox": BOX, "rbox": [30, 15, 20, 10, 30]}, "objects with the key 'rbox' and without a segmentation"),

@@ -98,7 +98,7 @@ def read_box(entry: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
     box = entry.get("bbox")
     if box is None or box == []:
         return []
-    if not isinstance(box, list) or len(box) not in (4, 8) or not are_near(box, size) or (len(box) == 4 and min(box[2:]) < 0):
+    if not isinstance(box, list) or len(box) not in (4, 8) or not are_near(box, size):
         raise DataError(
             f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {excerpt(box)}"
         )
