@@ -16,7 +16,7 @@ from training.data.coco.classes import Classes, find_classes, write_classes
 from training.data.coco.documents import DocumentMasks, DrawingOptions, draw_document
 from training.data.coco.objects import Crowds
 from training.data.coco.output import Output
-from training.data.exports import Export, read_exports
+from training.data.exports import SPLITS, Export, read_exports
 from training.data.label_files import FILES
 from training.data.omissions import Omissions, Policy
 from training.data.orientation import DrawnOn
@@ -168,6 +168,7 @@ def import_exports(
     """
     if split != Path(split).name:
         raise DataError(f"--split must be a name without folders, such as train, got {split!r}")
+    split = SPLITS.get(split.lower(), split)
     omissions = Omissions(unknown)
     exports = read_exports(path, omissions, image_field)
     if split and len(exports) > 1:

@@ -298,3 +298,9 @@ def test_json_that_means_two_things_is_an_error(
     (tmp_path / "labels.json").write_text(text)
     assert main([str(tmp_path / "labels.json"), "--out", str(tmp_path / "data")]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("written", "split"), [("Train", "train"), ("valid", "val"), ("Validation", "val"), ("x", "x")])
+def test_a_split_has_the_name_that_training_looks_for(tmp_path: Path, written: str, split: str) -> None:
+    assert run(tmp_path, document(thing()), "--split", written) == 0
+    assert list(read_masks(tmp_path / "data", split)) == ["a"]
