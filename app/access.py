@@ -46,6 +46,8 @@ def check_keys(lines: tuple[str, ...]) -> tuple[str, ...]:
         if ":" in line and not (key and KEY_NAME.fullmatch(name)):
             message = f"key {number} has a colon, but is not NAME:KEY with a name of up to 64 letters, digits and . _ @ -"
             raise ValueError(f"{message}; write a name and a colon before it")
+        if name and key.startswith("#"):
+            raise ValueError(f"key {number} is a name and a comment, which would be its key; remove the line, or give a key")
     return lines
 
 

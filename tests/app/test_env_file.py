@@ -243,6 +243,7 @@ def test_quotes_that_nothing_has_removed_stop_the_start(
         (b"abc\xc2\x85zebra\n", "key 1 has characters that no header carries"),
         (b"abc\x00\n", "key 1 has characters that no header carries"),
         (b" \n\t\n# zebra\n", "the file has no key"),
+        (b"abc\nteam:  # zebra\n", "key 2 is a name and a comment"),
     ],
 )
 def test_a_line_of_a_file_of_keys_is_one_key(content: bytes, words: str, tmp_path: Path) -> None:
