@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from app.serving.clients import Clients, MemoryUse
+from app.serving.clients import LEAST_RATE, Clients, MemoryUse
 from app.serving.errors import QueueFull, TooManyTiles
 from app.serving.rates import Kind, TileRate, WorkerSeconds
 from model.inference.errors import Cancelled
 
-FRESH_S = 2.0  # an upload that began longer ago counts as slow, and must not keep other requests out
-HEAD_ALONE_S = 0.5  # nor must one of which nothing but the head has come for this long
+FRESH_S = 2.0  # an upload that began longer ago must not keep other requests out
+HEAD_S = 0.5  # nor must one that is slow after this long
 MOST_REQUESTS = 1024
 LONGEST_RETRY_S = 600
 DEADLINE_SHARE = 0.5  # a request is accepted if this share of the time to its deadline is enough: speed may halve
@@ -145,8 +145,9 @@ class Admission:
             self._queued_tiles -= reservation.tiles
 
     def _is_fresh(self, upload: Reservation, now: float) -> bool:
-        """Whether an upload counts as one queued tile, because its body will soon be there."""
-        return now - upload.since < (FRESH_S if upload.memory.body else HEAD_ALONE_S)
+        """Whether an upload counts as one queued tile, because its body will soon be there: it has just begun, or is fast."""
+        seconds = now - upload.since
+        return seconds < HEAD_S or (seconds < FRESH_S and upload.memory.body >= LEAST_RATE * seconds)
 
     def _check(self, request: Reservation, deadline: float, fresh_uploads: int, former: Reservation | None = None) -> None:
         """Raises `QueueFull` if the request has no room, or would be done too near its deadline.

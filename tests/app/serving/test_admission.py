@@ -6,8 +6,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from app.serving.admission import DEADLINE_SHARE, FRESH_S, HEAD_ALONE_S, Admission, Reservation
-from app.serving.clients import Client, Clients, MemoryUse
+from app.serving.admission import DEADLINE_SHARE, FRESH_S, HEAD_S, Admission, Reservation
+from app.serving.clients import LEAST_RATE, Client, Clients, MemoryUse
 from app.serving.errors import QueueFull, TooManyTiles
 from app.serving.rates import LEAST_MEGAPIXELS, UNKNOWN_SECONDS, Kind, WorkerSeconds
 from model.inference.errors import Cancelled
@@ -108,13 +108,17 @@ def test_at_a_measured_rate_a_burst_of_heads_passes_until_the_deadline_is_near()
         admission.reserve(clock.now + 10)
 
 
-@pytest.mark.parametrize(("body", "seconds"), [(0, HEAD_ALONE_S), (1, FRESH_S)], ids=["head alone", "part of a body"])
-def test_an_upload_counts_as_a_tile_while_it_is_fresh_and_a_head_alone_for_less(body: int, seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [(0, HEAD_S), (1, HEAD_S), (0.9 * HEAD_S * LEAST_RATE, HEAD_S), (FRESH_S * LEAST_RATE, FRESH_S)],
+    ids=["head alone", "first byte", "slow", "fast"],
+)
+def test_an_upload_counts_as_a_tile_while_it_has_just_begun_or_is_fast(body: float, seconds: float) -> None:
     clock = Clock()
     admission = Admission(4, clock)
     take(admission, 2)
     for _ in range(2):
-        admission.reserve(FAR).memory.body = body
+        admission.reserve(FAR).memory.body = int(body)
     clock.now += 0.9 * seconds
     with pytest.raises(QueueFull, match="4 tiles are queued"):
         admission.reserve(FAR)
