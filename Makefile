@@ -9,17 +9,23 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_AR
 # an NVIDIA driver, of Linux or of Windows below it: then the service takes PyTorch, which is 5 GB
 GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 # a worker for each core, and one compute thread for each: threads of PyTorch that share a core wait for each other in loops
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+# at first each worker has its own part of the files, so that what a module starts is started once; later it takes tests of the other
+# bytecode is kept, whatever the shell says: the tests start some hundreds of processes of ours
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 READY := $(VENV)/.serve-ready$(if $(GPU),-gpu)
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: serve test test-long lint wheel-check audit gpu-check docs train-demo clean browser label-studio
+.PHONY: serve test short-tests test-long lint wheel-check audit gpu-check docs train-demo clean browser label-studio
 .DEFAULT_GOAL := serve
 
 serve: $(READY)
 	$(BIN)/fcn-serve
 
-test: lint browser
+# side by side, since the tests wait at times: both are run to their end, and either may fail
+test: $(DEV_READY) browser
+	$(MAKE) --no-print-directory -j 2 lint short-tests
+
+short-tests: $(DEV_READY)
 	$(PYTEST) -m "not long"
 
 # what takes longer: small trainings, the grid of browser sizes, longer fuzzing, the benches in quick mode
@@ -32,7 +38,15 @@ lint: $(DEV_READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# the built wheel in an environment of its own, without PyTorch, segments a photo; there the checkout's tests of what serves pass
+# what may differ without PyTorch, or with what the wheel alone asks for: formats, runtimes, routes, the commands. The other tests
+# of these folders (connections, limits, loads, signals, fuzzing, journals) meet the same code and versions in `make test`
+LEAN_TESTS := tests/imaging/test_decoding.py tests/imaging/test_answer.py tests/imaging/test_polygons.py \
+	tests/model/inference/test_segmenter.py tests/model/inference/test_runtimes.py tests/model/inference/test_from_weights.py \
+	tests/model/inference/runtimes/test_openvino_runtime.py tests/model/inference/processes/test_workers.py \
+	tests/app/api tests/app/interop tests/app/serving/test_registry.py tests/app/test_server.py tests/app/test_settings.py \
+	tests/cli/test_main.py tests/cli/test_start.py tests/cli/test_run.py tests/cli/test_outputs.py
+
+# the built wheel in an environment of its own, without PyTorch, segments a photo; there those tests of the checkout pass
 wheel-check: $(DEV_READY)
 	rm -rf build/wheel
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel $(PIP_ARGS) .
@@ -42,8 +56,7 @@ wheel-check: $(DEV_READY)
 	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt "$$(ls build/wheel/*.whl)[test]"
 	! build/wheel/venv/bin/python -c "import torch" 2>/dev/null
 	$(BIN)/python -m benchmarks.harness.narrow build/wheel
-	OMP_NUM_THREADS=1 build/wheel/venv/bin/python -m pytest -n auto -m "not torch and not long" --narrow build/wheel/narrow.safetensors \
-		--ignore tests/model/inference/runtimes/test_torch_runtime.py tests/imaging tests/model/inference tests/app tests/cli
+	$(subst $(BIN),build/wheel/venv/bin,$(PYTEST)) -m "not torch and not long" --narrow build/wheel/narrow.safetensors $(LEAN_TESTS)
 
 # known vulnerabilities of the pinned versions, as PyPI tells them (AUDIT_ARGS="-s osv": as OSV does); a package it cannot
 # ask about is a failure
