@@ -81,6 +81,12 @@ def narrow(narrow_file: Path) -> Weights:
     return load_weights(narrow_file)
 
 
+@pytest.fixture(scope="session")
+def openvino_runtime(narrow_file: Path) -> Runtime:
+    """The narrow network on OpenVINO, for what does not depend on the runtime."""
+    return load_runtime(find_files(str(narrow_file)), "openvino", "cpu", "float32", threads=1)
+
+
 @pytest.fixture(scope="session", params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest, narrow_file: Path) -> Runtime:
     """The narrow network on each runtime, in float32 on the CPU."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from model.inference.processes.workers import Workers
 from tests.support.app.exchanges import service_of
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until
-from tests.support.runtimes import RUNTIMES
 
 
 def is_ready(client: TestClient) -> bool:
@@ -42,11 +41,17 @@ def serve(narrow_file: Path) -> Serve:
     return start
 
 
-@pytest.fixture(scope="session", params=RUNTIMES)
-def client(request: pytest.FixtureRequest, serve: Serve) -> Iterator[TestClient]:
-    """A service on each runtime: what tests of the HTTP contract ask."""
-    with serve(runtime=request.param) as running:
-        yield running
+@pytest.fixture(scope="session")
+def client_of(serve: Serve) -> Iterator[Callable[[str], TestClient]]:
+    """The service on a runtime, which is started when it is first asked for."""
+    with ExitStack() as services:
+        yield cache(lambda runtime: services.enter_context(serve(runtime=runtime)))
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, client_of: Callable[[str], TestClient]) -> TestClient:
+    """A service on OpenVINO, or on the runtime of `ON_EACH_RUNTIME`: what tests of the HTTP contract ask."""
+    return client_of(getattr(request, "param", "openvino"))
 
 
 @pytest.fixture

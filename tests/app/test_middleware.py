@@ -30,6 +30,7 @@ from tests.support.app.exchanges import (
 )
 from tests.support.app.services import Serve, occupy
 from tests.support.polling import HANG_S, wait_until
+from tests.support.runtimes import ON_EACH_RUNTIME
 from tests.support.servers import over_http
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -65,6 +66,7 @@ def test_a_sane_request_id_is_echoed_and_another_replaced(client: TestClient) ->
         assert re.fullmatch("[0-9a-f]{32}", own_id)
 
 
+@ON_EACH_RUNTIME
 def test_the_log_tells_of_a_request_and_its_stages(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "segment"):
         post(client, headers={"X-Request-ID": "mine"}, format="json")

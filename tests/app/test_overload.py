@@ -14,11 +14,13 @@ from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_pr
 from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
+from tests.support.runtimes import ON_EACH_RUNTIME
 from tests.support.servers import over_http
 
 QUERIES: list[dict[str, Any]] = [{}, {"format": "json"}, {"side": 300, "blend": "hann"}, {"format": "overlay"}]
 
 
+@ON_EACH_RUNTIME
 def test_sixteen_clients_at_once_get_the_bytes_that_they_get_alone(client: TestClient) -> None:
     images = [encode(make_photo(40 + 13 * i, 200 - 9 * i, seed=i)) for i in range(16)]
     requests = [(image, QUERIES[i % len(QUERIES)]) for i, image in enumerate(images)] * 3

@@ -31,6 +31,7 @@ from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
 from tests.support.model.doubles import Clock
 from tests.support.polling import wait_until
+from tests.support.runtimes import ON_EACH_RUNTIME
 
 OPERATE = (ROOT / "docs" / "operate.md").read_text()
 
@@ -200,6 +201,7 @@ def _trailing_space_in_header(data: bytes) -> bytes:
     return (length + 8).to_bytes(8, "little") + data[8 : 8 + length] + b" " * 8 + data[8 + length :]
 
 
+@ON_EACH_RUNTIME
 def test_metrics_tell_of_the_build_the_limits_and_the_load(client: TestClient) -> None:
     expected = {"version": package_version(), "python": platform.python_version()}
     assert info(client, "segment_build_info") == [expected]
@@ -260,6 +262,7 @@ def test_the_queue_s_seconds_are_told(serve: Serve) -> None:
         service.admission.release(waiting)
 
 
+@ON_EACH_RUNTIME
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="process metrics are of Linux")
 def test_metrics_tell_of_the_process(client: TestClient) -> None:
     assert value(client, "process_resident_memory_bytes") > 10e6

@@ -29,6 +29,7 @@ from tests.support.app.exchanges import assert_idle, assert_problem, connect, he
 from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
+from tests.support.runtimes import ON_EACH_RUNTIME
 from tests.support.servers import over_http
 
 PHOTOS = [encode(make_photo(40 + 8 * i, 60, seed=i)) for i in range(7)]
@@ -46,6 +47,7 @@ def lines(client: TestClient, files: list[Part], **query: Any) -> list[dict[str,
     return [json.loads(line) for line in response.text.splitlines()]
 
 
+@ON_EACH_RUNTIME
 def test_every_image_has_a_line_in_order_with_its_own_answer(client: TestClient, service: Service) -> None:
     entries = lines(client, parts(*((f"folder/{i}.png", data) for i, data in enumerate(PHOTOS))))
     assert [(line["index"], line["file"], line["status"]) for line in entries] == [(i, f"{i}.png", 200) for i in range(7)]
@@ -75,6 +77,7 @@ def test_the_log_line_of_a_batch_has_the_sizes(client: TestClient, caplog: pytes
     assert {name: fields[name] for name in expected} == expected
 
 
+@ON_EACH_RUNTIME
 def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> None:
     files = parts(("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]))
     response = client.post("/segment/batch?format=png", files=files)

@@ -19,6 +19,7 @@ from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
 from tests.support.model.doubles import FirstChannel
 from tests.support.polling import wait_until
+from tests.support.runtimes import ON_EACH_RUNTIME
 
 OTHER = encode(make_photo(90, 130, seed=1))
 
@@ -49,6 +50,7 @@ def test_a_tag_differs_by_all_that_an_answer_depends_on(monkeypatch: pytest.Monk
     assert len(set(tags)) == len(tags)
 
 
+@ON_EACH_RUNTIME
 def test_an_answer_s_tag_is_weak_and_the_same_for_equal_requests(client: TestClient) -> None:
     tags = [tag(client), tag(client, format="json"), tag(client, side=96), tag(client, OTHER), tag(client, overlap=0.5)]
     assert tags[0] == tag(client)

@@ -34,6 +34,7 @@ from tests.support.app.services import Alone, Serve, hold_model
 from tests.support.classes import NAMES
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
+from tests.support.runtimes import ON_EACH_RUNTIME
 
 
 def expected(service: Service, data: bytes, format: Format = "png", **options: Any) -> bytes:
@@ -43,6 +44,7 @@ def expected(service: Service, data: bytes, format: Format = "png", **options: A
     return segmenter.segment(data, segmenter.plan(data, request_options)).body
 
 
+@ON_EACH_RUNTIME
 def test_the_mask_is_an_8_bit_palette_png_of_the_images_size_with_class_ids(client: TestClient, service: Service) -> None:
     response = post(client)
     assert response.status_code == 200
@@ -54,11 +56,13 @@ def test_the_mask_is_an_8_bit_palette_png_of_the_images_size_with_class_ids(clie
     assert response.content == expected(service, PHOTO)
 
 
+@ON_EACH_RUNTIME
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (31, 32), (33, 500), (500, 375), (90, 1), (1, 200)])
 def test_every_size_comes_back_as_it_was(client: TestClient, height: int, width: int) -> None:
     assert pixels(post(client, encode(make_photo(height, width))).content).shape == (height, width)
 
 
+@ON_EACH_RUNTIME
 def test_tiling_parameters_do_what_they_do_in_the_segmenter(client: TestClient, service: Service) -> None:
     data, bodies = encode(make_photo(120, 210)), []
     for query in (
@@ -75,6 +79,7 @@ def test_tiling_parameters_do_what_they_do_in_the_segmenter(client: TestClient, 
     assert len(set(bodies)) == len(bodies)
 
 
+@ON_EACH_RUNTIME
 def test_the_encodings_hold_the_class_map_of_the_png(client: TestClient) -> None:
     mask = pixels(post(client).content)
     answers = {name: post(client, format="json", mask=name).json() for name in ("rle", "png", "array")}
@@ -88,6 +93,7 @@ def test_the_encodings_hold_the_class_map_of_the_png(client: TestClient) -> None
     np.testing.assert_array_equal(np.array(answers["array"]["class_map"]["data"]), mask)
 
 
+@ON_EACH_RUNTIME
 def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: Service) -> None:
     identity = service.registry.get().segmenter.runtime.identity
     document = post(client, format="json").json()
@@ -112,6 +118,7 @@ def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: 
     assert {str(entry["id"]) for entry in document["classes"]} == set(document["class_map"]["counts"])
 
 
+@ON_EACH_RUNTIME
 def test_mean_confidence_is_that_of_the_confidence_image(client: TestClient) -> None:
     mask, confidence = pixels(post(client).content), pixels(post(client, format="confidence").content)
     assert confidence.dtype == np.uint8
@@ -258,6 +265,7 @@ def test_coco_bears_the_images_name_and_npz_the_arrays(client: TestClient) -> No
         assert arrays["probabilities"].shape == (4, 90, 130)
 
 
+@ON_EACH_RUNTIME
 def test_pixels_below_the_least_confidence_are_void(client: TestClient) -> None:
     mask, confidence = pixels(post(client).content), pixels(post(client, format="confidence").content)
     least = int(np.median(confidence))
@@ -277,6 +285,7 @@ def test_a_cutout_is_the_photo_with_opacity(client: TestClient) -> None:
         assert post(client, format="cutout", **query).status_code == 422
 
 
+@ON_EACH_RUNTIME
 def test_small_regions_take_another_class(client: TestClient) -> None:
     before, after = pixels(post(client).content), post(client, min_area="20%", fill_holes=9)
     classes = post(client, format="json", min_area="20%", fill_holes=9).json()["classes"]
@@ -287,6 +296,7 @@ def test_small_regions_take_another_class(client: TestClient) -> None:
     assert after.headers["etag"] != post(client).headers["etag"]
 
 
+@ON_EACH_RUNTIME
 def test_server_timing_names_the_four_stages(client: TestClient) -> None:
     parts = dict(part.split(";dur=") for part in post(client).headers["server-timing"].split(", "))
     assert list(parts) == ["decode", "queue", "inference", "encode"]
@@ -294,6 +304,7 @@ def test_server_timing_names_the_four_stages(client: TestClient) -> None:
     assert float(parts["inference"]) > 0
 
 
+@ON_EACH_RUNTIME
 def test_equal_requests_give_equal_bytes(client: TestClient) -> None:
     for query in ({}, {"format": "json", "mask": "polygons"}, {"format": "overlay"}, {"format": "npz"}):
         assert post(client, **query).content == post(client, **query).content

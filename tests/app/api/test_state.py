@@ -29,8 +29,10 @@ from tests.support.classes import NAMES
 from tests.support.images import encode, make_photo
 from tests.support.model.doubles import Hold
 from tests.support.polling import HANG_S
+from tests.support.runtimes import ON_EACH_RUNTIME
 
 
+@ON_EACH_RUNTIME
 def test_health_tells_device_queue_and_uptime(client: TestClient) -> None:
     health = client.get("/health").json()
     assert health["live"] == health["ready"] == {"status": "ok", "reason": None}
@@ -131,6 +133,7 @@ def test_classes_are_the_label_set(client: TestClient) -> None:
     assert client.get("/classes").json()[1] == {"id": 1, "name": "circle", "color": "#800000", "display_color": "#bbff00"}
 
 
+@ON_EACH_RUNTIME
 def test_info_tells_model_runtime_limits_and_versions(client: TestClient, service: Service) -> None:
     segmenter = service.registry.get().segmenter
     info = client.get("/info").json()

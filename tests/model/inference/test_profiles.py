@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 from benchmarks.harness.image_files import file_of
 from imaging.conversion import PROFILE_BYTES
 from imaging.rendering import Rendering
+from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmenter
 from tests.support.images import make_photo
 
@@ -23,6 +24,11 @@ PICTURES = [
     Rendering("overlay", image_format="webp"),
     Rendering("cutout", classes=("0", "1")),
 ]
+
+
+@pytest.fixture(scope="module")
+def segmenter(openvino_runtime: Runtime) -> Segmenter:
+    return Segmenter(openvino_runtime)
 
 
 def profile_of(size: int = len(SRGB), space: bytes = b"RGB ", signature: bytes = b"acsp", length: int = 0) -> bytes:

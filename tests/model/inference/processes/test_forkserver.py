@@ -16,7 +16,6 @@ import psutil
 import pytest
 
 from model.inference.errors import WorkerFailed
-from model.inference.loading import load_runtime
 from model.inference.processes import forkserver, workers
 from model.inference.processes import worker as worker_module
 from model.inference.processes.confinement import landlock_version
@@ -24,10 +23,9 @@ from model.inference.processes.environment import ALLOCATOR, PASSED, worker_envi
 from model.inference.processes.worker import Worker
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options
-from model.weights_file import find_files
 from tests.support.images import encode, make_photo
 from tests.support.model.workers import Asking, asking
-from tests.support.polling import wait_until_async
+from tests.support.polling import HANG_S, wait_until_async
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 PHOTO = encode(make_photo(90, 130))
@@ -50,11 +48,6 @@ worker_main.serve = lambda channel: os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
-@pytest.fixture(scope="module")
-def runtime(narrow_file: Path) -> Runtime:
-    return load_runtime(find_files(str(narrow_file)), "openvino", "cpu", "float32", threads=1)
-
-
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts end soon, and are soon repeated."""
@@ -67,7 +60,7 @@ def run(runtime: Runtime, work: Callable[[Asking], Awaitable[None]], count: int 
         async with asking(runtime, count) as it:
             await work(it)
 
-    asyncio.run(asyncio.wait_for(inside(), 200))
+    asyncio.run(asyncio.wait_for(inside(), HANG_S))
 
 
 def forkserver_of(it: Asking) -> psutil.Process:
@@ -190,7 +183,7 @@ def test_a_time_without_any_worker_is_a_failure(
         assert have_ended(list(children))
         assert reason in it.failures[0]
 
-    asyncio.run(asyncio.wait_for(inside(), 200))
+    asyncio.run(asyncio.wait_for(inside(), HANG_S))
 
 
 def test_an_idle_worker_that_is_stopped_costs_a_503_and_no_image_is_blamed(

@@ -9,7 +9,6 @@ import pickle
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,12 @@ import pytest
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage
 from model.inference.errors import WorkerFailed
-from model.inference.loading import load_runtime
 from model.inference.merging import Logits
 from model.inference.processes.frames import FrameChannel, WorkerEnded, receive, send
 from model.inference.processes.messages import Body, Image, WorkerAnswer, WorkerPlan
 from model.inference.processes.worker import Worker
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Options, Segmenter
-from model.weights_file import find_files
 from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until_async
 
@@ -38,11 +35,6 @@ ANSWER = {
     "kind": "answer", "encoding": "", "seconds": {"decode": 0, "inference": 0, "encode": 0}, "counts": [90 * 130],
     "mean_confidence": None,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def runtime(narrow_file: Path) -> Runtime:
-    return load_runtime(find_files(str(narrow_file)), "openvino", "cpu", "float32", threads=1)
 
 
 class Puppet:

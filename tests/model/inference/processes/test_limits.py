@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -15,10 +14,8 @@ import pytest
 from benchmarks.harness.hostile import HOSTILE, hostile
 from imaging.errors import DamagedImage, ImageError
 from model.inference.errors import WorkerFailed
-from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options
-from model.weights_file import find_files
 from tests.support.imaging.photographs import FILES, files
 from tests.support.model.workers import asking
 
@@ -29,15 +26,10 @@ SHORT_MEGAPIXELS, SHORT_MB = 12, 2  # less than any of the files needs
 LIMITED_FILES = ("jpeg", "progressive jpeg", "rgb png", "webp", "tiff")
 
 
-@pytest.fixture(scope="module")
-def narrow_runtime(narrow_file: Path) -> Runtime:
-    return load_runtime(find_files(str(narrow_file)), "openvino", "cpu", "float32", threads=1)
-
-
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_file_costs_its_request_alone_and_little_time(narrow_runtime: Runtime, kind: str) -> None:
+def test_a_hostile_file_costs_its_request_alone_and_little_time(runtime: Runtime, kind: str) -> None:
     async def work() -> None:
-        async with asking(narrow_runtime, 1) as it:
+        async with asking(runtime, 1) as it:
             worker = psutil.Process(it.workers.pids[0])
             before = sum(worker.cpu_times()[:2])
             with suppress(ImageError, WorkerFailed):
@@ -61,12 +53,12 @@ AT_100 = [kind for kind in FILES if kind != "disposing gif"]
 
 
 @pytest.mark.parametrize(("megapixels", "kind"), files_of(1, FILES) + files_of(12, FILES) + files_of(99.9, AT_100))
-def test_a_good_file_is_worked_on_within_its_promise(narrow_runtime: Runtime, megapixels: float, kind: str) -> None:
+def test_a_good_file_is_worked_on_within_its_promise(runtime: Runtime, megapixels: float, kind: str) -> None:
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     data = files(width * 3 // 4, width)[kind]()
 
     async def work() -> None:
-        async with asking(narrow_runtime, 1) as it:
+        async with asking(runtime, 1) as it:
             for _ in range(2):  # what a first image leaves in a worker is no help to the second
                 assert await it.segment(data, OPTIONS)
             if megapixels == SHORT_MEGAPIXELS:

@@ -30,7 +30,7 @@ from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options
 from tests.support.images import encode, make_photo
 from tests.support.model.workers import Asking, asking
-from tests.support.polling import wait_until_async
+from tests.support.polling import HANG_S, wait_until_async
 
 PHOTO = encode(make_photo(90, 130))
 LARGE = encode(make_photo(700, 1200), "JPEG")
@@ -42,7 +42,7 @@ def run(runtime: Runtime, work: Callable[[Asking], Awaitable[None]], count: int 
         async with asking(runtime, count) as it:
             await work(it)
 
-    asyncio.run(asyncio.wait_for(inside(), 200))
+    asyncio.run(asyncio.wait_for(inside(), HANG_S))
 
 
 @pytest.mark.parametrize("format", ANSWER_FORMATS)
