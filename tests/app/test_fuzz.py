@@ -103,10 +103,21 @@ def test_many_queries_and_heads_are_answered(client: TestClient, query: str, hea
     ask(client, query, headers_of_request)
 
 
-@QUICK
-@given(query=good_queries)
-def test_a_query_within_its_ranges_is_answered_with_200_for_an_image(client: TestClient, query: dict[str, Any]) -> None:
+def ask_well(client: TestClient, query: dict[str, Any]) -> None:
     for path in STATUSES:
         response = client.post(path, files={"file": ("a", PHOTO)}, params=query)
         assert response.status_code == 200, response.text
         assert_documented(response, path)
+
+
+@QUICK
+@given(query=good_queries)
+def test_a_query_within_its_ranges_is_answered_with_200_for_an_image(client: TestClient, query: dict[str, Any]) -> None:
+    ask_well(client, query)
+
+
+@pytest.mark.long
+@LONG
+@given(query=good_queries)
+def test_many_queries_within_their_ranges_are_answered_with_200_for_an_image(client: TestClient, query: dict[str, Any]) -> None:
+    ask_well(client, query)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.checkout import SEGMENT
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
+from tests.support.polling import HANG_S
 
 
 @pytest.fixture
@@ -27,6 +28,8 @@ OPTIONS = {
     "--results": ["in", "-o", "out", "--results", "{}.jsonl"],
     "coco": ["in", "-o", "{}.json", "--format", "coco"],
 }
+
+OF_STDOUT = ("/dev/fd/1", "/proc/self/fd/1")
 
 
 def arguments(option: str, name: str) -> tuple[list[str], Path]:
@@ -71,7 +74,7 @@ def test_a_pipe_gets_the_output(photos: Path, run: Segment, option: str) -> None
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(target.read_bytes)
         assert run(*words) == 0
-        data = reading.result(timeout=60)
+        data = reading.result(timeout=HANG_S)
     assert stat.S_ISFIFO(target.stat().st_mode)
     assert run(*other, "--force") == 0
     if option != "--results":  # its rows have times
@@ -80,13 +83,13 @@ def test_a_pipe_gets_the_output(photos: Path, run: Segment, option: str) -> None
         assert data.count(b"\n") == 2
 
 
-@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("name", ["/dev/stdout", *(pytest.param(name, marks=pytest.mark.long) for name in OF_STDOUT)])
 def test_stdout_by_its_paths(photos: Path, narrow_file: Path, name: str) -> None:
     options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
 
     def bytes_of(*words: str) -> bytes:
         command = [sys.executable, "-c", SEGMENT, *words, *options]
-        return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120).stdout
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=HANG_S).stdout
 
     assert bytes_of("in/a.png", "-o", name) == bytes_of("in/a.png", "-o", "-") != b""
     assert sorted(bytes_of("in", "-o", "out", "--rank", name).splitlines()) == [b"in/a.png", b"in/b.jpg"]
@@ -155,22 +158,22 @@ def test_a_full_device_is_one_line(photos: Path, run: Segment, capfd: pytest.Cap
 def test_a_completion_that_cannot_be_printed_is_one_line(photos: Path) -> None:
     command = [sys.executable, "-c", SEGMENT, "--print-completion", "bash"]
     with open("/dev/full", "wb") as full:
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=HANG_S)
     assert result.returncode == 2
     assert result.stderr.count(b"\n") == 1
     assert b"No space left on device: 'stdout'" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/0"])
+@pytest.mark.parametrize("name", ["/dev/stdin", pytest.param("/dev/fd/0", marks=pytest.mark.long)])
 @pytest.mark.parametrize("piped", [False, True])
 def test_stdin_by_its_paths(photos: Path, narrow_file: Path, name: str, piped: bool) -> None:
     options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
     command = [sys.executable, "-c", SEGMENT, name, "-o", "mask.png", *options]
     with Path("in/a.png").open("rb") as file:
         source = {"input": PHOTO} if piped else {"stdin": file}
-        subprocess.run(command, check=True, timeout=120, **source)  # type: ignore[call-overload]
+        subprocess.run(command, check=True, timeout=HANG_S, **source)  # type: ignore[call-overload]
     mask = Path("mask.png").read_bytes()
-    subprocess.run([*command[:3], "in/a.png", *command[4:]], check=True, timeout=120)
+    subprocess.run([*command[:3], "in/a.png", *command[4:]], check=True, timeout=HANG_S)
     assert Path("mask.png").read_bytes() == mask
 
 

@@ -112,6 +112,7 @@ def test_the_help_offers_no_stdin_for_images_and_no_stdout() -> None:
     assert text.count("stdin") == 1, "that of --from-file"
 
 
+@pytest.mark.long
 def test_what_a_cluster_cannot_do_is_one_line(cluster: Cluster, start: Start, tmp_path: Path) -> None:
     folder = photos(tmp_path / "in", 8)
     for arguments, words in (

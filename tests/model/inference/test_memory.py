@@ -142,5 +142,6 @@ def grown_by_shapes(layers: int = 0) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's memory is read from /proc")
+@pytest.mark.long
 def test_memory_grows_by_a_fraction_of_what_the_shapes_of_tiles_take_that_have_been_seen() -> None:
     assert grown_by_shapes() < grown_by_shapes(OPENVINO_KEEPS) / 4  # measured: a fifteenth

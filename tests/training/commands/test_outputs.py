@@ -119,6 +119,7 @@ def test_a_report_that_cannot_be_written_is_told_before_the_work(
     assert (tmp_path / "new.html").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.long
 def test_an_export_on_a_full_disk_is_one_line(narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     master = tmp_path / "narrow.safetensors"
     master.write_bytes(narrow_file.read_bytes())
