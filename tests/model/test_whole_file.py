@@ -19,6 +19,7 @@ import pytest
 
 from model import whole_file as module
 from model.whole_file import PARTIAL, STALE_S, check_output, open_descriptor, whole_file
+from tests.support.polling import HANG_S
 
 
 def write(target: str | Path, data: bytes = b"new", folder: Path | None = None) -> None:
@@ -144,9 +145,9 @@ def test_an_open_descriptor_is_written_where_it_stands(tmp_path: Path, name: str
     log = tmp_path / "log"
     log.write_bytes(b"former\n")
     with log.open("ab" if append else "wb") as file:
-        subprocess.run([sys.executable, "-c", code], stdout=file, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True, timeout=HANG_S)
     assert log.read_bytes().splitlines() == [*([b"former"] if append else []), b"before", b"new", b"after"]
-    piped = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, timeout=60)
+    piped = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, timeout=HANG_S)
     assert piped.stdout.splitlines() == [b"before", b"new", b"after"]
 
 
@@ -180,9 +181,9 @@ def test_two_that_write_one_file_at_once_do_not_mix(tmp_path: Path) -> None:
 
     def write_slowly(data: bytes) -> None:
         with whole_file(tmp_path / "file") as partial:
-            both.wait(timeout=30)
+            both.wait(timeout=HANG_S)
             partial.write_bytes(data)
-            both.wait(timeout=30)
+            both.wait(timeout=HANG_S)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(write_slowly, (b"a" * 100_000, b"b" * 100_000)))

@@ -131,5 +131,5 @@ def test_charts_that_cannot_be_drawn_leave_weights_and_card(
 def test_a_notebook_s_backend_ends_no_training(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     command = [*PROGRAM, *on_shapes(shapes, tiny_recipe, tmp_path, "--epochs", "1")]
     environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=200)
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=LONGEST_S)
     assert {"fcn.safetensors", "fcn.png", "curves.png"} <= {path.name for path in tmp_path.iterdir()}

@@ -13,6 +13,7 @@ from pycocotools import mask as run_lengths
 
 from imaging.rle import paint_runs, read_counts
 from tests.support.checkout import ROOT
+from tests.support.polling import HANG_S
 from training.data.coco import polygons
 from training.data.coco.objects import draw_mask
 from training.data.coco.polygons import fill
@@ -140,7 +141,7 @@ print(one, peak(many), peak([{"id": 1, "image_id": 1, "category_id": 1, "segment
 
 def test_many_small_objects_of_a_large_image_take_little_memory() -> None:
     """300 of 10x10 pixels on 12 megapixels; and a polygon of 2,000 points within ten sides of the image."""
-    result = subprocess.run([sys.executable, "-c", DRAW], capture_output=True, text=True, cwd=ROOT, timeout=120, check=True)
+    result = subprocess.run([sys.executable, "-c", DRAW], capture_output=True, text=True, cwd=ROOT, timeout=HANG_S, check=True)
     one, many, far = map(int, result.stdout.split())  # KiB
     assert many < one + 50_000
     assert far < one + 500_000
