@@ -77,7 +77,7 @@ headers = st.dictionaries(
 
 @pytest.fixture(scope="module")
 def client(serve: Serve) -> Iterator[TestClient]:
-    with serve(max_queued_tiles=16, max_upload_mb=1, max_batch_mb=1) as running:
+    with serve(max_queued_tiles=32, max_upload_mb=1, max_batch_mb=1) as running:  # sides up to 280 take 21 tiles
         yield running
         assert_idle(service_of(running))
 
