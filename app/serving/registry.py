@@ -27,6 +27,7 @@ from model.weights_file import WeightsFiles, find_files
 LoadRuntime = Callable[[WeightsFiles, str, str, str, int], Runtime]
 """Loads a network, as `model.inference.loading.load_runtime` does."""
 
+
 class Model:
     """A network in service: its segmenter, the scheduler of its runtimes, and the number of requests that use it.
 

@@ -76,14 +76,15 @@ class Runner:
 class Scheduler:
     """Runs tiles and returns their logits in futures. Tiles may be submitted from any thread or event loop.
 
-    Each runtime has `max_concurrency` threads. A thread takes a batch of tiles of one shape and calls the runtime. A batch takes
-    all that wait, as far as the runtime and `max_batch` (None: the runtime alone) allow, so batches grow with the load. It
+    Each runtime has `max_concurrency` threads. A thread takes a batch of tiles of one shape and calls the runtime. A batch
+    takes all that wait, as far as the runtime and `max_batch` (None: the runtime alone) allow, so it grows with the load. It
     begins at once if the runtime is idle; beside another batch, once it has half as many tiles. At most
     `runtime.concurrency(tiles)` threads call it at the same time; `tiles` counts those running and waiting.
 
     A batch for which the device has too little memory is split. Later batches of this device have at most half its pixels.
-    `on_batch` is called after each batch. A tile whose logits are not finite gets a `FloatingPointError`. When a device is lost, the scheduler fails for good: `failure` holds the reason, and `on_failure` is
-    called with it. Other code can make it fail with `fail`.
+    `on_batch` is called after each batch. A tile whose logits are not finite gets a `FloatingPointError`. When a device is
+    lost, the scheduler fails for good: `failure` holds the reason, and `on_failure` is called with it. Other code can make it
+    fail with `fail`.
     `_lock` guards the queues and the runners' batches, and is held while a tile is answered. `_queues` contains each request
     with waiting tiles once, in the order of their turns.
     """
@@ -290,8 +291,8 @@ class Scheduler:
             device.max_pixels = pixels if device.max_pixels is None else min(pixels, device.max_pixels)
         height, width = tile.shape[:2]
         log.warning(
-            "%d tiles of %dx%d do not fit the memory of %s: batches have at most %d pixels from now on, until weights are loaded "
-            "again", len(batch), height, width, device.runtime.device, pixels,
+            "%d tiles of %dx%d do not fit the memory of %s: until weights are loaded again, batches have at most %d pixels",
+            len(batch), height, width, device.runtime.device, pixels,
         )  # fmt: skip
         while batch:
             count = self._most_tiles(runner, tile)

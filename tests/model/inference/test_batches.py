@@ -16,7 +16,7 @@ from tests.support.polling import HANG_S, wait_until
 
 
 class InFlight(FirstChannel):
-    """Two calls at the same time, each of which waits until the test releases its batch. Keeps the most calls at the same time."""
+    """Two calls at the same time, each of which waits until the test releases its batch. most: calls at the same time."""
 
     def __init__(self, max_batch: int = 64) -> None:
         super().__init__(max_batch, concurrency=2)
