@@ -27,9 +27,9 @@ LEAST_RATE = 600.0  # images a second of one service on a GPU
 SERIES = {"tiles": "segment_batch_tiles_sum", "batches": "segment_batch_tiles_count", "busy": "segment_network_seconds_total"}
 TEXT = """\
 One service with its default weights on {cores} cores and {device}: masks of JPEGs of {width}x{height}, by the number of
-clients. The event loop is the front process's first thread. "No batch" is the share of the time in which the scheduler had no batch in
-the runtime, so that the device had nothing to do. Each turn starts the service anew, with batches as large as the load makes
-them, and with batches of at most {former} tiles. {note}"""
+clients. The event loop is the front process's first thread. "No batch" is the share of the time in which the scheduler had no
+batch in the runtime, so that the device had nothing to do. Each turn starts the service anew, with batches as large as the
+load makes them, and with batches of at most {former} tiles. {note}"""
 STAND_IN = """\
 The stand-in takes {launch:g} ms of the calling thread for a batch, and then {batch:g} ms, and {tile:g} ms a tile, without a
 core. An H200's rates by the size of batches give these figures (section "GPU"). Its logits are those of the first tile of each

@@ -44,8 +44,8 @@ H200 = Times(launch=2.0, batch=0.1, tile=0.27)
 class CheapDevice:
     """A runtime that takes a GPU's time and, but for launches, hardly any of the processor's.
 
-    Several threads may call `logits`. As with a GPU, two calls are useful at the same time, and one thread at a time launches. The logits are those that `real`
-    gives for the first tile of each shape, so that workers merge and encode what they do for real ones.
+    Several threads may call `logits`. As with a GPU, two calls are useful at the same time, and one thread at a time launches.
+    The logits are those that `real` gives for the first tile of each shape, so that workers merge and encode real ones.
     """
 
     device = "cheap"
