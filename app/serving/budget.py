@@ -37,10 +37,10 @@ class Budget:
     """Counts the memory that requests use, up to `limit` bytes, and the files of batches. Only for the event loop.
 
     `PLAN_BYTES` are set aside for each of the `planners`, images that are planned at the same time. A quarter of the limit is
-    for bodies; uploads beyond it are refused. The rest is for work and answers. Work waits for memory: clients take turns, and the work of each starts in order of arrival. None
-    starts while answers use a quarter of the limit or more. At most `large_works` large images are in work at once; other
-    images overtake a large image that waits for this reason. Slow clients are closed if others wait for what their requests
-    hold, or were refused for lack of it.
+    for bodies; uploads beyond it are refused. The rest is for work and answers. Work waits for memory: clients take turns, and
+    the work of each starts in order of arrival. None starts while answers use a quarter of the limit or more. At most
+    `large_works` large images are in work at once; other images overtake a large image that waits for this reason. Slow
+    clients are closed if others wait for what their requests hold, or were refused for lack of it.
     """
 
     def __init__(self, limit: int, large_works: int, clients: Clients, planners: int = LEAST_PLANNERS) -> None:
