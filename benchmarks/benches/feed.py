@@ -29,12 +29,13 @@ TEXT = """\
 One service with its default weights on {cores} cores and {device}: masks of JPEGs of {width}x{height}, by the number of
 clients. The event loop is the front process's first thread. "No batch" is the share of the time in which the scheduler had no
 batch in the runtime, so that the device had nothing to do. Each turn starts the service anew, with batches as large as the
-load makes them, and with batches of at most {former} tiles. {note}"""
+load makes them, and with batches of at most {former} tiles.
+{note}"""
 STAND_IN = """\
 The stand-in takes {launch:g} ms of the calling thread for a batch, and then {batch:g} ms, and {tile:g} ms a tile, without a
 core. An H200's rates by the size of batches give these figures (section "GPU"). Its logits are those of the first tile of each
 shape."""
-GPU_NOTE = "The network runs with torch."
+RATE = ("rate", "images/s")
 
 
 @dataclass(frozen=True)
@@ -64,36 +65,40 @@ def value_of(series: str, text: str) -> float:
 
 def run(*, quick: bool) -> Section:
     on_gpu, seconds = gpu.missing() is None, 2.0 if quick else 5.0
-    values: dict[str, list[float]] = {}
+    images = [Sample(data, None) for data in photos([SMALL])]
+    values: dict[tuple[str, str], list[float]] = {}  # by what they are and their unit
     rates: dict[int, list[float]] = {0: [], FORMER_BATCH: []}
     for _ in range(1 if quick else 2):
         for most, clients in ((0, CLIENTS), (FORMER_BATCH, CLIENTS[-1:])):
             with _service(on_gpu=on_gpu, max_batch_tiles=most) as server:
-                images = [Sample(data, None) for data in photos([SMALL])]
                 load(server.url, images, connections=CLIENTS[-1], seconds=seconds / 2)
                 for count in clients:
-                    name = f"{count} client{'s' if count > 1 else ''}" + (f", at most {most} tiles in a batch" if most else "")
-                    figures = measure(server, images, count, seconds)
-                    for what, value in figures.items():
-                        values.setdefault(f"{name}: {what}", []).append(value)
+                    name = f"{count} client{'s' if count > 1 else ''}" + (f", batches of at most {most}" if most else "")
+                    answers = measure(server, images, count, seconds)
+                    for (what, unit), value in answers.items():
+                        values.setdefault((f"{name}: {what}", unit), []).append(value)
                     if count == CLIENTS[-1]:
-                        rates[most].append(figures["images/s"])
-    rows = [Row.of(*_what_and_unit(name, each)) for name, each in values.items()]
+                        rates[most].append(answers[RATE])
     fed, former = (statistics.median(each) for each in rates.values())
-    ratios = [
-        Ratio(f"images a second, {CLIENTS[-1]} clients", fed, at_least=LEAST_RATE if on_gpu else None),
-        Ratio(f"images a second, {CLIENTS[-1]} clients, batches by load / of at most {FORMER_BATCH}", fed / former),
-    ]
-    device = "a GPU" if on_gpu else "a stand-in for a GPU"
-    note = GPU_NOTE if on_gpu else STAND_IN.format(**vars(cheap_device.H200))
-    width, height = SMALL
-    text = TEXT.format(
-        cores=available_cores(), device=device, width=width, height=height, former=FORMER_BATCH, note=note.replace("\n", " ")
+    return Section(
+        "Feeding a GPU",
+        _text(on_gpu=on_gpu),
+        [Row.of(what, each, unit) for (what, unit), each in values.items()],
+        [
+            Ratio(f"images a second, {CLIENTS[-1]} clients", fed, at_least=LEAST_RATE if on_gpu else None),
+            Ratio(f"images a second, {CLIENTS[-1]} clients, batches by load / of at most {FORMER_BATCH}", fed / former),
+        ],
     )
-    return Section("Feeding a GPU", text, rows, ratios)
 
 
-def measure(server: Server, images: list[Sample], clients: int, seconds: float) -> dict[str, float]:
+def _text(*, on_gpu: bool) -> str:
+    device = "a GPU" if on_gpu else "a stand-in for a GPU"
+    note = "The network runs with torch." if on_gpu else STAND_IN.format(**vars(cheap_device.H200))
+    (width, height), cores = SMALL, available_cores()
+    return TEXT.format(cores=cores, device=device, width=width, height=height, former=FORMER_BATCH, note=note)
+
+
+def measure(server: Server, images: list[Sample], clients: int, seconds: float) -> dict[tuple[str, str], float]:
     """Figures of a load, by what they are and their unit. Raises `RuntimeError` if a request fails or none is answered."""
     counts, processors = Counts.read(server), ProcessorTime.read(server)
     result = load(server.url, images, connections=clients, seconds=seconds)
@@ -103,21 +108,15 @@ def measure(server: Server, images: list[Sample], clients: int, seconds: float) 
     processors, counts = ProcessorTime.read(server).since(processors), Counts.read(server).since(counts)
     answers = len(result.answers)
     return {
-        "images/s": answers / result.seconds,
-        "a request, ms": statistics.median(result.milliseconds()),
-        "event loop busy, %": 100 * processors.event_loop / result.seconds,
-        "event loop, an image, ms": 1000 * processors.event_loop / answers,
-        "threads of the network, an image, ms": 1000 * processors.network / answers,
-        "workers, an image, ms": 1000 * (processors.workers_user + processors.workers_system) / answers,
-        "in a batch, tiles": counts.tiles / counts.batches,
-        "no batch, %": 100 * (1 - counts.busy / counts.moment),
+        RATE: answers / result.seconds,
+        ("a request", "ms"): statistics.median(result.milliseconds()),
+        ("event loop busy", "%"): 100 * processors.event_loop / result.seconds,
+        ("event loop, an image", "ms"): 1000 * processors.event_loop / answers,
+        ("threads of the network, an image", "ms"): 1000 * processors.network / answers,
+        ("workers, an image", "ms"): 1000 * (processors.workers_user + processors.workers_system) / answers,
+        ("in a batch", "tiles"): counts.tiles / counts.batches,
+        ("no batch", "%"): 100 * (1 - counts.busy / counts.moment),
     }
-
-
-def _what_and_unit(name: str, values: list[float]) -> tuple[str, list[float], str]:
-    """The arguments of `Row.of` for figures whose name ends with `, UNIT`, or is `...: UNIT`."""
-    what, _, unit = name.rpartition(", " if ", " in name.partition(": ")[2] else ": ")
-    return what, values, unit
 
 
 @contextmanager
