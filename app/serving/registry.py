@@ -46,12 +46,12 @@ class Registry:
     """Models by name; the first is the default. Empty until `load`.
 
     Any thread may call it. `_lock` guards `models` and the counts of users; `_user_change` is notified at each release.
-    load_runtime: what `load` loads networks with.
+    load_runtime: what `load` loads networks with; None for `model.inference.loading.load_runtime`.
     """
 
     def __init__(self, settings: Settings, on_batch: OnBatch, on_failure: Callable[[str], None]) -> None:
         self.models: dict[str, Model] = {}
-        self.load_runtime: LoadRuntime = load_runtime
+        self.load_runtime: LoadRuntime | None = None
         self._former_models: list[Model] = []
         self._settings = settings
         self._on_batch = on_batch
@@ -122,10 +122,8 @@ class Registry:
     def _load(self, name: str, digests: str | None) -> Model:
         settings = self._settings
         files = find_files(name)
-        runtimes = [
-            self.load_runtime(files, settings.runtime, device, settings.precision, settings.threads)
-            for device in settings.devices
-        ]
+        load = self.load_runtime or load_runtime
+        runtimes = [load(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.devices]
         for runtime in runtimes:
             sha256 = runtime.file_sha256
             if digests and sha256 not in digests.split("/"):
