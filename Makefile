@@ -66,7 +66,7 @@ audit: $(DEV_READY)
 # on a machine with an NVIDIA GPU: the tests that need one, and its figures in benchmarks/RESULTS.md
 gpu-check: $(DEV_READY)
 	$(BIN)/python -m pytest -m cuda
-	$(BIN)/fcn-bench gpu
+	$(BIN)/fcn-bench feed gpu
 
 docs: $(DEV_READY)
 	$(BIN)/mkdocs build --strict

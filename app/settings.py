@@ -81,7 +81,11 @@ class Settings(BaseSettings):
     )
     overlap: Finite = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
     blend: Blend = Field("mean", description="how overlapping logits are averaged")
-    max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch on a GPU; a CPU takes them one by one")
+    max_batch_tiles: int = Field(
+        0,
+        ge=0,
+        description="most tiles in one batch on a GPU; 0: as many as its memory holds, at most 64. A CPU takes them one by one",
+    )
     max_queued_tiles: int = Field(1024, ge=1, description="most tiles that wait or run; beyond it 503")
     max_upload_mb: Finite = Field(64, ge=LEAST_MB, description="largest request body, in 10^6 bytes")
     max_batch_mb: Finite = Field(

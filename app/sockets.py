@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from model.inference.cores import available_memory
+from model.inference.processes.workers import worker_count
 
 BACKLOG = 2048  # connections that the system queues until they are accepted
 MOST_AT_ONCE = 64  # connections that the event loop accepts before its other work continues
@@ -18,7 +19,8 @@ CONNECTION_BYTES = 128 << 10
 MEMORY_SHARE = 1 / 16  # of the memory that the process may use, for connections
 UNSENT_BYTES = 1 << 16  # of an answer that the system keeps for a client, beside what is on its way
 MOST_FILES = 1 << 16  # the soft limit on open files that the process sets, if the hard limit allows
-OWN_FILES = 64  # open files of workers and of the runtime
+OWN_FILES = 16  # open files of the runtime and of the process itself
+WORKER_FILES = 3  # of each worker: its socket, its process, its answer
 SILENT_S = 10  # seconds for which the system does not pass on a new connection that has sent nothing
 UNREAD_S = 60  # seconds within which a client must acknowledge data that was sent to it
 
@@ -49,17 +51,17 @@ def make_room() -> Room:
             with suppress(OSError, ValueError):  # macOS may refuse a limit that its hard limit allows
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
             files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return room_in(files, available_memory())
+    return room_in(files, available_memory(), worker_count())
 
 
-def room_in(files: int, memory: int | None) -> Room:
-    """The room under a limit of `files` open files, in so many bytes of memory (None if they are not known).
+def room_in(files: int, memory: int | None, workers: int) -> Room:
+    """The room under a limit of `files` open files, in so many bytes of memory (None if they are not known), beside workers.
 
     A third of the files is for connections, one for images and answers of their requests, and one for the files of batches.
     A quarter of the connections is kept for requests without images, such as health checks.
     """
     at_once = max(1, min(MOST_AT_ONCE, files // 16))
-    third = max(8, (files - OWN_FILES - at_once) // 3)
+    third = max(8, (files - OWN_FILES - WORKER_FILES * workers - at_once) // 3)
     connections = min(MOST_CONNECTIONS, third, int(MEMORY_SHARE * memory) // CONNECTION_BYTES if memory else MOST_CONNECTIONS)
     return Room(connections, at_once, connections * 3 // 4, third)
 

@@ -102,6 +102,7 @@ class Metrics:
         for death in DEATH_REASONS:
             self.worker_deaths.labels(death)
         self.batch_seconds = Histogram("segment_batch_seconds", "Seconds of a batch", buckets=SECONDS, registry=self.registry)
+        self.busy_seconds = Counter("segment_network_seconds", "Seconds with a batch in the network", registry=self.registry)
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts a request. status: 499 if its client disconnected before the answer."""
@@ -127,11 +128,12 @@ class Metrics:
         if mean_confidence is not None:
             self.confidence.labels(model).observe(mean_confidence)
 
-    def batch(self, tiles: int, seconds: float) -> None:
-        """Counts a batch that the network has run."""
+    def batch(self, tiles: int, seconds: float, busy_seconds: float) -> None:
+        """Counts a batch that the network has run. busy_seconds: those in which any batch ran, since the last call."""
         self.tiles.inc(tiles)
         self.batch_tiles.observe(tiles)
         self.batch_seconds.observe(seconds)
+        self.busy_seconds.inc(busy_seconds)
 
     def count_worker_death(self, reason: DeathReason) -> None:
         """Counts a worker process that ended by itself or was killed."""

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from benchmarks.benches import (
     bulk,
+    feed,
     formats,
     front,
     gpu,
@@ -46,6 +47,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "front": lambda args: front.run(quick=args.quick),
     "scale": lambda args: scale.run(quick=args.quick),
     "bulk": lambda args: bulk.run(quick=args.quick),
+    "feed": lambda args: feed.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
     "hostile": lambda args: hostile.run(quick=args.quick),
     "former": lambda args: former_commit.run(quick=args.quick, former=args.former),
@@ -54,7 +56,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
 # run only when the command line names them
 BY_NAME = ("bulk", "page", "peers", "gpu", "soak", "hostile", "former")
 # need wrk
-WITH_LOAD = ("served", "peers", "size", "overload", "front", "scale", "gpu", "former")
+WITH_LOAD = ("served", "peers", "size", "overload", "front", "scale", "feed", "gpu", "former")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -24,7 +24,6 @@ from model.inference.segmenter import Options
 from model.weights_file import find_files
 
 FOREVER_S = 1e9  # no deadline
-BATCH = 8  # most tiles in a call of the network, if the runtime takes several
 
 
 class Local:
@@ -51,7 +50,7 @@ class Local:
         self._runtime = DistantRuntime.of(runtime)
         self._description = pickle.dumps(self._runtime)
         self._scheduler = Scheduler(
-            [runtime], max_batch=BATCH, on_batch=lambda *_: None, on_failure=lambda _: None, clock=time.monotonic
+            [runtime], max_batch=None, on_batch=lambda *_: None, on_failure=lambda _: None, clock=time.monotonic
         )
         self._scheduler.start()
         self._loop = asyncio.new_event_loop()

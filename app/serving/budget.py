@@ -10,8 +10,9 @@ from app.serving.clients import Clients, MemoryUse
 from app.serving.errors import QueueFull, TooManyFiles, TooMuchMemory
 from model.inference.processes.worker_main import PLAN_BYTES
 
-PLANNERS = 2  # images that are planned at once
-PLANNING_BYTES = PLANNERS * PLAN_BYTES
+LEAST_PLANNERS = 2  # images that are planned at once
+PLANNING_BYTES = LEAST_PLANNERS * PLAN_BYTES
+PLANNING_SHARE = 1 / 8  # of the budget, for further images that are planned at once
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the budget
 MOST_FILES = 1 << 14  # of all batches
 CHECK_S = 1.0  # seconds between checks for slow readers
@@ -27,21 +28,27 @@ class _Turn:
     future: asyncio.Future[None]
 
 
+def planner_count(limit: int, cores: int) -> int:
+    """How many images are planned at once in a budget of `limit` bytes: one for two cores, as far as the budget allows."""
+    return max(LEAST_PLANNERS, min(cores // 2, int(limit * PLANNING_SHARE) // PLAN_BYTES))
+
+
 class Budget:
     """Counts the memory that requests use, up to `limit` bytes, and the files of batches. Only for the event loop.
 
-    `PLANNING_BYTES` are set aside for planning. A quarter of the limit is for bodies; uploads beyond it are refused. The rest
-    is for work and answers. Work waits for memory: clients take turns, and the work of each starts in order of arrival. None
-    starts while answers use a quarter of the limit or more. At most `large_works` large images are in work at once; other
-    images overtake a large image that waits for this reason. Slow clients are closed if others wait for what their requests
-    hold, or were refused for lack of it.
+    `PLAN_BYTES` are set aside for each of the `planners`, images that are planned at the same time. A quarter of the limit is
+    for bodies; uploads beyond it are refused. The rest is for work and answers. Work waits for memory: clients take turns, and
+    the work of each starts in order of arrival. None starts while answers use a quarter of the limit or more. At most
+    `large_works` large images are in work at once; other images overtake a large image that waits for this reason. Slow
+    clients are closed if others wait for what their requests hold, or were refused for lack of it.
     """
 
-    def __init__(self, limit: int, large_works: int, clients: Clients) -> None:
+    def __init__(self, limit: int, large_works: int, clients: Clients, planners: int = LEAST_PLANNERS) -> None:
         self.limit = limit
+        self.planners = planners
         self.most_bodies = int(limit * BODIES_SHARE)
         self.most_answers = int(limit * ANSWERS_SHARE)
-        self.most_work = limit - self.most_bodies - PLANNING_BYTES
+        self.most_work = limit - self.most_bodies - planners * PLAN_BYTES
         self.most_files = MOST_FILES
         self.large_works = large_works
         self._clients = clients

@@ -18,11 +18,14 @@ from app.telemetry import excerpt
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
 from model.inference.loading import load_runtime
-from model.inference.runtime import DistantRuntime
+from model.inference.runtime import DistantRuntime, Runtime
 from model.inference.scaling import working_size
-from model.inference.scheduler import Scheduler
+from model.inference.scheduler import OnBatch, Scheduler
 from model.inference.segmenter import Options, Segmenter
-from model.weights_file import find_files
+from model.weights_file import WeightsFiles, find_files
+
+LoadRuntime = Callable[[WeightsFiles, str, str, str, int], Runtime]
+"""Loads a network, as `model.inference.loading.load_runtime` does."""
 
 
 class Model:
@@ -43,10 +46,12 @@ class Registry:
     """Models by name; the first is the default. Empty until `load`.
 
     Any thread may call it. `_lock` guards `models` and the counts of users; `_user_change` is notified at each release.
+    load_runtime: what `load` loads networks with; None for `model.inference.loading.load_runtime`.
     """
 
-    def __init__(self, settings: Settings, on_batch: Callable[[int, float], None], on_failure: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, on_batch: OnBatch, on_failure: Callable[[str], None]) -> None:
         self.models: dict[str, Model] = {}
+        self.load_runtime: LoadRuntime | None = None
         self._former_models: list[Model] = []
         self._settings = settings
         self._on_batch = on_batch
@@ -117,9 +122,8 @@ class Registry:
     def _load(self, name: str, digests: str | None) -> Model:
         settings = self._settings
         files = find_files(name)
-        runtimes = [
-            load_runtime(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.devices
-        ]
+        load = self.load_runtime or load_runtime
+        runtimes = [load(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.devices]
         for runtime in runtimes:
             sha256 = runtime.file_sha256
             if digests and sha256 not in digests.split("/"):
@@ -130,7 +134,7 @@ class Registry:
             segmenter.warm_up(settings.tile_size)
         check_limits(segmenters[0], settings)
         scheduler = Scheduler(
-            runtimes, max_batch=settings.max_batch_tiles, on_batch=self._on_batch, on_failure=self._on_failure,
+            runtimes, max_batch=settings.max_batch_tiles or None, on_batch=self._on_batch, on_failure=self._on_failure,
             clock=time.monotonic,
         )  # fmt: skip
         scheduler.start()

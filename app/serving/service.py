@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.serving.admission import Admission, Reservation
-from app.serving.budget import PLANNERS, Budget
+from app.serving.budget import Budget, planner_count
 from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
 from app.serving.job import Answer, Job, kind_of
@@ -21,7 +21,7 @@ from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, ServiceState
 from imaging.rendering import Rendering
-from model.inference.cores import available_memory, child_seconds, resident_memory
+from model.inference.cores import available_cores, available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
 from model.inference.merging import Logits
 from model.inference.processes.messages import WorkerPlan
@@ -69,12 +69,13 @@ class Service:
         self.loader = Loader(settings, self.registry, self.fail)
         self.workers = Workers(on_death=self.metrics.count_worker_death, on_failure=self.fail)
         large_works = max(1, settings.cpu_threads // 2)
-        self.budget = Budget(settings.memory_bytes, large_works, self.clients)
+        planners = planner_count(settings.memory_bytes, available_cores())
+        self.budget = Budget(settings.memory_bytes, large_works, self.clients, planners)
         self.admission = Admission(
             settings.max_queued_tiles, time.monotonic, clients=self.clients, workers=self.workers.count,
             large_lanes=large_works,
         )  # fmt: skip
-        self._planning = asyncio.Semaphore(PLANNERS)
+        self._planning = asyncio.Semaphore(self.budget.planners)
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
         self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s)
         self._first_worker: asyncio.Task[None] | None = None

@@ -42,8 +42,9 @@ class Runtime(Protocol):
     """A network, ready to run. Several threads may call `logits`.
 
     file_sha256: of the loaded file, a master or an export. network_sha256: of an export's network without its facts; empty for
-    a master. stride: pixels per cell of the logits. grid: where in those pixels the cell lies. max_batch: the largest batch
-    that is useful; None for as many tiles as fit. max_concurrency: the largest useful number of calls at the same time.
+    a master. stride: pixels per cell of the logits. grid: where in those pixels the cell lies. max_batch: the most tiles
+    that are useful in a call. max_pixels: the most pixels of a call's tiles for which the device has memory, as far as it was
+    measured; None without such a limit. max_concurrency: the largest useful number of calls at the same time.
     """
 
     identity: ModelIdentity
@@ -53,7 +54,8 @@ class Runtime(Protocol):
     device: str
     stride: int
     grid: Grid
-    max_batch: int | None
+    max_batch: int
+    max_pixels: int | None
     max_concurrency: int
 
     def concurrency(self, tiles: int) -> int:
@@ -72,6 +74,11 @@ class Runtime(Protocol):
         ...
 
 
+def most_tiles(shape: tuple[int, ...], max_batch: int, max_pixels: int | None) -> int:
+    """The most tiles of this shape (height, width, 3) in a call, under limits as of a `Runtime`; at least 1."""
+    return max_batch if max_pixels is None else max(1, min(max_batch, max_pixels // (shape[0] * shape[1])))
+
+
 @dataclass
 class DistantRuntime:
     """The attributes of a runtime in another process, for a `Segmenter` that sends its tiles there. Its `logits` raises."""
@@ -83,7 +90,8 @@ class DistantRuntime:
     device: str
     stride: int
     grid: Grid
-    max_batch: int | None
+    max_batch: int
+    max_pixels: int | None
     max_concurrency: int
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,9 +15,13 @@ import numpy as np
 
 from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
 from model.inference.merging import Logits
-from model.inference.runtime import DeviceLost, Runtime, Tile
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Runtime, Tile, most_tiles
 
+AHEAD = 16  # most tiles that a request of many submits ahead: two batches of 8
 Clock = Callable[[], float]
+OnBatch = Callable[[int, float, float], None]
+"""Is told of a batch: its tiles, its seconds, and the seconds in which any batch ran since the last such call."""
+log = logging.getLogger("segment")
 THREAD_ENDED = "a thread of the scheduler has ended"
 SCHEDULER_STOPPED = "the scheduler was stopped"
 
@@ -48,13 +53,21 @@ class TileQueue:
 
 
 @dataclass(eq=False)
+class Device:
+    """A runtime, and the most pixels of tiles in a call that fit its memory, as far as is known; None without a limit."""
+
+    runtime: Runtime
+    max_pixels: int | None
+
+
+@dataclass(eq=False)
 class Runner:
     """A thread that calls a runtime.
 
     batch: the tiles that it has taken and not yet answered. calls: how many calls it has begun.
     """
 
-    runtime: Runtime
+    device: Device
     thread: threading.Thread
     batch: list[Item] = field(default_factory=list)
     calls: int = 0
@@ -63,11 +76,15 @@ class Runner:
 class Scheduler:
     """Runs tiles and returns their logits in futures. Tiles may be submitted from any thread or event loop.
 
-    Each runtime has `max_concurrency` threads. A thread takes a batch of up to `max_batch` tiles of one shape and calls the
-    runtime. At most `runtime.concurrency(tiles)` threads call it at the same time; `tiles` counts those running and waiting.
-    `on_batch` is called after each batch with its number of tiles and its seconds. A tile whose logits are not finite gets a
-    `FloatingPointError`. When a device is lost, the scheduler fails for good: `failure` holds the reason, and `on_failure` is
-    called with it. Other code can make it fail with `fail`.
+    Each runtime has `max_concurrency` threads. A thread takes a batch of tiles of one shape and calls the runtime. A batch
+    takes all that wait, as far as the runtime and `max_batch` (None: the runtime alone) allow, so it grows with the load. It
+    begins at once if the runtime is idle; beside another batch, once it has half as many tiles. At most
+    `runtime.concurrency(tiles)` threads call it at the same time; `tiles` counts those running and waiting.
+
+    A batch for which the device has too little memory is split. Later batches of this device have at most half its pixels.
+    `on_batch` is called after each batch. A tile whose logits are not finite gets a `FloatingPointError`. When a device is
+    lost, the scheduler fails for good: `failure` holds the reason, and `on_failure` is called with it. Other code can make it
+    fail with `fail`.
     `_lock` guards the queues and the runners' batches, and is held while a tile is answered. `_queues` contains each request
     with waiting tiles once, in the order of their turns.
     """
@@ -76,8 +93,8 @@ class Scheduler:
         self,
         runtimes: Sequence[Runtime],
         *,
-        max_batch: int,
-        on_batch: Callable[[int, float], None],
+        max_batch: int | None,
+        on_batch: OnBatch,
         on_failure: Callable[[str], None],
         clock: Clock,
     ) -> None:
@@ -89,11 +106,16 @@ class Scheduler:
         self._work = threading.Condition(self._lock)
         self._queues: deque[TileQueue] = deque()
         self._stopping = False
-        self.max_batch = min([max_batch, *(runtime.max_batch or max_batch for runtime in runtimes)])
-        calls = [runtime for runtime in runtimes for _ in range(runtime.max_concurrency)]
+        self._running = 0  # calls now
+        self._busy_since = 0.0  # up to when seconds with a call are reported; while there are calls
+        self.max_batch = min([*([max_batch] if max_batch else []), *(runtime.max_batch for runtime in runtimes)])
+        devices = [Device(runtime, runtime.max_pixels) for runtime in runtimes]
+        # a thread may have to leave tiles to the thread of another device, so then all are notified
+        self._notify = self._work.notify if len(devices) == 1 else self._work.notify_all
+        calls = [device for device in devices for _ in range(device.runtime.max_concurrency)]
         self._runners = [
-            Runner(runtime, threading.Thread(target=self._serve, args=(i,), name=f"runtime-{i}", daemon=True))
-            for i, runtime in enumerate(calls)
+            Runner(device, threading.Thread(target=self._serve, args=(i,), name=f"runtime-{i}", daemon=True))
+            for i, device in enumerate(calls)
         ]
 
     def start(self) -> None:
@@ -126,8 +148,8 @@ class Scheduler:
 
     @property
     def ahead(self) -> int:
-        """How many tiles a request should submit ahead: the larger of a full batch and the number of threads plus one."""
-        return max(self.max_batch, len(self._runners) + 1)
+        """How many tiles a request should submit ahead: two batches, at most `AHEAD`; at least one more than the threads."""
+        return max(min(AHEAD, 2 * self.max_batch), len(self._runners) + 1)
 
     @property
     def alive(self) -> bool:
@@ -165,7 +187,7 @@ class Scheduler:
             queue.waiting.append(item)
             if len(queue.waiting) == 1:
                 self._queues.append(queue)
-            self._work.notify()
+            self._notify()
         return item.future
 
     def cancel(self, queue: TileQueue) -> None:
@@ -192,7 +214,7 @@ class Scheduler:
         with self._lock:
             runner.batch = []
             while not self._stopping and not self.failure:
-                if self._may_call(runner) and (batch := self._take()):
+                if self._may_call(runner) and (batch := self._take(runner)):
                     runner.batch = batch
                     return batch
                 self._work.wait()
@@ -200,11 +222,17 @@ class Scheduler:
 
     def _may_call(self, runner: Runner) -> bool:
         """Whether the runner's runtime gains from one more call at the same time."""
-        batches = [other.batch for other in self._runners if other.runtime is runner.runtime and other.batch]
-        tiles = sum(map(len, batches)) + sum(len(queue.waiting) for queue in self._queues)
-        return len(batches) < runner.runtime.concurrency(tiles)
+        device = runner.device
+        sizes = [len(other.batch) for other in self._runners if other.device is device and other.batch]
+        waiting = sum(len(queue.waiting) for queue in self._queues)
+        # a much smaller batch gains more by waiting for further tiles than by overlapping
+        return len(sizes) < device.runtime.concurrency(sum(sizes) + waiting) and 2 * waiting >= max(sizes, default=0)
 
-    def _take(self) -> list[Item]:
+    def _most_tiles(self, runner: Runner, tile: Tile) -> int:
+        """The most tiles of this tile's shape in a batch of the runner. The lock is held."""
+        return most_tiles(tile.shape, self.max_batch, runner.device.max_pixels)
+
+    def _take(self, runner: Runner) -> list[Item]:
         """Takes one tile of each request in turn, all of the first tile's shape.
 
         Requests whose next tile has another shape are first in the next batch.
@@ -212,7 +240,7 @@ class Scheduler:
         now = self.clock()
         batch: list[Item] = []
         skipped_queues: list[TileQueue] = []
-        while self._queues and len(batch) < self.max_batch:
+        while self._queues and (not batch or len(batch) < self._most_tiles(runner, batch[0].tile)):
             queue = self._queues.popleft()
             if queue.deadline <= now:
                 _fail(queue, DeadlinePassed("the request waited in the queue past its deadline"))
@@ -227,32 +255,66 @@ class Scheduler:
                 self._queues.append(queue)
         self._queues.extendleft(reversed(skipped_queues))
         if self._queues:
-            self._work.notify()
+            self._notify()
         return batch
 
     def _run_batch(self, runner: Runner, batch: list[Item]) -> None:
-        """Runs a batch and answers its tiles. If a call with several tiles fails, runs them one at a time."""
-        start = self.clock()
+        """Runs a batch and answers its tiles. If a call with several tiles fails, runs them in smaller batches."""
         results: list[tuple[Item, Logits | Exception]] = []
-        runner.calls += 1
+        has_memory = True
         try:
-            logits = runner.runtime.logits([item.tile for item in batch])
+            logits = self._call(runner, batch)
             results = [(item, _finite(tile_logits)) for item, tile_logits in zip(batch, logits, strict=True)]
-            self._on_batch(len(batch), self.clock() - start)
         except DeviceLost as error:
             self.fail(str(error))
             self._on_failure(str(error))
             return
         except Exception as error:
+            has_memory = not isinstance(error, DeviceOutOfMemory)
             if len(batch) == 1:
                 results = [(batch[0], error)]
         with self._lock:
             for item, result in results:
                 _answer(item, result)
-        # one at a time, so that a bad tile does not fail the others; after `except`, whose error would hold the batch's arrays
-        if not results:
+        # after `except`, whose error would hold the batch's arrays
+        if not results and not has_memory:
+            self._run_smaller(runner, batch)
+        elif not results:  # one at a time, so that a bad tile does not fail the others
             for item in batch:
                 self._run_batch(runner, [item])
+
+    def _run_smaller(self, runner: Runner, batch: list[Item]) -> None:
+        """Runs a batch that did not fit the device's memory in parts, of which the first has half its tiles."""
+        tile, device = batch[0].tile, runner.device
+        pixels = len(batch) // 2 * tile.shape[0] * tile.shape[1]
+        with self._lock:
+            device.max_pixels = pixels if device.max_pixels is None else min(pixels, device.max_pixels)
+        height, width = tile.shape[:2]
+        log.warning(
+            "%d tiles of %dx%d do not fit the memory of %s: until weights are loaded again, batches have at most %d pixels",
+            len(batch), height, width, device.runtime.device, pixels,
+        )  # fmt: skip
+        while batch:
+            count = self._most_tiles(runner, tile)
+            self._run_batch(runner, batch[:count])
+            batch = batch[count:]
+
+    def _call(self, runner: Runner, batch: list[Item]) -> Logits:
+        """Calls the runtime, and `on_batch` if it succeeds."""
+        with self._lock:
+            start = self.clock()
+            runner.calls += 1
+            self._busy_since = self._busy_since if self._running else start
+            self._running += 1
+        try:
+            logits = runner.device.runtime.logits([item.tile for item in batch])
+        finally:
+            with self._lock:
+                end = self.clock()
+                busy_seconds, self._busy_since = end - self._busy_since, end
+                self._running -= 1
+        self._on_batch(len(batch), end - start, busy_seconds)
+        return logits
 
     def _fail_all(self, error: SchedulerEnded) -> None:
         for queue in self._queues:

@@ -21,7 +21,7 @@ from imaging.decoding import Limits, decode, decode_photo, read_size, scale
 from imaging.decoding_memory import decoding_bytes
 from imaging.rendering import Rendering
 from model.inference.merging import Band, BandMerger, Logits
-from model.inference.runtime import Runtime, Tile
+from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import Side, check_side, working_size
 from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
 from model.inference.small_regions import Area, small_region_bytes, without_small_regions
@@ -32,7 +32,7 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, 3) of one shape to their logits (classes, height / stride, width / stride), in order."""
-BATCH = 8  # tiles per call for runtimes without a limit of their own
+BATCH = 8  # most tiles in a call of `run`
 
 
 @dataclass(frozen=True)
@@ -275,8 +275,9 @@ class Segmenter:
 
     def run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """Runs the runtime on tiles of one shape, a batch at a time."""
-        while batch := list(islice(tiles, self.runtime.max_batch or BATCH)):
-            yield from self.runtime.logits(batch)
+        for tile in tiles:
+            most = min(BATCH, most_tiles(tile.shape, self.runtime.max_batch, self.runtime.max_pixels))
+            yield from self.runtime.logits([tile, *islice(tiles, most - 1)])
 
     def warm_up(self, tile: Size | None = None) -> None:
         """Runs the network once for every tile shape that plans can have. tile: as in `Options`."""

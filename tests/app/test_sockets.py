@@ -14,6 +14,7 @@ from app.sockets import (
     SILENT_S,
     UNREAD_S,
     UNSENT_BYTES,
+    WORKER_FILES,
     Room,
     listen,
     room_in,
@@ -35,17 +36,19 @@ def test_the_listening_socket_leaves_silent_and_unread_connections_to_the_system
 
 
 @pytest.mark.parametrize(
-    ("files", "memory", "room"),
+    ("files", "memory", "workers", "room"),
     [
-        (96, None, Room(8, 6, 6, 8)),
-        (256, None, Room(58, 16, 43, 58)),
-        (1024, None, Room(298, MOST_AT_ONCE, 223, 298)),
-        (1 << 16, None, Room(MOST_CONNECTIONS, MOST_AT_ONCE, 1500, 21802)),
-        (1 << 16, 1 << 36, Room(MOST_CONNECTIONS, MOST_AT_ONCE, 1500, 21802)),
-        (1 << 16, 2 << 30, Room((2 << 30) // 16 // CONNECTION_BYTES, MOST_AT_ONCE, 768, 21802)),
+        (96, None, 16, Room(8, 6, 6, 8)),
+        (256, None, 16, Room(58, 16, 43, 58)),
+        (1024, None, 16, Room(298, MOST_AT_ONCE, 223, 298)),
+        (1024, None, 64, Room(250, MOST_AT_ONCE, 187, 250)),
+        (1 << 16, None, 16, Room(MOST_CONNECTIONS, MOST_AT_ONCE, 1500, 21802)),
+        (1 << 16, 1 << 36, 16, Room(MOST_CONNECTIONS, MOST_AT_ONCE, 1500, 21802)),
+        (1 << 16, 2 << 30, 16, Room((2 << 30) // 16 // CONNECTION_BYTES, MOST_AT_ONCE, 768, 21802)),
     ],
 )
-def test_connections_leave_files_and_memory_for_all_else(files: int, memory: int | None, room: Room) -> None:
-    assert room_in(files, memory) == room
-    assert 2 * room.connections + room.at_once + room.batch_files + OWN_FILES <= max(files, 104)
+def test_connections_leave_files_and_memory_for_all_else(files: int, memory: int | None, workers: int, room: Room) -> None:
+    assert room_in(files, memory, workers) == room
+    own_files = OWN_FILES + WORKER_FILES * workers
+    assert 2 * room.connections + room.at_once + room.batch_files + own_files <= max(files, 104)
     assert room.connections * CONNECTION_BYTES * 16 <= (memory or 1 << 40)

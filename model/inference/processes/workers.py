@@ -23,7 +23,7 @@ from model.inference.processes.limits import ENFORCES_LIMITS
 from model.inference.processes.messages import parse_error, parse_head
 from model.inference.processes.worker import DeathReason, Worker
 
-MOST_WORKERS = 16
+MOST_WORKERS = 64  # more than one event loop can supply with images
 START_S = 30.0  # longest time without any worker
 ATTEMPT_S = START_S / 2  # longest time for one attempt to start a worker
 # before a worker is replaced, from the second death in a row that the pool did not cause
@@ -34,10 +34,15 @@ BY_ITSELF = ("processor_time", "crash", "killed", "no_answer")  # reasons of dea
 log = logging.getLogger("segment")
 
 
+def worker_count() -> int:
+    """The default number of workers: two more than the cores, at most `MOST_WORKERS`."""
+    return min(MOST_WORKERS, available_cores() + 2)
+
+
 class Workers:
     """Up to `count` worker processes, started as they are needed. For the event loop that called `start`.
 
-    count: 0 for two more than the cores, at most `MOST_WORKERS`. on_death: called with the reason when a worker ends.
+    count: 0 for `worker_count()`. on_death: called with the reason when a worker ends.
     on_failure: called with a message when no worker runs and none could be started for `START_S` seconds. Workers are forked
     from a process that has imported their modules. If it ends, or does not answer, all workers are replaced with it.
     """
@@ -49,7 +54,7 @@ class Workers:
         on_death: Callable[[DeathReason], None] = lambda _: None,
         on_failure: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.count = count or min(MOST_WORKERS, available_cores() + 2)
+        self.count = count or worker_count()
         self._on_death, self._on_failure = on_death, on_failure
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []

@@ -104,7 +104,8 @@ class OpenVINORuntime:
     compilation fails, `max_concurrency` becomes 1. Raises `WeightsError` or `RuntimeUnavailable`.
     """
 
-    max_batch: int | None = 1
+    max_batch = 1
+    max_pixels: int | None = None
     device = "cpu"
 
     def __init__(self, path: Path, threads: int = 0) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from model.inference.cores import available_cores
 from model.inference.merging import Logits
-from model.inference.runtime import DeviceLost, DeviceOutOfMemory, ModelIdentity, RuntimeUnavailable, Tile
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory, ModelIdentity, RuntimeUnavailable, Tile, most_tiles
 from model.networks.device import choose_device, choose_dtype, dtype_name
 from model.networks.servable import ServableNetwork
 from model.weights_file import Weights
@@ -22,18 +22,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CUDA_CALLS = 2  # one call's tiles are copied while the other computes
+# numbers of tiles that a GPU runs at once; calls with other numbers are filled up, because cuDNN plans each number anew
+BATCHES = (1, 2, 4, 8, 16, 24, 32, 48, 64)
+MPS_BATCH = 8
+MEASURED_TILES = (4, 1)  # of a call whose memory is measured: the first of these that fits
+MOST_PIXELS = BATCHES[-1] * 512 * 512  # of a call: its tiles take 50 MB of the host's memory, locked for the copy
+MEMORY_SHARE = 0.5  # of the device's free memory, for the calls; the rest is for other networks, and what is not measured
 
 
 class TorchRuntime:
     """A master's network in PyTorch. Several threads may call `logits`.
 
-    A CPU runs one call at a time. A CUDA device runs `CUDA_CALLS` at a time, each on its own stream. Further calls wait. On
-    CUDA, convolutions of the whole process compute float32 as IEEE 754: by default PyTorch uses TensorFloat-32, with a
-    mantissa of 10 bits.
+    A CPU runs one call at a time. A CUDA device runs `CUDA_CALLS` at a time, each on its own stream. Further calls wait. Only
+    one thread at a time launches a network, so calls do not delay each other's launches; copies to and from the device and
+    waiting for it go on meanwhile. `max_pixels` is measured on CUDA: the memory of one call decides how many pixels of tiles
+    each call may have. It is less exact while another network runs. On CUDA, convolutions of the whole process compute float32
+    as IEEE 754: by default PyTorch uses TensorFloat-32, with a mantissa of 10 bits.
 
     device: as for `choose_device`. precision: `auto`, `float32`, `bfloat16` or `float16`. threads: CPU threads of the whole
-    process; 0 for one per core. shifts: shift-and-stitch runs per axis; 1 for none. Raises `RuntimeUnavailable` or
-    `WeightsError`.
+    process; 0 for one per core. shifts: shift-and-stitch runs per axis; 1 for none. Raises `RuntimeUnavailable`,
+    `WeightsError`, or `DeviceOutOfMemory`.
     """
 
     def __init__(
@@ -61,10 +69,14 @@ class TorchRuntime:
                 self._streams.put(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
             torch.cuda.synchronize(self._device)  # waits for the weights, which were copied on the default stream
         # a convolution's rounding depends on the batch size; in batches of one, a tile's logits do not depend on other tiles
-        self.max_batch: int | None = 1 if cpu else None
+        self.max_batch = 1 if cpu else BATCHES[-1] if cuda else MPS_BATCH
         self.max_concurrency = CUDA_CALLS if cuda else 1
         self._one_call = Lock() if cpu else None
+        self._launch = Lock()
         self._threads = threads or available_cores()
+        self.max_pixels: int | None = None
+        if cuda:
+            self.max_pixels = self._measure_pixels()
 
     def concurrency(self, tiles: int) -> int:
         """As `Runtime.concurrency`. It does not depend on the number of tiles."""
@@ -94,21 +106,57 @@ class TorchRuntime:
 
     def _on_stream(self, tiles: Sequence[Tile]) -> Logits:
         """Copies, runs and waits on one stream, so that the copies of one call overlap the computation of another."""
-        host = torch.empty((len(tiles), *tiles[0].shape), dtype=torch.uint8, pin_memory=True)
-        np.stack(tiles, out=host.numpy())
+        count = len(tiles)
+        most = most_tiles(tiles[0].shape, self.max_batch, self.max_pixels)
+        host = torch.empty((filled_count(count, most), *tiles[0].shape), dtype=torch.uint8, pin_memory=True)
+        np.stack(tiles, out=host.numpy()[:count])
+        host.numpy()[count:] = 0
         stream = self._streams.get()
         try:
             with torch.cuda.stream(stream):
                 pixels = host.to(self._device, non_blocking=True)
                 # channels first: cuDNN plans each new tile shape and batch size in 0.1 s; with channels last it takes 1 s
                 planes = pixels.permute(0, 3, 1, 2).contiguous()
-                logits = self._network(planes.permute(0, 2, 3, 1))
+                with self._launch:
+                    logits = self._network(planes.permute(0, 2, 3, 1))[:count]
                 host_logits = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
                 host_logits.copy_(logits, non_blocking=True)
             stream.synchronize()
         finally:
             self._streams.put(stream)
         return host_logits.numpy()
+
+    @torch.inference_mode()
+    def _measure_pixels(self) -> int:
+        """How many pixels of tiles a call may have for `CUDA_CALLS` of them to fit. Raises `DeviceOutOfMemory`."""
+        height, width = self.manifest.preprocessing.tile
+        for count in MEASURED_TILES:
+            torch.cuda.reset_peak_memory_stats(self._device)
+            before = torch.cuda.memory_allocated(self._device)
+            try:
+                with _mapped_errors():
+                    self._on_stream([np.zeros((height, width, 3), np.uint8)] * count)
+            except DeviceOutOfMemory:
+                if count == MEASURED_TILES[-1]:
+                    raise
+                continue
+            used = torch.cuda.max_memory_allocated(self._device) - before
+            free = torch.cuda.mem_get_info(self._device)[0] + torch.cuda.memory_reserved(self._device) - before
+            return min(MOST_PIXELS, pixels_that_fit(used=used, pixels=count * height * width, free=free))
+        raise AssertionError("MEASURED_TILES is empty")
+
+
+def filled_count(count: int, most: int) -> int:
+    """The number of tiles to run for `count` of them: the next of `BATCHES`, but no more than `most`, the most that fit."""
+    return max(count, min(most, next((size for size in BATCHES if size >= count), count)))
+
+
+def pixels_that_fit(*, used: int, pixels: int, free: int) -> int:
+    """Pixels of tiles in each of `CUDA_CALLS` calls that fit in `MEMORY_SHARE` of the free bytes.
+
+    used: bytes that a call with `pixels` pixels took; at least the pixels themselves count, as uint8 RGB.
+    """
+    return int(MEMORY_SHARE * free / CUDA_CALLS / (max(used, 3 * pixels) / pixels))
 
 
 def sees_gpu() -> bool:

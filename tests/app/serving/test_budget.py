@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from app.serving import budget as budget_module
-from app.serving.budget import PLANNING_BYTES, Budget
+from app.serving.budget import PLANNING_BYTES, Budget, planner_count
 from app.serving.clients import Client, Clients, MemoryUse
 from app.serving.errors import QueueFull, TooManyFiles, TooMuchMemory
+from model.inference.processes.worker_main import PLAN_BYTES
 from tests.support.model.doubles import Clock
 
 UNIT = PLANNING_BYTES  # of these tests: a budget of 12 gives 3 to bodies, 8 to work and 1 to planning
@@ -245,3 +246,14 @@ def test_an_image_starts_at_once_beside_large_ones_that_wait_for_their_place() -
         waits.cancel()
 
     asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("gibibytes", "cores", "planners"), [(0.25, 64, 2), (2, 2, 2), (2, 16, 4), (64, 1, 2), (64, 16, 8), (64, 64, 32)]
+)
+def test_more_cores_plan_more_images_at_once_as_far_as_memory_allows(gibibytes: float, cores: int, planners: int) -> None:
+    limit = int(gibibytes * 2**30)
+    assert planner_count(limit, cores) == planners
+    budget = Budget(limit, 1, Clients(), planners)
+    assert budget.planners == planners
+    assert budget.most_work + budget.most_bodies + planners * PLAN_BYTES == limit

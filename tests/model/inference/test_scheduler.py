@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,61 +12,10 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
-from model.inference.scheduler import Scheduler, TileQueue
-from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
+from model.inference.scheduler import TileQueue
+from tests.support.model.doubles import FAR, FirstChannel, tile
+from tests.support.model.running import running
 from tests.support.polling import HANG_S, wait_until
-
-
-class Running:
-    """A scheduler in front of runtimes, with threads that ask it, and what it tells."""
-
-    def __init__(self, *runtimes: FirstChannel, max_batch: int = 4) -> None:
-        self.clock = Clock()
-        self.failures: list[str] = []
-        self.batch_sizes: list[int] = []
-        self.scheduler = Scheduler(
-            runtimes, max_batch=max_batch, on_batch=lambda tiles, seconds: self.batch_sizes.append(tiles),
-            on_failure=self.failures.append, clock=self.clock,
-        )  # fmt: skip
-        self.threads = ThreadPoolExecutor(64)
-
-    def run(self, values: Sequence[int], queue: TileQueue | None = None, side: int = 32) -> list[int]:
-        """The tiles' values by their logits; they are all submitted at once."""
-        queue = queue or TileQueue(FAR)
-        futures = [self.scheduler.submit(queue, tile(value, side)) for value in values]
-        return [int(each.result(HANG_S)[0, 0, 0]) for each in futures]
-
-    def waiting(self, values: Sequence[int], queue: TileQueue | None = None, side: int = 32) -> Future[list[int]]:
-        """As `run` on a thread, while the runtimes are busy; returns once the tiles wait."""
-        queue = queue or TileQueue(FAR)
-        future = self.threads.submit(self.run, values, queue, side)
-        wait_until(lambda: len(queue.waiting) == len(values))
-        return future
-
-    @contextmanager
-    def busy(self, *runtimes: FirstChannel) -> Iterator[None]:
-        """Each runtime is held at a tile of value 1, so that what comes meanwhile waits."""
-        for runtime in runtimes:
-            runtime.hold.close()
-        first = [self.threads.submit(self.run, [1]) for _ in runtimes]
-        assert all(runtime.hold.entry.wait(HANG_S) for runtime in runtimes)
-        yield
-        for runtime in runtimes:
-            runtime.hold.open()
-        assert [each.result(HANG_S) for each in first] == [[1]] * len(runtimes)
-
-
-@contextmanager
-def running(*runtimes: FirstChannel, max_batch: int = 4) -> Iterator[Running]:
-    instance = Running(*runtimes, max_batch=max_batch)
-    instance.scheduler.start()
-    try:
-        yield instance
-    finally:
-        for runtime in runtimes:
-            runtime.hold.open()
-        instance.scheduler.stop()
-        instance.threads.shutdown()
 
 
 def test_logits_come_back_in_the_order_of_the_tiles() -> None:
@@ -87,15 +34,15 @@ def test_tiles_of_different_requests_share_a_batch_which_is_timed() -> None:
     assert it.batch_sizes == [1, 3]
 
 
-@pytest.mark.parametrize("max_batch", [None, 1, 2])
-def test_a_batch_is_as_large_as_the_setting_and_the_runtime_allow(max_batch: int | None) -> None:
+@pytest.mark.parametrize("max_batch", [64, 1, 2])
+def test_a_batch_is_as_large_as_the_setting_and_the_runtime_allow(max_batch: int) -> None:
     runtime = FirstChannel(max_batch)
     with running(runtime) as it:
         with it.busy(runtime):
             future = it.waiting([2, 3])
             other = it.waiting([4] * 6)
         assert (future.result(HANG_S), other.result(HANG_S)) == ([2, 3], [4] * 6)
-    assert max(map(len, runtime.batches)) == (max_batch or 4)
+    assert max(map(len, runtime.batches)) == min(max_batch, 4)
 
 
 def test_a_batch_holds_one_shape_and_what_was_left_out_comes_first_in_the_next() -> None:

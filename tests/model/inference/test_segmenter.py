@@ -232,11 +232,11 @@ def test_a_check_that_raises_ends_the_inference(segmenter: Segmenter, photo: Pho
 class Recording:
     """A runtime that notes what it is asked for, and asks another."""
 
-    def __init__(self, runtime: Runtime, max_batch: int | None = 1) -> None:
+    def __init__(self, runtime: Runtime, max_batch: int = 1, max_pixels: int | None = None) -> None:
         self.runtime, self.identity, self.manifest = runtime, runtime.identity, runtime.manifest
         self.device, self.stride, self.grid = runtime.device, runtime.stride, runtime.grid
         self.file_sha256 = runtime.file_sha256
-        self.max_batch, self.max_concurrency = max_batch, 1
+        self.max_batch, self.max_pixels, self.max_concurrency = max_batch, max_pixels, 1
         self.calls: list[list[tuple[int, ...]]] = []
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
@@ -259,11 +259,14 @@ class Pixelwise(Recording):
         return np.stack([seen_as(tile) for tile in tiles])
 
 
-@pytest.mark.parametrize(("max_batch", "batch_sizes"), [(1, [1] * 10), (3, [3, 3, 3, 1]), (None, [BATCH, 10 - BATCH])])
+@pytest.mark.parametrize(
+    ("max_batch", "max_pixels", "batch_sizes"),
+    [(1, None, [1] * 10), (3, None, [3, 3, 3, 1]), (64, None, [BATCH, 10 - BATCH]), (64, 4 * 32 * 32 + 1, [4, 4, 2])],
+)
 def test_tiles_go_to_the_runtime_in_batches_and_come_back_in_order(
-    segmenter: Segmenter, photo: Photo, max_batch: int | None, batch_sizes: list[int]
+    segmenter: Segmenter, photo: Photo, max_batch: int, max_pixels: int | None, batch_sizes: list[int]
 ) -> None:
-    tiles, recording = [photo(32, 32, seed) for seed in range(10)], Recording(segmenter.runtime, max_batch)
+    tiles, recording = [photo(32, 32, seed) for seed in range(10)], Recording(segmenter.runtime, max_batch, max_pixels)
     results = list(Segmenter(recording).run(iter(tiles)))
     assert [len(call) for call in recording.calls] == batch_sizes
     for tile, logits in zip(tiles, results, strict=True):

@@ -73,12 +73,12 @@ class FirstChannel:
     stride = 1
     grid: Grid = "corner"
 
-    def __init__(self, max_batch: int | None = None, concurrency: int = 1) -> None:
+    def __init__(self, max_batch: int = 64, concurrency: int = 1, max_pixels: int | None = None) -> None:
         architecture = Architecture("fcn32s", "mobilenet_v2", 1)
         self.identity = ModelIdentity("first-channel", "0" * 64, "double", "float32")
         self.file_sha256, self.network_sha256 = "0" * 64, ""
         self.manifest = Manifest(architecture, numbered_labels(["one"]), Preprocessing(), "Apache-2.0")
-        self.max_batch, self.max_concurrency = max_batch, concurrency
+        self.max_batch, self.max_pixels, self.max_concurrency = max_batch, max_pixels, concurrency
         self.batches: list[list[int]] = []
         self.errors: dict[int, Exception] = {}
         self.hold = Hold()
@@ -107,7 +107,8 @@ class HeldRuntime:
         self.identity, self.manifest, self.device = runtime.identity, runtime.manifest, runtime.device
         self.stride, self.grid = runtime.stride, runtime.grid
         self.file_sha256, self.network_sha256 = runtime.file_sha256, runtime.network_sha256
-        self.max_batch, self.max_concurrency = runtime.max_batch, runtime.max_concurrency
+        self.max_batch, self.max_pixels = runtime.max_batch, runtime.max_pixels
+        self.max_concurrency = runtime.max_concurrency
 
     def concurrency(self, tiles: int) -> int:
         return self._runtime.concurrency(tiles)

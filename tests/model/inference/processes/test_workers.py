@@ -45,6 +45,13 @@ def run(runtime: Runtime, work: Callable[[Asking], Awaitable[None]], count: int 
     asyncio.run(asyncio.wait_for(inside(), HANG_S))
 
 
+@pytest.mark.parametrize(("cores", "workers"), [(1, 3), (2, 4), (16, 18), (32, 34), (256, workers_module.MOST_WORKERS)])
+def test_there_are_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch, cores: int, workers: int) -> None:
+    monkeypatch.setattr(workers_module, "available_cores", lambda: cores)
+    assert workers_module.Workers().count == workers
+    assert workers_module.Workers(5).count == 5
+
+
 @pytest.mark.parametrize("format", ANSWER_FORMATS)
 def test_a_worker_s_bytes_are_a_segmenter_s(runtime: Runtime, format: str) -> None:
     async def work(it: Asking) -> None:

@@ -10,8 +10,15 @@ import torch
 
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
-from model.inference.runtime import DeviceOutOfMemory
-from model.inference.runtimes.torch_runtime import CUDA_CALLS, TorchRuntime
+from model.inference.runtime import DeviceOutOfMemory, most_tiles
+from model.inference.runtimes.torch_runtime import (
+    BATCHES,
+    CUDA_CALLS,
+    MEMORY_SHARE,
+    TorchRuntime,
+    filled_count,
+    pixels_that_fit,
+)
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import Blend
 from model.weights_file import Weights, find_files
@@ -77,7 +84,47 @@ def test_threads_do_not_mix_their_tiles(narrow: Weights, device: str) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_runtime_says_how_it_wants_to_be_called(narrow: Weights, device: str) -> None:
     runtime = TorchRuntime(narrow, device, "float32")
-    assert (runtime.max_batch, runtime.max_concurrency) == ((None, CUDA_CALLS) if device == "cuda" else (1, 1))
+    on_gpu = device == "cuda"
+    assert (runtime.max_batch, runtime.max_concurrency) == ((BATCHES[-1], CUDA_CALLS) if on_gpu else (1, 1))
+    assert (runtime.max_pixels is not None) == on_gpu
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "filled"),
+    [(1, 64, 1), (2, 64, 2), (3, 64, 4), (9, 64, 16), (33, 64, 48), (64, 64, 64), (17, 20, 20), (5, 5, 5), (3, 2, 3)],
+)
+def test_a_gpu_runs_few_numbers_of_tiles_and_no_more_than_fit(count: int, most: int, filled: int) -> None:
+    assert filled_count(count, most) == filled
+
+
+def test_two_calls_fit_in_the_share_of_the_memory_by_what_one_took() -> None:
+    pixels = pixels_that_fit(used=4000, pixels=100, free=1_000_000)
+    assert CUDA_CALLS * pixels * 40 == MEMORY_SHARE * 1_000_000
+    assert pixels_that_fit(used=-5, pixels=100, free=1_200_000) == MEMORY_SHARE * 1_200_000 / CUDA_CALLS / 3
+
+
+@pytest.mark.cuda
+@needs_gpu
+@pytest.mark.parametrize("count", [3, 9, 33])
+def test_a_batch_that_is_filled_up_gives_its_tiles_alone(narrow: Weights, count: int) -> None:
+    runtime = TorchRuntime(narrow, "cuda", "float32")
+    tiles = [make_photo(64, 96, seed) for seed in range(count)]
+    singles = np.concatenate([runtime.logits([tile]) for tile in tiles])
+    np.testing.assert_allclose(runtime.logits(tiles), singles, atol=1e-4)
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_two_batches_of_the_measured_size_fit_the_device(narrow: Weights) -> None:
+    runtime = TorchRuntime(narrow, "cuda", "float32")
+    assert runtime.max_pixels is not None
+    count = most_tiles((256, 256, 3), BATCHES[-1], runtime.max_pixels)
+    tiles = [np.zeros((256, 256, 3), np.uint8)] * count
+    torch.cuda.reset_peak_memory_stats()
+    with ThreadPoolExecutor(CUDA_CALLS) as pool:
+        for logits in pool.map(runtime.logits, [tiles] * (4 * CUDA_CALLS)):
+            assert len(logits) == count
+    assert torch.cuda.max_memory_allocated() < torch.cuda.mem_get_info()[1]
 
 
 @pytest.mark.cuda

@@ -1,0 +1,242 @@
+"""How large batches are by load, when a second one begins, and what is learned of the device's memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from math import inf
+
+import pytest
+
+from model.inference.merging import Logits
+from model.inference.runtime import DeviceOutOfMemory, Runtime, Tile
+from model.inference.scheduler import AHEAD, Scheduler, TileQueue
+from tests.support.images import make_photo
+from tests.support.model.doubles import FirstChannel
+from tests.support.model.running import running
+from tests.support.polling import HANG_S, wait_until
+
+
+class InFlight(FirstChannel):
+    """Two calls at the same time, each of which waits until the test releases its batch. most: calls at the same time."""
+
+    def __init__(self, max_batch: int = 64) -> None:
+        super().__init__(max_batch, concurrency=2)
+        self.current: list[list[int]] = []
+        self.most = 0
+        self._released: list[list[int]] = []
+        self._change = threading.Condition()
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        values = [int(tile[0, 0, 0]) for tile in tiles]
+        with self._change:
+            self.current.append(values)
+            self.most = max(self.most, len(self.current))
+            assert self._change.wait_for(lambda: values in self._released, HANG_S)
+            self._released.remove(values)
+            self.current.remove(values)
+        return super().logits(tiles)
+
+    def release(self, values: list[int]) -> None:
+        """Lets the batch of these tiles end."""
+        with self._change:
+            self._released.append(values)
+            self._change.notify_all()
+
+
+class Memory(FirstChannel):
+    """A device whose memory holds so many pixels of tiles in a call."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.pixels = pixels
+        self.refused: list[int] = []
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        if sum(tile.shape[0] * tile.shape[1] for tile in tiles) > self.pixels:
+            self.refused.append(len(tiles))
+            raise DeviceOutOfMemory("the device's memory is full")
+        return super().logits(tiles)
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 7, 30, 60])
+def test_a_batch_takes_all_tiles_that_wait(tiles: int) -> None:
+    runtime = FirstChannel()
+    with running(runtime, max_batch=None) as it:
+        with it.busy(runtime):
+            futures = [it.waiting([value + 2]) for value in range(tiles)]
+        assert [each.result(HANG_S) for each in futures] == [[value + 2] for value in range(tiles)]
+    assert [len(batch) for batch in runtime.batches] == [1, tiles]
+
+
+def test_a_lone_tile_runs_although_nothing_else_comes() -> None:
+    runtime = FirstChannel()
+    with running(runtime, max_batch=None) as it:
+        for value in (2, 3):
+            assert it.run([value]) == [value]
+    assert runtime.batches == [[2], [3]]
+
+
+def test_a_batch_has_no_more_pixels_than_fit_and_at_least_one_tile() -> None:
+    runtime = FirstChannel(max_pixels=3 * 32 * 32)
+    with running(runtime, max_batch=None) as it:
+        with it.busy(runtime):
+            small, large = it.waiting([2] * 5), it.waiting([9] * 2, side=64)
+        assert small.result(HANG_S) == [2] * 5
+        assert large.result(HANG_S) == [9] * 2
+    assert sorted(map(tuple, runtime.batches)) == [(1,), (2, 2), (2, 2, 2), (9,), (9,)]
+
+
+def test_two_batches_are_in_flight_and_the_next_waits_for_one_to_end() -> None:
+    runtime = InFlight()
+    with running(runtime, max_batch=None) as it:
+        first = it.threads.submit(it.run, [1])
+        wait_until(lambda: runtime.current == [[1]])
+        second = it.threads.submit(it.run, [2])
+        wait_until(lambda: runtime.current == [[1], [2]])
+        others = [it.waiting([value]) for value in (3, 4, 5)]
+        runtime.release([1])
+        wait_until(lambda: runtime.current == [[2], [3, 4, 5]])
+        runtime.release([2])
+        runtime.release([3, 4, 5])
+        assert [each.result(HANG_S) for each in (first, second, *others)] == [[1], [2], [3], [4], [5]]
+    assert runtime.most == 2
+
+
+def test_a_second_batch_waits_until_it_has_half_the_tiles_of_the_one_that_runs() -> None:
+    runtime = InFlight()
+    with running(runtime, max_batch=None) as it:
+        first = it.threads.submit(it.run, [1])
+        wait_until(lambda: runtime.current == [[1]])
+        second = it.threads.submit(it.run, [2])
+        wait_until(lambda: runtime.current == [[1], [2]])
+        four = [it.waiting([value]) for value in (3, 4, 5, 6)]
+        runtime.release([1])
+        runtime.release([2])
+        wait_until(lambda: runtime.current == [[3, 4, 5, 6]])
+        one = it.waiting([7])
+        assert runtime.current == [[3, 4, 5, 6]]
+        other = it.threads.submit(it.run, [8])
+        wait_until(lambda: runtime.current == [[3, 4, 5, 6], [7, 8]])
+        runtime.release([3, 4, 5, 6])
+        runtime.release([7, 8])
+        assert [each.result(HANG_S) for each in (first, second, *four, one, other)] == [[value] for value in range(1, 9)]
+
+
+def test_a_small_rest_runs_when_the_batch_before_it_ends() -> None:
+    runtime = InFlight()
+    with running(runtime, max_batch=None) as it:
+        first = it.threads.submit(it.run, [1])
+        wait_until(lambda: runtime.current == [[1]])
+        second = it.threads.submit(it.run, [2])
+        wait_until(lambda: runtime.current == [[1], [2]])
+        four = it.waiting([3] * 4)
+        runtime.release([1])
+        runtime.release([2])
+        wait_until(lambda: runtime.current == [[3] * 4])
+        rest = it.waiting([4])
+        runtime.release([3] * 4)
+        wait_until(lambda: runtime.current == [[4]])
+        runtime.release([4])
+        assert [each.result(HANG_S) for each in (first, second, four, rest)] == [[1], [2], [3] * 4, [4]]
+
+
+def test_an_idle_device_takes_tiles_that_are_too_few_for_a_second_batch_on_another() -> None:
+    one, other = InFlight(), InFlight()
+    with running(one, other, max_batch=None) as it:
+        futures = []
+        for value in (1, 2, 3, 4):
+            futures.append(it.threads.submit(it.run, [value]))
+            wait_until(lambda value=value: [value] in one.current + other.current)
+        busy = it.waiting([5] * 8)
+        for values in list(one.current) + list(other.current):
+            (one if values in one.current else other).release(values)
+        wait_until(lambda: [5] * 8 in one.current + other.current)
+        single = it.threads.submit(it.run, [6])
+        wait_until(lambda: [6] in one.current + other.current)
+        assert sorted(map(len, (one.current, other.current))) == [1, 1]
+        for runtime in (one, other):
+            runtime.release(runtime.current[0])
+        assert [each.result(HANG_S) for each in (*futures, busy, single)] == [[1], [2], [3], [4], [5] * 8, [6]]
+
+
+def test_a_batch_that_does_not_fit_is_split_and_later_ones_are_no_larger() -> None:
+    runtime = Memory(5 * 32 * 32)
+    with running(runtime, max_batch=None) as it:
+        for _ in range(2):
+            with it.busy(runtime):
+                future = it.waiting([2] * 16)
+            assert future.result(HANG_S) == [2] * 16
+    assert runtime.refused == [16, 8]
+    assert [len(batch) for batch in runtime.batches] == [1, 4, 4, 4, 4, 1, 4, 4, 4, 4]
+
+
+def test_what_is_learned_of_one_shape_holds_for_larger_tiles() -> None:
+    runtime = Memory(8 * 32 * 32)
+    with running(runtime, max_batch=None) as it:
+        for side, tiles in ((32, 16), (64, 4)):
+            with it.busy(runtime):
+                future = it.waiting([2] * tiles, side=side)
+            assert future.result(HANG_S) == [2] * tiles
+    assert runtime.refused == [16]
+    assert [len(batch) for batch in runtime.batches] == [1, 8, 8, 1, 2, 2]
+
+
+def test_a_single_tile_that_does_not_fit_fails_alone_and_limits_no_others() -> None:
+    runtime = Memory(8 * 32 * 32)
+    with running(runtime, max_batch=None) as it:
+        with pytest.raises(DeviceOutOfMemory):
+            it.run([2], side=128)
+        with it.busy(runtime):
+            future = it.waiting([3] * 8)
+        assert future.result(HANG_S) == [3] * 8
+    assert [len(batch) for batch in runtime.batches] == [1, 8]
+
+
+def test_a_cpu_gives_the_same_bytes_at_any_load(runtime: Runtime) -> None:
+    sizes: list[int] = []
+    tiles = [make_photo(*[(64, 96), (96, 32)][seed % 2], seed) for seed in range(6)]
+    alone = [runtime.logits([tile])[0].tobytes() for tile in tiles]
+    scheduler = Scheduler(
+        [runtime], max_batch=None, on_batch=lambda tiles, *_: sizes.append(tiles), on_failure=lambda _: None,
+        clock=time.monotonic,
+    )  # fmt: skip
+    queues = [TileQueue(inf) for _ in range(4)]
+    scheduler.start()
+    try:
+        futures = [scheduler.submit(queue, tile) for tile in tiles for queue in queues]
+        assert [future.result(HANG_S).tobytes() for future in futures] == [each for each in alone for _ in queues]
+    finally:
+        scheduler.stop()
+    assert sizes == [1] * len(futures)
+
+
+def test_busy_seconds_count_overlapping_batches_once() -> None:
+    runtime = InFlight()
+    with running(runtime, max_batch=None) as it:
+        it.clock.now = 10
+        first = it.threads.submit(it.run, [1])
+        wait_until(lambda: runtime.current == [[1]])
+        it.clock.now = 12
+        second = it.threads.submit(it.run, [2])
+        wait_until(lambda: runtime.current == [[1], [2]])
+        it.clock.now = 13
+        runtime.release([1])
+        first.result(HANG_S)
+        it.clock.now = 17
+        runtime.release([2])
+        second.result(HANG_S)
+        it.clock.now = 100
+        third = it.threads.submit(it.run, [3])
+        wait_until(lambda: runtime.current == [[3]])
+        it.clock.now = 101
+        runtime.release([3])
+        third.result(HANG_S)
+    assert it.busy_seconds == [3, 4, 1]
+
+
+def test_a_request_submits_two_batches_ahead_but_no_more_than_its_share_of_memory() -> None:
+    for max_batch, ahead in ((1, 2), (4, 8), (64, AHEAD)):
+        with running(FirstChannel(max_batch), max_batch=None) as it:
+            assert it.scheduler.ahead == ahead
