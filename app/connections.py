@@ -122,7 +122,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.waiting_bytes:
             self.tcp.pause_reading()
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:
         """Returns whether the connection stays open for writing after its client has stopped sending.
 
         It stays open while a request that costs little is answered. For an image it is closed: a client that only stops

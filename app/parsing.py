@@ -27,8 +27,8 @@ class StrictProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvi
 
     `httptools` has no limits of its own, so its callbacks set those of h11 (which does not call them): a head, the line of
     a chunk, and trailers may have `MAX_HEAD_BYTES` each. Trailers are left out. A request to upgrade the protocol is a usual
-    one: `Upgrade` gets another name, because httptools would take the body for the other protocol. uvicorn logs an error in a callback as an
-    invalid request, and answers it with a plain 400.
+    one: `Upgrade` gets another name, because httptools would take the body for the other protocol. uvicorn logs an error in
+    a callback as an invalid request, and answers it with a plain 400.
     request_bytes: bytes of the current request that have arrived after its head.
     """
 
