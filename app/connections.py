@@ -129,10 +129,10 @@ class Connection(asyncio.BufferedProtocol):
         sending looks the same as one that has gone, and the network should not work for a client that has gone.
         """
         self.half_closed = True
-        return self.request_in_flight and self.answers_half_closed
+        return self.answers_half_closed if self.request_in_flight else self.http.is_busy  # busy: a request begins in a moment
 
     def close_if_idle(self) -> None:
-        if not self.request_in_flight:
+        if not self.request_in_flight and not self.http.is_busy:
             self.tcp.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -153,6 +153,8 @@ class Connection(asyncio.BufferedProtocol):
             self.http.request_bytes = 0  # h11 does not say when the head ends: what came with it is not counted
         self.request_in_flight, self.answers_half_closed = True, answers_half_closed
         self.requests += 1
+        if self.half_closed and not answers_half_closed:
+            self.tcp.close()
         return self.requests
 
     def answer_began(self) -> None:
