@@ -141,6 +141,7 @@ class Connection(asyncio.BufferedProtocol):
         self.read_buffer, self.waiting_bytes = bytearray(), b""
         # given an error, uvicorn would leave its keep-alive timer running, which would keep this connection in memory
         self.http.connection_lost(None)
+        _connection.set(None)
 
     def request_began(self, *, answers_half_closed: bool) -> int:
         """Returns the request's number, for `request_ended`.
