@@ -12,17 +12,11 @@ from typing import Any
 import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app.parsing import PARSES_IN_C, READ_BYTES, StrictProtocol
 from app.serving.clients import LEAST_WAIT_S, Client, Clients
 from app.targets import to_origin_form
 
-MAX_HEAD_BYTES = 32768
-FIRST_READ_BYTES, LEAST_READ_BYTES, MOST_READ_BYTES = 1 << 9, 1 << 7, 1 << 18  # bytes read from a connection at a time
-READ_S = 0.00025  # processor time of one read; after a longer one the next read takes fewer bytes, else more
-COSTLY_SHARE = 0.25  # largest share of the event loop's time for small reads that take longer than `READ_S`
-MOST_COSTLY_S = 0.25  # largest excess over that share, in seconds
-MOST_CHUNK_BYTES = 1 << 13  # bytes at a time of a chunked body: small, costly chunks may follow large ones
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep an idle connection, so that none sends a request on a connection that was just closed
 KEEP_ALIVE_S = 75
@@ -42,15 +36,14 @@ class Connections:
         self.limit = limit
         self.count = 0
         self._clients = clients
-        self._costly_until = 0.0  # the time at which the costly reads so far fit into `COSTLY_SHARE`
         # connections that wait for a head, and since when, the longest wait first
-        self._waiting: dict[LimitedProtocol, float] = {}
+        self._waiting: dict[Connection, float] = {}
 
-    def protocol(self, *args: Any, **kwargs: Any) -> LimitedProtocol:
+    def protocol(self, *args: Any, **kwargs: Any) -> Connection:
         """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
-        return LimitedProtocol(self, *args, **kwargs)
+        return Connection(self, StrictProtocol(*args, **kwargs))
 
-    def add(self, connection: LimitedProtocol) -> None:
+    def add(self, connection: Connection) -> None:
         self.count += 1
         if self.count <= self.limit:
             return
@@ -61,117 +54,120 @@ class Connections:
         self.end_wait(closing)
         closing.tcp.abort()
 
-    def remove(self, connection: LimitedProtocol) -> None:
+    def remove(self, connection: Connection) -> None:
         self.count -= 1
         self.end_wait(connection)
 
-    def charge_costly_read(self, connection: LimitedProtocol, seconds: float) -> None:
-        """Counts a small read of a body that took `seconds`, longer than `READ_S`.
-
-        Closes the connection if such reads, of all connections together, exceed their share of the event loop's time.
-        """
-        now = time.monotonic()
-        self._costly_until = max(now, self._costly_until) + seconds / COSTLY_SHARE
-        if self._costly_until - now > MOST_COSTLY_S:
-            connection.tcp.abort()
-
-    def begin_wait(self, connection: LimitedProtocol) -> None:
+    def begin_wait(self, connection: Connection) -> None:
         """The connection waits for a head from now on."""
         self.end_wait(connection)
         self._waiting[connection] = time.monotonic()
 
-    def end_wait(self, connection: LimitedProtocol) -> None:
+    def end_wait(self, connection: Connection) -> None:
         """The connection does not wait for a head any more."""
         self._waiting.pop(connection, None)
 
 
-class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
-    """uvicorn's HTTP protocol, with a deadline for the request's head. Only for the event loop.
+class Connection(asyncio.BufferedProtocol):
+    """A client's connection, with a deadline for each request's head. Only for the event loop.
 
     A head must arrive in full within `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next
     byte that arrives. That byte must arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
 
-    Reads fewer bytes at a time while a read keeps the event loop busy for more than `READ_S` seconds.
-    request_bytes: bytes that have arrived since the application was given the request.
-
-    Overrides only methods of `asyncio`'s protocols. `ConnectionMiddleware` reports when requests begin and end.
+    At most `READ_BYTES` are read at a time, so that others have their turn. Bytes that arrive while `http` is busy wait here,
+    and nothing more is read until they are parsed. `ConnectionMiddleware` reports when requests and answers begin and end.
     """
 
-    read_bytes: int
-    most_read_bytes: int
-
-    def __init__(self, connections: Connections, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, connections: Connections, http: StrictProtocol) -> None:
         self.open_connections = connections
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # so that at most one piece of an answer is kept here
-        self.tcp = transport
-        self.request_bytes = 0
+        self.http = http
+        self.waiting_bytes = b""
         self.head_timer: asyncio.TimerHandle | None = None
         self.head_in_flight = self.request_in_flight = self.answers_half_closed = self.half_closed = False
         self.requests = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.http.connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # so that at most one piece of an answer is kept here
+        self.tcp = transport
         self.open_connections.add(self)
         self.await_head(HEAD_S)
 
+    def pause_writing(self) -> None:
+        self.http.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.http.resume_writing()
+
     def get_buffer(self, sizehint: int) -> bytearray:
-        self.read_buffer = bytearray(self.read_bytes)
+        self.read_buffer = bytearray(READ_BYTES)
         return self.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         data, self.read_buffer = bytes(memoryview(self.read_buffer)[:nbytes]), bytearray()  # no buffer while nothing arrives
-        is_body, start = self.request_in_flight, time.thread_time()  # leaves out time in which other threads run
-        self.data_received(data)
-        if (seconds := time.thread_time() - start) > READ_S:
-            if is_body and nbytes <= FIRST_READ_BYTES:
-                self.open_connections.charge_costly_read(self, seconds)
-            self.read_bytes = max(LEAST_READ_BYTES, self.read_bytes // 4)
-        elif nbytes == self.read_bytes:
-            self.read_bytes = min(self.most_read_bytes, 2 * self.read_bytes)
-
-    def data_received(self, data: bytes) -> None:
-        self.request_bytes += len(data)
         if not self.request_in_flight and not self.head_in_flight:
             self.head_in_flight = True
             self.await_head(HEAD_S)
-        _connection.set(self)
-        try:
-            super().data_received(data)
-        except h11.LocalProtocolError:  # it wanted to answer 400 to invalid bytes, and another answer has begun
-            self.tcp.abort()
+        self.parse(self.waiting_bytes + data)
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def parse(self, data: bytes) -> None:
+        _connection.set(self)
+        position = 0
+        try:
+            while position < len(data) and not self.http.is_busy and not self.tcp.is_closing():
+                position = self.http.feed(data, position)
+        except h11.LocalProtocolError:  # it wanted to answer 400 to the rest of a body, after another answer
+            self.tcp.abort()
+        self.waiting_bytes = data[position:]
+        if self.waiting_bytes:
+            self.tcp.pause_reading()
+
+    def eof_received(self) -> bool:
         """Returns whether the connection stays open for writing after its client has stopped sending.
 
         It stays open while a request that costs little is answered. For an image it is closed: a client that only stops
         sending looks the same as one that has gone, and the network should not work for a client that has gone.
         """
         self.half_closed = True
-        return self.request_in_flight and self.answers_half_closed
+        return self.answers_half_closed if self.request_in_flight else self.http.is_busy  # busy: a request begins in a moment
 
     def close_if_idle(self) -> None:
-        if not self.request_in_flight:
+        if not self.request_in_flight and not self.http.is_busy:
             self.tcp.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
         self.open_connections.remove(self)
-        self.read_buffer = bytearray()
+        self.read_buffer, self.waiting_bytes = bytearray(), b""
         # given an error, uvicorn would leave its keep-alive timer running, which would keep this connection in memory
-        super().connection_lost(None)
+        self.http.connection_lost(None)
+        _connection.set(None)
 
-    def request_began(self, *, answers_half_closed: bool, chunked: bool) -> int:
+    def request_began(self, *, answers_half_closed: bool) -> int:
         """Returns the request's number, for `request_ended`.
 
-        answers_half_closed: whether to answer a client that has stopped sending. chunked: whether the body comes in chunks.
+        answers_half_closed: whether to answer a client that has stopped sending.
         """
         self.stop_waiting()
         self.open_connections.end_wait(self)
-        self.request_bytes, self.most_read_bytes = 0, MOST_CHUNK_BYTES if chunked else MOST_READ_BYTES
+        if not PARSES_IN_C:
+            self.http.request_bytes = 0  # h11 does not say when the head ends: what came with it is not counted
         self.request_in_flight, self.answers_half_closed = True, answers_half_closed
         self.requests += 1
+        if self.half_closed and not answers_half_closed:
+            self.tcp.close()
         return self.requests
+
+    def answer_began(self) -> None:
+        """What arrives from now on waits for the answer's end."""
+        self.http.is_busy = True
+
+    def answer_ended(self) -> None:
+        """Parses what has arrived since the request."""
+        self.http.end_answer()
+        if self.waiting_bytes and not self.tcp.is_closing():
+            self.tcp.resume_reading()
+            self.parse(self.waiting_bytes)
 
     def request_ended(self, number: int, *, body_complete: bool) -> None:
         """Waits for the next head. body_complete: whether the whole body was read; if not, the next bytes belong to it."""
@@ -185,7 +181,6 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def await_head(self, seconds: float) -> None:
         self.stop_waiting()
-        self.read_bytes, self.most_read_bytes = FIRST_READ_BYTES, MOST_CHUNK_BYTES
         self.open_connections.begin_wait(self)
         self.head_timer = asyncio.get_running_loop().call_later(seconds, self.tcp.abort)
 
@@ -194,7 +189,7 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
             self.head_timer.cancel()
 
 
-_connection: ContextVar[LimitedProtocol | None] = ContextVar("connection", default=None)
+_connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
 """The connection of a request. The application runs in the context in which the last bytes of the head were received."""
 
 
@@ -204,7 +199,78 @@ def request_bytes() -> int | None:
     None if the server does not count them.
     """
     connection = _connection.get()
-    return connection.request_bytes if connection else None
+    return connection.http.request_bytes if connection else None
+
+
+class Exchange:
+    """A request and its answer on a connection (None outside of a server). Only for the event loop.
+
+    complete: completes an answer's start, and returns whether the answer closes the connection.
+    """
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, connection: Connection | None, complete: Callable[[Message], bool]
+    ) -> None:
+        headers = Headers(scope=scope)
+        self._scope, self._receive, self._send, self._complete = scope, receive, send, complete
+        self._connection = connection
+        self.body_complete = "content-length" not in headers and "transfer-encoding" not in headers
+        # a client that waits for "100 Continue" has not sent its body, so there is nothing to discard
+        self._more_to_come = "expect" not in headers and not self.body_complete
+        self._closing = False
+        self._sent_bytes = 0
+        self.client = scope.setdefault("state", {})["client"] = Client(self._moved_bytes, self._close)
+        self.client.uploading = not self.body_complete
+
+    async def receive(self) -> Message:
+        """The next part of the body. The time until it has arrived counts for the client."""
+        if self.body_complete:
+            return await self._receive()
+        with self.client.waiting():
+            message = await self._receive()
+        self._more_to_come = message["type"] == "http.request" and message.get("more_body", False)
+        self.body_complete = not self._more_to_come
+        self.client.uploading = self._more_to_come and not self._closing
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Sends a part of the answer in pieces, and discards the rest of the body if the answer closes the connection."""
+        if message["type"] == "http.response.start":
+            self._closing, self.client.uploading = self._complete(message), False
+            if self._connection:
+                self._connection.answer_began()
+            await self._send_piece(message)
+            return
+        body, more_body = memoryview(message.get("body", b"")), message.get("more_body", False)
+        must_discard = self._closing and self._more_to_come and not more_body
+        for start in range(0, max(len(body), 1), PIECE_BYTES):
+            more = more_body or must_discard or start + PIECE_BYTES < len(body)
+            await self._send_piece({"type": message["type"], "body": body[start : start + PIECE_BYTES], "more_body": more})
+        if self._connection and not more_body:
+            self._connection.answer_ended()
+        if must_discard:
+            with suppress(TimeoutError, asyncio.CancelledError):  # the answer must end in any case
+                async with asyncio.timeout(DISCARD_S):
+                    while self._more_to_come:
+                        await self.receive()
+            await self._send_piece({"type": message["type"], "body": b"", "more_body": False})
+
+    async def _send_piece(self, message: Message) -> None:
+        if self._connection and self._connection.tcp.is_closing():
+            return
+        with self.client.waiting():
+            await self._send(message)
+        self._sent_bytes += len(message.get("body", b""))
+
+    def _moved_bytes(self) -> int:
+        if not self._connection:
+            return 0
+        return self._connection.http.request_bytes + self._sent_bytes - self._connection.tcp.get_write_buffer_size()
+
+    def _close(self) -> None:
+        self._scope["state"].get("known", {})["closed"] = "slow"  # for the request's log line
+        if self._connection:
+            self._connection.tcp.abort()
 
 
 class ConnectionMiddleware:
@@ -235,71 +301,19 @@ class ConnectionMiddleware:
             await self.app(scope, receive, send)
             return
         to_origin_form(scope)
-        connection, headers = _connection.get(), Headers(scope=scope)
-        body_complete = "content-length" not in headers and "transfer-encoding" not in headers
-        # a client that waits for "100 Continue" has not sent its body, so there is nothing to discard
-        more_to_come, closing, sent_bytes = "expect" not in headers and not body_complete, False, 0
-
-        def moved_bytes() -> int:
-            return connection.request_bytes + sent_bytes - connection.tcp.get_write_buffer_size() if connection else 0
-
-        def close() -> None:
-            scope["state"].get("known", {})["closed"] = "slow"  # for the request's log line
-            if connection:
-                connection.tcp.abort()
-
-        client = scope.setdefault("state", {})["client"] = Client(moved_bytes, close)
-        client.uploading = not body_complete
-
-        async def receive_body() -> Message:
-            nonlocal body_complete, more_to_come
-            if body_complete:
-                return await receive()
-            with client.waiting():
-                message = await receive()
-            more_to_come = message["type"] == "http.request" and message.get("more_body", False)
-            body_complete = not more_to_come
-            client.uploading = more_to_come and not closing
-            return message
-
-        async def send_piece(message: Message) -> None:
-            nonlocal sent_bytes
-            if connection and connection.tcp.is_closing():
-                return
-            with client.waiting():
-                await send(message)
-            sent_bytes += len(message.get("body", b""))
-
-        async def send_answer(message: Message) -> None:
-            nonlocal closing
-            if message["type"] == "http.response.start":
-                closing, client.uploading = self._complete(message), False
-                await send_piece(message)
-                return
-            body, more_body = memoryview(message.get("body", b"")), message.get("more_body", False)
-            must_discard = closing and more_to_come and not more_body
-            for start in range(0, max(len(body), 1), PIECE_BYTES):
-                more = more_body or must_discard or start + PIECE_BYTES < len(body)
-                await send_piece({"type": message["type"], "body": body[start : start + PIECE_BYTES], "more_body": more})
-            if must_discard:
-                with suppress(TimeoutError, asyncio.CancelledError):  # the answer must end in any case
-                    async with asyncio.timeout(DISCARD_S):
-                        while more_to_come:
-                            await receive_body()
-                await send_piece({"type": message["type"], "body": b"", "more_body": False})
-
+        connection, exchange = _connection.get(), Exchange(scope, receive, send, _connection.get(), self._complete)
         if not connection:
-            await self.app(scope, receive_body, send_answer)
+            await self.app(scope, exchange.receive, exchange.send)
             return
-        number = connection.request_began(answers_half_closed=scope["method"] != "POST", chunked="transfer-encoding" in headers)
+        number = connection.request_began(answers_half_closed=scope["method"] != "POST")
         try:
-            with self.clients.registered(client):
+            with self.clients.registered(exchange.client):
                 if not connection.tcp.is_closing():
-                    await self.app(scope, receive_body, send_answer)
+                    await self.app(scope, exchange.receive, exchange.send)
                 while connection.tcp.is_closing() and (await receive())["type"] != "http.disconnect":
                     pass  # without an answer, the server must not take this for an error of the application
         finally:
-            connection.request_ended(number, body_complete=body_complete)
+            connection.request_ended(number, body_complete=exchange.body_complete)
 
     def _complete(self, start: Message) -> bool:
         """Adds headers to an answer's start. Returns whether the answer closes the connection."""

@@ -25,6 +25,9 @@ SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 POLLED_PATHS = {"/health", "/health/live", "/health/ready", "/metrics"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 TWO_LENGTHS = "the request has both Content-Length and Transfer-Encoding, which may disagree; send one of them"
+ENCODING = "Transfer-Encoding must be `chunked` alone, or use Content-Length"
+HOSTS = "a request of HTTP/1.1 must have one Host"
+VERSION = "the version must be HTTP/1.1 or HTTP/1.0"
 log = logging.getLogger("segment")
 
 
@@ -127,8 +130,7 @@ class LoadShedding:
 
     A refusal is 503 with `Connection: close`. The request's state holds the reservation as `reservation`; the service corrects
     it once the image is planned. At the end it releases the reservation and its memory; if they are free already, this does
-    nothing. A path with control characters is 404, whatever the method. A request with both Content-Length and
-    Transfer-Encoding is 400 (RFC 9112, section 6.1).
+    nothing. A path with control characters is 404, whatever the method. An ambiguous head is 400.
     """
 
     def __init__(self, app: ASGIApp, service: Service, paths: tuple[str, ...]) -> None:
@@ -142,8 +144,8 @@ class LoadShedding:
             # the pattern of a route would match a path that ends with a line feed
             await send_problem(scope, send, nothing_at(scope["path"]))
             return
-        if scope["type"] == "http" and {"content-length", "transfer-encoding"} <= set(Headers(scope=scope)):
-            await send_problem(scope, send, BadRequest(TWO_LENGTHS, {"Connection": "close"}))
+        if scope["type"] == "http" and (detail := ambiguity(scope)):
+            await send_problem(scope, send, BadRequest(detail, {"Connection": "close"}))
             return
         if scope["type"] != "http" or scope["method"] != "POST" or path not in self.paths:
             await self.app(scope, receive, send)
@@ -164,6 +166,20 @@ class LoadShedding:
             self.service.in_flight -= 1
             self.service.budget.end(reservation.memory)
             self.service.admission.release(reservation)
+
+
+def ambiguity(scope: Scope) -> str | None:
+    """What a proxy may understand differently in the request's head, whichever parser took it (RFC 9112, sections 3.2, 6.1)."""
+    headers, version = Headers(scope=scope), scope.get("http_version", "1.1")
+    encodings = headers.getlist("transfer-encoding")
+    if version not in ("1.0", "1.1"):
+        return VERSION
+    if encodings and "content-length" in headers:
+        return TWO_LENGTHS
+    if encodings and (len(encodings) > 1 or encodings[0].lower() != "chunked"):
+        return ENCODING
+    hosts = len(headers.getlist("host"))
+    return HOSTS if hosts > 1 or (not hosts and version == "1.1") else None
 
 
 def network_of(scope: Scope) -> str:

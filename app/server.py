@@ -19,7 +19,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from app.connections import KEEP_ALIVE_S, MAX_HEAD_BYTES, Connections
+from app.connections import KEEP_ALIVE_S, Connections
+from app.parsing import MAX_HEAD_BYTES
 from app.serving.service import Service
 from app.sockets import BACKLOG, LARGEST_PORT, listen, make_room
 
@@ -126,7 +127,7 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None,
         access_log=False, server_header=False, root_path=settings.root_path, http=connections.protocol,  # type: ignore[arg-type]
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", loop="asyncio", backlog=room.at_once,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", backlog=room.at_once,
         proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip

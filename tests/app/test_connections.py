@@ -17,14 +17,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app import connections
-from app.connections import (
-    FIRST_READ_BYTES,
-    LEAST_READ_BYTES,
-    MOST_READ_BYTES,
-    ConnectionMiddleware,
-    Connections,
-    LimitedProtocol,
-)
+from app.connections import Connection, ConnectionMiddleware, Connections
 from app.main import create_app
 from app.server import serve
 from app.serving.clients import Clients
@@ -93,40 +86,13 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
         thread.join(HANG_S)
 
 
-@pytest.mark.parametrize("costly", [True, False])
-def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    size = 1 << 18 if costly else 1 << 22
-    data_received = LimitedProtocol.data_received
-
-    def record(connection: LimitedProtocol, data: bytes) -> None:
-        sizes.append(len(data))
-        data_received(connection, data)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        await respond(send, 200, b"")
-
-    monkeypatch.setattr(connections, "READ_S", -1.0 if costly else 60.0)
-    monkeypatch.setattr(connections, "MOST_COSTLY_S", 1e9)  # however slow the processor is, the connection stays
-    monkeypatch.setattr(LimitedProtocol, "data_received", record)
-    with over_http(app, Connections(1000, CLIENTS).protocol) as port:
-        assert httpx.post(f"http://127.0.0.1:{port}", content=bytes(size), timeout=HANG_S).status_code == 200
-    assert sum(sizes) > size
-    if costly:
-        assert max(sizes[5:]) == LEAST_READ_BYTES
-    else:
-        assert FIRST_READ_BYTES < max(sizes) <= MOST_READ_BYTES
-
-
 def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 200, b"")
 
     def deadline_count() -> int:
         gc.collect()
-        return sum(type(each) is LimitedProtocol for each in gc.get_objects())
+        return sum(type(each) is Connection for each in gc.get_objects())
 
     before = deadline_count()
     with over_http(ConnectionMiddleware(app, CLIENTS), Connections(1000, CLIENTS).protocol) as port:
