@@ -8,6 +8,7 @@ import os
 import pickle
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -81,17 +82,17 @@ class Hostile:
         self.say(head)
         return await planning
 
-    async def work(self) -> tuple[asyncio.Task[WorkerAnswer], int]:
-        """The parent lets the work begin. Its task, and the answer's file."""
+    async def work(self) -> asyncio.Task[WorkerAnswer]:
+        """The parent lets the work begin. Its task."""
 
-        def submit(tile: Tile) -> asyncio.Future[Logits]:
+        def submit(tile: Tile) -> Future[Logits]:
             self.tiles.append(tile)
-            return asyncio.get_running_loop().create_future()
+            return Future()
 
         working = asyncio.create_task(self.worker.work(1_000_000, submit))
         await asyncio.sleep(0)
-        _, _, (answer_file,) = receive(self.end)
-        return working, answer_file
+        receive(self.end)
+        return working
 
 
 @asynccontextmanager
@@ -177,13 +178,12 @@ def test_a_tile_or_an_answer_that_cannot_be_is_the_worker_s_end(runtime: Runtime
     async def inside() -> None:
         async with hostile(runtime) as it:
             await it.plan(PLAN)
-            working, answer_file = await it.work()
+            working = await it.work()
             it.say(head, bytes(payload))
             with pytest.raises((DamagedImage, WorkerFailed)):
                 await working
             assert it.worker.death == "crash"
             assert it.tiles == []
-            os.close(answer_file)
 
     asyncio.run(inside())
 
@@ -192,7 +192,7 @@ def test_no_more_frames_are_read_than_may_wait_for_their_logits(runtime: Runtime
     async def inside() -> None:
         async with hostile(runtime) as it:
             await it.plan(PLAN)
-            working, answer_file = await it.work()
+            working = await it.work()
             frames = iter(range(60))
             with suppress(OSError):  # the parent closes the channel
                 for _ in frames:
@@ -202,7 +202,6 @@ def test_no_more_frames_are_read_than_may_wait_for_their_logits(runtime: Runtime
                 await working
             assert len(it.tiles) <= AHEAD + 1
             assert it.worker.death == "crash"
-            os.close(answer_file)
 
     asyncio.run(inside())
 
@@ -213,15 +212,14 @@ def test_an_image_has_no_more_tiles_than_its_plan(runtime: Runtime) -> None:
             plan = await it.plan(PLAN)
             logits = it.segmenter.runtime.logits([np.zeros((96, 96, 3), np.uint8)])[0]
 
-            def submit(tile: Tile) -> asyncio.Future[Logits]:
+            def submit(tile: Tile) -> Future[Logits]:
                 it.tiles.append(tile)
-                future: asyncio.Future[Logits] = asyncio.get_running_loop().create_future()
+                future: Future[Logits] = Future()
                 future.set_result(logits)
                 return future
 
             def send_tiles() -> None:
-                _, _, (answer_file,) = receive(it.end)
-                os.close(answer_file)
+                receive(it.end)
                 for _ in range(plan.tile_count + 1):
                     it.say(TILE, bytes(96 * 96 * 3))
                     receive(it.end)

@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,8 +109,8 @@ def test_an_error_of_the_network_is_its_image_s_alone_and_keeps_the_worker(runti
     async def work(it: Asking) -> None:
         pids, submit = it.workers.pids, it.submit
 
-        def fail(tile: object) -> asyncio.Future[object]:
-            future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        def fail(tile: object) -> Future[object]:
+            future: Future[object] = Future()
             future.set_exception(FloatingPointError("logits that are NaN"))
             return future
 
@@ -169,9 +170,9 @@ def test_an_image_that_is_given_up_has_its_worker_killed_and_replaced(runtime: R
     async def work(it: Asking) -> None:
         tiles: list[Tile] = []
 
-        def keep(tile: Tile) -> asyncio.Future[Logits]:
+        def keep(tile: Tile) -> Future[Logits]:
             tiles.append(tile)
-            return asyncio.get_running_loop().create_future()
+            return Future()
 
         submit, it.submit = it.submit, keep  # type: ignore[method-assign]
         given_up = asyncio.create_task(it.segment(PHOTO, OPTIONS))
