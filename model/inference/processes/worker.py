@@ -44,7 +44,7 @@ from model.inference.processes.worker_main import (
     Grant,
     Start,
     Task,
-)
+)  # fmt: skip
 from model.inference.runtime import Tile
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
@@ -119,21 +119,11 @@ class Worker:
         self._drop_error, self._most_payload = None, most_payload(image, runtime)
         body = image.body
         self._format, self._sha256 = format_of(body.read(12)), ""
-        task = Task(
-            runtime=runtime,
-            limits=image.limits,
-            options=image.options,
-            gzip=image.gzip,
-            ahead=ahead,
-            grant=grant,
-            body_bytes=body.length if body.descriptor else None,
-        )
+        body_bytes = body.length if body.descriptor else None
+        task = Task(runtime, image.limits, image.options, image.gzip, ahead, grant, body_bytes)
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
-                if grant.bytes:
-                    self._frames.allow(1 + ahead + 1, self._most_payload)
-                else:
-                    self._frames.allow(1, 0)
+                self._frames.allow(*(1 + ahead + 1, self._most_payload) if grant.bytes else (1, 0))
                 self._frames.send(pickle.dumps(task), body.data, [body.descriptor] if body.descriptor else [])
                 self._plan = parse_plan(*await self._receive(), image, runtime)
             self._sha256, self._has_begun = self._plan.sha256, grant.covers(self._plan.bytes, self._plan.megapixels)
@@ -181,7 +171,7 @@ class Worker:
                 self._frames.send(pickle.dumps(Start(granted_bytes)))
             while (kind := (frame := await self._receive())[0]["kind"]) in ("tile", "file"):
                 self.stage = "answer"
-                if kind == "file" and answer_file < 0:
+                if kind == "file" and answer_file < 0 and not frame[1] and self._drop_error is None:
                     answer_file = self._send_file()
                     continue
                 tile = submit(parse_tile(*frame, self._plan))
@@ -302,13 +292,11 @@ class Worker:
         """Logs that the worker ended, with facts about its image."""
         size = self._image.body.length if self._image else 0
         fields = self._about() | {"reason": self.death, "file": self._format, "bytes": size, "sha256": self._sha256}
-        if self._fault:
-            fields |= {"fault": self._fault}
+        fields |= {"fault": self._fault} if self._fault else {}
         if self._plan:
             fields |= {"size": f"{self._plan.size[1]}x{self._plan.size[0]}"}
         log.warning("a worker process ended", extra={"fields": fields})
 
     def _about(self) -> dict[str, Any]:
         """Log fields: those of the worker's image, its stage and the process id."""
-        fields = {"stage": self.stage, "worker": self.process.pid}
-        return (dict(self._image.about) if self._image else {}) | fields
+        return (dict(self._image.about) if self._image else {}) | {"stage": self.stage, "worker": self.process.pid}

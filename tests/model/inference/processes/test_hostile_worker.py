@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import socket
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
@@ -21,9 +22,10 @@ from imaging.errors import DamagedImage
 from model.inference.errors import WorkerFailed
 from model.inference.loading import load_runtime
 from model.inference.merging import Logits
-from model.inference.processes.frames import FrameChannel, WorkerEnded, receive, send
+from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
 from model.inference.processes.messages import Body, Image, WorkerAnswer, WorkerPlan
 from model.inference.processes.worker import Worker
+from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import find_files
@@ -74,22 +76,22 @@ class Hostile:
     def say(self, head: object, payload: bytes = b"") -> None:
         send(self.end, head if isinstance(head, bytes) else json.dumps(head).encode(), payload)
 
-    async def plan(self, head: object) -> WorkerPlan:
+    async def plan(self, head: object, payload: bytes = b"", grant: Grant = NO_GRANT) -> WorkerPlan:
         """The parent asks for a plan, and this is what comes."""
-        planning = asyncio.create_task(self.worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), self.description, AHEAD))
+        image = Image(Body.of(PHOTO), OPTIONS, Limits())
+        planning = asyncio.create_task(self.worker.plan(image, self.description, AHEAD, grant))
         await asyncio.sleep(0)
         receive(self.end)
-        self.say(head)
+        self.say(head, payload)
         return await planning
+
+    def submit(self, tile: Tile) -> Future[Logits]:
+        self.tiles.append(tile)
+        return Future()
 
     async def work(self) -> asyncio.Task[WorkerAnswer]:
         """The parent lets the work begin. Its task."""
-
-        def submit(tile: Tile) -> Future[Logits]:
-            self.tiles.append(tile)
-            return Future()
-
-        working = asyncio.create_task(self.worker.work(1_000_000, submit))
+        working = asyncio.create_task(self.worker.work(1_000_000, self.submit))
         await asyncio.sleep(0)
         receive(self.end)
         return working
@@ -169,6 +171,8 @@ def test_the_parent_derives_from_the_size_what_follows_from_it(runtime: Runtime)
         (TILE, 96 * 96 * 3 - 1),
         ({"kind": "tile"}, 96 * 96 * 3),
         ({"kind": "plan"}, 0),
+        ({"kind": "file"}, 96 * 96 * 3),
+        ({"kind": ["file"]}, 0),
         (ANSWER, 0),
         (ANSWER | {"counts": [1]}, 10),
     ],
@@ -202,6 +206,102 @@ def test_no_more_frames_are_read_than_may_wait_for_their_logits(runtime: Runtime
                 await working
             assert len(it.tiles) <= AHEAD + 1
             assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_a_granted_worker_s_tiles_wait_for_the_work_and_are_no_more_than_may_wait(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
+            frames = iter(range(60))
+            with suppress(OSError):  # the parent closes the channel
+                for _ in frames:
+                    await asyncio.to_thread(it.say, TILE, bytes(96 * 96 * 3))
+            assert next(frames, None) is not None
+            assert it.tiles == []
+            with pytest.raises(WorkerFailed):
+                await it.worker.work(1_000_000, it.submit)
+            assert len(it.tiles) <= AHEAD + 1
+            assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_a_worker_whose_plan_exceeds_its_grant_may_send_nothing_before_it_is_told_to_begin(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            await it.plan(PLAN, grant=Grant(PLAN["bytes"] - 1))
+            it.say(TILE, bytes(96 * 96 * 3))
+            await wait_until_async(lambda: bool(it.frames._frames))
+            with pytest.raises((DamagedImage, WorkerFailed)):
+                await it.worker.work(1_000_000, it.submit)
+            assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_a_plan_has_no_payload(runtime: Runtime) -> None:
+    async def inside() -> None:
+        for grant in (NO_GRANT, Grant(PLAN["bytes"])):
+            async with hostile(runtime) as it:
+                with pytest.raises((DamagedImage, WorkerFailed)):
+                    await it.plan(PLAN, b"x", grant)
+                assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_a_worker_gets_one_file(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+            await it.plan(PLAN)
+            working = await it.work()
+            it.say({"kind": "file"})
+            _, _, (answer_file,) = await asyncio.to_thread(receive, it.end)
+            os.close(answer_file)
+            it.say({"kind": "file"})
+            with pytest.raises(WorkerFailed):
+                await working
+            assert it.worker.death == "crash"
+            if before:
+                assert len(os.listdir("/proc/self/fd")) <= before
+
+    asyncio.run(inside())
+
+
+@pytest.mark.parametrize("moment", ["with it", "later"])
+def test_a_worker_that_speaks_after_its_answer_is_not_lent_any_more(runtime: Runtime, moment: str) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
+            working = asyncio.create_task(it.worker.work(1_000_000, it.submit))
+            it.say(ANSWER, b"mask")
+            if moment == "with it":
+                it.say(PLAN)
+            assert (await working).body.data == b"mask"
+            if moment == "later":
+                it.say(PLAN)
+            await wait_until_async(lambda: it.worker.has_ended)
+
+    asyncio.run(inside())
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 5000])
+def test_frames_arrive_whole_however_their_bytes_are_cut(runtime: Runtime, pieces: int) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            it.frames.allow(4, 20_000)
+            payloads = [b"", b"x" * 3, bytes(range(256)) * 60, b""]
+            data = b"".join(PREFIX.pack(4, len(payload)) + b"head" + payload for payload in payloads)
+            for start in range(0, len(data), pieces):
+                it.end.sendall(data[start : start + pieces])
+                if pieces < 5000 and start < 200:
+                    await asyncio.sleep(0)
+            for payload in payloads:
+                head, body = await it.frames.receive()
+                assert (head, bytes(body)) == (b"head", payload)
 
     asyncio.run(inside())
 

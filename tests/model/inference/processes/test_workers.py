@@ -24,8 +24,9 @@ from imaging.rendering import ANSWER_FORMATS, Rendering
 from model.inference.errors import WorkerFailed, WorkersStopped
 from model.inference.merging import Logits
 from model.inference.processes import workers as workers_module
-from model.inference.processes.messages import Body, Image
-from model.inference.processes.worker import Worker
+from model.inference.processes.messages import MOST_BYTES, Body, Image
+from model.inference.processes.worker import MEASURED_IMAGES, Worker
+from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options
@@ -125,6 +126,67 @@ def test_an_error_of_the_network_is_its_image_s_alone_and_keeps_the_worker(runti
     run(runtime, work, 1)
 
 
+GRANTS = [NO_GRANT, Grant(1), Grant(MOST_BYTES, 0.001), Grant(MOST_BYTES)]
+
+
+@pytest.mark.parametrize("grant", GRANTS, ids=str)
+def test_a_grant_changes_no_answer(runtime: Runtime, grant: Grant) -> None:
+    async def work(it: Asking) -> None:
+        for data in (PHOTO, LARGE):
+            assert await it.segment(data, OPTIONS, grant=grant) == it.alone(data, OPTIONS)
+        assert it.deaths == []
+
+    run(runtime, work)
+
+
+@pytest.mark.parametrize("grant", GRANTS, ids=str)
+def test_a_worker_begins_before_it_is_told_if_its_grant_covers_the_plan_alone(runtime: Runtime, grant: Grant) -> None:
+    async def work(it: Asking) -> None:
+        image = Image(Body.of(PHOTO), OPTIONS, Limits())
+        async with it.workers.claim() as worker:
+            plan = await worker.plan(image, it.description, 2, grant)
+            covered = grant.covers(plan.bytes, plan.megapixels)
+            assert covered == (grant is GRANTS[-1])
+            if covered:
+                await wait_until_async(lambda: bool(worker._frames._frames))  # its first tile
+            else:
+                await asyncio.sleep(0.05)
+                assert not worker._frames._frames
+            assert (await worker.work(plan.bytes, it.submit)).body.data == it.alone(PHOTO, OPTIONS)
+        assert it.deaths == []
+
+    run(runtime, work)
+
+
+@pytest.mark.parametrize("grant", GRANTS, ids=str)
+@pytest.mark.parametrize("data", [PHOTO, LARGE, LARGE[: len(LARGE) // 2]], ids=["small", "large", "damaged"])
+def test_an_image_that_is_dropped_keeps_its_worker(runtime: Runtime, grant: Grant, data: bytes) -> None:
+    async def work(it: Asking) -> None:
+        pids = it.workers.pids
+        for _ in range(5):
+            async with it.workers.claim() as worker:
+                await worker.plan(Image(Body.of(data), OPTIONS, Limits()), it.description, 2, grant)
+                await worker.drop()
+                assert worker.idle
+            assert await it.segment(PHOTO, OPTIONS, grant=grant) == it.alone(PHOTO, OPTIONS)
+        assert (it.workers.pids, it.deaths) == (pids, [])
+
+    run(runtime, work, 1)
+
+
+def test_a_worker_that_ends_while_its_image_is_dropped_is_replaced(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        async with it.workers.claim() as worker:
+            await worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), it.description, 2)
+            os.kill(worker.process.pid, signal.SIGKILL)
+            await worker.drop()
+            assert not worker.idle
+        assert it.deaths == ["killed"]
+        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
+
+    run(runtime, work, 1)
+
+
 def test_workers_that_are_killed_at_fifty_moments_cost_at_most_their_own_image(runtime: Runtime) -> None:
     async def work(it: Asking) -> None:
         expected, failures, answers, stop = it.alone(LARGE, OPTIONS), 0, 0, False
@@ -211,6 +273,13 @@ def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
         monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", 4 << 20)
         await it.segment(LARGE, Options(tile=(96, 96), side=1200, rendering=Rendering("overlay")))
         assert it.deaths == ["grown"] * 3
+        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", 1 << 62)
+        await it.segment(PHOTO, OPTIONS)
+        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", MOST_BYTES)  # more than any image may take
+        monkeypatch.setattr("model.inference.processes.worker.process_memory", lambda _: (0, 1 << 62))  # it has grown unseen
+        for images in range(2, MEASURED_IMAGES + 1):
+            await it.segment(PHOTO, OPTIONS)
+            assert len(it.deaths) == 3 + (images == MEASURED_IMAGES)
 
     run(runtime, work, 1)
 
