@@ -197,8 +197,10 @@ class Worker:
         count(tile)
         while tiles and tiles[0].done() and self._drop_error is None:
             tile = tiles.popleft()
-            if tile.cancelled() or (error := tile.exception()):
-                self._drop(Cancelled("a tile was cancelled") if tile.cancelled() else error)
+            if tile.cancelled():
+                self._drop(Cancelled("a tile was cancelled"))
+            elif error := tile.exception():
+                self._drop(error)
             else:
                 logits = np.ascontiguousarray(tile.result())
                 self._frames.allow_another()
