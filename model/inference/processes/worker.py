@@ -140,6 +140,7 @@ class Worker:
 
     async def drop(self) -> None:
         """Drops the image after `plan`. Returns when the worker is idle or has ended."""
+        self._frames.allow_another()  # it says that it has dropped the image
         self._drop(Cancelled("the image was dropped"))
         try:
             while True:
