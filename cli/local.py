@@ -8,6 +8,7 @@ import pickle
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 from cli.backend import Result
 from cli.resume import settings_digest
@@ -15,10 +16,10 @@ from imaging.decoding import Limits
 from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.loading import load_runtime
-from model.inference.merging import Logits
-from model.inference.processes.messages import Body, Image
+from model.inference.processes.messages import MOST_BYTES, Body, Image
+from model.inference.processes.worker_main import Grant
 from model.inference.processes.workers import Workers
-from model.inference.runtime import DistantRuntime, Runtime, Tile
+from model.inference.runtime import DistantRuntime, Runtime
 from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler, TileQueue
 from model.inference.segmenter import Options
 from model.weights_file import find_files
@@ -127,13 +128,10 @@ class Local:
     async def _segment(self, image: Image) -> Result:
         queue = TileQueue(time.monotonic() + (self.deadline_s or FOREVER_S))
 
-        def submit(tile: Tile) -> asyncio.Future[Logits]:
-            return asyncio.wrap_future(self._scheduler.submit(queue, tile))
-
         try:
             async with asyncio.timeout(self.deadline_s), self._processes.claim(queue.deadline) as worker:
-                plan = await worker.plan(image, self._description, self._scheduler.ahead)
-                answer = await worker.work(plan.bytes, submit)
+                plan = await worker.plan(image, self._description, self._scheduler.ahead, Grant(MOST_BYTES))
+                answer = await worker.work(plan.bytes, partial(self._scheduler.submit, queue))
         except TimeoutError as error:
             raise DeadlinePassed(f"no answer within {self.deadline_s:g} s") from error
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.serving.clients import Clients, MemoryUse
@@ -13,6 +14,7 @@ from model.inference.processes.worker_main import PLAN_BYTES
 LEAST_PLANNERS = 2  # images that are planned at once
 PLANNING_BYTES = LEAST_PLANNERS * PLAN_BYTES
 PLANNING_SHARE = 1 / 8  # of the budget, for further images that are planned at once
+GRANTED_BYTES = 96 << 20  # for an image that begins before its plan has arrived; photos of a few megapixels need no more
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the budget
 MOST_FILES = 1 << 14  # of all batches
 CHECK_S = 1.0  # seconds between checks for slow readers
@@ -88,18 +90,24 @@ class Budget:
         """Closes slow clients that hold files, because there was no room for another one."""
         self._clients.close_slow(lambda other: other.files > 0)
 
-    def check(self, count: int, advice: str = "send a smaller one") -> None:
-        """Raises `TooMuchMemory` if work that needs `count` bytes could never begin. advice: what to do then."""
+    def check(self, count: int, advice: Callable[[], str] = lambda: "send a smaller one") -> None:
+        """Raises `TooMuchMemory` if work that needs `count` bytes could never begin. advice: says what to do then."""
         if count > self.most_work:
             need = f"{count / 1e6:.0f} MB of memory, and at most {self.most_work / 1e6:.0f} MB are available"
-            raise TooMuchMemory(f"the image takes {need}; {advice}")
+            raise TooMuchMemory(f"the image takes {need}; {advice()}")
 
     def start_now(self, use: MemoryUse, count: int, *, large: bool) -> bool:
-        """Gives the work its bytes if that is possible without waiting, and says whether it did.
+        """Gives the work its bytes, instead of those that it has, if that is possible without waiting; says whether it did.
 
-        It is impossible while other work waits for memory, while too few bytes are free, or, for a large image, while
-        `large_works` other large images are in work.
+        Else it has none. It is impossible while other work waits for memory, while too few bytes are free, or, for a large
+        image, while `large_works` other large images are in work.
         """
+        if count <= use.work and large == use.large:
+            self._work -= use.work - count
+            use.work = count
+            self._give_turns()
+            return True
+        self._end_work(use)
         if self._first_turn() or not self._fits(count, large):
             return False
         self._start(use, count, large)
@@ -124,11 +132,9 @@ class Budget:
 
     def hold_answer(self, use: MemoryUse, count: int) -> None:
         """Frees the bytes of work that is done. Its answer uses `count` bytes until `end`."""
-        self._work -= use.work
-        self._large -= use.large
         self._answers += count - use.answer
-        use.work, use.answer, use.large = 0, count, False
-        self._give_turns()
+        use.answer = count
+        self._end_work(use)
 
     def end(self, use: MemoryUse) -> None:
         """Frees all that a request uses. Calling it again does nothing."""
@@ -136,6 +142,12 @@ class Budget:
         self._files -= use.files
         use.body = use.files = 0
         self.hold_answer(use, 0)
+
+    def _end_work(self, use: MemoryUse) -> None:
+        self._work -= use.work
+        self._large -= use.large
+        use.work, use.large = 0, False
+        self._give_turns()
 
     def _may_start(self, large: bool) -> bool:
         """Whether the number of large images in work allows another image, `large` or not."""

@@ -6,43 +6,30 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 
 from app.serving.admission import Admission, Reservation
 from app.serving.budget import Budget, planner_count
 from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
-from app.serving.job import Answer, Job, kind_of
+from app.serving.job import Answer, Job
 from app.serving.loader import Loader
-from app.serving.rates import Stopwatch
 from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
+from app.serving.work import Work
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, ServiceState
-from imaging.rendering import Rendering
 from model.inference.cores import available_cores, available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
-from model.inference.merging import Logits
-from model.inference.processes.messages import WorkerPlan
-from model.inference.processes.worker import Worker
 from model.inference.processes.workers import Workers
-from model.inference.runtime import DeviceOutOfMemory, Tile
-from model.inference.scheduler import TileQueue
-from model.inference.segmenter import Options
+from model.inference.runtime import DeviceOutOfMemory
 
 log = logging.getLogger("segment")
 DRAINING = "draining: the service is stopping"
 LATE = "no answer within {:g} s; send a smaller image, or try again when the service is less busy"
 CLIENT_GONE = "the client went away"
-
-
-@dataclass(frozen=True)
-class _Network:
-    """The model that a job uses, and the queue of the job's tiles in its scheduler."""
-
-    model: Model
-    queue: TileQueue
 
 
 class Service:
@@ -128,133 +115,43 @@ class Service:
         Raises `UnknownModel`, `NotServing`, `TooManyTiles`, `TooMuchMemory`, `QueueFull`, `InferenceError`s, the errors of a
         `Worker`, and those of the job's `check`.
         """
-        work = asyncio.create_task(self._answer(job, deadline))
-        futures: set[asyncio.Future[Any]] = {work, disconnect} if disconnect else {work}
-        success = False
+        self.admission.arrive(job.reservation)
+        model: Model | None = None
+        answer: Answer | None = None
         try:
-            seconds = max(0.0, deadline - time.monotonic())
-            await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                if disconnect and disconnect.done():
-                    raise Cancelled(CLIENT_GONE)
-                raise DeadlinePassed(LATE.format(self.settings.request_timeout_s))
-            answer, success = work.result(), True
+            model = self.registry.acquire(job.model)
+            work = self._work(job, model, deadline)
+            async with asyncio.timeout_at(deadline) as limit:
+                if disconnect:
+                    disconnect.add_done_callback(partial(_end_now, limit))
+                answer = await work.run()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            if disconnect and disconnect.done():
+                raise Cancelled(CLIENT_GONE) from error
+            raise DeadlinePassed(LATE.format(self.settings.request_timeout_s)) from error
         except DeviceOutOfMemory as error:
             raise QueueFull(f"{error}; try again later", reason="device_memory") from error
         except MemoryError as error:
             log.error("out of memory: %s", error)
             raise QueueFull("the service's memory is full; try again later", reason="memory") from error
         finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.wait([work])
-            if not success:
-                if not work.cancelled() and not work.exception():  # the answer came too late
-                    work.result().body.close()
+            if model:
+                self.registry.release(model)
+            if not answer:
                 self.budget.end(job.reservation.memory)
             job.image.body.close()
             self.admission.release(job.reservation)
-            # a raised error refers to this frame; referring back to it from here would be a cycle that keeps memory in use
-            del work, futures
         self.metrics.count_segmentation(answer.model, answer.seconds, answer.class_pixels, answer.mean_confidence)
         return answer
 
-    async def _answer(self, job: Job, deadline: float) -> Answer:
-        """Answers with the requested model, which stays in service until the answer is ready."""
-        self.admission.arrive(job.reservation)
-        model, queue = self.registry.acquire(job.model), TileQueue(deadline)
-        try:
-            return await self._plan_and_work(job, _Network(model, queue))
-        finally:
-            model.scheduler.cancel(queue)
-            self.registry.release(model)
-
-    async def _plan_and_work(self, job: Job, network: _Network) -> Answer:
-        """Plans the image and works on it in the same worker.
-
-        If the work has to wait for memory, the worker is released meanwhile; then another worker plans the image again.
-        """
-        memory, image, deadline = job.reservation.memory, job.image, network.queue.deadline
-        async with self.workers.claim(deadline) as worker:
-            plan = await self._plan(worker, job, network)
-            kind = kind_of(job, plan)
-            needed_bytes = plan.bytes + image.body.length
-            try:
-                job.check(network.model, plan)
-                self.budget.check(needed_bytes, self._memory_advice(network.model, plan, image.options))
-                self.admission.admit(job.reservation, plan.tile_count, deadline, kind, plan.megapixels)
-                has_started = self.budget.start_now(memory, needed_bytes, large=kind.large)
-            except Exception:
-                worker.drop()
-                raise
-            admission_time = time.monotonic()
-            if has_started:
-                return await self._work(worker, job, network, plan, admission_time)
-            worker.drop()
-        self.budget.hold_body(memory, image.body.length)
-        await self.budget.start(memory, needed_bytes, large=kind.large)
-        async with self.workers.claim(deadline) as worker:
-            return await self._work(worker, job, network, await self._plan(worker, job, network), admission_time)
-
-    async def _plan(self, worker: Worker, job: Job, network: _Network) -> WorkerPlan:
-        async with self._planning:
-            return await worker.plan(job.image, network.model.description, network.model.scheduler.ahead)
-
-    async def _work(self, worker: Worker, job: Job, network: _Network, plan: WorkerPlan, admission_time: float) -> Answer:
-        memory, queue = job.reservation.memory, network.queue
-        # the worker has its own copy
-        job.image.body.close()
-        self.budget.hold_body(memory, 0)
-        began, in_network = time.monotonic(), Stopwatch(time.monotonic)
-
-        def count_tile(future: asyncio.Future[Logits]) -> None:
-            is_done = not future.cancelled() and not future.exception()
-            in_network.end()
-            self.admission.tile_rate.end(is_done=is_done)
-            if is_done:
-                self.admission.count_tile(job.reservation)
-
-        def submit(tile: Tile) -> asyncio.Future[Logits]:
-            in_network.begin()
-            self.admission.tile_rate.begin()
-            future = asyncio.wrap_future(network.model.scheduler.submit(queue, tile))
-            future.add_done_callback(count_tile)
-            return future
-
-        answer = await worker.work(plan.bytes, submit)
-        own_seconds = time.monotonic() - began - in_network.seconds
-        self.admission.worker_seconds.learn(kind_of(job, plan), plan.megapixels, own_seconds)
-        self.budget.hold_answer(memory, answer.body.length)
-        seconds = answer.seconds | {
-            "queue": began - admission_time + queue.queue_seconds,
-            "inference": answer.seconds["inference"] - queue.queue_seconds,
-        }
-        names = network.model.segmenter.manifest.labels.names
-        return Answer(
-            body=answer.body,
-            encoding=answer.encoding,
-            size=plan.size,
-            seconds=seconds,
-            model=network.model.name,
-            class_pixels=dict(zip(names, answer.counts, strict=False)),  # a hostile worker may send more counts than classes
-            mean_confidence=answer.mean_confidence,
-        )
-
-    def _memory_advice(self, model: Model, plan: WorkerPlan, options: Options) -> str:
-        """What a client or the operator can do about an image that takes too much memory."""
-        rendering, classes = options.rendering, len(model.segmenter.manifest.labels)
-        mask = Rendering()
-        needs_more = rendering.needs_photo or rendering.memory_bytes(plan.size, classes) > mask.memory_bytes(plan.size, classes)
-        lighter = {
-            f"the mask alone (format={mask.format})": needs_more,
-            "side=auto": options.side != "auto",
-            "quality=standard": options.quality != "standard",
-            "no min_area and fill_holes": options.replaces_regions,
-        }
-        ways = [way for way, helps in lighter.items() if helps]
-        advice = f"send a smaller one{', or ask for ' + ' or '.join(ways) if ways else ''}"
+    def _work(self, job: Job, model: Model, deadline: float) -> Work:
         setting = "SEGMENT_MEMORY_MB" if self.settings.memory_mb else "SEGMENT_MEMORY_MB, or the container's limit of memory"
-        return f"{advice}; the operator can raise {setting}"
+        return Work(
+            job, model, deadline, workers=self.workers, budget=self.budget, admission=self.admission, planning=self._planning,
+            memory_setting=setting,
+        )  # fmt: skip
 
     def thread_failure(self, error: RuntimeError) -> NotServing:
         """Fails the service because a thread could not be started. Returns the error to raise."""
@@ -327,3 +224,8 @@ class Service:
     def deadline(self) -> float:
         """The deadline, on `time.monotonic`, of a request that starts now."""
         return time.monotonic() + self.settings.request_timeout_s
+
+
+def _end_now(limit: asyncio.Timeout, _: asyncio.Future[None]) -> None:
+    with suppress(RuntimeError):  # what it limits has ended
+        limit.reschedule(0.0)

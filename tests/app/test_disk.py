@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -19,6 +20,7 @@ from app.api.forms import SPOOL_BYTES
 from app.api.schemas import SegmentQuery
 from app.serving.clients import Client, MemoryUse
 from app.serving.service import Service
+from model.inference.processes.frames import INLINE_BYTES
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
@@ -86,30 +88,42 @@ def test_files_of_a_batch_lie_on_disk_beyond_64_kib_and_those_of_segment_in_memo
     assert SPOOL_BYTES == 64 << 10
 
 
-@pytest.mark.parametrize(
-    ("place", "words"),
-    [
-        ("app.api.uploads.os.dup", "too many files are open"),
-        ("model.inference.processes.worker.anonymous_file", "there is no room for the answer: too many open files"),
-    ],
-)
-def test_an_image_for_which_no_further_file_may_be_open_is_503(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str, words: str
-) -> None:
-    def fails(*_: object) -> int:
-        raise OSError(errno.EMFILE, "too many open files")
+def too_many_files(*_: object) -> int:
+    raise OSError(errno.EMFILE, "too many open files")
 
+
+def test_an_image_of_a_batch_for_which_no_further_file_may_be_open_is_503(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     large = encode(make_photo(300, 400), compress_level=0)
     assert len(large) > SPOOL_BYTES
     with serve() as client:
-        monkeypatch.setattr(place, fails)
+        monkeypatch.setattr("app.api.uploads.os.dup", too_many_files)
         line = client.post("/segment/batch", files={"file": ("a", large)}).json()
-        assert (line["status"], words in line["problem"]["detail"]) == (503, True)
-        if "worker" in place:
-            assert_problem(client.post("/segment", content=large), 503, words)
+        assert (line["status"], "too many files are open" in line["problem"]["detail"]) == (503, True)
         assert_idle(service_of(client))
         monkeypatch.undo()
         assert client.post("/segment", content=large).status_code == 200
+    assert "unexpected error" not in caplog.text
+
+
+def test_an_answer_for_which_no_further_file_may_be_open_is_503_and_keeps_its_worker(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    noise = encode(np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8))
+    parameters = {"format": "overlay", "side": 96}
+    with serve() as client:
+        service = service_of(client)
+        assert len(client.post("/segment", params=parameters, content=noise).content) > INLINE_BYTES
+        pids = service.workers.pids
+        monkeypatch.setattr("model.inference.processes.worker.anonymous_file", too_many_files)
+        response = client.post("/segment", params=parameters, content=noise)
+        assert_problem(response, 503, "there is no room for the answer: too many open files")
+        assert client.post("/segment", content=noise).status_code == 200  # an answer that needs no file
+        assert_idle(service)
+        monkeypatch.undo()
+        assert client.post("/segment", params=parameters, content=noise).status_code == 200
+        assert service.workers.pids == pids
     assert "unexpected error" not in caplog.text
 
 

@@ -63,5 +63,5 @@ def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> 
     assert raw | form | json == set(re.findall(r"`((?:\w+/)?\w+\.py)`", section))
     assert (form - raw, json - raw) == ({"api/forms.py"}, {"api/json_images.py"})
     table = set(re.findall(r"`((?:\w+/)?\w+\.py)`", section[section.index("| step |") : section.index("Errors of")]))
-    assert len(table - {"connections.py"}) == 10
+    assert len(table - {"connections.py"}) == 11
     assert table <= raw

@@ -20,9 +20,10 @@ from typing import cast
 
 PREFIX = struct.Struct("!IQ")
 INLINE_BYTES = 1 << 20  # larger bodies and answers are passed as files
-JOINED_BYTES = 1 << 16  # payloads up to this are copied behind their head, and sent in one call
+READ_BYTES = 1 << 12  # read at once while no frame is incomplete: most frames fit, and of a larger one little is copied
 MOST_HEAD = 1 << 16  # largest head in bytes that a worker may send
 MOST_FILES = 2  # file descriptors of one frame
+UNASKED = "a worker sent a frame that was not asked for"
 
 
 class WorkerEnded(ConnectionError):
@@ -57,8 +58,8 @@ def receive(channel: socket.socket) -> tuple[bytes, bytearray, list[int]]:
 class FrameChannel(asyncio.BufferedProtocol):
     """Sends and receives frames on an event loop. Received frames are kept in order until `receive` returns them.
 
-    The socket's bytes are read directly into each frame's own buffer, so they are copied once. The other end may send as many
-    frames as `allow` says, at first one without a payload; a frame beyond these closes the channel.
+    A large frame's bytes are read directly into its own buffer. The other end may send as many frames as `allow` says, at first
+    one without a payload; a frame beyond these closes the channel.
     """
 
     def __init__(self, channel: socket.socket) -> None:
@@ -69,9 +70,11 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._transport: asyncio.WriteTransport | None = None
         self._allowed_frames, self._most_payload = 1, 0
         self._close_event = asyncio.Event()
-        self._head_bytes: int | None = None  # length of the current frame's head; None while its prefix is being read
-        self._buffer = bytearray(PREFIX.size)
-        self._view = memoryview(self._buffer)  # the part of the buffer that is not yet filled
+        self._read = bytearray(READ_BYTES)  # bytes that arrive while no frame is incomplete
+        self._read_count = 0  # how many of them are kept: a part of a prefix
+        self._frame = bytearray()  # head and payload of the incomplete frame
+        self._rest = memoryview(self._frame)  # the part of it that has not arrived
+        self._head_bytes = 0
 
     async def open(self) -> None:
         """Starts reading from the socket."""
@@ -83,8 +86,13 @@ class FrameChannel(asyncio.BufferedProtocol):
         return self._end_reason
 
     def allow(self, frames: int, most_payload: int) -> None:
-        """Lets so many frames arrive, instead of those allowed before, each with a payload of at most `most_payload` bytes."""
+        """Lets so many frames arrive, instead of those allowed before, each with a payload of at most `most_payload` bytes.
+
+        Closes the channel if a frame has arrived that nobody has received.
+        """
         self._allowed_frames, self._most_payload = frames, most_payload
+        if self._frames:
+            self._end(WorkerBroken(UNASKED))
 
     def allow_another(self) -> None:
         """Lets one frame more arrive."""
@@ -102,25 +110,29 @@ class FrameChannel(asyncio.BufferedProtocol):
                 self._waiter = None
         return self._frames.popleft()
 
-    def send(self, head: bytes, payload: bytes | memoryview = b"") -> None:
-        """Sends a frame without waiting. Bytes that the socket cannot take yet are buffered."""
-        if self._transport:
-            start = PREFIX.pack(len(head), len(payload)) + head
-            if len(payload) <= JOINED_BYTES:
-                self._transport.write(start + payload)
-            else:
-                self._transport.write(start)
-                self._transport.write(payload)
+    def send(self, head: bytes, payload: bytes | memoryview = b"", descriptors: Sequence[int] = ()) -> None:
+        """Sends a frame without waiting; bytes that the socket cannot take yet are buffered. Does nothing on a closed channel.
 
-    def send_files(self, head: bytes, payload: bytes, descriptors: Sequence[int]) -> None:
-        """As `send`, with file descriptors; raises `OSError`.
-
-        Call it only while no earlier frame is buffered: the descriptors are sent past the buffer.
+        Raises `OSError` if there are file descriptors and they could not be sent, as while an earlier frame is buffered.
         """
+        if self._end_reason or not self._transport:
+            return
+        start, count = PREFIX.pack(len(head), len(payload)) + head, 0
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
-        self._channel.sendmsg([PREFIX.pack(len(head), len(payload))], rights)
-        if self._transport:
-            self._transport.write(head + payload)
+        try:
+            if self._transport.get_write_buffer_size():
+                raise BlockingIOError("an earlier frame is buffered")
+            count = self._channel.sendmsg([start, payload], rights)
+        except OSError as error:
+            if descriptors:
+                raise
+            if not isinstance(error, BlockingIOError):
+                self._end(WorkerEnded(str(error)))
+                return
+        if count < len(start):
+            self._transport.write(start[count:])
+        if count < len(start) + len(payload):
+            self._transport.write(memoryview(payload)[max(0, count - len(start)) :])
 
     async def close(self) -> None:
         """Closes the socket, once the event loop no longer uses it."""
@@ -133,27 +145,18 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._view
+        return self._rest or memoryview(self._read)[self._read_count :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._view = self._view[nbytes:]
-        if self._view:
+        if self._rest:
+            self._rest = self._rest[nbytes:]
+            self._keep_complete_frame()
             return
-        if self._head_bytes is None:
-            head_bytes, payload_bytes = PREFIX.unpack(self._buffer)
-            if not self._allowed_frames:
-                self._end(WorkerBroken("a worker sent a frame that was not asked for"))
-                return
-            if head_bytes > MOST_HEAD or payload_bytes > self._most_payload:
-                self._end(WorkerBroken(f"a worker announced a head of {head_bytes} bytes and a payload of {payload_bytes}"))
-                return
-            self._allowed_frames -= 1
-            self._await(head_bytes + payload_bytes, head_bytes)
-            return
-        frame = memoryview(self._buffer)
-        self._frames.append((bytes(frame[: self._head_bytes]), frame[self._head_bytes :]))
-        self._await(PREFIX.size, None)
-        self._wake()
+        read = memoryview(self._read)[: self._read_count + nbytes]
+        while len(read) >= PREFIX.size and not self._end_reason:
+            read = self._begin_frame(read)
+        self._read[: len(read)] = bytes(read)
+        self._read_count = len(read)
 
     def eof_received(self) -> None:
         self._end(WorkerEnded("the other end is closed"))
@@ -162,10 +165,28 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._end(WorkerEnded(str(exc or "the other end is closed")))
         self._close_event.set()
 
-    def _await(self, count: int, head_bytes: int | None) -> None:
-        """Prepares to read `count` bytes: a prefix (`head_bytes` is None), or a head of `head_bytes` and its payload."""
-        self._buffer, self._head_bytes = bytearray(count), head_bytes
-        self._view = memoryview(self._buffer)
+    def _begin_frame(self, read: memoryview) -> memoryview:
+        """Takes a frame's prefix, and what has arrived of its head and payload. Returns the bytes after these."""
+        head_bytes, payload_bytes = PREFIX.unpack_from(read)
+        if not self._allowed_frames:
+            self._end(WorkerBroken(UNASKED))
+        elif head_bytes > MOST_HEAD or payload_bytes > self._most_payload:
+            self._end(WorkerBroken(f"a worker announced a head of {head_bytes} bytes and a payload of {payload_bytes}"))
+        else:
+            self._allowed_frames -= 1
+            self._head_bytes, self._frame = head_bytes, bytearray(head_bytes + payload_bytes)
+            frame, read = read[PREFIX.size :][: len(self._frame)], read[PREFIX.size + len(self._frame) :]
+            self._frame[: len(frame)] = frame
+            self._rest = memoryview(self._frame)[len(frame) :]
+            self._keep_complete_frame()
+        return read
+
+    def _keep_complete_frame(self) -> None:
+        """Keeps the frame for `receive` once all of it has arrived."""
+        if not self._rest:
+            frame, self._frame = memoryview(self._frame), bytearray()
+            self._frames.append((bytes(frame[: self._head_bytes]), frame[self._head_bytes :]))
+            self._wake()
 
     def _end(self, reason: WorkerEnded) -> None:
         """Closes the channel. `receive` raises the first reason after it has returned all complete frames."""

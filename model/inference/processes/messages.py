@@ -136,7 +136,13 @@ def parse_error(head: Mapping[str, Any]) -> tuple[str, str]:
         return _text(head["type"], 100), _text(head["message"], MOST_MESSAGE)
 
 
-def parse_plan(head: Mapping[str, Any], image: Image, runtime: bytes) -> WorkerPlan:
+def most_payload(image: Image, runtime: bytes) -> int:
+    """The most bytes of one frame of a worker for this image: a tile's, or those of an answer that needs no file."""
+    tile = image.options.tile or distant_segmenter(runtime, image.limits).manifest.preprocessing.tile
+    return max(INLINE_BYTES, 3 * tile[0] * tile[1])
+
+
+def parse_plan(head: Mapping[str, Any], payload: memoryview, image: Image, runtime: bytes) -> WorkerPlan:
     """Parses a worker's plan of this image; raises `WorkerBroken` for one that cannot be.
 
     runtime: a pickled `DistantRuntime`. The worker says the image's size, which memory the work needs and the file's sha256.
@@ -144,6 +150,8 @@ def parse_plan(head: Mapping[str, Any], image: Image, runtime: bytes) -> WorkerP
     """
     with _refuse("a plan"):
         _kind(head, "plan")
+        if payload:
+            raise ValueError(f"a payload of {len(payload)} bytes")
         height, width = (_integer(side, 1, LONGEST_SIDE) for side in head["size"])
         pixels = height * width
         if pixels > image.limits.megapixels * 1e6:

@@ -9,6 +9,8 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,29 +21,43 @@ from model.inference.cores import process_memory
 from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.merging import Logits
 from model.inference.processes.forkserver import ForkedProcess
-from model.inference.processes.frames import INLINE_BYTES, FrameChannel, WorkerBroken, anonymous_file
+from model.inference.processes.frames import FrameChannel, WorkerBroken, anonymous_file
 from model.inference.processes.limits import ENFORCES_LIMITS
 from model.inference.processes.messages import (
     Image,
     WorkerAnswer,
     WorkerPlan,
+    most_payload,
     parse_answer,
     parse_error,
     parse_head,
     parse_plan,
     parse_tile,
 )  # fmt: skip
-from model.inference.processes.worker_main import DROPPED_TASK, PLAN_BYTES, PLAN_SECONDS, REPORTED_ERRORS, Drop, Start, Task
+from model.inference.processes.worker_main import (
+    DROPPED_TASK,
+    NO_GRANT,
+    PLAN_BYTES,
+    PLAN_SECONDS,
+    REPORTED_ERRORS,
+    Drop,
+    Grant,
+    Start,
+    Task,
+)  # fmt: skip
 from model.inference.runtime import Tile
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
+MEASURED_IMAGES = 8  # its memory is read after so many images, and after each that may take more than `GROWN_BYTES`
 MOST_IMAGES = 2000  # a worker is replaced after this many images
 PLAN_TIMEOUT_S = 10.0  # longest time to plan an image, wall clock
 ENDED = "the worker process that had the image ended; try again"
 log = logging.getLogger("segment")
 
-Submit = Callable[[Tile], asyncio.Future[Logits]]
-"""Runs a tile through the network."""
+Submit = Callable[[Tile], Future[Logits]]
+"""Runs a tile through the network, on another thread."""
+Count = Callable[[Future[Logits]], None]
+"""Called on the event loop for each submitted tile, once it is done or cancelled."""
 Stage = Literal["plan", "decode", "answer"]
 DeathReason = Literal["processor_time", "crash", "killed", "no_answer", "deadline", "cancelled", "grown", "replaced"]
 DEATH_REASONS: tuple[DeathReason, ...] = get_args(DeathReason)
@@ -64,8 +80,9 @@ class Worker:
         self._frames = frames
         self._image: Image | None = None
         self._format = self._sha256 = ""
-        self._ahead = 0
-        self._tile_error: BaseException | None = None
+        self._ahead = self._most_payload = 0
+        self._has_begun = False
+        self._drop_error: BaseException | None = None  # why the worker was told to drop its image
         self._fault = ""  # what was wrong with its last message
         self._first_bytes = self.resident_bytes
 
@@ -85,34 +102,31 @@ class Worker:
     @property
     def is_worn(self) -> bool:
         """Whether it should be replaced, because its memory has grown or it has handled `MOST_IMAGES` images."""
-        return self.images >= MOST_IMAGES or self.resident_bytes - self._first_bytes > GROWN_BYTES
+        if self.images >= MOST_IMAGES:
+            return True
+        is_measured = self.images % MEASURED_IMAGES == 0 or (self._plan is not None and self._plan.bytes > GROWN_BYTES)
+        return is_measured and self.resident_bytes - self._first_bytes > GROWN_BYTES
 
-    async def plan(self, image: Image, runtime: bytes, ahead: int) -> WorkerPlan:
+    async def plan(self, image: Image, runtime: bytes, ahead: int, grant: Grant = NO_GRANT) -> WorkerPlan:
         """Sends the image to the worker and returns its plan.
 
-        runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits.
+        runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits. grant: the
+        worker begins an image that needs no more without waiting for `work`, but it gets no logits before.
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideTooLarge`, `TilingError` or `WorkerFailed`.
         """
         self.idle, self.stage, self._plan, self._image, self._ahead = False, "plan", None, image, ahead
         self.images += 1
+        self._drop_error, self._most_payload = None, most_payload(image, runtime)
         body = image.body
         self._format, self._sha256 = format_of(body.read(12)), ""
-        task = Task(
-            runtime=runtime,
-            limits=image.limits,
-            options=image.options,
-            gzip=image.gzip,
-            ahead=ahead,
-            body_bytes=body.length if body.descriptor else None,
-        )
+        body_bytes = body.length if body.descriptor else None
+        task = Task(runtime, image.limits, image.options, image.gzip, ahead, grant, body_bytes)
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
-                descriptors = [body.descriptor] if body.descriptor else []
-                self._frames.allow(1, 0)
-                self._frames.send_files(pickle.dumps(task), body.data, descriptors)
-                head, _ = await self._receive()
-            self._plan = parse_plan(head, image, runtime)
-            self._sha256 = self._plan.sha256
+                self._frames.allow(*(1 + ahead + 1, self._most_payload) if grant.bytes else (1, 0))
+                self._frames.send(pickle.dumps(task), body.data, [body.descriptor] if body.descriptor else [])
+                self._plan = parse_plan(*await self._receive(), image, runtime)
+            self._sha256, self._has_begun = self._plan.sha256, grant.covers(self._plan.bytes, self._plan.megapixels)
         except TimeoutError as error:
             if not ENFORCES_LIMITS:
                 self.kill("processor_time")
@@ -124,64 +138,96 @@ class Worker:
             raise await self._failure(error) from error
         return self._plan
 
-    def drop(self) -> None:
-        """Drops the image after `plan`. The worker is idle again."""
-        self._frames.send(pickle.dumps(Drop()))
-        self.idle = True
+    async def drop(self) -> None:
+        """Drops the image after `plan`. Returns when the worker is idle or has ended."""
+        self._frames.allow_another()  # it says that it has dropped the image
+        self._drop(Cancelled("the image was dropped"))
+        try:
+            while True:
+                await self._receive()  # tiles that it has sent meanwhile
+        except OSError as error:
+            await self._failure(error)
+        except Exception:
+            assert self.idle  # it has reported that it dropped the image, or what is wrong with it
 
-    async def work(self, granted_bytes: int, submit: Submit) -> WorkerAnswer:
-        """Segments the planned image and returns the answer. `submit` runs each tile.
+    async def work(self, granted_bytes: int, submit: Submit, count: Count = lambda _: None) -> WorkerAnswer:
+        """Segments the planned image and returns the answer. `submit` runs each tile; `count` is called when it is done.
 
-        granted_bytes: of memory that the worker may take besides the file's own bytes. Raises `DamagedImage` (also when
-        decoding exceeds a limit), `WorkerFailed`, or an error of `submit`'s futures.
+        granted_bytes: of memory that the worker may take besides the file's own bytes, if it has not begun. Raises
+        `DamagedImage` (also when decoding exceeds a limit), `WorkerFailed`, or an error of `submit`'s futures.
         """
         assert self._plan, "plan comes before work"
-        self.stage, self._tile_error = "decode", None
+        self.stage = "decode"
+        tiles: deque[Future[Logits]] = deque()
+        answer_file, most_tiles, loop = -1, self._plan.tile_count, asyncio.get_running_loop()
+
+        def end(tile: Future[Logits]) -> None:
+            with suppress(RuntimeError):  # the event loop has ended
+                loop.call_soon_threadsafe(self._end_tile, tile, tiles, count)
+
         try:
-            answer_file = anonymous_file()
-        except OSError as error:
-            self.drop()
-            raise WorkerFailed(f"there is no room for the answer: {error.strerror}; try again later") from error
-        tiles: deque[asyncio.Future[Logits]] = deque()
-        most_tiles = self._plan.tile_count
-        # tiles without logits, and the answer or an error
-        self._frames.allow(
-            self._ahead + 1, max(INLINE_BYTES, *(3 * height * width for height, width in self._plan.tile_shapes))
-        )
-        try:
-            self._frames.send_files(pickle.dumps(Start(granted_bytes)), b"", [answer_file])
-            while (frame := await self._receive())[0]["kind"] == "tile":
+            if not self._has_begun:
+                # tiles without logits, and the answer or an error
+                self._frames.allow(self._ahead + 1, self._most_payload)
+                self._frames.send(pickle.dumps(Start(granted_bytes)))
+            while (kind := (frame := await self._receive())[0]["kind"]) in ("tile", "file"):
                 self.stage = "answer"
+                if kind == "file" and answer_file < 0 and not frame[1] and self._drop_error is None:
+                    answer_file = self._send_file()
+                    continue
                 tile = submit(parse_tile(*frame, self._plan))
                 tiles.append(tile)
-                tile.add_done_callback(lambda _: self._return(tiles))
+                tile.add_done_callback(end)
                 if (most_tiles := most_tiles - 1) < 0:
                     raise WorkerBroken(f"a worker sent more than {self._plan.tile_count} tiles")
             answer = parse_answer(*frame, answer_file, self._plan)
             if answer.body.descriptor is not None:
                 answer_file = -1
-            self.idle = True
+            self._become_idle()
             return answer
         except OSError as error:
             raise await self._failure(error) from error
         finally:
-            self._tile_error = None
             if answer_file >= 0:
                 os.close(answer_file)
             while tiles:
                 tiles.popleft().cancel()
 
-    def _return(self, tiles: deque[asyncio.Future[Logits]]) -> None:
-        """Sends the logits of finished tiles, in order. When a tile fails it sends `Drop` and then nothing more."""
-        while tiles and tiles[0].done() and self._tile_error is None:
+    def _end_tile(self, tile: Future[Logits], tiles: deque[Future[Logits]], count: Count) -> None:
+        """Counts a tile, and sends the logits of finished tiles, in order. When one fails, the worker drops the image."""
+        count(tile)
+        while tiles and tiles[0].done() and self._drop_error is None:
             tile = tiles.popleft()
-            if tile.cancelled() or tile.exception():
-                self._tile_error = Cancelled("a tile was cancelled") if tile.cancelled() else tile.exception()
-                self._frames.send(pickle.dumps(Drop()))
+            if tile.cancelled():
+                self._drop(Cancelled("a tile was cancelled"))
+            elif error := tile.exception():
+                self._drop(error)
             else:
                 logits = np.ascontiguousarray(tile.result())
                 self._frames.allow_another()
                 self._frames.send(pickle.dumps(logits.shape), logits.data.cast("B"))
+
+    def _send_file(self) -> int:
+        """Sends the worker a file for its answer, and returns it. If there is none, the worker drops the image: -1."""
+        self._frames.allow_another()
+        try:
+            descriptor = anonymous_file()
+        except OSError as error:
+            self._drop(WorkerFailed(f"there is no room for the answer: {error.strerror}; try again later"))
+            return -1
+        self._frames.send(pickle.dumps(None), descriptors=[descriptor])
+        return descriptor
+
+    def _drop(self, error: BaseException) -> None:
+        """Tells the worker to drop its image. Once it says that it has, `_receive` raises the error."""
+        if self._drop_error is None:
+            self._drop_error = error
+            self._frames.send(pickle.dumps(Drop()))
+
+    def _become_idle(self) -> None:
+        """Lets the worker take another image. It may send nothing before."""
+        self.idle = True
+        self._frames.allow(0, 0)
 
     def kill(self, reason: DeathReason) -> None:
         """Ends the process at once. `death` keeps the reason of the first call."""
@@ -206,14 +252,14 @@ class Worker:
         document = parse_head(head)
         if document["kind"] == "error":
             name, message = parse_error(document)
-            self.idle = True
+            self._become_idle()
             raise self._reported_error(name, message)
         return document, payload
 
     def _reported_error(self, name: str, message: str) -> BaseException:
         """The exception to raise for an error that the worker reports."""
-        if name == DROPPED_TASK and self._tile_error:
-            return self._tile_error
+        if name == DROPPED_TASK and self._drop_error:
+            return self._drop_error
         if name == "MemoryError" and self.stage != "answer":
             return self._too_costly()
         if name in REPORTED_ERRORS and name != "MemoryError":
@@ -249,13 +295,11 @@ class Worker:
         """Logs that the worker ended, with facts about its image."""
         size = self._image.body.length if self._image else 0
         fields = self._about() | {"reason": self.death, "file": self._format, "bytes": size, "sha256": self._sha256}
-        if self._fault:
-            fields |= {"fault": self._fault}
+        fields |= {"fault": self._fault} if self._fault else {}
         if self._plan:
             fields |= {"size": f"{self._plan.size[1]}x{self._plan.size[0]}"}
         log.warning("a worker process ended", extra={"fields": fields})
 
     def _about(self) -> dict[str, Any]:
         """Log fields: those of the worker's image, its stage and the process id."""
-        fields = {"stage": self.stage, "worker": self.process.pid}
-        return (dict(self._image.about) if self._image else {}) | fields
+        return (dict(self._image.about) if self._image else {}) | {"stage": self.stage, "worker": self.process.pid}

@@ -5,10 +5,11 @@ main function; `model.inference.processes.worker` is the parent's side. A conver
 `->` sent):
 
     <- Task (pickled), with the body or its file    -> {"kind": "plan", ...}, or an error
-    <- Start (pickled), with the answer's file      -> a {"kind": "tile"} for each tile, up to `ahead` before logits
-    <- logits of each tile                          -> {"kind": "answer", ...}, or an error
+    <- Start (pickled), unless the task grants it   -> a {"kind": "tile"} for each tile, up to `ahead` before logits
+    <- logits of each tile                          -> {"kind": "file"}, if the answer is larger than a frame may be
+    <- the answer's file                            -> {"kind": "answer", ...}, or an error
 
-The parent may send `Drop` instead of `Start` or of logits. It ends the task.
+The parent may send `Drop` instead of `Start`, of logits or of the file. It ends the task.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -56,11 +59,29 @@ REPORTED_ERRORS = {
 
 
 @dataclass(frozen=True)
+class Grant:
+    """Permission to go on after the plan without asking, for an image that needs no more.
+
+    bytes: of memory that the work may take besides the file's own bytes. megapixels: of the image.
+    """
+
+    bytes: int
+    megapixels: float = inf
+
+    def covers(self, needed_bytes: int, megapixels: float) -> bool:
+        return needed_bytes <= self.bytes and megapixels <= self.megapixels
+
+
+NO_GRANT = Grant(0)
+
+
+@dataclass(frozen=True)
 class Task:
     """An image to segment.
 
     runtime: a pickled `DistantRuntime`. gzip: whether to compress a JSON answer. ahead: how many tiles may be sent before
-    logits must be received. body_bytes: length of the body's file; None where the body is the frame's payload.
+    logits must be received. grant: what the work may take without a `Start`. body_bytes: length of the body's file; None where
+    the body is the frame's payload.
     """
 
     runtime: bytes
@@ -68,6 +89,7 @@ class Task:
     options: Options
     gzip: bool
     ahead: int
+    grant: Grant
     body_bytes: int | None
 
 
@@ -84,7 +106,7 @@ class Drop:
 
 
 class _DroppedError(Exception):
-    """The parent sent `Drop` instead of a tile's logits."""
+    """The parent sent `Drop`."""
 
 
 def serve(channel: socket.socket) -> None:
@@ -112,9 +134,12 @@ def serve(channel: socket.socket) -> None:
 
 
 def _receive_task(channel: socket.socket) -> tuple[Task, bytes]:
-    """The next task, and its image's bytes."""
-    head, payload, descriptors = receive(channel)
-    task: Task = pickle.loads(head)  # noqa: S301 (from the process that started this one)
+    """The next task, and its image's bytes. A `Drop` before it is of a task that ended meanwhile."""
+    while True:
+        head, payload, descriptors = receive(channel)
+        task: Task | Drop = pickle.loads(head)  # noqa: S301 (from the process that started this one)
+        if isinstance(task, Task):
+            break
     if task.body_bytes is None:
         return task, bytes(payload)
     body = read_file(descriptors[0], task.body_bytes)
@@ -148,44 +173,28 @@ class _Conversation:
             text = "".join(traceback.format_exception(error))[-MOST_MESSAGE:]
             head, body = {"kind": "error", "type": "unexpected", "message": text}, b""
         self.body = b""
-        if head:
-            _reply(self.channel, head, body)
+        _reply(self.channel, head, body)
 
     def _work(self) -> tuple[dict[str, object], bytes]:
-        """The head and body of the answer; both are empty when the task is dropped."""
+        """The head and body of the answer."""
         limit(PLAN_BYTES, PLAN_SECONDS)
-        plan = self._plan()
-        head, _, descriptors = receive(self.channel)
-        start = pickle.loads(head)  # noqa: S301
-        if isinstance(start, Drop):
-            return {}, b""
-        limit(start.bytes, decode_seconds(plan))
-        try:
-            return self._segment(plan, descriptors[0])
-        finally:
-            os.close(descriptors[0])
-
-    def _plan(self) -> Plan:
         plan = self.segmenter.plan(self.body, self.task.options)
-        _reply(
-            self.channel,
-            {
-                "kind": "plan",
-                "size": plan.size,
-                "bytes": self.segmenter.memory_bytes(self.body, plan),
-                "sha256": hashlib.sha256(self.body).hexdigest(),
-            },
-        )
-        return plan
+        needed_bytes = self.segmenter.memory_bytes(self.body, plan)
+        sha256 = hashlib.sha256(self.body).hexdigest()
+        _reply(self.channel, {"kind": "plan", "size": plan.size, "bytes": needed_bytes, "sha256": sha256})
+        if not self.task.grant.covers(needed_bytes, plan.megapixels):
+            needed_bytes = self._receive()[0].bytes
+        limit(needed_bytes, decode_seconds(plan))
+        return self._segment(plan)
 
-    def _segment(self, plan: Plan, answer_file: int) -> tuple[dict[str, object], bytes]:
+    def _segment(self, plan: Plan) -> tuple[dict[str, object], bytes]:
         output = self.segmenter.segment(self.body, plan, self._run, self._check)
         body, encoding, start = output.body, "", time.perf_counter()
         if self.task.gzip and plan.options.rendering.media_type == "application/json" and len(body) >= GZIP_BYTES:
             body, encoding = gzip.compress(body, GZIP_LEVEL, mtime=0), "gzip"
-        inline = len(body) <= INLINE_BYTES
-        if not inline:
-            write_file(answer_file, body)
+        if len(body) > INLINE_BYTES:
+            self._write_file(body)
+            body = b""
         output.seconds["encode"] += time.perf_counter() - start
         head: dict[str, object] = {
             "kind": "answer",
@@ -194,7 +203,16 @@ class _Conversation:
             "counts": output.counts,
             "mean_confidence": output.mean_confidence,
         }
-        return head, body if inline else b""
+        return head, body
+
+    def _write_file(self, body: bytes) -> None:
+        """Asks for a file, and writes the answer to it."""
+        _reply(self.channel, {"kind": "file"})
+        _, _, (descriptor,) = self._receive()
+        try:
+            write_file(descriptor, body)
+        finally:
+            os.close(descriptor)
 
     def _run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """Sends tiles, and yields their logits in order."""
@@ -210,11 +228,16 @@ class _Conversation:
             yield self._logits()
 
     def _logits(self) -> Logits:
-        head, payload, _ = receive(self.channel)
-        shape = pickle.loads(head)  # noqa: S301
-        if isinstance(shape, Drop):
-            raise _DroppedError
+        shape, payload, _ = self._receive()
         return np.frombuffer(payload, np.float32).reshape(shape)
+
+    def _receive(self) -> tuple[Any, bytearray, list[int]]:
+        """The next frame for this task, its head unpickled. Raises `_DroppedError`."""
+        head, payload, descriptors = receive(self.channel)
+        message = pickle.loads(head)  # noqa: S301
+        if isinstance(message, Drop):
+            raise _DroppedError
+        return message, payload, descriptors
 
     def _check(self) -> None:
         """Raises `WorkerEnded` when the parent has closed its end of the channel."""

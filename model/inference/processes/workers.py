@@ -136,8 +136,11 @@ class Workers:
 
     def _release(self, worker: Worker) -> None:
         """Hands an idle worker to the next waiting claim. Ends it where it is dead or worn."""
-        if worker.idle and worker.death is None and worker.is_worn:
-            worker.kill("grown")
+        if worker.idle and worker.death is None:
+            if worker.has_ended:
+                worker.note_end()
+            elif worker.is_worn:
+                worker.kill("grown")
         if worker.death is not None:
             self._end(worker)
             return

@@ -79,6 +79,35 @@ def test_bodies_work_answers_and_planning_never_pass_the_limit() -> None:
     assert budget.used_bytes == 5 * UNIT
 
 
+def test_work_that_needs_less_than_it_was_granted_keeps_its_turn_and_gives_the_rest_to_who_waits() -> None:
+    async def ask() -> None:
+        budget = budget_of()
+        work = working(budget, 6)
+        _, other = waiting(budget, 4)
+        await asyncio.sleep(0)
+        assert budget.start_now(work, 2 * UNIT, large=False)
+        await other
+        assert budget.used_bytes == 6 * UNIT
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_work_that_needs_more_than_it_was_granted_begins_as_any_other(large: bool) -> None:
+    async def ask() -> None:
+        budget = budget_of()
+        work, other = working(budget, 1), working(budget, 1)
+        assert budget.start_now(work, 5 * UNIT, large=large)
+        assert (work.work, work.large) == (5 * UNIT, large)
+        assert not budget.start_now(other, 2 * UNIT, large=False)
+        assert other.work == 0
+        budget.end(work)
+        budget.end(other)
+        assert budget.used_bytes == 0
+
+    asyncio.run(ask())
+
+
 def test_work_waits_in_the_order_of_its_arrival() -> None:
     async def ask() -> None:
         budget = budget_of()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from imaging.decoding import Limits
 from model.inference.merging import Logits
 from model.inference.processes.messages import Body, Image
 from model.inference.processes.worker import DeathReason
+from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Options, Segmenter
@@ -24,17 +25,20 @@ class Asking:
         self.description = pickle.dumps(DistantRuntime.of(runtime))
         self.deaths: list[DeathReason] = []
         self.failures: list[str] = []
+        self.network = ThreadPoolExecutor(2)
         self.workers = Workers(count, on_death=self.deaths.append, on_failure=self.failures.append)
 
-    def submit(self, tile: Tile) -> asyncio.Future[Logits]:
-        return asyncio.get_running_loop().run_in_executor(None, lambda: self.segmenter.runtime.logits([tile])[0])
+    def submit(self, tile: Tile) -> Future[Logits]:
+        return self.network.submit(lambda: self.segmenter.runtime.logits([tile])[0])
 
-    async def segment(self, data: bytes, options: Options | None = None, memory_bytes: int | None = None) -> bytes:
+    async def segment(
+        self, data: bytes, options: Options | None = None, memory_bytes: int | None = None, grant: Grant = NO_GRANT
+    ) -> bytes:
         """The answer's bytes; `memory_bytes` in place of the memory that the plan asks for."""
         image = Image(Body.of(data), options or Options(), Limits())
         try:
             async with self.workers.claim() as worker:
-                plan = await worker.plan(image, self.description, ahead=2)
+                plan = await worker.plan(image, self.description, ahead=2, grant=grant)
                 answer = await worker.work(plan.bytes if memory_bytes is None else memory_bytes, self.submit)
         finally:
             image.body.close()
@@ -56,3 +60,4 @@ async def asking(runtime: Runtime, count: int = 2) -> AsyncIterator[Asking]:
         yield it
     finally:
         await it.workers.stop()
+        it.network.shutdown()

@@ -7,7 +7,9 @@ import json
 import os
 import pickle
 import socket
+import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -18,9 +20,10 @@ from imaging.decoding import Limits
 from imaging.errors import DamagedImage
 from model.inference.errors import WorkerFailed
 from model.inference.merging import Logits
-from model.inference.processes.frames import FrameChannel, WorkerEnded, receive, send
+from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
 from model.inference.processes.messages import Body, Image, WorkerAnswer, WorkerPlan
 from model.inference.processes.worker import Worker
+from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Options, Segmenter
 from tests.support.images import encode, make_photo
@@ -65,25 +68,25 @@ class Hostile:
     def say(self, head: object, payload: bytes = b"") -> None:
         send(self.end, head if isinstance(head, bytes) else json.dumps(head).encode(), payload)
 
-    async def plan(self, head: object) -> WorkerPlan:
+    async def plan(self, head: object, payload: bytes = b"", grant: Grant = NO_GRANT) -> WorkerPlan:
         """The parent asks for a plan, and this is what comes."""
-        planning = asyncio.create_task(self.worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), self.description, AHEAD))
+        image = Image(Body.of(PHOTO), OPTIONS, Limits())
+        planning = asyncio.create_task(self.worker.plan(image, self.description, AHEAD, grant))
         await asyncio.sleep(0)
         receive(self.end)
-        self.say(head)
+        self.say(head, payload)
         return await planning
 
-    async def work(self) -> tuple[asyncio.Task[WorkerAnswer], int]:
-        """The parent lets the work begin. Its task, and the answer's file."""
+    def submit(self, tile: Tile) -> Future[Logits]:
+        self.tiles.append(tile)
+        return Future()
 
-        def submit(tile: Tile) -> asyncio.Future[Logits]:
-            self.tiles.append(tile)
-            return asyncio.get_running_loop().create_future()
-
-        working = asyncio.create_task(self.worker.work(1_000_000, submit))
+    async def work(self) -> asyncio.Task[WorkerAnswer]:
+        """The parent lets the work begin. Its task."""
+        working = asyncio.create_task(self.worker.work(1_000_000, self.submit))
         await asyncio.sleep(0)
-        _, _, (answer_file,) = receive(self.end)
-        return working, answer_file
+        receive(self.end)
+        return working
 
 
 @asynccontextmanager
@@ -160,6 +163,8 @@ def test_the_parent_derives_from_the_size_what_follows_from_it(runtime: Runtime)
         (TILE, 96 * 96 * 3 - 1),
         ({"kind": "tile"}, 96 * 96 * 3),
         ({"kind": "plan"}, 0),
+        ({"kind": "file"}, 96 * 96 * 3),
+        ({"kind": ["file"]}, 0),
         (ANSWER, 0),
         (ANSWER | {"counts": [1]}, 10),
     ],
@@ -169,13 +174,12 @@ def test_a_tile_or_an_answer_that_cannot_be_is_the_worker_s_end(runtime: Runtime
     async def inside() -> None:
         async with hostile(runtime) as it:
             await it.plan(PLAN)
-            working, answer_file = await it.work()
+            working = await it.work()
             it.say(head, bytes(payload))
             with pytest.raises((DamagedImage, WorkerFailed)):
                 await working
             assert it.worker.death == "crash"
             assert it.tiles == []
-            os.close(answer_file)
 
     asyncio.run(inside())
 
@@ -184,7 +188,7 @@ def test_no_more_frames_are_read_than_may_wait_for_their_logits(runtime: Runtime
     async def inside() -> None:
         async with hostile(runtime) as it:
             await it.plan(PLAN)
-            working, answer_file = await it.work()
+            working = await it.work()
             frames = iter(range(60))
             with suppress(OSError):  # the parent closes the channel
                 for _ in frames:
@@ -194,7 +198,105 @@ def test_no_more_frames_are_read_than_may_wait_for_their_logits(runtime: Runtime
                 await working
             assert len(it.tiles) <= AHEAD + 1
             assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_a_granted_worker_s_tiles_wait_for_the_work_and_are_no_more_than_may_wait(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
+            frames = iter(range(60))
+            with suppress(OSError):  # the parent closes the channel
+                for _ in frames:
+                    await asyncio.to_thread(it.say, TILE, bytes(96 * 96 * 3))
+            assert next(frames, None) is not None
+            assert it.tiles == []
+            with pytest.raises(WorkerFailed):
+                await it.worker.work(1_000_000, it.submit)
+            assert len(it.tiles) <= AHEAD + 1
+            assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_a_worker_whose_plan_exceeds_its_grant_may_send_nothing_before_it_is_told_to_begin(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            await it.plan(PLAN, grant=Grant(PLAN["bytes"] - 1))
+            it.say(TILE, bytes(96 * 96 * 3))
+            await wait_until_async(lambda: bool(it.frames._frames))
+            with pytest.raises((DamagedImage, WorkerFailed)):
+                await it.worker.work(1_000_000, it.submit)
+            assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_a_plan_has_no_payload(runtime: Runtime) -> None:
+    async def inside() -> None:
+        for grant in (NO_GRANT, Grant(PLAN["bytes"])):
+            async with hostile(runtime) as it:
+                with pytest.raises((DamagedImage, WorkerFailed)):
+                    await it.plan(PLAN, b"x", grant)
+                assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_a_worker_gets_one_file(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+            await it.plan(PLAN)
+            working = await it.work()
+            it.say({"kind": "file"})
+            _, _, (answer_file,) = await asyncio.to_thread(receive, it.end)
             os.close(answer_file)
+            it.say({"kind": "file"})
+            with pytest.raises(WorkerFailed):
+                await working
+            assert it.worker.death == "crash"
+            if before:
+                assert len(os.listdir("/proc/self/fd")) <= before
+
+    asyncio.run(inside())
+
+
+@pytest.mark.parametrize("moment", ["with it", "later"])
+def test_a_worker_that_speaks_after_its_answer_is_not_lent_any_more(runtime: Runtime, moment: str) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
+            working = asyncio.create_task(it.worker.work(1_000_000, it.submit))
+            it.say(ANSWER, b"mask")
+            if moment == "with it":
+                it.say(PLAN)
+            assert (await working).body.data == b"mask"
+            if moment == "later":
+                it.say(PLAN)
+            await wait_until_async(lambda: it.worker.has_ended)
+
+    asyncio.run(inside())
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 5000])
+def test_frames_arrive_whole_however_their_bytes_are_cut(runtime: Runtime, pieces: int) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            it.frames.allow(4, 20_000)
+            payloads = [b"", b"x" * 3, bytes(range(256)) * 20, b""]
+            data = b"".join(PREFIX.pack(4, len(payload)) + b"head" + payload for payload in payloads)
+
+            def send_pieces() -> None:
+                for start in range(0, len(data), pieces):
+                    it.end.sendall(data[start : start + pieces])
+
+            sending = asyncio.create_task(asyncio.to_thread(send_pieces))
+            for payload in payloads:
+                head, body = await it.frames.receive()
+                assert (head, bytes(body)) == (b"head", payload)
+            await sending
 
     asyncio.run(inside())
 
@@ -205,15 +307,14 @@ def test_an_image_has_no_more_tiles_than_its_plan(runtime: Runtime) -> None:
             plan = await it.plan(PLAN)
             logits = it.segmenter.runtime.logits([np.zeros((96, 96, 3), np.uint8)])[0]
 
-            def submit(tile: Tile) -> asyncio.Future[Logits]:
+            def submit(tile: Tile) -> Future[Logits]:
                 it.tiles.append(tile)
-                future: asyncio.Future[Logits] = asyncio.get_running_loop().create_future()
+                future: Future[Logits] = Future()
                 future.set_result(logits)
                 return future
 
             def send_tiles() -> None:
-                _, _, (answer_file,) = receive(it.end)
-                os.close(answer_file)
+                receive(it.end)
                 for _ in range(plan.tile_count + 1):
                     it.say(TILE, bytes(96 * 96 * 3))
                     receive(it.end)

@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from imaging.rendering import ANSWER_FORMATS, Rendering
 from model.inference.errors import WorkerFailed, WorkersStopped
 from model.inference.merging import Logits
 from model.inference.processes import workers as workers_module
-from model.inference.processes.messages import Body, Image
-from model.inference.processes.worker import Worker
+from model.inference.processes.messages import MOST_BYTES, Body, Image
+from model.inference.processes.worker import MEASURED_IMAGES, Worker
+from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options
@@ -115,8 +117,8 @@ def test_an_error_of_the_network_is_its_image_s_alone_and_keeps_the_worker(runti
     async def work(it: Asking) -> None:
         pids, submit = it.workers.pids, it.submit
 
-        def fail(tile: object) -> asyncio.Future[object]:
-            future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        def fail(tile: object) -> Future[object]:
+            future: Future[object] = Future()
             future.set_exception(FloatingPointError("logits that are NaN"))
             return future
 
@@ -127,6 +129,67 @@ def test_an_error_of_the_network_is_its_image_s_alone_and_keeps_the_worker(runti
         it.submit = submit  # type: ignore[method-assign]
         assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
         assert (it.workers.pids, it.deaths) == (pids, [])
+
+    run(runtime, work, 1)
+
+
+GRANTS = [NO_GRANT, Grant(1), Grant(MOST_BYTES, 0.001), Grant(MOST_BYTES)]
+
+
+@pytest.mark.parametrize("grant", GRANTS, ids=str)
+def test_a_grant_changes_no_answer(runtime: Runtime, grant: Grant) -> None:
+    async def work(it: Asking) -> None:
+        for data in (PHOTO, LARGE):
+            assert await it.segment(data, OPTIONS, grant=grant) == it.alone(data, OPTIONS)
+        assert it.deaths == []
+
+    run(runtime, work)
+
+
+@pytest.mark.parametrize("grant", GRANTS, ids=str)
+def test_a_worker_begins_before_it_is_told_if_its_grant_covers_the_plan_alone(runtime: Runtime, grant: Grant) -> None:
+    async def work(it: Asking) -> None:
+        image = Image(Body.of(PHOTO), OPTIONS, Limits())
+        async with it.workers.claim() as worker:
+            plan = await worker.plan(image, it.description, 2, grant)
+            covered = grant.covers(plan.bytes, plan.megapixels)
+            assert covered == (grant is GRANTS[-1])
+            if covered:
+                await wait_until_async(lambda: bool(worker._frames._frames))  # its first tile
+            else:
+                await asyncio.sleep(0.05)
+                assert not worker._frames._frames
+            assert (await worker.work(plan.bytes, it.submit)).body.data == it.alone(PHOTO, OPTIONS)
+        assert it.deaths == []
+
+    run(runtime, work)
+
+
+@pytest.mark.parametrize("grant", GRANTS, ids=str)
+@pytest.mark.parametrize("data", [PHOTO, LARGE, LARGE[: len(LARGE) // 2]], ids=["small", "large", "damaged"])
+def test_an_image_that_is_dropped_keeps_its_worker(runtime: Runtime, grant: Grant, data: bytes) -> None:
+    async def work(it: Asking) -> None:
+        pids = it.workers.pids
+        for _ in range(5):
+            async with it.workers.claim() as worker:
+                await worker.plan(Image(Body.of(data), OPTIONS, Limits()), it.description, 2, grant)
+                await worker.drop()
+                assert worker.idle
+            assert await it.segment(PHOTO, OPTIONS, grant=grant) == it.alone(PHOTO, OPTIONS)
+        assert (it.workers.pids, it.deaths) == (pids, [])
+
+    run(runtime, work, 1)
+
+
+def test_a_worker_that_ends_while_its_image_is_dropped_is_replaced(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        async with it.workers.claim() as worker:
+            await worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), it.description, 2)
+            os.kill(worker.process.pid, signal.SIGKILL)
+            await worker.drop()
+            assert not worker.idle
+        assert it.deaths == ["killed"]
+        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
 
     run(runtime, work, 1)
 
@@ -176,9 +239,9 @@ def test_an_image_that_is_given_up_has_its_worker_killed_and_replaced(runtime: R
     async def work(it: Asking) -> None:
         tiles: list[Tile] = []
 
-        def keep(tile: Tile) -> asyncio.Future[Logits]:
+        def keep(tile: Tile) -> Future[Logits]:
             tiles.append(tile)
-            return asyncio.get_running_loop().create_future()
+            return Future()
 
         submit, it.submit = it.submit, keep  # type: ignore[method-assign]
         given_up = asyncio.create_task(it.segment(PHOTO, OPTIONS))
@@ -217,6 +280,13 @@ def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
         monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", 4 << 20)
         await it.segment(LARGE, Options(tile=(96, 96), side=1200, rendering=Rendering("overlay")))
         assert it.deaths == ["grown"] * 3
+        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", 1 << 62)
+        await it.segment(PHOTO, OPTIONS)
+        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", MOST_BYTES)  # more than any image may take
+        monkeypatch.setattr("model.inference.processes.worker.process_memory", lambda _: (0, 1 << 62))  # it has grown unseen
+        for images in range(2, MEASURED_IMAGES + 1):
+            await it.segment(PHOTO, OPTIONS)
+            assert len(it.deaths) == 3 + (images == MEASURED_IMAGES)
 
     run(runtime, work, 1)
 
