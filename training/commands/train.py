@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,16 +19,17 @@ from model.manifest import Manifest
 from model.networks.builder import build_network
 from model.networks.device import choose_device, dtype_name
 from model.networks.fcn import FCN
-from model.networks.servable import half_tensors, load_network
+from model.networks.servable import load_network
 from model.preprocessing import Preprocessing
-from model.weights_file import Weights, load_weights, save_weights
+from model.weights_file import Weights, load_weights
 from model.whole_file import check_output, copy_file
 from training.commands.command import print_lines, run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
-from training.commands.train_data import plan_training, read_training_data, survey_groups
+from training.commands.train_data import TrainingData, plan_training, read_training_data, survey_groups
+from training.commands.train_end import save_better
 from training.commands.train_seeds import write_seed_files
-from training.commands.train_weights import TrainingWeights, scores
+from training.commands.train_weights import TrainingWeights
 from training.data.demo import write_demo_data
 from training.data.groups import EACH
 from training.data.split import Split
@@ -39,6 +41,7 @@ from training.learning.distributed import World, join
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
+from training.learning.start_score import StartScore, score_start
 from training.learning.starts import load_start, start_digest, start_preprocessing
 from training.learning.teacher import Teacher
 from training.learning.validation import Scorer
@@ -148,6 +151,7 @@ def _train_once(
     recipe = world.from_first(lambda: plan_training(stated, data.train, args.start, device, args.out))
     split, validation = data.train.split, data.validation.split
     run = _make_run(args, recipe, data.train, device, world)
+    bar = _score_start(args.start, run, data, str(device)) if world.first else None
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
@@ -162,13 +166,14 @@ def _train_once(
         notes=args.note,
         commit=commit(),
         precision=dtype_name(forward_dtype(recipe, device)),
+        start_score=bar.facts() if bar else {},
     )
 
     def at(progress: Progress) -> Manifest:
         return replace(manifest, training=training_facts(replace(facts, progress=progress)))
 
     scorer = Scorer(manifest, validation, data.score_mapping, str(device))
-    weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or folder)
+    weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or folder, bar)
     if world.first:
         weights.remove_earlier()
     run.evaluate, run.save, run.manifest = scorer, weights.save, at
@@ -180,14 +185,24 @@ def _train_once(
         raise
     if not world.first:
         return None
-    _finish(args, net, progress, weights)
+    _finish(args, net, progress, weights, run)
     return weights
 
 
-def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights) -> None:
-    """Writes the weights file, curves, card and export, with the score on val.
+def _score_start(start: str, run: Run, data: TrainingData, device: str) -> StartScore | None:
+    """The score of the start on val, which it prints; None if the start knows no class by name."""
+    rows, labels = run.recipe.start_rows, run.survey.split.labels
+    bar = score_start(start, rows, labels, run.preprocessing, data.validation.split, data.score_mapping, device)
+    if bar:
+        print(bar.line())
+    return bar
 
-    The network is that of the last epoch, or with `--stop-after` that of the best one.
+
+def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights, run: Run) -> None:
+    """Writes the weights file, curves, card and export, with the score on val, and compares it with the start's.
+
+    The network is that of the last epoch, or with `--stop-after` that of the best one; or the start with the rows of the
+    data's classes, if it knows all of them and scores more.
     """
     scorer, manifest = weights.scorer, weights.manifest(progress)
     validation = scorer.validation
@@ -202,11 +217,11 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
         scorer(net)
     assert scorer.matrix is not None
     path = weights.final
-    save_weights(path, half_tensors(net), replace(manifest, scores=scores(scorer, weights.data_name)))
+    lines = save_better(net, manifest, weights, partial(_untrained, run.recipe, args.start, len(manifest.labels)))
     copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
     print(table(scorer.matrix, validation.labels.names))
-    print(f"wrote {path} and {path.with_suffix('.md')}")
+    print_lines([*lines, f"wrote {path} and {path.with_suffix('.md')}"])
     _export(path)
 
 
@@ -226,9 +241,7 @@ def _export(path: Path) -> None:
 def _make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
     """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
     split = survey.split
-    torch.manual_seed(recipe.seed)
-    net = build_network(recipe.architecture(len(split.labels)))
-    new_tensors = load_start(net, args.start, recipe.start_rows)
+    net, new_tensors = _untrained(recipe, args.start, len(split.labels))
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
         precision = dtype_name(forward_dtype(recipe, device))
@@ -259,6 +272,13 @@ def _make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: 
         tensorboard=args.tensorboard,
         origin=origin,
     )
+
+
+def _untrained(recipe: Recipe, start: str, classes: int) -> tuple[FCN, list[str]]:
+    """The network with the start's tensors, and the names of the tensors that are new."""
+    torch.manual_seed(recipe.seed)
+    net = build_network(recipe.architecture(classes))
+    return net, load_start(net, start, recipe.start_rows)
 
 
 def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing) -> Teacher:

@@ -23,7 +23,7 @@ from training.learning.optimization import warmup_warning
 from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.rarity import rare_line
 from training.learning.recipe import Recipe
-from training.learning.starts import start_preprocessing
+from training.learning.start_facts import start_facts, with_rows
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,16 @@ def survey_groups(args: argparse.Namespace, file: Path) -> list[str]:
 
 
 def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.device, folder: Path) -> Recipe:
-    """The recipe with the values that follow the data; prints them with their reasons, and what does not fit.
+    """The recipe with the values that follow the data and the start; prints them with their reasons, and what does not fit.
 
     folder: where the training's checkpoint is, if it resumes.
     """
+    facts = start_facts(recipe, start, train.split.labels)
+    if facts.lines:
+        print_lines(facts.lines)
+    recipe = with_rows(recipe, facts)
     if recipe.plan:
-        start_side = start_preprocessing(recipe.backbone, start).side
-        recipe, proposals = plan(recipe, train, start_side, device_memory(device), saved_recipe(folder))
+        recipe, proposals = plan(recipe, train, facts.side, device_memory(device), saved_recipe(folder))
         print("\n".join(plan_lines(proposals)))
     if recipe.rare_share:
         print(rare_line(train, recipe.rare_share))

@@ -15,6 +15,7 @@ from model.networks.servable import half_tensors
 from model.weights_file import load_weights, save_weights
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress, load_checkpoint_network
+from training.learning.start_score import StartScore
 from training.learning.validation import Scorer
 from training.scoring.evaluate import conditions
 
@@ -24,6 +25,7 @@ class TrainingWeights:
     """Writes `NAME-last.safetensors` and `NAME-best.safetensors` in a folder.
 
     manifest: gives the manifest at a progress. scorer: holds the last scores. data_name: of val's data set, in the scores.
+    bar: the start's score, if the start is a weights file of ours that knows some of the classes.
     """
 
     folder: Path
@@ -31,11 +33,22 @@ class TrainingWeights:
     manifest: Callable[[Progress], Manifest]
     scorer: Scorer
     data_name: str
+    bar: StartScore | None = None
 
     @property
     def final(self) -> Path:
         """The file that the training ends with."""
         return self.folder / f"{self.name}.safetensors"
+
+    @property
+    def beside(self) -> Path:
+        """The trained network's file, where the start's weights are kept as `final`."""
+        return self.folder / f"{self.name}-trained.safetensors"
+
+    @property
+    def trained(self) -> Path:
+        """The file of the trained network."""
+        return self.beside if self.beside.is_file() else self.final
 
     @property
     def mean_iou(self) -> float:

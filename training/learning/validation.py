@@ -14,22 +14,25 @@ from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN
 from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.split import Split
-from training.scoring.evaluate import snapshot_segmenter
+from training.scoring.evaluate import snapshot_segmenter, summed
+from training.scoring.intervals import Counts
 
 Scores = dict[str, float | None]
 
 
 class Scorer:
-    """Scores networks of one manifest on a split; `matrix` and `segmenter` are those of the last call.
+    """Scores networks of one manifest on a split; `matrix`, `counts` and `segmenter` are those of the last call.
 
-    mapping: from the network's classes to the split's, if the split has fewer. The matrix equals that of
-    `training.scoring.evaluate.evaluate` with the service's options.
+    mapping: from the network's classes to the split's n, if the split has fewer. The matrix equals that of
+    `training.scoring.evaluate.evaluate` with the service's options. counts: confusion matrices (F, n + 1, n + 1), one for each
+    frame; the last column counts predictions that the mapping maps to none of the n classes, the last row is empty.
     """
 
     def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping | None, device: str) -> None:
         self.manifest, self.validation, self.device = manifest, validation, device
         self.mapping = mapping or identity_mapping(manifest.labels)
         self.matrix: ConfusionMatrix | None = None
+        self.counts: Counts | None = None
         self.segmenter: Segmenter | None = None
 
     def __call__(self, net: FCN) -> Scores:
@@ -42,18 +45,21 @@ class Scorer:
         self.segmenter = segmenter = snapshot_segmenter(net, self.manifest, self.device)
         split = self.validation
         classes, loss, table = len(split.labels), 0.0, torch.from_numpy(self.mapping.table.copy())
-        matrix = ConfusionMatrix(classes)
+        counts = []
         for index in range(len(split.frames)):
             data, truth = split.file(index), split.mask(index)
-            plan = segmenter.plan(data, Options())
+            plan, frame = segmenter.plan(data, Options()), ConfusionMatrix(classes + 1)
             for rows in segmenter.rows(segmenter.decode(data, plan), plan):
                 ids = rows.class_ids()
-                matrix.update(truth[rows.top : rows.top + len(ids)], self.mapping(ids))
+                frame.update(truth[rows.top : rows.top + len(ids)], np.minimum(self.mapping(ids), classes))
                 for part in rows.parts():
                     logits = torch.from_numpy(part.logits())
                     labels = torch.from_numpy(truth[part.top : part.top + logits.shape[1]].copy())
                     loss += cross_entropy_sum(logits, labels, table, classes)
-        self.matrix = matrix
+            frame.counts[classes] = 0  # a void id may be n, as CamVid's is
+            counts.append(frame.counts)
+        self.counts = np.stack(counts)
+        self.matrix = matrix = summed(self.counts[:, :classes, :classes])
         labelled_pixels = int(matrix.counts.sum())
         scores: Scores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled_pixels if labelled_pixels else None}
         class_scores = zip(split.labels.names, matrix.iou.tolist(), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,10 +41,12 @@ class CardFacts:
     notes: Sequence[str]
     commit: str
     precision: str
+    start_score: Mapping[str, Any] = field(default_factory=dict)
 
 
 def training_facts(facts: CardFacts) -> dict[str, Any]:
-    """The `training` part of a weights file's header."""
+    """The `training` part of a weights file's header. `start_score` is there if the start was scored."""
+    start_score = {"start_score": dict(facts.start_score)} if facts.start_score else {}
     return {
         "data": facts.data_name,
         "splits": {
@@ -65,7 +67,7 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
         "commit": facts.commit,
         "command": facts.command,
         "notes": list(facts.notes),
-    }
+    } | start_score
 
 
 def write_card(path: Path) -> None:
@@ -191,6 +193,11 @@ def _facts(training: Mapping[str, Any]) -> str:
     for name in ("precision", "epochs", "best_epoch"):  # files of before lack them
         if training.get(name):
             rows[name] = training[name]
+    if start := training.get("start_score"):
+        classes = ", ".join(map(literal, start["classes"]))
+        rows["the start on val"] = f"mean IoU {_number(start['mean_iou'])}{_between(start)}, over {classes}"
+    if change := training.get("against_start"):
+        rows["against the start"] = f"mean IoU {change['mean_iou']:+.3f}{_between(change)}, on {change['frames']} frames"
     if epochs := training.get("went_on_from_epochs"):
         rows["went on from epoch"] = ", ".join(map(str, epochs))
     rows["splits"] = "; ".join(splits)
@@ -200,6 +207,12 @@ def _facts(training: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
+
+
+def _between(values: Mapping[str, Any]) -> str:
+    """The interval of a mean IoU or of its change, in brackets; empty if there is none."""
+    low, high = values["mean_iou_95"]
+    return "" if low is None else f" (95% interval {low:.3f} to {high:.3f})"
 
 
 def _ends(values: Mapping[str, Any]) -> str:
