@@ -22,7 +22,7 @@ from training.data.survey import Survey, survey_readable
 from training.learning.optimization import warmup_warning
 from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe, parse_changes
-from training.learning.starts import start_preprocessing
+from training.learning.start_facts import start_facts, with_rows
 from training.reporting.data_report import DataReport, write_report
 
 
@@ -108,9 +108,9 @@ def _plan(args: argparse.Namespace, recipe: Recipe, checked: Checked) -> tuple[R
         return recipe, []
     train, lines = checked.surveys[0], []
     if recipe.plan:
-        start_side = start_preprocessing(recipe.backbone, args.start).side
-        recipe, proposals = plan(recipe, train, start_side, device_memory(choose_device(args.device)))
-        lines = plan_lines(proposals)
+        start = start_facts(recipe, args.start, train.split.labels)
+        recipe, proposals = plan(with_rows(recipe, start), train, start, device_memory(choose_device(args.device)))
+        lines = [*start.lines, *plan_lines(proposals)]
     warning = warmup_warning(recipe, recipe.epochs * recipe.steps_of_epoch(len(train.records)))
     return recipe, [*lines, *([warning] if warning else [])]
 

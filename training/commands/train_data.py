@@ -83,7 +83,7 @@ def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.devic
         print_lines(facts.lines)
     recipe = with_rows(recipe, facts)
     if recipe.plan:
-        recipe, proposals = plan(recipe, train, facts.side, device_memory(device), saved_recipe(folder))
+        recipe, proposals = plan(recipe, train, facts, device_memory(device), saved_recipe(folder))
         print("\n".join(plan_lines(proposals)))
     if recipe.rare_share:
         print(rare_line(train, recipe.rare_share))

@@ -57,8 +57,8 @@ class Recipe(BaseModel):
     """Hyperparameters of a training.
 
     variant to dropout: the network's, as in `Architecture`.
-    start_rows: for each class, a row of the start's score layers, whose weights the class starts with, or -1 for random weights.
-        Not stated: the rows of the classes that have the same name in the start, if it is a weights file of ours. Else, and if
+    start_rows: for each class, a row of the start's score layers, whose weights the class starts with, or -1 for random
+        weights. Not stated: the rows of the classes of the same name, if the start is a weights file of ours. Else, and if
         empty, the layers are loaded if they have the same number of classes.
     frames_per_epoch: number of frames of an epoch, drawn at random for each epoch (0: all frames). A checkpoint is written
         after each epoch.
@@ -101,8 +101,8 @@ class Recipe(BaseModel):
     autocast: precision of the forward pass: `none` (float32), `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU that
         calculates in it, else float32. Many CPUs emulate bfloat16, and are several times slower in it.
     side, tile: the weights file's advised range of the longer side, and advised tile (height, width), in pixels.
-    plan: whether side, tile, crop, batch, accumulate and epochs follow the data where they are not stated
-        (`training.learning.plan`).
+    plan: whether sides, batch, schedule and losses follow the data and the start where they are not stated
+        (`training.learning.plan` lists them).
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
