@@ -59,7 +59,7 @@ def plan_lines(proposals: list[Proposal]) -> list[str]:
     texts = [(proposal.name, _text(proposal.value), proposal.reason) for proposal in proposals]
     widest = max(len(name) for name, _, _ in texts)
     wide = max(len(value) for _, value, _ in texts)
-    lines = [f"  {name:<{widest}} {value:<{wide}}  {reason}" for name, value, reason in texts]
+    lines = [f"  {name:<{widest}}  {value:<{wide}}  {reason}" for name, value, reason in texts]
     return ["plan, from the data, the start and the memory; --set NAME=VALUE changes a value:", *lines]
 
 

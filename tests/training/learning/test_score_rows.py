@@ -39,8 +39,8 @@ def donor(architecture: Architecture, *, classes_apart: bool = False) -> FCN:
 
 def with_rows(source: FCN, rows: list[int]) -> FCN:
     net = build_network(replace(source.architecture, num_classes=len(rows))).eval()
-    state = source.state_dict()
-    others = {name: tensor for name, tensor in state.items() if name not in class_axes(source.architecture)}
+    state, of_classes = source.state_dict(), class_axes(source.architecture)
+    others = {name: tensor for name, tensor in state.items() if name not in of_classes}
     net.load_state_dict(others | score_tensors(net, state, rows))
     return net
 
