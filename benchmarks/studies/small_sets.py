@@ -20,9 +20,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from benchmarks.studies.trainings import run_command
+from benchmarks.studies.trainings import markdown_table, run_command
 from model.weights_file import load_weights
 from model.whole_file import whole_file
 from training.data.class_mapping import parse_class_mapping
@@ -77,7 +78,7 @@ class Row:
 
 
 def main() -> int:
-    args = _parser().parse_args()
+    args = make_parser().parse_args()
     budget = Budget(args.steps, args.side, args.crop, args.batch)
     if budget.steps and not budget.batch:
         raise SystemExit("--steps needs --batch, since the epochs follow from both")
@@ -97,7 +98,8 @@ def main() -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The arguments."""
     parser = argparse.ArgumentParser("benchmarks.studies.small_sets", description="Trains on small data sets.")
     parser.add_argument("--voc", type=Path, default=Path("data/voc2012-animals"))
     parser.add_argument("--camvid", type=Path, default=Path("data/camvid"), help="in the layout of the SegNet tutorial")
@@ -114,6 +116,52 @@ def _parser() -> argparse.ArgumentParser:
 def results() -> list[Result]:
     """The rows that are done."""
     return list(json.loads(RESULTS.read_text())) if RESULTS.is_file() else []
+
+
+def small_sets_table() -> str:
+    """The rows that are done: means over the seeds; the change is the trained network's against the start, on val."""
+    table = tomllib.loads(TABLE.read_text())
+    groups: dict[tuple[str, int, str, str], list[Result]] = {}
+    for result in results():
+        place = result["set"], result["photographs"], json.dumps(result["budget"]), result["setting"]
+        groups.setdefault(place, []).append(result)
+    cells = [
+        (
+            table["sets"][name]["what"],
+            number,
+            table["settings"][setting]["what"],
+            len(group),
+            round(mean(result["steps"] for result in group)),
+            f"{mean(result['mean_iou'] for result in group):.3f}",
+            *_against_start(group),
+        )
+        for (name, number, _, setting), group in sorted(groups.items())
+    ]
+    header = [
+        "data",
+        "photographs",
+        "setting",
+        "seeds",
+        "steps",
+        "mean IoU",
+        "start",
+        "change against the start",
+        "95% interval",
+    ]
+    return markdown_table(header, cells)
+
+
+def _against_start(group: Sequence[Result]) -> tuple[str, str, str]:
+    """The start's mean IoU over the classes that it knows, the mean change over the seeds, and the widest interval's ends."""
+    first = group[0]
+    if first["start"] is None:
+        return "-", "-", "-"
+    change = f"{mean(result['change'] for result in group):+.3f}"
+    intervals = [result["change_95"] for result in group if None not in result["change_95"]]
+    if not intervals:
+        return f"{first['start']:.3f}", change, "none"
+    low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
+    return f"{first['start']:.3f}", change, f"{low:+.3f} to {high:+.3f}"
 
 
 def train_row(row: Row, table: Mapping[str, Any], args: argparse.Namespace) -> Result:
