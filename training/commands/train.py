@@ -209,13 +209,12 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     is_last = progress.best_epoch in (0, progress.epoch)
     if args.stop_after and not is_last and weights.best.is_file():
         best = load_weights(weights.best)
-        net, manifest, scorer.matrix = load_network(best), best.manifest, None
+        net, manifest, scorer.counts = load_network(best), best.manifest, None
         print(f"epoch {progress.best_epoch} of {progress.epoch} was the best; its weights are kept")
     elif not is_last:
         print(f"epoch {progress.best_epoch} had a higher mean IoU, {progress.best_score:.4f}: {weights.best}")
-    if scorer.matrix is None:  # no epoch was left to train, or another network than the last is kept
+    if scorer.counts is None:  # no epoch was left to train, or another network than the last is kept
         scorer(net)
-    assert scorer.matrix is not None
     path = weights.final
     lines = save_better(net, manifest, weights, partial(_untrained, run.recipe, args.start, len(manifest.labels)))
     copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))

@@ -36,7 +36,7 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, untraine
         is_below = change.value < 0
     trained = replace(manifest, scores=scores(scorer, weights.data_name))
     if bar and is_below and bar.is_complete:
-        score, matrix, counts = weights.mean_iou, scorer.matrix, scorer.counts
+        score, counts = weights.mean_iou, scorer.counts
         start, _ = untrained()
         scorer(start)
         if weights.mean_iou > score:
@@ -44,7 +44,7 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, untraine
             save_weights(weights.final, half_tensors(start), _of_the_start(weights, bar.start, score))
             kept = f"{weights.final} holds the weights of the start, {weights.mean_iou:.4f} on val; the trained network, "
             return [*lines, f"{kept}{score:.4f}, is {weights.beside}; {ADVICE}"]
-        scorer.matrix, scorer.counts = matrix, counts
+        scorer.counts = counts
         lines.append(f"{bar.start} scores more by the classes that the data lacks, which count as background; {ADVICE}")
     elif is_below:
         lines.append(f"this is over the classes that the start knows; {ADVICE}")

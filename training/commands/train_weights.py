@@ -53,7 +53,6 @@ class TrainingWeights:
     @property
     def mean_iou(self) -> float:
         """The last scored network's."""
-        assert self.scorer.matrix is not None
         return self.scorer.matrix.mean_iou
 
     @property
@@ -91,7 +90,6 @@ class TrainingWeights:
 def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
     """The last scores of a scorer, as a manifest holds them."""
     matrix, segmenter, validation = scorer.matrix, scorer.segmenter, scorer.validation
-    assert matrix is not None
     assert segmenter is not None
     name = scored_in(f"{data_name}, {validation.name}", segmenter.runtime.identity.precision)
     return {name: matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(segmenter, Options())}}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from model.inference.segmenter import Options
 from model.labels import LabelSet
-from model.manifest import Manifest
-from model.metrics import ious
+from model.metrics import ConfusionMatrix, ious
 from model.networks.servable import load_network
 from model.preprocessing import Preprocessing
 from training.data.alike_names import name_key
@@ -19,7 +19,7 @@ from training.data.class_mapping import ClassMapping
 from training.data.split import Split
 from training.learning.score_rows import BACKGROUND, NEW
 from training.learning.starts import start_weights
-from training.learning.validation import Scorer
+from training.scoring.evaluate import predictions, snapshot_segmenter
 from training.scoring.intervals import Counts, Interval, difference_intervals, mean_iou_interval
 
 OUTSIDE = 255  # the id of a start's class that is none of the data's
@@ -48,9 +48,10 @@ class StartScore:
     def against(self, counts: Counts) -> Interval:
         """The trained network's mean IoU of the known classes minus the start's, on the same frames and pixels.
 
-        counts: of the trained network, as `Scorer.counts`.
+        counts: of the trained network, as `Scorer.counts`: (F, n, n).
         """
-        return difference_intervals(_only(counts, self.known), _only(self.counts, self.known))[-1]
+        padded = np.pad(counts, ((0, 0), (0, 1), (0, 1)))
+        return difference_intervals(_only(padded, self.known), _only(self.counts, self.known))[-1]
 
     def facts(self) -> dict[str, Any]:
         """The score as a weights file stores it."""
@@ -107,13 +108,17 @@ def score_start(
     known = tuple(index for index in range(len(validation.labels)) if index not in new)
     if not known:
         return None
-    table = to_val[start_table(len(weights.manifest.labels), rows, labels)]
-    table[np.setdiff1d(np.arange(256), np.arange(len(weights.manifest.labels)))] = OUTSIDE
-    manifest = Manifest(weights.manifest.architecture, weights.manifest.labels, preprocessing, weights.manifest.license)
-    scorer = Scorer(manifest, validation, ClassMapping(table, validation.labels), device)
-    scorer(load_network(weights))
-    assert scorer.counts is not None
-    return StartScore(start, scorer.counts, tuple(validation.labels.names), known, NEW not in rows)
+    classes = len(validation.labels)
+    table = np.minimum(to_val[start_table(len(weights.manifest.labels), rows, labels)], classes)
+    manifest = replace(weights.manifest, preprocessing=preprocessing)
+    segmenter = snapshot_segmenter(load_network(weights), manifest, device)
+    counts = []
+    for truth, class_map in predictions(segmenter, validation, Options()):
+        matrix = ConfusionMatrix(classes + 1)
+        matrix.update(truth, table[class_map])
+        matrix.counts[classes] = 0  # a void id may be n, as CamVid's is
+        counts.append(matrix.counts)
+    return StartScore(start, np.stack(counts), tuple(validation.labels.names), known, NEW not in rows)
 
 
 def start_table(start_classes: int, rows: Sequence[int], labels: LabelSet) -> npt.NDArray[np.uint8]:

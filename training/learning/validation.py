@@ -21,19 +21,23 @@ Scores = dict[str, float | None]
 
 
 class Scorer:
-    """Scores networks of one manifest on a split; `matrix`, `counts` and `segmenter` are those of the last call.
+    """Scores networks of one manifest on a split; `counts` and `segmenter` are those of the last call.
 
-    mapping: from the network's classes to the split's n, if the split has fewer. The matrix equals that of
-    `training.scoring.evaluate.evaluate` with the service's options. counts: confusion matrices (F, n + 1, n + 1), one for each
-    frame; the last column counts predictions that the mapping maps to none of the n classes, the last row is empty.
+    mapping: from the network's classes to the split's, if the split has fewer. The counts equal those of
+    `training.scoring.evaluate.frame_counts` with the service's options: a confusion matrix for each frame (F, n, n).
     """
 
     def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping | None, device: str) -> None:
         self.manifest, self.validation, self.device = manifest, validation, device
         self.mapping = mapping or identity_mapping(manifest.labels)
-        self.matrix: ConfusionMatrix | None = None
         self.counts: Counts | None = None
         self.segmenter: Segmenter | None = None
+
+    @property
+    def matrix(self) -> ConfusionMatrix:
+        """The sum over all frames; there must have been a call."""
+        assert self.counts is not None
+        return summed(self.counts)
 
     def __call__(self, net: FCN) -> Scores:
         """Gives `mean_iou`, `val_loss`, and `iou/NAME` of each class; None for a class that val does not show.
@@ -47,19 +51,19 @@ class Scorer:
         classes, loss, table = len(split.labels), 0.0, torch.from_numpy(self.mapping.table.copy())
         counts = []
         for index in range(len(split.frames)):
+            matrix = ConfusionMatrix(classes)
             data, truth = split.file(index), split.mask(index)
-            plan, frame = segmenter.plan(data, Options()), ConfusionMatrix(classes + 1)
+            plan = segmenter.plan(data, Options())
             for rows in segmenter.rows(segmenter.decode(data, plan), plan):
                 ids = rows.class_ids()
-                frame.update(truth[rows.top : rows.top + len(ids)], np.minimum(self.mapping(ids), classes))
+                matrix.update(truth[rows.top : rows.top + len(ids)], self.mapping(ids))
                 for part in rows.parts():
                     logits = torch.from_numpy(part.logits())
                     labels = torch.from_numpy(truth[part.top : part.top + logits.shape[1]].copy())
                     loss += cross_entropy_sum(logits, labels, table, classes)
-            frame.counts[classes] = 0  # a void id may be n, as CamVid's is
-            counts.append(frame.counts)
+            counts.append(matrix.counts)
         self.counts = np.stack(counts)
-        self.matrix = matrix = summed(self.counts[:, :classes, :classes])
+        matrix = self.matrix
         labelled_pixels = int(matrix.counts.sum())
         scores: Scores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled_pixels if labelled_pixels else None}
         class_scores = zip(split.labels.names, matrix.iou.tolist(), strict=True)
