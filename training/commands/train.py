@@ -47,6 +47,7 @@ from training.reporting.machine import commit, set_threads
 from training.reporting.plots import require_matplotlib
 from training.reporting.tensorboard import require_tensorboard
 from training.scoring.evaluate import table
+from training.scoring.trust import trust_lines
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
 
@@ -194,18 +195,18 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     is_last = progress.best_epoch in (0, progress.epoch)
     if args.stop_after and not is_last and weights.best.is_file():
         best = load_weights(weights.best)
-        net, manifest, scorer.matrix = load_network(best), best.manifest, None
+        net, manifest, scorer.counts = load_network(best), best.manifest, None
         print(f"epoch {progress.best_epoch} of {progress.epoch} was the best; its weights are kept")
     elif not is_last:
         print(f"epoch {progress.best_epoch} had a higher mean IoU, {progress.best_score:.4f}: {weights.best}")
-    if scorer.matrix is None:  # no epoch was left to train, or another network than the last is kept
+    if scorer.counts is None:  # no epoch was left to train, or another network than the last is kept
         scorer(net)
-    assert scorer.matrix is not None
-    path = weights.final
-    save_weights(path, half_tensors(net), replace(manifest, scores=scores(scorer, weights.data_name)))
+    path, final_scores = weights.final, scores(scorer, weights.data_name)
+    save_weights(path, half_tensors(net), replace(manifest, scores=final_scores))
     copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
-    print(table(scorer.matrix, validation.labels.names))
+    (facts,) = final_scores.values()
+    print_lines([*table(scorer.matrix, validation.labels.names).split("\n"), *trust_lines(facts)])
     print(f"wrote {path} and {path.with_suffix('.md')}")
     _export(path)
 

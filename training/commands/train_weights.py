@@ -17,6 +17,8 @@ from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress, load_checkpoint_network
 from training.learning.validation import Scorer
 from training.scoring.evaluate import conditions
+from training.scoring.intervals import mean_iou_interval
+from training.scoring.trust import score_facts
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class TrainingWeights:
     @property
     def mean_iou(self) -> float:
         """The last scored network's."""
-        assert self.scorer.matrix is not None
         return self.scorer.matrix.mean_iou
 
     @property
@@ -77,8 +78,9 @@ class TrainingWeights:
 
 def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
     """The last scores of a scorer, as a manifest holds them."""
-    matrix, segmenter, validation = scorer.matrix, scorer.segmenter, scorer.validation
-    assert matrix is not None
+    counts, segmenter, validation = scorer.counts, scorer.segmenter, scorer.validation
+    assert counts is not None
     assert segmenter is not None
     name = scored_in(f"{data_name}, {validation.name}", segmenter.runtime.identity.precision)
-    return {name: matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(segmenter, Options())}}
+    facts = score_facts(counts, mean_iou_interval(counts), validation.labels.names)
+    return {name: facts | {"conditions": conditions(segmenter, Options())}}
