@@ -25,7 +25,8 @@ from model.whole_file import check_output, copy_file
 from training.commands.command import print_lines, run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
-from training.commands.train_data import plan_training, read_training_data, survey_groups
+from training.commands.train_data import TrainingData, plan_training, read_pool, read_training_data, survey_groups
+from training.commands.train_folds import divide_pool, without_fold, write_fold_files
 from training.commands.train_seeds import write_seed_files
 from training.commands.train_weights import TrainingWeights, scores
 from training.data.demo import write_demo_data
@@ -47,7 +48,7 @@ from training.reporting.machine import commit, set_threads
 from training.reporting.plots import require_matplotlib
 from training.reporting.tensorboard import require_tensorboard
 from training.scoring.evaluate import table
-from training.scoring.trust import trust_lines
+from training.scoring.trust import interval_line, trust_lines
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
 
@@ -79,6 +80,8 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
             _train_each_group(args, arguments, world, device)
         elif args.seeds > 1:
             _train_each_seed(args, arguments, world, device)
+        elif args.folds:
+            _train_each_fold(args, arguments, world, device)
         else:
             _train_once(args, arguments, world, device)
 
@@ -131,6 +134,26 @@ def _train_each_seed(args: argparse.Namespace, arguments: list[str], world: Worl
         _export(path)
 
 
+def _train_each_fold(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
+    """Trains `--folds` times on the frames of train and val without those of one fold, each into a folder `fold-N`.
+
+    Writes and prints what `write_fold_files` says. The same command resumes each training.
+    """
+    pool = world.from_first(lambda: read_pool(args, args.out / SURVEY))
+    fold_of = world.from_first(lambda: divide_pool(pool.train, args.folds, args.group_pattern))
+    trainings = []
+    for fold in range(args.folds):
+        print_lines([f"fold {fold + 1} of {args.folds}"] if world.first else [])
+        changed = argparse.Namespace(**vars(args) | {"out": args.out / f"fold-{fold + 1}"})
+        training = _train_once(changed, arguments, world, device, data=without_fold(pool, fold_of, fold))
+        if training is not None:
+            trainings.append(training)
+    if trainings:  # only the first process has them
+        report, text = write_fold_files(trainings, pool.validation, fold_of, args.out)
+        print(f"\n{text}")
+        print(f"wrote {report} and {report.with_suffix('.json')}")
+
+
 def _stated_recipe(args: argparse.Namespace) -> Recipe:
     """The recipe of the command's file and options, before it follows the data."""
     flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
@@ -138,14 +161,20 @@ def _stated_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _train_once(
-    args: argparse.Namespace, arguments: list[str], world: World, device: torch.device, survey_file: Path | None = None
+    args: argparse.Namespace,
+    arguments: list[str],
+    world: World,
+    device: torch.device,
+    survey_file: Path | None = None,
+    data: TrainingData | None = None,
 ) -> TrainingWeights | None:
     """Runs one training and writes its files; gives them with the final score, or None in all processes but the first.
 
-    survey_file: where the records of the data are kept (default: in the folder `--out`).
+    data: to train and score on (default: what the arguments name). survey_file: where the records of the data that the
+    arguments name are kept (default: in the folder `--out`).
     """
     stated = _stated_recipe(args)
-    data = world.from_first(lambda: read_training_data(args, survey_file or args.out / SURVEY))
+    data = data or world.from_first(lambda: read_training_data(args, survey_file or args.out / SURVEY))
     recipe = world.from_first(lambda: plan_training(stated, data.train, args.start, device, args.out))
     split, validation = data.train.split, data.validation.split
     run = _make_run(args, recipe, data.train, device, world)
@@ -206,7 +235,12 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
     (facts,) = final_scores.values()
-    print_lines([*table(scorer.matrix, validation.labels.names).split("\n"), *trust_lines(facts)])
+    print_lines(
+        [
+            *table(scorer.matrix, validation.labels.names).split("\n"),
+            *([interval_line(facts)] if args.folds else trust_lines(facts)),
+        ]
+    )
     print(f"wrote {path} and {path.with_suffix('.md')}")
     _export(path)
 
