@@ -87,6 +87,7 @@ def score_split(
 def fit_and_print_temperature(segmenter: Segmenter, split: Split, samples: Sequence[Sample]) -> RecordedCalibration:
     """Fits a temperature for this network and prints it with its calibration errors; gives what a weights file stores.
 
+    If the check finds the temperature worse than none, that is temperature 1, and a line says so.
     split: has the network's classes. samples: of the split's frames, as `gather` gives them.
     """
     calibration = calibrate(samples)
@@ -95,4 +96,6 @@ def fit_and_print_temperature(segmenter: Segmenter, split: Split, samples: Seque
     print(f"expected calibration error: {calibration.ece_before:.4f} without a temperature, {ece_after}")
     if calibration.is_at_limit:
         print("this temperature is at the limit of the search: the predictions are never wrong, or do not depend on the labels")
-    return RecordedCalibration(calibration, split.name, Measured.of(segmenter.runtime))
+    if calibration.is_worse:
+        print("its own check finds it worse than none, so it is not stored: the temperature to store is 1; more frames may help")
+    return RecordedCalibration(calibration.stored, split.name, Measured.of(segmenter.runtime))
