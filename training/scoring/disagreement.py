@@ -11,18 +11,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import torch
 from tqdm import tqdm
 
 from imaging.classes import VOID
 from imaging.errors import ImageError
+from imaging.regions import Regions
+from imaging.runs import column_runs
 from model.inference.segmenter import Options, Segmenter
 from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.problems import DataError
 from training.data.split import Split
+from training.learning.losses import without_border
 
 ClassMap = npt.NDArray[np.uint8]
 STRIP = 0.01  # of the diagonal: as far from a border, pixels count
+OUTSIDE = -1  # no class has this id
 LEAST = 0.5  # confidence of a pixel that counts at least
 
 
@@ -56,7 +60,8 @@ def disagreements(
     """
     mapped = mapping or identity_mapping(segmenter.manifest.labels)
     for index in tqdm(indices, desc="comparing labels", unit="frame", leave=False):
-        data, label = split.file(index), split.mask(index)
+        data, mask = split.file(index), split.mask(index)
+        label = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
         try:
             plan = segmenter.plan(data, Options())
             image = segmenter.decode(data, plan)
@@ -66,7 +71,7 @@ def disagreements(
         ids, confidence = np.empty(plan.size, np.uint8), np.empty(plan.size, np.uint8)
         for rows in segmenter.rows(image, plan):
             part = slice(rows.top, rows.top + len(rows.vertical.before))
-            ids[part] = rows.class_ids_and_confidence(segmenter.temperature, confidence[part])
+            ids[part] = rows.class_ids_and_confidence(segmenter.temperature, confidence[part]).ids
         if (region := largest_region(index, label, mapped(ids), confidence)) is not None:
             yield region
 
@@ -74,37 +79,41 @@ def disagreements(
 def largest_region(index: int, label: ClassMap, predicted: ClassMap, confidence: ClassMap) -> Disagreement | None:
     """The connected region of one label and one other predicted class that weighs most; None if there is none.
 
-    label, predicted: class ids (H, W). confidence: round(255 x probability) of the prediction (H, W).
+    label, predicted: class ids (H, W), `VOID` where the label is none. confidence: round(255 x probability)
+    of the prediction (H, W).
     """
     labelled = label < VOID
     differs = labelled & (label != predicted)
-    counted = differs & (confidence >= LEAST * 255) & ~_near_borders(label) & ~_near_borders(predicted)
-    pairs = np.where(counted, label.astype(np.int32) * 256 + predicted + 1, 0)
-    best: tuple[float, int, int, tuple[slice, slice]] | None = None
-    for pair in np.unique(pairs[pairs > 0]).tolist():
-        regions, number = ndimage.label(pairs == pair)
-        sums = ndimage.sum_labels(confidence, regions, np.arange(1, number + 1))
-        first = int(np.argmax(sums))
-        if best is None or sums[first] > best[0]:
-            box = ndimage.find_objects(regions)[first]
-            best = float(sums[first]), pair, int((regions == first + 1).sum()), box
-    if best is None:
+    counted = differs & (confidence >= LEAST * 255) & ~_near_border(label) & ~_near_border(predicted)
+    pixels = np.flatnonzero(counted)
+    if not len(pixels):
         return None
-    total, pair, pixels, (rows, columns) = best
+    pairs, numbers = np.unique(label.ravel()[pixels].astype(np.int64) * 256 + predicted.ravel()[pixels], return_inverse=True)
+    common = np.argsort(-np.bincount(numbers), kind="stable")[:VOID]  # a map of pairs has 8 bits
+    numbers_of_pairs = np.full(len(pairs), VOID, np.int64)
+    numbers_of_pairs[common] = np.arange(len(common))
+    pair_map = np.full(label.shape, VOID, np.uint8)
+    pair_map.ravel()[pixels] = numbers_of_pairs[numbers]
+    regions = Regions(column_runs(pair_map), range(len(common)))
+    region_of = regions.at(pixels)
+    sums = np.bincount(region_of[region_of >= 0], confidence.ravel()[pixels][region_of >= 0])
+    best = int(sums.argmax())
+    inside = pixels[region_of == best]
+    rows, columns = np.divmod(inside, label.shape[1])
     return Disagreement(
         index=index,
-        label=(pair - 1) // 256,
-        predicted=(pair - 1) % 256,
-        box=(columns.start, rows.start, columns.stop, rows.stop),
-        share=pixels / label.size,
-        confidence=total / 255 / pixels,
-        weight=total / 255 / label.size,
-        differing=float(differs.sum() / max(1, labelled.sum())),
+        label=int(label.ravel()[inside[0]]),
+        predicted=int(predicted.ravel()[inside[0]]),
+        box=(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1),
+        share=len(inside) / label.size,
+        confidence=float(sums[best]) / 255 / len(inside),
+        weight=float(sums[best]) / 255 / label.size,
+        differing=float(differs.sum() / labelled.sum()),
     )
 
 
-def _near_borders(ids: ClassMap) -> npt.NDArray[np.bool_]:
-    """Whether a pixel (H, W) lies within the strip along a border between two ids."""
-    reach = 2 * max(1, round(STRIP * float(np.hypot(*ids.shape)))) + 1
-    lowest, highest = ndimage.minimum_filter(ids, reach), ndimage.maximum_filter(ids, reach)
-    return np.asarray(lowest != highest)
+def _near_border(ids: ClassMap) -> npt.NDArray[np.bool_]:
+    """Whether a pixel (H, W) lies within the strip along a border between two ids, void among them."""
+    width = max(1, round(STRIP * float(np.hypot(*ids.shape)))) + 1
+    inner = without_border(torch.from_numpy(ids.astype(np.int64))[None], OUTSIDE, width)[0].numpy()
+    return np.asarray(inner == OUTSIDE)

@@ -97,5 +97,7 @@ def fit_and_print_temperature(segmenter: Segmenter, split: Split, samples: Seque
     if calibration.is_at_limit:
         print("this temperature is at the limit of the search: the predictions are never wrong, or do not depend on the labels")
     if calibration.is_worse:
-        print("its own check finds it worse than none, so it is not stored: the temperature to store is 1; more frames may help")
+        print(
+            "its own check finds it worse than none, so it is not stored: the temperature to store is 1; more frames may help"
+        )
     return RecordedCalibration(calibration.stored, split.name, Measured.of(segmenter.runtime))

@@ -175,9 +175,7 @@ def test_a_temperature_that_its_own_check_finds_worse_than_none_is_not_stored() 
     assert good.stored == good
 
 
-def test_recording_such_a_temperature_says_so(
-    runtime: Runtime, split: Split, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_recording_such_a_temperature_says_so(runtime: Runtime, split: Split, capsys: pytest.CaptureFixture[str]) -> None:
     segmenter = Segmenter(runtime)
     samples = [drawn(0.5, 5000), drawn(2.0, 5000)]
     assert fit_and_print_temperature(segmenter, split, samples).calibration.temperature == 1
