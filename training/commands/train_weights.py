@@ -18,6 +18,8 @@ from training.learning.checkpoint import Progress, load_checkpoint_network
 from training.learning.start_score import StartScore
 from training.learning.validation import Scorer
 from training.scoring.evaluate import conditions
+from training.scoring.intervals import mean_iou_interval
+from training.scoring.trust import score_facts
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ class TrainingWeights:
 
 def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
     """The last scores of a scorer, as a manifest holds them."""
-    matrix, segmenter, validation = scorer.matrix, scorer.segmenter, scorer.validation
+    counts, segmenter, validation = scorer.counts, scorer.segmenter, scorer.validation
+    assert counts is not None
     assert segmenter is not None
     name = scored_in(f"{data_name}, {validation.name}", segmenter.runtime.identity.precision)
-    return {name: matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(segmenter, Options())}}
+    facts = score_facts(counts, mean_iou_interval(counts), validation.labels.names)
+    return {name: facts | {"conditions": conditions(segmenter, Options())}}

@@ -19,6 +19,7 @@ from training.reporting.hub_header import hub_header
 from training.reporting.machine import machine
 from training.reporting.markdown import literal, table_row
 from training.reporting.plots import draw, score_chart
+from training.scoring.trust import few_frames_line
 
 TRANSFER = (
     "Temperature and error hold for frames of this kind. They do not carry over to others, such as other streets or another "
@@ -148,11 +149,12 @@ def _score_tables(scores: Mapping[str, Any]) -> list[str]:
         groups.setdefault(tuple(values["classes"]), []).append(name)
     tables = [_score_table({name: scores[name] for name in names}, classes) for classes, names in groups.items()]
     conditions = [
-        f"- {literal(name)}: {values['conditions']}{_few_frames(values)}{_frames(values)}"
+        f"- {literal(name)}: {values['conditions']}{_few_frames(values)}{_frames(values)}{_predicted_only(values)}"
         for name, values in scores.items()
         if "conditions" in values
     ]
-    return [*tables, "\n".join(conditions)]
+    rough = [f"{literal(name)}: {line}" for name, values in scores.items() if (line := few_frames_line(values))]
+    return [*tables, "\n".join(conditions), *rough]
 
 
 def _few_frames(values: Mapping[str, Any]) -> str:
@@ -168,6 +170,12 @@ def _frames(values: Mapping[str, Any]) -> str:
     return f"; frames that show {classes}" if classes else ""
 
 
+def _predicted_only(values: Mapping[str, Any]) -> str:
+    """A remark on the classes that are predicted and that no label shows; empty without."""
+    classes = ", ".join(f"{literal(name)} ({pixels} pixels)" for name, pixels in values.get("predicted_only", {}).items())
+    return f"; predicted, but shown by no label, so left out of the means: {classes}" if classes else ""
+
+
 def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
     rows = [table_row("IoU", *map(literal, columns)), "|---|" + "---|" * len(columns)]
     for index, label in enumerate(classes):
@@ -177,6 +185,9 @@ def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
         rows.append(table_row(f"**{mean.replace('_', ' ').replace('iou', 'IoU')}**", *cells))
         if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
             rows.append(table_row("95% interval of the mean IoU", *(_ends(values) for values in columns.values())))
+        if mean == "mean_iou" and any("predicted_only" in values for values in columns.values()):
+            others = (_number(values.get("mean_iou_with_predicted")) for values in columns.values())
+            rows.append(table_row("mean IoU, classes that are predicted and that no label shows counted as 0", *others))
         if mean == "mean_iou" and any("boundary_iou" in values for values in columns.values()):
             near = (_number(values["boundary_iou"]) if "boundary_iou" in values else "" for values in columns.values())
             rows.append(table_row("mean IoU near borders", *near))
