@@ -12,7 +12,7 @@ class ConfusionMatrix:
     """Counts pixels by label (rows) and prediction (columns). Pixels with labels outside 0 to n-1 are ignored.
 
     A class that no label shows has the IoU nan and is left out of means, even if it was predicted. So means of two networks
-    on the same frames are over the same classes.
+    on the same frames are over the same classes. Other programs count such a class as 0: `mean_iou_with_predicted` does.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -51,6 +51,17 @@ class ConfusionMatrix:
         return _mean(self.iou)
 
     @property
+    def predicted_only(self) -> dict[int, int]:
+        """The classes that were predicted and that no label shows, each with the number of labelled pixels predicted so."""
+        labelled, predicted = self.counts.sum(1), self.counts.sum(0)
+        return {int(class_id): int(predicted[class_id]) for class_id in np.flatnonzero((labelled == 0) & (predicted > 0))}
+
+    @property
+    def mean_iou_with_predicted(self) -> float:
+        """The mean IoU over the classes that labels or predictions show; one of `predicted_only` counts as 0."""
+        return _mean(np.append(self.iou, np.zeros(len(self.predicted_only))))
+
+    @property
     def frequency_weighted_iou(self) -> float:
         frequency = self.counts.sum(1)
         seen = frequency > 0
@@ -62,6 +73,7 @@ class ConfusionMatrix:
             "pixel_accuracy": _rounded(self.pixel_accuracy),
             "mean_accuracy": _rounded(self.mean_accuracy),
             "mean_iou": _rounded(self.mean_iou),
+            "mean_iou_with_predicted": _rounded(self.mean_iou_with_predicted),
             "frequency_weighted_iou": _rounded(self.frequency_weighted_iou),
             "iou": [_rounded(value) for value in self.iou],
         }

@@ -14,6 +14,7 @@ from string import Template
 from typing import Any
 
 from benchmarks.studies.evaluations import read_evaluations
+from benchmarks.studies.small_sets import small_sets_table
 from benchmarks.studies.trainings import ROOT, by_name, commits, difference, markdown_table, read_table
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import find_weights, load_weights
@@ -127,6 +128,7 @@ def accuracy_page() -> str:
         ranking=_ranking(load("ranking")),
         edges=_edges(load("cutout")),
         every=failures["every"]["train"],
+        small_sets=small_sets_table(),
     )
 
 

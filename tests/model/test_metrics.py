@@ -59,6 +59,7 @@ def test_a_case_by_hand() -> None:
         "pixel_accuracy": 0.666667,
         "mean_accuracy": 0.75,
         "mean_iou": 0.5,
+        "mean_iou_with_predicted": 0.5,
         "frequency_weighted_iou": 0.5,
         "iou": [0.5, 0.5, None, None],
     }
@@ -73,13 +74,31 @@ def test_a_class_that_is_predicted_but_never_labelled_has_no_scores() -> None:
     assert confusion.frequency_weighted_iou == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_with_predicted_classes_the_mean_is_scikit_learn_s_over_labels_and_predictions(seed: int) -> None:
+    labels, predictions = maps(seed, [0, 2, 5])
+    predictions[:3] = 4  # which no label shows
+    confusion = matrix(6, (labels, predictions))
+    labelled = labels != 255
+    expected = jaccard_score(labels[labelled], predictions[labelled], average="macro", zero_division=0)
+    assert confusion.mean_iou_with_predicted == pytest.approx(expected)
+    assert confusion.mean_iou_with_predicted < confusion.mean_iou
+    assert confusion.predicted_only == {4: int(labelled[:3].sum())}
+
+
+def test_predictions_at_void_pixels_alone_are_not_counted_as_predicted() -> None:
+    confusion = matrix(3, (np.array([0, 255], np.uint8), np.array([0, 2], np.uint8)))
+    assert confusion.predicted_only == {}
+    assert confusion.mean_iou_with_predicted == confusion.mean_iou == 1
+
+
 @pytest.mark.parametrize("labels", [[], [255, 255], [11, 200]], ids=["no pixels", "all void", "unknown ids"])
 def test_without_a_labelled_pixel_every_score_is_nan_and_none_when_stored(labels: list[int]) -> None:
     confusion = matrix(2, (np.array(labels, np.uint8), np.zeros(len(labels), np.uint8)))
     assert confusion.counts.sum() == 0
     values = (confusion.pixel_accuracy, confusion.mean_accuracy, confusion.mean_iou, confusion.frequency_weighted_iou)
     assert all(math.isnan(value) for value in values)
-    names = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+    names = ("pixel_accuracy", "mean_accuracy", "mean_iou", "mean_iou_with_predicted", "frequency_weighted_iou")
     assert confusion.scores() == dict.fromkeys(names) | {"iou": [None, None]}
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from model.labels import LabelSet
 from model.networks.device import choose_device
 from model.whole_file import check_output
-from training.commands.check_arguments import parser
+from training.commands.check_arguments import WORST, parser
+from training.commands.check_labels import find_networks, label_lines
 from training.commands.command import print_lines, run_command
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import open_split
@@ -22,7 +23,7 @@ from training.data.survey import Survey, survey_readable
 from training.learning.optimization import warmup_warning
 from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe, parse_changes
-from training.learning.starts import start_preprocessing
+from training.learning.start_facts import start_facts, with_rows
 from training.reporting.data_report import DataReport, write_report
 
 
@@ -49,19 +50,24 @@ def _check(args: argparse.Namespace) -> None:
     """Prints the report; raises `DataError` at its end if a training would stop."""
     if args.frames < 1:
         raise ValueError(f"--frames must be at least 1, got {args.frames}")
+    if args.worst is not None and (args.weights is None or args.worst < 1):
+        raise ValueError(f"--worst must be at least 1, and goes with --weights FILE; got {args.worst}")
     if args.report:
         check_output(args.report)
+    networks = find_networks(args.weights) if args.weights else None
     recipe = make_recipe(args.recipe, parse_changes(args.set))
     labels = find_labels(args.labels, args.data)
     checked = check_data(args, labels)
     lines = _lines(checked)
     recipe, plan_text = _plan(args, recipe, checked)
     print_lines([*lines, *plan_text])
+    doubts = label_lines(networks, checked.surveys, args.worst or WORST) if networks else []
+    print_lines(doubts)
     if args.report:
         report = DataReport(
             name=args.data.resolve().name,
             errors=[str(error) for error in checked.errors],
-            notes=checked.notes,
+            notes=[*checked.notes, *doubts],
             facts=checked.facts,
             classes=class_rows(checked.surveys),
             plan=plan_text,
@@ -108,9 +114,9 @@ def _plan(args: argparse.Namespace, recipe: Recipe, checked: Checked) -> tuple[R
         return recipe, []
     train, lines = checked.surveys[0], []
     if recipe.plan:
-        start_side = start_preprocessing(recipe.backbone, args.start).side
-        recipe, proposals = plan(recipe, train, start_side, device_memory(choose_device(args.device)))
-        lines = plan_lines(proposals)
+        start = start_facts(recipe, args.start, train.split.labels)
+        recipe, proposals = plan(with_rows(recipe, start), train, start, device_memory(choose_device(args.device)))
+        lines = [*start.lines, *plan_lines(proposals)]
     warning = warmup_warning(recipe, recipe.epochs * recipe.steps_of_epoch(len(train.records)))
     return recipe, [*lines, *([warning] if warning else [])]
 

@@ -9,7 +9,7 @@ from model.command_line import CommandParser
 from training.commands.mask_arguments import add_split_arguments
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "finetune.toml"
-FRAMES = 48
+FRAMES, WORST = 48, 20
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,6 +22,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a value of the recipe, as in TOML")
     p.add_argument("--start", default="none", help="weights that the training begins with, for the plan (default: none)")
     p.add_argument("--device", default="auto", help="device of the training, for the plan: auto, cpu, cuda (default: auto)")
+    p.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="also list the frames whose labels a network disagrees with most: a weights file, a name in weights/, or "
+        "NAME-folds.json of fcn-train --folds, whose networks have not seen the frames that they judge",
+    )
+    p.add_argument("--worst", type=int, help=f"how many frames --weights lists (default: {WORST})")
     p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a page with pictures of labels and crops")
     p.add_argument("--frames", type=int, default=FRAMES, help=f"frames of each split on the page (default: {FRAMES})")
     return p

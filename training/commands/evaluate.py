@@ -71,7 +71,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     other_segmenter = _other_segmenter(args) if args.against else None
     ours = score_split(Segmenter(_runtime(args, weights)), split, labels, mapping, options, _changes(args))
     print(ours.text(split))
-    facts = ours.facts()
+    facts = ours.facts(split)
     if other_segmenter:
         other_options = replace(options, quality=args.against_quality or args.quality)
         facts["against"] = _compare(ours, score_split(other_segmenter, split, labels, mapping, other_options), split)
@@ -97,7 +97,7 @@ def _compare(ours: SplitScore, theirs: SplitScore, split: Split) -> dict[str, An
     other = theirs.segmenter.runtime.identity
     print(f"against {other.name} {other.sha256[:16]}, {theirs.where}")
     ends = [difference.rounded() for difference in differences]
-    return theirs.facts() | {"difference_95": {"iou": ends[:-1], "mean_iou": ends[-1]}}
+    return theirs.facts(split) | {"difference_95": {"iou": ends[:-1], "mean_iou": ends[-1]}}
 
 
 def _score_each_group(
@@ -109,7 +109,10 @@ def _score_each_group(
         segmenter = Segmenter(_runtime(args, args.weights.replace(HOLE, group)))
         result = score_split(segmenter, only(split, group, args.group_pattern), labels, mapping, options, _changes(args))
         means.append(result.interval.value)
-        print_lines([f"{group}: mean IoU {result.interval.value:.4f} ({result.interval}), {result.where}"])
+        matrix = summed(result.counts)
+        with_predicted = f", {matrix.mean_iou_with_predicted:.4f} with predicted classes that no label shows"
+        left_out = with_predicted if matrix.predicted_only else ""
+        print_lines([f"{group}: mean IoU {matrix.mean_iou:.4f} ({result.interval}){left_out}, {result.where}"])
     print(f"mean of {len(means)} groups: {sum(means) / len(means):.4f}")
 
 

@@ -9,44 +9,44 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from model.command_line import install_command
 from model.manifest import Manifest
-from model.networks.builder import build_network
 from model.networks.device import choose_device, dtype_name
 from model.networks.fcn import FCN
-from model.networks.servable import half_tensors, load_network
-from model.preprocessing import Preprocessing
-from model.weights_file import Weights, load_weights, save_weights
+from model.networks.servable import load_network
+from model.weights_file import load_weights
 from model.whole_file import check_output, copy_file
 from training.commands.command import print_lines, run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
-from training.commands.train_data import plan_training, read_training_data, survey_groups
+from training.commands.train_data import TrainingData, plan_training, read_pool, read_training_data, survey_groups
+from training.commands.train_end import save_better
+from training.commands.train_folds import divide_pool, without_fold, write_fold_files
+from training.commands.train_run import make_run, untrained
 from training.commands.train_seeds import write_seed_files
 from training.commands.train_weights import TrainingWeights, scores
 from training.data.demo import write_demo_data
 from training.data.groups import EACH
-from training.data.split import Split
 from training.data.survey import FILE as SURVEY
-from training.data.survey import Survey
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress
 from training.learning.distributed import World, join
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
-from training.learning.starts import load_start, start_digest, start_preprocessing
-from training.learning.teacher import Teacher
+from training.learning.start_score import StartScore, score_start
 from training.learning.validation import Scorer
 from training.reporting.card import CardFacts, training_facts, write_card
 from training.reporting.machine import commit, set_threads
 from training.reporting.plots import require_matplotlib
 from training.reporting.tensorboard import require_tensorboard
 from training.scoring.evaluate import table
+from training.scoring.trust import interval_line, trust_lines
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
 
@@ -78,6 +78,8 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
             _train_each_group(args, arguments, world, device)
         elif args.seeds > 1:
             _train_each_seed(args, arguments, world, device)
+        elif args.folds:
+            _train_each_fold(args, arguments, world, device)
         else:
             _train_once(args, arguments, world, device)
 
@@ -130,6 +132,26 @@ def _train_each_seed(args: argparse.Namespace, arguments: list[str], world: Worl
         _export(path)
 
 
+def _train_each_fold(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
+    """Trains `--folds` times on the frames of train and val without those of one fold, each into a folder `fold-N`.
+
+    Writes and prints what `write_fold_files` says. The same command resumes each training.
+    """
+    pool = world.from_first(lambda: read_pool(args, args.out / SURVEY))
+    fold_of = world.from_first(lambda: divide_pool(pool.train, args.folds, args.group_pattern))
+    trainings = []
+    for fold in range(args.folds):
+        print_lines([f"fold {fold + 1} of {args.folds}"] if world.first else [])
+        changed = argparse.Namespace(**vars(args) | {"out": args.out / f"fold-{fold + 1}"})
+        training = _train_once(changed, arguments, world, device, data=without_fold(pool, fold_of, fold))
+        if training is not None:
+            trainings.append(training)
+    if trainings:  # only the first process has them
+        report, text = write_fold_files(trainings, pool.validation, fold_of, args.out)
+        print(f"\n{text}")
+        print(f"wrote {report} and {report.with_suffix('.json')}")
+
+
 def _stated_recipe(args: argparse.Namespace) -> Recipe:
     """The recipe of the command's file and options, before it follows the data."""
     flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
@@ -137,17 +159,24 @@ def _stated_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _train_once(
-    args: argparse.Namespace, arguments: list[str], world: World, device: torch.device, survey_file: Path | None = None
+    args: argparse.Namespace,
+    arguments: list[str],
+    world: World,
+    device: torch.device,
+    survey_file: Path | None = None,
+    data: TrainingData | None = None,
 ) -> TrainingWeights | None:
     """Runs one training and writes its files; gives them with the final score, or None in all processes but the first.
 
-    survey_file: where the records of the data are kept (default: in the folder `--out`).
+    data: to train and score on (default: what the arguments name). survey_file: where the records of the data that the
+    arguments name are kept (default: in the folder `--out`).
     """
     stated = _stated_recipe(args)
-    data = world.from_first(lambda: read_training_data(args, survey_file or args.out / SURVEY))
+    data = data or world.from_first(lambda: read_training_data(args, survey_file or args.out / SURVEY))
     recipe = world.from_first(lambda: plan_training(stated, data.train, args.start, device, args.out))
     split, validation = data.train.split, data.validation.split
-    run = _make_run(args, recipe, data.train, device, world)
+    run = make_run(args, recipe, data.train, device, world)
+    bar = _score_start(args.start, run, data, str(device)) if world.first else None
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
@@ -162,13 +191,14 @@ def _train_once(
         notes=args.note,
         commit=commit(),
         precision=dtype_name(forward_dtype(recipe, device)),
+        start_score=bar.facts() if bar else {},
     )
 
     def at(progress: Progress) -> Manifest:
         return replace(manifest, training=training_facts(replace(facts, progress=progress)))
 
     scorer = Scorer(manifest, validation, data.score_mapping, str(device))
-    weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or folder)
+    weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or folder, bar)
     if world.first:
         weights.remove_earlier()
     run.evaluate, run.save, run.manifest = scorer, weights.save, at
@@ -180,33 +210,44 @@ def _train_once(
         raise
     if not world.first:
         return None
-    _finish(args, net, progress, weights)
+    _finish(args, net, progress, weights, run)
     return weights
 
 
-def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights) -> None:
-    """Writes the weights file, curves, card and export, with the score on val.
+def _score_start(start: str, run: Run, data: TrainingData, device: str) -> StartScore | None:
+    """The score of the start on val, which it prints; None if the start knows no class by name."""
+    rows, labels = run.recipe.start_rows, run.survey.split.labels
+    bar = score_start(start, rows, labels, run.preprocessing, data.validation.split, data.score_mapping, device)
+    if bar:
+        print(bar.line())
+    return bar
 
-    The network is that of the last epoch, or with `--stop-after` that of the best one.
+
+def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights, run: Run) -> None:
+    """Writes the weights file, curves, card and export, with the score on val, and compares it with the start's.
+
+    The network is that of the last epoch, or with `--stop-after` that of the best one; or the start with the rows of the
+    data's classes, if it knows all of them and scores more.
     """
     scorer, manifest = weights.scorer, weights.manifest(progress)
     validation = scorer.validation
     is_last = progress.best_epoch in (0, progress.epoch)
     if args.stop_after and not is_last and weights.best.is_file():
         best = load_weights(weights.best)
-        net, manifest, scorer.matrix = load_network(best), best.manifest, None
+        net, manifest, scorer.counts = load_network(best), best.manifest, None
         print(f"epoch {progress.best_epoch} of {progress.epoch} was the best; its weights are kept")
     elif not is_last:
         print(f"epoch {progress.best_epoch} had a higher mean IoU, {progress.best_score:.4f}: {weights.best}")
-    if scorer.matrix is None:  # no epoch was left to train, or another network than the last is kept
+    if scorer.counts is None:  # no epoch was left to train, or another network than the last is kept
         scorer(net)
-    assert scorer.matrix is not None
     path = weights.final
-    save_weights(path, half_tensors(net), replace(manifest, scores=scores(scorer, weights.data_name)))
+    lines = save_better(net, manifest, weights, partial(untrained, run.recipe, args.start, len(manifest.labels)))
     copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
-    print(table(scorer.matrix, validation.labels.names))
-    print(f"wrote {path} and {path.with_suffix('.md')}")
+    (facts,) = scores(scorer, weights.data_name).values()
+    trust = [interval_line(facts)] if args.folds else trust_lines(facts)
+    score_lines = table(scorer.matrix, validation.labels.names).split("\n")
+    print_lines([*score_lines, *trust, *lines, f"wrote {path} and {path.with_suffix('.md')}"])
     _export(path)
 
 
@@ -221,57 +262,6 @@ def _export(path: Path) -> None:
         print(f"wrote {export_float32(path)}")
     except ValueError as error:
         print(error)
-
-
-def _make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
-    """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
-    split = survey.split
-    torch.manual_seed(recipe.seed)
-    net = build_network(recipe.architecture(len(split.labels)))
-    new_tensors = load_start(net, args.start, recipe.start_rows)
-    if world.first:
-        parameters = sum(p.numel() for p in net.parameters())
-        precision = dtype_name(forward_dtype(recipe, device))
-        line = f"training {parameters:,} parameters on {len(split.frames)} frames in {precision}"
-        print(f"{line}; {len(new_tensors)} tensors are new")
-    preprocessing = replace(start_preprocessing(recipe.backbone, args.start), side=recipe.side, tile=recipe.tile)
-    origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
-    teacher = None
-    if args.teacher:
-        weights = load_weights(args.teacher)
-        teacher = _teacher(weights, recipe, split, preprocessing).to(device)
-        origin["teacher"] = weights.sha256
-    elif recipe.teacher_weight:
-        raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}, which needs a teacher; give --teacher FILE")
-    return Run(
-        net=net,
-        survey=survey,
-        recipe=recipe,
-        preprocessing=preprocessing,
-        folder=args.out,
-        device=device,
-        teacher=teacher,
-        evaluate_every=args.evaluate_every,
-        stop_after=args.stop_after,
-        workers=args.workers,
-        cache_mb=args.cache_mb,
-        world=world,
-        tensorboard=args.tensorboard,
-        origin=origin,
-    )
-
-
-def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing) -> Teacher:
-    """The teacher; raises `ValueError` if it does not fit the training."""
-    manifest = weights.manifest
-    if not recipe.teacher_weight:
-        raise ValueError("--teacher has no effect, because the recipe's teacher_weight is 0; add --set teacher_weight=1.0")
-    if manifest.labels.names != split.labels.names:
-        raise ValueError(f"the teacher must have the classes {split.labels.names}, got {manifest.labels.names}")
-    teacher_input, student_input = ((p.mean, p.std) for p in (manifest.preprocessing, preprocessing))
-    if teacher_input != student_input:
-        raise ValueError(f"the teacher must have the same mean and std as the start, {student_input}, got {teacher_input}")
-    return Teacher(load_network(weights), recipe.teacher_scales)
 
 
 if __name__ == "__main__":

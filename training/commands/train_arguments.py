@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model.command_line import CommandParser
 from training.commands.mask_arguments import add_split_arguments
-from training.data.groups import EACH, GROUP, PATTERN_HELP
+from training.data.groups import EACH, PATTERN_HELP
 from training.learning.recipe import CACHE_MB
 
 LONGEST_NAME = 200  # bytes, without endings such as .safetensors
@@ -46,7 +46,7 @@ def _add_data(p: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--group", help="train on the other groups of the train split, and score on this one; each: every group in turn"
     )
-    group.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
+    group.add_argument("--group-pattern", help=f"{PATTERN_HELP}; with --folds, frames of one group stay in one fold")
     group.add_argument("--data-name", default="", help="name of the data set in the card (default: its folder's name)")
 
 
@@ -86,6 +86,14 @@ def _add_schedule(p: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="train N times with different seeds; prints mean and deviation of the scores, averages the weights (default: 1)",
+    )
+    group.add_argument(
+        "--folds",
+        type=int,
+        default=0,
+        metavar="K",
+        help="divide the frames of train and val into K folds, train K times without one of them, and score each frame by the "
+        "network that has not seen it (default: train once)",
     )
     group.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
     group.add_argument(
@@ -144,5 +152,18 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("give --data FOLDER, or --demo")
     if args.demo and (args.data or args.labels or args.data_name):
         raise ValueError("--demo trains on generated shapes; leave out --data, --labels and --data-name")
-    if args.group_pattern != GROUP and not args.group:
-        raise ValueError("give --group NAME with --group-pattern")
+    if args.group_pattern is not None and not (args.group or args.folds):
+        raise ValueError("give --group NAME or --folds NUMBER with --group-pattern")
+    _check_folds(args)
+
+
+def _check_folds(args: argparse.Namespace) -> None:
+    """Raises `ValueError` for a number of folds that cannot be, and for options that folds do without."""
+    if args.folds == 0:
+        return
+    if args.folds < 2:
+        raise ValueError(f"--folds must be at least 2, or 0 to train once, got {args.folds}")
+    if args.group or args.seeds > 1:
+        raise ValueError("--folds divides all frames of train and val; leave out --group and --seeds")
+    if args.stop_after:
+        raise ValueError("--stop-after would choose each fold's epoch on the frames that score it; leave it out with --folds")

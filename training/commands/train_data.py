@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from model.labels import LabelSet
 from training.commands.command import print_lines
 from training.data.class_mapping import ClassMapping, parse_class_mapping
 from training.data.datasets import get_split, get_splits
-from training.data.groups import groups, only, without
+from training.data.folds import pooled
+from training.data.groups import GROUP, groups, only, without
 from training.data.inspection import Report, pair_errors, pair_notes
 from training.data.label_files import find_labels
 from training.data.problems import raise_all
@@ -23,7 +25,7 @@ from training.learning.optimization import warmup_warning
 from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.rarity import rare_line
 from training.learning.recipe import Recipe
-from training.learning.starts import start_preprocessing
+from training.learning.start_facts import start_facts, with_rows
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,7 @@ def read_training_data(args: argparse.Namespace, file: Path) -> TrainingData:
 
     file: where the survey's records are kept. Raises `DataError` for errors in the data, and `ValueError` for wrong arguments.
     """
-    labels = find_labels(args.labels, args.data)
-    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
-    score_mapping = None
-    if args.score_map:
-        trained_labels = mapping.labels if mapping else labels
-        score_mapping = parse_class_mapping(args.score_map, trained_labels).require_complete(trained_labels)
+    labels, mapping, score_mapping = _classes(args)
     validation_name = args.train_split if args.group else args.val_split
     validation_mapping = _chain(mapping, score_mapping)
     split, validation = get_splits(
@@ -56,31 +53,66 @@ def read_training_data(args: argparse.Namespace, file: Path) -> TrainingData:
         partial(get_split, args.data, validation_name, labels, validation_mapping, args.masks, args.masks_orientation),
     )
     if args.group:
-        split = without(split, args.group, args.group_pattern)
-        validation = only(validation, args.group, args.group_pattern)
+        pattern = args.group_pattern or GROUP
+        split = without(split, args.group, pattern)
+        validation = only(validation, args.group, pattern)
     train, val = survey_all([split, validation], file=file)
     data = TrainingData(train, val, score_mapping)
     _print_reports(data)
     return data
 
 
+def read_pool(args: argparse.Namespace, file: Path) -> TrainingData:
+    """Surveys the frames of train and val as one split; prints how masks are read, and what may be wrong.
+
+    `train` and `validation` of the result have the same frames; the masks of `validation` are mapped to the classes of the
+    score. file, errors: as of `read_training_data`.
+    """
+    labels, mapping, score_mapping = _classes(args)
+    train, validation = get_splits(
+        *(
+            partial(get_split, args.data, name, labels, mapping, args.masks, args.masks_orientation)
+            for name in (args.train_split, args.val_split)
+        )
+    )
+    (pool,) = survey_all([pooled(train, validation)], file=file)
+    report = Report(pool)
+    raise_all(report.errors(fewest_classes=2))
+    print_lines([report.meaning, *report.notes])
+    scored = Survey(replace(pool.split, mapping=_chain(mapping, score_mapping) or pool.split.mapping), pool.records)
+    return TrainingData(pool, scored, score_mapping)
+
+
+def _classes(args: argparse.Namespace) -> tuple[LabelSet, ClassMapping | None, ClassMapping | None]:
+    """The classes of the masks, the mapping to those of the training, and from these to those of the score."""
+    labels = find_labels(args.labels, args.data)
+    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
+    if not args.score_map:
+        return labels, mapping, None
+    trained_labels = mapping.labels if mapping else labels
+    return labels, mapping, parse_class_mapping(args.score_map, trained_labels).require_complete(trained_labels)
+
+
 def survey_groups(args: argparse.Namespace, file: Path) -> list[str]:
     """Surveys the whole of the train split into `file`; gives the names of its groups."""
     labels = find_labels(args.labels, args.data)
     split = get_split(args.data, args.train_split, labels, None, args.masks, args.masks_orientation)
-    names = groups(split, args.group_pattern)
+    names = groups(split, args.group_pattern or GROUP)
     survey_all([split], file=file)
     return names
 
 
 def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.device, folder: Path) -> Recipe:
-    """The recipe with the values that follow the data; prints them with their reasons, and what does not fit.
+    """The recipe with the values that follow the data and the start; prints them with their reasons, and what does not fit.
 
     folder: where the training's checkpoint is, if it resumes.
     """
+    facts = start_facts(recipe, start, train.split.labels)
+    if facts.lines:
+        print_lines(facts.lines)
+    recipe = with_rows(recipe, facts)
     if recipe.plan:
-        start_side = start_preprocessing(recipe.backbone, start).side
-        recipe, proposals = plan(recipe, train, start_side, device_memory(device), saved_recipe(folder))
+        recipe, proposals = plan(recipe, train, facts, device_memory(device), saved_recipe(folder))
         print("\n".join(plan_lines(proposals)))
     if recipe.rare_share:
         print(rare_line(train, recipe.rare_share))

@@ -18,6 +18,7 @@ from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
 from model.whole_file import whole_file
 from training.commands.train_weights import TrainingWeights, scores
+from training.learning.start_score import comparison_line
 from training.reporting.card import write_card
 from training.reporting.markdown import literal, table_row
 
@@ -25,12 +26,12 @@ Score = Mapping[str, Any]
 
 
 def write_seed_files(trainings: Mapping[int, TrainingWeights], folder: Path) -> tuple[Path, Path, str]:
-    """Writes the average of the final weights, with its score on val and its card, and a table of all scores.
+    """Writes the average of the trained weights, with its score on val and its card, and a table of all scores.
 
-    trainings: by seed, at least two, each with its final file; they differ by seed alone. folder: where
+    trainings: by seed, at least two, each with its trained file; they differ by seed alone. folder: where
     `NAME-average.safetensors` and `NAME-seeds.md` go. Gives both paths, and the table's text.
     """
-    files = {seed: load_weights(training.final) for seed, training in trainings.items()}
+    files = {seed: load_weights(training.trained) for seed, training in trainings.items()}
     last = list(trainings.values())[-1]
     average = average_network(list(files.values()))
     last.scorer(average)
@@ -42,7 +43,9 @@ def write_seed_files(trainings: Mapping[int, TrainingWeights], folder: Path) -> 
     (average_score,) = average_scores.values()
     seed_scores = {seed: next(iter(weights.manifest.scores.values())) for seed, weights in files.items()}
     best = max(trainings, key=lambda seed: seed_scores[seed]["mean_iou"])
-    text = seed_report(last.name, seed_scores, average_score, trainings[best].final, best)
+    text = seed_report(last.name, seed_scores, average_score, trainings[best].trained, best)
+    if last.bar and last.scorer.counts is not None:
+        text += f"\n{comparison_line('the average', last.bar.against(last.scorer.counts), len(last.scorer.counts))}\n"
     report = folder / f"{last.name}-seeds.md"
     with whole_file(report) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -70,7 +73,8 @@ def average_manifest(manifests: Mapping[int, Manifest]) -> Manifest:
     trainings = [manifest.training for manifest in manifests.values()]
     seeds = ", ".join(map(str, manifests))
     first = dict(trainings[0])
-    first.pop("best_epoch", None)
+    for name in ("best_epoch", "against_start"):
+        first.pop(name, None)
     changes = {
         "seed": seeds,
         "recipe": {name: value for name, value in first["recipe"].items() if name != "seed"},

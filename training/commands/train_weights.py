@@ -15,8 +15,11 @@ from model.networks.servable import half_tensors
 from model.weights_file import load_weights, save_weights
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress, load_checkpoint_network
+from training.learning.start_score import StartScore
 from training.learning.validation import Scorer
 from training.scoring.evaluate import conditions
+from training.scoring.intervals import mean_iou_interval
+from training.scoring.trust import score_facts
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class TrainingWeights:
     """Writes `NAME-last.safetensors` and `NAME-best.safetensors` in a folder.
 
     manifest: gives the manifest at a progress. scorer: holds the last scores. data_name: of val's data set, in the scores.
+    bar: the start's score, if the start is a weights file of ours that knows some of the classes.
     """
 
     folder: Path
@@ -31,6 +35,7 @@ class TrainingWeights:
     manifest: Callable[[Progress], Manifest]
     scorer: Scorer
     data_name: str
+    bar: StartScore | None = None
 
     @property
     def final(self) -> Path:
@@ -38,9 +43,18 @@ class TrainingWeights:
         return self.folder / f"{self.name}.safetensors"
 
     @property
+    def beside(self) -> Path:
+        """The trained network's file, where the start's weights are kept as `final`."""
+        return self.folder / f"{self.name}-trained.safetensors"
+
+    @property
+    def trained(self) -> Path:
+        """The file of the trained network."""
+        return self.beside if self.beside.is_file() else self.final
+
+    @property
     def mean_iou(self) -> float:
         """The last scored network's."""
-        assert self.scorer.matrix is not None
         return self.scorer.matrix.mean_iou
 
     @property
@@ -77,8 +91,9 @@ class TrainingWeights:
 
 def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
     """The last scores of a scorer, as a manifest holds them."""
-    matrix, segmenter, validation = scorer.matrix, scorer.segmenter, scorer.validation
-    assert matrix is not None
+    counts, segmenter, validation = scorer.counts, scorer.segmenter, scorer.validation
+    assert counts is not None
     assert segmenter is not None
     name = scored_in(f"{data_name}, {validation.name}", segmenter.runtime.identity.precision)
-    return {name: matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(segmenter, Options())}}
+    facts = score_facts(counts, mean_iou_interval(counts), validation.labels.names)
+    return {name: facts | {"conditions": conditions(segmenter, Options())}}

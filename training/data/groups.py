@@ -24,7 +24,7 @@ PATTERN_HELP = (
 
 def groups(split: Split, pattern: str = GROUP) -> list[str]:
     """The sorted groups of the split's frames; raises `DataError` if there is only one, or if a name has none."""
-    result = sorted({_group(frame.name, pattern) for frame in split.frames})
+    result = sorted({group_name(frame.name, pattern) for frame in split.frames})
     if len(result) < 2:
         raise DataError(
             f"the frames of {split.name!r} are all of one group, {result[0]!r}; two are needed, to train and to score; "
@@ -47,11 +47,12 @@ def _pick(split: Split, group: str, pattern: str, name: str, *, inside: bool) ->
     known = groups(split, pattern)
     if group not in known:
         raise DataError(f"the frames of {split.name!r} are of the groups {', '.join(known)}; got {group!r}")
-    frames = tuple(frame for frame in split.frames if (_group(frame.name, pattern) == group) == inside)
+    frames = tuple(frame for frame in split.frames if (group_name(frame.name, pattern) == group) == inside)
     return replace(split, name=name, frames=frames)
 
 
-def _group(name: str, pattern: str) -> str:
+def group_name(name: str, pattern: str) -> str:
+    """The group of a frame of this name; raises `DataError` if it has none, or for a pattern that is none."""
     try:
         match = re.match(pattern, name)
     except re.error as error:

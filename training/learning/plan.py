@@ -1,9 +1,9 @@
-"""Proposes working size, crop, batch and epochs of a training from its data, its classes and the memory."""
+"""Proposes what follows the data, the memory and the start: working size, crop and batch here, the rest in `schedule`."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
 from types import MappingProxyType
 from typing import Any
@@ -17,16 +17,15 @@ from model.inference.scaling import working_size
 from model.networks.builder import build_network
 from training.data.survey import Survey
 from training.learning.recipe import Recipe
+from training.learning.schedule import SCHEDULE_NAMES, Proposal, propose_schedule
+from training.learning.start_facts import StartFacts
 
-PLANNED_NAMES = ("side", "tile", "crop", "batch", "accumulate", "epochs")
+PLANNED_NAMES = ("side", "tile", "crop", "batch", "accumulate", *SCHEDULE_NAMES)
 STEP = 32  # pixels; sides of crops and tiles are multiples of it
 SMALLEST = 24  # pixels that a typical region of the smallest class should have at the working size: three cells of 8
 LARGEST_SIDE, LARGEST_CROP, LARGEST_TILE = 1024, 512, 512
 CROP_SHARE = 0.75  # of the working size
 BATCH = 8
-# optimiser steps: the published training of CamVid took 1,080 for 11 classes; twice as many gained nothing (docs/accuracy.md)
-STEPS_OF_CLASS, FEWEST_STEPS, MOST_STEPS = 100, 600, 6000
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 # Bytes of memory that a step takes for each value that the layers give for a pixel, and for each class and pixel. Measured with
 # crops of 256: 4.5 for each value of a MobileNetV2, 3.1 of a VGG16; a small ResNet takes more beside its few values.
 VALUE_BYTES, CLASS_BYTES = 6, 16
@@ -34,32 +33,23 @@ MEMORY_SHARE = 0.5  # of the memory that the batch may take
 PIECE = 128  # pixels; side of the image on which a network's values are counted
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A value of the recipe that follows the data, and why."""
-
-    name: str
-    value: Any
-    reason: str
-
-
 def plan(
     recipe: Recipe,
     survey: Survey,
-    start_side: tuple[int, int],
+    start: StartFacts,
     memory: int | None,
     saved_values: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Recipe, list[Proposal]]:
     """The recipe with its `PLANNED_NAMES` values that nobody has stated, and these values with their reasons.
 
-    For recipes that ask for a `plan`. start_side: the range of the longer side, in pixels, that the start's
-    weights advise. memory: bytes of the device that trains; None if unknown. saved_values: the recipe of the checkpoint
-    that the training resumes from. Its parts of a batch stay, because the free memory may have changed.
+    For recipes that ask for a `plan`. memory: bytes of the device that trains; None if unknown. saved_values: the recipe of the
+    checkpoint that the training resumes from. Its parts of a batch stay, because the free memory may have changed, and its
+    warm-up, because the epochs may have.
     """
     proposals: list[Proposal] = []
     for name in PLANNED_NAMES:
         if name not in recipe.model_fields_set:
-            proposals.append(_propose(name, recipe, survey, start_side, memory, saved_values))
+            proposals.append(_propose(name, recipe, survey, start, memory, saved_values))
             recipe = Recipe.model_validate(recipe.model_dump(exclude_unset=True) | {name: proposals[-1].value})
     return recipe, proposals
 
@@ -67,14 +57,17 @@ def plan(
 def plan_lines(proposals: list[Proposal]) -> list[str]:
     """The proposals as lines of text; the first says how to change them."""
     texts = [(proposal.name, _text(proposal.value), proposal.reason) for proposal in proposals]
+    widest = max(len(name) for name, _, _ in texts)
     wide = max(len(value) for _, value, _ in texts)
-    lines = [f"  {name:<10} {value:<{wide}}  {reason}" for name, value, reason in texts]
-    return ["plan, from the data and the memory; --set NAME=VALUE changes a value:", *lines]
+    lines = [f"  {name:<{widest}}  {value:<{wide}}  {reason}" for name, value, reason in texts]
+    return ["plan, from the data, the start and the memory; --set NAME=VALUE changes a value:", *lines]
 
 
 def _text(value: Any) -> str:
     """A value as TOML writes it."""
-    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return json.dumps(value) if isinstance(value, str | bool) else str(value)
 
 
 def device_memory(device: torch.device) -> int | None:
@@ -83,12 +76,12 @@ def device_memory(device: torch.device) -> int | None:
 
 
 def _propose(
-    name: str, recipe: Recipe, survey: Survey, start_side: tuple[int, int], memory: int | None, saved_values: Mapping[str, Any]
+    name: str, recipe: Recipe, survey: Survey, start: StartFacts, memory: int | None, saved_values: Mapping[str, Any]
 ) -> Proposal:
     """The proposal for one value; earlier names of `PLANNED_NAMES` are settled in the recipe."""
     frames = min(len(survey.records), recipe.frames_per_epoch or len(survey.records))
     if name == "side":
-        return _side(survey, start_side)
+        return _side(survey, start.side)
     if name == "tile":
         tile = min(LARGEST_TILE, _multiple(recipe.side[1]))
         return Proposal(name, (tile, tile), "what the network sees at once in the service")
@@ -99,10 +92,7 @@ def _propose(
         return Proposal(name, min(BATCH, frames), "crops of one step")
     if name == "accumulate":
         return _accumulate(recipe, len(survey.split.labels), memory, saved_values)
-    steps = min(max(STEPS_OF_CLASS * len(survey.split.labels), FEWEST_STEPS), MOST_STEPS)
-    of_epoch = recipe.steps_of_epoch(len(survey.records))
-    epochs = min(max(ceil(steps / of_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
-    return Proposal(name, epochs, f"{epochs * of_epoch:,} steps, {of_epoch} an epoch, for {len(survey.split.labels)} classes")
+    return propose_schedule(name, recipe, len(survey.records), len(survey.split.labels), start, saved_values)
 
 
 def _side(survey: Survey, start_side: tuple[int, int]) -> Proposal:

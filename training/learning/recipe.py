@@ -39,6 +39,7 @@ def _require_crop(share: float, info: ValidationInfo) -> float:
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Row = Annotated[int, Field(ge=-1)]
 Weight = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Factor = Annotated[float, Field(gt=0)]
@@ -56,8 +57,9 @@ class Recipe(BaseModel):
     """Hyperparameters of a training.
 
     variant to dropout: the network's, as in `Architecture`.
-    start_rows: for each class, a row of the start's score layer, whose weights the class starts with. Empty: the whole layer is
-        loaded if it has the same number of classes; else it keeps its random weights.
+    start_rows: for each class, a row of the start's score layers, whose weights the class starts with, or -1 for random
+        weights. Not stated: the rows of the classes of the same name, if the start is a weights file of ours. Else, and if
+        empty, the layers are loaded if they have the same number of classes.
     frames_per_epoch: number of frames of an epoch, drawn at random for each epoch (0: all frames). A checkpoint is written
         after each epoch.
     repeats: how often an epoch shows the frames with a class, such as person=2. For a frame with several such classes the
@@ -99,8 +101,8 @@ class Recipe(BaseModel):
     autocast: precision of the forward pass: `none` (float32), `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU that
         calculates in it, else float32. Many CPUs emulate bfloat16, and are several times slower in it.
     side, tile: the weights file's advised range of the longer side, and advised tile (height, width), in pixels.
-    plan: whether side, tile, crop, batch, accumulate and epochs follow the data where they are not stated
-        (`training.learning.plan`).
+    plan: whether sides, batch, schedule and losses follow the data and the start where they are not stated
+        (`training.learning.plan` lists them).
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -115,7 +117,7 @@ class Recipe(BaseModel):
     decoder: str = "aligned"
     score_scales: tuple[float, float] = (1.0, 1.0)
     dropout: Annotated[float, Field(ge=0, lt=1)] = DROPOUT
-    start_rows: tuple[int, ...] = ()
+    start_rows: tuple[Row, ...] = ()
     epochs: Count = 60
     frames_per_epoch: Count = 0
     repeats: dict[str, Positive] = {}

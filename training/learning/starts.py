@@ -19,10 +19,11 @@ from model.networks.builder import PUBLISHED, load_classifier, load_published_ba
 from model.networks.fcn import FCN
 from model.networks.timm_backbone import TimmBackbone, encoder_normalisation
 from model.preprocessing import Preprocessing
-from model.weights_file import find_weights, load_weights
+from model.weights_file import Weights, find_weights, load_weights
 from training.learning import released
 from training.learning.caffe_model import read_caffe_model
 from training.learning.checkpoint import UNREADABLE
+from training.learning.score_rows import score_tensors
 
 ARRAYS, CAFFE = ".npz", ".caffemodel"
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
@@ -37,8 +38,8 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
         name in `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
         released FCN (`released`), or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image
         pooling, 1x1 branch, projection and logits).
-    rows: for each of our classes, a row of the start's score layer. Without rows, a score layer with another number of classes
-        stays new.
+    rows: for each of our classes, a row of the start's score layers, or `score_rows.NEW`. Without rows, score layers with
+        another number of classes stay new.
 
     Raises `ValueError` if the file cannot be read, holds infinity or NaN, or holds no tensor of the backbone, and if the rows
     do not fit.
@@ -53,13 +54,23 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
         raise ValueError(f"{start}: {tensor_name} holds infinity or NaN; give another --start")
     if released.is_released(state):
         tensors = released.our_tensors(net, state)
-        return _load_matches(net, tensors | _score_rows(net, tensors, rows), start)
+        return _load_matches(net, tensors | score_tensors(net, tensors, rows), start)
     ours = ("backbone.",) if isinstance(net.backbone, TimmBackbone) else ("head.", "backbone.")  # timm's heads are `head.`, too
     if not any(name.startswith(ours) for name in state):
         load_classifier(net, state)
         return _not_in_classifier(net)
     our_tensors = {_our_name(net, name): tensor for name, tensor in state.items()}
-    return _load_matches(net, our_tensors | _score_rows(net, our_tensors, rows), start)
+    return _load_matches(net, our_tensors | score_tensors(net, our_tensors, rows), start)
+
+
+def start_weights(start: str) -> Weights | None:
+    """The start's content, if it is a weights file of ours; None for every other start."""
+    if start in ("none", "imagenet") or _find(start).suffix in (*PICKLE_SUFFIXES, ARRAYS, CAFFE):
+        return None
+    try:
+        return load_weights(_find(start))
+    except WeightsError:
+        return None
 
 
 def start_digest(start: str) -> str:
@@ -164,19 +175,6 @@ def _our_name(net: FCN, name: str) -> str:
     if name.partition(".")[0] in dict(net.backbone.named_children()):
         return f"backbone.{name}"
     return name.replace("head.logits.", "score_fr.")
-
-
-def _score_rows(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
-    """The score layer for our classes, built from these rows of the start's score layer."""
-    if not rows:
-        return {}
-    scores = {name: state[name] for name in ("score_fr.weight", "score_fr.bias") if name in state}
-    classes, start_classes = net.architecture.num_classes, min((len(tensor) for tensor in scores.values()), default=0)
-    if len(rows) != classes or not all(0 <= row < start_classes for row in rows):
-        raise ValueError(
-            f"start_rows must name, for each of {classes} classes, one of the start's {start_classes}; got {list(rows)}"
-        )
-    return {name: tensor[list(rows)] for name, tensor in scores.items()}
 
 
 def _load_matches(net: FCN, state: dict[str, Tensor], start: str) -> list[str]:

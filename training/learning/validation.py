@@ -14,23 +14,30 @@ from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN
 from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.split import Split
-from training.scoring.evaluate import snapshot_segmenter
+from training.scoring.evaluate import snapshot_segmenter, summed
+from training.scoring.intervals import Counts
 
 Scores = dict[str, float | None]
 
 
 class Scorer:
-    """Scores networks of one manifest on a split; `matrix` and `segmenter` are those of the last call.
+    """Scores networks of one manifest on a split; `counts` and `segmenter` are those of the last call.
 
-    mapping: from the network's classes to the split's, if the split has fewer. The matrix equals that of
-    `training.scoring.evaluate.evaluate` with the service's options.
+    mapping: from the network's classes to the split's, if the split has fewer. The counts equal those of
+    `training.scoring.evaluate.frame_counts` with the service's options: a confusion matrix for each frame (F, n, n).
     """
 
     def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping | None, device: str) -> None:
         self.manifest, self.validation, self.device = manifest, validation, device
         self.mapping = mapping or identity_mapping(manifest.labels)
-        self.matrix: ConfusionMatrix | None = None
+        self.counts: Counts | None = None
         self.segmenter: Segmenter | None = None
+
+    @property
+    def matrix(self) -> ConfusionMatrix:
+        """The sum over all frames; there must have been a call."""
+        assert self.counts is not None
+        return summed(self.counts)
 
     def __call__(self, net: FCN) -> Scores:
         """Gives `mean_iou`, `val_loss`, and `iou/NAME` of each class; None for a class that val does not show.
@@ -42,8 +49,9 @@ class Scorer:
         self.segmenter = segmenter = snapshot_segmenter(net, self.manifest, self.device)
         split = self.validation
         classes, loss, table = len(split.labels), 0.0, torch.from_numpy(self.mapping.table.copy())
-        matrix = ConfusionMatrix(classes)
+        counts = []
         for index in range(len(split.frames)):
+            matrix = ConfusionMatrix(classes)
             data, truth = split.file(index), split.mask(index)
             plan = segmenter.plan(data, Options())
             for rows in segmenter.rows(segmenter.decode(data, plan), plan):
@@ -53,7 +61,9 @@ class Scorer:
                     logits = torch.from_numpy(part.logits())
                     labels = torch.from_numpy(truth[part.top : part.top + logits.shape[1]].copy())
                     loss += cross_entropy_sum(logits, labels, table, classes)
-        self.matrix = matrix
+            counts.append(matrix.counts)
+        self.counts = np.stack(counts)
+        matrix = self.matrix
         labelled_pixels = int(matrix.counts.sum())
         scores: Scores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled_pixels if labelled_pixels else None}
         class_scores = zip(split.labels.names, matrix.iou.tolist(), strict=True)

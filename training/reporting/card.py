@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from training.reporting.hub_header import hub_header
 from training.reporting.machine import machine
 from training.reporting.markdown import literal, table_row
 from training.reporting.plots import draw, score_chart
+from training.scoring.trust import few_frames_line
 
 TRANSFER = (
     "Temperature and error hold for frames of this kind. They do not carry over to others, such as other streets or another "
@@ -41,10 +42,12 @@ class CardFacts:
     notes: Sequence[str]
     commit: str
     precision: str
+    start_score: Mapping[str, Any] = field(default_factory=dict)
 
 
 def training_facts(facts: CardFacts) -> dict[str, Any]:
-    """The `training` part of a weights file's header."""
+    """The `training` part of a weights file's header. `start_score` is there if the start was scored."""
+    start_score = {"start_score": dict(facts.start_score)} if facts.start_score else {}
     return {
         "data": facts.data_name,
         "splits": {
@@ -65,7 +68,7 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
         "commit": facts.commit,
         "command": facts.command,
         "notes": list(facts.notes),
-    }
+    } | start_score
 
 
 def write_card(path: Path) -> None:
@@ -146,11 +149,12 @@ def _score_tables(scores: Mapping[str, Any]) -> list[str]:
         groups.setdefault(tuple(values["classes"]), []).append(name)
     tables = [_score_table({name: scores[name] for name in names}, classes) for classes, names in groups.items()]
     conditions = [
-        f"- {literal(name)}: {values['conditions']}{_few_frames(values)}{_frames(values)}"
+        f"- {literal(name)}: {values['conditions']}{_few_frames(values)}{_frames(values)}{_predicted_only(values)}"
         for name, values in scores.items()
         if "conditions" in values
     ]
-    return [*tables, "\n".join(conditions)]
+    rough = [f"{literal(name)}: {line}" for name, values in scores.items() if (line := few_frames_line(values))]
+    return [*tables, "\n".join(conditions), *rough]
 
 
 def _few_frames(values: Mapping[str, Any]) -> str:
@@ -166,6 +170,12 @@ def _frames(values: Mapping[str, Any]) -> str:
     return f"; frames that show {classes}" if classes else ""
 
 
+def _predicted_only(values: Mapping[str, Any]) -> str:
+    """A remark on the classes that are predicted and that no label shows; empty without."""
+    classes = ", ".join(f"{literal(name)} ({pixels} pixels)" for name, pixels in values.get("predicted_only", {}).items())
+    return f"; predicted, but shown by no label, so left out of the means: {classes}" if classes else ""
+
+
 def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
     rows = [table_row("IoU", *map(literal, columns)), "|---|" + "---|" * len(columns)]
     for index, label in enumerate(classes):
@@ -175,6 +185,9 @@ def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
         rows.append(table_row(f"**{mean.replace('_', ' ').replace('iou', 'IoU')}**", *cells))
         if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
             rows.append(table_row("95% interval of the mean IoU", *(_ends(values) for values in columns.values())))
+        if mean == "mean_iou" and any("predicted_only" in values for values in columns.values()):
+            others = (_number(values.get("mean_iou_with_predicted")) for values in columns.values())
+            rows.append(table_row("mean IoU, classes that are predicted and that no label shows counted as 0", *others))
         if mean == "mean_iou" and any("boundary_iou" in values for values in columns.values()):
             near = (_number(values["boundary_iou"]) if "boundary_iou" in values else "" for values in columns.values())
             rows.append(table_row("mean IoU near borders", *near))
@@ -191,6 +204,11 @@ def _facts(training: Mapping[str, Any]) -> str:
     for name in ("precision", "epochs", "best_epoch"):  # files of before lack them
         if training.get(name):
             rows[name] = training[name]
+    if start := training.get("start_score"):
+        classes = ", ".join(map(literal, start["classes"]))
+        rows["the start on val"] = f"mean IoU {_number(start['mean_iou'])}{_between(start)}, over {classes}"
+    if change := training.get("against_start"):
+        rows["against the start"] = f"mean IoU {change['mean_iou']:+.3f}{_between(change)}, on {change['frames']} frames"
     if epochs := training.get("went_on_from_epochs"):
         rows["went on from epoch"] = ", ".join(map(str, epochs))
     rows["splits"] = "; ".join(splits)
@@ -200,6 +218,12 @@ def _facts(training: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
+
+
+def _between(values: Mapping[str, Any]) -> str:
+    """The interval of a mean IoU or of its change, in brackets; empty if there is none."""
+    low, high = values["mean_iou_95"]
+    return "" if low is None else f" (95% interval {low:.3f} to {high:.3f})"
 
 
 def _ends(values: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -59,6 +59,16 @@ class Calibration:
     def is_at_limit(self) -> bool:
         """Whether the temperature lies at an end of `RANGE`: the logits are never wrong, or do not depend on the labels."""
         return not 1.01 * RANGE[0] < self.temperature < 0.99 * RANGE[1]
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the check finds a larger error with temperatures of the other blocks than without any."""
+        return self.ece_after > self.ece_before
+
+    @property
+    def stored(self) -> Calibration:
+        """What a weights file stores: this calibration, or temperature 1 with its error if this one is worse."""
+        return replace(self, temperature=1.0, ece_after=self.ece_before) if self.is_worse else self
 
 
 def calibrate(samples: Sequence[Sample]) -> Calibration:

@@ -118,7 +118,7 @@ def _runtime(runtime: Runtime) -> str:
 
 
 def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
-    """The scores as text: a row for each class, then the means."""
+    """The scores as text: a row for each class, then the means, and a line on the classes that the means leave out."""
     width = max(len(name) for name in [*names, "frequency-weighted IoU"])
     rows = [f"{'class':<{width}}  {'IoU':>6}  {'accuracy':>8}  {'pixels':>11}"]
     per_class = zip(names, matrix.iou, matrix.class_accuracy, matrix.counts.sum(1), strict=True)
@@ -129,7 +129,19 @@ def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
         "mean accuracy": matrix.mean_accuracy,
         "frequency-weighted IoU": matrix.frequency_weighted_iou,
     }
-    return "\n".join(rows + [f"{name:<{width}}  {value:6.3f}" for name, value in means.items()])
+    rows += [f"{name:<{width}}  {value:6.3f}" for name, value in means.items()]
+    return "\n".join([*rows, *_predicted_only(matrix, names)])
+
+
+def _predicted_only(matrix: ConfusionMatrix, names: Sequence[str]) -> list[str]:
+    """A line on the classes that are predicted and that no label shows, if there are any."""
+    if not matrix.predicted_only:
+        return []
+    pixels = ", ".join(f"{names[class_id]} ({number} pixels)" for class_id, number in matrix.predicted_only.items())
+    return [
+        f"predicted, but shown by no label, so left out of the means: {pixels}; counted as 0, as other programs do, the mean "
+        f"IoU is {matrix.mean_iou_with_predicted:.3f}"
+    ]
 
 
 def difference_table(

@@ -16,7 +16,8 @@ from training.reporting.recording import Measured, RecordedCalibration
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, require_same_classes, summed, table
-from training.scoring.intervals import Counts, Interval, frames_by_class, mean_iou_interval, rare_classes
+from training.scoring.intervals import Counts, Interval, mean_iou_interval
+from training.scoring.trust import score_facts, trust_lines
 
 
 @dataclass(frozen=True)
@@ -40,33 +41,22 @@ class SplitScore:
     def text(self, split: Split) -> str:
         """The table, the interval and the conditions."""
         identity = self.segmenter.runtime.identity
-        interval = f"mean IoU, 95% interval (bootstrap over {len(self.counts)} frames): {self.interval}"
-        if rare := self.rare(split):
-            interval += f"; few frames show {', '.join(f'{name} ({count})' for name, count in rare.items())}"
         scores = table(summed(self.counts), split.labels.names)
         near = f"mean IoU near borders, within {FRACTION:.0%} of the diagonal: {self.boundary_iou:.3f}"
-        return f"{scores}\n{interval}\n{near}\n{identity.name} {identity.sha256[:16]}, {self.where}"
+        where = f"{identity.name} {identity.sha256[:16]}, {self.where}"
+        return "\n".join([scores, *trust_lines(self.recorded(split)), near, where])
 
-    def rare(self, split: Split) -> dict[str, int]:
-        """The names of the classes that too few frames show for an interval, each with the number of these frames."""
-        return {split.labels.names[index]: count for index, count in rare_classes(self.counts).items()}
-
-    def facts(self) -> dict[str, Any]:
+    def facts(self, split: Split) -> dict[str, Any]:
         """The scores, the weights file and the conditions, for JSON."""
         identity = self.segmenter.runtime.identity
-        source = {"weights": identity.name, "sha256": identity.sha256, "conditions": self.where}
-        return source | summed(self.counts).scores() | self._interval_and_boundary()
+        facts = {name: value for name, value in self.recorded(split).items() if name not in ("classes", "frames")}
+        return {"weights": identity.name, "sha256": identity.sha256} | facts
 
     def recorded(self, split: Split) -> dict[str, Any]:
         """The scores and the conditions, as a weights file stores them."""
-        scores = summed(self.counts).scores() | self._interval_and_boundary()
-        rare = {"few_frames": rare} if (rare := self.rare(split)) else {}
-        classes = {"classes": split.labels.names, "frames": frames_by_class(self.counts)}
-        return scores | rare | classes | {"conditions": self.where}
-
-    def _interval_and_boundary(self) -> dict[str, Any]:
         near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)
-        return {"mean_iou_95": self.interval.rounded(), "boundary_iou": near}
+        facts = score_facts(self.counts, self.interval, split.labels.names)
+        return facts | {"boundary_iou": near, "conditions": self.where}
 
 
 def score_split(
@@ -97,6 +87,7 @@ def score_split(
 def fit_and_print_temperature(segmenter: Segmenter, split: Split, samples: Sequence[Sample]) -> RecordedCalibration:
     """Fits a temperature for this network and prints it with its calibration errors; gives what a weights file stores.
 
+    If the check finds the temperature worse than none, that is temperature 1, and a line says so.
     split: has the network's classes. samples: of the split's frames, as `gather` gives them.
     """
     calibration = calibrate(samples)
@@ -105,4 +96,8 @@ def fit_and_print_temperature(segmenter: Segmenter, split: Split, samples: Seque
     print(f"expected calibration error: {calibration.ece_before:.4f} without a temperature, {ece_after}")
     if calibration.is_at_limit:
         print("this temperature is at the limit of the search: the predictions are never wrong, or do not depend on the labels")
-    return RecordedCalibration(calibration, split.name, Measured.of(segmenter.runtime))
+    if calibration.is_worse:
+        print(
+            "its own check finds it worse than none, so it is not stored: the temperature to store is 1; more frames may help"
+        )
+    return RecordedCalibration(calibration.stored, split.name, Measured.of(segmenter.runtime))

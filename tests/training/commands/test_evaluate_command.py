@@ -34,13 +34,14 @@ def test_the_table_is_printed_with_its_conditions(
     arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 0
-    *rows, drawn, near, where = capsys.readouterr().out.splitlines()
+    *rows, drawn, rough, near, where = capsys.readouterr().out.splitlines()
     split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     assert "\n".join(rows) == table(score_matrix(narrow, shapes), split.labels.names)
     expected_conditions = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
     assert re.fullmatch(
         r"mean IoU, 95% interval \(bootstrap over 4 frames\): 0\.\d{3} to 0\.\d{3}; few frames show (\w+ \(\d\)(, )?)+", drawn
     )
+    assert rough.startswith("A rough score, over 4 frames: on as many others of this kind it may well be 0.")
     assert re.fullmatch(r"mean IoU near borders, within 2% of the diagonal: 0\.\d{3}", near)
     assert where == f"narrow {narrow.sha256[:16]}, 4 frames (list {split.digest[:16]}), {expected_conditions}"
 

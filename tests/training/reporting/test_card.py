@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,6 +23,8 @@ from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
 from training.reporting.card import CardFacts, card, training_facts, write_card
 from training.reporting.machine import machine
+from training.scoring.intervals import mean_iou_interval
+from training.scoring.trust import score_facts
 
 COMMAND = "fcn-train --data 'my data' --out runs/a"
 
@@ -182,3 +185,28 @@ def test_names_are_no_markdown_and_scores_of_before_are_left_out(narrow: Weights
     for written in (r"| \_background\_ | none |", r"| \$a\$ | none |", r"| b\|c | none |", "| \U0001f343 | none |"):
         assert written in text
     assert "old" not in text
+
+
+def test_a_card_says_that_a_score_is_rough_and_which_classes_its_mean_leaves_out(narrow: Weights) -> None:
+    counts = np.zeros((12, 4, 4), np.int64)
+    counts[:, 0, 0], counts[:, 1, 1], counts[:6, 1, 2] = 50, 20, 30
+    facts = score_facts(counts, mean_iou_interval(counts), NAMES) | {"conditions": "x"}
+    text = card(replace(narrow, manifest=replace(narrow.manifest, scores={"shapes, val": facts})))
+    low, high = facts["mean_iou_95"]
+    assert f"shapes, val: A rough score, over 12 frames: on as many others of this kind it may well be {low:.2f}" in text
+    assert f"| 95% interval of the mean IoU | {low:.3f} to {high:.3f} |" in text
+    assert "shown by no label, so left out of the means: square (180 pixels)" in text
+    row = f"that no label shows counted as 0 | {facts['mean_iou_with_predicted']:.3f} |"
+    assert row in text
+    counts[:6, 1, 2] = 0
+    whole = card(
+        replace(
+            narrow,
+            manifest=replace(
+                narrow.manifest,
+                scores={"shapes, val": score_facts(np.concatenate([counts] * 5), mean_iou_interval(counts), NAMES)},
+            ),
+        )
+    )
+    assert "rough score" not in whole
+    assert "no label" not in whole

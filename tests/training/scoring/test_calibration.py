@@ -28,6 +28,7 @@ from training.scoring.calibration import (
     gather,
     joined,
 )
+from training.scoring.split_score import fit_and_print_temperature
 
 
 def drawn(temperature: float, pixels: int = 60_000) -> Sample:
@@ -161,3 +162,23 @@ def test_logits_that_are_always_wrong_or_right_end_at_an_edge(label: int, edge: 
 def test_no_labels_have_no_temperature() -> None:
     with pytest.raises(ValueError, match="no labelled pixel"):
         fit_temperature(Sample(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)))
+
+
+def test_a_temperature_that_its_own_check_finds_worse_than_none_is_not_stored() -> None:
+    """Two blocks whose temperatures lie on both sides of 1: each is checked at the other's."""
+    fit = fit_and_check([drawn(0.5, 5000), drawn(2.0, 5000)], 2)
+    assert fit.ece_after > fit.ece_before
+    assert fit.is_worse
+    assert fit.stored == replace(fit, temperature=1.0, ece_after=fit.ece_before)
+    good = fit_and_check([drawn(2.0, 5000), drawn(2.0, 5000)], 2)
+    assert not good.is_worse
+    assert good.stored == good
+
+
+def test_recording_such_a_temperature_says_so(runtime: Runtime, split: Split, capsys: pytest.CaptureFixture[str]) -> None:
+    segmenter = Segmenter(runtime)
+    samples = [drawn(0.5, 5000), drawn(2.0, 5000)]
+    assert fit_and_print_temperature(segmenter, split, samples).calibration.temperature == 1
+    assert "its own check finds it worse than none, so it is not stored" in capsys.readouterr().out
+    assert fit_and_print_temperature(segmenter, split, [drawn(2.0, 5000)] * 2).calibration.temperature > 1.5
+    assert "not stored" not in capsys.readouterr().out

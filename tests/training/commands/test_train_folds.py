@@ -1,0 +1,86 @@
+"""`fcn-train --folds`: each frame is scored once, by a network that has not seen it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.weights_file import load_weights
+from tests.support.training.invocations import on_shapes, score_matrix
+from training.commands.train import main
+from training.commands.train_folds import out_of_fold
+
+
+def test_the_matrices_of_folds_come_back_in_the_order_of_the_frames() -> None:
+    fold_of = np.array([1, 0, 1, 0, 1])
+    frames = np.arange(5)[:, None, None] * np.ones((1, 2, 2), np.int64)
+    assert np.array_equal(out_of_fold([frames[fold_of == 0], frames[fold_of == 1]], fold_of), frames)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--folds", "1"], "--folds must be at least 2, or 0 to train once, got 1"),
+        (["--folds", "-2"], "--folds must be at least 2"),
+        (["--folds", "2", "--seeds", "2"], "leave out --group and --seeds"),
+        (["--folds", "2", "--group", "each"], "leave out --group and --seeds"),
+        (["--folds", "2", "--stop-after", "3"], "leave it out with --folds"),
+        (["--group-pattern", "a"], "give --group NAME or --folds NUMBER with --group-pattern"),
+    ],
+)
+def test_options_that_folds_do_without_are_refused(
+    options: list[str], message: str, shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *options)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "fold-1").exists()
+
+
+@pytest.mark.long
+def test_each_frame_is_scored_by_the_network_that_has_not_seen_it_and_the_command_resumes(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = on_shapes(shapes, tiny_recipe, out, "--epochs", "1", "--name", "mine", "--folds", "2")
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    report = (out / "mine-folds.md").read_text()
+    assert report in printed
+    assert "20 frames, each scored by the one of 2 networks that was trained without it" in report
+    assert "bootstrap over 20 frames" in report
+    document = json.loads((out / "mine-folds.json").read_text())
+    files = [out / row["weights"] for row in document["folds"]]
+    assert [row["frames"] for row in document["folds"]] == [10, 10]
+    folds = {frame["name"]: frame["fold"] for frame in document["frames"]}
+    assert len(folds) == 20
+    # no frame is in the list that its network was trained on, and the score is that of the files
+    counts = np.zeros((4, 4), np.int64)
+    for fold, file in enumerate(files, 1):
+        weights = load_weights(file)
+        splits = weights.manifest.training["splits"]
+        assert {name: split["frames"] for name, split in splits.items()} == {
+            f"train and val without fold {fold}": 10,
+            f"train and val, fold {fold}": 10,
+        }
+        names = sorted((name for name, of in folds.items() if of == fold), key=list_order(shapes).index)
+        listing = shapes / "ImageSets" / "Segmentation" / f"fold{fold}.txt"
+        listing.write_text("".join(f"{name}\n" for name in names))
+        counts += score_matrix(weights, shapes, split=f"fold{fold}").counts
+        listing.unlink()
+    ious = np.diag(counts) / (counts.sum(0) + counts.sum(1) - np.diag(counts))
+    assert document["mean_iou"] == pytest.approx(ious.mean(), abs=2e-3)
+    # a killed command goes on with the fold that it was in
+    (out / "mine-folds.md").unlink()
+    (out / "fold-2" / "checkpoint.pt").unlink()
+    assert main(command) == 0
+    again = capsys.readouterr().out
+    assert again.count("nothing is left to train") == 1
+    assert (out / "mine-folds.md").read_text() == report
+
+
+def list_order(shapes: Path) -> list[str]:
+    lists = (shapes / "ImageSets" / "Segmentation" / f"{name}.txt" for name in ("train", "val"))
+    return [name for listing in lists for name in listing.read_text().split()]

@@ -1,0 +1,86 @@
+"""How a training learns: gently where the start knows every class, with the start's statistics where photos are few."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from model.labels import numbered_labels
+from training.learning.recipe import Recipe
+from training.learning.schedule import KNOWN, KNOWN_STEPS, SCHEDULE_NAMES, SMALL, propose_schedule
+from training.learning.score_rows import NEW
+from training.learning.start_facts import StartFacts, start_facts, with_rows
+
+KNOWN_START = StartFacts((512, 512), (0, 3, 1), has_batch_norm=True)
+PART_KNOWN = StartFacts((512, 512), (0, NEW, 1), has_batch_norm=True)
+NO_START = StartFacts((512, 512))
+
+
+def schedule(start: StartFacts, frames: int = 64, **changes: Any) -> Recipe:
+    recipe = Recipe(plan=True, **changes)
+    for name in SCHEDULE_NAMES:
+        if name not in changes:
+            value = propose_schedule(name, recipe, frames, 3, start, {}).value
+            recipe = Recipe(**recipe.model_dump(exclude_unset=True) | {name: value})
+    return recipe
+
+
+def test_known_classes_are_trained_gently_and_briefly() -> None:
+    known, new = schedule(KNOWN_START), schedule(NO_START)
+    assert known.learning_rate == KNOWN.learning_rate < new.learning_rate
+    assert (known.class_weights, known.lovasz_weight, known.rare_share) == ("none", 0.0, 0.0)
+    assert (new.class_weights, new.lovasz_weight > 0, new.rare_share > 0) == ("median", True, True)
+    assert known.epochs * known.steps_of_epoch(64) == KNOWN_STEPS < new.epochs * new.steps_of_epoch(64)
+
+
+def test_one_new_class_is_learnt_like_all_of_them() -> None:
+    assert schedule(PART_KNOWN).model_dump(exclude={"freeze_batch_norm"}) == schedule(NO_START).model_dump(
+        exclude={"freeze_batch_norm"}
+    )
+
+
+@pytest.mark.parametrize(("frames", "is_frozen"), [(30, True), (SMALL - 1, True), (SMALL, False)])
+def test_few_frames_keep_the_start_s_statistics(frames: int, is_frozen: bool) -> None:
+    assert schedule(KNOWN_START, frames).freeze_batch_norm == is_frozen
+    assert not schedule(NO_START, frames).freeze_batch_norm
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(2, 1), (30, 24), (100, 50)])
+def test_the_warm_up_is_a_tenth_of_the_steps(epochs: int, warmup: int) -> None:
+    assert schedule(NO_START, epochs=epochs).warmup == warmup
+
+
+def test_a_resumed_training_keeps_its_warm_up() -> None:
+    """Else a larger number of epochs would be another training's."""
+    longer = propose_schedule("warmup", Recipe(epochs=100), 64, 3, NO_START, {"warmup": 24})
+    assert (longer.value, longer.reason) == (24, "as in the checkpoint")
+
+
+def test_a_reason_says_how_much_is_new() -> None:
+    reasons = [propose_schedule("learning_rate", Recipe(), 64, 3, s, {}).reason for s in (KNOWN_START, PART_KNOWN, NO_START)]
+    assert reasons == [
+        "the start knows every class",
+        "1 of 3 classes are new to the start",
+        "3 of 3 classes are new to the start",
+    ]
+
+
+def test_the_facts_of_a_start(narrow_file: Any) -> None:
+    """The narrow network has a head with batch norm, and the classes of the generated shapes."""
+    labels = numbered_labels(["square", "star"])
+    own = Recipe(backbone="mobilenet_v2", width=0.1, head="fc", head_width=16)
+    facts = start_facts(own, str(narrow_file), labels)
+    assert facts.manifest is not None
+    names = facts.manifest.labels.names
+    assert facts.rows == (names.index("square"), NEW)
+    assert facts.known_share == 0.5
+    assert facts.has_batch_norm
+    assert with_rows(own, facts).start_rows == facts.rows
+    stated = own.model_copy(update={"start_rows": (1, 0)})
+    assert start_facts(stated, str(narrow_file), labels).rows == (1, 0)
+    wider = own.model_copy(update={"head_width": 32})
+    assert not start_facts(wider, str(narrow_file), labels).has_batch_norm
+    nothing = start_facts(own, "none", labels)
+    assert (nothing.rows, nothing.lines, nothing.has_batch_norm, nothing.known_share) == ((), (), False, 0.0)
+    assert with_rows(own, nothing) == own

@@ -1,0 +1,126 @@
+"""`fcn-check --weights`: the frames whose labels a network disagrees with most."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model.inference.loading import load_runtime
+from model.inference.segmenter import Segmenter
+from model.weights_file import find_files
+from training.data.problems import DataError
+from training.data.survey import Survey
+from training.scoring.disagreement import Disagreement, disagreements
+from training.scoring.evaluate import require_same_classes
+
+UNSEEN = "was not trained on"
+SEEN = "was trained on"
+MAYBE = "may have been trained on"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The weights that judge labels: names or paths, and for those of folds, the file's index for the sha256 of each image.
+
+    Without folds there is one name, and `of_image` is empty.
+    """
+
+    names: tuple[str, ...]
+    of_image: Mapping[str, int] = field(default_factory=dict)
+
+
+def find_networks(name: str) -> Networks:
+    """The networks of a weights file, of a name in weights/, or of the JSON file of `fcn-train --folds`.
+
+    Raises `ValueError`, naming the file, for a JSON file of another kind, and for weights that are missing.
+    """
+    path = Path(name)
+    networks = _read_folds(path) if path.suffix == ".json" else Networks((name,))
+    for weights in networks.names:
+        find_files(weights)
+    return networks
+
+
+def label_lines(networks: Networks, surveys: Sequence[Survey], most: int) -> list[str]:
+    """Lines on the frames with the most disagreement, worst first, below a line on the networks; runs them on every frame.
+
+    Raises `DataError` if a network has other classes than the labels.
+    """
+    results: list[tuple[Disagreement, Survey, str]] = []
+    frames = left_out = 0
+    for number, name in enumerate(networks.names):
+        segmenter = Segmenter(load_runtime(find_files(name), "auto", "auto", "auto", 0))
+        for survey in surveys:
+            indices = [
+                index
+                for index, record in enumerate(survey.records)
+                if not networks.of_image or networks.of_image.get(record.image_sha256) == number
+            ]
+            frames += len(indices)
+            seen = UNSEEN if networks.of_image else _seen(segmenter, survey)
+            results += [(item, survey, seen) for item in _of_survey(segmenter, survey, indices)]
+    if networks.of_image:
+        left_out = sum(len(survey.records) for survey in surveys) - frames
+    results.sort(key=lambda result: -result[0].weight)
+    shown = results[:most]
+    lines = [
+        f"labels that the network disagrees with most, {len(shown)} of {frames} frames; look at each: label or network is wrong"
+    ]
+    lines += [_line(rank, item, survey) for rank, (item, survey, _) in enumerate(shown, 1)]
+    lines += _seen_lines(networks, [(survey, seen) for _, survey, seen in results])
+    if left_out:
+        lines.append(f"  {left_out} frames are not in the file of folds, so no network judges them: train again with --folds")
+    return lines
+
+
+def _of_survey(segmenter: Segmenter, survey: Survey, indices: Sequence[int]) -> list[Disagreement]:
+    split, names = survey.split, segmenter.manifest.labels.names
+    if names == split.source_labels.names != split.labels.names:
+        return list(disagreements(segmenter, split, indices, split.mapping.require_complete(split.source_labels)))
+    require_same_classes(segmenter.manifest.labels, split.labels)
+    return list(disagreements(segmenter, split, indices))
+
+
+def _seen(segmenter: Segmenter, survey: Survey) -> str:
+    """Whether the network was trained on the frames of this split, as far as its file says."""
+    trained, *scored = [split.get("sha256") for split in segmenter.manifest.training.get("splits", {}).values()] or [None]
+    if survey.split.digest == trained:
+        return SEEN
+    return UNSEEN if survey.split.digest in scored else MAYBE
+
+
+def _seen_lines(networks: Networks, results: Sequence[tuple[Survey, str]]) -> list[str]:
+    """A line for each split on whether the network has seen its frames; one for networks of folds."""
+    if networks.of_image:
+        return ["  each frame is judged by the network of a fold that has not seen it"]
+    lines = []
+    for name, seen in dict.fromkeys((survey.split.name, seen) for survey, seen in results):
+        advice = (
+            ", and has learnt some of their mistakes then; fcn-train --folds 5 writes NAME-folds.json, whose networks have not"
+        )
+        lines.append(f"  the network {seen} the frames of {name!r}{'' if seen == UNSEEN else advice}")
+    return lines
+
+
+def _line(rank: int, item: Disagreement, survey: Survey) -> str:
+    names, (left, top, right, bottom) = survey.split.labels.names, item.box
+    return (
+        f"  {rank}. {survey.split.frames[item.index].mask}: labelled {names[item.label]}, predicted {names[item.predicted]} "
+        f"(confidence {item.confidence:.2f}) on {item.share:.1%} of the frame, x {left} to {right}, y {top} to {bottom}; "
+        f"{item.differing:.1%} of all labelled pixels differ"
+    )
+
+
+def _read_folds(path: Path) -> Networks:
+    """The networks of a file that `write_fold_files` wrote; raises `ValueError` naming the file, and what it lacks."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        names = tuple(str(path.parent / fold["weights"]) for fold in document["folds"])
+        of_image = {str(frame["image_sha256"]): int(frame["fold"]) - 1 for frame in document["frames"]}
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{path} is no file of fcn-train --folds, which holds folds and frames: {error}") from error
+    if not of_image or not set(of_image.values()) <= set(range(len(names))):
+        raise DataError(f"{path} must name for each frame one of its {len(names)} folds; train again with --folds")
+    return Networks(names, of_image)

@@ -1,0 +1,79 @@
+"""The run of a training: the network with its start, the teacher, and what the arguments say of machine and results."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+import torch
+
+from model.networks.builder import build_network
+from model.networks.device import dtype_name
+from model.networks.fcn import FCN
+from model.networks.servable import load_network
+from model.preprocessing import Preprocessing
+from model.weights_file import Weights, load_weights
+from training.data.split import Split
+from training.data.survey import Survey
+from training.learning.distributed import World
+from training.learning.optimization import forward_dtype
+from training.learning.recipe import Recipe
+from training.learning.run import Run
+from training.learning.starts import load_start, start_digest, start_preprocessing
+from training.learning.teacher import Teacher
+
+
+def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
+    """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
+    split = survey.split
+    net, new_tensors = untrained(recipe, args.start, len(split.labels))
+    if world.first:
+        parameters = sum(p.numel() for p in net.parameters())
+        precision = dtype_name(forward_dtype(recipe, device))
+        line = f"training {parameters:,} parameters on {len(split.frames)} frames in {precision}"
+        print(f"{line}; {len(new_tensors)} tensors are new")
+    preprocessing = replace(start_preprocessing(recipe.backbone, args.start), side=recipe.side, tile=recipe.tile)
+    origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
+    teacher = None
+    if args.teacher:
+        weights = load_weights(args.teacher)
+        teacher = _teacher(weights, recipe, split, preprocessing).to(device)
+        origin["teacher"] = weights.sha256
+    elif recipe.teacher_weight:
+        raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}, which needs a teacher; give --teacher FILE")
+    return Run(
+        net=net,
+        survey=survey,
+        recipe=recipe,
+        preprocessing=preprocessing,
+        folder=args.out,
+        device=device,
+        teacher=teacher,
+        evaluate_every=args.evaluate_every,
+        stop_after=args.stop_after,
+        workers=args.workers,
+        cache_mb=args.cache_mb,
+        world=world,
+        tensorboard=args.tensorboard,
+        origin=origin,
+    )
+
+
+def untrained(recipe: Recipe, start: str, classes: int) -> tuple[FCN, list[str]]:
+    """The network with the start's tensors, and the names of the tensors that are new."""
+    torch.manual_seed(recipe.seed)
+    net = build_network(recipe.architecture(classes))
+    return net, load_start(net, start, recipe.start_rows)
+
+
+def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing) -> Teacher:
+    """The teacher; raises `ValueError` if it does not fit the training."""
+    manifest = weights.manifest
+    if not recipe.teacher_weight:
+        raise ValueError("--teacher has no effect, because the recipe's teacher_weight is 0; add --set teacher_weight=1.0")
+    if manifest.labels.names != split.labels.names:
+        raise ValueError(f"the teacher must have the classes {split.labels.names}, got {manifest.labels.names}")
+    teacher_input, student_input = ((p.mean, p.std) for p in (manifest.preprocessing, preprocessing))
+    if teacher_input != student_input:
+        raise ValueError(f"the teacher must have the same mean and std as the start, {student_input}, got {teacher_input}")
+    return Teacher(load_network(weights), recipe.teacher_scales)

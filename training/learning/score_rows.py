@@ -1,0 +1,104 @@
+"""Which of a start's classes a data set has, by name; and the start's score layers with the rows of these classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from model.architecture import Architecture
+from model.networks.builder import build_network
+from model.networks.fcn import FCN
+from training.data.alike_names import name_key
+
+NEW = -1  # in place of a row: the class is new, and keeps its random weights
+BACKGROUND = "background"
+AT_MOST = 6  # names in a line
+
+
+def match_rows(names: Sequence[str], start_names: Sequence[str]) -> tuple[int, ...]:
+    """For each class, the start's row of the same name, or `NEW`.
+
+    A name that is spelled the same comes first; else case, blanks, hyphens and underscores do not count. `background` alone
+    matches nothing: each label set means by it what it does not name.
+    """
+    by_key = {name_key(name): row for row, name in reversed(list(enumerate(start_names)))}
+    exact = {name: row for row, name in reversed(list(enumerate(start_names)))}
+    rows = tuple(exact.get(name, by_key.get(name_key(name), NEW)) for name in names)
+    is_told = any(row != NEW and name_key(name) != BACKGROUND for name, row in zip(names, rows, strict=True))
+    return rows if is_told else (NEW,) * len(names)
+
+
+def match_lines(names: Sequence[str], start_names: Sequence[str], rows: Sequence[int]) -> list[str]:
+    """What the start knows of the classes, and what is new to it, in lines of text."""
+    known = [name for name, row in zip(names, rows, strict=True) if row != NEW]
+    new = [name for name, row in zip(names, rows, strict=True) if row == NEW]
+    others = len(set(range(len(start_names))) - set(rows))
+    unused = f"; {others} of the start's classes are not in the data" if others else ""
+    if not known:
+        return [f"no class has the name of one of the start's {len(start_names)}: the scores of all {len(names)} are new"]
+    if not new:
+        return [f"the start knows all {len(names)} classes by name: {_listed(known)}{unused}"]
+    return [f"the start knows {len(known)} of {len(names)} classes by name: {_listed(known)}; new: {_listed(new)}{unused}"]
+
+
+def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
+    """The network's score layers, with these rows of the start's; a layer that `state` lacks is left out.
+
+    rows: for each class of the network, a row of the start, or `NEW`, which keeps the network's own values. Layers that
+    map classes to classes, such as learned upsampling, keep their own values between a new class and another one. A layer
+    whose other sides differ is left out. Raises `ValueError` for rows that do not fit the start.
+    """
+    if not rows:
+        return {}
+    network, layers = net.state_dict(), {}
+    for name, axes in class_axes(net.architecture).items():
+        if name not in state or state[name].ndim != network[name].ndim:
+            continue
+        own, start = network[name], state[name].to(network[name].dtype)
+        start_classes = start.shape[axes[0]]
+        if len(rows) != net.architecture.num_classes or not all(NEW <= row < start_classes for row in rows):
+            raise ValueError(
+                f"start_rows must name, for each of {net.architecture.num_classes} classes, one of the start's "
+                f"{start_classes}, or {NEW} for a new one; got {list(rows)}"
+            )
+        if [s for i, s in enumerate(own.shape) if i not in axes] == [s for i, s in enumerate(start.shape) if i not in axes]:
+            layers[name] = _with_rows(own, start, axes, rows)
+    return layers
+
+
+def class_axes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """The tensors of a network whose shapes depend on the number of classes, with the axes that do."""
+    with torch.device("meta"):
+        one, two = (build_network(replace(architecture, num_classes=number)).state_dict() for number in (1, 2))
+    differing = {name: tuple(i for i, size in enumerate(one[name].shape) if size != two[name].shape[i]) for name in one}
+    return {name: axes for name, axes in differing.items() if axes}
+
+
+def _with_rows(own: Tensor, start: Tensor, axes: Sequence[int], rows: Sequence[int]) -> Tensor:
+    """The network's tensor, with these rows of the start's along all of the axes."""
+    known = torch.tensor([index for index, row in enumerate(rows) if row != NEW], dtype=torch.long)
+    for axis in axes:
+        start = start.index_select(axis, torch.tensor([row for row in rows if row != NEW], dtype=torch.long))
+    result = _placed(own, start, axes, known)
+    for first, second in permutations(range(len(rows)), 2) if len(axes) == 2 else ():
+        if rows[first] == rows[second]:  # else two classes with one row would add up
+            result[first, second] = own[first, second]
+    return result
+
+
+def _placed(own: Tensor, values: Tensor, axes: Sequence[int], places: Tensor) -> Tensor:
+    """A copy of the tensor with these values at the places, which are the same along each of the axes."""
+    if not axes:
+        return values
+    inner = _placed(own.index_select(axes[0], places), values, axes[1:], places)
+    return own.index_copy(axes[0], places, inner)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - AT_MOST} more" if len(names) > AT_MOST else ""
+    return ", ".join(names[:AT_MOST]) + more

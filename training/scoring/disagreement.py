@@ -1,0 +1,119 @@
+"""Finds labels that a network disagrees with: each frame's largest region where it is sure of another class than the label.
+
+Such a region is a mistake of the label, or one of the network. Near borders both are uncertain, so a thin strip along each
+border of label and prediction does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from imaging.classes import VOID
+from imaging.errors import ImageError
+from imaging.regions import Regions
+from imaging.runs import column_runs
+from model.inference.segmenter import Options, Segmenter
+from training.data.class_mapping import ClassMapping, identity_mapping
+from training.data.problems import DataError
+from training.data.split import Split
+from training.learning.losses import without_border
+
+ClassMap = npt.NDArray[np.uint8]
+STRIP = 0.01  # of the diagonal: as far from a border, pixels count
+OUTSIDE = -1  # no class has this id
+LEAST = 0.5  # confidence of a pixel that counts at least
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """The region of one frame in which a network is most at odds with the label.
+
+    index: the frame's in its split. label, predicted: class ids. box: (left, top, right, bottom) in pixels of the frame,
+    right and bottom outside. share: of the frame's pixels. confidence: the network's mean in the region, 0 to 1. weight: share
+    x confidence, by which frames are sorted. differing: share of the frame's labelled pixels with another class than the label,
+    in all of the frame.
+    """
+
+    index: int
+    label: int
+    predicted: int
+    box: tuple[int, int, int, int]
+    share: float
+    confidence: float
+    weight: float
+    differing: float
+
+
+def disagreements(
+    segmenter: Segmenter, split: Split, indices: Sequence[int], mapping: ClassMapping | None = None
+) -> Iterator[Disagreement]:
+    """The disagreement of each of these frames that has one, in the order of `indices`; runs the network once for each.
+
+    mapping: from the network's classes to the split's. Raises `DataError`, naming the file, for an image that cannot be
+    decoded and one of another size than its mask.
+    """
+    mapped = mapping or identity_mapping(segmenter.manifest.labels)
+    for index in tqdm(indices, desc="comparing labels", unit="frame", leave=False):
+        data, mask = split.file(index), split.mask(index)
+        label = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
+        try:
+            plan = segmenter.plan(data, Options())
+            image = segmenter.decode(data, plan)
+        except ImageError as error:
+            raise DataError(f"{split.frames[index].image}: {error}") from error
+        split.require_one_size(index, label, plan.size)
+        ids, confidence = np.empty(plan.size, np.uint8), np.empty(plan.size, np.uint8)
+        for rows in segmenter.rows(image, plan):
+            part = slice(rows.top, rows.top + len(rows.vertical.before))
+            ids[part] = rows.class_ids_and_confidence(segmenter.temperature, confidence[part]).ids
+        if (region := largest_region(index, label, mapped(ids), confidence)) is not None:
+            yield region
+
+
+def largest_region(index: int, label: ClassMap, predicted: ClassMap, confidence: ClassMap) -> Disagreement | None:
+    """The connected region of one label and one other predicted class that weighs most; None if there is none.
+
+    label, predicted: class ids (H, W), `VOID` where the label is none. confidence: round(255 x probability)
+    of the prediction (H, W).
+    """
+    labelled = label < VOID
+    differs = labelled & (label != predicted)
+    counted = differs & (confidence >= LEAST * 255) & ~_near_border(label) & ~_near_border(predicted)
+    pixels = np.flatnonzero(counted)
+    if not len(pixels):
+        return None
+    pairs, numbers = np.unique(label.ravel()[pixels].astype(np.int64) * 256 + predicted.ravel()[pixels], return_inverse=True)
+    common = np.argsort(-np.bincount(numbers), kind="stable")[:VOID]  # a map of pairs has 8 bits
+    numbers_of_pairs = np.full(len(pairs), VOID, np.int64)
+    numbers_of_pairs[common] = np.arange(len(common))
+    pair_map = np.full(label.shape, VOID, np.uint8)
+    pair_map.ravel()[pixels] = numbers_of_pairs[numbers]
+    regions = Regions(column_runs(pair_map), range(len(common)))
+    region_of = regions.at(pixels)
+    sums = np.bincount(region_of[region_of >= 0], confidence.ravel()[pixels][region_of >= 0])
+    best = int(sums.argmax())
+    inside = pixels[region_of == best]
+    rows, columns = np.divmod(inside, label.shape[1])
+    return Disagreement(
+        index=index,
+        label=int(label.ravel()[inside[0]]),
+        predicted=int(predicted.ravel()[inside[0]]),
+        box=(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1),
+        share=len(inside) / label.size,
+        confidence=float(sums[best]) / 255 / len(inside),
+        weight=float(sums[best]) / 255 / label.size,
+        differing=float(differs.sum() / labelled.sum()),
+    )
+
+
+def _near_border(ids: ClassMap) -> npt.NDArray[np.bool_]:
+    """Whether a pixel (H, W) lies within the strip along a border between two ids, void among them."""
+    width = max(1, round(STRIP * float(np.hypot(*ids.shape)))) + 1
+    inner = without_border(torch.from_numpy(ids.astype(np.int64))[None], OUTSIDE, width)[0].numpy()
+    return np.asarray(inner == OUTSIDE)
