@@ -87,8 +87,8 @@ class Report:
         if black_and_white := [frame.mask for frame, record in frames if record.is_black_and_white]:
             notes.append(
                 f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
-                f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as {self._object_ids}, or "
-                "give --masks colors"
+                f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as {self._object_ids}, "
+                "or give --masks colors"
             )
         notes += [*doubtful_labels(self.survey, self.swapped), *outlying_masks(self.survey), *inverted_note(self.survey)]
         notes += [*odd_photos(self.survey), *copied_images(self.survey)]
