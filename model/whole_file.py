@@ -74,7 +74,8 @@ def copy_file(source: Path, target: Path) -> None:
 def check_output(target: str | os.PathLike[str]) -> None:
     """Raises the `OSError` that `whole_file` would raise for the target before its block, and leaves nothing behind.
 
-    For targets at the end of long work. Their folders need not be there, but it must be possible to create them.
+    For targets at the end of long work. Their folders need not be there, but it must be possible to create them. None is
+    created for the check: another process may be about to write into it.
     """
     if (descriptor := open_descriptor(target)) is not None:
         os.write(descriptor, b"")
@@ -82,18 +83,16 @@ def check_output(target: str | os.PathLike[str]) -> None:
     status = _status(Path(target))
     if status and not stat.S_ISREG(status.st_mode):
         return
-    folder = Path(os.path.realpath(target)).parent
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    place = Path(os.path.realpath(target))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(_Checked), whole_file(target):
+        folder = next(parent for parent in place.parents if parent.exists())
+        for part in place.relative_to(folder).parts:
+            with suppress(FileNotFoundError):
+                os.stat(folder / part)  # such as for a name that is too long
+        with suppress(_Checked), whole_file(target if folder == place.parent else folder / PROCESS):
             raise _Checked
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(target)) from error
-    finally:
-        for parent in missing:
-            with suppress(OSError):
-                parent.rmdir()
 
 
 def remove_partials(folder: Path, pattern: str = "*", older_than_s: float = STALE_S) -> None:

@@ -28,11 +28,11 @@ from app.api.schemas import SegmentQuery
 from app.api.segment import Ready, answer_job, image_limits, make_options, upload_limits
 from app.api.uploads import read_form, spooled_body
 from app.connections import PIECE_BYTES
+from app.serving.admission import Reservation
 from app.serving.clients import MemoryUse
 from app.serving.job import Job
 from app.serving.service import Service
 from imaging.coco_merging import HEAD, renumber, split_document
-from imaging.rendering import Format
 from model.inference.processes.messages import Image
 
 router = APIRouter()
@@ -164,38 +164,19 @@ async def _outcome(
     request: Request, service: Service, query: SegmentQuery, index: int, part: UploadFile, use: MemoryUse
 ) -> Outcome:
     """The outcome of a part. use: what the part uses; freed when the image's own reservation counts it."""
-    format: Format = query.format or "json"
     memory = MemoryUse()
     try:
-        if (part.size or 0) > service.settings.max_upload_mb * 1e6:
-            advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
-            raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; {advice}")
-        with mapped_errors():
-            reservation = service.reserve(request.state.reservation.memory.client)
-            memory = reservation.memory
-            request.state.client.uses.add(memory)
-            body = None
-            try:
-                files = use.files
-                service.budget.end(use)
-                service.budget.hold_files(memory, files)
-                service.budget.hold_body(memory, part.size or 0)
-                body = await spooled_body(part)
-                options = make_options(service, query, format, base_name(part))
-                about = request.state.known | {"index": index, "format": format}
-                image = Image(body, options, image_limits(service), about=about)
-                answer = await answer_job(request, service, Job(image, query.model, reservation))
-            except BaseException:
-                if body:
-                    body.close()
-                service.admission.release(reservation)
-                raise
-            try:
-                data = answer.body.read(answer.body.length)
-            finally:
-                answer.body.close()
-            size = f"{answer.size[1]}x{answer.size[0]}"
-            return Outcome(index, base_name(part), options.rendering.suffix, data, memory, size=size)
+        try:
+            if (part.size or 0) > service.settings.max_upload_mb * 1e6:
+                advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
+                raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; {advice}")
+            with mapped_errors():
+                reservation = service.reserve(request.state.reservation.memory.client)
+                memory = reservation.memory
+                return await _answer(request, service, query, index, part, use, reservation)
+        finally:
+            service.budget.end(use)
+            await part.close()  # may be cancelled, so the memory is freed outside
     except Problem as problem:
         return _failure(service, index, part, memory, problem)
     except Exception as error:  # an unexpected error of one image must not end the others
@@ -204,9 +185,42 @@ async def _outcome(
     except BaseException:
         service.budget.end(memory)
         raise
-    finally:
+
+
+async def _answer(
+    request: Request,
+    service: Service,
+    query: SegmentQuery,
+    index: int,
+    part: UploadFile,
+    use: MemoryUse,
+    reservation: Reservation,
+) -> Outcome:
+    """The outcome of a part that is answered. The reservation counts what the part used, and is released in every case."""
+    memory, format = reservation.memory, query.format or "json"
+    request.state.client.uses.add(memory)
+    body = None
+    try:
+        files = use.files
         service.budget.end(use)
-        await part.close()
+        service.budget.hold_files(memory, files)
+        service.budget.hold_body(memory, part.size or 0)
+        body = await spooled_body(part)
+        options = make_options(service, query, format, base_name(part))
+        about = request.state.known | {"index": index, "format": format}
+        image = Image(body, options, image_limits(service), about=about)
+        answer = await answer_job(request, service, Job(image, query.model, reservation))
+    except BaseException:
+        if body:
+            body.close()
+        service.admission.release(reservation)
+        raise
+    try:
+        data = answer.body.read(answer.body.length)
+    finally:
+        answer.body.close()
+    size = f"{answer.size[1]}x{answer.size[0]}"
+    return Outcome(index, base_name(part), options.rendering.suffix, data, memory, size=size)
 
 
 def _failure(service: Service, index: int, part: UploadFile, memory: MemoryUse, problem: Problem) -> Outcome:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -194,8 +195,31 @@ def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
     for target in (tmp_path / "file" / "below", "/proc/none/file"):
         with pytest.raises(OSError, match=str(target)):
             check_output(target)
+    with pytest.raises(OSError, match="File name too long"):
+        check_output(tmp_path / ("x" * 256) / "file")
     check_output(tmp_path / "new" / "folder" / "file")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_check_of_one_process_takes_no_folder_from_another(tmp_path: Path) -> None:
+    """Shards that start at the same time check and write into the same new folder."""
+    folder, is_over = tmp_path / "new", threading.Event()
+
+    def check_again_and_again() -> None:
+        while not is_over.is_set():
+            with suppress(FileNotFoundError):  # the folder has just gone
+                check_output(folder / "answer")
+
+    with ThreadPoolExecutor(1) as pool:
+        checking = pool.submit(check_again_and_again)
+        try:
+            for number in range(300):
+                folder.mkdir()
+                write(folder / "file")
+                folder.rename(tmp_path / str(number))
+        finally:
+            is_over.set()
+        checking.result()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

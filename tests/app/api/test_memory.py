@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -11,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from starlette.datastructures import UploadFile
 
 from app.api import uploads
 from app.serving.budget import Budget
@@ -161,6 +164,29 @@ def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(cl
         assert answer_on(connection).status == 200
         wait_until(lambda: service.queued_tiles == 0 and service.budget.used_bytes > 6_000_000)
     assert_idle(service)
+
+
+def test_an_answer_of_a_batch_whose_client_goes_while_the_upload_is_closed_is_given_back(
+    client: TestClient, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing takes time where the upload is on a disk."""
+    closing = threading.Event()
+    close = UploadFile.close
+
+    async def close_slowly(upload: UploadFile) -> None:
+        await close(upload)
+        closing.set()
+        await asyncio.sleep(HANG_S)
+
+    monkeypatch.setattr(UploadFile, "close", close_slowly)
+    request = httpx.Request("POST", "http://x/segment/batch", files=[("file", ("photo.png", PHOTO))])
+    body, lines = request.read(), f"Content-Type: {request.headers['content-type']}"
+    with connect(port) as connection:
+        connection.sendall(head(len(body), lines, path="/segment/batch?side=96") + body)
+        assert closing.wait(HANG_S)
+        assert service_of(client).budget.used_bytes > 0
+    monkeypatch.undo()
+    assert_idle(service_of(client))
 
 
 LIGHTER = ("format=png", "side=auto", "quality=standard", "min_area")
