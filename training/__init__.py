@@ -2,3 +2,5 @@
 
 Training, evaluation and export need PyTorch, as the extra `train` has it.
 """
+
+import model.openmp  # noqa: F401

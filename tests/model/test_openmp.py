@@ -29,6 +29,12 @@ STARTS = {
     "fcn-check": "from cli.start import check; check()",
     "torchrun": "runpy.run_module('training.commands.train', run_name='__main__')",
     "python -m": "runpy.run_module('training.commands.evaluate', run_name='__main__')",
+    "python -m of check": "runpy.run_module('training.commands.check', run_name='__main__')",
+    "a study": "runpy.run_module('benchmarks.studies.models', run_name='__main__')",
+    "the trainings of a study": "import benchmarks.studies.trainings, training.commands.train",
+    "a part of the training alone": "import training.learning.run",
+    "a part of the scores alone": "import training.scoring.calibration",
+    "a part of the network alone": "import model.networks.builder",
     "the torch runtime": "import model.inference.runtimes.torch_runtime",
 }
 

@@ -1,3 +1,1 @@
 """The commands: `fcn-train`, `fcn-evaluate`, `fcn-export`, and the import of COCO's JSON."""
-
-import model.openmp  # noqa: F401

@@ -15,10 +15,6 @@ from training.data.survey import Survey
 from training.scoring.disagreement import Disagreement, disagreements
 from training.scoring.evaluate import require_same_classes
 
-UNSEEN = "was not trained on"
-SEEN = "was trained on"
-MAYBE = "may have been trained on"
-
 
 @dataclass(frozen=True)
 class Networks:
@@ -48,7 +44,8 @@ def label_lines(networks: Networks, surveys: Sequence[Survey], most: int) -> lis
 
     Raises `DataError` if a network has other classes than the labels.
     """
-    results: list[tuple[Disagreement, Survey, str]] = []
+    results: list[tuple[Disagreement, Survey]] = []
+    seen_lines = ["  each frame is judged by the network of a fold that has not seen it"] if networks.of_image else []
     frames = left_out = 0
     for number, name in enumerate(networks.names):
         segmenter = Segmenter(load_runtime(find_files(name), "auto", "auto", "auto", 0))
@@ -59,8 +56,9 @@ def label_lines(networks: Networks, surveys: Sequence[Survey], most: int) -> lis
                 if not networks.of_image or networks.of_image.get(record.image_sha256) == number
             ]
             frames += len(indices)
-            seen = UNSEEN if networks.of_image else _seen(segmenter, survey)
-            results += [(item, survey, seen) for item in _of_survey(segmenter, survey, indices)]
+            results += [(item, survey) for item in _of_survey(segmenter, survey, indices)]
+            if not networks.of_image:
+                seen_lines.append(_seen_line(segmenter, survey))
     if networks.of_image:
         left_out = sum(len(survey.records) for survey in surveys) - frames
     results.sort(key=lambda result: -result[0].weight)
@@ -68,8 +66,8 @@ def label_lines(networks: Networks, surveys: Sequence[Survey], most: int) -> lis
     lines = [
         f"labels that the network disagrees with most, {len(shown)} of {frames} frames; look at each: label or network is wrong"
     ]
-    lines += [_line(rank, item, survey) for rank, (item, survey, _) in enumerate(shown, 1)]
-    lines += _seen_lines(networks, [(survey, seen) for _, survey, seen in results])
+    lines += [_line(rank, item, survey) for rank, (item, survey) in enumerate(shown, 1)]
+    lines += seen_lines
     if left_out:
         lines.append(f"  {left_out} frames are not in the file of folds, so no network judges them: train again with --folds")
     return lines
@@ -83,25 +81,17 @@ def _of_survey(segmenter: Segmenter, survey: Survey, indices: Sequence[int]) -> 
     return list(disagreements(segmenter, split, indices))
 
 
-def _seen(segmenter: Segmenter, survey: Survey) -> str:
+def _seen_line(segmenter: Segmenter, survey: Survey) -> str:
     """Whether the network was trained on the frames of this split, as far as its file says."""
     trained, *scored = [split.get("sha256") for split in segmenter.manifest.training.get("splits", {}).values()] or [None]
-    if survey.split.digest == trained:
-        return SEEN
-    return UNSEEN if survey.split.digest in scored else MAYBE
-
-
-def _seen_lines(networks: Networks, results: Sequence[tuple[Survey, str]]) -> list[str]:
-    """A line for each split on whether the network has seen its frames; one for networks of folds."""
-    if networks.of_image:
-        return ["  each frame is judged by the network of a fold that has not seen it"]
-    lines = []
-    for name, seen in dict.fromkeys((survey.split.name, seen) for survey, seen in results):
-        advice = (
-            ", and has learnt some of their mistakes then; fcn-train --folds 5 writes NAME-folds.json, whose networks have not"
-        )
-        lines.append(f"  the network {seen} the frames of {name!r}{'' if seen == UNSEEN else advice}")
-    return lines
+    name = survey.split.name
+    if survey.split.digest in scored and survey.split.digest != trained:
+        return f"  the network was not trained on the frames of {name!r}"
+    seen = "was" if survey.split.digest == trained else "may have been"
+    return (
+        f"  the network {seen} trained on the frames of {name!r}, and has learnt some of their mistakes then; "
+        "fcn-train --folds 5 writes NAME-folds.json, whose networks have not"
+    )
 
 
 def _line(rank: int, item: Disagreement, survey: Survey) -> str:

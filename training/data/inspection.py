@@ -61,6 +61,16 @@ class Report:
         return "masks: pixel values are class ids"
 
     @property
+    def _object_ids(self) -> str:
+        """The ids that masks of objects hold, in words: those that the other masks show beside 0, or the classes'."""
+        labels = self.survey.split.source_labels
+        shown = {value for record in self.survey.records for value in record.pixels if 0 < value < len(labels)}
+        ids = sorted(shown) or list(range(1, len(labels)))
+        if len(ids) < 2:
+            return str(ids[0] if ids else 1)
+        return f"the id of their class ({first_names((f'{labels.names[value]} {value}' for value in ids), MOST_NAMED)})"
+
+    @property
     def notes(self) -> list[str]:
         """What may be wrong with the split, one line for each remark."""
         split, labels = self.survey.split, self.survey.split.labels
@@ -77,8 +87,8 @@ class Report:
         if black_and_white := [frame.mask for frame, record in frames if record.is_black_and_white]:
             notes.append(
                 f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
-                f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as 1, or give "
-                "--masks colors"
+                f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as {self._object_ids}, "
+                "or give --masks colors"
             )
         notes += [*doubtful_labels(self.survey, self.swapped), *outlying_masks(self.survey), *inverted_note(self.survey)]
         notes += [*odd_photos(self.survey), *copied_images(self.survey)]

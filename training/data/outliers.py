@@ -1,4 +1,4 @@
-"""Masks unlike nearly all others of their split: other ids, a class or void that is missing, blocks, parts without labels."""
+"""Masks unlike nearly all others of their split: other ids, a class or void that is missing, much void, blocks, parts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from training.data.survey import Survey
 FEW = (2, 0.05)  # masks that lack what nearly all others have: a number, or a share where that is more
 FEWEST_OTHERS = 7  # times as many must have it
 LEAST_SHARE, SMALLEST = 0.05, 0.05  # of the pixels: what the class has in all but the smallest twentieth of the masks
+# share of void in a mask of much void: at least, and as a multiple of what nine of ten masks have at most. With these, 23 of
+# 3,348 masks of Pascal VOC and two of 468 of CamVid are named
+MUCH_VOID, TIMES_USUAL = 0.2, 4.0
 LEAST_FRAMES = 10  # frames that tell where classes lie
 # rise of the mean logarithm of how often other masks show a cell's class there, less what it then lacks of a usual mask's
 LEAST_GAIN = 1.5
@@ -30,16 +33,21 @@ def outlying_masks(survey: Survey) -> list[str]:
     If the survey has read no pixels, the remarks are on classes and void alone.
     """
     misnumbered, records = _misnumbered(survey), survey.records
+    named = {item.index for item in misnumbered}
     kinds = [
         (
             misnumbered,
             "masks of {} fit the others only with other ids: those show the classes where these would have them then: {}",
         ),
         (
-            [item for item in _lacking(survey) if item.index not in {other.index for other in misnumbered}],
+            [item for item in _lacking(survey) if item.index not in named],
             "masks of {} lack a class that nearly all others show: {}",
         ),
         (_without_void(survey), "masks of {} have no void where nearly all others have some; it may be saved as a class: {}"),
+        (
+            [item for item in _much_void(survey) if item.index not in named],
+            "masks of {} have far more void than the others, as if objects had no labels yet: {}",
+        ),
         (
             _if_exceptions([f"blocks of {record.block_side} pixels" if record.block_side else "" for record in records]),
             "masks of {} consist of blocks, as if drawn on a smaller photo: {}",
@@ -128,6 +136,22 @@ def _without_void(survey: Survey) -> list[_Outlier]:
     lacking = [index for index, record in enumerate(survey.records) if max(record.pixels) < classes]
     several = [index for index in lacking if len(survey.records[index].pixels) > 1]
     return [_Outlier(index) for index in several] if _are_few(len(lacking), len(survey.records)) else []
+
+
+def _much_void(survey: Survey) -> list[_Outlier]:
+    """Masks with a class whose share of void is far above the others', without those that lack the labels of a part."""
+    records = survey.records
+    if len(records) < LEAST_FRAMES:
+        return []
+    sizes = np.array([record.size[0] * record.size[1] for record in records])
+    classes = survey.class_pixels.sum(1)
+    shares = 1 - classes / np.maximum(1, sizes)
+    most = max(MUCH_VOID, TIMES_USUAL * float(np.quantile(shares, 0.9)))
+    return [
+        _Outlier(int(index), f"{shares[index]:.0%}")
+        for index in np.flatnonzero((shares > most) & (classes > 0))
+        if not records[index].unlabelled_part
+    ]
 
 
 def _are_few(number: int, total: int) -> bool:

@@ -292,6 +292,19 @@ def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
     assert [note for note in report.notes if note.startswith(message)]
 
 
+@pytest.mark.parametrize(
+    ("others", "ids"),
+    [([], "the id of their class (b 1, c 2, d 3)"), ([1], "1,"), ([1, 3], "the id of their class (b 1, d 3)")],
+)
+def test_objects_are_to_be_saved_as_the_ids_that_other_masks_hold(others: list[int], ids: str, tmp_path: Path) -> None:
+    labels = LabelSet.from_list([{"id": i, "name": name, "color": "#000000"} for i, name in enumerate("abcd")], 255)
+    frames = {"white": np.array([[0, 255, 255], [0, 0, 0]], np.uint8)}
+    frames |= {str(value): np.array([[0, value, value], [0, 0, 0]], np.uint8) for value in others}
+    write_voc(tmp_path, frames)
+    (note,) = (note for note in report_of(get_split(tmp_path, "train", labels)).notes if "hold 0 and 255 alone" in note)
+    assert f"255 is void, not an object; save objects as {ids}" in note
+
+
 def test_rgb_masks_that_repeat_ids_are_told_as_ids(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS, "b": IDS})
     save(tmp_path / "SegmentationClass" / "a.png", np.dstack([IDS] * 3))

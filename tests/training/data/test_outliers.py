@@ -190,3 +190,25 @@ def test_an_object_that_ends_at_a_straight_edge_of_the_photo_is_no_unlabelled_pa
     assert not any("straight border" in note for note in remarks(root))
     Image.fromarray(np.roll(photo, 40, 1)).save(root / "images" / "f06.png")
     assert any("f06.png (right 30%)" in note for note in remarks(root))
+
+
+def with_void(seed: int, radius: int) -> Ids:
+    """A street with a disc of void."""
+    x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+    return np.where((x - 100) ** 2 + (y - 75) ** 2 < radius**2, 255, street(seed)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("radius", "is_told"), [(60, True), (30, False)])
+def test_a_mask_with_far_more_void_than_the_others_is_named(radius: int, is_told: bool, root: Path) -> None:
+    ids = with_void(5, radius)
+    write_mask(root, "f05", ids)
+    told = [note for note in remarks(root) if "far more void" in note]
+    share = (ids == 255).mean()
+    expected = f"1 masks of 'train' have far more void than the others, as if objects had no labels yet: f05.png ({share:.0%})"
+    assert told == ([expected] if is_told else [])
+
+
+def test_void_that_many_masks_have_is_usual(root: Path) -> None:
+    for seed in range(6):
+        write_mask(root, f"f{seed:02}", with_void(seed, 60))
+    assert not any("far more void" in note for note in remarks(root))
