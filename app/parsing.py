@@ -15,6 +15,7 @@ MAX_HEAD_BYTES = 32768
 PARSES_IN_C = AutoHTTPProtocol is not H11Protocol
 READ_BYTES = 1 << 16 if PARSES_IN_C else 1 << 12  # at a time: parsing so many takes about 10 ms if they are chunks of a byte
 END = b"\r\n\r\n"  # ends every head, and every body in chunks
+MOST_ENDS = 1 << 13  # in a body in chunks, which is parsed up to each of them; every part of a form has one
 UPGRADE = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 
 
@@ -36,6 +37,7 @@ class StrictProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvi
         super().__init__(*args, **kwargs)
         self.is_busy = self.is_answered = self._is_in_body = False
         self.request_bytes = 0
+        self._ends = 0  # in the current body
         self._tail = b""  # the latest bytes, in which an `END` may have begun
         self._other_bytes = 0  # since the latest bytes of a body
         self._body_bytes = 0  # of a body with Content-Length, still to come
@@ -55,7 +57,12 @@ class StrictProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvi
             at = data.find(END, start)
             end = at + len(END) if at >= 0 else len(data)
         piece = data[start:end]
-        self._tail = (self._tail + piece[-3:])[-3:]
+        is_end = (self._tail + piece[-4:]).endswith(END)
+        self._tail = b"" if is_end else (self._tail + piece[-3:])[-3:]  # the end of a message follows another byte than these
+        self._ends += is_end
+        if self._is_in_body and self._ends > MOST_ENDS:
+            self._tcp.abort()
+            return len(data)
         self.request_bytes += len(piece)
         self._other_bytes += len(piece)
         self.data_received(UPGRADE.sub(b"\r\nx-upgrade", piece) if PARSES_IN_C and not self._is_in_body else piece)
@@ -92,7 +99,7 @@ class StrictProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvi
         super().on_url(target)
         for value in [host] if host and len(self._hosts) == 1 else self._hosts:
             super().on_header(b"host", value)
-        self._is_in_body, self._body_bytes = True, self._length
+        self._is_in_body, self._body_bytes, self._ends = True, self._length, 0
         self._other_bytes = self.request_bytes = 0
         super().on_headers_complete()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from app.parsing import END, MOST_ENDS
 from tests.support.app.exchanges import PHOTO, answer_on, connect, head
 from tests.support.servers import PYTHON_ALONE, SERVE, Process, fcn_serve
 
@@ -136,7 +137,17 @@ def test_requests_sent_at_once_are_answered_one_after_the_other(running: Process
     assert exchange(running.port, data) == [200] * 205
 
 
-@pytest.mark.parametrize("size", [32_000, 33_000, 60_000])
+@pytest.mark.parametrize("running", [SERVE], ids=["installed"], indirect=True)
+@pytest.mark.parametrize(("count", "statuses"), [(MOST_ENDS // 2, [415, 200]), (2 * MOST_ENDS, [])])
+def test_a_body_in_chunks_that_seems_to_end_again_and_again_is_cut_off(
+    running: Process, count: int, statuses: list[int]
+) -> None:
+    """The parser is called for each end that may be the message's."""
+    body = END * count
+    assert exchange(running.port, CHUNKED + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n" + LAST) == statuses
+
+
+@pytest.mark.parametrize("size", [32_000, 40_000, 60_000])
 def test_a_head_may_have_32_kib_however_it_arrives(running: Process, size: int) -> None:
     data = GET + b"X: " + b"a" * (size - len(GET) - 7) + b"\r\n\r\n"
     with connect(running.port) as connection:

@@ -128,5 +128,5 @@ def test_what_a_trusted_proxy_passes_on_stays_on_its_line(narrow_file: Path, tmp
             client.get(f"{service.url}/classes", headers={"X-Request-ID": "next"})
         assert client_of(service, "next") == "127.0.0.1"
         assert "\x1b" not in service.log.read_text()
-        assert {line["level"] for line in lines(service)} == {"info"}
+        assert {line["level"] for line in lines(service)} <= {"info", "warning"}  # a parser may refuse it, and says so
         assert max(len(line.get("client", "")) for line in lines(service)) <= 303

@@ -99,7 +99,7 @@ def test_work_that_needs_more_than_it_was_granted_begins_as_any_other(large: boo
         work, other = working(budget, 1), working(budget, 1)
         assert budget.start_now(work, 5 * UNIT, large=large)
         assert (work.work, work.large) == (5 * UNIT, large)
-        assert not budget.start_now(other, 2 * UNIT, large=False)
+        assert not budget.start_now(other, 4 * UNIT, large=False)
         assert other.work == 0
         budget.end(work)
         budget.end(other)

@@ -273,8 +273,8 @@ def has_only_its_socket(pid: int) -> bool:
     for name in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):  # closed by now
             targets.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-    rest = {target for target in targets if not target.startswith("socket:")}
-    return len(targets) - len(rest) == 1 and rest <= {"/dev/null", f"/proc/{pid}/statm"}
+    rest = [target for target in targets if not target.startswith("socket:")]
+    return len(targets) - len(rest) == 1 and set(rest) <= {"/dev/null", f"/proc/{pid}/statm"}
 
 
 def test_a_worker_has_only_its_socket_and_nowhere(runtime: Runtime) -> None:
