@@ -1,6 +1,6 @@
 """Proposes rate, steps, warm-up and losses of a training from the size of its data and from what its start knows.
 
-The rule is measured: `benchmarks/studies/small_sets.py`, and "Small data sets" in docs/accuracy.md.
+`benchmarks/studies/small_sets.py` measures the rule; "Small data sets" in docs/accuracy.md has the rows that were run.
 """
 
 from __future__ import annotations
