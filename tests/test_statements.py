@@ -50,7 +50,7 @@ FOREIGN_OPTIONS = {
         "--server-host", "--auth", "--function-module", "--allow-unmatched-labels", "--conf-threshold", "--conv-mask-to-poly",
     },
     "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"},
-    "benchmarks.studies": {"--voc", "--camvid", "--every", "--measure"},
+    "benchmarks.studies": {"--voc", "--camvid", "--every", "--measure", "--steps", "--crop"},
     "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",

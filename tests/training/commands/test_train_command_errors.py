@@ -36,7 +36,7 @@ from training.data.demo import write_demo_data
         (["--seeds", "0"], "--seeds must be the number of trainings, at least 1, got 0"),
         (["--seeds", "2", "--group", "each"], "--seeds goes with one training set"),
         (["--cache-mb", "-1"], "--workers and --cache-mb at least 0, got 5, 0 and -1"),
-        (["--group-pattern", "x"], "give --group NAME with --group-pattern"),
+        (["--group-pattern", "x"], "give --group NAME or --folds NUMBER with --group-pattern"),
         (["--demo", "--data", "{tmp}"], "--demo trains on generated shapes; leave out --data"),
         (["--threads", "-1"], "threads must be 0 or more"),
         (["--name", "a/b"], "--name must be a file name of up to 200 bytes, got 'a/b'"),

@@ -125,7 +125,9 @@ def test_rows_of_a_start_of_other_classes_become_the_scores(tmp_path: Path) -> N
     assert torch.equal(net.state_dict()["score_fr.weight"], state["head.logits.weight"][rows])
     assert torch.equal(net.state_dict()["score_fr.bias"], state["head.logits.bias"][rows])
     for wrong in ([1, 2, 3], [1, 2, 3, 21]):
-        with pytest.raises(ValueError, match=r"start_rows must name, for each of 4 classes, one of the start's 21; got "):
+        with pytest.raises(
+            ValueError, match=r"start_rows must name, for each of 4 classes, one of the start's 21, or -1 for a new one; got "
+        ):
             load_start(net, str(tmp_path / "deeplab.safetensors"), wrong)
 
 
