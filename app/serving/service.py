@@ -118,10 +118,11 @@ class Service:
         self.admission.arrive(job.reservation)
         model: Model | None = None
         answer: Answer | None = None
+        limit = asyncio.timeout_at(deadline)
         try:
             model = self.registry.acquire(job.model)
             work = self._work(job, model, deadline)
-            async with asyncio.timeout_at(deadline) as limit:
+            async with limit:
                 if disconnect:
                     disconnect.add_done_callback(partial(_end_now, limit))
                 answer = await work.run()
@@ -143,6 +144,8 @@ class Service:
                 self.budget.end(job.reservation.memory)
             job.image.body.close()
             self.admission.release(job.reservation)
+            # it refers to this task, whose result may be an error that refers to this frame: a cycle that keeps memory in use
+            del limit
         self.metrics.count_segmentation(answer.model, answer.seconds, answer.class_pixels, answer.mean_confidence)
         return answer
 
