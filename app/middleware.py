@@ -128,9 +128,8 @@ class UnexpectedErrors:
 class LoadShedding:
     """Makes a reservation for each POST to `paths` by its head alone, before anything is routed, parsed or read.
 
-    A refusal is 503 with `Connection: close`. The request's state holds the reservation as `reservation`; the service corrects
-    it once the image is planned. At the end it releases the reservation and its memory; if they are free already, this does
-    nothing. A path with control characters is 404, whatever the method. An ambiguous head is 400.
+    A refusal is 503 with `Connection: close`. The request's state holds the reservation as `reservation`, which is closed once
+    the answer is sent. A path with control characters is 404, whatever the method. An ambiguous head is 400.
     """
 
     def __init__(self, app: ASGIApp, service: Service, paths: tuple[str, ...]) -> None:
@@ -152,20 +151,19 @@ class LoadShedding:
             return
         scope["state"]["route"] = path
         try:
-            reservation = scope["state"]["reservation"] = self.service.reserve(network_of(scope))
+            reservation = self.service.reserve(scope["state"]["client"], network_of(scope))
         except ServingError as error:
             problem = to_problem(error)
             headers = problem.headers | {"Connection": "close"}
             await send_problem(scope, send, Unavailable(problem.detail, headers, problem.reason))
             return
         self.service.in_flight += 1
-        scope["state"]["client"].uses.add(reservation.memory)
         try:
-            await self.app(scope, receive, send)
+            with reservation:
+                scope["state"]["reservation"] = reservation
+                await self.app(scope, receive, send)
         finally:
             self.service.in_flight -= 1
-            self.service.budget.end(reservation.memory)
-            self.service.admission.release(reservation)
 
 
 def ambiguity(scope: Scope) -> str | None:

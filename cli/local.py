@@ -8,7 +8,6 @@ import pickle
 import threading
 import time
 from dataclasses import replace
-from functools import partial
 
 from cli.backend import Result
 from cli.resume import settings_digest
@@ -16,11 +15,11 @@ from imaging.decoding import Limits
 from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.loading import load_runtime
-from model.inference.processes.messages import MOST_BYTES, Body, Image
-from model.inference.processes.worker_main import Grant
+from model.inference.processes.messages import Body, Image
+from model.inference.processes.work import Work
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime
-from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler, TileQueue
+from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler
 from model.inference.segmenter import Options
 from model.weights_file import find_files
 
@@ -126,24 +125,20 @@ class Local:
         await asyncio.gather(*images, return_exceptions=True)
 
     async def _segment(self, image: Image) -> Result:
-        queue = TileQueue(time.monotonic() + (self.deadline_s or FOREVER_S))
-
+        deadline = time.monotonic() + (self.deadline_s or FOREVER_S)
+        work = Work(image, workers=self._processes, scheduler=self._scheduler, runtime=self._description, deadline=deadline)
         try:
-            async with asyncio.timeout(self.deadline_s), self._processes.claim(queue.deadline) as worker:
-                plan = await worker.plan(image, self._description, self._scheduler.ahead, Grant(MOST_BYTES))
-                answer = await worker.work(plan.bytes, partial(self._scheduler.submit, queue))
+            async with asyncio.timeout(self.deadline_s):
+                answer = await work.run()
         except TimeoutError as error:
             raise DeadlinePassed(f"no answer within {self.deadline_s:g} s") from error
-        finally:
-            image.body.close()
-            self._scheduler.cancel(queue)
         try:
             body = answer.body.read(answer.body.length)
         finally:
             answer.body.close()
-        height, width = plan.size
+        height, width = answer.size
         names = (label.name for label in self._runtime.manifest.labels.classes)
         counts = zip(names, answer.counts, strict=False)  # a hostile worker may send more counts than classes
         shares = {name: round(pixels / (height * width), 6) for name, pixels in counts if pixels}
         confidence = None if answer.mean_confidence is None else round(answer.mean_confidence, 6)
-        return Result(body, plan.size, shares, confidence)
+        return Result(body, answer.size, shares, confidence)

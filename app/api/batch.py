@@ -7,11 +7,9 @@ import io
 import json
 import logging
 import zipfile
-from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -25,12 +23,10 @@ from app.api.examples import batch_body, batch_responses
 from app.api.forms import DEFAULT_NAME, SPOOL_BYTES, base_name, check_files, distinct_names, images
 from app.api.parameters import Parameters, form_values, with_values
 from app.api.schemas import SegmentQuery
-from app.api.segment import Ready, answer_job, image_limits, make_options, upload_limits
+from app.api.segment import Ready, image_limits, make_options, segment, upload_limits
 from app.api.uploads import read_form, spooled_body
 from app.connections import PIECE_BYTES
-from app.serving.admission import Reservation
-from app.serving.clients import MemoryUse
-from app.serving.job import Job
+from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.coco_merging import HEAD, renumber, split_document
 from model.inference.processes.messages import Image
@@ -49,7 +45,6 @@ class Outcome:
     file: str
     suffix: str
     body: bytes
-    memory: MemoryUse
     problem: Problem | None = None
     size: str = ""
 
@@ -84,7 +79,6 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     except Problem:
         await form.close()
         raise
-    service.admission.release(request.state.reservation)  # each image makes its own reservation
     outcomes = image_outcomes(request, service, query, parts)
     if options.rendering.is_json:  # the members of a zip have numbers
         outcomes = _named(outcomes, distinct_names([base_name(part) for part in parts]))
@@ -117,118 +111,94 @@ class BatchResponse(StreamingResponse):
 async def image_outcomes(request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile]) -> Outcomes:
     """Yields the outcomes in the order of the parts. Works on up to `AHEAD` parts at once.
 
-    Each part counts for itself from now on, and not for the request, until its image is in work; then it is closed.
+    From now on each part has a reservation of its own instead of the request's, and is closed once its image is in work.
     The request's log line gets the number of images, how many failed, and the sizes of the others.
     """
-    uses: set[MemoryUse] = request.state.client.uses
-    remaining_parts = deque([(index, part, MemoryUse()) for index, part in enumerate(parts)])
     facts: dict[str, Any] = {"format": query.format or "json", "images": len(parts), "failed": 0, "sizes": ""}
     request.state.log = facts
-    tasks: deque[asyncio.Task[Outcome]] = deque()
-    service.budget.end(request.state.reservation.memory)
-    files = [use for _, _, use in remaining_parts]
+    reservations = service.split(request.state.client, request.state.reservation, len(parts))
+    images = [_PartImage(index, *pair) for index, pair in enumerate(zip(parts, reservations, strict=True))]
+    slots = asyncio.Semaphore(AHEAD)
+    tasks = [image.start(request, service, query, slots) for image in images]
     try:
         with mapped_errors():
-            for _, part, use in remaining_parts:
-                uses.add(use)
-                is_on_disk = (part.size or 0) > SPOOL_BYTES
-                service.budget.hold_files(use, int(is_on_disk))
-                service.budget.hold_body(use, 0 if is_on_disk else part.size or 0)
-        while remaining_parts or tasks:
-            while remaining_parts and len(tasks) < AHEAD:
-                tasks.append(asyncio.create_task(_outcome(request, service, query, *remaining_parts.popleft())))
-            outcome = await tasks[0]  # stays in `tasks` meanwhile, so that its memory is freed if this is cancelled
-            tasks.popleft()
+            for image in images:
+                image.count(service)
+        for image in images:
+            outcome = await image.outcome
             facts["failed"] += outcome.problem is not None
             facts["sizes"] = " ".join(filter(None, (facts["sizes"], outcome.size)))
-            try:
-                yield outcome
-            finally:  # also if the client disconnects before it has the whole answer
-                service.budget.end(outcome.memory)
-                uses.discard(outcome.memory)
+            yield outcome
+            image.is_sent.set()
     finally:
-        for use in files:
-            service.budget.end(use)
         for task in tasks:
             task.cancel()
-            task.add_done_callback(partial(_release, service))
 
 
-def _release(service: Service, task: asyncio.Task[Outcome]) -> None:
-    """Frees the memory of an outcome that was not sent."""
-    if not task.cancelled() and not task.exception():
-        service.budget.end(task.result().memory)
+class _PartImage:
+    """An image of a form. Its reservation is closed when its task ends: once its outcome is sent, or when it is cancelled."""
 
+    def __init__(self, index: int, part: UploadFile, reservation: Reservation) -> None:
+        self.index, self.part, self.reservation = index, part, reservation
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.is_sent = asyncio.Event()
 
-async def _outcome(
-    request: Request, service: Service, query: SegmentQuery, index: int, part: UploadFile, use: MemoryUse
-) -> Outcome:
-    """The outcome of a part. use: what the part uses; freed when the image's own reservation counts it."""
-    memory = MemoryUse()
-    try:
+    def start(self, request: Request, service: Service, query: SegmentQuery, slots: asyncio.Semaphore) -> asyncio.Task[None]:
+        """The task that works on the image, once it has one of the slots."""
+        task = asyncio.create_task(self._run(request, service, query, slots))
+        task.add_done_callback(self._end)
+        return task
+
+    def count(self, service: Service) -> None:
+        """Counts the part's file or memory until its image is in work. Raises `QueueFull`."""
+        size = self.part.size or 0
+        is_on_disk = size > SPOOL_BYTES
+        service.budget.hold_files(self.reservation, int(is_on_disk))
+        service.budget.hold_body(self.reservation, 0 if is_on_disk else size)
+
+    async def _run(self, request: Request, service: Service, query: SegmentQuery, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            try:
+                outcome = await self._answer(request, service, query)
+            except Problem as problem:
+                outcome = self._failure(service, problem)
+            except Exception as error:  # an unexpected error of one image must not end the others
+                log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": self.index}})
+                outcome = self._failure(service, unexpected_problem(error, service))
+            self.outcome.set_result(outcome)
+            await self.is_sent.wait()
+
+    def _end(self, _: asyncio.Task[None]) -> None:
+        self.reservation.close()
+        self.outcome.cancel()  # if it is not there, nobody waits for it in vain
+
+    async def _answer(self, request: Request, service: Service, query: SegmentQuery) -> Outcome:
+        part, reservation, format = self.part, self.reservation, query.format or "json"
         try:
             if (part.size or 0) > service.settings.max_upload_mb * 1e6:
                 advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
                 raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; {advice}")
             with mapped_errors():
-                reservation = service.reserve(request.state.reservation.memory.client)
-                memory = reservation.memory
-                return await _answer(request, service, query, index, part, use, reservation)
+                service.admission.reserve(reservation, service.deadline())
+                service.budget.hold_body(reservation, part.size or 0)
+                body = await spooled_body(part, reservation)
+                options = make_options(service, query, format, base_name(part))
+                about = request.state.known | {"index": self.index, "format": format}
+                image = Image(body, options, image_limits(service), about=about)
+                answer = await segment(request, service, image, query.model, reservation)
         finally:
-            service.budget.end(use)
-            await part.close()  # may be cancelled, so the memory is freed outside
-    except Problem as problem:
-        return _failure(service, index, part, memory, problem)
-    except Exception as error:  # an unexpected error of one image must not end the others
-        log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": index}})
-        return _failure(service, index, part, memory, unexpected_problem(error, service))
-    except BaseException:
-        service.budget.end(memory)
-        raise
-
-
-async def _answer(
-    request: Request,
-    service: Service,
-    query: SegmentQuery,
-    index: int,
-    part: UploadFile,
-    use: MemoryUse,
-    reservation: Reservation,
-) -> Outcome:
-    """The outcome of a part that is answered. The reservation counts what the part used, and is released in every case."""
-    memory, format = reservation.memory, query.format or "json"
-    request.state.client.uses.add(memory)
-    body = None
-    try:
-        files = use.files
-        service.budget.end(use)
-        service.budget.hold_files(memory, files)
-        service.budget.hold_body(memory, part.size or 0)
-        body = await spooled_body(part)
-        options = make_options(service, query, format, base_name(part))
-        about = request.state.known | {"index": index, "format": format}
-        image = Image(body, options, image_limits(service), about=about)
-        answer = await answer_job(request, service, Job(image, query.model, reservation))
-    except BaseException:
-        if body:
-            body.close()
-        service.admission.release(reservation)
-        raise
-    try:
+            await part.close()
         data = answer.body.read(answer.body.length)
-    finally:
         answer.body.close()
-    size = f"{answer.size[1]}x{answer.size[0]}"
-    return Outcome(index, base_name(part), options.rendering.suffix, data, memory, size=size)
+        size = f"{answer.size[1]}x{answer.size[0]}"
+        return Outcome(self.index, base_name(part), options.rendering.suffix, data, size=size)
 
-
-def _failure(service: Service, index: int, part: UploadFile, memory: MemoryUse, problem: Problem) -> Outcome:
-    """The outcome of an image with a problem. Frees the image's memory, and counts the problem's reason."""
-    service.budget.end(memory)
-    if problem.reason:
-        service.metrics.count_rejection(problem.reason)
-    return Outcome(index, base_name(part), ".problem.json", b"", memory, problem)
+    def _failure(self, service: Service, problem: Problem) -> Outcome:
+        """The outcome of an image with a problem, which holds nothing more. Counts the problem's reason."""
+        self.reservation.close()
+        if problem.reason:
+            service.metrics.count_rejection(problem.reason)
+        return Outcome(self.index, base_name(self.part), ".problem.json", b"", problem)
 
 
 async def _named(outcomes: Outcomes, names: Sequence[str]) -> Outcomes:

@@ -26,19 +26,18 @@ from app.api.schemas import SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import UploadLimits, media_type, read_image
 from app.connections import PIECE_BYTES
-from app.serving.admission import Reservation
-from app.serving.budget import Budget
-from app.serving.clients import MemoryUse
-from app.serving.job import Answer, Job
 from app.serving.registry import Model
+from app.serving.reservation import Reservation
 from app.serving.service import Service
+from app.serving.work import Check
 from app.telemetry import excerpt
 from imaging.decoding import NONE_OF_THEM, Limits
 from imaging.rendering import Format, Rendering, parse_classes
-from model.inference.processes.messages import Body, Image, WorkerPlan
+from model.inference.processes.messages import Answer, Body, Image, WorkerPlan
 from model.inference.segmenter import Options
 from model.inference.small_regions import parse_area
 
+STAGES = ("decode", "queue", "inference", "encode")
 URL_ENCODED, DATA_BINARY = "application/x-www-form-urlencoded", "--data-binary"
 router = APIRouter()
 
@@ -50,8 +49,8 @@ async def ready_service(request: Request) -> Service:
     """
     service: Service = request.app.state.service
     check_key(request, service.loader.api_keys)
-    memory: MemoryUse = request.state.reservation.memory
-    memory.client += " " + request.state.known.get("key", "")  # clients with keys of their own take turns, too
+    reservation: Reservation = request.state.reservation
+    reservation.sender += " " + request.state.known.get("key", "")  # clients with keys of their own take turns, too
     if reason := service.refusal:
         close = {"Connection": "close"} if service.draining else {}
         raise Unavailable(reason, {"Retry-After": "1"} | close, service.refusal_reason)
@@ -77,7 +76,6 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     like parameters, and `parameters` of the JSON, work as in the query.
     """
     accept = join_values(request.headers, "accept")
-    reservation: Reservation = request.state.reservation
     upload = await read_image(request, upload_limits(request, service, service.settings.max_upload_mb))
     gzip, tag = takes_gzip(join_values(request.headers, "accept-encoding")), ""
 
@@ -86,18 +84,15 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
         tag = entity_tag(plan.sha256, options, model.segmenter.runtime)
         check_precondition(request.headers, tag)
 
-    try:
-        query = with_values(query, upload.values, upload.source)
-        format = query.format or format_from_accept(accept)
-        if format in ("color", "overlay") and query.image_format is None:
-            query = query.model_copy(update={"image_format": picture_format_from_accept(accept)})
-        options = make_options(service, query, format, upload.name)
-        image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
-        with _curl_advice(request), mapped_errors():
-            answer = await answer_job(request, service, Job(image, query.model, reservation, check))
-    finally:
-        upload.body.close()
-    milliseconds = answer.milliseconds
+    query = with_values(query, upload.values, upload.source)
+    format = query.format or format_from_accept(accept)
+    if format in ("color", "overlay") and query.image_format is None:
+        query = query.model_copy(update={"image_format": picture_format_from_accept(accept)})
+    options = make_options(service, query, format, upload.name)
+    image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
+    with _curl_advice(request), mapped_errors():
+        answer = await segment(request, service, image, query.model, request.state.reservation, check)
+    milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
     request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": format, **milliseconds}
     headers = {
         "ETag": weak(tag),
@@ -106,35 +101,31 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     }
     if answer.encoding:
         headers["Content-Encoding"] = answer.encoding
-    return AnswerResponse(answer.body, service.budget, reservation, options.rendering.media_type, headers)
+    return AnswerResponse(answer.body, options.rendering.media_type, headers)
 
 
 class AnswerResponse(Response):
-    """Sends an answer piece by piece, then frees its bytes in every case."""
+    """Sends an answer piece by piece. Its reservation frees the bytes."""
 
-    def __init__(self, body: Body, budget: Budget, reservation: Reservation, media_type: str, headers: dict[str, str]) -> None:
+    def __init__(self, body: Body, media_type: str, headers: dict[str, str]) -> None:
         super().__init__(None, media_type=media_type, headers=headers | {"Content-Length": str(body.length)})
-        self.content, self.budget, self.reservation = body, budget, reservation
+        self.content = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         content, position = self.content, 0
-        try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            while piece := content.read(PIECE_BYTES, position):
-                position += len(piece)
-                await send({"type": "http.response.body", "body": piece, "more_body": position < content.length})
-        finally:
-            content.close()
-            self.budget.end(self.reservation.memory)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        while piece := content.read(PIECE_BYTES, position):
+            position += len(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": position < content.length})
 
 
 def upload_limits(request: Request, service: Service, megabytes: float, setting: str = "SEGMENT_MAX_UPLOAD_MB") -> UploadLimits:
-    """The limits for a body of up to `megabytes` 10^6 bytes. Its memory counts for the request's reservation.
+    """The limits for a body of up to `megabytes` 10^6 bytes. The request's reservation holds it.
 
     setting: the one that this number comes from.
     """
-    memory: MemoryUse = request.state.reservation.memory
-    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, service.budget, memory, setting)
+    reservation: Reservation = request.state.reservation
+    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, service.budget, reservation, setting)
 
 
 def image_limits(service: Service) -> Limits:
@@ -142,11 +133,18 @@ def image_limits(service: Service) -> Limits:
     return Limits(service.settings.max_megapixels, "scale it down; the operator can raise SEGMENT_MAX_MEGAPIXELS")
 
 
-async def answer_job(request: Request, service: Service, job: Job) -> Answer:
-    """Returns the job's answer. Raises the errors of `Service.segment`, among them `Cancelled` if the client disconnects."""
+async def segment(
+    request: Request,
+    service: Service,
+    image: Image,
+    model: str | None,
+    reservation: Reservation,
+    check: Check = lambda *_: None,
+) -> Answer:
+    """Does what `Service.segment` does, until the client disconnects (`Cancelled`) or the request's time has passed."""
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        return await service.segment(job, service.deadline(), disconnect)
+        return await service.segment(image, model, reservation, service.deadline(), disconnect, check)
     finally:
         disconnect.cancel()
 

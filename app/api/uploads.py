@@ -29,7 +29,7 @@ from app.api.json_images import COPIES, copies, image_in_json, looks_like_json
 from app.api.parameters import form_values
 from app.connections import request_bytes
 from app.serving.budget import Budget
-from app.serving.clients import MemoryUse
+from app.serving.reservation import Reservation
 from app.telemetry import VALUE_LENGTH
 from model.inference.processes.messages import Body
 from model.printable import printable
@@ -48,8 +48,8 @@ log = logging.getLogger("segment")
 class Upload:
     """An image file of a request.
 
-    body: its bytes; the caller closes it. name: the file's name without folders, or `image` if it has none. values: the
-    parameters that came with it. source: where the parameters stood, for errors.
+    body: its bytes; the request's reservation owns it. name: the file's name without folders, or `image` if it has none.
+    values: the parameters that came with it. source: where the parameters stood, for errors.
     """
 
     body: Body
@@ -62,24 +62,24 @@ class Upload:
 class UploadLimits:
     """Limits on a body: the most bytes, and the most seconds that it may take to arrive.
 
-    budget: counts what the body uses, as part of `memory`. setting: the one that limits the bytes, for the error.
+    budget: counts what the body uses, for `reservation`. setting: the one that limits the bytes, for the error.
     """
 
     bytes: int
     seconds: float
     budget: Budget
-    memory: MemoryUse
+    reservation: Reservation
     setting: str = "SEGMENT_MAX_UPLOAD_MB"
 
     def hold(self, count: int) -> None:
         """Sets the bytes of memory that the body uses. Raises `Unavailable`."""
         with _closing():
-            self.budget.hold_body(self.memory, count)
+            self.budget.hold_body(self.reservation, count)
 
     def hold_file(self) -> None:
         """Counts one more file of the body on disk. Raises `Unavailable` or `TooLarge`."""
         with _closing():
-            self.budget.hold_files(self.memory, self.memory.files + 1)
+            self.budget.hold_files(self.reservation, self.reservation.files + 1)
 
 
 @contextmanager
@@ -103,7 +103,8 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
     if kind == "application/json":
         return await _read_json(request, limits)
     if kind != "multipart/form-data":
-        return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body", IMAGE_ADVICE))
+        data = await read_body(request, limits, IMAGE_COPIES)
+        return Upload(_body(data, limits.reservation, "the body", IMAGE_ADVICE))
     _check_header(request, limits)
     async with _arrival(limits) as deadline:
         body = _receive(request, limits, deadline, lambda count: IMAGE_COPIES * count)
@@ -112,7 +113,7 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
             values, parts = form_values(form), images(form)
             if len(parts) > 1 and any(part.size for part in parts):
                 raise BadRequest(f"the form has {len(parts)} images, and /segment takes one; send several to /segment/batch")
-            return Upload(await _file_body(parts[0]), base_name(parts[0]), values)
+            return Upload(await _file_body(parts[0], limits.reservation), base_name(parts[0]), values)
         finally:
             await form.close()
 
@@ -128,8 +129,8 @@ async def _read_json(request: Request, limits: UploadLimits) -> Upload:
         data = body
     del body
     limits.hold(IMAGE_COPIES * len(data))
-    body_of_image = _body(data, "the image in `inputs`", "write its bytes there as base64")
-    return Upload(body_of_image, values=values, source="parameters")
+    image_body = _body(data, limits.reservation, "the image in `inputs`", "write its bytes there as base64")
+    return Upload(image_body, values=values, source="parameters")
 
 
 async def read_json(request: Request, limits: UploadLimits) -> bytes:
@@ -164,30 +165,33 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
             raise
 
 
-async def spooled_body(part: UploadFile) -> Body:
-    """The body of a batch's file, which the caller closes. If it is on disk, the worker reads it from there.
+async def spooled_body(part: UploadFile, reservation: Reservation) -> Body:
+    """The body of a batch's file, which the reservation owns. If it is on disk, the worker reads it from there.
 
     Raises as `read_image`.
     """
     length = part.size or 0
     if length <= SPOOL_BYTES:
-        return await _file_body(part)
+        return await _file_body(part, reservation)
     await check_file(part)
-    return Body(b"", os.dup(part.file.fileno()), length)
+    return reservation.own(Body(b"", os.dup(part.file.fileno()), length))
 
 
-async def _file_body(part: UploadFile) -> Body:
+async def _file_body(part: UploadFile, reservation: Reservation) -> Body:
     """A form's file in memory. Raises as `read_image`."""
     await check_file(part)
-    return _body(await part.read(), f"the file {base_name(part)}", "send a file that holds an image")
+    return _body(await part.read(), reservation, f"the file {base_name(part)}", "send a file that holds an image")
 
 
-def _body(data: bytes, source: str, advice: str) -> Body:
-    """The data as a `Body`. source: its origin, for the error; advice: what to send. Raises `EmptyBody` or `Unavailable`."""
+def _body(data: bytes, reservation: Reservation, source: str, advice: str) -> Body:
+    """The data as a `Body`, which the reservation owns. Raises `EmptyBody` or `Unavailable`.
+
+    source: its origin, for the error. advice: what to send.
+    """
     if not data:
         raise EmptyBody(f"{source} is empty (0 bytes); {advice}")
     try:
-        return Body.of(data)
+        return reservation.own(Body.of(data))
     except OSError as error:
         log.error("an image could not be kept: %s", error)
         raise Unavailable("there is no room for the image; try again later", NO_ROOM, "disk") from error
@@ -261,13 +265,12 @@ async def _arrival(limits: UploadLimits) -> AsyncIterator[asyncio.Timeout]:
     try:
         async with asyncio.timeout(limits.seconds) as deadline:
             yield deadline
-    except TimeoutError:
-        limits.budget.end(limits.memory)
+    except BaseException as error:
+        limits.budget.end(limits.reservation)
+        if not isinstance(error, TimeoutError):
+            raise
         message = f"the body did not arrive within {limits.seconds:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
         raise UploadTooSlow(message, {"Connection": "close"}) from None
-    except BaseException:
-        limits.budget.end(limits.memory)
-        raise
 
 
 def _too_large(limits: UploadLimits) -> TooLarge:

@@ -74,17 +74,14 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     del document  # an attacker decides what else it holds
     form = await _form(photos)
     del photos
-    service.admission.release(request.state.reservation)  # each image makes its own reservation
     try:
         outcomes = image_outcomes(request, service, query, images(form))
         body = await _predictions(outcomes, options.rendering.is_json, limits.hold)
     finally:
         await form.close()
     limits.hold(0)
-    service.budget.hold_answer(request.state.reservation.memory, len(body))
-    return AnswerResponse(
-        Body(body, length=len(body)), service.budget, request.state.reservation, "application/json", headers={}
-    )
+    service.budget.hold_answer(request.state.reservation, len(body))
+    return AnswerResponse(Body(body, length=len(body)), "application/json", headers={})
 
 
 def vertex_ai_router(settings: Settings) -> APIRouter:

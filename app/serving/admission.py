@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import ceil
 
-from app.serving.clients import LEAST_RATE, Clients, MemoryUse
+from app.serving.clients import LEAST_RATE, Clients
 from app.serving.errors import QueueFull, TooManyTiles
 from app.serving.rates import Kind, TileRate, WorkerSeconds
+from app.serving.reservation import Reservation
 from model.inference.errors import Cancelled
 
 FRESH_S = 2.0  # an upload that began longer ago must not keep other requests out
@@ -17,28 +18,6 @@ HEAD_S = 0.5  # nor must one that is slow after this long
 MOST_REQUESTS = 1024
 LONGEST_RETRY_S = 600
 DEADLINE_SHARE = 0.5  # a request is accepted if this share of the time to its deadline is enough: speed may halve
-
-
-@dataclass(eq=False)
-class Reservation:
-    """A request's place in the queue.
-
-    since: when its head arrived; once its body has arrived, when that was. tiles: 1 until its image is planned, then the
-    number of its tiles that are not done. kind, megapixels: of its image; until it is planned, None and 0. uploading: whether
-    its body has yet to arrive.
-    """
-
-    since: float
-    tiles: int = 1
-    kind: Kind | None = None
-    megapixels: float = 0.0
-    uploading: bool = True
-    memory: MemoryUse = field(default_factory=MemoryUse)
-
-    @property
-    def large(self) -> bool:
-        """Whether it is known to be a large image."""
-        return self.kind is not None and self.kind.large
 
 
 class Admission:
@@ -93,19 +72,18 @@ class Admission:
             self._worker_s(large) / self._large_lanes,
         )
 
-    def reserve(self, deadline: float, client: str = "") -> Reservation:
-        """Makes a reservation for a request whose head has arrived, before its body is read. Raises `QueueFull`.
+    def reserve(self, reservation: Reservation, deadline: float) -> None:
+        """Gives a request whose head has arrived a place, before its body is read. Raises `QueueFull`.
 
-        client: its sender, for fair turns. If there are `max_requests` requests, the slowest upload is closed for it.
+        If there are `max_requests` requests, the slowest upload is closed for it.
         """
         now = self._clock()
         if self.requests >= self.max_requests and not self._clients.close_slowest(uploads_of_images=True):
             message = f"{self.requests} requests are in progress, which is the limit"
             raise QueueFull(f"{message}; try again later", self._retry_s(self.queue_seconds))
-        reservation = Reservation(now, memory=MemoryUse(client))
+        reservation.since = now
         self._check(reservation, deadline, sum(self._is_fresh(upload, now) for upload in self._uploading))
         self._uploading.add(reservation)
-        return reservation
 
     def arrive(self, reservation: Reservation) -> None:
         """Counts the request's tile from now on, because its body has arrived. Calling it again does nothing."""
@@ -138,7 +116,7 @@ class Admission:
             self._queued_tiles -= 1
 
     def release(self, reservation: Reservation) -> None:
-        """Ends the reservation. Calling it again does nothing."""
+        """Ends the reservation's place. Calling it again does nothing."""
         self._uploading.discard(reservation)
         if reservation in self._admissions:
             del self._admissions[reservation]
@@ -147,7 +125,7 @@ class Admission:
     def _is_fresh(self, upload: Reservation, now: float) -> bool:
         """Whether an upload counts as one queued tile, because its body will soon be there: it has just begun, or is fast."""
         seconds = now - upload.since
-        return seconds < HEAD_S or (seconds < FRESH_S and upload.memory.body >= LEAST_RATE * seconds)
+        return seconds < HEAD_S or (seconds < FRESH_S and upload.body_bytes >= LEAST_RATE * seconds)
 
     def _check(self, request: Reservation, deadline: float, fresh_uploads: int, former: Reservation | None = None) -> None:
         """Raises `QueueFull` if the request has no room, or would be done too near its deadline.
@@ -176,7 +154,7 @@ class Admission:
         """
         lanes = self._large_lanes if request.large else self._small_lanes(len(others) - len(peers))
         if request.large:
-            peers = _before_in_turn(request.memory.client, peers)
+            peers = _before_in_turn(request.sender, peers)
         passing = [other for other in others if other.large != request.large][: None if request.large else self._large_lanes]
         tiles = fresh_uploads + sum(min(other.tiles, request.tiles) for other in passing)
         tiles += sum(other.tiles if request.large else min(other.tiles, request.tiles) for other in peers)
@@ -211,12 +189,12 @@ class Admission:
         return min(LONGEST_RETRY_S, max(1, ceil(seconds)))
 
 
-def _before_in_turn(client: str, requests: list[Reservation]) -> list[Reservation]:
-    """The requests before the client's next one: its own and, of each other client, as many and one more."""
-    own, counts = sum(request.memory.client == client for request in requests), Counter[str]()
+def _before_in_turn(sender: str, requests: list[Reservation]) -> list[Reservation]:
+    """The requests before the sender's next one: its own and, of each other sender, as many and one more."""
+    own, counts = sum(request.sender == sender for request in requests), Counter[str]()
     before = []
     for request in requests:
-        counts[request.memory.client] += 1
-        if counts[request.memory.client] <= own + 1:
+        counts[request.sender] += 1
+        if counts[request.sender] <= own + 1:
             before.append(request)
     return before

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.serving.clients import Clients, MemoryUse
+from app.serving.clients import Clients
 from app.serving.errors import QueueFull, TooManyFiles, TooMuchMemory
+from app.serving.reservation import Reservation
 from model.inference.processes.worker_main import PLAN_BYTES
 
 LEAST_PLANNERS = 2  # images that are planned at once
@@ -24,7 +25,7 @@ CHECK_S = 1.0  # seconds between checks for slow readers
 class _Turn:
     """Work that waits for memory. `future` is done once it has its bytes."""
 
-    use: MemoryUse
+    reservation: Reservation
     bytes: int
     large: bool
     future: asyncio.Future[None]
@@ -64,27 +65,27 @@ class Budget:
         """Bytes that requests use now, without those set aside for planning."""
         return self._bodies + self._work + self._answers
 
-    def hold_body(self, use: MemoryUse, count: int) -> None:
+    def hold_body(self, reservation: Reservation, count: int) -> None:
         """Sets the bytes that a request's body uses. Raises `QueueFull` if it grows and there is no room."""
-        growth = count - use.body
+        growth = count - reservation.body_bytes
         if growth > 0 and self._bodies + growth > self.most_bodies:
-            self._clients.close_slow(lambda other: other.body > 0)
+            self._clients.close_slow(lambda other: other.body_bytes > 0)
             message = f"bodies use {self._bodies / 1e6:.0f} MB of memory and may use at most {self.most_bodies / 1e6:.0f} MB"
             raise QueueFull(f"{message}; try again later", reason="memory")
-        use.body = count
+        reservation.body_bytes = count
         self._bodies += growth
 
-    def hold_files(self, use: MemoryUse, count: int) -> None:
+    def hold_files(self, reservation: Reservation, count: int) -> None:
         """Sets the number of a request's files. Raises `QueueFull` if there is no room, `TooManyFiles` if there never is."""
         if count > self.most_files:
             need = f"{count} or more images above 64 KiB, and the service may open {self.most_files} files for them"
             raise TooManyFiles(f"the batch has {need}; send fewer at once")
-        if count > use.files and self._files + count - use.files > self.most_files:
+        if count > reservation.files and self._files + count - reservation.files > self.most_files:
             self.on_full_disk()
             message = f"{self._files} files of batches are open and at most {self.most_files} are allowed"
             raise QueueFull(f"{message}; try again later")
-        self._files += count - use.files
-        use.files = count
+        self._files += count - reservation.files
+        reservation.files = count
 
     def on_full_disk(self) -> None:
         """Closes slow clients that hold files, because there was no room for another one."""
@@ -96,57 +97,54 @@ class Budget:
             need = f"{count / 1e6:.0f} MB of memory, and at most {self.most_work / 1e6:.0f} MB are available"
             raise TooMuchMemory(f"the image takes {need}; {advice()}")
 
-    def start_now(self, use: MemoryUse, count: int, *, large: bool) -> bool:
+    def start_now(self, reservation: Reservation, count: int, *, large: bool) -> bool:
         """Gives the work its bytes, instead of those that it has, if that is possible without waiting; says whether it did.
 
         Else it has none. It is impossible while other work waits for memory, while too few bytes are free, or, for a large
         image, while `large_works` other large images are in work.
         """
-        if count <= use.work and large == use.large:
-            self._work -= use.work - count
-            use.work = count
+        if count <= reservation.work_bytes and large == reservation.has_large_work:
+            self._work -= reservation.work_bytes - count
+            reservation.work_bytes = count
             self._give_turns()
             return True
-        self._end_work(use)
+        self._end_work(reservation)
         if self._first_turn() or not self._fits(count, large):
             return False
-        self._start(use, count, large)
+        self._start(reservation, count, large)
         return True
 
-    async def start(self, use: MemoryUse, count: int, *, large: bool) -> None:
+    async def start(self, reservation: Reservation, count: int, *, large: bool) -> None:
         """Waits for the work's turn, then gives it its bytes. Closes slow readers while it waits."""
-        turn = _Turn(use, count, large, asyncio.get_running_loop().create_future())
+        turn = _Turn(reservation, count, large, asyncio.get_running_loop().create_future())
         self._turns.append(turn)
         try:
             self._give_turns()
             while not turn.future.done():
                 await asyncio.wait([turn.future], timeout=CHECK_S)
                 self._close_slow_readers()
-        except asyncio.CancelledError:
-            self.end(use)
-            raise
         finally:
             if turn in self._turns:
                 self._turns.remove(turn)
                 self._give_turns()
 
-    def hold_answer(self, use: MemoryUse, count: int) -> None:
+    def hold_answer(self, reservation: Reservation, count: int) -> None:
         """Frees the bytes of work that is done. Its answer uses `count` bytes until `end`."""
-        self._answers += count - use.answer
-        use.answer = count
-        self._end_work(use)
+        self._answers += count - reservation.answer_bytes
+        reservation.answer_bytes = count
+        self._end_work(reservation)
 
-    def end(self, use: MemoryUse) -> None:
+    def end(self, reservation: Reservation) -> None:
         """Frees all that a request uses. Calling it again does nothing."""
-        self._bodies -= use.body
-        self._files -= use.files
-        use.body = use.files = 0
-        self.hold_answer(use, 0)
+        self._bodies -= reservation.body_bytes
+        self._files -= reservation.files
+        reservation.body_bytes = reservation.files = 0
+        self.hold_answer(reservation, 0)
 
-    def _end_work(self, use: MemoryUse) -> None:
-        self._work -= use.work
-        self._large -= use.large
-        use.work, use.large = 0, False
+    def _end_work(self, reservation: Reservation) -> None:
+        self._work -= reservation.work_bytes
+        self._large -= reservation.has_large_work
+        reservation.work_bytes, reservation.has_large_work = 0, False
         self._give_turns()
 
     def _may_start(self, large: bool) -> bool:
@@ -157,8 +155,8 @@ class Budget:
         has_memory = self._work + self._answers + count <= self.most_work and self._answers < self.most_answers
         return has_memory and self._may_start(large)
 
-    def _start(self, use: MemoryUse, count: int, large: bool) -> None:
-        use.work, use.large = count, large
+    def _start(self, reservation: Reservation, count: int, large: bool) -> None:
+        reservation.work_bytes, reservation.has_large_work = count, large
         self._work += count
         self._large += large
 
@@ -168,7 +166,7 @@ class Budget:
         Skips large images while enough are in work.
         """
         turns = [turn for turn in self._turns if self._may_start(turn.large)]
-        return min(turns, key=lambda turn: self._starts.get(turn.use.client, 0), default=None)
+        return min(turns, key=lambda turn: self._starts.get(turn.reservation.sender, 0), default=None)
 
     def _give_turns(self) -> None:
         """Starts waiting work, as far as memory allows."""
@@ -176,10 +174,10 @@ class Budget:
             self._turns.remove(turn)
             if turn.future.done():
                 continue
-            self._start(turn.use, turn.bytes, turn.large)
+            self._start(turn.reservation, turn.bytes, turn.large)
             self._start_count += 1
-            self._starts[turn.use.client] = self._start_count
-            waiting = {other.use.client for other in self._turns}
+            self._starts[turn.reservation.sender] = self._start_count
+            waiting = {other.reservation.sender for other in self._turns}
             self._starts = {client: number for client, number in self._starts.items() if client in waiting}
             turn.future.set_result(None)
 
@@ -187,4 +185,4 @@ class Budget:
         """Closes slow readers if work waits that would have enough memory without any answers."""
         turn = self._first_turn()
         if turn and self._work + turn.bytes <= self.most_work:
-            self._clients.close_slow(lambda other: other.answer > 0)
+            self._clients.close_slow(lambda other: other.answer_bytes > 0)

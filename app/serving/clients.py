@@ -5,39 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from app.serving.reservation import Reservation
 
 LEAST_RATE = 100_000  # bytes per second; a client that sends or reads less is slow
 SLOW_S = 5.0  # seconds of waiting for a client before it can count as slow
 LEAST_WAIT_S = 1.0  # seconds of waiting for a client before it can be closed as the slowest one
 
 
-@dataclass(eq=False)
-class MemoryUse:
-    """What one request uses: bytes for its body, its work and its answer, and open files.
-
-    client: who sent the request, for fair turns. large: whether a large image is in work.
-    """
-
-    client: str = ""
-    body: int = 0
-    work: int = 0
-    answer: int = 0
-    files: int = 0
-    large: bool = False
-
-
 class Client:
     """A client whose request is in progress.
 
-    moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. uses: what its request holds.
+    moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. reservations: what its
+    request holds.
     uploading: whether its body has yet to arrive. Its rate counts only the time in which the service waits for it.
     """
 
     def __init__(
         self, moved_bytes: Callable[[], int], abort: Callable[[], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.uses: set[MemoryUse] = set()
+        self.reservations: set[Reservation] = set()
         self.uploading = False
         self.is_closed = False
         self._moved_bytes, self._abort, self._clock = moved_bytes, abort, clock
@@ -98,16 +85,16 @@ class Clients:
         finally:
             del self._clients[client]
 
-    def close_slow(self, is_wanted: Callable[[MemoryUse], bool]) -> None:
+    def close_slow(self, is_wanted: Callable[[Reservation], bool]) -> None:
         """Closes each slow client whose request holds something for which others wait."""
-        self._close([client for client in self._open() if any(map(is_wanted, client.uses)) and client.is_slow])
+        self._close([client for client in self._open() if any(map(is_wanted, client.reservations)) and client.is_slow])
 
     def close_slowest(self, *, uploads_of_images: bool = False) -> bool:
         """Closes all slow clients or, if there are none, the slowest one. Returns whether one was closed.
 
         Does not close a client for which the service has waited less than `LEAST_WAIT_S` seconds.
         """
-        clients = [client for client in self._open() if not uploads_of_images or (client.uploading and client.uses)]
+        clients = [client for client in self._open() if not uploads_of_images or (client.uploading and client.reservations)]
         closing = [client for client in clients if client.is_slow]
         if not closing:
             waiting = [client for client in clients if client.waited_s >= LEAST_WAIT_S]

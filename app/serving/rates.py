@@ -6,6 +6,10 @@ from collections.abc import Callable
 from math import exp
 from typing import NamedTuple
 
+from model.inference.processes.messages import WorkerPlan
+from model.inference.segmenter import Options
+
+LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
 AVERAGED_S = 10.0  # seconds of busy time over which the rate is averaged
 TRUSTED_S = 1.0  # seconds of busy time before the rate is used
 LONGEST_GAP_S = 3.0  # seconds between two tiles that count in full; a longer gap may be a pause of the process or container
@@ -57,6 +61,11 @@ class Kind(NamedTuple):
     format: str = "png"
     mask: str = "rle"
     quality: str = "standard"
+
+    @classmethod
+    def of(cls, options: Options, plan: WorkerPlan) -> Kind:
+        rendering = options.rendering
+        return cls(plan.megapixels > LARGE_MEGAPIXELS, rendering.format, rendering.mask, options.quality)
 
 
 class WorkerSeconds:

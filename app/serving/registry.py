@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from math import ceil
 
@@ -39,13 +40,14 @@ class Model:
         self.scheduler = scheduler
         self.name = segmenter.runtime.identity.name
         self.description = pickle.dumps(DistantRuntime.of(segmenter.runtime))
+        self.class_names = segmenter.manifest.labels.names
         self.users = 0
 
 
 class Registry:
     """Models by name; the first is the default. Empty until `load`.
 
-    Any thread may call it. `_lock` guards `models` and the counts of users; `_user_change` is notified at each release.
+    Any thread may call it. `_lock` guards `models` and the counts of users; `_user_change` is notified when a user ends.
     load_runtime: what `load` loads networks with; None for `model.inference.loading.load_runtime`.
     """
 
@@ -85,23 +87,24 @@ class Registry:
             model.scheduler.stop()
         self._former_models = []
 
-    def acquire(self, name: str | None = None) -> Model:
-        """Returns the model of this name, or the default, and keeps it running until `release`.
+    @contextmanager
+    def using(self, name: str | None = None) -> Iterator[Model]:
+        """The model of this name, or the default, which keeps running until the block ends.
 
         Raises `UnknownModel` or `NotServing`.
         """
         with self._lock:
             model = self.get(name)
             model.users += 1
-            return model
-
-    def release(self, model: Model) -> None:
-        with self._lock:
-            model.users -= 1
-            self._user_change.notify_all()
+        try:
+            yield model
+        finally:
+            with self._lock:
+                model.users -= 1
+                self._user_change.notify_all()
 
     def get(self, name: str | None = None) -> Model:
-        """Returns the model as `acquire` does, but a reload may stop it at any time. For reading its facts."""
+        """Returns the model as `using` does, but a reload may stop it at any time. For reading its facts."""
         models = self.models
         if not models:
             raise NotServing("starting: weights are being loaded and warmed up", "starting")

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 
-from app.serving.admission import Admission, Reservation
+from app.serving.admission import Admission
 from app.serving.budget import Budget, planner_count
-from app.serving.clients import Clients
+from app.serving.clients import Client, Clients
 from app.serving.errors import NotServing, QueueFull
-from app.serving.job import Answer, Job
 from app.serving.loader import Loader
-from app.serving.registry import Model, Registry
+from app.serving.registry import Registry
+from app.serving.reservation import Reservation
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
-from app.serving.work import Work
+from app.serving.work import Check, RequestWork
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, ServiceState
 from model.inference.cores import available_cores, available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
+from model.inference.processes.messages import Answer, Image
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DeviceOutOfMemory
 
@@ -98,34 +99,68 @@ class Service:
         log.critical(reason)
         self.on_failure()
 
-    def reserve(self, client: str = "") -> Reservation:
-        """Makes a reservation for a request of this client whose head has arrived. Raises `QueueFull`.
+    def reserve(self, client: Client, sender: str = "") -> Reservation:
+        """A reservation with a place in the queue, for a request whose head has arrived. Raises `QueueFull`.
 
+        client: who is closed if it is slow and others wait for what the reservation holds. sender: for fair turns.
         It does not need a model: before one is loaded, the route answers 503 with the reason.
         """
-        return self.admission.reserve(self.deadline(), client)
+        reservation = self._reservation(client, sender)
+        try:
+            self.admission.reserve(reservation, self.deadline())
+        except BaseException:
+            reservation.close()
+            raise
+        return reservation
 
-    async def segment(self, job: Job, deadline: float, disconnect: asyncio.Future[None] | None = None) -> Answer:
-        """Segments the job's image. `disconnect` is done once the client has disconnected.
+    def split(self, client: Client, reservation: Reservation, count: int) -> list[Reservation]:
+        """Ends what a request of several images holds. Returns a reservation for each image, which has no place yet."""
+        self._give_back(reservation)
+        return [self._reservation(client, reservation.sender) for _ in range(count)]
 
+    def _reservation(self, client: Client, sender: str) -> Reservation:
+        def give_back(reservation: Reservation) -> None:
+            client.reservations.discard(reservation)
+            self._give_back(reservation)
+
+        reservation = Reservation(sender, give_back)
+        client.reservations.add(reservation)
+        return reservation
+
+    def _give_back(self, reservation: Reservation) -> None:
+        self.budget.end(reservation)
+        self.admission.release(reservation)
+
+    async def segment(
+        self,
+        image: Image,
+        model: str | None,
+        reservation: Reservation,
+        deadline: float,
+        disconnect: asyncio.Future[None] | None = None,
+        check: Check = lambda *_: None,
+    ) -> Answer:
+        """Segments the image with the model of this name, or the default.
+
+        disconnect: is done once the client has disconnected. check: see `Check`.
         The work ends at once when `disconnect` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), or when this
-        call is cancelled. In every case it closes the image's body and releases the reservation; the memory of the answer stays
-        counted until the caller ends it.
+        call is cancelled. If it fails, it closes the reservation. Else the reservation's place ends; the answer's bytes and
+        their memory stay until the caller closes the reservation.
 
         Raises `UnknownModel`, `NotServing`, `TooManyTiles`, `TooMuchMemory`, `QueueFull`, `InferenceError`s, the errors of a
-        `Worker`, and those of the job's `check`.
+        `Worker`, and those of `check`.
         """
-        self.admission.arrive(job.reservation)
-        model: Model | None = None
-        answer: Answer | None = None
         limit = asyncio.timeout_at(deadline)
         try:
-            model = self.registry.acquire(job.model)
-            work = self._work(job, model, deadline)
-            async with limit:
-                if disconnect:
-                    disconnect.add_done_callback(partial(_end_now, limit))
-                answer = await work.run()
+            with self._place(reservation), self.registry.using(model) as used_model:
+                work = RequestWork(
+                    image, used_model, reservation, deadline, check, workers=self.workers, budget=self.budget,
+                    admission=self.admission, planning=self._planning, memory_setting=self._memory_setting,
+                )  # fmt: skip
+                async with limit:
+                    if disconnect:
+                        disconnect.add_done_callback(partial(_end_now, limit))
+                    answer = await work.run()
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -138,23 +173,26 @@ class Service:
             log.error("out of memory: %s", error)
             raise QueueFull("the service's memory is full; try again later", reason="memory") from error
         finally:
-            if model:
-                self.registry.release(model)
-            if not answer:
-                self.budget.end(job.reservation.memory)
-            job.image.body.close()
-            self.admission.release(job.reservation)
             # it refers to this task, whose result may be an error that refers to this frame: a cycle that keeps memory in use
             del limit
-        self.metrics.count_segmentation(answer.model, answer.seconds, answer.class_pixels, answer.mean_confidence)
+        class_pixels = dict(zip(used_model.class_names, answer.counts, strict=False))  # a hostile worker may send more counts
+        self.metrics.count_segmentation(used_model.name, answer.seconds, class_pixels, answer.mean_confidence)
         return answer
 
-    def _work(self, job: Job, model: Model, deadline: float) -> Work:
-        setting = "SEGMENT_MEMORY_MB" if self.settings.memory_mb else "SEGMENT_MEMORY_MB, or the container's limit of memory"
-        return Work(
-            job, model, deadline, workers=self.workers, budget=self.budget, admission=self.admission, planning=self._planning,
-            memory_setting=setting,
-        )  # fmt: skip
+    @contextmanager
+    def _place(self, reservation: Reservation) -> Iterator[None]:
+        """The image's body has arrived, and its place in the queue ends with the block. If that fails, the reservation does."""
+        self.admission.arrive(reservation)
+        try:
+            yield
+        except BaseException:
+            reservation.close()
+            raise
+        self.admission.release(reservation)
+
+    @property
+    def _memory_setting(self) -> str:
+        return "SEGMENT_MEMORY_MB" if self.settings.memory_mb else "SEGMENT_MEMORY_MB, or the container's limit of memory"
 
     def thread_failure(self, error: RuntimeError) -> NotServing:
         """Fails the service because a thread could not be started. Returns the error to raise."""

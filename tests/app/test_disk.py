@@ -18,7 +18,8 @@ from starlette.types import Message
 from app.api.batch import image_outcomes
 from app.api.forms import SPOOL_BYTES
 from app.api.schemas import SegmentQuery
-from app.serving.clients import Client, MemoryUse
+from app.serving.clients import Client
+from app.serving.reservation import Reservation
 from app.serving.service import Service
 from model.inference.processes.frames import INLINE_BYTES
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
@@ -138,7 +139,7 @@ def test_a_batch_with_more_files_than_may_be_open_is_413_and_one_that_finds_none
         assert (
             client.post("/segment/batch", files=[("file", ("a", large))] * 3 + [("file", ("b", PHOTO))] * 3).status_code == 200
         )
-        use = MemoryUse()
+        use = Reservation()
         service.budget.hold_files(use, 2)
         assert_problem(client.post("/segment/batch", files=[("file", ("a", large))] * 2), 503, "3 files of batches are open")
         service.budget.end(use)
@@ -153,13 +154,14 @@ def test_a_batch_s_files_are_closed_when_their_images_are_done_and_count_no_more
         return await asyncio.Future()
 
     async def ask(service: Service) -> None:
-        reservation = service.reserve()
-        state = {"client": Client(lambda: 0, lambda: None), "reservation": reservation, "known": {}}
+        client = Client(lambda: 0, lambda: None)
+        reservation = service.reserve(client)
+        state = {"client": client, "reservation": reservation, "known": {}}
         request = Request({"type": "http", "state": state}, never)
-        service.budget.hold_body(reservation.memory, 9 * len(PHOTO))
+        service.budget.hold_body(reservation, 9 * len(PHOTO))
         outcomes = image_outcomes(request, service, SegmentQuery(), parts)
         assert (await anext(outcomes)).problem is None
-        assert (files[0].closed, files[8].closed, reservation.memory.body) == (True, False, 0)
+        assert (files[0].closed, files[8].closed, reservation.body_bytes) == (True, False, 0)
         assert service.budget.used_bytes >= 4 * len(PHOTO)
         async for outcome in outcomes:
             assert outcome.problem is None

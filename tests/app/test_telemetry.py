@@ -17,8 +17,10 @@ from fastapi.testclient import TestClient
 from app.api.errors import FOREIGN, PreconditionFailed, to_problem
 from app.main import create_app
 from app.serving.admission import Admission
+from app.serving.clients import Client
 from app.serving.errors import QueueFull
 from app.serving.rates import Kind
+from app.serving.reservation import Reservation
 from app.settings import Settings
 from app.telemetry import REASONS, REPEAT_S, OnceAMinute
 from model.command_line import package_version
@@ -133,18 +135,20 @@ def test_who_would_be_too_late_is_told_apart_from_who_finds_no_room() -> None:
     now = [0.0]
     admission = Admission(100, lambda: now[0])
     for _ in range(3):  # a tile a second
-        reservation = admission.reserve(1e9)
+        reservation = Reservation()
+        admission.reserve(reservation, 1e9)
         admission.arrive(reservation)
         admission.tile_rate.begin()
         now[0] += 1
         admission.tile_rate.end(is_done=True)
         admission.release(reservation)
-    waiting = admission.reserve(1e9)
+    waiting, another = Reservation(), Reservation()
+    admission.reserve(waiting, 1e9)
     admission.arrive(waiting)
     admission.admit(waiting, 50, 1e9, Kind(large=False), 0)
     with pytest.raises(QueueFull) as late:
-        admission.reserve(now[0] + 1)
-    another = admission.reserve(1e9)
+        admission.reserve(Reservation(), now[0] + 1)
+    admission.reserve(another, 1e9)
     admission.arrive(another)
     with pytest.raises(QueueFull) as full:
         admission.admit(another, 51, 1e9, Kind(large=False), 0)
@@ -250,13 +254,13 @@ def test_the_queue_s_seconds_are_told(serve: Serve) -> None:
         assert value(client, "segment_queue_seconds") == 0
         service.admission = Admission(1000, clock := Clock())
         for _ in range(20):
-            reservation = service.reserve()
+            reservation = service.reserve(Client(lambda: 0, lambda: None))
             service.admission.arrive(reservation)
             service.admission.tile_rate.begin()
             clock.now += 0.1
             service.admission.tile_rate.end(is_done=True)
             service.admission.release(reservation)
-        waiting = service.reserve()
+        waiting = service.reserve(Client(lambda: 0, lambda: None))
         service.admission.arrive(waiting)
         assert value(client, "segment_queue_seconds") == pytest.approx(0.1, rel=0.01)
         service.admission.release(waiting)

@@ -106,14 +106,15 @@ class WorkerPlan:
 
 
 @dataclass(frozen=True)
-class WorkerAnswer:
-    """An answer's bytes, their content encoding (`gzip` or empty), and the seconds of `decode`, `inference` and `encode`.
+class Answer:
+    """An answer. encoding: of its bytes, `gzip` or empty. size: (height, width) of the image.
 
-    counts and mean_confidence: as in `Output`.
+    seconds: of the stages `decode`, `inference` and `encode`. counts and mean_confidence: as in `Output`.
     """
 
     body: Body
     encoding: str
+    size: Size
     seconds: dict[str, float]
     counts: tuple[int, ...]
     mean_confidence: float | None
@@ -179,7 +180,7 @@ def parse_tile(head: Mapping[str, Any], payload: memoryview, plan: WorkerPlan) -
         return np.frombuffer(payload, np.uint8).reshape((height, width, channels))
 
 
-def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int, plan: WorkerPlan) -> WorkerAnswer:
+def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int, plan: WorkerPlan) -> Answer:
     """Parses a worker's answer for an image of this plan; raises `WorkerBroken` for an invalid one.
 
     The answer's bytes are in the frame or in the file, which nobody can change from now on.
@@ -198,7 +199,8 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int,
         confidence = head["mean_confidence"]
         if head["encoding"] not in ("", "gzip"):
             raise ValueError(f"the encoding {head['encoding']!r:.100}")
-        return WorkerAnswer(body, head["encoding"], seconds, counts, None if confidence is None else _number(confidence, 1))
+        mean_confidence = None if confidence is None else _number(confidence, 1)
+        return Answer(body, head["encoding"], plan.size, seconds, counts, mean_confidence)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from model.inference.processes.forkserver import ForkedProcess
 from model.inference.processes.frames import FrameChannel, WorkerBroken, anonymous_file
 from model.inference.processes.limits import ENFORCES_LIMITS
 from model.inference.processes.messages import (
+    Answer,
     Image,
-    WorkerAnswer,
     WorkerPlan,
     most_payload,
     parse_answer,
@@ -150,7 +150,7 @@ class Worker:
         except Exception:
             assert self.idle  # it has reported that it dropped the image, or what is wrong with it
 
-    async def work(self, granted_bytes: int, submit: Submit, count: Count = lambda _: None) -> WorkerAnswer:
+    async def work(self, granted_bytes: int, submit: Submit, count: Count = lambda _: None) -> Answer:
         """Segments the planned image and returns the answer. `submit` runs each tile; `count` is called when it is done.
 
         granted_bytes: of memory that the worker may take besides the file's own bytes, if it has not begun. Raises

@@ -17,14 +17,14 @@ from fastapi.testclient import TestClient
 from pycocotools.coco import COCO
 from starlette.datastructures import UploadFile
 
-from app.api.batch import Outcome, _lines, _zip, image_outcomes
+from app.api.batch import Outcome, _lines, _PartImage, _zip, image_outcomes
 from app.api.schemas import SegmentQuery
 from app.connections import PIECE_BYTES
-from app.serving.admission import Reservation
-from app.serving.clients import Client, MemoryUse
-from app.serving.job import Job
+from app.serving.clients import Client
+from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.coco import INFO
+from model.inference.processes import messages
 from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
 from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.images import encode, make_photo
@@ -144,10 +144,10 @@ def test_an_error_that_nobody_expected_is_its_image_s_alone(
 ) -> None:
     segment = Service.segment
 
-    async def failing(service: Service, job: Job, *others: Any) -> Any:
-        if job.image.body.data == PHOTOS[1]:
+    async def failing(service: Service, image: messages.Image, *others: Any) -> Any:
+        if image.body.data == PHOTOS[1]:
             raise FloatingPointError("nobody thought of this")
-        return await segment(service, job, *others)
+        return await segment(service, image, *others)
 
     monkeypatch.setattr(Service, "segment", failing)
     files = parts(*((name, data) for name, data in zip("abc", PHOTOS, strict=False)))
@@ -215,16 +215,15 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def cancel() -> None:
-        async def outcome(*_: object) -> Outcome:
-            late_outcome = Outcome(0, "a", ".png", b"", MemoryUse())
-            service.budget.hold_body(late_outcome.memory, 1000)
+        async def answer(image: _PartImage, *_: object) -> Outcome:
+            service.budget.hold_body(image.reservation, 1000)
             asyncio.get_running_loop().call_soon(taking.cancel)
-            return late_outcome
+            return Outcome(0, "a", ".png", b"")
 
-        monkeypatch.setattr("app.api.batch._outcome", outcome)
+        monkeypatch.setattr(_PartImage, "_answer", answer)
         part = UploadFile(io.BytesIO(PHOTOS[0]), size=len(PHOTOS[0]))
         client = Client(lambda: 0, lambda: None)
-        request = Request({"type": "http", "state": {"client": client, "reservation": Reservation(0)}})
+        request = Request({"type": "http", "state": {"client": client, "reservation": Reservation()}})
         taking = asyncio.ensure_future(anext(image_outcomes(request, service, SegmentQuery(), [part])))
         with pytest.raises(asyncio.CancelledError):
             await taking
@@ -236,7 +235,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 @pytest.mark.parametrize("writer", [_lines, _zip])
 def test_long_answers_go_out_in_pieces(writer: Callable[..., AsyncGenerator[bytes, None]]) -> None:
     async def outcomes() -> AsyncGenerator[Outcome, None]:
-        yield Outcome(0, "a", ".json", b"7" * 1_000_000, MemoryUse())
+        yield Outcome(0, "a", ".json", b"7" * 1_000_000)
 
     async def lengths() -> list[int]:
         return [len(piece) async for piece in writer(None, outcomes())]

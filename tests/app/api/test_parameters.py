@@ -18,7 +18,8 @@ from app.api.errors import BadParameter, BadRequest
 from app.api.json_images import PIECE
 from app.api.uploads import UploadLimits, read_image
 from app.serving.budget import Budget
-from app.serving.clients import Clients, MemoryUse
+from app.serving.clients import Clients
+from app.serving.reservation import Reservation
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
 from tests.support.polling import HANG_S
 
@@ -163,7 +164,7 @@ def test_json_counts_for_the_memory_that_python_s_text_takes(tail: str, escaped:
     async def read() -> None:
         request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
         with suppress(BadRequest, BadParameter):
-            await read_image(request, RecordedLimits(len(body), HANG_S, Budget(1, 1, Clients()), MemoryUse(), sizes=sizes))
+            await read_image(request, RecordedLimits(len(body), HANG_S, Budget(1, 1, Clients()), Reservation(), sizes=sizes))
 
     tracemalloc.start()
     asyncio.run(read())

@@ -19,8 +19,8 @@ from pycocotools import mask as coco
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.api.segment import answer_job
-from app.serving.job import Job
+from app.api.segment import segment
+from app.serving.clients import Client
 from app.serving.service import Service
 from app.settings import Settings
 from imaging.decoding import Limits
@@ -352,13 +352,14 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
 
         async def ask() -> None:
             disconnect = asyncio.Event()
-            job = Job(messages.Image(messages.Body.of(PHOTO), Options(), Limits()), None, alone.service.reserve())
-            asking = asyncio.create_task(answer_job(request_of(disconnect), alone.service, job))
+            image = messages.Image(messages.Body.of(PHOTO), Options(), Limits())
+            reservation = alone.service.reserve(Client(lambda: 0, lambda: None))
+            asking = asyncio.create_task(segment(request_of(disconnect), alone.service, image, None, reservation))
             await asyncio.to_thread(hold.entry.wait, HANG_S)
             disconnect.set()
             with pytest.raises(Cancelled, match="the client went away"):
                 await asking
-            assert not job.image.body.open
+            assert not image.body.open
 
         with hold_model(alone.service) as hold:
             alone.call(ask())

@@ -6,15 +6,22 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from app.serving.admission import DEADLINE_SHARE, FRESH_S, HEAD_S, Admission, Reservation
-from app.serving.clients import LEAST_RATE, Client, Clients, MemoryUse
+from app.serving.admission import DEADLINE_SHARE, FRESH_S, HEAD_S, Admission
+from app.serving.clients import LEAST_RATE, Client, Clients
 from app.serving.errors import QueueFull, TooManyTiles
 from app.serving.rates import LEAST_MEGAPIXELS, UNKNOWN_SECONDS, Kind, WorkerSeconds
+from app.serving.reservation import Reservation
 from model.inference.errors import Cancelled
 from tests.support.model.doubles import Clock
 
 FAR = 1e6
 PER_MEGAPIXEL = 0.01  # seconds of a worker that `estimating` learns
+
+
+def reserve(admission: Admission, deadline: float, sender: str = "") -> Reservation:
+    reservation = Reservation(sender)
+    admission.reserve(reservation, deadline)
+    return reservation
 
 
 def estimating(admission: Admission) -> Admission:
@@ -29,7 +36,7 @@ def take(
     admission: Admission, tiles: int, deadline: float = FAR, *, seconds: float = 0.0, large: bool = False, client: str = ""
 ) -> Reservation:
     """A request's head, its body, and then its image's plan."""
-    reservation = admission.reserve(FAR, client)
+    reservation = reserve(admission, FAR, client)
     admission.arrive(reservation)
     try:
         admission.admit(reservation, tiles, deadline, Kind(large), seconds / PER_MEGAPIXEL)
@@ -85,7 +92,7 @@ def test_a_full_queue_refuses_and_lets_in_again() -> None:
     assert admission.requests == 1
     take(admission, 2)
     with pytest.raises(QueueFull, match="10 tiles are queued"):
-        admission.reserve(FAR)
+        reserve(admission, FAR)
     admission.release(eight)
     take(admission, 8)
 
@@ -94,18 +101,18 @@ def test_a_burst_of_heads_does_not_all_pass() -> None:
     admission = Admission(10, Clock())
     take(admission, 7)
     for _ in range(3):
-        admission.reserve(FAR)
+        reserve(admission, FAR)
     with pytest.raises(QueueFull, match="10 tiles are queued"):
-        admission.reserve(FAR)
+        reserve(admission, FAR)
 
 
 def test_at_a_measured_rate_a_burst_of_heads_passes_until_the_deadline_is_near() -> None:
     admission, clock = after_work(10.0, 100)
     take(admission, 1)
     for _ in range(int(10 * DEADLINE_SHARE * 10) - 1):
-        admission.reserve(clock.now + 10)
+        reserve(admission, clock.now + 10)
     with pytest.raises(QueueFull, match="too close to its deadline"):
-        admission.reserve(clock.now + 10)
+        reserve(admission, clock.now + 10)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +125,12 @@ def test_an_upload_counts_as_a_tile_while_it_has_just_begun_or_is_fast(body: flo
     admission = Admission(4, clock)
     take(admission, 2)
     for _ in range(2):
-        admission.reserve(FAR).memory.body = int(body)
+        reserve(admission, FAR).body_bytes = int(body)
     clock.now += 0.9 * seconds
     with pytest.raises(QueueFull, match="4 tiles are queued"):
-        admission.reserve(FAR)
+        reserve(admission, FAR)
     clock.now += 0.2 * seconds
-    admission.reserve(FAR)
+    reserve(admission, FAR)
 
 
 class Slow(Client):
@@ -135,7 +142,7 @@ class Slow(Client):
         with self.waiting():
             clock.now = 10
         self.uploading = uploading
-        self.uses.add(MemoryUse())
+        self.reservations.add(Reservation())
 
 
 def test_at_the_limit_of_requests_the_slowest_upload_makes_room() -> None:
@@ -143,17 +150,17 @@ def test_at_the_limit_of_requests_the_slowest_upload_makes_room() -> None:
     admission = Admission(1000, Clock(), clients=clients)
     admission.max_requests = 2
     for _ in range(2):
-        admission.reserve(FAR)
+        reserve(admission, FAR)
     with pytest.raises(QueueFull, match="2 requests are in progress"):
-        admission.reserve(FAR)
+        reserve(admission, FAR)
     uploads = [Slow(10**7, closed), Slow(5 * 10**6, closed), Slow(0, closed, uploading=False)]
     with ExitStack() as stack:
         for upload in uploads:
             stack.enter_context(clients.registered(upload))
-        admission.reserve(FAR)
-        admission.reserve(FAR)
+        reserve(admission, FAR)
+        reserve(admission, FAR)
         with pytest.raises(QueueFull, match="requests are in progress"):
-            admission.reserve(FAR)
+            reserve(admission, FAR)
     assert closed == [5 * 10**6, 10**7]
 
 
@@ -161,19 +168,19 @@ def test_a_request_that_has_arrived_counts_however_long_it_waits_to_be_planned()
     clock = Clock()
     admission = Admission(2, clock)
     for _ in range(2):
-        reservation = admission.reserve(FAR)
+        reservation = reserve(admission, FAR)
         for _ in range(2):
             admission.arrive(reservation)
     clock.now += 10 * FRESH_S
     assert (admission.queued_tiles, admission.requests) == (2, 2)
     with pytest.raises(QueueFull, match="2 tiles are queued"):
-        admission.reserve(FAR)
+        reserve(admission, FAR)
 
 
 def test_what_is_refused_once_it_is_planned_counts_as_before() -> None:
     admission = Admission(10, Clock())
     take(admission, 8)
-    reservation = admission.reserve(FAR)
+    reservation = reserve(admission, FAR)
     admission.arrive(reservation)
     with pytest.raises(QueueFull):
         admission.admit(reservation, 3, FAR, Kind(large=False), 0)
@@ -184,7 +191,7 @@ def test_what_is_refused_once_it_is_planned_counts_as_before() -> None:
 
 def test_a_reservation_that_was_given_back_is_not_admitted_afterwards() -> None:
     admission = Admission(10, Clock())
-    reservation = admission.reserve(FAR)
+    reservation = reserve(admission, FAR)
     admission.release(reservation)
     with pytest.raises(Cancelled):
         admission.admit(reservation, 3, FAR, Kind(large=False), 0)
@@ -272,7 +279,7 @@ def test_retry_after_is_how_long_those_take_that_come_first() -> None:
     for _ in range(100):
         take(admission, 1)
     with pytest.raises(QueueFull) as error_info:
-        admission.reserve(FAR)
+        reserve(admission, FAR)
     assert error_info.value.retry_after == 5
     admission, clock = after_work(50, 600)
     take(admission, 800)
@@ -312,7 +319,7 @@ def test_before_anything_is_measured_only_the_queues_length_counts() -> None:
     take(admission, 50, 0.001)
     take(admission, 50, 0.001)
     with pytest.raises(QueueFull) as error_info:
-        admission.reserve(0.001)
+        reserve(admission, 0.001)
     assert error_info.value.retry_after == 1
 
 
@@ -336,7 +343,7 @@ def test_tiles_of_large_images_that_fill_the_queue_leave_room_for_small_ones() -
     for _ in range(100):
         take(admission, 1)
     with pytest.raises(QueueFull, match="100 tiles are queued"):
-        admission.reserve(FAR)
+        reserve(admission, FAR)
 
 
 def test_the_seconds_of_workers_refuse_what_the_network_would_not() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from app.serving import budget as budget_module
 from app.serving.budget import PLANNING_BYTES, Budget, planner_count
-from app.serving.clients import Client, Clients, MemoryUse
+from app.serving.clients import Client, Clients
 from app.serving.errors import QueueFull, TooManyFiles, TooMuchMemory
+from app.serving.reservation import Reservation
 from model.inference.processes.worker_main import PLAN_BYTES
 from tests.support.model.doubles import Clock
 
@@ -25,33 +26,33 @@ def budget_of(limit: int = LIMIT, large_works: int = 1, clients: Clients | None 
 
 
 @contextmanager
-def reader(clients: Clients, moved_bytes: int, *uses: MemoryUse) -> Iterator[list[int]]:
+def reader(clients: Clients, moved_bytes: int, *uses: Reservation) -> Iterator[list[int]]:
     """A client for which the service has waited ten seconds, in which it has moved so many bytes; what its closing appends."""
     clock, closed = Clock(), list[int]()
     client = Client(lambda: moved_bytes, lambda: closed.append(moved_bytes), clock)
-    client.uses.update(uses)
+    client.reservations.update(uses)
     with client.waiting(), clients.registered(client):
         clock.now = 10
         yield closed
 
 
-def working(budget: Budget, units: float, *, large: bool = False) -> MemoryUse:
-    use = MemoryUse()
+def working(budget: Budget, units: float, *, large: bool = False) -> Reservation:
+    use = Reservation()
     assert budget.start_now(use, int(units * UNIT), large=large)
     return use
 
 
-def waiting(budget: Budget, units: float, *, large: bool = False, client: str = "") -> tuple[MemoryUse, asyncio.Task[None]]:
-    use = MemoryUse(client)
+def waiting(budget: Budget, units: float, *, large: bool = False, client: str = "") -> tuple[Reservation, asyncio.Task[None]]:
+    use = Reservation(client)
     return use, asyncio.create_task(budget.start(use, int(units * UNIT), large=large))
 
 
 def test_bodies_are_refused_beyond_a_quarter_and_corrected_downwards_at_any_time() -> None:
-    budget, one, other = budget_of(), MemoryUse(), MemoryUse()
+    budget, one, other = budget_of(), Reservation(), Reservation()
     budget.hold_body(one, 2 * UNIT)
     with pytest.raises(QueueFull, match="try again later"):
         budget.hold_body(other, UNIT + 1)
-    assert (other.body, budget.used_bytes) == (0, 2 * UNIT)
+    assert (other.body_bytes, budget.used_bytes) == (0, 2 * UNIT)
     budget.hold_body(one, UNIT)
     budget.hold_body(other, 2 * UNIT)
     assert budget.used_bytes == 3 * UNIT
@@ -68,13 +69,13 @@ def test_work_that_could_never_begin_is_refused_and_none_other() -> None:
 
 
 def test_bodies_work_answers_and_planning_never_pass_the_limit() -> None:
-    budget, body = budget_of(), MemoryUse()
+    budget, body = budget_of(), Reservation()
     answer = working(budget, 2)
     budget.hold_answer(answer, 2 * UNIT)
     budget.hold_body(body, 3 * UNIT)
     work = working(budget, 6)
     assert budget.used_bytes + PLANNING_BYTES == LIMIT
-    assert not budget.start_now(MemoryUse(), 1, large=False)
+    assert not budget.start_now(Reservation(), 1, large=False)
     budget.end(work)
     assert budget.used_bytes == 5 * UNIT
 
@@ -98,9 +99,9 @@ def test_work_that_needs_more_than_it_was_granted_begins_as_any_other(large: boo
         budget = budget_of()
         work, other = working(budget, 1), working(budget, 1)
         assert budget.start_now(work, 5 * UNIT, large=large)
-        assert (work.work, work.large) == (5 * UNIT, large)
+        assert (work.work_bytes, work.has_large_work) == (5 * UNIT, large)
         assert not budget.start_now(other, 4 * UNIT, large=False)
-        assert other.work == 0
+        assert other.work_bytes == 0
         budget.end(work)
         budget.end(other)
         assert budget.used_bytes == 0
@@ -114,7 +115,7 @@ def test_work_waits_in_the_order_of_its_arrival() -> None:
         first = working(budget, 5)
         (_, second), (_, small) = waiting(budget, 4), waiting(budget, 1)
         await asyncio.sleep(0)
-        assert not budget.start_now(MemoryUse(), UNIT, large=False)  # it would fit, and must not pass those that wait
+        assert not budget.start_now(Reservation(), UNIT, large=False)  # it would fit, and must not pass those that wait
         await asyncio.sleep(0)
         assert not second.done()
         assert not small.done()
@@ -147,7 +148,7 @@ def test_who_is_cancelled_lets_the_next_one_in_and_leaves_nothing() -> None:
         await asyncio.sleep(0)
         waits.cancel()
         await small
-        assert (given_up.work, next_one.work) == (0, 3 * UNIT)
+        assert (given_up.work_bytes, next_one.work_bytes) == (0, 3 * UNIT)
         budget.end(first)
         budget.end(next_one)
         assert budget.used_bytes == 0
@@ -186,7 +187,7 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
         budget.hold_answer(answer, int(units * UNIT))
         # it waits for the answers' quarter, for another large image, or for the bytes that the answer has
         use, waits = waiting(budget, 7 if units == 2 else 1, large=units == 1)
-        with reader(clients, sent_bytes, answer) as closed, reader(clients, sent_bytes, MemoryUse(body=5)) as other:
+        with reader(clients, sent_bytes, answer) as closed, reader(clients, sent_bytes, Reservation(body_bytes=5)) as other:
             await asyncio.sleep(CHECKED_S)
         assert not waits.done()
         assert not other  # closing it would free no answer
@@ -203,11 +204,11 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
 def test_a_client_that_is_fast_and_then_stops_is_slow_after_some_looks() -> None:
     clients, clock, moved, closed = Clients(), Clock(), [0], list[int]()
     client = Client(lambda: moved[0], lambda: closed.append(moved[0]), clock)
-    client.uses.add(MemoryUse(answer=1))
+    client.reservations.add(Reservation(answer_bytes=1))
     with client.waiting(), clients.registered(client):
         for second in range(60):
             clock.now, moved[0] = second, min(5_000_000, moved[0] + 500_000)
-            clients.close_slow(lambda use: use.answer > 0)
+            clients.close_slow(lambda use: use.answer_bytes > 0)
             if closed:
                 break
     assert 10 < clock.now < 40
@@ -228,20 +229,20 @@ def test_who_holds_bodies_or_files_slowly_is_closed_when_another_is_refused() ->
     clients = Clients()
     budget = budget_of(clients=clients)
     budget.most_files = 10
-    body, files = MemoryUse(), MemoryUse()
+    body, files = Reservation(), Reservation()
     budget.hold_body(body, 3 * UNIT)
     budget.hold_files(files, 10)
     with reader(clients, 0, body) as of_body, reader(clients, 0, files) as of_files, reader(clients, 10**8, body) as fast:
         with pytest.raises(QueueFull, match="bodies use"):
-            budget.hold_body(MemoryUse(), 1)
+            budget.hold_body(Reservation(), 1)
         assert (of_body, of_files) == ([0], [])
         with pytest.raises(QueueFull, match="10 files of batches are open"):
-            budget.hold_files(MemoryUse(), 1)
+            budget.hold_files(Reservation(), 1)
         assert (of_body, of_files, fast) == ([0], [0], [])
     with pytest.raises(TooManyFiles, match="11 or more images above 64 KiB"):
         budget.hold_files(files, 11)
     budget.end(files)
-    budget.hold_files(MemoryUse(), 10)
+    budget.hold_files(Reservation(), 10)
 
 
 def test_clients_take_turns_and_one_s_own_images_keep_their_order() -> None:
@@ -270,8 +271,8 @@ def test_an_image_starts_at_once_beside_large_ones_that_wait_for_their_place() -
         working(budget, 1, large=True)
         _, waits = waiting(budget, 1, large=True)
         await asyncio.sleep(0)
-        assert budget.start_now(MemoryUse(), UNIT, large=False)
-        assert not budget.start_now(MemoryUse(), UNIT, large=True)
+        assert budget.start_now(Reservation(), UNIT, large=False)
+        assert not budget.start_now(Reservation(), UNIT, large=True)
         waits.cancel()
 
     asyncio.run(ask())

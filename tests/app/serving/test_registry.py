@@ -42,7 +42,7 @@ def test_the_first_is_the_default_and_others_are_picked_by_name(narrow_file: Pat
     registry.load()
     assert [registry.get(name).name for name in (None, "narrow", "copy")] == ["narrow", "narrow", "copy"]
     with pytest.raises(UnknownModel, match="narrow, copy, got 'third'"):
-        registry.acquire("third")
+        registry.get("third")
     assert all(model.scheduler.alive for model in registry.models.values())
     registry.stop()
     assert not any(model.scheduler.alive for model in registry.models.values())
@@ -90,19 +90,17 @@ def test_expected_digests_are_in_the_order_of_the_weights(narrow_file: Path, nar
 def test_a_new_model_is_served_at_once_and_the_old_one_until_its_last_request_ends(narrow_file: Path) -> None:
     registry = registry_of(str(narrow_file))
     registry.load()
-    old = registry.acquire()
-    assert registry.acquire() is old
-    with ThreadPoolExecutor() as pool:
-        loading = pool.submit(registry.load)
-        wait_until(lambda: registry.get() is not old)
-        new = registry.acquire()
-        registry.release(new)
-        registry.release(old)
+    with ThreadPoolExecutor() as pool, registry.using() as old:
+        with registry.using() as same:
+            assert same is old
+            loading = pool.submit(registry.load)
+            wait_until(lambda: registry.get() is not old)
+            with registry.using() as new:
+                assert new is not old
         with pytest.raises(TimeoutError):
             loading.result(0.05)
         assert old.scheduler.alive
-        registry.release(old)
-        loading.result(HANG_S)
+    loading.result(HANG_S)
     assert not old.scheduler.alive
     assert new.scheduler.alive
     registry.stop()

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from fastapi.testclient import TestClient
 
-from app.serving.job import Job
+from app.serving.clients import Client
 from app.serving.rates import Kind
 from app.serving.registry import Model
+from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.decoding import Limits
 from model.inference.processes.messages import Body, Image
@@ -51,15 +52,10 @@ class Alone:
         return self.submit(self._segment(data, options, deadline, check))
 
     async def _segment(self, data: bytes, options: Options, deadline: float | None, check: Callable[..., None]) -> bytes:
-        service = self.service
-        reservation = service.reserve()
-        job = Job(Image(Body.of(data), options, Limits()), None, reservation, check)
-        answer = await service.segment(job, deadline or service.deadline())
-        try:
+        service, image = self.service, Image(Body.of(data), options, Limits())
+        with service.reserve(Client(lambda: 0, lambda: None)) as reservation:
+            answer = await service.segment(image, None, reservation, deadline or service.deadline(), check=check)
             return answer.body.read(answer.body.length)
-        finally:
-            answer.body.close()
-            service.budget.end(reservation.memory)
 
     def stop(self) -> None:
         self.call(self.service.stop())
@@ -75,7 +71,8 @@ def occupy(service: Service, tiles: int = 1) -> Iterator[None]:
     It has arrived: an upload keeps others out for `FRESH_S` seconds alone, in which a busy machine may not ask.
     """
     admission = service.admission
-    reservation = admission.reserve(inf)
+    reservation = Reservation()
+    admission.reserve(reservation, inf)
     admission.arrive(reservation)
     admission.admit(reservation, tiles, inf, Kind(large=False), 0)
     try:

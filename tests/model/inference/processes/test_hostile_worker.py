@@ -21,7 +21,7 @@ from imaging.errors import DamagedImage
 from model.inference.errors import WorkerFailed
 from model.inference.merging import Logits
 from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
-from model.inference.processes.messages import Body, Image, WorkerAnswer, WorkerPlan
+from model.inference.processes.messages import Answer, Body, Image, WorkerPlan
 from model.inference.processes.worker import Worker
 from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import DistantRuntime, Runtime, Tile
@@ -81,7 +81,7 @@ class Hostile:
         self.tiles.append(tile)
         return Future()
 
-    async def work(self) -> asyncio.Task[WorkerAnswer]:
+    async def work(self) -> asyncio.Task[Answer]:
         """The parent lets the work begin. Its task."""
         working = asyncio.create_task(self.worker.work(1_000_000, self.submit))
         await asyncio.sleep(0)

@@ -1,0 +1,133 @@
+"""Everything that a request holds is given back once, wherever its work fails."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.serving.reservation import Reservation
+from model.inference.processes.messages import Body
+from tests.support.app.exchanges import assert_idle, service_of
+from tests.support.app.services import Serve
+from tests.support.images import encode, make_photo
+from tests.support.polling import wait_until
+
+PHOTO = encode(make_photo(90, 120, seed=3))
+LARGE = encode(np.random.default_rng(4).integers(0, 256, (700, 900, 3), np.uint8))  # in a file, as its answer is
+POINTS = [
+    "app.serving.admission.Admission.reserve",
+    "app.serving.admission.Admission.arrive",
+    "app.serving.admission.Admission.admit",
+    "app.serving.admission.Admission.count_tile",
+    "app.serving.budget.Budget.hold_body",
+    "app.serving.budget.Budget.check",
+    "app.serving.budget.Budget.start_now",
+    "app.serving.budget.Budget.hold_answer",
+    "app.serving.registry.Registry.using",
+    "app.serving.rates.WorkerSeconds.learn",
+    "app.telemetry.Metrics.count_segmentation",
+    "model.inference.processes.messages.Body.of",
+    "model.inference.processes.messages.Body.read",
+    "model.inference.processes.worker.Worker.plan",
+    "model.inference.processes.worker.Worker.work",
+    "model.inference.processes.worker.parse_plan",
+    "model.inference.processes.worker.parse_tile",
+    "model.inference.processes.worker.parse_answer",
+    "model.inference.processes.workers.Workers.claim",
+    "model.inference.scheduler.Scheduler.submit",
+]
+FAILURES: list[tuple[type[BaseException], bytes]] = [(RuntimeError, PHOTO), (asyncio.CancelledError, LARGE)]
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve() as it:
+        yield it
+
+
+def attribute(path: str) -> tuple[Any, str]:
+    """The module or class that has what a dotted path names, and its name there."""
+    owner, name = path.rsplit(".", 1)
+    try:
+        return importlib.import_module(owner), name
+    except ModuleNotFoundError:
+        module, kind = owner.rsplit(".", 1)
+        return getattr(importlib.import_module(module), kind), name
+
+
+def anonymous_files() -> list[str]:
+    """Open files without a name: bodies, answers, and the parts of forms."""
+    links = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [link for link in links if link.endswith("(deleted)")]
+
+
+@contextmanager
+def failing(owner: Any, name: str, error: type[BaseException], *, after: bool) -> Iterator[list[object]]:
+    """The first call of a function raises the error, before or after its work; the list gets an entry for each call."""
+    original, calls = inspect.getattr_static(owner, name), list[object]()
+    function = original.__func__ if isinstance(original, classmethod) else original
+
+    def fail(is_due: bool) -> None:
+        if is_due:
+            calls.append(None)
+            if len(calls) == 1:
+                raise error("a failure of this test")
+
+    def failing_call(*args: Any, **kwargs: Any) -> Any:
+        fail(not after)
+        result = function(*args, **kwargs)
+        if inspect.iscoroutine(result):
+            return failing_wait(result)
+        fail(after)
+        return result
+
+    async def failing_wait(result: Any) -> Any:
+        answer = await result
+        fail(after)
+        return answer
+
+    setattr(owner, name, classmethod(failing_call) if isinstance(original, classmethod) else failing_call)
+    try:
+        yield calls
+    finally:
+        setattr(owner, name, original)
+
+
+@pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
+@pytest.mark.parametrize("after", [True, pytest.param(False, marks=pytest.mark.long)], ids=["after", "before"])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_failure_at_any_point_leaves_nothing(client: TestClient, point: str, after: bool, path: str) -> None:
+    owner, name = attribute(point)
+    before = sorted(anonymous_files())
+    after = after and name not in ("of", "work")  # what a call makes has no owner before it returns
+    for error, data in FAILURES:
+        files = [("file", ("a.png", data)), ("file", ("b.png", data))][: 2 if path == "/segment/batch" else 1]
+        with failing(owner, name, error, after=after) as calls, suppress(asyncio.CancelledError):
+            client.post(f"{path}?format=overlay", files=files)
+        assert calls or (path, name) == ("/segment/batch", "of")
+        assert_idle(service_of(client))
+        wait_until(lambda: sorted(anonymous_files()) == before, lambda: f"{anonymous_files()}, before: {before}")
+    response = client.post(f"{path}?format=overlay", files=files)
+    assert response.status_code == 200
+    assert len(response.content) > 1 << 20  # LARGE is in a file, and so is its answer
+
+
+def test_what_a_reservation_owns_is_closed_with_it_and_what_comes_later_when_it_is_closed_again() -> None:
+    with Reservation() as reservation:
+        bodies = [reservation.own(Body.of(bytes(3 << 20)))]
+        assert bodies[0].open
+    bodies.append(reservation.own(Body.of(bytes(3 << 20))))
+    reservation.close()
+    assert not any(body.open for body in bodies)
