@@ -196,6 +196,8 @@ class _PartImage:
     def _failure(self, service: Service, problem: Problem) -> Outcome:
         """The outcome of an image with a problem, which holds nothing more. Counts the problem's reason."""
         self.reservation.close()
+        # its frames refer to this image, which refers to the outcome: a cycle that keeps memory in use
+        problem.__traceback__ = problem.__cause__ = problem.__context__ = None
         if problem.reason:
             service.metrics.count_rejection(problem.reason)
         return Outcome(self.index, base_name(self.part), ".problem.json", b"", problem)

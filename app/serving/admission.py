@@ -63,9 +63,13 @@ class Admission:
 
     @property
     def queue_seconds(self) -> float:
-        """Seconds that all that is admitted and not done takes, by the slower resource; 0 before anything is measured."""
-        large = [each for each in self._admissions if each.large]
-        small = [each for each in self._admissions if not each.large]
+        """Seconds that all that is admitted and not done takes, by the slower resource; 0 before anything is measured.
+
+        Any thread may read it.
+        """
+        admissions = list(self._admissions)  # at once: the event loop may change it meanwhile
+        large = [each for each in admissions if each.large]
+        small = [each for each in admissions if not each.large]
         return max(
             self._network_s(self._queued_tiles),
             self._worker_s(small) / self._small_lanes(len(large)),
