@@ -1,4 +1,4 @@
-# make serve | test | test-long | lint | wheel-check | audit | gpu-check | docs | train-demo | clean
+# make serve | test | test-long | bench-check | lint | wheel-check | audit | gpu-check | docs | train-demo | clean
 # PIP_ARGS reaches pip, for an index of one's own.
 PYTHON ?= python3
 PIP_ARGS ?=
@@ -15,7 +15,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 READY := $(VENV)/.serve-ready$(if $(GPU),-gpu)
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: serve test short-tests test-long lint wheel-check audit gpu-check docs train-demo clean browser label-studio
+.PHONY: serve test short-tests test-long bench-check lint wheel-check audit gpu-check docs train-demo clean browser label-studio
 .DEFAULT_GOAL := serve
 
 serve: $(READY)
@@ -28,9 +28,13 @@ test: $(DEV_READY) browser
 short-tests: $(DEV_READY)
 	$(PYTEST) -m "not long"
 
-# what takes longer: small trainings, the grid of browser sizes, longer fuzzing, the benches in quick mode
+# what takes longer: small trainings, the grid of browser sizes, longer fuzzing
 test-long: $(DEV_READY) browser label-studio
-	$(PYTEST) -m long
+	$(PYTEST) -m long --ignore=tests/benchmarks
+
+# every bench in quick mode, and the studies that train: one after the other, since each measures
+bench-check: $(DEV_READY) browser
+	$(PYTEST) -n 0 -m long tests/benchmarks
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
