@@ -88,6 +88,7 @@ class Metrics:
         self.class_pixels = Counter(
             "segment_class_pixels", "Pixels of each class in segmented images", ["model", "class"], registry=self.registry
         )
+        self._class_counters: dict[tuple[str, str], Counter] = {}
         self.confidence = Histogram(
             "segment_mean_confidence", "Mean confidence of an image's pixels", ["model"],
             buckets=CONFIDENCES, registry=self.registry,
@@ -123,7 +124,11 @@ class Metrics:
         for stage, stage_seconds in seconds.items():
             self.stages.labels(stage).observe(stage_seconds)
         for name, pixels in class_pixels.items():
-            self.class_pixels.labels(model, name).inc(pixels)
+            counter = self._class_counters.get((model, name))
+            if counter is None:  # `labels` takes a lock, for each class of each image
+                counter = self._class_counters[model, name] = self.class_pixels.labels(model, name)
+            if pixels:
+                counter.inc(pixels)
         self.pixels.inc(sum(class_pixels.values()))
         if mean_confidence is not None:
             self.confidence.labels(model).observe(mean_confidence)

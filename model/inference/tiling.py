@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import ceil
 from typing import Any, Literal
 
@@ -105,10 +105,11 @@ def check_tile(tile: Size) -> None:
             raise TilingError(f"tile must be a multiple of {UNIT}, got {side}")
 
 
-def tile_sides(limit: int, count: int) -> list[int]:
+@cache
+def tile_sides(limit: int, count: int) -> tuple[int, ...]:
     """The sides that a region may have on an axis with tiles of side `limit`: at most `count`, evenly spaced."""
     step = UNIT * ceil(limit / (count * UNIT))
-    return sorted({*range(step, limit, step), limit})
+    return tuple(sorted({*range(step, limit, step), limit}))
 
 
 def tile_shapes(tile: Size) -> list[Size]:
