@@ -189,8 +189,8 @@ def test_every_tile_is_a_window_of_the_extended_image(plan: TilePlan) -> None:
     ],
 )
 def test_an_axis_has_a_few_fixed_sides(limit: int, fine: list[int], coarse: list[int]) -> None:
-    assert tile_sides(limit, FINE) == fine
-    assert tile_sides(limit, COARSE) == coarse
+    assert list(tile_sides(limit, FINE)) == fine
+    assert list(tile_sides(limit, COARSE)) == coarse
 
 
 @pytest.mark.parametrize(
