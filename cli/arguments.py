@@ -28,7 +28,6 @@ EXAMPLES = """examples:
   fcn-segment https://example.org/photo.jpg -o cutout.png --format cutout
   fcn-segment photos/ -o photos.json --format coco --mask polygons
 """
-GROUPS: tuple[Group, ...] = ("content of the answer", "how the network sees the image", "regions", "pictures")
 CHOSEN = {name: parameter for name, parameter in (RENDERING | OPTIONS).items() if parameter.option}
 """The parameters of `/segment` that the command line has as well, by their HTTP names."""
 
@@ -89,10 +88,10 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
 
 def add_answer(p: argparse.ArgumentParser) -> None:
     """Adds the arguments that `/segment` has as well. One that is left out is None: its default is that of `Options`."""
-    for title in GROUPS:
-        group = p.add_argument_group(f"{title}, as over HTTP")
-        for parameter in CHOSEN.values():
-            if parameter.group == title:
+    for title in get_args(Group):
+        if parameters := [parameter for parameter in CHOSEN.values() if parameter.group == title]:
+            group = p.add_argument_group(f"{title}, as over HTTP")
+            for parameter in parameters:
                 _add_parameter(group, parameter)
 
 
@@ -111,9 +110,11 @@ def _add_parameter(group: ArgumentGroup, parameter: Parameter) -> None:
 
 def _type(parameter: Parameter) -> Callable[[str], Any]:
     """What reads a parameter's value."""
-    if parameter.type is not float:
-        return argument_type(parameter.parse or str)
-    return number(parameter.least, parameter.most)
+    if parameter.parse:
+        return argument_type(parameter.parse)
+    if parameter.type is int:
+        return whole_number(int(parameter.least), int(parameter.most))
+    return number(parameter.least, parameter.most) if parameter.type is float else str
 
 
 def _default(parameter: Parameter, flag: str) -> str:

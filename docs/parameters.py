@@ -167,11 +167,13 @@ def _values(parameter: Parameter) -> str:
         return parameter.values
     is_fixed = parameter.default is not None and not parameter.by_service
     default = str(parameter.default).lower() if parameter.type is bool else parameter.default
+    is_number = isinstance(default, int | float)
     choices = ("true", "false") if parameter.type is bool else parameter.choices
     parts = [f"`{choice}`" + " (default)" * (is_fixed and choice == default) for choice in choices]
     if {int, float} & {*parameter.members}:
-        ends_here = is_fixed and default not in choices
-        parts.append(f"{parameter.least:g} to {parameter.most:g}" + f" (default {default:g})" * ends_here)
+        parts.append(
+            f"{parameter.least:g} to {parameter.most:g}" + (f" (default {default:g})" if is_fixed and is_number else "")
+        )
     return ", ".join(parts)
 
 

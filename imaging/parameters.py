@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 Group = Literal["content of the answer", "how the network sees the image", "regions", "pictures", "on a running service"]
 
@@ -47,7 +47,7 @@ class Parameter:
     @property
     def members(self) -> tuple[Any, ...]:
         """The types of its values, without None."""
-        members = get_args(self.type) if isinstance(self.type, UnionType) or _is_union(self.type) else (self.type,)
+        members = get_args(self.type) if get_origin(self.type) in (Union, UnionType) else (self.type,)
         return tuple(member for member in members if member is not NoneType)
 
     @property
@@ -98,7 +98,3 @@ def parameters_of(owner: type[Any]) -> dict[str, Parameter]:
             default = field.default_factory() if callable(field.default_factory) else field.default
             parameters[field.name] = replace(parameter, name=field.name, type=get_args(hint)[0], default=default)
     return parameters
-
-
-def _is_union(kind: Any) -> bool:
-    return getattr(get_origin(kind), "__name__", "") in ("Union", "UnionType")
