@@ -16,6 +16,7 @@ from typing import get_args
 from app.api.schemas import QUERY_PARAMETERS
 from imaging.parameters import Group, Parameter
 from model.inference.parameters import PARAMETERS
+from model.inference.small_regions import Area
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "python -m docs.parameters"
@@ -55,8 +56,8 @@ METHODS = (
 )
 NARROWED = {"mask": ("rle", "polygons")}
 """Choices that the client offers of a parameter, where others would give the same answers."""
-TEXTS = {"classes": "Classes", "model": "str"}
-"""The client's types of texts; all others are areas, which may be numbers."""
+TEXTS = {tuple[str, ...]: "Classes", Area: "int | str"}
+"""The client's types of texts that may also be something else."""
 # where a method's arguments stand in the client's files, before them and themselves
 SIGNATURE = r"def {}\(\n        self,\n        image: ImageLike,\n        \*,\n"
 SIGNATURE_OF_MANY = r"def {}_many\(\n(?:        .*\n){{3}}        concurrency: int = 4,\n"
@@ -165,15 +166,13 @@ def _values(parameter: Parameter) -> str:
     """The values of a parameter, in words for a table."""
     if parameter.is_text:
         return parameter.values
-    is_fixed = parameter.default is not None and not parameter.by_service
-    default = str(parameter.default).lower() if parameter.type is bool else parameter.default
-    is_number = isinstance(default, int | float)
-    choices = ("true", "false") if parameter.type is bool else parameter.choices
-    parts = [f"`{choice}`" + " (default)" * (is_fixed and choice == default) for choice in choices]
+    default = None if parameter.by_service else parameter.default
+    if parameter.type is bool:
+        return ", ".join(f"`{str(value).lower()}`" + " (default)" * (value == default) for value in (True, False))
+    parts = [f"`{choice}`" + " (default)" * (choice == default) for choice in parameter.choices]
     if {int, float} & {*parameter.members}:
-        parts.append(
-            f"{parameter.least:g} to {parameter.most:g}" + (f" (default {default:g})" if is_fixed and is_number else "")
-        )
+        of_number = f" (default {default:g})" if isinstance(default, int | float) else ""
+        parts.append(f"{parameter.least:g} to {parameter.most:g}{of_number}")
     return ", ".join(parts)
 
 
@@ -196,7 +195,7 @@ def _type(parameter: Parameter) -> str:
     """The client's type of a parameter."""
     if parameter.choices:
         return _alias(parameter.name)
-    return TEXTS.get(parameter.name, "int | str") if parameter.is_text else parameter.type.__name__
+    return TEXTS.get(parameter.members[0], "str") if parameter.is_text else parameter.type.__name__
 
 
 def _alias(name: str) -> str:

@@ -28,7 +28,7 @@ async def check_names(request: Request) -> None:
 
 async def query_parameters(
     _: Annotated[None, Depends(check_names)],
-    query: Annotated[QueryModel, Query()],  # type: ignore[valid-type]  # a class that is made of the table
+    query: Annotated[QueryModel, Query()],
 ) -> SegmentQuery:
     """The parameters of the query. Raises `BadParameter` or `RequestValidationError`."""
     return SegmentQuery(_values(query))

@@ -156,13 +156,13 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
     name: the image's file name, which COCO documents contain.
     """
     settings = service.settings
-    values = {"overlap": settings.overlap, "blend": settings.blend} | own_values(query)
-    form = {parameter: value for parameter, value in values.items() if parameter in RENDERING}
-    how = {parameter: value for parameter, value in values.items() if parameter in OPTIONS}
+    values = {"overlap": settings.overlap, "blend": settings.blend} | own_values(query) | {"format": format}
     with mapped_errors():
-        rendering = Rendering(**form | {"format": format, "name": name if format == "coco" else Rendering.name})
+        rendering = Rendering(
+            name=name if format == "coco" else Rendering.name, **{each: values[each] for each in values if each in RENDERING}
+        )
         rendering.check_uses(parameter for parameter in QUERY_PARAMETERS.values() if parameter.name in query.values)
-    return Options(tile=settings.tile_size, rendering=rendering, **how)
+    return Options(tile=settings.tile_size, rendering=rendering, **{each: values[each] for each in values if each in OPTIONS})
 
 
 @contextmanager
