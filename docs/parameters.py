@@ -62,9 +62,9 @@ TEXTS = {tuple[str, ...]: "Classes", Area: "int | str"}
 SIGNATURE = r"def {}\(\n        self,\n        image: ImageLike,\n        \*,\n"
 SIGNATURE_OF_MANY = r"def {}_many\(\n(?:        .*\n){{3}}        concurrency: int = 4,\n"
 ARGUMENT = r"        \w+: .*\n"
-QUERY = r'calls\.query\(\n            "{}",\n            options,\n'
-CALL = r"partial\(\n            self\.{},\n"
-VALUE = r"            \w+=.*\n"
+QUERY = r'        query = (?=calls\.query\(\s*"{}",)'
+PARTIAL = r"        ask = (?=partial\(\s*self\.{},)"
+CALL = r"[\w.]+\([^)]*\)"
 DOCSTRING = r'    def {}\((?:(?!.*def ).*\n)+?        """.*\n\n'  # of the blocking client; the other one's refer to it
 TEXT = r'(?!        """).*\n'
 
@@ -107,15 +107,18 @@ def client_methods(text: str) -> str:
     """The blocking or the asynchronous client with the arguments of its methods."""
     for method in METHODS:
         arguments = "".join(f"{INDENT}{_argument(method, each)},\n" for each in method.own)
-        values = "".join(f"{DEEPER}{each.name}={_value(method, each)},\n" for each in method.own)
-        same = "".join(f"{DEEPER}{each.name}={each.name},\n" for each in method.own)
+        values = [f"{each.name}={_value(method, each)}" for each in method.own]
+        same = [f"{each.name}={each.name}" for each in method.own]
         texts = "".join(f"{line}\n" for each in method.own for line in _about(each))
         text = _replaced(text, SIGNATURE.format(method.name), arguments, ARGUMENT)
-        text = _replaced(text, QUERY.format(method.name), values, VALUE)
+        text = _replaced(text, QUERY.format(method.name), _call("calls.query", f'"{method.name}"', "options", *values), CALL)
         if re.search(docstring := DOCSTRING.format(method.name), text):
             text = _replaced(text, docstring, texts, TEXT)
         if re.search(signature := SIGNATURE_OF_MANY.format(method.name), text):
-            text = _replaced(_replaced(text, signature, arguments, ARGUMENT), CALL.format(method.name), same, VALUE)
+            text = _replaced(text, signature, arguments, ARGUMENT)
+            text = _replaced(
+                text, PARTIAL.format(method.name), _call("partial", f"self.{method.name}", *same, "**options"), CALL
+            )
     return text
 
 
@@ -184,6 +187,14 @@ def _argument(method: Method, parameter: Parameter) -> str:
     if parameter.type is bool and not parameter.default:
         return f"{parameter.name}: bool = False"
     return f"{parameter.name}: {kind} | None = None"
+
+
+def _call(function: str, *arguments: str) -> str:
+    """A call as ruff formats it: in one line, or with a line for each argument."""
+    line = f"{function}({', '.join(arguments)})"
+    if len(f"{INDENT}query = {line}") <= WIDTH:
+        return line
+    return f"{function}(\n" + "".join(f"{DEEPER}{argument},\n" for argument in arguments) + f"{INDENT})"
 
 
 def _value(method: Method, parameter: Parameter) -> str:

@@ -95,8 +95,8 @@ def test_the_readme_has_each_parameter() -> None:
 
 def without_topology(text: str) -> str:
     """The text as it was before there was such a parameter, where its program writes."""
-    lines = [line for line in text.splitlines(keepends=True) if not re.match(r"( {8,12}|\| `)topology\W", line)]
-    return re.sub(r", `topology`(?=[ ,])", "", "".join(lines))
+    lines = [line for line in text.splitlines(keepends=True) if not re.match(r"( {8}|\| `)topology\W", line)]
+    return re.sub(r", (`topology`|topology=topology)(?=[ ,)])", "", "".join(lines))
 
 
 @pytest.mark.parametrize("path", program.FILES)

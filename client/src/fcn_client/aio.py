@@ -74,11 +74,7 @@ class AsyncSegmentClient:
         **options: Unpack[Options],
     ) -> Segmentation:
         """As `SegmentClient.segment`."""
-        query = calls.query(
-            "segment",
-            options,
-            confidence=confidence or None,
-        )
+        query = calls.query("segment", options, confidence=confidence or None)
         response = await self._post(image, query)
         return await asyncio.to_thread(answers.segmentation, response, await self._labels_of(response))
 
@@ -93,11 +89,7 @@ class AsyncSegmentClient:
         """As `SegmentClient.segment_many`."""
         check_concurrency(concurrency)
         calls.check_options(options, ("concurrency", *OWN["segment"]))
-        ask = partial(
-            self.segment,
-            confidence=confidence,
-            **options,
-        )
+        ask = partial(self.segment, confidence=confidence, **options)
         return in_order_async(images, ask, concurrency)
 
     async def raw(self, image: ImageLike, **query: Any) -> bytes:
@@ -139,11 +131,7 @@ class AsyncSegmentClient:
         **options: Unpack[Options],
     ) -> Image.Image:
         """As `SegmentClient.cutout`."""
-        query = calls.query(
-            "cutout",
-            options,
-            classes=classes,
-        )
+        query = calls.query("cutout", options, classes=classes)
         return await asyncio.to_thread(answers.picture, await self._post(image, query))
 
     async def polygons(
@@ -156,13 +144,7 @@ class AsyncSegmentClient:
         **options: Unpack[Options],
     ) -> dict[str, list[Polygon]]:
         """As `SegmentClient.polygons`."""
-        query = calls.query(
-            "polygons",
-            options,
-            classes=classes,
-            tolerance=tolerance,
-            topology=topology,
-        )
+        query = calls.query("polygons", options, classes=classes, tolerance=tolerance, topology=topology)
         return await asyncio.to_thread(answers.polygons, await self._post(image, query))
 
     async def coco(
@@ -176,14 +158,7 @@ class AsyncSegmentClient:
         **options: Unpack[Options],
     ) -> dict[str, Any]:
         """As `SegmentClient.coco`."""
-        query = calls.query(
-            "coco",
-            options,
-            mask=mask,
-            classes=classes,
-            tolerance=tolerance,
-            topology=topology,
-        )
+        query = calls.query("coco", options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
         return await asyncio.to_thread(answers.document, await self._post(image, query))
 
     async def classes(self, model: str | None = None) -> list[Label]:

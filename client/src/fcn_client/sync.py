@@ -83,11 +83,7 @@ class SegmentClient:
 
         confidence: add the confidence map.
         """
-        query = calls.query(
-            "segment",
-            options,
-            confidence=confidence or None,
-        )
+        query = calls.query("segment", options, confidence=confidence or None)
         response = self._post(image, query)
         return answers.segmentation(response, self._labels_of(response))
 
@@ -102,11 +98,7 @@ class SegmentClient:
         """Segments many images and yields each with its answer or its error, in order. Takes images only as they are needed."""
         check_concurrency(concurrency)
         calls.check_options(options, ("concurrency", *OWN["segment"]))
-        ask = partial(
-            self.segment,
-            confidence=confidence,
-            **options,
-        )
+        ask = partial(self.segment, confidence=confidence, **options)
         return in_order(images, ask, concurrency)
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:
@@ -158,11 +150,7 @@ class SegmentClient:
 
         classes: classes that the answer shows: names or ids, separated by commas.
         """
-        query = calls.query(
-            "cutout",
-            options,
-            classes=classes,
-        )
+        query = calls.query("cutout", options, classes=classes)
         return answers.picture(self._post(image, query))
 
     def polygons(
@@ -180,13 +168,7 @@ class SegmentClient:
         tolerance: how far polygons' points may move, in pixels.
         topology: neighbouring polygons share their borders, without gaps.
         """
-        query = calls.query(
-            "polygons",
-            options,
-            classes=classes,
-            tolerance=tolerance,
-            topology=topology,
-        )
+        query = calls.query("polygons", options, classes=classes, tolerance=tolerance, topology=topology)
         return answers.polygons(self._post(image, query))
 
     def coco(
@@ -206,14 +188,7 @@ class SegmentClient:
         tolerance: how far polygons' points may move, in pixels.
         topology: neighbouring polygons share their borders, without gaps.
         """
-        query = calls.query(
-            "coco",
-            options,
-            mask=mask,
-            classes=classes,
-            tolerance=tolerance,
-            topology=topology,
-        )
+        query = calls.query("coco", options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
         return answers.document(self._post(image, query))
 
     def classes(self, model: str | None = None) -> list[Label]:
