@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from math import inf, isfinite
 from typing import Any, get_args
 
@@ -12,37 +11,15 @@ from cli.completion import FILE, add_completion
 from cli.input import Shard
 from cli.stores import SCHEMES
 from imaging.decoding import IMAGE_FORMATS, Limits
-from imaging.encoding import ImageFormat
-from imaging.rendering import ANSWER_FORMATS, MaskEncoding, PaletteName, Rendering, Topology, formats_with, parse_classes
+from imaging.parameters import Group, Parameter
+from imaging.rendering import ANSWER_FORMATS, RENDERING, MaskEncoding, Rendering, parse_classes
 from model.command_line import ArgumentGroup, CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
-from model.inference.scaling import parse_side
+from model.inference.parameters import MODEL, OPTIONS
 from model.inference.segmenter import Options
-from model.inference.small_regions import parse_area
-from model.inference.tiling import Blend, parse_tile
-from model.inference.views import Quality
+from model.inference.tiling import parse_tile
 from model.weights_file import DEFAULT_WEIGHTS
 
-SERVICE_ARGUMENTS = (
-    "format",
-    "mask",
-    "blend",
-    "overlap",
-    "side",
-    "quality",
-    "alpha",
-    "confidence",
-    "probabilities",
-    "min_confidence",
-    "min_area",
-    "fill_holes",
-    "tolerance",
-    "topology",
-    "classes",
-    "image_format",
-    "palette",
-    "names",
-)
 LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "max_megapixels")
 MOST_THREADS = 1024
 EXAMPLES = """examples:
@@ -51,7 +28,24 @@ EXAMPLES = """examples:
   fcn-segment https://example.org/photo.jpg -o cutout.png --format cutout
   fcn-segment photos/ -o photos.json --format coco --mask polygons
 """
-RENDERING = frozenset(field.name for field in fields(Rendering))
+CHOSEN = {name: parameter for name, parameter in (RENDERING | OPTIONS).items() if parameter.option}
+"""The parameters of `/segment` that the command line has as well, by their HTTP names."""
+
+
+def _format(text: str) -> str:
+    if text in get_args(MaskEncoding) and text not in ANSWER_FORMATS:
+        raise argparse.ArgumentTypeError(f"{text!r} is how json and coco write regions: --format json --mask {text}")
+    return text
+
+
+def _classes(text: str) -> str:
+    if not parse_classes(text):
+        raise argparse.ArgumentTypeError(f"must be comma-separated names or ids of classes, got {text!r}")
+    return text
+
+
+TYPES: dict[str, Callable[[str], Any]] = {"format": _format, "classes": _classes}
+"""What reads the values of arguments whose errors say more, or that a service reads itself."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     remote = p.add_argument_group("on a running service")
     remote.add_argument("--server", metavar="URL", help="send the images to this service instead")
     remote.add_argument("--api-key", metavar="KEY", help="API key of the service")
-    remote.add_argument("--model", metavar="NAME", help="name of one of the service's models (default: its first)")
+    _add_parameter(remote, MODEL)
     return p
 
 
@@ -94,98 +88,40 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
 
 def add_answer(p: argparse.ArgumentParser) -> None:
     """Adds the arguments that `/segment` has as well. One that is left out is None: its default is that of `Options`."""
-    _add_content(p)
-    _add_inference(p)
-    _add_regions(p)
-    _add_pictures(p)
+    for title in get_args(Group):
+        if parameters := [parameter for parameter in CHOSEN.values() if parameter.group == title]:
+            group = p.add_argument_group(f"{title}, as over HTTP")
+            for parameter in parameters:
+                _add_parameter(group, parameter)
 
 
-def _add_content(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments for what the answer contains and how it is written."""
-    group = p.add_argument_group("content of the answer, as over HTTP")
-    group.add_argument("--format", type=_format, choices=ANSWER_FORMATS, help="format of the answer (default: png)")
-    group.add_argument("--mask", choices=get_args(MaskEncoding), help="how json and coco write regions (default: rle)")
-    group.add_argument(
-        "--classes",
-        metavar="NAMES",
-        type=_classes,
-        help=f"classes that the answer shows: names or ids, separated by commas; with {formats_with('classes')} (default: all)",
-    )
-    group.add_argument("--confidence", action="store_true", default=None, help="with json: add the confidence map")
-    group.add_argument("--probabilities", action="store_true", default=None, help="with npz: add every class's probability")
+def _add_parameter(group: ArgumentGroup, parameter: Parameter) -> None:
+    """Adds the argument of a parameter of `/segment`."""
+    flag = f"--{parameter.name.replace('_', '-')}"
+    text = f"{parameter.option}{_default(parameter, flag)}".replace("{formats}", parameter.formats_in_words).replace("%", "%%")
+    if parameter.type is bool:
+        action = argparse.BooleanOptionalAction if parameter.default else "store_true"
+        group.add_argument(flag, action=action, default=None, help=text)
+    elif parameter.is_choice:
+        group.add_argument(flag, type=TYPES.get(parameter.name), choices=parameter.choices, help=text)
+    else:
+        group.add_argument(flag, metavar=parameter.metavar, type=TYPES.get(parameter.name) or _type(parameter), help=text)
 
 
-def _add_inference(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments for the size, the tiles and the views that the network sees."""
-    group = p.add_argument_group("how the network sees the image, as over HTTP")
-    group.add_argument(
-        "--side",
-        type=argument_type(parse_side),
-        help="auto, native, or the longer side to work at, 32 to 16384 (default: auto)",
-    )
-    group.add_argument(
-        "--quality", choices=get_args(Quality), help="high: average of several sizes and mirror images (default: standard)"
-    )
-    group.add_argument(
-        "--overlap",
-        metavar="SHARE",
-        type=number(0, 0.5),
-        help=f"share of a tile that its neighbour has too (default: {Options.overlap})",
-    )
-    group.add_argument(
-        "--blend", choices=get_args(Blend), help=f"how overlapping logits are averaged (default: {Options.blend})"
-    )
+def _type(parameter: Parameter) -> Callable[[str], Any]:
+    """What reads a parameter's value."""
+    if parameter.parse:
+        return argument_type(parameter.parse)
+    if parameter.type is int:
+        return whole_number(int(parameter.least), int(parameter.most))
+    return number(parameter.least, parameter.most) if parameter.type is float else str
 
 
-def _add_regions(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments for which pixels and regions change, and the outlines of polygons."""
-    group = p.add_argument_group("regions, as over HTTP")
-    group.add_argument(
-        "--min-confidence",
-        metavar="SHARE",
-        type=number(0, 1),
-        help=f"pixels with less confidence become 255 (void); with {formats_with('min_confidence')} (default: 0)",
-    )
-    group.add_argument(
-        "--min-area",
-        type=argument_type(parse_area),
-        metavar="AREA",
-        help="smaller regions take a neighbour's class: pixels, or a share such as 0.1%% (default: 0)",
-    )
-    group.add_argument(
-        "--fill-holes",
-        type=argument_type(parse_area),
-        metavar="AREA",
-        help="smaller holes take the class around them: pixels, or a share such as 0.1%% (default: 0)",
-    )
-    group.add_argument(
-        "--tolerance",
-        metavar="PIXELS",
-        type=number(0, 100),
-        help=f"how far polygons' points may move, in pixels (default: {Rendering.tolerance})",
-    )
-    group.add_argument(
-        "--topology",
-        choices=get_args(Topology),
-        help="neighbouring polygons share their borders, without gaps (default: each polygon is simplified alone)",
-    )
-
-
-def _add_pictures(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments for the colours, names and file format of pictures."""
-    group = p.add_argument_group("pictures, as over HTTP")
-    group.add_argument(
-        "--alpha", metavar="SHARE", type=number(0, 1), help=f"opacity of the colours in an overlay (default: {Rendering.alpha})"
-    )
-    group.add_argument(
-        "--palette",
-        choices=get_args(PaletteName),
-        help="colours of color and overlay: easy to tell apart, or the label set's (default: display)",
-    )
-    group.add_argument(
-        "--names", action=argparse.BooleanOptionalAction, help="write the classes' names on an overlay (default: --names)"
-    )
-    group.add_argument("--image-format", choices=get_args(ImageFormat), help="file format of color and overlay (default: png)")
+def _default(parameter: Parameter, flag: str) -> str:
+    """What counts without the argument, in words."""
+    if parameter.type is bool:
+        return f" (default: {flag})" if parameter.default else ""
+    return f" (default: {parameter.unset or parameter.default or 0})"
 
 
 def add_network(p: argparse.ArgumentParser) -> None:
@@ -221,22 +157,20 @@ def add_network(p: argparse.ArgumentParser) -> None:
 
 def service_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments that `/segment` has as well and that the command line sets, by their HTTP names."""
-    return {name: value for name in SERVICE_ARGUMENTS if (value := getattr(args, name)) is not None}
+    return {name: value for name in CHOSEN if (value := getattr(args, name)) is not None}
 
 
 def rendering(args: argparse.Namespace) -> Rendering:
     """The form of answer that the arguments select. Raises `UnusedParameter` for one that the format does not use."""
     values = {name: value for name, value in service_arguments(args).items() if name in RENDERING}
-    if "classes" in values:
-        values["classes"] = parse_classes(values["classes"])
-    result = Rendering(**values)
-    result.check_uses(values)
+    result = Rendering(**{name: RENDERING[name].read(value) for name, value in values.items()})
+    result.check_uses(RENDERING[name] for name in values)
     return result
 
 
 def options(args: argparse.Namespace) -> Options:
     """The options of segmentation that the arguments select."""
-    values = {name: value for name, value in service_arguments(args).items() if name not in RENDERING}
+    values = {name: value for name, value in service_arguments(args).items() if name in OPTIONS}
     return Options(tile=args.tile, rendering=rendering(args), **values)
 
 
@@ -247,18 +181,6 @@ def _add_file(p: ArgumentGroup, *names: str, **options: Any) -> None:
 
 def _either(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
-
-
-def _format(text: str) -> str:
-    if text in get_args(MaskEncoding) and text not in ANSWER_FORMATS:
-        raise argparse.ArgumentTypeError(f"{text!r} is how json and coco write regions: --format json --mask {text}")
-    return text
-
-
-def _classes(text: str) -> str:
-    if not parse_classes(text):
-        raise argparse.ArgumentTypeError(f"must be comma-separated names or ids of classes, got {text!r}")
-    return text
 
 
 def number(least: float, most: float, *, above: bool = False) -> Callable[[str], float]:

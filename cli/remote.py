@@ -15,7 +15,8 @@ from cli.arguments import LOCAL, parser, rendering, service_arguments
 from cli.backend import Result
 from cli.report import as_options
 from cli.resume import settings_digest
-from imaging.rendering import MEDIA_TYPES, PARAMETER_FORMATS
+from imaging.rendering import MEDIA_TYPES
+from model.inference.parameters import PARAMETERS
 
 TRIES = 6
 MOST_BYTES, MOST_INFO_BYTES = 4 << 30, 16 << 20  # of an answer, and of what the service says of itself
@@ -54,7 +55,7 @@ class Remote:
         model = {"model": args.model} if args.model else {}
         self._query = query | model
         self._media_type = answer.media_type
-        of_network = {name: value for name, value in query.items() if name not in PARAMETER_FORMATS}
+        of_network = {name: value for name, value in query.items() if not PARAMETERS[name].formats}
         self._facts_query = of_network | model | {"format": "json"} if args.rank is not None else None
         self._sleep = sleep
         self._client = open_client(args.server, args.api_key)

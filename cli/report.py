@@ -15,9 +15,10 @@ from cli.answers import Written
 from cli.backend import Result
 from cli.input import Input
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
-from imaging.rendering import PARAMETER_FORMATS
+from imaging.rendering import RENDERING
 from model.command_line import one_line
 from model.inference.errors import InferenceError
+from model.inference.parameters import OPTIONS
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
 from model.inference.scaling import SideTooLarge
 from model.inference.tiling import TilingError
@@ -31,7 +32,7 @@ CLEAR_ERRORS = (
 )  # fmt: skip
 OF_OPTIONS = AnswerTooLarge, UnknownClass, UnusedParameter
 """Errors whose messages name parameters as HTTP does."""
-NAMES = "|".join(["format", "min_area", "fill_holes", *PARAMETER_FORMATS])
+NAMES = "|".join(RENDERING | OPTIONS)
 WITH_VALUE = re.compile(rf"(?<![\w'-])({NAMES})=(?=(\w?))")
 ALONE = re.compile(rf"(?<![\w'-])({NAMES})(?= applies to | out\b| and fill_holes )")
 

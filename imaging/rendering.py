@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
 from imaging.classes import Label, class_id, class_list, is_background
 from imaging.cutout import cutout_bytes
 from imaging.encoding import ImageFormat
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
+from imaging.parameters import Parameter, parameters_of
 from imaging.regions import region_bytes
 
 Format = Literal["png", "grey", "color", "overlay", "cutout", "binary", "confidence", "json", "coco", "npz", "hf"]
@@ -23,29 +24,6 @@ MEDIA_TYPES: dict[str, str] = {
     "npz": "application/x-npz",
     "hf": "application/json",
 }
-PARAMETER_FORMATS: dict[str, tuple[Format, ...]] = {
-    "mask": ("json", "coco"),
-    "alpha": ("overlay",),
-    "confidence": ("json",),
-    "probabilities": ("npz",),
-    "min_confidence": ("png", "grey", "color", "overlay", "binary", "json", "coco", "npz", "hf"),
-    "tolerance": ("json", "coco"),
-    "topology": ("json", "coco"),
-    "classes": ("color", "overlay", "cutout", "binary", "json", "coco"),
-    "image_format": ("color", "overlay"),
-    "palette": ("color", "overlay"),
-    "names": ("overlay",),
-    "threshold": ("hf",),
-    "mask_threshold": ("hf",),
-    "subtask": ("hf",),
-}
-"""The formats that use a parameter. A parameter that does not stand here goes with every format."""
-WITH_POLYGONS: dict[str, tuple[Format, ...]] = {
-    "tolerance": ("json", "coco"),
-    "topology": ("json", "coco"),
-    "classes": ("json",),
-}
-"""The formats that use a parameter only with `mask=polygons`."""
 SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz", "hf": ".json"}
 LONGEST_SIDES: dict[ImageFormat, int] = {"png": 1 << 30, "jpeg": 65_500, "webp": 16_383}
 """Pixels that a side may have: libjpeg's limit, and that of the WebP format."""
@@ -70,49 +48,85 @@ def parse_classes(text: str) -> tuple[str, ...]:
 class Rendering:
     """The form of an answer: its format, and the parameters of that format.
 
-    mask: with JSON, how the class map is written; with COCO, `polygons` or run lengths. alpha: opacity of the colours in an
-    overlay, 0 to 1. confidence: with JSON, whether to add the confidence map. probabilities: with npz, whether to add the
-    probabilities of every class. min_confidence: 0 to 1; pixels below it become void (255). tolerance: largest movement of a
-    polygon's points, in pixels. name: file name of the image, for COCO. classes: names or ids of the classes that pictures,
-    `cutout`, `binary`, COCO and polygons show; empty means all, except for the background in overlays, `cutout`, `binary` and
-    COCO.
-    image_format: of `color` and `overlay`, by default PNG. palette: their colours, made to be told apart
-    (`imaging/palette.py`) or those of the label set. names: whether an overlay bears the names of classes.
-    topology: of polygons, whether neighbours share their borders; None means that each is simplified for itself.
-    threshold: of `hf`, the least mean confidence of a class, 0 to 1.
-    Raises `UnusedParameter` for a parameter that differs from its default and that the format does not use.
+    name: file name of the image, for COCO. Raises `UnusedParameter` for a parameter that differs from its default and that the
+    format does not use.
     """
 
-    format: Format = "png"
-    mask: MaskEncoding = "rle"
-    alpha: float = 0.5
-    confidence: bool = False
-    probabilities: bool = False
-    min_confidence: float = 0.0
-    tolerance: float = 1.0
+    # fmt: off
+    format: Annotated[Format, Parameter(
+        help="form of the answer; beats `Accept` (default: png)", option="format of the answer", by_service=True,
+    )] = "png"
+    mask: Annotated[MaskEncoding, Parameter(
+        help="with JSON: how the class map is written (array: up to 4 megapixels); with coco: polygons, or run lengths for "
+        "every other value",
+        option="how json and coco write regions", formats=("json", "coco"),
+    )] = "rle"
+    alpha: Annotated[float, Parameter(
+        help="opacity of the colours in an overlay", option="opacity of the colours in an overlay", group="pictures",
+        metavar="SHARE", formats=("overlay",), least=0, most=1,
+    )] = 0.5
+    confidence: Annotated[bool, Parameter(
+        help="with JSON: adds the confidence map, a grey PNG", option="with json: add the confidence map", formats=("json",),
+    )] = False
+    probabilities: Annotated[bool, Parameter(
+        help="with npz: adds every class's probability; up to 4 megapixels",
+        option="with npz: add every class's probability", formats=("npz",),
+    )] = False
+    min_confidence: Annotated[float, Parameter(
+        help="pixels with less confidence become 255, void; with {formats}",
+        option="pixels with less confidence become 255 (void); with {formats}", group="regions", metavar="SHARE",
+        formats=("png", "grey", "color", "overlay", "binary", "json", "coco", "npz", "hf"), least=0, most=1,
+    )] = 0.0
+    tolerance: Annotated[float, Parameter(
+        help="with polygons: how far a point may move, in image pixels",
+        option="how far polygons' points may move, in pixels", group="regions", metavar="PIXELS",
+        formats=("json", "coco"), with_polygons=("json", "coco"), least=0, most=100,
+    )] = 1.0
     name: str = "image"
-    classes: tuple[str, ...] = ()
-    image_format: ImageFormat | None = None
-    palette: PaletteName = "display"
-    names: bool = True
-    threshold: float = 0.0
-    topology: Topology | None = None
+    classes: Annotated[tuple[str, ...], Parameter(
+        help="comma-separated names or ids of the classes that the answer shows (default: all; overlay, cutout, binary and "
+        "coco: all but the background); with {formats}",
+        option="classes that the answer shows: names or ids, separated by commas; with {formats}", metavar="NAMES",
+        unset="all", formats=("color", "overlay", "cutout", "binary", "json", "coco"), with_polygons=("json",),
+        values="names or ids", parse=parse_classes,
+    )] = ()
+    image_format: Annotated[ImageFormat | None, Parameter(
+        help="image format of color and overlay; beats `Accept` (default: png)", option="file format of color and overlay",
+        group="pictures", unset="png", formats=("color", "overlay"),
+    )] = None
+    palette: Annotated[PaletteName, Parameter(
+        help="colours of color and overlay: made to be told apart, or those of the label set",
+        option="colours of color and overlay: easy to tell apart, or the label set's", group="pictures",
+        formats=("color", "overlay"),
+    )] = "display"
+    names: Annotated[bool, Parameter(
+        help="with overlay: writes the classes' names on the regions", option="write the classes' names on an overlay",
+        group="pictures", formats=("overlay",),
+    )] = True
+    threshold: Annotated[float, Parameter(
+        help="with hf: classes of a lower score are left out", formats=("hf",), least=0, most=1,
+    )] = 0.0
+    topology: Annotated[Topology | None, Parameter(
+        help="with polygons: neighbours share their borders, without gaps (default: each is simplified for itself)",
+        option="neighbouring polygons share their borders, without gaps", group="regions",
+        unset="each polygon is simplified alone", formats=("json", "coco"), with_polygons=("json", "coco"),
+    )] = None
+    # fmt: on
 
     def __post_init__(self) -> None:
-        self.check_uses(field.name for field in fields(self) if getattr(self, field.name) != field.default)
+        self.check_uses(each for each in RENDERING.values() if getattr(self, each.name) != each.default)
 
-    def check_uses(self, names: Iterable[str]) -> None:
+    def check_uses(self, parameters: Iterable[Parameter]) -> None:
         """Raises `UnusedParameter` for the first of these parameters that this form of answer does not use."""
-        for name in names:
-            if not self.uses(name):
-                mask = f", mask={self.mask}" if self.format in WITH_POLYGONS.get(name, ()) else ""
-                problem = f"{name} applies to {formats_with(name)}, got format={self.format}{mask}"
-                raise UnusedParameter(f"{problem}; give {self._values_for(name)}, or leave {name} out")
+        for parameter in parameters:
+            if not parameter.is_used(self.format, self.mask):
+                name, mask = parameter.name, f", mask={self.mask}" if self.format in parameter.with_polygons else ""
+                problem = f"{name} applies to {parameter.formats_in_words}, got format={self.format}{mask}"
+                raise UnusedParameter(f"{problem}; give {self._values_for(parameter)}, or leave {name} out")
 
     def uses(self, name: str) -> bool:
         """Whether this form of answer depends on the parameter of this name."""
-        by_polygons = self.format in WITH_POLYGONS.get(name, ())
-        return self.format in PARAMETER_FORMATS.get(name, ANSWER_FORMATS) and (not by_polygons or self.mask == "polygons")
+        return name not in RENDERING or RENDERING[name].is_used(self.format, self.mask)
 
     @property
     def is_picture(self) -> bool:
@@ -200,11 +214,10 @@ class Rendering:
             raise UnknownClass(f"format={self.format} needs classes=, as this model has no background; {class_list(labels)}")
         return ids
 
-    def _values_for(self, name: str) -> str:
+    def _values_for(self, parameter: Parameter) -> str:
         """Values of `format` and `mask` with which a parameter has an effect, as a query has them."""
-        formats = PARAMETER_FORMATS[name]
-        format = self.format if self.format in formats else formats[0]
-        mask = self.mask if name == "mask" else "polygons" if format in WITH_POLYGONS.get(name, ()) else ""
+        format = self.format if self.format in parameter.formats else parameter.formats[0]
+        mask = self.mask if parameter.name == "mask" else "polygons" if format in parameter.with_polygons else ""
         parts = [f"format={format}"] if format != self.format else []
         return "&".join([*parts, *([f"mask={mask}"] if mask else [])])
 
@@ -216,11 +229,5 @@ class Rendering:
         return "mask=array" if self.format == "json" and self.mask == "array" else None
 
 
-def formats_with(name: str) -> str:
-    """The formats that use a parameter, in words."""
-    if name not in PARAMETER_FORMATS:
-        return "every format"
-    polygons = WITH_POLYGONS.get(name, ())
-    plain = ", ".join(format for format in PARAMETER_FORMATS[name] if format not in polygons)
-    words = [f"format={plain}"] if plain else []
-    return " and ".join([*words, *([f"format={' or '.join(polygons)} with mask=polygons"] if polygons else [])])
+RENDERING = parameters_of(Rendering)
+"""The parameters of the form of an answer, by name."""

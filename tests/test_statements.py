@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import fcn_client.label_studio.arguments
 import pytest
-from fcn_client.calls import Options as ClientOptions
+from fcn_client.parameters import Options as ClientOptions
 
 import benchmarks.main
 import cli.arguments
@@ -19,14 +19,14 @@ import training.commands.evaluate_arguments
 import training.commands.export_arguments
 import training.commands.import_labels
 import training.commands.train_arguments
-from app.api.schemas import SegmentQuery
 from app.environment import FOREIGN, PREFIX
 from app.main import parser as serve_parser
 from app.serving.budget import Budget
 from app.serving.clients import Clients
 from app.settings import Settings
-from imaging.rendering import ANSWER_FORMATS, PARAMETER_FORMATS, Format, Rendering, formats_with
+from imaging.rendering import ANSWER_FORMATS, Format, Rendering
 from model.inference.loading import load_runtime
+from model.inference.parameters import PARAMETERS
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.support.checkout import ROOT
@@ -172,21 +172,16 @@ def test_the_operating_page_states_how_large_a_photo_may_be(monkeypatch: pytest.
 
 
 def cell(name: str) -> str:
-    """The formats that a parameter goes with, as `docs/formats.md` and the README write them."""
-    others = [format for format in ANSWER_FORMATS if format not in PARAMETER_FORMATS.get(name, ANSWER_FORMATS)]
+    """The formats that a parameter goes with, as `docs/formats.md` writes them."""
+    others = [format for format in ANSWER_FORMATS if not PARAMETERS[name].is_used(format, "polygons")]
     return "every format" + (f" but {' and '.join(f'`{format}`' for format in others)}" if others else "")
 
 
-def test_the_pages_say_with_which_formats_each_parameter_goes() -> None:
-    rows = re.findall(r"^\| (`.*?`) \| (every format|format=.*) \|$", (ROOT / "docs" / "http-api.md").read_text(), re.MULTILINE)
-    stated = {name: words for names, words in rows for name in re.findall(r"`(\w+)`", names)}
-    assert stated == {name: formats_with(name) for name in SegmentQuery.model_fields if name != "format"}
+def test_the_page_of_formats_says_with_which_formats_a_parameter_goes() -> None:
     table = (ROOT / "docs" / "formats.md").read_text().partition("| goes with |")[2].partition("\n\n")[0]
     cells = re.findall(r"`(\w+)=[^`]*`.*?\| ([^|]*) \|$", table, re.MULTILINE)
     assert len(cells) == 4
     assert dict(cells) == {name: cell(name) for name, _ in cells}
-    (row,) = re.findall(r"^\| `min_confidence` \| .*; not with (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert f"every format but {row}" == cell("min_confidence")
 
 
 def test_the_page_leaves_out_the_options_that_do_not_go_with_a_format() -> None:

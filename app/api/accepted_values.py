@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, get_args
 
-from app.api.schemas import SegmentQuery
+from app.api.schemas import QUERY_PARAMETERS, QueryModel
 from app.telemetry import excerpt
 from imaging.rendering import MaskEncoding
 
@@ -18,7 +18,7 @@ def describe(errors: Iterable[Mapping[str, Any]], source: str) -> str:
     """
     wrong: dict[str, object] = {}
     for error in errors:
-        name = next((str(part) for part in error["loc"] if part in SegmentQuery.model_fields), "")
+        name = next((str(part) for part in error["loc"] if part in QUERY_PARAMETERS), "")
         wrong.setdefault(name, error.get("input"))
     parts = (
         f"{source} {name}: must be {accepted_values(name)}, got {excerpt(value)}{_hint(name, value)}"
@@ -66,5 +66,5 @@ def _span(schema: Mapping[str, Any]) -> str:
 
 @cache
 def _schemas() -> dict[str, Mapping[str, Any]]:
-    schemas: dict[str, Mapping[str, Any]] = SegmentQuery.model_json_schema()["properties"]
+    schemas: dict[str, Mapping[str, Any]] = QueryModel.model_json_schema()["properties"]
     return schemas

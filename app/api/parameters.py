@@ -5,20 +5,20 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.accepted_values import accepted_values, describe
 from app.api.errors import BadParameter
-from app.api.schemas import SegmentQuery
+from app.api.hugging_face import HUGGING_FACE, UNAVAILABLE
+from app.api.schemas import QUERY_PARAMETERS, QueryModel, SegmentQuery
 from app.telemetry import VALUE_LENGTH, excerpt
+from imaging.rendering import RENDERING
+from model.inference.parameters import OPTIONS
 from model.printable import printable
-
-UNAVAILABLE = {"overlap_mask_area_threshold": "masks of different classes never overlap; leave it out"}
-"""Parameters of other services that this one lacks, and why."""
 
 
 async def check_names(request: Request) -> None:
@@ -26,9 +26,12 @@ async def check_names(request: Request) -> None:
     _check_names([name for name, _ in request.query_params.multi_items()], "query")
 
 
-async def query_parameters(_: Annotated[None, Depends(check_names)], query: Annotated[SegmentQuery, Query()]) -> SegmentQuery:
+async def query_parameters(
+    _: Annotated[None, Depends(check_names)],
+    query: Annotated[QueryModel, Query()],
+) -> SegmentQuery:
     """The parameters of the query. Raises `BadParameter` or `RequestValidationError`."""
-    return query
+    return SegmentQuery(_values(query))
 
 
 Parameters = Annotated[SegmentQuery, Depends(query_parameters)]
@@ -40,7 +43,7 @@ def form_values(form: FormData) -> dict[str, object]:
 
     Other fields have no effect.
     """
-    fields = [(name, value) for name, value in form.multi_items() if name in SegmentQuery.model_fields]
+    fields = [(name, value) for name, value in form.multi_items() if name in QUERY_PARAMETERS]
     _check_names([name for name, _ in fields], "form field")
     for name, value in fields:
         if isinstance(value, UploadFile):
@@ -57,18 +60,35 @@ def with_values(query: SegmentQuery, values: object, source: str) -> SegmentQuer
         raise BadParameter(f"{source}: must be an object of names and values, got {excerpt(values)}")
     _check_names(map(str, values), source)
     for name in values:
-        if name in query.model_fields_set:
+        if name in query.values:
             raise BadParameter(f"{source} {name}: the query has it too; give it once")
     try:
-        return SegmentQuery.model_validate(query.model_dump(exclude_unset=True) | dict(values))
+        return query.with_values(_values(QueryModel.model_validate(dict(values))))
     except ValidationError as error:
         raise BadParameter(describe(error.errors(), source)) from error
 
 
+def own_values(query: SegmentQuery) -> dict[str, Any]:
+    """The values of `Rendering` and `Options` that a request chooses, by name, with its texts parsed. Raises `BadParameter`."""
+    values = {name: value for name, value in query.values.items() if value is not None and name not in HUGGING_FACE}
+    if "mask_threshold" in query.values:
+        if "min_confidence" in query.values:
+            raise BadParameter("mask_threshold and min_confidence mean the same; give one of them")
+        values["min_confidence"] = query.values["mask_threshold"]
+    own = {name: parameter.read(values[name]) for name, parameter in (RENDERING | OPTIONS).items() if name in values}
+    if own.get("classes") == ():
+        raise BadParameter(f"classes: must be names or ids of classes, with commas, got {excerpt(values['classes'])}")
+    return own
+
+
+def _values(checked: BaseModel) -> dict[str, object]:
+    return checked.model_dump(exclude_unset=True)
+
+
 def _check_names(names: Iterable[str], source: str) -> None:
     for name, count in Counter(names).items():
-        if name not in SegmentQuery.model_fields:
-            raise BadParameter(f"{source} {printable(name, VALUE_LENGTH)}: {_no_such(name, list(SegmentQuery.model_fields))}")
+        if name not in QUERY_PARAMETERS:
+            raise BadParameter(f"{source} {printable(name, VALUE_LENGTH)}: {_no_such(name, list(QUERY_PARAMETERS))}")
         if count > 1:
             raise BadParameter(f"{source} {name}: it comes {count} times; give it once")
 

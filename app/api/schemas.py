@@ -2,82 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, create_model
 
+from app.api.hugging_face import HUGGING_FACE
 from imaging.encoding import ImageFormat
-from imaging.rendering import Format, MaskEncoding, PaletteName, Topology, formats_with
-from model.inference.scaling import SIDES
-from model.inference.small_regions import AREA_PATTERN, AREA_WORDS
+from imaging.parameters import Parameter
+from imaging.rendering import Format
+from model.inference.parameters import PARAMETERS
 from model.inference.tiling import Blend
 from model.inference.views import Quality
 
 MOST_CHARACTERS = 4096  # of a parameter, which may come in a body, too
 COLOR = "#rrggbb, of the label set, the palette PNG, and pictures with palette=labels"
 DISPLAY_COLOR = "#rrggbb, of pictures with palette=display, the default"
-AreaText = Annotated[
-    str,
-    Field(pattern=f"^{AREA_PATTERN}$", description=AREA_WORDS, examples=["200", "0.1%"]),
-    BeforeValidator(lambda value: str(value) if type(value) is int else value),  # from JSON
-]
+QUERY_PARAMETERS = PARAMETERS | HUGGING_FACE
+"""The parameters of `/segment`, by name."""
 
 
-class SegmentQuery(BaseModel):
-    """Query parameters of `/segment`."""
+@dataclass(frozen=True)
+class SegmentQuery:
+    """The parameters of a request. values: checked, by name; those that the request does not have are missing."""
 
-    format: Format | None = Field(None, description="form of the answer; beats `Accept` (default: png)")
-    mask: MaskEncoding = Field(
-        "rle",
-        description="with JSON: how the class map is written (array: up to 4 megapixels); "
-        "with coco: polygons, or run lengths for every other value",
-    )
-    blend: Blend | None = Field(None, description="how overlapping logits are averaged (default: the server's)")
-    overlap: float | None = Field(None, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
-    side: Literal["auto", "native"] | Annotated[int, Field(ge=SIDES[0], le=SIDES[1])] = Field(
-        "auto",
-        description="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
-    )
-    quality: Quality = Field(
-        "standard", description="`high`: averages three sizes and their mirror images; about eight times the work"
-    )
-    alpha: float = Field(0.5, ge=0, le=1, description="opacity of the colours in an overlay")
-    confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")
-    probabilities: bool = Field(False, description="with npz: adds every class's probability; up to 4 megapixels")
-    min_confidence: float = Field(
-        0, ge=0, le=1, description=f"pixels with less confidence become 255, void; with {formats_with('min_confidence')}"
-    )
-    min_area: AreaText | None = Field(
-        None,
-        description="regions smaller than this take the class of a neighbour that fits best: pixels (`200`), or a share of "
-        "the image (`0.1%`)",
-    )
-    fill_holes: AreaText | None = Field(
-        None, description="holes smaller than this take the class around them: pixels, or a share of the image"
-    )
-    classes: str | None = Field(
-        None,
-        max_length=MOST_CHARACTERS,
-        description="comma-separated names or ids of the classes that the answer shows (default: all; overlay, cutout, binary "
-        f"and coco: all but the background); with {formats_with('classes')}",
-    )
-    image_format: ImageFormat | None = Field(
-        None, description="image format of color and overlay; beats `Accept` (default: png)"
-    )
-    palette: PaletteName = Field(
-        "display", description="colours of color and overlay: made to be told apart, or those of the label set"
-    )
-    names: bool = Field(True, description="with overlay: writes the classes' names on the regions")
-    threshold: float = Field(0, ge=0, le=1, description="with hf: classes of a lower score are left out")
-    mask_threshold: float = Field(
-        0, ge=0, le=1, description="with hf: pixels of less confidence are in no mask, as with `min_confidence`"
-    )
-    subtask: Literal["semantic"] = Field("semantic", description="with hf: the only task of these models")
-    tolerance: float = Field(1.0, ge=0, le=100, description="with polygons: how far a point may move, in image pixels")
-    topology: Topology | None = Field(
-        None, description="with polygons: neighbours share their borders, without gaps (default: each is simplified for itself)"
-    )
-    model: str | None = Field(None, max_length=MOST_CHARACTERS, description="a model of `/models` (default: the first)")
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def format(self) -> Format | None:
+        return self.values.get("format")
+
+    @property
+    def image_format(self) -> ImageFormat | None:
+        return self.values.get("image_format")
+
+    @property
+    def model(self) -> str | None:
+        return self.values.get("model")
+
+    def with_values(self, values: Mapping[str, Any]) -> SegmentQuery:
+        """These parameters, and others, which count in their place."""
+        return SegmentQuery({**self.values, **values})
+
+
+def _definition(parameter: Parameter) -> tuple[Any, Any]:
+    """The type and the default of a parameter's field, with its description and its range."""
+    kinds = [_text(parameter)] if parameter.is_text else [_in_range(kind, parameter) for kind in parameter.members]
+    default = None if parameter.by_service or parameter.is_text else parameter.default
+    kind = reduce(or_, kinds) if default is not None else reduce(or_, kinds) | None
+    return kind, Field(default, description=parameter.about)
+
+
+def _text(parameter: Parameter) -> Any:
+    if not parameter.pattern:
+        return Annotated[str, Field(max_length=MOST_CHARACTERS)]
+    limits = Field(pattern=f"^{parameter.pattern}$", description=parameter.values, examples=list(parameter.examples))
+    return Annotated[str, limits, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # from JSON
+
+
+def _in_range(kind: Any, parameter: Parameter) -> Any:
+    has_range = get_origin(kind) is not Literal and kind is not bool
+    return Annotated[kind, Field(ge=parameter.least, le=parameter.most)] if has_range else kind
+
+
+QUERY_FIELDS: dict[str, Any] = {name: _definition(parameter) for name, parameter in QUERY_PARAMETERS.items()}
+QueryModel = create_model("QueryModel", __doc__="Query parameters of `/segment`.", **QUERY_FIELDS)
+"""Checks the parameters of a query, a form or JSON."""
 
 
 class ModelName(BaseModel):

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.errors import SEGMENT_PROBLEMS, BadParameter, Unavailable, Undecodable, UnsupportedType, mapped_errors
+from app.api.errors import SEGMENT_PROBLEMS, Unavailable, Undecodable, UnsupportedType, mapped_errors
 from app.api.examples import segment_responses, upload_body
 from app.api.headers import (
     check_precondition,
@@ -21,8 +21,8 @@ from app.api.headers import (
     takes_gzip,
     weak,
 )
-from app.api.parameters import Parameters, with_values
-from app.api.schemas import SegmentQuery
+from app.api.parameters import Parameters, own_values, with_values
+from app.api.schemas import QUERY_PARAMETERS, SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import UploadLimits, media_type, read_image
 from app.connections import PIECE_BYTES
@@ -30,12 +30,11 @@ from app.serving.registry import Model
 from app.serving.reservation import Reservation
 from app.serving.service import Service
 from app.serving.work import Check
-from app.telemetry import excerpt
 from imaging.decoding import NONE_OF_THEM, Limits
-from imaging.rendering import Format, Rendering, parse_classes
+from imaging.rendering import RENDERING, Format, Rendering
+from model.inference.parameters import OPTIONS
 from model.inference.processes.messages import Answer, Body, Image, WorkerPlan
 from model.inference.segmenter import Options
-from model.inference.small_regions import parse_area
 
 STAGES = ("decode", "queue", "inference", "encode")
 URL_ENCODED, DATA_BINARY = "application/x-www-form-urlencoded", "--data-binary"
@@ -87,7 +86,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     query = with_values(query, upload.values, upload.source)
     format = query.format or format_from_accept(accept)
     if format in ("color", "overlay") and query.image_format is None:
-        query = query.model_copy(update={"image_format": picture_format_from_accept(accept)})
+        query = query.with_values({"image_format": picture_format_from_accept(accept)})
     options = make_options(service, query, format, upload.name)
     image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
     with _curl_advice(request), mapped_errors():
@@ -154,25 +153,14 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
 
     name: the image's file name, which COCO documents contain.
     """
-    settings, classes = service.settings, parse_classes(query.classes or "")
-    if query.classes is not None and not classes:
-        raise BadParameter(f"classes: must be names or ids of classes, with commas, got {excerpt(query.classes)}")
-    if {"mask_threshold", "min_confidence"} <= query.model_fields_set:
-        raise BadParameter("mask_threshold and min_confidence mean the same; give one of them")
-    min_confidence = query.min_confidence or query.mask_threshold
+    settings = service.settings
+    values = {"overlap": settings.overlap, "blend": settings.blend} | own_values(query) | {"format": format}
     with mapped_errors():
         rendering = Rendering(
-            format=format, mask=query.mask, alpha=query.alpha, confidence=query.confidence, probabilities=query.probabilities,
-            min_confidence=min_confidence, tolerance=query.tolerance, name=name if format == "coco" else Rendering.name,
-            classes=classes, image_format=query.image_format, palette=query.palette, names=query.names,
-            threshold=query.threshold, topology=query.topology,
-        )  # fmt: skip
-        rendering.check_uses(name for name in SegmentQuery.model_fields if name in query.model_fields_set)
-    overlap = settings.overlap if query.overlap is None else query.overlap
-    return Options(
-        settings.tile_size, overlap, query.blend or settings.blend, query.side, query.quality, rendering,
-        min_area=parse_area(query.min_area or "0"), fill_holes=parse_area(query.fill_holes or "0"),
-    )  # fmt: skip
+            name=name if format == "coco" else Rendering.name, **{each: values[each] for each in values if each in RENDERING}
+        )
+        rendering.check_uses(parameter for parameter in QUERY_PARAMETERS.values() if parameter.name in query.values)
+    return Options(tile=settings.tile_size, rendering=rendering, **{each: values[each] for each in values if each in OPTIONS})
 
 
 @contextmanager

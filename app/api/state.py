@@ -18,6 +18,7 @@ from app.api.security import check_key_if_protected
 from app.serving.service import Service
 from imaging.palette import display_palette, hex_color
 from model.command_line import package_version
+from model.inference.parameters import MODEL
 from model.inference.segmenter import Segmenter
 
 # health routes are `async`: they run on the event loop, so they answer while all threads are busy
@@ -26,7 +27,7 @@ UNAVAILABLE = problem_responses([Unavailable])
 LISTING = problem_responses([Unauthorized, Unavailable])
 PICKING = problem_responses([Unauthorized, BadParameter, Unavailable])
 KEY_CHECK = [Depends(check_key_if_protected)]
-Model = Annotated[str | None, Query(description="a model of `/models` (default: the first)")]
+Model = Annotated[str | None, Query(description=MODEL.about)]
 
 
 @router.get("/health/live", summary="Liveness", responses=UNAVAILABLE)

@@ -12,19 +12,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from imaging.answer import SegmentedImage
 from imaging.decoding import Limits, decode, decode_photo, read_size, scale
 from imaging.decoding_memory import decoding_bytes
+from imaging.parameters import Parameter
 from imaging.rendering import Rendering
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile, most_tiles
-from model.inference.scaling import Side, check_side, working_size
+from model.inference.scaling import SIDES, Side, check_side, parse_side, working_size
 from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
-from model.inference.small_regions import Area, small_region_bytes, without_small_regions
+from model.inference.small_regions import (
+    AREA_PATTERN,
+    AREA_WORDS,
+    Area,
+    parse_area,
+    small_region_bytes,
+    without_small_regions,
+)
 from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import Quality, View, ViewAverage, average_bytes, plan_views
@@ -37,22 +45,45 @@ BATCH = 8  # most tiles in a call of `run`
 
 @dataclass(frozen=True)
 class Options:
-    """How an image is segmented and answered. Names and ranges are those of the HTTP parameters.
+    """How an image is segmented and answered.
 
-    tile: (height, width), multiples of 32; None for the tile that the weights advise. min_area, fill_holes: smaller regions and
-    holes take another class, as `without_small_regions` says. mean_confidence: whether `Output` has it even if the answer's
-    form does not need it; the answer stays the same.
+    tile: (height, width), multiples of 32; None for the tile that the weights advise. mean_confidence: whether `Output` has it
+    even if the answer's form does not need it; the answer stays the same.
     """
 
+    # fmt: off
     tile: Size | None = None
-    overlap: float = 0.25
-    blend: Blend = "mean"
-    side: Side = "auto"
-    quality: Quality = "standard"
+    overlap: Annotated[float, Parameter(
+        help="fraction of a tile shared with its neighbour", option="share of a tile that its neighbour has too",
+        group="how the network sees the image", metavar="SHARE", least=0, most=0.5, by_service=True,
+    )] = 0.25
+    blend: Annotated[Blend, Parameter(
+        help="how overlapping logits are averaged (default: the server's)", option="how overlapping logits are averaged",
+        group="how the network sees the image", by_service=True,
+    )] = "mean"
+    side: Annotated[Side, Parameter(
+        help="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
+        option=f"auto, native, or the longer side to work at, {SIDES[0]} to {SIDES[1]}",
+        group="how the network sees the image", least=SIDES[0], most=SIDES[1], parse=parse_side,
+    )] = "auto"
+    quality: Annotated[Quality, Parameter(
+        help="`high`: averages three sizes and their mirror images; about eight times the work",
+        option="high: average of several sizes and mirror images", group="how the network sees the image",
+    )] = "standard"
     rendering: Rendering = field(default_factory=Rendering)
     mean_confidence: bool = False
-    min_area: Area = field(default_factory=Area)
-    fill_holes: Area = field(default_factory=Area)
+    min_area: Annotated[Area, Parameter(
+        help="regions smaller than this take the class of a neighbour that fits best: pixels (`200`), or a share of the image "
+        "(`0.1%`)",
+        option="smaller regions take a neighbour's class: pixels, or a share such as 0.1%", group="regions", metavar="AREA",
+        values=AREA_WORDS, pattern=AREA_PATTERN, examples=("200", "0.1%"), parse=parse_area,
+    )] = field(default_factory=Area)
+    fill_holes: Annotated[Area, Parameter(
+        help="holes smaller than this take the class around them: pixels, or a share of the image",
+        option="smaller holes take the class around them: pixels, or a share such as 0.1%", group="regions", metavar="AREA",
+        values=AREA_WORDS, pattern=AREA_PATTERN, examples=("200", "0.1%"), parse=parse_area,
+    )] = field(default_factory=Area)
+    # fmt: on
 
     @property
     def replaces_regions(self) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 
-from app.api.schemas import SegmentQuery
+from app.api.schemas import QUERY_PARAMETERS
 from imaging.rendering import Rendering
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.openapi import LONG, QUICK, STATUSES, assert_documented
@@ -33,7 +33,7 @@ words = st.sampled_from(
     ]
 )  # fmt: skip
 values = st.one_of(words, numbers, st.text(max_size=20))
-names = st.one_of(st.sampled_from(sorted(SegmentQuery.model_fields)), st.text(max_size=10))
+names = st.one_of(st.sampled_from(sorted(QUERY_PARAMETERS)), st.text(max_size=10))
 queries = st.one_of(
     st.lists(st.tuples(names, values), max_size=6).map(lambda pairs: urlencode(pairs, errors="surrogatepass")),
     st.text("abc=&;%+#?/\\ \x00\x7fé0Gside", max_size=40).map(lambda text: quote(text, safe="=&;%+?/")),

@@ -1,7 +1,6 @@
 """Client of the fcn-segment service: sends images and returns class maps as NumPy arrays."""
 
 from fcn_client.aio import AsyncSegmentClient
-from fcn_client.calls import Options
 from fcn_client.errors import (
     BadRequest,
     ConnectionFailed,
@@ -18,6 +17,7 @@ from fcn_client.errors import (
     WrongParameter,
 )
 from fcn_client.images import ImageLike
+from fcn_client.parameters import Options
 from fcn_client.results import ClassShare, Label, Model, Polygon, Segmentation
 from fcn_client.sync import SegmentClient
 

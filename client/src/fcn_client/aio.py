@@ -7,17 +7,18 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Self, Unpack
 
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, bodies, calls
-from fcn_client.calls import Call, Classes, Options, Palette, PictureFormat
+from fcn_client import address, answers, bodies, calls, parameters
+from fcn_client.calls import Call
 from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order_async
+from fcn_client.parameters import OWN, Options
 from fcn_client.results import Label, Model, Polygon, Segmentation
 from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
@@ -65,18 +66,31 @@ class AsyncSegmentClient:
         for client in self._connections.close(asyncio.get_running_loop()):
             await client.aclose()
 
-    async def segment(self, image: ImageLike, *, confidence: bool = False, **options: Unpack[Options]) -> Segmentation:
+    async def segment(
+        self,
+        image: ImageLike,
+        *,
+        confidence: bool = False,
+        **options: Unpack[Options],
+    ) -> Segmentation:
         """As `SegmentClient.segment`."""
-        response = await self._post(image, calls.as_json(options, confidence))
+        query = calls.query("segment", options, confidence=confidence or None)
+        response = await self._post(image, query)
         return await asyncio.to_thread(answers.segmentation, response, await self._labels_of(response))
 
     def segment_many(
-        self, images: Iterable[ImageLike], *, concurrency: int = 4, confidence: bool = False, **options: Unpack[Options]
+        self,
+        images: Iterable[ImageLike],
+        *,
+        concurrency: int = 4,
+        confidence: bool = False,
+        **options: Unpack[Options],
     ) -> AsyncIterator[tuple[ImageLike, Segmentation | Exception]]:
         """As `SegmentClient.segment_many`."""
         check_concurrency(concurrency)
-        calls.check_options(options, ("concurrency", "confidence"))
-        return in_order_async(images, partial(self.segment, confidence=confidence, **options), concurrency)
+        calls.check_options(options, ("concurrency", *OWN["segment"]))
+        ask = partial(self.segment, confidence=confidence, **options)
+        return in_order_async(images, ask, concurrency)
 
     async def raw(self, image: ImageLike, **query: Any) -> bytes:
         """As `SegmentClient.raw`."""
@@ -90,46 +104,61 @@ class AsyncSegmentClient:
         self,
         image: ImageLike,
         *,
+        classes: parameters.Classes | None = None,
         alpha: float = 0.5,
-        image_format: PictureFormat = "jpeg",
-        classes: Classes | None = None,
-        palette: Palette | None = None,
+        image_format: parameters.ImageFormat = "jpeg",
+        palette: parameters.Palette | None = None,
         names: bool | None = None,
         **options: Unpack[Options],
     ) -> Image.Image:
         """As `SegmentClient.overlay`."""
-        query = calls.as_overlay(options, alpha=alpha, image_format=image_format, classes=classes, palette=palette, names=names)
+        query = calls.query(
+            "overlay",
+            options,
+            classes=classes,
+            alpha=alpha,
+            image_format=image_format,
+            palette=palette,
+            names=names,
+        )
         return await asyncio.to_thread(answers.picture, await self._post(image, query))
 
-    async def cutout(self, image: ImageLike, *, classes: Classes | None = None, **options: Unpack[Options]) -> Image.Image:
+    async def cutout(
+        self,
+        image: ImageLike,
+        *,
+        classes: parameters.Classes | None = None,
+        **options: Unpack[Options],
+    ) -> Image.Image:
         """As `SegmentClient.cutout`."""
-        return await asyncio.to_thread(answers.picture, await self._post(image, calls.as_cutout(options, classes)))
+        query = calls.query("cutout", options, classes=classes)
+        return await asyncio.to_thread(answers.picture, await self._post(image, query))
 
     async def polygons(
         self,
         image: ImageLike,
         *,
-        classes: Classes | None = None,
+        classes: parameters.Classes | None = None,
         tolerance: float | None = None,
-        topology: Literal["shared"] | None = None,
+        topology: parameters.Topology | None = None,
         **options: Unpack[Options],
     ) -> dict[str, list[Polygon]]:
         """As `SegmentClient.polygons`."""
-        query = calls.as_polygons(options, classes=classes, tolerance=tolerance, topology=topology)
+        query = calls.query("polygons", options, classes=classes, tolerance=tolerance, topology=topology)
         return await asyncio.to_thread(answers.polygons, await self._post(image, query))
 
     async def coco(
         self,
         image: ImageLike,
         *,
-        mask: Literal["rle", "polygons"] = "rle",
-        classes: Classes | None = None,
+        mask: parameters.Mask = "rle",
+        classes: parameters.Classes | None = None,
         tolerance: float | None = None,
-        topology: Literal["shared"] | None = None,
+        topology: parameters.Topology | None = None,
         **options: Unpack[Options],
     ) -> dict[str, Any]:
         """As `SegmentClient.coco`."""
-        query = calls.as_coco(options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
+        query = calls.query("coco", options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
         return await asyncio.to_thread(answers.document, await self._post(image, query))
 
     async def classes(self, model: str | None = None) -> list[Label]:

@@ -4,40 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import httpx
 
 from fcn_client.images import ImageLike, upload_of
+from fcn_client.parameters import FORMS, Classes, Options
 
 TIMEOUT_S = 120.0
 CONNECT_S = 10.0
 RETRIES = 4
-
-PictureFormat = Literal["png", "jpeg", "webp"]
-Palette = Literal["display", "labels"]
-Classes = str | int | Iterable[str | int]
-"""Names or ids of classes: one, several with commas, or a list."""
-
-
-class Options(TypedDict, total=False):
-    """Options of segmentation, with the names of the HTTP API. The service chooses the value of a missing option or None.
-
-    side: the size to work at: `auto`, `native`, or the longer side in pixels. blend: how overlapping tiles are averaged.
-    overlap: fraction of a tile that it shares with its neighbour, 0 to 0.5. quality: `high` averages several sizes and mirror
-    images. min_confidence: 0 to 1; pixels below it become void (255). model: a name from `models()`. min_area, fill_holes:
-    regions, and holes in regions, that are smaller become part of what is around them; in pixels, or as a share of the image
-    such as `0.1%`.
-    """
-
-    side: Literal["auto", "native"] | int | None
-    blend: Literal["mean", "hann"] | None
-    overlap: float | None
-    quality: Literal["standard", "high"] | None
-    min_confidence: float | None
-    model: str | None
-    min_area: int | str | None
-    fill_holes: int | str | None
 
 
 class Call(NamedTuple):
@@ -60,49 +36,11 @@ def get(path: str, model: str | None = None) -> Call:
     return Call("GET", path, {"model": model} if model else {})
 
 
-def as_json(options: Mapping[str, Any], confidence: bool) -> dict[str, Any]:
-    """The query whose answer `answers.segmentation` reads."""
-    return _query(options, {"format": "json", "mask": "rle"}, confidence=confidence or None)
-
-
-def as_overlay(
-    options: Mapping[str, Any],
-    *,
-    alpha: float,
-    image_format: PictureFormat,
-    classes: Classes | None,
-    palette: Palette | None,
-    names: bool | None,
-) -> dict[str, Any]:
-    """The query whose answer is an overlay."""
-    own = {"alpha": alpha, "image_format": image_format, "classes": class_list(classes), "palette": palette, "names": names}
-    return _query(options, {"format": "overlay"}, **own)
-
-
-def as_cutout(options: Mapping[str, Any], classes: Classes | None) -> dict[str, Any]:
-    """The query whose answer is a cut-out."""
-    return _query(options, {"format": "cutout"}, classes=class_list(classes))
-
-
-def as_polygons(
-    options: Mapping[str, Any], *, classes: Classes | None, tolerance: float | None, topology: Literal["shared"] | None
-) -> dict[str, Any]:
-    """The query whose answer `answers.polygons` reads."""
-    method_parameters = {"format": "json", "mask": "polygons"}
-    return _query(options, method_parameters, classes=class_list(classes), tolerance=tolerance, topology=topology)
-
-
-def as_coco(
-    options: Mapping[str, Any],
-    *,
-    mask: Literal["rle", "polygons"],
-    classes: Classes | None,
-    tolerance: float | None,
-    topology: Literal["shared"] | None,
-) -> dict[str, Any]:
-    """The query whose answer is a COCO document."""
-    own = {"mask": mask, "classes": class_list(classes), "tolerance": tolerance, "topology": topology}
-    return _query(options, {"format": "coco"}, **own)
+def query(method: str, options: Mapping[str, Any], **own: Any) -> dict[str, Any]:
+    """The query of a client's method. own: its arguments besides `Options`; None is not sent."""
+    if "classes" in own:
+        own["classes"] = class_list(own["classes"])
+    return check_options(options, own) | FORMS[method] | own
 
 
 def class_list(classes: Classes | None) -> str | None:
@@ -123,11 +61,6 @@ def check_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dict[s
         advice = f"did you mean {nearest[0]}? " if nearest else ""
         raise TypeError(f"no option {', '.join(unknown)}; {advice}there are {', '.join(names)}")
     return dict(options)
-
-
-def _query(options: Mapping[str, Any], method_parameters: Mapping[str, str], **own: Any) -> dict[str, Any]:
-    """The query of a method. method_parameters: those that its caller cannot choose. own: its options besides `Options`."""
-    return check_options(options, own) | dict(method_parameters) | own
 
 
 def _text(value: object) -> str:

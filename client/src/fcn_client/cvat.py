@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import cvat_sdk.auto_annotation as cvataa
 from cvat_sdk import models
 from cvat_sdk.masks import encode_mask
 from PIL import Image
 
-from fcn_client.calls import Options
 from fcn_client.matching import check_aliases, is_background, parse_aliases
+from fcn_client.parameters import Options, Quality, Side
 from fcn_client.regions import Region, outlines, regions
 from fcn_client.sync import SegmentClient
 
@@ -32,8 +31,8 @@ def create(
     aliases: str = "",
     min_area: str | None = None,
     fill_holes: str | None = None,
-    side: Literal["auto", "native"] | int | None = None,
-    quality: Literal["standard", "high"] | None = None,
+    side: Side | None = None,
+    quality: Quality | None = None,
 ) -> Detector:
     """Makes the function; CVAT's command line gives each argument by `-p NAME=TYPE:VALUE`. Asks the service for its classes.
 

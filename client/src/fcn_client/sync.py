@@ -6,17 +6,18 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Self, Unpack
 
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, bodies, calls
-from fcn_client.calls import Call, Classes, Options, Palette, PictureFormat
+from fcn_client import address, answers, bodies, calls, parameters
+from fcn_client.calls import Call
 from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order
+from fcn_client.parameters import OWN, Options
 from fcn_client.results import Label, Model, Polygon, Segmentation
 from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
@@ -71,18 +72,34 @@ class SegmentClient:
         for client in self._connections.close():
             client.close()
 
-    def segment(self, image: ImageLike, *, confidence: bool = False, **options: Unpack[Options]) -> Segmentation:
-        """Segments an image. With `confidence`, the result also has the confidence of every pixel."""
-        response = self._post(image, calls.as_json(options, confidence))
+    def segment(
+        self,
+        image: ImageLike,
+        *,
+        confidence: bool = False,
+        **options: Unpack[Options],
+    ) -> Segmentation:
+        """Segments an image.
+
+        confidence: add the confidence map.
+        """
+        query = calls.query("segment", options, confidence=confidence or None)
+        response = self._post(image, query)
         return answers.segmentation(response, self._labels_of(response))
 
     def segment_many(
-        self, images: Iterable[ImageLike], *, concurrency: int = 4, confidence: bool = False, **options: Unpack[Options]
+        self,
+        images: Iterable[ImageLike],
+        *,
+        concurrency: int = 4,
+        confidence: bool = False,
+        **options: Unpack[Options],
     ) -> Iterator[tuple[ImageLike, Segmentation | Exception]]:
         """Segments many images and yields each with its answer or its error, in order. Takes images only as they are needed."""
         check_concurrency(concurrency)
-        calls.check_options(options, ("concurrency", "confidence"))
-        return in_order(images, partial(self.segment, confidence=confidence, **options), concurrency)
+        calls.check_options(options, ("concurrency", *OWN["segment"]))
+        ask = partial(self.segment, confidence=confidence, **options)
+        return in_order(images, ask, concurrency)
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:
         """The answer's bytes for any query parameters of `/segment`, such as `format="npz"`."""
@@ -96,56 +113,82 @@ class SegmentClient:
         self,
         image: ImageLike,
         *,
+        classes: parameters.Classes | None = None,
         alpha: float = 0.5,
-        image_format: PictureFormat = "jpeg",
-        classes: Classes | None = None,
-        palette: Palette | None = None,
+        image_format: parameters.ImageFormat = "jpeg",
+        palette: parameters.Palette | None = None,
         names: bool | None = None,
         **options: Unpack[Options],
     ) -> Image.Image:
         """The photo overlaid with class colours, as an RGB image.
 
-        image_format: the format of the transfer. classes: those that it shows. palette: colours that are made to be seen
-        (`display`), or those of the label set (`labels`). names: whether it has the names of the classes.
+        classes: classes that the answer shows: names or ids, separated by commas.
+        alpha: opacity of the colours in an overlay.
+        image_format: file format of color and overlay.
+        palette: colours of color and overlay: easy to tell apart, or the label set's.
+        names: write the classes' names on an overlay.
         """
-        query = calls.as_overlay(options, alpha=alpha, image_format=image_format, classes=classes, palette=palette, names=names)
+        query = calls.query(
+            "overlay",
+            options,
+            classes=classes,
+            alpha=alpha,
+            image_format=image_format,
+            palette=palette,
+            names=names,
+        )
         return answers.picture(self._post(image, query))
 
-    def cutout(self, image: ImageLike, *, classes: Classes | None = None, **options: Unpack[Options]) -> Image.Image:
-        """The photo as an RGBA image of its size, opaque where the classes are. Without `classes`: all but the background."""
-        return answers.picture(self._post(image, calls.as_cutout(options, classes)))
+    def cutout(
+        self,
+        image: ImageLike,
+        *,
+        classes: parameters.Classes | None = None,
+        **options: Unpack[Options],
+    ) -> Image.Image:
+        """The photo as an RGBA image of its size, opaque where the classes are. Without `classes`: all but the background.
+
+        classes: classes that the answer shows: names or ids, separated by commas.
+        """
+        query = calls.query("cutout", options, classes=classes)
+        return answers.picture(self._post(image, query))
 
     def polygons(
         self,
         image: ImageLike,
         *,
-        classes: Classes | None = None,
+        classes: parameters.Classes | None = None,
         tolerance: float | None = None,
-        topology: Literal["shared"] | None = None,
+        topology: parameters.Topology | None = None,
         **options: Unpack[Options],
     ) -> dict[str, list[Polygon]]:
         """The polygons of each class that is present, by its name: for each region its outer ring, then its holes.
 
-        tolerance: how far a point may move, in pixels. topology: with `shared`, neighbours share their borders.
+        classes: classes that the answer shows: names or ids, separated by commas.
+        tolerance: how far polygons' points may move, in pixels.
+        topology: neighbouring polygons share their borders, without gaps.
         """
-        query = calls.as_polygons(options, classes=classes, tolerance=tolerance, topology=topology)
+        query = calls.query("polygons", options, classes=classes, tolerance=tolerance, topology=topology)
         return answers.polygons(self._post(image, query))
 
     def coco(
         self,
         image: ImageLike,
         *,
-        mask: Literal["rle", "polygons"] = "rle",
-        classes: Classes | None = None,
+        mask: parameters.Mask = "rle",
+        classes: parameters.Classes | None = None,
         tolerance: float | None = None,
-        topology: Literal["shared"] | None = None,
+        topology: parameters.Topology | None = None,
         **options: Unpack[Options],
     ) -> dict[str, Any]:
         """The COCO document of the image, with one annotation for each class and connected region.
 
-        mask: whether annotations are run lengths or polygons; `tolerance` and `topology` are those of `polygons`.
+        mask: how json and coco write regions.
+        classes: classes that the answer shows: names or ids, separated by commas.
+        tolerance: how far polygons' points may move, in pixels.
+        topology: neighbouring polygons share their borders, without gaps.
         """
-        query = calls.as_coco(options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
+        query = calls.query("coco", options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
         return answers.document(self._post(image, query))
 
     def classes(self, model: str | None = None) -> list[Label]:

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from pycocotools import mask as coco
 
 from app.api.examples import segmentation
-from app.api.schemas import SegmentAnswer
+from app.api.schemas import QUERY_PARAMETERS, SegmentAnswer
 from app.main import create_app
 from app.serving.service import Service
 from app.settings import Settings
@@ -183,13 +183,8 @@ def test_the_api_reference_tells_parameters_bodies_and_answers(client: TestClien
         "image/png", "image/jpeg", "image/webp", "application/json", "application/x-npz",
     }  # fmt: skip
     assert "multipart/form-data" in operation["requestBody"]["content"]
-    names = {
-        "format", "mask", "blend", "overlap", "side", "quality", "alpha", "confidence", "probabilities", "min_confidence",
-        "min_area", "fill_holes", "tolerance", "topology", "classes", "image_format", "palette", "names", "threshold",
-        "mask_threshold", "subtask", "model",
-    }  # fmt: skip
-    assert {parameter["name"] for parameter in operation["parameters"]} == names
-    assert {parameter["name"] for parameter in paths["/segment/batch"]["post"]["parameters"]} == names
+    assert {parameter["name"] for parameter in operation["parameters"]} == QUERY_PARAMETERS.keys()
+    assert {parameter["name"] for parameter in paths["/segment/batch"]["post"]["parameters"]} == QUERY_PARAMETERS.keys()
 
 
 def test_every_route_of_the_contract_is_there(client: TestClient) -> None:

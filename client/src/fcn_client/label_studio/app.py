@@ -21,12 +21,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fcn_client import address
 from fcn_client.aio import AsyncSegmentClient
-from fcn_client.calls import TIMEOUT_S, Options, limits
+from fcn_client.calls import TIMEOUT_S, limits
 from fcn_client.errors import SegmentError
 from fcn_client.label_studio.configuration import Control, UnusableConfiguration, read_control
 from fcn_client.label_studio.predicting import Predictor, version
 from fcn_client.label_studio.studio import SETUP_S, Studio
 from fcn_client.matching import check_aliases, match
+from fcn_client.parameters import Options
 from fcn_client.results import Model
 
 CONCURRENCY = 4

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from importlib.metadata import version
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from fcn_client.label_studio.studio import SETUP_S
+from fcn_client.parameters import Quality
 
 PROG = "fcn-label-studio"
 WRONG_ARGUMENTS = 2
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "--fill-holes", metavar="AREA", help="smaller holes take the class around them: pixels, or a share such as 0.1%%"
     )
     parser.add_argument("--tolerance", type=float, metavar="PX", help="how far a polygon's point may move, in pixels")
-    parser.add_argument("--quality", choices=("standard", "high"), help="high: about eight times the work")
+    parser.add_argument("--quality", choices=get_args(Quality), help="high: about eight times the work")
     parser.add_argument(
         "--setup-timeout", type=float, default=SETUP_S, metavar="SECONDS",
         help="how long the service may take to name its models; below Label Studio's ML_TIMEOUT_SETUP (default: %(default)s)",

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import httpx
 import uvicorn
 
-from fcn_client.calls import Options
 from fcn_client.label_studio.app import Settings, create_app
 from fcn_client.label_studio.arguments import PROG, WRONG_ARGUMENTS, parser
 from fcn_client.label_studio.studio import Studio
 from fcn_client.matching import parse_aliases
+from fcn_client.parameters import Options
 
 
 def main(argv: Sequence[str] | None = None) -> int:

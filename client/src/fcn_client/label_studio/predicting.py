@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from fcn_client.aio import AsyncSegmentClient
-from fcn_client.calls import Options
 from fcn_client.label_studio import brush
 from fcn_client.label_studio.configuration import Control
 from fcn_client.matching import match
+from fcn_client.parameters import Options
 from fcn_client.regions import outlines, regions
 from fcn_client.results import Segmentation
 

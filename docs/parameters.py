@@ -1,0 +1,244 @@
+"""Writes what the pages and the client say of the parameters, from their table.
+
+`python -m docs.parameters` writes `client/src/fcn_client/parameters.py`, the arguments of the client's methods, and the tables
+of the pages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import wrap
+from typing import get_args
+
+from app.api.schemas import QUERY_PARAMETERS
+from imaging.parameters import Group, Parameter
+from model.inference.parameters import PARAMETERS
+from model.inference.small_regions import Area
+
+ROOT = Path(__file__).parents[1]
+COMMAND = "python -m docs.parameters"
+WIDTH = 128
+INDENT, DEEPER = " " * 8, " " * 12
+BY_GROUP = sorted(PARAMETERS.values(), key=lambda parameter: get_args(Group).index(parameter.group))
+COMMON = [parameter for parameter in BY_GROUP if parameter.is_used("png", "rle") and parameter.name != "format"]
+"""What a mask depends on: every method of the client has it."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the client. form: parameters that it chooses itself. defaults: of arguments that are always sent.
+
+    without: parameters of its format that its result has no place for.
+    """
+
+    name: str
+    form: Mapping[str, str]
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> list[Parameter]:
+        """The parameters that it has besides the common ones."""
+        names = {"format", *self.form, *self.without, *(parameter.name for parameter in COMMON)}
+        format, mask = self.form["format"], self.form.get("mask", "polygons")
+        return [each for each in BY_GROUP if each.name not in names and each.is_used(format, mask)]
+
+
+METHODS = (
+    Method("segment", {"format": "json", "mask": "rle"}),
+    Method("overlay", {"format": "overlay"}, {"alpha": PARAMETERS["alpha"].default, "image_format": "jpeg"}),
+    Method("cutout", {"format": "cutout"}),
+    Method("polygons", {"format": "json", "mask": "polygons"}, without=("confidence",)),
+    Method("coco", {"format": "coco"}, {"mask": "rle"}),
+)
+NARROWED = {"mask": ("rle", "polygons")}
+"""Choices that the client offers of a parameter, where others would give the same answers."""
+TEXTS = {tuple[str, ...]: "Classes", Area: "int | str"}
+"""The client's types of texts that may also be something else."""
+# where a method's arguments stand in the client's files, before them and themselves
+SIGNATURE = r"def {}\(\n        self,\n        image: ImageLike,\n        \*,\n"
+SIGNATURE_OF_MANY = r"def {}_many\(\n(?:        .*\n){{3}}        concurrency: int = 4,\n"
+ARGUMENT = r"        \w+: .*\n"
+QUERY = r'        query = (?=calls\.query\(\s*"{}",)'
+PARTIAL = r"        ask = (?=partial\(\s*self\.{},)"
+CALL = r"[\w.]+\([^)]*\)"
+DOCSTRING = r'    def {}\((?:(?!.*def ).*\n)+?        """.*\n\n'  # of the blocking client; the other one's refer to it
+TEXT = r'(?!        """).*\n'
+
+
+def main(root: Path = ROOT) -> None:
+    for path, make in FILES.items():
+        file = root / path
+        text = make(file.read_text() if file.exists() else "")
+        file.write_text(text)
+
+
+def client_file(_: str) -> str:
+    """`fcn_client/parameters.py`: the types of the parameters, the options of every method, the query of each."""
+    used = {parameter.name: parameter for method in METHODS for parameter in [*COMMON, *method.own]}
+    choices = {
+        name: NARROWED.get(name, parameter.choices) + ((int,) if int in parameter.members else ())
+        for name, parameter in used.items()
+        if parameter.choices
+    }
+    aliases = [f"{_alias(name)} = {_literal(values)}" for name, values in choices.items()]
+    options = [
+        line for parameter in COMMON for line in (*_comment(parameter), f"    {parameter.name}: {_type(parameter)} | None")
+    ]
+    forms = [f'    "{method.name}": {_dict(method.form)},' for method in METHODS]
+    own = [f'    "{method.name}": {_names(each.name for each in method.own)},' for method in METHODS]
+    return "\n".join([
+        f'"""The service\'s parameters. `{COMMAND}` in the service\'s repository writes this file."""', "",
+        "from __future__ import annotations", "", "from collections.abc import Iterable",
+        "from typing import Literal, TypedDict", "", *aliases, "Classes = str | int | Iterable[str | int]",
+        '"""Names or ids of classes: one, several with commas, or a list."""', "", "",
+        "class Options(TypedDict, total=False):",
+        '    """Options of every method. The service chooses the value of a missing option or None."""', "",
+        *options, "", "", "FORMS: dict[str, dict[str, str]] = {", *forms, "}",
+        '"""The parameters that each method chooses itself."""', "OWN: dict[str, tuple[str, ...]] = {", *own, "}",
+        '"""The parameters that each method has besides `Options`."""', "",
+    ])  # fmt: skip
+
+
+def client_methods(text: str) -> str:
+    """The blocking or the asynchronous client with the arguments of its methods."""
+    for method in METHODS:
+        arguments = "".join(f"{INDENT}{_argument(method, each)},\n" for each in method.own)
+        values = [f"{each.name}={_value(method, each)}" for each in method.own]
+        same = [f"{each.name}={each.name}" for each in method.own]
+        texts = "".join(f"{line}\n" for each in method.own for line in _about(each))
+        text = _replaced(text, SIGNATURE.format(method.name), arguments, ARGUMENT)
+        text = _replaced(text, QUERY.format(method.name), _call("calls.query", f'"{method.name}"', "options", *values), CALL)
+        if re.search(docstring := DOCSTRING.format(method.name), text):
+            text = _replaced(text, docstring, texts, TEXT)
+        if re.search(signature := SIGNATURE_OF_MANY.format(method.name), text):
+            text = _replaced(text, signature, arguments, ARGUMENT)
+            text = _replaced(
+                text, PARTIAL.format(method.name), _call("partial", f"self.{method.name}", *same, "**options"), CALL
+            )
+    return text
+
+
+def client_page(text: str) -> str:
+    """A page about the client: the arguments of all methods, and those of each."""
+    names = [f"`{parameter.name}`" for parameter in COMMON]
+    text = _replaced(text, "Every method has the arguments ", f"{', '.join(names[:-1])} and {names[-1]}", r"[`\w, ]")
+    for method in METHODS:
+        cell = ", ".join(f"`{each.name}`" for each in method.own) + " "
+        text = _replaced(text, rf"\n\| `{method.name}`.* \| ", cell, r"[`\w, ]")
+    return text
+
+
+def readme(text: str) -> str:
+    rows = [f"| `{each.name}` | {_values(each)} | {each.about} |\n" for each in BY_GROUP]
+    return _replaced(text, r"\n\| query \| values \| what it does \|\n\|---\|---\|---\|\n", "".join(rows), r"\| .*\n")
+
+
+def http_page(text: str) -> str:
+    groups: dict[str, list[str]] = {}
+    for parameter in QUERY_PARAMETERS.values():
+        if parameter.name != "format":
+            groups.setdefault(parameter.formats_in_words, []).append(f"`{parameter.name}`")
+    rows = [f"| {', '.join(names)} | {words} |\n" for words, names in groups.items()]
+    return _replaced(text, r"\n\| parameter \| goes with \|\n\|---\|---\|\n", "".join(rows), r"\| .*\n")
+
+
+FILES: dict[str, Callable[[str], str]] = {
+    "client/src/fcn_client/parameters.py": client_file,
+    "client/src/fcn_client/sync.py": client_methods,
+    "client/src/fcn_client/aio.py": client_methods,
+    "client/README.md": client_page,
+    "docs/python.md": client_page,
+    "docs/http-api.md": http_page,
+    "README.md": readme,
+}
+"""The files that `main` writes, and how each is made of its text."""
+
+
+def _replaced(text: str, before: str, new: str, old: str) -> str:
+    """The text with `new` in place of all `old` that follows `before`. Both are regular expressions."""
+    if not re.search(before, text):
+        raise ValueError(f"no {before!r} in the file; write it by hand, and {COMMAND} fills it")
+    return re.sub(rf"({before})(?:{old})*", lambda match: match[1] + new, text, count=1)
+
+
+def _values(parameter: Parameter) -> str:
+    """The values of a parameter, in words for a table."""
+    if parameter.is_text:
+        return parameter.values
+    default = None if parameter.by_service else parameter.default
+    if parameter.type is bool:
+        return ", ".join(f"`{str(value).lower()}`" + " (default)" * (value == default) for value in (True, False))
+    parts = [f"`{choice}`" + " (default)" * (choice == default) for choice in parameter.choices]
+    if {int, float} & {*parameter.members}:
+        of_number = f" (default {default:g})" if isinstance(default, int | float) else ""
+        parts.append(f"{parameter.least:g} to {parameter.most:g}{of_number}")
+    return ", ".join(parts)
+
+
+def _argument(method: Method, parameter: Parameter) -> str:
+    """An argument of a method: its name, type and default."""
+    kind = re.sub(r"^(?=[A-Z])", "parameters.", _type(parameter))
+    if parameter.name in method.defaults:
+        return f"{parameter.name}: {kind} = {_quoted(method.defaults[parameter.name])}"
+    if parameter.type is bool and not parameter.default:
+        return f"{parameter.name}: bool = False"
+    return f"{parameter.name}: {kind} | None = None"
+
+
+def _call(function: str, *arguments: str) -> str:
+    """A call as ruff formats it: in one line, or with a line for each argument."""
+    line = f"{function}({', '.join(arguments)})"
+    if len(f"{INDENT}query = {line}") <= WIDTH:
+        return line
+    return f"{function}(\n" + "".join(f"{DEEPER}{argument},\n" for argument in arguments) + f"{INDENT})"
+
+
+def _value(method: Method, parameter: Parameter) -> str:
+    """What a method passes on of its argument. None is not sent."""
+    return f"{parameter.name} or None" if _argument(method, parameter).endswith("= False") else parameter.name
+
+
+def _type(parameter: Parameter) -> str:
+    """The client's type of a parameter."""
+    if parameter.choices:
+        return _alias(parameter.name)
+    return TEXTS.get(parameter.members[0], "str") if parameter.is_text else parameter.type.__name__
+
+
+def _alias(name: str) -> str:
+    return name.title().replace("_", "")
+
+
+def _literal(values: Iterable[object]) -> str:
+    texts = [_quoted(value) for value in values if isinstance(value, str)]
+    return f"Literal[{', '.join(texts)}]" + " | int" * (int in values)
+
+
+def _comment(parameter: Parameter) -> list[str]:
+    return [f"    # {line}" for line in wrap(parameter.about, WIDTH - 6)]
+
+
+def _about(parameter: Parameter) -> list[str]:
+    """The lines of a docstring about an argument."""
+    words = re.sub(r"^with \w+: |; with {formats}", "", parameter.option)
+    return [f"{INDENT}{line}" for line in wrap(f"{parameter.name}: {words}.", WIDTH - 8, subsequent_indent="    ")]
+
+
+def _quoted(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _dict(values: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{_quoted(name)}: {_quoted(value)}" for name, value in values.items()) + "}"
+
+
+def _names(names: Iterable[str]) -> str:
+    return repr(tuple(names)).replace("'", '"')
+
+
+if __name__ == "__main__":
+    main()
