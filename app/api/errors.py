@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from app.api.accepted_values import describe
 from app.serving.errors import NotServing, QueueFull, TooManyFiles, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason
@@ -216,7 +214,6 @@ def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any
 def install_handlers(app: FastAPI) -> None:
     """Adds handlers that answer errors as problem details. `app.middleware.UnexpectedErrors` answers all other errors."""
     app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
@@ -226,11 +223,6 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     request.state.log = error.log
     content = document(type(error), error.detail, getattr(request.state, "request_id", ""))
     return JSONResponse(content, error.status, error.headers, MEDIA_TYPE)
-
-
-async def _on_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return await _on_problem(request, BadParameter(describe(error.errors(), "query")))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from itertools import groupby
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import numpy as np
+from fastapi import FastAPI, Query
 
 from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
 from app.api.json_images import EXAMPLE
-from app.api.schemas import ClassMask, CocoAnswer, CocoBatchAnswer, ProblemDetails, SegmentAnswer
+from app.api.schemas import ClassMask, CocoAnswer, CocoBatchAnswer, ProblemDetails, QueryModel, SegmentAnswer
 from imaging.answer import SegmentedImage
 from imaging.encoding import ImageFormat
 from imaging.rendering import Rendering
@@ -109,15 +111,31 @@ def with_keys(document: dict[str, Any], *, all_routes: bool) -> dict[str, Any]:
     return document | {"paths": paths, "components": document.get("components", {}) | {"securitySchemes": schemes}}
 
 
+@cache
+def query_document() -> list[dict[str, Any]]:
+    """The query parameters of `/segment` as FastAPI describes those of a route."""
+
+    async def described(query: Annotated[QueryModel, Query()]) -> None:
+        """Is never called."""
+
+    app = FastAPI()
+    app.add_api_route("/", described)
+    parameters: list[dict[str, Any]] = app.openapi()["paths"]["/"]["get"]["parameters"]
+    return parameters
+
+
 def batch_body() -> dict[str, Any]:
-    """OpenAPI request body of `/segment/batch`."""
+    """OpenAPI query and request body of `/segment/batch`."""
     files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
     form = {"type": "object", "properties": {"file": files}, "required": ["file"]}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+    return {
+        "parameters": query_document(),
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+    }
 
 
 def upload_body() -> dict[str, Any]:
-    """OpenAPI request body of `/segment`: a form with `file`, the raw image, or JSON with `inputs`."""
+    """OpenAPI query and request body of `/segment`: a form with `file`, the raw image, or JSON with `inputs`."""
     form = {"type": "object", "properties": {"file": IMAGE}, "required": ["file"]}
     document = {
         "type": "object",
@@ -130,6 +148,7 @@ def upload_body() -> dict[str, Any]:
     }
     raw = {"schema": IMAGE}
     return {
+        "parameters": query_document(),
         "requestBody": {
             "required": True,
             "content": {
@@ -138,5 +157,5 @@ def upload_body() -> dict[str, Any]:
                 "application/octet-stream": raw,
                 "application/json": {"schema": document, "example": EXAMPLE},
             },
-        }
+        },
     }
