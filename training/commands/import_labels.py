@@ -12,15 +12,15 @@ from typing import get_args
 
 from model.command_line import CommandParser
 from training.commands.command import print_lines, run_command
-from training.data.coco.classes import Classes, find_classes, write_classes
-from training.data.coco.documents import DocumentMasks, DrawingOptions, draw_document
-from training.data.coco.objects import Crowds
-from training.data.coco.output import Output
-from training.data.exports import SPLITS, Export, read_exports
 from training.data.label_files import FILES
-from training.data.omissions import Omissions, Policy
 from training.data.orientation import DrawnOn
 from training.data.problems import DataError, first_names, raise_all
+from training.importing.drawing.classes import Classes, find_classes, write_classes
+from training.importing.drawing.documents import DocumentMasks, DrawingOptions, draw_document
+from training.importing.drawing.objects import Crowds
+from training.importing.drawing.output import Output
+from training.importing.exports import SPLITS, Export, read_exports
+from training.importing.omissions import Omissions, Policy
 
 CLASSES = FILES[0]
 PARTS = ".fcn-import-"  # begins the name of the folder of masks that are not yet written

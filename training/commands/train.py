@@ -22,7 +22,6 @@ from model.networks.servable import load_network
 from model.weights_file import load_weights
 from model.whole_file import check_output, copy_file
 from training.commands.command import print_lines, run_command
-from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_data import TrainingData, plan_training, read_pool, read_training_data, survey_groups
 from training.commands.train_end import save_better
@@ -41,7 +40,8 @@ from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
 from training.learning.start_score import StartScore, score_start
 from training.learning.validation import Scorer
-from training.reporting.card import CardFacts, training_facts, write_card
+from training.publishing.card import CardFacts, training_facts, write_card
+from training.publishing.export_files import export_float32, missing_packages, remove_stale
 from training.reporting.machine import commit, set_threads
 from training.reporting.plots import require_matplotlib
 from training.reporting.tensorboard import require_tensorboard

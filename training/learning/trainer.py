@@ -28,11 +28,11 @@ from training.learning.losses import (
     lovasz_softmax,
     median_frequency_weights,
     soft_dice,
-    without_border,
 )
 from training.learning.optimization import Optimization
 from training.learning.recipe import Recipe
 from training.learning.teacher import Teacher
+from training.scoring.boundaries import without_border
 
 
 class Trainer:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.support.training.coco import SQUARE, document, image, read_masks, thing, write_export, write_photo
 from training.commands.import_labels import PARTS, main
-from training.data.coco.output import RECORD, Output
+from training.importing.drawing.output import RECORD, Output
 
 INNER = [15.0, 15.0, 20.0, 15.0, 20.0, 20.0, 15.0, 20.0]
 

@@ -120,7 +120,7 @@ def test_charts_that_cannot_be_drawn_leave_weights_and_card(
         raise RuntimeError("no backend")
 
     monkeypatch.setattr("training.reporting.curves.curves_chart", fails)
-    monkeypatch.setattr("training.reporting.card.score_chart", fails)
+    monkeypatch.setattr("training.publishing.card.score_chart", fails)
     assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--epochs", "1")) == 0
     stderr = capsys.readouterr().err
     assert all(f"{name}.png is not drawn: no backend" in stderr for name in ("curves", "fcn"))

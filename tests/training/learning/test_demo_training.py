@@ -20,7 +20,7 @@ from training.commands.train import main
 from training.data.datasets import get_split
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
-from training.reporting.card import card
+from training.publishing.card import card
 from training.scoring.evaluate import conditions, evaluate
 
 pytestmark = pytest.mark.long

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.data.embedded import Size
 from training.data.label_files import class_name
-from training.data.label_studio.geometry import FORMS, draw, find_form, is_closed, known_points
-from training.data.omissions import outline_keys
-from training.data.outlines import Point
+from training.importing.embedded import Size
+from training.importing.label_studio.geometry import FORMS, draw, find_form, is_closed, known_points
+from training.importing.omissions import outline_keys
+from training.importing.outlines import Point
 
 Result = Mapping[str, Any]
 SHAPES = {

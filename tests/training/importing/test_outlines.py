@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as run_lengths
 
-from training.data.coco.runs import encode_part, encode_whole
-from training.data.outlines import bezier_curve, corners_of_box, turned_box, turned_ellipse
+from training.importing.coco.runs import encode_part, encode_whole
+from training.importing.outlines import bezier_curve, corners_of_box, turned_box, turned_ellipse
 
 
 @pytest.mark.parametrize(

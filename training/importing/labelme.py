@@ -9,15 +9,15 @@ from typing import Any
 
 from imaging.decoding import read_size
 from imaging.errors import ImageError
-from training.data.coco.files import Document
-from training.data.coco.runs import encode_part
-from training.data.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero
 from training.data.files import images_below, without_ending
 from training.data.label_files import class_name
-from training.data.omissions import Omissions, may_hold_outline, outline_keys, void_object
-from training.data.outlines import Point, corners_of_box, turned_ellipse
 from training.data.problems import DataError, first_names, raise_all
 from training.data.strict_text import read_json
+from training.importing.coco.files import Document
+from training.importing.coco.runs import encode_part
+from training.importing.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero
+from training.importing.omissions import Omissions, may_hold_outline, outline_keys, void_object
+from training.importing.outlines import Point, corners_of_box, turned_ellipse
 
 POINTS = {
     "polygon": None, "quadrilateral": (4,), "circle": (2,), "mask": (2,), "rectangle": (2, 4), "oriented_rectangle": (4,),

@@ -16,15 +16,15 @@ from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from model.printable import printable
 from model.regular_file import read_regular_file
-from training.data.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
-from training.data.coco.geometry import excerpt, name_of, share_error
-from training.data.coco.objects import BACKGROUND, Crowds, draw_mask
-from training.data.exports import Export
 from training.data.files import normal_name
 from training.data.layouts import repeated
-from training.data.omissions import Omissions
 from training.data.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError
+from training.importing.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
+from training.importing.drawing.geometry import excerpt, name_of, share_error
+from training.importing.drawing.objects import BACKGROUND, Crowds, draw_mask
+from training.importing.exports import Export
+from training.importing.omissions import Omissions
 
 Objects = dict[Any, list[Mapping[str, Any]]]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data.coco.files import Document, make_document
 from training.data.hints import BRUSH_MASK
-from training.data.label_studio.tasks import read_label_studio
-from training.data.labelme import labelme_files, read_labelme
-from training.data.omissions import Omissions
 from training.data.problems import DataError, first_names
 from training.data.strict_text import read_json
+from training.importing.coco.files import Document, make_document
+from training.importing.label_studio.tasks import read_label_studio
+from training.importing.labelme import labelme_files, read_labelme
+from training.importing.omissions import Omissions
 
 ROBOFLOW = "_annotations.coco.json"
 CVAT = "instances_*.json"

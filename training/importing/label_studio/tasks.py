@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from imaging.decoding import IMAGE_ENDINGS
-from training.data.coco.files import Document, file_names
-from training.data.embedded import check_size
-from training.data.label_studio.regions import Region, find_regions
-from training.data.omissions import Omissions, void_object
 from training.data.problems import DataError, first_names, raise_all
+from training.importing.coco.files import Document, file_names
+from training.importing.embedded import check_size
+from training.importing.label_studio.regions import Region, find_regions
+from training.importing.omissions import Omissions, void_object
 
 LONGEST = 60  # letters of a text of the export that a message shows
 LONGEST_NAME = 4096  # letters of an image's name or address

@@ -15,7 +15,7 @@ from model.whole_file import whole_file
 from training.data.split import Split
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
-from training.reporting.hub_header import hub_header
+from training.publishing.hub_header import hub_header
 from training.reporting.machine import machine
 from training.reporting.markdown import literal, table_row
 from training.reporting.plots import draw, score_chart

@@ -14,11 +14,11 @@ from pycocotools import mask as run_lengths
 from imaging.rle import paint_runs, read_counts
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
-from training.data.coco import polygons
-from training.data.coco.objects import draw_mask
-from training.data.coco.polygons import fill
-from training.data.coco.runs import encode_whole
-from training.data.omissions import Omissions
+from training.importing.coco.runs import encode_whole
+from training.importing.drawing import polygons
+from training.importing.drawing.objects import draw_mask
+from training.importing.drawing.polygons import fill
+from training.importing.omissions import Omissions
 
 Bits = npt.NDArray[np.bool_]
 
@@ -111,8 +111,8 @@ DRAW = """
 import resource
 import sys
 import numpy as np
-from training.data.coco.objects import draw_mask
-from training.data.omissions import Omissions
+from training.importing.drawing.objects import draw_mask
+from training.importing.omissions import Omissions
 
 def square(x, y, side):
     return [x, y, x + side, y, x + side, y + side, x, y + side]

@@ -16,8 +16,7 @@ from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from tests.support.training.exports import write_other
 from training.commands.evaluate import main
-from training.commands.export import export_path, refresh_facts
-from training.reporting import recording
+from training.publishing.export_files import export_path, refresh_facts
 
 MANIFEST = Manifest(
     Architecture("fcn8s", "mobilenet_v2", 2, output_stride=16), numbered_labels(["a", "b"]), Preprocessing(), "none"
@@ -37,7 +36,7 @@ def master(narrow_file: Path, tmp_path: Path) -> Path:
 
 def record(master: Path, shapes: Path, sums: Int8Sums, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As on a processor that sums int8's products so."""
-    monkeypatch.setattr(recording, "int8_sums", lambda: sums)
+    monkeypatch.setattr("training.scoring.recorded.int8_sums", lambda: sums)
     command = ["--data", str(shapes), "--labels", str(shapes / "classes.json"), "--weights", str(master), "--device", "cpu"]
     assert main([*command, "--record", "shapes, val", "--high", "--note", "A note."]) == 0
     return master

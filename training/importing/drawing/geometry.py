@@ -7,10 +7,10 @@ from math import isclose, isfinite
 from typing import Any
 
 from model.printable import printable
-from training.data.coco.files import Document
-from training.data.omissions import LONGEST_TEXT, Omissions
-from training.data.outlines import turned_box
 from training.data.problems import DataError, first_names
+from training.importing.coco.files import Document
+from training.importing.omissions import LONGEST_TEXT, Omissions
+from training.importing.outlines import turned_box
 
 Outline = list[list[float]] | Mapping[str, Any]
 """Polygons of three or more points, x and y in turn; or run lengths."""

@@ -12,10 +12,10 @@ from imaging.classes import VOID, is_background
 from model.labels import LabelError, voc_color
 from model.whole_file import whole_file
 from training.data.alike_names import alike_names
-from training.data.coco.files import Document, Key, is_key
-from training.data.coco.objects import BACKGROUND
 from training.data.label_files import IGNORED, class_name, read_labels
 from training.data.problems import DataError, first_names, raise_all
+from training.importing.coco.files import Document, Key, is_key
+from training.importing.drawing.objects import BACKGROUND
 
 
 def find_groups(documents: Sequence[Document]) -> list[str]:

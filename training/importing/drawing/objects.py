@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from imaging.classes import VOID
 from imaging.rle import paint_runs, read_counts
-from training.data.coco.files import Key, as_key, is_key
-from training.data.coco.geometry import (
+from training.data.problems import DataError
+from training.importing.coco.files import Key, as_key, is_key
+from training.importing.drawing.geometry import (
     Outline,
     are_near,
     count_further_keys,
@@ -24,9 +25,8 @@ from training.data.coco.geometry import (
     read_outline,
     unread_place,
 )
-from training.data.coco.polygons import Integers, fill
-from training.data.omissions import Omissions
-from training.data.problems import DataError
+from training.importing.drawing.polygons import Integers, fill
+from training.importing.omissions import Omissions
 
 BACKGROUND = 0
 Crowds = Literal["objects", "void"]

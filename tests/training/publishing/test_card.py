@@ -21,7 +21,7 @@ from training.data.label_files import read_labels
 from training.data.split import Split
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
-from training.reporting.card import CardFacts, card, training_facts, write_card
+from training.publishing.card import CardFacts, card, training_facts, write_card
 from training.reporting.machine import machine
 from training.scoring.intervals import mean_iou_interval
 from training.scoring.trust import score_facts

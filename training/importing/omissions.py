@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from training.data.label_files import IGNORED
-from training.data.outlines import Point, box_around, turned_box
 from training.data.problems import DataError, first_names
+from training.importing.outlines import Point, box_around, turned_box
 
 Policy = Literal["error", "void"]
 FACTS = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.data.coco.runs import encode_whole
-from training.data.embedded import Size, decode_painted
-from training.data.label_studio.brush import decode_brush
-from training.data.outlines import Point, bezier_curve, turned_box, turned_ellipse
+from training.importing.coco.runs import encode_whole
+from training.importing.embedded import Size, decode_painted
+from training.importing.label_studio.brush import decode_brush
+from training.importing.outlines import Point, bezier_curve, turned_box, turned_ellipse
 
 FORMS = {
     "brush": (frozenset({"rle"}), frozenset({"format"})),

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from fcn_client.label_studio import brush
 
-from training.data.label_studio.brush import decode_brush
+from training.importing.label_studio.brush import decode_brush
 
 
 def packed(bits: str) -> list[int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from model.weights_file import MASTER_SUFFIX, find_files, load_weights
 from model.whole_file import copy_file, whole_file
-from training.reporting.card import card
+from training.publishing.card import card
 
 
 def write_hub_folder(master: Path, folder: Path) -> list[Path]:

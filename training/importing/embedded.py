@@ -12,7 +12,7 @@ from PIL import Image
 
 from imaging.decoding import Limits, open_image
 from imaging.errors import ImageError
-from training.data.coco.files import as_key
+from training.importing.coco.files import as_key
 
 LIMITS = Limits()
 DATA_URL = re.compile(r"data:image/png;base64,", re.IGNORECASE)

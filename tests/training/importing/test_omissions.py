@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from training.data.omissions import Omissions, may_hold_outline, void_object
-from training.data.outlines import box_around
+from training.importing.omissions import Omissions, may_hold_outline, void_object
+from training.importing.outlines import box_around
 
 
 def test_each_kind_is_one_error_with_its_number_files_and_places() -> None:
