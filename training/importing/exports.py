@@ -26,7 +26,7 @@ NO_FIELD = "--image-field is for the tasks of Label Studio's JSON"
 
 
 @dataclass(frozen=True)
-class Export:
+class ToolExport:
     """One document of an export.
 
     path: its file, or its folder if each image has a file of its own. split: the split that the tool put it into, empty without
@@ -41,7 +41,7 @@ class Export:
     errors: list[DataError] = field(default_factory=list)
 
 
-def read_exports(path: Path, omissions: Omissions, image_field: str | None = None) -> list[Export]:
+def read_exports(path: Path, omissions: Omissions, image_field: str | None = None) -> list[ToolExport]:
     """The documents of a file or folder that a tool exported, one for each split.
 
     omissions: counts what is not drawn as an object; its errors must end the import as well. image_field: the field of Label
@@ -64,7 +64,7 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
         raise DataError(f"{NO_FIELD}, and {path} has labelme's files")
     if labelme:
         document, notes, errors = read_labelme(path, labelme, omissions)
-        return [Export(path, document, notes=notes, errors=errors)]
+        return [ToolExport(path, document, notes=notes, errors=errors)]
     if masks := sorted(file.name for file in path.rglob("*.png") if BRUSH_MASK.match(file.name)):
         raise DataError(
             f"{path} has Label Studio's PNGs, such as {first_names(masks, 1)}, whose names do not say of which image they are: "
@@ -73,18 +73,18 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     raise DataError(f"{path} holds no known export; expected {KNOWN}")
 
 
-def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[Export]:
+def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[ToolExport]:
     """The exports of JSON files with these splits. A file that cannot be read gives an empty document with its errors."""
-    exports: list[Export] = []
+    exports: list[ToolExport] = []
     for path, split in splits.items():
         try:
             exports.append(_read_file(path, split, omissions, image_field))
         except DataError as error:
-            exports.append(Export(path, Document([], [], []), split, errors=error.each))
+            exports.append(ToolExport(path, Document([], [], []), split, errors=error.each))
     return exports
 
 
-def _read_file(path: Path, split: str, omissions: Omissions, image_field: str | None) -> Export:
+def _read_file(path: Path, split: str, omissions: Omissions, image_field: str | None) -> ToolExport:
     """The export of a JSON file of COCO's or of Label Studio's form."""
     try:
         content: Any = read_json(path)
@@ -92,9 +92,9 @@ def _read_file(path: Path, split: str, omissions: Omissions, image_field: str | 
         raise DataError(f"{path} is not JSON: {error}") from error
     if isinstance(content, list):
         document, notes, errors = read_label_studio(path, content, omissions, image_field)
-        return Export(path, document, split, notes, errors)
+        return ToolExport(path, document, split, notes, errors)
     if image_field:
         raise DataError(f"{NO_FIELD}, and {path} has none")
     if isinstance(content, dict) and "shapes" in content and "imagePath" in content:
         raise DataError(f"{path} is labelme's file of one image: give the folder {path.parent}")
-    return Export(path, make_document(path, content), split)
+    return ToolExport(path, make_document(path, content), split)

@@ -23,7 +23,7 @@ from training.data.problems import DataError
 from training.importing.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
 from training.importing.drawing.geometry import excerpt, name_of, share_error
 from training.importing.drawing.objects import BACKGROUND, Crowds, draw_mask
-from training.importing.exports import Export
+from training.importing.exports import ToolExport
 from training.importing.omissions import Omissions
 
 Objects = dict[Any, list[Mapping[str, Any]]]
@@ -54,7 +54,7 @@ class DocumentMasks:
     not show it. other_names: images whose file has another name than the document says.
     """
 
-    export: Export
+    export: ToolExport
     split: str
     masks: dict[Path, Path] = field(default_factory=dict)
     errors: list[DataError] = field(default_factory=list)
@@ -68,7 +68,7 @@ class DocumentMasks:
     other_names: list[str] = field(default_factory=list)
 
 
-def draw_document(export: Export, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> DocumentMasks:
+def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> DocumentMasks:
     """Draws the masks of a document's images into files of a folder; everything that is wrong is in the result's errors.
 
     ids: the class ids of the categories' ids.

@@ -24,7 +24,7 @@ DIGESTS = TypeAdapter(dict[str, list[str]])
 
 
 @dataclass
-class Output:
+class ImportFolder:
     """A data set's folder that an import writes to.
 
     `RECORD` in it has the sha256 of each mask as imports wrote it, by the mask's path in the folder. A mask with another one

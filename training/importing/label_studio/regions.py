@@ -35,7 +35,7 @@ LONGEST = 60  # letters of a text of the export that a message shows
 
 
 @dataclass(frozen=True)
-class Region:
+class StudioRegion:
     """The results of one id and one geometry, such as a rectangle, its labels and answers about it.
 
     geometry: the keys of their values that say where the region is.
@@ -139,7 +139,7 @@ class Region:
         return others | {key: each for result in self.results for key, each in _value(result).items() if key not in known}
 
 
-def find_regions(results: Sequence[Result]) -> tuple[list[Region], Counter[str]]:
+def find_regions(results: Sequence[Result]) -> tuple[list[StudioRegion], Counter[str]]:
     """The regions of an annotation, and what else it has, with its number: answers about the whole image, and relations.
 
     Results of one id are one region. Label Studio writes a shape and its labels as two results, each with the shape's geometry.
@@ -158,11 +158,11 @@ def find_regions(results: Sequence[Result]) -> tuple[list[Region], Counter[str]]
             geometry = _geometry(result)
             if geometry and geometry not in geometries:
                 geometries.append(geometry)
-        regions += [Region([each for each in group if _geometry(each) in ({}, same)], same) for same in geometries]
+        regions += [StudioRegion([each for each in group if _geometry(each) in ({}, same)], same) for same in geometries]
         if not geometries:
             answers = [each for each in group if each.get("type") in ANSWERS and isinstance(each.get("value"), dict)]
             others.update(f"answers of the type {each['type']} about a whole image" for each in answers)
-            regions += [Region([each], {}) for each in group if each not in answers]
+            regions += [StudioRegion([each], {}) for each in group if each not in answers]
     return regions, others
 
 

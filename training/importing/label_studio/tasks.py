@@ -11,12 +11,12 @@ from imaging.decoding import IMAGE_ENDINGS
 from training.data.problems import DataError, first_names, raise_all
 from training.importing.coco.files import Document, file_names
 from training.importing.embedded import check_size
-from training.importing.label_studio.regions import Region, find_regions
+from training.importing.label_studio.regions import StudioRegion, find_regions
 from training.importing.omissions import Omissions, void_object
 
 LONGEST = 60  # letters of a text of the export that a message shows
 LONGEST_NAME = 4096  # letters of an image's name or address
-Object = tuple[Region, str | None]
+Object = tuple[StudioRegion, str | None]
 """A region and its label; None for a region that becomes void."""
 
 
@@ -118,7 +118,7 @@ class TaskReader:
         self._draw(image, self._objects(regions, name, errors), name, errors)
         raise_all(errors)
 
-    def _objects(self, regions: Sequence[Region], name: str, errors: list[DataError]) -> list[Object]:
+    def _objects(self, regions: Sequence[StudioRegion], name: str, errors: list[DataError]) -> list[Object]:
         """The regions that become objects or void, with their labels; counts others, and adds to the errors."""
         objects: list[Object] = []
         for region in regions:
@@ -171,7 +171,7 @@ class TaskReader:
             for key in region.unread_keys() if label else ():
                 self._omissions.add_key(f"regions have the key {key!r}")
 
-    def _becomes_void(self, region: Region, name: str, error: ValueError, errors: list[DataError]) -> bool:
+    def _becomes_void(self, region: StudioRegion, name: str, error: ValueError, errors: list[DataError]) -> bool:
         """Whether a region with an error becomes void, as the user wants; else adds the error to the others."""
         if self._omissions.policy == "error":
             errors.append(DataError(f"{name}, region {region.name}: {error}"))

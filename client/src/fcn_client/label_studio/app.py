@@ -35,7 +35,7 @@ log = logging.getLogger("fcn_client.label_studio")
 
 
 @dataclass(frozen=True)
-class Settings:
+class BackendSettings:
     """What the backend needs to know.
 
     service, api_key: the segmentation service and its key. options: of every request to it. tolerance: of polygons, in pixels.
@@ -59,10 +59,10 @@ class Unusable(Exception):
     """A request that is not one of Label Studio's: it is answered with 400."""
 
 
-class Backend:
+class StudioBackend:
     """Answers the routes. It runs on one event loop, and fetches images and encodes answers in threads."""
 
-    def __init__(self, settings: Settings, client: AsyncSegmentClient, quick: AsyncSegmentClient) -> None:
+    def __init__(self, settings: BackendSettings, client: AsyncSegmentClient, quick: AsyncSegmentClient) -> None:
         """quick: a client that gives up within `settings.setup_timeout`."""
         self._settings = settings
         self._quick = quick
@@ -167,7 +167,7 @@ class Backend:
                 return []
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: BackendSettings) -> Starlette:
     """The backend as an ASGI application. Raises `ValueError` for what cannot be used: an address, key, timeout or password."""
     limits(settings.setup_timeout, retries=0)
     address.base(settings.service)
@@ -181,7 +181,7 @@ def create_app(settings: Settings) -> Starlette:
             AsyncSegmentClient(settings.service, api_key=settings.api_key) as client,
             AsyncSegmentClient(settings.service, api_key=settings.api_key, timeout=settings.setup_timeout, retries=0) as quick,
         ):
-            app.state.backend = Backend(settings, client, quick)
+            app.state.backend = StudioBackend(settings, client, quick)
             yield
 
     def route(path: str, name: str, method: str) -> Route:
