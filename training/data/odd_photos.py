@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from training.data.doubts import are_exceptions
-from training.data.problems import MOST_NAMED, first_names
+from training.data.problems import remarks
 from training.data.survey import Survey
 
 SMALL = 0.1  # share of the median's pixels below which a photo may be a thumbnail
@@ -16,7 +16,6 @@ def odd_photos(survey: Survey) -> list[str]:
 
     If the survey has read no pixels, the remarks are on sizes and CMYK alone.
     """
-    name = survey.split.name
     kinds = [
         (
             _looking(survey, "one colour"),
@@ -37,7 +36,7 @@ def odd_photos(survey: Survey) -> list[str]:
             "save them as RGB: {}",
         ),
     ]
-    return [f"{len(names)} {text.format(repr(name), first_names(names, MOST_NAMED))}" for names, text in kinds if names]
+    return remarks(survey.split.name, *kinds)
 
 
 def _looking(survey: Survey, appearance: str) -> list[str]:
