@@ -17,10 +17,10 @@ from imaging.classes import is_background
 from model.inference.scaling import working_size
 from model.labels import LabelSet
 from model.whole_file import whole_file
-from training.data.overview import Row
-from training.data.survey import Survey
 from training.learning.augmentation import AugmentedSplit
 from training.learning.recipe import Recipe
+from training.survey.overview import Row
+from training.survey.records import Survey
 
 Pixels = npt.NDArray[np.uint8]
 PICTURE_SIDE, QUALITY = 320, 80  # pixels of the longer side of pictures on the page, and their quality as JPEG

@@ -30,8 +30,6 @@ from training.commands.train_run import make_run, untrained
 from training.commands.train_seeds import write_seed_files
 from training.commands.train_weights import TrainingWeights, scores
 from training.data.demo import write_demo_data
-from training.data.groups import EACH
-from training.data.survey import FILE as SURVEY
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress
 from training.learning.distributed import World, join
@@ -47,6 +45,8 @@ from training.reporting.plots import require_matplotlib
 from training.reporting.tensorboard import require_tensorboard
 from training.scoring.evaluate import table
 from training.scoring.trust import interval_line, trust_lines
+from training.survey.groups import EACH
+from training.survey.records import FILE as SURVEY
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
 

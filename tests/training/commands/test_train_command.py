@@ -23,10 +23,10 @@ from tests.support.training.invocations import on_shapes
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
 from training.scoring.evaluate import evaluate
+from training.survey.datasets import get_split
 
 pytestmark = pytest.mark.long
 

@@ -13,9 +13,9 @@ from PIL import Image
 from tests.support.images import make_photo
 from tests.support.training.label_tools import EXPORTS, READ_AS_THEY_ARE, Ids, write_label_studio, write_labelme
 from training.commands.import_labels import main
-from training.data.datasets import get_split
 from training.data.label_files import find_labels
-from training.data.survey import survey_all
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
 
 SIZE = (24, 32)
 CLASSES = ["background", "leaf", "stem"]

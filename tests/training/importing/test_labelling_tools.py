@@ -15,11 +15,11 @@ from PIL import Image
 from model.labels import voc_labels
 from tests.support.images import make_photo
 from training.commands.import_labels import main as import_labels
-from training.data.datasets import get_split
 from training.data.label_files import find_labels, read_labels
 from training.data.layouts import DataError, find_frames
 from training.data.split import Split
-from training.data.survey import survey_all
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
 
 Ids = npt.NDArray[np.uint8]
 SIZE = (24, 32)

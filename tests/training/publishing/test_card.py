@@ -16,7 +16,6 @@ from model.metrics import ConfusionMatrix
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
 from tests.support.classes import NAMES
-from training.data.datasets import get_split
 from training.data.label_files import read_labels
 from training.data.split import Split
 from training.learning.checkpoint import Progress
@@ -25,6 +24,7 @@ from training.publishing.card import CardFacts, card, training_facts, write_card
 from training.reporting.machine import machine
 from training.scoring.intervals import mean_iou_interval
 from training.scoring.trust import score_facts
+from training.survey.datasets import get_split
 
 COMMAND = "fcn-train --data 'my data' --out runs/a"
 

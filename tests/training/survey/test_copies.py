@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from model.labels import numbered_labels
-from training.data.copies import copied_images, similar_frames, similar_note
-from training.data.datasets import get_split
-from training.data.survey import survey_all
+from training.survey.copies import copied_images, similar_frames, similar_note
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
 
 LABELS = numbered_labels(["soil", "leaf"])
 Ids = npt.NDArray[np.uint8]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.data.problems import remarks
-from training.data.survey import Survey
+from training.survey.records import Survey
 
 # With these, two of 3,348 masks of Pascal VOC and one of 468 of CamVid are named. Two of the three lack the ground or the sky.
 FEW = (2, 0.05)  # masks that lack what nearly all others have: a number, or a share where that is more

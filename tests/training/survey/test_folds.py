@@ -12,10 +12,10 @@ from PIL import Image
 from model.labels import LabelSet
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame, write_noise
-from training.data.datasets import get_split
-from training.data.folds import belonging, divide, part, pooled
 from training.data.problems import DataError
-from training.data.survey import Survey, survey_all
+from training.survey.datasets import get_split
+from training.survey.folds import belonging, divide, part, pooled
+from training.survey.records import Survey, survey_all
 
 LABELS = LabelSet.from_list([{"id": i, "name": name, "color": "#000000"} for i, name in enumerate("abc")], 255)
 

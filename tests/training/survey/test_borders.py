@@ -11,9 +11,9 @@ from PIL import Image
 
 from tests.support.images import make_photo
 from training.commands.check import main
-from training.data.appearance import mean_colors
-from training.data.borders import border_cells, edge_cells, swapped
 from training.data.demo import write_demo_data
+from training.survey.appearance import mean_colors
+from training.survey.borders import border_cells, edge_cells, swapped
 
 REMARK = "pairs of masks fit each other's image better than their own"
 

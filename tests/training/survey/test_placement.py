@@ -13,11 +13,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from model.labels import numbered_labels
 from tests.support.imaging.samples import oriented
-from training.data.appearance import mean_colors
-from training.data.datasets import get_split
-from training.data.inspection import Report, pair_notes
-from training.data.placement import PhotoEdges
-from training.data.survey import survey_all
+from training.survey.appearance import mean_colors
+from training.survey.datasets import get_split
+from training.survey.inspection import Report, pair_notes
+from training.survey.placement import PhotoEdges
+from training.survey.records import survey_all
 
 Ids = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint8]

@@ -22,16 +22,16 @@ from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
 from model.regular_file import read_regular_file
 from model.whole_file import whole_file
-from training.data.appearance import Appearance, appearance, is_cmyk, mean_colors
-from training.data.borders import border_cells, edge_cells
-from training.data.extents import typical_extents
 from training.data.files import NAME_ENCODING
-from training.data.likeness import image_hash
 from training.data.masks import decode_mask, interpret
 from training.data.orientation import read_orientation, swaps_sides, turn_upright
-from training.data.placement import PhotoEdges
 from training.data.problems import DataError, raise_all
 from training.data.split import Split
+from training.survey.appearance import Appearance, appearance, is_cmyk, mean_colors
+from training.survey.borders import border_cells, edge_cells
+from training.survey.extents import typical_extents
+from training.survey.likeness import image_hash
+from training.survey.placement import PhotoEdges
 
 FILE = "survey.json"
 VERSION = 9  # of the records; another number makes every run read its data set again

@@ -11,9 +11,9 @@ import pytest
 from model.labels import numbered_labels
 from tests.support.training.data_sets import write_mask, write_noise
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
-from training.data.inspection import Report
-from training.data.survey import survey_all
+from training.survey.datasets import get_split
+from training.survey.inspection import Report
+from training.survey.records import survey_all
 
 LABELS = numbered_labels(["sky", "wall", "road", "car", "post"])
 FRAMES, HEIGHT, WIDTH = 24, 150, 200

@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 from training.data.alike_names import alike_names
-from training.data.copies import copied_images, similar_frames, similar_note
-from training.data.doubts import copied_masks, doubtful_labels, rare_classes, swapped_masks, swapped_note
-from training.data.groups import shared_frames
-from training.data.inverted import inverted_note
-from training.data.odd_photos import odd_photos
-from training.data.outliers import outlying_masks
 from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
-from training.data.survey import Survey
+from training.survey.copies import copied_images, similar_frames, similar_note
+from training.survey.doubts import copied_masks, doubtful_labels, rare_classes, swapped_masks, swapped_note
+from training.survey.groups import shared_frames
+from training.survey.inverted import inverted_note
+from training.survey.odd_photos import odd_photos
+from training.survey.outliers import outlying_masks
+from training.survey.records import Survey
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from training.data.appearance import SIDE
-from training.data.borders import border_mask, edge_strength
+from training.survey.appearance import SIDE
+from training.survey.borders import border_mask, edge_strength
 
 Ids = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint8]
@@ -34,7 +34,7 @@ class PhotoEdges:
     """The edges of a photo, on which the borders of its mask should lie; edges count by their rank in the photo, 0 to 1."""
 
     def __init__(self, colors: Pixels) -> None:
-        """colors: of the photo, `training.data.appearance.mean_colors`."""
+        """colors: of the photo, `training.survey.appearance.mean_colors`."""
         inside = np.zeros((SIDE, SIDE))
         inside[RIM:-RIM, RIM:-RIM] = 1
         ranks = _ranks(edge_strength(colors))

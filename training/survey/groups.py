@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from training.data.problems import DataError, first_names
 from training.data.split import Split
-from training.data.survey import Survey
+from training.survey.records import Survey
 
 GROUP = r"[^_]+"  # the default pattern: finds 0016E5 in 0016E5_07959
 EACH = "each"

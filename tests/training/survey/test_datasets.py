@@ -15,12 +15,12 @@ from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
 from tests.support.training.data_sets import write_camvid, write_frame, write_voc
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
-from training.data.inspection import Report, report_all
 from training.data.layouts import DataError
 from training.data.masks import MaskError
 from training.data.split import Split
-from training.data.survey import survey_all
+from training.survey.datasets import get_split
+from training.survey.inspection import Report, report_all
+from training.survey.records import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)

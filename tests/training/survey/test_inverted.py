@@ -10,9 +10,9 @@ import pytest
 
 from model.labels import numbered_labels
 from tests.support.training.data_sets import write_mask, write_noise
-from training.data.datasets import get_split
-from training.data.inspection import Report
-from training.data.survey import survey_all
+from training.survey.datasets import get_split
+from training.survey.inspection import Report
+from training.survey.records import survey_all
 
 LABELS = numbered_labels(["soil", "leaf", "stem"])
 Ids = npt.NDArray[np.uint8]

@@ -48,7 +48,7 @@ def border_mask(ids: Ids, side: int) -> Cells:
 def edge_cells(colors: npt.NDArray[np.uint8]) -> str:
     """Which of 64x64 cells of an image differ most from a neighbour, as `swapped` takes it.
 
-    colors: of the image, `training.data.appearance.mean_colors`.
+    colors: of the image, `training.survey.appearance.mean_colors`.
     """
     strength = edge_strength(np.asarray(Image.fromarray(colors).resize((SIDE, SIDE), Image.Resampling.BOX)))
     return _pack(strength >= max(1, np.quantile(strength, 1 - EDGES)))

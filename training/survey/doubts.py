@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.borders import swapped
 from training.data.problems import MOST_NAMED, first_names, remarks
-from training.data.survey import Survey
+from training.survey.borders import swapped
+from training.survey.records import Survey
 
 SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
 # a larger speck is less than these shares of the class's usual pixels, and of the mask's

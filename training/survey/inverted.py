@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from training.data.doubts import are_exceptions
 from training.data.problems import MOST_NAMED, first_names
-from training.data.survey import Survey
+from training.survey.doubts import are_exceptions
+from training.survey.records import Survey
 
 # With these, none of 3,348 masks of Pascal VOC and 468 of CamVid is named. Of the former, 2,396 show one class beside the
 # background; 83% of these are named if they are inverted alone. The objects of the others touch too much of the rim.

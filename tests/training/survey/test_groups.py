@@ -13,11 +13,11 @@ from model.weights_file import load_weights
 from tests.support.training.data_sets import write_camvid
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
-from training.data.datasets import get_split
-from training.data.groups import groups, only, shared_frames, without
 from training.data.layouts import DataError
 from training.data.split import Split
-from training.data.survey import survey_all
+from training.survey.datasets import get_split
+from training.survey.groups import groups, only, shared_frames, without
+from training.survey.records import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 

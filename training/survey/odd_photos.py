@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.data.doubts import are_exceptions
 from training.data.problems import remarks
-from training.data.survey import Survey
+from training.survey.doubts import are_exceptions
+from training.survey.records import Survey
 
 SMALL = 0.1  # share of the median's pixels below which a photo may be a thumbnail
 

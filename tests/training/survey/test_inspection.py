@@ -17,13 +17,13 @@ from tests.support.training.data_sets import write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.evaluate import main as evaluate
 from training.commands.train import main
-from training.data.datasets import get_split, get_splits
 from training.data.demo import write_demo_data
-from training.data.inspection import Report, report_all
 from training.data.orientation import DrawnOn, read_orientation, turn_upright
 from training.data.problems import DataError, FrameErrors
 from training.data.split import Split
-from training.data.survey import survey_all
+from training.survey.datasets import get_split, get_splits
+from training.survey.inspection import Report, report_all
+from training.survey.records import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from training.data.groups import group_name
-from training.data.likeness import look_alike
 from training.data.problems import DataError
 from training.data.split import Split
-from training.data.survey import Survey
+from training.survey.groups import group_name
+from training.survey.likeness import look_alike
+from training.survey.records import Survey
 
 POOL = "train and val"
 

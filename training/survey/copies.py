@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.likeness import look_alike
 from training.data.problems import MOST_NAMED, first_names
-from training.data.survey import Survey
+from training.survey.likeness import look_alike
+from training.survey.records import Survey
 
 MOST_ALIKE = 0.1  # where more of a split's images look like another, they are of a video, and nothing is said
 OTHER_LABELS = 0.02  # share of the pixels by which the labels of two images that look alike differ

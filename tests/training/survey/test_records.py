@@ -18,10 +18,10 @@ from tests.support.training.data_sets import write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
 from training.data.orientation import DrawnOn
 from training.data.problems import DataError
-from training.data.survey import survey_all
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)

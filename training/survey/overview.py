@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from training.data.problems import MOST_NAMED, DataError, first_names
-from training.data.survey import Survey
+from training.survey.records import Survey
 
 MOST_SIZES = 4
 Row = tuple[str, ...]

@@ -13,7 +13,7 @@ from training.data.masks import Meaning, label_colors
 from training.data.orientation import DrawnOn
 from training.data.problems import DataError, FrameErrors, raise_all
 from training.data.split import Split
-from training.data.survey import frame_errors
+from training.survey.records import frame_errors
 
 
 def get_split(
