@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fcn_client import SegmentClient
-from fcn_client.label_studio.app import BackendSettings, create_app
+from fcn_client.label_studio.app import Settings, create_app
 from fcn_client.label_studio.studio import Studio
 from PIL import Image, ImageDraw
 
@@ -170,7 +170,7 @@ def test_with_the_password_setup_may_change_the_address(live_url: str) -> None:
 @pytest.mark.parametrize(("user", "password"), [("studio", ""), ("", "secret"), ("a:b", "secret")])
 def test_half_of_a_user_and_password_is_refused(user: str, password: str) -> None:
     with pytest.raises(ValueError, match="BASIC_AUTH_USER and BASIC_AUTH_PASS must both have a value"):
-        create_app(BackendSettings(NOWHERE, user=user, password=password))
+        create_app(Settings(NOWHERE, user=user, password=password))
 
 
 def test_events_are_taken_and_nothing_else_happens(live_url: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fcn_client.label_studio.app import BackendSettings, create_app
+from fcn_client.label_studio.app import Settings, create_app
 from starlette.testclient import TestClient
 
 from tests.support.polling import HANG_S
@@ -24,7 +24,7 @@ def configuration(tag: str, labels: str = '<Label value="Cat"/><Label value="dog
 @contextmanager
 def backend(service: str, **settings: Any) -> Iterator[TestClient]:
     """Its service has as long as a loaded machine needs, where Label Studio waits 3 s."""
-    with TestClient(create_app(BackendSettings(service, setup_timeout=HANG_S, **settings))) as client:
+    with TestClient(create_app(Settings(service, setup_timeout=HANG_S, **settings))) as client:
         yield client
 
 

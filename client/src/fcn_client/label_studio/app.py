@@ -35,7 +35,7 @@ log = logging.getLogger("fcn_client.label_studio")
 
 
 @dataclass(frozen=True)
-class BackendSettings:
+class Settings:
     """What the backend needs to know.
 
     service, api_key: the segmentation service and its key. options: of every request to it. tolerance: of polygons, in pixels.
@@ -62,7 +62,7 @@ class Unusable(Exception):
 class StudioBackend:
     """Answers the routes. It runs on one event loop, and fetches images and encodes answers in threads."""
 
-    def __init__(self, settings: BackendSettings, client: AsyncSegmentClient, quick: AsyncSegmentClient) -> None:
+    def __init__(self, settings: Settings, client: AsyncSegmentClient, quick: AsyncSegmentClient) -> None:
         """quick: a client that gives up within `settings.setup_timeout`."""
         self._settings = settings
         self._quick = quick
@@ -167,7 +167,7 @@ class StudioBackend:
                 return []
 
 
-def create_app(settings: BackendSettings) -> Starlette:
+def create_app(settings: Settings) -> Starlette:
     """The backend as an ASGI application. Raises `ValueError` for what cannot be used: an address, key, timeout or password."""
     limits(settings.setup_timeout, retries=0)
     address.base(settings.service)

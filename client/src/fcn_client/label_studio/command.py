@@ -11,7 +11,7 @@ import httpx
 import uvicorn
 
 from fcn_client.calls import Options
-from fcn_client.label_studio.app import BackendSettings, create_app
+from fcn_client.label_studio.app import Settings, create_app
 from fcn_client.label_studio.arguments import PROG, WRONG_ARGUMENTS, parser
 from fcn_client.label_studio.studio import Studio
 from fcn_client.matching import parse_aliases
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if studio.url and httpx.URL(studio.url).scheme not in ("http", "https"):
             raise ValueError(f"LABEL_STUDIO_URL must be an address such as http://127.0.0.1:8080, got {studio.url!r}")
-        settings = BackendSettings(
+        settings = Settings(
             service=arguments.service,
             api_key=environment.get("FCN_API_KEY"),
             options=options,
