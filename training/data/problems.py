@@ -49,11 +49,3 @@ def first_names(names: Iterable[object], most: int = 3) -> str:
     texts = [str(name) for name in names]
     further = [f"and {len(texts) - most} more"] if len(texts) > most else []
     return ", ".join([*texts[:most], *further])
-
-
-def remarks(split: str, *kinds: tuple[Sequence[str], str]) -> list[str]:
-    """A line for each kind of remark that names something: their number, and the first names.
-
-    split: its name. kinds: the names, and a text with places for the split's name and for the names.
-    """
-    return [f"{len(names)} {text.format(repr(split), first_names(names, MOST_NAMED))}" for names, text in kinds if names]

@@ -1,4 +1,4 @@
-"""Labels that can be read and may be wrong: masks without labels, specks, other places, other files, rare classes."""
+"""Labels that can be read and may be wrong: masks without labels, specks, threads, other places, other files, rare classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.problems import MOST_NAMED, first_names, remarks
+from training.data.problems import MOST_NAMED, first_names
 from training.survey.borders import swapped
 from training.survey.records import Survey
 
@@ -16,7 +16,7 @@ SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 m
 # a larger speck is less than these shares of the class's usual pixels, and of the mask's
 SPECK_OF_USUAL, LARGE_SPECK = 0.01, 2e-4
 # what as few of a split's masks do may be a slip: a number, and a share of them where that is more
-EXCEPTIONS = 3, 0.1
+EXCEPTIONS, LINE_EXCEPTIONS = (3, 0.1), (1, 0.03)
 FEWEST_OTHERS = 3  # times as many must do otherwise
 FEW_FRAMES, LEAST_FRAMES = 3, 10  # a class in fewer than 3 frames is rare, in a split of at least 10
 
@@ -26,6 +26,7 @@ def doubtful_labels(survey: Survey, swapped: Collection[Path] = ()) -> list[str]
 
     swapped: masks of `swapped_masks`, which are not told again as masks that lie wrongly.
     """
+    name = survey.split.name
     kinds = [
         (
             [f"{mask} ({place})" for mask, place in _better_places(survey) if mask not in swapped],
@@ -37,12 +38,13 @@ def doubtful_labels(survey: Survey, swapped: Collection[Path] = ()) -> list[str]
         ),
         (_single_classes(survey), "masks of {} show one class alone, as if objects had been left out: {}"),
         (_specks(survey), "masks of {} show a class by a speck alone, as by a slip: {}"),
+        (_threads(survey), "masks of {} show a class by thin lines alone, as scaling or JPEG leaves between others: {}"),
         (
             _other_kinds(survey),
             "masks of {} are files of another kind than the others, so their values may mean other classes: {}",
         ),
     ]
-    return remarks(survey.split.name, *kinds)
+    return [f"{len(names)} {text.format(repr(name), first_names(names, MOST_NAMED))}" for names, text in kinds if names]
 
 
 def rare_classes(survey: Survey) -> list[str]:
@@ -131,6 +133,32 @@ def _specks(survey: Survey) -> list[str]:
     ]
 
 
+def _threads(survey: Survey) -> list[str]:
+    """Masks in which a class is thin everywhere, if it is so in exceptions alone."""
+    split = survey.split
+    thin, thick = _classes_of(survey, inside=True), _classes_of(survey, inside=False)
+    totals = Counter(class_id for classes in thin for class_id in classes)
+    solid = Counter(class_id for classes in thick for class_id in classes)
+    names = []
+    for frame, classes, row in zip(split.frames, thin, survey.class_pixels, strict=True):
+        for class_id in sorted(classes):
+            text = f"{frame.mask} ({split.labels.names[class_id]}, {row[class_id]} pixels)"
+            if are_exceptions(totals[class_id], totals[class_id] + solid[class_id], LINE_EXCEPTIONS):
+                names.append(text)
+    return names
+
+
+def _classes_of(survey: Survey, *, inside: bool) -> list[set[int]]:
+    """For each frame, the classes all of whose ids in the mask are thin (inside), or those of which an id is not."""
+    table, number = survey.split.mapping.table, len(survey.split.labels)
+    result = []
+    for record in survey.records:
+        solid = {int(table[source]) for source in record.pixels if source not in record.thin}
+        classes = {int(table[source]) for source in record.pixels} - solid if inside else solid
+        result.append({class_id for class_id in classes if class_id < number})
+    return result
+
+
 def _other_kinds(survey: Survey) -> list[str]:
     """Masks that are files of an exceptional kind, if nearly all others are of one."""
     kinds = Counter(record.kind for record in survey.records)
@@ -144,6 +172,9 @@ def _other_kinds(survey: Survey) -> list[str]:
     ]
 
 
-def are_exceptions(number: int, total: int) -> bool:
-    """Whether so few of a split's frames do something, and so many others do not, that it may be a slip."""
-    return number <= max(EXCEPTIONS[0], int(EXCEPTIONS[1] * total)) and total - number >= FEWEST_OTHERS * number
+def are_exceptions(number: int, total: int, most: tuple[int, float] = EXCEPTIONS) -> bool:
+    """Whether so few of a split's frames do something, and so many others do not, that it may be a slip.
+
+    most: the number that are exceptions at most, or a share of `total` where that is more.
+    """
+    return number <= max(most[0], int(most[1] * total)) and total - number >= FEWEST_OTHERS * number

@@ -12,6 +12,8 @@ from imaging.runs import column_runs
 
 Ids = npt.NDArray[np.uint8]
 LONGER_SIDE = 1024  # pixels to which larger masks are reduced first
+THIN = 0.01  # share of the longer side; 3 pixels at least
+LINE = 10
 
 
 def typical_extents(ids: Ids) -> dict[int, float]:
@@ -33,6 +35,29 @@ def typical_extents(ids: Ids) -> dict[int, float]:
         typical = areas[np.searchsorted(sums, sums[-1] / 2)]
         extents[class_id] = float(np.sqrt(typical) / max(ids.shape))
     return extents
+
+
+def thin_ids(ids: Ids) -> list[int]:
+    """The ids of a mask (H, W) that are lines: they nowhere fill a square of `THIN`, and have the pixels of `LINE` squares."""
+    ids = _reduced(ids)
+    side = max(3, round(max(ids.shape) * THIN))
+    if min(ids.shape) < side:
+        return []
+    # a square is of one id if none of its pixels differs from the right or the lower neighbour inside it
+    across = _window_sums(ids[:, 1:] != ids[:, :-1], side, side - 1)
+    down = _window_sums(ids[1:] != ids[:-1], side - 1, side)
+    filled = np.unique(ids[: across.shape[0], : across.shape[1]][(across == 0) & (down == 0)])
+    values, counts = np.unique(ids, return_counts=True)
+    return [int(value) for value in np.setdiff1d(values[counts >= LINE * side**2], filled)]
+
+
+def _window_sums(values: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.int32]:
+    """The sums of all windows, int32 (H - height + 1, W - width + 1)."""
+    sums = np.pad(values.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32), ((1, 0), (1, 0)))
+    windows: npt.NDArray[np.int32] = (
+        sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    )
+    return windows
 
 
 def _reduced(ids: Ids) -> Ids:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.data.problems import remarks
+from training.data.problems import MOST_NAMED, first_names
 from training.survey.doubts import are_exceptions
 from training.survey.records import Survey
 
@@ -16,6 +16,7 @@ def odd_photos(survey: Survey) -> list[str]:
 
     If the survey has read no pixels, the remarks are on sizes and CMYK alone.
     """
+    name = survey.split.name
     kinds = [
         (
             _looking(survey, "one colour"),
@@ -36,7 +37,7 @@ def odd_photos(survey: Survey) -> list[str]:
             "save them as RGB: {}",
         ),
     ]
-    return remarks(survey.split.name, *kinds)
+    return [f"{len(names)} {text.format(repr(name), first_names(names, MOST_NAMED))}" for names, text in kinds if names]
 
 
 def _looking(survey: Survey, appearance: str) -> list[str]:

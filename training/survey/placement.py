@@ -31,14 +31,17 @@ UNCLEAR = "moved; several directions would fit"
 
 
 class PhotoEdges:
-    """The edges of a photo, on which the borders of its mask should lie; edges count by their rank in the photo, 0 to 1."""
+    """The edges of a photo, on which the borders of its mask should lie; edges count by their rank in the photo, 0 to 1.
+
+    ranks: float64 (128, 128).
+    """
 
     def __init__(self, colors: Pixels) -> None:
         """colors: of the photo, `training.survey.appearance.mean_colors`."""
         inside = np.zeros((SIDE, SIDE))
         inside[RIM:-RIM, RIM:-RIM] = 1
-        ranks = _ranks(edge_strength(colors))
-        self._spectra = [np.fft.rfft2(grid, (PADDED, PADDED)) for grid in (ranks * inside, inside)]
+        self.ranks = _ranks(edge_strength(colors))
+        self._spectra = [np.fft.rfft2(grid, (PADDED, PADDED)) for grid in (self.ranks * inside, inside)]
         self._inside = inside > 0
 
     def better_place(self, ids: Ids) -> str | None:

@@ -29,43 +29,59 @@ from training.data.problems import DataError, raise_all
 from training.data.split import Split
 from training.survey.appearance import Appearance, appearance, is_cmyk, mean_colors
 from training.survey.borders import border_cells, edge_cells
-from training.survey.extents import typical_extents
+from training.survey.drawing import block_side, grid_ids, unlabelled_part
+from training.survey.extents import thin_ids, typical_extents
 from training.survey.likeness import image_hash
 from training.survey.placement import PhotoEdges
 
 FILE = "survey.json"
-VERSION = 9  # of the records; another number makes every run read its data set again
+VERSION = 8  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
     """What an image and its mask hold.
 
-    From `extents` on, all are empty if only the image's header was read.
+    image_sha256, mask_sha256: of the files. ids_sha256: of the mask's source ids. image_bytes: the size of the image file.
+    size: (height, width) of the upright image, and of its mask. pixels: for each class id of the source labels, the number of
+    the mask's pixels; void included. is_colored: whether the mask is an RGB image that is read by the classes' colours.
+    contradiction: the first class id whose palette colour belongs to another class, and that class's id. kind: of the mask, as
+    `MaskFile.kind` says. is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF.
+    is_orientation_ambiguous: whether EXIF turns the image, and neither size nor borders tell that the mask was drawn on the
+    upright one. is_cmyk: whether the image file holds CMYK. rim: for each class id of the source labels, the number of its
+    pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and `thin_ids` of the mask's source ids.
+    image_hash: `likeness.image_hash` of the upright image. edge_cells, border_cells: `borders` of
+    the upright image and its mask. better_place: `placement.PhotoEdges.better_place`, None if the mask lies well.
+    appearance: `appearance` of the upright image. block_side, unlabelled_part, grid_ids: `drawing`
+    of the mask's source ids. From extents on, all are empty if only the image's header was read.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    image_sha256: str  # of the file
-    mask_sha256: str  # of the file
-    ids_sha256: str  # of the mask's source ids
-    image_bytes: int  # size of the file
+    image_sha256: str
+    mask_sha256: str
+    ids_sha256: str
+    image_bytes: int
     is_jpeg: bool
-    size: tuple[int, int]  # (height, width) of the upright image, and of its mask
-    pixels: dict[int, int]  # of the mask, for each class id of the source labels; void included
-    is_colored: bool  # the mask is an RGB image that is read by the classes' colours
-    contradiction: tuple[int, int] | None  # the first id whose palette colour belongs to another class, and that class's id
-    kind: str  # of the mask, as `MaskFile.kind` says
-    orientation: int  # of the image, by EXIF
-    is_cmyk: bool  # the image file holds CMYK
-    rim: dict[int, int]  # as `pixels`, in the mask's outermost rows and columns alone
-    is_orientation_ambiguous: bool  # EXIF turns the image; neither size nor borders tell that the mask was drawn upright
-    is_black_and_white: bool  # the mask holds only 0 and 255
-    extents: dict[int, float]  # `typical_extents` of the mask's source ids
-    image_hash: str | None  # of the upright image, as this and the next two, and appearance
+    size: tuple[int, int]
+    pixels: dict[int, int]
+    is_colored: bool
+    contradiction: tuple[int, int] | None
+    kind: str
+    orientation: int
+    is_cmyk: bool
+    rim: dict[int, int]
+    extents: dict[int, float]
+    thin: list[int]
+    image_hash: str | None
     edge_cells: str | None
-    border_cells: str | None  # of its mask
-    better_place: str | None  # as `PhotoEdges` says; None if the mask lies well
+    border_cells: str | None
+    better_place: str | None
     appearance: Appearance | None
+    block_side: int
+    unlabelled_part: str | None
+    grid_ids: str | None
+    is_orientation_ambiguous: bool
+    is_black_and_white: bool
 
 
 RECORDS = TypeAdapter(dict[str, FrameRecord])
@@ -230,11 +246,15 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         is_cmyk=is_cmyk(data),
         rim=_counts(np.concatenate([ids[0], ids[-1], ids[1:-1, 0], ids[1:-1, -1]])),
         extents=typical_extents(ids) if pixels else {},
+        thin=thin_ids(ids) if pixels else [],
         image_hash=None if image is None else image_hash(image),
         edge_cells=None if colors is None else edge_cells(colors),
         border_cells=None if image is None else border_cells(ids),
         better_place=None if edges is None else edges.better_place(ids),
         appearance=None if colors is None else appearance(colors),
+        block_side=block_side(ids) if pixels else 0,
+        unlabelled_part=None if edges is None else unlabelled_part(ids, edges),
+        grid_ids=grid_ids(ids) if pixels else None,
         is_orientation_ambiguous=split.drawn_on == "upright" and _is_ambiguous(edges, ids, orientation),
         is_black_and_white=reads_ids and mask.is_black_and_white,
     )

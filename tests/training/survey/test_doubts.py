@@ -1,4 +1,4 @@
-"""Masks that are exceptions in their split are named: one class alone, specks, other kinds of files."""
+"""Masks that are exceptions in their split are named: one class alone, specks, thin lines, other kinds of files."""
 
 from __future__ import annotations
 
@@ -63,6 +63,36 @@ def test_a_speck_beside_what_others_show_is_told(root: Path) -> None:
     ids[110, 3:6] = 2
     write_mask(root, "f4", ids)
     assert remarks(root) == ["1 masks of 'train' show a class by a speck alone, as by a slip: f4.png (stem, 3 pixels)"]
+
+
+def test_a_class_between_two_others_by_interpolation_is_told(root: Path) -> None:
+    """Bilinear scaling of 0 and 2 leaves a line of 1."""
+    ids = mask(5)
+    ids[ids == 1] = 0
+    Image.fromarray(ids).resize((80, 60)).resize((160, 120), Image.Resampling.BILINEAR).save(root / "masks" / "f5.png")
+    (remark,) = remarks(root)
+    assert remark.startswith(
+        "1 masks of 'train' show a class by thin lines alone, as scaling or JPEG leaves between others: f5.png"
+    )
+    assert "(leaf, " in remark
+
+
+def test_a_class_that_is_thin_in_many_masks_is_no_exception(root: Path) -> None:
+    for seed in range(12):
+        ids = mask(seed)
+        ids[ids == 2] = 0
+        ids[10:115, 100] = 2
+        write_mask(root, f"f{seed}", ids)
+    assert remarks(root) == []
+
+
+def test_a_class_that_a_mapping_joins_with_a_wide_one_is_not_thin(root: Path) -> None:
+    ids = mask(6)
+    ids[ids == 2] = 0
+    ids[10:115, 71] = 2
+    write_mask(root, "f6", ids)
+    assert "f6.png (stem, 105 pixels)" in "".join(remarks(root))
+    assert remarks(root, "soil=soil,leaf=plant,stem=plant") == []
 
 
 def test_masks_of_another_kind_of_file_are_told(root: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.survey.extents import typical_extents
+from training.survey.extents import thin_ids, typical_extents
 
 
 def test_a_typical_region_is_a_square_of_its_area_as_a_share_of_the_longer_side() -> None:
@@ -39,3 +39,17 @@ def test_large_masks_give_the_shares_of_small_ones() -> None:
 def test_noise_has_no_typical_region() -> None:
     noise = np.random.default_rng(0).integers(0, 200, (600, 600), dtype=np.uint8)
     assert typical_extents(noise) == {}
+
+
+@pytest.mark.parametrize("scale", [1, 3, 12])
+def test_lines_are_thin_and_wide_or_small_regions_are_not(scale: int) -> None:
+    """Whatever the mask's size, which is 200x300 to 2400x3600 here."""
+    ids = np.zeros((200, 300), np.uint8)
+    ids[100:102, 20:280] = 1
+    ids[20:60, 20:80] = 2
+    ids[150, 10:14] = 3
+    assert thin_ids(ids.repeat(scale, 0).repeat(scale, 1)) == [1]
+
+
+def test_a_mask_smaller_than_the_square_has_no_lines() -> None:
+    assert thin_ids(np.zeros((2, 300), np.uint8)) == []
