@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from app.interop.variables import SAGEMAKER_PORT, WrongPort, implied_settings
+from app.platform_variables import SAGEMAKER_PORT, WrongPort, implied_settings
 
 TIMEOUT_S = 2.0
 DEFAULT_PORT = 8000

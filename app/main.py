@@ -22,9 +22,9 @@ from app.connections import ConnectionMiddleware
 from app.env_file import UnreadLines
 from app.environment import PREFIX, UnknownSetting, WrongVariable
 from app.interop.sagemaker import sagemaker_router
-from app.interop.variables import SAGEMAKER_PORT, WrongPort
 from app.interop.vertex_ai import vertex_ai_router
 from app.middleware import POLLED_PATHS, LoadShedding, RequestTelemetry, UnexpectedErrors
+from app.platform_variables import SAGEMAKER_PORT, WrongPort
 from app.server import serve
 from app.serving.service import Service
 from app.settings import Settings, ignored_variables

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from app.access import browser_origin, check_keys, network, read_keys
 from app.environment import PREFIX, of_kubernetes
-from app.interop.variables import Platform
+from app.platform_variables import Platform
 from app.sockets import LARGEST_PORT
 from app.sources import PlatformVariables, checked_sources
 from model.inference.cores import available_cores, available_memory

@@ -12,7 +12,7 @@ from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource, PydanticB
 
 from app.env_file import read_env_file
 from app.environment import check_names, check_once, check_values, of_kubernetes
-from app.interop.variables import implied_settings
+from app.platform_variables import implied_settings
 
 
 class PlatformVariables(PydanticBaseSettingsSource):

@@ -95,6 +95,13 @@ class _Below:
         return self.folder.holds(path)
 
 
+def list_either(names: Sequence[str], source: str | None, out: str) -> Listing:
+    """The listing of `list_inputs` or of `list_names`. Raises `OSError` if both are given, or neither."""
+    if bool(names) == (source is not None):
+        raise OSError("give IN or --from-file, and not both; see --help")
+    return list_names(source, out) if source is not None else list_inputs(names, out)
+
+
 def list_inputs(names: Sequence[str], out: str) -> Listing:
     """Lists the images that files, folders, patterns, URLs and `-` name.
 

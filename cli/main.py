@@ -14,28 +14,15 @@ from cli.arguments import options, parser, rendering
 from cli.backend import Backend
 from cli.coco_file import CocoFile, is_coco_file
 from cli.input import STDIO, Input, Shard
-from cli.inputs import Listing, list_inputs, list_names
+from cli.inputs import Listing, list_either
 from cli.local import Local
 from cli.places import is_path, real
 from cli.ranking import Ranking
-from cli.records import Records, record_all
+from cli.records import open_records, record_all
 from cli.remote import Remote
-from cli.report import (
-    DONE,
-    INTERRUPTED,
-    NOTHING_DONE,
-    PIPE_CLOSED,
-    SOME_FAILED,
-    Outcome,
-    Summary,
-    describe,
-    discard_stdout,
-    tell,
-)
-from cli.resume import OTHER_SETTINGS, Journal
-from cli.run import Job, leave, run_all
+from cli.report import DONE, INTERRUPTED, SOME_FAILED, Outcome, Summary, exit_status, tell
+from cli.run import BulkJob, leave, run_all
 from cli.start import ended_at_once
-from cli.table import open_table
 from model.inference.loading import unused_gpu
 from model.whole_file import open_descriptor
 
@@ -48,17 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     0: all images are done. 2: no image is done, or an error has ended the run. 3: some images failed, all others are done. 130:
     Ctrl-C has interrupted the run. 141: the reader of stdout has closed it; the signal SIGPIPE gives the same status.
     """
-    try:
-        return leave(_run(parser().parse_args(argv)))
-    except KeyboardInterrupt:
-        tell("interrupted")
-        return leave(INTERRUPTED)
-    except BrokenPipeError:
-        discard_stdout()
-        return leave(PIPE_CLOSED)
-    except Exception as error:
-        tell(describe(error))
-        return leave(NOTHING_DONE)
+    return leave(exit_status(lambda: _run(parser().parse_args(argv))))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -71,25 +48,17 @@ def _run(args: argparse.Namespace) -> int:
             raise OSError(f"{args.server} does not say at /info which model it runs, and --resume needs that; leave it out")
         if document:
             document.begin(resume=args.resume, force=args.force)
-        if not answers.file:
-            answers.check()
-        journal = None if answers.file else Journal(answers, digest, args.shard)
-        if journal and journal.other_settings and (args.resume or args.shard):
-            tell(f"{args.out}: {OTHER_SETTINGS}")
-        records = Records(answers, open_table(args.results, args.shard, resume=args.resume), journal)
-        answers.remove_partials()
         summary = Summary()
-        try:
-            job = Job(
-                backend, answers, listing, digest, journal, resume=args.resume,
-                force=args.force or document is not None or (answers.file and not args.resume),
-            )  # fmt: skip
-            outcomes = document.passing(_outcomes(job, args)) if document else _outcomes(job, args)
-            record_all(ranking.passing(outcomes) if ranking else outcomes, records, summary, json=args.json)
-        except KeyboardInterrupt:
-            tell(f"interrupted; answers that were written are whole{', and --resume does the rest' if digest else ''}")
-            return INTERRUPTED
-        status = summary.finish(resumable=digest is not None)
+        records, journal = open_records(args, answers, digest, summary)
+        job = BulkJob(
+            backend, answers, listing, digest, journal, resume=args.resume,
+            force=args.force or document is not None or (answers.file and not args.resume),
+        )  # fmt: skip
+        outcomes = document.passing(_outcomes(job, args)) if document else _outcomes(job, args)
+        outcomes = ranking.passing(outcomes) if ranking else outcomes
+        status = record_all(outcomes, records, summary, resumable=digest is not None, json=args.json)
+        if status == INTERRUPTED:
+            return status
         if journal and digest and _has_changed(backend, digest):
             journal.discard()
             tell(f"{args.server} changed its model during the run, so answers are of both; --resume does them again")
@@ -136,10 +105,7 @@ def _to_stdout(args: argparse.Namespace) -> dict[str, bool]:
 
 def _listing(args: argparse.Namespace) -> tuple[Listing, Answers, CocoFile | None]:
     """The inputs, where their answers go, and the document that collects them, if there is one."""
-    if bool(args.inputs) == (args.from_file is not None):
-        raise OSError("give IN or --from-file, and not both; see fcn-segment --help")
-    answer = rendering(args)
-    listing = list_names(args.from_file, args.out) if args.from_file is not None else list_inputs(args.inputs, args.out)
+    answer, listing = rendering(args), list_either(args.inputs, args.from_file, args.out)
     if is_coco_file(args.out, args.format, listing.single):
         if not is_path(args.out) or args.shard:
             reason = "one COCO document of all images goes to a file on this machine, without --shard"
@@ -152,7 +118,7 @@ def _listing(args: argparse.Namespace) -> tuple[Listing, Answers, CocoFile | Non
     return listing, answers, None
 
 
-def _outcomes(job: Job, args: argparse.Namespace) -> Iterator[Outcome]:
+def _outcomes(job: BulkJob, args: argparse.Namespace) -> Iterator[Outcome]:
     """The outcomes of the shard's images."""
     images = _images(job.listing, args.shard or Shard(), args.from_file)
     if job.listing.single:

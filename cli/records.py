@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections import deque
 from collections.abc import Iterable
 
 from cli.answers import Answers
-from cli.report import Outcome, Summary, print_line
-from cli.resume import Journal
-from cli.table import Row, Table
+from cli.report import INTERRUPTED, Outcome, Summary, print_line
+from cli.resume import OTHER_SETTINGS, Journal
+from cli.table import Row, Table, open_table
 
 
 class Records:
@@ -42,8 +43,39 @@ class Records:
                 self._journal.append(self._answers.relative(outcome.image), outcome.key, outcome.written)
 
 
-def record_all(outcomes: Iterable[Outcome], records: Records, summary: Summary, *, json: bool = False) -> None:
-    """Records and counts outcomes as they come, and closes the records. json: whether to print a line for each."""
+def open_records(args: Namespace, answers: Answers, digest: str | None, summary: Summary) -> tuple[Records, Journal | None]:
+    """Opens the journal, if there are several answers, and the table of results; removes what killed runs left.
+
+    args: of the command: results, resume, shard. digest: as of `Journal`. Raises `OSError` for a folder or a table that cannot
+    be written.
+    """
+    journal = None
+    if not answers.file:
+        answers.check()
+        journal = Journal(answers, digest, args.shard)
+        if journal.other_settings and (args.resume or args.shard):
+            summary.tell(f"{answers.out}: {OTHER_SETTINGS}")
+    records = Records(answers, open_table(args.results, args.shard, resume=args.resume), journal)
+    answers.remove_partials()
+    return records, journal
+
+
+def record_all(
+    outcomes: Iterable[Outcome], records: Records, summary: Summary, *, resumable: bool = True, json: bool = False
+) -> int:
+    """Records and counts outcomes as they come, closes the records, and returns the exit status.
+
+    resumable: whether `--resume` would go on with this run. json: whether to print a line for each outcome.
+    """
+    try:
+        _record(outcomes, records, summary, json=json)
+    except KeyboardInterrupt:
+        summary.tell(f"interrupted; answers that were written are whole{', and --resume does the rest' if resumable else ''}")
+        return INTERRUPTED
+    return summary.finish(resumable)
+
+
+def _record(outcomes: Iterable[Outcome], records: Records, summary: Summary, *, json: bool) -> None:
     try:
         for outcome in outcomes:
             records.add(outcome)

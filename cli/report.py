@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -80,30 +81,48 @@ class Summary:
             return
         self._counts[outcome.status] += 1
         if outcome.status == "failed":
-            tell(f"{outcome.image.display_name}: {outcome.problem}", self._command)
+            self.tell(f"{outcome.image.display_name}: {outcome.problem}")
         if outcome.status == "kept":
-            tell(f"{outcome.target}: {outcome.problem}", self._command)
+            self.tell(f"{outcome.target}: {outcome.problem}")
 
     def finish(self, resumable: bool) -> int:
         """Tells the counts, and returns the exit status. resumable: whether `--resume` would go on with this run."""
         done_count, skip_count, kept_count, failure_count = self._counts.values()
         if skip_count:
-            tell(f"{skip_count} skipped, their answers exist", self._command)
+            self.tell(f"{skip_count} skipped, their answers exist")
         if kept_count > 1:
-            tell(f"{kept_count} kept, since no run wrote them so; --force replaces them", self._command)
+            self.tell(f"{kept_count} kept, since no run wrote them so; --force replaces them")
         if self._reason is not None:
             rest = f"; {done_count} images were done, --resume does the rest" if resumable else ""
-            tell(f"{self._reason}{rest}", self._command)
+            self.tell(f"{self._reason}{rest}")
             return NOTHING_DONE
         if failure_count > 1:
-            tell(f"{failure_count} of {sum(self._counts.values())} failed", self._command)
+            self.tell(f"{failure_count} of {sum(self._counts.values())} failed")
         return SOME_FAILED if failure_count else DONE
+
+    def tell(self, text: str) -> None:
+        tell(text, self._command)
 
 
 def tell(text: str, command: str = "fcn-segment") -> None:
     """Writes one line to stderr, above a progress bar; does nothing if stderr is closed."""
     if sys.stderr is not None:
         tqdm.write(f"{command}: {one_line(text)}", file=sys.stderr)
+
+
+def exit_status(run: Callable[[], int], command: str = "fcn-segment") -> int:
+    """Does the run and returns its exit status; an error is told in one line."""
+    try:
+        return run()
+    except KeyboardInterrupt:
+        tell("interrupted", command)
+        return INTERRUPTED
+    except BrokenPipeError:
+        discard_stdout()
+        return PIPE_CLOSED
+    except Exception as error:
+        tell(describe(error), command)
+        return NOTHING_DONE
 
 
 def describe(error: BaseException) -> str:

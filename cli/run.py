@@ -35,7 +35,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # errors of the disk, which
 
 
 @dataclass
-class Job:
+class BulkJob:
     """What is done with an image. Several threads call it at once.
 
     digest: of options and model; None where answers have no keys. journal: gets a line before each answer. notes: what is known
@@ -103,7 +103,7 @@ class Job:
         return Written(self.answers.write(target, body), digest)
 
 
-def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcome]:
+def run_all(job: BulkJob, images: Iterable[Input], threads: int) -> Generator[Outcome]:
     """Does the job with each image, and yields the outcomes in order.
 
     No more than `threads` times `AHEAD` images are listed ahead of the outcomes. After an outcome that ends the run, none

@@ -13,7 +13,7 @@ from cli.inputs import Listing
 from cli.local import Local
 from cli.report import Outcome
 from cli.resume import Notes
-from cli.run import Job
+from cli.run import BulkJob
 from model.inference.segmenter import Options
 
 Batch = Mapping[str, Sequence[bytes]]
@@ -57,7 +57,7 @@ class ImageActor:
     """Segments batches of images on one node. Ray makes one for each actor of the pool, and calls it on one thread.
 
     An image's error, also a passed deadline, becomes its outcome: the actor lives on. Raises `ValueError` at its start if this
-    node would give other bytes than the first one: another file, runtime or precision. notes, force: as of `Job`.
+    node would give other bytes than the first one: another file, runtime or precision. notes, force: as of `BulkJob`.
     """
 
     def __init__(self, network: Network, answers: Answers, listing: Listing, digest: str, notes: Notes, force: bool) -> None:
@@ -68,7 +68,7 @@ class ImageActor:
                 f"this node would answer with settings {own}, and the job began with {digest}; give all nodes the same "
                 "weights file and package, and say --runtime and --precision"
             )
-        self._job = Job(self._local, answers, listing, digest, notes=notes, force=force)
+        self._job = BulkJob(self._local, answers, listing, digest, notes=notes, force=force)
         self._pool = ThreadPoolExecutor(self._local.workers)
 
     def __call__(self, batch: Batch) -> dict[str, Any]:

@@ -23,13 +23,12 @@ from typing import Any
 from cli.answers import Answers, open_answers
 from cli.arguments import options, rendering
 from cli.input import STDIO, Input, Shard
-from cli.inputs import Listing, list_inputs, list_names
+from cli.inputs import Listing, list_either
 from cli.places import is_path
-from cli.records import Records, record_all
-from cli.report import INTERRUPTED, NOTHING_DONE, Outcome, Summary, describe, tell
-from cli.resume import OTHER_SETTINGS, Journal, Notes, done_key
+from cli.records import open_records, record_all
+from cli.report import Outcome, Summary, exit_status, tell
+from cli.resume import Notes, done_key
 from cli.start import ended_at_once
-from cli.table import open_table
 from cluster.actor import ImageActor, Network, network_digest
 from cluster.arguments import parser
 from model.command_line import install_command
@@ -43,24 +42,15 @@ BATCH_IMAGES = 16  # most images in one call of an actor
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command and returns its exit status, as `fcn-segment` does: 0, 2, 3 or 130."""
-    try:
-        return _run(parser().parse_args(argv))
-    except KeyboardInterrupt:
-        tell("interrupted", COMMAND)
-        return INTERRUPTED
-    except Exception as error:
-        tell(describe(error), COMMAND)
-        return NOTHING_DONE
+    """Runs the command and returns its exit status, as `fcn-segment` does: 0, 2, 3, 130 or 141."""
+    return exit_status(lambda: _run(parser().parse_args(argv)), COMMAND)
 
 
 def _run(args: argparse.Namespace) -> int:
-    if bool(args.inputs) == (args.from_file is not None):
-        raise OSError("give IN or --from-file, and not both; see fcn-bulk --help")
     if STDIO in (*args.inputs, args.out):
         raise OSError("- is not for a cluster; give files, folders or URLs, and -o with a folder or a URL")
     out = _absolute(args.out) if args.out else args.out
-    listing = list_names(args.from_file, out) if args.from_file is not None else list_inputs(args.inputs, out)
+    listing = list_either(args.inputs, args.from_file, out)
     answers = open_answers(out, rendering(args), single=False)
     with ended_at_once(COMMAND):  # imports large packages
         ray = _ray()
@@ -86,23 +76,15 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
     if not any(_fits(node["Resources"], args.cpus, args.gpus) for node in ray.nodes() if node["Alive"]):
         tell(f"no node has {args.cpus} CPUs and {args.gpus:g} GPUs; waiting until the cluster gets one", COMMAND)
     digest = ray.get(ray.remote(**resources)(network_digest).remote(network))
-    shard = args.shard or Shard()
-    answers.check()
-    journal = Journal(answers, digest, shard)
-    if journal.other_settings and (args.resume or args.shard):
-        tell(f"{answers.out}: {OTHER_SETTINGS}", COMMAND)
-    records, summary = Records(answers, open_table(args.results, shard, resume=args.resume), journal), Summary(COMMAND)
-    answers.remove_partials()
+    shard, summary = args.shard or Shard(), Summary(COMMAND)
+    records, journal = open_records(args, answers, digest, summary)
+    assert journal is not None
     images = (replace(each, name=_absolute(each.name)) for each in listing if shard.holds(each))
     outcomes = _outcomes(ray, args, resources, images, (network, answers, listing, digest, journal.notes, args.force))
     try:
-        record_all(outcomes, records, summary)
-    except KeyboardInterrupt:
-        tell("interrupted; answers that were written are whole, and --resume does the rest", COMMAND)
-        return INTERRUPTED
+        return record_all(outcomes, records, summary)
     except ray.exceptions.RayError as error:
         raise OSError(f"the job has ended: {_last_line(error)}; --resume does the rest") from error
-    return summary.finish(resumable=True)
 
 
 def _absolute(name: str) -> str:

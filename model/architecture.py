@@ -19,6 +19,11 @@ Grid = Literal["corner", "half_pixel"]
 """Where a cell of logits lies in its stride x stride pixels: on the first pixel, or in the middle."""
 
 
+def first_centre(stride: int, grid: Grid) -> float:
+    """The position of the first cell's centre, in pixels of the working size from the first pixel's centre."""
+    return 0.0 if grid == "corner" else (stride - 1) / 2
+
+
 class ArchitectureError(ValueError):
     """The description of a network that cannot be built."""
 

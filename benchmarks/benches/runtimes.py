@@ -20,13 +20,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.harness.images import PHOTOS, photo
+from benchmarks.harness.rates import TILE
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import ROOT
 from model.inference.cores import available_cores
 from model.inference.loading import load_runtime
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
-TILE = (384, 480)
 REFERENCE = "torch, float32"
 OTHER = "MobileNet-EdgeTPU, "  # begins the kinds that run the network of `STREETS`
 STREETS = "camvid-fcn8s-mobilenet-edgetpu"

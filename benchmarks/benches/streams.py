@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from benchmarks.benches.runtimes import TILE
-from benchmarks.harness.rates import tiles_a_second
+from benchmarks.harness.rates import TILE, tiles_a_second
 from benchmarks.harness.results import Ratio, Row, Section
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.tiling import tile_shapes

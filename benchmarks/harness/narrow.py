@@ -18,8 +18,8 @@ from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import save_weights
-from training.commands.export import export_float32
 from training.data.demo import NAMES
+from training.publishing.export_files import export_float32
 
 Net = TypeVar("Net", bound=torch.nn.Module)
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from benchmarks.benches.runtimes import TILE
 from model.inference.runtime import Runtime, Tile
 
+TILE = (384, 480)  # pixels of a tile of the published weights, (height, width)
 PARTS = 5  # parts of the duration; each gives a rate
 
 

@@ -28,10 +28,10 @@ from model.inference.loading import load_runtime
 from model.inference.scaling import Side
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import find_files
-from training.data.datasets import get_split
 from training.data.label_files import find_labels
 from training.data.split import Split
 from training.reporting.machine import commit, machine
+from training.survey.datasets import get_split
 
 Mask = npt.NDArray[np.bool_]
 Opacity = npt.NDArray[np.float64]

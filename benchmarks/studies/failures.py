@@ -26,11 +26,11 @@ from model.inference.segmenter import Options, Segmenter
 from model.metrics import ConfusionMatrix
 from model.weights_file import find_files
 from training.data.class_mapping import ClassMapping, parse_class_mapping
-from training.data.datasets import get_split
 from training.data.label_files import find_labels
 from training.data.split import Split
 from training.reporting.machine import commit, machine
 from training.scoring.evaluate import ClassMap, predictions
+from training.survey.datasets import get_split
 
 DOCS = ROOT / "docs"
 SEVEN = "0=0,8=1,10=2,12=3,13=4,15=5,17=6,*=0"

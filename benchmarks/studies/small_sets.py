@@ -27,10 +27,10 @@ from benchmarks.studies.trainings import markdown_table, run_command
 from model.weights_file import load_weights
 from model.whole_file import whole_file
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
 from training.data.demo import write_demo_data
 from training.data.label_files import find_labels
 from training.learning.score_rows import NEW
+from training.survey.datasets import get_split
 
 TABLE = Path(__file__).with_name("small_sets.toml")
 RESULTS = Path(__file__).with_name("small_sets.json")

@@ -20,6 +20,13 @@ def softmax(logits: Logits, temperature: float) -> Logits:
     return probabilities
 
 
+def to_probabilities(cells: Logits, temperature: float) -> Logits:
+    """Replaces logits (rows, columns, classes) in place by the probabilities of all classes."""
+    powers = _powers_of_cells(cells, temperature, out=cells)
+    powers /= powers.sum(2, keepdims=True)
+    return powers
+
+
 def highest_probability(logits: Logits, temperature: float) -> npt.NDArray[np.float32]:
     """The probability of the most probable class, float32 (N,), from logits (N, classes)."""
     powers = _powers(logits, temperature)
@@ -56,9 +63,9 @@ def _powers(logits: Logits, temperature: float) -> Logits:
     return powers
 
 
-def _powers_of_cells(cells: Logits, temperature: float) -> Logits:
-    """exp((logits - highest) / temperature), in the shape of the logits (rows, columns, classes)."""
-    powers: Logits = cells - cells.max(2, keepdims=True)
+def _powers_of_cells(cells: Logits, temperature: float, out: Logits | None = None) -> Logits:
+    """exp((logits - highest) / temperature), in the shape of the logits (rows, columns, classes). out: for the result."""
+    powers: Logits = np.subtract(cells, cells.max(2, keepdims=True), out=out)
     powers *= np.float32(1 / temperature)
     np.exp(powers, out=powers)
     return powers

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from model.architecture import Grid
+from model.architecture import Grid, first_centre
 from model.inference.merging import Band, Logits
 from model.inference.probabilities import highest_probability, log_odds, log_odds_of, probability_of_ids
 from model.inference.tiling import Size, TilePlan
@@ -276,12 +276,16 @@ def interpolate(cells: Logits, axis: Axis, dimension: int) -> Logits:
 
 def _axis(cells: int, stride: int, grid: Grid, source: int, target: int) -> Axis:
     """Where the `target` pixels of an axis lie among its cells, through the `source` pixels of the working size."""
-    return cells_at(((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1), cells, stride, grid)
+    return cells_at(scaled(np.arange(target), target, source), cells, stride, grid)
+
+
+def scaled(pixels: npt.NDArray[Any], target: int, source: int) -> npt.NDArray[np.float64]:
+    """Where pixels of an axis of `target` pixels lie on the same axis scaled to `source` pixels."""
+    return ((pixels + 0.5) * (source / target) - 0.5).clip(0, source - 1)
 
 
 def cells_at(pixels: npt.NDArray[np.floating[Any]], cells: int, stride: int, grid: Grid) -> Axis:
     """Where positions along an axis, in working pixels, lie among its cells."""
-    centre = 0 if grid == "corner" else (stride - 1) / 2
-    positions = ((pixels - centre) / stride).clip(0, cells - 1)
+    positions = ((pixels - first_centre(stride, grid)) / stride).clip(0, cells - 1)
     before = positions.astype(np.intp)
     return Axis(before, np.minimum(before + 1, cells - 1), (positions - before).astype(np.float32))

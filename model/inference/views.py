@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.decoding import scale
-from model.architecture import Grid
+from model.architecture import Grid, first_centre
 from model.inference.merging import Band, Logits
+from model.inference.probabilities import to_probabilities
 from model.inference.tiling import Size, TilePlan
-from model.inference.upsampling import Axis, cells_at, interpolate
+from model.inference.upsampling import Axis, cells_at, interpolate, scaled
 
 Pixels = npt.NDArray[np.uint8]
 Quality = Literal["standard", "high"]
@@ -63,11 +64,7 @@ class ViewAverage:
 
     def add(self, view: View, bands: Iterable[Band]) -> None:
         """Adds a view. bands: all bands of its merged logits."""
-        probabilities = np.concatenate([band.logits for band in bands])
-        probabilities -= probabilities.max(2, keepdims=True)
-        probabilities *= np.float32(1 / self._temperature)
-        np.exp(probabilities, out=probabilities)
-        probabilities /= probabilities.sum(2, keepdims=True)
+        probabilities = to_probabilities(np.concatenate([band.logits for band in bands]), self._temperature)
         vertical, horizontal = self._axis(0, view), self._axis(1, view)
         if self._sum is None:
             self._sum = np.zeros((len(vertical.before), len(horizontal.before), probabilities.shape[2]), np.float32)
@@ -88,9 +85,8 @@ class ViewAverage:
     def _axis(self, axis: int, view: View) -> Axis:
         """Where the first view's cells lie among the cells of `view`."""
         target, source, stride = self._target.size[axis], view.tile_plan.size[axis], self._stride
-        centre = 0 if self._grid == "corner" else (stride - 1) / 2
-        pixels = np.arange(self._target.cells(stride)[axis]) * stride + centre
-        pixels = ((pixels + 0.5) * (source / target) - 0.5).clip(0, source - 1)
+        pixels = np.arange(self._target.cells(stride)[axis]) * stride + first_centre(stride, self._grid)
+        pixels = scaled(pixels, target, source)
         if view.is_mirrored and axis == 1:
             pixels = source - 1 - pixels
         return cells_at(pixels, view.tile_plan.cells(stride)[axis], stride, self._grid)

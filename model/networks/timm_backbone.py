@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.architecture import TIMM, ArchitectureError, Grid
+from model.architecture import TIMM, ArchitectureError, Grid, first_centre
 from model.command_line import install_command
 from model.networks.backbones import Backbone, Features
 
@@ -111,9 +111,10 @@ def measured_grid(name: str, output_stride: int) -> Grid:
             )
         cell = LENGTH // 2 // stride
         offsets.append(_centre(maps[0, :, cell].sum(), image) - stride * cell)
-    distances: dict[Grid, float] = {
-        "corner": max(abs(offset) / stride for offset, stride in zip(offsets, strides, strict=True)),
-        "half_pixel": max(abs(offset - (stride - 1) / 2) / stride for offset, stride in zip(offsets, strides, strict=True)),
+    grids: tuple[Grid, ...] = ("corner", "half_pixel")
+    distances = {
+        grid: max(abs(offset - first_centre(stride, grid)) / stride for offset, stride in zip(offsets, strides, strict=True))
+        for grid in grids
     }
     nearest = min(distances, key=lambda grid: distances[grid])
     if not distances[nearest] <= TOLERANCE:

@@ -18,7 +18,7 @@ from cli.inputs import list_inputs, list_names
 from cli.main import main
 from cli.places import names_below, read_whole, write_whole
 from cli.resume import Journal
-from cli.run import AHEAD, Job, run_all
+from cli.run import AHEAD, BulkJob, run_all
 from imaging.rendering import Rendering
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import PHOTO, Segment, files_in, job_of, write_files
@@ -61,7 +61,7 @@ def test_memory_does_not_grow_with_the_number_of_names(tmp_path: Path, monkeypat
         tracemalloc.start()
         answers = open_answers("out", Rendering(), single=False)
         listing = list_names("names", "out")
-        job = Job(Copying(), answers, listing, "s", journal := Journal(answers, "s"))
+        job = BulkJob(Copying(), answers, listing, "s", journal := Journal(answers, "s"))
         for index, outcome in enumerate(run_all(job, listing, threads=1), 1):
             assert outcome.status == "done"
             if index == count:

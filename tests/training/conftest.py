@@ -13,14 +13,14 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.preprocessing import Preprocessing
 from tests.support.training.runs import TINY_RECIPE, Make
-from training.data.datasets import get_split
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
 from training.data.split import Split
-from training.data.survey import survey_all
 from training.learning.recipe import make_recipe
 from training.learning.run import Run
 from training.learning.teacher import Teacher
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""The commands: `fcn-train`, `fcn-evaluate`, `fcn-export`, and the import of COCO's JSON."""
+"""The commands: `fcn-check`, `fcn-train`, `fcn-evaluate`, `fcn-export` and `fcn-import`."""

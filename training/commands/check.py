@@ -11,20 +11,20 @@ from model.networks.device import choose_device
 from model.whole_file import check_output
 from training.commands.check_arguments import WORST, parser
 from training.commands.check_labels import find_networks, label_lines
+from training.commands.check_report import DataReport, write_report
 from training.commands.command import print_lines, run_command
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import open_split
-from training.data.inspection import Report, pair_errors, pair_notes
 from training.data.label_files import find_labels
-from training.data.overview import class_rows, columns, facts, grouped
 from training.data.problems import DataError
 from training.data.split import Split
-from training.data.survey import Survey, survey_readable
 from training.learning.optimization import warmup_warning
 from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.start_facts import start_facts, with_rows
-from training.reporting.data_report import DataReport, write_report
+from training.survey.datasets import open_split
+from training.survey.inspection import Report, pair_errors, pair_notes
+from training.survey.overview import class_rows, columns, facts, grouped
+from training.survey.records import Survey, survey_readable
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from model.inference.loading import load_runtime
 from model.inference.segmenter import Segmenter
 from model.weights_file import find_files
 from training.data.problems import DataError
-from training.data.survey import Survey
 from training.scoring.disagreement import Disagreement, disagreements
 from training.scoring.evaluate import require_same_classes
+from training.survey.records import Survey
 
 
 @dataclass(frozen=True)

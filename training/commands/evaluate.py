@@ -24,17 +24,18 @@ from training.commands.command import print_lines, run_command
 from training.commands.evaluate_arguments import WORST, check_arguments, make_options, parser
 from training.commands.mask_arguments import print_mask_report
 from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
-from training.data.datasets import get_split
-from training.data.groups import EACH, groups, only
 from training.data.label_files import find_labels
 from training.data.split import Split
+from training.publishing.recording import record
 from training.reporting.machine import set_threads
-from training.reporting.recording import Measured, RecordedScore, record
 from training.scoring.calibration import errors_of_answers, gather
 from training.scoring.evaluate import difference_table, require_same_classes, summed
 from training.scoring.frame_report import worst, write_json, write_picture
 from training.scoring.intervals import difference_intervals
+from training.scoring.recorded import Measured, RecordedScore
 from training.scoring.split_score import SplitScore, fit_and_print_temperature, score_split
+from training.survey.datasets import get_split
+from training.survey.groups import EACH, groups, only
 
 HOLE = "{group}"  # in the name of weights, replaced with the name of the scored group
 SKIPS = ("score_pool3.", "score_pool4.")  # prefixes of the skips' tensors

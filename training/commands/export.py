@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch.export import Dim
-
-from imaging.decoding import IMAGE_ENDINGS
-from imaging.errors import ImageError
-from model.inference.runtimes.openvino_runtime import NETWORK_SHA256, read_export
-from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
-from model.manifest import METADATA_KEY, WeightsError
-from model.networks.servable import ServableNetwork, half_tensors
-from model.regular_file import read_regular_file
+from model.inference.runtimes.openvino_runtime import read_export
+from model.manifest import WeightsError
+from model.networks.servable import half_tensors
 from model.weights_file import (
-    EXPORT_SUFFIXES,
     MASTER_SUFFIX,
-    Weights,
-    find_files,
     find_weights,
     load_weights,
     save_weights,
 )
-from model.whole_file import check_output, whole_file
+from model.whole_file import check_output
 from training.commands.command import run_command
 from training.commands.export_arguments import KEPT, PHOTOS, parser
-from training.commands.hub import write_hub_folder
-from training.data.files import images_below
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import load_checkpoint_network
-from training.reporting.card import write_card
-
-INPUT, OUTPUT = "pixels", "logits"
-EXAMPLE = (1, 96, 128, 3)
+from training.publishing.card import write_card
+from training.publishing.export_files import export_float32, export_int8, export_path, remove_stale
+from training.publishing.hub import write_hub_folder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -116,177 +96,6 @@ def save_trained(checkpoint: Path) -> Path:
     write_card(master)
     print(f"wrote {master}, of epoch {manifest.training['epochs']}, without scores; fcn-evaluate --record NAME measures them")
     return master
-
-
-def missing_packages() -> list[str]:
-    """The packages that `export_float32` needs and that are not installed."""
-    return [name for name in ("onnx", "onnxscript", "openvino") if find_spec(name) is None]
-
-
-def export_path(master: Path, precision: str) -> Path:
-    """The path of this master's export in this precision."""
-    return master.with_name(master.name.removesuffix(MASTER_SUFFIX) + EXPORT_SUFFIXES[precision])
-
-
-def export_float32(master: Path) -> Path:
-    """Writes the float32 export; gives its path.
-
-    Its input is uint8 pixels (1, height, width, 3); its output is float32 logits (1, classes, rows, columns). Raises
-    `ValueError` for a network that torch's exporter cannot convert.
-    """
-    import onnx
-
-    weights = load_weights(master)
-    network = ServableNetwork(weights)
-    example = torch.zeros(EXAMPLE, dtype=torch.uint8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            program = torch.onnx.export(
-                network, (example,), dynamo=True, external_data=False, verbose=False, input_names=[INPUT],
-                output_names=[OUTPUT], dynamic_shapes={"pixels": {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}},
-            )  # fmt: skip
-        except torch.onnx.OnnxExporterError as error:
-            reason = str(error).strip().splitlines()
-            raise ValueError(
-                f"{weights.name} cannot be exported; serve it with torch: {reason[0] if reason else error}"
-            ) from error
-    assert program is not None
-    return write_export(master, "float32", _without_origins(program.model_proto, onnx), facts(weights, network, "float32"))
-
-
-def export_int8(master: Path, folder: Path, *, photos: int = PHOTOS, keep: int = KEPT, avx2: bool = False) -> Path:
-    """Writes the int8 export: NNCF's post-training quantisation of the float32 export; gives its path.
-
-    folder: photos on which ranges are measured, with the service's scaling and tiling. photos: how many are used. keep: how
-    many of the first convolutions stay in float32. avx2: weights have seven bits in all layers, not only in the first.
-    Processors with AVX2 but without VNNI sum two products in 16 bits, which weights of eight bits overflow.
-
-    If the master holds scores and a temperature of another int8 export, they are removed from the master, its card and its
-    float32 export. Raises `ValueError` if the folder has no photos, or one that cannot be decoded.
-    """
-    import nncf
-    import onnx
-
-    weights = load_weights(master)
-    source = export_path(master, "float32")
-    tiles = list(calibration_tiles(weights, folder, photos))
-    model = onnx.load(source)
-    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
-    quantised = nncf.quantize(
-        model,
-        nncf.Dataset(tiles, lambda tile: {INPUT: tile[None]}),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(tiles),
-        ignored_scope=nncf.IgnoredScope(names=convolutions[:keep]),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            overflow_fix=nncf.OverflowFix.ENABLE if avx2 else nncf.OverflowFix.FIRST_LAYER
-        ),
-    )
-    for path in forget_other_export(master, "int8", network_digest(quantised)):
-        print(
-            f"{path}: removed the int8 scores and temperature of another export; fcn-evaluate --record NAME measures this one"
-        )
-    weights = load_weights(master)
-    return write_export(master, "int8", quantised, facts(weights, ServableNetwork(weights), "int8"))
-
-
-def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yields the first tile (height, width, 3) of each photo, as the service cuts it; raises `ValueError` without photos.
-
-    photos: how many of the folder's photos are used, spread evenly over the sorted names.
-    """
-    files = images_below(folder)
-    if not files:
-        raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
-    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
-    for file in files[:: max(1, len(files) // photos)][:photos]:
-        data = read_regular_file(file)
-        try:
-            plan = segmenter.plan(data, Options())
-            photo = segmenter.decode(data, plan)
-        except ImageError as error:
-            raise ValueError(f"{file}: {error}") from error
-        yield plan.tile_plan.cut(photo, next(plan.tile_plan.regions))
-
-
-def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[str, str]:
-    """The facts about an export, for its file's metadata."""
-    return {
-        METADATA_KEY: weights.manifest.to_json(),
-        "sha256": weights.sha256,
-        "precision": precision,
-        "stride": str(network.stride),
-        "grid": network.grid,
-    }
-
-
-def network_digest(model: Any) -> str:
-    """The sha256 of an ONNX model's graph, which does not depend on the facts in the file's metadata."""
-    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
-
-
-def forget_other_export(master: Path, precision: str, digest: str) -> list[Path]:
-    """Removes the scores and the temperature of an earlier export in this precision; gives the files that changed.
-
-    digest: of the new export's network. What the master holds of that very network stays.
-    """
-    weights = load_weights(master)
-    emptied = weights.manifest.without(precision)
-    if weights.manifest.exports.get(precision) == digest or emptied == weights.manifest:
-        return []
-    save_weights(master, weights.tensors, emptied)
-    write_card(master)
-    return [master, master.with_suffix(".md"), *refresh_facts(master, weights.sha256)]
-
-
-def refresh_facts(master: Path, former: str) -> list[Path]:
-    """Writes the master's facts into the exports beside it, such as after a score was recorded; gives their paths.
-
-    The networks do not change. former: the master's sha256 before the change; exports of other masters are left unchanged.
-    """
-    import onnx
-
-    weights = load_weights(master)
-    network = ServableNetwork(weights)
-    exports = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).master_sha256 == former}
-    return [
-        write_export(master, precision, onnx.load(path), facts(weights, network, precision))
-        for precision, path in exports.items()
-    ]
-
-
-def remove_stale(master: Path) -> list[Path]:
-    """Removes exports beside a master that belong to another master, such as before further training; gives their paths."""
-    sha256 = load_weights(master).sha256
-    stale = [path for path in find_files(str(master)).exports.values() if read_export(path).master_sha256 != sha256]
-    for path in stale:
-        path.unlink()
-    return stale
-
-
-def _without_origins(model: Any, onnx: Any) -> Any:
-    """Removes the exporter's notes on the origin of each node, which contain paths of this machine."""
-    del model.metadata_props[:]
-    model.doc_string = ""
-    model.graph.doc_string = ""
-    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    del model.graph.metadata_props[:]
-    onnx.checker.check_model(model)
-    return model
-
-
-def write_export(master: Path, precision: str, model: Any, about: dict[str, str]) -> Path:
-    """Writes an ONNX model with these facts and its network's digest beside the master, atomically; gives its path."""
-    import onnx
-
-    onnx.helper.set_model_props(model, about | {NETWORK_SHA256: network_digest(model)})
-    path = export_path(master, precision)
-    with whole_file(path) as partial:
-        partial.write_bytes(model.SerializeToString())
-    return path
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ from typing import get_args
 
 from model.command_line import CommandParser
 from training.commands.command import print_lines, run_command
-from training.data.coco.classes import Classes, find_classes, write_classes
-from training.data.coco.documents import DocumentMasks, DrawingOptions, draw_document
-from training.data.coco.objects import Crowds
-from training.data.coco.output import Output
-from training.data.exports import SPLITS, Export, read_exports
 from training.data.label_files import FILES
-from training.data.omissions import Omissions, Policy
 from training.data.orientation import DrawnOn
 from training.data.problems import DataError, first_names, raise_all
+from training.importing.drawing.classes import Classes, find_classes, write_classes
+from training.importing.drawing.documents import DocumentMasks, DrawingOptions, draw_document
+from training.importing.drawing.objects import Crowds
+from training.importing.drawing.output import ImportFolder
+from training.importing.exports import SPLITS, ToolExport, read_exports
+from training.importing.omissions import Omissions, Policy
 
 CLASSES = FILES[0]
 PARTS = ".fcn-import-"  # begins the name of the folder of masks that are not yet written
@@ -187,7 +187,7 @@ def import_exports(
         raise
 
 
-def _write(out: Path, exports: list[Export], splits: dict[Path, str], how: DrawingOptions, *, force: bool) -> Imported:
+def _write(out: Path, exports: list[ToolExport], splits: dict[Path, str], how: DrawingOptions, *, force: bool) -> Imported:
     """Draws all documents, and writes them if none has an error. splits: of the documents, by their files."""
     classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
     errors: list[DataError] = []
@@ -197,7 +197,7 @@ def _write(out: Path, exports: list[Export], splits: dict[Path, str], how: Drawi
         errors += error.each
         classes = Classes([], [{entry["id"]: 1 for entry in export.document.categories} for export in exports])
     documents = [draw_document(export, splits[export.path], ids, how) for export, ids in zip(exports, classes.ids, strict=True)]
-    output = Output(out)
+    output = ImportFolder(out)
     for result in documents:
         errors += [*result.errors, *output.errors(result.split, list(result.masks))]
     raise_all([*how.omissions.errors(), *errors])

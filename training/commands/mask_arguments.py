@@ -7,11 +7,11 @@ from typing import get_args
 
 from model.command_line import ArgumentGroup
 from training.commands.command import print_lines
-from training.data.inspection import report_all
 from training.data.masks import Meaning
 from training.data.orientation import DrawnOn
 from training.data.split import Split
-from training.data.survey import survey_all
+from training.survey.inspection import report_all
+from training.survey.records import survey_all
 
 
 def add_split_arguments(p: ArgumentGroup) -> None:

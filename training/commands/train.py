@@ -22,7 +22,6 @@ from model.networks.servable import load_network
 from model.weights_file import load_weights
 from model.whole_file import check_output, copy_file
 from training.commands.command import print_lines, run_command
-from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_data import TrainingData, plan_training, read_pool, read_training_data, survey_groups
 from training.commands.train_end import save_better
@@ -31,8 +30,6 @@ from training.commands.train_run import make_run, untrained
 from training.commands.train_seeds import write_seed_files
 from training.commands.train_weights import TrainingWeights, scores
 from training.data.demo import write_demo_data
-from training.data.groups import EACH
-from training.data.survey import FILE as SURVEY
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress
 from training.learning.distributed import World, join
@@ -41,12 +38,15 @@ from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
 from training.learning.start_score import StartScore, score_start
 from training.learning.validation import Scorer
-from training.reporting.card import CardFacts, training_facts, write_card
+from training.publishing.card import CardFacts, training_facts, write_card
+from training.publishing.export_files import export_float32, missing_packages, remove_stale
 from training.reporting.machine import commit, set_threads
 from training.reporting.plots import require_matplotlib
 from training.reporting.tensorboard import require_tensorboard
 from training.scoring.evaluate import table
 from training.scoring.trust import interval_line, trust_lines
+from training.survey.groups import EACH
+from training.survey.records import FILE as SURVEY
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from model.command_line import CommandParser
 from training.commands.mask_arguments import add_split_arguments
-from training.data.groups import EACH, PATTERN_HELP
 from training.learning.recipe import CACHE_MB
+from training.survey.groups import EACH, PATTERN_HELP
 
 LONGEST_NAME = 200  # bytes, without endings such as .safetensors
 FLAGS = {

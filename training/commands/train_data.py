@@ -12,13 +12,8 @@ import torch
 from model.labels import LabelSet
 from training.commands.command import print_lines
 from training.data.class_mapping import ClassMapping, parse_class_mapping
-from training.data.datasets import get_split, get_splits
-from training.data.folds import pooled
-from training.data.groups import GROUP, groups, only, without
-from training.data.inspection import Report, pair_errors, pair_notes
 from training.data.label_files import find_labels
 from training.data.problems import raise_all
-from training.data.survey import Survey, survey_all
 from training.learning.augmentation import scale_warning
 from training.learning.checkpoint import saved_recipe
 from training.learning.optimization import warmup_warning
@@ -26,6 +21,11 @@ from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.rarity import rare_line
 from training.learning.recipe import Recipe
 from training.learning.start_facts import start_facts, with_rows
+from training.survey.datasets import get_split, get_splits
+from training.survey.folds import pooled
+from training.survey.groups import GROUP, groups, only, without
+from training.survey.inspection import Report, pair_errors, pair_notes
+from training.survey.records import Survey, survey_all
 
 
 @dataclass(frozen=True)

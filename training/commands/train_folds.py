@@ -14,22 +14,22 @@ from model.whole_file import whole_file
 from training.commands.command import print_lines
 from training.commands.train_data import TrainingData
 from training.commands.train_weights import TrainingWeights
-from training.data.folds import belonging, divide, part
-from training.data.inspection import pair_errors
 from training.data.problems import MOST_NAMED, first_names, raise_all
-from training.data.survey import Survey
 from training.reporting.markdown import literal, table_row
 from training.scoring.evaluate import summed, table
 from training.scoring.frame_report import frame_scores
 from training.scoring.intervals import Counts, mean_iou_interval
 from training.scoring.trust import interval_line, score_facts
+from training.survey.folds import belonging, divide, part
+from training.survey.inspection import pair_errors
+from training.survey.records import Survey
 
 Folds = npt.NDArray[np.int64]
 """The fold of each frame (F,), 0 to K - 1; texts, folders and files count from 1."""
 
 
 def divide_pool(pool: Survey, folds: int, pattern: str | None) -> Folds:
-    """Divides the frames as `training.data.folds.divide` does; prints the folds, and what a score of them cannot tell."""
+    """Divides the frames as `training.survey.folds.divide` does; prints the folds, and what a score of them cannot tell."""
     fold_of = divide(pool, folds, pattern)
     units = belonging(pool, pattern)
     sizes = ", ".join(str(int((fold_of == fold).sum())) for fold in range(folds))

@@ -14,13 +14,13 @@ from model.networks.servable import load_network
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights
 from training.data.split import Split
-from training.data.survey import Survey
 from training.learning.distributed import World
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe
 from training.learning.run import Run
 from training.learning.starts import load_start, start_digest, start_preprocessing
 from training.learning.teacher import Teacher
+from training.survey.records import Survey
 
 
 def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:

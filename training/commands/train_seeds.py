@@ -19,7 +19,7 @@ from model.weights_file import Weights, load_weights, save_weights
 from model.whole_file import whole_file
 from training.commands.train_weights import TrainingWeights, scores
 from training.learning.start_score import comparison_line
-from training.reporting.card import write_card
+from training.publishing.card import write_card
 from training.reporting.markdown import literal, table_row
 
 Score = Mapping[str, Any]

@@ -1,1 +1,1 @@
-"""Data sets on disk: layouts, masks, label files, splits, and checks for errors."""
+"""Data sets on disk: layouts, masks, label files and splits."""

@@ -51,7 +51,7 @@ class Frame:
 
 
 @dataclass
-class Listing:
+class FrameListing:
     """The frames of a split, errors of frames whose files are missing, and notes for the user."""
 
     folders: Folders = field(default_factory=Folders)
@@ -107,14 +107,14 @@ def find_frames(root: Path, split: str) -> list[Frame]:
     return listing.frames
 
 
-def list_frames(root: Path, split: str) -> Listing:
+def list_frames(root: Path, split: str) -> FrameListing:
     """Like `find_frames`, but lists missing files instead of raising.
 
     Raises `DataError` for an unknown layout, and for a list that is missing or empty.
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
-    listing = Listing()
+    listing = FrameListing()
     devkits = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
     if devkit := next((path for path in devkits if (path / "ImageSets").is_dir()), None):
         _voc(listing, devkit, split)
@@ -139,7 +139,7 @@ def list_frames(root: Path, split: str) -> Listing:
     return listing
 
 
-def _voc(listing: Listing, root: Path, split: str) -> None:
+def _voc(listing: FrameListing, root: Path, split: str) -> None:
     """Adds the frames of a list in `ImageSets/Segmentation`.
 
     A line is a name, or a pair of paths, as in many copies of SBD's train_aug. CVAT writes a single list, `default.txt`: about
@@ -174,7 +174,7 @@ def _from_root(root: Path, word: str) -> str:
     return without_ending(inside)
 
 
-def _labelme(listing: Listing, root: Path, split: str) -> None:
+def _labelme(listing: FrameListing, root: Path, split: str) -> None:
     """Adds frames of labelme2voc's output: VOC's folders without lists. About one frame in five is val."""
     if split not in SPLITS:
         raise DataError(f"{root} has no ImageSets/Segmentation/{split}.txt")
@@ -185,7 +185,7 @@ def _labelme(listing: Listing, root: Path, split: str) -> None:
         listing.note_unmatched(root / "JPEGImages", root / folder)
 
 
-def _plain(listing: Listing, root: Path, split: str) -> None:
+def _plain(listing: FrameListing, root: Path, split: str) -> None:
     """Adds frames of `images/` and `masks/`.
 
     The split is that of `train.txt` or `val.txt`, or of the folders `images/train` and `masks/train`. Without either, about one
@@ -213,7 +213,7 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
     listing.note_unmatched(images, masks)
 
 
-def _listed_names(listing: Listing, images: Path, paths: Iterable[str]) -> list[str]:
+def _listed_names(listing: FrameListing, images: Path, paths: Iterable[str]) -> list[str]:
     """The names of the listed frames; adds the errors of lines that lead out of the folder of images."""
     names = []
     for line in paths:
@@ -224,12 +224,12 @@ def _listed_names(listing: Listing, images: Path, paths: Iterable[str]) -> list[
     return names
 
 
-def _note_unlisted(listing: Listing, root: Path, images: Path) -> None:
+def _note_unlisted(listing: FrameListing, root: Path, images: Path) -> None:
     """Adds a note on images that none of the folder's lists names."""
     names_in_lists: set[str] = set()
     for path in root.glob("*.txt"):
         with suppress(DataError):  # a text that is no list
-            names_in_lists.update(_listed_names(Listing(), images, lines(root, path.stem)))
+            names_in_lists.update(_listed_names(FrameListing(), images, lines(root, path.stem)))
     names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in images_below(images)}
     unlisted = [path for name, path in names.items() if name not in names_in_lists]
     if unlisted:
@@ -247,7 +247,7 @@ def repeated(names: Iterable[str]) -> list[str]:
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
-def _tutorial_camvid(listing: Listing, root: Path, split: str) -> None:
+def _tutorial_camvid(listing: FrameListing, root: Path, split: str) -> None:
     """Adds the frames of `train` and `trainannot`, as in the copy of CamVid that SegNet's tutorial uses."""
     if not (root / f"{split}annot").is_dir():
         raise DataError(f"{root / f'{split}annot'} is not there; a split has the folders {split} and {split}annot")
@@ -261,14 +261,14 @@ def _tutorial_camvid(listing: Listing, root: Path, split: str) -> None:
         )
 
 
-def _published_camvid(listing: Listing, root: Path, split: str) -> None:
+def _published_camvid(listing: FrameListing, root: Path, split: str) -> None:
     """Adds the frames of CamVid as published, with its usual splits."""
     for name in listing.names(root / camvid.FRAMES):
         if camvid.split_of(name) == split:
             listing.add(name, root / camvid.FRAMES / name, root / camvid.MASKS / f"{name}_L")
 
 
-def _roboflow(listing: Listing, root: Path, split: str) -> None:
+def _roboflow(listing: FrameListing, root: Path, split: str) -> None:
     """Adds frames of Roboflow's folders `train`, `valid` and `test`, in which `a.jpg` and `a_mask.png` lie side by side.
 
     About one frame in five of `train` is val if there is no folder `valid`.

@@ -20,11 +20,11 @@ from torchvision.transforms.v2 import functional as TF
 
 from model.inference.scaling import working_size
 from model.inference.tiling import Size
-from training.data.survey import Survey
 from training.learning.cropping import Cropper
 from training.learning.frame_cache import FrameCache
 from training.learning.rarity import RareFrames
 from training.learning.recipe import CACHE_MB, Recipe, RecipeError
+from training.survey.records import Survey
 
 REDUCED_SCALE = 0.5  # at this scale or below, JPEGs are decoded at reduced size
 Pixels = npt.NDArray[np.uint8]

@@ -51,7 +51,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, index) for index in batch[self.world.rank :: self.world.size]]
 
 
-class Loader:
+class BatchLoader:
     """Gives this process its batches of each epoch; worker processes live as long as the loader."""
 
     def __init__(self, data: AugmentedSplit, recipe: Recipe, world: World, device: torch.device, workers: int) -> None:

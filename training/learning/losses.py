@@ -39,16 +39,6 @@ def focal(
     return terms.sum() / ((~is_void).sum().clamp(min=1) if divisor is None else divisor)
 
 
-def without_border(masks: Tensor, ignore_index: int, width: int) -> Tensor:
-    """Masks (N, H, W) whose pixels near a border become void: those closer than `width` to another id, or to void."""
-    ids = masks[:, None].float()
-    side, padding = 2 * width - 1, width - 1
-    # the maximum over rows, then over columns, equals that over the square and is much faster
-    rows = (F.max_pool2d(sign * ids, (1, side), 1, (0, padding)) for sign in (1, -1))
-    largest, smallest = (F.max_pool2d(row_maximum, (side, 1), 1, (padding, 0)) for row_maximum in rows)
-    return masks.masked_fill((largest != -smallest)[:, 0], ignore_index)
-
-
 def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int = 4) -> Tensor:
     """The Lovász extension of 1 - IoU, averaged over the classes that the batch shows (Berman et al. 2018, section 3).
 

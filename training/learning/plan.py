@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from model.inference.cores import available_memory
 from model.inference.scaling import working_size
 from model.networks.builder import build_network
-from training.data.survey import Survey
 from training.learning.recipe import Recipe
 from training.learning.schedule import SCHEDULE_NAMES, Proposal, propose_schedule
 from training.learning.start_facts import StartFacts
+from training.survey.records import Survey
 
 PLANNED_NAMES = ("side", "tile", "crop", "batch", "accumulate", *SCHEDULE_NAMES)
 STEP = 32  # pixels; sides of crops and tiles are multiples of it

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.data.survey import Survey
+from training.survey.records import Survey
 
 
 def rare_classes(class_pixels: npt.NDArray[np.int64]) -> list[int]:

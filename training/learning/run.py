@@ -15,7 +15,6 @@ from tqdm import tqdm
 from model.manifest import Manifest
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
-from training.data.survey import Survey
 from training.learning.augmentation import AugmentedSplit
 from training.learning.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
 from training.learning.distributed import World
@@ -23,6 +22,7 @@ from training.learning.recipe import CACHE_MB, Recipe
 from training.learning.teacher import Teacher
 from training.learning.trainer import Trainer
 from training.reporting.curves import Curves
+from training.survey.records import Survey
 
 Evaluate = Callable[[FCN], Mapping[str, float | None]]
 Save = Callable[[FCN, Progress, bool], None]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.architecture import first_centre
 from model.networks.aligned import AlignedFCN
 from model.networks.fcn import FCN
 
@@ -62,6 +63,5 @@ class Teacher:
         cells: the number of cells along the axis.
         """
         final = self.net.upscore_final
-        centre = 0.0 if final.grid == "corner" else (final.stride - 1) / 2
-        position = ((pixels + 0.5) * scale - 0.5 - centre) / final.stride
+        position = ((pixels + 0.5) * scale - 0.5 - first_centre(final.stride, final.grid)) / final.stride
         return 2 * position / max(1, cells - 1) - 1

@@ -20,7 +20,7 @@ from model.preprocessing import Preprocessing
 from training.learning.augmentation import AugmentedSplit, combine_seeds
 from training.learning.checkpoint import Progress
 from training.learning.distributed import World
-from training.learning.loading import Loader
+from training.learning.loading import BatchLoader
 from training.learning.losses import (
     cross_entropy,
     distillation,
@@ -28,11 +28,11 @@ from training.learning.losses import (
     lovasz_softmax,
     median_frequency_weights,
     soft_dice,
-    without_border,
 )
 from training.learning.optimization import Optimization
 from training.learning.recipe import Recipe
 from training.learning.teacher import Teacher
+from training.scoring.boundaries import without_border
 
 
 class Trainer:
@@ -60,7 +60,7 @@ class Trainer:
         self.net = net.to(device).to(memory_format=torch.channels_last)
         self.data, self.recipe, self.device, self.world = data, recipe, device, world
         self.preprocessing, self.teacher = preprocessing, teacher
-        self.loader = Loader(data, recipe, world, device, workers)
+        self.loader = BatchLoader(data, recipe, world, device, workers)
         self.optimization = Optimization(self.net, recipe, len(self.loader) * recipe.epochs, device)
         self.parallel = world.wrap(self.net, device)
         self.class_weights: Tensor | None = None

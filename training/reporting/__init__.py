@@ -1,1 +1,1 @@
-"""Reports about weights and trainings: model cards, charts, curves, and facts in weights files."""
+"""Curves of trainings, charts, lines of Markdown, and the machine of a measurement."""

@@ -22,7 +22,7 @@ from model.inference.segmenter import Options, Segmenter
 from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.problems import DataError
 from training.data.split import Split
-from training.learning.losses import without_border
+from training.scoring.boundaries import without_border
 
 ClassMap = npt.NDArray[np.uint8]
 STRIP = 0.01  # of the diagonal: as far from a border, pixels count

@@ -12,11 +12,11 @@ from model.inference.segmenter import Options, Segmenter
 from model.labels import LabelSet
 from training.data.class_mapping import ClassMapping
 from training.data.split import Split
-from training.reporting.recording import Measured, RecordedCalibration
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, require_same_classes, summed, table
 from training.scoring.intervals import Counts, Interval, mean_iou_interval
+from training.scoring.recorded import Measured, RecordedCalibration
 from training.scoring.trust import score_facts, trust_lines
 
 

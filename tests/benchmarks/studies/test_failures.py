@@ -21,9 +21,9 @@ from model.preprocessing import Preprocessing
 from model.weights_file import Weights
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame
-from training.data.datasets import get_split
 from training.data.split import Split
 from training.scoring.evaluate import predictions
+from training.survey.datasets import get_split
 
 
 def test_sizes_are_of_the_labelled_part_and_iou_of_each_class_in_it() -> None:

@@ -29,7 +29,7 @@ from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from tests.support.images import encode, make_photo
 from tests.support.model.networks import averaging, centre, strip
-from training.commands.export import export_float32
+from training.publishing.export_files import export_float32
 
 NOT_LOCAL = ("LayerNorm", "LayerNorm2d", "SqueezeExcite")  # layers that look at all channels or all pixels
 GRIDS = [

@@ -9,7 +9,7 @@ from cli.answers import STATE, open_answers
 from cli.backend import Backend
 from cli.inputs import list_inputs
 from cli.report import Outcome
-from cli.run import Job, run_all
+from cli.run import BulkJob, run_all
 from imaging.rendering import Rendering
 from tests.support.images import encode, make_photo
 
@@ -31,10 +31,10 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.as_posix() for path in paths if STATE not in path.parts)
 
 
-def job_of(backend: Backend, folder: Path, out: Path) -> Job:
+def job_of(backend: Backend, folder: Path, out: Path) -> BulkJob:
     """What the command does with an image of this folder."""
     listing = list_inputs([str(folder)], str(out))
-    return Job(backend, open_answers(str(out), Rendering(), single=False), listing)
+    return BulkJob(backend, open_answers(str(out), Rendering(), single=False), listing)
 
 
 def outcomes_of(backend: Backend, folder: Path, out: Path) -> list[Outcome]:

@@ -10,9 +10,9 @@ from model.inference.segmenter import Options, Segmenter
 from model.metrics import ConfusionMatrix
 from model.weights_file import Weights
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
 from training.data.label_files import read_labels
 from training.scoring.evaluate import evaluate
+from training.survey.datasets import get_split
 
 
 def on_shapes(shapes: Path, recipe: Path, out: Path, *extra: str) -> list[str]:

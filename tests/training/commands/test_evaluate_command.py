@@ -25,9 +25,9 @@ from tests.support.training.invocations import score_matrix
 from training.commands.evaluate import main
 from training.commands.evaluate_arguments import check_arguments, parser
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
 from training.data.label_files import read_labels
 from training.scoring.evaluate import conditions, table
+from training.survey.datasets import get_split
 
 
 def test_the_table_is_printed_with_its_conditions(

@@ -34,7 +34,9 @@ from model.weights_file import (
 )
 from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
-from training.commands.export import export_float32, export_int8, export_path, main, refresh_facts
+from training.commands.export import main
+from training.commands.export_arguments import KEPT
+from training.publishing.export_files import export_float32, export_int8, export_path, refresh_facts
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
 MASTERS = sorted(path.name.removesuffix(MASTER_SUFFIX) for path in WEIGHTS_FOLDER.glob(f"*{MASTER_SUFFIX}"))
@@ -277,7 +279,7 @@ def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Pa
     photos.mkdir()
     for seed in range(4):
         (photos / f"{seed}.png").write_bytes(encode(make_photo(96, 128, seed)))
-    path = export_int8(copy, photos, photos=4, avx2=avx2)
+    path = export_int8(copy, photos, photos=4, keep=KEPT, avx2=avx2)
     assert path == export_path(copy, "int8")
     assert read_export(path).master_sha256 == load_weights(copy).sha256
     assert read_export(path).precision == "int8"

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from model.weights_file import Weights, load_weights
 from training.commands.export import main
-from training.reporting.card import card
+from training.publishing.card import card
 
 SCORE = {"classes": ["a"], "iou": [0.5], "mean_iou": 0.5, "pixel_accuracy": 0.75, "mean_accuracy": None}
 

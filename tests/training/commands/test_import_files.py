@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.support.training.coco import SQUARE, document, image, read_masks, thing, write_export, write_photo
 from training.commands.import_labels import PARTS, main
-from training.data.coco.output import RECORD, Output
+from training.importing.drawing.output import RECORD, ImportFolder
 
 INNER = [15.0, 15.0, 20.0, 15.0, 20.0, 20.0, 15.0, 20.0]
 
@@ -317,5 +317,5 @@ def test_the_record_is_not_taken_for_an_export(file: Path) -> None:
     assert main([str(file), "--out", str(file.parent)]) == 0
     (file.parent / "classes.json").rename(file.parent / "classes.txt")
     assert (file.parent / RECORD).is_file()
-    assert Output(file.parent).record.keys() == {"masks/a.png", "masks/b.png"}
+    assert ImportFolder(file.parent).record.keys() == {"masks/a.png", "masks/b.png"}
     assert main([str(file.parent), "--out", str(file.parents[1] / "data")]) == 0

@@ -16,9 +16,9 @@ from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
 from training.commands.import_labels import main
-from training.data.datasets import get_split
 from training.data.label_files import find_labels
-from training.data.survey import survey_all
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
 
 HEIGHT, WIDTH = 40, 60
 SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]

@@ -23,10 +23,10 @@ from tests.support.training.invocations import on_shapes
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
 from training.scoring.evaluate import evaluate
+from training.survey.datasets import get_split
 
 pytestmark = pytest.mark.long
 
@@ -120,7 +120,7 @@ def test_charts_that_cannot_be_drawn_leave_weights_and_card(
         raise RuntimeError("no backend")
 
     monkeypatch.setattr("training.reporting.curves.curves_chart", fails)
-    monkeypatch.setattr("training.reporting.card.score_chart", fails)
+    monkeypatch.setattr("training.publishing.card.score_chart", fails)
     assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--epochs", "1")) == 0
     stderr = capsys.readouterr().err
     assert all(f"{name}.png is not drawn: no backend" in stderr for name in ("curves", "fcn"))

@@ -16,12 +16,12 @@ from model.weights_file import Weights, load_weights, save_weights
 from training.commands.train_end import save_better
 from training.commands.train_weights import TrainingWeights
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
 from training.data.label_files import read_labels
 from training.learning.checkpoint import Progress
 from training.learning.score_rows import match_rows
 from training.learning.start_score import StartScore, score_start
 from training.learning.validation import Scorer
+from training.survey.datasets import get_split
 
 
 def constant() -> FCN:

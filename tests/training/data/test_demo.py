@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.datasets import get_split
 from training.data.demo import NAMES, write_demo_data
 from training.data.label_files import read_labels
+from training.survey.datasets import get_split
 
 
 def test_it_is_a_data_set_of_every_class(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from PIL import Image
 
 from model.labels import voc_labels
 from tests.support.training.data_sets import write_frame, write_voc
-from training.data.datasets import get_split
 from training.data.layouts import DataError, find_frames, list_frames
-from training.data.survey import survey_all
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
 
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 

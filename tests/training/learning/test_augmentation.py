@@ -18,10 +18,10 @@ from imaging.decoding import scale as resize
 from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_camvid, write_frame
-from training.data.datasets import get_split
-from training.data.survey import survey_all
 from training.learning.augmentation import AugmentedSplit, combine_seeds, scale_warning
 from training.learning.recipe import Recipe, RecipeError
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
 
 LABELS = numbered_labels(["a", "b", "c", "d"])
 STILL = {"scales": (1.0, 1.0), "flip": 0.0, "color": 0.0}

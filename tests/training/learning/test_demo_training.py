@@ -17,11 +17,11 @@ from tests.support.checkout import ROOT
 from tests.support.images import make_photo
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
-from training.data.datasets import get_split
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
-from training.reporting.card import card
+from training.publishing.card import card
 from training.scoring.evaluate import conditions, evaluate
+from training.survey.datasets import get_split
 
 pytestmark = pytest.mark.long
 

@@ -14,7 +14,6 @@ from training.learning.losses import (
     lovasz_softmax,
     median_frequency_weights,
     soft_dice,
-    without_border,
 )
 
 LOGITS = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
@@ -121,17 +120,6 @@ def test_a_part_of_a_batch_is_divided_by_the_labels_of_all() -> None:
     divisor = (masks != 255).sum()
     parts = [cross_entropy(LOGITS[i : i + 1], masks[i : i + 1], 255, None, divisor) for i in (0, 1)]
     assert torch.allclose(parts[0] + parts[1], cross_entropy(LOGITS, masks, 255, None))
-
-
-def test_pixels_near_another_class_lose_their_label() -> None:
-    line = torch.tensor([1, 1, 1, 1, 1, 2, 2, 2, 255, 2, 2])
-    mask = line.repeat(2, 4, 1)
-    masks = {width: without_border(mask, 255, width) for width in (1, 2, 3)}
-    assert torch.equal(masks[1], mask)
-    assert masks[2][1, 0].tolist() == [1, 1, 1, 1, 255, 255, 2, 255, 255, 255, 2]
-    assert masks[3][1, 0].tolist() == [1, 1, 1, 255, 255, 255, 255, 255, 255, 255, 255]
-    assert torch.equal(masks[2].mT, without_border(mask.mT, 255, 2))
-    assert torch.equal(mask, line.repeat(2, 4, 1))
 
 
 def half_void() -> torch.Tensor:

@@ -18,13 +18,13 @@ from training.commands.check import main as check
 from training.commands.train import main
 from training.commands.train_data import plan_training
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
-from training.data.survey import Survey, survey_all
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
 from training.learning.optimization import warmup_warning
 from training.learning.plan import PLANNED_NAMES, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe
 from training.learning.start_facts import StartFacts
+from training.survey.datasets import get_split
+from training.survey.records import Survey, survey_all
 
 LABELS = numbered_labels(["soil", "leaf", "stem"])
 GB = 10**9

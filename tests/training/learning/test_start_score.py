@@ -15,7 +15,6 @@ from model.metrics import ious
 from model.networks.servable import load_network
 from model.weights_file import Weights
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
 from training.data.label_files import read_labels
 from training.data.split import Split
 from training.learning.score_rows import NEW, match_rows
@@ -23,6 +22,7 @@ from training.learning.start_score import OUTSIDE, StartScore, comparison_line, 
 from training.learning.validation import Scorer
 from training.scoring.evaluate import evaluate
 from training.scoring.intervals import Interval
+from training.survey.datasets import get_split
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,11 @@ from benchmarks.harness.narrow import narrow_net
 from model.inference.segmenter import Options
 from model.weights_file import Weights
 from training.data.class_mapping import ClassMapping, parse_class_mapping
-from training.data.datasets import get_split
 from training.data.label_files import read_labels
 from training.data.split import Split
 from training.learning.validation import Scorer, cross_entropy_sum
 from training.scoring.evaluate import evaluate, snapshot_segmenter
+from training.survey.datasets import get_split
 
 LOGITS = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 LABELS = torch.randint(0, 4, (6, 5), generator=torch.Generator().manual_seed(1)).byte()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
-from training.scoring.boundaries import BoundaryIoU, near_borders
+from training.scoring.boundaries import BoundaryIoU, near_borders, without_border
 
 
 def halves(column: int, height: int = 40, width: int = 60) -> npt.NDArray[np.uint8]:
@@ -78,3 +79,14 @@ def test_labels_without_a_class_have_no_score() -> None:
     boundaries = BoundaryIoU(2)
     boundaries.update(np.full((40, 60), 255, np.uint8), halves(30))
     assert np.isnan(boundaries.mean_iou)
+
+
+def test_pixels_near_another_class_lose_their_label() -> None:
+    line = torch.tensor([1, 1, 1, 1, 1, 2, 2, 2, 255, 2, 2])
+    mask = line.repeat(2, 4, 1)
+    masks = {width: without_border(mask, 255, width) for width in (1, 2, 3)}
+    assert torch.equal(masks[1], mask)
+    assert masks[2][1, 0].tolist() == [1, 1, 1, 1, 255, 255, 2, 255, 255, 255, 2]
+    assert masks[3][1, 0].tolist() == [1, 1, 1, 255, 255, 255, 255, 255, 255, 255, 255]
+    assert torch.equal(masks[2].mT, without_border(mask.mT, 255, 2))
+    assert torch.equal(mask, line.repeat(2, 4, 1))

@@ -12,7 +12,6 @@ import torch
 from imaging.rendering import Rendering
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmenter
-from training.data.datasets import get_split
 from training.data.label_files import read_labels
 from training.data.split import Split
 from training.scoring.calibration import (
@@ -29,6 +28,7 @@ from training.scoring.calibration import (
     joined,
 )
 from training.scoring.split_score import fit_and_print_temperature
+from training.survey.datasets import get_split
 
 
 def drawn(temperature: float, pixels: int = 60_000) -> Sample:

@@ -17,10 +17,10 @@ from model.weights_file import Weights
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import get_split
 from training.data.layouts import DataError
 from training.data.split import Split
 from training.scoring.evaluate import conditions, evaluate, table
+from training.survey.datasets import get_split
 
 OPTIONS = Options(tile=(64, 64), overlap=0.25, side=96)
 

@@ -17,9 +17,9 @@ from model.inference.segmenter import Options, Segmenter
 from model.weights_file import Weights
 from tests.support.training.invocations import score_matrix
 from training.commands.evaluate import main
-from training.data.datasets import get_split
 from training.data.label_files import read_labels
 from training.scoring.evaluate import evaluate
+from training.survey.datasets import get_split
 
 
 def test_frames_are_listed_with_the_worst_first_and_the_worst_are_shown(

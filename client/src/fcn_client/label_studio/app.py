@@ -60,7 +60,7 @@ class Unusable(Exception):
     """A request that is not one of Label Studio's: it is answered with 400."""
 
 
-class Backend:
+class StudioBackend:
     """Answers the routes. It runs on one event loop, and fetches images and encodes answers in threads."""
 
     def __init__(self, settings: Settings, client: AsyncSegmentClient, quick: AsyncSegmentClient) -> None:
@@ -182,7 +182,7 @@ def create_app(settings: Settings) -> Starlette:
             AsyncSegmentClient(settings.service, api_key=settings.api_key) as client,
             AsyncSegmentClient(settings.service, api_key=settings.api_key, timeout=settings.setup_timeout, retries=0) as quick,
         ):
-            app.state.backend = Backend(settings, client, quick)
+            app.state.backend = StudioBackend(settings, client, quick)
             yield
 
     def route(path: str, name: str, method: str) -> Route:

@@ -1,0 +1,147 @@
+"""Objects are drawn as pycocotools draws them on the whole image, in memory that their size and number bound."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pycocotools import mask as run_lengths
+
+from imaging.rle import paint_runs, read_counts
+from tests.support.checkout import ROOT
+from tests.support.polling import HANG_S
+from training.importing.coco.runs import encode_whole
+from training.importing.drawing import polygons
+from training.importing.drawing.objects import draw_mask
+from training.importing.drawing.polygons import fill
+from training.importing.omissions import Omissions
+
+Bits = npt.NDArray[np.bool_]
+
+
+def whole(parts: list[list[float]], size: tuple[int, int]) -> Bits:
+    merged = run_lengths.merge(run_lengths.frPyObjects(parts, *size))
+    bits: Bits = run_lengths.decode(merged).astype(bool)
+    return bits
+
+
+def filled(parts: list[list[float]], size: tuple[int, int]) -> Bits:
+    bits = np.zeros(size, bool)
+    paint_runs(bits, fill(parts, size), True)
+    return bits
+
+
+def random_polygons(rng: np.random.Generator, count: int, step: float = 0.0) -> list[list[float]]:
+    """Polygons of some points within and around 100x100 pixels, at multiples of a step if there is one."""
+    parts = [rng.uniform(-30, 130, 2 * rng.integers(3, 12)) for _ in range(count)]
+    return [(np.round(part / step) * step if step else part).tolist() for part in parts]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_polygons_have_the_pixels_of_pycocotools(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    size = tuple(rng.integers(1, 110, 2).tolist())
+    parts = random_polygons(rng, int(rng.integers(1, 50)), rng.choice([0, 0.1, 0.2, 0.5, 1]))
+    assert np.array_equal(filled(parts, size), whole(parts, size))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_objects_lie_over_each_other_by_their_area_on_the_whole_image(seed: int) -> None:
+    """Polygons, run lengths of both kinds, and crowds: as if each were drawn on an image of its own."""
+    rng = np.random.default_rng(seed)
+    size = (90, 70)
+    objects: list[dict[str, Any]] = []
+    regions = []
+    for index in range(12):
+        parts = random_polygons(rng, int(rng.integers(1, 4)))
+        bits = whole(parts, size)
+        if index % 3 == 1:
+            bits &= rng.random(size) < 0.5
+        edges = np.flatnonzero(np.diff(bits.flatten(order="F"), prepend=False, append=False))
+        counts = np.diff([0, *edges, bits.size]).tolist()
+        segmentation = (parts, encode_whole(bits), {"size": list(size), "counts": counts})[index % 3]
+        objects.append(
+            {"id": index, "image_id": 1, "category_id": index % 4, "segmentation": segmentation, "iscrowd": index % 2}
+        )
+        regions.append((int(bits.sum()), 255 if index % 2 else index % 4, bits))
+    expected = np.zeros(size, np.uint8)
+    for _, value, bits in sorted(regions, key=lambda region: -region[0]):
+        expected[bits] = value
+    drawing = draw_mask(objects, size, {0: 0, 1: 1, 2: 2, 3: 3}, Omissions(), "labels.json", "void")
+    assert np.array_equal(drawing.mask, expected)
+    assert not drawing.errors
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_long_outline_is_clipped_to_the_image(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pixels change at most where a clipped edge is rounded otherwise."""
+    rng = np.random.default_rng(seed)
+    part = rng.uniform(-1000, 1100, 16).tolist()
+    expected = whole([part], (100, 100))
+    monkeypatch.setattr(polygons, "MOST_STEPS", 5 * 8 * 110)
+    assert np.count_nonzero(filled([part], (100, 100)) != expected) <= 40
+
+
+def test_a_polygon_outside_of_the_image_has_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polygons, "MOST_STEPS", 10)
+    for part in ([200, 0, 300, 0, 300, 50], [-300, -9, -200, -9, -250, -50]):
+        assert not filled([part], (100, 100)).any()
+
+
+def test_an_outline_that_is_too_long_inside_the_image_is_an_error() -> None:
+    zigzag = [float(value) for row in range(3000) for value in (0, row, 4000, row + 0.5)]
+    with pytest.raises(ValueError, match=r"a polygon of 6000 points has an outline of [\d,]+ pixels inside its image"):
+        fill([zigzag], (3000, 4000))
+
+
+def test_runs_are_painted_within_their_columns_alone() -> None:
+    for counts in ([2, 3, 7], [0, 12], [12], [0, 1, 10, 1], [5, 0, 2, 1, 4], [11, 1], [0, 0, 12]):
+        lengths = read_counts(counts, (3, 4))
+        inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(4, 3).T
+        mask = np.full((3, 4), 9, np.uint8)
+        paint_runs(mask, lengths, 5)
+        assert np.array_equal(mask == 5, inside)
+
+
+DRAW = """
+import resource
+import sys
+import numpy as np
+from training.importing.drawing.objects import draw_mask
+from training.importing.omissions import Omissions
+
+def square(x, y, side):
+    return [x, y, x + side, y, x + side, y + side, x, y + side]
+
+rng = np.random.default_rng(0)
+size = (3000, 4000)
+few, many = ([
+    {"id": i, "image_id": 1, "category_id": 1, "segmentation": segmentation}
+    for i in range(count)
+    for segmentation in (
+        [square(*rng.uniform(0, 2900, 2).tolist(), 10.0)],
+        {"size": list(size), "counts": [3000 * i + 5, 10, 12_000_000 - 3000 * i - 15]},
+    )
+] for count in (1, 300))
+far = rng.uniform(-39_999, 39_999, 4000).tolist()
+
+def peak(objects):
+    drawing = draw_mask(objects, size, {1: 1}, Omissions(), "labels.json")
+    assert not drawing.errors and drawing.mask.any()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+one = peak(few)
+print(one, peak(many), peak([{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [far]}]))
+"""
+
+
+def test_many_small_objects_of_a_large_image_take_little_memory() -> None:
+    """300 of 10x10 pixels on 12 megapixels; and a polygon of 2,000 points within ten sides of the image."""
+    result = subprocess.run([sys.executable, "-c", DRAW], capture_output=True, text=True, cwd=ROOT, timeout=HANG_S, check=True)
+    one, many, far = map(int, result.stdout.split())  # KiB
+    assert many < one + 50_000
+    assert far < one + 500_000

@@ -1,0 +1,212 @@
+"""The model card, from the file's facts alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.harness.narrow import narrow_net
+from model.metrics import ConfusionMatrix
+from model.networks.servable import half_tensors
+from model.weights_file import Weights, load_weights, save_weights
+from tests.support.classes import NAMES
+from training.data.label_files import read_labels
+from training.data.split import Split
+from training.learning.checkpoint import Progress
+from training.learning.recipe import Recipe
+from training.publishing.card import CardFacts, card, training_facts, write_card
+from training.reporting.machine import machine
+from training.scoring.intervals import mean_iou_interval
+from training.scoring.trust import score_facts
+from training.survey.datasets import get_split
+
+COMMAND = "fcn-train --data 'my data' --out runs/a"
+
+
+@pytest.fixture
+def facts(shapes: Path, shapes_split: Split) -> CardFacts:
+    validation = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+    recipe, progress = Recipe(seed=5, learning_rate=0.125), Progress(epoch=2, step=40, seconds=5400, skipped=3)
+    note = "Photographs are not redistributed."
+    return CardFacts(
+        split=shapes_split,
+        validation=validation,
+        recipe=recipe,
+        progress=progress,
+        command=COMMAND,
+        data_name="shapes",
+        start="/some/where/start.pth",
+        notes=[note],
+        commit="abc123",
+        precision="float32",
+    )
+
+
+def scores() -> dict[str, Any]:
+    """Two measurements of four classes, and one of two."""
+    matrix, perfect = ConfusionMatrix(4), ConfusionMatrix(2)
+    matrix.counts[0, 0], matrix.counts[0, 1], matrix.counts[1, 1], matrix.counts[2, 2] = 75, 25, 50, 30
+    perfect.counts[0, 0] = perfect.counts[1, 1] = 8
+    first = matrix.scores() | {"classes": NAMES, "conditions": "measured at side 96"}
+    return {
+        "shapes, val": first,
+        "shapes, test": matrix.scores() | {"classes": NAMES, "iou": [0.1, 0.2, 0.3, 0.4], "mean_iou": 0.25},
+        "merged": perfect.scores() | {"classes": ["ground", "shape"]},
+    }
+
+
+@pytest.fixture
+def file(narrow: Weights, facts: CardFacts, tmp_path: Path) -> Path:
+    """A weights file with these facts and scores."""
+    path = tmp_path / "shapes-net.safetensors"
+    save_weights(path, half_tensors(narrow_net()), replace(narrow.manifest, training=training_facts(facts), scores=scores()))
+    return path
+
+
+def test_the_training_facts_are_the_contracts(facts: CardFacts) -> None:
+    stored_facts = training_facts(facts)
+    expected: dict[str, Any] = {
+        "data": "shapes",
+        "start": "start.pth",
+        "recipe": facts.recipe.to_dict(),
+        "seed": 5,
+        "steps": 40,
+        "skipped_steps": 3,
+        "hours": 1.5,
+        "precision": "float32",
+        "machine": machine(),
+        "commit": "abc123",
+        "command": COMMAND,
+        "notes": ["Photographs are not redistributed."],
+        "splits": {
+            "train": {"frames": 16, "sha256": facts.split.digest},
+            "val": {"frames": 4, "sha256": facts.validation.digest},
+        },
+    }
+    assert {name: stored_facts[name] for name in expected} == expected
+
+
+def test_the_card_holds_scores_command_and_digests(file: Path, facts: CardFacts) -> None:
+    weights = load_weights(file)
+    text = card(weights)
+    for part in (
+        "# shapes-net\n",
+        "FCN-8s on mobilenet_v2, output stride 16, 4 classes. Licence: Apache-2.0.",
+        "Photographs are not redistributed.",
+        "| IoU | shapes, val | shapes, test |\n|---|---|---|\n",
+        "| background | 0.750 | 0.100 |",
+        "| circle | 0.667 | 0.200 |",
+        "| square | 1.000 | 0.300 |",
+        "| triangle | none | 0.400 |",
+        "| **mean IoU** | **0.806** | **0.250** |",
+        "| **pixel accuracy** | **0.861** | **0.861** |",
+        "| **mean accuracy** | **0.917** | **0.917** |",
+        "| **frequency weighted IoU** | **0.769** | **0.769** |",
+        "| IoU | merged |\n|---|---|\n| ground | 1.000 |\n| shape | 1.000 |\n",
+        "- shapes, val: measured at side 96",
+        "](shapes-net.png)",
+        f"```sh\n{COMMAND}\n```",
+        f"train: 16 frames, list {facts.split.digest[:16]}",
+        f"val: 4 frames, list {facts.validation.digest[:16]}",
+        "| hours | 1.5 |",
+        "| precision | float32 |",
+        f"| machine | {machine()} |",
+        "| commit | abc123 |",
+        "learning_rate 0.125",
+        "0 background, 1 circle, 2 square, 3 triangle",
+        "the advised longer side is 64 to 128 pixels",
+        f"sha256 `{weights.sha256}`",
+    ):
+        assert part in text, part
+
+
+def test_card_and_chart_are_written_beside_the_file(file: Path) -> None:
+    write_card(file)
+    assert file.with_suffix(".md").read_text() == card(load_weights(file))
+    with Image.open(file.with_suffix(".png")) as chart:
+        assert chart.format == "PNG"
+
+
+def test_calibrations_say_how_they_were_checked(narrow: Weights) -> None:
+    facts = {"temperature": 1.25, "ece_before": 0.02, "ece_after": 0.01, "split": "val"}
+    new, old = facts | {"frames": 9, "blocks": 4}, facts | {"fitted_frames": 5, "checked_frames": 4}
+    training = {"calibration": old, "calibration_int8": new}
+    text = card(replace(narrow, manifest=replace(narrow.manifest, training=training)))
+    assert "| int8 | 1.250 | 9 of val | 4 blocks | 0.0200 | 0.0100 |" in text
+    assert "| float32 | 1.250 | 9 of val | every second | 0.0200 | 0.0100 |" in text
+    assert "They do not carry over to others, such as other streets or another camera" in text
+
+
+def test_a_training_that_went_on_says_from_where(narrow: Weights, facts: CardFacts) -> None:
+    stored_facts = training_facts(facts)
+    assert stored_facts["went_on_from_epochs"] == []
+    assert "went on" not in card(replace(narrow, manifest=replace(narrow.manifest, training=stored_facts)))
+    longer = training_facts(replace(facts, progress=Progress(epoch=9, went_on_from=[2, 5])))
+    text = card(replace(narrow, manifest=replace(narrow.manifest, training=longer)))
+    assert "| went on from epoch | 2, 5 |" in text
+
+
+def test_a_file_without_facts_has_a_card_too(narrow: Weights) -> None:
+    text = card(narrow)
+    assert "# narrow\n" in text
+    assert "| data | not named |" in text
+
+
+def test_bars_in_names_leave_the_tables_whole(narrow: Weights, facts: CardFacts, tmp_path: Path) -> None:
+    """Of classes, of a data set and of files."""
+    path = tmp_path / "my leaves|2.safetensors"
+    names = ["background", "leaf|stem", "square", "triangle"]
+    score = scores()["shapes, val"] | {"classes": names}
+    training = training_facts(replace(facts, data_name="leaves|old", start="a|b.pth"))
+    save_weights(
+        path, half_tensors(narrow_net()), replace(narrow.manifest, training=training, scores={"leaves|old, val": score})
+    )
+    write_card(path)
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert "| leaf\\|stem | 0.667 |" in rows
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
+    assert "(my%20leaves%7C2.png)" in text
+    assert path.with_suffix(".png").is_file()
+
+
+def test_names_are_no_markdown_and_scores_of_before_are_left_out(narrow: Weights) -> None:
+    matrix = ConfusionMatrix(4)
+    names = ["_background_", "$a$", "b|c", "\U0001f343"]
+    some = {"old": {"mean_iou": 0.5}, "*val*": matrix.scores() | {"classes": names, "conditions": "x"}}
+    text = card(replace(narrow, manifest=replace(narrow.manifest, scores=some)))
+    assert "| IoU | \\*val\\* |" in text
+    for written in (r"| \_background\_ | none |", r"| \$a\$ | none |", r"| b\|c | none |", "| \U0001f343 | none |"):
+        assert written in text
+    assert "old" not in text
+
+
+def test_a_card_says_that_a_score_is_rough_and_which_classes_its_mean_leaves_out(narrow: Weights) -> None:
+    counts = np.zeros((12, 4, 4), np.int64)
+    counts[:, 0, 0], counts[:, 1, 1], counts[:6, 1, 2] = 50, 20, 30
+    facts = score_facts(counts, mean_iou_interval(counts), NAMES) | {"conditions": "x"}
+    text = card(replace(narrow, manifest=replace(narrow.manifest, scores={"shapes, val": facts})))
+    low, high = facts["mean_iou_95"]
+    assert f"shapes, val: A rough score, over 12 frames: on as many others of this kind it may well be {low:.2f}" in text
+    assert f"| 95% interval of the mean IoU | {low:.3f} to {high:.3f} |" in text
+    assert "shown by no label, so left out of the means: square (180 pixels)" in text
+    row = f"that no label shows counted as 0 | {facts['mean_iou_with_predicted']:.3f} |"
+    assert row in text
+    counts[:6, 1, 2] = 0
+    whole = card(
+        replace(
+            narrow,
+            manifest=replace(
+                narrow.manifest,
+                scores={"shapes, val": score_facts(np.concatenate([counts] * 5), mean_iou_interval(counts), NAMES)},
+            ),
+        )
+    )
+    assert "rough score" not in whole
+    assert "no label" not in whole

@@ -1,0 +1,105 @@
+"""Images of one split that are copies of each other are named, and whether their labels agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageOps
+
+from model.labels import numbered_labels
+from training.survey.copies import copied_images, similar_frames, similar_note
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
+
+LABELS = numbered_labels(["soil", "leaf"])
+Ids = npt.NDArray[np.uint8]
+
+
+def photo(seed: int) -> Image.Image:
+    blocks = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize((320, 240), Image.Resampling.BICUBIC)
+
+
+def mask(seed: int) -> Ids:
+    ids = np.zeros((240, 320), np.uint8)
+    ids[20 : 100 + 9 * seed, 30:200] = 1
+    return ids
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for seed in range(8):
+        add(tmp_path, f"f{seed}", photo(seed), mask(seed))
+    return tmp_path
+
+
+def add(root: Path, name: str, image: Image.Image, ids: Ids) -> None:
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(exist_ok=True)
+    image.save(root / "images" / f"{name}.jpg")
+    Image.fromarray(ids).save(root / "masks" / f"{name}.png")
+    with (root / "train.txt").open("a") as lines:
+        lines.write(f"{name}\n")
+
+
+def remarks(root: Path) -> list[str]:
+    (survey,) = survey_all([get_split(root, "train", LABELS)])
+    return [remark.replace(f"{root}/images/", "") for remark in copied_images(survey)]
+
+
+def cropped(image: Image.Image) -> Image.Image:
+    return image.crop((6, 4, 316, 236))
+
+
+@pytest.mark.parametrize("change", [ImageOps.mirror, ImageOps.flip, cropped, lambda image: image.resize((160, 120))])
+def test_a_changed_copy_is_told_with_whether_its_labels_differ(
+    root: Path, change: Callable[[Image.Image], Image.Image]
+) -> None:
+    assert remarks(root) == []
+    ids = np.asarray(change(Image.fromarray(mask(3))))
+    add(root, "g", change(photo(3)), ids)
+    text = "1 images of 'train' look like another, as scaled, cropped, mirrored or recompressed copies do: g.jpg like f3.jpg"
+    assert remarks(root) == [text]
+    Image.fromarray(np.where(ids == 1, 0, 1).astype(np.uint8)).save(root / "masks" / "g.png")
+    assert remarks(root) == [f"{text} (their labels differ)"]
+
+
+def test_an_equal_file_with_other_labels_is_told_so(root: Path) -> None:
+    add(root, "g", photo(2), mask(2))
+    text = "1 images of 'train' are copies of another, byte for byte: g.jpg like f2.jpg"
+    assert remarks(root) == [text]
+    Image.fromarray(mask(1)).save(root / "masks" / "g.png")
+    assert remarks(root) == [f"{text} (their labels differ)"]
+
+
+def noisy(image: Image.Image, level: int) -> Image.Image:
+    """The image with coarse noise of so many levels."""
+    noise = Image.effect_noise((12, 10), level).resize(image.size, Image.Resampling.BICUBIC)
+    return Image.blend(image, Image.merge("RGB", [noise] * 3), 0.25)
+
+
+def test_of_several_images_that_look_alike_the_nearest_is_named(root: Path) -> None:
+    """In one split, and between two; the nearest comes after a farther one in the list."""
+    for seed in range(8, 40):
+        add(root, f"f{seed}", photo(seed), mask(seed % 8))
+    add(root, "g-far", noisy(photo(3), 60), mask(3))
+    add(root, "g-near", cropped(photo(3)).resize((320, 240)), mask(3))
+    add(root, "h", cropped(photo(3)).resize((320, 240)).rotate(0.3), mask(3))
+    (remark,) = remarks(root)
+    assert "h.jpg like g-near.jpg" in remark
+    (root / "val.txt").write_text("h\n")
+    lines = (root / "train.txt").read_text().replace("h\n", "")
+    (root / "train.txt").write_text(lines)
+    train, validation = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
+    note = similar_note(train, validation, similar_frames(train, validation))
+    assert f"{root}/images/h.jpg like {root}/images/g-near.jpg;" in note
+
+
+def test_nothing_is_told_of_the_frames_of_a_video(root: Path) -> None:
+    for step in range(4):
+        add(root, f"g{step}", photo(5).crop((step, 0, 310 + step, 240)), mask(5)[:, step : 310 + step])
+    assert remarks(root) == []

@@ -1,0 +1,121 @@
+"""Masks that are exceptions in their split are named: one class alone, specks, thin lines, other kinds of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from model.labels import numbered_labels
+from tests.support.training.data_sets import write_mask, write_noise
+from training.data.class_mapping import parse_class_mapping
+from training.survey.datasets import get_split
+from training.survey.inspection import Report, pair_notes
+from training.survey.records import survey_all
+
+LABELS = numbered_labels(["soil", "leaf", "stem"])
+Ids = npt.NDArray[np.uint8]
+
+
+def mask(seed: int) -> Ids:
+    """Soil with a leaf and a stem of other sizes for each seed."""
+    ids = np.zeros((120, 160), np.uint8)
+    ids[10 : 60 + seed, 10:70] = 1
+    ids[20:100, 100 : 120 + seed] = 2
+    return ids
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twelve frames of equal photos apart from noise."""
+    return write_noise(tmp_path, {f"f{seed}": mask(seed) for seed in range(12)})
+
+
+def remarks(root: Path, changes: str | None = None) -> list[str]:
+    """The remarks on the split, without the folder."""
+    mapping = parse_class_mapping(changes, LABELS) if changes else None
+    (survey,) = survey_all([get_split(root, "train", LABELS, mapping)])
+    return [note.replace(f"{root}/masks/", "").replace(f"{root}/images/", "") for note in Report(survey).notes]
+
+
+def test_sound_masks_give_no_remark(root: Path) -> None:
+    assert remarks(root) == []
+
+
+@pytest.mark.parametrize(("value", "name"), [(0, "soil"), (2, "stem")])
+def test_a_mask_of_one_class_among_others_is_told(root: Path, value: int, name: str) -> None:
+    write_mask(root, "f3", np.full((120, 160), value, np.uint8))
+    assert remarks(root) == [f"1 masks of 'train' show one class alone, as if objects had been left out: f3.png ({name})"]
+
+
+def test_masks_of_one_class_are_usual_where_there_are_many(root: Path) -> None:
+    for seed in range(4):
+        write_mask(root, f"f{seed}", np.full((120, 160), 0, np.uint8))
+    assert remarks(root) == []
+
+
+def test_a_speck_beside_what_others_show_is_told(root: Path) -> None:
+    ids = mask(4)
+    ids[ids == 2] = 0
+    ids[110, 3:6] = 2
+    write_mask(root, "f4", ids)
+    assert remarks(root) == ["1 masks of 'train' show a class by a speck alone, as by a slip: f4.png (stem, 3 pixels)"]
+
+
+def test_a_class_between_two_others_by_interpolation_is_told(root: Path) -> None:
+    """Bilinear scaling of 0 and 2 leaves a line of 1."""
+    ids = mask(5)
+    ids[ids == 1] = 0
+    Image.fromarray(ids).resize((80, 60)).resize((160, 120), Image.Resampling.BILINEAR).save(root / "masks" / "f5.png")
+    (remark,) = remarks(root)
+    assert remark.startswith(
+        "1 masks of 'train' show a class by thin lines alone, as scaling or JPEG leaves between others: f5.png"
+    )
+    assert "(leaf, " in remark
+
+
+def test_a_class_that_is_thin_in_many_masks_is_no_exception(root: Path) -> None:
+    for seed in range(12):
+        ids = mask(seed)
+        ids[ids == 2] = 0
+        ids[10:115, 100] = 2
+        write_mask(root, f"f{seed}", ids)
+    assert remarks(root) == []
+
+
+def test_a_class_that_a_mapping_joins_with_a_wide_one_is_not_thin(root: Path) -> None:
+    ids = mask(6)
+    ids[ids == 2] = 0
+    ids[10:115, 71] = 2
+    write_mask(root, "f6", ids)
+    assert "f6.png (stem, 105 pixels)" in "".join(remarks(root))
+    assert remarks(root, "soil=soil,leaf=plant,stem=plant") == []
+
+
+def test_masks_of_another_kind_of_file_are_told(root: Path) -> None:
+    Image.fromarray(mask(7) > 0).save(root / "masks" / "f7.png")
+    Image.fromarray(np.dstack([mask(8)] * 3)).save(root / "masks" / "f8.png")
+    lacks = "1 masks of 'train' lack a class that nearly all others show: f7.png (stem)"
+    assert remarks(root) == [
+        "2 masks of 'train' are files of another kind than the others, so their values may mean other classes: "
+        "f7.png (grey of 1 bit, not grey), f8.png (RGB, not grey)",
+        lacks,
+    ]
+    for seed in (9, 10):
+        Image.fromarray(np.dstack([mask(seed)] * 3)).save(root / "masks" / f"f{seed}.png")
+    assert remarks(root) == [lacks]  # four of twelve are no exception
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_the_same_labels_in_two_files_are_told(root: Path, split: str) -> None:
+    """Also if the files differ, and if they are of two splits."""
+    names = [f"f{seed}" for seed in range(11)]
+    (root / "train.txt").write_text("\n".join(names[:9] if split == "val" else names))
+    (root / "val.txt").write_text("\n".join(["f11", *(names[9:] if split == "val" else [])]))
+    Image.fromarray(mask(3)).save(root / "masks" / "f10.png", compress_level=1)
+    surveys = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
+    text = "1 masks hold the same labels as another image's, one of which may be wrong: f10.png like f3.png"
+    assert [note.replace(f"{root}/masks/", "") for note in pair_notes(*surveys)] == [text]

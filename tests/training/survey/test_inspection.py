@@ -1,0 +1,313 @@
+"""What is told of a data set before it is used: all errors at once, and what may be wrong."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from model.labels import LabelClass, LabelSet, numbered_labels, voc_labels
+from tests.support.images import make_photo
+from tests.support.imaging.samples import oriented, upright
+from tests.support.training.data_sets import write_frame, write_voc
+from tests.support.training.invocations import on_shapes
+from training.commands.evaluate import main as evaluate
+from training.commands.train import main
+from training.data.demo import write_demo_data
+from training.data.orientation import DrawnOn, read_orientation, turn_upright
+from training.data.problems import DataError, FrameErrors
+from training.data.split import Split
+from training.survey.datasets import get_split, get_splits
+from training.survey.inspection import Report, report_all
+from training.survey.records import survey_all
+
+FOUR = numbered_labels(["background", "circle", "square", "triangle"])
+IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
+Ids = npt.NDArray[np.uint8]
+
+
+def save(path: Path, ids: Ids) -> None:
+    Image.fromarray(ids).save(path)
+
+
+def test_all_errors_of_a_split_are_told_with_their_number(tmp_path: Path) -> None:
+    """A mask of another size, ids that are no class, a damaged image, and what no file is there for."""
+    write_voc(tmp_path, dict.fromkeys(["good", "size", "ids", "image", "gone", "unlabelled"], IDS))
+    masks, images = tmp_path / "SegmentationClass", tmp_path / "JPEGImages"
+    save(masks / "size.png", IDS.T.copy())
+    save(masks / "ids.png", IDS + 90)
+    (images / "image.png").write_bytes(b"no")
+    (images / "gone.png").unlink()
+    (masks / "unlabelled.png").unlink()
+    with pytest.raises(FrameErrors) as caught:
+        get_split(tmp_path, "train", FOUR)
+    first, *others = str(caught.value).splitlines()
+    assert first == "5 errors in the data set:"
+    for name, message in {
+        "JPEGImages/gone": "no such image",
+        "SegmentationClass/unlabelled.png": "no such mask",
+        "SegmentationClass/size.png": "the mask is (3, 2), its image (2, 3)",
+        "SegmentationClass/ids.png": "neither one of 4 classes",
+        "JPEGImages/image.png": "none of PNG",
+    }.items():
+        assert len([line for line in others if name in line and message in line]) == 1
+
+
+def test_an_image_and_its_mask_may_both_be_wrong(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    (tmp_path / "JPEGImages" / "a.png").write_bytes(b"no")
+    save(tmp_path / "SegmentationClass" / "a.png", IDS + 90)
+    with pytest.raises(DataError, match="2 errors in the data set"):
+        survey_all([get_split(tmp_path, "train", FOUR)])
+
+
+def test_ten_errors_are_written_out(tmp_path: Path) -> None:
+    write_voc(tmp_path, {f"frame{index:02}": IDS + 90 for index in range(13)})
+    with pytest.raises(DataError) as caught:
+        survey_all([get_split(tmp_path, "train", FOUR)])
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "13 errors in the data set:"
+    assert "frame00.png" in lines[1]
+    assert "frame09.png" in lines[10]
+    assert lines[11:] == ["  and 3 more"]
+
+
+def test_errors_of_two_splits_are_told_together(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    write_voc(tmp_path, {"c": IDS + 90}, "val")
+    (tmp_path / "SegmentationClass" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"(?s)2 errors in the data set.*b\.png: no such mask.*c\.png: ids"):
+        get_splits(*(partial(get_split, tmp_path, name, FOUR) for name in ("train", "val")))
+
+
+def test_both_commands_tell_all_errors(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_demo_data(tmp_path, train=3, val=3)
+    for name in ("train_000", "val_001", "val_002"):
+        save(tmp_path / "SegmentationClass" / f"{name}.png", np.full((96, 96), 77, np.uint8))
+    assert main(on_shapes(tmp_path, tiny_recipe, tmp_path / "out")) == 2
+    stderr = capsys.readouterr().err
+    assert "fcn-train: 3 errors in the data set:" in stderr
+    assert all(f"{name}.png: ids [77]" in stderr for name in ("train_000", "val_001", "val_002"))
+    data = str(shapes)
+    assert evaluate([str(tmp_path) if value == data else value for value in arguments]) == 2
+    assert "fcn-evaluate: 2 errors in the data set:" in capsys.readouterr().err
+
+
+def report_of(split: Split) -> Report:
+    (report,) = report_all(survey_all([split]))
+    return report
+
+
+def notes(split: Split) -> list[str]:
+    return report_of(split).notes
+
+
+def test_a_class_that_is_never_shown_is_told(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": np.array([[0, 2, 2]], np.uint8)})
+    assert notes(get_split(tmp_path, "train", FOUR)) == ["2 of 4 classes are never shown in 'train': circle, triangle"]
+    write_voc(tmp_path, {"a": IDS})
+    assert notes(get_split(tmp_path, "train", FOUR)) == []
+
+
+def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
+    for turn, name in enumerate("abc"):
+        write_frame(tmp_path / "images" / f"{name}.jpg", tmp_path / "masks" / f"{name}.png", np.roll(IDS, turn))
+    (tmp_path / "train.txt").write_text("a\nb\nb.jpg\n")
+    (tmp_path / "val.txt").write_text("c\n")
+    split = get_split(tmp_path, "train", FOUR)
+    assert [frame.name for frame in split.frames] == ["a", "b", "b"]
+    assert notes(split) == ["1 frames are listed more than once in 'train', and used as often: b"]
+
+
+def test_masks_without_an_image_are_told(tmp_path: Path) -> None:
+    for turn, name in enumerate("ab"):
+        paths = tmp_path / "images" / "train" / f"{name}.jpg", tmp_path / "masks" / "train" / f"{name}.png"
+        write_frame(*paths, np.roll(IDS, turn))
+    save(tmp_path / "masks" / "train" / "c.png", IDS)
+    (note,) = notes(get_split(tmp_path, "train", FOUR))
+    assert note.startswith("1 masks have no image and are left out: ")
+    assert note.endswith("masks/train/c.png")
+
+
+def test_images_without_a_mask_are_told_where_masks_are_the_list(tmp_path: Path) -> None:
+    write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", IDS)
+    write_frame(tmp_path / "train" / "b.png", tmp_path / "elsewhere" / "b.png", IDS)
+    assert notes(get_split(tmp_path, "train", FOUR)) == [f"1 images in {tmp_path / 'train'} have no mask and are left out: b"]
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+@pytest.mark.parametrize("side", [(4, 6), (6, 6)])
+def test_images_that_exif_turns_are_told_where_sizes_do_not_tell(
+    tmp_path: Path, orientation: int, side: tuple[int, int]
+) -> None:
+    assert turned_notes(tmp_path, orientation, side) == [told_of("'train'", tmp_path)]
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_of_images_that_exif_lays_on_their_side_the_square_ones_are_told(tmp_path: Path, orientation: int) -> None:
+    assert turned_notes(tmp_path, orientation, (6, 6)) == [told_of("'train'", tmp_path)]
+    assert turned_notes(tmp_path, orientation, (4, 6)) == []
+
+
+def turned_notes(root: Path, orientation: int, side: tuple[int, int]) -> list[str]:
+    write_turned(root, orientation, side, "upright")
+    return notes(get_split(root, "train", FOUR))
+
+
+def told_of(name: str, root: Path) -> str:
+    return (
+        f"1 images of {name} are turned by EXIF, such as {root / 'images' / 'train' / 'a.png'}: masks are read as drawn on "
+        "the upright image; if they were drawn on the stored one, --masks-orientation stored"
+    )
+
+
+def write_turned(root: Path, orientation: int, side: tuple[int, int], drawn_on: DrawnOn) -> Ids:
+    """A photo that EXIF turns, and its mask; gives the mask of the upright photo."""
+    photo = make_photo(*side)
+    stored = (np.arange(photo[..., 0].size).reshape(side) % 4).astype(np.uint8)
+    right = upright(stored, orientation)
+    image = root / "images" / "train" / "a.png"
+    write_frame(image, root / "masks" / "train" / "a.png", right if drawn_on == "upright" else stored, photo)
+    image.write_bytes(oriented(photo, "PNG", orientation))
+    return right
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("side", [(4, 6), (6, 6)])
+@pytest.mark.parametrize("drawn_on", ["upright", "stored"])
+def test_masks_are_turned_where_they_were_drawn_on_the_stored_photo(
+    tmp_path: Path, orientation: int, side: tuple[int, int], drawn_on: DrawnOn
+) -> None:
+    right = write_turned(tmp_path, orientation, side, drawn_on)
+    split = get_split(tmp_path, "train", FOUR, drawn_on=drawn_on)
+    assert np.array_equal(split.mask(0), right)
+    survey_all([split])
+    assert drawn_on == "upright" or notes(split) == []
+
+
+def test_a_mask_that_lies_on_its_side_is_an_error_that_names_the_switch(tmp_path: Path) -> None:
+    write_turned(tmp_path, 6, (4, 6), "stored")
+    with pytest.raises(DataError, match=r"a\.png: the mask is \(4, 6\), its image \(6, 4\).*--masks-orientation says"):
+        survey_all([get_split(tmp_path, "train", FOUR)])
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_the_orientation_is_the_decoder_s(format: str) -> None:
+    photo = make_photo(4, 6)
+    assert [read_orientation(oriented(photo, format, value)) for value in range(1, 9)] == list(range(1, 9))
+    assert read_orientation(b"Exif, and nothing more") == 1
+    for value in range(1, 9):
+        assert np.array_equal(turn_upright(photo[..., 0], value), upright(photo[..., 0], value))
+
+
+def test_how_masks_are_read_is_told_in_a_line(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    assert report_of(get_split(tmp_path, "train", FOUR)).meaning == "masks: pixel values are class ids"
+    rgb = np.asarray(FOUR.palette, np.uint8)[IDS]
+    save(tmp_path / "SegmentationClass" / "a.png", rgb)
+    mixed = report_of(get_split(tmp_path, "train", FOUR)).meaning
+    assert mixed.startswith("masks: pixel values are class ids; 1 RGB images are read by the classes' colours: ")
+    save(tmp_path / "SegmentationClass" / "b.png", rgb)
+    assert report_of(get_split(tmp_path, "train", FOUR)).meaning == "masks: RGB images, read by the classes' colours"
+    split = get_split(tmp_path, "train", FOUR, meaning="colors")
+    assert report_of(split).meaning == "masks: read by the classes' colours"
+    assert np.array_equal(split.mask(0), IDS)
+
+
+def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> None:
+    colors = [(0, 0, 0), (0, 128, 0), (128, 0, 0)]
+    labels = LabelSet(tuple(LabelClass(index, name, colors[index]) for index, name in enumerate(["soil", "leaf", "berry"])))
+    frames = {name: np.array([[0, index, 255]], np.uint8) for name, index in (("a", 1), ("b", 2), ("c", 1))}
+    write_voc(tmp_path, frames)
+    for name, ids in frames.items():
+        mask = Image.fromarray(ids)
+        mask.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
+        mask.save(tmp_path / "SegmentationClass" / f"{name}.png")
+    split = get_split(tmp_path, "train", labels)
+    assert [split.mask(index).tolist() for index in range(3)] == [ids.tolist() for ids in frames.values()]
+    note, copies = notes(split)
+    assert copies.startswith("1 images of 'train' are copies of another")
+    names = ", ".join(f"{tmp_path}/SegmentationClass/{name}.png" for name in "abc")
+    assert note == (
+        f"3 masks have a palette that contradicts the classes' colours: {names}; in the first, the value 1 is 'leaf' and has "
+        "the colour of 'berry'; if colours count, --masks colors"
+    )
+    swapped = get_split(tmp_path, "train", labels, meaning="colors")
+    assert [swapped.mask(index).tolist() for index in range(3)] == [[[0, 2, 255]], [[0, 1, 255]], [[0, 2, 255]]]
+
+
+def test_another_reading_of_masks_is_another_training(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": np.zeros((2, 3), np.uint8)})
+    digests = {
+        survey_all([get_split(tmp_path, "train", FOUR, None, meaning, drawn_on)])[0].contents
+        for meaning in ("ids", "colors")
+        for drawn_on in ("upright", "stored")
+    }
+    assert len(digests) == 4
+
+
+def test_both_commands_print_how_masks_are_read(
+    tiny_recipe: Path, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_demo_data(tmp_path, train=3, val=1)
+    assert main([*on_shapes(tmp_path, tiny_recipe, tmp_path / "out"), "--epochs", "0", "--start", "nowhere.pth"]) == 2
+    assert capsys.readouterr().out.splitlines()[0] == "masks: pixel values are class ids"
+    assert evaluate(arguments) == 0
+    output = capsys.readouterr()
+    assert "masks: pixel values are class ids\n" in output.err
+    assert "masks: pixel values" not in output.out
+
+
+def test_files_that_cannot_be_read_are_told_with_the_others(tmp_path: Path) -> None:
+    """A link to nowhere, a folder of an image's name, an empty file."""
+    write_voc(tmp_path, dict.fromkeys("abc", IDS))
+    photos, masks = tmp_path / "JPEGImages", tmp_path / "SegmentationClass"
+    for path in (photos / "a.png", photos / "b.png", masks / "a.png"):
+        path.unlink()
+    (photos / "a.png").symlink_to("nowhere")
+    (photos / "b.png").mkdir()
+    (masks / "a.png").symlink_to("nowhere")
+    (photos / "c.png").write_bytes(b"")
+    with pytest.raises(FrameErrors) as caught:
+        survey_all([get_split(tmp_path, "train", FOUR)])
+    message = str(caught.value)
+    assert message.startswith("4 errors in the data set:")
+    assert f"{photos / 'a.png'}: No such file or directory" in message
+    assert f"{photos / 'b.png'}: Is a directory" in message
+
+
+def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
+    """Where others show classes, their white would be void without a word."""
+    white = np.array([[0, 255, 255], [0, 0, 0]], np.uint8)
+    write_voc(tmp_path, {"a": IDS, "b": white, "c": np.full((2, 3), 255, np.uint8)})
+    report = report_of(get_split(tmp_path, "train", FOUR))
+    path = tmp_path / "SegmentationClass" / "b.png"
+    message = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object"
+    assert [note for note in report.notes if note.startswith(message)]
+
+
+@pytest.mark.parametrize(
+    ("others", "ids"),
+    [([], "the id of their class (b 1, c 2, d 3)"), ([1], "1,"), ([1, 3], "the id of their class (b 1, d 3)")],
+)
+def test_objects_are_to_be_saved_as_the_ids_that_other_masks_hold(others: list[int], ids: str, tmp_path: Path) -> None:
+    labels = LabelSet.from_list([{"id": i, "name": name, "color": "#000000"} for i, name in enumerate("abcd")], 255)
+    frames = {"white": np.array([[0, 255, 255], [0, 0, 0]], np.uint8)}
+    frames |= {str(value): np.array([[0, value, value], [0, 0, 0]], np.uint8) for value in others}
+    write_voc(tmp_path, frames)
+    (note,) = (note for note in report_of(get_split(tmp_path, "train", labels)).notes if "hold 0 and 255 alone" in note)
+    assert f"255 is void, not an object; save objects as {ids}" in note
+
+
+def test_rgb_masks_that_repeat_ids_are_told_as_ids(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    save(tmp_path / "SegmentationClass" / "a.png", np.dstack([IDS] * 3))
+    split = get_split(tmp_path, "train", FOUR)
+    assert report_of(split).meaning == "masks: pixel values are class ids"
+    assert np.array_equal(split.mask(0), IDS)

@@ -1,0 +1,143 @@
+"""A mask that lies wrongly on its photo is named with what would make it fit, and a mask that lies well is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from model.labels import numbered_labels
+from tests.support.imaging.samples import oriented
+from training.survey.appearance import mean_colors
+from training.survey.datasets import get_split
+from training.survey.inspection import Report, pair_notes
+from training.survey.placement import PhotoEdges
+from training.survey.records import survey_all
+
+Ids = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
+OUTLINE = [(70, 250), (60, 150), (110, 60), (150, 120), (200, 90), (190, 160), (240, 210), (160, 200), (150, 260)]
+
+
+def scene(width: int = 400, height: int = 300) -> tuple[Pixels, Ids]:
+    """A lopsided object on a ground of many soft edges, and its mask."""
+    ground = np.random.default_rng(3).integers(90, 150, (height, width, 3), dtype=np.uint8)
+    photo = Image.fromarray(ground).filter(ImageFilter.GaussianBlur(2))
+    mask = Image.new("L", (width, height))
+    ImageDraw.Draw(photo).polygon(OUTLINE, fill=(200, 60, 40))
+    ImageDraw.Draw(mask).polygon(OUTLINE, fill=1)
+    return np.asarray(photo), np.asarray(mask)
+
+
+def edges(photo: Pixels) -> PhotoEdges:
+    return PhotoEdges(mean_colors(photo))
+
+
+def moved(ids: Ids, right: int, down: int) -> Ids:
+    """The mask moved, with background where nothing is left."""
+    height, width = ids.shape
+    result = np.zeros_like(ids)
+    result[max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = ids[
+        max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)
+    ]
+    return result
+
+
+@pytest.mark.parametrize(
+    ("plant", "answer"),
+    [
+        (lambda ids: ids[:, ::-1], "mirrored"),
+        (lambda ids: ids[::-1], "mirrored top to bottom"),
+        (lambda ids: ids[::-1, ::-1], "turned by 180 degrees"),
+    ],
+)
+def test_a_mask_that_was_turned_is_told_with_how(plant: Callable[[Ids], Ids], answer: str) -> None:
+    photo, ids = scene()
+    assert edges(photo).better_place(ids) is None
+    assert edges(photo).better_place(np.ascontiguousarray(plant(ids))) == answer
+
+
+@pytest.mark.parametrize(
+    ("turns", "answer"), [(1, "turned by 90 degrees to the right"), (3, "turned by 90 degrees to the left")]
+)
+def test_a_square_mask_that_was_turned_by_a_right_angle_is_told(turns: int, answer: str) -> None:
+    photo, ids = scene(300, 300)
+    assert edges(photo).better_place(ids) is None
+    assert edges(photo).better_place(np.ascontiguousarray(np.rot90(ids, turns))) == answer
+
+
+@pytest.mark.parametrize(("right", "down"), [(25, 0), (-20, 30), (0, -35)])
+def test_a_mask_that_was_moved_is_told_with_the_way_back(right: int, down: int) -> None:
+    photo, ids = scene()
+    place = edges(photo).better_place(moved(ids, right, down))
+    assert place is not None
+    assert place.startswith("moved by some ")
+    steps = {way: int(number) for number, way in re.findall(r"(\d+) pixels (?:to the )?(right|left|up|down)", place)}
+    assert abs(steps.get("left", 0) - steps.get("right", 0) - right) <= 4
+    assert abs(steps.get("up", 0) - steps.get("down", 0) - down) <= 4
+
+
+def test_where_several_moves_fit_no_direction_is_told() -> None:
+    """The photo shows the same bar 30 pixels to the left and to the right of the mask's."""
+    photo, _ = scene()
+    plain = np.array(photo)
+    plain[:] = np.random.default_rng(3).integers(100, 130, plain.shape, dtype=np.uint8)
+    ids = np.zeros(plain.shape[:2], np.uint8)
+    ids[60:240, 190:212] = 1
+    for step in (-30, 30):
+        plain[np.roll(ids, step, 1) == 1] = (200, 60, 40)
+    assert edges(plain).better_place(ids) == "moved; several directions would fit"
+
+
+def test_without_borders_or_edges_nothing_is_told() -> None:
+    photo, ids = scene()
+    assert edges(photo).better_place(np.ones_like(ids)) is None
+    assert edges(np.full_like(photo, 90)).better_place(ids[:, ::-1]) is None
+    assert not edges(photo).fits_better(np.ones_like(ids), ids)
+
+
+def test_a_mask_fits_better_than_another_one_if_its_borders_lie_on_edges() -> None:
+    photo, ids = scene()
+    assert edges(photo).fits_better(ids, ids[::-1, ::-1])
+    assert not edges(photo).fits_better(ids[::-1, ::-1], ids)
+
+
+def test_masks_of_photos_that_exif_turns_by_180_degrees_are_told_only_if_they_lie_wrongly(tmp_path: Path) -> None:
+    """No remark on photos whose masks fit the upright one, and the name of one that was drawn on the stored one."""
+    photo, ids = scene()
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for name, mask in (("right", ids), ("wrong", ids[::-1, ::-1])):
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(oriented(photo[::-1, ::-1], "JPEG", 3))
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "train.txt").write_text("right\nwrong\n")
+    (survey,) = survey_all([get_split(tmp_path, "train", numbered_labels(["ground", "thing"]))])
+    notes = "\n".join(Report(survey).notes)
+    assert "1 masks of 'train' do not fit their image as they lie" in notes
+    assert f"{tmp_path / 'masks' / 'wrong.png'} (turned by 180 degrees)" in notes
+    assert "1 images of 'train' are turned by EXIF, such as" in notes
+    assert f"{tmp_path / 'images' / 'wrong.jpg'}: masks are read" in notes
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+def test_two_masks_that_were_swapped_are_not_told_as_moved_as_well(tmp_path: Path, swapped: bool) -> None:
+    """The other photo shows the same object 30 pixels to the right, so each mask would fit if it were moved."""
+    photo, ids = scene()
+    frames = {"a": (photo, ids), "b": (np.roll(photo, 30, 1), moved(ids, 30, 0))}
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for name, other in (("a", "b"), ("b", "a")):
+        Image.fromarray(frames[name][0]).save(tmp_path / "images" / f"{name}.png")
+        mask = frames[other][1] if swapped else moved(frames[name][1], 0, -30)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "train.txt").write_text("a\n")
+    (tmp_path / "val.txt").write_text("b\n")
+    surveys = survey_all([get_split(tmp_path, name, numbered_labels(["ground", "thing"])) for name in ("train", "val")])
+    notes = "\n".join(pair_notes(*surveys))
+    assert ("1 pairs of masks fit each other's image better" in notes) == swapped
+    assert ("do not fit their image as they lie" in notes) != swapped

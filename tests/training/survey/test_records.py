@@ -1,0 +1,149 @@
+"""A survey reads each file of a data set once, and a second one reads only what has changed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.labels import numbered_labels
+from tests.support.training.data_sets import write_frame, write_voc
+from tests.support.training.invocations import on_shapes
+from training.commands.train import main
+from training.data.class_mapping import parse_class_mapping
+from training.data.orientation import DrawnOn
+from training.data.problems import DataError
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
+
+FOUR = numbered_labels(["background", "circle", "square", "triangle"])
+IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
+Count = Callable[[Path, Callable[[], object]], Counter[str]]
+
+
+@pytest.fixture(scope="module")
+def count_opens() -> Count:
+    """Counts how often a call opens each image and mask of a folder, by whatever function."""
+    watched: list[Path] = []
+    opens: Counter[str] = Counter()
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and watched and isinstance(arguments[0], str | os.PathLike):
+            path = Path(arguments[0])
+            if watched[0] in path.parents and path.suffix in (".jpg", ".png"):
+                opens[f"{path.parent.name}/{path.name}"] += 1
+
+    sys.addaudithook(hook)  # it cannot be removed, so it counts only while a folder is watched
+
+    def count(folder: Path, call: Callable[[], object]) -> Counter[str]:
+        opens.clear()
+        watched.append(folder)
+        try:
+            call()
+        finally:
+            watched.clear()
+        return opens.copy()
+
+    return count
+
+
+@pytest.mark.long
+def test_a_training_reads_each_file_once_before_its_first_batch_and_a_second_run_none(
+    count_opens: Count, shapes: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    """With all that asks for classes of frames. Without epochs, only val is read again: for the final score."""
+    uses = ["--set", "class_weights='median'", "--set", "repeats={circle=2}", "--epochs", "0"]
+    arguments = on_shapes(shapes, tiny_recipe, tmp_path / "out", *uses)
+    for reads in (1, 0):
+        opens = count_opens(shapes, lambda: main(arguments))
+        by_split = [Counter(n for name, n in opens.items() if f"/{split}_" in name) for split in ("train", "val")]
+        assert by_split == [Counter({1: 32} if reads else {}), Counter({reads + 1: 8})]
+
+
+@pytest.mark.long
+def test_all_groups_in_turn_are_trained_on_one_survey(
+    count_opens: Count, shapes: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    groups = ["--epochs", "0", "--group", "each", "--group-pattern", r"train_0(\d)"]
+    opens = count_opens(shapes, lambda: main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *groups)))
+    assert len(opens) == 32
+    assert set(opens.values()) == {2}  # for the survey, and for the score of its own group
+
+
+def test_a_frame_that_is_listed_twice_or_in_two_splits_is_read_once(count_opens: Count, tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\nb\na\n")
+    (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text("b\n")
+    splits = [get_split(tmp_path, name, FOUR) for name in ("train", "val")]
+    opens = count_opens(tmp_path, lambda: survey_all(splits))
+    assert list(opens.values()) == [1] * 4
+
+
+@pytest.mark.parametrize("drawn_on", ["upright", "stored"])
+def test_a_second_survey_reads_what_has_changed(count_opens: Count, tmp_path: Path, drawn_on: DrawnOn) -> None:
+    write_voc(tmp_path, dict.fromkeys("abc", IDS))
+    split, file = get_split(tmp_path, "train", FOUR, drawn_on=drawn_on), tmp_path / "out" / "survey.json"
+    (first,) = survey_all([split], file=file)
+    assert not count_opens(tmp_path, lambda: survey_all([split], file=file))
+    Image.fromarray(IDS[::-1]).save(tmp_path / "SegmentationClass" / "b.png")
+    opens = count_opens(tmp_path, lambda: survey_all([split], file=file))
+    assert set(opens) == {"JPEGImages/b.png", "SegmentationClass/b.png"}
+    (second,) = survey_all([split], file=file)
+    assert second == survey_all([split])[0]
+    assert first.contents != second.contents
+
+
+def test_another_reading_of_masks_is_another_survey(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": np.array([[0, 128]], np.uint8)})
+    file = tmp_path / "survey.json"
+    colors = get_split(tmp_path, "train", numbered_labels(["a", "b"]), meaning="colors")
+    with pytest.raises(DataError, match="stand for no class"):
+        survey_all([colors], file=file)
+    many = get_split(tmp_path, "train", numbered_labels([f"c{index}" for index in range(200)]))
+    survey_all([many], file=file)
+    with pytest.raises(DataError, match="ids \\[128\\]"):
+        survey_all([get_split(tmp_path, "train", FOUR)], file=file)
+
+
+def test_a_mapping_needs_no_survey_of_its_own(count_opens: Count, tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS[::-1]})
+    file = tmp_path / "survey.json"
+    (all_classes,) = survey_all([get_split(tmp_path, "train", FOUR)], file=file)
+    assert all_classes.class_pixels.tolist() == [[1, 2, 1, 1]] * 2
+    split = get_split(tmp_path, "train", FOUR, parse_class_mapping("0=0,1=1,2=1", FOUR))
+    assert not count_opens(tmp_path, lambda: survey_all([split], file=file))
+    assert survey_all([split], file=file)[0].class_pixels.tolist() == [[1, 3]] * 2
+
+
+def test_a_frame_with_errors_is_read_again(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS + 90})
+    split, file = get_split(tmp_path, "train", FOUR), tmp_path / "survey.json"
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"b\.png: ids"):
+            survey_all([split], file=file)
+    Image.fromarray(IDS).save(tmp_path / "SegmentationClass" / "b.png")
+    assert len(survey_all([split], file=file)[0].records) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"a": {"size": 1}}', b"\xff"])
+def test_a_damaged_file_of_records_is_written_anew(tmp_path: Path, content: bytes) -> None:
+    write_voc(tmp_path, {"a": IDS})
+    split, file = get_split(tmp_path, "train", FOUR), tmp_path / "survey.json"
+    file.write_bytes(content)
+    assert survey_all([split], file=file) == survey_all([split])
+    assert len(file.read_bytes()) > 100
+
+
+def test_names_that_are_not_utf_8_are_recorded(count_opens: Count, tmp_path: Path) -> None:
+    name = os.fsdecode(b"Bl\xe4tter")
+    write_frame(tmp_path / "images" / "train" / f"{name}.jpg", tmp_path / "masks" / "train" / f"{name}.png", IDS)
+    split, file = get_split(tmp_path, "train", FOUR), tmp_path / "survey.json"
+    survey_all([split], file=file)
+    assert not count_opens(tmp_path, lambda: survey_all([split], file=file))

@@ -1,0 +1,154 @@
+"""A page on a data set: what is wrong, what it holds, and pictures of its labels and of the crops that a training sees."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from imaging.classes import is_background
+from model.inference.scaling import working_size
+from model.labels import LabelSet
+from model.whole_file import whole_file
+from training.learning.augmentation import AugmentedSplit
+from training.learning.recipe import Recipe
+from training.survey.overview import Row
+from training.survey.records import Survey
+
+Pixels = npt.NDArray[np.uint8]
+PICTURE_SIDE, QUALITY = 320, 80  # pixels of the longer side of pictures on the page, and their quality as JPEG
+CROPS = 24  # crops on the page
+STRENGTH = 0.55  # of the class's colour over the photo
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #1c2024; }
+table { border-collapse: collapse; } td, th { padding: .15rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
+td:first-child, th:first-child { text-align: left; } pre { white-space: pre-wrap; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 1rem; }
+figure { margin: 0; } img { max-width: 100%; } figcaption { font-size: 13px; overflow-wrap: anywhere; }
+.key { display: inline-block; width: 1em; height: 1em; margin-right: .4em; vertical-align: -.15em; border: 1px solid #888; }
+.wrong li { color: #a40000; }
+"""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What the page shows. errors, notes, facts, plan: lines of text. classes: rows of a table, the first its heading."""
+
+    name: str
+    errors: Sequence[str]
+    notes: Sequence[str]
+    facts: Sequence[str]
+    classes: Sequence[Row]
+    plan: Sequence[str]
+
+
+def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], recipe: Recipe, frames: int) -> None:
+    """Writes the page: one HTML file with all pictures in it, which needs no network.
+
+    surveys: the splits, the first of them that of the training. frames: how many frames of each split are shown. The recipe
+    makes the crops. Creates its folder. Reads the images that are shown.
+    """
+    labels = surveys[0].split.labels if surveys else None
+    parts = [
+        f"<h1>{escape(report.name)}</h1>",
+        _list(f"{len(report.errors)} errors", report.errors, "wrong"),
+        _list(f"{len(report.notes)} remarks", report.notes, "notes"),
+        "<h2>Classes</h2>",
+        _table(report.classes, labels),
+        "<h2>Files</h2>",
+        f"<pre>{escape(chr(10).join(report.facts))}</pre>",
+    ]
+    if report.plan:
+        parts += ["<h2>Plan</h2>", f"<pre>{escape(chr(10).join(report.plan))}</pre>"]
+    for survey in surveys:
+        shown = chosen_frames(survey, frames)
+        parts.append(f"<h2>Labels of {escape(survey.split.name)}: {len(shown)} of {len(survey.records)} frames</h2>")
+        parts.append(_pictures(_frame_picture(survey, index) for index in shown))
+    if surveys and surveys[0].records:
+        size = f"{recipe.crop[1]}x{recipe.crop[0]}"
+        parts.append(f"<h2>Crops of {size} pixels, as the training sees them</h2>")
+        parts.append(_pictures(_crop_pictures(surveys[0], recipe)))
+    head = f'<meta charset="utf-8"><title>{escape(report.name)}</title><style>{STYLE}</style>'
+    document = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text(document, encoding="utf-8", errors="backslashreplace")
+
+
+def chosen_frames(survey: Survey, most: int) -> list[int]:
+    """The indices of up to `most` frames in order: for each class the one that shows most of it, and others evenly spread."""
+    counts = survey.class_pixels
+    if len(counts) <= most:
+        return list(range(len(counts)))
+    shown = [int(counts[:, index].argmax()) for index in np.argsort(counts.sum(0)) if counts[:, index].any()]
+    spread = [int(index) for index in np.linspace(0, len(counts) - 1, most)]
+    return sorted(list(dict.fromkeys([*shown, *spread]))[:most])
+
+
+def overlay(image: Pixels, ids: Pixels, labels: LabelSet) -> Pixels:
+    """The image (H, W, 3) under the classes' colours; void is white, and the background stays as it is."""
+    palette = np.full((256, 3), 255, np.uint8)
+    strengths = np.full(256, STRENGTH)
+    for entry in labels.classes:
+        palette[entry.id] = entry.color
+        strengths[entry.id] = 0 if is_background(entry.name) else STRENGTH
+    strength = strengths[ids][..., None]
+    return np.asarray(image * (1 - strength) + palette[ids] * strength).round().astype(np.uint8)
+
+
+def _frame_picture(survey: Survey, index: int) -> tuple[Pixels, str]:
+    split = survey.split
+    size = working_size(survey.records[index].size, "auto", (1, PICTURE_SIDE))
+    image = split.decode(index, split.file(index), size)
+    ids = np.asarray(Image.fromarray(split.mask(index)).resize(size[::-1], Image.Resampling.NEAREST))
+    present = np.argsort(survey.class_pixels[index])[::-1]
+    names = [split.labels.names[class_id] for class_id in present.tolist() if survey.class_pixels[index, class_id]]
+    return np.hstack([image, overlay(image, ids, split.labels)]), f"{split.frames[index].name}: {', '.join(names) or 'void'}"
+
+
+def _crop_pictures(survey: Survey, recipe: Recipe) -> Iterable[tuple[Pixels, str]]:
+    """The first crops of the first epoch of frames that are spread over the split."""
+    data = AugmentedSplit(survey, recipe, cache_bytes=0)
+    for index in sorted({int(index) for index in np.linspace(0, len(data) - 1, CROPS)}):
+        image, mask = data[0, index]
+        pixels = image.permute(1, 2, 0).numpy()
+        yield np.hstack([pixels, overlay(pixels, mask.numpy().astype(np.uint8), survey.split.labels)]), ""
+
+
+def _pictures(pictures: Iterable[tuple[Pixels, str]]) -> str:
+    figures = [
+        f'<figure><img alt="" src="{_data_url(pixels)}"><figcaption>{escape(caption)}</figcaption></figure>'
+        for pixels, caption in pictures
+    ]
+    return f'<div class="pictures">{"".join(figures)}</div>'
+
+
+def _data_url(pixels: Pixels) -> str:
+    image, file = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((2 * PICTURE_SIDE, 2 * PICTURE_SIDE))
+    image.save(file, "JPEG", quality=QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _list(title: str, lines: Sequence[str], kind: str) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<h2>{title}</h2><ul class="{kind}">{items}</ul>'
+
+
+def _table(rows: Sequence[Row], labels: LabelSet | None) -> str:
+    """The table of classes, each with its colour."""
+    colors = {entry.name: entry.hex_color for entry in labels.classes} if labels else {}
+    lines = []
+    for index, row in enumerate(rows):
+        tag = "td" if index else "th"
+        key = f'<span class="key" style="background:{colors[row[0]]}"></span>' if index and row[0] in colors else ""
+        cells = [key + escape(row[0]), *map(escape, row[1:])]
+        lines.append(f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>")
+    return f"<table>{''.join(lines)}</table>"

@@ -1,1 +1,0 @@
-"""Reads COCO's JSON as labelling tools export it."""

@@ -1,0 +1,1 @@
+"""Reads what labelling tools export, and draws its objects as masks."""

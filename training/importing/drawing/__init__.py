@@ -1,0 +1,1 @@
+"""Draws the objects of documents of COCO's form as masks of class ids."""

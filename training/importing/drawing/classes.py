@@ -1,0 +1,103 @@
+"""Turns the categories of a COCO document into classes: their names, their order, and which categories are no classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imaging.classes import VOID, is_background
+from model.labels import LabelError, voc_color
+from model.whole_file import whole_file
+from training.data.alike_names import alike_names
+from training.data.label_files import IGNORED, class_name, read_labels
+from training.data.problems import DataError, first_names, raise_all
+from training.importing.coco.files import Document, Key, is_key
+from training.importing.drawing.objects import BACKGROUND
+
+
+def find_groups(documents: Sequence[Document]) -> list[str]:
+    """The names of categories that only group others: they have no object in any document, such as Roboflow's first."""
+    categories = [entry for document in documents for entry in document.categories]
+    used: set[str] = set()
+    for document in documents:
+        keys = {key for entry in document.annotations if is_key(key := entry.get("category_id"))}
+        used |= {str(entry["name"]) for entry in document.categories if entry["id"] in keys}
+    parents = {str(entry.get("supercategory")) for entry in categories if entry.get("supercategory") != entry["name"]}
+    names = dict.fromkeys(str(entry["name"]) for entry in categories)
+    return [name for name in names if name not in used and name in parents and not is_background(name)]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes' names, the background first, and for each document the class ids of its categories' ids.
+
+    groups: names of categories that are no classes, since they only group others. alike: lines on names that may mean one
+    class.
+    """
+
+    names: list[str]
+    ids: list[dict[Key, int]]
+    groups: list[str] = field(default_factory=list)
+    alike: list[str] = field(default_factory=list)
+
+
+def find_classes(documents: Mapping[Path, Document], file: Path | None) -> Classes:
+    """The classes of all documents of an export: their categories in the order of their ids, without those that only group.
+
+    documents: by their files. file: existing file of classes, if any: categories then become its classes of the same names.
+    labelme's category `__ignore__` is void. Raises `DataError` if the file lacks a category, if its class 0 is not a
+    background, for names that are no text, and for more than 255 classes.
+    """
+    groups = find_groups(list(documents.values()))
+    names = {path: _names(path, document, groups) for path, document in documents.items()}
+    objects = [name for each in names.values() for name in each.values() if name != IGNORED and not is_background(name)]
+    labels = read_labels(str(file)).names if file else list(dict.fromkeys(["background", *objects]))
+    if len(labels) > VOID:
+        raise DataError(f"{first_names(names)} has {len(labels)} classes with the background; a mask of 8 bits holds {VOID}")
+    if not is_background(labels[BACKGROUND]):
+        raise DataError(
+            f"{file} has the class {labels[BACKGROUND]!r} as 0, but pixels without an object get 0: put a class background "
+            "first, or give another --out"
+        )
+    errors = []
+    for path, by_id in names.items():
+        if unknown := sorted(set(by_id.values()) & set(objects) - set(labels)):
+            errors.append(
+                DataError(
+                    f"{path} has the categories {', '.join(unknown)}, which {file} lacks; its classes are {', '.join(labels)}: "
+                    f"import a file with all categories first, or remove {file}"
+                )
+            )
+    raise_all(errors)
+    values = {name: VOID if name == IGNORED else BACKGROUND for each in names.values() for name in each.values()}
+    values |= {name: labels.index(name) for name in objects}
+    ids = [{key: values[name] for key, name in each.items()} for each in names.values()]
+    written = [str(entry["name"]) for document in documents.values() for entry in document.categories]
+    return Classes(labels, ids, groups, alike_names(name for name in written if name not in groups and not is_background(name)))
+
+
+def _names(path: Path, document: Document, groups: Collection[str]) -> dict[Key, str]:
+    """The names of a document's categories by id, in the order of the ids; raises `DataError` for one that is no text."""
+    categories = [entry for entry in document.categories if str(entry["name"]) not in groups]
+    try:
+        return {entry["id"]: class_name(entry["name"]) for entry in sorted(categories, key=_order)}
+    except LabelError as error:
+        raise DataError(f"{path}: a category: {error}") from error
+
+
+def _order(category: Mapping[str, Any]) -> tuple[bool, Any]:
+    """Sort key by id: numbers first, then texts."""
+    return isinstance(category["id"], str), category["id"]
+
+
+def write_classes(path: Path, labels: Sequence[str]) -> None:
+    """Writes a `classes.json` of these classes in VOC's colours."""
+    colors = ("#{:02x}{:02x}{:02x}".format(*voc_color(index)) for index in range(len(labels)))
+    classes = [
+        {"id": index, "name": name, "color": color} for index, (name, color) in enumerate(zip(labels, colors, strict=True))
+    ]
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps({"classes": classes, "ignore_index": VOID}, indent=1) + "\n", encoding="utf-8")

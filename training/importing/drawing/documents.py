@@ -1,0 +1,169 @@
+"""Draws the masks of all images of a COCO document, and gathers what the user should know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from imaging.classes import VOID
+from imaging.decoding import Limits, read_size
+from imaging.errors import ImageError
+from model.printable import printable
+from model.regular_file import read_regular_file
+from training.data.files import normal_name
+from training.data.layouts import repeated
+from training.data.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
+from training.data.problems import DataError
+from training.importing.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
+from training.importing.drawing.geometry import excerpt, name_of, share_error
+from training.importing.drawing.objects import BACKGROUND, Crowds, draw_mask
+from training.importing.exports import ToolExport
+from training.importing.omissions import Omissions
+
+Objects = dict[Any, list[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class DrawingOptions:
+    """How documents are drawn. folder: for the masks until all documents are drawn. drawn_on: what objects were drawn on.
+
+    names: the documents and file names whose masks have a name, by split and name; filled while documents are drawn.
+    """
+
+    images: Path | None
+    folder: Path
+    crowds: Crowds
+    drawn_on: DrawnOn
+    omissions: Omissions
+    names: dict[tuple[str, str], tuple[Path, str]] = field(default_factory=dict)
+
+
+@dataclass
+class DocumentMasks:
+    """The masks of a document's images, and facts for the user.
+
+    masks: their files, by the files of the images. labelled: number of masks that show a class. boxes: number of objects
+    without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover no pixel. bare: images
+    without objects. blank: images with objects whose masks show no class. turned: images that EXIF turns, where their size does
+    not show it. other_names: images whose file has another name than the document says.
+    """
+
+    export: ToolExport
+    split: str
+    masks: dict[Path, Path] = field(default_factory=dict)
+    errors: list[DataError] = field(default_factory=list)
+    labelled: int = 0
+    boxes: int = 0
+    crowds: int = 0
+    empty: int = 0
+    bare: list[str] = field(default_factory=list)
+    blank: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
+    other_names: list[str] = field(default_factory=list)
+
+
+def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> DocumentMasks:
+    """Draws the masks of a document's images into files of a folder; everything that is wrong is in the result's errors.
+
+    ids: the class ids of the categories' ids.
+    """
+    document = export.document
+    result = DocumentMasks(export, split, errors=list(export.errors))
+    if error := share_error(export.path, document):
+        result.errors.append(error)
+    if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
+        result.errors.append(DataError(f"{export.path}: images of one name {duplicates[:5]} would have one mask; rename them"))
+    objects = _by_image(export.path, document, result.errors)
+    finder = ImageFinder(export.path, how.images)
+    for entry in tqdm(document.images, desc="masks", unit="image", leave=False):
+        try:
+            _draw_image(result, entry, objects[entry["id"]], finder, ids, how)
+        except DataError as error:
+            result.errors.append(error)
+    if not result.labelled and not result.errors and not how.omissions.errors():
+        counts = f"{len(document.annotations)} objects, {result.boxes} of them boxes alone, {result.empty} without a pixel"
+        result.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
+    return result
+
+
+def _by_image(path: Path, document: Document, errors: list[DataError]) -> Objects:
+    """The objects of each image, by its id; adds an error for each object of no listed image. path: of the document."""
+    objects: Objects = {entry["id"]: [] for entry in document.images}
+    for entry in document.annotations:
+        if is_key(image_id := entry.get("image_id")) and image_id in objects:
+            objects[image_id].append(entry)
+        else:
+            errors.append(DataError(f"{path}: {name_of(entry)} is of the image {excerpt(image_id)}, which is not listed"))
+    return objects
+
+
+def _draw_image(
+    result: DocumentMasks,
+    entry: Mapping[str, Any],
+    objects: list[Mapping[str, Any]],
+    finder: ImageFinder,
+    ids: Mapping[Key, int],
+    how: DrawingOptions,
+) -> None:
+    """Draws one image's mask and adds it to `result`; raises `DataError` if the image is missing, taken or of another size."""
+    written, path = entry["file_name"], result.export.path
+    source, has_name = finder.find(written)
+    other = how.names.setdefault((result.split, normal_name(source.stem)), (path, written))
+    if other != (path, written):
+        of_other = f" of {other[0]}" if other[0] != path else ""
+        names = f"{_shown(other[1])}{of_other} and {_shown(written)}"
+        raise DataError(f"{names} are both the image {source}, and would have one mask")
+    size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
+    drawing = draw_mask(objects, size, ids, how.omissions, path, how.crowds)
+    result.errors += [DataError(f"{path}: {error}") for error in drawing.errors]
+    result.boxes += drawing.boxes
+    result.crowds += drawing.crowds
+    result.empty += drawing.empty
+    class_ids = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
+    result.labelled += bool(class_ids)
+    if not class_ids and drawing.named:
+        result.blank.append(source.name)
+    if not objects:
+        result.bare.append(source.name)
+    if not has_name:
+        result.other_names.append(f"{_shown(written)} ({source.name})")
+    if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
+        result.turned.append(source.name)
+    mask = turn_upright(drawing.mask, orientation) if how.drawn_on == "stored" else drawing.mask
+    result.masks[source] = how.folder / f"{len(how.names)}.png"
+    Image.fromarray(mask).save(result.masks[source])
+
+
+def _shown(name: str) -> str:
+    return printable(name, LONGEST_NAME)
+
+
+def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_objects: bool) -> tuple[tuple[int, int], int]:
+    """The (height, width) that objects were drawn on, and the photo's EXIF orientation.
+
+    Raises `DataError` if the JSON has another size, or none of an image with objects, and if the image cannot be read.
+    """
+    try:
+        data = read_regular_file(source)
+        size = read_size(data, Limits())
+    except (ImageError, OSError) as error:
+        raise DataError(f"{source}: {getattr(error, 'strerror', None) or error}") from error
+    orientation = read_orientation(data)
+    if drawn_on == "stored" and swaps_sides(orientation):
+        size = size[::-1]
+    json_size = (entry.get("height"), entry.get("width"))
+    if size != json_size and (has_objects or any(json_size)):
+        if swaps_sides(orientation) and json_size == size[::-1]:
+            hint = "EXIF turns it: --masks-orientation says whether objects were drawn on the upright or the stored photo"
+        elif not any(json_size):
+            hint = "write the height and width of the photo that objects were drawn on into the JSON"
+        else:
+            hint = "was it turned after it was labelled?"
+        raise DataError(f"{source} is {json_size} in the JSON, {size} {drawn_on}; {hint}")
+    return size, orientation

@@ -1,0 +1,183 @@
+"""Draws the objects of a COCO document as masks of class ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.classes import VOID
+from imaging.rle import paint_runs, read_counts
+from training.data.problems import DataError
+from training.importing.coco.files import Key, as_key, is_key
+from training.importing.drawing.geometry import (
+    Outline,
+    are_near,
+    count_further_keys,
+    excerpt,
+    is_crowd,
+    name_of,
+    read_box,
+    read_outline,
+    unread_place,
+)
+from training.importing.drawing.polygons import Integers, fill
+from training.importing.omissions import Omissions
+
+BACKGROUND = 0
+Crowds = Literal["objects", "void"]
+
+
+@dataclass
+class Drawing:
+    """The mask (H, W) of one image, and the errors of its objects.
+
+    boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
+    no pixel. named: whether an object has another class than the background.
+    """
+
+    mask: npt.NDArray[np.uint8]
+    errors: list[DataError] = field(default_factory=list)
+    boxes: int = 0
+    crowds: int = 0
+    empty: int = 0
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class _Region:
+    """The run lengths of an object over the whole image, and the value of its pixels."""
+
+    lengths: Integers
+    value: int
+
+    @property
+    def area(self) -> int:
+        return int(self.lengths[1::2].sum())
+
+
+def draw_mask(
+    objects: Sequence[Mapping[str, Any]],
+    size: tuple[int, int],
+    ids: Mapping[Key, int],
+    omissions: Omissions,
+    file: object,
+    crowds: Crowds = "objects",
+) -> Drawing:
+    """Draws the objects of one image with the class ids of their categories, smaller objects over larger ones.
+
+    omissions: counts what is not drawn. file: of the objects, for messages. Objects with errors are left out; the errors are in
+    the drawing. If the user wants void instead, their boxes become void, or what no other object covers.
+    """
+    drawing = Drawing(np.full(size, BACKGROUND, np.uint8))
+    regions: list[_Region] = []
+    for entry in objects:
+        try:
+            region = _region(entry, size, ids, omissions, file, crowds, drawing)
+        except DataError as error:
+            if omissions.policy == "error":
+                drawing.errors.append(error)
+                continue
+            omissions.add_unknown("objects with errors", file, str(error))
+            region = _unread_region(entry, size)
+        if region:
+            regions.append(region)
+    for region in sorted(regions, key=lambda region: -region.area):
+        paint_runs(drawing.mask, region.lengths, region.value)
+    return drawing
+
+
+def _region(
+    entry: Mapping[str, Any],
+    size: tuple[int, int],
+    ids: Mapping[Key, int],
+    omissions: Omissions,
+    file: object,
+    crowds: Crowds,
+    drawing: Drawing,
+) -> _Region | None:
+    """The pixels of an object and their value; None for an object that has no area, or that must end the import.
+
+    Updates the counts of `drawing`. Raises `DataError` for an object that cannot be drawn.
+    """
+    outline, id_, crowd = read_outline(entry, omissions), _class_id(entry, ids), is_crowd(entry)
+    drawing.crowds += crowd
+    if outline is None and (kind := unread_place(entry)):
+        omissions.add_unknown(kind, file, name_of(entry))
+        return _unread_region(entry, size)
+    box = [] if outline else read_box(entry, size)
+    if outline:
+        count_further_keys(entry, omissions)
+        region = _Region(_outline_runs(entry, outline, size), VOID if crowds == "void" and crowd else id_)
+    elif box:
+        drawing.boxes += 1
+        region = _Region(_box_runs(entry, box, size), VOID)
+    else:
+        if entry.get("keypoints"):
+            omissions.add_without_area("objects with keypoints alone")
+        return None
+    drawing.named |= id_ not in (BACKGROUND, VOID)
+    drawing.empty += not region.area
+    return region
+
+
+def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _Region:
+    """The box of an object that cannot be read, or the whole image if that cannot be read either; void."""
+    try:
+        box = read_box(entry, size)
+        runs = _box_runs(entry, box, size) if box else np.array([0, size[0] * size[1]])
+    except DataError:
+        runs = np.array([0, size[0] * size[1]])
+    return _Region(runs, VOID)
+
+
+def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
+    category: Any = entry.get("category_id")
+    if not is_key(category) or category not in ids:
+        raise DataError(f"{name_of(entry)} is of the category {excerpt(category)}, which is not listed")
+    return ids[category]
+
+
+def _outline_runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> Integers:
+    """The run lengths of polygons, or of run lengths, compressed or not; raises `DataError` for an unusable outline."""
+    if isinstance(outline, list):
+        for points in outline:
+            if not are_near(points, size):
+                raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(points)}")
+        return _polygon_runs(entry, outline, size)
+    value = outline["size"]
+    shape = tuple(map(as_key, value)) if isinstance(value, list) else value
+    if shape != size:
+        raise DataError(f"{name_of(entry)} is in {excerpt(shape)} pixels, its image in {size}")
+    counts = outline["counts"]
+    if not isinstance(counts, str | list):
+        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {excerpt(counts)}")
+    try:
+        return read_counts(counts, size)
+    except ValueError as error:
+        raise DataError(f"{name_of(entry)}: {error}") from error
+
+
+def _polygon_runs(entry: Mapping[str, Any], polygons: list[list[float]], size: tuple[int, int]) -> Integers:
+    try:
+        return fill(polygons, size)
+    except ValueError as error:
+        raise DataError(f"{name_of(entry)}: {error}") from error
+
+
+def _box_runs(entry: Mapping[str, Any], box: list[float], size: tuple[int, int]) -> Integers:
+    """The run lengths of the pixels inside the image that a box touches, or that lie inside the corners of a turned one."""
+    if len(box) == 8:
+        return _polygon_runs(entry, [box], size)
+    left, top, width, height = box
+    first, last = max(0, int(left)), min(size[1], ceil(left + width))
+    upper, lower = max(0, int(top)), min(size[0], ceil(top + height))
+    if first >= last or upper >= lower:
+        return np.array([size[0] * size[1]])
+    starts = np.arange(first, last) * size[0]
+    edges = np.column_stack([starts + upper, starts + lower]).ravel()
+    return np.diff(edges, prepend=0, append=size[0] * size[1])

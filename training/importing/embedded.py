@@ -1,0 +1,86 @@
+"""Reads PNGs that stand as base64 in the JSON of labelling tools, and sizes that it says, within the limits of images."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from imaging.decoding import Limits, open_image
+from imaging.errors import ImageError
+from training.importing.coco.files import as_key
+
+LIMITS = Limits()
+DATA_URL = re.compile(r"data:image/png;base64,", re.IGNORECASE)
+HALF = 128  # alpha from which on a pixel is painted
+Mask = npt.NDArray[np.bool_]
+Size = tuple[int, int]
+"""(height, width)"""
+
+
+def check_size(height: object, width: object) -> Size:
+    """An image's size in the JSON; raises `ValueError` if it is none, or has more pixels than are read of an image."""
+    height, width = as_key(height), as_key(width)  # 60.0 is 60
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+        raise ValueError(f"needs the height and width of its image in pixels, got {str((height, width))[:60]}")
+    if height * width > LIMITS.megapixels * 1e6:
+        raise ValueError(f"is on an image of {width}x{height} pixels; at most {LIMITS.megapixels:g} megapixels are read")
+    return height, width
+
+
+def decode_base64(text: object) -> bytes:
+    """Raises `ValueError` for anything but a text in base64."""
+    try:
+        return base64.b64decode(text if isinstance(text, str) else "?", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"needs a PNG in base64, got {str(text)[:60]}") from error
+
+
+def decode_painted(url: object, size: Size) -> Mask:
+    """The painted pixels (H, W) of a PNG of this size in a data URL, as Label Studio writes bitmasks.
+
+    Painted are pixels whose alpha is at least 128. In a PNG that is opaque everywhere, as other programs write masks, pixels
+    that are not black are painted. Raises `ValueError`.
+    """
+    prefix = DATA_URL.match(url) if isinstance(url, str) else None
+    if not isinstance(url, str) or not prefix:
+        raise ValueError(f"needs a PNG as data:image/png;base64, and its bytes, got {str(url)[:60]}")
+    image = _open_png(decode_base64(url[prefix.end() :]), size)
+    if image.has_transparency_data:
+        alpha = np.asarray((image if image.mode == "RGBA" else image.convert("RGBA")).getchannel("A"))
+        if alpha.min() < 255 or image.convert("RGB").getcolors(1) is not None:  # of one colour
+            return alpha >= HALF
+    colors = np.asarray(image.convert("RGB"))
+    painted: Mask = colors.max(axis=-1) > 0
+    return painted
+
+
+def decode_nonzero(text: object, size: Size, tolerance: int) -> Mask:
+    """The pixels (h, w) of a grey PNG in base64 that are not 0, as labelme writes masks.
+
+    tolerance: pixels by which its height and width may differ from `size`. Raises `ValueError`.
+    """
+    image = _open_png(decode_base64(text), size, tolerance)
+    if image.has_transparency_data:
+        raise ValueError("needs a grey PNG without transparency as its mask")
+    values = np.asarray(image)
+    nonzero: Mask = (values.max(axis=-1) if values.ndim == 3 else values) != 0
+    return nonzero
+
+
+def _open_png(data: bytes, size: Size, tolerance: int = 0) -> Image.Image:
+    """The decoded image; its pixels are only decoded if its header says a PNG of this size."""
+    try:
+        with open_image(data, LIMITS) as image:
+            written, kind = (image.height, image.width), image.format
+            fits = kind == "PNG" and all(abs(a - b) <= tolerance for a, b in zip(written, size, strict=True))
+            if fits:
+                image.load()
+                return image
+    except ImageError as error:
+        raise ValueError(f"needs a PNG in base64: {error}") from error
+    raise ValueError(f"needs a PNG of {size[1]}x{size[0]} pixels, got a {kind} of {written[1]}x{written[0]}")

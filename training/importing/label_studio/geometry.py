@@ -1,0 +1,129 @@
+"""Shapes of Label Studio's regions, in pixels: coordinates are percent of the image's width and height."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.importing.coco.runs import encode_whole
+from training.importing.embedded import Size, decode_painted
+from training.importing.label_studio.brush import decode_brush
+from training.importing.outlines import Point, bezier_curve, turned_box, turned_ellipse
+
+FORMS = {
+    "brush": (frozenset({"rle"}), frozenset({"format"})),
+    "bitmask": (frozenset({"imageDataURL"}), frozenset()),
+    "polygon": (frozenset({"points"}), frozenset({"closed"})),
+    "vector": (frozenset({"vertices"}), frozenset({"closed"})),
+    "ellipse": (frozenset({"x", "y", "radiusX", "radiusY"}), frozenset({"rotation"})),
+    "rectangle": (frozenset({"x", "y", "width", "height"}), frozenset({"rotation"})),
+    "keypoint": (frozenset({"x", "y"}), frozenset({"width"})),
+}
+"""The keys of each form of geometry: those that it needs, and those that it may have."""
+LARGEST = 1e6  # percent
+DIGITS = 6  # of pixels; percent such as 100 / 3 would else end beside a border of pixels
+
+
+def find_form(geometry: Mapping[str, Any]) -> str | None:
+    """The form whose keys these are; None if there is none."""
+    keys = set(geometry)
+    return next((form for form, (needed, others) in FORMS.items() if needed <= keys <= needed | others), None)
+
+
+def is_closed(geometry: Mapping[str, Any]) -> bool:
+    """Whether a path encloses an area: polygons do unless they say otherwise, vectors if they say so."""
+    return geometry.get("closed", "points" in geometry) is True
+
+
+def draw(geometry: Mapping[str, Any], size: Size) -> dict[str, Any]:
+    """The `segmentation` or `bbox` of a geometry with an area, in COCO's form; raises `ValueError` for wrong values."""
+    form = find_form(geometry)
+    scale = (size[1] / 100, size[0] / 100)
+    if form == "brush":
+        if not isinstance(geometry["rle"], list):
+            raise ValueError(f"needs rle as a list of numbers, got {str(geometry['rle'])[:60]}")
+        return {"segmentation": encode_whole(decode_brush(geometry["rle"], size))}
+    if form == "bitmask":
+        return {"segmentation": encode_whole(decode_painted(geometry["imageDataURL"], size))}
+    if form in ("polygon", "vector"):
+        points = _polygon(geometry["points"], scale) if form == "polygon" else _path(geometry["vertices"], scale)
+        return {"segmentation": [[value for point in points for value in point]]}
+    turn = _number(geometry.get("rotation", 0), "rotation")
+    left, top = _pixels((geometry["x"], geometry["y"]), scale)
+    if form == "ellipse":
+        radii = _pixels((geometry["radiusX"], geometry["radiusY"]), scale)
+        return {"segmentation": [turned_ellipse((left, top), radii, turn)]}
+    across, along = _pixels((geometry["width"], geometry["height"]), scale)
+    # Label Studio turns a rectangle about its upper left corner, and an ellipse about its centre
+    return {"bbox": turned_box((left, top, across, along), turn, about=(left, top)) if turn else [left, top, across, along]}
+
+
+def known_points(geometry: Mapping[str, Any], size: Size) -> list[Point]:
+    """The points of a geometry of no known form, in pixels; none if it has none. Raises `ValueError` for wrong values."""
+    points = geometry.get("points", geometry.get("vertices"))
+    if not isinstance(points, list):
+        return []
+    return [_pixels(_pair(point), (size[1] / 100, size[0] / 100)) for point in points]
+
+
+def _polygon(points: Any, scale: Point) -> list[Point]:
+    if not isinstance(points, list) or len(points) < 3:
+        raise ValueError(f"a polygon needs three points or more, got {str(points)[:60]}")
+    return [_pixels(_pair(point), scale) for point in points]
+
+
+def _path(vertices: Any, scale: Point) -> list[Point]:
+    """The closed path of a vector, whose Bezier curves become polygons."""
+    points = _in_order(vertices)
+    path: list[Point] = []
+    for start, end in zip(points, [*points[1:], *points[:1]], strict=True):
+        first, last = _pixels(_pair(start), scale), _pixels(_pair(end), scale)
+        path += bezier_curve(first, _handle(start, "controlPoint2", scale), _handle(end, "controlPoint1", scale), last)
+    return path
+
+
+def _handle(vertex: Any, key: str, scale: Point) -> Point | None:
+    """A handle of a vertex; None if the vertex is a corner."""
+    if not isinstance(vertex, dict) or not vertex.get("isBezier") or vertex.get(key) is None:
+        return None
+    return _pixels(_pair(vertex[key]), scale)
+
+
+def _in_order(vertices: Any) -> Sequence[Any]:
+    """The vertices along the path: each may name the one before it. Raises `ValueError` for paths that branch."""
+    if not isinstance(vertices, list) or len(vertices) < 3:
+        raise ValueError(f"a vector needs three vertices or more, got {str(vertices)[:60]}")
+    links = [vertex.get("prevPointId") if isinstance(vertex, dict) else None for vertex in vertices]
+    if not any(links):
+        return vertices
+    start = next((vertex for vertex, previous in zip(vertices, links, strict=True) if not previous), vertices[0])
+    following = {
+        str(previous): vertex for vertex, previous in zip(vertices, links, strict=True) if previous and vertex is not start
+    }
+    path = [start]
+    while isinstance(path[-1], dict) and (vertex := following.pop(str(path[-1].get("id")), None)) is not None:
+        path.append(vertex)
+    if len(path) < len(vertices):
+        raise ValueError("its vertices branch, or do not name the vertices before them; draw one closed path")
+    return path
+
+
+def _pair(point: Any) -> tuple[Any, Any]:
+    """The coordinates of a point [x, y], or of an object with x and y."""
+    if isinstance(point, dict) and {"x", "y"} <= set(point):
+        return point["x"], point["y"]
+    if isinstance(point, list) and len(point) == 2:
+        return point[0], point[1]
+    raise ValueError(f"needs points as [[x, y], ...], got {str(point)[:60]}")
+
+
+def _pixels(values: tuple[Any, Any], scale: Point) -> Point:
+    """Two values along x and y, in pixels."""
+    x, y = (_number(value, name) * side for value, name, side in zip(values, "xy", scale, strict=True))
+    return round(x, DIGITS), round(y, DIGITS)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+        raise ValueError(f"needs a number for {name}, got {str(value)[:60]}")
+    return float(value)

@@ -1,0 +1,227 @@
+"""Reads the tasks of Label Studio's JSON export as a document of COCO's form."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imaging.decoding import IMAGE_ENDINGS
+from training.data.problems import DataError, first_names, raise_all
+from training.importing.coco.files import Document, file_names
+from training.importing.embedded import check_size
+from training.importing.label_studio.regions import StudioRegion, find_regions
+from training.importing.omissions import Omissions, void_object
+
+LONGEST = 60  # letters of a text of the export that a message shows
+LONGEST_NAME = 4096  # letters of an image's name or address
+Object = tuple[StudioRegion, str | None]
+"""A region and its label; None for a region that becomes void."""
+
+
+class TaskReader:
+    """Collects the images and objects of tasks in a document, errors, and facts for the user."""
+
+    def __init__(self, path: Path, omissions: Omissions, image_field: str | None) -> None:
+        self.document = Document([], [], [])
+        self.errors: list[DataError] = []
+        self._path = path
+        self._omissions = omissions
+        self._image_field = image_field
+        self._names: set[str] = set()  # of classes, also of those that only unknown objects have
+        self._ids: set[str] = set()  # of images
+        self._unlabelled: list[object] = []
+        self._predicted = 0  # number of tasks with predictions alone
+        self._several = 0  # number of tasks with several annotations
+        self._others: Counter[str] = Counter()  # what results hold beside regions
+        self._elsewhere = 0  # number of regions of other images of their tasks
+
+    def read(self, task: Any) -> None:
+        """Adds a task's image and objects, unless nobody has annotated it; adds what is wrong to the errors."""
+        try:
+            annotations = self._annotations(task)
+            if not annotations:
+                self._unlabelled.append(task.get("id"))
+                self._predicted += bool(task.get("predictions"))
+                return
+            self._several += len(annotations) > 1
+            self._add(task, self._results(task, annotations[0]))
+        except DataError as error:
+            self.errors += error.each
+
+    def finish(self) -> None:
+        """Adds the categories of all objects, whose ids are their names."""
+        used = {str(entry["category_id"]) for entry in self.document.annotations}
+        self.document.categories.extend({"id": name, "name": name} for name in sorted(self._names | used))
+
+    def notes(self) -> list[str]:
+        """Lines for the user about what the tasks hold beside the objects."""
+        notes = []
+        if self._unlabelled:
+            predicted = f" ({self._predicted} of them have predictions alone)" if self._predicted else ""
+            notes.append(
+                f"{len(self._unlabelled)} tasks have no annotation and are left out{predicted}: {first_names(self._unlabelled)}"
+            )
+        if self._several:
+            notes.append(f"{self._several} tasks have several annotations: the ground truth counts, or the last one")
+        notes += [f"{count} {what} are left out" for what, count in self._others.items()]
+        if self._elsewhere:
+            notes.append(f"{self._elsewhere} regions lie on other images of their tasks and are left out")
+        return notes
+
+    def _name(self, task: Mapping[str, Any]) -> str:
+        return f"{self._path}: task {str(task.get('id'))[:60]}"
+
+    def _annotations(self, task: Any) -> list[dict[str, Any]]:
+        """The annotations of a task that were not cancelled: the ground truth first, then the others, the last first."""
+        if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+            raise DataError(f"{self._path}: a task must have data, got {str(task)[:60]}")
+        annotations = task.get("annotations", task.get("completions", []))
+        if not isinstance(annotations, list) or not all(isinstance(entry, dict) for entry in annotations):
+            raise DataError(f"{self._name(task)} must have a list of annotations, got {str(annotations)[:60]}")
+        valid = [entry for entry in reversed(annotations) if not entry.get("was_cancelled")]
+        return sorted(valid, key=lambda entry: not entry.get("ground_truth"))
+
+    def _results(self, task: Mapping[str, Any], annotation: Mapping[str, Any]) -> list[dict[str, Any]]:
+        results = annotation.get("result")
+        if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+            raise DataError(f"{self._name(task)} must have an annotation with a list of results, got {str(results)[:LONGEST]}")
+        return results
+
+    def _add(self, task: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+        """Adds a task's image and the objects of its results."""
+        name = self._name(task)
+        regions, answers = find_regions(results)
+        self._others.update(answers)
+        targets = {region.to_name for region in regions if region.to_name is not None}
+        field = find_image_field(task["data"], targets, self._image_field)
+        if field is None:
+            raise DataError(
+                f"{name} must have one image, got the fields {str(sorted(task['data']))[:200]}: give the field of the image "
+                "with --image-field"
+            )
+        if len(targets) > 1 and (others := targets & set(task["data"]) - {field}):
+            self._elsewhere += sum(region.to_name in others for region in regions)
+            regions = [region for region in regions if region.to_name not in others]
+        elif len(targets) > 1 and sum(_is_image_name(image_name(value)) for value in task["data"].values()) > 1:
+            raise DataError(
+                f"{name} has several images, and regions of the tags {first_names(sorted(targets))}, which do not say "
+                "of which: make a task of each image"
+            )
+        image: dict[str, Any] = {"id": str(task.get("id")), "file_name": image_name(task["data"][field])}
+        if image["id"] in self._ids:
+            image["id"] += f" (image {len(self._ids)})"
+        self._ids.add(image["id"])
+        self.document.images.append(image)
+        errors: list[DataError] = []
+        self._draw(image, self._objects(regions, name, errors), name, errors)
+        raise_all(errors)
+
+    def _objects(self, regions: Sequence[StudioRegion], name: str, errors: list[DataError]) -> list[Object]:
+        """The regions that become objects or void, with their labels; counts others, and adds to the errors."""
+        objects: list[Object] = []
+        for region in regions:
+            try:
+                labels, what = region.labels(), region.unknown()
+                if what is None and region.has_no_area():
+                    self._omissions.add_without_area(f"regions of the type {region.kind}")
+                    continue
+                if len(labels) > 1:
+                    raise ValueError(f"has the labels {', '.join(labels)}; a pixel has one class")
+            except ValueError as error:
+                if self._becomes_void(region, name, error, errors):
+                    objects.append((region, None))
+                continue
+            self._names.update(labels)
+            if what is None and not labels:
+                keys = f", and with the key {region.unread_keys()[0]!r}" if region.unread_keys() else ""
+                what = f"regions of the type {region.kind} without a label{keys}"
+            if what:
+                self._omissions.add_unknown(what, self._path, name.removeprefix(f"{self._path}: "))
+            if not what or self._omissions.policy == "void":
+                objects.append((region, None if what else labels[0]))
+        return objects
+
+    def _draw(self, image: dict[str, Any], objects: Sequence[Object], name: str, errors: list[DataError]) -> None:
+        """Adds the size that regions say to the image, and the regions to the document; those without a class as void."""
+        sizes: list[tuple[Any, Any]] = []
+        for region, _ in objects:
+            if any(region.written_size) and region.written_size not in sizes:
+                sizes.append(region.written_size)
+        if len(sizes) > 1:
+            errors.append(DataError(f"{name} has regions of images of several sizes, {str(sizes)[:LONGEST]}"))
+        if len(sizes) > 1 or not objects:
+            return
+        try:
+            image["height"], image["width"] = size = check_size(*next(iter(sizes), (None, None)))
+        except ValueError as error:
+            errors.append(DataError(f"{name}, region {objects[0][0].name}: {error}"))
+            return
+        for region, label in objects:
+            entry = {"id": region.name, "image_id": image["id"]}
+            is_void = label is None
+            try:
+                if not is_void:
+                    self.document.annotations.append(entry | {"category_id": label} | region.outline(size))
+            except ValueError as error:
+                is_void = self._becomes_void(region, name, error, errors)
+            if is_void:
+                self.document.annotations.append(void_object(entry, size, region.place(size)))
+            for key in region.unread_keys() if label else ():
+                self._omissions.add_key(f"regions have the key {key!r}")
+
+    def _becomes_void(self, region: StudioRegion, name: str, error: ValueError, errors: list[DataError]) -> bool:
+        """Whether a region with an error becomes void, as the user wants; else adds the error to the others."""
+        if self._omissions.policy == "error":
+            errors.append(DataError(f"{name}, region {region.name}: {error}"))
+            return False
+        place = f"{name.removeprefix(f'{self._path}: ')}, region {region.name}: {error}"
+        self._omissions.add_unknown("regions with errors", self._path, place)
+        return True
+
+
+def read_label_studio(
+    path: Path, tasks: Sequence[Any], omissions: Omissions, image_field: str | None = None
+) -> tuple[Document, list[str], list[DataError]]:
+    """The images, objects and categories of an export's tasks, notes for the user, and the errors of all tasks.
+
+    Brushes and bitmasks become run lengths, polygons, closed vectors and ellipses polygons, rectangles boxes. A category's id
+    is its label. Of several annotations of a task the one that is the ground truth counts, else the last. Tasks without
+    annotation are left out, with a note. image_field: the field of the tasks' data that holds the image. Raises `DataError` for
+    JSON-MIN, and if no task has an annotation.
+    """
+    if any(isinstance(task, dict) and not {"data", "annotations", "completions"} & set(task) for task in tasks):
+        raise DataError(f"{path} lacks annotations: export JSON, not JSON-MIN")
+    reader = TaskReader(path, omissions, image_field)
+    for task in tasks:
+        reader.read(task)
+    reader.finish()
+    if not reader.document.images and not reader.errors:
+        raise DataError(f"{path} has {len(tasks)} tasks, and none with an annotation: submit the tasks in Label Studio")
+    return reader.document, reader.notes(), reader.errors
+
+
+def find_image_field(data: Mapping[str, Any], targets: set[str], name: str | None) -> str | None:
+    """The field of a task's data that holds its image; None if that is not sure.
+
+    That is the named one; or the only text; or else the only text whose field is named `image`, or like the tag that regions
+    belong to (`targets`). If other texts look like images as well, all regions must belong to the tag of that name.
+    """
+    texts = {key: text for key, value in data.items() if (text := image_name(value))}
+    if name is not None:
+        return name if name in texts else None
+    fields = [key for key in texts if len(texts) == 1 or key in targets or key == "image"]
+    images = [key for key, text in texts.items() if _is_image_name(text)]
+    is_sure = len(fields) == 1 and (set(images) <= set(fields) or targets == set(fields))
+    return fields[0] if is_sure else None
+
+
+def image_name(value: Any) -> str:
+    """The image's name or address in a field, which may be a list of one; empty if it has none."""
+    entry = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return entry if isinstance(entry, str) else ""
+
+
+def _is_image_name(text: str) -> bool:
+    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in file_names(text[:LONGEST_NAME]))

@@ -1,0 +1,69 @@
+"""Records scores and temperatures in a weights file, in its card, and in its exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from model.manifest import Manifest, scored_in
+from model.preprocessing import Preprocessing
+from model.weights_file import load_weights, save_weights
+from training.publishing.card import write_card
+from training.publishing.export_files import missing_packages, refresh_facts
+from training.scoring.recorded import RecordedCalibration, RecordedScore
+
+
+def record(
+    path: Path,
+    *,
+    scores: Sequence[RecordedScore] = (),
+    calibrations: Sequence[RecordedCalibration] = (),
+    advise: Callable[[Preprocessing], Preprocessing] = lambda preprocessing: preprocessing,
+    notes: Sequence[str] = (),
+) -> str:
+    """Adds scores, temperatures and notes to a weights file, its card and its exports; gives a line to print.
+
+    advise: changes the preprocessing in the file, such as its advised side and tile. The tensors do not change.
+
+    If a measured export has replaced an earlier one, the scores and the temperature of the earlier one are removed. The
+    conditions of a score name the scored file if it is another one, such as the start of the training. A recorded temperature
+    for int8 is not replaced by one that was fitted on a processor without VNNI or AMX.
+    """
+    weights = load_weights(path)
+    manifest = weights.manifest
+    for measured in [score.measured for score in scores] + [fit.measured for fit in calibrations]:
+        if measured.network_sha256 and measured.identity.sha256 == weights.sha256:
+            manifest = manifest.of_export(measured.identity.precision, measured.network_sha256)
+    for score in scores:
+        manifest = _with_score(manifest, score, weights.sha256)
+    for fit in calibrations:
+        if fit.measured.sums == "vnni" or fit.measured.identity.precision not in manifest.temperatures:
+            manifest = _with_calibration(manifest, fit)
+    all_notes = dict.fromkeys([*manifest.training.get("notes", []), *notes])
+    manifest = replace(
+        manifest, training={**manifest.training, "notes": list(all_notes)}, preprocessing=advise(manifest.preprocessing)
+    )
+    save_weights(path, weights.tensors, manifest)
+    write_card(path)
+    exports = refresh_facts(path, weights.sha256) if not missing_packages() else []
+    return f"recorded in {', '.join(map(str, (path, path.with_suffix('.md'), *exports)))}"
+
+
+def _with_score(manifest: Manifest, score: RecordedScore, sha256: str) -> Manifest:
+    identity, values = score.measured.identity, dict(score.values)
+    if score.measured.sums == "avx2":
+        values["conditions"] += "; products summed in 16 bits, as by AVX2"
+    if identity.sha256 != sha256:
+        values["conditions"] = f"of {identity.name} {identity.sha256[:16]}, not of this file; {values['conditions']}"
+    return replace(manifest, scores={**manifest.scores, scored_in(score.name, score.measured.precision): values})
+
+
+def _with_calibration(manifest: Manifest, fit: RecordedCalibration) -> Manifest:
+    precision = fit.measured.identity.precision
+    name = "calibration" if precision == "float32" else f"calibration_{precision}"
+    return replace(
+        manifest,
+        training={**manifest.training, name: asdict(fit.calibration) | {"split": fit.split}},
+        temperatures={**manifest.temperatures, precision: fit.calibration.temperature},
+    )

@@ -1,0 +1,101 @@
+"""Images that are copies of others, or look like them, in a split and between splits; reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from training.data.problems import MOST_NAMED, first_names
+from training.survey.likeness import look_alike
+from training.survey.records import Survey
+
+MOST_ALIKE = 0.1  # where more of a split's images look like another, they are of a video, and nothing is said
+OTHER_LABELS = 0.02  # share of the pixels by which the labels of two images that look alike differ
+
+
+def copied_images(survey: Survey) -> list[str]:
+    """Remarks on images of a split that are copies of another one of it, or look like it if the survey has read pixels."""
+    name, notes = survey.split.name, []
+    if copies := _equal_files(survey):
+        notes.append(
+            f"{len(copies)} images of {name!r} are copies of another, byte for byte: {first_names(copies, MOST_NAMED)}"
+        )
+    if alike := _alike(survey):
+        notes.append(
+            f"{len(alike)} images of {name!r} look like another, as scaled, cropped, mirrored or recompressed copies do: "
+            f"{first_names(alike, MOST_NAMED)}"
+        )
+    return notes
+
+
+def similar_frames(train: Survey, validation: Survey) -> dict[tuple[int, int], int]:
+    """The indices of frames of two splits whose images look alike, without those of equal files, and those of one colour.
+
+    The values are as those of `look_alike`. Both surveys must have read pixels.
+    """
+    hashes = ([str(record.image_hash) for record in survey.records] for survey in (train, validation))
+    return {
+        (first, second): bits
+        for (first, second), bits in look_alike(*hashes).items()
+        if train.records[first].image_sha256 != validation.records[second].image_sha256
+        and train.records[first].appearance != "one colour"
+    }
+
+
+def _nearest(pairs: Mapping[tuple[int, int], int]) -> dict[int, int]:
+    """For each second frame of these pairs, the first frame that it looks most like."""
+    nearest: dict[int, int] = {}
+    for first, second in sorted(pairs, key=lambda pair: pairs[pair]):
+        nearest.setdefault(second, first)
+    return nearest
+
+
+def similar_note(train: Survey, validation: Survey, pairs: Mapping[tuple[int, int], int]) -> str:
+    """A remark on the pairs of `similar_frames`, of which there is at least one; it names the nearest frame for each."""
+    in_train = _nearest(pairs)
+    examples = [
+        f"{validation.split.frames[second].image} like {train.split.frames[first].image}"
+        for second, first in sorted(in_train.items())
+    ]
+    return (
+        f"{len(in_train)} of {len(validation.records)} images of {validation.split.name!r} look like images of "
+        f"{train.split.name!r}, as copies and neighbouring frames do: {first_names(examples, MOST_NAMED)}; move them into one "
+        "split, else the score is too good to be true"
+    )
+
+
+def _equal_files(survey: Survey) -> list[str]:
+    """Pairs of image files of a split with the same bytes, as `b.jpg like a.jpg`."""
+    firsts: dict[str, int] = {}
+    pairs = []
+    for index, (frame, record) in enumerate(zip(survey.split.frames, survey.records, strict=True)):
+        first = firsts.setdefault(record.image_sha256, index)
+        if survey.split.frames[first].image != frame.image:
+            pairs.append(_pair(survey, index, first, survey.records[first].ids_sha256 != record.ids_sha256))
+    return list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
+
+
+def _alike(survey: Survey) -> list[str]:
+    """Pairs of images of a split that look alike without being equal files, those with other labels first."""
+    number = len(survey.records)
+    if any(record.image_hash is None for record in survey.records):
+        return []
+    pairs = similar_frames(survey, survey)
+    firsts = _nearest({(first, second): bits for (first, second), bits in pairs.items() if first < second})
+    if len(firsts) > max(1, MOST_ALIKE * number) or 2 * len(firsts) >= number:
+        return []
+    counts = survey.class_pixels
+    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    differ = {
+        second: float(np.abs(shares[first] - shares[second]).sum()) / 2 >= OTHER_LABELS for second, first in firsts.items()
+    }
+    return [
+        _pair(survey, second, firsts[second], differ[second]) for second in sorted(firsts, key=lambda index: not differ[index])
+    ]
+
+
+def _pair(survey: Survey, second: int, first: int, differ: bool) -> str:
+    images: list[Path] = [survey.split.frames[index].image for index in (second, first)]
+    return f"{images[0]} like {images[1]}{' (their labels differ)' if differ else ''}"

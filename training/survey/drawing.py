@@ -1,0 +1,86 @@
+"""Tells how a mask was drawn: in blocks, up to a straight line, and which class lies where."""
+
+from __future__ import annotations
+
+import base64
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from training.survey.placement import PhotoEdges
+
+Ids = npt.NDArray[np.uint8]
+GRID = 16  # cells of a mask's height and of its width, whose ids are recorded
+COARSE, LEAST_LINES = 4, 6  # pixels of a block, and rows (columns) at which something changes, at least
+# Of 3,348 masks of Pascal VOC and 468 of CamVid, these name one. Of masks whose half was made background, they name about eight
+# in ten of VOC, where many objects end before the middle, and all of CamVid.
+SIDES = ("right", "lower", "left", "upper")
+LEAST_PART, LARGE_PART = 0.15, 0.4  # of the mask, that has one id up to its rim
+CONTACT, LONG_CONTACT = 0.3, 0.7  # share of the part's straight border beyond which another id lies
+ON_EDGES = 0.8  # mean rank of the photo's edges along a border that is an object's
+ACROSS = 0.85  # share of the mask's height (width) of a straight border between any ids
+RIM = 0.1  # share of the mask beside its rim, in which no such border counts
+
+
+def block_side(ids: Ids) -> int:
+    """The side in pixels of the blocks of which a mask (H, W) consists, as a smaller one has when it is enlarged; else 0.
+
+    Masks of a few rectangles have too few borders to tell.
+    """
+    sides = []
+    for rows in (ids, ids.T):
+        changes = np.flatnonzero((rows[1:] != rows[:-1]).any(1))
+        if len(changes) < LEAST_LINES:
+            return 0
+        sides.append(int(np.quantile(np.diff(changes), 0.1)))
+    return min(sides) if min(sides) >= COARSE else 0
+
+
+def unlabelled_part(ids: Ids, edges: PhotoEdges) -> str | None:
+    """The part of a mask (H, W) that may have no labels, such as `right 50%`, or the place of a straight border; else None.
+
+    The part has one id or void. Its border is straight and long, and not an edge of the photo, or the part is large.
+    """
+    for turns, side in enumerate(SIDES):
+        turned = np.rot90(ids, turns)
+        fill = turned[0, -1]
+        columns = np.flatnonzero((turned != fill).any(0))
+        if not len(columns):
+            return None
+        last = int(columns[-1])
+        part = 1 - (last + 1) / turned.shape[1]
+        beyond = turned[:, last] != fill
+        contact = float(beyond.mean())
+        if part < LEAST_PART or contact < CONTACT:
+            continue
+        if part >= LARGE_PART or contact >= LONG_CONTACT or _rank(edges, turns, last, beyond, turned.shape[1]) < ON_EDGES:
+            return f"{side} {part:.0%}"
+    for rows, length in ((ids, "width"), (ids.T, "height")):
+        shares = (rows[:, 1:] != rows[:, :-1]).mean(0)
+        beside = int(RIM * len(shares))
+        inner = shares[beside : len(shares) - beside]
+        if len(inner) and inner.max() >= ACROSS:
+            return f"a border at {(int(inner.argmax()) + beside + 1) / rows.shape[1]:.0%} of the {length}"
+    return None
+
+
+def grid_ids(ids: Ids) -> str:
+    """The ids in the middles of 16x16 cells of a mask (H, W), as `unpack_grids` takes them."""
+    rows, columns = (((np.arange(GRID) + 0.5) * length / GRID).astype(int) for length in ids.shape)
+    return base64.b64encode(ids[np.ix_(rows, columns)].tobytes()).decode("ascii")
+
+
+def unpack_grids(texts: list[str]) -> npt.NDArray[np.int64]:
+    """The ids of several masks' cells, int64 (n, 256)."""
+    data = bytes(chain.from_iterable(base64.b64decode(text) for text in texts))
+    return np.frombuffer(data, np.uint8).reshape(len(texts), GRID**2).astype(np.int64)
+
+
+def _rank(edges: PhotoEdges, turns: int, column: int, rows: npt.NDArray[np.bool_], width: int) -> float:
+    """The mean rank of the photo's edges right of a column of the turned mask, in these rows."""
+    ranks = np.rot90(edges.ranks, turns)
+    side = len(ranks)
+    at = int((column + 1) * side / width)
+    nearest = ranks[:, max(0, at - 1) : at + 2].max(1)
+    return float(nearest[((np.arange(len(rows)) + 0.5) * side / len(rows)).astype(int)[rows]].mean())

@@ -1,0 +1,111 @@
+"""Divides the frames of a data set into folds, so that each frame is scored by a network that has not seen it.
+
+Frames that belong together stay in one fold: copies, images that look alike, and the frames of one group of `--group-pattern`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data.problems import DataError
+from training.data.split import Split
+from training.survey.groups import group_name
+from training.survey.likeness import look_alike
+from training.survey.records import Survey
+
+POOL = "train and val"
+
+
+def pooled(train: Split, validation: Split) -> Split:
+    """One split of the frames of both; a frame that both list is there once."""
+    frames = {frame.image: frame for frame in (*train.frames, *validation.frames)}
+    notes = dict.fromkeys((*train.notes, *validation.notes))
+    return replace(train, name=POOL, frames=tuple(frames.values()), notes=tuple(notes))
+
+
+def divide(survey: Survey, folds: int, pattern: str | None) -> npt.NDArray[np.int64]:
+    """The fold of each frame, int64 (F,), 0 to `folds` - 1; equal for equal data.
+
+    pattern: finds the group at the beginning of a frame's name; None if names have no groups. Each fold gets about equal
+    numbers of frames of each class, the rare classes first (iterative stratification, Sechidis et al. 2011). Raises
+    `DataError` if there are fewer units of frames than folds.
+    """
+    units = belonging(survey, pattern)
+    number = int(units.max(initial=-1)) + 1
+    if number < folds:
+        raise DataError(
+            f"{len(units)} frames of {survey.split.name!r} make {number} units of frames that belong together, fewer than "
+            f"{folds} folds; give a smaller --folds, or a finer --group-pattern"
+        )
+    frames_of_unit = np.bincount(units)
+    shown = np.zeros((number, len(survey.split.labels)), np.int64)
+    np.add.at(shown, units, (survey.class_pixels > 0).astype(np.int64))
+    return _stratified(frames_of_unit, shown, folds)[units]
+
+
+def belonging(survey: Survey, pattern: str | None) -> npt.NDArray[np.int64]:
+    """The unit of each frame, int64 (F,): frames that belong together, directly or through others, have one number.
+
+    The survey must have read pixels.
+    """
+    frames, records = survey.split.frames, survey.records
+    hashes = [str(record.image_hash) for record in records]
+    one_colour = {index for index, record in enumerate(records) if record.appearance == "one colour"}
+    pairs = [pair for pair in look_alike(hashes, hashes) if pair[0] < pair[1] and not one_colour & set(pair)]
+    keys = [[record.image_sha256 for record in records]]
+    if pattern is not None:
+        keys.append([group_name(frame.name, pattern) for frame in frames])
+    for names in keys:
+        firsts: dict[str, int] = {}
+        pairs += [(firsts.setdefault(name, index), index) for index, name in enumerate(names)]
+    return _components(len(frames), pairs)
+
+
+def _components(number: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    """The connected component of each of `number` items, numbered by their first items."""
+    parents = list(range(number))
+
+    def root(item: int) -> int:
+        while parents[item] != item:
+            parents[item] = parents[parents[item]]
+            item = parents[item]
+        return item
+
+    for first, second in pairs:
+        low, high = sorted((root(first), root(second)))
+        parents[high] = low
+    return np.unique([root(item) for item in range(number)], return_inverse=True)[1].astype(np.int64)
+
+
+def _stratified(frames: npt.NDArray[np.int64], shown: npt.NDArray[np.int64], folds: int) -> npt.NDArray[np.int64]:
+    """The fold of each unit. frames: the frames of each unit (U,). shown: those that show each class (U, classes)."""
+    fold_of = np.full(len(frames), -1, np.int64)
+    frames_wanted = np.full(folds, frames.sum() / folds)
+    shown_wanted = np.tile(shown.sum(0) / folds, (folds, 1))
+    while (fold_of < 0).any():
+        waiting = np.flatnonzero(fold_of < 0)
+        left = shown[waiting].sum(0)
+        rarest = int(np.where(left > 0, left, left.max() + 1).argmin())
+        # the units that show most of the rarest class first; if no class is left, the largest ones
+        size = shown[waiting, rarest] * (frames.sum() + 1) + frames[waiting]
+        unit = int(waiting[size.argmax()])
+        empty = np.bincount(fold_of[fold_of >= 0], minlength=folds) == 0
+        # no fold may stay empty
+        candidates = np.flatnonzero(empty) if empty.sum() >= len(waiting) else np.arange(folds)
+        wanted = shown_wanted[candidates, rarest] if shown[unit, rarest] else np.zeros(len(candidates))
+        best = candidates[np.lexsort((candidates, -frames_wanted[candidates], -wanted.round(6)))[0]]
+        fold_of[unit] = best
+        frames_wanted[best] -= frames[unit]
+        shown_wanted[best] -= shown[unit]
+    return fold_of
+
+
+def part(survey: Survey, inside: npt.NDArray[np.bool_], name: str) -> Survey:
+    """The survey of those frames for which `inside` (F,) is true, as a split of this name."""
+    indices = np.flatnonzero(inside).tolist()
+    split = replace(survey.split, name=name, frames=tuple(survey.split.frames[index] for index in indices))
+    return Survey(split, tuple(survey.records[index] for index in indices))

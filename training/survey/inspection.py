@@ -1,0 +1,129 @@
+"""What a survey tells the user before a split is used: errors, how masks are read, and what may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from training.data.alike_names import alike_names
+from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
+from training.survey.copies import copied_images, similar_frames, similar_note
+from training.survey.doubts import copied_masks, doubtful_labels, rare_classes, swapped_masks, swapped_note
+from training.survey.groups import shared_frames
+from training.survey.inverted import inverted_note
+from training.survey.odd_photos import odd_photos
+from training.survey.outliers import outlying_masks
+from training.survey.records import Survey
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report on one surveyed split; reads no file.
+
+    swapped: masks that a remark on both splits names as swapped.
+    """
+
+    survey: Survey
+    swapped: frozenset[Path] = frozenset()
+
+    @cached_property
+    def class_ids(self) -> set[int]:
+        """The classes that the masks show, after the split's mapping."""
+        return set(self.survey.class_pixels.sum(0).nonzero()[0].tolist())
+
+    def errors(self, fewest_classes: int = 1) -> list[DataError]:
+        """An error if the masks show fewer classes than this; none for a split without frames."""
+        if len(self.class_ids) >= fewest_classes or not self.survey.records:
+            return []
+        return [self._too_few(", ".join(self.survey.split.labels.names[index] for index in self.class_ids) or "no class")]
+
+    def _too_few(self, shown: str) -> DataError:
+        split = self.survey.split
+        return DataError(
+            f"the masks of the split {split.name!r} show {shown} of {len(split.labels)} classes, which is too few; masks hold "
+            f"class ids (0 to {len(split.labels) - 1}), and 255 is void, not an object"
+        )
+
+    @property
+    def meaning(self) -> str:
+        """How the split's masks are read, in one line."""
+        split, records = self.survey.split, self.survey.records
+        if split.meaning == "colors":
+            return "masks: read by the classes' colours"
+        colored = [frame.mask for frame, record in zip(split.frames, records, strict=True) if record.is_colored]
+        if len(colored) == len(records):
+            return "masks: RGB images, read by the classes' colours"
+        if colored:
+            exception = f"{len(colored)} RGB images are read by the classes' colours: {first_names(colored)}"
+            return f"masks: pixel values are class ids; {exception}"
+        return "masks: pixel values are class ids"
+
+    @property
+    def _object_ids(self) -> str:
+        """The ids that masks of objects hold, in words: those that the other masks show beside 0, or the classes'."""
+        labels = self.survey.split.source_labels
+        shown = {value for record in self.survey.records for value in record.pixels if 0 < value < len(labels)}
+        ids = sorted(shown) or list(range(1, len(labels)))
+        if len(ids) < 2:
+            return str(ids[0] if ids else 1)
+        return f"the id of their class ({first_names((f'{labels.names[value]} {value}' for value in ids), MOST_NAMED)})"
+
+    @property
+    def notes(self) -> list[str]:
+        """What may be wrong with the split, one line for each remark."""
+        split, labels = self.survey.split, self.survey.split.labels
+        frames = list(zip(split.frames, self.survey.records, strict=True))
+        notes = list(split.notes)
+        if pairs := [(frame.mask, *record.contradiction) for frame, record in frames if record.contradiction]:
+            _, value, other = pairs[0]
+            names = split.source_labels.names
+            paths = first_names((path for path, *_ in pairs), MOST_NAMED)
+            notes.append(
+                f"{len(pairs)} masks have a palette that contradicts the classes' colours: {paths}; in the first, the value "
+                f"{value} is {names[value]!r} and has the colour of {names[other]!r}; if colours count, --masks colors"
+            )
+        if black_and_white := [frame.mask for frame, record in frames if record.is_black_and_white]:
+            notes.append(
+                f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
+                f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as {self._object_ids}, "
+                "or give --masks colors"
+            )
+        notes += [*doubtful_labels(self.survey, self.swapped), *outlying_masks(self.survey), *inverted_note(self.survey)]
+        notes += [*odd_photos(self.survey), *copied_images(self.survey)]
+        if turned := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
+            notes.append(
+                f"{len(turned)} images of {split.name!r} are turned by EXIF, such as {first_names(turned)}: masks are read as "
+                "drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"
+            )
+        notes += alike_names(labels.names)
+        if missing := [entry.name for entry in labels.classes if entry.id not in self.class_ids]:
+            notes.append(
+                f"{len(missing)} of {len(labels)} classes are never shown in {split.name!r}: {first_names(missing, MOST_NAMED)}"
+            )
+        return notes + rare_classes(self.survey)
+
+
+def report_all(surveys: Sequence[Survey]) -> list[Report]:
+    """The reports on several splits; raises `DataError` if the masks of one have no label at all."""
+    reports = [Report(survey) for survey in surveys]
+    raise_all([error for report in reports for error in report.errors()])
+    return reports
+
+
+def pair_errors(train: Survey, validation: Survey) -> list[DataError]:
+    """The errors of two splits with which no training can learn and be scored."""
+    return [*Report(train).errors(fewest_classes=2), *Report(validation).errors(), *shared_frames(train, validation)]
+
+
+def pair_notes(train: Survey, validation: Survey) -> list[str]:
+    """What may be wrong with two splits and between them, a line for each remark."""
+    surveys = [train, validation]
+    pairs = swapped_masks(surveys)
+    swapped = frozenset(mask for pair in pairs for mask in pair)
+    lines = [*swapped_note(pairs), *copied_masks(surveys)]
+    lines += [note for survey in surveys for note in Report(survey, swapped).notes]
+    if similar := similar_frames(train, validation):
+        lines.append(similar_note(train, validation, similar))
+    return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common

@@ -1,0 +1,287 @@
+"""Reads every image and mask of a data set once, and records what trainings and reports need to know of them.
+
+A training writes the records to a file. A later run reads a frame again only if one of its two files has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from tqdm import tqdm
+
+from imaging.decoding import Limits, read_size
+from imaging.errors import ImageError
+from imaging.formats.headers import JPEG
+from model.regular_file import read_regular_file
+from model.whole_file import whole_file
+from training.data.files import NAME_ENCODING
+from training.data.masks import decode_mask, interpret
+from training.data.orientation import read_orientation, swaps_sides, turn_upright
+from training.data.problems import DataError, raise_all
+from training.data.split import Split
+from training.survey.appearance import Appearance, appearance, is_cmyk, mean_colors
+from training.survey.borders import border_cells, edge_cells
+from training.survey.drawing import block_side, grid_ids, unlabelled_part
+from training.survey.extents import thin_ids, typical_extents
+from training.survey.likeness import image_hash
+from training.survey.placement import PhotoEdges
+
+FILE = "survey.json"
+VERSION = 8  # of the records; another number makes every run read its data set again
+
+
+class FrameRecord(BaseModel):
+    """What an image and its mask hold.
+
+    image_sha256, mask_sha256: of the files. ids_sha256: of the mask's source ids. image_bytes: the size of the image file.
+    size: (height, width) of the upright image, and of its mask. pixels: for each class id of the source labels, the number of
+    the mask's pixels; void included. is_colored: whether the mask is an RGB image that is read by the classes' colours.
+    contradiction: the first class id whose palette colour belongs to another class, and that class's id. kind: of the mask, as
+    `MaskFile.kind` says. is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF.
+    is_orientation_ambiguous: whether EXIF turns the image, and neither size nor borders tell that the mask was drawn on the
+    upright one. is_cmyk: whether the image file holds CMYK. rim: for each class id of the source labels, the number of its
+    pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and `thin_ids` of the mask's source ids.
+    image_hash: `likeness.image_hash` of the upright image. edge_cells, border_cells: `borders` of
+    the upright image and its mask. better_place: `placement.PhotoEdges.better_place`, None if the mask lies well.
+    appearance: `appearance` of the upright image. block_side, unlabelled_part, grid_ids: `drawing`
+    of the mask's source ids. From extents on, all are empty if only the image's header was read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    image_sha256: str
+    mask_sha256: str
+    ids_sha256: str
+    image_bytes: int
+    is_jpeg: bool
+    size: tuple[int, int]
+    pixels: dict[int, int]
+    is_colored: bool
+    contradiction: tuple[int, int] | None
+    kind: str
+    orientation: int
+    is_cmyk: bool
+    rim: dict[int, int]
+    extents: dict[int, float]
+    thin: list[int]
+    image_hash: str | None
+    edge_cells: str | None
+    border_cells: str | None
+    better_place: str | None
+    appearance: Appearance | None
+    block_side: int
+    unlabelled_part: str | None
+    grid_ids: str | None
+    is_orientation_ambiguous: bool
+    is_black_and_white: bool
+
+
+RECORDS = TypeAdapter(dict[str, FrameRecord])
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A split and the record of each of its frames."""
+
+    split: Split
+    records: tuple[FrameRecord, ...]
+
+    @property
+    def contents(self) -> str:
+        """Sha256 of the names, images and masks, and of how masks are read: equal for two runs with the same data."""
+        digest = hashlib.sha256()
+        for frame, record in zip(self.split.frames, self.records, strict=True):
+            digest.update(hashlib.sha256(frame.name.encode(*NAME_ENCODING)).digest())
+            digest.update(bytes.fromhex(record.image_sha256 + record.mask_sha256))
+        if (self.split.meaning, self.split.drawn_on) != ("ids", "upright"):
+            digest.update(f"{self.split.meaning} {self.split.drawn_on}".encode())
+        return digest.hexdigest()
+
+    @property
+    def longer_side(self) -> int:
+        """The median of the frames' longer sides, in pixels."""
+        return int(np.median([max(record.size) for record in self.records]))
+
+    @property
+    def class_pixels(self) -> npt.NDArray[np.int64]:
+        """The number of pixels of each class in each frame, int64 (frames, classes), after the split's mapping."""
+        return self._by_class([record.pixels for record in self.records])
+
+    @property
+    def rim_pixels(self) -> npt.NDArray[np.int64]:
+        """As `class_pixels`, in the outermost rows and columns of the masks alone."""
+        return self._by_class([record.rim for record in self.records])
+
+    def _by_class(self, numbers: Sequence[Mapping[int, int]]) -> npt.NDArray[np.int64]:
+        counts = np.zeros((len(numbers), len(self.split.labels)), np.int64)
+        for row, by_source in zip(counts, numbers, strict=True):
+            for source, number in by_source.items():
+                target = self.split.mapping.table[source]
+                if target < len(row):  # else void
+                    row[target] += number
+        return counts
+
+
+def survey_all(splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None) -> list[Survey]:
+    """Surveys several splits of one data set, as `survey_readable` does; raises `DataError` with the errors of all frames."""
+    surveys, errors = survey_readable(splits, pixels=pixels, file=file)
+    raise_all(errors)
+    return surveys
+
+
+def survey_readable(
+    splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None
+) -> tuple[list[Survey], list[DataError]]:
+    """Surveys the frames that can be read, of several splits of one data set; gives the errors of the other frames.
+
+    A frame that is listed several times is read once. pixels: whether images are decoded, or only their headers read. file:
+    where the records are kept; a frame is not read again if its record has the same paths, sizes and times of change.
+    """
+    known = _load(file) if file else {}
+    used: dict[str, FrameRecord] = {}
+    surveys: list[Survey] = []
+    errors: list[DataError] = []
+    for split in splits:
+        frames, records = [], []
+        for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False):
+            key = _key(split, index)
+            try:
+                if key not in used:
+                    used[key] = known.get(key) or _read(split, index, pixels)
+            except DataError as error:
+                errors += error.each
+            else:
+                frames.append(split.frames[index])
+                records.append(used[key])
+        surveys.append(Survey(replace(split, frames=tuple(frames)), tuple(records)))
+    if file:
+        _save(file, used)
+    return surveys, errors
+
+
+def frame_errors(splits: Sequence[Split]) -> list[DataError]:
+    """The errors of all frames of these splits; reads every frame."""
+    return survey_readable(splits)[1]
+
+
+def _key(split: Split, index: int) -> str:
+    """A digest of a frame's paths, sizes and times of change, and of how its mask is read."""
+    frame = split.frames[index]
+    reading = [split.source_labels.to_list(), split.source_labels.ignore_index, list(split.colors.items())]
+    digest = hashlib.sha256(json.dumps([VERSION, *reading, split.meaning, split.drawn_on]).encode())
+    for path in (frame.image.absolute(), frame.mask.absolute()):
+        digest.update(hashlib.sha256(os.fsencode(path)).digest())
+        try:
+            status = path.stat()
+        except OSError:  # reading the file gives the error
+            continue
+        digest.update(f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} ".encode())
+    return digest.hexdigest()
+
+
+def _load(file: Path) -> dict[str, FrameRecord]:
+    """The records of a file; none if it is missing or damaged, which costs only time."""
+    try:
+        return RECORDS.validate_json(read_regular_file(file))
+    except (OSError, ValueError):
+        return {}
+
+
+def _save(file: Path, records: dict[str, FrameRecord]) -> None:
+    """Writes the records atomically: if the process is killed, the previous file stays."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as partial:
+        partial.write_bytes(RECORDS.dump_json(records))
+
+
+def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
+    """Reads a frame's two files; raises `DataError` with the errors of both."""
+    frame = split.frames[index]
+    errors: list[DataError] = []
+    data = b""
+    size: tuple[int, ...] = ()
+    try:
+        data = _bytes(frame.image)
+        image = split.decode(index, data) if pixels else None
+        size = _size(frame.image, data) if image is None else image.shape[:2]
+    except DataError as error:
+        errors.append(error)
+    try:
+        mask_data = _bytes(frame.mask)
+        if data and mask_data == data:
+            raise DataError(f"{frame.mask}: the mask and its image {frame.image} are one file, or copies of it")
+        mask = decode_mask(frame.mask, mask_data, size)
+        ids = interpret(mask, split.source_labels, split.colors, split.meaning)
+    except DataError as error:
+        errors.append(error)
+    raise_all(errors)
+    orientation = read_orientation(data)
+    if split.drawn_on == "stored":
+        ids = turn_upright(ids, orientation)
+    split.require_one_size(index, ids, size)
+    colors = None if image is None else mean_colors(image)
+    edges = None if colors is None else PhotoEdges(colors)
+    reads_ids = split.meaning == "ids"
+    return FrameRecord(
+        image_sha256=hashlib.sha256(data).hexdigest(),
+        mask_sha256=hashlib.sha256(mask_data).hexdigest(),
+        ids_sha256=hashlib.sha256(str(ids.shape).encode() + ids.tobytes()).hexdigest(),
+        image_bytes=len(data),
+        is_jpeg=data.startswith(JPEG),
+        size=size,
+        pixels=_counts(ids),
+        # an all-black mask may hold colours or ids, so it counts as coloured
+        is_colored=not mask.has_ids and not (mask.repeats_ids(split.source_labels) and bool(mask.pixels.any())),
+        contradiction=mask.contradiction(split.source_labels, split.colors) if reads_ids else None,
+        kind=mask.kind,
+        orientation=orientation,
+        is_cmyk=is_cmyk(data),
+        rim=_counts(np.concatenate([ids[0], ids[-1], ids[1:-1, 0], ids[1:-1, -1]])),
+        extents=typical_extents(ids) if pixels else {},
+        thin=thin_ids(ids) if pixels else [],
+        image_hash=None if image is None else image_hash(image),
+        edge_cells=None if colors is None else edge_cells(colors),
+        border_cells=None if image is None else border_cells(ids),
+        better_place=None if edges is None else edges.better_place(ids),
+        appearance=None if colors is None else appearance(colors),
+        block_side=block_side(ids) if pixels else 0,
+        unlabelled_part=None if edges is None else unlabelled_part(ids, edges),
+        grid_ids=grid_ids(ids) if pixels else None,
+        is_orientation_ambiguous=split.drawn_on == "upright" and _is_ambiguous(edges, ids, orientation),
+        is_black_and_white=reads_ids and mask.is_black_and_white,
+    )
+
+
+def _counts(ids: npt.NDArray[np.uint8]) -> dict[int, int]:
+    """The number of each id that occurs."""
+    counts = np.bincount(ids.ravel(), minlength=256)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def _is_ambiguous(edges: PhotoEdges | None, ids: npt.NDArray[np.uint8], orientation: int) -> bool:
+    """Whether a mask may have been drawn on the stored image, which EXIF turns."""
+    if orientation == 1 or (swaps_sides(orientation) and ids.shape[0] != ids.shape[1]):
+        return False  # if EXIF swaps sides of different lengths, a mask fits only one of the two images
+    return edges is None or not edges.fits_better(ids, turn_upright(ids, orientation))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return read_regular_file(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+
+
+def _size(path: Path, data: bytes) -> tuple[int, int]:
+    try:
+        return read_size(data, Limits())
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from error
