@@ -165,8 +165,9 @@ class _PartImage:
             except Exception as error:  # an unexpected error of one image must not end the others
                 log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": self.index}})
                 outcome = self._failure(service, unexpected_problem(error, service))
-            self.outcome.set_result(outcome)
-            await self.is_sent.wait()
+            if not self.outcome.cancelled():  # else nobody waits for it any more
+                self.outcome.set_result(outcome)
+                await self.is_sent.wait()
 
     def _end(self, _: asyncio.Task[None]) -> None:
         self.reservation.close()

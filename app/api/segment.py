@@ -104,7 +104,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
 
 
 class AnswerResponse(Response):
-    """Sends an answer piece by piece. Its reservation frees the bytes."""
+    """Sends an answer piece by piece. It does not close the body: the request's reservation does."""
 
     def __init__(self, body: Body, media_type: str, headers: dict[str, str]) -> None:
         super().__init__(None, media_type=media_type, headers=headers | {"Content-Length": str(body.length)})
@@ -119,7 +119,7 @@ class AnswerResponse(Response):
 
 
 def upload_limits(request: Request, service: Service, megabytes: float, setting: str = "SEGMENT_MAX_UPLOAD_MB") -> UploadLimits:
-    """The limits for a body of up to `megabytes` 10^6 bytes. The request's reservation holds it.
+    """The limits for a body of up to `megabytes` 10^6 bytes. Its bytes count for the request's reservation.
 
     setting: the one that this number comes from.
     """

@@ -258,7 +258,7 @@ def _check_header(request: Request, limits: UploadLimits) -> None:
 
 @asynccontextmanager
 async def _arrival(limits: UploadLimits) -> AsyncIterator[asyncio.Timeout]:
-    """Gives the body its time. If it does not arrive, nothing of it counts any more, though its rest may be discarded yet."""
+    """Gives the body its time. If it fails, its memory and files stop counting at once, while its rest may still come."""
     try:
         async with asyncio.timeout(limits.seconds) as deadline:
             yield deadline

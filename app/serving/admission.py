@@ -26,8 +26,8 @@ class Admission:
     Two resources are estimated apart, and the slower one counts: the network, by tiles at the measured rate, and the workers,
     by the seconds that images of their kinds took. The scheduler runs one tile of each request in turn, so before a request of
     n tiles is done, each other one has run at most n. Large images wait for a place of their own, `large_lanes` at a time,
-    their clients in turn: they wait for each other, and small images do not wait for them. Estimates only refuse a request
-    behind others, whose work corrects the estimates. Invariant: `_queued_tiles` is the sum of the tiles of `_admissions`.
+    their clients in turn: they wait for each other, and small images do not wait for them. An estimate can refuse a request
+    only if others are ahead of it; as they finish, a wrong estimate is corrected. Invariant: `_queued_tiles` is the sum of the tiles of `_admissions`.
     """
 
     def __init__(
@@ -93,7 +93,6 @@ class Admission:
         """Counts the request's tile from now on, because its body has arrived. Calling it again does nothing."""
         if reservation in self._uploading:
             self._uploading.remove(reservation)
-            reservation.since, reservation.uploading = self._clock(), False
             self._admissions[reservation] = None
             self._queued_tiles += reservation.tiles
 
@@ -151,10 +150,10 @@ class Admission:
     def _estimate(
         self, request: Reservation, others: list[Reservation], peers: list[Reservation], fresh_uploads: int
     ) -> tuple[float, float]:
-        """Seconds until others leave room for this request, and until it is done; 0 to be done if it may try at once.
+        """Returns two times in seconds: until there is room, and until this request is done. The second is 0 if it may try.
 
         A small image may try while fewer small ones than lanes are before it, unless their tiles keep the network busy. A large
-        one waits for those of its client and, of each other client, for as many.
+        one waits for those of its client and, of each other client, for as many and one more.
         """
         lanes = self._large_lanes if request.large else self._small_lanes(len(others) - len(peers))
         if request.large:

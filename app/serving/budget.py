@@ -98,10 +98,10 @@ class Budget:
             raise TooMuchMemory(f"the image takes {need}; {advice()}")
 
     def start_now(self, reservation: Reservation, count: int, *, large: bool) -> bool:
-        """Gives the work its bytes, instead of those that it has, if that is possible without waiting; says whether it did.
+        """Replaces the bytes that the work has by `count` if that needs no waiting, and returns True.
 
-        Else it has none. It is impossible while other work waits for memory, while too few bytes are free, or, for a large
-        image, while `large_works` other large images are in work.
+        Otherwise the work has none afterwards, and it returns False: while other work waits for memory, while too few bytes are
+        free, or, for a large image, while `large_works` other large images are in work.
         """
         if count <= reservation.work_bytes and large == reservation.has_large_work:
             self._work -= reservation.work_bytes - count
@@ -129,7 +129,7 @@ class Budget:
                 self._give_turns()
 
     def hold_answer(self, reservation: Reservation, count: int) -> None:
-        """Frees the bytes of work that is done. Its answer uses `count` bytes until `end`."""
+        """The work is done: frees its bytes, and counts `count` bytes for its answer until `end`."""
         self._answers += count - reservation.answer_bytes
         reservation.answer_bytes = count
         self._end_work(reservation)

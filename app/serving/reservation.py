@@ -12,14 +12,15 @@ from model.inference.processes.messages import Body
 
 @dataclass(eq=False)
 class Reservation:
-    """All that one image, or a request without one, holds from its head until its answer is sent. Only for the event loop.
+    """What one image holds in the service. A request has one from its head on, before its image is known.
+
+    Only for the event loop.
 
     A context manager: its end gives everything back. sender: who sent the request, for fair turns. on_close: ends what the
     service counts; it may be called again.
 
-    `Admission` sets its place in the queue. since: when the head arrived; once the body has arrived, when that was. tiles: 1
-    until the image is planned, then the number of its tiles that are not done. kind, megapixels: of the image; None and 0
-    until it is planned. uploading: whether its body has yet to arrive.
+    `Admission` sets its place in the queue. since: when the head arrived. tiles: 1 until the image is planned, then the
+    number of its tiles that are not done. kind, megapixels: of the image; None and 0 until it is planned.
 
     `Budget` sets what it uses. body_bytes, work_bytes, answer_bytes: of memory. files: open files. has_large_work: whether a
     large image is in work.
@@ -31,7 +32,6 @@ class Reservation:
     tiles: int = 1
     kind: Kind | None = None
     megapixels: float = 0.0
-    uploading: bool = True
     body_bytes: int = 0
     work_bytes: int = 0
     answer_bytes: int = 0

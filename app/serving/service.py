@@ -181,7 +181,7 @@ class Service:
 
     @contextmanager
     def _place(self, reservation: Reservation) -> Iterator[None]:
-        """The image's body has arrived, and its place in the queue ends with the block. If that fails, the reservation does."""
+        """The image's body has arrived. If the block raises, the reservation is closed; else its place in the queue ends."""
         self.admission.arrive(reservation)
         try:
             yield

@@ -13,6 +13,7 @@ from statistics import stdev
 from string import Template
 from typing import Any
 
+from benchmarks.studies import few
 from benchmarks.studies.evaluations import read_evaluations
 from benchmarks.studies.small_sets import small_sets_table
 from benchmarks.studies.trainings import ROOT, by_name, commits, difference, markdown_table, read_table
@@ -104,7 +105,7 @@ def _stitched(document: Mapping[str, Any]) -> str:
 
 
 def accuracy_page() -> str:
-    choices, failures, trials = by_name(load("accuracy")), load("failures"), load("trials")
+    choices, failures, trials, augmentations = by_name(load("accuracy")), load("failures"), load("trials"), load("few")
     base = choices["base"]
     return _page(
         "accuracy",
@@ -129,6 +130,9 @@ def accuracy_page() -> str:
         edges=_edges(load("cutout")),
         every=failures["every"]["train"],
         small_sets=small_sets_table(),
+        augmentations=few.scores(read_table(few.TABLE), augmentations),
+        augmentation_facts=f"{augmentations[0]['machine']}; commits {commits(augmentations)}",
+        augmentation_command=augmentations[0]["command"],
     )
 
 

@@ -27,13 +27,14 @@ def main() -> int:
     parser.add_argument("--camvid", type=Path, default=Path("data/camvid"), help="CamVid in the layout of the SegNet tutorial")
     parser.add_argument("--out", type=Path, default=Path("runs/few"))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--results", type=Path, help="JSON that the page of accuracy is made from (default: OUT/few.json)")
     parser.add_argument("rows", nargs="*", help="names of rows (default: all)")
     args = parser.parse_args()
     link_photographs(args.camvid, args.out / "camvid")
     table = read_table(TABLE)
     run_rows(table, args.out, args.rows, args.threads)
     rows = results(table, args.out)
-    (args.out / "few.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (args.results or args.out / "few.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(scores(table, rows))
     return 0
 

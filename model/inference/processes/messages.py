@@ -28,9 +28,9 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(eq=False)
 class Body:
-    """Bytes of an image file or of an answer.
+    """Bytes of an image file or of an answer: in `data`, or in the open file `descriptor`. `close` frees both.
 
-    Up to `INLINE_BYTES` are in memory; larger files are in an anonymous file. `close` frees both.
+    `of` puts more than `INLINE_BYTES` into an anonymous file.
     """
 
     data: bytes = b""

@@ -110,8 +110,8 @@ class Worker:
     async def plan(self, image: Image, runtime: bytes, ahead: int, grant: Grant = NO_GRANT) -> WorkerPlan:
         """Sends the image to the worker and returns its plan.
 
-        runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits. grant: the
-        worker begins an image that needs no more without waiting for `work`, but it gets no logits before.
+        runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits. grant: if
+        the plan is within it, the worker decodes and sends its first tiles at once. It gets logits only once `work` is called.
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideTooLarge`, `TilingError` or `WorkerFailed`.
         """
         self.idle, self.stage, self._plan, self._image, self._ahead = False, "plan", None, image, ahead
@@ -119,12 +119,12 @@ class Worker:
         self._drop_error, self._most_payload = None, most_payload(image, runtime)
         body = image.body
         self._format, self._sha256 = format_of(body.read(12)), ""
-        body_bytes = body.length if body.descriptor else None
+        body_bytes = body.length if body.descriptor is not None else None
         task = Task(runtime, image.limits, image.options, image.gzip, ahead, grant, body_bytes)
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
                 self._frames.allow(*(1 + ahead + 1, self._most_payload) if grant.bytes else (1, 0))
-                self._frames.send(pickle.dumps(task), body.data, [body.descriptor] if body.descriptor else [])
+                self._frames.send(pickle.dumps(task), body.data, [body.descriptor] if body.descriptor is not None else [])
                 self._plan = parse_plan(*await self._receive(), image, runtime)
             self._sha256, self._has_begun = self._plan.sha256, grant.covers(self._plan.bytes, self._plan.megapixels)
         except TimeoutError as error:
@@ -215,7 +215,11 @@ class Worker:
         except OSError as error:
             self._drop(WorkerFailed(f"there is no room for the answer: {error.strerror}; try again later"))
             return -1
-        self._frames.send(pickle.dumps(None), descriptors=[descriptor])
+        try:
+            self._frames.send(pickle.dumps(None), descriptors=[descriptor])
+        except OSError:  # the worker has not read what came before
+            os.close(descriptor)
+            raise
         return descriptor
 
     def _drop(self, error: BaseException) -> None:

@@ -60,9 +60,9 @@ REPORTED_ERRORS = {
 
 @dataclass(frozen=True)
 class Grant:
-    """Permission to go on after the plan without asking, for an image that needs no more.
+    """Lets the worker begin right after its plan, without waiting for `Start`, if the image needs no more than this.
 
-    bytes: of memory that the work may take besides the file's own bytes. megapixels: of the image.
+    bytes: of memory, besides the file's own. megapixels: of the image.
     """
 
     bytes: int

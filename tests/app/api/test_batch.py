@@ -211,13 +211,20 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
         assert_idle(service)
 
 
+@pytest.mark.parametrize("before", [True, False])
 def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
+    tasks, end = list[asyncio.Task[None]](), _PartImage._end
+    monkeypatch.setattr(_PartImage, "_end", lambda image, task: (tasks.append(task), end(image, task)))
+
     async def cancel() -> None:
         async def answer(image: _PartImage, *_: object) -> Outcome:
             service.budget.hold_body(image.reservation, 1000)
-            asyncio.get_running_loop().call_soon(taking.cancel)
+            if before:
+                taking.cancel()
+            else:
+                asyncio.get_running_loop().call_soon(taking.cancel)
             return Outcome(0, "a", ".png", b"")
 
         monkeypatch.setattr(_PartImage, "_answer", answer)
@@ -230,6 +237,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 
     asyncio.run(cancel())
     assert_idle(service)
+    assert [task.cancelled() or task.exception() is None for task in tasks] == [True]
 
 
 @pytest.mark.parametrize("writer", [_lines, _zip])

@@ -244,6 +244,35 @@ def test_a_plan_has_no_payload(runtime: Runtime) -> None:
     asyncio.run(inside())
 
 
+def anonymous_files() -> int:
+    """How many files without a name are open."""
+    count = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            count += os.readlink(f"/proc/self/fd/{descriptor}").endswith("(deleted)")
+    return count
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are listed there")
+def test_a_file_that_cannot_be_sent_is_closed(runtime: Runtime) -> None:
+    """The worker asks for it without having read what came before."""
+
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            before = anonymous_files()
+            await it.plan(PLAN)
+            working = await it.work()
+            it.frames.allow_another()
+            it.frames.send(bytes(8 << 20))  # more than the socket takes
+            it.say({"kind": "file"})
+            with pytest.raises(WorkerFailed):
+                await working
+            assert it.worker.death
+            assert anonymous_files() == before
+
+    asyncio.run(inside())
+
+
 def test_a_worker_gets_one_file(runtime: Runtime) -> None:
     async def inside() -> None:
         async with hostile(runtime) as it:
