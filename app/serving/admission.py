@@ -27,7 +27,8 @@ class Admission:
     by the seconds that images of their kinds took. The scheduler runs one tile of each request in turn, so before a request of
     n tiles is done, each other one has run at most n. Large images wait for a place of their own, `large_lanes` at a time,
     their clients in turn: they wait for each other, and small images do not wait for them. An estimate can refuse a request
-    only if others are ahead of it; as they finish, a wrong estimate is corrected. Invariant: `_queued_tiles` is the sum of the tiles of `_admissions`.
+    only if others are ahead of it; as they finish, a wrong estimate is corrected.
+    Invariant: `_queued_tiles` is the sum of the tiles of `_admissions`.
     """
 
     def __init__(
