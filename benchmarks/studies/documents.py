@@ -132,7 +132,6 @@ def accuracy_page() -> str:
         small_sets=small_sets_table(),
         augmentations=few.scores(read_table(few.TABLE), augmentations),
         augmentation_facts=f"{augmentations[0]['machine']}; commits {commits(augmentations)}",
-        augmentation_command=augmentations[0]["command"],
     )
 
 
