@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.accepted_values import accepted_values, describe
@@ -29,7 +29,7 @@ async def query_parameters(request: Request) -> SegmentQuery:
     """
     pairs = request.query_params.multi_items()
     _check_names([name for name, _ in pairs], "query")
-    return with_values(SegmentQuery(), dict(pairs), "query") if pairs else SegmentQuery()
+    return SegmentQuery(_checked(dict(pairs), "query")) if pairs else SegmentQuery()
 
 
 Parameters = Annotated[SegmentQuery, Depends(query_parameters)]
@@ -60,10 +60,7 @@ def with_values(query: SegmentQuery, values: object, source: str) -> SegmentQuer
     for name in values:
         if name in query.values:
             raise BadParameter(f"{source} {name}: the query has it too; give it once")
-    try:
-        return query.with_values(_values(QueryModel.model_validate(dict(values))))
-    except ValidationError as error:
-        raise BadParameter(describe(error.errors(), source)) from error
+    return query.with_values(_checked(values, source))
 
 
 def own_values(query: SegmentQuery) -> dict[str, Any]:
@@ -79,8 +76,12 @@ def own_values(query: SegmentQuery) -> dict[str, Any]:
     return own
 
 
-def _values(checked: BaseModel) -> dict[str, object]:
-    return checked.model_dump(exclude_unset=True)
+def _checked(values: Mapping[str, object], source: str) -> dict[str, object]:
+    """The values of known names, converted. Raises `BadParameter` for a wrong one."""
+    try:
+        return QueryModel.model_validate(dict(values)).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise BadParameter(describe(error.errors(), source)) from error
 
 
 def _check_names(names: Iterable[str], source: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -19,6 +18,7 @@ from model.inference.processes.messages import Body
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
+from tests.support.open_files import anonymous_files
 from tests.support.polling import wait_until
 
 PHOTO = encode(make_photo(90, 120, seed=3))
@@ -64,15 +64,6 @@ def attribute(path: str) -> tuple[Any, str]:
         return getattr(importlib.import_module(module), kind), name
 
 
-def anonymous_files() -> list[str]:
-    """Open files without a name: bodies, answers, and the parts of forms."""
-    links = []
-    for descriptor in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):
-            links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-    return [link for link in links if link.endswith("(deleted)")]
-
-
 @contextmanager
 def failing(owner: Any, name: str, error: type[BaseException], *, after: bool) -> Iterator[list[object]]:
     """The first call of a function raises the error, before or after its work; the list gets an entry for each call."""
@@ -110,7 +101,7 @@ def failing(owner: Any, name: str, error: type[BaseException], *, after: bool) -
 @pytest.mark.parametrize("point", POINTS)
 def test_a_failure_at_any_point_leaves_nothing(client: TestClient, point: str, after: bool, path: str) -> None:
     owner, name = attribute(point)
-    before = sorted(anonymous_files())
+    before = anonymous_files()
     after = after and name not in ("of", "work")  # what a call makes has no owner before it returns
     for error, data in FAILURES:
         files = [("file", ("a.png", data)), ("file", ("b.png", data))][: 2 if path == "/segment/batch" else 1]
@@ -118,7 +109,7 @@ def test_a_failure_at_any_point_leaves_nothing(client: TestClient, point: str, a
             client.post(f"{path}?format=overlay", files=files)
         assert calls or (path, name) == ("/segment/batch", "of")
         assert_idle(service_of(client))
-        wait_until(lambda: sorted(anonymous_files()) == before, lambda: f"{anonymous_files()}, before: {before}")
+        wait_until(lambda: anonymous_files() == before, lambda: f"{anonymous_files()}, before: {before}")
     response = client.post(f"{path}?format=overlay", files=files)
     assert response.status_code == 200
     assert len(response.content) > 1 << 20  # LARGE is in a file, and so is its answer

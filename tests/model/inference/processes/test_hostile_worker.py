@@ -27,6 +27,7 @@ from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Options, Segmenter
 from tests.support.images import encode, make_photo
+from tests.support.open_files import anonymous_files
 from tests.support.polling import wait_until_async
 
 PHOTO = encode(make_photo(90, 130))
@@ -242,15 +243,6 @@ def test_a_plan_has_no_payload(runtime: Runtime) -> None:
                 assert it.worker.death == "crash"
 
     asyncio.run(inside())
-
-
-def anonymous_files() -> int:
-    """How many files without a name are open."""
-    count = 0
-    for descriptor in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):
-            count += os.readlink(f"/proc/self/fd/{descriptor}").endswith("(deleted)")
-    return count
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="descriptors are listed there")
