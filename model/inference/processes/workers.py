@@ -30,6 +30,7 @@ ATTEMPT_S = START_S / 2  # longest time for one attempt to start a worker
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 BUFFER_BYTES = 1 << 20  # send buffer of a socket
 RETRY_S = 1.0  # between two attempts to start a worker
+EARLY_S = 0.002  # a timer of uvloop counts in milliseconds, and may end this long before its time
 BY_ITSELF = ("processor_time", "crash", "killed", "no_answer")  # reasons of deaths that this class did not cause
 log = logging.getLogger("segment")
 
@@ -108,7 +109,7 @@ class Workers:
             yield worker
         finally:
             if not worker.idle and worker.death is None:
-                worker.kill("deadline" if asyncio.get_running_loop().time() >= deadline else "cancelled")
+                worker.kill("deadline" if asyncio.get_running_loop().time() >= deadline - EARLY_S else "cancelled")
             if worker.death is None:
                 self._deaths_in_a_row = 0
             self._release(worker)

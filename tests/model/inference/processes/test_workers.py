@@ -268,6 +268,24 @@ def test_a_worker_that_stops_is_killed_by_who_waits_for_it(runtime: Runtime) -> 
     run(runtime, work, 1)
 
 
+@pytest.mark.parametrize(("early_s", "reason"), [(-0.1, "deadline"), (0.001, "deadline"), (0.1, "cancelled")])
+def test_a_deadline_s_timer_may_end_a_millisecond_early(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, early_s: float, reason: str
+) -> None:
+    async def work(it: Asking) -> None:
+        clock = asyncio.get_running_loop()
+        deadline = clock.time() + 60
+        async with it.workers.claim(deadline) as worker:
+            os.kill(worker.process.pid, signal.SIGSTOP)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), it.description, ahead=2), 0.1)
+            monkeypatch.setattr(clock, "time", lambda: deadline - early_s)
+        monkeypatch.undo()
+        assert it.deaths == [reason]
+
+    run(runtime, work, 1)
+
+
 def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
