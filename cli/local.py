@@ -20,7 +20,7 @@ from model.inference.processes.work import Work
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime
 from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler
-from model.inference.segmenter import Options
+from model.inference.segmenter import Options, require_confidence
 from model.weights_file import find_files
 
 FOREVER_S = 1e9  # no deadline
@@ -76,10 +76,11 @@ class Local:
     ) -> Local:
         """Loads a network. weights: a name or a path. megapixels: of the largest image.
 
-        Raises `WeightsError`, `RuntimeUnavailable`, or `UnknownClass` for a class that the model lacks.
+        Raises `WeightsError`, `RuntimeUnavailable`, `UnknownClass` for a class that the model lacks, or `NoConfidence`.
         """
         network = load_runtime(find_files(weights), runtime, device, precision, threads)
         options.rendering.class_ids(network.manifest.labels.classes)  # raises for a class that the model lacks
+        require_confidence(network, options.rendering)
         limits = Limits(megapixels, "scale it down, or raise --max-megapixels")
         return cls(network, options, limits, threads, deadline_s=deadline_s)
 

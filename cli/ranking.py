@@ -32,8 +32,10 @@ class Ranking:
         self._images: list[tuple[float, str]] = []
 
     def passing(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """The same outcomes; keeps the name and the confidence of each."""
+        """The same outcomes; keeps the name and the confidence of each. Raises `OSError` for a network without confidence."""
         for outcome in outcomes:
+            if outcome.result and outcome.result.mean_confidence is None:
+                raise OSError("--rank needs confidence, and this network gives class ids alone; leave --rank out")
             if outcome.result and outcome.result.mean_confidence is not None:
                 self._images.append((outcome.result.mean_confidence, outcome.image.name))
             yield outcome

@@ -142,9 +142,11 @@ def _with_facts(body: bytes, document: bytes) -> Result:
         answer = json.loads(document)
         size, classes = answer["image"], answer["classes"]
         shares = {entry["name"]: float(entry["fraction"]) for entry in classes}
-        sums = [(int(entry["pixels"]), float(entry["mean_confidence"])) for entry in classes]
-        confidence = sum(pixels * mean for pixels, mean in sums) / sum(pixels for pixels, _ in sums)
-        return Result(body, (int(size["height"]), int(size["width"])), shares, round(confidence, 6))
+        confidence = None
+        if all(entry["mean_confidence"] is not None for entry in classes):
+            sums = [(int(entry["pixels"]), float(entry["mean_confidence"])) for entry in classes]
+            confidence = round(sum(pixels * mean for pixels, mean in sums) / sum(pixels for pixels, _ in sums), 6)
+        return Result(body, (int(size["height"]), int(size["width"])), shares, confidence)
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise ServerError("the service's JSON does not say the confidence of the classes; --rank needs that") from error
 

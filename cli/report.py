@@ -18,7 +18,7 @@ from cli.input import Input
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
 from imaging.rendering import RENDERING
 from model.command_line import one_line
-from model.inference.errors import InferenceError
+from model.inference.errors import InferenceError, NoConfidence
 from model.inference.parameters import OPTIONS
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
 from model.inference.scaling import SideTooLarge
@@ -28,10 +28,10 @@ from model.manifest import WeightsError
 DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 130, 141
 # messages of these errors are clear without the error's type; `describe` adds the type to all others
 CLEAR_ERRORS = (
-    ImageError, AnswerTooLarge, UnknownClass, UnusedParameter, SideTooLarge, TilingError, InferenceError, DeviceLost,
-    DeviceOutOfMemory, RuntimeUnavailable, WeightsError, OSError,
+    ImageError, AnswerTooLarge, UnknownClass, UnusedParameter, NoConfidence, SideTooLarge, TilingError, InferenceError,
+    DeviceLost, DeviceOutOfMemory, RuntimeUnavailable, WeightsError, OSError,
 )  # fmt: skip
-OF_OPTIONS = AnswerTooLarge, UnknownClass, UnusedParameter
+OF_OPTIONS = AnswerTooLarge, UnknownClass, UnusedParameter, NoConfidence
 """Errors whose messages name parameters as HTTP does."""
 NAMES = "|".join(RENDERING | OPTIONS)
 WITH_VALUE = re.compile(rf"(?<![\w'-])({NAMES})=(?=(\w?))")

@@ -44,6 +44,10 @@ def evaluate() -> int:
     return _run("fcn-evaluate", "training.commands.evaluate", "training.commands.evaluate_arguments")
 
 
+def convert() -> int:
+    return _run("fcn-convert", "training.commands.convert", "training.commands.convert_arguments")
+
+
 def export() -> int:
     return _run("fcn-export", "training.commands.export", "training.commands.export_arguments")
 

@@ -46,7 +46,7 @@ class SegmentedImage:
 
     photo: uint8 (H, W, 3), or None if the rendering does not need it. class_map: uint8 (H, W). confidence: uint8
     (H, W), or None if it was not computed. probabilities: float16 (classes, H, W), or None if they were not computed.
-    mean_confidence: one value for each class id. model, tiling: parts of the JSON answer. foreground: uint8
+    mean_confidence: by class id, empty without confidence. model, tiling: parts of the JSON answer. foreground: uint8
     (H, W), 255 x the probability of the classes that the rendering shows, or None if it was not computed. cell: pixels that a
     cell of the network covers along an axis. profile: the photo's ICC profile, which pictures of it get.
     """
@@ -141,7 +141,7 @@ class SegmentedImage:
                 "display_color": hex_color(display_colors[entry.id]),
                 "pixels": entry.pixels,
                 "fraction": round(entry.pixels / (height * width), 6),
-                "mean_confidence": round(self.mean_confidence[entry.id], 6),
+                "mean_confidence": round(self.mean_confidence[entry.id], 6) if self.mean_confidence else None,
                 "bbox": list(entry.bbox),
             }
             for entry in class_statistics(runs)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from model.architecture import Architecture
+from model.imported_network import KIND, ImportedNetwork
 from model.labels import LabelSet
 from model.preprocessing import Preprocessing
 
@@ -41,7 +42,7 @@ class Manifest:
     exports: by precision, the `network_sha256` of the export that was scored. Records in that precision are valid only for it.
     """
 
-    architecture: Architecture
+    architecture: Architecture | ImportedNetwork
     labels: LabelSet
     preprocessing: Preprocessing
     license: str
@@ -49,6 +50,26 @@ class Manifest:
     scores: Mapping[str, Any] = field(default_factory=dict)
     temperatures: Mapping[str, float] = field(default_factory=dict)
     exports: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fcn(self) -> Architecture:
+        """The architecture of a network that PyTorch can build. Raises `WeightsError` for an imported network."""
+        if isinstance(self.architecture, ImportedNetwork):
+            source = self.architecture.source
+            raise WeightsError(
+                f"this network was converted from {source}: it is an ONNX file alone, for OpenVINO, without tensors"
+            )
+        return self.architecture
+
+    @property
+    def largest_tile(self) -> tuple[int, int] | None:
+        """The most (height, width) of a tile, for an imported network that takes one size alone; else None."""
+        return self.architecture.largest_tile if isinstance(self.architecture, ImportedNetwork) else None
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether the network gives a score for each class. Without scores there is no confidence."""
+        return not isinstance(self.architecture, ImportedNetwork) or self.architecture.has_logits
 
     def without(self, precision: str) -> Manifest:
         """A copy without the scores, temperature and calibration of this precision.
@@ -124,7 +145,7 @@ class Manifest:
             raise WeightsError(f"format_version must be {FORMAT_VERSION}, got {version!r}")
         try:
             manifest = cls(
-                architecture=Architecture.from_dict(document["architecture"]),
+                architecture=_architecture(document["architecture"]),
                 labels=LabelSet.from_list(document["classes"], document["ignore_index"]),
                 preprocessing=_preprocessing(document["preprocessing"]),
                 license=document["license"],
@@ -143,6 +164,13 @@ class Manifest:
             counts = f"{manifest.architecture.num_classes} classes, its label set {len(manifest.labels)}"
             raise WeightsError(f"the header is wrong: the network has {counts}; both need one number")
         return manifest
+
+
+def _architecture(values: Mapping[str, Any]) -> Architecture | ImportedNetwork:
+    kind = values.get("kind")
+    if kind not in (None, KIND):
+        raise WeightsError(f"the header is wrong: the architecture's kind must be {KIND!r}, or be left out, got {kind!r}")
+    return ImportedNetwork.from_dict(values) if kind else Architecture.from_dict(values)
 
 
 def _facts(name: str, value: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from imaging.errors import (
     UnknownImageType,
     UnusedParameter,
 )
-from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
+from model.inference.errors import Cancelled, DeadlinePassed, NoConfidence, SchedulerEnded, WorkerFailed, WorkersStopped
 from model.inference.scaling import SideTooLarge
 from model.printable import printable
 
@@ -155,6 +155,7 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
     AnswerTooLarge: TooLarge,
     UnknownClass: BadParameter,
     UnusedParameter: BadParameter,
+    NoConfidence: BadParameter,
     SideTooLarge: BadParameter,
     UnknownModel: BadParameter,
     TooManyFiles: TooLarge,

@@ -96,7 +96,7 @@ class ClassShare(BaseModel):
     display_color: str = Field(description=DISPLAY_COLOR)
     pixels: int
     fraction: float
-    mean_confidence: float
+    mean_confidence: float | None = Field(description="null for a network that gives class ids alone")
     bbox: tuple[int, int, int, int] = Field(description="x, y, width, height")
 
 
@@ -213,7 +213,9 @@ class ClassMask(BaseModel):
     """A class in the answer of `/segment` with `format=hf`."""
 
     label: str
-    score: float = Field(description="the class's mean confidence, 0 to 1")
+    score: float | None = Field(
+        description="the class's mean confidence, 0 to 1; null for a network that gives class ids alone"
+    )
     mask: str = Field(description="8-bit grey PNG in base64: 255 where the class is, else 0")
 
 

@@ -7,6 +7,10 @@ class InferenceError(Exception):
     """Base of the errors of this file."""
 
 
+class NoConfidence(ValueError):
+    """Confidence is asked for of a network that gives class ids alone."""
+
+
 class DeadlinePassed(InferenceError):
     """A request's deadline has passed."""
 

@@ -26,10 +26,10 @@ class Segmentation:
 
     class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x probability of the pixel's class), as
     `Rows.class_ids_and_confidence` defines it; None if the rendering does not need it. mean_confidence: for each class id, the
-    mean of that probability over the class's pixels. probabilities: float16 (classes, H, W); None if not needed.
-    counts: for each class id, its number of pixels. foreground: uint8 (H, W), round(255 x probability that the pixel's class is
-    one of the classes that the rendering shows), None if not needed. It is 255 or 0 where `min_area` or `fill_holes` moved a
-    pixel into or out of these classes.
+    mean of that probability over the class's pixels; empty if confidence was not computed.
+    probabilities: float16 (classes, H, W); None if not needed. counts: for each class id, its number of pixels.
+    foreground: uint8 (H, W), round(255 x probability that the pixel's class is one of the classes that the rendering shows),
+    None if not needed. It is 255 or 0 where `min_area` or `fill_holes` moved a pixel into or out of these classes.
     """
 
     class_map: Pixels
@@ -91,7 +91,7 @@ class SegmentationBuilder:
             self._probabilities[:, part.pixel_rows] = softmax(part.logits(), self._temperature)
 
     def finish(self) -> Segmentation:
-        means = tuple((self._sums / np.maximum(self._counts, 1)).tolist())
+        means = () if self._temperature is None else tuple((self._sums / np.maximum(self._counts, 1)).tolist())
         return Segmentation(
             self._class_map, self._confidence, means, self._probabilities, tuple(self._counts.tolist()), self._foreground
         )

@@ -21,6 +21,7 @@ from imaging.decoding import Limits, decode, decode_photo, read_size, scale
 from imaging.decoding_memory import decoding_bytes
 from imaging.parameters import Parameter
 from imaging.rendering import Rendering
+from model.inference.errors import NoConfidence
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SIDES, Side, check_side, parse_side, working_size
@@ -33,7 +34,7 @@ from model.inference.small_regions import (
     small_region_bytes,
     without_small_regions,
 )
-from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
+from model.inference.tiling import Blend, Size, TilePlan, TilingError, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import Quality, View, ViewAverage, average_bytes, plan_views
 from model.weights_file import DEFAULT_WEIGHTS, find_files
@@ -178,17 +179,18 @@ class Segmenter:
     def plan(self, data: bytes, options: Options) -> Plan:
         """The plan for an image file, from its header alone.
 
-        Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideTooLarge` or `TilingError`.
+        Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideTooLarge` or `TilingError`.
         """
         size = read_size(data, self.limits)
         options.rendering.check(size)
         options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks
+        require_confidence(self.runtime, options.rendering)
         return self.plan_size(size, options)
 
     def plan_size(self, size: Size, options: Options) -> Plan:
         """The plan for an upright image of this (height, width). Raises `SideTooLarge` or `TilingError`."""
         advised_range, quality = self.manifest.preprocessing.side, options.quality
-        tile = options.tile or self.manifest.preprocessing.tile
+        tile = self._tile(options.tile)
         at = working_size(size, options.side, advised_range)
         views = plan_views(at, quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
         largest = views[0].tile_plan.size
@@ -251,7 +253,7 @@ class Segmenter:
                 profile=profile,
             )
             body = segmented_image.encode(rendering, check)
-        mean_confidence = segmentation.overall_confidence if plan.options.needs_confidence else None
+        mean_confidence = segmentation.overall_confidence if segmentation.mean_confidence else None
         return Output(body, seconds, segmentation.counts, mean_confidence)
 
     def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Segmentation:
@@ -260,7 +262,7 @@ class Segmenter:
         Raises what `run` and `check` raise, and `AnswerTooLarge` if regions are to be replaced and there are too many.
         """
         rendering = plan.options.rendering
-        temperature = self.temperature if plan.options.needs_confidence else None
+        temperature = self.temperature if plan.options.needs_confidence and self.manifest.has_logits else None
         labels = self.manifest.labels
         foreground = Foreground(rendering.class_ids(labels.classes), self.temperature) if rendering.needs_foreground else None
         builder = SegmentationBuilder(plan.size, len(labels), temperature, rendering, foreground)
@@ -311,9 +313,19 @@ class Segmenter:
             yield from self.runtime.logits([tile, *islice(tiles, most - 1)])
 
     def warm_up(self, tile: Size | None = None) -> None:
-        """Runs the network once for every tile shape that plans can have. tile: as in `Options`."""
-        for height, width in tile_shapes(tile or self.manifest.preprocessing.tile):
+        """Runs the network once for every tile shape that plans can have. tile: as in `Options`. Raises `TilingError`."""
+        for height, width in tile_shapes(self._tile(tile)):
             self.runtime.logits([np.zeros((height, width, 3), np.uint8)])
+
+    def _tile(self, tile: Size | None) -> Size:
+        """The tile to use where the options say this one. Raises `TilingError` for one that the network cannot take."""
+        largest = self.manifest.largest_tile
+        if tile and largest and (tile[0] > largest[0] or tile[1] > largest[1]):
+            raise TilingError(
+                f"{self.runtime.identity.name} takes tiles of at most {largest[0]}x{largest[1]} (height x width), got "
+                f"{tile[0]}x{tile[1]}; leave the tile to the weights: auto"
+            )
+        return tile or self.manifest.preprocessing.tile
 
     @property
     def temperature(self) -> float:
@@ -324,6 +336,15 @@ class Segmenter:
     def identity(self) -> dict[str, str]:
         """The model's facts in answers: name, sha256, runtime and precision."""
         return {name: getattr(self.runtime.identity, name) for name in ("name", "sha256", "runtime", "precision")}
+
+
+def require_confidence(runtime: Runtime, rendering: Rendering) -> None:
+    """Raises `NoConfidence` if an answer needs the confidence of pixels, and the network gives class ids alone."""
+    if not runtime.manifest.has_logits and (rendering.needs_confidence_map or rendering.needs_probabilities):
+        raise NoConfidence(
+            f"{runtime.identity.name} gives class ids alone, without scores, so there is no confidence: ask for another "
+            "format, and leave out min_confidence, confidence and probabilities"
+        )
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def load_network(weights: Weights) -> FCN:
     as with an encoder of timm where timm is missing.
     """
     try:
-        net = build_network(weights.manifest.architecture)
+        net = build_network(weights.manifest.fcn)
     except ArchitectureError as error:
         raise WeightsError(f"{weights.name}: {error}") from error
     expected = net.state_dict()

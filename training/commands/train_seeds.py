@@ -58,7 +58,7 @@ def average_network(files: Sequence[Weights]) -> FCN:
     The files have one architecture. Counters, which are integers, are the first file's. Source: Wortsman et al. 2022, a
     uniform soup.
     """
-    net = build_network(files[0].manifest.architecture)
+    net = build_network(files[0].manifest.fcn)
     tensors = {}
     for name, first in files[0].tensors.items():
         values = [np.asarray(weights.tensors[name]) for weights in files]

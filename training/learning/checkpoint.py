@@ -138,7 +138,7 @@ def load_checkpoint_network(path: Path) -> tuple[FCN, Manifest]:
     content = _read(path)
     try:
         states, manifest = content["states"], Manifest.from_json(content["manifest"])
-        net = build_network(manifest.architecture)
+        net = build_network(manifest.fcn)
         average = states.get("average", {})
         prefix = "module."
         tensors = {name.removeprefix(prefix): value for name, value in average.items() if name.startswith(prefix)}

@@ -56,6 +56,6 @@ def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None) -> bo
     statistics = [name for name in net.state_dict() if name.endswith("running_mean")]
     if start == "none" or not statistics:
         return False
-    if manifest and replace(manifest.architecture, num_classes=1) == net.architecture:
+    if manifest and replace(manifest.fcn, num_classes=1) == net.architecture:
         return True
     return all(name.startswith("backbone.") for name in statistics)

@@ -82,7 +82,7 @@ def write_card(path: Path) -> None:
 def card(weights: Weights) -> str:
     """The card's text, with the header of the Hugging Face Hub; it depends only on the facts in the file."""
     manifest, training = weights.manifest, weights.manifest.training
-    architecture, preprocessing = manifest.architecture, manifest.preprocessing
+    architecture, preprocessing = manifest.fcn, manifest.preprocessing
     variant = f"FCN-{architecture.variant.removeprefix('fcn')}"
     parts = [
         hub_header(weights.name, manifest),

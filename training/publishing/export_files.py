@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from torch.export import Dim
 
 from imaging.decoding import IMAGE_ENDINGS
 from imaging.errors import ImageError
-from model.inference.runtimes.openvino_runtime import NETWORK_SHA256, read_export
+from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import METADATA_KEY
@@ -30,9 +29,9 @@ from model.weights_file import (
     load_weights,
     save_weights,
 )
-from model.whole_file import whole_file
 from training.data.files import images_below
 from training.publishing.card import write_card
+from training.publishing.onnx_files import network_digest, write_onnx
 
 INPUT, OUTPUT = "pixels", "logits"
 EXAMPLE = (1, 96, 128, 3)
@@ -141,11 +140,6 @@ def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[st
     }
 
 
-def network_digest(model: Any) -> str:
-    """The sha256 of an ONNX model's graph, which does not depend on the facts in the file's metadata."""
-    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
-
-
 def forget_other_export(master: Path, precision: str, digest: str) -> list[Path]:
     """Removes the scores and the temperature of an earlier export in this precision; gives the files that changed.
 
@@ -200,10 +194,6 @@ def _without_origins(model: Any, onnx: Any) -> Any:
 
 def write_export(master: Path, precision: str, model: Any, about: dict[str, str]) -> Path:
     """Writes an ONNX model with these facts and its network's digest beside the master, atomically; gives its path."""
-    import onnx
-
-    onnx.helper.set_model_props(model, about | {NETWORK_SHA256: network_digest(model)})
     path = export_path(master, precision)
-    with whole_file(path) as partial:
-        partial.write_bytes(model.SerializeToString())
+    write_onnx(path, model, about)
     return path

@@ -22,7 +22,7 @@ def hub_header(name: str, manifest: Manifest) -> str:
 
     name: of the weights.
     """
-    architecture = manifest.architecture
+    architecture = manifest.fcn
     fields: dict[str, Any] = _license(manifest.license) | {
         "library_name": "fcn-segment",
         "pipeline_tag": "image-segmentation",

@@ -51,7 +51,7 @@ class ClassShare:
     """A class that is present in an image.
 
     color, display_color: as in `Label`. pixels: their number. fraction: share of the image's pixels, 0 to 1. mean_confidence:
-    0 to 1. bbox: (x, y, width, height) in pixels.
+    0 to 1, or None for a network that gives class ids alone. bbox: (x, y, width, height) in pixels.
     """
 
     id: int
@@ -59,7 +59,7 @@ class ClassShare:
     color: str
     pixels: int
     fraction: float
-    mean_confidence: float
+    mean_confidence: float | None
     bbox: tuple[int, int, int, int]
     display_color: str = ""
 

@@ -33,6 +33,7 @@ import numpy as np
 
 from imaging.decoding import Limits
 from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
+from model.inference.errors import NoConfidence
 from model.inference.merging import Logits
 from model.inference.processes.confinement import confine, die_first
 from model.inference.processes.frames import INLINE_BYTES, WorkerEnded, read_file, receive, send, write_file
@@ -51,8 +52,8 @@ MOST_MESSAGE = 4000  # longest text of an error, in characters
 REPORTED_ERRORS = {
     error.__name__: error
     for error in (
-        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, UnknownClass, SideTooLarge, TilingError,
-        MemoryError,
+        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, UnknownClass, NoConfidence, SideTooLarge,
+        TilingError, MemoryError,
     )
 }  # fmt: skip
 """Errors of an image, by name. The worker reports them and the parent raises them again."""

@@ -1,0 +1,64 @@
+"""The description of a network that `fcn-convert` has converted from another program's ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+KIND = "imported"
+"""Value of `kind` in the JSON of such a description. Descriptions of our own networks have no `kind`."""
+OutputKind = Literal["logits", "probabilities", "binary_logits", "binary_probabilities", "class_ids"]
+"""What a network's output holds.
+
+`logits` and `probabilities` have a channel for each class. `binary_logits` and `binary_probabilities` have one channel, for the
+second of two classes: before and after a sigmoid. `class_ids` are whole numbers.
+"""
+OUTPUT_KINDS: tuple[str, ...] = get_args(OutputKind)
+
+
+@dataclass(frozen=True)
+class ImportedNetwork:
+    """A network that exists as an ONNX file alone; there is no master. Raises `ValueError` for wrong values.
+
+    source, source_sha256: name and digest of the file that was converted. producer: the program that wrote it, as it says.
+    output: what that file's output holds; the converted file gives logits. largest_tile: the most (height, width) of a tile,
+    multiples of 32, where the network takes one size alone; else None.
+    """
+
+    num_classes: int
+    source: str
+    source_sha256: str
+    producer: str
+    output: OutputKind
+    largest_tile: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_classes <= 255:
+            raise ValueError(f"num_classes must be 1 to 255 (ids are 8-bit and 255 is void), got {self.num_classes}")
+        if self.output not in OUTPUT_KINDS:
+            raise ValueError(f"output must be one of {', '.join(OUTPUT_KINDS)}, got {self.output!r}")
+        if self.largest_tile is not None:
+            tile = tuple(self.largest_tile)  # JSON gives a list
+            if len(tile) != 2 or any(not isinstance(side, int) or side < 32 or side % 32 for side in tile):
+                raise ValueError(f"largest_tile must have two sides that are multiples of 32, got {self.largest_tile}")
+            object.__setattr__(self, "largest_tile", tile)
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether the network gives a score for each class, which confidence needs."""
+        return self.output != "class_ids"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ImportedNetwork:
+        """The description with these values, `kind` among them. Raises `ValueError` for unknown and missing names."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known - {"kind"}):
+            raise ValueError(f"unknown facts of an imported network {unknown}; known are {sorted(known)}")
+        try:
+            return cls(**{name: value for name, value in values.items() if name != "kind"})
+        except TypeError as error:
+            raise ValueError(f"incomplete description of an imported network: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": KIND} | asdict(self)

@@ -1,0 +1,96 @@
+"""`fcn-convert` as a command: its file and card, what it prints, its limits, and the file in the other commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.main import main as segment
+from tests.support.checkout import ROOT
+from tests.support.images import encode, make_photo
+from tests.support.training.foreign_networks import IMAGENET, foreign_network
+from training.commands.convert import main
+
+
+def fcn_convert(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "training.commands.convert", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps({"classes": ["background", "leaf", "stem"]}))
+    return path
+
+
+def test_a_converted_file_is_served_like_our_own(tmp_path: Path, classes: Path) -> None:
+    source, target = foreign_network(tmp_path / "net.onnx"), tmp_path / "plants.onnx"
+    result = fcn_convert(source, "--classes", classes, *IMAGENET, "--license", "MIT", "-o", target)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "1.00000 of the classes are the original's, on 6 pictures" in result.stdout
+    assert f"wrote {target}" in result.stdout
+    card = target.with_suffix(".md").read_text()
+    assert "A network of 3 classes, converted from `net.onnx`. Licence: MIT." in card
+    assert "0 background, 1 leaf, 2 stem" in card
+    (tmp_path / "photo.png").write_bytes(encode(make_photo(60, 90)))
+    assert segment([str(tmp_path / "photo.png"), "--weights", str(target), "-o", str(tmp_path / "answer.json")]) == 0
+    document = json.loads((tmp_path / "answer.json").read_text())
+    assert document["model"]["name"] == "plants"
+    assert sum(entry["pixels"] for entry in document["classes"]) == 60 * 90
+
+
+def test_a_question_ends_the_command_with_2_and_writes_nothing(tmp_path: Path, classes: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx")
+    result = fcn_convert(source, "--classes", classes, "-o", tmp_path / "plants.onnx")
+    assert result.returncode == 2
+    assert "nothing says how the network wants its pixels" in result.stderr
+    assert "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "net.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-o", "plants.safetensors"], "must end in .onnx"),
+        (["-o", "plants.int8.onnx"], "must end in .onnx"),
+        (["-o", "net.onnx"], "already there: net.onnx"),
+        (["-o", "a.onnx", "--mean", "0,0,0"], "--mean and --std go together"),
+        (["-o", "a.onnx", "--bgr"], "go with --mean and --std"),
+        (["-o", "a.onnx", "--memory-mb", "0"], "at least 1"),
+    ],
+)
+def test_arguments_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    foreign_network(tmp_path / "net.onnx")
+    monkeypatch.chdir(tmp_path)
+    assert main(["net.onnx", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--mean", "1,2"], ["--scale", "1/0"], ["--tile", "100"], ["--side", "9"], ["--kind", "heat"], ["--grid", "x"]],
+)
+def test_values_that_cannot_be(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["net.onnx", "-o", "a.onnx", *arguments])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")
+@pytest.mark.parametrize("limit", [["--memory-mb", "300"], ["--cpu-seconds", "1"]])
+def test_a_network_that_takes_too_much_ends_its_own_process(tmp_path: Path, classes: Path, limit: list[str]) -> None:
+    source = foreign_network(tmp_path / "net.onnx", width=4096)
+    result = fcn_convert(source, "--classes", classes, *IMAGENET, "-o", tmp_path / "plants.onnx", *limit)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert limit[0] in result.stderr or "memory" in result.stderr.lower()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "net.onnx"]

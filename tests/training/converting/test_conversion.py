@@ -1,0 +1,196 @@
+"""Networks of other programs become files that are served: the same classes as the original's, whatever it takes and gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from imaging.rendering import Rendering
+from model.imported_network import ImportedNetwork
+from model.inference.errors import NoConfidence
+from model.inference.runtimes.openvino_runtime import read_export
+from model.inference.segmenter import Options, Segmenter
+from model.inference.tiling import TilingError
+from model.labels import numbered_labels
+from tests.support.images import encode, make_photo
+from tests.support.training.conversions import NAMES, converted, imagenet_pixels, original_output
+from tests.support.training.foreign_networks import foreign_network
+from training.converting.errors import ConversionError
+from training.converting.pixels import Normalisation
+
+PHOTO = make_photo(256, 256)  # sides that a tile can have, so that no edge is repeated
+
+
+@pytest.mark.parametrize(
+    ("network", "kind", "stride"),
+    [
+        ({}, "logits", 1),
+        ({"layout": "NHWC"}, "logits", 1),
+        ({"dtype": TensorProto.FLOAT16}, "logits", 1),
+        ({"opset": 11}, "logits", 1),
+        ({"ending": "softmax"}, "probabilities", 1),
+        ({"ending": "sigmoid", "classes": 1}, "binary_probabilities", 1),
+        ({"classes": 1}, "binary_logits", 1),
+        ({"ending": "argmax"}, "class_ids", 1),
+        ({"ending": "argmax, float"}, "class_ids", 1),
+        ({"stride": 4}, "logits", 4),
+        ({"multiple": 64}, "logits", 1),
+        ({"sides": (264, 232), "stride": 8}, "logits", 8),
+        ({"sides": (200, "width")}, "logits", 1),
+    ],
+)
+def test_what_a_network_takes_and_gives_is_found_out(tmp_path: Path, network: dict[str, Any], kind: str, stride: int) -> None:
+    source = foreign_network(tmp_path / "net.onnx", **network)
+    manifest, runtime = converted(source, classes=max(2, network.get("classes", 3)))
+    assert isinstance(manifest.architecture, ImportedNetwork)
+    assert (manifest.architecture.output, runtime.stride) == (kind, stride)
+    assert manifest.training["proof"]["agreement"] >= 0.999
+    assert read_export(source.with_name("converted.onnx")).manifest == manifest
+    tile = manifest.preprocessing.tile
+    logits = runtime.logits([np.ascontiguousarray(np.resize(PHOTO, (*tile, 3)))])
+    assert logits.shape == (1, len(manifest.labels), tile[0] // stride, tile[1] // stride)
+
+
+def test_the_mask_is_the_original_s_own_on_the_whole_photo(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx")
+    _, runtime = converted(source)
+    class_map = Segmenter(runtime)(PHOTO, Options(side="native")).class_map
+    assert (class_map == original_output(source, imagenet_pixels(PHOTO))[0].argmax(0)).mean() >= 0.999
+    assert len(np.unique(class_map)) == 3
+
+
+def test_blue_first_and_another_scale(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx")
+    _, runtime = converted(
+        source, normalisation=Normalisation((103.53, 116.28, 123.675), (57.375, 57.12, 58.395), 1.0, bgr=True)
+    )
+    values = (PHOTO[..., ::-1] - np.array([103.53, 116.28, 123.675])) / np.array([57.375, 57.12, 58.395])
+    theirs = original_output(source, np.ascontiguousarray(values.transpose(2, 0, 1)[None], np.float32))
+    assert np.abs(runtime.logits([PHOTO]) - theirs).max() < 1e-3
+
+
+def test_a_network_that_takes_pixels_is_asked_for_no_normalisation(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx", dtype=TensorProto.UINT8)
+    with pytest.raises(ConversionError, match="takes uint8 pixels"):
+        converted(source)
+    _, runtime = converted(source, normalisation=None)
+    theirs = original_output(source, PHOTO.transpose(2, 0, 1)[None])
+    assert np.abs(runtime.logits([PHOTO]) - theirs).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("transform", "grid"), [("pytorch_half_pixel", "half_pixel"), ("half_pixel", "half_pixel"), ("asymmetric", "corner")]
+)
+def test_a_network_without_its_last_resize_gives_the_same_classes(tmp_path: Path, transform: str, grid: str) -> None:
+    source = foreign_network(tmp_path / "net.onnx", stride=8, resized=True, transform=transform)
+    lines: list[str] = []
+    manifest, runtime = converted(source, lines=lines)
+    assert runtime.stride == 1
+    assert any("--before-resize" in line for line in lines)
+    manifest, runtime = converted(source, before_resize=True)
+    assert (runtime.stride, runtime.grid) == (8, grid)
+    assert manifest.training["proof"]["agreement"] >= 0.999
+
+
+def test_a_resize_with_aligned_corners_stays_in_the_network(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx", stride=8, resized=True, transform="align_corners")
+    with pytest.raises(ConversionError, match="align_corners"):
+        converted(source, before_resize=True)
+    assert converted(source)[1].stride == 1
+
+
+def test_there_may_be_no_resize_to_leave_out(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="does not end in a resize"):
+        converted(foreign_network(tmp_path / "net.onnx"), before_resize=True)
+
+
+@pytest.mark.parametrize(("pads", "grid"), [((3, 3, 3, 3), "corner"), ((1, 1, 3, 3), "half_pixel")])
+def test_impulses_say_where_cells_lie(tmp_path: Path, pads: tuple[int, ...], grid: str) -> None:
+    source = foreign_network(tmp_path / "net.onnx", stride=4, pads=pads)
+    assert converted(source)[1].grid == grid
+    assert converted(source, grid="corner")[1].grid == "corner"
+
+
+def test_class_ids_are_served_without_confidence(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx", ending="argmax")
+    _, runtime = converted(source)
+    segmenter = Segmenter(runtime)
+    data = encode(PHOTO)
+    for rendering in (
+        Rendering("confidence"),
+        Rendering("npz"),
+        Rendering("json", confidence=True),
+        Rendering(min_confidence=0.5),
+    ):
+        with pytest.raises(NoConfidence, match="class ids alone"):
+            segmenter.plan(data, Options(rendering=rendering))
+    output = segmenter.segment(data, segmenter.plan(data, Options(rendering=Rendering("json"))))
+    assert output.mean_confidence is None
+    assert b'"mean_confidence":null' in output.body.replace(b" ", b"")
+
+
+def test_ids_of_no_class_are_an_error(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx", ending="argmax", classes=5)
+    with pytest.raises(ConversionError, match=r"ids from 0 to \d, and 3 classes"):
+        converted(source)
+
+
+def test_a_network_of_one_size_takes_no_larger_tile(tmp_path: Path) -> None:
+    manifest, runtime = converted(foreign_network(tmp_path / "net.onnx", sides=(100, 200)))
+    assert manifest.largest_tile == manifest.preprocessing.tile == (96, 192)
+    segmenter = Segmenter(runtime)
+    assert segmenter(PHOTO).class_map.shape == PHOTO.shape[:2]
+    with pytest.raises(TilingError, match="at most 96x192"):
+        segmenter(PHOTO, Options(tile=(96, 224)))
+    with pytest.raises(TilingError, match="at most 96x192"):
+        segmenter.warm_up((512, 512))
+
+
+@pytest.mark.parametrize(
+    ("network", "changes", "words"),
+    [
+        ({"ending": "sigmoid"}, {}, "independent sigmoids"),
+        ({"classes": 4}, {}, "has 4 classes, and 3 are named"),
+        ({}, {"labels": None}, "nothing names the classes, 3 of them"),
+        ({}, {"normalisation": None}, "--mean 0.485,0.456,0.406"),
+        ({}, {"output": "aux"}, "there is no output 'aux'"),
+        ({}, {"kind": "binary_logits"}, "has 3 channels"),
+        ({"sides": (24, 64)}, {}, "at least 32x32"),
+        ({"sides": (64, 64)}, {"tile": (96, 96)}, "leave out --tile"),
+    ],
+)
+def test_an_open_question_is_an_error_that_says_how_to_answer(
+    tmp_path: Path, network: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    source = foreign_network(tmp_path / "net.onnx", **network)
+    with pytest.raises(ConversionError, match=words):
+        converted(source, **changes)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_a_network_that_the_conversion_would_change_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = foreign_network(tmp_path / "net.onnx")
+    normalise = Normalisation.apply
+    monkeypatch.setattr(Normalisation, "apply", lambda self, tile: normalise(self, tile[:, ::-1]))
+    with pytest.raises(ConversionError, match="gives other classes than the original"):
+        converted(source)
+
+
+def test_of_several_outputs_one_for_training_alone_is_left_out(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx", second="aux_out")
+    manifest, _ = converted(source)
+    assert "scores" in manifest.training["output"]
+    source = foreign_network(tmp_path / "net.onnx", second="other")
+    with pytest.raises(ConversionError, match="say which: --output"):
+        converted(source)
+    assert converted(source, output="other")[0].training["output"].startswith("other")
+
+
+def test_names_of_classes_come_from_the_file(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx", metadata={"class_names": '{"0": "a", "1": "b", "2": "c"}'})
+    assert converted(source, labels=None)[0].labels.names == ["a", "b", "c"]
+    assert converted(source, labels=numbered_labels(NAMES))[0].labels.names == list(NAMES)

@@ -1,0 +1,108 @@
+"""Files of strangers: what a network could do beside computing is refused before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.support.training.foreign_networks import foreign_network
+from training.converting import graph as graph_module
+from training.converting.errors import ConversionError
+from training.converting.graph import LEAST_OPSET, opset, read_graph
+from training.converting.inputs import find_input
+
+Change = Callable[[onnx.ModelProto], None]
+
+
+def changed(path: Path, change: Change) -> Path:
+    model = onnx.load(foreign_network(path))
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def foreign_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[1].domain = "com.evil"
+
+
+def external_tensor(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "../../etc/passwd"
+
+
+def loop(model: onnx.ModelProto) -> None:
+    body = helper.make_graph([], "body", [], [])
+    model.graph.node.append(helper.make_node("Loop", ["", ""], ["looped"], body=body))
+
+
+def loop_in_a_branch(model: onnx.ModelProto) -> None:
+    inner = helper.make_graph([helper.make_node("Scan", ["x"], ["y"], num_scan_inputs=1)], "inner", [], [])
+    model.graph.node.append(helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner))
+
+
+def other_bands(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
+
+
+def batch_of_two(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+
+
+def second_input(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("points", TensorProto.FLOAT, [1, 2]))
+
+
+def whole_numbers(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+
+
+def three_axes(model: onnx.ModelProto) -> None:
+    del model.graph.input[0].type.tensor_type.shape.dim[3]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (foreign_operator, r"not ONNX's own: com.evil.Relu \(1\)"),
+        (external_tensor, "keeps tensors in other files"),
+        (loop, r"repeats a part of its network: Loop \(1\)"),
+        (loop_in_a_branch, "Scan"),
+        (other_bands, "must have 3 channels.*1 x 4 x"),
+        (batch_of_two, "2 images at once"),
+        (second_input, "it has 2: image, points"),
+        (whole_numbers, "got int64"),
+        (three_axes, "four axes"),
+    ],
+)
+def test_what_is_not_served_is_refused_by_name(tmp_path: Path, change: Change, words: str) -> None:
+    path = changed(tmp_path / "net.onnx", change)
+    with pytest.raises(ConversionError, match=words):
+        find_input(read_graph(path))
+
+
+@pytest.mark.parametrize("data", [b"", b"not a network", b"\x08", b"\xff" * 1000, b'{"json": 1}'])
+def test_no_onnx_file(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "net.onnx").write_bytes(data)
+    with pytest.raises(ConversionError, match="is no ONNX file"):
+        read_graph(tmp_path / "net.onnx")
+
+
+def test_more_operators_or_bytes_than_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = foreign_network(tmp_path / "net.onnx")
+    monkeypatch.setattr(graph_module, "MOST_NODES", 2)
+    with pytest.raises(ConversionError, match="3 operators; at most 2"):
+        read_graph(path)
+    monkeypatch.setattr(graph_module, "MOST_BYTES", 100)
+    with pytest.raises(ConversionError, match="bytes; at most 100"):
+        read_graph(path)
+
+
+def test_an_old_opset_is_raised(tmp_path: Path) -> None:
+    assert opset(read_graph(foreign_network(tmp_path / "net.onnx", opset=11))) == LEAST_OPSET
+    assert opset(read_graph(foreign_network(tmp_path / "net.onnx", opset=18))) == 18

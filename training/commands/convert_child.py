@@ -1,0 +1,60 @@
+"""The process of `fcn-convert` that reads and runs the network, with limits that the system keeps."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import onnxruntime  # before the limits: what libraries take for themselves is not the network's
+import openvino
+
+from model.inference.processes.limits import limit, prepare_limits
+from model.whole_file import check_output, whole_file
+from training.commands.command import print_lines, run_command
+from training.commands.convert_arguments import parser
+from training.converting.card import card
+from training.converting.conversion import Request, convert
+from training.converting.pixels import UNIT, Normalisation
+from training.data.label_files import read_labels
+
+LIBRARIES = (onnxruntime, openvino)
+
+
+def main() -> int:
+    args = parser().parse_args()
+    return run_command("fcn-convert", lambda: _convert(args))
+
+
+def _convert(args: argparse.Namespace) -> None:
+    normalisation = None
+    if args.mean is not None:
+        scale = UNIT if args.scale is None else args.scale
+        normalisation = Normalisation(args.mean, args.std, scale, args.bgr)
+    request = Request(
+        source=args.network,
+        target=args.out,
+        labels=read_labels(args.classes) if args.classes else None,
+        normalisation=normalisation,
+        output=args.output,
+        kind=args.kind,
+        grid=args.grid,
+        before_resize=args.before_resize,
+        tile=args.tile,
+        side=args.side,
+        license=args.license,
+        notes=tuple(args.note),
+        photos=args.photos,
+    )
+    card_path = args.out.with_suffix(".md")
+    for path in (args.out, card_path):
+        check_output(path)
+    prepare_limits()
+    limit(args.memory_mb << 20, args.cpu_seconds)
+    manifest = convert(request, lambda line: print_lines([line]))
+    with whole_file(card_path) as partial:
+        partial.write_text(card(args.out.stem, manifest), encoding="utf-8", errors="backslashreplace")
+    print_lines([f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and {card_path}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

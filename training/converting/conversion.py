@@ -1,0 +1,207 @@
+"""From another program's ONNX file to a weights file of ours: read, probe, wrap, write, prove."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from model.architecture import Grid
+from model.imported_network import ImportedNetwork, OutputKind
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime
+from model.inference.tiling import Size
+from model.labels import LabelSet, numbered_labels
+from model.manifest import METADATA_KEY, Manifest
+from model.preprocessing import Preprocessing
+from model.printable import printable
+from model.regular_file import read_regular_file
+from model.whole_file import whole_file
+from training.converting.errors import ConversionError
+from training.converting.graph import LONGEST_NAME, producer, read_graph
+from training.converting.inputs import NetworkInput, find_input
+from training.converting.original import Original
+from training.converting.outputs import NetworkOutput, probe
+from training.converting.pixels import QUESTION, Normalisation, read_class_names, read_normalisation
+from training.converting.proof import LEAST_AGREEMENT, Proof, extended, photographs, prove
+from training.converting.resizing import before_resize, ends_in_resize, with_output
+from training.converting.wrapping import UNIT, wrap
+from training.data.label_files import class_name
+from training.publishing.onnx_files import write_onnx
+
+TILE = 512  # of networks whose sides may vary
+SIDE = (32, 1024)  # pixels; the longer side at which a network works that says nothing
+IDENTITY = Normalisation((0, 0, 0), (1, 1, 1), 1.0, source="the network takes uint8 pixels")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user says of a network; None for what the file itself shall tell.
+
+    tile: (height, width). side: the (lowest, highest) longer side of images, in pixels. photos: a folder to compare on.
+    """
+
+    source: Path
+    target: Path
+    labels: LabelSet | None = None
+    normalisation: Normalisation | None = None
+    output: str | None = None
+    kind: OutputKind | None = None
+    grid: Grid | None = None
+    before_resize: bool = False
+    tile: Size | None = None
+    side: tuple[int, int] | None = None
+    license: str = "unknown"
+    notes: tuple[str, ...] = ()
+    photos: Path | None = None
+
+
+def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
+    """Writes the converted file and gives its document. tell: takes lines about what was read and measured.
+
+    Runs the network: call it in a process that may die. Raises `ConversionError`, `LabelError` and `OSError`; then no file is
+    written, and one that was there stays.
+    """
+    model = read_graph(request.source)
+    network_input = find_input(model)
+    tell(f"input   {network_input.describe()}")
+    normalisation = _normalisation(request, network_input, read_normalisation(request.source, model))
+    tell(f"pixels  {(normalisation or IDENTITY).describe()}")
+    original = Original(model, network_input, normalisation)
+    whole = probe(original, network_input.sides, name=request.output, kind=request.kind, grid=request.grid)
+    tell(f"output  {whole.describe()}")
+    output = whole
+    if request.before_resize:
+        model, output = _cut(whole, model, network_input, normalisation)
+        tell(f"cut     {output.describe()}")
+    elif ends_in_resize(model, whole.name):
+        tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
+    labels = _labels(request, output, read_class_names(request.source, model))
+    manifest = _manifest(request, labels, network_input, normalisation or IDENTITY, output, producer(model))
+    wrapped = wrap(model, network_input, normalisation, output, classes=len(labels))
+    with whole_file(request.target) as partial:
+        file = partial.with_name(f"{partial.name}.onnx")  # a runtime takes a name that ends so
+        try:
+            write_onnx(file, wrapped, facts(manifest, output))
+            proof = prove(
+                OpenVINORuntime(file, threads=1),
+                original,
+                output,
+                whole=whole if request.before_resize else None,
+                fits=lambda pixels: extended(pixels, network_input.sides, max(output.multiple, UNIT)),
+                photographs=photographs(request.photos),
+            )
+            tell(f"proof   {proof.describe()}")
+            _require(proof)
+            manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
+            write_onnx(file, wrapped, facts(manifest, output))
+            file.replace(partial)
+        finally:
+            file.unlink(missing_ok=True)
+    return manifest
+
+
+def facts(manifest: Manifest, output: NetworkOutput) -> dict[str, str]:
+    """The facts in the converted file's metadata. `sha256` is that of the original."""
+    assert isinstance(manifest.architecture, ImportedNetwork)
+    return {
+        METADATA_KEY: manifest.to_json(),
+        "sha256": manifest.architecture.source_sha256,
+        "precision": "float32",
+        "stride": str(output.stride),
+        "grid": output.grid,
+    }
+
+
+def _normalisation(request: Request, network_input: NetworkInput, told: Normalisation | None) -> Normalisation | None:
+    if network_input.takes_pixels:
+        if request.normalisation:
+            raise ConversionError(
+                "the network takes uint8 pixels and normalises them itself: leave out --mean, --std, --scale, --bgr"
+            )
+        return None
+    normalisation = request.normalisation or told
+    if normalisation is None:
+        raise ConversionError(QUESTION)
+    return normalisation
+
+
+def _cut(
+    whole: NetworkOutput, model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation | None
+) -> tuple[onnx.ModelProto, NetworkOutput]:
+    """The network without its last resize: a model that also gives the tensor before it, and what that tensor holds."""
+    place = before_resize(model, whole.name)
+    if place is None:
+        raise ConversionError(f"the output {whole.name} does not end in a resize: convert without --before-resize")
+    name, grid = place
+    model = with_output(model, name)
+    kind: OutputKind | None = whole.kind if whole.kind.startswith("binary") else None
+    output = probe(Original(model, network_input, normalisation), network_input.sides, name=name, kind=kind, grid=grid)
+    return model, output
+
+
+def _labels(request: Request, output: NetworkOutput, names: list[str] | None) -> LabelSet:
+    """The classes: those that the user gives, else those of the file. Raises `ConversionError` if their number is another."""
+    labels = request.labels or (numbered_labels([class_name(name) for name in names]) if names else None)
+    number = output.classes
+    if labels is None:
+        count = "" if number is None else f", {number} of them"
+        raise ConversionError(
+            f"nothing names the classes{count}: give --classes FILE, such as a JSON file with "
+            '{"classes": ["background", "leaf"]}'
+        )
+    if number is not None and len(labels) != number:
+        shown = ", ".join(labels.names[:4])
+        raise ConversionError(
+            f"the network has {number} classes, and {len(labels)} are named ({shown}, ...): each needs one name"
+        )
+    return labels
+
+
+def _manifest(
+    request: Request,
+    labels: LabelSet,
+    network_input: NetworkInput,
+    normalisation: Normalisation,
+    output: NetworkOutput,
+    written_by: str,
+) -> Manifest:
+    fixed = network_input.sides
+    largest = None if fixed == (None, None) else _largest_tile(fixed)
+    if largest and request.tile and request.tile != largest:
+        raise ConversionError(f"the network takes {_sides(fixed)} alone: leave out --tile")
+    tile = largest or request.tile or (TILE, TILE)
+    side = request.side or (min(SIDE[0], max(tile)), max(SIDE[1], max(tile)))
+    network = ImportedNetwork(
+        num_classes=len(labels),
+        source=printable(request.source.name, LONGEST_NAME),
+        source_sha256=hashlib.sha256(read_regular_file(request.source)).hexdigest(),
+        producer=written_by,
+        output=output.kind,
+        largest_tile=largest,
+    )
+    preprocessing = Preprocessing(normalisation.rgb_mean, normalisation.rgb_std, normalisation.scale, side, tile)
+    training = {"notes": list(request.notes), "normalisation": normalisation.describe(), "input": network_input.describe()}
+    return Manifest(network, labels, preprocessing, request.license, training | {"output": output.describe()})
+
+
+def _largest_tile(sides: tuple[int | None, int | None]) -> Size:
+    """The largest tile, of multiples of 32, that fits into fixed sides (height, width); `TILE` where a side may vary."""
+    height, width = (TILE if side is None else side // UNIT * UNIT for side in sides)
+    if not height or not width:
+        raise ConversionError(f"the network takes {_sides(sides)} alone; at least {UNIT}x{UNIT} are needed")
+    return height, width
+
+
+def _sides(sides: tuple[int | None, int | None]) -> str:
+    return " x ".join("any" if side is None else str(side) for side in sides) + " pixels"
+
+
+def _require(proof: Proof) -> None:
+    if proof.agreement < LEAST_AGREEMENT:
+        raise ConversionError(
+            f"the converted file gives other classes than the original: {proof.describe()}; at least {LEAST_AGREEMENT} are "
+            "needed. Nothing was written"
+        )

@@ -1,0 +1,121 @@
+"""Reads an ONNX file of a stranger, and refuses what its network could do beside computing: checked before anything runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import onnx
+import onnx.inliner
+import onnx.version_converter
+from google.protobuf.message import DecodeError
+
+from model.inference.runtimes.external_data import has_external_data
+from model.printable import printable
+from model.regular_file import read_regular_file
+from training.converting.errors import ConversionError
+
+MOST_BYTES = 1 << 30
+MOST_NODES = 20_000
+DOMAINS = ("", "ai.onnx")
+UNBOUNDED = ("Loop", "Scan", "SequenceMap")  # repeat a graph, by a number that may come from the input
+LEAST_OPSET = 13  # the first whose Pad, Clip and Slice are those that the converted file uses
+LONGEST_NAME = 60  # letters of a name that a message shows
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """The model of an ONNX file, of `LEAST_OPSET` or above, without functions of its own.
+
+    Raises `ConversionError` for a file that is no ONNX model, tensors in other files, operators that are not ONNX's own,
+    operators that repeat a graph, and more bytes or nodes than the limits. Raises `OSError`.
+    """
+    data = read_regular_file(path)
+    if len(data) > MOST_BYTES:
+        raise ConversionError(f"{path} has {len(data):,} bytes; at most {MOST_BYTES:,} are read")
+    try:
+        if has_external_data(data):
+            raise ConversionError(
+                f"{path} keeps tensors in other files, which are not read; export it again with all tensors inside "
+                "(torch: external_data=False; or onnx.save(model, path, save_as_external_data=False))"
+            )
+        model = onnx.load_model_from_string(data)
+    except (DecodeError, ValueError) as error:
+        if isinstance(error, ConversionError):
+            raise
+        raise ConversionError(f"{path} is no ONNX file: {_line(error)}") from error
+    if not model.graph.node:
+        raise ConversionError(f"{path} is no ONNX file, or its network is empty")
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    _check_nodes(path, model)
+    return _upgraded(path, model)
+
+
+def producer(model: onnx.ModelProto) -> str:
+    """The program that wrote the model, as it says: at most `LONGEST_NAME` letters."""
+    return printable(f"{model.producer_name} {model.producer_version}".strip(), LONGEST_NAME) or "unknown"
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The version of ONNX's operators that the model uses."""
+    return max((entry.version for entry in model.opset_import if entry.domain in DOMAINS), default=0)
+
+
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes of a graph, with those of graphs inside them, such as the branches of `If`."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from nodes(inner)
+
+
+def all_names(graph: onnx.GraphProto) -> set[str]:
+    """The names of a graph's tensors and nodes."""
+    names = {value.name for part in (graph.input, graph.output, graph.initializer, graph.value_info) for value in part}
+    for node in nodes(graph):
+        names.update((node.name, *node.input, *node.output))
+    return names
+
+
+def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
+    every = list(nodes(model.graph))
+    if len(every) > MOST_NODES:
+        raise ConversionError(f"{path} has {len(every):,} operators; at most {MOST_NODES:,} are converted")
+    foreign = Counter(f"{node.domain}.{node.op_type}" for node in every if node.domain not in DOMAINS)
+    if foreign:
+        raise ConversionError(
+            f"{path} uses operators that are not ONNX's own: {_counted(foreign)}; export it with standard operators alone"
+        )
+    repeated = Counter(node.op_type for node in every if node.op_type in UNBOUNDED)
+    if repeated:
+        raise ConversionError(
+            f"{path} repeats a part of its network: {_counted(repeated)}; its time and memory would have no bound"
+        )
+
+
+def _upgraded(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
+    version = opset(model)
+    if version >= LEAST_OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, LEAST_OPSET)
+    except (RuntimeError, ValueError) as error:
+        raise ConversionError(
+            f"{path} is of opset {version}, which onnx cannot convert: export it with opset {LEAST_OPSET} or above "
+            f"({_line(error)})"
+        ) from error
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{printable(name, LONGEST_NAME)} ({count})" for name, count in _first(counts.most_common()))
+
+
+def _first(entries: Iterable[tuple[str, int]], most: int = 5) -> list[tuple[str, int]]:
+    return list(entries)[:most]
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error's message."""
+    return printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, 200)

@@ -1,0 +1,46 @@
+"""A network of another program in ONNX Runtime, with the pixels that it wants: what conversions are compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+from training.converting.errors import ConversionError
+from training.converting.inputs import NetworkInput
+from training.converting.pixels import Normalisation
+
+Array = npt.NDArray[Any]
+Tile = npt.NDArray[np.uint8]
+
+
+class Original:
+    """The network as it came, in ONNX Runtime on one thread, with the pixels that it wants."""
+
+    def __init__(self, model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation | None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        self.input, self.normalisation = network_input, normalisation
+        try:
+            self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own classes have no common base below it
+            raise ConversionError(f"ONNX Runtime cannot load the network: {_line(error)}") from error
+
+    def __call__(self, tile: Tile) -> dict[str, Array]:
+        """All outputs by name for RGB pixels (height, width, 3). Raises `ConversionError` if the network fails."""
+        values: Array = tile if self.normalisation is None else self.normalisation.apply(tile)
+        values = values.astype(self.input.dtype)
+        batch = values[None] if self.input.layout == "NHWC" else np.ascontiguousarray(values.transpose(2, 0, 1))[None]
+        names = [output.name for output in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(names, {self.input.name: batch}), strict=True))
+        except Exception as error:
+            raise ConversionError(f"the network fails on {tile.shape[1]}x{tile.shape[0]} pixels: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,196 @@
+"""What a network's output holds, and where its cells lie: by running the network on a few images in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model.architecture import Grid
+from model.imported_network import OutputKind
+from training.converting.errors import ConversionError
+from training.converting.logits import Array, OutputLayout, channels_first
+
+Tile = npt.NDArray[np.uint8]
+Run = Callable[[Tile], Mapping[str, Array]]
+"""Runs the network on RGB pixels (height, width, 3), and gives all outputs by name. Raises `ConversionError`."""
+MULTIPLES = (32, 64, 128)  # of sides that a network without fixed sides may want
+AXES: dict[int, tuple[tuple[OutputLayout, int, int], ...]] = {3: (("NHW", 1, 2),), 4: (("NCHW", 2, 3), ("NHWC", 1, 2))}
+"""Layouts of a map, with the axes of its rows and columns, by its number of axes."""
+STRIDES = (1, 2, 4, 8, 16, 32)
+SUM_TOLERANCE = 1e-3  # of probabilities, whose sum is 1
+AUXILIARY = ("aux", "auxiliary")  # in names of outputs that exist for training alone
+NOISE_STEPS = 8  # of the probes' pictures: colours of a cell of so many pixels
+SEED = 0
+MOST_SHOWN = 6  # outputs in a message
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """An output that is a map of classes.
+
+    layout: its axes; `NHW` has no axis of classes. channels: 1 without such an axis. stride: pixels of a cell. grid: where in
+    those pixels the cell lies. multiple: sides of images that the network takes are its multiples; 1 for fixed sides.
+    """
+
+    name: str
+    kind: OutputKind
+    layout: OutputLayout
+    channels: int
+    stride: int
+    grid: Grid
+    multiple: int
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes; None for ids, which do not say it."""
+        if self.kind == "class_ids":
+            return None
+        return 2 if self.kind.startswith("binary") else self.channels
+
+    def describe(self) -> str:
+        of = {"class_ids": "class ids"}.get(self.kind, self.kind.replace("_", " "))
+        where = "" if self.stride == 1 else {"corner": ", on the first", "half_pixel": ", in their middle"}[self.grid]
+        cell = f"a cell for {self.stride}x{self.stride} pixels{where}"
+        return f"{self.name}: {self.layout}, {of}, {self.channels} channel{'s' * (self.channels > 1)}, {cell}"
+
+
+def probe(
+    run: Run,
+    sides: tuple[int | None, int | None],
+    *,
+    name: str | None,
+    kind: OutputKind | None,
+    grid: Grid | None,
+) -> NetworkOutput:
+    """The output to serve, by running the network on pictures of noise.
+
+    sides: the network's fixed (height, width), None for one that may vary. name, kind, grid: what the user says; None to find
+    it out. Raises `ConversionError`, which says what is open and how to answer.
+    """
+    multiple, size = _working_size(run, sides)
+    pictures = [_noise(size, SEED + index) for index in range(3)]
+    runs = [run(picture) for picture in pictures]
+    places = {output: _place(values, size) for output, values in runs[0].items()}
+    candidates = {output: place for output, place in places.items() if place}
+    output = _choose(runs[0], candidates, name, size)
+    layout, stride = candidates[output]
+    arrays = [values[output] for values in runs]
+    channels = 1 if layout == "NHW" else arrays[0].shape[1 if layout == "NCHW" else 3]
+    kind = kind or _kind(output, arrays, channels, layout)
+    if kind.startswith("binary") and channels != 1:
+        raise ConversionError(f"the output {output} has {channels} channels, and {kind} has one")
+    grid = grid or ("half_pixel" if stride == 1 else _grid(run, output, layout, size, stride))
+    return NetworkOutput(output, kind, layout, channels, stride, grid, multiple)
+
+
+def _working_size(run: Run, sides: tuple[int | None, int | None]) -> tuple[int, tuple[int, int]]:
+    """The multiple of sides that the network takes, and a (height, width) that it takes and whose sides differ."""
+    if sides[0] and sides[1]:
+        return 1, (sides[0], sides[1])
+    problems = []
+    for multiple in MULTIPLES:
+        size = sides[0] or 3 * multiple, sides[1] or 5 * multiple
+        try:
+            values = run(_noise(size, SEED))
+        except ConversionError as error:
+            problems.append(str(error))
+            continue
+        if any(_place(array, size) for array in values.values()):
+            return multiple, size
+        problems.append(f"no output is a map of {size[1]}x{size[0]} pixels: {_shapes(values)}")
+    raise ConversionError(f"{problems[0]} (and so for multiples of {' and '.join(map(str, MULTIPLES[1:]))})")
+
+
+def _place(values: Array, size: tuple[int, int]) -> tuple[OutputLayout, int] | None:
+    """The layout and the stride of a map for an image of this size; None if the values are no map."""
+    if values.ndim not in AXES or values.shape[0] != 1:
+        return None
+    for layout, rows, columns in AXES[values.ndim]:
+        for stride in STRIDES:
+            if (values.shape[rows] * stride, values.shape[columns] * stride) == size:
+                return layout, stride
+    return None
+
+
+def _choose(values: Mapping[str, Array], candidates: Mapping[str, object], name: str | None, size: tuple[int, int]) -> str:
+    if name is not None:
+        if name not in values:
+            raise ConversionError(f"there is no output {name!r}; the outputs are {', '.join(values)}")
+        if name not in candidates:
+            raise ConversionError(f"the output {name} is no map of {size[1]}x{size[0]} pixels: {_shapes({name: values[name]})}")
+        return name
+    if not candidates:
+        raise ConversionError(
+            f"no output is a map of {size[1]}x{size[0]} pixels: {_shapes(values)}; is this semantic segmentation?"
+        )
+    likely = [output for output in candidates if not any(word in output.lower() for word in AUXILIARY)] or list(candidates)
+    if len(likely) > 1:
+        raise ConversionError(f"several outputs are maps: {_shapes(values)}; say which: --output {likely[0]}")
+    return likely[0]
+
+
+def _kind(output: str, arrays: Sequence[Array], channels: int, layout: OutputLayout) -> OutputKind:
+    """What the values are, by their type, their range and their sums. Raises `ConversionError` for independent sigmoids."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ConversionError(f"the output {output} holds values that are not finite, on pictures of noise")
+    is_whole = all((array == np.round(array)).all() for array in arrays)  # also where ids are cast to floating point
+    if is_whole and channels == 1:
+        return "class_ids"
+    if not np.issubdtype(arrays[0].dtype, np.floating):
+        raise ConversionError(f"the output {output} holds {arrays[0].dtype} in {channels} channels; scores are floating point")
+    within = all(array.min() >= 0 and array.max() <= 1 + SUM_TOLERANCE for array in arrays)
+    if channels == 1:
+        return "binary_probabilities" if within else "binary_logits"
+    if not within:
+        return "logits"
+    axis = 1 if layout == "NCHW" else 3
+    if all(np.abs(array.sum(axis) - 1).max() <= SUM_TOLERANCE for array in arrays):
+        return "probabilities"
+    raise ConversionError(
+        f"the output {output} holds values from 0 to 1 whose sum over the {channels} classes is not 1: independent sigmoids, "
+        "where a pixel may have several classes, are not served; if they are scores of one class for each pixel: --kind logits"
+    )
+
+
+def _grid(run: Run, output: str, layout: OutputLayout, size: tuple[int, int], stride: int) -> Grid:
+    """Where cells lie, by impulses: dark points on grey, one at each place of a cell's row and column, in the image's middle.
+
+    The centre of the places that change a cell is the cell's centre: its first pixel (`corner`), or its middle (`half_pixel`).
+    """
+    rows = [_response(run, output, layout, size, stride, axis) for axis in (0, 1)]
+    offset = float(np.mean(rows)) if np.isfinite(rows).all() else (stride - 1) / 2
+    return "corner" if abs(offset) < abs(offset - (stride - 1) / 2) else "half_pixel"
+
+
+def _response(run: Run, output: str, layout: OutputLayout, size: tuple[int, int], stride: int, axis: int) -> float:
+    """The mean place, in pixels from a cell's first pixel, of the impulses that change this cell; along one axis."""
+    grey = np.full((*size, 3), 128, np.uint8)
+    still = channels_first(run(grey)[output], layout)
+    cell = tuple(side // stride // 2 for side in size)
+    places = np.arange(-stride, 2 * stride)
+    changes = []
+    for place in places:
+        point = [(index * stride) + (stride - 1) // 2 for index in cell]
+        point[axis] = cell[axis] * stride + int(place)
+        picture = grey.copy()
+        picture[point[0], point[1]] = 0
+        difference = channels_first(run(picture)[output], layout) - still
+        changes.append(float(np.abs(difference[:, cell[0], cell[1]]).sum()))
+    weights = np.array(changes)
+    return float((weights * places).sum() / weights.sum()) if weights.sum() > 0 else float("nan")
+
+
+def _noise(size: tuple[int, int], seed: int) -> Tile:
+    """A picture (height, width, 3) of coloured squares of `NOISE_STEPS` pixels."""
+    rows, columns = (-(-side // NOISE_STEPS) for side in size)
+    small = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), np.uint8)
+    return np.ascontiguousarray(small.repeat(NOISE_STEPS, 0).repeat(NOISE_STEPS, 1)[: size[0], : size[1]])
+
+
+def _shapes(values: Mapping[str, Array]) -> str:
+    return ", ".join(
+        f"{name} {'x'.join(map(str, array.shape))} {array.dtype}" for name, array in list(values.items())[:MOST_SHOWN]
+    )

@@ -1,0 +1,230 @@
+"""How a network of another program wants its pixels: told by hand, or read from a file that its library writes."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from model.printable import printable
+from training.converting.errors import ConversionError
+from training.data.strict_text import parse_yaml, read_json
+from training.data.text_files import read_text
+
+Triple = tuple[float, float, float]
+UNIT = 1 / 255
+HUGGING_FACE, HUGGING_FACE_CONFIG = "preprocessor_config.json", "config.json"
+MMDEPLOY, PADDLE = "pipeline.json", "deploy.yaml"
+# steps of Hugging Face's image processors that change a pixel's value; others change sizes alone
+PIXEL_STEPS = ("do_rescale", "do_normalize", "do_flip_channel_order", "do_grayscale", "do_thumbnail", "do_equalize")
+QUESTION = """\
+nothing says how the network wants its pixels. Give what it was trained with:
+  --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225     torchvision, segmentation_models.pytorch, SegFormer: ImageNet's
+  --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5                 PaddleSeg, TensorFlow: from -1 to 1
+  --mean 0,0,0 --std 1,1,1                             from 0 to 1: Ultralytics, Deepness
+  --scale 1 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375     MMSegmentation: in steps of 0 to 255
+and --bgr, if it takes blue first. A preprocessor_config.json, pipeline.json or deploy.yaml beside the file says it too."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """The network takes `(pixel * scale - mean) / std` of each channel, in the network's order: blue first if `bgr`.
+
+    source: where it is from. Raises `ConversionError` for values that cannot be.
+    """
+
+    mean: Triple
+    std: Triple
+    scale: float = UNIT
+    bgr: bool = False
+    source: str = "told"
+
+    def __post_init__(self) -> None:
+        numbers = (*self.mean, *self.std, self.scale)
+        if (
+            len(self.mean) != 3
+            or len(self.std) != 3
+            or not all(map(isfinite, numbers))
+            or min(self.std) <= 0
+            or self.scale <= 0
+        ):
+            raise ConversionError(
+                f"{self.source}: mean and std need three numbers, std and scale above 0; got mean {list(self.mean)}, "
+                f"std {list(self.std)}, scale {self.scale}"
+            )
+
+    @property
+    def rgb_mean(self) -> Triple:
+        """The mean in the order red, green, blue."""
+        return self.mean[::-1] if self.bgr else self.mean
+
+    @property
+    def rgb_std(self) -> Triple:
+        return self.std[::-1] if self.bgr else self.std
+
+    def apply(self, tile: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """The network's values (height, width, 3) of a tile's RGB pixels (height, width, 3)."""
+        pixels = tile[..., ::-1] if self.bgr else tile
+        values = (pixels.astype(np.float64) * self.scale - self.mean) / self.std
+        return np.ascontiguousarray(values, np.float32)
+
+    def describe(self) -> str:
+        order = "BGR" if self.bgr else "RGB"
+        mean, std = ([float(f"{value:.6g}") for value in values] for values in (self.mean, self.std))
+        return f"{order}, (pixel * {self.scale:.6g} - {mean}) / {std} ({self.source})"
+
+
+def read_normalisation(path: Path, model: onnx.ModelProto) -> Normalisation | None:
+    """What the file itself, or a file of its library beside it, says; None if nothing does.
+
+    Reads Deepness' and Ultralytics' metadata in the model, `preprocessor_config.json` of Hugging Face, `pipeline.json` of
+    MMDeploy and `deploy.yaml` of PaddleSeg. Raises `ConversionError` for one that is damaged, or says what is not supported.
+    """
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    for read in (_deepness, _ultralytics):
+        if normalisation := read(metadata):
+            return normalisation
+    readers = {HUGGING_FACE: _hugging_face, MMDEPLOY: _mmdeploy, PADDLE: _paddle}
+    for name, read_document in readers.items():
+        file = path.with_name(name)
+        if file.is_file() and (normalisation := read_document(_document(file))):
+            return normalisation
+    return None
+
+
+def read_class_names(path: Path, model: onnx.ModelProto) -> list[str] | None:
+    """Names of the classes in the order of their ids, as the file's metadata or `config.json` beside it says; None without any.
+
+    Raises `ConversionError` for ids that are not 0 to n-1.
+    """
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    for key in ("class_names", "names"):  # Deepness', Ultralytics'
+        if key in metadata:
+            return _names_by_id(f"the file's metadata {key}", _literal(metadata[key]))
+    config = path.with_name(HUGGING_FACE_CONFIG)
+    if config.is_file():
+        document = _document(config)
+        if isinstance(document, dict) and "id2label" in document:
+            return _names_by_id(f"{config}, id2label", document["id2label"])
+    return None
+
+
+def _names_by_id(source: str, names: object) -> list[str]:
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return list(names)
+    if isinstance(names, dict):
+        by_id = {int(key): str(name) for key, name in names.items() if str(key).isdecimal()}
+        if by_id and len(by_id) == len(names) and sorted(by_id) == list(range(len(by_id))):
+            return [by_id[index] for index in range(len(by_id))]
+    shown = printable(str(names), 60)
+    raise ConversionError(f"{source} must name the classes of the ids 0 to n-1, got {shown}; give --classes")
+
+
+def _deepness(metadata: Mapping[str, str]) -> Normalisation | None:
+    if "standardization_mean" not in metadata and "standardization_std" not in metadata:
+        return None
+    source = "the file's metadata, standardization_mean and standardization_std"
+    mean = _literal(metadata.get("standardization_mean", "[0, 0, 0]"))
+    std = _literal(metadata.get("standardization_std", "[1, 1, 1]"))
+    return Normalisation(_triple(source, mean), _triple(source, std), source=source)
+
+
+def _ultralytics(metadata: Mapping[str, str]) -> Normalisation | None:
+    if not {"names", "stride", "imgsz", "task"} <= set(metadata):
+        return None
+    return Normalisation((0, 0, 0), (1, 1, 1), source=f"the file's metadata, of the task {printable(metadata['task'], 20)}")
+
+
+def _hugging_face(document: object) -> Normalisation | None:
+    if not isinstance(document, dict):
+        raise ConversionError(f"{HUGGING_FACE} must hold an object")
+    steps = {name: document[name] for name in PIXEL_STEPS if name in document}
+    unknown = [name for name in ("do_grayscale", "do_thumbnail", "do_equalize") if steps.get(name)]
+    if unknown:
+        raise ConversionError(f"{HUGGING_FACE} asks for {', '.join(unknown)}, which is not supported")
+    mean: object = (0, 0, 0)
+    std: object = (1, 1, 1)
+    if steps.get("do_normalize", True):
+        if "image_mean" not in document or "image_std" not in document:
+            return None
+        mean, std = document["image_mean"], document["image_std"]
+    factor = document.get("rescale_factor", UNIT) if steps.get("do_rescale", True) else 1
+    if isinstance(factor, bool) or not isinstance(factor, int | float):
+        raise ConversionError(f"{HUGGING_FACE}: rescale_factor must be a number, got {printable(str(factor), 40)}")
+    bgr = bool(steps.get("do_flip_channel_order", False))
+    return Normalisation(_triple(HUGGING_FACE, mean), _triple(HUGGING_FACE, std), float(factor), bgr, HUGGING_FACE)
+
+
+def _mmdeploy(document: object) -> Normalisation | None:
+    """`Normalize` of a pipeline: mean and deviation are of 0 to 255, and in RGB where `to_rgb` is true, else in BGR."""
+    steps = [step for step in _objects(document) if step.get("type") == "Normalize" and "mean" in step]
+    if not steps:
+        return None
+    if len(steps) > 1:
+        raise ConversionError(f"{MMDEPLOY} normalises {len(steps)} times; give --mean, --std, --scale and --bgr")
+    step = steps[0]
+    mean, std = _triple(MMDEPLOY, step["mean"]), _triple(MMDEPLOY, step.get("std"))
+    return Normalisation(mean, std, 1.0, not step.get("to_rgb", True), MMDEPLOY)
+
+
+def _paddle(document: object) -> Normalisation | None:
+    """PaddleSeg's `Normalize`, whose defaults are 0.5 and 0.5, of pixels from 0 to 1."""
+    steps = [step for step in _objects(document) if step.get("type") == "Normalize"]
+    if len(steps) != 1:
+        return None
+    mean, std = steps[0].get("mean", (0.5,) * 3), steps[0].get("std", (0.5,) * 3)
+    return Normalisation(_triple(PADDLE, mean), _triple(PADDLE, std), source=PADDLE)
+
+
+def _objects(document: object) -> Iterator[dict[str, Any]]:
+    """All objects of a document, at any depth."""
+    if isinstance(document, dict):
+        yield document
+    for inner in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        yield from _objects(inner)
+
+
+def _document(file: Path) -> object:
+    try:
+        return parse_yaml(read_text(file)) if file.suffix == ".yaml" else read_json(file)
+    except (ValueError, OSError, RecursionError) as error:
+        raise ConversionError(f"{file} cannot be read: {error}; mend it, or remove it and give --mean and --std") from error
+
+
+def _literal(text: str) -> object:
+    """A value in JSON, or as Python writes it, which Ultralytics does."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise ConversionError(f"the file's metadata holds a value that cannot be read: {printable(text, 60)}") from error
+
+
+def _triple(source: str, value: object) -> Triple:
+    values = [float(each) for each in value if _is_number(each)] if isinstance(value, list | tuple) else []
+    if not isinstance(value, list | tuple) or len(values) != 3 or len(value) != 3:
+        raise ConversionError(f"{source}: three numbers are needed, one for each channel, got {printable(str(value), 60)}")
+    return values[0], values[1], values[2]
+
+
+def _is_number(value: object) -> bool:
+    """Also a number that YAML leaves a text because it is written in another way, such as .5."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, str):
+        try:
+            return isfinite(float(value))
+        except ValueError:
+            return False
+    return isinstance(value, int | float)

@@ -1,0 +1,136 @@
+"""Compares a converted file, as it is served, with the original in ONNX Runtime, on photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.decoding import Limits, decode, read_size
+from imaging.errors import ImageError
+from model.inference.runtime import Runtime
+from model.inference.scaling import working_size
+from model.inference.segmenter import Options, Segmenter
+from model.inference.tiling import Size, plan_tiles
+from model.regular_file import read_regular_file
+from training.converting.errors import ConversionError
+from training.converting.logits import Array, channels_first, to_logits
+from training.converting.outputs import NetworkOutput, Run
+from training.data.files import images_below
+
+SAMPLES = Path(__file__).resolve().parents[2] / "app" / "static" / "samples"
+"""The photographs of the service's page, which each installation has."""
+LEAST_AGREEMENT = 0.999
+MOST_PHOTOGRAPHS = 4
+ODD_SHARE = 0.7  # of a photograph's sides, made odd
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How the converted file compares with the original.
+
+    agreement: the share of cells, or of pixels where the file ends before its resize, that have the same class.
+    largest_difference: of logits; None where pixels' classes are compared.
+    """
+
+    pictures: int
+    agreement: float
+    largest_difference: float | None
+
+    def describe(self) -> str:
+        difference = "" if self.largest_difference is None else f", logits differ by at most {self.largest_difference:.3g}"
+        return f"{self.agreement:.5f} of the classes are the original's, on {self.pictures} pictures{difference}"
+
+
+def prove(
+    runtime: Runtime,
+    original: Run,
+    output: NetworkOutput,
+    *,
+    whole: NetworkOutput | None,
+    fits: Callable[[Pixels], Pixels],
+    photographs: Iterable[Pixels],
+) -> Proof:
+    """Compares a converted file with the original on photographs, in one tile each, and on parts of them with odd sides.
+
+    original: runs the original. output: what the converted file ends with. whole: the original's own output, where the file
+    ends before its resize; else None. fits: extends pixels to sides that the original takes, at the right and bottom.
+    """
+    equal = total = pictures = 0
+    largest = 0.0
+    for picture in _pictures(photographs, runtime.manifest.preprocessing.tile):
+        pictures += 1
+        if whole is None:
+            ours, theirs = _cells(runtime, original, output, fits, picture)
+            largest = max(largest, float(np.abs(ours - theirs).max()))
+            same = ours.argmax(0) == theirs.argmax(0)
+        else:
+            same = _class_map(runtime, picture) == _original_classes(runtime, original, whole, fits, picture)
+        equal, total = equal + int(same.sum()), total + same.size
+    if not pictures:
+        raise ConversionError("there are no photographs to compare on; give a folder of some: --photos FOLDER")
+    return Proof(pictures, equal / total, None if whole else largest)
+
+
+def photographs(folder: Path | None) -> Iterator[Pixels]:
+    """The first `MOST_PHOTOGRAPHS` photographs (height, width, 3) of a folder, by default of `SAMPLES`.
+
+    Their longer side is at most 1024 pixels. Raises `ConversionError` for one that cannot be decoded.
+    """
+    for path in islice(images_below(folder or SAMPLES), MOST_PHOTOGRAPHS):
+        data = read_regular_file(path)
+        try:
+            size = working_size(read_size(data, Limits()), "auto", (32, 1024))
+            yield decode(data, Limits(), size)
+        except ImageError as error:
+            raise ConversionError(f"{path}: {error}") from error
+
+
+def _pictures(photographs: Iterable[Pixels], tile: Size) -> Iterator[Pixels]:
+    """The upper left corner of each photograph that fits into a tile, and a smaller one with odd sides."""
+    for photograph in photographs:
+        corner = np.ascontiguousarray(photograph[: tile[0], : tile[1]])
+        yield corner
+        height, width = (int(side * ODD_SHARE) | 1 for side in corner.shape[:2])
+        yield np.ascontiguousarray(corner[:height, :width])
+
+
+def _cells(
+    runtime: Runtime, original: Run, output: NetworkOutput, fits: Callable[[Pixels], Pixels], picture: Pixels
+) -> tuple[Array, Array]:
+    """The logits (classes, rows, columns) of both for a picture, extended to a tile as the service extends it."""
+    plan = plan_tiles((picture.shape[0], picture.shape[1]), runtime.manifest.preprocessing.tile)
+    tile = plan.cut(picture, next(plan.regions))
+    ours = runtime.logits([tile])[0]
+    values = channels_first(original(fits(tile))[output.name], output.layout)
+    theirs = to_logits(values, output.kind, len(runtime.manifest.labels))
+    return ours, theirs[:, : ours.shape[1], : ours.shape[2]]
+
+
+def _class_map(runtime: Runtime, picture: Pixels) -> Array:
+    return Segmenter(runtime)(picture, Options(side="native")).class_map
+
+
+def _original_classes(
+    runtime: Runtime, original: Run, whole: NetworkOutput, fits: Callable[[Pixels], Pixels], picture: Pixels
+) -> Array:
+    """The classes of the original's own output, in full resolution, cut to the picture."""
+    plan = plan_tiles((picture.shape[0], picture.shape[1]), runtime.manifest.preprocessing.tile)
+    tile = plan.cut(picture, next(plan.regions))
+    values = channels_first(original(fits(tile))[whole.name], whole.layout)
+    classes = to_logits(values, whole.kind, len(runtime.manifest.labels)).argmax(0)
+    inside: Array = classes[: picture.shape[0], : picture.shape[1]]
+    return inside
+
+
+def extended(pixels: Pixels, sides: tuple[int | None, int | None], multiple: int) -> Pixels:
+    """The pixels with their right and bottom edge repeated, to sides that the network takes."""
+    lengths = pixels.shape[:2]
+    wanted = [side or -(-length // multiple) * multiple for length, side in zip(lengths, sides, strict=True)]
+    missing = [(0, side - length) for length, side in zip(lengths, wanted, strict=True)]
+    return np.pad(pixels, (*missing, (0, 0)), mode="edge") if any(count for _, count in missing) else pixels

@@ -1,0 +1,173 @@
+"""Puts a network of another program between nodes that take uint8 pixels and give float32 logits, as our own exports do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.compose
+from onnx import TensorProto, helper, numpy_helper
+
+from training.converting.inputs import NetworkInput
+from training.converting.logits import ID_LOGIT, LEAST_PROBABILITY
+from training.converting.outputs import NetworkOutput
+from training.converting.pixels import Normalisation
+
+INPUT, OUTPUT = "pixels", "logits"
+PREFIX = "network/"  # of all names of the network's own
+UNIT = 32  # sides of tiles are its multiples
+ELEMENT_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "float64": TensorProto.DOUBLE,
+    "uint8": TensorProto.UINT8,
+}
+
+
+def wrap(
+    model: onnx.ModelProto,
+    network_input: NetworkInput,
+    normalisation: Normalisation | None,
+    output: NetworkOutput,
+    *,
+    classes: int,
+) -> onnx.ModelProto:
+    """The model from uint8 pixels (1, height, width, 3) in RGB to float32 logits (1, classes, rows, columns).
+
+    Heights and widths are multiples of 32, at most the network's own where it takes one size alone. Where the network wants
+    other sides, the pixels at the right and bottom edges are repeated, and the cells of these pixels are cut off.
+    normalisation: None for a network that takes uint8 pixels.
+    """
+    network = onnx.compose.add_prefix(model, PREFIX).graph
+    before, after = _Nodes("before/"), _Nodes("after/")
+    is_padded = network_input.sides != (None, None) or output.multiple > UNIT
+    _normalise(before, network_input, normalisation, output.multiple if is_padded else 1)
+    _give_logits(after, output, classes, is_padded)
+    nodes = _needed([*before.nodes, *network.node, *after.nodes])
+    used = {name for node in nodes for name in _inputs(node)}
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [1, "height", "width", 3])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, classes, "rows", "columns"])],
+        [tensor for tensor in (*network.initializer, *before.constants, *after.constants) if tensor.name in used],
+    )
+    graph.sparse_initializer.extend(tensor for tensor in network.sparse_initializer if tensor.values.name in used)
+    wrapped = helper.make_model(graph, opset_imports=list(model.opset_import))
+    wrapped.ir_version = model.ir_version
+    wrapped.producer_name, wrapped.producer_version = model.producer_name, model.producer_version
+    onnx.checker.check_model(wrapped)
+    return wrapped
+
+
+def _needed(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """The nodes, in order, without those that `logits` does not depend on, such as heads for training alone."""
+    names, needed = {OUTPUT}, []
+    for node in reversed(nodes):
+        if names.intersection(node.output):
+            names.update(_inputs(node))
+            needed.append(node)
+    return needed[::-1]
+
+
+def _inputs(node: onnx.NodeProto) -> Iterator[str]:
+    """The tensors that a node uses, also in graphs inside it."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from _inputs(inner)
+            yield from (value.name for value in graph.output)
+
+
+class _Nodes:
+    """Nodes that follow one another, and their constants. Each name begins with `prefix`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._prefix = prefix
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """The name of a new node's output."""
+        name = f"{self._prefix}{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [output or name], name, **attributes))
+        return output or name
+
+    def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
+        name = f"{self._prefix}constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values, dtype), name))
+        return name
+
+
+def _normalise(nodes: _Nodes, network_input: NetworkInput, normalisation: Normalisation | None, multiple: int) -> None:
+    """Adds nodes from `pixels` to the network's input. multiple: of the sides that the network takes where they may vary."""
+    is_channels_first = network_input.layout == "NCHW"
+    channel_axis, row_axis, column_axis = (1, 2, 3) if is_channels_first else (3, 1, 2)
+    values = nodes.add("Cast", INPUT, to=TensorProto.FLOAT)
+    if is_channels_first:
+        values = nodes.add("Transpose", values, perm=[0, 3, 1, 2])
+    if normalisation is not None:
+        if normalisation.bgr:
+            values = nodes.add("Gather", values, nodes.constant([2, 1, 0], np.int64), axis=channel_axis)
+        shape = [1, 1, 1, 1]
+        shape[channel_axis] = 3
+        mean, std = (np.reshape(np.array(each, np.float64), shape) for each in (normalisation.mean, normalisation.std))
+        values = nodes.add("Mul", values, nodes.constant(normalisation.scale / std, np.float32))
+        values = nodes.add("Add", values, nodes.constant(-mean / std, np.float32))
+    fixed = network_input.sides
+    if fixed != (None, None) or multiple > UNIT:
+        none = nodes.constant([0], np.int64)
+        missing = [none] * 4
+        for axis, pixels_axis, side in ((row_axis, 1, fixed[0]), (column_axis, 2, fixed[1])):
+            missing[axis] = nodes.add("Sub", *_wanted_side(nodes, pixels_axis, side, multiple))
+        pads = nodes.add("Concat", *[none] * 4, *missing, axis=0)
+        values = nodes.add("Pad", values, pads, mode="edge")
+    nodes.add("Cast", values, output=PREFIX + network_input.name, to=ELEMENT_TYPES[network_input.dtype])
+
+
+def _wanted_side(nodes: _Nodes, axis: int, side: int | None, multiple: int) -> tuple[str, str]:
+    """Names of two numbers: the side that the network wants, and the side of the pixels."""
+    of_pixels = _side(nodes, axis)
+    if side is not None:
+        return nodes.constant([side], np.int64), of_pixels
+    step = nodes.constant([multiple], np.int64)
+    rounded_up = nodes.add("Div", nodes.add("Add", of_pixels, nodes.constant([multiple - 1], np.int64)), step)
+    return nodes.add("Mul", rounded_up, step), of_pixels
+
+
+def _side(nodes: _Nodes, axis: int) -> str:
+    """The name of a side of the pixels, with one axis."""
+    return nodes.add("Gather", nodes.add("Shape", INPUT), nodes.constant([axis], np.int64), axis=0)
+
+
+def _give_logits(nodes: _Nodes, output: NetworkOutput, classes: int, is_padded: bool) -> None:
+    """Adds nodes from the network's output to `logits`, as `to_logits` computes them."""
+    values = nodes.add("Cast", PREFIX + output.name, to=TensorProto.FLOAT)
+    if output.layout == "NHW":
+        values = nodes.add("Unsqueeze", values, nodes.constant([1], np.int64))
+    if output.layout == "NHWC":
+        values = nodes.add("Transpose", values, perm=[0, 3, 1, 2])
+    if is_padded:
+        stride = nodes.constant([output.stride], np.int64)
+        ends = [nodes.add("Div", _side(nodes, axis), stride) for axis in (1, 2)]
+        starts, axes = nodes.constant([0, 0], np.int64), nodes.constant([2, 3], np.int64)
+        values = nodes.add("Slice", values, starts, nodes.add("Concat", *ends, axis=0), axes)
+    if output.kind == "class_ids":
+        ids = nodes.constant(np.arange(classes).reshape(1, -1, 1, 1), np.float32)
+        values = nodes.add("Cast", nodes.add("Equal", values, ids), to=TensorProto.FLOAT)
+        values = nodes.add("Mul", values, nodes.constant(ID_LOGIT, np.float32))
+    if output.kind in ("probabilities", "binary_probabilities"):
+        one, least = nodes.constant(1, np.float32), LEAST_PROBABILITY
+        most = 1 if output.kind == "probabilities" else 1 - least
+        values = nodes.add("Clip", values, nodes.constant(least, np.float32), nodes.constant(most, np.float32))
+        logarithm = nodes.add("Log", values)
+        if output.kind == "binary_probabilities":
+            logarithm = nodes.add("Sub", logarithm, nodes.add("Log", nodes.add("Sub", one, values)))
+        values = logarithm
+    if output.kind in ("binary_logits", "binary_probabilities"):
+        values = nodes.add("Concat", nodes.add("Sub", values, values), values, axis=1)
+    nodes.add("Identity", values, output=OUTPUT)

@@ -1,0 +1,25 @@
+"""Writes ONNX files with the facts that the service reads from their metadata. This module needs no PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model.inference.runtimes.openvino_runtime import NETWORK_SHA256
+from model.whole_file import whole_file
+
+
+def network_digest(model: Any) -> str:
+    """The sha256 of an ONNX model's graph, which does not depend on the facts in the file's metadata."""
+    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
+
+
+def write_onnx(path: Path, model: Any, facts: Mapping[str, str]) -> None:
+    """Writes an ONNX model with these facts and its network's digest, atomically. Other metadata of the model is removed."""
+    import onnx
+
+    onnx.helper.set_model_props(model, dict(facts) | {NETWORK_SHA256: network_digest(model)})
+    with whole_file(path) as partial:
+        partial.write_bytes(model.SerializeToString())
