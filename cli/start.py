@@ -45,7 +45,7 @@ def evaluate() -> int:
 
 
 def convert() -> int:
-    return _run("fcn-convert", "training.commands.convert", "training.commands.convert_arguments")
+    return _run("fcn-convert", "training.commands.convert")
 
 
 def export() -> int:

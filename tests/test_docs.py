@@ -37,6 +37,7 @@ ELSEWHERE = {
     "models.md": ("# FCN-8s", ".venv/bin/fcn-train --data DATA --backbone timm/", GRID_COMMAND),
     "accuracy.md": ("# VOC:", "fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies."),
     "train-your-own.md": (),  # tests/test_train_your_own.py
+    "your-own-network.md": (),  # tests/test_your_own_network.py
 }
 
 

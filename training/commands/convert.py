@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
+from model.command_line import install_command
 from training.commands.command import FAILED, INTERRUPTED, run_command
 from training.commands.convert_arguments import parser
 
@@ -25,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Raises `ValueError` for arguments that contradict each other, and for files that exist."""
+    missing = [name for name in ("onnx", "onnxruntime", "openvino", "yaml") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} is missing: {install_command('convert')}")
     if args.memory_mb < 1 or args.cpu_seconds < 1:
         raise ValueError(f"--memory-mb and --cpu-seconds must be at least 1, got {args.memory_mb} and {args.cpu_seconds}")
     if args.out.suffix != ".onnx" or args.out.name.endswith(".int8.onnx"):

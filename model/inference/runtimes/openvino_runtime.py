@@ -71,7 +71,10 @@ def read_export(path: Path) -> Export:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
     except (RuntimeError, ValueError) as error:
-        raise WeightsError(f"{path} is no file of fcn-export: {str(error).strip().splitlines()[-1]}") from error
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(
+            f"{path} is no file of fcn-export: {reason}; fcn-convert makes one of another ONNX network"
+        ) from error
     try:
         manifest, grid = Manifest.from_json(facts[METADATA_KEY]), cast(Grid, facts["grid"])
     except WeightsError as error:

@@ -13,6 +13,7 @@ from tests.support.training.foreign_networks import foreign_network
 from training.converting.errors import ConversionError
 from training.converting.pixels import Normalisation, read_class_names, read_normalisation
 
+STEP = {"type": "Normalize", "mean": [1, 2, 3], "std": [4, 5, 6]}
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -27,8 +28,8 @@ def read(path: Path, metadata: dict[str, str] | None = None) -> Normalisation | 
         ("preprocessor_config.json", {"image_mean": MEAN, "image_std": STD, "do_rescale": False}, MEAN, STD, 1, False),
         ("preprocessor_config.json", {"do_normalize": False, "do_flip_channel_order": True}, [0] * 3, [1] * 3, 1 / 255, True),
         ("preprocessor_config.json", {"image_mean": MEAN, "image_std": STD, "rescale_factor": 0.5}, MEAN, STD, 0.5, False),
-        ("pipeline.json", {"a": [{"type": "Normalize", "mean": [1, 2, 3], "std": [4, 5, 6], "to_rgb": True}]}, [1, 2, 3], [4, 5, 6], 1, False),
-        ("pipeline.json", {"type": "Normalize", "mean": [1, 2, 3], "std": [4, 5, 6], "to_rgb": False}, [1, 2, 3], [4, 5, 6], 1, True),
+        ("pipeline.json", {"a": [STEP | {"to_rgb": True}]}, [1, 2, 3], [4, 5, 6], 1, False),
+        ("pipeline.json", STEP | {"to_rgb": False}, [1, 2, 3], [4, 5, 6], 1, True),
         ("deploy.yaml", {"Deploy": {"transforms": [{"type": "Normalize"}]}}, [0.5] * 3, [0.5] * 3, 1 / 255, False),
     ],
 )  # fmt: skip
@@ -64,7 +65,7 @@ def test_metadata_in_the_file_itself(tmp_path: Path) -> None:
         ("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}', "std and scale above 0"),
         ("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "do_grayscale": true}', "do_grayscale"),
         ("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "rescale_factor": true}', "a number"),
-        ("pipeline.json", '[{"type": "Normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}, {"type": "Normalize", "mean": 1}]', "2 times"),
+        ("pipeline.json", json.dumps([STEP, STEP]), "2 times"),
         ("deploy.yaml", "a: [", "cannot be read"),
     ],
 )  # fmt: skip
