@@ -24,7 +24,7 @@ from training.converting.graph import LONGEST_NAME, producer, read_graph
 from training.converting.inputs import NetworkInput, find_input
 from training.converting.original import Original
 from training.converting.outputs import NetworkOutput, probe
-from training.converting.pixels import QUESTION, Normalisation, read_class_names, read_normalisation
+from training.converting.pixels import QUESTION, Normalisation, is_hugging_face, read_class_names, read_normalisation
 from training.converting.proof import LEAST_AGREEMENT, Proof, extended, photographs, prove
 from training.converting.resizing import before_resize, ends_in_resize, with_output
 from training.converting.wrapping import UNIT, wrap
@@ -70,7 +70,9 @@ def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
     normalisation = _normalisation(request, network_input, read_normalisation(request.source, model))
     tell(f"pixels  {(normalisation or IDENTITY).describe()}")
     original = Original(model, network_input, normalisation)
-    whole = probe(original, network_input.sides, name=request.output, kind=request.kind, grid=request.grid)
+    # transformers interpolates logits in this way, and trains networks on the result
+    grid: Grid | None = request.grid or ("half_pixel" if is_hugging_face(request.source) else None)
+    whole = probe(original, network_input.sides, name=request.output, kind=request.kind, grid=grid)
     tell(f"output  {whole.describe()}")
     output = whole
     if request.before_resize:

@@ -117,6 +117,13 @@ def read_class_names(path: Path, model: onnx.ModelProto) -> list[str] | None:
     return None
 
 
+def is_hugging_face(path: Path) -> bool:
+    """Whether a `config.json` beside the file says that it is a network of Hugging Face's `transformers`."""
+    config = path.with_name(HUGGING_FACE_CONFIG)
+    document = _document(config) if config.is_file() else None
+    return isinstance(document, dict) and "model_type" in document
+
+
 def _names_by_id(source: str, names: object) -> list[str]:
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return list(names)

@@ -115,6 +115,13 @@ def test_impulses_say_where_cells_lie(tmp_path: Path, pads: tuple[int, ...], gri
     assert converted(source, grid="corner")[1].grid == "corner"
 
 
+def test_cells_of_hugging_face_lie_as_its_library_interpolates_them(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx", stride=4)
+    assert converted(source)[1].grid == "corner"
+    (tmp_path / "config.json").write_text('{"model_type": "segformer"}')
+    assert converted(source)[1].grid == "half_pixel"
+
+
 def test_class_ids_are_served_without_confidence(tmp_path: Path) -> None:
     source = foreign_network(tmp_path / "net.onnx", ending="argmax")
     _, runtime = converted(source)
