@@ -40,8 +40,8 @@ NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names wha
 PARSERS = [
     cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser,
     training.commands.evaluate_arguments.parser, training.commands.export_arguments.parser,
-    training.commands.import_labels.parser, training.commands.check_arguments.parser, training.commands.convert_arguments.parser,
-    serve_parser, benchmarks.main.parser, fcn_client.label_studio.arguments.parser,
+    training.commands.import_labels.parser, training.commands.check_arguments.parser,
+    training.commands.convert_arguments.parser, serve_parser, benchmarks.main.parser, fcn_client.label_studio.arguments.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary", "--fail-with-body"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
@@ -50,7 +50,8 @@ FOREIGN_OPTIONS = {
     "cvat-cli": {
         "--server-host", "--auth", "--function-module", "--allow-unmatched-labels", "--conf-threshold", "--conv-mask-to-poly",
     },
-    "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"}, "benchmarks.peers": {"--port"},
+    "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"},
+    "benchmarks.peers": {"--port"},
     "benchmarks.studies": {"--voc", "--camvid", "--every", "--measure", "--steps", "--crop"},
     "systemctl": {"--now"},
     "aws": {

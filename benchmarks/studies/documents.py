@@ -19,7 +19,7 @@ from benchmarks.studies.small_sets import small_sets_table
 from benchmarks.studies.trainings import ROOT, by_name, commits, difference, markdown_table, read_table
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import find_weights, load_weights
-from training.publishing.card import checked_frames
+from training.publishing.card_sections import checked_frames
 
 DOCS = ROOT / "docs"
 HERE = Path(__file__).parent

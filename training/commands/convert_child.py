@@ -9,13 +9,13 @@ import onnxruntime  # before the limits: what libraries take for themselves is n
 import openvino
 
 from model.inference.processes.limits import limit, prepare_limits
-from model.whole_file import check_output, whole_file
+from model.whole_file import check_output
 from training.commands.command import print_lines, run_command
 from training.commands.convert_arguments import parser
-from training.converting.card import card
 from training.converting.conversion import Request, convert
 from training.converting.pixels import UNIT, Normalisation
 from training.data.label_files import read_labels
+from training.publishing.imported_files import write_imported_card
 
 LIBRARIES = (onnxruntime, openvino)
 
@@ -51,8 +51,7 @@ def _convert(args: argparse.Namespace) -> None:
     prepare_limits()
     limit(args.memory_mb << 20, args.cpu_seconds)
     manifest = convert(request, lambda line: print_lines([line]))
-    with whole_file(card_path) as partial:
-        partial.write_text(card(args.out.stem, manifest), encoding="utf-8", errors="backslashreplace")
+    write_imported_card(args.out, manifest)
     print_lines([f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and {card_path}"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from model.inference.segmenter import Options, Segmenter
 from model.inference.views import Quality
 from model.labels import LabelSet
 from model.preprocessing import Preprocessing
-from model.weights_file import find_files, find_weights, load_weights
+from model.weights_file import WeightsFiles, find_files, find_weights, load_weights
 from model.whole_file import check_output
 from training.commands.command import print_lines, run_command
 from training.commands.evaluate_arguments import WORST, check_arguments, make_options, parser
@@ -26,6 +27,7 @@ from training.commands.mask_arguments import print_mask_report
 from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.split import Split
+from training.publishing.imported_files import files_by_precision, read_imported
 from training.publishing.recording import record
 from training.reporting.machine import set_threads
 from training.scoring.calibration import errors_of_answers, gather
@@ -64,7 +66,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     print_mask_report(split)
     weights = args.weights.replace(HOLE, args.group or HOLE)
     if args.record:
-        _record(args, find_weights(weights), split, labels, mapping, options)
+        path = Path(weights) if read_imported(Path(weights)) else find_weights(weights)
+        _record(args, path, split, labels, mapping, options)
         return
     if args.calibrate:
         _calibrate(args, Segmenter(_runtime(args, weights)), split, options)
@@ -153,8 +156,8 @@ def _record(
     check_output(path)
     unmapped = replace(split, mapping=identity_mapping(labels))
     scores, calibrations = [], []
-    for precision in ("float32", *(name for name in find_files(str(path)).exports if name != "float32")):
-        segmenter = Segmenter(load_runtime(find_files(str(path)), args.runtime, args.device, precision, args.threads))
+    for precision, files in _precisions(path):
+        segmenter = Segmenter(load_runtime(files, args.runtime, args.device, precision, args.threads))
         measured = Measured.of(segmenter.runtime)
         for quality in get_args(Quality) if args.high else ("standard",):
             scored = score_split(segmenter, split, labels, mapping, replace(options, quality=quality))
@@ -166,6 +169,17 @@ def _record(
         else:
             print(f"no temperature is fitted: the file's classes are {', '.join(segmenter.manifest.labels.names)}")
     print(record(path, scores=scores, calibrations=calibrations, notes=args.note))
+
+
+def _precisions(path: Path) -> Iterator[tuple[str, WeightsFiles]]:
+    """The precisions in which a master, or the float32 file of an imported network, can be served; each with its files."""
+    if read_imported(path):
+        for precision, file in files_by_precision(path).items():
+            yield precision, find_files(str(file))
+        return
+    files = find_files(str(path))
+    for precision in dict.fromkeys(("float32", *files.exports)):
+        yield precision, files
 
 
 def _runtime(args: argparse.Namespace, name: str) -> Runtime:

@@ -22,8 +22,15 @@ from training.commands.export_arguments import KEPT, PHOTOS, parser
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import load_checkpoint_network
 from training.publishing.card import write_card
-from training.publishing.export_files import export_float32, export_int8, export_path, remove_stale
+from training.publishing.export_files import (
+    export_float32,
+    export_imported_int8,
+    export_int8,
+    export_path,
+    remove_stale,
+)
 from training.publishing.hub import write_hub_folder
+from training.publishing.imported_files import int8_path, read_imported
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,6 +46,9 @@ def _export(args: argparse.Namespace) -> None:
         raise ValueError(f"{', '.join(names)} is for int8; give --int8 with it")
     if args.photos < 1 or args.keep < 0:
         raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
+    if args.checkpoint is None and read_imported(Path(args.weights)):
+        _export_imported(args, Path(args.weights))
+        return
     master = find_weights(args.weights) if args.checkpoint is None else _trained_master(args.checkpoint)
     kept = bool(args.int8 or args.hub) and not args.force and _is_current(master)
     planned = [master] if args.checkpoint else []
@@ -57,6 +67,18 @@ def _export(args: argparse.Namespace) -> None:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     if args.hub:
         print(f"wrote {', '.join(map(str, write_hub_folder(master, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
+
+
+def _export_imported(args: argparse.Namespace, path: Path) -> None:
+    """The int8 file of an imported network, whose float32 file exists."""
+    if not args.int8 or args.hub:
+        raise ValueError(f"{path} is a converted network's own file; of exports, there is --int8 alone")
+    target = int8_path(path)
+    if not args.force:
+        _refuse_existing([target])
+    check_output(target)
+    export_imported_int8(path, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2)
+    print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB)")
 
 
 def _is_current(master: Path) -> bool:

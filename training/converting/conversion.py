@@ -14,7 +14,7 @@ from model.imported_network import ImportedNetwork, OutputKind
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.tiling import Size
 from model.labels import LabelSet, numbered_labels
-from model.manifest import METADATA_KEY, Manifest
+from model.manifest import Manifest
 from model.preprocessing import Preprocessing
 from model.printable import printable
 from model.regular_file import read_regular_file
@@ -29,6 +29,7 @@ from training.converting.proof import LEAST_AGREEMENT, Proof, extended, photogra
 from training.converting.resizing import before_resize, ends_in_resize, with_output
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
+from training.publishing.imported_files import imported_facts
 from training.publishing.onnx_files import write_onnx
 
 TILE = 512  # of networks whose sides may vary
@@ -86,7 +87,7 @@ def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
     with whole_file(request.target) as partial:
         file = partial.with_name(f"{partial.name}.onnx")  # a runtime takes a name that ends so
         try:
-            write_onnx(file, wrapped, facts(manifest, output))
+            write_onnx(file, wrapped, imported_facts(manifest, "float32", output.stride, output.grid))
             proof = prove(
                 OpenVINORuntime(file, threads=1),
                 original,
@@ -98,23 +99,11 @@ def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
             tell(f"proof   {proof.describe()}")
             _require(proof)
             manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
-            write_onnx(file, wrapped, facts(manifest, output))
+            write_onnx(file, wrapped, imported_facts(manifest, "float32", output.stride, output.grid))
             file.replace(partial)
         finally:
             file.unlink(missing_ok=True)
     return manifest
-
-
-def facts(manifest: Manifest, output: NetworkOutput) -> dict[str, str]:
-    """The facts in the converted file's metadata. `sha256` is that of the original."""
-    assert isinstance(manifest.architecture, ImportedNetwork)
-    return {
-        METADATA_KEY: manifest.to_json(),
-        "sha256": manifest.architecture.source_sha256,
-        "precision": "float32",
-        "stride": str(output.stride),
-        "grid": output.grid,
-    }
 
 
 def _normalisation(request: Request, network_input: NetworkInput, told: Normalisation | None) -> Normalisation | None:

@@ -46,6 +46,8 @@ def wrap(
     is_padded = network_input.sides != (None, None) or output.multiple > UNIT
     _normalise(before, network_input, normalisation, output.multiple if is_padded else 1)
     _give_logits(after, output, classes, is_padded)
+    for index, node in enumerate(network.node):
+        node.name = node.name or f"{PREFIX}{node.op_type}_{index}"  # quantisation names the nodes that it leaves alone
     nodes = _needed([*before.nodes, *network.node, *after.nodes])
     used = {name for node in nodes for name in _inputs(node)}
     graph = helper.make_graph(

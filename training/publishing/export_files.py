@@ -15,7 +15,7 @@ from torch.export import Dim
 
 from imaging.decoding import IMAGE_ENDINGS
 from imaging.errors import ImageError
-from model.inference.runtimes.openvino_runtime import read_export
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import METADATA_KEY
@@ -31,10 +31,12 @@ from model.weights_file import (
 )
 from training.data.files import images_below
 from training.publishing.card import write_card
+from training.publishing.imported_files import imported_facts, int8_path, save_imported
 from training.publishing.onnx_files import network_digest, write_onnx
 
 INPUT, OUTPUT = "pixels", "logits"
 EXAMPLE = (1, 96, 128, 3)
+FORGOTTEN = "removed the int8 scores and temperature of another export; fcn-evaluate --record NAME measures this one"
 
 
 def missing_packages() -> list[str]:
@@ -75,24 +77,52 @@ def export_float32(master: Path) -> Path:
 
 
 def export_int8(master: Path, folder: Path, *, photos: int, keep: int, avx2: bool) -> Path:
-    """Writes the int8 export: NNCF's post-training quantisation of the float32 export; gives its path.
-
-    folder: photos on which ranges are measured, with the service's scaling and tiling. photos: how many are used. keep: how
-    many of the first convolutions stay in float32. avx2: weights have seven bits in all layers, not only in the first.
-    Processors with AVX2 but without VNNI sum two products in 16 bits, which weights of eight bits overflow.
+    """Writes the int8 export of a master's float32 export, as `quantised` makes it; gives its path.
 
     If the master holds scores and a temperature of another int8 export, they are removed from the master, its card and its
     float32 export. Raises `ValueError` if the folder has no photos, or one that cannot be decoded.
     """
+    weights = load_weights(master)
+    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
+    network = quantised(export_path(master, "float32"), segmenter, folder, photos=photos, keep=keep, avx2=avx2)
+    for path in forget_other_export(master, "int8", network_digest(network)):
+        print(f"{path}: {FORGOTTEN}")
+    weights = load_weights(master)
+    return write_export(master, "int8", network, facts(weights, ServableNetwork(weights), "int8"))
+
+
+def export_imported_int8(path: Path, folder: Path, *, photos: int, keep: int, avx2: bool) -> Path:
+    """Writes the int8 file of an imported network's float32 file, as `quantised` makes it; gives its path.
+
+    Scores and a temperature of another int8 file are removed from both files and the card. Raises as `export_int8`.
+    """
+    segmenter = Segmenter(OpenVINORuntime(path))
+    network = quantised(path, segmenter, folder, photos=photos, keep=keep, avx2=avx2)
+    export = read_export(path)
+    manifest = export.manifest.of_export("int8", network_digest(network))
+    target = int8_path(path)
+    write_onnx(target, network, imported_facts(manifest, "int8", export.stride, export.grid))
+    if manifest.scores != export.manifest.scores:
+        print(f"{path}: {FORGOTTEN}")
+    save_imported(path, manifest)
+    return target
+
+
+def quantised(source: Path, segmenter: Segmenter, folder: Path, *, photos: int, keep: int, avx2: bool) -> Any:
+    """The ONNX model of a float32 file after NNCF's post-training quantisation.
+
+    segmenter: of the same network, for its scaling and tiling. folder: photos on which ranges are measured. photos: how many
+    are used. keep: how many of the first convolutions stay in float32. avx2: weights have seven bits in all layers, not only
+    in the first. Processors with AVX2 but without VNNI sum two products in 16 bits, which weights of eight bits overflow.
+    Raises `ValueError` if the folder has no photos, or one that cannot be decoded.
+    """
     import nncf
     import onnx
 
-    weights = load_weights(master)
-    source = export_path(master, "float32")
-    tiles = list(calibration_tiles(weights, folder, photos))
+    tiles = list(calibration_tiles(segmenter, folder, photos))
     model = onnx.load(source)
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
-    quantised = nncf.quantize(
+    return nncf.quantize(
         model,
         nncf.Dataset(tiles, lambda tile: {INPUT: tile[None]}),
         preset=nncf.QuantizationPreset.MIXED,
@@ -102,15 +132,9 @@ def export_int8(master: Path, folder: Path, *, photos: int, keep: int, avx2: boo
             overflow_fix=nncf.OverflowFix.ENABLE if avx2 else nncf.OverflowFix.FIRST_LAYER
         ),
     )
-    for path in forget_other_export(master, "int8", network_digest(quantised)):
-        print(
-            f"{path}: removed the int8 scores and temperature of another export; fcn-evaluate --record NAME measures this one"
-        )
-    weights = load_weights(master)
-    return write_export(master, "int8", quantised, facts(weights, ServableNetwork(weights), "int8"))
 
 
-def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
+def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
     """Yields the first tile (height, width, 3) of each photo, as the service cuts it; raises `ValueError` without photos.
 
     photos: how many of the folder's photos are used, spread evenly over the sorted names.
@@ -118,7 +142,6 @@ def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[n
     files = images_below(folder)
     if not files:
         raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
-    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
     for file in files[:: max(1, len(files) // photos)][:photos]:
         data = read_regular_file(file)
         try:

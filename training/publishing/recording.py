@@ -11,6 +11,7 @@ from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from training.publishing.card import write_card
 from training.publishing.export_files import missing_packages, refresh_facts
+from training.publishing.imported_files import read_imported, save_imported
 from training.scoring.recorded import RecordedCalibration, RecordedScore
 
 
@@ -24,30 +25,47 @@ def record(
 ) -> str:
     """Adds scores, temperatures and notes to a weights file, its card and its exports; gives a line to print.
 
+    path: a master, or the float32 file of an imported network.
+
     advise: changes the preprocessing in the file, such as its advised side and tile. The tensors do not change.
 
     If a measured export has replaced an earlier one, the scores and the temperature of the earlier one are removed. The
     conditions of a score name the scored file if it is another one, such as the start of the training. A recorded temperature
     for int8 is not replaced by one that was fitted on a processor without VNNI or AMX.
     """
+    imported = read_imported(path)
+    if imported:
+        manifest = _recorded(imported.manifest, imported.master_sha256, scores, calibrations, advise, notes)
+        return f"recorded in {', '.join(map(str, save_imported(path, manifest)))}"
     weights = load_weights(path)
-    manifest = weights.manifest
-    for measured in [score.measured for score in scores] + [fit.measured for fit in calibrations]:
-        if measured.network_sha256 and measured.identity.sha256 == weights.sha256:
-            manifest = manifest.of_export(measured.identity.precision, measured.network_sha256)
-    for score in scores:
-        manifest = _with_score(manifest, score, weights.sha256)
-    for fit in calibrations:
-        if fit.measured.sums == "vnni" or fit.measured.identity.precision not in manifest.temperatures:
-            manifest = _with_calibration(manifest, fit)
-    all_notes = dict.fromkeys([*manifest.training.get("notes", []), *notes])
-    manifest = replace(
-        manifest, training={**manifest.training, "notes": list(all_notes)}, preprocessing=advise(manifest.preprocessing)
-    )
+    manifest = _recorded(weights.manifest, weights.sha256, scores, calibrations, advise, notes)
     save_weights(path, weights.tensors, manifest)
     write_card(path)
     exports = refresh_facts(path, weights.sha256) if not missing_packages() else []
     return f"recorded in {', '.join(map(str, (path, path.with_suffix('.md'), *exports)))}"
+
+
+def _recorded(
+    manifest: Manifest,
+    sha256: str,
+    scores: Sequence[RecordedScore],
+    calibrations: Sequence[RecordedCalibration],
+    advise: Callable[[Preprocessing], Preprocessing],
+    notes: Sequence[str],
+) -> Manifest:
+    """The manifest with what was measured. sha256: of the master, or of the original of an imported network."""
+    for measured in [score.measured for score in scores] + [fit.measured for fit in calibrations]:
+        if measured.network_sha256 and measured.identity.sha256 == sha256:
+            manifest = manifest.of_export(measured.identity.precision, measured.network_sha256)
+    for score in scores:
+        manifest = _with_score(manifest, score, sha256)
+    for fit in calibrations:
+        if fit.measured.sums == "vnni" or fit.measured.identity.precision not in manifest.temperatures:
+            manifest = _with_calibration(manifest, fit)
+    all_notes = dict.fromkeys([*manifest.training.get("notes", []), *notes])
+    return replace(
+        manifest, training={**manifest.training, "notes": list(all_notes)}, preprocessing=advise(manifest.preprocessing)
+    )
 
 
 def _with_score(manifest: Manifest, score: RecordedScore, sha256: str) -> Manifest:

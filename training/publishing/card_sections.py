@@ -1,0 +1,114 @@
+"""Sections that the cards of trained and of imported networks have: scores and calibration. This module needs no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.reporting.markdown import literal, table_row
+from training.scoring.trust import few_frames_line
+
+TRANSFER = (
+    "Temperature and error hold for frames of this kind. They do not carry over to others, such as other streets or another "
+    "camera: there another temperature fits, and the error may be several times as large. `fcn-evaluate --calibrate` fits it "
+    "on frames of your own."
+)
+
+
+def calibration_section(training: Mapping[str, Any]) -> list[str]:
+    """The section on calibration, with a row for each measured precision; empty if none was measured."""
+    names = {"calibration": "float32", "calibration_int8": "int8"}
+    calibrations = {precision: training[name] for name, precision in names.items() if name in training}
+    if not calibrations:
+        return []
+    rows = [
+        table_row(
+            precision,
+            f"{facts['temperature']:.3f}",
+            f"{frames} of {facts['split']}",
+            checked,
+            f"{facts['ece_before']:.4f}",
+            f"{facts['ece_after']:.4f}",
+        )
+        for precision, facts in calibrations.items()
+        for frames, checked in [checked_frames(facts)]
+    ]
+    head = ["| precision | temperature | frames | checked on | ECE without | ECE with one |", "|---|---|---|---|---|---|"]
+    return [
+        "## Calibration",
+        "Confidence is the softmax of the logits divided by a temperature that is fitted on these frames. The expected "
+        "calibration error (15 bins; Guo et al. 2017) is over blocks of frames that lie together in the list, each with the "
+        "temperature that was fitted on the other blocks. " + TRANSFER,
+        "\n".join([*head, *rows]),
+    ]
+
+
+def checked_frames(facts: Mapping[str, Any]) -> tuple[int, str]:
+    """The number of frames of a calibration, and how it was checked: `4 blocks`, or `every second` in older files."""
+    if "blocks" in facts:
+        return facts["frames"], f"{facts['blocks']} blocks"
+    return facts["fitted_frames"] + facts["checked_frames"], "every second"
+
+
+def score_tables(scores: Mapping[str, Any]) -> list[str]:
+    """A table for each set of classes, with a column for each measurement; then the conditions."""
+    scores = {name: values for name, values in scores.items() if {"classes", "iou"} <= set(values)}
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, values in scores.items():
+        groups.setdefault(tuple(values["classes"]), []).append(name)
+    tables = [_score_table({name: scores[name] for name in names}, classes) for classes, names in groups.items()]
+    conditions = [
+        f"- {literal(name)}: {values['conditions']}{_few_frames(values)}{_frames(values)}{_predicted_only(values)}"
+        for name, values in scores.items()
+        if "conditions" in values
+    ]
+    rough = [f"{literal(name)}: {line}" for name, values in scores.items() if (line := few_frames_line(values))]
+    return [*tables, "\n".join(conditions), *rough]
+
+
+def _few_frames(values: Mapping[str, Any]) -> str:
+    """A remark on the classes that too few frames show for an interval; empty if there are none."""
+    classes = ", ".join(f"{literal(name)} ({count})" for name, count in values.get("few_frames", {}).items())
+    return f"; too few frames show {classes}; the interval is unreliable" if classes else ""
+
+
+def _frames(values: Mapping[str, Any]) -> str:
+    """A remark on how many frames show each class; empty for scores of before this was stored."""
+    numbers = zip(values["classes"], values.get("frames", ()), strict=False)
+    classes = ", ".join(f"{literal(name)} {count}" for name, count in numbers)
+    return f"; frames that show {classes}" if classes else ""
+
+
+def _predicted_only(values: Mapping[str, Any]) -> str:
+    """A remark on the classes that are predicted and that no label shows; empty without."""
+    classes = ", ".join(f"{literal(name)} ({pixels} pixels)" for name, pixels in values.get("predicted_only", {}).items())
+    return f"; predicted, but shown by no label, so left out of the means: {classes}" if classes else ""
+
+
+def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
+    rows = [table_row("IoU", *map(literal, columns)), "|---|" + "---|" * len(columns)]
+    for index, label in enumerate(classes):
+        rows.append(table_row(literal(label), *(number(values["iou"][index]) for values in columns.values())))
+    for mean in ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
+        cells = (f"**{number(values.get(mean))}**" for values in columns.values())
+        rows.append(table_row(f"**{mean.replace('_', ' ').replace('iou', 'IoU')}**", *cells))
+        if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
+            rows.append(table_row("95% interval of the mean IoU", *(_ends(values) for values in columns.values())))
+        if mean == "mean_iou" and any("predicted_only" in values for values in columns.values()):
+            others = (number(values.get("mean_iou_with_predicted")) for values in columns.values())
+            rows.append(table_row("mean IoU, classes that are predicted and that no label shows counted as 0", *others))
+        if mean == "mean_iou" and any("boundary_iou" in values for values in columns.values()):
+            near = (number(values["boundary_iou"]) if "boundary_iou" in values else "" for values in columns.values())
+            rows.append(table_row("mean IoU near borders", *near))
+    return "\n".join(rows)
+
+
+def number(value: float | None) -> str:
+    """A score with three decimals, or `none`."""
+    return "none" if value is None else f"{value:.3f}"
+
+
+def _ends(values: Mapping[str, Any]) -> str:
+    """The interval of a mean IoU; empty if none is stored."""
+    ends = values.get("mean_iou_95", (None, None))
+    return "" if None in ends else f"{number(ends[0])} to {number(ends[1])}"

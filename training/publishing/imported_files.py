@@ -1,0 +1,71 @@
+"""The files of an imported network: `NAME.onnx`, and `NAME.int8.onnx` that is made of it. There is no master.
+
+Each file holds the document. This module needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model.architecture import Grid
+from model.imported_network import ImportedNetwork
+from model.inference.runtimes.openvino_runtime import Export, read_export
+from model.manifest import METADATA_KEY, Manifest
+from model.weights_file import EXPORT_SUFFIXES
+from model.whole_file import whole_file
+from training.publishing.imported_card import imported_card
+from training.publishing.onnx_files import write_onnx
+
+
+def read_imported(path: Path) -> Export | None:
+    """The float32 file of an imported network at this path; None for a path of anything else. Raises `WeightsError`."""
+    if not path.is_file() or not path.name.endswith(EXPORT_SUFFIXES["float32"]) or path.name.endswith(EXPORT_SUFFIXES["int8"]):
+        return None
+    export = read_export(path)
+    return export if isinstance(export.manifest.architecture, ImportedNetwork) else None
+
+
+def int8_path(path: Path) -> Path:
+    """The path of the int8 file beside the float32 file of an imported network."""
+    return path.with_name(path.name.removesuffix(EXPORT_SUFFIXES["float32"]) + EXPORT_SUFFIXES["int8"])
+
+
+def files_by_precision(path: Path) -> dict[str, Path]:
+    """The float32 file at this path, and the int8 file of the same original beside it, if there is one."""
+    files, other = {"float32": path}, int8_path(path)
+    if other.is_file() and read_export(other).master_sha256 == read_export(path).master_sha256:
+        files["int8"] = other
+    return files
+
+
+def imported_facts(manifest: Manifest, precision: str, stride: int, grid: Grid) -> dict[str, str]:
+    """The facts in the metadata of an imported network's file. `sha256` is that of the original."""
+    assert isinstance(manifest.architecture, ImportedNetwork)
+    return {
+        METADATA_KEY: manifest.to_json(),
+        "sha256": manifest.architecture.source_sha256,
+        "precision": precision,
+        "stride": str(stride),
+        "grid": grid,
+    }
+
+
+def save_imported(path: Path, manifest: Manifest) -> list[Path]:
+    """Writes the document into the float32 file, into the int8 file of the same original beside it, and into the card.
+
+    Gives the paths of what it wrote.
+    """
+    import onnx
+
+    own, files = read_export(path), files_by_precision(path)
+    for precision, file in files.items():
+        write_onnx(file, onnx.load(file), imported_facts(manifest, precision, own.stride, own.grid))
+    return [*files.values(), write_imported_card(path, manifest)]
+
+
+def write_imported_card(path: Path, manifest: Manifest) -> Path:
+    """Writes the card of the float32 file at this path; gives the card's path."""
+    card = path.with_suffix(".md")
+    with whole_file(card) as partial:
+        partial.write_text(imported_card(path.stem, manifest), encoding="utf-8", errors="backslashreplace")
+    return card
