@@ -38,6 +38,7 @@ ELSEWHERE = {
     "accuracy.md": ("# VOC:", "fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies."),
     "train-your-own.md": (),  # tests/test_train_your_own.py
     "your-own-network.md": (),  # tests/test_your_own_network.py
+    "onnx.md": (),  # tests/test_onnx_page.py
 }
 
 

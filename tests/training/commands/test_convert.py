@@ -10,10 +10,16 @@ from pathlib import Path
 import pytest
 
 from cli.main import main as segment
+from model.inference.runtimes.openvino_runtime import read_export
 from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
+from tests.support.training.conversions import converted
 from tests.support.training.foreign_networks import IMAGENET, foreign_network
 from training.commands.convert import main
+from training.commands.evaluate import main as evaluate
+from training.commands.export import main as export
+from training.data.demo import write_demo_data
+from training.data.label_files import read_labels
 
 
 def fcn_convert(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -99,3 +105,51 @@ def test_a_network_that_takes_too_much_ends_its_own_process(tmp_path: Path, clas
     assert "Traceback" not in result.stderr
     assert limit[0] in result.stderr or "memory" in result.stderr.lower()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "net.onnx"]
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> tuple[Path, Path]:
+    """A converted network of the generated shapes' classes, and the shapes."""
+    data = tmp_path / "shapes"
+    write_demo_data(data, train=3, val=3)
+    labels = read_labels(str(data / "classes.json"))
+    (tmp_path / "net").mkdir()
+    source = foreign_network(tmp_path / "net" / "net.onnx", classes=len(labels), stride=4)
+    converted(source, labels=labels)
+    return source.with_name("converted.onnx"), data
+
+
+def test_scores_are_recorded_in_the_file_itself(shapes: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path, data = shapes
+    before = read_export(path)
+    arguments = ["--weights", str(path), "--data", str(data), "--labels", str(data / "classes.json"), "--threads", "1"]
+    assert evaluate([*arguments, "--record", "shapes, val"]) == 0
+    after = read_export(path)
+    assert f"recorded in {path}" in capsys.readouterr().out
+    assert after.network_sha256 == before.network_sha256
+    assert after.manifest.scores["shapes, val"]["mean_iou"] is not None
+    assert after.manifest.temperatures
+    assert "| shapes, val |" in path.with_suffix(".md").read_text()
+
+
+@pytest.mark.long
+def test_int8_is_made_of_the_file_itself_and_scored_beside_it(
+    shapes: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, data = shapes
+    assert export(["--weights", str(path), "--int8", "--calibration", str(data / "JPEGImages")]) == 0
+    int8 = path.with_name("converted.int8.onnx")
+    assert read_export(int8).manifest.architecture == read_export(path).manifest.architecture
+    arguments = ["--weights", str(path), "--data", str(data), "--labels", str(data / "classes.json"), "--threads", "1"]
+    assert evaluate([*arguments, "--record", "shapes, val"]) == 0
+    assert read_export(int8).manifest.scores == read_export(path).manifest.scores
+    assert len(read_export(path).manifest.scores) == 2
+    assert export(["--weights", str(path), "--int8", "--calibration", str(data / "JPEGImages")]) == 2
+    assert "already there" in capsys.readouterr().err
+    assert export(["--weights", str(path), "--int8", "--keep", "0", "--force", "--calibration", str(data / "JPEGImages")]) == 0
+    assert len(read_export(path).manifest.scores) == 1
+
+
+def test_a_converted_file_has_no_other_exports(shapes: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(["--weights", str(shapes[0])]) == 2
+    assert "of exports, there is --int8 alone" in capsys.readouterr().err
