@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import mmap
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,6 +19,7 @@ RuntimeName = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "float32", "int8", "bfloat16", "float16"]
 RUNTIMES: tuple[str, ...] = get_args(RuntimeName)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+log = logging.getLogger("segment")
 GPU_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
 
 
@@ -55,6 +57,8 @@ def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> s
         for_torch = precision in ("bfloat16", "float16")
         export_is_usable = files.exports and not for_torch and on_cpu and _is_installed("openvino")
         runtime = "openvino" if export_is_usable and (not on_gpu or not files.master) else "torch"
+        if runtime == "openvino" and on_gpu:
+            log.warning("%s is an ONNX file alone, which runs on the CPU; the GPU is for networks with a master", files.name)
     if runtime == "openvino":
         if not on_cpu:
             raise RuntimeUnavailable(f"OpenVINO serves on the CPU, got device {device!r}; ask for runtime torch")

@@ -277,13 +277,21 @@ def test_the_first_calls_of_a_process_may_come_at_once(narrow_file: Path, _: int
     ],
 )  # fmt: skip
 def test_auto_on_a_machine_with_a_gpu(
-    files: WeightsFiles, monkeypatch: pytest.MonkeyPatch, device: str, precision: str, master: bool, expected: str
+    files: WeightsFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    device: str,
+    precision: str,
+    master: bool,
+    expected: str,
 ) -> None:
     monkeypatch.setattr(choice, "_torch_sees_gpu", lambda: True)
     monkeypatch.setattr(choice, "_is_installed", lambda package: True)
     exports = files.exports | {"int8": files.exports["float32"]}
     own = replace(files, exports=exports, master=files.master if master else None)
     assert choice._choose(own, "auto", device, precision) == expected
+    is_told = "which runs on the CPU" in caplog.text
+    assert is_told == (expected == "openvino" and not master and device == "auto" and precision != "int8")
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
