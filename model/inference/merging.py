@@ -85,7 +85,10 @@ class BandMerger:
         """The rows of cells that no later tile overlaps. The other rows move to the front, for the next row of tiles."""
         top = self._tops[row]
         last = row == len(self._tops) - 1
-        row_count = self._tile[0] if last else self._tops[row + 1] - top
+        if last:
+            band, self._rows = Band(top, self._rows), np.zeros((0, 0, 0), np.float32)
+            return band
+        row_count = self._tops[row + 1] - top
         band = Band(top, self._rows[:row_count].copy())
         other_rows = self._rows[row_count:].copy()
         self._rows[: len(other_rows)] = other_rows

@@ -276,6 +276,7 @@ class Segmenter:
         for rows in bands:
             check()
             builder.add(rows, check, None if class_map is None else class_map[rows.pixel_rows])
+            del rows  # or its cells would stay until the next rows are there; so below
         return builder.finish()
 
     def rows(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Iterator[Rows]:
@@ -289,6 +290,8 @@ class Segmenter:
             for rows in upsampler.push(band):
                 check()
                 yield rows
+                del rows
+            del band
 
     def _bands(self, image: Pixels, plan: Plan, run: Run) -> Iterator[Band]:
         """The averaged logits of the first view's cells. Several views give one band: their average needs all of them."""
@@ -305,6 +308,7 @@ class Segmenter:
         for logits in run(view.tile_plan.cut(image, region) for region in view.tile_plan.regions):
             if band := merger.add(logits):
                 yield band
+            del band
 
     def run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """Runs the runtime on tiles of one shape, a batch at a time."""

@@ -20,6 +20,7 @@ Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # pixels in one `Rows`
+BAND_CELLS = 1 << 17  # cells in one `Rows`, so that logits of every pixel take little memory, too
 GATHERED_LOGITS = 1 << 16  # logits that are gathered and interpolated in one step, so that they stay in a core's cache
 LOGITS_PIXELS = 1 << 15  # pixels that are interpolated in one step, so that their values stay in a core's cache
 
@@ -230,6 +231,7 @@ class LogitsUpsampler:
     def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size) -> None:
         self._vertical, self._horizontal = (_axis(cells[i], stride, grid, source[i], target[i]) for i in (0, 1))
         self._target = target
+        self._step = band_rows(target, cells)
         self._last_row: Logits | None = None
         self._row_count = 0
 
@@ -239,20 +241,25 @@ class LogitsUpsampler:
         cells = band.logits if self._last_row is None else np.concatenate([self._last_row, band.logits])
         top = bottom - len(cells)
         ready = int(np.searchsorted(self._vertical.after, bottom))
-        step = max(1, BAND_PIXELS // self._target[1])
-        for start in range(self._row_count, ready, step):
-            pixels = slice(start, min(start + step, ready))
+        for start in range(self._row_count, ready, self._step):
+            pixels = slice(start, min(start + self._step, ready))
             first, last = int(self._vertical.before[start]), int(self._vertical.after[pixels.stop - 1])
             yield Rows(start, cells[first - top : last - top + 1], self._vertical.cut(pixels, first), self._horizontal)
         self._row_count = ready
         self._last_row = cells[-1:].copy() if ready < self._target[0] else None
 
 
+def band_rows(target: Size, cells: Size) -> int:
+    """Rows of pixels in one `Rows`: at most `BAND_PIXELS` pixels, and about `BAND_CELLS` cells. At least 1."""
+    return max(1, min(BAND_PIXELS // target[1], BAND_CELLS * target[0] // (cells[0] * cells[1])))
+
+
 def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     """Upper bound, in bytes, of the memory that merging and interpolating need besides their results."""
-    rows = min(target[0], BAND_PIXELS // target[1] + 1)
+    rows = min(target[0], band_rows(target, tiles.cells(stride)) + 1)
     cells = tiles.cells(stride)[1] * 4 * classes
-    merge_bytes = 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
+    tile_bytes = 2 * 4 * classes * (tiles.tile[0] // stride) * (tiles.tile[1] // stride)
+    merge_bytes = tile_bytes + 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
     axes = 64 * sum(target)
     return merge_bytes + axes + 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED_LOGITS + 16 * LOGITS_PIXELS * classes
 

@@ -37,6 +37,7 @@ def noise(tiles):
 
 side, quality, rendering, area = sys.argv[1], sys.argv[2], Rendering(**json.loads(sys.argv[3])), parse_area(sys.argv[4])
 segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32", threads=1))
+segmenter.runtime.stride = int(sys.argv[5])
 classes, stride, rng = len(segmenter.manifest.labels), segmenter.runtime.stride, np.random.default_rng(0)
 data = sys.stdin.buffer.read()
 side = int(side) if side.isdecimal() else side
@@ -127,8 +128,25 @@ def photo(megapixels: float) -> bytes:
 def test_segmenting_stays_within_what_its_plan_promises(
     name: str, side: str, megapixels: float, quality: str, area: str
 ) -> None:
-    command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(RENDERINGS[name]), area]
-    run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
+    assert_within_promise(photo(megapixels), side, quality, RENDERINGS[name], area)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
+@pytest.mark.parametrize(
+    ("name", "stride", "megapixels"),
+    [
+        ("png", 1, 1.0),
+        *(pytest.param(name, stride, 1.0, marks=pytest.mark.long) for name in ("json", "cutout") for stride in (1, 2, 4, 16)),
+        *(pytest.param(name, stride, 6.0, marks=pytest.mark.long) for name in ("png", "npz") for stride in (1, 4)),
+    ],
+)
+def test_so_it_does_where_a_cell_of_logits_has_other_sides(name: str, stride: int, megapixels: float) -> None:
+    assert_within_promise(photo(megapixels), "native", "standard", RENDERINGS[name], "0", stride)
+
+
+def assert_within_promise(data: bytes, side: str, quality: str, rendering: dict[str, Any], area: str, stride: int = 8) -> None:
+    command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(rendering), area, str(stride)]
+    run = subprocess.run(command, input=data, capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
     outcome, promised_bytes, peak_bytes = run.stdout.split()
     assert int(peak_bytes) < int(promised_bytes)
     if outcome == b"answered":  # a refused answer ends before it takes what its plan promises
