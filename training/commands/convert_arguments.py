@@ -7,10 +7,12 @@ from pathlib import Path
 
 from model.command_line import CommandParser, argument_type
 from model.imported_network import OUTPUT_KINDS
+from model.inference.scaling import SIDES
 from model.inference.tiling import parse_tile
 
 GRIDS = ("corner", "half_pixel")
 MEMORY_MB, CPU_S = 8192, 3600
+MOST_SIDE = SIDES[1]
 
 
 def parser() -> CommandParser:
@@ -86,6 +88,12 @@ def _tile(text: str) -> tuple[int, int]:
 
 def _side(text: str) -> tuple[int, int]:
     parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts) or len(parts) != 2 or not 32 <= int(parts[0]) <= int(parts[1]):
-        raise ArgumentTypeError(f"two numbers from 32 on are needed, the lower one first, such as 256,1024; got {text!r}")
+    if (
+        not all(part.strip().isdecimal() for part in parts)
+        or len(parts) != 2
+        or not 32 <= int(parts[0]) <= int(parts[1]) <= MOST_SIDE
+    ):
+        raise ArgumentTypeError(
+            f"two numbers from 32 to {MOST_SIDE} are needed, the lower one first, such as 256,1024; got {text!r}"
+        )
     return int(parts[0]), int(parts[1])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import onnxruntime  # before the limits: what libraries take for themselves is not the network's
 import openvino
 
+from model.inference.processes.confinement import IS_LINUX, end_with_parent
 from model.inference.processes.limits import limit, prepare_limits
 from model.whole_file import check_output
 from training.commands.command import print_lines, run_command
@@ -22,6 +24,8 @@ LIBRARIES = (onnxruntime, openvino)
 
 def main() -> int:
     args = parser().parse_args()
+    if IS_LINUX:
+        end_with_parent(os.getppid())
     return run_command("fcn-convert", lambda: _convert(args))
 
 
@@ -35,6 +39,7 @@ def _convert(args: argparse.Namespace) -> None:
         target=args.out,
         labels=read_labels(args.classes) if args.classes else None,
         normalisation=normalisation,
+        bgr=args.bgr,
         output=args.output,
         kind=args.kind,
         grid=args.grid,
@@ -50,7 +55,12 @@ def _convert(args: argparse.Namespace) -> None:
         check_output(path)
     prepare_limits()
     limit(args.memory_mb << 20, args.cpu_seconds)
-    manifest = convert(request, lambda line: print_lines([line]))
+    try:
+        manifest = convert(request, lambda line: print_lines([line]))
+    except MemoryError as error:
+        raise ValueError(
+            f"the network takes more than {args.memory_mb} MB: --memory-mb allows it more, a smaller --tile needs less"
+        ) from error
     write_imported_card(args.out, manifest)
     print_lines([f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and {card_path}"])
 

@@ -6,33 +6,44 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import onnx
 
 from model.architecture import Grid
 from model.imported_network import ImportedNetwork, OutputKind
+from model.inference.runtime import RuntimeUnavailable
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.tiling import Size
 from model.labels import LabelSet, numbered_labels
-from model.manifest import Manifest
+from model.manifest import Manifest, WeightsError
 from model.preprocessing import Preprocessing
 from model.printable import printable
 from model.regular_file import read_regular_file
-from model.whole_file import whole_file
 from training.converting.errors import ConversionError
-from training.converting.graph import LONGEST_NAME, producer, read_graph
+from training.converting.graph import LONGEST_NAME, origin, producer, read_graph
 from training.converting.inputs import NetworkInput, find_input
 from training.converting.original import Original
 from training.converting.outputs import NetworkOutput, probe
-from training.converting.pixels import QUESTION, Normalisation, is_hugging_face, read_class_names, read_normalisation
+from training.converting.pixels import (
+    QUESTION,
+    Normalisation,
+    is_hugging_face,
+    read_class_names,
+    read_normalisation,
+    refuse_other_tasks,
+)
 from training.converting.proof import LEAST_AGREEMENT, Proof, extended, photographs, prove
 from training.converting.resizing import before_resize, ends_in_resize, with_output
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
+from training.data.layouts import repeated
 from training.publishing.imported_files import imported_facts
 from training.publishing.onnx_files import write_onnx
 
 TILE = 512  # of networks whose sides may vary
+COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not")
 SIDE = (32, 1024)  # pixels; the longer side at which a network works that says nothing
 IDENTITY = Normalisation((0, 0, 0), (1, 1, 1), 1.0, source="the network takes uint8 pixels")
 
@@ -41,13 +52,15 @@ IDENTITY = Normalisation((0, 0, 0), (1, 1, 1), 1.0, source="the network takes ui
 class Request:
     """What the user says of a network; None for what the file itself shall tell.
 
-    tile: (height, width). side: the (lowest, highest) longer side of images, in pixels. photos: a folder to compare on.
+    bgr: a network of uint8 pixels takes blue first. tile:
+    (height, width). side: the (lowest, highest) longer side of images, in pixels. photos: a folder to compare on.
     """
 
     source: Path
     target: Path
     labels: LabelSet | None = None
     normalisation: Normalisation | None = None
+    bgr: bool = False
     output: str | None = None
     kind: OutputKind | None = None
     grid: Grid | None = None
@@ -65,62 +78,100 @@ def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
     Runs the network: call it in a process that may die. Raises `ConversionError`, `LabelError` and `OSError`; then no file is
     written, and one that was there stays.
     """
+    if not (request.labels and request.normalisation):
+        refuse_other_tasks(request.source)
     model = read_graph(request.source)
     network_input = find_input(model)
     tell(f"input   {network_input.describe()}")
-    normalisation = _normalisation(request, network_input, read_normalisation(request.source, model))
-    tell(f"pixels  {(normalisation or IDENTITY).describe()}")
-    original = Original(model, network_input, normalisation)
-    # transformers interpolates logits in this way, and trains networks on the result
-    grid: Grid | None = request.grid or ("half_pixel" if is_hugging_face(request.source) else None)
-    whole = probe(original, network_input.sides, name=request.output, kind=request.kind, grid=grid)
+    normalisation = _normalisation(request, network_input, model)
+    tell(f"pixels  {normalisation.describe()}")
+    original = Original(read_regular_file(request.source), network_input, normalisation)
+    whole = _probe(request, original, model, network_input, request.output)
     tell(f"output  {whole.describe()}")
     output = whole
     if request.before_resize:
-        model, output = _cut(whole, model, network_input, normalisation)
+        model, output = _cut(request, whole, model, network_input, normalisation)
         tell(f"cut     {output.describe()}")
     elif ends_in_resize(model, whole.name):
         tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
-    labels = _labels(request, output, read_class_names(request.source, model))
-    manifest = _manifest(request, labels, network_input, normalisation or IDENTITY, output, producer(model))
+    labels = _labels(request, model, _number_of_classes(output, model, network_input, normalisation))
+    manifest = _manifest(request, labels, network_input, normalisation, output, producer(model))
     wrapped = wrap(model, network_input, normalisation, output, classes=len(labels))
-    with whole_file(request.target) as partial:
-        file = partial.with_name(f"{partial.name}.onnx")  # a runtime takes a name that ends so
-        try:
-            write_onnx(file, wrapped, imported_facts(manifest, "float32", output.stride, output.grid))
-            proof = prove(
-                OpenVINORuntime(file, threads=1),
-                original,
-                output,
-                whole=whole if request.before_resize else None,
-                fits=lambda pixels: extended(pixels, network_input.sides, max(output.multiple, UNIT)),
-                photographs=photographs(request.photos),
-            )
-            tell(f"proof   {proof.describe()}")
-            _require(proof)
-            manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
-            write_onnx(file, wrapped, imported_facts(manifest, "float32", output.stride, output.grid))
-            file.replace(partial)
-        finally:
-            file.unlink(missing_ok=True)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / request.target.name
+        write_onnx(file, wrapped, imported_facts(manifest, "float32", output.stride, output.grid))
+        proof = prove(
+            _runtime(file),
+            original,
+            output,
+            whole=whole if request.before_resize else None,
+            fits=lambda pixels: extended(pixels, network_input.sides, max(output.multiple, UNIT)),
+            photographs=photographs(request.photos),
+        )
+        tell(f"proof   {proof.describe()}")
+        _require(proof)
+        if proof.classes == 1:
+            tell("        one class says little: compare on photographs that show others: --photos FOLDER")
+    manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
+    write_onnx(request.target, wrapped, imported_facts(manifest, "float32", output.stride, output.grid))
     return manifest
 
 
-def _normalisation(request: Request, network_input: NetworkInput, told: Normalisation | None) -> Normalisation | None:
+def _probe(
+    request: Request, original: Original, model: onnx.ModelProto, network_input: NetworkInput, name: str | None
+) -> NetworkOutput:
+    def operator(output: str) -> str:
+        node = origin(model, output)
+        return node.op_type if node else "nothing"
+
+    output = probe(original, network_input.sides, name=name, kind=request.kind, grid=request.grid, origin=operator)
+    if request.grid or output.stride == 1 or not is_hugging_face(request.source):
+        return output
+    return replace(output, grid="half_pixel")  # transformers interpolates logits in this way, and trains networks on the result
+
+
+def _runtime(file: Path) -> OpenVINORuntime:
+    try:
+        return OpenVINORuntime(file, threads=1)
+    except (WeightsError, RuntimeUnavailable) as error:
+        reason = str(error).removeprefix(str(file)).split("; fcn-convert", maxsplit=1)[0]
+        raise ConversionError(f"OpenVINO cannot run the converted network: {reason.strip()}") from error
+
+
+def _number_of_classes(
+    output: NetworkOutput, model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation
+) -> int | None:
+    """The number of classes; of ids, that of the channels of which they are the largest; None if nothing says it."""
+    node = origin(model, output.name)
+    if output.kind != "class_ids" or node is None:
+        return output.classes
+    if node.op_type != "ArgMax":
+        return 2 if node.op_type in COMPARISONS else None
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+    scores = Original(with_output(model, node.input[0]).SerializeToString(), network_input, normalisation)
+    height, width = (side or 3 * max(UNIT, output.multiple) for side in network_input.sides)
+    return int(scores(np.zeros((height, width, 3), np.uint8))[node.input[0]].shape[axis])
+
+
+def _normalisation(request: Request, network_input: NetworkInput, model: onnx.ModelProto) -> Normalisation:
     if network_input.takes_pixels:
         if request.normalisation:
             raise ConversionError(
-                "the network takes uint8 pixels and normalises them itself: leave out --mean, --std, --scale, --bgr"
+                "the network takes uint8 pixels and normalises them itself: leave out --mean, --std and --scale"
             )
-        return None
-    normalisation = request.normalisation or told
+        return replace(IDENTITY, bgr=request.bgr)
+    normalisation = request.normalisation or read_normalisation(request.source, model)
     if normalisation is None:
         raise ConversionError(QUESTION)
     return normalisation
 
 
 def _cut(
-    whole: NetworkOutput, model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation | None
+    request: Request,
+    whole: NetworkOutput,
+    model: onnx.ModelProto,
+    network_input: NetworkInput,
+    normalisation: Normalisation,
 ) -> tuple[onnx.ModelProto, NetworkOutput]:
     """The network without its last resize: a model that also gives the tensor before it, and what that tensor holds."""
     place = before_resize(model, whole.name)
@@ -128,15 +179,18 @@ def _cut(
         raise ConversionError(f"the output {whole.name} does not end in a resize: convert without --before-resize")
     name, grid = place
     model = with_output(model, name)
-    kind: OutputKind | None = whole.kind if whole.kind.startswith("binary") else None
-    output = probe(Original(model, network_input, normalisation), network_input.sides, name=name, kind=kind, grid=grid)
-    return model, output
+    original = Original(model.SerializeToString(), network_input, normalisation)
+    kind = whole.kind if whole.kind.startswith("binary") else request.kind
+    return model, _probe(replace(request, kind=kind, grid=grid), original, model, network_input, name)
 
 
-def _labels(request: Request, output: NetworkOutput, names: list[str] | None) -> LabelSet:
+def _labels(request: Request, model: onnx.ModelProto, number: int | None) -> LabelSet:
     """The classes: those that the user gives, else those of the file. Raises `ConversionError` if their number is another."""
-    labels = request.labels or (numbered_labels([class_name(name) for name in names]) if names else None)
-    number = output.classes
+    labels = request.labels
+    if labels is None and (names := read_class_names(request.source, model)):
+        labels = numbered_labels([class_name(name) for name in names])
+        if duplicates := repeated(labels.names):
+            raise ConversionError(f"each class needs a name of its own, got {', '.join(duplicates)} twice; give --classes")
     if labels is None:
         count = "" if number is None else f", {number} of them"
         raise ConversionError(

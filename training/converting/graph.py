@@ -18,10 +18,27 @@ from training.converting.errors import ConversionError
 
 MOST_BYTES = 1 << 30
 MOST_NODES = 20_000
+TRANSFORM = "coordinate_transformation_mode"
 DOMAINS = ("", "ai.onnx")
 UNBOUNDED = ("Loop", "Scan", "SequenceMap")  # repeat a graph, by a number that may come from the input
 LEAST_OPSET = 13  # the first whose Pad, Clip and Slice are those that the converted file uses
+CORNER_OPSET = 10  # up to it, resizes take a pixel's place without halves, which later opsets call `asymmetric`
+MOST_EXPANDED = 5 * MOST_NODES  # nodes of a model whose functions are put in place
 LONGEST_NAME = 60  # letters of a name that a message shows
+PASSING = (
+    "Cast",
+    "Identity",
+    "Resize",
+    "Upsample",
+    "Slice",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Reshape",
+    "Pad",
+    "Concat",
+    "Gather",
+)  # operators that keep what their first input holds
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
@@ -33,6 +50,8 @@ def read_graph(path: Path) -> onnx.ModelProto:
     data = read_regular_file(path)
     if len(data) > MOST_BYTES:
         raise ConversionError(f"{path} has {len(data):,} bytes; at most {MOST_BYTES:,} are read")
+    if data.startswith(b"version https://git-lfs"):
+        raise ConversionError(f"{path} is a pointer of Git LFS, not the file itself: git lfs pull fetches it")
     try:
         if has_external_data(data):
             raise ConversionError(
@@ -47,6 +66,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise ConversionError(f"{path} is no ONNX file, or its network is empty")
     if model.functions:
+        _check_functions(path, model)
         model = onnx.inliner.inline_local_functions(model)
     _check_nodes(path, model)
     return _upgraded(path, model)
@@ -79,6 +99,36 @@ def all_names(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
+def origin(model: onnx.ModelProto, name: str) -> onnx.NodeProto | None:
+    """The node that gives what a tensor holds: the nearest before it that is none of `PASSING`; None for an input."""
+    by_output = {output: node for node in model.graph.node for output in node.output}
+    node = by_output.get(name)
+    while node is not None and node.op_type in PASSING and node.input:
+        node = by_output.get(node.input[0])
+    return node
+
+
+def _check_functions(path: Path, model: onnx.ModelProto) -> None:
+    """Raises `ConversionError` for functions that call themselves, or that make more than `MOST_EXPANDED` nodes."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(key: tuple[str, str], callers: tuple[tuple[str, str], ...]) -> int:
+        if key in callers:
+            raise ConversionError(f"{path} has a function that calls itself: {printable(key[1], LONGEST_NAME)}")
+        if key not in sizes:
+            inner = ((node.domain, node.op_type) for node in functions[key].node)
+            sizes[key] = sum(size(name, (*callers, key)) if name in functions else 1 for name in inner)
+        return sizes[key]
+
+    called = ((node.domain, node.op_type) for node in nodes(model.graph))
+    total = sum(size(name, ()) if name in functions else 1 for name in called)
+    if total > MOST_EXPANDED:
+        raise ConversionError(
+            f"{path} has {total:,} operators, with those of its functions; at most {MOST_EXPANDED:,} are read"
+        )
+
+
 def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
     every = list(nodes(model.graph))
     if len(every) > MOST_NODES:
@@ -100,7 +150,12 @@ def _upgraded(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
     if version >= LEAST_OPSET:
         return model
     try:
-        return onnx.version_converter.convert_version(model, LEAST_OPSET)
+        upgraded = onnx.version_converter.convert_version(model, LEAST_OPSET)
+        if version <= CORNER_OPSET:
+            for node in nodes(upgraded.graph):
+                if node.op_type == "Resize" and not any(each.name == TRANSFORM for each in node.attribute):
+                    node.attribute.append(onnx.helper.make_attribute(TRANSFORM, "asymmetric"))
+        return upgraded
     except (RuntimeError, ValueError) as error:
         raise ConversionError(
             f"{path} is of opset {version}, which onnx cannot convert: export it with opset {LEAST_OPSET} or above "

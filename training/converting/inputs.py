@@ -48,8 +48,9 @@ def find_input(model: onnx.ModelProto) -> NetworkInput:
     (value,) = inputs
     tensor = value.type.tensor_type
     if tensor.elem_type not in TYPES:
-        given = onnx.TensorProto.DataType.Name(tensor.elem_type)
-        raise ConversionError(f"the input {value.name} must be of the type {', '.join(TYPES.values())}, got {given.lower()}")
+        type_names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
+        type_name = type_names.get(tensor.elem_type, f"the number {tensor.elem_type}")
+        raise ConversionError(f"the input {value.name} must be of the type {', '.join(TYPES.values())}, got {type_name}")
     sizes = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim]
     if len(sizes) != 4:
         raise ConversionError(f"the input {value.name} must have four axes (a batch of images), got {len(sizes)}")
@@ -68,6 +69,10 @@ def _layout(name: str, sizes: list[int | None]) -> Layout:
     if sizes[3] == CHANNELS and sizes[1] != CHANNELS:
         return "NHWC"
     shape = " x ".join("?" if size is None else str(size) for size in sizes)
+    if sizes[1] is None and sizes[3] is None:
+        raise ConversionError(
+            f"the input {name} says no number of channels: {shape}; export it with a fixed one, such as 1 x 3 x ? x ?"
+        )
     raise ConversionError(
         f"the input {name} must have {CHANNELS} channels, red, green and blue, on its second or last axis; got {shape}: "
         "networks of other bands are not served"

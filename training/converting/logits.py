@@ -31,7 +31,7 @@ def to_logits(values: Array, kind: OutputKind, classes: int) -> Array:
     """
     logits: Array = values.astype(np.float32)
     if kind == "class_ids":
-        if values.min() < 0 or values.max() >= classes:
+        if values.min() < 0 or values.max() >= classes or (values != np.round(values)).any():
             raise ConversionError(
                 f"the network gives ids from {values.min():g} to {values.max():g}, and {classes} classes are named: name all, "
                 "in the order of their ids"

@@ -21,6 +21,12 @@ AXES: dict[int, tuple[tuple[OutputLayout, int, int], ...]] = {3: (("NHW", 1, 2),
 """Layouts of a map, with the axes of its rows and columns, by its number of axes."""
 STRIDES = (1, 2, 4, 8, 16, 32)
 SUM_TOLERANCE = 1e-3  # of probabilities, whose sum is 1
+OF_SHARES = ("Sigmoid", "HardSigmoid", "Softmax", "Clip")
+"""Operators whose results are shares from 0 to 1."""
+OF_IDS = (
+    "ArgMax", "TopK", "Round", "Floor", "Ceil", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Where", "Not",
+)  # fmt: skip
+"""Operators whose results may be class ids that are cast to floating point."""
 AUXILIARY = ("aux", "auxiliary")  # in names of outputs that exist for training alone
 NOISE_STEPS = 8  # of the probes' pictures: colours of a cell of so many pixels
 SEED = 0
@@ -64,11 +70,14 @@ def probe(
     name: str | None,
     kind: OutputKind | None,
     grid: Grid | None,
+    origin: Callable[[str], str],
 ) -> NetworkOutput:
     """The output to serve, by running the network on pictures of noise.
 
     sides: the network's fixed (height, width), None for one that may vary. name, kind, grid: what the user says; None to find
-    it out. Raises `ConversionError`, which says what is open and how to answer.
+    it out. origin: gives the operator that computes what an output holds.
+
+    Raises `ConversionError`, which says what is open and how to answer.
     """
     multiple, size = _working_size(run, sides)
     pictures = [_noise(size, SEED + index) for index in range(3)]
@@ -79,9 +88,12 @@ def probe(
     layout, stride = candidates[output]
     arrays = [values[output] for values in runs]
     channels = 1 if layout == "NHW" else arrays[0].shape[1 if layout == "NCHW" else 3]
-    kind = kind or _kind(output, arrays, channels, layout)
-    if kind.startswith("binary") and channels != 1:
-        raise ConversionError(f"the output {output} has {channels} channels, and {kind} has one")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ConversionError(f"the output {output} holds values that are not finite, on pictures of noise")
+    if kind:
+        _check_kind(kind, output, arrays, channels)
+    else:
+        kind = _kind(output, arrays, channels, layout, origin(output))
     grid = grid or ("half_pixel" if stride == 1 else _grid(run, output, layout, size, stride))
     return NetworkOutput(output, kind, layout, channels, stride, grid, multiple)
 
@@ -101,7 +113,10 @@ def _working_size(run: Run, sides: tuple[int | None, int | None]) -> tuple[int, 
         if any(_place(array, size) for array in values.values()):
             return multiple, size
         problems.append(f"no output is a map of {size[1]}x{size[0]} pixels: {_shapes(values)}")
-    raise ConversionError(f"{problems[0]} (and so for multiples of {' and '.join(map(str, MULTIPLES[1:]))})")
+    raise ConversionError(
+        f"{problems[0]} (and so for multiples of {' and '.join(map(str, MULTIPLES[1:]))}); if the network takes one size "
+        "alone, export it without dynamic axes"
+    )
 
 
 def _place(values: Array, size: tuple[int, int]) -> tuple[OutputLayout, int] | None:
@@ -132,18 +147,26 @@ def _choose(values: Mapping[str, Array], candidates: Mapping[str, object], name:
     return likely[0]
 
 
-def _kind(output: str, arrays: Sequence[Array], channels: int, layout: OutputLayout) -> OutputKind:
-    """What the values are, by their type, their range and their sums. Raises `ConversionError` for independent sigmoids."""
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise ConversionError(f"the output {output} holds values that are not finite, on pictures of noise")
-    is_whole = all((array == np.round(array)).all() for array in arrays)  # also where ids are cast to floating point
-    if is_whole and channels == 1:
+def _kind(output: str, arrays: Sequence[Array], channels: int, layout: OutputLayout, operator: str) -> OutputKind:
+    """What the values are, by their type, range and sums, and by the operator that computes them.
+
+    Raises `ConversionError` for independent sigmoids, and where the values may be several things.
+    """
+    is_floating = np.issubdtype(arrays[0].dtype, np.floating)
+    if channels == 1 and _is_whole(arrays) and (not is_floating or operator in OF_IDS):
         return "class_ids"
-    if not np.issubdtype(arrays[0].dtype, np.floating):
+    if not is_floating:
         raise ConversionError(f"the output {output} holds {arrays[0].dtype} in {channels} channels; scores are floating point")
-    within = all(array.min() >= 0 and array.max() <= 1 + SUM_TOLERANCE for array in arrays)
+    within = _is_share(arrays)
+    if channels == 1 and not within:
+        return "binary_logits"
+    if channels == 1 and operator in OF_SHARES:
+        return "binary_probabilities"
     if channels == 1:
-        return "binary_probabilities" if within else "binary_logits"
+        raise ConversionError(
+            f"the output {output} holds one channel of values from {_least(arrays):.3g} to {_most(arrays):.3g}, computed by "
+            f"{operator}: say what they are: --kind binary_logits, binary_probabilities or class_ids"
+        )
     if not within:
         return "logits"
     axis = 1 if layout == "NCHW" else 3
@@ -153,6 +176,37 @@ def _kind(output: str, arrays: Sequence[Array], channels: int, layout: OutputLay
         f"the output {output} holds values from 0 to 1 whose sum over the {channels} classes is not 1: independent sigmoids, "
         "where a pixel may have several classes, are not served; if they are scores of one class for each pixel: --kind logits"
     )
+
+
+def _check_kind(kind: OutputKind, output: str, arrays: Sequence[Array], channels: int) -> None:
+    """Raises `ConversionError` if the values cannot be of this kind, which the user says."""
+    problem = ""
+    if channels != 1 and kind in ("binary_logits", "binary_probabilities", "class_ids"):
+        problem = f"{channels} channels, and {kind} has one"
+    elif channels == 1 and kind in ("logits", "probabilities"):
+        problem = f"one channel, and {kind} has one for each class"
+    elif "probabilities" in kind and not _is_share(arrays):
+        problem = f"values from {_least(arrays):.3g} to {_most(arrays):.3g}, and {kind} are from 0 to 1"
+    elif kind == "class_ids" and not _is_whole(arrays):
+        problem = "values that are no whole numbers, and class ids are"
+    if problem:
+        raise ConversionError(f"the output {output} holds {problem}: give another --kind, or leave it out")
+
+
+def _is_whole(arrays: Sequence[Array]) -> bool:
+    return all((array == np.round(array)).all() for array in arrays)
+
+
+def _is_share(arrays: Sequence[Array]) -> bool:
+    return _least(arrays) >= 0 and _most(arrays) <= 1 + SUM_TOLERANCE
+
+
+def _least(arrays: Sequence[Array]) -> float:
+    return min(float(array.min()) for array in arrays)
+
+
+def _most(arrays: Sequence[Array]) -> float:
+    return max(float(array.max()) for array in arrays)
 
 
 def _grid(run: Run, output: str, layout: OutputLayout, size: tuple[int, int], stride: int) -> Grid:

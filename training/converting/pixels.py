@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import yaml
 
 from model.printable import printable
 from training.converting.errors import ConversionError
-from training.data.strict_text import parse_yaml, read_json
+from training.data.strict_text import read_json
 from training.data.text_files import read_text
 
 Triple = tuple[float, float, float]
 UNIT = 1 / 255
 HUGGING_FACE, HUGGING_FACE_CONFIG = "preprocessor_config.json", "config.json"
 MMDEPLOY, PADDLE = "pipeline.json", "deploy.yaml"
+NOT_NORMALISED = ("MobileViT",)  # beginnings of the types of image processors that normalise only if told to
+OTHER_TASKS = ("maskformer", "mask2former", "oneformer", "detr", "yolos", "sam")  # in model types that give masks of objects
+MOST_VALUE = 1e9  # of a mean, a deviation or a scale
 # steps of Hugging Face's image processors that change a pixel's value; others change sizes alone
 PIXEL_STEPS = ("do_rescale", "do_normalize", "do_flip_channel_order", "do_grayscale", "do_thumbnail", "do_equalize")
 QUESTION = """\
@@ -117,6 +121,18 @@ def read_class_names(path: Path, model: onnx.ModelProto) -> list[str] | None:
     return None
 
 
+def refuse_other_tasks(path: Path) -> None:
+    """Raises `ConversionError` if a `config.json` beside the file says that its network gives masks of objects."""
+    config = path.with_name(HUGGING_FACE_CONFIG)
+    document = _document(config) if config.is_file() else None
+    model_type = str(document.get("model_type", "")) if isinstance(document, dict) else ""
+    if any(task in model_type.lower() for task in OTHER_TASKS):
+        raise ConversionError(
+            f"{config} says that it is a {printable(model_type, 40)}: networks that give masks of objects are not served, only "
+            "semantic segmentation"
+        )
+
+
 def is_hugging_face(path: Path) -> bool:
     """Whether a `config.json` beside the file says that it is a network of Hugging Face's `transformers`."""
     config = path.with_name(HUGGING_FACE_CONFIG)
@@ -127,8 +143,8 @@ def is_hugging_face(path: Path) -> bool:
 def _names_by_id(source: str, names: object) -> list[str]:
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return list(names)
-    if isinstance(names, dict):
-        by_id = {int(key): str(name) for key, name in names.items() if str(key).isdecimal()}
+    if isinstance(names, dict) and all(isinstance(name, str) for name in names.values()):
+        by_id = {int(key): name for key, name in names.items() if str(key).isdecimal() and len(str(key)) < 4}
         if by_id and len(by_id) == len(names) and sorted(by_id) == list(range(len(by_id))):
             return [by_id[index] for index in range(len(by_id))]
     shown = printable(str(names), 60)
@@ -147,6 +163,11 @@ def _deepness(metadata: Mapping[str, str]) -> Normalisation | None:
 def _ultralytics(metadata: Mapping[str, str]) -> Normalisation | None:
     if not {"names", "stride", "imgsz", "task"} <= set(metadata):
         return None
+    if metadata["task"] != "semantic":
+        raise ConversionError(
+            f"the file's metadata says that its task is {printable(metadata['task'], 20)}: networks that find objects are not "
+            "served, only semantic segmentation"
+        )
     return Normalisation((0, 0, 0), (1, 1, 1), source=f"the file's metadata, of the task {printable(metadata['task'], 20)}")
 
 
@@ -159,15 +180,18 @@ def _hugging_face(document: object) -> Normalisation | None:
         raise ConversionError(f"{HUGGING_FACE} asks for {', '.join(unknown)}, which is not supported")
     mean: object = (0, 0, 0)
     std: object = (1, 1, 1)
-    if steps.get("do_normalize", True):
+    type_name = str(document.get("image_processor_type", document.get("feature_extractor_type", "")))
+    if steps.get("do_normalize", not type_name.startswith(NOT_NORMALISED)):
         if "image_mean" not in document or "image_std" not in document:
             return None
         mean, std = document["image_mean"], document["image_std"]
-    factor = document.get("rescale_factor", UNIT) if steps.get("do_rescale", True) else 1
-    if isinstance(factor, bool) or not isinstance(factor, int | float):
-        raise ConversionError(f"{HUGGING_FACE}: rescale_factor must be a number, got {printable(str(factor), 40)}")
+    factor = _number(document.get("rescale_factor", UNIT) if steps.get("do_rescale", True) else 1)
+    if factor is None:
+        raise ConversionError(
+            f"{HUGGING_FACE}: rescale_factor must be a number, got {printable(str(document['rescale_factor']), 40)}"
+        )
     bgr = bool(steps.get("do_flip_channel_order", False))
-    return Normalisation(_triple(HUGGING_FACE, mean), _triple(HUGGING_FACE, std), float(factor), bgr, HUGGING_FACE)
+    return Normalisation(_triple(HUGGING_FACE, mean), _triple(HUGGING_FACE, std), factor, bgr, HUGGING_FACE)
 
 
 def _mmdeploy(document: object) -> Normalisation | None:
@@ -201,8 +225,8 @@ def _objects(document: object) -> Iterator[dict[str, Any]]:
 
 def _document(file: Path) -> object:
     try:
-        return parse_yaml(read_text(file)) if file.suffix == ".yaml" else read_json(file)
-    except (ValueError, OSError, RecursionError) as error:
+        return yaml.safe_load(read_text(file)) if file.suffix == ".yaml" else read_json(file)
+    except (ValueError, OSError, RecursionError, yaml.YAMLError) as error:
         raise ConversionError(f"{file} cannot be read: {error}; mend it, or remove it and give --mean and --std") from error
 
 
@@ -210,7 +234,7 @@ def _literal(text: str) -> object:
     """A value in JSON, or as Python writes it, which Ultralytics does."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
         return ast.literal_eval(text)
@@ -219,19 +243,20 @@ def _literal(text: str) -> object:
 
 
 def _triple(source: str, value: object) -> Triple:
-    values = [float(each) for each in value if _is_number(each)] if isinstance(value, list | tuple) else []
-    if not isinstance(value, list | tuple) or len(values) != 3 or len(value) != 3:
-        raise ConversionError(f"{source}: three numbers are needed, one for each channel, got {printable(str(value), 60)}")
-    return values[0], values[1], values[2]
+    values = [_number(each) for each in value] if isinstance(value, list | tuple) and len(value) == 3 else []
+    numbers = [each for each in values if each is not None]
+    if len(numbers) != 3:
+        shown = printable(repr(value)[:60] if not isinstance(value, list) else f"a list of {len(value)}", 60)
+        raise ConversionError(f"{source}: three numbers are needed, one for each channel, got {shown}")
+    return numbers[0], numbers[1], numbers[2]
 
 
-def _is_number(value: object) -> bool:
-    """Also a number that YAML leaves a text because it is written in another way, such as .5."""
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, str):
-        try:
-            return isfinite(float(value))
-        except ValueError:
-            return False
-    return isinstance(value, int | float)
+def _number(value: object) -> float | None:
+    """A finite number, also one that is written as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if isfinite(number) and abs(number) <= MOST_VALUE else None

@@ -35,16 +35,19 @@ class Proof:
     """How the converted file compares with the original.
 
     agreement: the share of cells, or of pixels where the file ends before its resize, that have the same class.
-    largest_difference: of logits; None where pixels' classes are compared.
+    classes: the number of different classes that the original shows. largest_difference: of logits; None where pixels' classes
+    are compared.
     """
 
     pictures: int
+    classes: int
     agreement: float
     largest_difference: float | None
 
     def describe(self) -> str:
         difference = "" if self.largest_difference is None else f", logits differ by at most {self.largest_difference:.3g}"
-        return f"{self.agreement:.5f} of the classes are the original's, on {self.pictures} pictures{difference}"
+        where = f"on {self.pictures} pictures that show {self.classes} class{'es' * (self.classes != 1)}"
+        return f"{self.agreement:.5f} of the classes are the original's, {where}{difference}"
 
 
 def prove(
@@ -62,19 +65,23 @@ def prove(
     ends before its resize; else None. fits: extends pixels to sides that the original takes, at the right and bottom.
     """
     equal = total = pictures = 0
+    seen: set[int] = set()
     largest = 0.0
     for picture in _pictures(photographs, runtime.manifest.preprocessing.tile):
         pictures += 1
         if whole is None:
             ours, theirs = _cells(runtime, original, output, fits, picture)
             largest = max(largest, float(np.abs(ours - theirs).max()))
-            same = ours.argmax(0) == theirs.argmax(0)
+            classes = theirs.argmax(0)
+            same = ours.argmax(0) == classes
         else:
-            same = _class_map(runtime, picture) == _original_classes(runtime, original, whole, fits, picture)
+            classes = _original_classes(runtime, original, whole, fits, picture)
+            same = _class_map(runtime, picture) == classes
+        seen.update(np.unique(classes).tolist())
         equal, total = equal + int(same.sum()), total + same.size
     if not pictures:
         raise ConversionError("there are no photographs to compare on; give a folder of some: --photos FOLDER")
-    return Proof(pictures, equal / total, None if whole else largest)
+    return Proof(pictures, len(seen), equal / total, None if whole else largest)
 
 
 def photographs(folder: Path | None) -> Iterator[Pixels]:
@@ -107,7 +114,7 @@ def _cells(
     plan = plan_tiles((picture.shape[0], picture.shape[1]), runtime.manifest.preprocessing.tile)
     tile = plan.cut(picture, next(plan.regions))
     ours = runtime.logits([tile])[0]
-    values = channels_first(original(fits(tile))[output.name], output.layout)
+    values = _finite(channels_first(original(fits(tile))[output.name], output.layout))
     theirs = to_logits(values, output.kind, len(runtime.manifest.labels))
     return ours, theirs[:, : ours.shape[1], : ours.shape[2]]
 
@@ -122,10 +129,16 @@ def _original_classes(
     """The classes of the original's own output, in full resolution, cut to the picture."""
     plan = plan_tiles((picture.shape[0], picture.shape[1]), runtime.manifest.preprocessing.tile)
     tile = plan.cut(picture, next(plan.regions))
-    values = channels_first(original(fits(tile))[whole.name], whole.layout)
+    values = _finite(channels_first(original(fits(tile))[whole.name], whole.layout))
     classes = to_logits(values, whole.kind, len(runtime.manifest.labels)).argmax(0)
     inside: Array = classes[: picture.shape[0], : picture.shape[1]]
     return inside
+
+
+def _finite(values: Array) -> Array:
+    if not np.isfinite(values).all():
+        raise ConversionError("the network gives values that are not finite, on a photograph")
+    return values
 
 
 def extended(pixels: Pixels, sides: tuple[int | None, int | None], multiple: int) -> Pixels:

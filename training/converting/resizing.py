@@ -7,6 +7,7 @@ from onnx import helper
 
 from model.architecture import Grid
 from training.converting.errors import ConversionError
+from training.converting.graph import TRANSFORM
 
 PASSING = ("Cast", "Identity", "Softmax", "LogSoftmax")  # between the resize and the output: they keep the order of the classes
 GRIDS: dict[str, Grid] = {"half_pixel": "half_pixel", "pytorch_half_pixel": "half_pixel", "asymmetric": "corner"}
@@ -25,7 +26,7 @@ def before_resize(model: onnx.ModelProto, output: str) -> tuple[str, Grid] | Non
         return None
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     mode = attributes.get("mode", b"nearest").decode()
-    transform = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
+    transform = attributes.get(TRANSFORM, b"half_pixel").decode()
     if mode != "linear" or transform not in GRIDS:
         raise ConversionError(
             f"the network ends in a resize of the mode {mode}, {transform}; the service does only linear ones of "

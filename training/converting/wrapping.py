@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnx.compose
+import onnx.checker
 from onnx import TensorProto, helper, numpy_helper
 
+from training.converting.errors import ConversionError
+from training.converting.graph import all_names
 from training.converting.inputs import NetworkInput
 from training.converting.logits import ID_LOGIT, LEAST_PROBABILITY
 from training.converting.outputs import NetworkOutput
 from training.converting.pixels import Normalisation
 
 INPUT, OUTPUT = "pixels", "logits"
-PREFIX = "network/"  # of all names of the network's own
+PREFIX, OURS = "network/", "fcn/"  # of the network's names that are ours too, and of our nodes
+LEAST_IR_VERSION = 8  # of the file format: before 4, constants are inputs too
 UNIT = 32  # sides of tiles are its multiples
 ELEMENT_TYPES = {
     "float32": TensorProto.FLOAT,
@@ -30,7 +33,7 @@ ELEMENT_TYPES = {
 def wrap(
     model: onnx.ModelProto,
     network_input: NetworkInput,
-    normalisation: Normalisation | None,
+    normalisation: Normalisation,
     output: NetworkOutput,
     *,
     classes: int,
@@ -39,13 +42,16 @@ def wrap(
 
     Heights and widths are multiples of 32, at most the network's own where it takes one size alone. Where the network wants
     other sides, the pixels at the right and bottom edges are repeated, and the cells of these pixels are cut off.
-    normalisation: None for a network that takes uint8 pixels.
     """
-    network = onnx.compose.add_prefix(model, PREFIX).graph
-    before, after = _Nodes("before/"), _Nodes("after/")
+    network = onnx.GraphProto()
+    network.CopyFrom(model.graph)
+    names = {name: PREFIX + name for name in all_names(network) if name in (INPUT, OUTPUT) or name.startswith(OURS)}
+    _rename(network, names)
+    before, after = _Nodes(f"{OURS}before/"), _Nodes(f"{OURS}after/")
     is_padded = network_input.sides != (None, None) or output.multiple > UNIT
-    _normalise(before, network_input, normalisation, output.multiple if is_padded else 1)
-    _give_logits(after, output, classes, is_padded)
+    name_of_input, name_of_output = (names.get(name, name) for name in (network_input.name, output.name))
+    _normalise(before, network_input, normalisation, output.multiple if is_padded else 1, name_of_input)
+    _give_logits(after, output, classes, is_padded, name_of_output)
     for index, node in enumerate(network.node):
         node.name = node.name or f"{PREFIX}{node.op_type}_{index}"  # quantisation names the nodes that it leaves alone
     nodes = _needed([*before.nodes, *network.node, *after.nodes])
@@ -59,10 +65,26 @@ def wrap(
     )
     graph.sparse_initializer.extend(tensor for tensor in network.sparse_initializer if tensor.values.name in used)
     wrapped = helper.make_model(graph, opset_imports=list(model.opset_import))
-    wrapped.ir_version = model.ir_version
+    wrapped.ir_version = max(model.ir_version, LEAST_IR_VERSION)
     wrapped.producer_name, wrapped.producer_version = model.producer_name, model.producer_version
-    onnx.checker.check_model(wrapped)
+    try:
+        onnx.checker.check_model(wrapped)
+    except onnx.checker.ValidationError as error:
+        raise ConversionError(f"the network is no valid ONNX: {' '.join(str(error).split())[:300]}") from error
     return wrapped
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Renames tensors, also in graphs inside the graph."""
+    for part in (graph.input, graph.output, graph.value_info, graph.initializer):
+        for value in part:
+            value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            tensors[:] = [names.get(name, name) for name in tensors]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _rename(inner, names)
 
 
 def _needed(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
@@ -105,16 +127,16 @@ class _Nodes:
         return name
 
 
-def _normalise(nodes: _Nodes, network_input: NetworkInput, normalisation: Normalisation | None, multiple: int) -> None:
+def _normalise(nodes: _Nodes, network_input: NetworkInput, normalisation: Normalisation, multiple: int, name: str) -> None:
     """Adds nodes from `pixels` to the network's input. multiple: of the sides that the network takes where they may vary."""
     is_channels_first = network_input.layout == "NCHW"
     channel_axis, row_axis, column_axis = (1, 2, 3) if is_channels_first else (3, 1, 2)
     values = nodes.add("Cast", INPUT, to=TensorProto.FLOAT)
     if is_channels_first:
         values = nodes.add("Transpose", values, perm=[0, 3, 1, 2])
-    if normalisation is not None:
-        if normalisation.bgr:
-            values = nodes.add("Gather", values, nodes.constant([2, 1, 0], np.int64), axis=channel_axis)
+    if normalisation.bgr:
+        values = nodes.add("Gather", values, nodes.constant([2, 1, 0], np.int64), axis=channel_axis)
+    if not network_input.takes_pixels:
         shape = [1, 1, 1, 1]
         shape[channel_axis] = 3
         mean, std = (np.reshape(np.array(each, np.float64), shape) for each in (normalisation.mean, normalisation.std))
@@ -128,7 +150,7 @@ def _normalise(nodes: _Nodes, network_input: NetworkInput, normalisation: Normal
             missing[axis] = nodes.add("Sub", *_wanted_side(nodes, pixels_axis, side, multiple))
         pads = nodes.add("Concat", *[none] * 4, *missing, axis=0)
         values = nodes.add("Pad", values, pads, mode="edge")
-    nodes.add("Cast", values, output=PREFIX + network_input.name, to=ELEMENT_TYPES[network_input.dtype])
+    nodes.add("Cast", values, output=name, to=ELEMENT_TYPES[network_input.dtype])
 
 
 def _wanted_side(nodes: _Nodes, axis: int, side: int | None, multiple: int) -> tuple[str, str]:
@@ -146,9 +168,9 @@ def _side(nodes: _Nodes, axis: int) -> str:
     return nodes.add("Gather", nodes.add("Shape", INPUT), nodes.constant([axis], np.int64), axis=0)
 
 
-def _give_logits(nodes: _Nodes, output: NetworkOutput, classes: int, is_padded: bool) -> None:
-    """Adds nodes from the network's output to `logits`, as `to_logits` computes them."""
-    values = nodes.add("Cast", PREFIX + output.name, to=TensorProto.FLOAT)
+def _give_logits(nodes: _Nodes, output: NetworkOutput, classes: int, is_padded: bool, name: str) -> None:
+    """Adds nodes from the network's output of this name to `logits`, as `to_logits` computes them."""
+    values = nodes.add("Cast", name, to=TensorProto.FLOAT)
     if output.layout == "NHW":
         values = nodes.add("Unsqueeze", values, nodes.constant([1], np.int64))
     if output.layout == "NHWC":

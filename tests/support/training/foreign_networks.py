@@ -32,9 +32,9 @@ def foreign_network(
 ) -> Path:
     """Writes a network to `path`: a convolution of 7x7 at `stride`, a ReLU, a convolution of 1x1 to the classes.
 
-    ending: `logits`, `softmax`, `sigmoid`, `argmax`, or `argmax, float`. resized: the logits are then resized to the image's
-    size. multiple: sides that are no multiples of it fail. second: the name of another output, of the same values.
-    width: channels between the two convolutions.
+    ending: `logits`, `softmax`, `sigmoid`, `argmax`, `argmax, float`, `squashed` or `constant`. resized: the logits are then
+    resized to the image's size. multiple: sides that are no multiples of it fail. second: the name of another output, of the
+    same values. width: channels between the two convolutions.
     """
     random = np.random.default_rng(0)
     nodes: list[onnx.NodeProto] = []
@@ -65,11 +65,21 @@ def foreign_network(
     add("Relu", last)
     add("Conv", last, "scores", "bias", name="class_scores")
     if resized:
-        add("Resize", last, "", "scales", mode="linear", coordinate_transformation_mode=transform)
+        if opset < 11:
+            add("Resize", last, "scales", mode="linear")
+        else:
+            add("Resize", last, "", "scales", mode="linear", coordinate_transformation_mode=transform)
     if ending == "softmax":
         add("Softmax", last, axis=1)
     if ending == "sigmoid":
         add("Sigmoid", last)
+    if ending == "squashed":  # logits of 0.35 to 0.65: shares by their values, and not by what they are
+        constants["small"], constants["half"] = np.array(0.01, np.float32), np.array(0.5, np.float32)
+        add("Mul", last, "small")
+        add("Add", last, "half")
+    if ending == "constant":
+        constants["nothing"] = np.array(0, np.float32)
+        add("Mul", last, "nothing")
     if ending.startswith("argmax"):
         add("ArgMax", last, axis=1, keepdims=0)
     if ending == "argmax, float":

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cli.main import main as segment
 from model.inference.runtimes.openvino_runtime import read_export
 from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
+from tests.support.polling import HANG_S, wait_until
 from tests.support.training.conversions import converted
 from tests.support.training.foreign_networks import IMAGENET, foreign_network
 from training.commands.convert import main
@@ -38,7 +41,7 @@ def test_a_converted_file_is_served_like_our_own(tmp_path: Path, classes: Path) 
     source, target = foreign_network(tmp_path / "net.onnx"), tmp_path / "plants.onnx"
     result = fcn_convert(source, "--classes", classes, *IMAGENET, "--license", "MIT", "-o", target)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "1.00000 of the classes are the original's, on 6 pictures" in result.stdout
+    assert "1.00000 of the classes are the original's, on 6 pictures that show 3 classes" in result.stdout
     assert f"wrote {target}" in result.stdout
     card = target.with_suffix(".md").read_text()
     assert "A network of 3 classes, converted from `net.onnx`. Licence: MIT." in card
@@ -70,16 +73,21 @@ def test_a_question_ends_the_command_with_2_and_writes_nothing(tmp_path: Path, c
     [
         (["-o", "plants.safetensors"], "must end in .onnx"),
         (["-o", "plants.int8.onnx"], "must end in .onnx"),
-        (["-o", "net.onnx"], "already there: net.onnx"),
+        (["-o", "there.onnx"], "already there: there.onnx"),
         (["-o", "a.onnx", "--mean", "0,0,0"], "--mean and --std go together"),
-        (["-o", "a.onnx", "--bgr"], "go with --mean and --std"),
-        (["-o", "a.onnx", "--memory-mb", "0"], "at least 1"),
+        (["-o", "a.onnx", "--scale", "1"], "goes with --mean and --std"),
+        (["-o", "a.onnx", "--memory-mb", "5"], "must be 256 to"),
+        (["-o", "a.onnx", "--cpu-seconds", "99999999999999999999"], "must be 256 to"),
+        (["-o", "./net.onnx", "--force"], "is the network itself"),
+        (["-o", "missing/a.onnx"], "the folder missing is not there"),
+        (["-o", "a.onnx", "--photos", "net.onnx"], "must be a folder"),
     ],
 )
 def test_arguments_that_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     foreign_network(tmp_path / "net.onnx")
+    (tmp_path / "there.onnx").touch()
     monkeypatch.chdir(tmp_path)
     assert main(["net.onnx", *arguments]) == 2
     assert words in capsys.readouterr().err
@@ -94,6 +102,22 @@ def test_values_that_cannot_be(capsys: pytest.CaptureFixture[str], arguments: li
         main(["net.onnx", "-o", "a.onnx", *arguments])
     assert end.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system ends the child with its parent")
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_the_child_ends_with_the_command(tmp_path: Path, classes: Path, sent: signal.Signals) -> None:
+    source = foreign_network(tmp_path / "net.onnx", width=4096)
+    arguments = [source, "--classes", classes, *IMAGENET, "-o", tmp_path / "plants.onnx"]
+    command = [sys.executable, "-m", "training.commands.convert", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
+        assert parent.stdout
+        parent.stdout.readline()  # the child has read the input
+        (child,) = psutil.Process(parent.pid).children()
+        parent.send_signal(sent)
+        parent.wait(HANG_S)
+        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "net.onnx"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")

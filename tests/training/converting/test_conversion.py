@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto
 
@@ -20,6 +21,7 @@ from tests.support.images import encode, make_photo
 from tests.support.training.conversions import NAMES, converted, imagenet_pixels, original_output
 from tests.support.training.foreign_networks import foreign_network
 from training.converting.errors import ConversionError
+from training.converting.logits import to_logits
 from training.converting.pixels import Normalisation
 
 PHOTO = make_photo(256, 256)  # sides that a tile can have, so that no edge is repeated
@@ -140,10 +142,20 @@ def test_class_ids_are_served_without_confidence(tmp_path: Path) -> None:
     assert b'"mean_confidence":null' in output.body.replace(b" ", b"")
 
 
-def test_ids_of_no_class_are_an_error(tmp_path: Path) -> None:
+def test_ids_name_as_many_classes_as_the_largest_of_them_is_chosen_from(tmp_path: Path) -> None:
     source = foreign_network(tmp_path / "net.onnx", ending="argmax", classes=5)
-    with pytest.raises(ConversionError, match=r"ids from 0 to \d, and 3 classes"):
+    with pytest.raises(ConversionError, match="has 5 classes, and 3 are named"):
         converted(source)
+    assert converted(source, labels=numbered_labels([*NAMES, "soil", "weed"]))[0].architecture.num_classes == 5
+
+
+def test_ids_of_no_class_are_an_error() -> None:
+    ids = np.zeros((1, 2, 2))
+    assert to_logits(ids, "class_ids", 2).argmax(0).tolist() == [[0, 0], [0, 0]]
+    for value in (2, -1, 0.5):
+        ids[0, 0, 0] = value
+        with pytest.raises(ConversionError, match="2 classes are named"):
+            to_logits(ids, "class_ids", 2)
 
 
 def test_a_network_of_one_size_takes_no_larger_tile(tmp_path: Path) -> None:
@@ -165,7 +177,17 @@ def test_a_network_of_one_size_takes_no_larger_tile(tmp_path: Path) -> None:
         ({}, {"labels": None}, "nothing names the classes, 3 of them"),
         ({}, {"normalisation": None}, "--mean 0.485,0.456,0.406"),
         ({}, {"output": "aux"}, "there is no output 'aux'"),
-        ({}, {"kind": "binary_logits"}, "has 3 channels"),
+        ({}, {"kind": "binary_logits"}, "3 channels"),
+        ({}, {"kind": "probabilities"}, "are from 0 to 1"),
+        ({"classes": 1}, {"kind": "logits"}, "one channel"),
+        ({"classes": 1}, {"kind": "class_ids"}, "no whole numbers"),
+        ({"classes": 1, "ending": "squashed"}, {}, "say what they are: --kind"),
+        ({"classes": 1, "ending": "constant"}, {}, "say what they are: --kind"),
+        (
+            {"metadata": {"task": "segment", "names": "{}", "stride": "32", "imgsz": "[64]"}},
+            {"normalisation": None},
+            "find objects",
+        ),
         ({"sides": (24, 64)}, {}, "at least 32x32"),
         ({"sides": (64, 64)}, {"tile": (96, 96)}, "leave out --tile"),
     ],
@@ -201,3 +223,61 @@ def test_names_of_classes_come_from_the_file(tmp_path: Path) -> None:
     source = foreign_network(tmp_path / "net.onnx", metadata={"class_names": '{"0": "a", "1": "b", "2": "c"}'})
     assert converted(source, labels=None)[0].labels.names == ["a", "b", "c"]
     assert converted(source, labels=numbered_labels(NAMES))[0].labels.names == list(NAMES)
+
+
+def test_the_original_is_the_file_as_it_came(tmp_path: Path) -> None:
+    """Its nodes may change where its opset is raised; the comparison would not see that in the raised file."""
+    source = foreign_network(tmp_path / "net.onnx", opset=10, stride=4, resized=True)
+    _, runtime = converted(source)
+    theirs = original_output(source, imagenet_pixels(PHOTO))[0]
+    assert (runtime.logits([PHOTO])[0].argmax(0) == theirs.argmax(0)).mean() >= 0.999
+    assert converted(source, before_resize=True)[1].grid == "corner"
+
+
+def test_values_that_are_not_finite_on_a_photograph_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = foreign_network(tmp_path / "net.onnx")
+    monkeypatch.setattr("training.converting.proof.channels_first", lambda values, _: values[0] * np.nan)
+    with pytest.raises(ConversionError, match="not finite, on a photograph"):
+        converted(source)
+
+
+def test_a_comparison_that_shows_one_class_says_so(tmp_path: Path) -> None:
+    lines: list[str] = []
+    manifest, _ = converted(foreign_network(tmp_path / "net.onnx", ending="constant"), kind="logits", lines=lines)
+    assert manifest.training["proof"]["classes"] == 1
+    assert any("one class says little" in line for line in lines)
+
+
+def test_pixels_that_a_network_takes_may_have_blue_first(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx", dtype=TensorProto.UINT8)
+    _, runtime = converted(source, normalisation=None, bgr=True)
+    theirs = original_output(source, np.ascontiguousarray(PHOTO[..., ::-1]).transpose(2, 0, 1)[None])
+    assert np.abs(runtime.logits([PHOTO]) - theirs).max() < 1e-3
+
+
+def test_a_file_beside_the_network_that_nobody_needs_is_not_read(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx")
+    for name in ("preprocessor_config.json", "config.json", "deploy.yaml", "pipeline.json"):
+        (tmp_path / name).write_text("{")
+    assert converted(source)[0].labels.names == list(NAMES)
+
+
+@pytest.mark.parametrize("model_type", ["maskformer", "mask2former", "oneformer", "detr"])
+def test_masks_of_objects_are_no_classes(tmp_path: Path, model_type: str) -> None:
+    source = foreign_network(tmp_path / "net.onnx")
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{model_type}", "id2label": {{"0": "a", "1": "b", "2": "c"}}}}')
+    with pytest.raises(ConversionError, match="masks of objects are not served"):
+        converted(source, labels=None)
+
+
+def test_names_of_the_network_that_are_ours_too(tmp_path: Path) -> None:
+    source = foreign_network(tmp_path / "net.onnx")
+    model = onnx.load(source)
+    for node in model.graph.node:
+        for tensors in (node.input, node.output):
+            tensors[:] = [
+                {"image": "pixels", "class_scores": "logits", "tensor_1": "fcn/before/Cast_0"}.get(n, n) for n in tensors
+            ]
+    model.graph.input[0].name, model.graph.output[0].name = "pixels", "logits"
+    source.write_bytes(model.SerializeToString())
+    assert converted(source)[0].training["proof"]["agreement"] >= 0.999

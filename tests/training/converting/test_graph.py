@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import onnx
@@ -62,6 +63,15 @@ def whole_numbers(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
 
 
+def no_channels(model: onnx.ModelProto) -> None:
+    for dim in model.graph.input[0].type.tensor_type.shape.dim:
+        dim.dim_param = "any"
+
+
+def unknown_type(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = 99
+
+
 def three_axes(model: onnx.ModelProto) -> None:
     del model.graph.input[0].type.tensor_type.shape.dim[3]
 
@@ -78,12 +88,42 @@ def three_axes(model: onnx.ModelProto) -> None:
         (second_input, "it has 2: image, points"),
         (whole_numbers, "got int64"),
         (three_axes, "four axes"),
+        (no_channels, "says no number of channels"),
+        (unknown_type, "got the number 99"),
     ],
 )
 def test_what_is_not_served_is_refused_by_name(tmp_path: Path, change: Change, words: str) -> None:
     path = changed(tmp_path / "net.onnx", change)
     with pytest.raises(ConversionError, match=words):
         find_input(read_graph(path))
+
+
+def test_functions_are_put_in_place_within_the_limits(tmp_path: Path) -> None:
+    def with_functions(levels: int, calls: int, *, recursive: bool = False) -> Path:
+        path = foreign_network(tmp_path / "net.onnx")
+        model = onnx.load(path)
+        for level in range(levels):
+            inner = f"f{level - 1}" if level else "f0" if recursive else ""
+            names = ["x", *(f"t{index}" for index in range(calls - 1)), "y"]
+            nodes = [helper.make_node(inner or "Relu", [a], [b], domain="local" if inner else "") for a, b in pairwise(names)]
+            opset = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+            model.functions.append(helper.make_function("local", f"f{level}", ["x"], ["y"], nodes, opset))
+        model.graph.node[1].domain, model.graph.node[1].op_type = "local", f"f{levels - 1}"
+        model.opset_import.append(helper.make_opsetid("local", 1))
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    assert len(read_graph(with_functions(2, 3)).graph.node) == 2 + 9
+    with pytest.raises(ConversionError, match="1,000,000,002 operators"):
+        read_graph(with_functions(9, 10))
+    with pytest.raises(ConversionError, match="calls itself: f0"):
+        read_graph(with_functions(1, 2, recursive=True))
+
+
+def test_a_pointer_of_git_lfs_says_so(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(ConversionError, match="pointer of Git LFS"):
+        read_graph(tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize("data", [b"", b"not a network", b"\x08", b"\xff" * 1000, b'{"json": 1}'])

@@ -14,6 +14,7 @@ from training.converting.errors import ConversionError
 from training.converting.pixels import Normalisation, read_class_names, read_normalisation
 
 STEP = {"type": "Normalize", "mean": [1, 2, 3], "std": [4, 5, 6]}
+PLAIN = '{"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}'
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -27,6 +28,11 @@ def read(path: Path, metadata: dict[str, str] | None = None) -> Normalisation | 
         ("preprocessor_config.json", {"image_mean": MEAN, "image_std": STD, "do_resize": True}, MEAN, STD, 1 / 255, False),
         ("preprocessor_config.json", {"image_mean": MEAN, "image_std": STD, "do_rescale": False}, MEAN, STD, 1, False),
         ("preprocessor_config.json", {"do_normalize": False, "do_flip_channel_order": True}, [0] * 3, [1] * 3, 1 / 255, True),
+        (
+            "preprocessor_config.json",
+            {"image_processor_type": "MobileViTImageProcessor", "image_mean": MEAN, "do_flip_channel_order": True},
+            [0] * 3, [1] * 3, 1 / 255, True,
+        ),
         ("preprocessor_config.json", {"image_mean": MEAN, "image_std": STD, "rescale_factor": 0.5}, MEAN, STD, 0.5, False),
         ("pipeline.json", {"a": [STEP | {"to_rgb": True}]}, [1, 2, 3], [4, 5, 6], 1, False),
         ("pipeline.json", STEP | {"to_rgb": False}, [1, 2, 3], [4, 5, 6], 1, True),
@@ -67,6 +73,8 @@ def test_metadata_in_the_file_itself(tmp_path: Path) -> None:
         ("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "rescale_factor": true}', "a number"),
         ("pipeline.json", json.dumps([STEP, STEP]), "2 times"),
         ("deploy.yaml", "a: [", "cannot be read"),
+        ("preprocessor_config.json", f'{{"image_mean": [1{"0" * 400}, 0, 0], "image_std": [1, 1, 1]}}', "three numbers"),
+        ("preprocessor_config.json", PLAIN.replace("}", f', "rescale_factor": 1{"0" * 400}}}'), "a number"),
     ],
 )  # fmt: skip
 def test_a_file_that_says_something_else_is_an_error(tmp_path: Path, name: str, text: str, words: str) -> None:
@@ -75,7 +83,19 @@ def test_a_file_that_says_something_else_is_an_error(tmp_path: Path, name: str, 
         read(tmp_path / "net.onnx")
 
 
-@pytest.mark.parametrize("names", ['{"0": "a", "2": "b"}', '{"x": "a"}', "[1]", "7", "{"])
+def test_a_deploy_file_as_paddleseg_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "deploy.yaml").write_text(
+        "Deploy:\n  input_shape: [-1, 3, -1, -1]\n  transforms:\n  - type: Resize\n    keep_ratio: true\n"
+        "  - mean:\n    - 0.485\n    - 0.456\n    - 0.406\n    std: [0.229, 0.224, 0.225]\n    type: Normalize\n"
+    )
+    normalisation = read(tmp_path / "net.onnx")
+    assert normalisation is not None
+    assert (list(normalisation.mean), list(normalisation.std)) == (MEAN, STD)
+
+
+@pytest.mark.parametrize(
+    "names", ['{"0": null, "1": {"x": 1}}', "[" * 5000, '{"0": "a", "2": "b"}', '{"x": "a"}', "[1]", "7", "{"]
+)
 def test_names_whose_ids_do_not_follow_each_other_are_an_error(tmp_path: Path, names: str) -> None:
     path = foreign_network(tmp_path / "net.onnx", metadata={"class_names": names})
     with pytest.raises(ConversionError):
