@@ -78,9 +78,8 @@ def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
     Runs the network: call it in a process that may die. Raises `ConversionError`, `LabelError` and `OSError`; then no file is
     written, and one that was there stays.
     """
-    if not (request.labels and request.normalisation):
-        refuse_other_tasks(request.source)
     model = read_graph(request.source)
+    refuse_other_tasks(request.source, model)
     network_input = find_input(model)
     tell(f"input   {network_input.describe()}")
     normalisation = _normalisation(request, network_input, model)
@@ -134,7 +133,7 @@ def _runtime(file: Path) -> OpenVINORuntime:
     try:
         return OpenVINORuntime(file, threads=1)
     except (WeightsError, RuntimeUnavailable) as error:
-        reason = str(error).removeprefix(str(file)).split("; fcn-convert", maxsplit=1)[0]
+        reason = str(error).removeprefix(f"{file} is no file of fcn-export: ").split("; fcn-convert", maxsplit=1)[0]
         raise ConversionError(f"OpenVINO cannot run the converted network: {reason.strip()}") from error
 
 

@@ -25,7 +25,8 @@ UNIT = 1 / 255
 HUGGING_FACE, HUGGING_FACE_CONFIG = "preprocessor_config.json", "config.json"
 MMDEPLOY, PADDLE = "pipeline.json", "deploy.yaml"
 NOT_NORMALISED = ("MobileViT",)  # beginnings of the types of image processors that normalise only if told to
-OTHER_TASKS = ("maskformer", "mask2former", "oneformer", "detr", "yolos", "sam")  # in model types that give masks of objects
+OBJECT_MODELS = ("maskformer", "mask2former", "oneformer", "detr", "yolos", "sam")  # in Hugging Face's types of models
+OBJECT_TASKS = ("detect", "segment", "classify", "pose", "obb")  # Ultralytics'
 MOST_VALUE = 1e9  # of a mean, a deviation or a scale
 # steps of Hugging Face's image processors that change a pixel's value; others change sizes alone
 PIXEL_STEPS = ("do_rescale", "do_normalize", "do_flip_channel_order", "do_grayscale", "do_thumbnail", "do_equalize")
@@ -121,23 +122,34 @@ def read_class_names(path: Path, model: onnx.ModelProto) -> list[str] | None:
     return None
 
 
-def refuse_other_tasks(path: Path) -> None:
-    """Raises `ConversionError` if a `config.json` beside the file says that its network gives masks of objects."""
-    config = path.with_name(HUGGING_FACE_CONFIG)
-    document = _document(config) if config.is_file() else None
-    model_type = str(document.get("model_type", "")) if isinstance(document, dict) else ""
-    if any(task in model_type.lower() for task in OTHER_TASKS):
+def refuse_other_tasks(path: Path, model: onnx.ModelProto) -> None:
+    """Raises `ConversionError` if the file's metadata, or a `config.json` beside it, says that its network finds objects."""
+    task = next((entry.value for entry in model.metadata_props if entry.key == "task"), "semantic")
+    if task in OBJECT_TASKS:
         raise ConversionError(
-            f"{config} says that it is a {printable(model_type, 40)}: networks that give masks of objects are not served, only "
-            "semantic segmentation"
+            f"the file's metadata says that its task is {task}: networks that find objects are not served, only semantic segmentation"
+        )
+    model_type = _model_type(path).lower()
+    if any(name in model_type for name in OBJECT_MODELS):
+        raise ConversionError(
+            f"{HUGGING_FACE_CONFIG} says that it is a {printable(model_type, 40)}: networks that give masks of objects are not "
+            "served, only semantic segmentation"
         )
 
 
 def is_hugging_face(path: Path) -> bool:
     """Whether a `config.json` beside the file says that it is a network of Hugging Face's `transformers`."""
+    return bool(_model_type(path))
+
+
+def _model_type(path: Path) -> str:
+    """The type of model in a `config.json` beside the file; empty without one, and for a damaged one."""
     config = path.with_name(HUGGING_FACE_CONFIG)
-    document = _document(config) if config.is_file() else None
-    return isinstance(document, dict) and "model_type" in document
+    try:
+        document = _document(config) if config.is_file() else None
+    except ConversionError:  # whoever needs the names of the classes says so
+        return ""
+    return str(document.get("model_type", "")) if isinstance(document, dict) else ""
 
 
 def _names_by_id(source: str, names: object) -> list[str]:
@@ -163,11 +175,6 @@ def _deepness(metadata: Mapping[str, str]) -> Normalisation | None:
 def _ultralytics(metadata: Mapping[str, str]) -> Normalisation | None:
     if not {"names", "stride", "imgsz", "task"} <= set(metadata):
         return None
-    if metadata["task"] != "semantic":
-        raise ConversionError(
-            f"the file's metadata says that its task is {printable(metadata['task'], 20)}: networks that find objects are not "
-            "served, only semantic segmentation"
-        )
     return Normalisation((0, 0, 0), (1, 1, 1), source=f"the file's metadata, of the task {printable(metadata['task'], 20)}")
 
 

@@ -267,7 +267,7 @@ def test_masks_of_objects_are_no_classes(tmp_path: Path, model_type: str) -> Non
     source = foreign_network(tmp_path / "net.onnx")
     (tmp_path / "config.json").write_text(f'{{"model_type": "{model_type}", "id2label": {{"0": "a", "1": "b", "2": "c"}}}}')
     with pytest.raises(ConversionError, match="masks of objects are not served"):
-        converted(source, labels=None)
+        converted(source)
 
 
 def test_names_of_the_network_that_are_ours_too(tmp_path: Path) -> None:
