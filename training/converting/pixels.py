@@ -127,7 +127,8 @@ def refuse_other_tasks(path: Path, model: onnx.ModelProto) -> None:
     task = next((entry.value for entry in model.metadata_props if entry.key == "task"), "semantic")
     if task in OBJECT_TASKS:
         raise ConversionError(
-            f"the file's metadata says that its task is {task}: networks that find objects are not served, only semantic segmentation"
+            f"the file's metadata says that its task is {task}: networks that find objects are not served, only semantic "
+            "segmentation"
         )
     model_type = _model_type(path).lower()
     if any(name in model_type for name in OBJECT_MODELS):
