@@ -84,7 +84,8 @@ def test_the_folded_network_computes_what_the_plain_one_does(narrow: Weights, ph
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("variant", ["fcn8s", "fcn16s", "fcn32s"])
+@pytest.mark.usefixtures("quick_vgg16")
+@pytest.mark.parametrize("variant", ["fcn8s", *(pytest.param(name, marks=pytest.mark.long) for name in ("fcn16s", "fcn32s"))])
 def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, photo: Photo, variant: str) -> None:
     torch.manual_seed(0)
     net = randomise(build(variant, "vgg16", 4, head="conv1x1", head_width=8, output_stride=32, decoder="shared")).eval()
