@@ -37,7 +37,7 @@ def url(client: TestClient) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.mark.parametrize("examples", [30, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [3, pytest.param(150, marks=pytest.mark.long)])
 def test_the_document_is_kept(client: TestClient, url: str, examples: int, tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.support.app.schemathesis_images"}

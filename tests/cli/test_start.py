@@ -11,6 +11,7 @@ import pytest
 
 from cli.start import ended_at_once
 from tests.support.checkout import ROOT
+from tests.support.variants import long
 
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 SERVING = {"fcn-serve", "fcn-segment"}  # which need no PyTorch
@@ -19,7 +20,6 @@ SHORT = SERVING | {"fcn-train"}
 SLOW = """
 import sys, time
 from {module} import {function}
-from tests.support.variants import long
 
 class Slow:
     def find_spec(name, path=None, target=None):
@@ -49,7 +49,7 @@ def test_a_script_imports_the_standard_library_alone(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["fcn-serve", "fcn-segment", pytest.param("fcn-train", marks=pytest.mark.torch), *long(*sorted(set(SCRIPTS) - SHORT))],
+    [*sorted(SERVING), pytest.param("fcn-train", marks=pytest.mark.torch), *long(*sorted(set(SCRIPTS) - SHORT))],
 )
 def test_ctrl_c_while_a_command_is_imported_is_a_line(name: str) -> None:
     """Also where a package makes another error of it."""
