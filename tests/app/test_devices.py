@@ -55,6 +55,7 @@ def allocation(device: str) -> int:
     return torch.cuda.memory_allocated() if device == "cuda" else 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", DEVICES)
 def test_masks_are_those_of_the_other_runtime(serve: Serve, device: str) -> None:
     with serve() as client:
@@ -64,6 +65,7 @@ def test_masks_are_those_of_the_other_runtime(serve: Serve, device: str) -> None
         assert agreement(masks(client, PHOTOS), expected) >= 0.97
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_crowd_gets_what_each_gets_alone_in_shared_batches(serve: Serve, device: str) -> None:
     with serve(runtime="torch", device=device, precision="auto") as client:

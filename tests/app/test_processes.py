@@ -51,7 +51,7 @@ def test_a_worker_has_imported_neither_the_web_nor_a_runtime(narrow_file: Path, 
             assert foreign_names == set(), worker.cmdline()
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", *long("SIGINT"), "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGTERM", *long("SIGINT", "SIGHUP")])
 def test_signals_to_the_whole_group_drain_as_those_to_the_service_alone(narrow_file: Path, tmp_path: Path, name: str) -> None:
     with start_command(narrow_file, tmp_path) as (process, url):
         assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200

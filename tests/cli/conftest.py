@@ -9,28 +9,17 @@ from uuid import uuid4
 import pytest
 
 from cli.main import main
-from model.inference.loading import load_runtime
-from model.inference.runtime import Runtime
-from model.weights_file import WeightsFiles
 from tests.support.cli.busy_service import Busy
 from tests.support.cli.folders import Segment
 from tests.support.http_servers import running
+from tests.support.networks import loading_once
 
 
 @pytest.fixture(autouse=True, scope="module")
 def loaded_networks() -> Iterator[None]:
     """The command in this process loads a network once for all tests of a module, which takes longer than most runs."""
-    networks: dict[tuple[object, ...], Runtime] = {}
-
-    def load(files: WeightsFiles, *options: object) -> Runtime:
-        paths = [files.master, *files.exports.values()]
-        key = (*((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path), *options)
-        if key not in networks:
-            networks[key] = load_runtime(files, *options)  # type: ignore[arg-type]
-        return networks[key]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cli.local.load_runtime", load)
+        patch.setattr("cli.local.load_runtime", loading_once())
         yield
 
 
