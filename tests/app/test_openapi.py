@@ -52,4 +52,4 @@ def test_the_document_is_kept(client: TestClient, url: str, examples: int, tmp_p
     assert result.returncode == 0, result.stdout
     assert "Operations:       9 selected / 9 total" in result.stdout
     counts = {status: count_of(client, status) for status in (200, 413, 415, 422)}
-    assert min(counts.values()) > 1, counts
+    assert min(counts.values()) > (examples > 100), counts

@@ -25,8 +25,9 @@ def test_it_works_under_a_path_of_a_proxy(visit: Visit, prefixed_url: str, end: 
     with page.expect_download() as download:
         page.click("#mask")
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
-    page.get_by_text("API reference").click()
-    expect(page.get_by_text("Segment an image", exact=True)).to_be_visible(timeout=ANSWER_MS)
+    if end:  # its scripts are large: once is enough
+        page.get_by_text("API reference").click()
+        expect(page.get_by_text("Segment an image", exact=True)).to_be_visible(timeout=ANSWER_MS)
 
 
 def test_it_tells_model_device_and_classes_before_any_photo(visit: Visit, narrow_url: str) -> None:
