@@ -39,6 +39,7 @@ def test_a_bucket_is_listed_a_page_at_a_time(
     bucket: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "100")  # of the server's pages
+    monkeypatch.setattr("cli.stores.PAGE", 100)
     fill(bucket, **{f"{number:05}.jpg": b"1" for number in range(150)})
     with caplog.at_level(logging.INFO, "werkzeug"):
         listing = iter(list_inputs([bucket], "out"))
