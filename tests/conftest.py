@@ -99,6 +99,16 @@ def photo() -> Callable[..., Pixels]:
     return make_photo
 
 
+@pytest.fixture(scope="module")
+def quick_vgg16() -> Iterator[None]:
+    """VGG16 is built without the classifier, which no network of ours keeps."""
+    from tests.support.model.vgg16 import convolutions  # needs PyTorch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.networks.backbones.vgg16", convolutions)
+        yield
+
+
 @pytest.fixture(scope="session")
 def live_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service with the default weights and settings."""

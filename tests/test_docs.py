@@ -64,6 +64,7 @@ def test_every_page_with_commands_is_run_by_a_test() -> None:
             assert all(block.startswith(beginnings) for block in blocks(page)), page
 
 
+@pytest.mark.long
 def test_the_place_of_an_encoder_s_cells_is_printed_as_the_models_page_says() -> None:
     (command,) = [block for block in blocks("models.md") if block.startswith(GRID_COMMAND)]
     result = subprocess.run(["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
@@ -102,6 +103,7 @@ def test_the_commands_of_the_http_page_bring_what_it_says(answers: Path, live_ur
     run_python(answers, live_url)
 
 
+@pytest.mark.long
 def test_the_page_of_formats_names_every_format_and_its_queries_are_answered(live_url: str) -> None:
     text = (ROOT / "docs" / "formats.md").read_text()
     queries = re.findall(r"`([a-z_]+=[^`]+)`", text)
@@ -128,6 +130,7 @@ def run_python(answers: Path, url: str) -> None:
     subprocess.run([sys.executable, "-c", f"{code}\n{check}"], cwd=answers, check=True, timeout=HANG_S)
 
 
+@pytest.mark.long
 def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str) -> None:
     run_page("command-line.md", checkout, live_url)
     photos = sorted(path.stem for path in (checkout / "docs" / "photos").glob("*.jpg"))
@@ -145,6 +148,7 @@ def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str) ->
     assert "fcn-segment" in (checkout / "completion.bash").read_text()
 
 
+@pytest.mark.long
 def test_the_pictures_are_drawn_by_their_program(tmp_path: Path) -> None:
     diagrams.main(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in (ROOT / "docs" / "pictures").iterdir()}

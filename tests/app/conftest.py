@@ -12,11 +12,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.main import create_app
+from app.serving import registry
 from app.serving.service import Service
 from app.settings import Settings
+from model.inference.loading import load_runtime
 from model.inference.processes.workers import Workers
 from tests.support.app.exchanges import service_of
 from tests.support.app.services import Serve
+from tests.support.networks import loading_once
 from tests.support.polling import wait_until
 
 
@@ -28,14 +31,22 @@ def is_ready(client: TestClient) -> bool:
 
 @pytest.fixture(scope="session")
 def serve(narrow_file: Path) -> Serve:
-    """Starts a service with these settings; tiles of 96 in float32 on OpenVINO unless told otherwise."""
+    """Starts a service with these settings; tiles of 96 in float32 on OpenVINO unless told otherwise.
+
+    Services of the same settings start with the same network in memory.
+    """
+    load = loading_once()
 
     @contextmanager
     def start(**changes: Any) -> Iterator[TestClient]:
         common = {"device": "cpu", "runtime": "openvino", "precision": "float32", "tile": "96", "threads": 1}
         settings = Settings(_env_file=None, **({"weights": str(narrow_file)} | common | changes))
-        with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        app = create_app(settings)
+        if registry.load_runtime is load_runtime:  # else a test has changed it
+            app.state.service.registry.load_runtime = load
+        with TestClient(app, raise_server_exceptions=False) as client:
             wait_until(lambda: is_ready(client), lambda: client.get("/health").text)
+            app.state.service.registry.load_runtime = None  # a reload loads anew
             yield client
 
     return start

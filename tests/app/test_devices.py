@@ -19,7 +19,7 @@ from tests.support.runtimes import DEVICES, needs_gpu
 from tests.support.servers import fcn_serve, over_http
 
 SHAPES = [(90, 130), (300, 420), (200, 64)]
-PHOTOS = [encode(make_photo(*SHAPES[seed % 3], seed)) for seed in range(12)]
+PHOTOS = [encode(make_photo(*SHAPES[seed % 3], seed)) for seed in range(6)]
 MIB = 1 << 20
 # the service; on SIGUSR2 it reads beyond the end of a tensor on the device, after which CUDA refuses every call
 LOSING = """
@@ -55,6 +55,7 @@ def allocation(device: str) -> int:
     return torch.cuda.memory_allocated() if device == "cuda" else 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", DEVICES)
 def test_masks_are_those_of_the_other_runtime(serve: Serve, device: str) -> None:
     with serve() as client:
@@ -64,6 +65,7 @@ def test_masks_are_those_of_the_other_runtime(serve: Serve, device: str) -> None
         assert agreement(masks(client, PHOTOS), expected) >= 0.97
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_crowd_gets_what_each_gets_alone_in_shared_batches(serve: Serve, device: str) -> None:
     with serve(runtime="torch", device=device, precision="auto") as client:
@@ -87,7 +89,7 @@ def test_a_reload_while_requests_come_drops_none_and_frees_the_former_network(se
     with serve(runtime="torch", device=device, precision="float32") as client:
         service = service_of(client)
         before, sizes = masks(client, PHOTOS), []
-        for _ in range(3):
+        for _ in range(2):
             former = service.registry.models
             with ThreadPoolExecutor(1) as pool:
                 future = pool.submit(masks, client, PHOTOS * 2, 8)

@@ -42,7 +42,9 @@ def disk_for_files_of(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("capacity", [0, (5 << 20) - 100], ids=["none fits", "the last bytes do not fit"])
+@pytest.mark.parametrize(
+    "capacity", [pytest.param(0, marks=pytest.mark.long), (5 << 20) - 100], ids=["none fits", "the last bytes do not fit"]
+)
 def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
     serve: Serve, capacity: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -63,7 +65,9 @@ def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
         assert client.post("/segment/batch", files=files).status_code == 200
 
 
-@pytest.mark.parametrize("capacity", [0, (5 << 20) - 100], ids=["none fits", "the last bytes do not fit"])
+@pytest.mark.parametrize(
+    "capacity", [0, pytest.param((5 << 20) - 100, marks=pytest.mark.long)], ids=["none fits", "the last bytes do not fit"]
+)
 def test_instances_of_vertex_ai_that_find_no_room_on_disk_are_503_and_leave_nothing(
     serve: Serve, capacity: int, caplog: pytest.LogCaptureFixture
 ) -> None:

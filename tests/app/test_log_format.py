@@ -60,6 +60,7 @@ def test_on_a_terminal_the_log_is_text_that_says_where_to_look(narrow_file: Path
     assert not any(line.startswith("{") for line in "".join(pieces).splitlines())
 
 
+@pytest.mark.long
 def test_json_may_be_asked_for_on_a_terminal(narrow_file: Path) -> None:
     port = free_port()
     with on_a_terminal(port, narrow_file, log_format="json") as pieces:

@@ -87,6 +87,7 @@ def test_a_wrong_variable_stops_the_start_with_a_line(
     assert line.startswith(f"fcn-serve: {words}")
 
 
+@pytest.mark.long
 def test_the_service_listens_on_the_port_of_cloud_run(narrow_file: Path, tmp_path: Path) -> None:
     port = free_port()
     variables = {"PORT": str(port), "K_SERVICE": "segment", "SEGMENT_WEIGHTS": str(narrow_file), "SEGMENT_DEVICE": "cpu"}

@@ -16,6 +16,7 @@ import pytest
 from benchmarks.harness.serving import service
 from tests.support.app.exchanges import PHOTO
 from tests.support.polling import HANG_S, wait_until
+from tests.support.variants import long
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 FOREIGN = ("fastapi", "starlette", "uvicorn", "pydantic_core", "openvino", "torch")
@@ -50,7 +51,7 @@ def test_a_worker_has_imported_neither_the_web_nor_a_runtime(narrow_file: Path, 
             assert foreign_names == set(), worker.cmdline()
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGTERM", *long("SIGINT", "SIGHUP")])
 def test_signals_to_the_whole_group_drain_as_those_to_the_service_alone(narrow_file: Path, tmp_path: Path, name: str) -> None:
     with start_command(narrow_file, tmp_path) as (process, url):
         assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
@@ -63,6 +64,7 @@ def test_signals_to_the_whole_group_drain_as_those_to_the_service_alone(narrow_f
         wait_until(lambda: have_ended(below))
 
 
+@pytest.mark.long
 def test_a_service_that_is_killed_leaves_no_process(narrow_file: Path, tmp_path: Path) -> None:
     with start_command(narrow_file, tmp_path) as (process, url):
         assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
@@ -84,7 +86,7 @@ def test_workers_are_replaced_while_the_group_s_other_process_is_gone(narrow_fil
         assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("stopped", ["workers", "all"])
+@pytest.mark.parametrize("stopped", [*long("workers"), "all"])
 def test_a_drain_does_not_wait_for_processes_that_are_stopped(narrow_file: Path, tmp_path: Path, stopped: str) -> None:
     with start_command(narrow_file, tmp_path, drain_s=10_000) as (process, url):
         assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
@@ -107,6 +109,7 @@ def test_processes_that_are_stopped_end_with_a_service_that_is_killed(narrow_fil
         wait_until(lambda: have_ended(below))
 
 
+@pytest.mark.long
 def test_who_forks_workers_hangs_and_photos_are_answered_again(narrow_file: Path, tmp_path: Path) -> None:
     with start_command(narrow_file, tmp_path) as (process, url):
         (forkserver,) = process.children()

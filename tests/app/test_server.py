@@ -69,6 +69,7 @@ def test_health_is_answered_while_a_large_image_is_segmented(narrow_file: Path, 
         assert max(times) < (time.monotonic() - began) / 2
 
 
+@pytest.mark.long
 def test_a_library_s_own_lines_are_not_in_the_log(narrow_file: Path, tmp_path: Path) -> None:
     with fcn_serve(narrow_file, tmp_path) as it:
         assert it.post(fax(100)).status_code == 200  # libtiff writes one for each damaged row

@@ -31,6 +31,7 @@ def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: p
         assert 'segment_worker_deaths_total{reason="deadline"} 0.0' not in metrics
 
 
+@pytest.mark.long
 def test_the_old_network_of_a_reload_is_watched_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = FirstChannel(), FirstChannel()
     with (

@@ -24,6 +24,7 @@ from tests.support.browser.page import (
     state,
     until,
 )
+from tests.support.variants import long
 
 LONG = pytest.mark.long
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -36,7 +37,7 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize(
     ("scheme", "width"),
-    [("light", 1280), pytest.param("dark", 1280, marks=LONG), pytest.param("light", 390, marks=LONG), ("dark", 390)],
+    [*long(("light", 1280), ("dark", 1280), ("light", 390)), ("dark", 390)],
 )
 def test_axe_finds_nothing_wrong(visit: Visit, scheme: str, width: int) -> None:
     page = visit(color_scheme=scheme, width=width, allowed_statuses=(503, 401), reduced_motion="reduce")
@@ -62,6 +63,7 @@ def ground(page: Page) -> str:
     return colour
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", [pytest.param("light", marks=LONG), "dark"])
 def test_the_theme_is_the_systems_until_another_is_chosen_and_that_is_kept(visit: Visit, scheme: str) -> None:
     page = visit(color_scheme=scheme)
@@ -117,6 +119,7 @@ def test_states_and_results_are_spoken(page: Page) -> None:
     assert page.locator(".thumb").get_attribute("aria-label") == "a.png, done"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("motion", "moving"), [("reduce", 0), ("no-preference", 1)])
 def test_work_is_told_and_moves_only_where_motion_is_wanted(
     visit: Visit, gate_service: tuple[str, threading.Event], motion: str, moving: int
@@ -133,6 +136,7 @@ def test_work_is_told_and_moves_only_where_motion_is_wanted(
     expect(page.locator("#busy")).to_be_hidden()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [320, *(pytest.param(width, marks=LONG) for width in (390, 768, 1280))])
 def test_nothing_has_to_be_scrolled_sideways(visit: Visit, width: int) -> None:
     page = visit(width=width, allowed_statuses=(413,))
@@ -162,6 +166,7 @@ def test_with_a_key_the_page_learns_what_is_told_to_nobody_else(visit: Visit, pr
     expect(page.locator("#known li")).to_have_count(4)
 
 
+@pytest.mark.long
 def test_the_focus_stays_where_the_work_is(visit: Visit) -> None:
     page = visit(allowed_statuses=(503,))
     requests = reply(page, problem(503, "Not available now", "full"), answer_of(quarters()))
@@ -180,6 +185,7 @@ def test_the_focus_stays_where_the_work_is(visit: Visit) -> None:
     expect(page.locator("#file")).to_be_focused()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("button", [".alone", ".eye"])
 def test_the_focus_stays_on_its_class_when_the_next_answer_comes(visit: Visit, button: str) -> None:
     page = visit()
@@ -198,6 +204,7 @@ def test_the_focus_stays_on_its_class_when_the_next_answer_comes(visit: Visit, b
     expect(page.locator(f".classes {button}").nth(1)).to_be_focused()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("touch", [True, False], ids=["phone", "desk"])
 def test_phones_are_asked_to_choose_photos_and_others_to_drop_them(visit: Visit, touch: bool) -> None:
     page = visit(width=390 if touch else 1280, has_touch=touch, is_mobile=touch)
@@ -206,6 +213,7 @@ def test_phones_are_asked_to_choose_photos_and_others_to_drop_them(visit: Visit,
     expect(page.get_by_text("paste one")).to_be_visible(visible=not touch)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 def test_the_state_is_seen_without_scrolling(visit: Visit, width: int, height: int) -> None:
     page = visit(width=width, height=height)

@@ -24,6 +24,7 @@ def download_all(page: Page, format: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
+@pytest.mark.long
 def test_the_progress_of_many_is_counted(visit: Visit) -> None:
     page = visit(allowed_statuses=(413,))
     reply(page, answer_of(quarters()), problem(413, "Too large", "scale it down", "too-large"), answer_of(quarters()))
@@ -42,6 +43,7 @@ def test_the_progress_of_many_is_counted(visit: Visit) -> None:
     assert page.locator(".thumb").count() == 0
 
 
+@pytest.mark.long
 def test_a_phone_shows_three_thumbnails_and_scrolls_to_the_others(visit: Visit) -> None:
     page = visit(width=390, height=844)
     reply(page, answer_of(quarters()))
@@ -55,6 +57,7 @@ def test_a_phone_shows_three_thumbnails_and_scrolls_to_the_others(visit: Visit) 
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+@pytest.mark.long
 def test_all_masks_come_as_a_zip(page: Page, narrow_url: str) -> None:
     photos = [picture("фото.png", 40, 70), picture("b.png", 50, 110, seed=1), picture("b.png", 30, 30, seed=2)]
     give(page, *photos)
@@ -84,6 +87,7 @@ def test_all_regions_come_as_one_coco_document(page: Page) -> None:
     assert {annotation["image_id"] for annotation in document["annotations"]} == {1, 2}
 
 
+@pytest.mark.long
 def test_a_photo_of_background_alone_is_an_image_of_the_coco_document(page: Page) -> None:
     plain = answer_of(np.zeros((60, 90), np.uint8))
     document = {"images": [{"id": 1, "file_name": "a.png"}], "categories": [], "annotations": []}
@@ -105,6 +109,7 @@ def test_a_photo_that_fails_is_named_and_the_others_are_saved(visit: Visit) -> N
     assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["b-polygons.json"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_isolated", [True, False])
 def test_overlays_of_all_keep_what_was_chosen_for_each(page: Page, is_isolated: bool) -> None:
     reply(page, answer_of(quarters(120, 180)))

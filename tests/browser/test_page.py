@@ -12,9 +12,10 @@ from playwright.sync_api import Page, Route, expect
 from model.weights_file import find_weights, load_weights
 from tests.support.browser.page import ANSWER_MS, CAT, Visit, give, picture, problem, segment_file, state, until
 from tests.support.polling import HANG_S
+from tests.support.variants import long
 
 
-@pytest.mark.parametrize("end", ["", "/"], ids=["bare", "slash"])
+@pytest.mark.parametrize("end", ["", *long("/")], ids=["bare", "slash"])
 def test_it_works_under_a_path_of_a_proxy(visit: Visit, prefixed_url: str, end: str) -> None:
     page = visit(end, url=prefixed_url)
     expect(page.locator("#facts")).to_contain_text("narrow")
@@ -24,8 +25,9 @@ def test_it_works_under_a_path_of_a_proxy(visit: Visit, prefixed_url: str, end: 
     with page.expect_download() as download:
         page.click("#mask")
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
-    page.get_by_text("API reference").click()
-    expect(page.get_by_text("Segment an image", exact=True)).to_be_visible(timeout=ANSWER_MS)
+    if end:  # its scripts are large: once is enough
+        page.get_by_text("API reference").click()
+        expect(page.get_by_text("Segment an image", exact=True)).to_be_visible(timeout=ANSWER_MS)
 
 
 def test_it_tells_model_device_and_classes_before_any_photo(visit: Visit, narrow_url: str) -> None:
@@ -38,6 +40,7 @@ def test_it_tells_model_device_and_classes_before_any_photo(visit: Visit, narrow
     assert page.locator("#known li").all_text_contents() == classes
 
 
+@pytest.mark.long
 def test_it_tells_the_score_of_each_class_and_on_how_many_photos(visit: Visit) -> None:
     scores = dict(load_weights(find_weights("voc-fcn8s-mobilenet-v2")).manifest.scores)
     info: dict[str, Any] = {
@@ -63,6 +66,7 @@ def test_it_tells_the_score_of_each_class_and_on_how_many_photos(visit: Visit) -
     expect(page.locator("#class-scores")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_it_works_where_info_classes_and_models_tell_nothing(visit: Visit) -> None:
     def silent(page: object) -> None:
         for name in ("info", "classes", "models"):
@@ -74,12 +78,14 @@ def test_it_works_where_info_classes_and_models_tell_nothing(visit: Visit) -> No
     segment_file(page, CAT)
 
 
+@pytest.mark.long
 def test_the_api_reference_shows_the_route_and_its_errors(visit: Visit) -> None:
     page = visit("/docs")
     page.get_by_text("/segment", exact=False).first.click(timeout=ANSWER_MS)
     expect(page.get_by_text("Not an accepted image type").first).to_be_visible(timeout=ANSWER_MS)
 
 
+@pytest.mark.long
 def test_a_page_that_is_opened_while_the_service_starts_goes_on_by_itself(visit: Visit) -> None:
     starting = [True]
     requests: list[str] = []

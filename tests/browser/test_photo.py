@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from imaging.decoding import Limits, decode
 from tests.support.browser.page import answer_of, reply, segment_file
+from tests.support.variants import long
 
 DRAW_PROGRAM = """() => {
     const photo = document.querySelector("#photo");
@@ -71,14 +72,9 @@ def file_of(kind: str, orientation: int) -> bytes:
 
 KINDS = [
     "jpeg",
-    "avif",
-    "webp",
-    "webp, lossless",
-    "webp, bare exif",
-    "png",
+    *long("avif", "webp", "webp, lossless", "webp, bare exif", "png"),
     "png, exif last",
-    "png, text",
-    "png, compressed text",
+    *long("png, text", "png, compressed text"),
 ]
 
 
@@ -100,6 +96,7 @@ def test_a_turned_photo_is_shown_as_the_service_reads_it(page: Page, kind: str) 
         assert abs(pixels_on_page - upright.astype(int)).mean() < 8, orientation
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("format", ["gif", "webp", "png"])
 def test_a_picture_that_moves_stands_still_at_its_first_frame(page: Page, format: str) -> None:
     frames = [Image.fromarray(np.full((40, 60, 3), value, np.uint8)) for value in (250, 5)]

@@ -63,6 +63,7 @@ def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit
     expect(page.locator("#retry")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_a_wrong_option_is_told_from_a_damaged_image_and_can_be_changed(visit: Visit) -> None:
     page = visit(allowed_statuses=(422,))
     page.click("#options summary")
@@ -76,6 +77,7 @@ def test_a_wrong_option_is_told_from_a_damaged_image_and_can_be_changed(visit: V
     expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
 
 
+@pytest.mark.long
 def test_an_option_that_the_service_refuses_is_told(visit: Visit) -> None:
     page = visit(allowed_statuses=(422,))
     reply(page, problem(422, "Wrong parameter", "query side: it must be `auto`", "wrong-parameter"))
@@ -83,6 +85,7 @@ def test_an_option_that_the_service_refuses_is_told(visit: Visit) -> None:
     assert_problem(page, "An option has a wrong value", "Query side: it must be `auto`. Change the value under Options")
 
 
+@pytest.mark.long
 def test_an_empty_file_is_told(visit: Visit) -> None:
     page = visit(allowed_statuses=(400,))
     give(page, {"name": "empty.png", "mimeType": "image/png", "buffer": b""})
@@ -121,6 +124,7 @@ def test_a_wrong_option_is_told_at_its_field_and_nothing_is_sent(page: Page) -> 
     assert len(requests) == 1
 
 
+@pytest.mark.long
 def test_the_form_takes_the_areas_that_the_service_takes(page: Page) -> None:
     for text in ("0", "200", "0.1%", "100%", "100.00%", "9999999999", "0.1", "101%", "%", "1,5%", "-2"):
         page.evaluate("(text) => { document.querySelector('#min-area').value = text }", text)
@@ -128,6 +132,7 @@ def test_the_form_takes_the_areas_that_the_service_takes(page: Page) -> None:
         assert valid == bool(re.fullmatch(AREA_PATTERN, text)), text
 
 
+@pytest.mark.long
 def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(visit: Visit) -> None:
     page = visit(allowed_statuses=(413, 502, 503))
     large = problem(413, "Too large", "at most 100 megapixels are accepted; scale it down")
@@ -157,6 +162,7 @@ def test_no_connection_is_told_and_tried_again(visit: Visit) -> None:
     expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
 
 
+@pytest.mark.long
 def test_another_run_without_a_connection_keeps_the_former_result(visit: Visit) -> None:
     page = visit(allowed_statuses=(0,))
     reply(page, answer_of(quarters()))
@@ -184,6 +190,7 @@ def test_another_run_without_a_connection_keeps_the_former_result(visit: Visit) 
     assert len(requests) == 1
 
 
+@pytest.mark.long
 def test_another_run_that_is_cancelled_keeps_the_former_result(page: Page) -> None:
     reply(page, answer_of(quarters()))
     segment_file(page, picture("a.png"))
@@ -195,6 +202,7 @@ def test_another_run_that_is_cancelled_keeps_the_former_result(page: Page) -> No
     expect(page.locator("#problem")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_a_download_that_fails_is_told(visit: Visit) -> None:
     page = segment_file(visit(allowed_statuses=(503,)))
     reply(page, problem(503, "Not available now", "draining", **{"Retry-After": "1"}))

@@ -50,6 +50,7 @@ def solid(height: int, width: int, value: int) -> Pixels:
     return np.full((height, width), value, np.uint8)
 
 
+@pytest.mark.long
 def test_photos_dropped_anywhere_get_their_own_answers(page: Page) -> None:
     drop(page, "#drop", picture("first.png", 40, 70))
     state(page, "first.png", "done")
@@ -102,6 +103,7 @@ def test_what_is_slow_to_draw_does_not_cover_what_was_chosen_later(page: Page) -
     assert page.locator("#colors").evaluate("(e) => e.width") == 31
 
 
+@pytest.mark.long
 def test_one_image_is_sent_at_a_time_and_one_that_waits_is_cancelled_before(page: Page) -> None:
     routes: list[Route] = []
     page.route(SEGMENT, lambda route: routes.append(route))
@@ -125,6 +127,7 @@ def test_one_image_is_sent_at_a_time_and_one_that_waits_is_cancelled_before(page
     state(page, "c.png", "done")
 
 
+@pytest.mark.long
 def test_a_photo_is_pasted_from_the_clipboard(visit: Visit) -> None:
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     reply(page, answer_of(quarters()))
@@ -153,6 +156,7 @@ def test_every_sample_is_segmented_by_the_default_weights(visit: Visit, live_url
         expect(page.locator("#classes")).to_contain_text(label, timeout=ANSWER_MS)
 
 
+@pytest.mark.long
 def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
@@ -189,6 +193,7 @@ def test_cancelling_stops_the_request_and_goes_on_with_the_next(page: Page) -> N
     expect(page.locator("#result")).to_be_visible()
 
 
+@pytest.mark.long
 def test_images_are_removed_until_the_start_is_back(page: Page) -> None:
     give(page, picture("a.png"), picture("b.png", 40, 70))
     for name in ("a.png", "b.png"):

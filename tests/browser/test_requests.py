@@ -32,6 +32,7 @@ def query_of(url: str) -> dict[str, list[str]]:
     return parse_qs(urlsplit(url).query)
 
 
+@pytest.mark.long
 def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, narrow_url: str) -> None:
     segment_file(page, CAT)
     requests: list[str] = []
@@ -69,6 +70,7 @@ def test_polygons_and_coco_are_the_services(page: Page, narrow_url: str) -> None
         assert json.loads(data) == httpx.post(f"{narrow_url}/segment?{query}", files=files, timeout=HANG_S).json()
 
 
+@pytest.mark.long
 def test_files_of_shown_classes_need_one(page: Page) -> None:
     requests = reply(page, answer_of(quarters()))
     segment_file(page, picture("a.png"))
@@ -87,6 +89,7 @@ QUERIES = """async (options) => {
 }"""
 
 
+@pytest.mark.long
 def test_every_format_is_asked_for_with_the_options_that_go_with_it(page: Page, narrow_url: str) -> None:
     options = "side=64&quality=high&blend=hann&overlap=0.1&min_confidence=0.1&min_area=2%25&fill_holes=9"
     for query in page.evaluate(QUERIES, options):
@@ -94,6 +97,7 @@ def test_every_format_is_asked_for_with_the_options_that_go_with_it(page: Page, 
         assert response.status_code == 200, (query, response.text)
 
 
+@pytest.mark.long
 def test_a_cut_out_has_the_classes_that_are_shown(page: Page, narrow_url: str) -> None:
     segment_file(page, CAT)
     alone = page.locator("#classes li", has_not_text="background").first
@@ -119,6 +123,7 @@ def test_json_is_what_came_without_asking_again(page: Page) -> None:
     assert len(requests) == 1
 
 
+@pytest.mark.long
 def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> None:
     requests = reply(page, answer_of(quarters()))
     page.click("#options summary")
@@ -177,6 +182,7 @@ INFO = {
 }
 
 
+@pytest.mark.long
 def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
     def two(page: Page) -> None:
         page.route("**/models", lambda route: route.fulfill(json=MODELS))
@@ -201,6 +207,7 @@ def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
     expect(page.locator("#again")).to_be_hidden()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("models", [MODELS[:1], pytest.param(None, marks=pytest.mark.long)], ids=["one", "no route"])
 def test_no_model_is_offered_where_there_is_no_choice(visit: Visit, models: list[object] | None) -> None:
     answer = {"json": models} if models else {"status": 404, "json": {"title": "Not found"}}
@@ -219,6 +226,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_the_programs_do_what_the_page_did(page: Page, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(CAT.read_bytes())
@@ -242,6 +250,7 @@ def test_the_programs_do_what_the_page_did(page: Page, tmp_path: Path, name: str
     assert ran.stdout.split() == [str(value) for entry in answer["classes"] for value in (entry["name"], entry["fraction"])]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("has_clipboard", [pytest.param(True, marks=pytest.mark.long), False], ids=["clipboard", "selection"])
 def test_programs_are_copied(visit: Visit, has_clipboard: bool) -> None:
     def forbid(page: Page) -> None:

@@ -64,6 +64,7 @@ def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit,
     assert page.locator("#photo").evaluate("(e) => [e.naturalWidth, e.naturalHeight]") == [451, 300]
 
 
+@pytest.mark.long
 def test_the_default_weights_find_the_cat_of_a_sample(visit: Visit, live_url: str) -> None:
     page = visit(url=live_url)
     page.locator(".sample", has=page.locator('img[src$="chelsea.jpg"]')).click()
@@ -86,6 +87,7 @@ def test_the_default_weights_find_the_cat_of_a_sample(visit: Visit, live_url: st
     assert (pixels[mask == 0] == 0).all()
 
 
+@pytest.mark.long
 def test_the_legend_tells_shares_and_the_opacity_follows_its_slider(result_page: Page) -> None:
     first = result_page.locator("#classes li").first
     expect(first.locator(".share")).to_have_text("50.0 %")
@@ -105,6 +107,7 @@ def clip(page: Page) -> str:
     return path
 
 
+@pytest.mark.long
 def test_the_divider_is_dragged_and_moved_by_keys(result_page: Page) -> None:
     divider, stage = result_page.locator("#divider"), box(result_page, "#stage")
     assert clip(result_page) == "inset(0px 0px 0px 50%)"
@@ -140,6 +143,7 @@ def test_pointing_tells_class_and_confidence(result_page: Page) -> None:
     expect(reading).to_be_hidden()
 
 
+@pytest.mark.long
 def test_confidence_is_asked_for_once_when_it_is_looked_at(result_page: Page) -> None:
     requests: list[str] = []
     result_page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
@@ -174,6 +178,7 @@ def test_the_colours_of_confidence_are_even_to_the_eye(page: Page) -> None:
     assert (np.diff(tenths[:, 0]) > 0).all()
 
 
+@pytest.mark.long
 def test_names_lie_on_the_visible_part_of_their_regions(result_page: Page) -> None:
     tags = result_page.locator(".name-tag")
     expect(tags.filter(visible=True)).to_have_count(1)  # the divider covers the leaf
@@ -199,6 +204,7 @@ def outline(page: Page, column: int, row: int) -> list[int]:
     return rgba
 
 
+@pytest.mark.long
 def test_shown_classes_have_outlines_on_light_and_dark_photos(result_page: Page) -> None:
     clear, light, dark = [0, 0, 0, 0], [255, 255, 255, 235], [0, 0, 0, 140]
     assert [outline(result_page, 20, row) for row in (27, 28, 29, 30, 31)] == [clear, dark, light, dark, clear]
@@ -218,6 +224,7 @@ def saved_overlay(page: Page, name: str = "quarters-overlay.jpg") -> Any:
     return np.asarray(Image.open(Path(download.value.path())), float)
 
 
+@pytest.mark.long
 def test_the_overlay_is_what_the_page_shows(page: Page) -> None:
     reply(page, answer_of(quarters(600, 900)))
     photo = picture("quarters.png", 600, 900)
@@ -250,6 +257,7 @@ def test_the_overlay_is_what_the_page_shows(page: Page) -> None:
     assert not is_name[300:, 450:].any()
 
 
+@pytest.mark.long
 def test_the_overlay_of_a_picture_that_the_browser_cannot_show_is_the_services(page: Page) -> None:
     segment_file(page, picture("quarters.tiff", format="TIFF"))
     with page.expect_request("**/segment?format=overlay*") as request:
@@ -258,6 +266,7 @@ def test_the_overlay_of_a_picture_that_the_browser_cannot_show_is_the_services(p
     assert "alpha=0.6&classes=" in request.value.url
 
 
+@pytest.mark.long
 def test_the_overlay_of_the_confidence_has_a_name_of_its_own(result_page: Page) -> None:
     result_page.locator("#opacity").fill("100")
     result_page.click("#sure")
@@ -268,6 +277,7 @@ def test_the_overlay_of_the_confidence_has_a_name_of_its_own(result_page: Page) 
     assert abs(overlay[:, :8] - result_page.evaluate(HEAT)[0][:3]).mean() < 25
 
 
+@pytest.mark.long
 def test_an_overlay_of_the_confidence_that_the_browser_cannot_make_is_told(page: Page) -> None:
     segment_file(page, picture("quarters.tiff", format="TIFF"))
     page.click("#sure")
@@ -276,6 +286,7 @@ def test_an_overlay_of_the_confidence_that_the_browser_cannot_make_is_told(page:
     expect(page.locator("#status")).to_contain_text("No overlay of the confidence. This browser cannot make the picture.")
 
 
+@pytest.mark.long
 def test_a_confidence_that_is_refused_is_told_and_the_classes_stay(visit: Visit) -> None:
     page = visit(allowed_statuses=(503,))
     reply(page, answer_of(quarters()))
@@ -287,6 +298,7 @@ def test_a_confidence_that_is_refused_is_told_and_the_classes_stay(visit: Visit)
     assert color_at(page, 10, 50) == [0x3C, 0xA9, 0x51, 255]
 
 
+@pytest.mark.long
 def test_without_a_confidence_map_the_class_alone_is_told(page: Page) -> None:
     reply(page, answer_of(quarters()))
     segment_file(page, picture("quarters.png"))
@@ -295,6 +307,7 @@ def test_without_a_confidence_map_the_class_alone_is_told(page: Page) -> None:
     expect(page.locator("#reading-sure")).to_have_text("")
 
 
+@pytest.mark.long
 def test_arrow_keys_read_pixel_by_pixel_and_speak(result_page: Page) -> None:
     result_page.click("#sure")
     expect(result_page.locator("#sure")).to_have_attribute("aria-pressed", "true")
@@ -332,6 +345,7 @@ def test_a_class_is_isolated_hidden_and_shown_again(result_page: Page) -> None:
     assert color_at(result_page, 10, 50) == [0x3C, 0xA9, 0x51, 255]
 
 
+@pytest.mark.long
 def test_a_picture_that_the_browser_cannot_show_gives_its_classes(page: Page) -> None:
     segment_file(page, picture("scan.tiff", format="TIFF"))
     expect(page.locator("#photo-note")).to_contain_text("cannot show this file format")

@@ -29,6 +29,7 @@ def wide(page: Page) -> Page:
     return prepare(page)
 
 
+@pytest.mark.long
 def test_buttons_zoom_in_out_to_the_whole_and_until_pixels_are_squares(wide: Page) -> None:
     whole = image_box(wide)
     wide.click("#zoom-in")
@@ -65,6 +66,7 @@ def test_ctrl_and_the_wheel_zoom_around_the_pointer_and_dragging_moves(wide: Pag
     assert wide.locator("#colors").bounding_box() == wide.locator("#photo").bounding_box()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_zoomed", [False, True], ids=["whole", "zoomed"])
 def test_the_wheel_scrolls_the_page_down_and_up(wide: Page, is_zoomed: bool) -> None:
     if is_zoomed:
@@ -84,6 +86,7 @@ GESTURE = """([name, scale, x, y]) => {
 }"""
 
 
+@pytest.mark.long
 def test_the_pinch_of_safari_zooms_around_the_pointer(wide: Page) -> None:
     before, spot = image_box(wide), on_screen(wide, 300, 400)
     for name, scale in (("gesturestart", 1), ("gesturechange", 1.5), ("gesturechange", 2)):
@@ -92,6 +95,7 @@ def test_the_pinch_of_safari_zooms_around_the_pointer(wide: Page) -> None:
     assert on_screen(wide, 300, 400) == pytest.approx(spot, abs=3)
 
 
+@pytest.mark.long
 def test_keys_zoom_and_move(wide: Page) -> None:
     stage, whole = wide.locator("#stage"), image_box(wide)
     stage.press("+")
@@ -109,6 +113,7 @@ def test_keys_zoom_and_move(wide: Page) -> None:
     assert image_box(wide) == pytest.approx(whole)
 
 
+@pytest.mark.long
 def test_the_picture_follows_the_cursor_of_the_keyboard_and_stays_in_sight(wide: Page) -> None:
     stage = wide.locator("#stage")
     for _ in range(4):
@@ -127,6 +132,7 @@ def test_the_picture_follows_the_cursor_of_the_keyboard_and_stays_in_sight(wide:
     assert left + width == pytest.approx(frame["width"], abs=1)
 
 
+@pytest.mark.long
 def test_two_fingers_zoom_and_one_reads(visit: Visit) -> None:
     page = prepare(visit(width=390, height=844, has_touch=True))
     page.locator("#stage").scroll_into_view_if_needed()

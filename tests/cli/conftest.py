@@ -12,6 +12,15 @@ from cli.main import main
 from tests.support.cli.busy_service import Busy
 from tests.support.cli.folders import Segment
 from tests.support.http_servers import running
+from tests.support.networks import loading_once
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_networks() -> Iterator[None]:
+    """The command in this process loads a network once for all tests of a module, which takes longer than most runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cli.local.load_runtime", loading_once())
+        yield
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.folders import PHOTO, Segment, files_in, write_files
+from tests.support.variants import long
 
 
 def test_what_has_an_image_s_name_and_cannot_be_read_is_a_line(
@@ -55,7 +56,7 @@ def test_an_empty_name_is_no_folder(
     assert files_in(tmp_path) == ["photo.png"]
 
 
-@pytest.mark.parametrize("out", ["mask.jpg", "mask.json", "mask.tiff", "MASK.JPG"])
+@pytest.mark.parametrize("out", ["mask.json", "MASK.JPG", *long("mask.jpg", "mask.tiff")])
 def test_an_answer_is_not_named_as_another_format(
     out: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

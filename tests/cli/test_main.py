@@ -122,7 +122,7 @@ def test_each_parameter_reaches_the_segmenter_here_and_on_a_service(
     assert there.read_bytes() == here.read_bytes()
 
 
-@pytest.mark.parametrize("mask", ["rle", "png", "array"])
+@pytest.mark.parametrize("mask", ["rle", pytest.param("png", marks=pytest.mark.long), "array"])
 def test_json_is_the_segmenters_document(mask: Any, run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
     write_files(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", tmp_path / "photo.json", "--format", "json", "--mask", mask) == 0
@@ -144,7 +144,7 @@ def test_options_reach_the_expected(run: Segment, expected: Callable[..., bytes]
     assert json.loads((tmp_path / "a.json").read_bytes())["tiling"]["tiles"] > 1
 
 
-@pytest.mark.parametrize("side", ["auto", "native", "64"])
+@pytest.mark.parametrize("side", ["auto", "native", pytest.param("64", marks=pytest.mark.long)])
 def test_the_mask_has_the_images_size_at_every_working_side(side: str, run: Segment, tmp_path: Path) -> None:
     write_files(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--side", side) == 0

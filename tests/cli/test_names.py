@@ -17,6 +17,7 @@ from cli.main import main
 from cli.places import write_whole
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
+from tests.support.variants import long
 
 LATIN1 = os.fsdecode(b"caf\xe9.jpg")
 
@@ -56,8 +57,8 @@ def test_a_terminal_of_ascii_is_told_of_any_name(folder: Path, narrow_file: Path
     assert b"Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize("format", ["png", "json"])
-@pytest.mark.parametrize("length", [251, 255])
+@pytest.mark.parametrize("format", ["png", pytest.param("json", marks=pytest.mark.long)])
+@pytest.mark.parametrize("length", [pytest.param(251, marks=pytest.mark.long), 255])
 def test_names_as_long_as_they_can_be_are_written(length: int, format: str, run: Segment, tmp_path: Path) -> None:
     names = [letter * (length - 4) + ".jpg" for letter in "ab"]
     write_files(tmp_path / "in", dict.fromkeys(names, OTHER))
@@ -92,13 +93,13 @@ def test_an_answer_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) ->
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("inputs", ["in", "in/**/*", "in/../in"])
+@pytest.mark.parametrize("inputs", ["in", *long("in/**/*", "in/../in")])
 def test_the_output_folder_is_no_input(
     inputs: str, run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path / "in", {"a.png": PHOTO, "deep/b.jpg": OTHER})
-    for extra in ([], [], ["--resume"]):
+    for extra in ([], ["--resume"]):
         assert run(inputs, "-o", "in/masks", *extra) == 0
         assert files_in(tmp_path / "in") == ["a.png", "deep/b.jpg", "masks/a.png", "masks/deep/b.png"]
     assert "2 skipped" in capsys.readouterr().err

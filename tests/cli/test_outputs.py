@@ -14,6 +14,7 @@ import pytest
 from tests.support.checkout import SEGMENT
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.polling import HANG_S
+from tests.support.variants import long
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_a_link_stays_and_its_file_gets_the_output(photos: Path, run: Segment, o
     assert os.listdir("real") == ["file"]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", ["-o", *(pytest.param(each, marks=pytest.mark.long) for each in OPTIONS if each != "-o")])
 def test_the_null_device_stays_a_device(photos: Path, run: Segment, option: str) -> None:
     words, target = arguments(option, "link")
     target.symlink_to(os.devnull)
@@ -66,7 +67,7 @@ def test_a_ranking_goes_to_the_null_device(photos: Path, run: Segment) -> None:
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", ["-o", "--results", *long("--rank", "coco")])
 def test_a_pipe_gets_the_output(photos: Path, run: Segment, option: str) -> None:
     words, target = arguments(option, "pipe")
     other, _ = arguments(option, "file")
@@ -84,14 +85,15 @@ def test_a_pipe_gets_the_output(photos: Path, run: Segment, option: str) -> None
 
 
 @pytest.mark.parametrize("name", ["/dev/stdout", *(pytest.param(name, marks=pytest.mark.long) for name in OF_STDOUT)])
-def test_stdout_by_its_paths(photos: Path, narrow_file: Path, name: str) -> None:
+def test_stdout_by_its_paths(photos: Path, run: Segment, narrow_file: Path, name: str) -> None:
     options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
 
     def bytes_of(*words: str) -> bytes:
         command = [sys.executable, "-c", SEGMENT, *words, *options]
         return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=HANG_S).stdout
 
-    assert bytes_of("in/a.png", "-o", name) == bytes_of("in/a.png", "-o", "-") != b""
+    assert run("in/a.png", "-o", "mask.png") == 0
+    assert bytes_of("in/a.png", "-o", name) == Path("mask.png").read_bytes()
     assert sorted(bytes_of("in", "-o", "out", "--rank", name).splitlines()) == [b"in/a.png", b"in/b.jpg"]
 
 
@@ -165,16 +167,16 @@ def test_a_completion_that_cannot_be_printed_is_one_line(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/dev/stdin", pytest.param("/dev/fd/0", marks=pytest.mark.long)])
-@pytest.mark.parametrize("piped", [False, True])
-def test_stdin_by_its_paths(photos: Path, narrow_file: Path, name: str, piped: bool) -> None:
+@pytest.mark.parametrize("piped", [pytest.param(False, marks=pytest.mark.long), True])
+def test_stdin_by_its_paths(photos: Path, run: Segment, narrow_file: Path, name: str, piped: bool) -> None:
     options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
     command = [sys.executable, "-c", SEGMENT, name, "-o", "mask.png", *options]
     with Path("in/a.png").open("rb") as file:
         source = {"input": PHOTO} if piped else {"stdin": file}
         subprocess.run(command, check=True, timeout=HANG_S, **source)  # type: ignore[call-overload]
     mask = Path("mask.png").read_bytes()
-    subprocess.run([*command[:3], "in/a.png", *command[4:]], check=True, timeout=HANG_S)
-    assert Path("mask.png").read_bytes() == mask
+    assert run("in/a.png", "-o", "of-file.png") == 0
+    assert Path("of-file.png").read_bytes() == mask
 
 
 def test_pipes_sockets_and_kernel_files_among_inputs_are_problems(

@@ -191,7 +191,8 @@ def test_a_file_that_costs_too_much_is_its_line_and_the_others_are_done(
 
 
 def test_a_run_that_is_killed_leaves_no_worker(narrow_file: Path, tmp_path: Path) -> None:
-    write_files(tmp_path / "in", {f"{i}.png": encode(make_photo(600, 900)) for i in range(40)})
+    photo = encode(make_photo(600, 900))
+    write_files(tmp_path / "in", {f"{i}.png": photo for i in range(40)})
     arguments = command(narrow_file, tmp_path / "in", "-o", tmp_path / "out", "--side", 900, "--format", "overlay")
     with subprocess.Popen(arguments, env=environment(), cwd=tmp_path) as process:
         wait_until(lambda: (tmp_path / "out").exists() and bool(files_in(tmp_path / "out")))

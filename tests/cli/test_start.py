@@ -11,9 +11,11 @@ import pytest
 
 from cli.start import ended_at_once
 from tests.support.checkout import ROOT
+from tests.support.variants import long
 
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-SERVING = {name: name for name in ("fcn-serve", "fcn-segment")}  # which need no PyTorch
+SERVING = {"fcn-serve", "fcn-segment"}  # which need no PyTorch
+SHORT = SERVING | {"fcn-train"}
 # an import of a module of ours that takes for ever, once it has been told of on stdout
 SLOW = """
 import sys, time
@@ -45,7 +47,10 @@ def test_a_script_imports_the_standard_library_alone(name: str) -> None:
     assert ours == [module.partition(".")[0], module]
 
 
-@pytest.mark.parametrize("name", [SERVING.get(name, pytest.param(name, marks=pytest.mark.torch)) for name in SCRIPTS])
+@pytest.mark.parametrize(
+    "name",
+    [*sorted(SERVING), pytest.param("fcn-train", marks=pytest.mark.torch), *long(*sorted(set(SCRIPTS) - SHORT))],
+)
 def test_ctrl_c_while_a_command_is_imported_is_a_line(name: str) -> None:
     """Also where a package makes another error of it."""
     module, function = SCRIPTS[name].split(":")
@@ -86,8 +91,8 @@ def test_a_command_whose_packages_are_missing_says_so_in_a_line() -> None:
     assert " -m pip install " in run.stderr
 
 
-@pytest.mark.parametrize("name", sorted(set(SCRIPTS) - SERVING.keys()))
-@pytest.mark.parametrize("option", ["--help", "--version"])
+@pytest.mark.parametrize("name", sorted(set(SCRIPTS) - SERVING))
+@pytest.mark.parametrize("option", ["--help", pytest.param("--version", marks=pytest.mark.long)])
 def test_help_and_version_need_no_extra(name: str, option: str) -> None:
     module, function = SCRIPTS[name].split(":")
     lacks = "import sys; sys.modules |= dict.fromkeys(['torch', 'matplotlib', 'onnx', 'nncf', 'yaml', 'ray', 'pyarrow'])"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tracemalloc
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cli import web
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.cli.web_server import WebServer
 from tests.support.http_servers import running
+from tests.support.variants import long
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def server() -> Iterator[WebServer]:
 def test_an_image_of_the_web_has_the_answer_of_its_file(server: WebServer, run: Segment, tmp_path: Path) -> None:
     write_files(tmp_path, {"photo.jpg": OTHER})
     assert run(tmp_path / "photo.jpg", "-o", tmp_path / "file.json", "--format", "json") == 0
-    for address in ("/a/photo.jpg", "/a/photo.jpg?width=800", "/moved/a/photo.jpg"):
+    for address in ("/a/photo.jpg?width=800", "/moved/a/photo.jpg"):
         assert run(f"{server.url}{address}", "-o", tmp_path / "web.json", "--format", "json") == 0
         assert (tmp_path / "web.json").read_bytes() == (tmp_path / "file.json").read_bytes()
 
@@ -66,11 +68,12 @@ def test_what_is_no_image_is_a_line(
     assert words in line
 
 
+@cache
 def nested(data: bytes, times: int) -> bytes:
     return nested(gzip.compress(data), times - 1) if times else data
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "deflate", "br", "something"])
+@pytest.mark.parametrize("encoding", ["gzip, gzip", *long("gzip", "deflate", "br", "something")])
 def test_an_encoding_that_was_not_asked_for_is_refused(
     encoding: str, server: WebServer, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

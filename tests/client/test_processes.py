@@ -72,8 +72,10 @@ def loops_that_end_without_closing() -> Iterator[None]:
     """Silences what Python says of connections whose event loop ended, until they are collected."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        gc.freeze()  # what is here now: to look through it takes a second
         yield
         gc.collect()
+        gc.unfreeze()
 
 
 def in_children(count: int, work: Callable[[str], int]) -> list[int]:

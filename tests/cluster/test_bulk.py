@@ -20,6 +20,7 @@ from tests.support.cli.commands import environment
 from tests.support.cli.folders import files_in, write_files
 from tests.support.images import encode, make_photo
 from tests.support.polling import LONGEST_S, wait_until
+from tests.support.variants import long
 
 DAMAGED = encode(make_photo(64, 64), "JPEG")[:700]
 HOSTILE = ("gif of a huge screen", "tiff of many fax rows")
@@ -66,6 +67,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in files_in(folder)}
 
 
+@pytest.mark.long
 def test_a_cluster_gives_the_answers_and_the_table_of_the_command_line(cluster: Cluster, start: Start, tmp_path: Path) -> None:
     folder = photos(tmp_path / "in", 20)
     for command, out in (("segment", "alone"), ("bulk", "cluster")):
@@ -100,7 +102,7 @@ def test_relative_names_are_those_of_the_folder_of_the_command(
     assert (status, files_in(tmp_path / "out2")) == (3, ["0000.png", "0001.png"]), errors
 
 
-@pytest.mark.parametrize("arguments", [["-", "-o", "out"], ["in", "-o", "-"]])
+@pytest.mark.parametrize("arguments", [["-", "-o", "out"], *long(["in", "-o", "-"])])
 def test_stdin_and_stdout_are_refused(arguments: list[str], start: Start) -> None:
     status, errors = ended(start("bulk", *arguments))
     assert (status, errors.count("\n"), "- is not for a cluster" in errors) == (2, 1, True), errors

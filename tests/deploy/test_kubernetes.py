@@ -21,6 +21,7 @@ from app.settings import Settings
 from app.telemetry import REASONS
 from tests.support.checkout import ROOT
 from tests.support.deploy.files import ADAPTER, DEPLOY, KEDA, adapter_query
+from tests.support.variants import long
 
 FOLDER = DEPLOY / "kubernetes"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -89,7 +90,7 @@ def settings(manifests: Manifests) -> Settings:
     return Settings(_env_file=None, **values)
 
 
-@pytest.mark.parametrize("version", ["1.29", kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("version", [*long("1.29"), kubernetes_validate.latest_version()])
 def test_kubernetes_knows_every_field(plain: Manifests, complete: Manifests, version: str) -> None:
     for manifest in (*plain.values(), *complete.values()):
         kubernetes_validate.validate(manifest, version, strict=True)

@@ -29,6 +29,7 @@ from tests.support.deploy.files import (
     program,
 )
 from tests.support.polling import HANG_S, wait_until
+from tests.support.variants import long
 
 FOLDER = DEPLOY / "prometheus"
 SELECTOR = re.compile(r"\b(?:segment|process)_[a-z_]+\{[^}]*\}")
@@ -41,7 +42,7 @@ OF_STATUS = re.compile(r', status[=!~]+"[^"]*"')  # of answers that no service g
         ["check", "rules", "alerts.yml"],
         ["check", "config", "prometheus.yml"],
         ["test", "rules", "alerts_test.yml"],
-        ["test", "rules", "answers_test.yml"],
+        *long(["test", "rules", "answers_test.yml"]),
     ],
 )
 def test_prometheus_takes_rules_and_configuration_and_the_rules_pass_their_tests(arguments: list[str]) -> None:

@@ -45,7 +45,7 @@ def answer(class_map: Ids, **parameters: Any) -> dict[str, Any]:
     return document
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MAPS)
 def test_without_simplification_each_polygon_is_its_region(class_map: Ids) -> None:
     regions = Regions(column_runs(class_map), CLASSES)

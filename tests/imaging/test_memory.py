@@ -18,7 +18,7 @@ from tests.support.imaging.decoding_process import decode_apart
 from tests.support.imaging.photographs import FILES, HEIGHT, PIXELS, WIDTH
 from tests.support.imaging.samples import Sample
 
-FAST = ("jpeg", "progressive jpeg", "transparent palette png")
+FAST = ("jpeg", "transparent palette png")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
 
 

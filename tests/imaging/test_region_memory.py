@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
+from tests.support.variants import long
 
 PROGRAM = """
 import json, sys
@@ -41,11 +42,10 @@ POLYGONS: dict[str, Any] = {"format": "coco", "mask": "polygons", "tolerance": 0
 @pytest.mark.parametrize(
     ("rendering", "size"),
     [
-        (POLYGONS, (1410, 1410)),
-        (POLYGONS | {"topology": "shared"}, (630, 630)),
+        *long((POLYGONS, (1410, 1410)), (POLYGONS | {"topology": "shared"}, (630, 630))),
         (POLYGONS | {"format": "json", "classes": ["sieve"], "topology": "shared"}, (630, 630)),
         (POLYGONS | {"format": "json", "tolerance": 1}, (1, 100_000)),
-        (POLYGONS | {"format": "json", "tolerance": 1}, (100_000, 1)),
+        *long((POLYGONS | {"format": "json", "tolerance": 1}, (100_000, 1))),
     ],
     ids=["coco", "coco shared", "json shared", "a row", "a column"],
 )

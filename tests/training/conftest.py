@@ -19,6 +19,7 @@ from training.data.split import Split
 from training.learning.recipe import make_recipe
 from training.learning.run import Run
 from training.learning.teacher import Teacher
+from training.reporting.curves import Curves
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
 
@@ -44,10 +45,12 @@ def tiny_recipe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_run(shapes_split: Split, tiny_recipe: Path, tmp_path: Path) -> Make:
-    """Makes a run on the generated shapes; keyword arguments change its recipe."""
+def make_run(shapes_split: Split, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Makes a run on the generated shapes; keyword arguments change its recipe. Its curves are drawn only with `draws`."""
+    plot = Curves.plot
 
-    def make(name: str = "run", teacher: bool = False, dropout: bool = False, **changes: Any) -> Run:
+    def make(name: str = "run", teacher: bool = False, dropout: bool = False, draws: bool = False, **changes: Any) -> Run:
+        monkeypatch.setattr(Curves, "plot", plot if draws else lambda _: None)  # drawing takes longer than the training
         recipe = make_recipe(tiny_recipe, {"epochs": 2} | changes)
         torch.manual_seed(recipe.seed)
         net = build_network(recipe.architecture(4))

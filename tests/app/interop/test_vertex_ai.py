@@ -49,6 +49,7 @@ def rejections(client: TestClient) -> float:
     return sum(sample.value for sample in samples(client) if sample.name == "segment_rejected_total")
 
 
+@pytest.mark.long
 def test_a_container_that_vertex_ai_starts(narrow_file: Path) -> None:
     port = free_port()
     settings = {"SEGMENT_WEIGHTS": str(narrow_file), "SEGMENT_DEVICE": "cpu", "SEGMENT_THREADS": "1"}

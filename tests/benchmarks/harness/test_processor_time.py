@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import psutil
+import pytest
 
 from benchmarks.benches.served import cost_of_an_image
 from benchmarks.harness.alone import measure
@@ -64,6 +65,7 @@ def test_the_cost_of_an_image_is_the_time_divided_by_the_answers() -> None:
     assert cost == {"in all": 100, "event loop": 10, "network": 20, "workers": 30, "workers, in the system": 40}
 
 
+@pytest.mark.long
 def test_segmenter_alone_is_measured_in_a_process_of_its_own() -> None:
     cost = measure(0.2, threads=1)
     assert cost.cpu_ms > 0

@@ -18,6 +18,7 @@ from benchmarks.peers.worker import Worker
 STDLIB = Peer("standard library", "http.server", "tests.support.benchmarks.peer_server", "/health")
 
 
+@pytest.mark.long
 def test_a_worker_gives_the_command_line_s_mask() -> None:
     data = photo("chelsea", SMALL)
     theirs, ours = (np.asarray(Image.open(io.BytesIO(mask))) for mask in (Worker().mask(data), command_line()(data)))

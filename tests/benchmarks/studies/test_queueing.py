@@ -7,6 +7,7 @@ import statistics
 import pytest
 
 from benchmarks.studies.queueing import Costs, Request, closed_load, least_connections, open_load, round_robin
+from tests.support.variants import long
 
 
 def times(requests: list[Request]) -> list[float]:
@@ -30,7 +31,7 @@ def test_many_cores_are_bounded_by_the_event_loop() -> None:
     assert Costs(loop=0.002, worker=0.01, network=0.04, cores=1000).rate == 500
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize("share", [*long(0.3), 0.6, *long(0.8)])
 def test_one_core_that_runs_the_network_alone_is_a_queue_m_d_1(share: float) -> None:
     """The mean time is s + s * share / (2 * (1 - share)) for service times s (Pollaczek-Khinchine)."""
     answered = open_load(Costs(loop=1e-9, worker=1e-9, network=0.01, cores=1), machines=1, rate=share * 100, requests=60_000)

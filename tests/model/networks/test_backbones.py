@@ -14,6 +14,8 @@ from model.networks.backbones import Backbone
 from model.networks.fcn import build_backbone
 from tests.support.model.networks import averaging, centre, strip
 
+pytestmark = pytest.mark.usefixtures("quick_vgg16")
+
 BACKBONES = [
     *((name, stride) for name in ("mobilenet_v2", "resnet18", "vgg16") for stride in (16, 32)),
     ("mobilenet_edgetpu", 16),

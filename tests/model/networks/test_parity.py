@@ -14,13 +14,17 @@ from torch import Tensor, nn
 from model.networks.builder import build
 from model.networks.fcn import FCN
 from tests.support.model.reference.pairs import PAIRS, Pair
+from tests.support.variants import long
 
 SIZES = [(33, 35), (45, 63), (51, 97), (67, 33), (75, 101), (89, 57), (99, 91)]
 Draw = Callable[[str, torch.Size], Tensor]
 
 
 # padded to 231 to 299 pixels a side, seven images take two networks of 134 million parameters ten seconds
-ALL = [pytest.param(name, marks=pytest.mark.long) if name.startswith("released") else name for name in PAIRS]
+ALL = [
+    pytest.param(name, marks=pytest.mark.long) if name.startswith("released") or name.endswith(("16s", "32s")) else name
+    for name in PAIRS
+]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,7 @@ def test_equal_weights_give_equal_logits_at_seven_odd_sizes(name: str, draw: Dra
             assert torch.equal(logits, theirs(images)), (height, width)
 
 
-@pytest.mark.parametrize("name", ["book", "learned", "pointwise", "pointwise 16s", "pointwise 32s"])
+@pytest.mark.parametrize("name", ["book", "learned", "pointwise", *long("pointwise 16s", "pointwise 32s")])
 def test_equal_weights_give_equal_logits_where_sides_are_multiples_of_32(name: str, draw: Draw) -> None:
     ours, theirs = same(PAIRS[name], draw)
     torch.manual_seed(1)

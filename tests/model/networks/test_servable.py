@@ -18,6 +18,7 @@ from model.networks.builder import build
 from model.networks.servable import ServableNetwork, half_tensors, load_network, normalise
 from model.weights_file import Weights, load_weights, save_weights
 from tests.support.model.weights_files import content
+from tests.support.variants import long
 
 Photo = Callable[..., npt.NDArray[np.uint8]]
 
@@ -84,7 +85,8 @@ def test_the_folded_network_computes_what_the_plain_one_does(narrow: Weights, ph
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("variant", ["fcn8s", "fcn16s", "fcn32s"])
+@pytest.mark.usefixtures("quick_vgg16")
+@pytest.mark.parametrize("variant", ["fcn8s", *long("fcn16s", "fcn32s")])
 def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, photo: Photo, variant: str) -> None:
     torch.manual_seed(0)
     net = randomise(build(variant, "vgg16", 4, head="conv1x1", head_width=8, output_stride=32, decoder="shared")).eval()

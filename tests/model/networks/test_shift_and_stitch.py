@@ -16,6 +16,8 @@ from model.networks.builder import build
 from model.networks.shift_and_stitch import ShiftAndStitch
 from model.weights_file import Weights
 
+pytestmark = pytest.mark.usefixtures("quick_vgg16")
+
 # wider than twice the reach of the backbone, so that the middle never sees the border's padding
 SIDE = 1120
 

@@ -34,6 +34,7 @@ from model.weights_file import (
 )
 from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
+from tests.support.variants import long
 from training.commands.export import main
 from training.commands.export_arguments import KEPT
 from training.publishing.export_files import export_float32, export_int8, export_path, refresh_facts
@@ -100,7 +101,7 @@ def test_an_export_names_no_path_of_a_machine(name: str, precision: str) -> None
     assert [word for word in (b"/work", b"/home", b"/root", b"/tmp", b"site-packages", b".py") if word in data] == []
 
 
-@pytest.mark.parametrize("name", FLOAT32)
+@pytest.mark.parametrize("name", [DEFAULT_WEIGHTS, *long(*(name for name in FLOAT32 if name != DEFAULT_WEIGHTS))])
 def test_the_float32_export_computes_what_the_master_does_in_torch_and_in_onnx_runtime(name: str) -> None:
     path = find_files(name).exports["float32"]
     exported, master = OpenVINORuntime(path), TorchRuntime(load_weights(find_weights(name)), "cpu", "float32")
@@ -112,7 +113,7 @@ def test_the_float32_export_computes_what_the_master_does_in_torch_and_in_onnx_r
             assert (logits.argmax(1) == expected.argmax(1)).mean() >= 0.999
 
 
-@pytest.mark.parametrize("name", [name for name, precision in EXPORTS if precision == "int8"])
+@pytest.mark.parametrize("name", [DEFAULT_WEIGHTS, *long(*(name for name in FLOAT32 if name != DEFAULT_WEIGHTS))])
 def test_the_int8_export_agrees_where_float32_is_sure(name: str) -> None:
     """The photographs show what the default weights know, and no streets: others are far from sure of them."""
     exports = find_files(name).exports
@@ -137,21 +138,26 @@ def copy(narrow_file: Path, tmp_path: Path) -> Path:
     return tmp_path / "narrow.safetensors"
 
 
+@pytest.mark.long
 def test_a_master_is_exported_beside_itself(copy: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]) -> None:
     path = export_path(copy, "float32")
     path.unlink()
     assert main(["--weights", str(copy)]) == 0
     assert capsys.readouterr().out.startswith(f"wrote {path} (")
     assert {entry.name for entry in copy.parent.iterdir()} == {"narrow.safetensors", "narrow.onnx"}
-    assert read_export(path).master_sha256 == load_weights(copy).sha256
+    check_export(path, copy, narrow)
+
+
+def check_export(path: Path, master: Path, weights: Weights) -> None:
+    assert read_export(path).master_sha256 == load_weights(master).sha256
     tile = make_photo(64, 96)
-    np.testing.assert_allclose(OpenVINORuntime(path).logits([tile]), TorchRuntime(narrow, "cpu").logits([tile]), atol=1e-4)
+    np.testing.assert_allclose(OpenVINORuntime(path).logits([tile]), TorchRuntime(weights, "cpu").logits([tile]), atol=1e-4)
     data = path.read_bytes()
     assert [word for word in (str(ROOT).encode(), b"site-packages", b".py") if word in data] == []
 
 
 def test_a_file_that_exists_is_replaced_with_force_alone(
-    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    copy: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = export_path(copy, "float32")
     path.write_bytes(b"mine")
@@ -162,7 +168,8 @@ def test_a_file_that_exists_is_replaced_with_force_alone(
     assert (path.read_bytes(), copy.read_bytes()) == (b"mine", before)
     assert {entry.name for entry in tmp_path.iterdir()} == {"narrow.safetensors", "narrow.onnx"}
     assert main(["--weights", str(copy), "--force"]) == 0
-    assert read_export(path).master_sha256 == load_weights(copy).sha256
+    assert capsys.readouterr().out.startswith(f"wrote {path} (")
+    check_export(path, copy, narrow)
 
 
 def test_an_int8_export_is_not_replaced_either(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from tests.support.training.label_tools import (
 from training.commands.import_labels import main
 
 SIZE = (40, 60)
-TRIES = 150
+TRIES = 40
 ODD: list[Any] = [
     None, True, [], {}, "", "x", -1, 0, 1, 3.7, 1e308, 10**400, "255", "a\nb", "x" * 5000, ["leaf"], [None], [[]], [{}], [1, 2],
     [[1, 2], [3, 4]], {"x": 1}, {"a": [1]},

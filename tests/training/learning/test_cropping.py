@@ -140,7 +140,9 @@ def test_the_corners_of_rotated_crops_show_what_lies_around_them() -> None:
         assert (image == 200).all()
 
 
-@pytest.mark.parametrize("place", [(0, 0), (59, 79), (30, 5), (25, 40)])
+@pytest.mark.parametrize(
+    "place", [(0, 0), *(pytest.param(place, marks=pytest.mark.long) for place in ((59, 79), (30, 5), (25, 40)))]
+)
 @pytest.mark.parametrize("changes", [{}, {"rotation": 45.0}, {"quarter_turns": 0.7, "rotation": 15.0}], ids=str)
 def test_a_crop_holds_a_pixel_of_the_class_it_is_asked_for(place: tuple[int, int], changes: dict[str, float]) -> None:
     ids = torch.zeros(60, 80)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
 import tempfile
 from pathlib import Path
@@ -60,8 +59,6 @@ def test_the_file_goes_with_the_object_that_made_it(tmp_path: Path, monkeypatch:
     assert values.tolist() == [3] * 4
     assert len(list(tmp_path.iterdir())) == has_name
     del copy
-    gc.collect()
     assert cache.read(1) is not None
     del cache
-    gc.collect()
     assert not list(tmp_path.iterdir())

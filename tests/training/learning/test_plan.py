@@ -58,7 +58,9 @@ def test_the_start_s_side_is_kept_where_classes_are_large(tmp_path: Path) -> Non
     assert plan_recipe(survey_of(tmp_path, size=(960, 1280), stem=200), side=(720, 960)).side == (960, 960)
 
 
-@pytest.mark.parametrize(("stem", "side"), [(200, 512), (50, 640), (35, 896), (4, 1024)])
+@pytest.mark.parametrize(
+    ("stem", "side"), [*(pytest.param(*pair, marks=pytest.mark.long) for pair in ((200, 512), (50, 640))), (35, 896), (4, 1024)]
+)
 def test_a_small_class_takes_a_larger_side(tmp_path: Path, stem: int, side: int) -> None:
     survey = survey_of(tmp_path, size=(960, 1280), stem=stem)
     recipe, proposals = plan(Recipe(**NARROW), survey, START, 64 * GB)

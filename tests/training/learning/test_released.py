@@ -16,6 +16,7 @@ from model.networks.servable import normalise
 from tests.support.model.reference.released import FCN8sAtOnce
 from training.learning.starts import load_start, start_preprocessing
 
+pytestmark = pytest.mark.usefixtures("quick_vgg16")
 CLASSES, WIDTH = 3, 6
 CAFFE_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
 
@@ -89,7 +90,7 @@ def caffe_model(arrays: dict[str, np.ndarray], *, old: bool = False) -> bytes:
     return field(1, b"FCN") + b"".join(field(numbers["layer"], text) for text in texts.values())
 
 
-@pytest.fixture(params=["pth", "nested pth", "npz", "caffemodel", "old caffemodel"])
+@pytest.fixture(params=["pth", pytest.param("nested pth", marks=pytest.mark.long), "npz", "caffemodel", "old caffemodel"])
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     path = tmp_path / f"fcn8s-atonce.{request.param.split()[-1]}"
     if request.param == "npz":

@@ -16,7 +16,7 @@ from training.learning.teacher import Teacher
 
 
 def test_a_training_counts_its_steps_and_writes_curves_and_checkpoint(make_run: Make) -> None:
-    run = make_run()
+    run = make_run(draws=True)
     before = state(run.net)
     net, progress = train(run)
     assert (progress.epoch, progress.step, progress.skipped) == (2, 8, 0)
@@ -27,16 +27,16 @@ def test_a_training_counts_its_steps_and_writes_curves_and_checkpoint(make_run: 
 
 
 def test_equal_runs_give_equal_networks_and_another_seed_another(make_run: Make) -> None:
-    first, second, other = (train(make_run(name, seed=seed))[0] for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    first, second, other = (train(make_run(name, seed=seed, epochs=1))[0] for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert differing(state(first), state(second)) == []
     assert len(differing(state(first), state(other))) > 100
 
 
 def test_the_result_is_the_average_and_not_the_last_network(make_run: Make) -> None:
-    run = make_run(ema=0.9)
+    run = make_run(ema=0.9, epochs=1)
     average, _ = train(run)
     assert "score_fr.weight" in differing(state(average), state(run.net))
-    plain = make_run("plain", ema=0.0)
+    plain = make_run("plain", ema=0.0, epochs=1)
     last, _ = train(plain)
     assert differing(state(last), state(plain.net)) == []
     assert differing(state(run.net), state(last)) == []
@@ -51,7 +51,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero(make_run: Make) -> None:
 
 
 def test_val_is_scored_as_often_as_asked_and_at_the_end(make_run: Make) -> None:
-    run = replace(make_run(epochs=3), evaluate=lambda net: {"mean_iou": 0.25}, evaluate_every=2)
+    run = replace(make_run(epochs=3, batch=16), evaluate=lambda net: {"mean_iou": 0.25}, evaluate_every=2)
     train(run)
     assert [row["mean_iou"] for row in rows(run.folder)] == ["", "0.25", "0.25"]
 
@@ -80,13 +80,13 @@ def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
 
 def test_weights_are_saved_at_scored_epochs_alone(make_run: Make) -> None:
     epochs: list[int] = []
-    run = replace(make_run(epochs=5), evaluate=lambda net: {"mean_iou": 0.5}, evaluate_every=2)
+    run = replace(make_run(epochs=5, batch=16), evaluate=lambda net: {"mean_iou": 0.5}, evaluate_every=2)
     train(replace(run, save=lambda net, progress, is_best: epochs.append(progress.epoch)))
     assert epochs == [2, 4, 5]
 
 
 def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
-    run = make_run(freeze_batch_norm=True, ema=0.0)
+    run = make_run(freeze_batch_norm=True, ema=0.0, epochs=1)
     before = state(run.net)
     net, _ = train(run)
     changed_names = differing(before, state(net))
@@ -94,9 +94,9 @@ def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
     assert not [name for name in changed_names if "running_" in name]
 
 
-@pytest.mark.parametrize("convolutions", [1, 4])
+@pytest.mark.parametrize("convolutions", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_frozen_convolutions_and_their_batch_norms_stay_as_they_were(make_run: Make, convolutions: int) -> None:
-    run = make_run(freeze_convolutions=convolutions, ema=0.0)
+    run = make_run(freeze_convolutions=convolutions, ema=0.0, epochs=1)
     before = state(run.net)
     names = differing(before, state(train(run)[0]))
     layers = [name for name, layer in run.net.backbone.named_modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)]
@@ -105,10 +105,10 @@ def test_frozen_convolutions_and_their_batch_norms_stay_as_they_were(make_run: M
 
 
 def test_a_border_without_labels_is_not_learnt_from(make_run: Make) -> None:
-    run = make_run(unlabelled_border=200, weight_decay=0.0, freeze_batch_norm=True, ema=0.0)
+    run = make_run(unlabelled_border=200, weight_decay=0.0, freeze_batch_norm=True, ema=0.0, epochs=1)
     before = state(run.net)
     assert differing(before, state(train(run)[0])) == []
-    assert [float(row["loss"]) for row in rows(run.folder)] == [0, 0]
+    assert [float(row["loss"]) for row in rows(run.folder)] == [0]
 
 
 def test_a_teacher_is_shown_its_share_of_a_step_however_the_batch_is_cut(
@@ -124,19 +124,19 @@ def test_a_teacher_is_shown_its_share_of_a_step_however_the_batch_is_cut(
     monkeypatch.setattr(Teacher, "log_probabilities", count_images)
     losses, counts = [], []
     changes = {"teacher_weight": 1.0, "label_weight": 0.0, "freeze_batch_norm": True, "epochs": 1}
-    for share, parts in ((1.0, 1), (0.5, 1), (0.5, 2), (0.5, 4)):
+    for share, parts in ((1.0, 1), (0.5, 1), (0.5, 4)):
         run = make_run(f"{share}-{parts}", teacher=True, teacher_share=share, accumulate=parts, **changes)
         train(run)
         losses.append(float(rows(run.folder)[0]["loss"]))
         counts.append(calls.copy())
         calls.clear()
-    assert counts == [[4] * 4, [2] * 4, [2] * 4, [1] * 8]
-    assert losses[2:] == pytest.approx([losses[1]] * 2, rel=1e-4)
+    assert counts == [[4] * 4, [2] * 4, [1] * 8]
+    assert losses[2] == pytest.approx(losses[1], rel=1e-4)
     assert losses[1] == pytest.approx(losses[0], rel=0.3)
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
-@pytest.mark.parametrize("ema", [0.0, 0.5])
+@pytest.mark.parametrize("ema", [pytest.param(0.0, marks=pytest.mark.long), 0.5])
 def test_a_step_with_an_infinite_gradient_leaves_weights_and_average_and_is_counted(make_run: Make, ema: float) -> None:
     run = make_run(epochs=1, ema=ema)
     with torch.no_grad():
@@ -150,7 +150,7 @@ def test_a_step_with_an_infinite_gradient_leaves_weights_and_average_and_is_coun
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
-@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Make, step: int) -> None:
     run = make_run(epochs=1, ema=0.5)
     calls = []
@@ -183,7 +183,7 @@ def test_no_epochs_leave_the_network_as_it_was(make_run: Make) -> None:
 
 
 def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
-    runs = [make_run(f"parts{n}", accumulate=n, freeze_batch_norm=True, ema=0.0) for n in (1, 2, 4)]
+    runs = [make_run(f"parts{n}", accumulate=n, freeze_batch_norm=True, ema=0.0, epochs=1) for n in (1, 2, 4)]
     nets = [train(run)[0] for run in runs]
     losses = [[float(row["loss"]) for row in rows(run.folder)] for run in runs]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
@@ -205,7 +205,7 @@ def test_each_epoch_says_its_loss_its_wait_and_the_time_left(make_run: Make, cap
 def test_tensorboard_gets_the_numbers_of_the_curves(make_run: Make) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = replace(make_run(), tensorboard=True)
+    run = replace(make_run(epochs=1), tensorboard=True)
     train(run)
     events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
     losses = [(event.step, event.value) for event in events.Scalars("loss")]

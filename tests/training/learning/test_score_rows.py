@@ -13,6 +13,7 @@ from model.networks.builder import build_network
 from model.networks.fcn import FCN
 from training.learning.score_rows import NEW, class_axes, match_lines, match_rows, score_tensors
 
+pytestmark = pytest.mark.usefixtures("quick_vgg16")
 START = ["background", "cat", "traffic light", "sheep", "Person"]
 NETWORKS = {
     "aligned": Architecture("fcn8s", "mobilenet_v2", 5, 16, "pooled", 8, 0.1),

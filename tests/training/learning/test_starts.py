@@ -179,6 +179,7 @@ def test_a_damaged_file_raises_a_value_error_that_names_it(tmp_path: Path, endin
         load_start(build_network(OURS), str(path))
 
 
+@pytest.mark.long
 def test_torchvision_s_vgg16_file_fills_the_paper_s_network(tmp_path: Path) -> None:
     """A file of the published names and shapes, each tensor one number repeated, so that it is small."""
     with torch.device("meta"):

@@ -26,8 +26,12 @@ RECORDED = ["shapes, val", "shapes, val, quality high", "shapes, val, int8", "sh
 
 @pytest.fixture
 def master(narrow_file: Path, tmp_path: Path) -> Path:
+    return copy_of(narrow_file, tmp_path)
+
+
+def copy_of(narrow_file: Path, folder: Path) -> Path:
     """The narrow network with an export in float32, and one that stands for int8's."""
-    path = tmp_path / "mine.safetensors"
+    path = folder / "mine.safetensors"
     for file in (narrow_file, narrow_file.with_suffix(".onnx")):
         shutil.copyfile(file, path.with_suffix(file.suffix))
     write_other(path, "int8", 0.9)
@@ -42,9 +46,18 @@ def record(master: Path, shapes: Path, sums: Int8Sums, monkeypatch: pytest.Monke
     return master
 
 
+@pytest.fixture(scope="module")
+def recorded_once(narrow_file: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        return record(copy_of(narrow_file, tmp_path_factory.mktemp("recorded")), shapes, "vnni", patch)
+
+
 @pytest.fixture
-def recorded(master: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return record(master, shapes, "vnni", monkeypatch)
+def recorded(recorded_once: Path, tmp_path: Path) -> Path:
+    """A copy, which a test may change."""
+    for path in recorded_once.parent.iterdir():
+        shutil.copyfile(path, tmp_path / path.name)
+    return tmp_path / recorded_once.name
 
 
 def assert_nothing_of_int8(manifest: Manifest) -> None:

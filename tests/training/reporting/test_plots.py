@@ -15,6 +15,7 @@ from PIL import Image
 
 from model.weights_file import Weights
 from tests.support.checkout import ROOT
+from tests.support.variants import long
 from training.reporting.plots import curves_chart, draw, read_curves, score_chart
 
 ROWS = [{"epoch": str(i), "loss": str(1 / i), "mean_iou": "" if i % 2 else "0.5"} for i in range(1, 5)]
@@ -85,7 +86,7 @@ def test_a_file_without_scores_has_a_chart_too(narrow: Weights, tmp_path: Path) 
     assert opened(score_chart(scored(narrow), tmp_path / "curves.csv")).width > 500
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "module://a.b", "TkAgg", "nonsense"])
+@pytest.mark.parametrize("backend", ["module://a.b", *long("module://matplotlib_inline.backend_inline", "TkAgg", "nonsense")])
 def test_a_backend_of_the_environment_does_not_matter(backend: str) -> None:
     """A notebook sets one for every process that it starts, installed for it or not."""
     program = (

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from model.labels import numbered_labels
+from tests.support.variants import long
 from training.survey.copies import copied_images, similar_frames, similar_note
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
@@ -55,7 +56,7 @@ def cropped(image: Image.Image) -> Image.Image:
     return image.crop((6, 4, 316, 236))
 
 
-@pytest.mark.parametrize("change", [ImageOps.mirror, ImageOps.flip, cropped, lambda image: image.resize((160, 120))])
+@pytest.mark.parametrize("change", [ImageOps.mirror, cropped, *long(ImageOps.flip, lambda image: image.resize((160, 120)))])
 def test_a_changed_copy_is_told_with_whether_its_labels_differ(
     root: Path, change: Callable[[Image.Image], Image.Image]
 ) -> None:

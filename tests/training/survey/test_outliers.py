@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from model.labels import numbered_labels
 from tests.support.training.data_sets import write_mask, write_noise
+from tests.support.variants import long
 from training.data.class_mapping import parse_class_mapping
 from training.survey.datasets import get_split
 from training.survey.inspection import Report
@@ -39,9 +41,15 @@ def street(seed: int) -> Ids:
     return ids
 
 
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_noise(tmp_path_factory.mktemp("streets"), {f"f{seed:02}": street(seed) for seed in range(FRAMES)})
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return write_noise(tmp_path, {f"f{seed:02}": street(seed) for seed in range(FRAMES)})
+def root(streets: Path, tmp_path: Path) -> Path:
+    """A copy of the streets, which a test may change."""
+    return Path(shutil.copytree(streets, tmp_path, dirs_exist_ok=True))
 
 
 def remarks(root: Path, changes: str | None = None) -> list[str]:
@@ -119,7 +127,7 @@ def test_a_mask_without_void_among_others_with_some_is_named(root: Path) -> None
     assert not any("have no void" in note for note in remarks(root))
 
 
-@pytest.mark.parametrize("factor", [10, 7, 5])
+@pytest.mark.parametrize("factor", [7, *long(10, 5)])
 def test_a_mask_that_was_drawn_smaller_and_enlarged_is_named(root: Path, factor: int) -> None:
     small = Image.fromarray(street(4)).resize((WIDTH // factor, HEIGHT // factor), Image.Resampling.NEAREST)
     write_mask(root, "f04", np.asarray(small.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)))
@@ -145,7 +153,7 @@ def test_a_mask_of_rectangles_has_no_blocks(root: Path) -> None:
     assert not any("blocks" in note for note in remarks(root))
 
 
-@pytest.mark.parametrize("fill", [0, 255])
+@pytest.mark.parametrize("fill", [0, *long(255)])
 @pytest.mark.parametrize(
     ("cut", "part"),
     [

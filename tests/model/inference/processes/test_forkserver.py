@@ -26,6 +26,7 @@ from model.inference.segmenter import Options
 from tests.support.images import encode, make_photo
 from tests.support.model.workers import Asking, asking
 from tests.support.polling import HANG_S, wait_until_async
+from tests.support.variants import long
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 PHOTO = encode(make_photo(90, 130))
@@ -113,7 +114,7 @@ def test_who_forks_workers_and_is_stopped_is_replaced_once_a_worker_is_needed(ru
     run(runtime, work)
 
 
-@pytest.mark.parametrize("moment", ["idle", "planning", "starting"])
+@pytest.mark.parametrize("moment", [*long("idle"), "planning", "starting"])
 def test_nothing_that_is_stopped_outlives_the_workers_stop(runtime: Runtime, moment: str) -> None:
     async def work(it: Asking) -> None:
         processes = [forkserver_of(it), *await all_start(it, 2)]
@@ -152,10 +153,10 @@ def test_forks_that_fail_are_tried_again_and_leave_the_workers_that_run(
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        (UNABLE.format(failures=10**9), "Resource temporarily unavailable"),
+        *long((UNABLE.format(failures=10**9), "Resource temporarily unavailable")),
         (HANGING, "no answer within"),
         (STOPPED_AT_ITS_START, "no answer within"),
-        ("raise SystemExit\n", "the process that forks workers has ended"),
+        *long(("raise SystemExit\n", "the process that forks workers has ended")),
         (None, "No such file"),
     ],
     ids=["cannot fork", "hangs", "worker stopped", "ends", "no program"],

@@ -33,10 +33,12 @@ from model.inference.segmenter import Options
 from tests.support.images import encode, make_photo
 from tests.support.model.workers import Asking, asking
 from tests.support.polling import HANG_S, wait_until_async
+from tests.support.variants import long
 
 PHOTO = encode(make_photo(90, 130))
 LARGE = encode(make_photo(700, 1200), "JPEG")
 OPTIONS = Options(tile=(96, 96))
+SHORT_FORMATS = ("png", "json", "coco", "npz")
 
 
 def run(runtime: Runtime, work: Callable[[Asking], Awaitable[None]], count: int = 2) -> None:
@@ -54,7 +56,7 @@ def test_there_are_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch, core
     assert workers_module.Workers(5).count == 5
 
 
-@pytest.mark.parametrize("format", ANSWER_FORMATS)
+@pytest.mark.parametrize("format", [*SHORT_FORMATS, *long(*(name for name in ANSWER_FORMATS if name not in SHORT_FORMATS))])
 def test_a_worker_s_bytes_are_a_segmenter_s(runtime: Runtime, format: str) -> None:
     async def work(it: Asking) -> None:
         for data in (PHOTO, LARGE):
@@ -165,7 +167,7 @@ def test_a_worker_begins_before_it_is_told_if_its_grant_covers_the_plan_alone(ru
     run(runtime, work)
 
 
-@pytest.mark.parametrize("grant", GRANTS, ids=str)
+@pytest.mark.parametrize("grant", [GRANTS[0], *long(*GRANTS[1:3]), GRANTS[3]], ids=str)
 @pytest.mark.parametrize("data", [PHOTO, LARGE, LARGE[: len(LARGE) // 2]], ids=["small", "large", "damaged"])
 def test_an_image_that_is_dropped_keeps_its_worker(runtime: Runtime, grant: Grant, data: bytes) -> None:
     async def work(it: Asking) -> None:

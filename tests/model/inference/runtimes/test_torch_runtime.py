@@ -24,6 +24,7 @@ from model.inference.tiling import Blend
 from model.weights_file import Weights, find_files
 from tests.support.images import make_photo
 from tests.support.runtimes import DEVICES, needs_gpu
+from tests.support.variants import long
 
 SHAPES = [(64, 96), (96, 64), (32, 128)]
 
@@ -39,8 +40,8 @@ def test_logits_are_those_of_the_processor(narrow: Weights, count: int, device: 
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("blend", ["mean", "hann"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", *long("float16")])
+@pytest.mark.parametrize("blend", ["mean", *long("hann")])
 def test_masks_and_confidence_are_those_of_the_processor(narrow: Weights, precision: str, blend: Blend, device: str) -> None:
     options = Options(tile=(128, 128), blend=blend, side="native", rendering=Rendering("confidence"))
     there, here = (
