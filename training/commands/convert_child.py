@@ -56,13 +56,19 @@ def _convert(args: argparse.Namespace) -> None:
     prepare_limits()
     limit(args.memory_mb << 20, args.cpu_seconds)
     try:
-        manifest = convert(request, lambda line: print_lines([line]))
+        manifest = convert(request, _tell)
     except MemoryError as error:
         raise ValueError(
             f"the network takes more than {args.memory_mb} MB: --memory-mb allows it more, a smaller --tile needs less"
         ) from error
     write_imported_card(args.out, manifest)
     print_lines([f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and {card_path}"])
+
+
+def _tell(line: str) -> None:
+    """Prints a line at once, also into a pipe: what follows may take minutes."""
+    print_lines([line])
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
