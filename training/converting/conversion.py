@@ -159,6 +159,8 @@ def _normalisation(request: Request, network_input: NetworkInput, model: onnx.Mo
                 "the network takes uint8 pixels and normalises them itself: leave out --mean, --std and --scale"
             )
         return replace(IDENTITY, bgr=request.bgr)
+    if request.bgr and request.normalisation is None:
+        raise ConversionError("--bgr goes with --mean and --std where the network takes no uint8 pixels: give these too")
     normalisation = request.normalisation or read_normalisation(request.source, model)
     if normalisation is None:
         raise ConversionError(QUESTION)

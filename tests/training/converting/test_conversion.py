@@ -176,6 +176,7 @@ def test_a_network_of_one_size_takes_no_larger_tile(tmp_path: Path) -> None:
         ({"classes": 4}, {}, "has 4 classes, and 3 are named"),
         ({}, {"labels": None}, "nothing names the classes, 3 of them"),
         ({}, {"normalisation": None}, "--mean 0.485,0.456,0.406"),
+        ({}, {"normalisation": None, "bgr": True}, "--bgr goes with --mean and --std"),
         ({}, {"output": "aux"}, "there is no output 'aux'"),
         ({}, {"kind": "binary_logits"}, "3 channels"),
         ({}, {"kind": "probabilities"}, "are from 0 to 1"),
