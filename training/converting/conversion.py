@@ -78,13 +78,14 @@ def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
     Runs the network: call it in a process that may die. Raises `ConversionError`, `LabelError` and `OSError`; then no file is
     written, and one that was there stays.
     """
-    model = read_graph(request.source)
+    data = read_regular_file(request.source)
+    model = read_graph(request.source, data)
     refuse_other_tasks(request.source, model)
     network_input = find_input(model)
     tell(f"input   {network_input.describe()}")
     normalisation = _normalisation(request, network_input, model)
     tell(f"pixels  {normalisation.describe()}")
-    original = Original(read_regular_file(request.source), network_input, normalisation)
+    original = Original(data, network_input, normalisation)
     whole = _probe(request, original, model, network_input, request.output)
     tell(f"output  {whole.describe()}")
     output = whole
@@ -94,7 +95,8 @@ def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
     elif ends_in_resize(model, whole.name):
         tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
     labels = _labels(request, model, _number_of_classes(output, model, network_input, normalisation))
-    manifest = _manifest(request, labels, network_input, normalisation, output, producer(model))
+    source = printable(request.source.name, LONGEST_NAME), hashlib.sha256(data).hexdigest(), producer(model)
+    manifest = _manifest(request, labels, network_input, normalisation, output, source)
     wrapped = wrap(model, network_input, normalisation, output, classes=len(labels))
     with TemporaryDirectory() as folder:
         file = Path(folder) / request.target.name
@@ -212,18 +214,20 @@ def _manifest(
     network_input: NetworkInput,
     normalisation: Normalisation,
     output: NetworkOutput,
-    written_by: str,
+    source: tuple[str, str, str],
 ) -> Manifest:
+    """The document of the converted file. source: name and sha256 of the original, and the program that wrote it."""
     fixed = network_input.sides
     largest = None if fixed == (None, None) else _largest_tile(fixed)
     if largest and request.tile and request.tile != largest:
         raise ConversionError(f"the network takes {_sides(fixed)} alone: leave out --tile")
     tile = largest or request.tile or (TILE, TILE)
     side = request.side or (min(SIDE[0], max(tile)), max(SIDE[1], max(tile)))
+    name, sha256, written_by = source
     network = ImportedNetwork(
         num_classes=len(labels),
-        source=printable(request.source.name, LONGEST_NAME),
-        source_sha256=hashlib.sha256(read_regular_file(request.source)).hexdigest(),
+        source=name,
+        source_sha256=sha256,
         producer=written_by,
         output=output.kind,
         largest_tile=largest,

@@ -1,7 +1,16 @@
-"""The error of a conversion."""
+"""The error of a conversion, and what the errors of other libraries say."""
 
 from __future__ import annotations
+
+from model.printable import printable
+
+LONGEST_REASON = 300  # letters
 
 
 class ConversionError(ValueError):
     """A network that cannot be converted, or about which a question is open. The message says what to do."""
+
+
+def reason(error: Exception) -> str:
+    """What another library's error says, in one line of at most `LONGEST_REASON` letters."""
+    return printable(" ".join(str(error).split()) or type(error).__name__, LONGEST_REASON)

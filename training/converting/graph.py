@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -13,8 +13,7 @@ from google.protobuf.message import DecodeError
 
 from model.inference.runtimes.external_data import has_external_data
 from model.printable import printable
-from model.regular_file import read_regular_file
-from training.converting.errors import ConversionError
+from training.converting.errors import ConversionError, reason
 
 MOST_BYTES = 1 << 30
 MOST_NODES = 20_000
@@ -41,13 +40,12 @@ PASSING = (
 )  # operators that keep what their first input holds
 
 
-def read_graph(path: Path) -> onnx.ModelProto:
-    """The model of an ONNX file, of `LEAST_OPSET` or above, without functions of its own.
+def read_graph(path: Path, data: bytes) -> onnx.ModelProto:
+    """The model of an ONNX file's bytes, of `LEAST_OPSET` or above, without functions of its own. path: for messages.
 
     Raises `ConversionError` for a file that is no ONNX model, tensors in other files, operators that are not ONNX's own,
-    operators that repeat a graph, and more bytes or nodes than the limits. Raises `OSError`.
+    operators that repeat a graph, and more bytes or nodes than the limits.
     """
-    data = read_regular_file(path)
     if len(data) > MOST_BYTES:
         raise ConversionError(f"{path} has {len(data):,} bytes; at most {MOST_BYTES:,} are read")
     if data.startswith(b"version https://git-lfs"):
@@ -62,7 +60,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
     except (DecodeError, ValueError) as error:
         if isinstance(error, ConversionError):
             raise
-        raise ConversionError(f"{path} is no ONNX file: {_line(error)}") from error
+        raise ConversionError(f"{path} is no ONNX file: {reason(error)}") from error
     if not model.graph.node:
         raise ConversionError(f"{path} is no ONNX file, or its network is empty")
     if model.functions:
@@ -99,11 +97,11 @@ def all_names(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
-def origin(model: onnx.ModelProto, name: str) -> onnx.NodeProto | None:
-    """The node that gives what a tensor holds: the nearest before it that is none of `PASSING`; None for an input."""
+def origin(model: onnx.ModelProto, name: str, passing: Collection[str] = PASSING) -> onnx.NodeProto | None:
+    """The node that gives what a tensor holds: the nearest before it that is none of `passing`; None for an input."""
     by_output = {output: node for node in model.graph.node for output in node.output}
     node = by_output.get(name)
-    while node is not None and node.op_type in PASSING and node.input:
+    while node is not None and node.op_type in passing and node.input:
         node = by_output.get(node.input[0])
     return node
 
@@ -159,7 +157,7 @@ def _upgraded(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
     except (RuntimeError, ValueError) as error:
         raise ConversionError(
             f"{path} is of opset {version}, which onnx cannot convert: export it with opset {LEAST_OPSET} or above "
-            f"({_line(error)})"
+            f"({reason(error)})"
         ) from error
 
 
@@ -169,8 +167,3 @@ def _counted(counts: Counter[str]) -> str:
 
 def _first(entries: Iterable[tuple[str, int]], most: int = 5) -> list[tuple[str, int]]:
     return list(entries)[:most]
-
-
-def _line(error: Exception) -> str:
-    """The first line of an error's message."""
-    return printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, 200)

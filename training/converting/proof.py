@@ -111,11 +111,8 @@ def _cells(
     runtime: Runtime, original: Run, output: NetworkOutput, fits: Callable[[Pixels], Pixels], picture: Pixels
 ) -> tuple[Array, Array]:
     """The logits (classes, rows, columns) of both for a picture, extended to a tile as the service extends it."""
-    plan = plan_tiles((picture.shape[0], picture.shape[1]), runtime.manifest.preprocessing.tile)
-    tile = plan.cut(picture, next(plan.regions))
-    ours = runtime.logits([tile])[0]
-    values = _finite(channels_first(original(fits(tile))[output.name], output.layout))
-    theirs = to_logits(values, output.kind, len(runtime.manifest.labels))
+    tile = _tile(runtime, picture)
+    ours, theirs = runtime.logits([tile])[0], _original_logits(runtime, original, output, fits(tile))
     return ours, theirs[:, : ours.shape[1], : ours.shape[2]]
 
 
@@ -127,18 +124,22 @@ def _original_classes(
     runtime: Runtime, original: Run, whole: NetworkOutput, fits: Callable[[Pixels], Pixels], picture: Pixels
 ) -> Array:
     """The classes of the original's own output, in full resolution, cut to the picture."""
+    classes: Array = _original_logits(runtime, original, whole, fits(_tile(runtime, picture))).argmax(0)
+    return classes[: picture.shape[0], : picture.shape[1]]
+
+
+def _tile(runtime: Runtime, picture: Pixels) -> Pixels:
+    """The picture, extended to a tile as the service extends it."""
     plan = plan_tiles((picture.shape[0], picture.shape[1]), runtime.manifest.preprocessing.tile)
-    tile = plan.cut(picture, next(plan.regions))
-    values = _finite(channels_first(original(fits(tile))[whole.name], whole.layout))
-    classes = to_logits(values, whole.kind, len(runtime.manifest.labels)).argmax(0)
-    inside: Array = classes[: picture.shape[0], : picture.shape[1]]
-    return inside
+    return plan.cut(picture, next(plan.regions))
 
 
-def _finite(values: Array) -> Array:
+def _original_logits(runtime: Runtime, original: Run, output: NetworkOutput, pixels: Pixels) -> Array:
+    """The logits (classes, rows, columns) that an output of the original means, for sides that the original takes."""
+    values = channels_first(original(pixels)[output.name], output.layout)
     if not np.isfinite(values).all():
         raise ConversionError("the network gives values that are not finite, on a photograph")
-    return values
+    return to_logits(values, output.kind, len(runtime.manifest.labels))
 
 
 def extended(pixels: Pixels, sides: tuple[int | None, int | None], multiple: int) -> Pixels:

@@ -7,7 +7,7 @@ from onnx import helper
 
 from model.architecture import Grid
 from training.converting.errors import ConversionError
-from training.converting.graph import TRANSFORM
+from training.converting.graph import TRANSFORM, origin
 
 PASSING = ("Cast", "Identity", "Softmax", "LogSoftmax")  # between the resize and the output: they keep the order of the classes
 GRIDS: dict[str, Grid] = {"half_pixel": "half_pixel", "pytorch_half_pixel": "half_pixel", "asymmetric": "corner"}
@@ -18,10 +18,7 @@ def before_resize(model: onnx.ModelProto, output: str) -> tuple[str, Grid] | Non
 
     Raises `ConversionError` for a resize that the service's interpolation does not do: not linear, or with aligned corners.
     """
-    by_output = {name: node for node in model.graph.node for name in node.output}
-    node = by_output.get(output)
-    while node is not None and node.op_type in PASSING:
-        node = by_output.get(node.input[0])
+    node = origin(model, output, PASSING)
     if node is None or node.op_type != "Resize":
         return None
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

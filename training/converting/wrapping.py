@@ -11,7 +11,7 @@ import onnx
 import onnx.checker
 from onnx import TensorProto, helper, numpy_helper
 
-from training.converting.errors import ConversionError
+from training.converting.errors import ConversionError, reason
 from training.converting.graph import all_names
 from training.converting.inputs import NetworkInput
 from training.converting.logits import ID_LOGIT, LEAST_PROBABILITY
@@ -50,7 +50,7 @@ def wrap(
     before, after = _Nodes(f"{OURS}before/"), _Nodes(f"{OURS}after/")
     is_padded = network_input.sides != (None, None) or output.multiple > UNIT
     name_of_input, name_of_output = (names.get(name, name) for name in (network_input.name, output.name))
-    _normalise(before, network_input, normalisation, output.multiple if is_padded else 1, name_of_input)
+    _normalise(before, network_input, normalisation, output.multiple, is_padded, name_of_input)
     _give_logits(after, output, classes, is_padded, name_of_output)
     for index, node in enumerate(network.node):
         node.name = node.name or f"{PREFIX}{node.op_type}_{index}"  # quantisation names the nodes that it leaves alone
@@ -70,7 +70,7 @@ def wrap(
     try:
         onnx.checker.check_model(wrapped)
     except onnx.checker.ValidationError as error:
-        raise ConversionError(f"the network is no valid ONNX: {' '.join(str(error).split())[:300]}") from error
+        raise ConversionError(f"the network is no valid ONNX: {reason(error)}") from error
     return wrapped
 
 
@@ -127,7 +127,9 @@ class _Nodes:
         return name
 
 
-def _normalise(nodes: _Nodes, network_input: NetworkInput, normalisation: Normalisation, multiple: int, name: str) -> None:
+def _normalise(
+    nodes: _Nodes, network_input: NetworkInput, normalisation: Normalisation, multiple: int, is_padded: bool, name: str
+) -> None:
     """Adds nodes from `pixels` to the network's input. multiple: of the sides that the network takes where they may vary."""
     is_channels_first = network_input.layout == "NCHW"
     channel_axis, row_axis, column_axis = (1, 2, 3) if is_channels_first else (3, 1, 2)
@@ -142,8 +144,8 @@ def _normalise(nodes: _Nodes, network_input: NetworkInput, normalisation: Normal
         mean, std = (np.reshape(np.array(each, np.float64), shape) for each in (normalisation.mean, normalisation.std))
         values = nodes.add("Mul", values, nodes.constant(normalisation.scale / std, np.float32))
         values = nodes.add("Add", values, nodes.constant(-mean / std, np.float32))
-    fixed = network_input.sides
-    if fixed != (None, None) or multiple > UNIT:
+    if is_padded:
+        fixed = network_input.sides
         none = nodes.constant([0], np.int64)
         missing = [none] * 4
         for axis, pixels_axis, side in ((row_axis, 1, fixed[0]), (column_axis, 2, fixed[1])):

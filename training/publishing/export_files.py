@@ -18,7 +18,6 @@ from imaging.errors import ImageError
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
-from model.manifest import METADATA_KEY
 from model.networks.servable import ServableNetwork
 from model.regular_file import read_regular_file
 from model.weights_file import (
@@ -32,7 +31,7 @@ from model.weights_file import (
 from training.data.files import images_below
 from training.publishing.card import write_card
 from training.publishing.imported_files import imported_facts, int8_path, save_imported
-from training.publishing.onnx_files import network_digest, write_onnx
+from training.publishing.onnx_files import export_facts, network_digest, write_onnx
 
 INPUT, OUTPUT = "pixels", "logits"
 EXAMPLE = (1, 96, 128, 3)
@@ -154,13 +153,7 @@ def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterat
 
 def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[str, str]:
     """The facts about an export, for its file's metadata."""
-    return {
-        METADATA_KEY: weights.manifest.to_json(),
-        "sha256": weights.sha256,
-        "precision": precision,
-        "stride": str(network.stride),
-        "grid": network.grid,
-    }
+    return export_facts(weights.manifest, sha256=weights.sha256, precision=precision, stride=network.stride, grid=network.grid)
 
 
 def forget_other_export(master: Path, precision: str, digest: str) -> list[Path]:

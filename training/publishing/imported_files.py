@@ -10,11 +10,11 @@ from pathlib import Path
 from model.architecture import Grid
 from model.imported_network import ImportedNetwork
 from model.inference.runtimes.openvino_runtime import Export, read_export
-from model.manifest import METADATA_KEY, Manifest
+from model.manifest import Manifest
 from model.weights_file import EXPORT_SUFFIXES
 from model.whole_file import whole_file
 from training.publishing.imported_card import imported_card
-from training.publishing.onnx_files import write_onnx
+from training.publishing.onnx_files import export_facts, write_onnx
 
 
 def read_imported(path: Path) -> Export | None:
@@ -41,13 +41,8 @@ def files_by_precision(path: Path) -> dict[str, Path]:
 def imported_facts(manifest: Manifest, precision: str, stride: int, grid: Grid) -> dict[str, str]:
     """The facts in the metadata of an imported network's file. `sha256` is that of the original."""
     assert isinstance(manifest.architecture, ImportedNetwork)
-    return {
-        METADATA_KEY: manifest.to_json(),
-        "sha256": manifest.architecture.source_sha256,
-        "precision": precision,
-        "stride": str(stride),
-        "grid": grid,
-    }
+    sha256 = manifest.architecture.source_sha256
+    return export_facts(manifest, sha256=sha256, precision=precision, stride=stride, grid=grid)
 
 
 def save_imported(path: Path, manifest: Manifest) -> list[Path]:

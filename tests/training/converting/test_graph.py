@@ -19,6 +19,10 @@ from training.converting.inputs import find_input
 Change = Callable[[onnx.ModelProto], None]
 
 
+def graph_of(path: Path) -> onnx.ModelProto:
+    return read_graph(path, path.read_bytes())
+
+
 def changed(path: Path, change: Change) -> Path:
     model = onnx.load(foreign_network(path))
     change(model)
@@ -95,7 +99,7 @@ def three_axes(model: onnx.ModelProto) -> None:
 def test_what_is_not_served_is_refused_by_name(tmp_path: Path, change: Change, words: str) -> None:
     path = changed(tmp_path / "net.onnx", change)
     with pytest.raises(ConversionError, match=words):
-        find_input(read_graph(path))
+        find_input(graph_of(path))
 
 
 def test_functions_are_put_in_place_within_the_limits(tmp_path: Path) -> None:
@@ -113,36 +117,36 @@ def test_functions_are_put_in_place_within_the_limits(tmp_path: Path) -> None:
         path.write_bytes(model.SerializeToString())
         return path
 
-    assert len(read_graph(with_functions(2, 3)).graph.node) == 2 + 9
+    assert len(graph_of(with_functions(2, 3)).graph.node) == 2 + 9
     with pytest.raises(ConversionError, match="1,000,000,002 operators"):
-        read_graph(with_functions(9, 10))
+        graph_of(with_functions(9, 10))
     with pytest.raises(ConversionError, match="calls itself: f0"):
-        read_graph(with_functions(1, 2, recursive=True))
+        graph_of(with_functions(1, 2, recursive=True))
 
 
 def test_a_pointer_of_git_lfs_says_so(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(ConversionError, match="pointer of Git LFS"):
-        read_graph(tmp_path / "net.onnx")
+        graph_of(tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize("data", [b"", b"not a network", b"\x08", b"\xff" * 1000, b'{"json": 1}'])
 def test_no_onnx_file(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "net.onnx").write_bytes(data)
     with pytest.raises(ConversionError, match="is no ONNX file"):
-        read_graph(tmp_path / "net.onnx")
+        graph_of(tmp_path / "net.onnx")
 
 
 def test_more_operators_or_bytes_than_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = foreign_network(tmp_path / "net.onnx")
     monkeypatch.setattr(graph_module, "MOST_NODES", 2)
     with pytest.raises(ConversionError, match="3 operators; at most 2"):
-        read_graph(path)
+        graph_of(path)
     monkeypatch.setattr(graph_module, "MOST_BYTES", 100)
     with pytest.raises(ConversionError, match="bytes; at most 100"):
-        read_graph(path)
+        graph_of(path)
 
 
 def test_an_old_opset_is_raised(tmp_path: Path) -> None:
-    assert opset(read_graph(foreign_network(tmp_path / "net.onnx", opset=11))) == LEAST_OPSET
-    assert opset(read_graph(foreign_network(tmp_path / "net.onnx", opset=18))) == 18
+    assert opset(graph_of(foreign_network(tmp_path / "net.onnx", opset=11))) == LEAST_OPSET
+    assert opset(graph_of(foreign_network(tmp_path / "net.onnx", opset=18))) == 18
