@@ -64,7 +64,8 @@ class Settings(BaseSettings):
     )
     runtime: RuntimeName = Field(
         "auto",
-        description="`openvino` (CPU), `torch` (GPU, or CPU), or `auto`: an NVIDIA GPU, else OpenVINO, else torch on the CPU",
+        description="`openvino` (CPU), `torch` (GPU, or CPU), `onnxruntime` (ONNX files on a GPU, or CPU), or `auto`: "
+        "an NVIDIA GPU, else OpenVINO, else torch on the CPU",
     )
     device: str = Field(
         "auto",

@@ -17,13 +17,23 @@ from tests.support.checkout import ROOT
 PAGE = (ROOT / "docs" / "onnx.md").read_text()
 
 
+NAME = "voc-fcn8s-mobilenet-v2"
+(PROGRAM,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_program_is_the_one_that_fcn_export_writes() -> None:
+    assert (ROOT / "training" / "publishing" / "run_onnx.py.txt").read_text() == PROGRAM
+
+
 @pytest.mark.parametrize(("width", "height", "least"), [(512, 384, 1.0), (500, 375, 0.99), (700, 500, 0.97)])
-def test_the_program_gives_the_mask_of_the_service(checkout: Path, width: int, height: int, least: float) -> None:
+def test_the_program_gives_the_mask_of_the_service(tmp_path: Path, width: int, height: int, least: float) -> None:
+    (tmp_path / f"{NAME}.onnx").symlink_to(ROOT / "weights" / f"{NAME}.onnx")
+    (tmp_path / f"{NAME}.run.py").write_text(PROGRAM)
     with Image.open(ROOT / "docs" / "photos" / "chelsea.jpg") as photo:
-        photo.convert("RGB").resize((width, height)).save(checkout / "photo.png")
-    (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    result = subprocess.run([sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True, check=True)
+        photo.convert("RGB").resize((width, height)).save(tmp_path / "photo.png")
+    command = [sys.executable, f"{NAME}.run.py", "photo.png", "mask.png"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "'cat'" in result.stdout
-    ours = Segmenter.from_weights("voc-fcn8s-mobilenet-v2", "cpu", precision="float32", threads=1)(checkout / "photo.png")
-    theirs = np.asarray(Image.open(checkout / "mask.png"))
+    ours = Segmenter.from_weights(NAME, "cpu", precision="float32", threads=1)(tmp_path / "photo.png")
+    theirs = np.asarray(Image.open(tmp_path / "mask.png"))
     assert (ours.class_map == theirs).mean() >= least

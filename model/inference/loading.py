@@ -15,7 +15,7 @@ from model.inference.runtimes.processor import int8_sums
 from model.manifest import WeightsError
 from model.weights_file import WeightsFiles
 
-RuntimeName = Literal["auto", "openvino", "torch"]
+RuntimeName = Literal["auto", "openvino", "torch", "onnxruntime"]
 Precision = Literal["auto", "float32", "int8", "bfloat16", "float16"]
 RUNTIMES: tuple[str, ...] = get_args(RuntimeName)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -28,16 +28,16 @@ def load_runtime(
 ) -> Runtime:
     """Loads the network of these files on a runtime, device and precision; each may be `auto`.
 
-    `auto` takes the first of these that is possible: torch on an NVIDIA GPU, if torch sees one; OpenVINO, if there is an
-    export; torch on the CPU. threads: CPU threads; 0 for one per core. Raises `RuntimeUnavailable` or `WeightsError`.
+    `auto` takes the first of these that is possible: torch on an NVIDIA GPU, if torch sees one; ONNX Runtime there, for an
+    ONNX file without a master; OpenVINO, if there is an export; torch on the CPU. threads: CPU threads; 0 for one per core.
+    Raises `RuntimeUnavailable` or `WeightsError`.
     """
-    if _choose(files, runtime, device, precision) == "openvino":
-        from model.inference.runtimes.openvino_runtime import OpenVINORuntime
-
+    chosen = _choose(files, runtime, device, precision)
+    if chosen != "torch":
         master = _master_sha256(files)
-        openvino_runtime = OpenVINORuntime(_export(files, precision), threads)
-        _check_fresh(files, openvino_runtime.identity, master)
-        return openvino_runtime
+        loaded = _load_export(chosen, _export(files, precision if chosen == "openvino" else "float32"), device, threads)
+        _check_fresh(files, loaded.identity, master)
+        return loaded
     from model.inference.runtimes.torch_runtime import TorchRuntime
     from model.weights_file import load_weights
 
@@ -45,28 +45,68 @@ def load_runtime(
     return TorchRuntime(load_weights(files.master), device, precision, threads)
 
 
+def _load_export(runtime: str, path: Path, device: str, threads: int) -> Runtime:
+    if runtime == "onnxruntime":
+        from model.inference.runtimes.onnxruntime_runtime import ONNXRuntime
+
+        return ONNXRuntime(path, device, threads)
+    from model.inference.runtimes.openvino_runtime import OpenVINORuntime
+
+    return OpenVINORuntime(path, threads)
+
+
 def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> str:
-    """`openvino` or `torch`; raises `RuntimeUnavailable` with the reason if neither can run."""
+    """`openvino`, `onnxruntime` or `torch`; raises `RuntimeUnavailable` with the reason if it cannot run."""
     if runtime not in RUNTIMES:
         raise RuntimeUnavailable(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
     if precision not in PRECISIONS:
         raise RuntimeUnavailable(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    on_cpu = device in ("auto", "cpu")
     if runtime == "auto":
-        on_gpu = not on_cpu or (device == "auto" and precision != "int8" and _torch_sees_gpu())
-        for_torch = precision in ("bfloat16", "float16")
-        export_is_usable = files.exports and not for_torch and on_cpu and _is_installed("openvino")
-        runtime = "openvino" if export_is_usable and (not on_gpu or not files.master) else "torch"
-        if runtime == "openvino" and on_gpu:
-            log.warning("%s is an ONNX file alone, which runs on the CPU; the GPU is for networks with a master", files.name)
+        runtime = _best_runtime(files, device, precision)
     if runtime == "openvino":
-        if not on_cpu:
-            raise RuntimeUnavailable(f"OpenVINO serves on the CPU, got device {device!r}; ask for runtime torch")
-        if precision in ("bfloat16", "float16"):
-            raise RuntimeUnavailable(f"OpenVINO serves in float32 or int8, got {precision!r}; ask for runtime torch")
-        if not _is_installed("openvino"):
-            raise RuntimeUnavailable("the package openvino is not installed; pip install openvino, or ask for runtime torch")
-        return runtime
+        _check_openvino(device, precision)
+    elif runtime == "onnxruntime":
+        _check_onnxruntime(precision)
+    else:
+        _check_torch(files, device, precision)
+    return runtime
+
+
+def _best_runtime(files: WeightsFiles, device: str, precision: str) -> str:
+    """The runtime for `auto`. It may turn out to be missing."""
+    on_cpu, is_float32 = device in ("auto", "cpu"), precision in ("auto", "float32")
+    if files.master is None and "float32" in files.exports and is_float32 and device not in ("cpu", "mps"):
+        if device != "auto" or _onnxruntime_sees_gpu():
+            return "onnxruntime"
+        if _has_gpu():
+            log.warning(
+                "%s is an ONNX file alone, which runs on the CPU here; to run it on the GPU: %s",
+                files.name,
+                install_command("onnx-gpu"),
+            )
+    if not files.exports or precision in ("bfloat16", "float16") or not on_cpu or not _is_installed("openvino"):
+        return "torch"
+    on_gpu = files.master is not None and device == "auto" and precision != "int8" and _torch_sees_gpu()
+    return "torch" if on_gpu else "openvino"
+
+
+def _check_openvino(device: str, precision: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise RuntimeUnavailable(f"OpenVINO serves on the CPU, got device {device!r}; ask for runtime torch or onnxruntime")
+    if precision in ("bfloat16", "float16"):
+        raise RuntimeUnavailable(f"OpenVINO serves in float32 or int8, got {precision!r}; ask for runtime torch")
+    if not _is_installed("openvino"):
+        raise RuntimeUnavailable("the package openvino is not installed; pip install openvino, or ask for runtime torch")
+
+
+def _check_onnxruntime(precision: str) -> None:
+    if precision not in ("auto", "float32"):
+        raise RuntimeUnavailable(f"ONNX Runtime serves in float32, got {precision!r}; int8 is for OpenVINO, the rest for torch")
+    if not _is_installed("onnxruntime"):
+        raise RuntimeUnavailable(f"the package onnxruntime is not installed; for a GPU: {install_command('onnx-gpu')}")
+
+
+def _check_torch(files: WeightsFiles, device: str, precision: str) -> None:
     if precision == "int8":
         raise RuntimeUnavailable("int8 is for OpenVINO: it needs NAME.int8.onnx beside the weights (fcn-export --int8)")
     if files.master is None:
@@ -76,7 +116,6 @@ def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> s
             f"{files.name} needs PyTorch here (device {device}, precision {precision}, exports: "
             f"{', '.join(files.exports) or 'none'}); {install_command('torch')}"
         )
-    return runtime
 
 
 def _export(files: WeightsFiles, precision: str) -> Path:
@@ -119,10 +158,15 @@ def _int8_pays(files: WeightsFiles) -> bool:
 
 def unused_gpu() -> str | None:
     """A message for a machine with an NVIDIA GPU that torch cannot use; None if there is no GPU, or torch can use it."""
-    if not any(path.exists() for path in GPU_DRIVERS) or _torch_sees_gpu():
+    if not _has_gpu() or _torch_sees_gpu():
         return None
     missing = "CUDA of the installed PyTorch does not see it" if _is_installed("torch") else "PyTorch is not installed"
     return f"there is a GPU, and {missing}; to serve on it: {install_command('torch')}"
+
+
+def _has_gpu() -> bool:
+    """Whether this machine has a driver for an NVIDIA GPU."""
+    return any(path.exists() for path in GPU_DRIVERS)
 
 
 def _is_installed(package: str) -> bool:
@@ -131,8 +175,17 @@ def _is_installed(package: str) -> bool:
 
 def _torch_sees_gpu() -> bool:
     """Whether torch sees an NVIDIA GPU. Imports torch, which takes seconds, only if a driver is installed."""
-    if not any(path.exists() for path in GPU_DRIVERS) or not _is_installed("torch"):
+    if not _has_gpu() or not _is_installed("torch"):
         return False
     from model.inference.runtimes.torch_runtime import sees_gpu
+
+    return sees_gpu()
+
+
+def _onnxruntime_sees_gpu() -> bool:
+    """Whether the machine has an NVIDIA GPU, and ONNX Runtime is built for CUDA."""
+    if not _has_gpu() or not _is_installed("onnxruntime"):
+        return False
+    from model.inference.runtimes.onnxruntime_runtime import sees_gpu
 
     return sees_gpu()

@@ -31,6 +31,7 @@ from training.publishing.export_files import (
 )
 from training.publishing.hub import write_hub_folder
 from training.publishing.imported_files import int8_path, read_imported
+from training.publishing.other_programs import program_paths, write_programs
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,14 +47,18 @@ def _export(args: argparse.Namespace) -> None:
         raise ValueError(f"{', '.join(names)} is for int8; give --int8 with it")
     if args.photos < 1 or args.keep < 0:
         raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
+    if args.resolution is not None and "deepness" not in args.programs:
+        raise ValueError("--resolution is for Deepness; give --for deepness with it")
     if args.checkpoint is None and read_imported(Path(args.weights)):
         _export_imported(args, Path(args.weights))
         return
     master = find_weights(args.weights) if args.checkpoint is None else _trained_master(args.checkpoint)
-    kept = bool(args.int8 or args.hub) and not args.force and _is_current(master)
+    kept = bool(args.int8 or args.hub or args.programs) and not args.force and _is_current(master)
     planned = [master] if args.checkpoint else []
     planned += [] if kept else [export_path(master, "float32")]
     planned += [export_path(master, "int8")] if args.int8 else []
+    float32 = export_path(master, "float32")
+    planned += program_paths(float32, args.programs)
     if not args.force:
         _refuse_existing(planned)
     for path in [*planned, *([args.hub / "README.md"] if args.hub else [])]:
@@ -63,22 +68,29 @@ def _export(args: argparse.Namespace) -> None:
     written = [] if kept else [export_float32(master)]
     if args.int8:
         written.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
-    for path in written:
-        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    _print_written([*written, *write_programs(float32, args.programs, args.resolution)])
     if args.hub:
         print(f"wrote {', '.join(map(str, write_hub_folder(master, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
 
 
 def _export_imported(args: argparse.Namespace, path: Path) -> None:
-    """The int8 file of an imported network, whose float32 file exists."""
-    if not args.int8 or args.hub:
-        raise ValueError(f"{path} is a converted network's own file; of exports, there is --int8 alone")
+    """The int8 file of an imported network, whose float32 file exists, and the files for other programs."""
+    if args.hub or not (args.int8 or args.programs):
+        raise ValueError(f"{path} is a converted network's own file; of exports, there are --int8 and --for alone")
     target = int8_path(path)
+    planned = [*([target] if args.int8 else []), *program_paths(path, args.programs)]
     if not args.force:
-        _refuse_existing([target])
-    check_output(target)
-    export_imported_int8(path, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2)
-    print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB)")
+        _refuse_existing(planned)
+    for planned_path in planned:
+        check_output(planned_path)
+    if args.int8:
+        export_imported_int8(path, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2)
+    _print_written([*([target] if args.int8 else []), *write_programs(path, args.programs, args.resolution)])
+
+
+def _print_written(paths: Sequence[Path]) -> None:
+    for path in paths:
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def _is_current(master: Path) -> bool:

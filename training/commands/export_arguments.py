@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from math import inf
 from pathlib import Path
 
 from model.command_line import CommandParser
@@ -12,6 +13,7 @@ PHOTOS = 300  # photos of the calibration folder that are used
 # The first convolutions of the network that stay in float32; in a MobileNetV2, the stem and the first depthwise convolution.
 # With these two in int8, twice as many cells change their class, and no time is saved. Keeping more changes hardly any cell.
 KEPT = 2
+PROGRAMS = ("deepness", "onnxruntime")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,5 +54,31 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="also write a folder in the layout of the Hugging Face Hub: README.md with its header, weights, exports and chart",
     )
+    p.add_argument(
+        "--for",
+        dest="programs",
+        action="append",
+        choices=PROGRAMS,
+        default=[],
+        help="also write what another program needs: NAME.deepness.onnx for QGIS's Deepness, or NAME.run.py, which makes masks "
+        "with ONNX Runtime; can be repeated",
+    )
+    p.add_argument(
+        "--resolution",
+        type=_centimetres,
+        metavar="CM",
+        help="with --for deepness: centimetres a pixel of the maps that the network knows (default: Deepness asks)",
+    )
     p.add_argument("--force", action="store_true", help="replace files that exist; without it, they are an error")
     return p
+
+
+def _centimetres(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"centimetres a pixel, above 0, are needed, got {text!r}")
+    return value

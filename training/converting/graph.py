@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import onnx
@@ -51,12 +52,13 @@ def read_graph(path: Path, data: bytes) -> onnx.ModelProto:
     if data.startswith(b"version https://git-lfs"):
         raise ConversionError(f"{path} is a pointer of Git LFS, not the file itself: git lfs pull fetches it")
     try:
+        model = onnx.load_model_from_string(data)
+        _check_count(path, model)  # first, because the next check takes long for many nodes
         if has_external_data(data):
             raise ConversionError(
                 f"{path} keeps tensors in other files, which are not read; export it again with all tensors inside "
                 "(torch: external_data=False; or onnx.save(model, path, save_as_external_data=False))"
             )
-        model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
         if isinstance(error, ConversionError):
             raise
@@ -127,10 +129,15 @@ def _check_functions(path: Path, model: onnx.ModelProto) -> None:
         )
 
 
+def _check_count(path: Path, model: onnx.ModelProto) -> None:
+    """Raises `ConversionError` for more than `MOST_NODES` nodes; counts no further."""
+    if next(islice(nodes(model.graph), MOST_NODES, None), None) is not None:
+        raise ConversionError(f"{path} has more than {MOST_NODES:,} operators, the most that are converted")
+
+
 def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
+    _check_count(path, model)
     every = list(nodes(model.graph))
-    if len(every) > MOST_NODES:
-        raise ConversionError(f"{path} has {len(every):,} operators; at most {MOST_NODES:,} are converted")
     foreign = Counter(f"{node.domain}.{node.op_type}" for node in every if node.domain not in DOMAINS)
     if foreign:
         raise ConversionError(

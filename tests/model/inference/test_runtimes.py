@@ -169,11 +169,14 @@ def test_an_export_of_another_master_is_refused(files: WeightsFiles, narrow: Wei
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("abacus",), "runtime must be one of auto, openvino, torch, got 'abacus'"),
+        (("abacus",), "runtime must be one of auto, openvino, torch, onnxruntime, got 'abacus'"),
         (("auto", "auto", "int4"), "precision must be one of auto, float32, int8, bfloat16, float16, got 'int4'"),
-        (("openvino", "cuda"), "OpenVINO serves on the CPU, got device 'cuda'; ask for runtime torch"),
+        (("openvino", "cuda"), "OpenVINO serves on the CPU, got device 'cuda'; ask for runtime torch or onnxruntime"),
         (("openvino", "cpu", "bfloat16"), "OpenVINO serves in float32 or int8, got 'bfloat16'; ask for runtime torch"),
         (("openvino", "cpu", "int8"), r"narrow has no export in int8 \(there: float32\); fcn-export makes one"),
+        (("onnxruntime", "cpu", "int8"), "ONNX Runtime serves in float32, got 'int8'; int8 is for OpenVINO"),
+        (("onnxruntime", "mps"), "ONNX Runtime serves on cuda, cuda:N or cpu, got device 'mps'"),
+        (("onnxruntime", "cpu:1"), "ONNX Runtime serves on cuda, cuda:N or cpu, got device 'cpu:1'"),
         (("torch", "cpu", "int8"), r"int8 is for OpenVINO: it needs NAME\.int8\.onnx beside the weights"),
         pytest.param(
             ("torch", "abacus"), "device must be auto, cpu, cuda, cuda:N or mps, got 'abacus'", marks=pytest.mark.torch
@@ -275,25 +278,37 @@ def test_the_first_calls_of_a_process_may_come_at_once(narrow_file: Path, _: int
     ("device", "precision", "master", "expected"),
     [
         ("auto", "auto", True, "torch"), ("auto", "int8", True, "openvino"), ("cpu", "auto", True, "openvino"),
-        ("auto", "float32", True, "torch"), ("auto", "float16", True, "torch"), ("auto", "auto", False, "openvino"),
+        ("auto", "float32", True, "torch"), ("auto", "float16", True, "torch"), ("auto", "auto", False, "onnxruntime"),
+        ("auto", "float32", False, "onnxruntime"), ("auto", "int8", False, "openvino"), ("cpu", "auto", False, "openvino"),
+        ("cuda:1", "auto", False, "onnxruntime"), ("cuda", "auto", True, "torch"),
     ],
 )  # fmt: skip
 def test_auto_on_a_machine_with_a_gpu(
-    files: WeightsFiles,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    device: str,
-    precision: str,
-    master: bool,
-    expected: str,
+    files: WeightsFiles, monkeypatch: pytest.MonkeyPatch, device: str, precision: str, master: bool, expected: str
 ) -> None:
     monkeypatch.setattr(choice, "_torch_sees_gpu", lambda: True)
+    monkeypatch.setattr(choice, "_onnxruntime_sees_gpu", lambda: True)
     monkeypatch.setattr(choice, "_is_installed", lambda package: True)
     exports = files.exports | {"int8": files.exports["float32"]}
     own = replace(files, exports=exports, master=files.master if master else None)
     assert choice._choose(own, "auto", device, precision) == expected
-    is_told = "which runs on the CPU" in caplog.text
-    assert is_told == (expected == "openvino" and not master and device == "auto" and precision != "int8")
+
+
+@pytest.mark.parametrize(("precision", "is_told"), [("auto", True), ("int8", False)])
+def test_an_onnx_file_alone_on_a_gpu_that_onnx_runtime_does_not_see(
+    files: WeightsFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    precision: str,
+    is_told: bool,
+) -> None:
+    monkeypatch.setattr(choice, "GPU_DRIVERS", (tmp_path,))
+    monkeypatch.setattr(choice, "_onnxruntime_sees_gpu", lambda: False)
+    own = replace(files, exports=files.exports | {"int8": files.exports["float32"]}, master=None)
+    assert choice._choose(own, "auto", "auto", precision) == "openvino"
+    assert ("narrow is an ONNX file alone, which runs on the CPU here" in caplog.text) == is_told
+    assert ("[onnx-gpu]" in caplog.text) == is_told
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

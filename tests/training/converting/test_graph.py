@@ -140,7 +140,7 @@ def test_no_onnx_file(tmp_path: Path, data: bytes) -> None:
 def test_more_operators_or_bytes_than_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = foreign_network(tmp_path / "net.onnx")
     monkeypatch.setattr(graph_module, "MOST_NODES", 2)
-    with pytest.raises(ConversionError, match="3 operators; at most 2"):
+    with pytest.raises(ConversionError, match="more than 2 operators"):
         graph_of(path)
     monkeypatch.setattr(graph_module, "MOST_BYTES", 100)
     with pytest.raises(ConversionError, match="bytes; at most 100"):
