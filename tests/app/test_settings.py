@@ -51,7 +51,7 @@ def test_threads_are_one_a_core_unless_set() -> None:
         ("TILE", "1000000", "tile must be at most 4096"),
         ("PORT", "http", "SEGMENT_PORT"),
         ("WEIGHTS", "nothing", "no weights file 'nothing'"),
-        ("RUNTIME", "tensorflow", "must be one of auto, openvino, torch, got 'tensorflow'"),
+        ("RUNTIME", "tensorflow", "must be one of auto, openvino, torch, onnxruntime, got 'tensorflow'"),
         ("PRECISION", "int4", "SEGMENT_PRECISION"),
         ("DEVICE", "tpu", "device must be auto, cpu, cuda, cuda:N or mps"),
         ("DEVICE", "cpu,cuda", "several of one kind"),
