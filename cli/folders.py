@@ -14,7 +14,7 @@ from cli.places import real
 
 
 @dataclass(frozen=True)
-class _Folder:
+class _Level:
     """path: as listed. relative: below the root. real: without links. states: of each pattern. below_link: behind a link."""
 
     path: str
@@ -45,7 +45,7 @@ class Folder:
     def __iter__(self) -> Iterator[Input]:
         """Yields the images, and inputs with a problem: unreadable folders, photographs of types that are not accepted."""
         self._link_targets = set()
-        stack = [_Folder(self.root, "", self._real, tuple(pattern.start for pattern in self.patterns))]
+        stack = [_Level(self.root, "", self._real, tuple(pattern.start for pattern in self.patterns))]
         while stack:
             folder = stack.pop()
             try:
@@ -69,7 +69,7 @@ class Folder:
         inside = self._output is not None and place.is_relative_to(self._output)
         return not inside and matches_any(self.patterns, place.relative_to(self._real).as_posix())
 
-    def _image(self, folder: _Folder, entry: os.DirEntry[str], names: AnswerNames) -> Iterator[Input]:
+    def _image(self, folder: _Level, entry: os.DirEntry[str], names: AnswerNames) -> Iterator[Input]:
         kind = kind_of(entry.name)
         if kind == "other" or not self._complete(self._step(folder, entry.name)):
             return
@@ -80,7 +80,7 @@ class Folder:
         elif os.path.isfile(entry.path):
             yield Input(entry.path, relative, relative, problem=problem_of(entry.name))
 
-    def _inner(self, folder: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
+    def _inner(self, folder: _Level, entry: os.DirEntry[str]) -> _Level | None:
         """The folder of this entry; None if it is not to be listed."""
         states = self._step(folder, entry.name)
         if entry.name == APPLE_FOLDER or (self.patterns and not any(states)):
@@ -96,9 +96,9 @@ class Folder:
                 return None
             if link:
                 self._link_targets.add(place)
-        return _Folder(entry.path, f"{folder.relative}/{entry.name}".lstrip("/"), place, states, link or folder.below_link)
+        return _Level(entry.path, f"{folder.relative}/{entry.name}".lstrip("/"), place, states, link or folder.below_link)
 
-    def _step(self, folder: _Folder, name: str) -> tuple[Positions, ...]:
+    def _step(self, folder: _Level, name: str) -> tuple[Positions, ...]:
         return tuple(pattern.step(positions, name) for pattern, positions in zip(self.patterns, folder.states, strict=True))
 
     def _complete(self, states: tuple[Positions, ...]) -> bool:

@@ -89,8 +89,8 @@ def check_output(target: str | os.PathLike[str]) -> None:
         for part in place.relative_to(folder).parts:
             with suppress(FileNotFoundError):
                 os.stat(folder / part)  # such as for a name that is too long
-        with suppress(_Checked), whole_file(target if folder == place.parent else folder / PROCESS):
-            raise _Checked
+        with suppress(_CheckEnd), whole_file(target if folder == place.parent else folder / PROCESS):
+            raise _CheckEnd
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(target)) from error
 
@@ -117,7 +117,7 @@ def open_descriptor(path: str | os.PathLike[str]) -> int | None:
     return None
 
 
-class _Checked(Exception):
+class _CheckEnd(Exception):
     """Ends the block of `check_output`."""
 
 

@@ -28,7 +28,7 @@ from training.survey.records import Survey, survey_readable
 
 
 @dataclass(frozen=True)
-class Checked:
+class SplitReport:
     """The surveyed splits, those of them that could be opened; their errors, and remarks on them."""
 
     surveys: list[Survey]
@@ -78,7 +78,7 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError(f"{len(checked.errors)} errors; a training would stop")
 
 
-def check_data(args: argparse.Namespace, labels: LabelSet) -> Checked:
+def check_data(args: argparse.Namespace, labels: LabelSet) -> SplitReport:
     """Opens and surveys both splits; what cannot be opened or read becomes an error."""
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     splits: list[Split] = []
@@ -94,12 +94,12 @@ def check_data(args: argparse.Namespace, labels: LabelSet) -> Checked:
     surveys, unreadable = survey_readable(splits)
     errors += unreadable
     if len(surveys) < 2:
-        return Checked(surveys, list({str(error): error for error in errors}.values()), [])
+        return SplitReport(surveys, list({str(error): error for error in errors}.values()), [])
     train, validation = surveys
-    return Checked(surveys, [*errors, *pair_errors(train, validation)], pair_notes(train, validation))
+    return SplitReport(surveys, [*errors, *pair_errors(train, validation)], pair_notes(train, validation))
 
 
-def _lines(checked: Checked) -> list[str]:
+def _lines(checked: SplitReport) -> list[str]:
     """The report in text."""
     lines = checked.facts
     if checked.surveys:
@@ -108,7 +108,7 @@ def _lines(checked: Checked) -> list[str]:
     return [*lines, f"{len(checked.notes)} remarks", *(f"  {note}" for note in checked.notes)]
 
 
-def _plan(args: argparse.Namespace, recipe: Recipe, checked: Checked) -> tuple[Recipe, list[str]]:
+def _plan(args: argparse.Namespace, recipe: Recipe, checked: SplitReport) -> tuple[Recipe, list[str]]:
     """The recipe with what follows the data, and lines on it; nothing for data without frames to train on."""
     if not checked.surveys or not checked.surveys[0].records:
         return recipe, []

@@ -14,7 +14,7 @@ from model.inference.processes.limits import limit, prepare_limits
 from model.whole_file import check_output
 from training.commands.command import print_lines, run_command
 from training.commands.convert_arguments import parser
-from training.converting.conversion import Request, convert
+from training.converting.conversion import ConversionRequest, convert
 from training.converting.pixels import UNIT, Normalisation
 from training.data.label_files import read_labels
 from training.publishing.imported_files import write_imported_card
@@ -34,7 +34,7 @@ def _convert(args: argparse.Namespace) -> None:
     if args.mean is not None:
         scale = UNIT if args.scale is None else args.scale
         normalisation = Normalisation(args.mean, args.std, scale, args.bgr)
-    request = Request(
+    request = ConversionRequest(
         source=args.network,
         target=args.out,
         labels=read_labels(args.classes) if args.classes else None,

@@ -49,7 +49,7 @@ IDENTITY = Normalisation((0, 0, 0), (1, 1, 1), 1.0, source="the network takes ui
 
 
 @dataclass(frozen=True)
-class Request:
+class ConversionRequest:
     """What the user says of a network; None for what the file itself shall tell.
 
     bgr: a network of uint8 pixels takes blue first. tile:
@@ -72,7 +72,7 @@ class Request:
     photos: Path | None = None
 
 
-def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
+def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest:
     """Writes the converted file and gives its document. tell: takes lines about what was read and measured.
 
     Runs the network: call it in a process that may die. Raises `ConversionError`, `LabelError` and `OSError`; then no file is
@@ -119,7 +119,7 @@ def convert(request: Request, tell: Callable[[str], None]) -> Manifest:
 
 
 def _probe(
-    request: Request, original: Original, model: onnx.ModelProto, network_input: NetworkInput, name: str | None
+    request: ConversionRequest, original: Original, model: onnx.ModelProto, network_input: NetworkInput, name: str | None
 ) -> NetworkOutput:
     def operator(output: str) -> str:
         node = origin(model, output)
@@ -154,7 +154,7 @@ def _number_of_classes(
     return int(scores(np.zeros((height, width, 3), np.uint8))[node.input[0]].shape[axis])
 
 
-def _normalisation(request: Request, network_input: NetworkInput, model: onnx.ModelProto) -> Normalisation:
+def _normalisation(request: ConversionRequest, network_input: NetworkInput, model: onnx.ModelProto) -> Normalisation:
     if network_input.takes_pixels:
         if request.normalisation:
             raise ConversionError(
@@ -170,7 +170,7 @@ def _normalisation(request: Request, network_input: NetworkInput, model: onnx.Mo
 
 
 def _cut(
-    request: Request,
+    request: ConversionRequest,
     whole: NetworkOutput,
     model: onnx.ModelProto,
     network_input: NetworkInput,
@@ -187,7 +187,7 @@ def _cut(
     return model, _probe(replace(request, kind=kind, grid=grid), original, model, network_input, name)
 
 
-def _labels(request: Request, model: onnx.ModelProto, number: int | None) -> LabelSet:
+def _labels(request: ConversionRequest, model: onnx.ModelProto, number: int | None) -> LabelSet:
     """The classes: those that the user gives, else those of the file. Raises `ConversionError` if their number is another."""
     labels = request.labels
     if labels is None and (names := read_class_names(request.source, model)):
@@ -209,7 +209,7 @@ def _labels(request: Request, model: onnx.ModelProto, number: int | None) -> Lab
 
 
 def _manifest(
-    request: Request,
+    request: ConversionRequest,
     labels: LabelSet,
     network_input: NetworkInput,
     normalisation: Normalisation,

@@ -12,7 +12,7 @@ import onnxruntime
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.labels import numbered_labels
 from model.manifest import Manifest
-from training.converting.conversion import Request, convert
+from training.converting.conversion import ConversionRequest, convert
 from training.converting.pixels import Normalisation
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,7 +27,7 @@ def converted(
     common: dict[str, Any] = {"labels": numbered_labels(NAMES[:classes]), "normalisation": NORMALISATION}
     target = source.with_name("converted.onnx")
     told: list[str] = [] if lines is None else lines
-    manifest = convert(Request(source, target, **(common | changes)), told.append)
+    manifest = convert(ConversionRequest(source, target, **(common | changes)), told.append)
     return manifest, OpenVINORuntime(target, threads=1)
 
 

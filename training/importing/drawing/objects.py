@@ -49,7 +49,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class _Region:
+class _RunLengths:
     """The run lengths of an object over the whole image, and the value of its pixels."""
 
     lengths: Integers
@@ -74,7 +74,7 @@ def draw_mask(
     the drawing. If the user wants void instead, their boxes become void, or what no other object covers.
     """
     drawing = Drawing(np.full(size, BACKGROUND, np.uint8))
-    regions: list[_Region] = []
+    regions: list[_RunLengths] = []
     for entry in objects:
         try:
             region = _region(entry, size, ids, omissions, file, crowds, drawing)
@@ -99,7 +99,7 @@ def _region(
     file: object,
     crowds: Crowds,
     drawing: Drawing,
-) -> _Region | None:
+) -> _RunLengths | None:
     """The pixels of an object and their value; None for an object that has no area, or that must end the import.
 
     Updates the counts of `drawing`. Raises `DataError` for an object that cannot be drawn.
@@ -112,10 +112,10 @@ def _region(
     box = [] if outline else read_box(entry, size)
     if outline:
         count_further_keys(entry, omissions)
-        region = _Region(_outline_runs(entry, outline, size), VOID if crowds == "void" and crowd else id_)
+        region = _RunLengths(_outline_runs(entry, outline, size), VOID if crowds == "void" and crowd else id_)
     elif box:
         drawing.boxes += 1
-        region = _Region(_box_runs(entry, box, size), VOID)
+        region = _RunLengths(_box_runs(entry, box, size), VOID)
     else:
         if entry.get("keypoints"):
             omissions.add_without_area("objects with keypoints alone")
@@ -125,14 +125,14 @@ def _region(
     return region
 
 
-def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _Region:
+def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _RunLengths:
     """The box of an object that cannot be read, or the whole image if that cannot be read either; void."""
     try:
         box = read_box(entry, size)
         runs = _box_runs(entry, box, size) if box else np.array([0, size[0] * size[1]])
     except DataError:
         runs = np.array([0, size[0] * size[1]])
-    return _Region(runs, VOID)
+    return _RunLengths(runs, VOID)
 
 
 def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
