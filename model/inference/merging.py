@@ -6,13 +6,14 @@ are averaged directly. `model.inference.upsampling` then interpolates the averag
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from model.architecture import Grid
-from model.inference.tiling import TilePlan
+from model.inference.tiling import UNIT, TilePlan
 
 Logits = npt.NDArray[np.float32]
 
@@ -28,7 +29,8 @@ class BandMerger:
     """Takes the tiles' logits in the order of `TilePlan.regions` and gives bands from top to bottom. For one thread.
 
     grid: where in its pixels a cell lies; it selects the weights. Holds one row of tiles, so its memory grows with
-    classes x tile height x width, and does not depend on the image's height.
+    classes x tile height x width, and does not depend on the image's height. It holds them as strips of `UNIT` pixels' height,
+    since regions begin and end there, and gives each strip away as a band, without a copy.
     """
 
     def __init__(self, plan: TilePlan, grid: Grid) -> None:
@@ -36,18 +38,18 @@ class BandMerger:
         self.grid = grid
         self.stride = 0
         self._next = 0
-        self._rows = np.zeros((0, 0, 0), np.float32)
+        self._strips = deque[Logits]()
 
     @property
     def nbytes(self) -> int:
         """Bytes that this object holds between two tiles, without bands that it has returned."""
-        return self._rows.nbytes
+        return sum(strip.nbytes for strip in self._strips)
 
-    def add(self, logits: Logits) -> Band | None:
+    def add(self, logits: Logits) -> list[Band]:
         """Adds the next tile's float32 logits (classes, tile height / stride, tile width / stride).
 
-        Returns a band after the last tile of a row of tiles, else None. Raises `ValueError` for logits of another size and
-        for more tiles than the plan has.
+        Returns the finished bands after the last tile of a row of tiles, else none. Raises `ValueError` for logits of another
+        size and for more tiles than the plan has.
         """
         plan = self.plan
         if self._next >= len(plan):
@@ -60,37 +62,32 @@ class BandMerger:
         self._next += 1
         cells = logits.transpose(1, 2, 0)
         if len(plan) == 1:
-            return Band(0, np.ascontiguousarray(cells))
-        left = self._lefts[column]
+            return [Band(0, np.ascontiguousarray(cells))]
+        left, height = self._lefts[column], self._strip_rows
+        while len(self._strips) * height < self._tile[0]:
+            self._strips.append(np.zeros((height, self._lefts[-1] + self._tile[1], len(logits)), np.float32))
         weights = self._row_weights[row][:, None, None] * self._column_weights[column][:, None]
-        self._rows[:, left : left + self._tile[1]] += cells * weights
-        return self._finish_row(row) if column == len(plan.lefts) - 1 else None
+        weighted = cells * weights
+        for top, strip in zip(range(0, self._tile[0], height), self._strips, strict=True):
+            strip[:, left : left + self._tile[1]] += weighted[top : top + height]
+        return self._finish_row(row) if column == len(plan.lefts) - 1 else []
 
     def _begin(self, logits: Logits) -> None:
-        """Takes the stride and the number of classes from the first tile."""
-        plan, (height, width), (classes, rows, columns) = self.plan, self.plan.tile, logits.shape
+        """Takes the stride from the first tile."""
+        plan, (height, width), (rows, columns) = self.plan, self.plan.tile, logits.shape[1:]
         if not rows or not columns or height % rows or width % columns or height // rows != width // columns:
             raise ValueError(f"logits must be {height}x{width} divided by a stride, got {(rows, columns)}")
         self.stride = stride = height // rows
-        self._tile = rows, columns
+        self._tile, self._strip_rows = (rows, columns), max(1, UNIT // stride)
         self._tops, self._lefts = ([origin // stride for origin in axis] for axis in (plan.tops, plan.lefts))
         if len(plan) == 1:
             return
         middle = 0 if self.grid == "corner" else stride // 2
         self._row_weights = [weights[middle::stride] for weights in plan.row_weights]
         self._column_weights = [weights[middle::stride] for weights in plan.column_weights]
-        self._rows = np.zeros((rows, self._lefts[-1] + columns, classes), np.float32)
 
-    def _finish_row(self, row: int) -> Band:
-        """The rows of cells that no later tile overlaps. The other rows move to the front, for the next row of tiles."""
-        top = self._tops[row]
-        last = row == len(self._tops) - 1
-        if last:
-            band, self._rows = Band(top, self._rows), np.zeros((0, 0, 0), np.float32)
-            return band
-        row_count = self._tops[row + 1] - top
-        band = Band(top, self._rows[:row_count].copy())
-        other_rows = self._rows[row_count:].copy()
-        self._rows[: len(other_rows)] = other_rows
-        self._rows[len(other_rows) :] = 0
-        return band
+    def _finish_row(self, row: int) -> list[Band]:
+        """The strips that no later tile overlaps."""
+        top, last = self._tops[row], row == len(self._tops) - 1
+        count = len(self._strips) if last else (self._tops[row + 1] - top) // self._strip_rows
+        return [Band(top + index * self._strip_rows, self._strips.popleft()) for index in range(count)]

@@ -306,9 +306,9 @@ class Segmenter:
     def _merge(self, image: Pixels, view: View, run: Run) -> Iterator[Band]:
         merger = BandMerger(view.tile_plan, self.runtime.grid)
         for logits in run(view.tile_plan.cut(image, region) for region in view.tile_plan.regions):
-            if band := merger.add(logits):
-                yield band
-            del band
+            bands = merger.add(logits)[::-1]
+            while bands:
+                yield bands.pop()
 
     def run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """Runs the runtime on tiles of one shape, a batch at a time."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from model.architecture import Grid, first_centre
 from model.inference.merging import Band, Logits
 from model.inference.probabilities import highest_probability, log_odds, log_odds_of, probability_of_ids
-from model.inference.tiling import Size, TilePlan
+from model.inference.tiling import UNIT, Size, TilePlan
 
 Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
@@ -259,7 +259,8 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     rows = min(target[0], band_rows(target, tiles.cells(stride)) + 1)
     cells = tiles.cells(stride)[1] * 4 * classes
     tile_bytes = 2 * 4 * classes * (tiles.tile[0] // stride) * (tiles.tile[1] // stride)
-    merge_bytes = tile_bytes + 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
+    rows_of_cells = tiles.tile[0] // stride + 3 * (UNIT // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
+    merge_bytes = tile_bytes + cells * rows_of_cells
     axes = 64 * sum(target)
     return merge_bytes + axes + 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED_LOGITS + 16 * LOGITS_PIXELS * classes
 

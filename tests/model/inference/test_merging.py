@@ -24,7 +24,7 @@ GRIDS: tuple[Grid, Grid] = ("corner", "half_pixel")
 
 def bands(plan: TilePlan, tiles: Iterable[Logits], grid: Grid = "corner") -> list[Band]:
     merger = BandMerger(plan, grid)
-    return [band for tile in tiles if (band := merger.add(tile)) is not None]
+    return [band for tile in tiles for band in merger.add(tile)]
 
 
 def merge(plan: TilePlan, tiles: Iterable[Logits], grid: Grid = "corner") -> Logits:
@@ -73,9 +73,22 @@ def test_bands_are_the_sum_of_all_tiles_weighed_as_the_pixels_that_cells_lie_on(
     result = bands(plan, tiles, grid)
     assert all(band.logits.dtype == np.float32 for band in result)
     np.testing.assert_allclose(merge(plan, tiles, grid), total, atol=1e-5)
-    assert [band.top for band in result] == [top // stride for top in plan.tops]
     ends = np.cumsum([len(band.logits) for band in result]).tolist()
-    assert ends == [*(top // stride for top in plan.tops[1:]), total.shape[1]]
+    assert [band.top for band in result] == [0, *ends[:-1]]
+    assert ends[-1] == total.shape[1]
+    assert len(plan) == 1 or {len(band.logits) for band in result} == {32 // stride}
+
+
+def test_a_row_of_tiles_is_all_that_is_kept() -> None:
+    plan = plan_tiles((400, 500), (128, 160))
+    merger, logits = BandMerger(plan, "corner"), noise(3, 128, 160)
+    row_bytes = 3 * 4 * 128 * (plan.lefts[-1] + 160)
+    for index in range(len(plan)):
+        finished = merger.add(logits)
+        assert merger.nbytes + sum(band.logits.nbytes for band in finished) <= row_bytes
+        assert bool(finished) == ((index + 1) % len(plan.lefts) == 0)
+        assert all(band.logits.base is None for band in finished)  # or the memory of all would stay for one of them
+    assert merger.nbytes == 0
 
 
 def test_the_logits_of_one_tile_are_given_as_they_are() -> None:
@@ -139,7 +152,7 @@ def test_a_band_stays_as_it_was_given() -> None:
     plan = plan_tiles((200, 100), (64, 64), 0.5)
     merger, results, copies = BandMerger(plan, "corner"), [], []
     for tile in noise(len(plan), 3, 8, 8):
-        if band := merger.add(tile):
+        for band in merger.add(tile):
             results.append(band.logits)
             copies.append(band.logits.copy())
     assert len(results) > 2
