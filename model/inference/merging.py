@@ -16,6 +16,7 @@ from model.architecture import Grid
 from model.inference.tiling import UNIT, TilePlan
 
 Logits = npt.NDArray[np.float32]
+JOINED_BYTES = 4 << 20  # of a band that consists of several strips: larger ones only take memory, smaller ones take time
 
 
 class Band(NamedTuple):
@@ -30,7 +31,7 @@ class BandMerger:
 
     grid: where in its pixels a cell lies; it selects the weights. Holds one row of tiles, so its memory grows with
     classes x tile height x width, and does not depend on the image's height. It holds them as strips of `UNIT` pixels' height,
-    since regions begin and end there, and gives each strip away as a band, without a copy.
+    since regions begin and end there. Strips become bands of at most `JOINED_BYTES`, or of one strip.
     """
 
     def __init__(self, plan: TilePlan, grid: Grid) -> None:
@@ -87,7 +88,11 @@ class BandMerger:
         self._column_weights = [weights[middle::stride] for weights in plan.column_weights]
 
     def _finish_row(self, row: int) -> list[Band]:
-        """The strips that no later tile overlaps."""
+        """The strips that no later tile overlaps, joined to bands."""
         top, last = self._tops[row], row == len(self._tops) - 1
         count = len(self._strips) if last else (self._tops[row + 1] - top) // self._strip_rows
-        return [Band(top + index * self._strip_rows, self._strips.popleft()) for index in range(count)]
+        joined, bands = max(1, JOINED_BYTES // self._strips[0].nbytes), list[Band]()
+        for first in range(0, count, joined):
+            strips = [self._strips.popleft() for _ in range(min(joined, count - first))]
+            bands.append(Band(top + first * self._strip_rows, strips[0] if len(strips) == 1 else np.concatenate(strips)))
+        return bands

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.architecture import Grid, first_centre
-from model.inference.merging import Band, Logits
+from model.inference.merging import JOINED_BYTES, Band, Logits
 from model.inference.probabilities import highest_probability, log_odds, log_odds_of, probability_of_ids
 from model.inference.tiling import UNIT, Size, TilePlan
 
@@ -259,8 +259,9 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     rows = min(target[0], band_rows(target, tiles.cells(stride)) + 1)
     cells = tiles.cells(stride)[1] * 4 * classes
     tile_bytes = 2 * 4 * classes * (tiles.tile[0] // stride) * (tiles.tile[1] // stride)
-    rows_of_cells = tiles.tile[0] // stride + 3 * (UNIT // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
-    merge_bytes = tile_bytes + cells * rows_of_cells
+    tile_row = cells * (tiles.tile[0] // stride)
+    band = min(tile_row, max(JOINED_BYTES, cells * UNIT // stride))
+    merge_bytes = tile_bytes + tile_row + 2 * band + 3 * cells * (tiles.size[0] * rows // (stride * target[0]) + 2)
     axes = 64 * sum(target)
     return merge_bytes + axes + 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED_LOGITS + 16 * LOGITS_PIXELS * classes
 
