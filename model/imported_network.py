@@ -15,6 +15,9 @@ OutputKind = Literal["logits", "probabilities", "binary_logits", "binary_probabi
 second of two classes: before and after a sigmoid. `class_ids` are whole numbers.
 """
 OUTPUT_KINDS: tuple[str, ...] = get_args(OutputKind)
+Layout = Literal["NCHW", "NHWC"]
+"""The axes of a network's input: N images, C channels, H rows, W columns."""
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
 @dataclass(frozen=True)

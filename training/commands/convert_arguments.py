@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 from model.command_line import CommandParser, argument_type
-from model.imported_network import OUTPUT_KINDS
+from model.imported_network import LAYOUTS, OUTPUT_KINDS
 from model.inference.scaling import SIDES
 from model.inference.tiling import parse_tile
 
@@ -28,6 +28,9 @@ def parser() -> CommandParser:
     p.add_argument("--license", default="unknown", help="the network's licence, for the card and /info")
     p.add_argument("--note", action="append", default=[], help="a sentence for the card; can be repeated")
     p.add_argument("--force", action="store_true", help="replace files that exist; without it, they are an error")
+    p.add_argument(
+        "--layout", choices=LAYOUTS, help="the axes of the input, where the file says no number of channels: batch, channels..."
+    )
     pixels = p.add_argument_group("pixels", "the network takes (pixel * scale - mean) / std")
     pixels.add_argument("--mean", type=argument_type(_triple), metavar="A,B,C", help="of each channel, in the network's order")
     pixels.add_argument("--std", type=argument_type(_triple), metavar="A,B,C", help="of each channel, in the network's order")

@@ -39,6 +39,7 @@ def _convert(args: argparse.Namespace) -> None:
         target=args.out,
         labels=read_labels(args.classes) if args.classes else None,
         normalisation=normalisation,
+        layout=args.layout,
         bgr=args.bgr,
         output=args.output,
         kind=args.kind,

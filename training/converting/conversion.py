@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from model.architecture import Grid
-from model.imported_network import ImportedNetwork, OutputKind
+from model.imported_network import ImportedNetwork, Layout, OutputKind
 from model.inference.runtime import RuntimeUnavailable
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.tiling import Size
@@ -52,14 +52,15 @@ IDENTITY = Normalisation((0, 0, 0), (1, 1, 1), 1.0, source="the network takes ui
 class ConversionRequest:
     """What the user says of a network; None for what the file itself shall tell.
 
-    bgr: a network of uint8 pixels takes blue first. tile:
-    (height, width). side: the (lowest, highest) longer side of images, in pixels. photos: a folder to compare on.
+    layout: of the input. bgr: a network of uint8 pixels takes blue first. tile: (height, width). side: the (lowest, highest)
+    longer side of images, in pixels. photos: a folder to compare on.
     """
 
     source: Path
     target: Path
     labels: LabelSet | None = None
     normalisation: Normalisation | None = None
+    layout: Layout | None = None
     bgr: bool = False
     output: str | None = None
     kind: OutputKind | None = None
@@ -81,7 +82,7 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     data = read_regular_file(request.source)
     model = read_graph(request.source, data)
     refuse_other_tasks(request.source, model)
-    network_input = find_input(model)
+    network_input = find_input(model, request.layout)
     tell(f"input   {network_input.describe()}")
     normalisation = _normalisation(request, network_input, model)
     tell(f"pixels  {normalisation.describe()}")

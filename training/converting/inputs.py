@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import onnx
 
+from model.imported_network import Layout
 from training.converting.errors import ConversionError
 
-Layout = Literal["NCHW", "NHWC"]
 CHANNELS = 3
+CHANNEL_AXES: dict[Layout, int] = {"NCHW": 1, "NHWC": 3}
+LAYOUT_OF_PERM: dict[tuple[int, ...], Layout] = {(0, 3, 1, 2): "NHWC", (0, 2, 3, 1): "NCHW"}
+PIXELWISE = ("Add", "BatchNormalization", "Cast", "Clip", "Div", "Identity", "Mul", "Pad", "Resize", "Sub")
+"""Operators of normalisation, which keep the layout."""
 TYPES = {
     onnx.TensorProto.FLOAT: "float32",
     onnx.TensorProto.FLOAT16: "float16",
@@ -38,8 +41,11 @@ class NetworkInput:
         return f"{self.name}: {self.layout}, {self.dtype}, {sides} pixels"
 
 
-def find_input(model: onnx.ModelProto) -> NetworkInput:
-    """The network's input. Raises `ConversionError` unless it is one image of three channels."""
+def find_input(model: onnx.ModelProto, layout: Layout | None = None) -> NetworkInput:
+    """The network's input. layout: as the user says it, for an input whose channels have no number.
+
+    Raises `ConversionError` unless it is one image of three channels.
+    """
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
@@ -58,22 +64,66 @@ def find_input(model: onnx.ModelProto) -> NetworkInput:
         raise ConversionError(
             f"the input {value.name} takes {sizes[0]} images at once; export it with a batch of 1, or a dynamic one"
         )
-    layout = _layout(value.name, sizes)
+    layout = _layout(model, value, sizes, layout)
     sides = (sizes[2], sizes[3]) if layout == "NCHW" else (sizes[1], sizes[2])
     return NetworkInput(value.name, layout, TYPES[tensor.elem_type], sides)
 
 
-def _layout(name: str, sizes: list[int | None]) -> Layout:
-    if sizes[1] == CHANNELS and sizes[3] != CHANNELS:
-        return "NCHW"
-    if sizes[3] == CHANNELS and sizes[1] != CHANNELS:
-        return "NHWC"
-    shape = " x ".join("?" if size is None else str(size) for size in sizes)
-    if sizes[1] is None and sizes[3] is None:
+def _layout(model: onnx.ModelProto, value: onnx.ValueInfoProto, sizes: list[int | None], told: Layout | None) -> Layout:
+    """The layout by the number of channels; without one by the first operators, or by the names of the axes."""
+    name, shape = value.name, " x ".join("?" if size is None else str(size) for size in sizes)
+    stated = [each for each, axis in CHANNEL_AXES.items() if sizes[axis] == CHANNELS]
+    if told and (told in stated or sizes[CHANNEL_AXES[told]] is None):
+        return told
+    if told:
+        raise ConversionError(f"the input {name} is {shape}, without {CHANNELS} channels where --layout {told} has them")
+    if len(stated) == 1:
+        return stated[0]
+    if not stated and not sizes[1] is sizes[3] is None:
         raise ConversionError(
-            f"the input {name} says no number of channels: {shape}; export it with a fixed one, such as 1 x 3 x ? x ?"
+            f"the input {name} must have {CHANNELS} channels, red, green and blue, on its second or last axis; got {shape}: "
+            "networks of other bands are not served"
         )
-    raise ConversionError(
-        f"the input {name} must have {CHANNELS} channels, red, green and blue, on its second or last axis; got {shape}: "
-        "networks of other bands are not served"
-    )
+    used = _layout_of_use(model, name) or _layout_of_names(value)
+    if used is None:
+        raise ConversionError(
+            f"the input {name} does not say which axis holds the channels: {shape}; say it: --layout NCHW (as PyTorch has "
+            "them) or --layout NHWC (as TensorFlow has them)"
+        )
+    return used
+
+
+def _layout_of_use(model: onnx.ModelProto, name: str) -> Layout | None:
+    """The layout by the first convolution or transposition of the input; None if neither is near.
+
+    Raises `ConversionError` for a convolution of other than three channels.
+    """
+    shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    names, seen = [name], {name}
+    while names:
+        tensor = names.pop(0)
+        for node in model.graph.node:
+            if tensor not in node.input[:1]:
+                continue
+            attributes = {each.name: each for each in node.attribute}
+            if node.op_type == "Transpose" and "perm" in attributes:
+                return LAYOUT_OF_PERM.get(tuple(attributes["perm"].ints))
+            if node.op_type == "Conv" and (kernel := shapes.get(node.input[1])):
+                channels = kernel[1] * (attributes["group"].i if "group" in attributes else 1)
+                if channels != CHANNELS:
+                    raise ConversionError(
+                        f"the first convolution of the input {name} takes {channels} channels; networks of other bands than "
+                        "red, green and blue are not served"
+                    )
+                return "NCHW"
+            if node.op_type in PIXELWISE and node.output[0] not in seen:
+                seen.add(node.output[0])
+                names.append(node.output[0])
+    return None
+
+
+def _layout_of_names(value: onnx.ValueInfoProto) -> Layout | None:
+    """The layout by the axis whose name speaks of channels, such as `num_channels`."""
+    names = [dim.dim_param.lower() for dim in value.type.tensor_type.shape.dim]
+    named: list[Layout] = [each for each, axis in CHANNEL_AXES.items() if "channel" in names[axis]]
+    return named[0] if len(named) == 1 else None

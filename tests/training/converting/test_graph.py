@@ -6,10 +6,12 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from model.imported_network import LAYOUTS, Layout
 from tests.support.training.foreign_networks import foreign_network
 from training.converting import graph as graph_module
 from training.converting.errors import ConversionError
@@ -72,6 +74,18 @@ def no_channels(model: onnx.ModelProto) -> None:
         dim.dim_param = "any"
 
 
+def no_channels_and_no_convolution(model: onnx.ModelProto) -> None:
+    no_channels(model)
+    del model.graph.node[1:]
+    model.graph.node[0].op_type = "Relu"
+
+
+def six_bands(model: onnx.ModelProto) -> None:
+    no_channels(model)
+    (kernel,) = (tensor for tensor in model.graph.initializer if tensor.name == "kernel")
+    kernel.CopyFrom(onnx.numpy_helper.from_array(np.zeros((8, 6, 7, 7), np.float32), "kernel"))
+
+
 def unknown_type(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = 99
 
@@ -92,7 +106,8 @@ def three_axes(model: onnx.ModelProto) -> None:
         (second_input, "it has 2: image, points"),
         (whole_numbers, "got int64"),
         (three_axes, "four axes"),
-        (no_channels, "says no number of channels"),
+        (no_channels_and_no_convolution, "does not say which axis holds the channels: .*--layout NCHW"),
+        (six_bands, "convolution of the input image takes 6 channels; networks of other bands"),
         (unknown_type, "got the number 99"),
     ],
 )
@@ -100,6 +115,30 @@ def test_what_is_not_served_is_refused_by_name(tmp_path: Path, change: Change, w
     path = changed(tmp_path / "net.onnx", change)
     with pytest.raises(ConversionError, match=words):
         find_input(graph_of(path))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8])
+def test_without_a_number_of_channels_the_first_operators_say_the_layout(tmp_path: Path, layout: Layout, dtype: int) -> None:
+    model = onnx.load(foreign_network(tmp_path / "net.onnx", layout=layout, dtype=dtype))
+    no_channels(model)
+    network_input = find_input(model)
+    assert (network_input.layout, network_input.sides) == (layout, (None, None))
+
+
+def test_else_the_names_of_the_axes_or_the_user_say_the_layout(tmp_path: Path) -> None:
+    model = onnx.load(changed(tmp_path / "net.onnx", no_channels_and_no_convolution))
+    assert find_input(model, "NHWC").layout == "NHWC"
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[1].dim_param = "num_channels"
+    assert find_input(model).layout == "NCHW"
+    dims[1].dim_param, dims[3].dim_param = "any", "channels"
+    assert find_input(model).layout == "NHWC"
+
+
+def test_a_layout_that_the_file_contradicts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="is 1 x 3 x 64 x 96, without 3 channels where --layout NHWC has them"):
+        find_input(onnx.load(foreign_network(tmp_path / "net.onnx", sides=(64, 96))), "NHWC")
 
 
 def test_functions_are_put_in_place_within_the_limits(tmp_path: Path) -> None:
