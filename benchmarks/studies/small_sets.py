@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.studies.trainings import markdown_table, run_command
 from model.weights_file import load_weights
@@ -36,6 +36,7 @@ TABLE = Path(__file__).with_name("small_sets.toml")
 RESULTS = Path(__file__).with_name("small_sets.json")
 RECIPE = "training/recipes/finetune.toml"
 Result = dict[str, Any]
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -207,9 +208,11 @@ def write_set(source: str, photographs: int, val: int, args: argparse.Namespace)
             write_demo_data(folder, train=photographs, val=val)
     elif source == "camvid":
         for split, number in (("train", photographs), ("val", val)):
-            names = [path.name for path in sorted((args.camvid / split).iterdir())]
-            for kind, name in product((split, f"{split}annot"), _evenly(names, number)):
-                _link(args.camvid / kind / name, folder / kind / name)
+            photos = sorted((args.camvid / split).iterdir())
+            for photo in _evenly(photos, number):
+                mask = f"{photo.stem}.png"
+                _link(photo, folder / split / photo.name)
+                _link(args.camvid / f"{split}annot" / mask, folder / f"{split}annot" / mask)
     else:
         for name in ("JPEGImages", "SegmentationClass"):
             _link(args.voc / name, folder / name)
@@ -221,9 +224,9 @@ def write_set(source: str, photographs: int, val: int, args: argparse.Namespace)
     return folder
 
 
-def _evenly(names: Sequence[str], number: int) -> Iterable[str]:
-    number = min(number, len(names))
-    return [names[index * len(names) // number] for index in range(number)]
+def _evenly(entries: Sequence[Entry], number: int) -> Iterable[Entry]:
+    number = min(number, len(entries))
+    return [entries[index * len(entries) // number] for index in range(number)]
 
 
 def _link(target: Path, link: Path) -> None:

@@ -1,4 +1,4 @@
-"""Proposes rate, steps, warm-up and losses of a training from the size of its data and from what its start knows.
+"""Proposes rates, steps, warm-up and losses of a training from the size of its data and from what its start knows.
 
 `benchmarks/studies/small_sets.py` measures the rule; "Small data sets" in docs/accuracy.md has the rows that were run.
 """
@@ -25,17 +25,23 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Manner:
-    """How a network learns classes: the rate of its backbone, its losses, and the share of crops that show a rare class."""
+    """How a network learns classes: the rate of its backbone, how many times as fast its head and its scores learn, its
+    losses, and the share of crops that show a rare class.
+    """
 
     learning_rate: float
+    head_factor: float
     class_weights: str
     lovasz_weight: float
     rare_share: float
 
 
 # where the start knows every class, its scores are the best there is: small steps, and no loss that shifts its balance
-KNOWN = Manner(1e-5, "none", 0.0, 0.0)
-NEW = Manner(2e-4, "median", 0.5, 0.33)
+KNOWN = Manner(1e-5, 5.0, "none", 0.0, 0.0)
+# where it knows a part, the new scores learn fast, on a backbone that changes slowly and so keeps what it knows
+PARTLY_KNOWN = Manner(2e-5, 50.0, "none", 0.0, 0.0)
+NEW = Manner(2e-4, 5.0, "median", 0.5, 0.33)
+LEAST_KNOWN = 0.25  # share of the classes that the start must know; below, what is new outweighs what could be lost
 # optimiser steps: the published training of CamVid took 1,080 for 11 classes; twice as many gained nothing (docs/accuracy.md)
 STEPS_OF_CLASS, FEWEST_STEPS, MOST_STEPS = 100, 600, 6000
 KNOWN_STEPS = 240
@@ -43,7 +49,16 @@ FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 MOST_WARMUP, WARMUP_SHARE = 50, 0.1
 SMALL = 300  # frames; below, their statistics are worse than those of the start's data
 
-SCHEDULE_NAMES = ("epochs", "warmup", "learning_rate", "class_weights", "lovasz_weight", "rare_share", "freeze_batch_norm")
+SCHEDULE_NAMES = (
+    "epochs",
+    "warmup",
+    "learning_rate",
+    "head_factor",
+    "class_weights",
+    "lovasz_weight",
+    "rare_share",
+    "freeze_batch_norm",
+)
 
 
 def propose_schedule(
@@ -54,9 +69,9 @@ def propose_schedule(
     frames: of train. classes: of the data. saved_values: the recipe of the checkpoint that the training resumes from. Its
     warm-up stays, because the number of epochs may have changed.
     """
-    is_known, of_epoch = start.known_share == 1, recipe.steps_of_epoch(frames)
+    of_epoch = recipe.steps_of_epoch(frames)
     if name == "epochs":
-        return _epochs(is_known, of_epoch, classes)
+        return _epochs(start.known_share == 1, of_epoch, classes)
     if name == "warmup":
         if name in saved_values:
             return Proposal(name, saved_values[name], "as in the checkpoint")
@@ -66,8 +81,13 @@ def propose_schedule(
         )
     if name == "freeze_batch_norm":
         return _freeze_batch_norm(frames, start)
-    value = getattr(KNOWN if is_known else NEW, name)
-    return Proposal(name, value, _reason(start, classes))
+    return Proposal(name, getattr(_manner(start.known_share), name), _reason(start, classes))
+
+
+def _manner(known_share: float) -> Manner:
+    if known_share == 1:
+        return KNOWN
+    return PARTLY_KNOWN if known_share >= LEAST_KNOWN else NEW
 
 
 def _epochs(is_known: bool, of_epoch: int, classes: int) -> Proposal:

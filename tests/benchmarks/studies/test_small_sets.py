@@ -47,6 +47,7 @@ def test_sets_are_evenly_chosen_links(tmp_path: Path) -> None:
     voc = write_voc(tmp_path / "voc", {f"{i:02d}": ids for i in range(12)})
     write_voc(tmp_path / "voc", {f"v{i}": ids for i in range(3)}, "val")
     camvid = write_camvid(tmp_path / "camvid", {f"{i:02d}": ids for i in range(12)})
+    (tmp_path / "camvid/train/00.png").rename(tmp_path / "camvid/train/00.webp")
     write_camvid(tmp_path / "camvid", {f"v{i}": ids for i in range(3)}, "val")
     args = small_sets.make_parser().parse_args(["--voc", str(voc), "--camvid", str(camvid), "--out", str(tmp_path / "out")])
     folder = write_set("voc", 4, 72, args)
@@ -55,6 +56,7 @@ def test_sets_are_evenly_chosen_links(tmp_path: Path) -> None:
     assert count_classes(folder, None, ["--class-map", "cat=cat,*=background"]) == 2
     folder = write_set("camvid", 4, 2, args)
     assert [path.name for path in sorted((folder / "trainannot").iterdir())] == ["00.png", "03.png", "06.png", "09.png"]
+    assert [path.name for path in sorted((folder / "train").iterdir())] == ["00.webp", "03.png", "06.png", "09.png"]
     assert count_classes(folder, "camvid", []) == 11
     assert count_classes(write_set("shapes", 4, 2, args), None, []) == 4
 

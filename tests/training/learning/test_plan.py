@@ -113,8 +113,8 @@ def test_a_batch_is_cut_into_parts_that_fit_into_the_memory(tmp_path: Path) -> N
 def test_what_is_stated_stays(tmp_path: Path) -> None:
     survey = survey_of(tmp_path, stem=4)
     own_values = {"side": (96, 96), "tile": (64, 64), "crop": (64, 96), "batch": 3, "accumulate": 2, "epochs": 7}
-    own_values |= {"warmup": 3, "learning_rate": 1e-3, "class_weights": "none", "lovasz_weight": 0.1, "rare_share": 0.0}
-    own_values |= {"freeze_batch_norm": True}
+    own_values |= {"warmup": 3, "learning_rate": 1e-3, "head_factor": 2.0, "class_weights": "none", "lovasz_weight": 0.1}
+    own_values |= {"rare_share": 0.0, "freeze_batch_norm": True}
     recipe, proposals = plan(Recipe(**(NARROW | own_values)), survey, START, 1)
     assert [getattr(recipe, name) for name in PLANNED_NAMES] == list(own_values.values())
     assert proposals == []

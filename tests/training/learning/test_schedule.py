@@ -8,7 +8,15 @@ import pytest
 
 from model.labels import numbered_labels
 from training.learning.recipe import Recipe
-from training.learning.schedule import KNOWN, KNOWN_STEPS, SCHEDULE_NAMES, SMALL, propose_schedule
+from training.learning.schedule import (
+    KNOWN,
+    KNOWN_STEPS,
+    LEAST_KNOWN,
+    PARTLY_KNOWN,
+    SCHEDULE_NAMES,
+    SMALL,
+    propose_schedule,
+)
 from training.learning.score_rows import NEW
 from training.learning.start_facts import StartFacts, start_facts, with_rows
 
@@ -34,10 +42,21 @@ def test_known_classes_are_trained_gently_and_briefly() -> None:
     assert known.epochs * known.steps_of_epoch(64) == KNOWN_STEPS < new.epochs * new.steps_of_epoch(64)
 
 
-def test_one_new_class_is_learnt_like_all_of_them() -> None:
-    assert schedule(PART_KNOWN).model_dump(exclude={"freeze_batch_norm"}) == schedule(NO_START).model_dump(
-        exclude={"freeze_batch_norm"}
-    )
+def test_classes_known_in_part_train_the_head_fast_and_the_backbone_gently_for_as_long_as_new_ones() -> None:
+    part, known, new = schedule(PART_KNOWN), schedule(KNOWN_START), schedule(NO_START)
+    assert (part.learning_rate, part.head_factor) == (PARTLY_KNOWN.learning_rate, PARTLY_KNOWN.head_factor)
+    assert part.learning_rate < new.learning_rate
+    assert part.learning_rate * part.head_factor > 10 * known.learning_rate * known.head_factor
+    assert (part.class_weights, part.lovasz_weight, part.rare_share) == ("none", 0.0, 0.0)
+    assert part.epochs == new.epochs
+
+
+@pytest.mark.parametrize(("new_classes", "is_partly_known"), [(2, True), (3, True), (4, False)])
+def test_a_start_that_knows_little_trains_as_if_all_classes_were_new(new_classes: int, is_partly_known: bool) -> None:
+    start = StartFacts((512, 512), (0, *[NEW] * new_classes), has_batch_norm=True)
+    assert (start.known_share >= LEAST_KNOWN) == is_partly_known
+    expected, untrained = schedule(PART_KNOWN if is_partly_known else NO_START), {"freeze_batch_norm"}
+    assert schedule(start).model_dump(exclude=untrained) == expected.model_dump(exclude=untrained)
 
 
 @pytest.mark.parametrize(("frames", "is_frozen"), [(30, True), (SMALL - 1, True), (SMALL, False)])
