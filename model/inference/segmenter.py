@@ -190,7 +190,7 @@ class Segmenter:
     def plan_size(self, size: Size, options: Options) -> Plan:
         """The plan for an upright image of this (height, width). Raises `SideTooLarge` or `TilingError`."""
         advised_range, quality = self.manifest.preprocessing.side, options.quality
-        tile = self._tile(options.tile)
+        tile = self.tile(options.tile)
         at = working_size(size, options.side, advised_range)
         views = plan_views(at, quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
         largest = views[0].tile_plan.size
@@ -318,10 +318,10 @@ class Segmenter:
 
     def warm_up(self, tile: Size | None = None) -> None:
         """Runs the network once for every tile shape that plans can have. tile: as in `Options`. Raises `TilingError`."""
-        for height, width in tile_shapes(self._tile(tile)):
+        for height, width in tile_shapes(self.tile(tile)):
             self.runtime.logits([np.zeros((height, width, 3), np.uint8)])
 
-    def _tile(self, tile: Size | None) -> Size:
+    def tile(self, tile: Size | None) -> Size:
         """The tile to use where the options say this one. Raises `TilingError` for one that the network cannot take."""
         largest = self.manifest.largest_tile
         if tile and largest and (tile[0] > largest[0] or tile[1] > largest[1]):

@@ -65,6 +65,11 @@ class Rows(NamedTuple):
         """The rows of pixels, as an index into an array (height, ...)."""
         return slice(self.top, self.top + len(self.vertical.before))
 
+    def columns(self, pixels: slice) -> Rows:
+        """The same rows without the columns outside of a slice with a start and a stop. Values of pixels stay the same."""
+        first, last = int(self.horizontal.before[pixels.start]), int(self.horizontal.after[pixels.stop - 1])
+        return self._replace(cells=self.cells[:, first : last + 1], horizontal=self.horizontal.cut(pixels, first))
+
     def class_ids(self) -> Ids:
         """Each pixel's class, uint8 (rows, width): the highest bilinearly interpolated logit; the lowest id among equals.
 
@@ -225,15 +230,20 @@ class LogitsUpsampler:
 
     cells: (rows, columns) of the whole map. source: the working size, in pixels, that the target was scaled to. Cells lie on
     the pixels 0, stride, ... (grid `corner`), or in the middle of each run of `stride` pixels (`half_pixel`). The working and
-    the target image share their outer edges. Beyond the outermost cell centres the map is constant.
+    the target image share their outer edges. Beyond the outermost cell centres the map is constant. first_row: of the target,
+    the row to begin with; bands may then begin at its `first_cell` or above.
     """
 
-    def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size) -> None:
+    def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size, first_row: int = 0) -> None:
         self._vertical, self._horizontal = (_axis(cells[i], stride, grid, source[i], target[i]) for i in (0, 1))
         self._target = target
         self._step = band_rows(target, cells)
         self._last_row: Logits | None = None
-        self._row_count = 0
+        self._row_count = first_row
+
+    def first_cell(self, row: int) -> int:
+        """The first row of cells that a row of the target depends on."""
+        return int(self._vertical.before[row])
 
     def push(self, band: Band) -> Iterator[Rows]:
         """Takes the next band from the top, and gives the rows of pixels that it completes."""
@@ -245,7 +255,7 @@ class LogitsUpsampler:
             pixels = slice(start, min(start + self._step, ready))
             first, last = int(self._vertical.before[start]), int(self._vertical.after[pixels.stop - 1])
             yield Rows(start, cells[first - top : last - top + 1], self._vertical.cut(pixels, first), self._horizontal)
-        self._row_count = ready
+        self._row_count = max(ready, self._row_count)
         self._last_row = cells[-1:].copy() if ready < self._target[0] else None
 
 

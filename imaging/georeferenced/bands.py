@@ -1,0 +1,182 @@
+"""Which bands of a scene the network sees, and how their samples become 8 bits: by one scale for the whole scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.place import Window
+from imaging.georeferenced.scene import Mask, Samples, Scene
+
+Pixels = npt.NDArray[np.uint8]
+PERCENTILES = (2, 98)
+SAMPLED_SIDE = 1024  # pixels of the longer side at which the percentiles of a scene are taken
+SPOTS, SPOT_SIDE = 24, 96  # squares along each axis, of so many pixels, that are read of a large scene without overviews
+LARGE_PIXELS = 1 << 26
+VISIBLE = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class BandScale:
+    """How samples of a band become 8 bits: `least` becomes 0 and `most` 255, linearly; what lies beyond is clipped."""
+
+    least: float
+    most: float
+
+    def apply(self, samples: Samples) -> Pixels:
+        """The samples of any shape and type as uint8. Samples that are not finite become 0."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = (samples.astype(np.float32) - np.float32(self.least)) * np.float32(255 / (self.most - self.least))
+            np.nan_to_num(values, copy=False, nan=0, posinf=255, neginf=0)
+            pixels: Pixels = np.rint(values.clip(0, 255, out=values), out=values).astype(np.uint8)
+        return pixels
+
+
+@dataclass(frozen=True)
+class Bands:
+    """The bands that the network sees, in its order, by number from 1, and each one's scale.
+
+    scales: None for bands of 8 bits, which stay as they are. palette: uint8 (256, 3), the colours of a single band's values.
+    """
+
+    numbers: tuple[int, ...]
+    scales: tuple[BandScale, ...] | None = None
+    palette: Pixels | None = None
+
+    def describe(self) -> str:
+        """The bands and their scales, such as `4 (312 to 2890), 3 (290 to 2511), 2 (301 to 2300)`."""
+        if self.scales is None:
+            return ", ".join(map(str, self.numbers))
+        return ", ".join(f"{n} ({s.least:g} to {s.most:g})" for n, s in zip(self.numbers, self.scales, strict=True))
+
+    def read(self, scene: Scene, window: Window) -> tuple[Pixels, Mask]:
+        """Pixels uint8 (height, width, bands) of a window inside the scene, and which have data, bool (height, width).
+
+        Raises `DamagedScene`.
+        """
+        channels = 3 if self.palette is not None else len(self.numbers)
+        pixels = np.empty((window.height, window.width, channels), np.uint8)
+        valid = np.empty((window.height, window.width), np.bool_)
+        for piece, samples, mask in self._pieces(scene, window):
+            rows = slice(piece.top - window.top, piece.top - window.top + piece.height)
+            columns = slice(piece.left - window.left, piece.left - window.left + piece.width)
+            pixels[rows, columns], valid[rows, columns] = self.to_pixels(samples), mask
+        return pixels, valid
+
+    def _pieces(self, scene: Scene, window: Window) -> Iterator[tuple[Window, Samples, Mask]]:
+        distinct = sorted(set(self.numbers))
+        order = [distinct.index(number) for number in self.numbers]
+        for piece in scene.pieces(window):
+            samples, mask = scene.read(piece, distinct)
+            yield piece, samples if order == list(range(len(distinct))) else samples[order], mask
+
+    def to_pixels(self, samples: Samples) -> Pixels:
+        """Samples (bands, height, width), in the order of `numbers`, as uint8 (height, width, bands)."""
+        if self.palette is not None:
+            colors: Pixels = self.palette[samples[0]]
+            return colors
+        if self.scales is None:
+            return np.moveaxis(samples, 0, 2)
+        pixels = np.empty((*samples.shape[1:], len(samples)), np.uint8)
+        for index, (band, scale) in enumerate(zip(samples, self.scales, strict=True)):
+            pixels[:, :, index] = scale.apply(band)
+        return pixels
+
+
+def parse_bands(text: str) -> tuple[int, ...]:
+    """Parses `4,3,2` to band numbers from 1; raises `ValueError`."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise ValueError(f"bands must be numbers from 1 with commas, such as 4,3,2, got {text!r}")
+    return tuple(map(int, parts))
+
+
+def parse_scale(text: str) -> BandScale:
+    """Parses `MIN,MAX`, the samples that become 0 and 255; raises `ValueError`."""
+    try:
+        least, most = (float(part) for part in text.split(","))
+    except ValueError:
+        least = most = math.nan
+    if not (math.isfinite(least) and math.isfinite(most) and least < most):
+        raise ValueError(f"scale must be MIN,MAX, the samples that become 0 and 255, such as 0,3000, got {text!r}")
+    return BandScale(least, most)
+
+
+def choose_bands(
+    scene: Scene, numbers: Sequence[int] | None = None, scale: BandScale | None = None, channels: int = 3
+) -> Bands:
+    """The bands that a network of so many channels sees, with their scales.
+
+    numbers: of the bands, from 1; None for those that the file calls red, green and blue, or else the first ones. A single band
+    is seen as grey. scale: of all bands; None for the percentiles 2 and 98 of each band over the whole scene, unless samples
+    have 8 bits. Raises `SceneError` if the scene lacks a band, or has no pixel with data.
+    """
+    chosen = tuple(numbers) if numbers is not None else _default_numbers(scene, channels)
+    if missing := [number for number in chosen if number not in scene.bands]:
+        have = f"it has the bands {', '.join(map(str, scene.bands))}"
+        raise SceneError(
+            f"{scene.name} has no band {missing[0]}: {have}{' (alpha is none)' if 'alpha' in scene.colors else ''}"
+        )
+    if len(chosen) == 1 and channels == 3:
+        if scene.palette is not None and scale is None:
+            return Bands(chosen, palette=scene.palette)
+        chosen = chosen * 3
+    if len(chosen) != channels:
+        raise SceneError(f"the network sees {channels} bands, and {len(chosen)} are chosen ({', '.join(map(str, chosen))})")
+    if scale is not None:
+        return Bands(chosen, (scale,) * channels)
+    if scene.dtype == np.uint8:
+        return Bands(chosen)
+    distinct = sorted(set(chosen))
+    scales = dict(zip(distinct, _percentile_scales(scene, distinct), strict=True))
+    return Bands(chosen, tuple(scales[number] for number in chosen))
+
+
+def _default_numbers(scene: Scene, channels: int) -> tuple[int, ...]:
+    """The bands without the argument. Raises `SceneError` if there are too few."""
+    if channels == 3:
+        if all(scene.colors.count(color) == 1 for color in VISIBLE):
+            return tuple(scene.colors.index(color) + 1 for color in VISIBLE)
+        if len(scene.bands) < 3:
+            return tuple(scene.bands[:1])
+    if len(scene.bands) < channels:
+        raise SceneError(f"{scene.name} has {len(scene.bands)} bands, and the network sees {channels}; say which with --bands")
+    return tuple(scene.bands[:channels])
+
+
+def _percentile_scales(scene: Scene, numbers: Sequence[int]) -> list[BandScale]:
+    """For each band, the percentiles of the whole scene's samples. Raises `SceneError` if no pixel has data."""
+    values = list(np.concatenate(list(_sampled(scene, numbers)), 1).astype(np.float64))
+    if not len(values[0]):
+        advice = f"nodata is {scene.nodata:g}; " if scene.nodata is not None else ""
+        raise SceneError(
+            f"{scene.name}: no pixel with data was seen, so its samples have no scale; {advice}give --scale MIN,MAX"
+        )
+    scales = []
+    for band in values:
+        least, most = np.percentile(band, PERCENTILES).tolist()
+        if not least < most:  # nearly all samples are equal
+            least, most = float(band.min()), float(band.max())
+        scales.append(BandScale(least, most if least < most else least + 1))
+    return scales
+
+
+def _sampled(scene: Scene, numbers: Sequence[int]) -> Iterator[Samples]:
+    """Samples (bands, N) of pixels with data from all over the scene."""
+    height, width = scene.size
+    if height * width <= LARGE_PIXELS or scene.has_overviews:
+        factor = max(1.0, max(height, width) / SAMPLED_SIDE)
+        size = max(1, round(height / factor)), max(1, round(width / factor))
+        samples, mask = scene.read_reduced(size, numbers)
+        yield samples[:, mask]
+        return
+    for top in np.linspace(0, max(0, height - SPOT_SIDE), SPOTS).astype(int).tolist():
+        for left in np.linspace(0, max(0, width - SPOT_SIDE), SPOTS).astype(int).tolist():
+            window = Window(top, left, min(SPOT_SIDE, height), min(SPOT_SIDE, width))
+            samples, mask = scene.read(window, numbers)
+            yield samples[:, mask]

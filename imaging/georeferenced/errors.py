@@ -1,0 +1,17 @@
+"""Errors about scenes, which are rasters with coordinates."""
+
+from __future__ import annotations
+
+from imaging.errors import DamagedImage, ImageError
+
+
+class SceneError(ImageError):
+    """A scene that is not read, or that does not allow what was asked of it."""
+
+
+class NoCoordinates(SceneError):
+    """The scene does not say where on Earth it lies."""
+
+
+class DamagedScene(SceneError, DamagedImage):
+    """A part of the scene cannot be read."""

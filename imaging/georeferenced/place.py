@@ -1,0 +1,91 @@
+"""Where the pixels of a scene lie: its coordinate system and its transform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform as change_system
+
+from imaging.georeferenced.errors import NoCoordinates
+
+Size = tuple[int, int]
+Floats = npt.NDArray[np.float64]
+DEGREES = "OGC:CRS84"
+"""Longitude and latitude on WGS 84, as GeoJSON has them (RFC 7946, section 4)."""
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels of a scene."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a raster of `size` (height, width) lies.
+
+    crs: its coordinate system; None if it has none. transform: maps (column, row), counted from the upper left corner of the
+    first pixel, to the coordinates of that system.
+    """
+
+    size: Size
+    transform: Affine
+    crs: CRS | None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the raster says where it lies: it has a coordinate system, and a transform other than that of no file."""
+        return self.crs is not None and self.transform != Affine.identity()
+
+    def require(self, name: str) -> CRS:
+        """The coordinate system. Raises `NoCoordinates`, with the scene's name, if the raster does not say where it lies."""
+        if self.crs is None or not self.is_known:
+            lack = "coordinate system" if self.crs is None else "transform"
+            raise NoCoordinates(
+                f"{name} has no {lack}, so polygons in coordinates cannot be made; give the file one (gdal_edit.py -a_srs "
+                "EPSG:NUMBER, with -a_ullr for a transform), or write a .tif"
+            )
+        return self.crs
+
+    def to_map(self, points: npt.ArrayLike) -> Floats:
+        """Coordinates (N, 2), x then y, of pixel positions (N, 2), column then row."""
+        columns, rows = np.asarray(points, np.float64).T
+        a, b, c, d, e, f = self.transform[:6]
+        return np.column_stack([a * columns + b * rows + c, d * columns + e * rows + f])
+
+    def to_degrees(self, points: npt.ArrayLike) -> Floats:
+        """Longitude and latitude (N, 2) on WGS 84 of pixel positions (N, 2). Not finite where there is none.
+
+        Raises `NoCoordinates` if the system has no relation to the Earth, such as that of a building site.
+        """
+        return map_to_degrees(self.to_map(points), self.require("the scene"))
+
+    def part(self, window: Window) -> Place:
+        """Where a window of the raster lies."""
+        a, b, _, d, e, _ = self.transform[:6]
+        x, y = self.to_map([[window.left, window.top]])[0].tolist()
+        return Place((window.height, window.width), Affine(a, b, x, d, e, y), self.crs)
+
+
+def map_to_degrees(points: Floats, crs: CRS) -> Floats:
+    """Longitude and latitude (N, 2) on WGS 84 of coordinates (N, 2) of a system. Raises `NoCoordinates`."""
+    if not (crs.is_geographic or crs.is_projected):
+        raise NoCoordinates(
+            f"the system {crs.to_wkt()[:60]!r} has no relation to the Earth, so it has no longitude and latitude"
+        )
+    if not len(points):
+        return points
+    try:
+        longitude, latitude = change_system(crs, DEGREES, points[:, 0], points[:, 1])
+    except (CRSError, ValueError) as error:
+        raise NoCoordinates(f"coordinates of {crs.to_string()[:60]} cannot become longitude and latitude: {error}") from error
+    return np.column_stack([longitude, latitude])

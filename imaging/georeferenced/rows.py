@@ -1,0 +1,131 @@
+"""Reads a scene from top to bottom, a few rows at a time, at its own size or scaled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.georeferenced.bands import Bands, Pixels
+from imaging.georeferenced.place import Size, Window
+from imaging.georeferenced.scene import Mask, Scene
+
+Floats = npt.NDArray[np.float32]
+ROWS = 128  # least rows that are read at once, unless the scene has fewer
+MOST_BYTES = 1 << 27  # of pixels that are read at once
+
+
+class PixelRows(NamedTuple):
+    """Consecutive rows of pixels, from row `top` on: uint8 (rows, width, bands), and which have data, bool (rows, width)."""
+
+    top: int
+    pixels: Pixels
+    valid: Mask
+
+    @property
+    def bottom(self) -> int:
+        return self.top + len(self.pixels)
+
+
+def scene_rows(scene: Scene, bands: Bands, fill: npt.ArrayLike = 0, first: int = 0) -> Iterator[PixelRows]:
+    """The rows of a scene from row `first` on, cut where its blocks end. Pixels without data have the value `fill`.
+
+    fill: uint8 (bands,). Raises `DamagedScene`.
+    """
+    height, width = scene.size
+    block = scene.block[0]
+    most = max(1, MOST_BYTES // (width * len(bands.numbers)))
+    step = min(block * math.ceil(ROWS / block), max(block, most // block * block), most)
+    while first < height:
+        last = min(height, (first // step + 1) * step)
+        pixels, valid = bands.read(scene, Window(first, 0, last - first, width))
+        pixels[~valid] = fill
+        yield PixelRows(first, pixels, valid)
+        first = last
+
+
+class Taps(NamedTuple):
+    """For each pixel of a scaled axis: the pixels it is a mean of, int64 (N, k), and their weights, float32 (N, k)."""
+
+    indices: npt.NDArray[np.int64]
+    weights: Floats
+
+
+def taps(length: int, target: int) -> Taps:
+    """The taps that scale an axis of `length` pixels to `target`: a triangle as wide as two target pixels, at least two pixels.
+
+    Bilinear where it enlarges; without aliasing where it shrinks, as Pillow's `BILINEAR`.
+    """
+    factor = length / target
+    reach = max(1.0, factor)
+    centres = (np.arange(target) + 0.5) * factor - 0.5
+    first = np.floor(centres - reach).astype(np.int64) + 1
+    indices = first[:, None] + np.arange(math.ceil(2 * reach))
+    weights = np.clip(1 - np.abs(indices - centres[:, None]) / reach, 0, None)
+    weights[(indices < 0) | (indices >= length)] = 0
+    weights /= weights.sum(1, keepdims=True)
+    return Taps(indices.clip(0, length - 1), weights.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Scales rows from `size` to `target`, both (height, width). Every row depends on its own source rows alone."""
+
+    size: Size
+    target: Size
+
+    def first_source_row(self, row: int) -> int:
+        """The first row of the source that a row of the target depends on."""
+        return int(taps(self.size[0], self.target[0]).indices[row].min())
+
+    def rows(self, source: Iterator[PixelRows], fill: npt.ArrayLike = 0, first: int = 0) -> Iterator[PixelRows]:
+        """The rows of the target from `first` on. Pixels without data count for nothing; where all are such, it is `fill`.
+
+        source: rows from `first_source_row` on.
+        """
+        vertical, horizontal = taps(self.size[0], self.target[0]), taps(self.size[1], self.target[1])
+        lows, highs = vertical.indices.min(1), vertical.indices.max(1)
+        held: list[Floats] = []  # rows of the source, scaled along their length: (target width, bands + 1)
+        held_top = int(lows[first]) if first < len(lows) else 0
+        for chunk in source:
+            held += _scaled_lines(chunk, horizontal)
+            bottom, ready = held_top + len(held), int(np.searchsorted(highs, chunk.bottom))
+            if ready <= first:
+                continue
+            assert bottom == chunk.bottom
+            lines = [
+                sum(np.float32(w) * held[i - held_top] for i, w in zip(*row, strict=True) if w)
+                for row in zip(vertical.indices[first:ready].tolist(), vertical.weights[first:ready].tolist(), strict=True)
+            ]
+            yield _finished(first, np.stack(lines), fill)
+            first = ready
+            drop = (int(lows[first]) if first < len(lows) else bottom) - held_top
+            del held[:drop]
+            held_top += max(0, drop)
+
+
+def _scaled_lines(chunk: PixelRows, horizontal: Taps) -> list[Floats]:
+    """Each row scaled along its length, float32 (width, bands + 1): sums of samples with data, and the weight of those."""
+    lines = []
+    for pixels, valid in zip(chunk.pixels, chunk.valid, strict=True):
+        weighted = np.empty((len(pixels), pixels.shape[1] + 1), np.float32)
+        weighted[:, :-1], weighted[:, -1] = pixels, 1
+        weighted[~valid] = 0
+        line = np.zeros((len(horizontal.indices), weighted.shape[1]), np.float32)
+        for index, weight in zip(horizontal.indices.T, horizontal.weights.T, strict=True):
+            line += weighted[index] * weight[:, None]
+        lines.append(line)
+    return lines
+
+
+def _finished(top: int, lines: Floats, fill: npt.ArrayLike) -> PixelRows:
+    weight = lines[:, :, -1:]
+    valid = weight[:, :, 0] > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixels = np.rint(lines[:, :, :-1] / weight)
+    pixels[~valid] = fill
+    return PixelRows(top, pixels.astype(np.uint8), valid)

@@ -1,0 +1,230 @@
+"""Reads scenes by windows: rasters with coordinates, of any size, through GDAL."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.windows import Window as RasterioWindow
+
+from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError
+from imaging.georeferenced.place import Place, Size, Window
+
+Samples = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+SAFE_DRIVERS = ("GTiff",)
+"""GDAL's names of the formats that are read from strangers: those that lead to no other file and no network."""
+DRIVERS = (*SAFE_DRIVERS, "JP2OpenJPEG", "VRT", "HFA", "ENVI", "PNG", "JPEG")
+"""GDAL's names of the formats that the command line reads."""
+CACHE_MB = 64  # of GDAL's blocks; the default is a twentieth of the memory
+MOST_BLOCK_BYTES = 1 << 29  # of all bands of a block, which GDAL decodes whole
+MOST_BANDS = 1000
+UNKNOWN_FORMAT = "not recognized as being in a supported file format"  # GDAL's words for a file of another format
+PIECE_COLUMNS = 4096  # that are read at once, so that what is between file and answer takes little memory
+
+
+@dataclass(frozen=True)
+class SceneLimits:
+    """What is read. drivers: GDAL's names of formats. megapixels: of the largest scene, in 10^6; None for no limit."""
+
+    drivers: tuple[str, ...] = DRIVERS
+    megapixels: float | None = None
+
+
+class Scene:
+    """An open scene. For one thread.
+
+    name: for messages. place: size, coordinate system and transform. bands: the number of bands, without alpha. colors: what
+    each band is (`red`, `gray`, ...), as the file says. dtype: of all bands.
+    """
+
+    def __init__(self, name: str, dataset: DatasetReader) -> None:
+        self.name = name
+        self._dataset = dataset
+        self.place = Place((dataset.height, dataset.width), dataset.transform, dataset.crs)
+        self.colors = [each.name for each in dataset.colorinterp]
+        self.dtype = np.dtype(np.result_type(*(np.dtype(each) for each in dataset.dtypes)))
+        self.block: Size = dataset.block_shapes[0]
+
+    @property
+    def size(self) -> Size:
+        """(height, width) in pixels."""
+        return self.place.size
+
+    @property
+    def bands(self) -> list[int]:
+        """The numbers of the bands, from 1, without alpha."""
+        return [number for number, color in enumerate(self.colors, 1) if color != ColorInterp.alpha.name]
+
+    @property
+    def nodata(self) -> float | None:
+        """The value of pixels without data, as the file says; None if it says none."""
+        nodata: float | None = self._dataset.nodata
+        return nodata
+
+    @property
+    def palette(self) -> npt.NDArray[np.uint8] | None:
+        """The colours of the values of a single band, uint8 (256, 3); None for bands that hold samples."""
+        if len(self.bands) != 1 or self.dtype != np.uint8 or self.colors[self.bands[0] - 1] != ColorInterp.palette.name:
+            return None
+        colors = np.zeros((256, 3), np.uint8)
+        for value, color in self._dataset.colormap(self.bands[0]).items():
+            colors[value] = color[:3]
+        return colors
+
+    @property
+    def has_overviews(self) -> bool:
+        return bool(self._dataset.overviews(1))
+
+    def read(self, window: Window, bands: Sequence[int]) -> tuple[Samples, Mask]:
+        """Samples (bands, height, width) of a window inside the scene, and which pixels have data, bool (height, width).
+
+        A pixel has no data where nodata, alpha or a mask band says so, and where a sample of these bands is not finite. Raises
+        `DamagedScene`.
+        """
+        place = RasterioWindow(window.left, window.top, window.width, window.height)
+        try:
+            samples: Samples = self._dataset.read(list(bands), window=place)
+            mask: Mask = self._dataset.dataset_mask(window=place) > 0
+        except RasterioError as error:
+            raise self._damage(window, bands, error) from error
+        return samples, _finite(samples, mask)
+
+    def read_reduced(self, size: Size, bands: Sequence[int]) -> tuple[Samples, Mask]:
+        """The whole scene at a smaller (height, width), from its overviews where it has some: samples and mask as `read`.
+
+        Each pixel is one of the scene, or of an overview. Raises `DamagedScene`.
+        """
+        try:
+            samples: Samples = self._dataset.read(list(bands), out_shape=(len(bands), *size))
+            mask: Mask = self._dataset.dataset_mask(out_shape=size) > 0
+        except RasterioError as error:
+            raise DamagedScene(f"{self.name}: an overview of it cannot be read: {_reason(error)}") from error
+        return samples, _finite(samples, mask)
+
+    def pieces(self, window: Window) -> Iterator[Window]:
+        """The window in pieces of whole blocks, row by row: each block of the file is in as few pieces as possible."""
+        rows, columns = self.block
+        width = max(columns, PIECE_COLUMNS // columns * columns)
+        for top, bottom in _steps(window.top, window.top + window.height, rows):
+            for left, right in _steps(window.left, window.left + window.width, width):
+                yield Window(top, left, bottom - top, right - left)
+
+    def _damage(self, window: Window, bands: Sequence[int], error: Exception) -> DamagedScene:
+        """The error of the first block of the window that cannot be read."""
+        rows, columns = self.block
+        for top, bottom in _steps(window.top, window.top + window.height, rows):
+            for left, right in _steps(window.left, window.left + window.width, columns):
+                place = RasterioWindow(left, top, right - left, bottom - top)
+                try:
+                    self._dataset.read(list(bands), window=place)
+                    self._dataset.dataset_mask(window=place)
+                except RasterioError as own:
+                    at = f"block {left // columns}, {top // rows} (column, row), pixels {left}, {top} to {right}, {bottom}"
+                    return DamagedScene(f"{self.name}: {at}{self._around(left, top)}, cannot be read: {_reason(own)}")
+        return DamagedScene(f"{self.name}: pixels {tuple(window)} (top, left, height, width) cannot be read: {_reason(error)}")
+
+    def _around(self, column: int, row: int) -> str:
+        """The coordinates of a pixel's corner, in words; empty if the scene has none."""
+        if not self.place.is_known:
+            return ""
+        x, y = self.place.to_map([[column, row]])[0]
+        words = f", from {x:.10g}, {y:.10g}"
+        try:
+            longitude, latitude = self.place.to_degrees([[column, row]])[0]
+        except NoCoordinates:
+            return words
+        return f"{words} (longitude {longitude:.6f}, latitude {latitude:.6f})"
+
+
+@contextmanager
+def open_scene(source: str | bytes, limits: SceneLimits | None = None, name: str = "") -> Iterator[Scene]:
+    """Opens a scene: a path or an address that GDAL understands, or a file's bytes.
+
+    name: for messages; by default the path. Raises `SceneError` for what is not read.
+    """
+    limits = limits or SceneLimits()
+    label = name or (source if isinstance(source, str) else "the scene")
+    environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "CPL_VSIL_CURL_CHUNK_SIZE": 1 << 20}
+    if isinstance(source, str) and "://" in source:
+        environment["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
+    with rasterio.Env(**environment), _dataset(source, limits, label) as dataset:
+        _check(dataset, limits, label)
+        yield Scene(label, dataset)
+
+
+@contextmanager
+def _dataset(source: str | bytes, limits: SceneLimits, name: str) -> Iterator[DatasetReader]:
+    if source == b"":
+        raise SceneError(f"{name} is not read as a scene: it has no bytes")
+    if isinstance(source, bytes):
+        with MemoryFile(source) as file, _opened(file.open, limits, name) as dataset:
+            yield dataset
+    else:
+        with _opened(partial(rasterio.open, source), limits, name) as dataset:
+            yield dataset
+
+
+def _opened(open_with: Callable[..., DatasetReader], limits: SceneLimits, name: str) -> DatasetReader:
+    """The dataset, opened by the first driver that reads it. Raises `SceneError` with the reason of the one that knows it."""
+    reasons = []
+    for driver in limits.drivers:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                return open_with(driver=driver)
+        except RasterioError as error:
+            reasons.append(_reason(error))
+    reason = next((each for each in reasons if UNKNOWN_FORMAT not in each), reasons[0])
+    raise SceneError(f"{name} is not read as a scene ({', '.join(limits.drivers)}): {reason}")
+
+
+def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
+    """Raises `SceneError` for what cannot be segmented."""
+    pixels = dataset.width * dataset.height
+    if dataset.subdatasets and not dataset.count:
+        raise SceneError(f"{name} holds {len(dataset.subdatasets)} rasters and is none itself; give one of them")
+    if limits.megapixels is not None and pixels > limits.megapixels * 1e6:
+        raise SceneError(f"{name} has {pixels / 1e6:.1f} megapixels; the limit is {limits.megapixels:g}")
+    if not 1 <= dataset.count <= MOST_BANDS:
+        raise SceneError(f"{name} has {dataset.count} bands; 1 to {MOST_BANDS} are read")
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise SceneError(f"{name} has complex samples ({dataset.dtypes[0]}); write their amplitudes to a file first")
+    if dataset.crs is None and dataset.gcps[0]:
+        raise SceneError(f"{name} has ground control points and no transform; straighten it first: gdalwarp {name} out.tif")
+    rows, columns = dataset.block_shapes[0]
+    size = rows * columns * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    if size > MOST_BLOCK_BYTES:
+        raise SceneError(
+            f"{name} has blocks of {columns}x{rows} pixels, {size / 1e6:.0f} MB each, which GDAL decodes whole; write it in "
+            "tiles first: gdal_translate -co TILED=YES -co BIGTIFF=IF_SAFER"
+        )
+
+
+def _finite(samples: Samples, mask: Mask) -> Mask:
+    return mask & np.isfinite(samples).all(0) if samples.dtype.kind == "f" else mask
+
+
+def _steps(first: int, last: int, step: int) -> Iterator[tuple[int, int]]:
+    """The range from first to last, cut at multiples of step."""
+    while first < last:
+        end = min(last, (first // step + 1) * step)
+        yield first, end
+        first = end
+
+
+def _reason(error: BaseException) -> str:
+    """What GDAL says, in one line: the first of the chained errors has the cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())

@@ -1,0 +1,106 @@
+"""Bands are chosen by number or colour; one scale for the whole scene turns their samples to 8 bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.enums import ColorInterp
+
+from imaging.georeferenced import bands as module
+from imaging.georeferenced.bands import BandScale, choose_bands, parse_bands, parse_scale
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.place import Window
+from imaging.georeferenced.scene import open_scene
+from tests.support.images import make_photo
+from tests.support.imaging.scenes import write_scene
+
+PHOTO = make_photo(96, 160)
+WHOLE = Window(0, 0, 96, 160)
+TWELVE = make_photo(96, 160, 1).astype(np.uint16) * 16
+
+
+def test_bytes_stay_and_colours_are_found_where_the_file_names_them(tmp_path: Path) -> None:
+    colors = [ColorInterp.undefined, ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+    path = write_scene(tmp_path / "a.tif", np.dstack([PHOTO[:, :, :1], PHOTO[:, :, ::-1]]), colors=colors)
+    with open_scene(path) as scene:
+        assert choose_bands(scene).numbers == (4, 3, 2)
+        assert (choose_bands(scene).read(scene, WHOLE)[0] == PHOTO).all()
+        assert choose_bands(scene, (1, 4, 3), channels=3).describe() == "1, 4, 3"
+
+
+def test_a_single_band_is_grey_and_a_palette_gives_its_colours(tmp_path: Path) -> None:
+    grey = write_scene(tmp_path / "grey.tif", PHOTO[:, :, 0])
+    with open_scene(grey) as scene:
+        assert (choose_bands(scene).read(scene, WHOLE)[0] == PHOTO[:, :, :1]).all()
+    colormap = {value: (value, 255 - value, 7, 255) for value in range(256)}
+    with open_scene(write_scene(tmp_path / "p.tif", PHOTO[:, :, 0], colormap=colormap)) as scene:
+        assert choose_bands(scene).read(scene, WHOLE)[0][3, 4].tolist() == [PHOTO[3, 4, 0], 255 - PHOTO[3, 4, 0], 7]
+
+
+@pytest.mark.parametrize("options", [{"nbits": 12}, {}, {"compress": "lzw", "predictor": 2}])
+def test_one_scale_for_the_whole_scene(tmp_path: Path, options: dict[str, object]) -> None:
+    path = write_scene(tmp_path / "a.tif", TWELVE, tiled=True, blockxsize=32, blockysize=32, **options)
+    with open_scene(path) as scene:
+        bands = choose_bands(scene)
+        assert bands.scales is not None
+        for band, scale in enumerate(bands.scales):
+            assert [scale.least, scale.most] == np.percentile(TWELVE[:, :, band], [2, 98]).tolist()
+        pixels, _ = bands.read(scene, WHOLE)
+        part, _ = bands.read(scene, Window(37, 41, 20, 30))
+    assert (part == pixels[37:57, 41:71]).all()
+    assert pixels.min() == 0
+    assert pixels.max() == 255
+    assert bands.describe().startswith(f"1 ({bands.scales[0].least:g} to ")
+
+
+def test_pixels_without_data_do_not_count_for_the_scale(tmp_path: Path) -> None:
+    samples = TWELVE.astype(np.float32) + 100
+    samples[:40] = -9999
+    samples[50, 60] = np.nan
+    with open_scene(write_scene(tmp_path / "a.tif", samples, nodata=-9999)) as scene:
+        bands = choose_bands(scene)
+        assert bands.scales is not None
+        assert bands.scales[0].least >= 100
+        assert bands.read(scene, WHOLE)[0][50, 60].tolist()[0] in range(256)
+    empty = write_scene(tmp_path / "b.tif", np.full((9, 9), 7, np.uint16), nodata=7)
+    with open_scene(empty) as scene, pytest.raises(SceneError, match="nodata is 7; give --scale"):
+        choose_bands(scene)
+
+
+def test_a_large_scene_without_overviews_is_sampled_by_spots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGE_PIXELS", 1000)
+    monkeypatch.setattr(module, "SPOT_SIDE", 16)
+    with open_scene(write_scene(tmp_path / "a.tif", TWELVE)) as scene:
+        bands = choose_bands(scene)
+        assert bands.scales is not None
+        for band, scale in enumerate(bands.scales):
+            least, most = np.percentile(TWELVE[:, :, band], [2, 98])
+            assert abs(scale.least - least) + abs(scale.most - most) < 0.1 * (most - least)
+
+
+def test_a_scale_maps_its_ends_and_clips() -> None:
+    values = np.array([-5, 10, 60, 110, 5000], np.int32)
+    assert BandScale(10, 110).apply(values).tolist() == [0, 0, 128, 255, 255]
+    assert BandScale(0, 1).apply(np.array([np.nan, np.inf, -np.inf, 0.5])).tolist() == [0, 255, 0, 128]
+
+
+def test_texts_are_parsed_or_refused() -> None:
+    assert parse_bands("4, 3,2") == (4, 3, 2)
+    assert parse_scale("0,3000") == BandScale(0, 3000)
+    for text in ("", "0", "1;2", "1,,2", "-1"):
+        with pytest.raises(ValueError, match="bands must be"):
+            parse_bands(text)
+    for text in ("", "5", "3,1", "nan,1", "1,2,3", "0,inf"):
+        with pytest.raises(ValueError, match="scale must be"):
+            parse_scale(text)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "channels", "message"),
+    [((1, 2, 9), 3, "no band 9: it has the bands 1, 2, 3"), ((1, 2), 3, "sees 3 bands, and 2"), (None, 5, "has 3 bands")],
+)
+def test_bands_that_do_not_fit_are_refused(tmp_path: Path, numbers: tuple[int, ...], channels: int, message: str) -> None:
+    with open_scene(write_scene(tmp_path / "a.tif", PHOTO)) as scene, pytest.raises(SceneError, match=message):
+        choose_bands(scene, numbers, channels=channels)

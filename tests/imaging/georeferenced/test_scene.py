@@ -1,0 +1,136 @@
+"""Scenes are read by windows with what they say of data and place; what cannot be read is refused in words."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
+
+from imaging.georeferenced.errors import DamagedScene, SceneError
+from imaging.georeferenced.place import Window
+from imaging.georeferenced.scene import SAFE_DRIVERS, SceneLimits, open_scene
+from tests.support.images import make_photo
+from tests.support.imaging.scenes import UTM, north_up, write_scene
+
+PHOTO = make_photo(96, 160)
+WHOLE = Window(0, 0, 96, 160)
+
+
+def test_a_window_has_the_samples_of_its_pixels_and_the_place_is_that_of_the_file(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO, tiled=True, blockxsize=32, blockysize=32)
+    with open_scene(path) as scene:
+        samples, mask = scene.read(Window(10, 20, 30, 40), [3, 1])
+        assert (samples == np.moveaxis(PHOTO[10:40, 20:60][:, :, [2, 0]], 2, 0)).all()
+        assert mask.all()
+        assert (scene.size, scene.bands, scene.block) == ((96, 160), [1, 2, 3], (32, 32))
+        assert scene.place.crs is not None
+        assert scene.place.crs.to_string() == UTM
+        assert scene.place.part(Window(10, 20, 5, 5)).to_map([[0, 0]]).tolist() == scene.place.to_map([[20, 10]]).tolist()
+
+
+def test_pieces_cover_a_window_once_and_cut_at_blocks(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO, tiled=True, blockxsize=32, blockysize=32)
+    with open_scene(path) as scene:
+        count = np.zeros(scene.size, int)
+        for piece in scene.pieces(Window(5, 7, 80, 150)):
+            count[piece.top : piece.top + piece.height, piece.left : piece.left + piece.width] += 1
+            assert piece.top // 32 == (piece.top + piece.height - 1) // 32
+    assert (count[5:85, 7:157] == 1).all()
+    assert count.sum() == 80 * 150
+
+
+@pytest.mark.parametrize("how", ["nodata", "alpha", "mask", "nan"])
+def test_pixels_without_data_are_known(tmp_path: Path, how: str) -> None:
+    hole, pixels = np.zeros((96, 160), bool), np.maximum(PHOTO, 1)
+    hole[20:50, 30:90] = True
+    if how == "nodata":
+        path = write_scene(tmp_path / "a.tif", np.where(hole[:, :, None], 0, pixels), nodata=0)
+    elif how == "alpha":
+        samples = np.dstack([pixels, np.where(hole, 0, 255).astype(np.uint8)])
+        colors = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+        path = write_scene(tmp_path / "a.tif", samples, colors=colors)
+    elif how == "mask":
+        path = write_scene(tmp_path / "a.tif", pixels, mask=~hole)
+    else:
+        path = write_scene(tmp_path / "a.tif", np.where(hole[:, :, None], np.nan, pixels.astype(np.float32)))
+    with open_scene(path) as scene:
+        assert scene.bands == [1, 2, 3]
+        assert (scene.read(WHOLE, scene.bands)[1] == ~hole).all()
+
+
+def test_a_nodata_that_the_samples_cannot_have_hides_nothing(tmp_path: Path) -> None:
+    write_scene(tmp_path / "wide.tif", PHOTO)
+    text = (
+        '<VRTDataset rasterXSize="160" rasterYSize="96"><VRTRasterBand dataType="Byte" band="1"><NoDataValue>-9999'
+        '</NoDataValue><SimpleSource><SourceFilename relativeToVRT="1">wide.tif</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    (tmp_path / "a.vrt").write_text(text)
+    with open_scene(str(tmp_path / "a.vrt")) as scene:
+        assert scene.read(WHOLE, [1])[1].all()
+
+
+def test_a_damaged_block_is_named_with_its_coordinates(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    noise = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    write_scene(path, noise, tiled=True, blockxsize=32, blockysize=32, compress="deflate", interleave="pixel")
+    with rasterio.open(path) as file:
+        offset = int(file.get_tag_item("BLOCK_OFFSET_2_1", "TIFF", bidx=1))
+    data = bytearray(path.read_bytes())
+    data[offset : offset + 64] = bytes(64)
+    path.write_bytes(data)
+    with open_scene(str(path)) as scene:
+        scene.read(Window(0, 0, 32, 160), [1])
+        with pytest.raises(DamagedScene, match=r"block 2, 1 \(column, row\), pixels 64, 32 to 96, 64, from 448032, 5411984 "):
+            scene.read(WHOLE, [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "complex64"}, "complex samples"),
+        ({"crs": None, "transform": Affine.identity(), "gcps": True}, "control points"),
+    ],
+)
+def test_what_is_not_read_is_refused(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    path = tmp_path / "a.tif"
+    samples = PHOTO.astype(str(options.pop("dtype", "uint8")))
+    with_points = options.pop("gcps", False)
+    write_scene(path, samples, **options)
+    if with_points:
+        points = [rasterio.control.GroundControlPoint(r, c, float(c), -float(r)) for r, c in ((0, 0), (0, 9), (9, 0))]
+        with rasterio.open(path, "r+") as file:
+            file.gcps = (points, rasterio.crs.CRS.from_epsg(32632))
+    with pytest.raises(SceneError, match=message), open_scene(str(path)):
+        pass
+
+
+def test_bytes_are_read_by_the_allowed_drivers_alone(tmp_path: Path) -> None:
+    write_scene(tmp_path / "a.tif", PHOTO)
+    limits = SceneLimits(SAFE_DRIVERS, megapixels=0.1)
+    with open_scene((tmp_path / "a.tif").read_bytes(), limits) as scene:
+        assert (scene.read(WHOLE, [1])[0][0] == PHOTO[:, :, 0]).all()
+    with (
+        pytest.raises(SceneError, match=r"limit is 0\.01"),
+        open_scene((tmp_path / "a.tif").read_bytes(), SceneLimits(megapixels=0.01)),
+    ):
+        pass
+    vrt = b'<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
+    for data in (vrt, b"", b"no raster"):
+        with pytest.raises(SceneError, match="not read as a scene"), open_scene(data, limits):
+            pass
+
+
+def test_bigtiff_strips_of_one_row_and_a_row_alone_are_read(tmp_path: Path) -> None:
+    big = write_scene(tmp_path / "big.tif", PHOTO, BIGTIFF="YES", blockysize=1)
+    assert struct.unpack("<H", Path(big).read_bytes()[2:4]) == (43,)
+    flat = write_scene(tmp_path / "flat.tif", PHOTO[:1], transform=north_up(0.1))
+    for path, height in ((big, 96), (flat, 1)):
+        with open_scene(path) as scene:
+            assert scene.block[0] == 1
+            assert (scene.read(Window(0, 0, height, 160), [1])[0][0] == PHOTO[:height, :, 0]).all()

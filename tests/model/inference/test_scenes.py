@@ -1,0 +1,140 @@
+"""Scenes by rows of tiles: every pixel as if the whole scene were one image, from any row on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from imaging.classes import VOID
+from imaging.rendering import Rendering
+from model.inference.merging import Logits
+from model.inference.runtime import Runtime, Tile
+from model.inference.scenes import ClassRows, ScenePlan, plan_scene, segment_scene
+from model.inference.segmenter import Options, Segmenter
+from tests.support.images import make_photo
+
+Pixels = npt.NDArray[np.uint8]
+TILE = (64, 64)
+FILL = 127
+
+
+class Held:
+    """A scene in memory, read a few rows at a time; counts them."""
+
+    def __init__(self, pixels: Pixels, valid: npt.NDArray[np.bool_] | None = None, chunk: int = 37) -> None:
+        self.pixels, self.mask, self.chunk = pixels.copy(), np.ones(pixels.shape[:2], bool) if valid is None else valid, chunk
+        self.pixels[~self.mask] = FILL
+        self.first_row: int | None = None
+
+    def working(self, first: int) -> Iterator[Part]:
+        self.first_row = first
+        for top in range(first, len(self.pixels), self.chunk):
+            yield Part(top, self.pixels[top : top + self.chunk], self.mask[top : top + self.chunk])
+
+    def valid(self, first: int, last: int) -> npt.NDArray[np.bool_]:
+        return self.mask[first:last]
+
+
+class Part:
+    def __init__(self, top: int, pixels: Pixels, valid: npt.NDArray[np.bool_]) -> None:
+        self.top, self.pixels, self.valid = top, pixels, valid
+
+
+class Network:
+    """Runs tiles at once, and counts them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime, self.tiles = runtime, 0
+
+    def __call__(self, tile: Tile) -> Future[Logits]:
+        self.tiles += 1
+        future = Future[Logits]()
+        future.set_result(self.runtime.logits([tile])[0])
+        return future
+
+
+def joined(parts: list[ClassRows]) -> tuple[Pixels, Pixels | None]:
+    for before, after in pairwise(parts):
+        assert before.bottom == after.top
+    confidences = [part.confidence for part in parts if part.confidence is not None]
+    return np.concatenate([part.ids for part in parts]), np.concatenate(confidences) if confidences else None
+
+
+def plan(size: tuple[int, int]) -> ScenePlan:
+    return plan_scene(size, size, TILE)
+
+
+@pytest.mark.parametrize("size", [(200, 150), (64, 64), (1, 300), (300, 1), (65, 31), (130, 400)])
+def test_every_pixel_is_that_of_the_whole(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    image = make_photo(*size)
+    whole = segmenter(image, Options(tile=TILE, side="native", rendering=Rendering("confidence")))
+    network = Network(segmenter.runtime)
+    parts = list(segment_scene(Held(image), plan(size), segmenter.runtime, network, temperature=segmenter.temperature))
+    ids, confidence = joined(parts)
+    assert (ids == whole.class_map).all()
+    assert confidence is not None
+    assert whole.confidence is not None
+    assert (confidence == whole.confidence).all()
+    assert network.tiles == len(plan(size).tiles)
+
+
+@pytest.mark.parametrize("first", [0, 1, 47, 48, 100, 199])
+def test_a_run_from_any_row_gives_the_rows_of_one_from_the_top(segmenter: Segmenter, first: int) -> None:
+    image = make_photo(200, 150)
+    source, network = Held(image), Network(segmenter.runtime)
+    whole, sure = joined(list(segment_scene(source, plan((200, 150)), segmenter.runtime, network, temperature=1.0)))
+    tiles = network.tiles
+    rest = list(segment_scene(source, plan((200, 150)), segmenter.runtime, network, temperature=1.0, first_row=first))
+    ids, confidence = joined(rest)
+    assert rest[0].top == first
+    assert (ids == whole[first:]).all()
+    assert confidence is not None
+    assert sure is not None
+    assert (confidence == sure[first:]).all()
+    if first >= 100:
+        assert network.tiles - tiles < tiles
+        assert source.first_row
+
+
+def test_what_has_no_data_is_void_and_its_tiles_run_once(segmenter: Segmenter) -> None:
+    image, valid = make_photo(300, 260), np.ones((300, 260), bool)
+    valid[:, 90:] = False
+    valid[:20, :20] = False
+    void_tile = np.full((*TILE, 3), FILL, np.uint8)
+    source, network = Held(image, valid), Network(segmenter.runtime)
+    ids, _ = joined(list(segment_scene(source, plan((300, 260)), segmenter.runtime, network, void_tile=void_tile)))
+    whole = segmenter(source.pixels, Options(tile=TILE, side="native")).class_map
+    assert (ids[valid] == whole[valid]).all()
+    assert (ids[~valid] == VOID).all()
+    assert network.tiles < len(plan((300, 260)).tiles) / 2 + 1
+
+
+def test_a_scene_is_scaled_for_the_network_and_its_classes_back(segmenter: Segmenter) -> None:
+    image = make_photo(100, 80)
+    work = plan_scene((250, 200), (100, 80), TILE)
+    source = Held(image)
+    source.mask = np.ones((250, 200), bool)
+    parts = list(segment_scene(_Scaled(image), work, segmenter.runtime, Network(segmenter.runtime)))
+    ids, _ = joined(parts)
+    options = Options(tile=TILE, side=100)
+    whole = segmenter.infer(image, segmenter.plan_size((250, 200), options)).class_map
+    assert (ids == whole).all()
+
+
+class _Scaled(Held):
+    def valid(self, first: int, last: int) -> npt.NDArray[np.bool_]:
+        return np.ones((last - first, 200), bool)
+
+
+def test_memory_does_not_grow_with_the_height(segmenter: Segmenter) -> None:
+    rows = [
+        part.ids.shape[0]
+        for part in segment_scene(Held(make_photo(700, 70)), plan((700, 70)), segmenter.runtime, Network(segmenter.runtime))
+    ]
+    assert max(rows) <= 2 * TILE[0]
+    assert sum(rows) == 700

@@ -1,0 +1,45 @@
+"""Small scenes, written with rasterio: a raster with coordinates in every odd form."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+UTM = "EPSG:32632"
+CORNER = 448_000.0, 5_412_000.0
+"""The upper left corner of scenes in UTM."""
+
+
+def north_up(metres: float = 0.5, corner: tuple[float, float] = CORNER) -> Affine:
+    """The transform of a scene whose pixels measure this much, in the units of its system."""
+    return Affine.translation(*corner) @ Affine.scale(metres, -metres)
+
+
+def write_scene(path: os.PathLike[str], samples: npt.NDArray[Any], **options: Any) -> str:
+    """Writes samples (height, width) or (height, width, bands) as a GeoTIFF, in UTM with pixels of 0.5 m by default.
+
+    options: of `rasterio.open`; `mask`, bool (height, width), becomes an internal mask, `colors` the bands' colours, `colormap`
+    the palette.
+    """
+    bands = samples[:, :, None] if samples.ndim == 2 else samples
+    mask, colors, colormap = (options.pop(name, None) for name in ("mask", "colors", "colormap"))
+    facts: dict[str, Any] = {"driver": "GTiff", "crs": UTM, "transform": north_up()} | options
+    height, width, count = bands.shape
+    with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", height=height, width=width, count=count, dtype=bands.dtype, **facts) as file:
+            if colors:
+                file.colorinterp = colors
+            if colormap:
+                file.write_colormap(1, colormap)
+            file.write(np.moveaxis(bands, 2, 0))
+            if mask is not None:
+                file.write_mask(mask)
+    return os.fspath(path)
