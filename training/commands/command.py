@@ -13,6 +13,8 @@ from model.printable import printable
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 """Exit statuses after an error, after Ctrl-C, and after the reader of stdout has closed the pipe (128 + SIGPIPE)."""
+EXTRAS = {"rasterio": "geo", "pyogrio": "geo"}
+"""The extra of a package that a command lacks, if that is not `train`."""
 LONGEST_LINE = 10_000  # letters
 # words in the type or message of torch's errors; comparing words spares the import of torch
 NO_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")
@@ -38,7 +40,8 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
     except (ValueError, OSError) as error:
         print_lines(f"{name}: {error}".split("\n"), sys.stderr)
     except ModuleNotFoundError as error:
-        print(f"{name}: {error.name} is missing: {install_command('train')}", file=sys.stderr)
+        extra = EXTRAS.get(str(error.name), "train")
+        print(f"{name}: {error.name} is missing: {install_command(extra)}", file=sys.stderr)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

@@ -1,4 +1,4 @@
-"""`fcn-import`: makes a folder for `fcn-train` of what CVAT, Label Studio, labelme, Roboflow and other tools export."""
+"""`fcn-import`: makes a folder for `fcn-train` of what labelling tools export, or of scenes and polygons of a GIS."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import get_args
 
 from model.command_line import CommandParser
 from training.commands.command import print_lines, run_command
+from training.commands.import_maps import add_map_arguments, check_no_map_arguments, map_options
 from training.data.label_files import FILES
 from training.data.orientation import DrawnOn
 from training.data.problems import DataError, first_names, raise_all
@@ -95,10 +96,13 @@ def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = CommandParser("fcn-import", description="Makes a folder of images and masks from the export of a labelling tool.")
-    p.add_argument(
-        "export", type=Path, metavar="EXPORT", help="JSON of COCO or Label Studio, or a folder of labelme, Roboflow or CVAT"
+    p = CommandParser(
+        "fcn-import", description="Makes a folder of images and masks from the export of a labelling tool, or from maps."
     )
+    p.add_argument(
+        "export", type=Path, metavar="EXPORT", nargs="?",
+        help="JSON of COCO or Label Studio, or a folder of labelme, Roboflow or CVAT",
+    )  # fmt: skip
     p.add_argument("--images", type=Path, help="folder of the images (default: the folder of the export, or images/ in it)")
     p.add_argument("--out", type=Path, required=True, help="folder to write images/, masks/ and classes.json to")
     p.add_argument(
@@ -108,13 +112,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--crowds",
         choices=get_args(Crowds),
-        default="objects",
         help="whether objects with iscrowd 1 keep their class (objects) or become void (default: objects)",
     )
     p.add_argument(
         "--masks-orientation",
         choices=get_args(DrawnOn),
-        default="upright",
         help="whether objects were drawn on the photo as EXIF turns it (upright) or as its file stores it (default: upright)",
     )
     p.add_argument(
@@ -126,7 +128,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--image-field", metavar="NAME", help="field of Label Studio's tasks that holds the image, such as photo_url"
     )
-    p.add_argument("--force", action="store_true", help="also replace masks that were changed since fcn-import wrote them")
+    p.add_argument(
+        "--force", action="store_true",
+        help="also replace masks that were changed since fcn-import wrote them; of maps, all tiles of an earlier import",
+    )  # fmt: skip
+    add_map_arguments(p)
     return p
 
 
@@ -134,11 +140,19 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
     def work() -> None:
+        if args.raster:
+            from training.importing.maps.import_maps import import_maps  # needs the extra geo
+
+            how = map_options(args)
+            print_lines(import_maps(args.out, how).lines(args.out, how))
+            return
+        check_no_map_arguments(args)
+        crowds: Crowds = args.crowds or "objects"
         imported = import_exports(
-            args.export, args.images, args.out, args.split or "", args.crowds, args.masks_orientation,
+            args.export, args.images, args.out, args.split or "", crowds, args.masks_orientation or "upright",
             unknown=args.unknown, image_field=args.image_field, force=args.force,
         )  # fmt: skip
-        print_lines(imported.lines(args.out, args.crowds))
+        print_lines(imported.lines(args.out, crowds))
 
     return run_command("fcn-import", work)
 

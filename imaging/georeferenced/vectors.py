@@ -1,0 +1,156 @@
+"""Reads polygons with their attributes from vector files of a GIS, and moves them to the pixels of a raster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyogrio.raw import read
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform, transform_bounds
+
+from imaging.errors import ImageError
+from imaging.georeferenced.place import Floats, Place
+
+Geometries = npt.NDArray[np.object_]
+"""Geometries of shapely (N,)."""
+System = CRS
+"""A coordinate system, as rasterio knows it."""
+LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
+METRES_A_DEGREE = 111_320.0
+MARGIN = 0.01  # share of a raster's extent by which polygons are sought around it
+MOST_NAMES = 20
+
+
+class VectorError(ImageError):
+    """A vector file that is not read, or a polygon that cannot be moved."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of a layer. x comes first, also where the coordinate system says latitude first.
+
+    geometries: two-dimensional; None for a feature without one, and for one whose bytes are damaged. has_geometry: bool (N,),
+    True for damaged ones too. numbers: of the features in the file (FIDs). values: those of the field; empty without one.
+    """
+
+    layer: str
+    crs: CRS
+    geometries: Geometries
+    has_geometry: npt.NDArray[np.bool_]
+    numbers: list[int]
+    values: list[Any]
+
+
+def read_features(path: Path, layer: str | None = None, field: str | None = None) -> Features:
+    """The features of a layer of a file. layer: its name; not needed if the file has only one with geometries.
+
+    field: the attribute to read. Raises `VectorError` for a file that GDAL does not read, for a layer or field that does not
+    exist, for several layers of which none is named, and for a layer without a coordinate system.
+    """
+    if not path.exists():
+        raise VectorError(f"{path} is not there; a GeoPackage, GeoJSON or shapefile of polygons is needed")
+    try:
+        name = _choose(path, layer)
+        if field is not None:
+            _check_field(f"{path}, layer {name},", field, [str(each) for each in pyogrio.read_info(path, layer=name)["fields"]])
+        facts, numbers, written, values = read(
+            path, layer=name, columns=[] if field is None else [field], force_2d=True, return_fids=True
+        )
+    except (DataSourceError, DataLayerError) as error:
+        raise VectorError(f"{path} is no vector file that GDAL reads: {error}") from error
+    if not facts["crs"]:
+        raise VectorError(f"{path}, layer {name}, has no coordinate system; set that in which its polygons were drawn")
+    try:
+        crs = CRS.from_user_input(facts["crs"])
+    except CRSError as error:
+        raise VectorError(f"{path}, layer {name}, has an unknown coordinate system, {facts['crs'][:60]}: {error}") from error
+    has_geometry = np.array([each is not None for each in written], np.bool_)
+    geometries = shapely.from_wkb(written, on_invalid="ignore")
+    column = [value.item() if isinstance(value, np.generic) else value for value in values[0]] if field is not None else []
+    return Features(name, crs, geometries, has_geometry, [int(number) for number in numbers], column)
+
+
+def _choose(path: Path, layer: str | None) -> str:
+    """The name of the layer to read. Raises `VectorError`."""
+    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    names = ", ".join(layers[:MOST_NAMES])
+    if not layers:
+        raise VectorError(f"{path} has no layer with geometries")
+    if layer is None and len(layers) > 1:
+        raise VectorError(f"{path} has {len(layers)} layers ({names}); name one of them")
+    if layer is not None and layer not in layers:
+        raise VectorError(f"{path} has no layer {layer!r}; its layers are {names}")
+    return layer or layers[0]
+
+
+def _check_field(where: str, field: str, fields: Sequence[str]) -> None:
+    if field not in fields:
+        near = get_close_matches(field, fields, 1, cutoff=0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        names = f"its fields are {', '.join(fields[:MOST_NAMES])}" if fields else "it has no fields"
+        raise VectorError(f"{where} has no field {field!r}{hint}; {names}")
+
+
+def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[npt.NDArray[np.int64], Geometries]:
+    """The indices of those polygons (N,) near a raster, and these polygons in its pixels: x is the column and y the row.
+
+    crs: of the polygons. Long edges get further corners before they are moved to another system. Raises `VectorError` for a
+    polygon without a place in the raster's system, and `NoCoordinates`.
+    """
+    target = place.require("the scene")
+    indices = _near(polygons, crs, place, target)
+    moved = polygons[indices]
+    if crs != target:
+        moved = move(shapely.segmentize(moved, _longest_edge(crs)), crs, target)
+    a, b, c, d, e, f = (~place.transform)[:6]
+    return indices, shapely.transform(moved, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
+
+
+def _near(polygons: Geometries, crs: CRS, place: Place, target: CRS) -> npt.NDArray[np.int64]:
+    """The indices of the polygons whose box meets that of a raster, so that none far from it is moved."""
+    height, width = place.size
+    corners = place.to_map([[0, 0], [width, 0], [0, height], [width, height]])
+    left, bottom, right, top = transform_bounds(target, crs, *corners.min(0), *corners.max(0))
+    sides = [(left, 180.0), (-180.0, right)] if crs.is_geographic and left > right else [(left, right)]  # antimeridian
+    margin = MARGIN * max(top - bottom, *(east - west for west, east in sides))
+    boxes = [shapely.box(west - margin, bottom - margin, east + margin, top + margin) for west, east in sides]
+    return np.unique(shapely.STRtree(polygons).query(boxes)[1]).astype(np.int64)
+
+
+def move(geometries: Geometries, crs: CRS, target: CRS) -> Geometries:
+    """Geometries in another coordinate system, corner by corner. Raises `VectorError` if a corner has no place in it."""
+
+    def corners(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        xs, ys = transform(crs, target, x, y)
+        return np.asarray(xs), np.asarray(ys)
+
+    if not len(geometries):
+        return geometries
+    moved: Geometries = shapely.transform(geometries, corners, interleaved=False)
+    places = shapely.get_coordinates(moved)
+    if not np.isfinite(places).all():
+        x, y = shapely.get_coordinates(geometries)[~np.isfinite(places).all(1)][0]
+        corner = f"a polygon's corner at {x:.10g}, {y:.10g}"
+        raise VectorError(f"{corner} has no place in {system_name(target)}; cut the polygon there")
+    return moved
+
+
+def _longest_edge(crs: CRS) -> float:
+    """`LONGEST_EDGE` in the units of a coordinate system."""
+    return LONGEST_EDGE / (METRES_A_DEGREE if crs.is_geographic else float(crs.linear_units_factor[1]))
+
+
+def system_name(crs: CRS) -> str:
+    """A coordinate system in few letters: its EPSG code if it has one, else the beginning of its WKT."""
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt())[:60]

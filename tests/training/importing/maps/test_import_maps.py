@@ -1,0 +1,229 @@
+"""Scenes and polygons of a GIS become a folder of tiles and masks that `fcn-check` and `fcn-train` take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import shapely
+from PIL import Image
+from rasterio import Affine
+
+from tests.support.images import make_photo
+from tests.support.training.maps import CORNER, PIXEL, photo_scene, square, write_features, write_scene
+from training.commands.check import main as check
+from training.commands.import_labels import main
+
+TILE = 64
+
+
+def run(out: Path, rasters: Path | Sequence[Path], vector: Path, *more: str) -> int:
+    paths = [rasters] if isinstance(rasters, Path) else rasters
+    arguments = ["--raster", *map(str, paths), "--vector", str(vector), "--field", "class", "--out", str(out)]
+    return main([*arguments, "--tile", str(TILE), *more])
+
+
+def pictures(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
+    """The pictures in a folder's splits, by name."""
+    return {path.stem: np.asarray(Image.open(path)) for path in folder.glob("*/*.png")}
+
+
+def whole(out: Path, size: tuple[int, int], name: str = "scene") -> npt.NDArray[np.uint8]:
+    """The masks put together at the places that `tiles.geojson` has; 254 where there is none."""
+    masks, result = pictures(out / "masks"), np.full(size, 254, np.uint8)
+    for feature in json.loads((out / "tiles.geojson").read_text())["features"]:
+        facts = feature["properties"]
+        if facts["scene"] == f"{name}.tif":
+            rows = slice(facts["top"], facts["top"] + facts["height"])
+            result[rows, facts["left"] : facts["left"] + facts["width"]] = masks[facts["name"]]
+    return result
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """Three rows and four columns of tiles, and a rest of 40 pixels on the right and of 8 below."""
+    return photo_scene(tmp_path / "scene.tif", 3 * TILE + 8, 4 * TILE + 40)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A field over all tiles of the first two columns, and houses in it."""
+    shapes = [square(0, 0, 2 * TILE, 3 * TILE), *(square(x, y, 10) for x in (20, 90) for y in (20, 84, 148))]
+    return write_features(tmp_path / "labels.gpkg", shapes, ["field", *["house"] * 6])
+
+
+def test_tiles_show_the_scene_and_what_was_drawn_on_it(
+    scene: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "data", scene, labels) == 0
+    out = capsys.readouterr().out
+    mask = whole(tmp_path / "data", (3 * TILE + 8, 4 * TILE + 40))
+    expected = np.full_like(mask, 254)
+    expected[: 3 * TILE, : 2 * TILE] = 1
+    for x in (20, 90):
+        for y in (20, 84, 148):
+            expected[y : y + 10, x : x + 10] = 2
+    assert np.array_equal(mask, expected)
+    image = pictures(tmp_path / "data" / "images")["scene_r001_c000"]
+    assert np.array_equal(image, make_photo(3 * TILE + 8, 4 * TILE + 40)[TILE : 2 * TILE, :TILE])
+    assert "bands 1, 2, 3" in out
+    assert "3 classes" in out
+    assert "background, field, house" in out
+    assert "whose centre lies in a polygon" in out
+    assert "9 tiles without labels, 5 at edges" in out
+    assert "val; a block is 1x1 tiles, 32 x 32 metre" in out
+
+
+def test_the_folder_passes_the_check(scene: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path / "data", scene, labels)
+    capsys.readouterr()
+    assert check([str(tmp_path / "data")]) == 0
+    assert "house" in capsys.readouterr().out
+
+
+def test_outside_of_the_extent_and_of_the_data_is_void(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.full((2 * TILE, 4 * TILE, 3), 90, np.uint8)
+    pixels[:, 30:40] = 0
+    scene = write_scene(tmp_path / "scene.tif", pixels, nodata=0)
+    extent = write_features(tmp_path / "extent.gpkg", [square(0, 0, 3 * TILE, 100)], [1], field="id")
+    assert run(tmp_path / "data", scene, labels, "--extent", str(extent)) == 0
+    mask = whole(tmp_path / "data", (2 * TILE, 4 * TILE))
+    assert (mask[:100, 30:40] == 255).all()
+    assert (mask[100 : 2 * TILE, : 3 * TILE] == 255).all()
+    assert (mask[:100, 2 * TILE : 3 * TILE] == 0).all()  # no polygon: background, since the extent says so
+    assert (mask[:, 3 * TILE :] == 254).all()  # no tile
+    out = capsys.readouterr().out
+    assert "outside are void" in out
+    assert "pixels of polygons lie outside of the extent" in out
+
+
+def test_all_touched_burns_more_pixels(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shapes = [square(x + 0.6, 10.6, 10) for x in (0, TILE, 2 * TILE)]
+    labels = write_features(tmp_path / "labels.gpkg", shapes, ["house"] * 3)
+    size = (3 * TILE + 8, 4 * TILE + 40)
+    run(tmp_path / "centre", scene, labels)
+    run(tmp_path / "touched", scene, labels, "--all-touched")
+    assert (whole(tmp_path / "centre", size) == 1).sum() == 3 * 10 * 10
+    assert (whole(tmp_path / "touched", size) == 1).sum() == 3 * 11 * 11
+    assert "that a polygon touches" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["geojson", "gpkg", "shp"])
+def test_labels_in_another_coordinate_system(scene: Path, tmp_path: Path, ending: str) -> None:
+    from rasterio.warp import transform
+
+    def to_degrees(x: Any, y: Any) -> Any:
+        return tuple(map(np.asarray, transform("EPSG:32633", "EPSG:4326", x, y)))
+
+    shapes = [shapely.transform(square(x + 0.01, 10.01, 20), to_degrees, interleaved=False) for x in (5, 70, 140)]
+    labels = write_features(tmp_path / f"labels.{ending}", shapes, ["house"] * 3, "EPSG:4326")
+    assert run(tmp_path / "data", scene, labels) == 0
+    mask = whole(tmp_path / "data", (3 * TILE + 8, 4 * TILE + 40))
+    assert [(mask[10:30, x : x + 20] == 1).all() for x in (5, 70, 140)] == [True] * 3
+    assert (mask == 1).sum() == 3 * 400
+
+
+def test_a_turned_scene(tmp_path: Path) -> None:
+    turn = Affine.translation(*CORNER) @ Affine.rotation(30) @ Affine.scale(PIXEL, -PIXEL)
+    scene = photo_scene(tmp_path / "scene.tif", 2 * TILE, 2 * TILE, turn)
+    corners = [(70, 10), (90, 10), (90, 40), (70, 40)]
+    shape = shapely.Polygon([turn @ corner for corner in corners])
+    labels = write_features(
+        tmp_path / "labels.gpkg", [shape, shapely.Polygon([turn @ (x / 9, y) for x, y in corners])], ["a", "b"]
+    )
+    assert run(tmp_path / "data", scene, labels) == 0
+    mask = whole(tmp_path / "data", (2 * TILE, 2 * TILE))
+    assert (mask[10:40, 70:90] == 1).all()
+    assert (mask == 1).sum() == 20 * 30
+
+
+def test_no_ground_is_in_train_and_in_val(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two scenes overlap by half of a tile, so their tiles lie across one another."""
+    shift = Affine(PIXEL, 0, CORNER[0] + 1.5 * TILE * PIXEL, 0, -PIXEL, CORNER[1] - 0.5 * TILE * PIXEL)
+    scenes = [photo_scene(tmp_path / "a.tif", 6 * TILE, 6 * TILE), photo_scene(tmp_path / "b.tif", 6 * TILE, 6 * TILE, shift)]
+    labels = write_features(tmp_path / "labels.gpkg", [square(-50, -50, 12 * TILE), square(90, 90, 9)], ["field", "house"])
+    assert run(tmp_path / "data", scenes, labels) == 0
+    features = json.loads((tmp_path / "data" / "tiles.geojson").read_text())["features"]
+    ground = {split: shapely.union_all([shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features
+                                        if feature["properties"]["split"] == split]) for split in ("train", "val")}  # fmt: skip
+    common = shapely.intersection(ground["train"], ground["val"]).area
+    assert common < 1e-3 * shapely.area(shapely.from_geojson(json.dumps(features[0]["geometry"])))
+    assert len(pictures(tmp_path / "data" / "images")) == len(features)
+    assert "tiles of train show ground of val and are left out" in capsys.readouterr().out
+
+
+def test_all_tiles_in_one_split(scene: Path, labels: Path, tmp_path: Path) -> None:
+    assert run(tmp_path / "data", scene, labels, "--split", "test") == 0
+    assert [path.name for path in (tmp_path / "data" / "images").iterdir()] == ["test"]
+
+
+def test_samples_of_sixteen_bits_get_the_scale_of_the_whole_scene(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ramp = np.linspace(0, 4000, 3 * TILE * 3 * TILE).reshape(3 * TILE, 3 * TILE, 1).astype(np.uint16)
+    scene = write_scene(tmp_path / "scene.tif", ramp)
+    assert run(tmp_path / "data", scene, labels, "--scale", "0,4000") == 0
+    image = pictures(tmp_path / "data" / "images")["scene_r001_c000"]
+    assert image[0, 0].tolist() == [round(float(ramp[TILE, 0, 0]) * 255 / 4000)] * 3
+    assert json.loads((tmp_path / "data" / "tiles.geojson").read_text())["scenes"][0]["bands"] == [1, 1, 1]
+    assert "0 to 4000" in capsys.readouterr().out
+
+
+def test_a_later_import_replaces_the_tiles_of_an_earlier_one(
+    scene: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path / "data", scene, labels)
+    assert run(tmp_path / "data", scene, labels) == 2
+    assert "--force" in capsys.readouterr().err
+    other = write_features(tmp_path / "other.gpkg", [square(5 + x * TILE, 5, 20) for x in range(4)], ["house"] * 4)
+    assert run(tmp_path / "data", scene, other, "--force") == 0
+    assert sorted(pictures(tmp_path / "data" / "masks")) == [f"scene_r000_c00{column}" for column in range(4)]
+    Image.new("RGB", (9, 9)).save(tmp_path / "data" / "images" / "train" / "mine.png")
+    assert run(tmp_path / "data", scene, other, "--force") == 2
+    assert "mine.png" in capsys.readouterr().err
+
+
+def test_overlapping_polygons_of_different_classes_are_told(
+    scene: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path / "data", scene, labels)
+    out = capsys.readouterr().out
+    assert "600 pixels lie in polygons of different classes, such as at 500010.25, 5799989.75 in scene.tif" in out
+
+
+def test_polygons_on_no_scene_are_told(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shapes = [square(5, 5, 20), square(100, 5, 20), square(5000, 5000, 9)]
+    run(tmp_path / "data", scene, write_features(tmp_path / "labels.gpkg", shapes, ["a"] * 3))
+    assert "1 polygons lie on no scene: feature 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("unknown", ["error", "void"])
+def test_polygons_without_a_class_and_invalid_ones(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], unknown: str
+) -> None:
+    corner_x, corner_y = CORNER
+    bow = shapely.Polygon([(corner_x + x, corner_y - y) for x, y in ((2, 2), (12, 12), (12, 2), (2, 12))])
+    shapes = [square(5, 100, 20), square(100, 5, 20), square(100, 100, 20), bow]
+    labels = write_features(tmp_path / "labels.gpkg", shapes, ["a", None, "b", "b"])
+    status = run(tmp_path / "data", scene, labels, "--unknown", unknown)
+    printed = capsys.readouterr()
+    text = printed.err if unknown == "error" else printed.out
+    assert status == (2 if unknown == "error" else 0)
+    assert "polygons without a value of 'class'" in text
+    assert "feature 2" in text
+    assert "Fix geometries" in text
+    assert "feature 4: Self-intersection" in text
+    if unknown == "void":
+        mask = whole(tmp_path / "data", (3 * TILE + 8, 4 * TILE + 40))
+        assert (mask[5:25, 100:120] == 255).all()
+        assert mask[8, 6] == 255
+        assert mask[6, 14] == 0
+    else:
+        assert not (tmp_path / "data").exists()

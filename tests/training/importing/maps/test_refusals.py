@@ -1,0 +1,151 @@
+"""What is wrong with scenes, polygons and arguments is an error with its name and place, and nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from rasterio import Affine
+
+from tests.support.training.maps import CORNER, photo_scene, square, write_features, write_scene
+from training.commands.import_labels import main
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    return photo_scene(tmp_path / "scene.tif", 128, 192)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    return write_features(tmp_path / "labels.gpkg", [square(5, 5, 20), square(100, 5, 20)], ["house", "tree"])
+
+
+def error(capsys: pytest.CaptureFixture[str], out: Path, *arguments: object) -> str:
+    """The only line of an import that fails."""
+    assert main([*map(str, arguments), "--out", str(out)]) == 2
+    printed = capsys.readouterr()
+    assert not out.exists()
+    assert printed.out == ""
+    line = printed.err.rpartition("\r")[2]  # after the bar of progress
+    assert line.count("\n") == 1, line
+    return str(line)
+
+
+def of_maps(scene: Path, labels: Path, *more: object) -> list[object]:
+    return ["--raster", scene, "--vector", labels, "--field", "class", "--tile", "64", *more]
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        (shapely.Point(*CORNER), "1 of type Point (feature 2)"),
+        (shapely.LineString([CORNER, (CORNER[0] + 9, CORNER[1] - 9)]), "1 of type LineString (feature 2)"),
+    ],
+)
+def test_points_and_lines(scene: Path, tmp_path: Path, capsys: Any, shape: Any, words: str) -> None:
+    labels = write_features(tmp_path / "labels.gpkg", [square(5, 5, 9), shape], ["a", "b"])
+    text = error(capsys, tmp_path / "out", *of_maps(scene, labels))
+    assert words in text
+    assert "points and lines have no area" in text
+    assert "buffer them" in text
+
+
+def test_a_field_that_is_missing(scene: Path, labels: Path, tmp_path: Path, capsys: Any) -> None:
+    text = error(capsys, tmp_path / "out", "--raster", scene, "--vector", labels, "--field", "clas")
+    assert "has no field 'clas' (did you mean 'class'?); its fields are class" in text
+
+
+def test_a_layer_without_a_coordinate_system(scene: Path, tmp_path: Path, capsys: Any) -> None:
+    with pytest.warns(UserWarning, match="crs"):
+        labels = write_features(tmp_path / "labels.shp", [square(5, 5, 9)], ["a"], None, kind="Polygon")
+    assert "layer labels, has no coordinate system" in error(capsys, tmp_path / "out", *of_maps(scene, labels))
+
+
+def test_several_layers(scene: Path, labels: Path, tmp_path: Path, capsys: Any) -> None:
+    write_features(labels, [square(5, 5, 9)], ["a"], layer="second", append=True)
+    assert "has 2 layers (labels, second); name one" in error(capsys, tmp_path / "out", *of_maps(scene, labels))
+    more = of_maps(scene, labels, "--layer", "third")
+    assert "has no layer 'third'; its layers are labels, second" in error(capsys, tmp_path / "out", *more)
+    assert main([*map(str, of_maps(scene, labels, "--layer", "labels")), "--out", str(tmp_path / "out")]) == 0
+
+
+def test_features_without_an_outline(scene: Path, tmp_path: Path, capsys: Any) -> None:
+    labels = write_features(tmp_path / "labels.gpkg", [None, shapely.Polygon()], ["a", "b"])
+    assert "has no polygons: its 2 features have no outline" in error(capsys, tmp_path / "out", *of_maps(scene, labels))
+    labels = write_features(tmp_path / "more.gpkg", [square(5, 5, 9), square(90, 5, 9), None], ["a", "b", "a"])
+    assert main([*map(str, of_maps(scene, labels)), "--out", str(tmp_path / "out")]) == 0
+    assert "1 features have no outline" in capsys.readouterr().out
+
+
+def test_labels_elsewhere(scene: Path, tmp_path: Path, capsys: Any) -> None:
+    labels = write_features(tmp_path / "labels.gpkg", [shapely.box(11, 48, 12, 49)], ["a"], "EPSG:4326")
+    text = error(capsys, tmp_path / "out", *of_maps(scene, labels))
+    assert "no pixel of the scenes has a label" in text
+    assert "EPSG:4326" in text
+    assert "EPSG:32633" in text
+
+
+def test_a_scene_without_coordinates(labels: Path, tmp_path: Path, capsys: Any) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.zeros((64, 64, 3), np.uint8), None, Affine(2, 0, 0, 0, -2, 0))
+    assert f"{scene} has no coordinate system" in error(capsys, tmp_path / "out", *of_maps(scene, labels))
+
+
+def test_files_of_another_kind(scene: Path, labels: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "text.txt").write_text("no map")
+    assert "text.txt is not read as a scene" in error(capsys, tmp_path / "out", *of_maps(tmp_path / "text.txt", labels))
+    assert "text.txt is no vector file" in error(capsys, tmp_path / "out", *of_maps(scene, tmp_path / "text.txt"))
+    assert "none.gpkg is not there" in error(capsys, tmp_path / "out", *of_maps(scene, tmp_path / "none.gpkg"))
+
+
+def test_one_block_alone(scene: Path, tmp_path: Path, capsys: Any) -> None:
+    labels = write_features(tmp_path / "labels.gpkg", [square(5, 5, 9)], ["a"])
+    assert "1 tiles with labels lie in one block of ground" in error(capsys, tmp_path / "out", *of_maps(scene, labels))
+
+
+def test_scenes_of_one_name(scene: Path, labels: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "other").mkdir()
+    other = photo_scene(tmp_path / "other" / "scene.tif", 128, 192)
+    arguments = ["--raster", scene, other, "--vector", labels, "--field", "class"]
+    assert "scenes of one name, scene," in error(capsys, tmp_path / "out", *arguments)
+
+
+def test_classes_that_a_file_of_classes_lacks(scene: Path, labels: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "classes.yaml").write_text("classes: [background, tree]\n")
+    assert main([*map(str, of_maps(scene, labels)), "--out", str(out)]) == 2
+    text = capsys.readouterr().err
+    assert "labels.gpkg, layer labels has the categories house, which" in text
+    assert "lacks" in text
+    assert [path.name for path in out.iterdir()] == ["classes.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["export.json"], "export.json is one thing too many"),
+        (["--crowds", "void"], "--crowds goes with an EXPORT"),
+        (["--tile", "9"], "--tile must be 64 to 4096 pixels, got 9"),
+        (["--block", "0"], "--block must be 1 tile or more, got 0"),
+        (["--bands", "1,2,9"], "has no band 9"),
+        (["--bands", "1,2"], "2 are chosen"),
+        (["--bands", "red"], "such as 4,3,2, got 'red'"),
+        (["--scale", "9,1"], "such as 0,3000, got '9,1'"),
+        (["--extent-layer", "a"], "--extent-layer names a layer of --extent, which is missing"),
+        (["--split", "a/b"], "--split must be a name without folders"),
+    ],
+)
+def test_arguments(scene: Path, labels: Path, tmp_path: Path, capsys: Any, more: list[str], words: str) -> None:
+    first = more if not more[0].startswith("--") else []
+    rest = [] if first else more
+    assert words in error(capsys, tmp_path / "out", *first, *of_maps(scene, labels), *rest)
+
+
+def test_arguments_that_are_missing(scene: Path, labels: Path, tmp_path: Path, capsys: Any) -> None:
+    assert "--raster needs --vector and --field" in error(capsys, tmp_path / "out", "--raster", scene)
+    assert "--vector goes with --raster" in error(capsys, tmp_path / "out", "--vector", labels)
+    assert "give the EXPORT of a labelling tool, or scenes" in error(capsys, tmp_path / "out")

@@ -1,0 +1,1 @@
+"""Makes tiles and masks of scenes and of polygons drawn in a GIS."""

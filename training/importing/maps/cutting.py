@@ -1,0 +1,180 @@
+"""Cuts scenes into tiles with masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tqdm import tqdm
+
+from imaging.classes import VOID
+from imaging.georeferenced.bands import Bands, BandScale, choose_bands
+from imaging.georeferenced.burning import Burner
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.scene import Scene, open_scene
+from imaging.georeferenced.vectors import system_name
+from training.data.problems import DataError, first_names
+from training.importing.drawing.objects import BACKGROUND
+from training.importing.maps.layers import Layer
+
+NARROWEST = 32  # pixels, of a tile at a scene's right or lower edge
+MOST_PLACES = 3
+
+
+@dataclass(frozen=True)
+class Source:
+    """A scene's file, the place of its pixels, and the bands that images get."""
+
+    path: Path
+    place: Place
+    bands: Bands
+
+    @property
+    def system(self) -> str:
+        """The coordinate system, in few letters."""
+        return system_name(self.place.require(str(self.path)))
+
+    def facts(self) -> str:
+        """A line for the user."""
+        height, width = self.place.size
+        return f"{self.path}: {width}x{height} pixels in {self.system}, bands {self.bands.describe()}"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile with labels. window: its pixels in its scene. classes: the ids that its mask shows, without void."""
+
+    name: str
+    source: Source
+    window: Window
+    classes: frozenset[int]
+
+    @property
+    def place(self) -> Place:
+        return self.source.place.part(self.window)
+
+
+@dataclass
+class Cutting:
+    """What was cut of all scenes.
+
+    unlabelled, narrow: numbers of tiles that are left out, since they have no label or are too narrow. overlaps: pixels in
+    polygons of different classes. places: coordinates of the first of them. beyond: pixels of polygons outside of the extent.
+    outside: numbers of the features that lie on no scene.
+    """
+
+    tiles: list[Tile] = field(default_factory=list)
+    unlabelled: int = 0
+    narrow: int = 0
+    overlaps: int = 0
+    places: list[str] = field(default_factory=list)
+    beyond: int = 0
+    outside: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CuttingOptions:
+    """How scenes are cut. side: of a tile, in pixels. ids: the class ids by name.
+
+    extent: outside of its polygons, nothing is labelled; without one, all of each tile is that shows a polygon.
+    """
+
+    side: int
+    ids: dict[str, int]
+    extent: Layer | None = None
+    all_touched: bool = False
+
+
+def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None) -> Source:
+    """The facts of a scene. bands: those of images; None for its colours, or the first ones. scale: of their samples.
+
+    Raises `DataError` for a file that is not read, that does not say where it lies, or that lacks a band.
+    """
+    try:
+        with open_scene(str(path)) as scene:
+            scene.place.require(scene.name)
+            return Source(path, scene.place, choose_bands(scene, bands, scale))
+    except SceneError as error:
+        raise DataError(str(error)) from error
+
+
+def cut(sources: Sequence[Source], labels: Layer, how: CuttingOptions, folder: Path) -> Cutting:
+    """Writes the tiles of scenes that have labels, `NAME.png` into `images/` and `masks/` of a folder.
+
+    Tiles lie on the grid of each scene, from its first pixel on; those at its right and lower edge are smaller. A mask is 0
+    where there is no polygon, and void outside of the extent and where the scene has no data. Raises `DataError` if no pixel
+    has a label, and for a damaged scene.
+    """
+    for part in ("images", "masks"):
+        (folder / part).mkdir()
+    result = Cutting()
+    on_scenes: set[int] = set()
+    for source in sources:
+        burner, indices = labels.burner(source.place, how.ids, all_touched=how.all_touched)
+        on_scenes.update(indices)
+        extent = how.extent.burner(source.place, {"": BACKGROUND})[0] if how.extent else None
+        windows = list(windows_of(source.place.size, how.side))
+        try:
+            with open_scene(str(source.path)) as scene:
+                for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False):
+                    if min(window.height, window.width) < NARROWEST:
+                        result.narrow += 1
+                    elif not _cut_tile(result, source, scene, window, (burner, extent), how, folder):
+                        result.unlabelled += 1
+        except SceneError as error:
+            raise DataError(str(error)) from error
+    result.outside = [feature for index, feature in enumerate(labels.features) if index not in on_scenes]
+    if not result.tiles:
+        places = first_names(source.facts() for source in sources)
+        raise DataError(f"no pixel of the scenes has a label of {labels.name} ({system_name(labels.crs)}); scenes: {places}")
+    return result
+
+
+def windows_of(size: tuple[int, int], side: int) -> Iterator[Window]:
+    """The tiles of a scene of this (height, width), row by row; the last of a row or column has what is left."""
+    height, width = size
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield Window(top, left, min(side, height - top), min(side, width - left))
+
+
+def _cut_tile(
+    result: Cutting,
+    source: Source,
+    scene: Scene,
+    window: Window,
+    burners: tuple[Burner, Burner | None],
+    how: CuttingOptions,
+    folder: Path,
+) -> bool:
+    """Writes a tile, adds it to the result and counts what to tell; gives whether it has a label."""
+    labels, extent = burners
+    burnt = labels.burn(window)
+    labelled = extent.burn(window).covered if extent else np.full(burnt.mask.shape, burnt.covered.any())
+    result.beyond += int((burnt.covered & ~labelled).sum())
+    if not labelled.any():
+        return False
+    pixels, valid = source.bands.read(scene, window)
+    mask = np.where(labelled & valid, burnt.mask, VOID).astype(np.uint8)
+    classes = frozenset(np.unique(mask).tolist()) - {VOID}
+    if not classes:
+        return False
+    _count_overlap(result, source, window, burnt.overlap & labelled & valid)
+    name = f"{source.path.stem}_r{window.top // how.side:03d}_c{window.left // how.side:03d}"
+    Image.fromarray(pixels * valid[..., None]).save(folder / "images" / f"{name}.png")
+    Image.fromarray(mask).save(folder / "masks" / f"{name}.png")
+    result.tiles.append(Tile(name, source, window, classes))
+    return True
+
+
+def _count_overlap(result: Cutting, source: Source, window: Window, overlap: npt.NDArray[np.bool_]) -> None:
+    result.overlaps += int(overlap.sum())
+    if overlap.any() and len(result.places) < MOST_PLACES:
+        row, column = np.argwhere(overlap)[0] + 0.5
+        x, y = source.place.to_map([[window.left + column, window.top + row]])[0]
+        result.places.append(f"{x:.10g}, {y:.10g} in {source.path.name}")

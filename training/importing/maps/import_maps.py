@@ -1,0 +1,184 @@
+"""Makes a folder of tiles and masks of scenes, and of polygons drawn on them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from imaging.georeferenced.bands import BandScale
+from training.data.files import normal_name
+from training.data.label_files import FILES
+from training.data.layouts import repeated
+from training.data.problems import DataError, first_names, raise_all
+from training.importing.coco.files import Document
+from training.importing.drawing.classes import Classes, find_classes, write_classes
+from training.importing.exports import SPLITS
+from training.importing.maps.blocks import Division, divide
+from training.importing.maps.cutting import Cutting, CuttingOptions, Source, cut, open_source
+from training.importing.maps.layers import Layer, read_layer
+from training.importing.maps.output import TILES, check_folder, write_tiles
+from training.importing.omissions import Omissions, Policy
+
+FOLDER = ".fcn-import-"  # begins the name of the folder of tiles that are not yet written
+SIDES = (64, 4096)  # pixels, of a tile
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """What is imported, and how.
+
+    rasters: scenes. vector, layer: the polygons, and the layer if the file has several; field: the attribute with their class.
+    extent, extent_layer: the area that is labelled. tile: its side in pixels. block: tiles along a block's side. bands, scale:
+    of the scenes. split: of all tiles; without it, blocks of ground decide. unknown: what becomes of polygons that cannot be
+    read.
+    """
+
+    rasters: Sequence[Path]
+    vector: Path
+    field: str
+    layer: str | None = None
+    extent: Path | None = None
+    extent_layer: str | None = None
+    tile: int = 512
+    block: int | None = None
+    bands: tuple[int, ...] | None = None
+    scale: BandScale | None = None
+    all_touched: bool = False
+    split: str = ""
+    unknown: Policy = "error"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class ImportedMap:
+    """What an import of maps wrote. notes: on polygons that became void."""
+
+    classes: Classes
+    labels: Layer
+    cutting: Cutting
+    splits: list[str | None]
+    division: Division | None
+    scenes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self, out: Path, how: MapOptions) -> list[str]:
+        """The lines to print after the import."""
+        cutting = self.cutting
+        counts = {split: self.splits.count(split) for split in dict.fromkeys(self.splits) if split is not None}
+        frames = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
+        names = self.classes.names
+        rule = "that a polygon touches" if how.all_touched else "whose centre lies in a polygon"
+        lines = [
+            *self.scenes,
+            f"wrote {frames} tiles of {how.tile}x{how.tile} pixels and {len(names)} classes to {out}: {', '.join(names)}",
+            f"pixels {rule} of {self.labels.name} have its class; {_outside(how)}",
+            f"left out: {cutting.unlabelled} tiles without labels, {cutting.narrow} at edges that are too narrow",
+        ]
+        if self.division:
+            lines.append(_blocks(self.division))
+        if cutting.overlaps:
+            lines.append(
+                f"{cutting.overlaps} pixels lie in polygons of different classes, such as at {'; '.join(cutting.places)}: the "
+                "smaller polygon counts"
+            )
+        if cutting.beyond:
+            lines.append(f"{cutting.beyond} pixels of polygons lie outside of the extent, and are void")
+        if cutting.outside:
+            lines.append(f"{len(cutting.outside)} polygons lie on no scene: feature {first_names(cutting.outside)}")
+        if self.labels.empty:
+            lines.append(f"{self.labels.empty} features have no outline and are left out")
+        lines.append(f"{out / TILES} says which ground each tile shows; a GIS opens it")
+        return [*lines, *self.classes.alike, *self.notes]
+
+
+def _outside(how: MapOptions) -> str:
+    if how.extent:
+        return f"other pixels inside {how.extent} are background, and those outside are void"
+    return "other pixels of their tiles are background; if not all of them are labelled, give --extent"
+
+
+def _blocks(division: Division) -> str:
+    side, blocks = division.tiles_a_side, set(division.blocks)
+    width, height = division.ground.side
+    unit = "degrees" if division.ground.crs.is_geographic else division.ground.crs.linear_units
+    left_out = f"; {len(division.left_out)} tiles of train show ground of val and are left out" if division.left_out else ""
+    size = f"{side}x{side} tiles, {width:.6g} x {height:.6g} {unit}"
+    return f"{len(division.val)} of {len(blocks)} blocks of ground are val; a block is {size}{left_out}"
+
+
+def import_maps(out: Path, how: MapOptions) -> ImportedMap:
+    """Writes tiles, masks, `classes.json` and `tiles.geojson`; nothing if something is wrong.
+
+    Class 0 is the background; the others are the values of the field in alphabetical order. If `out` already has a file of
+    classes, they become its classes of the same names. Raises `DataError`.
+    """
+    if how.split != Path(how.split).name:
+        raise DataError(f"--split must be a name without folders, such as train, got {how.split!r}")
+    if not SIDES[0] <= how.tile <= SIDES[1]:
+        raise DataError(f"--tile must be {SIDES[0]} to {SIDES[1]} pixels, got {how.tile}")
+    if how.block is not None and how.block < 1:
+        raise DataError(f"--block must be 1 tile or more, got {how.block}")
+    if same := repeated(normal_name(path.stem) for path in how.rasters):
+        raise DataError(f"scenes of one name, {first_names(same)}, would give tiles of one name: rename them")
+    earlier = check_folder(out, force=how.force)
+    omissions = Omissions(how.unknown)
+    labels = read_layer(how.vector, how.layer, how.field, omissions)
+    extent = _read_extent(how)
+    raise_all(omissions.errors())
+    classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
+    classes, ids = _find_classes(labels, classes_file)
+    sources = [open_source(path, how.bands, how.scale) for path in how.rasters]
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    for folder in out.glob(f"{FOLDER}*"):  # of imports that were killed
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with TemporaryDirectory(dir=out, prefix=FOLDER) as parts:
+            cutting = cut(sources, labels, CuttingOptions(how.tile, ids, extent, how.all_touched), Path(parts))
+            division = None if how.split else _divide(sources, cutting, how)
+            split = SPLITS.get(how.split.lower(), how.split)
+            splits = [division.split(index) if division else split for index in range(len(cutting.tiles))]
+            for path in earlier:
+                path.unlink()
+            if not classes_file:
+                write_classes(out / FILES[0], classes.names)  # before the masks, which mean nothing without it
+            write_tiles(out, Path(parts), sources, cutting.tiles, splits, division.blocks if division else [])
+            facts = [source.facts() for source in sources]
+    except DataError:
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+        raise
+    return ImportedMap(classes, labels, cutting, splits, division, facts, omissions.notes())
+
+
+def _read_extent(how: MapOptions) -> Layer | None:
+    """The layer of the labelled area, of which every polygon must be valid."""
+    if how.extent is None:
+        return None
+    omissions = Omissions()
+    extent = read_layer(how.extent, how.extent_layer, None, omissions)
+    raise_all(omissions.errors())
+    return extent
+
+
+def _find_classes(labels: Layer, file: Path | None) -> tuple[Classes, dict[str, int]]:
+    """The classes of a layer, and their ids by name: its values, first numbers and then words, in their order."""
+    names = sorted({name for name in labels.classes if name is not None}, key=_order)
+    if not names:
+        raise DataError(f"{labels.name}: no polygon has a class that can be read")
+    categories = [{"id": index, "name": name} for index, name in enumerate(names)]  # ids say the order of the classes
+    document = Document([], [{"category_id": index} for index in range(len(names))], categories)
+    classes = find_classes({Path(labels.name): document}, file)
+    return classes, {name: classes.ids[0][index] for index, name in enumerate(names)}
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    return (False, int(name), "") if name.isdecimal() else (True, 0, name)
+
+
+def _divide(sources: Sequence[Source], cutting: Cutting, how: MapOptions) -> Division:
+    shown = [tile.classes for tile in cutting.tiles]
+    return divide(sources[0].place, how.tile, [tile.place for tile in cutting.tiles], shown, how.block)

@@ -1,0 +1,121 @@
+"""Reads polygons and their classes from a vector file of a GIS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from imaging.classes import VOID
+from imaging.georeferenced.burning import Burner
+from imaging.georeferenced.place import Place
+from imaging.georeferenced.vectors import Features, Geometries, System, VectorError, polygons_in_pixels, read_features
+from model.labels import LabelError
+from training.data.label_files import class_name
+from training.data.problems import DataError, first_names
+from training.importing.omissions import Omissions
+
+POLYGONS = ("Polygon", "MultiPolygon")
+WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "LinearRing", "MultiLineString")
+LONGEST_REASON = 100  # letters of what is wrong with a polygon
+INVALID = "invalid polygons (in QGIS, Processing > Fix geometries repairs them)"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The polygons of a layer, in its coordinate system.
+
+    name: the file and the layer, for messages. features: the polygons' numbers in the file. classes: their names; None for
+    polygons that become void, since they cannot be read. empty: number of features without an outline, which are left out.
+    """
+
+    name: str
+    crs: System
+    polygons: Geometries
+    features: list[int]
+    classes: list[str | None]
+    empty: int = 0
+
+    def burner(self, place: Place, ids: dict[str, int], *, all_touched: bool = False) -> tuple[Burner, list[int]]:
+        """What burns the polygons into a scene, and the indices of those on it or near it. ids: of the classes, by name."""
+        try:
+            indices, polygons = polygons_in_pixels(self.polygons, self.crs, place)
+        except VectorError as error:
+            raise DataError(f"{self.name}: {error}") from error
+        names = [self.classes[index] for index in indices]
+        values = [VOID if name is None else ids[name] for name in names]
+        burner = Burner(polygons, values, [name is None for name in names], all_touched=all_touched)
+        return burner, [int(index) for index in indices]
+
+
+def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omissions) -> Layer:
+    """The polygons of a layer. layer: its name; not needed if the file has only one with geometries.
+
+    field: the attribute that holds the class; without one, the class is an empty text, as for the area that is labelled.
+    omissions: counts polygons without a class and invalid ones; its errors must end the import. Raises `DataError` for a file,
+    layer or field that cannot be read, for points and lines, and for a layer without polygons.
+    """
+    try:
+        features = read_features(path, layer, field)
+    except VectorError as error:
+        raise DataError(str(error)) from error
+    name = f"{path}, layer {features.layer}"
+    _refuse_without_area(name, features)
+    is_missing = shapely.is_missing(features.geometries)
+    is_empty = ~features.has_geometry | (shapely.is_empty(features.geometries) & ~is_missing)
+    if is_empty.all():
+        raise DataError(f"{name} has no polygons: its {len(is_empty)} features have no outline")
+    kept = np.flatnonzero(~is_empty).tolist()
+    polygons, numbers = features.geometries[kept], [features.numbers[index] for index in kept]
+    classes: list[str | None] = [""] * len(kept)
+    if field is not None:
+        classes = [_class(features.values[index], f"{name}: feature {features.numbers[index]}") for index in kept]
+    for number, label in zip(numbers, classes, strict=True):
+        if label is None:
+            omissions.add_unknown(f"polygons without a value of {field!r}", name, f"feature {number}")
+    _repair(name, polygons, numbers, classes, omissions)
+    return Layer(name, features.crs, polygons, numbers, classes, int(is_empty.sum()))
+
+
+def _refuse_without_area(name: str, features: Features) -> None:
+    """Raises `DataError` for points, lines and other geometries that are no polygons."""
+    kinds: dict[str, list[int]] = {}
+    for geometry, number in zip(features.geometries, features.numbers, strict=True):
+        if geometry is not None and geometry.geom_type not in POLYGONS:
+            kinds.setdefault(geometry.geom_type, []).append(number)
+    if not kinds:
+        return
+    types = first_names(f"{len(numbers)} of type {kind} (feature {first_names(numbers)})" for kind, numbers in kinds.items())
+    if any(kind in WITHOUT_AREA for kind in kinds):
+        advice = "points and lines have no area, so they say of no pixel what it is: draw polygons, or buffer them in the GIS"
+    else:
+        advice = "only polygons are read: split collections into polygons in the GIS"
+    raise DataError(f"{name} has features that are no polygons, {types}; {advice}")
+
+
+def _class(value: Any, place: str) -> str | None:
+    """The class that a field's value names; None if it has no value. Numbers without a fraction are written without one."""
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    try:
+        return class_name(value)
+    except LabelError as error:
+        raise DataError(f"{place}: its class: {error}") from error
+
+
+def _repair(
+    name: str, polygons: Geometries, numbers: Sequence[int], classes: list[str | None], omissions: Omissions
+) -> None:  # fmt: skip
+    """Counts invalid polygons. They become void: their class is removed, and their outline is repaired."""
+    for index in np.flatnonzero(~shapely.is_valid(polygons)).tolist():  # a missing geometry is not valid
+        polygon, place = polygons[index], f"feature {numbers[index]}"
+        if polygon is None or not np.isfinite(shapely.get_coordinates(polygon)).all():
+            raise DataError(f"{name}: {place} is damaged, so its place is not known: remove it, or draw it again")
+        omissions.add_unknown(INVALID, name, f"{place}: {shapely.is_valid_reason(polygon)[:LONGEST_REASON]}")
+        polygons[index], classes[index] = shapely.make_valid(polygon), None
