@@ -15,6 +15,7 @@ from model.whole_file import check_output
 from training.commands.command import print_lines, run_command
 from training.commands.convert_arguments import parser
 from training.converting.conversion import ConversionRequest, convert
+from training.converting.errors import RunError
 from training.converting.pixels import UNIT, Normalisation
 from training.data.label_files import read_labels
 from training.publishing.imported_files import write_imported_card
@@ -62,6 +63,8 @@ def _convert(args: argparse.Namespace) -> None:
         raise ValueError(
             f"the network takes more than {args.memory_mb} MB: --memory-mb allows it more, a smaller --tile needs less"
         ) from error
+    except RunError as error:
+        raise ValueError(f"{error}; if it needs more memory than --memory-mb {args.memory_mb}, allow it more") from error
     write_imported_card(args.out, manifest)
     print_lines([f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and {card_path}"])
 

@@ -11,6 +11,10 @@ class ConversionError(ValueError):
     """A network that cannot be converted, or about which a question is open. The message says what to do."""
 
 
+class RunError(ConversionError):
+    """A library cannot load or run the network. Libraries do not say whether they had too little memory."""
+
+
 def reason(error: Exception) -> str:
     """What another library's error says, in one line of at most `LONGEST_REASON` letters."""
     return printable(" ".join(str(error).split()) or type(error).__name__, LONGEST_REASON)

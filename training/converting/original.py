@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from training.converting.errors import ConversionError, reason
+from training.converting.errors import ConversionError, RunError, reason
 from training.converting.inputs import NetworkInput
 from training.converting.pixels import Normalisation
 
@@ -34,7 +34,7 @@ class Original:
         try:
             self._session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own classes have no common base below it
-            raise ConversionError(f"ONNX Runtime cannot load the network: {reason(error)}") from error
+            raise RunError(f"ONNX Runtime cannot load the network: {reason(error)}") from error
         self._names = [output.name for output in self._session.get_outputs() if output.type in NUMBERS]
         if not self._names:
             raise ConversionError("the network gives no array of numbers")
@@ -49,4 +49,4 @@ class Original:
         try:
             return dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
         except Exception as error:
-            raise ConversionError(f"the network fails on {tile.shape[1]}x{tile.shape[0]} pixels: {reason(error)}") from error
+            raise RunError(f"the network fails on {tile.shape[1]}x{tile.shape[0]} pixels: {reason(error)}") from error

@@ -28,6 +28,9 @@ NOT_NORMALISED = ("MobileViT",)  # beginnings of the types of image processors t
 OBJECT_MODELS = ("maskformer", "mask2former", "oneformer", "detr", "yolos", "sam")  # in Hugging Face's types of models
 OBJECT_TASKS = ("detect", "segment", "classify", "pose", "obb")  # Ultralytics'
 MOST_VALUE = 1e9  # of a mean, a deviation or a scale
+# differences between the network's values for black and for white: 255 without normalisation, 2 to 5 with the usual ones.
+# Beyond these, mean and std are of another scale
+LEAST_SPAN, MOST_SPAN = 0.1, 300.0
 # steps of Hugging Face's image processors that change a pixel's value; others change sizes alone
 PIXEL_STEPS = ("do_rescale", "do_normalize", "do_flip_channel_order", "do_grayscale", "do_thumbnail", "do_equalize")
 QUESTION = """\
@@ -65,6 +68,14 @@ class Normalisation:
                 f"{self.source}: mean and std need three numbers, std and scale above 0; got mean {list(self.mean)}, "
                 f"std {list(self.std)}, scale {self.scale}"
             )
+        for mean, std in zip(self.mean, self.std, strict=True):
+            black, white = -mean / std, (255 * self.scale - mean) / std
+            if white < 0 or not LEAST_SPAN <= white - black <= MOST_SPAN:
+                raise ConversionError(
+                    f"{self.source}: mean {mean:.6g} and std {std:.6g} do not fit pixels from 0 to {255 * self.scale:.6g}: the "
+                    f"network would get {black:.6g} for black and {white:.6g} for white; for mean and std of pixels from 0 to "
+                    "255: --scale 1, of pixels from 0 to 1: no --scale"
+                )
 
     @property
     def rgb_mean(self) -> Triple:

@@ -176,4 +176,4 @@ def test_int8_is_made_of_the_file_itself_and_scored_beside_it(
 
 def test_a_converted_file_has_no_other_exports(shapes: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert export(["--weights", str(shapes[0])]) == 2
-    assert "of exports, there is --int8 alone" in capsys.readouterr().err
+    assert "of exports, there are --int8 and --for alone" in capsys.readouterr().err

@@ -26,14 +26,18 @@ def read(path: Path, metadata: dict[str, str] | None = None) -> Normalisation | 
     ("name", "document", "mean", "std", "scale", "bgr"),
     [
         ("preprocessor_config.json", {"image_mean": MEAN, "image_std": STD, "do_resize": True}, MEAN, STD, 1 / 255, False),
-        ("preprocessor_config.json", {"image_mean": MEAN, "image_std": STD, "do_rescale": False}, MEAN, STD, 1, False),
+        (
+            "preprocessor_config.json",
+            {"image_mean": [1, 2, 3], "image_std": [4, 5, 6], "do_rescale": False},
+            [1, 2, 3], [4, 5, 6], 1, False,
+        ),
         ("preprocessor_config.json", {"do_normalize": False, "do_flip_channel_order": True}, [0] * 3, [1] * 3, 1 / 255, True),
         (
             "preprocessor_config.json",
             {"image_processor_type": "MobileViTImageProcessor", "image_mean": MEAN, "do_flip_channel_order": True},
             [0] * 3, [1] * 3, 1 / 255, True,
         ),
-        ("preprocessor_config.json", {"image_mean": MEAN, "image_std": STD, "rescale_factor": 0.5}, MEAN, STD, 0.5, False),
+        ("preprocessor_config.json", {"image_mean": MEAN, "image_std": STD, "rescale_factor": 0.01}, MEAN, STD, 0.01, False),
         ("pipeline.json", {"a": [STEP | {"to_rgb": True}]}, [1, 2, 3], [4, 5, 6], 1, False),
         ("pipeline.json", STEP | {"to_rgb": False}, [1, 2, 3], [4, 5, 6], 1, True),
         ("deploy.yaml", {"Deploy": {"transforms": [{"type": "Normalize"}]}}, [0.5] * 3, [0.5] * 3, 1 / 255, False),
@@ -107,3 +111,24 @@ def test_names_of_hugging_face_s_configuration(tmp_path: Path) -> None:
     assert read_class_names(path, onnx.load(path)) is None
     (tmp_path / "config.json").write_text('{"id2label": {"1": "sky", "0": "road"}}')
     assert read_class_names(path, onnx.load(path)) == ["road", "sky"]
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "scale", "words"),
+    [
+        (123.675, 58.395, 1 / 255, "mean 123.675 and std 58.395 do not fit pixels from 0 to 1: .* -2.11.* --scale 1"),
+        (123.675, 1, 1 / 255, "do not fit pixels from 0 to 1"),
+        (0.485, 0.229, 1, "pixels from 0 to 255: .* get -2.117.* for black and 1111.* for white; .* no --scale"),
+        (0, 0.5, 1, "get 0 for black and 510 for white"),
+    ],
+)
+def test_mean_and_std_of_another_scale_are_refused(mean: float, std: float, scale: float, words: str) -> None:
+    with pytest.raises(ConversionError, match=words):
+        Normalisation((mean,) * 3, (std,) * 3, scale)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "scale"), [(0, 1, 1), (127.5, 127.5, 1), (103.53, 1, 1), (0, 1, 1 / 255), (1, 1, 2 / 255)]
+)
+def test_usual_values_fit(mean: float, std: float, scale: float) -> None:
+    Normalisation((mean,) * 3, (std,) * 3, scale)
