@@ -114,9 +114,9 @@ class Architecture:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
         """The architecture with these arguments; unknown or missing names raise `ArchitectureError`."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ArchitectureError(f"unknown architecture arguments {unknown}; known are {sorted(known)}")
+        known_names = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known_names):
+            raise ArchitectureError(f"unknown architecture arguments {unknown}; known are {sorted(known_names)}")
         try:
             return cls(**values)
         except TypeError as error:

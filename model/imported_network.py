@@ -55,9 +55,9 @@ class ImportedNetwork:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ImportedNetwork:
         """The description with these values, `kind` among them. Raises `ValueError` for unknown and missing names."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known - {"kind"}):
-            raise ValueError(f"unknown facts of an imported network {unknown}; known are {sorted(known)}")
+        known_names = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known_names - {"kind"}):
+            raise ValueError(f"unknown facts of an imported network {unknown}; known are {sorted(known_names)}")
         try:
             return cls(**{name: value for name, value in values.items() if name != "kind"})
         except TypeError as error:

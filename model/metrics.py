@@ -64,8 +64,10 @@ class ConfusionMatrix:
     @property
     def frequency_weighted_iou(self) -> float:
         frequency = self.counts.sum(1)
-        seen = frequency > 0
-        return float((frequency[seen] * self.iou[seen]).sum() / frequency.sum()) if seen.any() else float("nan")
+        has_pixels = frequency > 0
+        return (
+            float((frequency[has_pixels] * self.iou[has_pixels]).sum() / frequency.sum()) if has_pixels.any() else float("nan")
+        )
 
     def scores(self) -> dict[str, object]:
         """The scores as a weights file stores them, rounded to six decimals; nan becomes None."""

@@ -92,11 +92,11 @@ def base_name(part: UploadFile) -> str:
 
 def distinct_names(names: Sequence[str]) -> list[str]:
     """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`."""
-    used, distinct = set(names), list[str]()
+    all_names, distinct = set(names), list[str]()
     for name in names:
         path, earlier = PurePath(name), set(distinct)
         numbered = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
-        distinct.append(next(text for text in numbered if text not in used | earlier) if name in earlier else name)
+        distinct.append(next(text for text in numbered if text not in all_names | earlier) if name in earlier else name)
     return distinct
 
 

@@ -32,12 +32,14 @@ def load_runtime(
     ONNX file without a master; OpenVINO, if there is an export; torch on the CPU. threads: CPU threads; 0 for one per core.
     Raises `RuntimeUnavailable` or `WeightsError`.
     """
-    chosen = _choose(files, runtime, device, precision)
-    if chosen != "torch":
+    runtime_name = _choose(files, runtime, device, precision)
+    if runtime_name != "torch":
         master = _master_sha256(files)
-        loaded = _load_export(chosen, _export(files, precision if chosen == "openvino" else "float32"), device, threads)
-        _check_fresh(files, loaded.identity, master)
-        return loaded
+        network = _load_export(
+            runtime_name, _export(files, precision if runtime_name == "openvino" else "float32"), device, threads
+        )
+        _check_fresh(files, network.identity, master)
+        return network
     from model.inference.runtimes.torch_runtime import TorchRuntime
     from model.weights_file import load_weights
 

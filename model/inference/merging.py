@@ -92,8 +92,8 @@ class BandMerger:
         """The strips that no later tile overlaps, joined to bands."""
         top, last = self._tops[row], row == len(self._tops) - 1
         count = len(self._strips) if last else (self._tops[row + 1] - top) // self._strip_rows
-        joined, bands = max(1, JOINED_BYTES // self._strips[0].nbytes), list[Band]()
-        for first in range(0, count, joined):
-            strips = [self._strips.popleft() for _ in range(min(joined, count - first))]
+        strips_a_band, bands = max(1, JOINED_BYTES // self._strips[0].nbytes), list[Band]()
+        for first in range(0, count, strips_a_band):
+            strips = [self._strips.popleft() for _ in range(min(strips_a_band, count - first))]
             bands.append(Band(top + first * self._strip_rows, strips[0] if len(strips) == 1 else np.concatenate(strips)))
         return bands

@@ -63,11 +63,11 @@ class TimmBackbone(Backbone):
         missing = [name for name in expected if _flat(name) not in by_name and not name.endswith("num_batches_tracked")]
         if missing:
             raise ValueError(f"the file lacks {len(missing)} tensors of the encoder, {missing[0]} first; give timm's own file")
-        loaded = {name: by_name.get(_flat(name), tensor) for name, tensor in expected.items()}
+        state = {name: by_name.get(_flat(name), tensor) for name, tensor in expected.items()}
         for name, tensor in expected.items():
-            if loaded[name].shape != tensor.shape:
-                raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(loaded[name].shape)}")
-        self.encoder.load_state_dict(loaded)
+            if state[name].shape != tensor.shape:
+                raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(state[name].shape)}")
+        self.encoder.load_state_dict(state)
 
 
 def encoder_normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

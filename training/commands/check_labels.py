@@ -62,11 +62,11 @@ def label_lines(networks: Networks, surveys: Sequence[Survey], most: int) -> lis
     if networks.of_image:
         left_out = sum(len(survey.records) for survey in surveys) - frames
     results.sort(key=lambda result: -result[0].weight)
-    shown = results[:most]
+    worst = results[:most]
     lines = [
-        f"labels that the network disagrees with most, {len(shown)} of {frames} frames; look at each: label or network is wrong"
+        f"labels that the network disagrees with most, {len(worst)} of {frames} frames; look at each: label or network is wrong"
     ]
-    lines += [_line(rank, item, survey) for rank, (item, survey) in enumerate(shown, 1)]
+    lines += [_line(rank, item, survey) for rank, (item, survey) in enumerate(worst, 1)]
     lines += seen_lines
     if left_out:
         lines.append(f"  {left_out} frames are not in the file of folds, so no network judges them: train again with --folds")
@@ -87,9 +87,9 @@ def _seen_line(segmenter: Segmenter, survey: Survey) -> str:
     name = survey.split.name
     if survey.split.digest in scored and survey.split.digest != trained:
         return f"  the network was not trained on the frames of {name!r}"
-    seen = "was" if survey.split.digest == trained else "may have been"
+    tense = "was" if survey.split.digest == trained else "may have been"
     return (
-        f"  the network {seen} trained on the frames of {name!r}, and has learnt some of their mistakes then; "
+        f"  the network {tense} trained on the frames of {name!r}, and has learnt some of their mistakes then; "
         "fcn-train --folds 5 writes NAME-folds.json, whose networks have not"
     )
 

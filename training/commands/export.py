@@ -65,10 +65,10 @@ def _export(args: argparse.Namespace) -> None:
         check_output(path)
     if args.checkpoint:
         save_trained(args.checkpoint)
-    written = [] if kept else [export_float32(master)]
+    paths = [] if kept else [export_float32(master)]
     if args.int8:
-        written.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
-    _print_written([*written, *write_programs(float32, args.programs, args.resolution)])
+        paths.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
+    _print_written([*paths, *write_programs(float32, args.programs, args.resolution)])
     if args.hub:
         print(f"wrote {', '.join(map(str, write_hub_folder(master, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
 

@@ -37,11 +37,11 @@ def divide_pool(pool: Survey, folds: int, pattern: str | None) -> Folds:
     lines = [f"{folds} folds of {sizes} frames; {shared} frames look like others or are of their group, and stay with them"]
     if pattern is None:
         lines.append("frames of one video, drive or place must stay in one fold too: --group-pattern finds them by their names")
-    shown = pool.class_pixels > 0
+    has_class = pool.class_pixels > 0
     alone = [
         pool.split.labels.names[class_id]
-        for class_id in range(shown.shape[1])
-        if len(np.unique(fold_of[shown[:, class_id]])) == 1
+        for class_id in range(has_class.shape[1])
+        if len(np.unique(fold_of[has_class[:, class_id]])) == 1
     ]
     if alone:
         lines.append(

@@ -100,25 +100,25 @@ def seed_report(name: str, seed_scores: Mapping[int, Score], average: Score, bes
     rows.append(_row("**mean IoU**", [column["mean_iou"] for column in columns]))
     for index, label in enumerate(average["classes"]):
         rows.append(_row(literal(label), [column["iou"][index] for column in columns]))
-    chosen = (
+    best_line = (
         f"Seed {best} has the highest mean IoU on val, {seed_scores[best]['mean_iou']:.4f}: `{best_file}`. It is chosen on "
         f"val, the best of {len(seed_scores)}, so its score is somewhat too good; the mean and the deviation are not chosen."
     )
     seed_mean = mean(score["mean_iou"] for score in seed_scores.values())
     if average["mean_iou"] < seed_mean:
-        chosen += (
+        best_line += (
             f"\n\nThe average of the weights scores {average['mean_iou']:.4f}, less than the mean of the seeds, "
             f"{seed_mean:.4f}: serve the file of a seed. An average helps only if all trainings begin with the same tensors, "
             "and each seed draws those that the start does not have."
         )
     title = f"# {literal(name)}: {len(seed_scores)} trainings that differ by seed"
-    return "\n".join([title, "", *rows, "", chosen, ""])
+    return "\n".join([title, "", *rows, "", best_line, ""])
 
 
 def _row(title: str, values: Sequence[float | None]) -> str:
     """A row: the seeds' values, their mean and standard deviation, and the average's value, which is the last one."""
-    shown = [value for value in values if value is not None]
-    if len(shown) < len(values):
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
         return table_row(title, *[""] * (len(values) + 2))
-    seeds = shown[:-1]
-    return table_row(title, *(f"{value:.4f}" for value in [*seeds, mean(seeds), stdev(seeds), shown[-1]]))
+    seeds = numbers[:-1]
+    return table_row(title, *(f"{value:.4f}" for value in [*seeds, mean(seeds), stdev(seeds), numbers[-1]]))

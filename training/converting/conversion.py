@@ -202,9 +202,9 @@ def _labels(request: ConversionRequest, model: onnx.ModelProto, number: int | No
             '{"classes": ["background", "leaf"]}'
         )
     if number is not None and len(labels) != number:
-        shown = ", ".join(labels.names[:4])
+        first_names = ", ".join(labels.names[:4])
         raise ConversionError(
-            f"the network has {number} classes, and {len(labels)} are named ({shown}, ...): each needs one name"
+            f"the network has {number} classes, and {len(labels)} are named ({first_names}, ...): each needs one name"
         )
     return labels
 

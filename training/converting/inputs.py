@@ -125,5 +125,5 @@ def _layout_of_use(model: onnx.ModelProto, name: str) -> Layout | None:
 def _layout_of_names(value: onnx.ValueInfoProto) -> Layout | None:
     """The layout by the axis whose name speaks of channels, such as `num_channels`."""
     names = [dim.dim_param.lower() for dim in value.type.tensor_type.shape.dim]
-    named: list[Layout] = [each for each, axis in CHANNEL_AXES.items() if "channel" in names[axis]]
-    return named[0] if len(named) == 1 else None
+    candidates: list[Layout] = [each for each, axis in CHANNEL_AXES.items() if "channel" in names[axis]]
+    return candidates[0] if len(candidates) == 1 else None

@@ -171,8 +171,8 @@ def _names_by_id(source: str, names: object) -> list[str]:
         by_id = {int(key): name for key, name in names.items() if str(key).isdecimal() and len(str(key)) < 4}
         if by_id and len(by_id) == len(names) and sorted(by_id) == list(range(len(by_id))):
             return [by_id[index] for index in range(len(by_id))]
-    shown = printable(str(names), 60)
-    raise ConversionError(f"{source} must name the classes of the ids 0 to n-1, got {shown}; give --classes")
+    text = printable(str(names), 60)
+    raise ConversionError(f"{source} must name the classes of the ids 0 to n-1, got {text}; give --classes")
 
 
 def _deepness(metadata: Mapping[str, str]) -> Normalisation | None:
@@ -265,8 +265,8 @@ def _triple(source: str, value: object) -> Triple:
     values = [_number(each) for each in value] if isinstance(value, list | tuple) and len(value) == 3 else []
     numbers = [each for each in values if each is not None]
     if len(numbers) != 3:
-        shown = printable(repr(value)[:60] if not isinstance(value, list) else f"a list of {len(value)}", 60)
-        raise ConversionError(f"{source}: three numbers are needed, one for each channel, got {shown}")
+        text = printable(repr(value)[:60] if not isinstance(value, list) else f"a list of {len(value)}", 60)
+        raise ConversionError(f"{source}: three numbers are needed, one for each channel, got {text}")
     return numbers[0], numbers[1], numbers[2]
 
 

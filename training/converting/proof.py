@@ -65,7 +65,7 @@ def prove(
     ends before its resize; else None. fits: extends pixels to sides that the original takes, at the right and bottom.
     """
     equal = total = pictures = 0
-    seen: set[int] = set()
+    class_ids: set[int] = set()
     largest = 0.0
     for picture in _pictures(photographs, runtime.manifest.preprocessing.tile):
         pictures += 1
@@ -77,11 +77,11 @@ def prove(
         else:
             classes = _original_classes(runtime, original, whole, fits, picture)
             same = _class_map(runtime, picture) == classes
-        seen.update(np.unique(classes).tolist())
+        class_ids.update(np.unique(classes).tolist())
         equal, total = equal + int(same.sum()), total + same.size
     if not pictures:
         raise ConversionError("there are no photographs to compare on; give a folder of some: --photos FOLDER")
-    return Proof(pictures, len(seen), equal / total, None if whole else largest)
+    return Proof(pictures, len(class_ids), equal / total, None if whole else largest)
 
 
 def photographs(folder: Path | None) -> Iterator[Pixels]:
@@ -145,6 +145,6 @@ def _original_logits(runtime: Runtime, original: Run, output: NetworkOutput, pix
 def extended(pixels: Pixels, sides: tuple[int | None, int | None], multiple: int) -> Pixels:
     """The pixels with their right and bottom edge repeated, to sides that the network takes."""
     lengths = pixels.shape[:2]
-    wanted = [side or -(-length // multiple) * multiple for length, side in zip(lengths, sides, strict=True)]
-    missing = [(0, side - length) for length, side in zip(lengths, wanted, strict=True)]
+    sides_needed = [side or -(-length // multiple) * multiple for length, side in zip(lengths, sides, strict=True)]
+    missing = [(0, side - length) for length, side in zip(lengths, sides_needed, strict=True)]
     return np.pad(pixels, (*missing, (0, 0)), mode="edge") if any(count for _, count in missing) else pixels

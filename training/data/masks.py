@@ -73,8 +73,8 @@ class MaskFile:
 
     def ids(self, labels: LabelSet) -> Ids:
         """The pixel values of a grey or palette image as uint8 ids; raises `MaskError` for a value that is no class or void."""
-        allowed = {*range(len(labels)), labels.ignore_index, 255}
-        if unknown := sorted(set(np.unique(self.pixels).tolist()) - allowed):
+        legal_ids = {*range(len(labels)), labels.ignore_index, 255}
+        if unknown := sorted(set(np.unique(self.pixels).tolist()) - legal_ids):
             hint = "" if self.palette is None else "; where its colours stand for the classes, give --masks colors"
             raise MaskError(f"{self.path}: ids {unknown[:5]} are neither one of {len(labels)} classes nor void{hint}")
         return self.pixels.astype(np.uint8)

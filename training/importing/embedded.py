@@ -76,11 +76,11 @@ def _open_png(data: bytes, size: Size, tolerance: int = 0) -> Image.Image:
     """The decoded image; its pixels are only decoded if its header says a PNG of this size."""
     try:
         with open_image(data, LIMITS) as image:
-            written, kind = (image.height, image.width), image.format
-            fits = kind == "PNG" and all(abs(a - b) <= tolerance for a, b in zip(written, size, strict=True))
+            file_size, kind = (image.height, image.width), image.format
+            fits = kind == "PNG" and all(abs(a - b) <= tolerance for a, b in zip(file_size, size, strict=True))
             if fits:
                 image.load()
                 return image
     except ImageError as error:
         raise ValueError(f"needs a PNG in base64: {error}") from error
-    raise ValueError(f"needs a PNG of {size[1]}x{size[0]} pixels, got a {kind} of {written[1]}x{written[0]}")
+    raise ValueError(f"needs a PNG of {size[1]}x{size[0]} pixels, got a {kind} of {file_size[1]}x{file_size[0]}")

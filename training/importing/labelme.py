@@ -104,9 +104,9 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
     if not isinstance(name, str) or not isinstance(shapes, list):
         raise DataError(f"{path} needs a text as imagePath and a list of shapes, got {str((name, shapes))[:LONGEST]}")
     inside = path.parent.relative_to(folder).as_posix()
-    written = name.replace("\\", "/")
+    file_name = name.replace("\\", "/")
     image: dict[str, Any] = {
-        "id": str(path.relative_to(folder)), "file_name": written if inside == "." else f"{inside}/{written}"
+        "id": str(path.relative_to(folder)), "file_name": file_name if inside == "." else f"{inside}/{file_name}"
     }  # fmt: skip
     document.images.append(image)
     names: set[str] = set()
@@ -121,15 +121,15 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
             document.annotations.append(void_object({"id": key[:LONGEST], "image_id": image["id"]}, size, []))
     for index, shape in enumerate(shapes):
         try:
-            drawn = _draw(shape, path, f"shape {index}", size, names, omissions)
+            entry = _draw(shape, path, f"shape {index}", size, names, omissions)
         except ValueError as error:
             if omissions.policy == "error":
                 errors.append(DataError(f"{path}: shape {index}: {error}"))
                 continue
             omissions.add_unknown("shapes with errors", path, f"shape {index}: {error}")
-            drawn = void_object({}, size, _place(shape, size))
-        if drawn:
-            document.annotations.append({"id": f"shape {index}", "image_id": image["id"]} | drawn)
+            entry = void_object({}, size, _place(shape, size))
+        if entry:
+            document.annotations.append({"id": f"shape {index}", "image_id": image["id"]} | entry)
     raise_all(errors)
     return names
 

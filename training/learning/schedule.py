@@ -108,5 +108,5 @@ def _freeze_batch_norm(frames: int, start: StartFacts) -> Proposal:
 def _reason(start: StartFacts, classes: int) -> str:
     if start.known_share == 1:
         return "the start knows every class"
-    known = round(start.known_share * classes)
-    return f"{classes - known} of {classes} classes are new to the start"
+    known_classes = round(start.known_share * classes)
+    return f"{classes - known_classes} of {classes} classes are new to the start"

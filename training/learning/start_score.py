@@ -137,6 +137,6 @@ def start_table(start_classes: int, rows: Sequence[int], labels: LabelSet) -> np
 
 def _only(counts: Counts, classes: Sequence[int]) -> Counts:
     """The counts without the pixels that are labelled with other classes, so that means are over these classes alone."""
-    kept = np.zeros_like(counts)
-    kept[:, list(classes)] = counts[:, list(classes)]
-    return kept
+    result = np.zeros_like(counts)
+    result[:, list(classes)] = counts[:, list(classes)]
+    return result

@@ -84,8 +84,8 @@ def largest_region(index: int, label: ClassMap, predicted: ClassMap, confidence:
     """
     labelled = label < VOID
     differs = labelled & (label != predicted)
-    counted = differs & (confidence >= LEAST * 255) & ~_near_border(label) & ~_near_border(predicted)
-    pixels = np.flatnonzero(counted)
+    counts = differs & (confidence >= LEAST * 255) & ~_near_border(label) & ~_near_border(predicted)
+    pixels = np.flatnonzero(counts)
     if not len(pixels):
         return None
     pairs, numbers = np.unique(label.ravel()[pixels].astype(np.int64) * 256 + predicted.ravel()[pixels], return_inverse=True)

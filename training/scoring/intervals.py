@@ -114,21 +114,21 @@ def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interv
     return [Interval(*map(float, ends)) for ends in zip(values, low, high, strict=True)]
 
 
-def _draws(score: Callable[[Counts], Scores], counts: Counts, shown: Scores) -> Scores | None:
+def _draws(score: Callable[[Counts], Scores], counts: Counts, has_class: Scores) -> Scores | None:
     """The scores (2000, k) of draws that show every class; None if hardly any draw does, and for a single frame.
 
-    shown: (F, n), 1 where a frame shows a class.
+    has_class: (F, n), 1 where a frame shows a class.
     """
     frames = len(counts)
     if frames < 2:
         return None
     flat = counts.reshape(frames, -1).astype(np.float64)  # float64 is exact below 2**53, and BLAS multiplies it
-    classes = shown.any(0)
+    classes = has_class.any(0)
     rng = np.random.default_rng(0)
     parts: list[Scores] = []
     for _ in range(0, MOST_DRAWS, AT_ONCE):
         repeats = rng.multinomial(frames, np.full(frames, 1 / frames), AT_ONCE).astype(np.float64)
-        complete = repeats[((repeats @ shown > 0) | ~classes).all(1)]
+        complete = repeats[((repeats @ has_class > 0) | ~classes).all(1)]
         if len(complete):
             parts.append(score((complete @ flat).astype(np.int64).reshape(len(complete), *counts.shape[1:])))
         if sum(map(len, parts)) >= DRAWS:

@@ -54,7 +54,7 @@ def is_cmyk(data: bytes) -> bool:
 
 def _is_cut_off(planes: npt.NDArray[np.int16], fill: int) -> bool:
     """Whether the lower rows of (3, 128, 128) have the colour `fill`, and nearly the whole width shows something above."""
-    shown = np.abs(planes - fill).max(0) > FILL_NOISE
-    rows = np.flatnonzero(shown.any(1))
+    is_photo = np.abs(planes - fill).max(0) > FILL_NOISE
+    rows = np.flatnonzero(is_photo.any(1))
     last = int(rows[-1]) if len(rows) else -1
-    return STEP <= last < SIDE - CUT and float(shown[last - STEP].mean()) >= SHOWN
+    return STEP <= last < SIDE - CUT and float(is_photo[last - STEP].mean()) >= SHOWN

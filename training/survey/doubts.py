@@ -110,12 +110,12 @@ def _better_places(survey: Survey) -> list[tuple[Path, str]]:
 
 def _single_classes(survey: Survey) -> list[str]:
     """Masks that show nothing but one class and void, if they are exceptions."""
-    shown = survey.class_pixels > 0
-    single = np.flatnonzero(shown.sum(1) == 1)
-    if not are_exceptions(len(single), len(shown)):
+    has_class = survey.class_pixels > 0
+    single = np.flatnonzero(has_class.sum(1) == 1)
+    if not are_exceptions(len(single), len(has_class)):
         return []
     names = survey.split.labels.names
-    return [f"{survey.split.frames[index].mask} ({names[int(shown[index].argmax())]})" for index in single.tolist()]
+    return [f"{survey.split.frames[index].mask} ({names[int(has_class[index].argmax())]})" for index in single.tolist()]
 
 
 def _specks(survey: Survey) -> list[str]:

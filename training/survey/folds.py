@@ -42,9 +42,9 @@ def divide(survey: Survey, folds: int, pattern: str | None) -> npt.NDArray[np.in
             f"{folds} folds; give a smaller --folds, or a finer --group-pattern"
         )
     frames_of_unit = np.bincount(units)
-    shown = np.zeros((number, len(survey.split.labels)), np.int64)
-    np.add.at(shown, units, (survey.class_pixels > 0).astype(np.int64))
-    return _stratified(frames_of_unit, shown, folds)[units]
+    frames_of_class = np.zeros((number, len(survey.split.labels)), np.int64)
+    np.add.at(frames_of_class, units, (survey.class_pixels > 0).astype(np.int64))
+    return _stratified(frames_of_unit, frames_of_class, folds)[units]
 
 
 def belonging(survey: Survey, pattern: str | None) -> npt.NDArray[np.int64]:
@@ -81,26 +81,26 @@ def _components(number: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np
     return np.unique([root(item) for item in range(number)], return_inverse=True)[1].astype(np.int64)
 
 
-def _stratified(frames: npt.NDArray[np.int64], shown: npt.NDArray[np.int64], folds: int) -> npt.NDArray[np.int64]:
-    """The fold of each unit. frames: the frames of each unit (U,). shown: those that show each class (U, classes)."""
+def _stratified(frames: npt.NDArray[np.int64], frames_of_class: npt.NDArray[np.int64], folds: int) -> npt.NDArray[np.int64]:
+    """The fold of each unit. frames: the frames of each unit (U,). frames_of_class: those that show each class (U, classes)."""
     fold_of = np.full(len(frames), -1, np.int64)
     frames_wanted = np.full(folds, frames.sum() / folds)
-    shown_wanted = np.tile(shown.sum(0) / folds, (folds, 1))
+    shown_wanted = np.tile(frames_of_class.sum(0) / folds, (folds, 1))
     while (fold_of < 0).any():
         waiting = np.flatnonzero(fold_of < 0)
-        left = shown[waiting].sum(0)
+        left = frames_of_class[waiting].sum(0)
         rarest = int(np.where(left > 0, left, left.max() + 1).argmin())
         # the units that show most of the rarest class first; if no class is left, the largest ones
-        size = shown[waiting, rarest] * (frames.sum() + 1) + frames[waiting]
+        size = frames_of_class[waiting, rarest] * (frames.sum() + 1) + frames[waiting]
         unit = int(waiting[size.argmax()])
         empty = np.bincount(fold_of[fold_of >= 0], minlength=folds) == 0
         # no fold may stay empty
         candidates = np.flatnonzero(empty) if empty.sum() >= len(waiting) else np.arange(folds)
-        wanted = shown_wanted[candidates, rarest] if shown[unit, rarest] else np.zeros(len(candidates))
+        wanted = shown_wanted[candidates, rarest] if frames_of_class[unit, rarest] else np.zeros(len(candidates))
         best = candidates[np.lexsort((candidates, -frames_wanted[candidates], -wanted.round(6)))[0]]
         fold_of[unit] = best
         frames_wanted[best] -= frames[unit]
-        shown_wanted[best] -= shown[unit]
+        shown_wanted[best] -= frames_of_class[unit]
     return fold_of
 
 

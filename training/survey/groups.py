@@ -44,9 +44,9 @@ def without(split: Split, group: str, pattern: str = GROUP) -> Split:
 
 
 def _pick(split: Split, group: str, pattern: str, name: str, *, inside: bool) -> Split:
-    known = groups(split, pattern)
-    if group not in known:
-        raise DataError(f"the frames of {split.name!r} are of the groups {', '.join(known)}; got {group!r}")
+    names = groups(split, pattern)
+    if group not in names:
+        raise DataError(f"the frames of {split.name!r} are of the groups {', '.join(names)}; got {group!r}")
     frames = tuple(frame for frame in split.frames if (group_name(frame.name, pattern) == group) == inside)
     return replace(split, name=name, frames=frames)
 

@@ -33,19 +33,19 @@ def outlying_masks(survey: Survey) -> list[str]:
     If the survey has read no pixels, the remarks are on classes and void alone.
     """
     misnumbered, records = _misnumbered(survey), survey.records
-    named = {item.index for item in misnumbered}
+    misnumbered_frames = {item.index for item in misnumbered}
     kinds = [
         (
             misnumbered,
             "masks of {} fit the others only with other ids: those show the classes where these would have them then: {}",
         ),
         (
-            [item for item in _lacking(survey) if item.index not in named],
+            [item for item in _lacking(survey) if item.index not in misnumbered_frames],
             "masks of {} lack a class that nearly all others show: {}",
         ),
         (_without_void(survey), "masks of {} have no void where nearly all others have some; it may be saved as a class: {}"),
         (
-            [item for item in _much_void(survey) if item.index not in named],
+            [item for item in _much_void(survey) if item.index not in misnumbered_frames],
             "masks of {} have far more void than the others, as if objects had no labels yet: {}",
         ),
         (

@@ -145,8 +145,8 @@ def survey_readable(
     A frame that is listed several times is read once. pixels: whether images are decoded, or only their headers read. file:
     where the records are kept; a frame is not read again if its record has the same paths, sizes and times of change.
     """
-    known = _load(file) if file else {}
-    used: dict[str, FrameRecord] = {}
+    saved_records = _load(file) if file else {}
+    records_of_keys: dict[str, FrameRecord] = {}
     surveys: list[Survey] = []
     errors: list[DataError] = []
     for split in splits:
@@ -154,16 +154,16 @@ def survey_readable(
         for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False):
             key = _key(split, index)
             try:
-                if key not in used:
-                    used[key] = known.get(key) or _read(split, index, pixels)
+                if key not in records_of_keys:
+                    records_of_keys[key] = saved_records.get(key) or _read(split, index, pixels)
             except DataError as error:
                 errors += error.each
             else:
                 frames.append(split.frames[index])
-                records.append(used[key])
+                records.append(records_of_keys[key])
         surveys.append(Survey(replace(split, frames=tuple(frames)), tuple(records)))
     if file:
-        _save(file, used)
+        _save(file, records_of_keys)
     return surveys, errors
 
 

@@ -48,8 +48,8 @@ def make_document(path: Path, document: Any) -> Document:
         raise DataError(f"{path} has no {', '.join(missing)}: is it COCO's format for objects?")
     errors: list[DataError] = []
     parts: dict[str, list[dict[str, Any]]] = {}
-    for part, needed in NEEDED.items():
-        problems = [(entry, _problem(part, entry, needed)) for entry in document[part]]
+    for part, required_keys in NEEDED.items():
+        problems = [(entry, _problem(part, entry, required_keys)) for entry in document[part]]
         errors += [DataError(f"{path}: {problem} {str(entry)[:80]}") for entry, problem in problems if problem]
         parts[part] = [_with_keys(entry) for entry, problem in problems if not problem]
     images, categories = (_distinct(path, part, parts[part], errors) for part in ("images", "categories"))
@@ -57,15 +57,15 @@ def make_document(path: Path, document: Any) -> Document:
     return Document(images, parts["annotations"], categories)
 
 
-def _problem(part: str, entry: Any, needed: tuple[str, ...]) -> str | None:
+def _problem(part: str, entry: Any, required_keys: tuple[str, ...]) -> str | None:
     """What is wrong with an entry of a part, in words that the entry ends; None for a sound one."""
-    if missing := [name for name in needed if not isinstance(entry, dict) or name not in entry]:
+    if missing := [name for name in required_keys if not isinstance(entry, dict) or name not in entry]:
         return f"an entry of {part} lacks {', '.join(sorted(missing))}:"
     if not isinstance(entry, dict):
         return f"an entry of {part} is no object:"
-    if "id" in needed and not is_key(entry["id"]):
+    if "id" in required_keys and not is_key(entry["id"]):
         return f"an entry of {part} has an id that is neither a number nor a text:"
-    if "file_name" in needed and not isinstance(entry["file_name"], str):
+    if "file_name" in required_keys and not isinstance(entry["file_name"], str):
         return "the file_name of an image must be a text, got"
     return None
 
@@ -98,22 +98,22 @@ def as_key(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def file_names(written: str) -> list[str]:
+def file_names(text: str) -> list[str]:
     """The paths that a `file_name` may mean, the likeliest first.
 
     Candidates are the text itself, the path of an address, both with slashes and unescaped, then the bare file names.
     """
-    paths, names = _paths_and_names(written)
+    paths, names = _paths_and_names(text)
     return paths + names
 
 
-def _paths_and_names(written: str) -> tuple[list[str], list[str]]:
+def _paths_and_names(text: str) -> tuple[list[str], list[str]]:
     """The candidates of `file_names`: the paths, and the names that are left without folders and Label Studio's prefix."""
-    address = _split(written)
+    address = _split(text)
     # Label Studio serves local files as /data/local-files/?d=folder/a.jpg
     query = parse_qs(address.query).get("d", [])
-    paths = [address.path if address.scheme in ("http", "https", "s3", "gs", "file") else written, *query]
-    paths += [written.partition("?")[0]]  # an address without its scheme may still have a query
+    paths = [address.path if address.scheme in ("http", "https", "s3", "gs", "file") else text, *query]
+    paths += [text.partition("?")[0]]  # an address without its scheme may still have a query
     paths += [UPLOADS.sub("", path) for path in paths]
     paths += [path.replace("\\", "/") for path in paths]
     paths += [unquote(path) for path in paths]
@@ -123,18 +123,18 @@ def _paths_and_names(written: str) -> tuple[list[str], list[str]]:
     return whole, [name for name in bare if name not in whole]
 
 
-def _split(written: str) -> SplitResult:
+def _split(text: str) -> SplitResult:
     """The parts of an address; a text that urllib refuses counts as a path."""
     try:
-        return urlsplit(written)
+        return urlsplit(text)
     except ValueError:
-        return SplitResult("", "", written, "", "")
+        return SplitResult("", "", text, "", "")
 
 
-def base_name(written: str) -> str:
+def base_name(text: str) -> str:
     """The bare name of the file, without folders, escapes and ending."""
-    bare = [name for name in file_names(written) if "/" not in name and "\\" not in name and "%" not in name]
-    return without_ending(bare[0] if bare else Path(written).name)
+    bare = [name for name in file_names(text) if "/" not in name and "\\" not in name and "%" not in name]
+    return without_ending(bare[0] if bare else Path(text).name)
 
 
 class ImageFinder:
@@ -156,14 +156,14 @@ class ImageFinder:
         self._link_targets = None if images else (real, real.parent / "images")
         self._files = Folders()
 
-    def find(self, written: str) -> tuple[Path, bool]:
+    def find(self, text: str) -> tuple[Path, bool]:
         """The file of a `file_name`, in any Unicode form and with its ending in any case.
 
         Also says whether the file has this path and ending: its folders may be lost, or Label Studio's prefix. Raises
         `DataError` if there is no such file, for one outside of the folders, and for one whose name training would not take for
         an image.
         """
-        paths, names = _paths_and_names(written)
+        paths, names = _paths_and_names(text)
         leads_out = False
         for name in (*paths, *names):
             for path in (Path(os.path.normpath(folder / name)) for folder in self.folders):
@@ -175,7 +175,7 @@ class ImageFinder:
                     has_ending = stem == path or similar.suffix.lower() == path.suffix.lower()
                     return self._require_inside(similar), name in paths and has_ending
         folders = ", ".join(map(str, self.folders)) + (", and leads out of them" if leads_out else "")
-        raise DataError(f"{printable(written, LONGEST_NAME)} is in none of {folders}; say with --images where the images are")
+        raise DataError(f"{printable(text, LONGEST_NAME)} is in none of {folders}; say with --images where the images are")
 
     def _require_inside(self, path: Path) -> Path:
         """Returns the path; raises `DataError` for a link out of the export's folder."""

@@ -21,13 +21,13 @@ from training.importing.drawing.objects import BACKGROUND
 def find_groups(documents: Sequence[Document]) -> list[str]:
     """The names of categories that only group others: they have no object in any document, such as Roboflow's first."""
     categories = [entry for document in documents for entry in document.categories]
-    used: set[str] = set()
+    used_names: set[str] = set()
     for document in documents:
         keys = {key for entry in document.annotations if is_key(key := entry.get("category_id"))}
-        used |= {str(entry["name"]) for entry in document.categories if entry["id"] in keys}
+        used_names |= {str(entry["name"]) for entry in document.categories if entry["id"] in keys}
     parents = {str(entry.get("supercategory")) for entry in categories if entry.get("supercategory") != entry["name"]}
     names = dict.fromkeys(str(entry["name"]) for entry in categories)
-    return [name for name in names if name not in used and name in parents and not is_background(name)]
+    return [name for name in names if name not in used_names and name in parents and not is_background(name)]
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,10 @@ def find_classes(documents: Mapping[Path, Document], file: Path | None) -> Class
     values = {name: VOID if name == IGNORED else BACKGROUND for each in names.values() for name in each.values()}
     values |= {name: labels.index(name) for name in objects}
     ids = [{key: values[name] for key, name in each.items()} for each in names.values()]
-    written = [str(entry["name"]) for document in documents.values() for entry in document.categories]
-    return Classes(labels, ids, groups, alike_names(name for name in written if name not in groups and not is_background(name)))
+    all_names = [str(entry["name"]) for document in documents.values() for entry in document.categories]
+    return Classes(
+        labels, ids, groups, alike_names(name for name in all_names if name not in groups and not is_background(name))
+    )
 
 
 def _names(path: Path, document: Document, groups: Collection[str]) -> dict[Key, str]:

@@ -112,12 +112,12 @@ def _draw_image(
     how: DrawingOptions,
 ) -> None:
     """Draws one image's mask and adds it to `result`; raises `DataError` if the image is missing, taken or of another size."""
-    written, path = entry["file_name"], result.export.path
-    source, has_name = finder.find(written)
-    other = how.names.setdefault((result.split, normal_name(source.stem)), (path, written))
-    if other != (path, written):
+    file_name, path = entry["file_name"], result.export.path
+    source, has_name = finder.find(file_name)
+    other = how.names.setdefault((result.split, normal_name(source.stem)), (path, file_name))
+    if other != (path, file_name):
         of_other = f" of {other[0]}" if other[0] != path else ""
-        names = f"{_shown(other[1])}{of_other} and {_shown(written)}"
+        names = f"{_shown(other[1])}{of_other} and {_shown(file_name)}"
         raise DataError(f"{names} are both the image {source}, and would have one mask")
     size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
     drawing = draw_mask(objects, size, ids, how.omissions, path, how.crowds)
@@ -132,7 +132,7 @@ def _draw_image(
     if not objects:
         result.bare.append(source.name)
     if not has_name:
-        result.other_names.append(f"{_shown(written)} ({source.name})")
+        result.other_names.append(f"{_shown(file_name)} ({source.name})")
     if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
         result.turned.append(source.name)
     mask = turn_upright(drawing.mask, orientation) if how.drawn_on == "stored" else drawing.mask

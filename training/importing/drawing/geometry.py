@@ -73,8 +73,8 @@ def _require_polygons(entry: Mapping[str, Any], polygons: Sequence[Any]) -> None
     are_points = len(polygons) > 2 and all(isinstance(item, list) and len(item) == 2 for item in polygons)
     for part in polygons:
         if are_points or not isinstance(part, list) or any(isinstance(value, list | dict) for value in part):
-            needed = "polygons as x and y in turn, [[x1, y1, x2, y2, ...]]"
-            raise DataError(f"{name_of(entry)} needs {needed}; got {excerpt(entry['segmentation'])}")
+            form = "polygons as x and y in turn, [[x1, y1, x2, y2, ...]]"
+            raise DataError(f"{name_of(entry)} needs {form}; got {excerpt(entry['segmentation'])}")
         if len(part) % 2:
             raise DataError(f"{name_of(entry)} has a polygon of {len(part)} numbers, but x and y need an even number")
         if not all(map(_is_number, part)):

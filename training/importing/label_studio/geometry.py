@@ -27,7 +27,9 @@ DIGITS = 6  # of pixels; percent such as 100 / 3 would else end beside a border 
 def find_form(geometry: Mapping[str, Any]) -> str | None:
     """The form whose keys these are; None if there is none."""
     keys = set(geometry)
-    return next((form for form, (needed, others) in FORMS.items() if needed <= keys <= needed | others), None)
+    return next(
+        (form for form, (required_keys, others) in FORMS.items() if required_keys <= keys <= required_keys | others), None
+    )
 
 
 def is_closed(geometry: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ SHAPES = {
 ANSWERS = ("choices", "taxonomy", "textarea", "rating", "number", "datetime", "pairwise", "ranker")
 """Types of results about a region, or about the whole image if they have no shape."""
 LABELS = ("labels", *(kind for kind in SHAPES if kind.endswith("labels")))
-GEOMETRY = frozenset(key for needed, others in FORMS.values() for key in needed | others)
+GEOMETRY = frozenset(key for required_keys, others in FORMS.values() for key in required_keys | others)
 ANSWER_KEYS = ("choices", "taxonomy", "text", "rating", "number", "datetime", "selected", "ranker", *LABELS)
 RESULT_KEYS = (
     "id", "type", "value", "origin", "from_name", "to_name", "original_width", "original_height", "image_rotation",
@@ -134,9 +134,9 @@ class StudioRegion:
 
     def _other_keys(self) -> dict[str, Any]:
         """The unknown keys of its results and of their values, and what they hold."""
-        known = (*GEOMETRY, *ANSWER_KEYS)
+        known_keys = (*GEOMETRY, *ANSWER_KEYS)
         others = {key: value for result in self.results for key, value in result.items() if key not in RESULT_KEYS}
-        return others | {key: each for result in self.results for key, each in _value(result).items() if key not in known}
+        return others | {key: each for result in self.results for key, each in _value(result).items() if key not in known_keys}
 
 
 def find_regions(results: Sequence[Result]) -> tuple[list[StudioRegion], Counter[str]]:

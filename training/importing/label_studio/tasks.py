@@ -52,8 +52,8 @@ class TaskReader:
 
     def finish(self) -> None:
         """Adds the categories of all objects, whose ids are their names."""
-        used = {str(entry["category_id"]) for entry in self.document.annotations}
-        self.document.categories.extend({"id": name, "name": name} for name in sorted(self._names | used))
+        used_names = {str(entry["category_id"]) for entry in self.document.annotations}
+        self.document.categories.extend({"id": name, "name": name} for name in sorted(self._names | used_names))
 
     def notes(self) -> list[str]:
         """Lines for the user about what the tasks hold beside the objects."""
