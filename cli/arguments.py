@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from math import inf, isfinite
 from typing import Any, get_args
 
+from cli.areas import parse_any_area
 from cli.completion import FILE, add_completion
 from cli.input import Shard
 from cli.stores import SCHEMES
+from imaging.band_scale import parse_bands, parse_scale
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.parameters import Group, Parameter
 from imaging.rendering import ANSWER_FORMATS, RENDERING, MaskEncoding, Rendering, parse_classes
@@ -44,7 +46,9 @@ def _classes(text: str) -> str:
     return text
 
 
-TYPES: dict[str, Callable[[str], Any]] = {"format": _format, "classes": _classes}
+TYPES: dict[str, Callable[[str], Any]] = {
+    "format": _format, "classes": _classes, "min_area": argument_type(parse_any_area),
+}  # fmt: skip
 """What reads the values of arguments whose errors say more, or that a service reads itself."""
 
 
@@ -60,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     _add_file(p, "--rank", metavar="FILE", help="write the images' names to this file, the least certain first; - for stdout")
     add_completion(p)
     add_answer(p)
+    add_scene(p)
     add_network(p)
     remote = p.add_argument_group("on a running service")
     remote.add_argument("--server", metavar="URL", help="send the images to this service instead")
@@ -122,6 +127,24 @@ def _default(parameter: Parameter, flag: str) -> str:
     if parameter.type is bool:
         return f" (default: {flag})" if parameter.default else ""
     return f" (default: {parameter.unset or parameter.default or 0})"
+
+
+def add_scene(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments that only scenes have."""
+    group = p.add_argument_group("of a raster with coordinates (extra geo): -o FILE.tif, FILE.geojson or FILE.gpkg")
+    group.add_argument(
+        "--bands", metavar="N,N,N", type=argument_type(parse_bands),
+        help="numbers of the bands that the network sees, such as 4,3,2 (default: red, green and blue, or the first ones)",
+    )  # fmt: skip
+    group.add_argument(
+        "--scale", metavar="MIN,MAX", type=argument_type(parse_scale),
+        help="samples that become 0 and 255 (default: percentiles 2 and 98 of the whole scene; bytes stay)",
+    )  # fmt: skip
+    group.add_argument(
+        "--gsd", metavar="METRES", type=number(0, 1e6, above=True),
+        help="scale the scene so that a pixel that the network sees measures this much (default: the scene's own pixels)",
+    )  # fmt: skip
+    group.add_argument("--cog", action="store_true", help="write a Cloud Optimized GeoTIFF")
 
 
 def add_network(p: argparse.ArgumentParser) -> None:

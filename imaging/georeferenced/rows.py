@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -129,3 +131,49 @@ def _finished(top: int, lines: Floats, fill: npt.ArrayLike) -> PixelRows:
         pixels = np.rint(lines[:, :, :-1] / weight)
     pixels[~valid] = fill
     return PixelRows(top, pixels.astype(np.uint8), valid)
+
+
+class SceneSource:
+    """Gives a scene's rows to the network, at its own size or scaled, and keeps which pixels have data. For one thread.
+
+    working_size: (height, width) that the network sees. fill: of pixels without data, uint8 (bands,). One more thread reads
+    ahead. A scene gives its rows once; close it before the scene.
+    """
+
+    def __init__(self, scene: Scene, bands: Bands, working_size: Size, fill: npt.ArrayLike = 0) -> None:
+        self._scene, self._bands, self._fill = scene, bands, fill
+        self._scaling = None if working_size == scene.size else Scaling(scene.size, working_size)
+        self._masks: deque[tuple[int, int, npt.NDArray[np.uint8]]] = deque()
+        self._reader = ThreadPoolExecutor(1, "scene reader")
+
+    def close(self) -> None:
+        """Waits for what is being read."""
+        self._reader.shutdown(cancel_futures=True)
+
+    def working(self, first: int) -> Iterator[PixelRows]:
+        """The rows at the working size from `first` on. Raises `DamagedScene`."""
+        if self._scaling is None:
+            yield from self._kept(first)
+        else:
+            yield from self._scaling.rows(self._kept(self._scaling.first_source_row(first)), self._fill, first)
+
+    def valid(self, first: int, last: int) -> Mask:
+        """Which pixels of these rows of the scene have data, bool (rows, width). Rows before `first` are forgotten."""
+        while self._masks and self._masks[0][1] <= first:
+            self._masks.popleft()
+        width = self._scene.size[1]
+        parts = [
+            np.unpackbits(mask[max(0, first - top) : last - top], axis=1, count=width).astype(np.bool_)
+            for top, _, mask in self._masks
+            if top < last
+        ]
+        return np.concatenate(parts)
+
+    def _kept(self, first: int) -> Iterator[PixelRows]:
+        """The scene's own rows, read ahead by one piece."""
+        rows = scene_rows(self._scene, self._bands, self._fill, first)
+        reading = self._reader.submit(next, rows, None)
+        while (part := reading.result()) is not None:
+            reading = self._reader.submit(next, rows, None)
+            self._masks.append((part.top, part.bottom, np.packbits(part.valid, axis=1)))
+            yield part

@@ -52,7 +52,7 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
 
 def map_options(args: argparse.Namespace) -> MapOptions:
     """The options of an import of maps; raises `DataError` for arguments that are missing or belong to exports."""
-    from imaging.georeferenced.bands import parse_bands, parse_scale
+    from imaging.band_scale import parse_bands, parse_scale
     from training.importing.maps.import_maps import MapOptions
 
     if args.export is not None:

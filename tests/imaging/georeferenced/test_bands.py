@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from rasterio.enums import ColorInterp
 
+from imaging.band_scale import BandScale, parse_bands, parse_scale
 from imaging.georeferenced import bands as module
-from imaging.georeferenced.bands import BandScale, choose_bands, parse_bands, parse_scale
+from imaging.georeferenced.bands import choose_bands
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import open_scene

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from imaging.band_scale import BandScale
 from imaging.classes import VOID
-from imaging.georeferenced.bands import Bands, BandScale, choose_bands
+from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.burning import Burner
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.place import Place, Window

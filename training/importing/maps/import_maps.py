@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from imaging.georeferenced.bands import BandScale
+from imaging.band_scale import BandScale
 from training.data.files import normal_name
 from training.data.label_files import FILES
 from training.data.layouts import repeated

@@ -1,0 +1,114 @@
+"""What is asked of a scene, read from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from cli.areas import GroundArea
+from cli.arguments import service_arguments
+from cli.places import is_path, real
+from cli.report import as_options
+from imaging.band_scale import BandScale
+from imaging.parameters import Parameter
+from imaging.rendering import RENDERING, parse_classes
+from model.command_line import install_command
+from model.inference.parameters import OPTIONS
+from model.inference.tiling import Blend, Size
+from model.whole_file import check_output
+
+Kind = Literal["raster", "geojson", "geopackage"]
+KINDS: dict[str, Kind] = {".tif": "raster", ".tiff": "raster", ".geojson": "geojson", ".gpkg": "geopackage"}
+"""What an output is, by the ending of its name."""
+OF_ALL, OF_POLYGONS = {"overlap", "blend"}, {"classes", "topology", "tolerance", "min_area"}
+"""The parameters of `/segment` that scenes have: of every output, and of polygons."""
+OF_SCENES = ("bands", "scale", "gsd", "cog")
+"""The arguments that only scenes have."""
+OF_PICTURES = ("rank", "results", "json", "shard", "from_file", "server", "api_key", "model")
+
+
+@dataclass(frozen=True)
+class SceneRequest:
+    """A scene, and what is made of it.
+
+    kind: what `out` is. bands: numbers from 1; None for the file's colours. scale: the samples that become 0 and 255; None for
+    percentiles. gsd: metres of a pixel that the network sees; None for the scene's own pixels. tile: None for the weights'.
+    tolerance: in map units. min_area: None for every object. classes: names and ids; empty for all but the background.
+    """
+
+    source: str
+    out: str
+    kind: Kind
+    bands: tuple[int, ...] | None = None
+    scale: BandScale | None = None
+    gsd: float | None = None
+    cog: bool = False
+    tile: Size | None = None
+    overlap: float = 0.25
+    blend: Blend = "mean"
+    classes: tuple[str, ...] = ()
+    shared_borders: bool = False
+    tolerance: float = 0.0
+    min_area: float = 0.0
+    resume: bool = False
+
+    @property
+    def is_polygons(self) -> bool:
+        return self.kind != "raster"
+
+
+def kind_of(out: str | None) -> Kind | None:
+    """What a scene becomes in an output of this name; None for outputs of pictures."""
+    return KINDS.get(os.path.splitext(out or "")[1].lower())
+
+
+def read_request(args: argparse.Namespace) -> SceneRequest | None:
+    """The request; None if the output is that of pictures. Raises `OSError` for arguments that do not go together."""
+    kind = kind_of(args.out)
+    if kind is None:
+        if given := [name for name in OF_SCENES if getattr(args, name) not in (None, False)]:
+            raise OSError(f"--{given[0]} is for scenes; give -o a file that ends in {', '.join(KINDS)}, or leave it out")
+        if isinstance(args.min_area, GroundArea):
+            raise OSError("--min-area in m2 is for polygons of scenes; give pixels or a share such as 0.1%")
+        return None
+    _check(args, kind)
+    values = service_arguments(args)
+    min_area = values.get("min_area")
+    return SceneRequest(
+        source=args.inputs[0], out=args.out, kind=kind, bands=args.bands, scale=args.scale, gsd=args.gsd, cog=args.cog,
+        tile=args.tile, overlap=values.get("overlap", SceneRequest.overlap), blend=values.get("blend", SceneRequest.blend),
+        classes=parse_classes(values["classes"]) if "classes" in values else (),
+        shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0),
+        min_area=min_area.square_metres if isinstance(min_area, GroundArea) else 0.0, resume=args.resume,
+    )  # fmt: skip
+
+
+def _check(args: argparse.Namespace, kind: Kind) -> None:
+    for package in ("rasterio", "pyogrio"):
+        if find_spec(package) is None:
+            raise OSError(f"-o {args.out} needs the package {package}: {install_command('geo')}")
+    if len(args.inputs) != 1:
+        raise OSError(f"-o {args.out} takes one scene, got {len(args.inputs)}; run the command once for each, or fcn-bulk")
+    if given := [name for name in OF_PICTURES if getattr(args, name, None) not in (None, False)]:
+        raise OSError(f"--{given[0].replace('_', '-')} is for pictures, and -o {args.out} is that of a scene; leave it out")
+    allowed = OF_ALL | (OF_POLYGONS if kind != "raster" else set())
+    if unused := [name for name in service_arguments(args) if name not in allowed]:
+        parameter: Parameter = (RENDERING | OPTIONS)[unused[0]]
+        hint = "it applies to polygons, .geojson and .gpkg" if parameter.name in OF_POLYGONS else "scenes do not have it"
+        if parameter.name == "side":
+            hint = "scenes keep their pixels; --gsd METRES scales them"
+        raise OSError(as_options(f"--{parameter.name.replace('_', '-')} is not for -o {args.out}: {hint}; leave it out"))
+    if args.min_area is not None and not isinstance(args.min_area, GroundArea):
+        raise OSError(f"--min-area of a scene is in square metres, such as 5m2, got {args.min_area}")
+    if args.cog and kind != "raster":
+        raise OSError(f"--cog is for rasters, and -o {args.out} has polygons; leave it out")
+    if not is_path(args.out):
+        raise OSError(f"-o {args.out}: a scene's result goes to a file on this machine; copy it from there")
+    if is_path(args.inputs[0]) and real(args.inputs[0]) == real(args.out):
+        raise OSError(f"{args.out} would overwrite the scene; give another -o")
+    if is_path(args.inputs[0]) and not os.path.isfile(args.inputs[0]):
+        raise OSError(f"no file {args.inputs[0]!r}; -o {args.out} takes one scene")
+    check_output(args.out)

@@ -1,0 +1,1 @@
+"""`fcn-segment` for scenes: rasters with coordinates, of any size. Needs the extra `geo`."""

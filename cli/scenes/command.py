@@ -1,0 +1,215 @@
+"""Segments a scene: rows of classes go to a working file, and from there to the result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cli.places import is_path, real
+from cli.report import DONE, tell
+from cli.resume import settings_digest
+from cli.scene_request import SceneRequest
+from cli.scenes.outputs import existing_key, write_output
+from cli.scenes.rows_file import ENDING, RowsFile
+from cli.start import ended_at_once
+from imaging.georeferenced.bands import Bands, choose_bands
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.ground import metres_per_pixel, scaled_size
+from imaging.georeferenced.place import Place, Size
+from imaging.georeferenced.rows import SceneSource
+from imaging.georeferenced.scene import Scene, open_scene
+from model.command_line import package_version
+from model.inference.loading import load_runtime, unused_gpu
+from model.inference.runtime import Runtime, Tile
+from model.inference.scaling import LARGEST_FACTOR
+from model.inference.scenes import ClassRows, ScenePlan, Submit, plan_scene
+from model.inference.scenes import segment_scene as segment_rows
+from model.inference.scheduler import Scheduler, TileQueue
+from model.inference.segmenter import Segmenter
+from model.preprocessing import Preprocessing
+from model.weights_file import find_files
+
+
+@dataclass(frozen=True)
+class SceneWork:
+    """How a scene is segmented: everything that the rows of classes depend on. confidence: whether they have it."""
+
+    request: SceneRequest
+    place: Place
+    bands: Bands
+    plan: ScenePlan
+    confidence: bool
+    identity: str
+
+    @property
+    def rows_key(self) -> str:
+        """What the rows depend on, as a digest."""
+        return settings_digest(self.identity, self.bands.describe(), self.plan, self.confidence)
+
+    @property
+    def key(self) -> str:
+        """What the result depends on, as a digest."""
+        return settings_digest(self.rows_key, replace(self.request, source="", out="", resume=False))
+
+    def facts(self, runtime: Runtime) -> dict[str, str]:
+        """What the result says of how it was made."""
+        tiles = self.plan.tiles.describe()
+        return {
+            "FCN_KEY": self.key,
+            "FCN_VERSION": package_version(),
+            "FCN_MODEL": runtime.identity.name,
+            "FCN_MODEL_SHA256": runtime.identity.sha256,
+            "FCN_RUNTIME": f"{runtime.identity.runtime} {runtime.identity.precision}",
+            "FCN_BANDS": self.bands.describe(),
+            "FCN_TILING": json.dumps(tiles),
+        }
+
+
+def segment_scene(request: SceneRequest, args: argparse.Namespace) -> int:
+    """Runs the command for a scene, and returns its exit status. Raises `OSError`, `SceneError` and `WeightsError`, and others.
+
+    What was finished before an error or Ctrl-C stays in the working file.
+    """
+    with ended_at_once("fcn-segment"):
+        if args.device == "auto" and (warning := unused_gpu()):
+            tell(warning)
+        runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
+    with open_scene(request.source) as scene:
+        work = plan_work(request, scene, runtime)
+        out = Path(request.out)
+        rows_path = out.with_name(out.name + ENDING)
+        if request.resume and not rows_path.exists() and existing_key(request) == work.key:
+            tell(f"{out} is done and up to date")
+            return DONE
+        _tell_work(work, scene)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with RowsFile(rows_path, work.rows_key, scene.size, confidence=work.confidence, resume=request.resume) as rows:
+            with _told_what_is_kept(rows):
+                with running(runtime) as (submit, ahead):
+                    for part in _progress(segment_work(work, scene, runtime, submit, ahead, rows.next_row), rows):
+                        rows.append(part)
+                write_output(request, work.place, rows, runtime.manifest.labels, work.facts(runtime))
+            rows.remove()
+    return DONE
+
+
+def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWork:
+    """How the scene is segmented. Raises `SceneError`, `TilingError`, and `UnknownClass` for a class that the network lacks."""
+    manifest = runtime.manifest
+    if request.is_polygons:
+        scene.place.require(scene.name)
+    bands = choose_bands(scene, request.bands, request.scale)
+    working = _working_size(request, scene)
+    tile = Segmenter(runtime).tile(request.tile)
+    plan = plan_scene(scene.size, working, tile, request.overlap, request.blend)
+    version = _version(request.source)
+    identity = repr((runtime.identity, runtime.file_sha256, version))
+    return SceneWork(request, scene.place, bands, plan, request.is_polygons and manifest.has_logits, identity)
+
+
+def segment_work(
+    work: SceneWork, scene: Scene, runtime: Runtime, submit: Submit, ahead: int, first_row: int = 0
+) -> Generator[ClassRows]:
+    """The rows of classes of the scene, from this row on."""
+    if first_row == scene.size[0]:
+        return
+    fill = neutral_pixel(runtime.manifest.preprocessing)
+    manifest = runtime.manifest
+    temperature = (manifest.temperature(runtime.identity.precision) or 1.0) if work.confidence else None
+    void_tile: Tile = np.broadcast_to(fill, (*work.plan.tiles.tile, len(fill)))
+    with closing(SceneSource(scene, work.bands, work.plan.tiles.size, fill)) as source:
+        yield from segment_rows(
+            source, work.plan, runtime, submit, ahead=ahead, void_tile=void_tile, temperature=temperature, first_row=first_row
+        )
+
+
+def neutral_pixel(preprocessing: Preprocessing) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The pixel that the network sees as zero, or nearly so: what stands where a scene has no data. uint8 (bands,)."""
+    return np.rint(np.clip(np.array(preprocessing.mean) / preprocessing.scale, 0, 255)).astype(np.uint8)
+
+
+@contextmanager
+def running(runtime: Runtime) -> Iterator[tuple[Submit, int]]:
+    """A function that starts the network on a tile, and how many tiles to submit ahead."""
+    scheduler = Scheduler([runtime], max_batch=None, on_batch=lambda *_: None, on_failure=lambda _: None, clock=time.monotonic)
+    queue = TileQueue(math.inf)
+    scheduler.start()
+    try:
+        yield lambda tile: scheduler.submit(queue, tile), scheduler.ahead
+    finally:
+        scheduler.cancel(queue)
+        scheduler.stop()
+
+
+def _working_size(request: SceneRequest, scene: Scene) -> Size:
+    """The size at which the network sees the scene. Raises `SceneError` for one that is much larger than the scene."""
+    if request.gsd is None:
+        return scene.size
+    working = scaled_size(scene.place, request.gsd, scene.name)
+    if any(side > LARGEST_FACTOR * own for side, own in zip(working, scene.size, strict=True)):
+        down, right = metres_per_pixel(scene.place, scene.name)
+        raise SceneError(
+            f"--gsd {request.gsd:g} enlarges {scene.name} more than {LARGEST_FACTOR} times: its pixels measure {right:.3g} x "
+            f"{down:.3g} m; give at least {max(right, down) / LARGEST_FACTOR:.3g}"
+        )
+    return working
+
+
+def _tell_work(work: SceneWork, scene: Scene) -> None:
+    """Says what the network sees, in a line or two."""
+    height, width = scene.size
+    words = f"{scene.name}: {width} x {height} pixels, bands {work.bands.describe()}"
+    if scene.place.is_known and scene.place.crs is not None and (scene.place.crs.is_geographic or scene.place.crs.is_projected):
+        down, right = metres_per_pixel(scene.place, scene.name)
+        words += f", {right:.3g} x {down:.3g} m a pixel"
+    if work.plan.tiles.size != scene.size:
+        words += f", scaled to {work.plan.tiles.size[1]} x {work.plan.tiles.size[0]}"
+    tell(words)
+    if not scene.place.is_known:
+        tell(f"{scene.name} does not say where it lies, nor will {work.request.out}")
+
+
+def _progress(parts: Generator[ClassRows], rows: RowsFile) -> Iterator[ClassRows]:
+    """The same rows, with a bar of pixels, from those that are there already."""
+    height, width = rows.size
+    shown = bool(sys.stderr and sys.stderr.isatty())
+    with (
+        tqdm(total=height * width, initial=rows.next_row * width, unit="px", unit_scale=True, disable=not shown) as bar,
+        closing(parts),
+    ):
+        for part in parts:
+            yield part
+            bar.update(part.ids.size)
+
+
+@contextmanager
+def _told_what_is_kept(rows: RowsFile) -> Iterator[None]:
+    """Says after an error or Ctrl-C which rows are kept; a working file without rows is removed."""
+    try:
+        yield
+    except BaseException:
+        if rows.next_row:
+            tell(f"rows 0 to {rows.next_row} of {rows.size[0]} are kept in {rows.path}; --resume goes on")
+        else:
+            rows.remove()
+        raise
+
+
+def _version(source: str) -> str:
+    """What changes when a local file does; empty for what GDAL reads over a network."""
+    if not is_path(source):
+        return source
+    status = os.stat(source)
+    return f"{real(source)} {status.st_size} {status.st_mtime_ns}"

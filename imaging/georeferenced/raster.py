@@ -1,0 +1,155 @@
+"""Writes class ids as a GeoTIFF: tiled, compressed, with palette, names of classes, void as nodata, and overviews."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetWriter
+from rasterio.shutil import copy
+from rasterio.windows import Window as RasterioWindow
+
+from imaging.classes import VOID, Label
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.place import Place
+from imaging.georeferenced.scene import CACHE_MB
+
+Ids = npt.NDArray[np.uint8]
+BLOCK = 512  # pixels of a side of the file's tiles, a multiple of 16
+LARGEST_OVERVIEW = 512  # pixels of the longer side of the smallest overview, at most
+COMPRESSION = {"compress": "deflate", "zlevel": 6}
+KEY_TAG = "FCN_KEY"
+
+
+@dataclass(frozen=True)
+class RasterFacts:
+    """What the file says beside its pixels: the classes, 256 RGB colours, and further tags by name."""
+
+    classes: Sequence[Label]
+    palette: Sequence[tuple[int, int, int]]
+    tags: Mapping[str, str]
+
+    def names(self) -> dict[str, str]:
+        """The tags of the band that name the classes: `CLASS_0` and so on."""
+        return {f"CLASS_{label.id}": label.name for label in self.classes}
+
+
+def write_raster(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts, *, cog: bool = False) -> None:
+    """Writes rows of class ids, uint8 (any number, width), from top to bottom, with the place of their scene.
+
+    cog: whether to write a Cloud Optimized GeoTIFF, for which a second file of about the same size lies beside it meanwhile.
+    Equal rows give equal bytes. Reads the file again, since not every failed write is told. Raises `OSError` if it is not what
+    was written, or if there is no room.
+    """
+    environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK}
+    plain = path.with_name(f"{path.stem}.plain{path.suffix}") if cog else path
+    with rasterio.Env(**environment), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            sums = _write(plain, place, rows, facts)
+            if cog:
+                options = {"blocksize": BLOCK, "overview_resampling": "mode", "bigtiff": "if_safer", "level": 6}
+                copy(plain, path, driver="COG", compress="deflate", **options)
+            else:
+                _add_overviews(plain, place)
+            _check(path, sums)
+        except RasterioError as error:
+            raise _write_error(path, error) from error
+        finally:
+            if cog:
+                plain.unlink(missing_ok=True)
+
+
+def read_key(path: os.PathLike[str] | str) -> str | None:
+    """The tag `KEY_TAG` of a raster; None if there is no such file or tag."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path, driver="GTiff") as file:
+                key: str | None = file.tags().get(KEY_TAG)
+                return key
+    except RasterioError:
+        return None
+
+
+def _write(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts) -> list[int]:
+    """Writes the raster without overviews, and gives the sum of each row of tiles."""
+    height, width = place.size
+    sums = []
+    with rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint8", crs=place.crs,
+        transform=place.transform, nodata=VOID, tiled=True, blockxsize=BLOCK, blockysize=BLOCK, photometric="palette",
+        bigtiff="if_safer", **COMPRESSION,
+    ) as file:  # fmt: skip
+        file.write_colormap(1, {id: (*color, 0 if id == VOID else 255) for id, color in enumerate(facts.palette)})
+        file.update_tags(**facts.tags)
+        file.update_tags(1, **facts.names())
+        file.set_band_description(1, "class")
+        top = 0
+        for part in _in_blocks(rows):
+            _write_rows(file, top, part)
+            sums.append(crc32(part.tobytes()))
+            top += len(part)
+    if top != height:
+        raise SceneError(f"{path}: {top} rows of {height} were written")
+    return sums
+
+
+def _write_rows(file: DatasetWriter, top: int, part: Ids) -> None:
+    for left in range(0, part.shape[1], BLOCK):
+        columns = np.ascontiguousarray(part[:, left : left + BLOCK])
+        file.write(columns, 1, window=RasterioWindow(left, top, columns.shape[1], columns.shape[0]))
+
+
+def _in_blocks(rows: Iterable[Ids]) -> Iterator[Ids]:
+    """The same rows in pieces of `BLOCK` rows; the last may have fewer."""
+    pieces: list[Ids] = []
+    count = 0
+    for part in rows:
+        pieces.append(part)
+        count += len(part)
+        if count >= BLOCK:
+            whole = np.concatenate(pieces)
+            for start in range(0, count - BLOCK + 1, BLOCK):
+                yield np.ascontiguousarray(whole[start : start + BLOCK])
+            count %= BLOCK
+            pieces = [whole[len(whole) - count :].copy()]
+    if count:
+        yield np.ascontiguousarray(np.concatenate(pieces))
+
+
+def _add_overviews(path: Path, place: Place) -> None:
+    factors: list[int] = []
+    while max(place.size) > LARGEST_OVERVIEW << len(factors):
+        factors.append(2 << len(factors))
+    if factors:
+        with rasterio.open(path, "r+") as file:
+            file.build_overviews(factors, Resampling.mode)
+
+
+def _check(path: Path, sums: Sequence[int]) -> None:
+    """Raises `OSError` unless the file holds the rows of tiles with these sums, and its overviews can be read."""
+    with rasterio.open(path) as file:
+        for index, expected in enumerate(sums):
+            top = index * BLOCK
+            window = RasterioWindow(0, top, file.width, min(BLOCK, file.height - top))
+            if crc32(file.read(1, window=window).tobytes()) != expected:
+                raise OSError(f"{path}: rows {top} to {top + BLOCK} are not what was written; is the disk full or damaged?")
+        if factors := file.overviews(1):
+            file.read(1, out_shape=(max(1, file.height // factors[-1]), max(1, file.width // factors[-1])))
+
+
+def _write_error(path: Path, error: BaseException) -> OSError:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return OSError(f"{path} cannot be written: {' '.join(str(error).split())}")

@@ -1,0 +1,17 @@
+"""The command for scenes with the narrow network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.networks import loading_once
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_scene_networks() -> Iterator[None]:
+    """The command loads a network once for all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cli.scenes.command.load_runtime", loading_once())
+        yield

@@ -1,0 +1,246 @@
+"""`fcn-segment scene.tif -o out.tif`: the pixels of the whole scene, its place, and words for what is not done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
+
+from imaging.classes import VOID
+from model.inference.loading import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import find_files
+from tests.support.cli.commands import command, environment
+from tests.support.cli.folders import Segment
+from tests.support.images import make_photo
+from tests.support.imaging.scenes import UTM, north_up, write_scene
+from tests.support.polling import wait_until
+
+PHOTO = make_photo(430, 310)
+TILE = ("--tile", "128")
+TILED = {"tiled": True, "blockxsize": 64, "blockysize": 64}
+
+
+@pytest.fixture(scope="module")
+def segmenter(narrow_file: Path) -> Segmenter:
+    return Segmenter(load_runtime(find_files(str(narrow_file)), "openvino", "cpu", "float32", threads=1))
+
+
+def classes(segmenter: Segmenter, pixels: Any, **options: Any) -> Any:
+    return segmenter(pixels, Options(tile=(128, 128), side="native", **options)).class_map
+
+
+def read(path: Path) -> Any:
+    with rasterio.open(path) as file:
+        return file.read(1)
+
+
+@pytest.mark.parametrize("extra", [[], ["--cog"]])
+def test_a_scene_has_the_classes_of_the_whole_and_its_place(
+    run: Segment, segmenter: Segmenter, tmp_path: Path, extra: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = write_scene(tmp_path / "a.tif", PHOTO, **TILED)
+    assert run(scene, "-o", tmp_path / "maps" / "out.tif", *TILE, *extra) == 0
+    with rasterio.open(tmp_path / "maps" / "out.tif") as file:
+        assert (file.read(1) == classes(segmenter, PHOTO)).all()
+        assert (file.crs.to_string(), file.transform, file.shape) == (UTM, north_up(), (430, 310))
+        assert file.nodata == VOID
+        assert file.tags(1)["CLASS_0"] == segmenter.manifest.labels.names[0]
+        assert file.tags()["FCN_BANDS"] == "1, 2, 3"
+    assert os.listdir(tmp_path / "maps") == ["out.tif"]
+    assert "310 x 430 pixels, bands 1, 2, 3, 0.5 x 0.5 m a pixel" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"transform": north_up() @ Affine.rotation(20)},
+        {"crs": "EPSG:2263", "transform": north_up(1.0, (980_000, 200_000))},
+        {"crs": "EPSG:4326", "transform": Affine.translation(179.999, 10) @ Affine.scale(1e-5, -1e-5)},
+        {"BIGTIFF": "YES", "blockysize": 1},
+        {"crs": None},
+        {"compress": "jpeg", "photometric": "ycbcr", **TILED},
+    ],
+)
+def test_scenes_of_every_form_are_segmented(
+    run: Segment, segmenter: Segmenter, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    scene = write_scene(tmp_path / "a.tif", PHOTO, interleave="pixel", **options)
+    with rasterio.open(scene) as file:
+        pixels, transform, crs = np.moveaxis(file.read(), 0, 2), file.transform, file.crs
+    assert run(scene, "-o", tmp_path / "out.tif", *TILE) == 0
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert (file.read(1) == classes(segmenter, np.ascontiguousarray(pixels))).all()
+        assert file.transform.almost_equals(transform)
+        assert file.crs == crs
+
+
+def test_void_is_where_the_scene_has_no_data(run: Segment, tmp_path: Path) -> None:
+    hole = np.zeros((430, 310), bool)
+    hole[100:300, 50:250] = True
+    pixels = np.maximum(PHOTO, 1)
+    alpha = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    scenes = {
+        "nodata": write_scene(tmp_path / "nodata.tif", np.where(hole[:, :, None], 0, pixels), nodata=0),
+        "mask": write_scene(tmp_path / "mask.tif", pixels, mask=~hole),
+        "alpha": write_scene(
+            tmp_path / "alpha.tif", np.dstack([pixels, np.where(hole, 0, 255)]).astype(np.uint8), colors=alpha
+        ),
+    }
+    results = []
+    for name, scene in scenes.items():
+        assert run(scene, "-o", tmp_path / f"{name}-out.tif", *TILE) == 0
+        results.append(read(tmp_path / f"{name}-out.tif"))
+        assert ((results[-1] == VOID) == hole).all(), name
+    assert all((result == results[0]).all() for result in results)
+
+
+def test_bands_and_depths(run: Segment, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twelve = PHOTO.astype(np.uint16) * 16
+    four = np.dstack([twelve[:, :, ::-1], twelve[:, :, :1]])
+    scene = write_scene(tmp_path / "a.tif", four, nbits=12)
+    assert run(scene, "-o", tmp_path / "out.tif", *TILE, "--bands", "3,2,1", "--scale", "0,4080") == 0
+    assert (read(tmp_path / "out.tif") == classes(segmenter, PHOTO)).all()
+    assert run(scene, "-o", tmp_path / "scaled.tif", *TILE, "--bands", "3,2,1") == 0
+    least, most = np.percentile(twelve[:, :, 0], [2, 98])
+    assert f"bands 3 ({least:g} to {most:g}), 2 (" in capsys.readouterr().err
+    with rasterio.open(tmp_path / "scaled.tif") as file:
+        assert file.tags()["FCN_BANDS"].startswith(f"3 ({least:g} to {most:g})")
+    grey = write_scene(tmp_path / "grey.tif", PHOTO[:, :, 0])
+    assert run(grey, "-o", tmp_path / "grey-out.tif", *TILE) == 0
+    assert (read(tmp_path / "grey-out.tif") == classes(segmenter, np.repeat(PHOTO[:, :, :1], 3, 2))).all()
+
+
+def test_one_row_of_pixels_is_a_scene(run: Segment, segmenter: Segmenter, tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "a.tif", PHOTO[:1])
+    assert run(scene, "-o", tmp_path / "out.tif", *TILE) == 0
+    assert (read(tmp_path / "out.tif") == classes(segmenter, PHOTO[:1])).all()
+
+
+def test_a_scale_in_metres_shows_the_network_other_pixels(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = write_scene(tmp_path / "a.tif", PHOTO)
+    assert run(scene, "-o", tmp_path / "out.tif", *TILE, "--gsd", "1") == 0
+    assert "scaled to 155 x 215" in capsys.readouterr().err
+    assert read(tmp_path / "out.tif").shape == (430, 310)
+    assert run(scene, "-o", tmp_path / "out.tif", "--gsd", "0.01") == 2
+    assert "enlarges" in capsys.readouterr().err
+
+
+def test_a_damaged_block_keeps_what_is_finished_and_resume_goes_on(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (900, 310, 3), np.uint8)
+    path, out = tmp_path / "a.tif", tmp_path / "out.tif"
+    write_scene(path, noise, compress="deflate", **TILED)
+    assert run(path, "-o", tmp_path / "whole.tif", *TILE) == 0
+    data, status = path.read_bytes(), path.stat()
+    with rasterio.open(path) as file:
+        offset = int(file.get_tag_item("BLOCK_OFFSET_2_12", "TIFF", bidx=1))
+    path.write_bytes(data[:offset] + bytes(64) + data[offset + 64 :])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert run(path, "-o", out, *TILE) == 2
+    message = capsys.readouterr().err
+    assert "block 2, 12 (column, row), pixels 128, 768 to 192, 832, from 448064, 5411616 (longitude 8." in message
+    assert "of 900 are kept in" in message
+    assert not out.exists()
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert run(path, "-o", out, *TILE, "--overlap", "0.5", "--resume") == 2
+    assert "leave --resume out to begin again" in capsys.readouterr().err
+    assert run(path, "-o", out, *TILE, "--resume") == 0
+    assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["a.tif", "out.tif", "whole.tif"]
+    written = out.stat().st_mtime_ns
+    assert run(path, "-o", out, *TILE, "--resume") == 0
+    assert "is done and up to date" in capsys.readouterr().err
+    assert out.stat().st_mtime_ns == written
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_goes_on_to_the_same_bytes(narrow_file: Path, run: Segment, tmp_path: Path, end: signal.Signals) -> None:
+    scene = write_scene(tmp_path / "a.tif", make_photo(6000, 1100), **TILED)
+    words = command(narrow_file, scene, "-o", tmp_path / "out.tif", *TILE)
+    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
+    rows = tmp_path / "out.tif.rows"
+    wait_until(lambda: rows.exists() and rows.stat().st_size > 3000)
+    process.send_signal(end)
+    _, errors = process.communicate()
+    assert process.returncode == (-9 if end == signal.SIGKILL else 130)
+    if end == signal.SIGINT:
+        assert "are kept in" in errors
+        assert errors.rstrip().endswith("interrupted")
+    assert not (tmp_path / "out.tif").exists()
+    resumed = subprocess.run([*words, "--resume"], env=environment(), stderr=subprocess.PIPE, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert run(scene, "-o", tmp_path / "whole.tif", *TILE) == 0
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.tif", "-o", "out.tif", "--bands", "1,2,9"], "has no band 9: it has the bands 1, 2, 3"),
+        (["a.tif", "-o", "out.tif", "--bands", "1;2"], "bands must be numbers"),
+        (["a.tif", "-o", "out.tif", "--scale", "9"], "scale must be MIN,MAX"),
+        (["a.tif", "-o", "out.tif", "--format", "json"], "--format is not for -o out.tif: scenes do not have it"),
+        (["a.tif", "-o", "out.tif", "--side", "native"], "--gsd METRES scales them"),
+        (["a.tif", "-o", "out.tif", "--quality", "high"], "--quality is not for"),
+        (["a.tif", "-o", "out.tif", "--min-area", "5m2"], "it applies to polygons"),
+        (["a.tif", "-o", "out.tif", "--server", "http://localhost"], "--server is for pictures"),
+        (["a.tif", "-o", "a.tif"], "would overwrite the scene"),
+        (["a.tif", "a.tif", "-o", "out.tif"], "takes one scene, got 2"),
+        (["b.tif", "-o", "out.tif"], "no file 'b.tif'"),
+        (["a.tif", "-o", "mask.png", "--bands", "1,2,3"], "--bands is for scenes"),
+        (["a.tif", "-o", "mask.png", "--min-area", "5m2"], "--min-area in m2 is for polygons of scenes"),
+        (["text.tif", "-o", "out.tif"], "is not read as a scene"),
+        (["nowhere.tif", "-o", "out.tif", "--gsd", "1"], "has no coordinate system"),
+    ],
+)
+def test_what_does_not_go_together_is_said_in_a_line(
+    run: Segment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_scene("a.tif", PHOTO)
+    write_scene("nowhere.tif", PHOTO, crs=None)
+    Path("text.tif").write_text("no raster")
+    try:
+        status = run(*arguments)
+    except SystemExit as end:
+        status = end.code  # type: ignore[assignment]
+    assert status == 2
+    assert message in capsys.readouterr().err
+    assert sorted(os.listdir()) == ["a.tif", "nowhere.tif", "text.tif"]
+
+
+@pytest.mark.long
+def test_memory_has_a_limit_that_the_area_exceeds(narrow_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=3000, height=40_000, count=3, dtype="uint8", crs=UTM, transform=north_up(), nodata=0,
+        SPARSE_OK=True, **TILED,
+    ) as file:  # fmt: skip
+        file.write(np.moveaxis(make_photo(256, 256), 2, 0), window=rasterio.windows.Window(0, 39_000, 256, 256))
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({700 << 20}, {700 << 20})); "
+    words = command(narrow_file, path, "-o", tmp_path / "out.tif", *TILE)
+    words[2] = limit + words[2]
+    done = subprocess.run(words, env=environment(MALLOC_ARENA_MAX="2"), stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ids = read(tmp_path / "out.tif")
+    assert (ids[:39_000] == VOID).all()
+    assert (ids[39_000:39_256, :256] != VOID).any()
