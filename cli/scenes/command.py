@@ -21,7 +21,7 @@ from cli.places import is_path, real
 from cli.report import DONE, tell
 from cli.resume import settings_digest
 from cli.scene_request import SceneRequest
-from cli.scenes.outputs import existing_key, write_output
+from cli.scenes.outputs import class_ids, existing_key, write_output
 from cli.scenes.rows_file import ENDING, RowsFile
 from cli.start import ended_at_once
 from imaging.georeferenced.bands import Bands, choose_bands
@@ -110,6 +110,8 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     manifest = runtime.manifest
     if request.is_polygons:
         scene.place.require(scene.name)
+        metres_per_pixel(scene.place, scene.name)  # raises where there are none
+        class_ids(request, manifest.labels)  # raises for a class that the network lacks
     bands = choose_bands(scene, request.bands, request.scale)
     working = _working_size(request, scene)
     tile = Segmenter(runtime).tile(request.tile)

@@ -17,6 +17,7 @@ from imaging.georeferenced.place import Floats, Place, Size, Window
 EQUATOR_M, ECCENTRICITY_2 = 6_378_137.0, 0.006_694_379_990_14  # of WGS 84
 GRID = 64  # pixels between the points where areas are computed; between them they are interpolated
 MOST_POINTS = 9  # along the columns
+SAME = 1e-4  # relative difference of areas along a row that does not count
 
 
 def metres_per_pixel(place: Place, name: str = "the scene") -> tuple[float, float]:
@@ -48,7 +49,7 @@ def pixel_areas(place: Place, window: Window) -> Floats:
     areas[~np.isfinite(areas)] = 0
     middle_rows = np.arange(window.height) + window.top + 0.5
     lines = np.stack([np.interp(middle_rows, rows, column) for column in areas.T], 1)
-    if np.allclose(lines, lines[:, :1], rtol=1e-9, atol=0):
+    if np.allclose(lines, lines[:, :1], rtol=SAME, atol=0):
         return np.ascontiguousarray(lines[:, :1])
     middle_columns = np.arange(window.width) + window.left + 0.5
     return np.stack([np.interp(middle_columns, columns, line) for line in lines])

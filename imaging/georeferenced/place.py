@@ -62,6 +62,13 @@ class Place:
         a, b, c, d, e, f = self.transform[:6]
         return np.column_stack([a * columns + b * rows + c, d * columns + e * rows + f])
 
+    def to_pixels(self, points: npt.ArrayLike) -> Floats:
+        """Pixel positions (N, 2), column then row, of coordinates (N, 2): the inverse of `to_map`."""
+        x, y = np.asarray(points, np.float64).T
+        a, b, c, d, e, f = self.transform[:6]
+        x, y, area = x - c, y - f, a * e - b * d
+        return np.column_stack([(e * x - b * y) / area, (a * y - d * x) / area])
+
     def to_degrees(self, points: npt.ArrayLike) -> Floats:
         """Longitude and latitude (N, 2) on WGS 84 of pixel positions (N, 2). Not finite where there is none.
 

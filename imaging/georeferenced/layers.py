@@ -1,0 +1,184 @@
+"""Polygons with their class, area and confidence, as a layer: GeoJSON in degrees, or a GeoPackage in the scene's system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyogrio
+import pyogrio.raw
+import shapely
+
+from imaging.classes import Label
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.ground import pixel_areas
+from imaging.georeferenced.objects import Ids, MapObject, ObjectFinder
+from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.raster import KEY_TAG
+
+MOST_HOLES = 4000  # of a polygon that is simplified with its topology preserved, whose time grows with their square
+MOST_CORNERS = 5_000_000  # of all polygons that are simplified with their borders shared, which needs all of them at once
+FEATURES_AT_ONCE = 1000
+DATE = "2000-01-01T00:00:00.000Z"
+"""Of every GeoPackage, so that equal layers have equal bytes."""
+KEY = KEY_TAG.lower()
+
+
+class LayerWriter(Protocol):
+    """Writes a layer, polygon by polygon; polygons are in pixels of the scene."""
+
+    def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> None: ...
+    def close(self) -> None: ...
+
+
+def find_objects(
+    rows: Iterable[tuple[int, Ids, Ids | None]], place: Place, ids: Iterable[int], *, shared_borders: bool = False
+) -> Iterator[MapObject]:
+    """The objects of these classes, as they are finished. rows: first row, class ids and confidences, from top to bottom.
+
+    Raises `NoCoordinates`.
+    """
+    width = place.size[1]
+    finder = ObjectFinder(width, list(ids), with_nodes=shared_borders)
+    for top, part, confidence in rows:
+        yield from finder.add(part, pixel_areas(place, Window(top, 0, len(part), width)), confidence)
+    yield from finder.finish()
+
+
+def write_layer(
+    writer: LayerWriter,
+    objects: Iterable[MapObject],
+    place: Place,
+    labels: Mapping[int, Label],
+    *,
+    tolerance: float = 0.0,
+    shared_borders: bool = False,
+    min_area: float = 0.0,
+) -> int:
+    """Writes objects of at least `min_area` square metres, and gives their number.
+
+    tolerance: in the units of the scene's system; no outer ring moves further (Douglas and Peucker, 1973), and holes that would
+    be thinner vanish. With
+    shared borders, neighbours are simplified together (Visvalingam and Whyatt, 1993), as `imaging.coverage` does it. Raises
+    `SceneError` if that needs too many points.
+    """
+    wanted: Iterable[MapObject] = (each for each in objects if each.square_metres >= min_area)
+    if tolerance and shared_borders:
+        wanted = _simplified_together(list(_counted(wanted)), place, tolerance)
+    elif tolerance:
+        wanted = (_simplified(each, place, tolerance) for each in wanted)
+    count = 0
+    for each in wanted:
+        writer.add(each.polygon, _properties(each, labels[each.id]))
+        count += 1
+    writer.close()
+    return count
+
+
+class GeoPackageWriter:
+    """Writes polygons to one layer of a new GeoPackage, in the scene's system.
+
+    layer: its name. facts: what the layer's metadata say. Raises `NoCoordinates`, and `OSError` while it writes.
+    """
+
+    def __init__(self, path: Path, place: Place, layer: str, facts: Mapping[str, str]) -> None:
+        self._path, self._place, self._layer, self._facts = path, place, layer, dict(facts)
+        self._crs = place.require("the scene").to_wkt()
+        self._waiting: list[tuple[shapely.Geometry, Mapping[str, Any]]] = []
+        self._is_begun = False
+
+    def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> None:
+        self._waiting.append((shapely.transform(polygon, self._place.to_map), properties))
+        if len(self._waiting) >= FEATURES_AT_ONCE:
+            self._write()
+
+    def close(self) -> None:
+        """Writes what waits; a layer without polygons is there as well."""
+        if self._waiting or not self._is_begun:
+            self._write()
+
+    def _write(self) -> None:
+        features, self._waiting = self._waiting, []
+        columns = {
+            "class_id": np.array([each["class_id"] for _, each in features], np.int32),
+            "class": np.array([each["class"] for _, each in features], object),
+            "area_m2": np.array([each["area_m2"] for _, each in features], np.float64),
+            "confidence": np.array([np.nan if each["confidence"] is None else each["confidence"] for _, each in features]),
+        }
+        geometry = np.array(shapely.to_wkb([polygon for polygon, _ in features]), object)
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
+        options: dict[str, Any] = {} if self._is_begun else {"layer_metadata": self._facts, "spatial_index": True}
+        try:
+            pyogrio.raw.write(
+                self._path, geometry, list(columns.values()), list(columns), layer=self._layer, driver="GPKG",
+                geometry_type="Polygon", crs=self._crs, append=self._is_begun, **options,
+            )  # fmt: skip
+        except pyogrio.errors.DataSourceError as error:
+            raise OSError(f"{self._path} cannot be written: {' '.join(str(error).split())}") from error
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+        self._is_begun = True
+
+
+def check_layer(path: Path, count: int) -> None:
+    """Raises `OSError` unless the GeoPackage has so many features, since not every failed write is told."""
+    try:
+        features = pyogrio.read_info(path)["features"]
+    except pyogrio.errors.DataSourceError as error:
+        raise OSError(f"{path} cannot be read again; is the disk full or damaged?") from error
+    if features != count:
+        raise OSError(f"{path} has {features} features of {count}; is the disk full or damaged?")
+
+
+def layer_key(path: Path) -> str | None:
+    """The key of a GeoJSON document or a GeoPackage; None if there is no such file or key."""
+    try:
+        facts = pyogrio.read_info(path)
+    except (pyogrio.errors.DataSourceError, OSError):
+        return None
+    key: str | None = (facts.get("layer_metadata") or {}).get(KEY)
+    return key
+
+
+def _properties(each: MapObject, label: Label) -> dict[str, Any]:
+    confidence = None if each.confidence is None else round(each.confidence, 4)
+    return {"class_id": each.id, "class": label.name, "area_m2": round(each.square_metres, 4), "confidence": confidence}
+
+
+def _counted(objects: Iterable[MapObject]) -> Iterator[MapObject]:
+    corners = 0
+    for each in objects:
+        corners += shapely.get_num_coordinates(each.polygon)
+        if corners > MOST_CORNERS:
+            raise SceneError(
+                f"the polygons have more than {MOST_CORNERS:,} points, too many to simplify with shared borders; leave "
+                "--tolerance or --topology out, or give a larger --min-area"
+            )
+        yield each
+
+
+def _simplified(each: MapObject, place: Place, tolerance: float) -> MapObject:
+    """The object with fewer points. If it would vanish or cross itself, topology is kept; with many holes, all points."""
+    polygon = shapely.transform(each.polygon, place.to_map)
+    simple = shapely.simplify(polygon, tolerance, preserve_topology=False)
+    if not isinstance(simple, shapely.Polygon) or simple.is_empty or not simple.is_valid:
+        if len(each.polygon.interiors) >= MOST_HOLES:
+            return each
+        # GEOS may drop the point where a ring begins, and so move it by up to twice its tolerance
+        simple = shapely.simplify(polygon, tolerance / 2, preserve_topology=True)
+    return _moved(each, shapely.transform(simple, place.to_pixels))
+
+
+def _simplified_together(objects: list[MapObject], place: Place, tolerance: float) -> Iterator[MapObject]:
+    """The objects with fewer points, the same along common borders."""
+    polygons = [shapely.transform(each.polygon, place.to_map) for each in objects]
+    if not polygons:
+        return
+    for each, polygon in zip(objects, shapely.coverage_simplify(polygons, tolerance), strict=True):
+        yield _moved(each, shapely.transform(polygon, place.to_pixels))
+
+
+def _moved(each: MapObject, polygon: shapely.Polygon) -> MapObject:
+    return MapObject(each.id, polygon, each.pixels, each.square_metres, each.confidence)

@@ -1,0 +1,301 @@
+"""Finds the objects of a class map that comes a few rows at a time: connected regions of one class, as polygons with holes.
+
+An object is finished once no row can add to it, and is then forgotten. So memory grows with the objects that reach the last
+row, and not with those of the scene. Of an object only its corners are kept: the border of a region of pixels turns at each of
+them, and runs straight between two corners of a row or a column, which it joins in pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+Ids = npt.NDArray[np.uint8]
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+OUTSIDE = 256  # the class of what is beyond the edges
+LEFT, RIGHT, UP, DOWN, NONE = 0, 1, 0, 1, 2
+QUADRANTS = (((0, 0), LEFT, UP), ((0, 1), RIGHT, UP), ((1, 0), LEFT, DOWN), ((1, 1), RIGHT, DOWN))
+"""The pixels around a corner: the place (row, column) of each, and where its two sides lead from the corner."""
+ROW, COLUMN, HORIZONTAL, VERTICAL = range(4)
+"""Columns of an array of corners: the place, and where the border leads from it: left or right, up or down."""
+STEP_PIXELS = 1 << 22  # that are looked at in one step
+
+
+@dataclass(frozen=True)
+class MapObject:
+    """A 4-connected region of one class.
+
+    polygon: with holes, along the sides of pixels; x runs right and y down from the scene's upper left corner, in pixels.
+    pixels: their number. square_metres: their area. confidence: their mean confidence, 0 to 1; None if it is not known.
+    """
+
+    id: int
+    polygon: shapely.Polygon
+    pixels: int
+    square_metres: float
+    confidence: float | None
+
+
+@dataclass
+class _Open:
+    """What is known of an object that the next row may add to."""
+
+    id: int
+    pixels: int = 0
+    square_metres: float = 0.0
+    confidence: int = 0
+    corners: list[Integers] = field(default_factory=list)
+
+    def add(self, other: _Open) -> None:
+        self.pixels += other.pixels
+        self.square_metres += other.square_metres
+        self.confidence += other.confidence
+        self.corners += other.corners
+
+
+class ObjectFinder:
+    """Takes rows from top to bottom and gives objects as they are finished. For one thread.
+
+    ids: the classes whose objects are wanted. with_nodes: whether polygons have a corner also where two other classes meet at a
+    straight border of theirs, so that neighbours have the same points.
+    """
+
+    def __init__(self, width: int, ids: Collection[int], *, with_nodes: bool = False) -> None:
+        self._width, self._with_nodes = width, with_nodes
+        self._wanted = np.zeros(OUTSIDE + 1, np.bool_)
+        self._wanted[list(ids)] = True
+        self._row = 0
+        self._last = np.full(width, OUTSIDE, np.int16)  # the classes of the last row
+        self._open: list[_Open | None] = []  # of each run of equal pixels of the last row, left to right
+
+    def add(self, ids: Ids, square_metres: Floats, confidence: Ids | None = None) -> Iterator[MapObject]:
+        """Takes the next rows, uint8 (rows, width), and yields the objects that they finish.
+
+        square_metres: of each pixel, float64 (rows, width) or (rows, 1). confidence: round(255 x probability) of each pixel.
+        """
+        step = max(1, STEP_PIXELS // self._width)
+        for top in range(0, len(ids), step):
+            part = slice(top, top + step)
+            yield from self._add(
+                ids[part].astype(np.int16), square_metres[part], None if confidence is None else confidence[part]
+            )
+
+    def finish(self) -> Iterator[MapObject]:
+        """Yields the objects that the last row has."""
+        outside = np.full((1, self._width), OUTSIDE, np.int16)
+        yield from self._add(outside, np.zeros((1, 1)), np.zeros((1, self._width), np.uint8))
+
+    def _add(self, rows: npt.NDArray[np.int16], square_metres: Floats, confidence: Ids | None) -> Iterator[MapObject]:
+        width = self._width
+        classes = np.concatenate([self._last[None], rows])
+        starts = _run_starts(classes)
+        ids = classes.reshape(-1)[starts]
+        last_row = slice(int(np.searchsorted(starts, len(rows) * width)), len(starts))
+        regions = self._regions(classes, starts)
+        count = int(regions.max()) + 1
+        facts = self._facts(starts, regions, count, square_metres, confidence)
+        pieces = self._corners(classes, starts, regions, count)
+        region_ids = np.empty(count, np.int64)
+        region_ids[regions] = ids
+        former: dict[int, list[_Open]] = {}
+        for run, item in enumerate(self._open):
+            if item is not None and all(item is not other for other in former.setdefault(int(regions[run]), [])):
+                former[int(regions[run])].append(item)
+        stays_open = np.zeros(count, np.bool_)
+        stays_open[regions[last_row]] = True
+        still_open: dict[int, _Open] = {}
+        has_confidence = confidence is not None
+        for region in np.flatnonzero(self._wanted[region_ids]).tolist():
+            pixels, area, sure = facts[0][region], facts[1][region], facts[2][region]
+            item = _Open(int(region_ids[region]), int(pixels), float(area), int(sure), [pieces(region)])
+            for other in former.get(region, ()):
+                item.add(other)
+            if stays_open[region]:
+                still_open[region] = item
+            else:
+                yield _finished(item, has_confidence)
+        self._open = [still_open.get(region) for region in regions[last_row].tolist()]
+        self._last = classes[-1]
+        self._row += len(rows)
+
+    def _regions(self, classes: npt.NDArray[np.int16], starts: Integers) -> Integers:
+        """The region of each run, counted from 0: runs that touch along a side, or that were one object before."""
+        width = classes.shape[1]
+        flat = classes.reshape(-1)
+        below = np.flatnonzero(flat[width:] == flat[:-width]) + width
+        upper, lower = _run_of(starts, below - width), _run_of(starts, below)
+        is_new = np.ones(len(below), np.bool_)
+        is_new[1:] = (np.diff(upper) != 0) | (np.diff(lower) != 0)
+        first = {id(item): run for run, item in reversed(list(enumerate(self._open))) if item is not None}
+        ties = [(first[id(item)], run) for run, item in enumerate(self._open) if item is not None]
+        before = np.array(ties, np.int64).reshape(-1, 2)
+        return _components(
+            len(starts), np.concatenate([upper[is_new], before[:, 0]]), np.concatenate([lower[is_new], before[:, 1]])
+        )
+
+    def _facts(
+        self, starts: Integers, regions: Integers, count: int, square_metres: Floats, confidence: Ids | None
+    ) -> tuple[Floats, Floats, Floats]:
+        """For each region, over the new rows: pixels, square metres, and the sum of the confidences."""
+        width = self._width
+        begin = int(np.searchsorted(starts, width))
+        own = starts[begin:] - width
+        size = len(square_metres) * width
+        lengths = np.diff(own, append=size)
+        if square_metres.shape[1] == 1:
+            areas = lengths * square_metres[own // width, 0]
+        else:
+            areas = np.add.reduceat(square_metres.reshape(-1), own)
+        sums = np.zeros(len(own), np.int64)
+        if confidence is not None:
+            sums = np.add.reduceat(confidence.reshape(-1), own, dtype=np.int64)
+        of = regions[begin:]
+        pixels, metres, sure = (np.bincount(of, each, count).astype(np.float64) for each in (lengths, areas, sums))
+        return pixels, metres, sure
+
+    def _corners(self, classes: npt.NDArray[np.int16], starts: Integers, regions: Integers, count: int) -> _Pieces:
+        """The corners at the upper ends of the new rows, by region."""
+        padded = np.pad(classes, ((0, 0), (1, 1)), constant_values=OUTSIDE)
+        around = [padded[r : len(padded) - 1 + r, c : padded.shape[1] - 1 + c] for r in (0, 1) for c in (0, 1)]
+        places = np.flatnonzero((around[0] != around[1]) | (around[0] != around[2]) | (around[0] != around[3]))
+        rows, columns = np.divmod(places, self._width + 1)
+        values = [each.reshape(-1)[places] if each.flags.c_contiguous else each[rows, columns] for each in around]
+        corners: list[Integers] = []
+        owners: list[Integers] = []
+
+        def append(mask: npt.NDArray[np.bool_], pixel: tuple[int, int], horizontal: int, vertical: int) -> None:
+            """Adds corners of the region that has the pixel at this place around them."""
+            at = np.flatnonzero(mask)
+            if len(at):
+                row, column = rows[at], columns[at]
+                corner = np.empty((len(at), 4), np.int64)
+                corner[:, ROW], corner[:, COLUMN] = row + self._row, column
+                corner[:, HORIZONTAL], corner[:, VERTICAL] = horizontal, vertical
+                corners.append(corner)
+                owners.append(regions[_run_of(starts, (row + pixel[0]) * self._width + column - 1 + pixel[1])])
+
+        for index, ((down, right), horizontal, vertical) in enumerate(QUADRANTS):
+            own, beside, across = values[index], values[index ^ 1], values[index ^ 2]
+            opposite = values[index ^ 3]
+            append((own != beside) & (own != across) & self._wanted[own], (down, right), horizontal, vertical)
+            append(
+                (own != beside) & (beside == across) & (beside == opposite) & self._wanted[beside],
+                (down, 1 - right), horizontal, vertical,
+            )  # fmt: skip
+            if self._with_nodes and index in (0, 3):
+                # a straight border: this pixel and the one beside it (across) are of one region, the two others are not
+                is_row = (own == beside) & (across != opposite) & (across != own) & (opposite != own) & self._wanted[own]
+                is_column = (own == across) & (beside != opposite) & (beside != own) & (opposite != own) & self._wanted[own]
+                for side in (0, 1):
+                    append(is_row, (down, right), side, NONE)
+                    append(is_column, (down, right), NONE, side)
+        return _Pieces(corners, owners, count)
+
+
+class _Pieces:
+    """Corners by region."""
+
+    def __init__(self, corners: list[Integers], owners: list[Integers], count: int) -> None:
+        owner = np.concatenate([np.zeros(0, np.int64), *owners])
+        order = np.argsort(owner, kind="stable")
+        self._corners = np.concatenate([np.zeros((0, 4), np.int64), *corners])[order]
+        self._bounds = np.searchsorted(owner[order], np.arange(count + 1))
+
+    def __call__(self, region: int) -> Integers:
+        return self._corners[self._bounds[region] : self._bounds[region + 1]]
+
+
+def outline(corners: Integers) -> shapely.Polygon:
+    """The polygon of a region's corners, int64 (N, 4). Its first ring begins at the leftmost corner of its top row."""
+    corners = _apart(corners)
+    rows = _partners(corners, HORIZONTAL, (HORIZONTAL, COLUMN, ROW))
+    columns = _partners(corners, VERTICAL, (VERTICAL, ROW, COLUMN))
+    first = int(np.lexsort((corners[:, COLUMN], corners[:, ROW]))[0])
+    points = corners[:, [COLUMN, ROW]].astype(np.float64)
+    rings = [_ring(points, ring) for ring in _cycles(rows.tolist(), columns.tolist(), first)]
+    return shapely.Polygon(rings[0], rings[1:])
+
+
+def _apart(corners: Integers) -> Integers:
+    """The corners, where two pixels of the region touch at a corner: the border turns there so that its rings stay simple.
+
+    Two corners at one place are those of two pixels. Joined the other way they are those of the two pixels between them.
+    """
+    order = np.lexsort((corners[:, VERTICAL], corners[:, HORIZONTAL], corners[:, COLUMN], corners[:, ROW]))
+    result = corners[order]
+    is_double = (result[1:, :2] == result[:-1, :2]).all(1) & (result[1:, 2:] != NONE).all(1) & (result[:-1, 2:] != NONE).all(1)
+    at = np.flatnonzero(is_double)
+    result[at, VERTICAL], result[at + 1, VERTICAL] = result[at + 1, VERTICAL], result[at, VERTICAL].copy()
+    return result
+
+
+def _partners(corners: Integers, direction: int, keys: tuple[int, int, int]) -> Integers:
+    """For each corner the one at the other end of its straight border in a direction; of a node, its other half."""
+    partners = np.empty(len(corners), np.int64)
+    for index in (np.flatnonzero(corners[:, direction] != NONE), np.flatnonzero(corners[:, direction] == NONE)):
+        order = index[np.lexsort([corners[index, key] for key in keys])]
+        partners[order[::2]], partners[order[1::2]] = order[1::2], order[::2]
+    return partners
+
+
+def _cycles(rows: list[int], columns: list[int], first: int) -> Iterator[list[int]]:
+    """The rings, by the indices of their corners: from one along its row, from the next along its column. `first` begins."""
+    is_open = bytearray(b"\1" * len(rows))
+    start = first
+    while start >= 0:
+        ring, corner = [], start
+        while is_open[corner]:
+            other = rows[corner]
+            is_open[corner] = is_open[other] = 0
+            ring += [corner, other]
+            corner = columns[other]
+        yield ring
+        start = is_open.find(1)
+
+
+def _ring(points: Floats, ring: list[int]) -> Floats:
+    """The points of a ring, without the second half of each node."""
+    places = points[ring]
+    distinct: Floats = places[(places != np.roll(places, 1, 0)).any(1)]
+    return distinct
+
+
+def _finished(item: _Open, has_confidence: bool) -> MapObject:
+    confidence = item.confidence / (255 * item.pixels) if has_confidence else None
+    return MapObject(item.id, outline(np.concatenate(item.corners)), item.pixels, item.square_metres, confidence)
+
+
+def _run_starts(classes: npt.NDArray[np.int16]) -> Integers:
+    """Where runs of equal pixels begin, along the rows."""
+    is_start = np.ones(classes.shape, np.bool_)
+    np.not_equal(classes[:, 1:], classes[:, :-1], out=is_start[:, 1:])
+    return np.flatnonzero(is_start)
+
+
+def _run_of(starts: Integers, pixels: Integers) -> Integers:
+    runs: Integers = np.searchsorted(starts, pixels, "right") - 1
+    return runs
+
+
+def _components(count: int, left: Integers, right: Integers) -> Integers:
+    """The connected component of each of `count` nodes with these edges, numbered from 0."""
+    parents = np.arange(count)
+    while True:
+        a, b = parents[left], parents[right]
+        differs = a != b
+        if not differs.any():
+            break
+        left, right, a, b = left[differs], right[differs], a[differs], b[differs]
+        np.minimum.at(parents, np.maximum(a, b), np.minimum(a, b))
+        while True:
+            grand = parents[parents]
+            if (grand == parents).all():
+                break
+            parents = grand
+    components: Integers = np.unique(parents, return_inverse=True)[1].reshape(-1)
+    return components
