@@ -10,11 +10,11 @@ from cli.image_names import ENDINGS
 from cli.input import STDIO, Input
 from cli.places import fitting_name, join, write_whole
 from cli.stores import is_url
-from imaging.rendering import IMAGE_SUFFIXES, Rendering
+from imaging.rendering import IMAGE_SUFFIXES, SUFFIXES, Rendering
 from model.whole_file import PROCESS, check_output, open_descriptor, remove_partials
 
-ANSWERS = {".png", ".json", ".npz"}
-SAME_ENDING = {".jpeg": ".jpg"}
+ANSWERS = {".png", ".json", ".npz", ".geojson"}
+SAME_ENDING = {".jpeg": ".jpg", ".tiff": ".tif"}
 STATE = ".fcn-segment"
 """Folder below the output folder for journals and for files that are not whole yet."""
 
@@ -102,6 +102,8 @@ def _advice(ending: str, rendering: Rendering) -> str:
         return f"add --image-format {pictures[ending]}"
     if ending in pictures and ending != IMAGE_SUFFIXES["png"]:
         return f"ask for a picture: --format overlay --image-format {pictures[ending]}"
+    if ending == SUFFIXES["geotiff"]:
+        return "give --format geotiff, if the image has coordinates"
     if ending in ANSWERS:
         return f"give --format {ending.removeprefix('.')}"
     return "ask for a picture: --format overlay --image-format jpeg"

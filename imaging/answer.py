@@ -70,7 +70,7 @@ class SegmentedImage:
         """
         rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
         class_ids = rendering.class_ids(self.labels.classes)
-        image = self._with_void(rendering.min_confidence) if rendering.min_confidence > 0 else self
+        image = self.with_void(rendering.min_confidence)
         if rendering.format == "json":
             return _json(image._document(rendering, class_ids, check))
         if rendering.format == "coco":
@@ -113,7 +113,7 @@ class SegmentedImage:
                 return grey_png(self._confidence())
             case "png":
                 return mask_png(self.class_map, palette)
-            case "json" | "coco" | "npz" | "hf":
+            case "json" | "coco" | "npz" | "hf" | "geotiff" | "geojson":
                 raise ValueError(f"format={rendering.format} is no picture")
 
     def _colors(self, rendering: Rendering) -> Palette:
@@ -124,8 +124,10 @@ class SegmentedImage:
             raise ValueError("confidence was not computed; this rendering does not ask for it")
         return self.confidence
 
-    def _with_void(self, min_confidence: float) -> SegmentedImage:
+    def with_void(self, min_confidence: float) -> SegmentedImage:
         """This image with void at pixels of less confidence than this (0 to 1, rounded to steps of 1/255)."""
+        if min_confidence <= 0:
+            return self
         confidence = self._confidence()
         class_map = np.where(confidence < round(min_confidence * 255), np.uint8(VOID), self.class_map)
         return replace(self, class_map=class_map, mean_confidence=mean_confidences(class_map, confidence))

@@ -40,7 +40,7 @@ NONE_OF_THEM = f"this file is none of {', '.join(IMAGE_FORMATS)}"
 """The beginning of the error for a file that cannot be named."""
 IMAGE_ENDINGS = tuple(ending for endings in ENDINGS_OF_FORMATS.values() for ending in endings)
 JPEG_FORMATS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them; only the first is read
-# `_check_size` replaces Pillow's limit; it runs right after the header is read
+# `check_size` replaces Pillow's limit; it runs right after the header is read
 Image.MAX_IMAGE_PIXELS = None
 # limit in bytes for a PNG's inflated text chunks, of which only EXIF is used
 PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
@@ -152,7 +152,7 @@ def read_webp(data: bytes, limits: Limits) -> tuple[tuple[int, int], int] | None
     header = read_webp_header(data)
     if header is None:
         return None
-    _check_size(header.size, limits)
+    check_size(header.size, limits)
     return header.size, _exif_orientation(lambda: _exif(header.exif))
 
 
@@ -197,17 +197,17 @@ def open_image(data: bytes, limits: Limits) -> Iterator[Image.Image]:
         elif data.startswith(TIFF):
             page = choose_page(data)
         elif header := read_webp_header(data):
-            _check_size(header.size, limits)
+            check_size(header.size, limits)
         elif is_avif(data):
             _check_avif(data)
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             if page:
                 image.seek(page)
-            _check_size(image.size, limits)
+            check_size(image.size, limits)
             _forget_xmp(image)
             check_declarations(image, data)
             if image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
-                _check_size(image.size, Limits(min(limits.megapixels, RUN_LENGTH_MEGAPIXELS)), "in run lengths ")
+                check_size(image.size, Limits(min(limits.megapixels, RUN_LENGTH_MEGAPIXELS)), "in run lengths ")
             yield image
     except (ImageTooLarge, MemoryError):
         raise
@@ -266,7 +266,8 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=PILLOW.pattern)
 
 
-def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
+def check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
+    """Raises `DamagedImage` or `ImageTooLarge` for a (width, height) that no image may have. kind: which images, in words."""
     if min(size) < 1:
         raise DamagedImage(f"the image is damaged: it announces {size[0]}x{size[1]} pixels; save it again")
     if max(size) > LONGEST_SIDE:

@@ -42,6 +42,11 @@ def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None
         return FIXED_BYTES + _pixel_bytes(image, data, target)
 
 
+def scaling_bytes(size: Size, target: Size) -> int:
+    """Upper bound of the memory for scaling an image from one (height, width) to another, with Pillow's copy of it."""
+    return 4 * (size[0] * size[1] + target[1] * size[0] + target[0] * target[1]) if size != target else 0
+
+
 def _webp_bytes(size: tuple[int, int], length: int, target: tuple[int, int] | None) -> int:
     """As `_pixel_bytes`, for a WebP. The decoder keeps two canvases and copies of the file; loading adds the frame as bytes."""
     pixels = size[0] * size[1]
@@ -101,5 +106,5 @@ def _most_bytes(
     if not target or target == size:
         return decoder_bytes + image_bytes + max(load_bytes, 3 * pixels)
     result = target[0] * target[1]
-    scale_bytes = 4 * (pixels + target[0] * size[1] + result)
+    scale_bytes = scaling_bytes(size[::-1], target[::-1])
     return decoder_bytes + max(image_bytes + load_bytes, conversion_bytes, scale_bytes, 4 * pixels + 8 * result)

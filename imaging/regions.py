@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from imaging.errors import AnswerTooLarge
-from imaging.runs import ColumnRuns, coco_counts
+from imaging.runs import BAND_PIXELS, ColumnRuns, coco_counts
 
 Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -101,6 +101,19 @@ class Regions:
         """The number of pixels of each region."""
         runs = self._order
         return np.add.reduceat(self._ends[runs] - self._starts[runs], self._first) if len(self) else np.zeros(0, np.int64)
+
+    def sums(self, columns: Callable[[int, int], npt.NDArray[np.generic]]) -> npt.NDArray[np.float64]:
+        """The sum of a map's values over the pixels of each region, float64 (N,).
+
+        columns: gives the map's columns from the first number to the one before the second, (H, columns).
+        """
+        of_runs, step = np.zeros(len(self._region)), max(1, BAND_PIXELS // self.height)
+        for left in range(0, self.width, step):
+            right = min(left + step, self.width)
+            values = np.ascontiguousarray(columns(left, right).T, np.float64).reshape(-1)
+            first, last = np.searchsorted(self._starts, (left * self.height, right * self.height))
+            of_runs[first:last] = np.add.reduceat(values, self._starts[first:last] - left * self.height)
+        return np.add.reduceat(of_runs[self._order], self._first) if len(self) else np.zeros(0)
 
     @property
     def first_pixels(self) -> Integers:

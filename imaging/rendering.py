@@ -13,7 +13,9 @@ from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.parameters import Parameter, parameters_of
 from imaging.regions import region_bytes
 
-Format = Literal["png", "grey", "color", "overlay", "cutout", "binary", "confidence", "json", "coco", "npz", "hf"]
+Format = Literal[
+    "png", "grey", "color", "overlay", "cutout", "binary", "confidence", "json", "coco", "npz", "hf", "geotiff", "geojson"
+]
 MaskEncoding = Literal["rle", "png", "array", "polygons"]
 PaletteName = Literal["display", "labels"]
 Topology = Literal["shared"]
@@ -23,8 +25,18 @@ MEDIA_TYPES: dict[str, str] = {
     "coco": "application/json",
     "npz": "application/x-npz",
     "hf": "application/json",
+    "geotiff": "image/tiff",
+    "geojson": "application/geo+json",
 }
-SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz", "hf": ".json"}
+JSON_TYPES = ("application/json", "application/geo+json")
+SUFFIXES: dict[str, str] = {
+    "json": ".json",
+    "coco": ".json",
+    "npz": ".npz",
+    "hf": ".json",
+    "geotiff": ".tif",
+    "geojson": ".geojson",
+}
 LONGEST_SIDES: dict[ImageFormat, int] = {"png": 1 << 30, "jpeg": 65_500, "webp": 16_383}
 """Pixels that a side may have: libjpeg's limit, and that of the WebP format."""
 IMAGE_SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
@@ -36,6 +48,7 @@ FIXED_BYTES = 16 << 20
 BYTES_PER_PIXEL = {
     "png": 5, "grey": 5, "binary": 5, "confidence": 5, "json": 12, "coco": 4, "npz": 6, "hf": 16, "mask=array": 24,
     "cutout": 14, "color png": 5, "color jpeg": 9, "color webp": 20, "overlay png": 12, "overlay jpeg": 9, "overlay webp": 14,
+    "geotiff": 6, "geojson": 4,
 }  # fmt: skip
 
 
@@ -75,19 +88,20 @@ class Rendering:
     min_confidence: Annotated[float, Parameter(
         help="pixels with less confidence become 255, void; with {formats}",
         option="pixels with less confidence become 255 (void); with {formats}", group="regions", metavar="SHARE",
-        formats=("png", "grey", "color", "overlay", "binary", "json", "coco", "npz", "hf"), least=0, most=1,
+        formats=("png", "grey", "color", "overlay", "binary", "json", "coco", "npz", "hf", "geotiff", "geojson"), least=0,
+        most=1,
     )] = 0.0
     tolerance: Annotated[float, Parameter(
         help="with polygons: how far a point may move, in image pixels",
         option="how far polygons' points may move, in pixels", group="regions", metavar="PIXELS",
-        formats=("json", "coco"), with_polygons=("json", "coco"), least=0, most=100,
+        formats=("json", "coco", "geojson"), with_polygons=("json", "coco"), least=0, most=100,
     )] = 1.0
     name: str = "image"
     classes: Annotated[tuple[str, ...], Parameter(
-        help="comma-separated names or ids of the classes that the answer shows (default: all; overlay, cutout, binary and "
-        "coco: all but the background); with {formats}",
+        help="comma-separated names or ids of the classes that the answer shows (default: all; overlay, cutout, binary, coco "
+        "and geojson: all but the background); with {formats}",
         option="classes that the answer shows: names or ids, separated by commas; with {formats}", metavar="NAMES",
-        unset="all", formats=("color", "overlay", "cutout", "binary", "json", "coco"), with_polygons=("json",),
+        unset="all", formats=("color", "overlay", "cutout", "binary", "json", "coco", "geojson"), with_polygons=("json",),
         values="names or ids", parse=parse_classes,
     )] = ()
     image_format: Annotated[ImageFormat | None, Parameter(
@@ -109,7 +123,7 @@ class Rendering:
     topology: Annotated[Topology | None, Parameter(
         help="with polygons: neighbours share their borders, without gaps (default: each is simplified for itself)",
         option="neighbouring polygons share their borders, without gaps", group="regions",
-        unset="each polygon is simplified alone", formats=("json", "coco"), with_polygons=("json", "coco"),
+        unset="each polygon is simplified alone", formats=("json", "coco", "geojson"), with_polygons=("json", "coco"),
     )] = None
     # fmt: on
 
@@ -140,7 +154,7 @@ class Rendering:
     @property
     def polygons(self) -> bool:
         """Whether the answer contains regions as polygons."""
-        return self.mask == "polygons" and self.format in ("json", "coco")
+        return self.format == "geojson" or (self.mask == "polygons" and self.format in ("json", "coco"))
 
     @property
     def needs_confidence(self) -> bool:
@@ -149,7 +163,8 @@ class Rendering:
 
     @property
     def needs_confidence_map(self) -> bool:
-        return self.format in ("confidence", "npz") or (self.format == "json" and self.confidence) or self.min_confidence > 0
+        formats = ("confidence", "npz", "geojson")
+        return self.format in formats or (self.format == "json" and self.confidence) or self.min_confidence > 0
 
     @property
     def needs_probabilities(self) -> bool:
@@ -165,8 +180,13 @@ class Rendering:
         return self.format == "cutout"
 
     @property
+    def needs_place(self) -> bool:
+        """Whether the answer has coordinates, which a georeferenced TIFF alone says."""
+        return self.format in ("geotiff", "geojson")
+
+    @property
     def is_json(self) -> bool:
-        return MEDIA_TYPES.get(self.format) == "application/json"
+        return MEDIA_TYPES.get(self.format) in JSON_TYPES
 
     @property
     def media_type(self) -> str:

@@ -15,12 +15,15 @@ from urllib.parse import parse_qs
 import httpx
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 from pycocotools.coco import COCO
 
 from docs import diagrams
 from imaging.rendering import ANSWER_FORMATS
 from tests.support.checkout import ROOT, run
+from tests.support.images import make_photo
+from tests.support.imaging.scenes import scene_file, write_scene
 from tests.support.polling import HANG_S
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -75,6 +78,7 @@ def test_the_place_of_an_encoder_s_cells_is_printed_as_the_models_page_says() ->
 
 @pytest.fixture
 def answers(checkout: Path, live_url: str) -> Path:
+    write_scene(checkout / "scene.tif", make_photo(60, 90))
     run_page("http-api.md", checkout, live_url)
     return checkout
 
@@ -99,6 +103,9 @@ def test_the_commands_of_the_http_page_bring_what_it_says(answers: Path, live_ur
         index.createIndex()
         assert index.imgs[1]["file_name"] == "chelsea.jpg"
         assert {index.cats[entry["category_id"]]["name"] for entry in index.anns.values()} == {"cat"}
+    with rasterio.open(answers / "classes.tif") as scene, rasterio.open(answers / "scene.tif") as source:
+        assert (scene.crs, scene.transform, scene.shape) == (source.crs, source.transform, source.shape)
+    assert json.loads((answers / "classes.geojson").read_text())["type"] == "FeatureCollection"
     check_batch(answers)
     run_python(answers, live_url)
 
@@ -111,7 +118,8 @@ def test_the_page_of_formats_names_every_format_and_its_queries_are_answered(liv
     photo = (ROOT / "docs" / "photos" / "chelsea.jpg").read_bytes()
     for query in queries:
         parameters = "format=overlay&" * query.startswith("image_format") + query
-        response = httpx.post(f"{live_url}/segment?{parameters.replace('%', '%25')}", content=photo, timeout=HANG_S)
+        body = scene_file(make_photo(60, 90)) if re.search("format=geo", parameters) else photo
+        response = httpx.post(f"{live_url}/segment?{parameters.replace('%', '%25')}", content=body, timeout=HANG_S)
         assert response.status_code == 200, (query, response.text)
 
 

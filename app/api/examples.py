@@ -23,6 +23,7 @@ from model.weights_file import DEFAULT_WEIGHTS
 IMAGE = {"type": "string", "format": "binary", "minLength": 1}
 PROBLEM = ProblemDetails.model_json_schema()
 MODEL = {"name": DEFAULT_WEIGHTS, "sha256": "0" * 64, "runtime": "openvino", "precision": "int8"}
+GEOJSON = {"type": "object", "properties": {"type": {"const": "FeatureCollection"}}, "required": ["type", "features"]}
 REQUEST_ID = "5f2c9b0e4d1a4c7f8a3b6d9e0c1f2a3b"
 
 
@@ -62,6 +63,8 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
             **{f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in get_args(ImageFormat)},
             "application/json": {"example": segmentation()},
             "application/x-npz": {"schema": {"type": "string", "format": "binary"}},
+            "image/tiff": {"schema": {"type": "string", "format": "binary"}},
+            "application/geo+json": {"schema": GEOJSON},
         },
         "headers": {
             "X-Request-ID": {"description": "the request's id", "schema": {"type": "string"}},

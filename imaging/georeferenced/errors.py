@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from imaging.errors import DamagedImage, ImageError
+from imaging.errors import DamagedImage, UnknownImageType
 
 
-class SceneError(ImageError):
+class SceneError(UnknownImageType):
     """A scene that is not read, or that does not allow what was asked of it."""
 
 
@@ -13,5 +13,5 @@ class NoCoordinates(SceneError):
     """The scene does not say where on Earth it lies."""
 
 
-class DamagedScene(SceneError, DamagedImage):
+class DamagedScene(DamagedImage, SceneError):
     """A part of the scene cannot be read."""

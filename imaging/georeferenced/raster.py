@@ -15,7 +15,7 @@ import numpy.typing as npt
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetWriter
+from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
@@ -70,6 +70,16 @@ def write_raster(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFac
                 plain.unlink(missing_ok=True)
 
 
+def raster_bytes(place: Place, class_map: Ids, facts: RasterFacts) -> bytes:
+    """The file of a class map, uint8 (H, W), without overviews. Equal maps give equal bytes."""
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_NUM_THREADS=1), MemoryFile() as memory:
+        with memory.open(**_profile(place)) as file:
+            _describe(file, facts)
+            for top in range(0, place.size[0], BLOCK):
+                _write_rows(file, top, class_map[top : top + BLOCK])
+        return bytes(memory.read())
+
+
 def read_key(path: os.PathLike[str] | str) -> str | None:
     """The tag `KEY_TAG` of a raster; None if there is no such file or tag."""
     try:
@@ -84,17 +94,10 @@ def read_key(path: os.PathLike[str] | str) -> str | None:
 
 def _write(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts) -> list[int]:
     """Writes the raster without overviews, and gives the sum of each row of tiles."""
-    height, width = place.size
+    height = place.size[0]
     sums = []
-    with rasterio.open(
-        path, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint8", crs=place.crs,
-        transform=place.transform, nodata=VOID, tiled=True, blockxsize=BLOCK, blockysize=BLOCK, photometric="palette",
-        bigtiff="if_safer", **COMPRESSION,
-    ) as file:  # fmt: skip
-        file.write_colormap(1, {id: (*color, 0 if id == VOID else 255) for id, color in enumerate(facts.palette)})
-        file.update_tags(**facts.tags)
-        file.update_tags(1, **facts.names())
-        file.set_band_description(1, "class")
+    with rasterio.open(path, "w", **_profile(place)) as file:
+        _describe(file, facts)
         top = 0
         for part in _in_blocks(rows):
             _write_rows(file, top, part)
@@ -103,6 +106,23 @@ def _write(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts) ->
     if top != height:
         raise SceneError(f"{path}: {top} rows of {height} were written")
     return sums
+
+
+def _profile(place: Place) -> dict[str, Any]:
+    """What rasterio needs to know to create the file."""
+    height, width = place.size
+    return {
+        "driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "uint8", "crs": place.crs,
+        "transform": place.transform, "nodata": VOID, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK,
+        "photometric": "palette", "bigtiff": "if_safer", **COMPRESSION,
+    }  # fmt: skip
+
+
+def _describe(file: DatasetWriter, facts: RasterFacts) -> None:
+    file.write_colormap(1, {id: (*color, 0 if id == VOID else 255) for id, color in enumerate(facts.palette)})
+    file.update_tags(**facts.tags)
+    file.update_tags(1, **facts.names())
+    file.set_band_description(1, "class")
 
 
 def _write_rows(file: DatasetWriter, top: int, part: Ids) -> None:

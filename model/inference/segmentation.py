@@ -63,7 +63,8 @@ class SegmentationBuilder:
         self._foreground = np.empty(size, np.uint8) if foreground else None
         self._temperature = temperature
         self._class_map = np.empty(size, np.uint8)
-        self._confidence = np.empty(size, np.uint8) if rendering.needs_confidence_map else None
+        has_map = rendering.needs_confidence_map and temperature is not None
+        self._confidence = np.empty(size, np.uint8) if has_map else None
         self._probabilities = np.empty((classes, *size), np.float16) if rendering.needs_probabilities else None
         self._counts, self._sums = np.zeros(classes, np.intp), np.zeros(classes)
 

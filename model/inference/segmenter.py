@@ -17,14 +17,16 @@ from typing import Annotated, Any
 import numpy as np
 
 from imaging.answer import SegmentedImage
+from imaging.classes import VOID
 from imaging.decoding import Limits, decode, decode_photo, read_size, scale
-from imaging.decoding_memory import decoding_bytes
+from imaging.decoding_memory import decoding_bytes, scaling_bytes
 from imaging.parameters import Parameter
 from imaging.rendering import Rendering
 from model.inference.errors import NoConfidence
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SIDES, Side, check_side, parse_side, working_size
+from model.inference.scene_images import decode_scene, encode_scene, load, scene_bytes, scene_size
 from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
 from model.inference.small_regions import (
     AREA_PATTERN,
@@ -176,12 +178,17 @@ class Segmenter:
         plan = self.plan(data, options)
         return self.infer(self.decode(data, plan), plan)
 
+    def prepare(self, options: Options) -> None:
+        """Imports what these options need and others do not. Raises `UnknownImageType` if it is not installed."""
+        if options.rendering.needs_place:
+            load()
+
     def plan(self, data: bytes, options: Options) -> Plan:
         """The plan for an image file, from its header alone.
 
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideTooLarge` or `TilingError`.
         """
-        size = read_size(data, self.limits)
+        size = scene_size(data, self.limits) if options.rendering.needs_place else read_size(data, self.limits)
         options.rendering.check(size)
         options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks
         require_confidence(self.runtime, options.rendering)
@@ -204,8 +211,11 @@ class Segmenter:
         """
         rendering, (height, width), tiles = plan.options.rendering, plan.size, plan.tile_plan
         pixels, classes = height * width, len(self.manifest.labels)
-        image = 3 * tiles.size[0] * tiles.size[1]
-        decoding, results = decoding_bytes(data, self.limits, tiles.size), 0
+        image, results = 3 * tiles.size[0] * tiles.size[1], 0
+        if rendering.needs_place:
+            decoding, results = scene_bytes(data, self.limits) + scaling_bytes(plan.size, tiles.size), pixels
+        else:
+            decoding = decoding_bytes(data, self.limits, tiles.size)
         if rendering.needs_photo and plan.size != tiles.size:
             decoding, results = max(decoding, image + decoding_bytes(data, self.limits)), 3 * pixels
         results += pixels * (
@@ -231,13 +241,20 @@ class Segmenter:
         seconds: dict[str, float] = {}
         rendering = plan.options.rendering
         with _measure(seconds, "decode"):
-            image, profile = decode_photo(data, self.limits, plan.tile_plan.size)
-            photo = None
+            photo = profile = place = valid = None
+            if rendering.needs_place:
+                scene = decode_scene(data, self.limits)
+                image, valid, place = scale(scene.pixels, plan.tile_plan.size), scene.valid, scene.place
+                del scene
+            else:
+                image, profile = decode_photo(data, self.limits, plan.tile_plan.size)
             if rendering.needs_photo:
                 photo = image if plan.size == plan.tile_plan.size else decode(data, self.limits)
         with _measure(seconds, "inference"):
             segmentation = self.infer(image, plan, run, check)
         del image
+        if valid is not None:
+            segmentation.class_map[~valid] = VOID
         with _measure(seconds, "encode"):
             segmented_image = SegmentedImage(
                 photo=photo,
@@ -252,7 +269,8 @@ class Segmenter:
                 cell=self.runtime.stride * max(plan.size) / max(plan.tile_plan.size),
                 profile=profile,
             )
-            body = segmented_image.encode(rendering, check)
+            georeferenced = None if place is None else encode_scene(segmented_image, place, rendering, check)
+            body = segmented_image.encode(rendering, check) if georeferenced is None else georeferenced
         mean_confidence = segmentation.overall_confidence if segmentation.mean_confidence else None
         return Output(body, seconds, segmentation.counts, mean_confidence)
 
@@ -344,7 +362,9 @@ class Segmenter:
 
 def require_confidence(runtime: Runtime, rendering: Rendering) -> None:
     """Raises `NoConfidence` if an answer needs the confidence of pixels, and the network gives class ids alone."""
-    if not runtime.manifest.has_logits and (rendering.needs_confidence_map or rendering.needs_probabilities):
+    needs_confidence = rendering.needs_confidence_map or rendering.needs_probabilities
+    has_it_if_there_is_any = rendering.format == "geojson" and rendering.min_confidence == 0
+    if not runtime.manifest.has_logits and needs_confidence and not has_it_if_there_is_any:
         raise NoConfidence(
             f"{runtime.identity.name} gives class ids alone, without scores, so there is no confidence: ask for another "
             "format, and leave out min_confidence, confidence and probabilities"

@@ -62,7 +62,9 @@ def test_an_output_that_fits_neither_is_refused(out: str, single: bool, words: s
         ("m.png", Rendering("color", image_format="webp"), "the answer is a .webp file, .*add --image-format png$"),
         ("m.npz", Rendering("json"), "the answer is a .json file, .* or give --format npz$"),
         ("m.png", Rendering("coco"), "or give --format png$"),
-        ("m.tif", Rendering("png"), "name it .png, give a folder, or ask for a picture: --format overlay"),
+        ("m.tif", Rendering("png"), "name it .png, give a folder, or give --format geotiff, if the image has coordinates"),
+        ("m.geojson", Rendering("png"), "or give --format geojson$"),
+        ("m.bmp", Rendering("png"), "name it .png, give a folder, or ask for a picture: --format overlay"),
     ],
     ids=str,
 )

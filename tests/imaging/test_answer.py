@@ -118,7 +118,7 @@ def test_png_formats_are_those_of_the_encoders() -> None:
 
 
 @pytest.mark.parametrize("mask", ["rle", "png", "array"])
-@pytest.mark.parametrize("format", ANSWER_FORMATS)
+@pytest.mark.parametrize("format", [format for format in ANSWER_FORMATS if not Rendering(format).needs_place])  # type: ignore[arg-type]
 def test_equal_answers_give_equal_bytes(format: Any, mask: Any) -> None:
     rendering = Rendering(format, mask) if Rendering(format).uses("mask") else Rendering(format)
     assert answer(CLASS_MAP.copy()).encode(rendering) == answer(np.asfortranarray(CLASS_MAP)).encode(rendering)

@@ -124,3 +124,14 @@ def test_too_many_borders_and_too_many_regions_are_refused_with_their_counts_and
     with pytest.raises(AnswerTooLarge, match=f"4,489 regions.*at most {most_regions(dots.size):,}.*mask=rle"):
         regions_of(dots, [1])
     assert len(regions_of(dots, [0])) == 1
+
+
+def test_sums_of_a_map_over_regions() -> None:
+    """Of more columns than are summed at once."""
+    rng = np.random.default_rng(0)
+    class_map = np.kron(rng.integers(0, 3, (3, 4000), np.uint8), np.ones((200, 1), np.uint8))
+    values = rng.random(class_map.shape)
+    regions = regions_of(class_map, [1, 2])
+    expected = [values[draw(region.counts, class_map.shape)].sum() for region in regions.masks()]
+    assert np.allclose(regions.sums(lambda left, right: values[:, left:right]), expected)
+    assert len(regions_of(class_map, [7]).sums(lambda left, right: values[:, left:right])) == 0

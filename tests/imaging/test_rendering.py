@@ -17,7 +17,7 @@ from model.labels import camvid_labels, numbered_labels, voc_labels
 
 VOC = voc_labels().classes
 SHOWING: list[dict[str, Any]] = [
-    *({"format": format} for format in ("color", "overlay", "cutout", "binary", "coco")),
+    *({"format": format} for format in ("color", "overlay", "cutout", "binary", "coco", "geojson")),
     {"format": "json", "mask": "polygons"},
 ]
 
@@ -77,7 +77,7 @@ def test_a_picture_that_is_too_long_for_its_image_format_is_refused(format: Any,
 
 @pytest.mark.parametrize("format", ANSWER_FORMATS)
 def test_a_confidence_map_is_needed_where_the_answer_holds_one(format: Any) -> None:
-    assert Rendering(format).needs_confidence_map == (format in ("confidence", "npz"))
+    assert Rendering(format).needs_confidence_map == (format in ("confidence", "npz", "geojson"))
     assert Rendering("json", confidence=True).needs_confidence_map
 
 
@@ -92,7 +92,10 @@ def test_a_confidence_map_is_needed_where_the_answer_holds_one(format: Any) -> N
         ({"format": "color", "alpha": 0.6}, "alpha applies to format=overlay, got format=color"),
         ({"format": "npz", "confidence": True}, "confidence applies to format=json, got format=npz"),
         ({"format": "confidence", "min_confidence": 0.5}, "min_confidence applies to .*, got format=confidence"),
-        ({"format": "png", "tolerance": 2.0}, "tolerance applies to format=json or coco with mask=polygons, got format=png"),
+        (
+            {"format": "png", "tolerance": 2.0},
+            "tolerance applies to format=geojson and format=json or coco with mask=polygons, got",
+        ),
         ({"format": "json", "tolerance": 2.0}, "tolerance applies to .* got format=json, mask=rle; give mask=polygons, or"),
         ({"format": "coco", "topology": "shared"}, "got format=coco, mask=rle; give mask=polygons, or leave topology out"),
         ({"format": "png", "tolerance": 2.0}, "got format=png; give format=json&mask=polygons, or leave tolerance out"),

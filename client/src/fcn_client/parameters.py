@@ -27,7 +27,8 @@ class Options(TypedDict, total=False):
     side: Side | None
     # `high`: averages three sizes and their mirror images; about eight times the work
     quality: Quality | None
-    # pixels with less confidence become 255, void; with format=png, grey, color, overlay, binary, json, coco, npz, hf
+    # pixels with less confidence become 255, void; with format=png, grey, color, overlay, binary, json, coco, npz, hf, geotiff,
+    # geojson
     min_confidence: float | None
     # regions smaller than this take the class of a neighbour that fits best: pixels (`200`), or a share of the image (`0.1%`)
     min_area: int | str | None

@@ -49,6 +49,7 @@ from model.inference.runtime import Tile
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
 MEASURED_IMAGES = 8  # its memory is read after so many images, and after each that may take more than `GROWN_BYTES`
+LIBRARY_BYTES = 64 << 20  # by which it may grow besides, once it has imported the library that reads scenes
 MOST_IMAGES = 2000  # a worker is replaced after this many images
 PLAN_TIMEOUT_S = 10.0  # longest time to plan an image, wall clock
 ENDED = "the worker process that had the image ended; try again"
@@ -85,6 +86,7 @@ class Worker:
         self._drop_error: BaseException | None = None  # why the worker was told to drop its image
         self._fault = ""  # what was wrong with its last message
         self._first_bytes = self.resident_bytes
+        self._most_growth = GROWN_BYTES
 
     @property
     def resident_bytes(self) -> int:
@@ -105,7 +107,7 @@ class Worker:
         if self.images >= MOST_IMAGES:
             return True
         is_measured = self.images % MEASURED_IMAGES == 0 or (self._plan is not None and self._plan.bytes > GROWN_BYTES)
-        return is_measured and self.resident_bytes - self._first_bytes > GROWN_BYTES
+        return is_measured and self.resident_bytes - self._first_bytes > self._most_growth
 
     async def plan(self, image: Image, runtime: bytes, ahead: int, grant: Grant = NO_GRANT) -> WorkerPlan:
         """Sends the image to the worker and returns its plan.
@@ -116,6 +118,8 @@ class Worker:
         """
         self.idle, self.stage, self._plan, self._image, self._ahead = False, "plan", None, image, ahead
         self.images += 1
+        if image.options.rendering.needs_place:
+            self._most_growth = GROWN_BYTES + LIBRARY_BYTES
         self._drop_error, self._most_payload = None, most_payload(image, runtime)
         body = image.body
         self._format, self._sha256 = format_of(body.read(12)), ""

@@ -47,6 +47,7 @@ DROPPED_TASK = "dropped"  # the error name of a task that ended because one of i
 PLAN_BYTES = 64 << 20  # memory that planning an image may take besides the file's own bytes
 PLAN_SECONDS = 1  # processor time that planning an image may take
 DECODE_SECONDS, DECODE_MEGAPIXELS_PER_SECOND = 1.0, 10.0  # processor time that decoding may take (`decode_seconds`)
+SCENE_MEGAPIXELS_PER_SECOND = 2.5  # of scenes, which may have many bands of 16 bits, read twice where they are scaled
 GZIP_LEVEL, GZIP_BYTES = 5, 1000
 MOST_MESSAGE = 4000  # longest text of an error, in characters
 REPORTED_ERRORS = {
@@ -178,6 +179,7 @@ class _Conversation:
 
     def _work(self) -> tuple[dict[str, object], bytes]:
         """The head and body of the answer."""
+        self.segmenter.prepare(self.task.options)  # within no limit: it reads none of the image's bytes
         limit(PLAN_BYTES, PLAN_SECONDS)
         plan = self.segmenter.plan(self.body, self.task.options)
         needed_bytes = self.segmenter.memory_bytes(self.body, plan)
@@ -191,7 +193,7 @@ class _Conversation:
     def _segment(self, plan: Plan) -> tuple[dict[str, object], bytes]:
         output = self.segmenter.segment(self.body, plan, self._run, self._check)
         body, encoding, start = output.body, "", time.perf_counter()
-        if self.task.gzip and plan.options.rendering.media_type == "application/json" and len(body) >= GZIP_BYTES:
+        if self.task.gzip and plan.options.rendering.is_json and len(body) >= GZIP_BYTES:
             body, encoding = gzip.compress(body, GZIP_LEVEL, mtime=0), "gzip"
         if len(body) > INLINE_BYTES:
             self._write_file(body)
@@ -248,7 +250,8 @@ class _Conversation:
 
 def decode_seconds(plan: Plan) -> float:
     """The processor time that decoding an image of this plan may take."""
-    return DECODE_SECONDS + plan.megapixels / DECODE_MEGAPIXELS_PER_SECOND
+    rate = SCENE_MEGAPIXELS_PER_SECOND if plan.options.rendering.needs_place else DECODE_MEGAPIXELS_PER_SECOND
+    return DECODE_SECONDS + plan.megapixels / rate
 
 
 def _reply(channel: socket.socket, head: dict[str, object], payload: bytes | memoryview = b"") -> None:

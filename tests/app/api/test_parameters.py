@@ -41,7 +41,10 @@ PATHS = ("/segment", "/segment/batch")
         ("format=png&mask=rle", "mask applies to format=json, coco, got format=png"),
         ("format=json&probabilities=true", "probabilities applies to format=npz, got format=json"),
         ("format=png&alpha=0.5", "alpha applies to format=overlay, got format=png"),
-        ("format=json&tolerance=1", "tolerance applies to format=json or coco with mask=polygons, got format=json, mask=rle"),
+        (
+            "format=json&tolerance=1",
+            "format=geojson and format=json or coco with mask=polygons, got format=json, mask=rle",
+        ),
     ],
 )
 def test_what_would_have_no_effect_is_refused(client: TestClient, path: str, query: str, words: str) -> None:

@@ -181,6 +181,7 @@ def test_the_api_reference_tells_parameters_bodies_and_answers(client: TestClien
     operation = paths["/segment"]["post"]
     assert set(operation["responses"]["200"]["content"]) == {
         "image/png", "image/jpeg", "image/webp", "application/json", "application/x-npz",
+        "image/tiff", "application/geo+json",
     }  # fmt: skip
     assert "multipart/form-data" in operation["requestBody"]["content"]
     assert {parameter["name"] for parameter in operation["parameters"]} == QUERY_PARAMETERS.keys()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from imaging import decoding_memory
 from tests.support.checkout import ROOT
 from tests.support.images import encode
+from tests.support.imaging.scenes import write_scene
 from tests.support.polling import HANG_S
 
 PROGRAM = """
@@ -42,6 +44,7 @@ classes, stride, rng = len(segmenter.manifest.labels), segmenter.runtime.stride,
 data = sys.stdin.buffer.read()
 side = int(side) if side.isdecimal() else side
 options = Options(side=side, quality=quality, rendering=rendering, min_area=area, fill_holes=area)
+segmenter.prepare(options)
 plan = segmenter.plan(data, options)
 promised, before = segmenter.memory_bytes(data, plan), resident("VmRSS")
 try:
@@ -94,6 +97,7 @@ RENDERINGS: dict[str, dict[str, Any]] = {
     "npz": {"format": "npz"},
     "probabilities": {"format": "npz", "probabilities": True},
 }
+TILED = {"tiled": True, "blockxsize": 512, "blockysize": 512}
 FAST = [("png", "auto", 4.0), ("json", "native", 1.0)]
 SLOW = [
     *((name, side, 1.0 if name == "array" else 4.0) for name in RENDERINGS for side in ("auto", "native")),
@@ -142,6 +146,25 @@ def test_segmenting_stays_within_what_its_plan_promises(
 )
 def test_so_it_does_where_a_cell_of_logits_has_other_sides(name: str, stride: int, megapixels: float) -> None:
     assert_within_promise(photo(megapixels), "native", "standard", RENDERINGS[name], "0", stride)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
+@pytest.mark.parametrize(
+    ("format", "side", "kind", "options"),
+    [
+        ("geotiff", "auto", np.uint8, {}),
+        *(pytest.param(format, side, kind, options, marks=pytest.mark.long)
+          for format in ("geotiff", "geojson")
+          for side in ("auto", "native")
+          for kind in (np.uint8, np.uint16, np.float32)
+          for options in ({}, TILED, {"blockysize": 2000, "interleave": "pixel"})),
+    ],
+)  # fmt: skip
+def test_so_it_does_with_scenes(format: str, side: str, kind: type[Any], options: dict[str, Any], tmp_path: Path) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (250, 250, 5), np.uint8)
+    samples = np.kron(coarse, np.ones((8, 8, 1), np.uint8)).astype(kind)
+    data = Path(write_scene(tmp_path / "scene.tif", samples, compress="deflate", **options)).read_bytes()
+    assert_within_promise(data, side, "standard", {"format": format}, "0")
 
 
 def assert_within_promise(data: bytes, side: str, quality: str, rendering: dict[str, Any], area: str, stride: int = 8) -> None:

@@ -48,9 +48,11 @@ def assert_answer(response: Any) -> None:
     kind = response.headers["content-type"]
     if kind == "application/json":
         TypeAdapter(SegmentAnswer | CocoAnswer | list[ClassMask]).validate_json(response.content)
+    elif kind == "application/geo+json":
+        assert json.loads(response.content)["type"] == "FeatureCollection"
     elif kind == "application/x-npz":
         with np.load(io.BytesIO(response.content)) as arrays:
             assert arrays.files
     else:
-        assert kind == "image/png"
+        assert kind in ("image/png", "image/tiff")
         Image.open(io.BytesIO(response.content)).load()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 UTM = "EPSG:32632"
 CORNER = 448_000.0, 5_412_000.0
@@ -20,6 +21,13 @@ CORNER = 448_000.0, 5_412_000.0
 def north_up(metres: float = 0.5, corner: tuple[float, float] = CORNER) -> Affine:
     """The transform of a scene whose pixels measure this much, in the units of its system."""
     return Affine.translation(*corner) @ Affine.scale(metres, -metres)
+
+
+def scene_file(samples: npt.NDArray[Any], **options: Any) -> bytes:
+    """The bytes of a scene, as `write_scene` writes it."""
+    with MemoryFile(ext=".tif") as memory:
+        write_scene(memory.name, samples, **options)
+        return bytes(memory.read())
 
 
 def write_scene(path: os.PathLike[str], samples: npt.NDArray[Any], **options: Any) -> str:

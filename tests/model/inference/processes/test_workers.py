@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from benchmarks.harness.hostile import jpeg_of_markers, overlapping_strips
-from imaging.decoding import Limits
+from imaging.decoding import Limits, decode
 from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
 from imaging.rendering import ANSWER_FORMATS, Rendering
 from model.inference.errors import WorkerFailed, WorkersStopped
@@ -31,6 +31,7 @@ from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options
 from tests.support.images import encode, make_photo
+from tests.support.imaging.scenes import scene_file
 from tests.support.model.workers import Asking, asking
 from tests.support.polling import HANG_S, wait_until_async
 from tests.support.variants import long
@@ -59,10 +60,12 @@ def test_there_are_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch, core
 @pytest.mark.parametrize("format", [*SHORT_FORMATS, *long(*(name for name in ANSWER_FORMATS if name not in SHORT_FORMATS))])
 def test_a_worker_s_bytes_are_a_segmenter_s(runtime: Runtime, format: str) -> None:
     async def work(it: Asking) -> None:
-        for data in (PHOTO, LARGE):
-            options = Options(tile=(96, 96), side=500, rendering=Rendering(format))  # type: ignore[arg-type]
-            if data is PHOTO:
-                options = Options(tile=(96, 96), rendering=Rendering(format))  # type: ignore[arg-type]
+        rendering = Rendering(format)  # type: ignore[arg-type]
+        for photo in (PHOTO, LARGE):
+            options = Options(tile=(96, 96), side=500, rendering=rendering)
+            if photo is PHOTO:
+                options = Options(tile=(96, 96), rendering=rendering)
+            data = scene_file(decode(photo, Limits())) if rendering.needs_place else photo
             assert await it.segment(data, options) == it.alone(data, options)
         assert it.deaths == []
 

@@ -1,0 +1,76 @@
+"""Decodes the bytes of a georeferenced TIFF as a whole, within the limits of images, and bounds the memory that this takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.decoding import Limits, check_size
+from imaging.errors import DamagedImage, EmptyImage, ImageError, UnknownImageType
+from imaging.formats.headers import TIFF
+from imaging.georeferenced.bands import SAMPLED_SIDE, choose_bands
+from imaging.georeferenced.place import Place, Size, Window
+from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Mask, Scene, SceneLimits, open_scene
+
+FIXED_BYTES = 64 << 20  # of GDAL beside its cache of blocks, and for small arrays
+BANDS = 3  # of an image
+
+
+@dataclass(frozen=True)
+class WholeScene:
+    """A decoded scene: RGB pixels uint8 (H, W, 3), which of them have data, bool (H, W), and where they lie."""
+
+    pixels: npt.NDArray[np.uint8]
+    valid: Mask
+    place: Place
+
+
+def read_whole(data: bytes, limits: Limits) -> WholeScene:
+    """Decodes a georeferenced TIFF as `fcn-segment` reads a scene: its colours or first bands, scaled to 8 bits.
+
+    GDAL reads the bytes alone, and no other file and no address that they name. Raises `EmptyImage`, `UnknownImageType`,
+    `ImageTooLarge` or `DamagedImage`.
+    """
+    with _opened(data, limits) as scene:
+        bands = choose_bands(scene, channels=BANDS)
+        pixels, valid = bands.read(scene, Window(0, 0, *scene.size))
+        return WholeScene(pixels, valid, scene.place)
+
+
+def read_whole_size(data: bytes, limits: Limits) -> Size:
+    """The (height, width) of a georeferenced TIFF. Raises the errors of `read_whole`, except for damage after the header."""
+    with _opened(data, limits) as scene:
+        return scene.size
+
+
+def whole_bytes(data: bytes, limits: Limits) -> int:
+    """Upper bound, in bytes, of the memory that `read_whole` needs besides the file's own bytes; includes its result."""
+    with _opened(data, limits) as scene:
+        (height, width), (rows, columns) = scene.size, scene.block
+        sample, count = scene.dtype.itemsize, len(scene.colors)
+        block = rows * columns * sample * count  # GDAL decodes it whole, splits it into bands, and keeps it in its cache
+        piece = min(rows, height) * min(width, max(columns, PIECE_COLUMNS)) * BANDS * (2 * sample + 10)
+        sampled = 0 if scene.dtype == np.uint8 else min(SAMPLED_SIDE, max(height, width)) ** 2 * BANDS * (2 * sample + 17)
+        return FIXED_BYTES + (CACHE_MB << 20) + 3 * block + max(piece, sampled) + (BANDS + 1) * height * width
+
+
+@contextmanager
+def _opened(data: bytes, limits: Limits) -> Iterator[Scene]:
+    """Opens the scene and checks its size; raises `NoCoordinates` if it does not say where it lies."""
+    if not data:
+        raise EmptyImage("the image is empty (0 bytes); send the bytes of a georeferenced TIFF")
+    if not data.startswith(TIFF):
+        raise UnknownImageType("an answer with coordinates needs a georeferenced TIFF (GeoTIFF), and this file is no TIFF")
+    try:
+        with open_scene(data, SceneLimits(SAFE_DRIVERS), "the image") as scene:
+            check_size(scene.size[::-1], limits)
+            scene.place.require(scene.name)
+            yield scene
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # as with Pillow: damage makes GDAL's bindings raise errors of many types
+        raise DamagedImage(f"the image is damaged: {' '.join(str(error).split())}; is the file complete?") from error

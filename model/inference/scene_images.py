@@ -1,0 +1,72 @@
+"""Decodes georeferenced TIFFs, and encodes answers with their coordinates.
+
+It imports what needs the extra `geo` when a request asks for it: the extra may be missing, and the front process never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from imaging.answer import SegmentedImage
+from imaging.decoding import Limits
+from imaging.errors import UnknownImageType
+from imaging.rendering import Rendering
+from model.inference.segmentation import Check
+from model.inference.tiling import Size
+
+if TYPE_CHECKING:
+    from imaging.georeferenced.place import Place
+    from imaging.georeferenced.whole import WholeScene
+
+PACKAGES = ("affine", "pyogrio", "rasterio")
+MISSING = (
+    "an answer with coordinates needs rasterio, which is not installed here: install this package with its extra geo, or ask "
+    "for another format"
+)
+
+
+def load() -> None:
+    """Imports what the other functions need, which takes memory and a moment. Raises `UnknownImageType` without the extra."""
+    with _told_if_missing():
+        import imaging.georeferenced.answer
+        import imaging.georeferenced.whole  # noqa: F401
+
+
+def scene_size(data: bytes, limits: Limits) -> Size:
+    """The (height, width) of a georeferenced TIFF. Raises an `ImageError`."""
+    with _told_if_missing():
+        from imaging.georeferenced.whole import read_whole_size
+    return read_whole_size(data, limits)
+
+
+def scene_bytes(data: bytes, limits: Limits) -> int:
+    """Upper bound, in bytes, of the memory that `decode_scene` needs besides the file's own bytes."""
+    with _told_if_missing():
+        from imaging.georeferenced.whole import whole_bytes
+    return whole_bytes(data, limits)
+
+
+def decode_scene(data: bytes, limits: Limits) -> WholeScene:
+    """The pixels of a georeferenced TIFF, which of them have data, and where they lie. Raises an `ImageError`."""
+    with _told_if_missing():
+        from imaging.georeferenced.whole import read_whole
+    return read_whole(data, limits)
+
+
+def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering, check: Check) -> bytes:
+    """The answer's bytes. Raises `AnswerTooLarge`, an `ImageError`, and any error of `check`."""
+    with _told_if_missing():
+        from imaging.georeferenced.answer import encode_scene as encode
+    return encode(image, place, rendering, check)
+
+
+@contextmanager
+def _told_if_missing() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] in PACKAGES:
+            raise UnknownImageType(MISSING) from error
+        raise

@@ -1,0 +1,107 @@
+"""A georeferenced TIFF gets answers with its coordinates, made in workers that read nothing but its bytes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from fastapi.testclient import TestClient
+from rasterio.crs import CRS
+from rasterio.io import MemoryFile
+
+from app.serving.service import Service
+from imaging.errors import UnknownImageType
+from imaging.rendering import Rendering
+from model.inference.segmenter import Options
+from tests.support.app.exchanges import PHOTO, assert_problem, pixels, post
+from tests.support.images import make_photo
+from tests.support.imaging.scenes import UTM, north_up, write_scene
+
+SIZE = (90, 130)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> bytes:
+    """The photo of other tests as a scene, without data on its left."""
+    mask = np.ones(SIZE, bool)
+    mask[:, :20] = False
+    return Path(write_scene(tmp_path / "scene.tif", pixels(PHOTO), mask=mask)).read_bytes()
+
+
+def test_geotiff(client: TestClient, scene: bytes) -> None:
+    response = post(client, scene, format="geotiff")
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "image/tiff"
+    with MemoryFile(response.content) as memory, memory.open() as file:
+        assert (file.crs, file.transform, file.nodata) == (CRS.from_string(UTM), north_up(), 255)
+        ids = file.read(1)
+    assert ids.shape == SIZE
+    assert (ids[:, :20] == 255).all()
+    assert (ids[:, 20:] != 255).all()
+    assert np.array_equal(ids[:, 20:], pixels(post(client).content)[:, 20:])
+
+
+def test_geojson(client: TestClient, scene: bytes) -> None:
+    response = post(client, scene, format="geojson", classes="0,1,2,3", tolerance=0)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/geo+json"
+    document = response.json()
+    assert document["features"]
+    west, south, east, north = shapely.total_bounds(
+        [shapely.from_geojson(json.dumps(feature["geometry"])) for feature in document["features"]]
+    )
+    assert 8 < west < east < 9
+    assert 48 < south < north < 49
+    for feature in document["features"]:
+        assert set(feature["properties"]) == {"class_id", "class", "area_m2", "confidence"}
+
+
+def test_a_batch_of_scenes(client: TestClient, scene: bytes) -> None:
+    files = [("file", ("a.tif", scene)), ("file", ("b.jpg", PHOTO))]
+    lines = client.post("/segment/batch", params={"format": "geojson"}, files=files).text.splitlines()
+    first, second = map(json.loads, lines)
+    assert first["answer"]["type"] == "FeatureCollection"
+    assert second["status"] == 415
+
+
+def test_files_without_coordinates(client: TestClient, tmp_path: Path) -> None:
+    plain = Path(write_scene(tmp_path / "plain.tif", make_photo(*SIZE), crs=None, transform=Affine.identity())).read_bytes()
+    for format in ("geotiff", "geojson"):
+        assert_problem(post(client, PHOTO, format=format), 415, "needs a georeferenced TIFF")
+        assert_problem(post(client, plain, format=format), 415, "has no coordinate system")
+
+
+def test_a_damaged_scene(client: TestClient, scene: bytes) -> None:
+    assert_problem(post(client, scene[: len(scene) // 2], format="geotiff"), 422, "the image is damaged")
+    assert post(client, scene, format="geotiff").status_code == 200
+
+
+def test_parameters_that_have_no_effect(client: TestClient, scene: bytes) -> None:
+    assert_problem(post(client, scene, format="geotiff", tolerance=2), 422, "tolerance applies to")
+    assert_problem(post(client, scene, format="geojson", mask="polygons"), 422, "mask applies to")
+
+
+def test_the_front_process_imports_no_gdal(client: TestClient, scene: bytes, service: Service) -> None:
+    """Asked in a process of its own, since tests import rasterio."""
+    import subprocess
+
+    program = "import app.main, sys; print([name for name in ('rasterio', 'pyogrio', 'affine') if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_without_the_extra(service: Service, scene: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("imaging.georeferenced")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    segmenter = service.registry.get().segmenter
+    options: Any = Options(rendering=Rendering("geotiff"))
+    for act in (lambda: segmenter.prepare(options), lambda: segmenter.plan(scene, options)):
+        with pytest.raises(UnknownImageType, match="needs rasterio, which is not installed here"):
+            act()

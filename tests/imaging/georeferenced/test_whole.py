@@ -1,0 +1,86 @@
+"""The bytes of a georeferenced TIFF are decoded as a whole, and nothing else is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imaging.decoding import Limits
+from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
+from imaging.georeferenced.whole import read_whole, read_whole_size, whole_bytes
+from tests.support.images import encode, make_photo
+from tests.support.imaging.scenes import UTM, north_up, write_scene
+
+LIMITS = Limits()
+
+
+def file(folder: Path, samples: Any, **options: Any) -> bytes:
+    return Path(write_scene(folder / "scene.tif", samples, **options)).read_bytes()
+
+
+def test_pixels_data_and_place(tmp_path: Path) -> None:
+    photo, mask = make_photo(40, 50), np.ones((40, 50), bool)
+    mask[:, :7] = False
+    data = file(tmp_path, photo, mask=mask)
+    scene = read_whole(data, LIMITS)
+    assert read_whole_size(data, LIMITS) == (40, 50)
+    assert np.array_equal(scene.pixels, photo)
+    assert np.array_equal(scene.valid, mask)
+    assert scene.place.crs.to_string() == UTM
+    assert scene.place.transform == north_up()
+
+
+def test_sixteen_bits_and_more_bands_than_three(tmp_path: Path) -> None:
+    samples = np.linspace(0, 3000, 60 * 60 * 5).reshape(60, 60, 5).astype(np.uint16)
+    scene = read_whole(file(tmp_path, samples), LIMITS)
+    assert scene.pixels.shape == (60, 60, 3)
+    assert scene.pixels.min() == 0
+    assert scene.pixels.max() == 255
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "words"),
+    [
+        (b"", EmptyImage, "0 bytes"),
+        (encode(make_photo(9, 9), "PNG"), UnknownImageType, "this file is no TIFF"),
+        (encode(make_photo(9, 9), "TIFF"), UnknownImageType, "the image has no coordinate system"),
+        (b"II*\0" + bytes(40), UnknownImageType, "is not read as a scene"),
+        (b'<VRTDataset rasterXSize="9" rasterYSize="9"></VRTDataset>', UnknownImageType, "this file is no TIFF"),
+    ],
+)
+def test_other_files(data: bytes, error: type[Exception], words: str) -> None:
+    for read in (read_whole, read_whole_size, whole_bytes):
+        with pytest.raises(error, match=words):
+            read(data, LIMITS)
+
+
+def test_a_scene_without_a_transform(tmp_path: Path) -> None:
+    from affine import Affine
+
+    with pytest.raises(UnknownImageType, match="the image has no transform"):
+        read_whole(file(tmp_path, make_photo(9, 9), transform=Affine.identity()), LIMITS)
+
+
+def test_limits_on_the_size(tmp_path: Path) -> None:
+    data = file(tmp_path, make_photo(1100, 1000))
+    with pytest.raises(ImageTooLarge, match=r"1000x1100 pixels \(1\.1 megapixels\); at most 1 megapixels"):
+        read_whole(data, Limits(1.0))
+
+
+def test_damage(tmp_path: Path) -> None:
+    data = file(tmp_path, make_photo(300, 300), compress="deflate", tiled=True, blockxsize=128, blockysize=128)
+    with pytest.raises(DamagedImage, match="cannot be read"):
+        read_whole(data[:3000] + bytes(len(data) - 3000), LIMITS)
+
+
+def test_files_beside_a_scene_are_not_read(tmp_path: Path) -> None:
+    """A palette or coordinates in a file of the same name would change what GDAL reads of a path."""
+    path = tmp_path / "scene.tif"
+    data = file(tmp_path, make_photo(20, 20), crs=None)
+    (tmp_path / "scene.tif.aux.xml").write_text(f"<PAMDataset><SRS>{UTM}</SRS></PAMDataset>")
+    assert path.read_bytes() == data
+    with pytest.raises(UnknownImageType, match="no coordinate system"):
+        read_whole(data, LIMITS)
