@@ -20,6 +20,7 @@ from benchmarks.benches import (
     page,
     runtimes,
     scale,
+    scenes,
     served,
     size,
     soak,
@@ -47,6 +48,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "front": lambda args: front.run(quick=args.quick),
     "scale": lambda args: scale.run(quick=args.quick),
     "bulk": lambda args: bulk.run(quick=args.quick),
+    "scenes": lambda args: scenes.run(quick=args.quick),
     "feed": lambda args: feed.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
     "hostile": lambda args: hostile.run(quick=args.quick),
@@ -54,7 +56,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
 # run only when the command line names them
-BY_NAME = ("bulk", "page", "peers", "gpu", "soak", "hostile", "former")
+BY_NAME = ("bulk", "scenes", "page", "peers", "gpu", "soak", "hostile", "former")
 # need wrk
 WITH_LOAD = ("served", "peers", "size", "overload", "front", "scale", "feed", "gpu", "former")
 
@@ -120,6 +122,8 @@ def missing(names: Sequence[str], peers: str | None, former: Path | None = None)
     if "page" in names and (reason := page.missing()):
         return reason
     if "bulk" in names and (reason := bulk.missing()):
+        return reason
+    if "scenes" in names and (reason := scenes.missing()):
         return reason
     return gpu.missing() if "gpu" in names else None
 

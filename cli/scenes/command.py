@@ -86,6 +86,11 @@ def segment_scene(request: SceneRequest, args: argparse.Namespace) -> int:
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
         runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
+    return segment_one(request, runtime)
+
+
+def segment_one(request: SceneRequest, runtime: Runtime) -> int:
+    """Segments a scene with this network, and returns the exit status. Raises as `segment_scene`."""
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
         out = Path(request.out)

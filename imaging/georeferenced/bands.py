@@ -38,26 +38,28 @@ class Bands:
             return ", ".join(map(str, self.numbers))
         return ", ".join(f"{n} ({s.least:g} to {s.most:g})" for n, s in zip(self.numbers, self.scales, strict=True))
 
-    def read(self, scene: Scene, window: Window) -> tuple[Pixels, Mask]:
+    def read(self, scene: Scene, window: Window, fill: npt.ArrayLike | None = None) -> tuple[Pixels, Mask]:
         """Pixels uint8 (height, width, bands) of a window inside the scene, and which have data, bool (height, width).
 
-        Raises `DamagedScene`.
+        fill: uint8 (bands,) or a number, of pixels without data; None for what the file has there. Raises `DamagedScene`.
         """
         channels = 3 if self.palette is not None else len(self.numbers)
         pixels = np.empty((window.height, window.width, channels), np.uint8)
-        valid = np.empty((window.height, window.width), np.bool_)
-        for piece, samples, mask in self._pieces(scene, window):
-            rows = slice(piece.top - window.top, piece.top - window.top + piece.height)
-            columns = slice(piece.left - window.left, piece.left - window.left + piece.width)
-            pixels[rows, columns], valid[rows, columns] = self.to_pixels(samples), mask
-        return pixels, valid
-
-    def _pieces(self, scene: Scene, window: Window) -> Iterator[tuple[Window, Samples, Mask]]:
+        valid = np.zeros((window.height, window.width), np.bool_)
         distinct = sorted(set(self.numbers))
         order = [distinct.index(number) for number in self.numbers]
         for piece in scene.pieces(window):
+            rows = slice(piece.top - window.top, piece.top - window.top + piece.height)
+            columns = slice(piece.left - window.left, piece.left - window.left + piece.width)
+            if fill is not None and not scene.has_data(piece):
+                pixels[rows, columns] = fill
+                continue
             samples, mask = scene.read(piece, distinct)
-            yield piece, samples if order == list(range(len(distinct))) else samples[order], mask
+            pixels[rows, columns] = self.to_pixels(samples if order == list(range(len(distinct))) else samples[order])
+            valid[rows, columns] = mask
+            if fill is not None and not mask.all():
+                np.copyto(pixels[rows, columns], np.asarray(fill, np.uint8), where=~mask[:, :, None])
+        return pixels, valid
 
     def to_pixels(self, samples: Samples) -> Pixels:
         """Samples (bands, height, width), in the order of `numbers`, as uint8 (height, width, bands)."""

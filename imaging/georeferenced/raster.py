@@ -58,7 +58,7 @@ def write_raster(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFac
         try:
             sums = _write(plain, place, rows, facts)
             if cog:
-                options = {"blocksize": BLOCK, "overview_resampling": "mode", "bigtiff": "if_safer", "level": 6}
+                options = {"blocksize": BLOCK, "overview_resampling": "nearest", "bigtiff": "if_safer", "level": 6}
                 copy(plain, path, driver="COG", compress="deflate", **options)
             else:
                 _add_overviews(plain, place)
@@ -154,7 +154,7 @@ def _add_overviews(path: Path, place: Place) -> None:
         factors.append(2 << len(factors))
     if factors:
         with rasterio.open(path, "r+") as file:
-            file.build_overviews(factors, Resampling.mode)
+            file.build_overviews(factors, Resampling.nearest)
 
 
 def _check(path: Path, sums: Sequence[int]) -> None:

@@ -44,8 +44,7 @@ def scene_rows(scene: Scene, bands: Bands, fill: npt.ArrayLike = 0, first: int =
     step = min(block * math.ceil(ROWS / block), max(block, most // block * block), most)
     while first < height:
         last = min(height, (first // step + 1) * step)
-        pixels, valid = bands.read(scene, Window(first, 0, last - first, width))
-        pixels[~valid] = fill
+        pixels, valid = bands.read(scene, Window(first, 0, last - first, width), fill)
         yield PixelRows(first, pixels, valid)
         first = last
 

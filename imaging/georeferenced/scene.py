@@ -100,6 +100,14 @@ class Scene:
             raise self._damage(window, bands, error) from error
         return samples, _finite(samples, mask)
 
+    def has_data(self, window: Window) -> bool:
+        """Whether nodata, alpha or a mask band leave any pixel of a window. Raises `DamagedScene`."""
+        place = RasterioWindow(window.left, window.top, window.width, window.height)
+        try:
+            return bool(self._dataset.dataset_mask(window=place).any())
+        except RasterioError as error:
+            raise self._damage(window, [1], error) from error
+
     def read_reduced(self, size: Size, bands: Sequence[int]) -> tuple[Samples, Mask]:
         """The whole scene at a smaller (height, width), from its overviews where it has some: samples and mask as `read`.
 

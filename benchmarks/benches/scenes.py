@@ -1,0 +1,192 @@
+"""Segments scenes of up to ten gigapixels: memory by the width alone, the rate of the network, the pixels of the whole."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.harness.images import ONE_MEGAPIXEL, photos
+from benchmarks.harness.results import Ratio, Row, Section
+from benchmarks.harness.serving import ROOT
+from model.command_line import install_command
+from model.inference.loading import load_runtime
+from model.inference.runtime import Runtime, Tile
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+
+WIDTH = 100_000
+HEIGHTS = 10_000, 40_000, 100_000  # 1, 4 and 10 gigapixels
+DENSE, WHOLE = (4096, 6144), (1500, 2300)  # (height, width) of the scenes for the rate, and for the comparison
+SEGMENT = "import sys; from cli.start import segment; sys.exit(segment())"
+MOST_BYTES = 1.5e9
+
+TEXT = """\
+`fcn-segment scene.tif -o out.tif` with the default network. Memory: the peak of the process for scenes that are {width:,}
+pixels wide, of {gigapixels} gigapixels; photos stand in one of 500 squares of 1024 pixels, and the rest has no data. For such a
+scene the command reads and writes every block, and runs the network only where there is data. Rate: a scene of {megapixels:.0f}
+megapixels without void (photos side by side, JPEG in tiles), from opening it to the finished file, against the same number of
+tiles that the same scheduler runs alone before and after it. Pixels: a scene of {whole:.1f} megapixels against `Segmenter` on
+the whole image in memory."""
+
+
+def missing() -> str | None:
+    """The reason why the bench cannot run here, or None if it can."""
+    return None if find_spec("rasterio") else f"scenes needs the package rasterio: {install_command('geo')}"
+
+
+def run(*, quick: bool) -> Section:
+    heights = [height // 20 for height in HEIGHTS] if quick else HEIGHTS
+    dense = (1024, 1536) if quick else DENSE
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        rates, alone = rate(place, dense)
+        differing = differing_pixels(place)
+        peaks = [peak_bytes(place, height) for height in heights]
+    rows = [
+        Row.of("scene, from opening it to the finished file", [rates], "megapixels/s"),
+        Row.of("the network alone on its tiles", alone, "megapixels/s"),
+    ]
+    for height, (peak, seconds) in zip(heights, peaks, strict=True):
+        size = f"{height * WIDTH / 1e9:g} gigapixels"
+        rows += [Row.of(f"{size}, peak memory", [peak / 1e6], "MB"), Row.of(f"{size}, time", [seconds], "s")]
+    memory = [peak for peak, _ in peaks]
+    ratios = [
+        Ratio("rate of the scene / of the network alone on its tiles", rates / (sum(alone) / len(alone)), at_least=0.85),
+        Ratio("pixels that differ from the whole image's", float(differing), at_most=0),
+        Ratio("largest / smallest peak memory", max(memory) / min(memory), at_most=1.1),
+        Ratio("largest peak memory, in GB", max(memory) / 1e9, at_most=MOST_BYTES / 1e9),
+    ]
+    text = TEXT.format(
+        width=WIDTH, gigapixels=", ".join(f"{height * WIDTH / 1e9:g}" for height in heights),
+        megapixels=dense[0] * dense[1] / 1e6, whole=WHOLE[0] * WHOLE[1] / 1e6,
+    )  # fmt: skip
+    return Section("Scenes", text, rows, ratios)
+
+
+def photos_side_by_side(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The photos of the documentation, repeated to this size: uint8 (height, width, 3)."""
+    photo = np.concatenate([np.asarray(Image.open(io.BytesIO(each))) for each in photos([ONE_MEGAPIXEL])], 1)
+    rows, columns = -(-height // photo.shape[0]), -(-width // photo.shape[1])
+    return np.ascontiguousarray(np.tile(photo, (rows, columns, 1))[:height, :width])
+
+
+def write_scene(path: Path, pixels: np.ndarray[Any, np.dtype[np.uint8]], **options: Any) -> None:
+    height, width = pixels.shape[:2]
+    with _new_scene(path, height, width, **options) as file:
+        file.write(np.moveaxis(pixels, 2, 0))
+
+
+def write_sparse(path: Path, height: int) -> None:
+    """A scene that is `WIDTH` pixels wide, with a photo in few places."""
+    import rasterio
+
+    photo = np.moveaxis(np.maximum(photos_side_by_side(1024, 1024), 1), 2, 0)
+    random = np.random.default_rng(0)
+    with _new_scene(path, height, WIDTH, nodata=0, sparse_ok=True, bigtiff="yes") as file:
+        for _ in range(max(1, height * WIDTH // (500 << 20))):
+            row, column = random.integers(0, max(1, height // 1024)), random.integers(0, WIDTH // 1024)
+            rows = min(1024, height)
+            window = rasterio.windows.Window(int(column) * 1024, int(row) * 1024, 1024, rows)
+            file.write(photo[:, :rows], window=window)
+
+
+def _new_scene(path: Path, height: int, width: int, **options: Any) -> Any:
+    import rasterio
+    from affine import Affine
+
+    facts = {"compress": "deflate", "transform": Affine(0.1, 0, 448_000, 0, -0.1, 5_412_000)} | options
+    return rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=3, dtype="uint8", crs="EPSG:32632", tiled=True,
+        blockxsize=512, blockysize=512, interleave="pixel", **facts,
+    )  # fmt: skip
+
+
+def peak_bytes(folder: Path, height: int) -> tuple[int, float]:
+    """The peak memory of the command for a sparse scene of this height, and its seconds. Raises `RuntimeError`."""
+    scene, out = folder / "sparse.tif", folder / "out.tif"
+    write_sparse(scene, height)
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SEGMENT, str(scene), "-o", str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"fcn-segment failed: {errors.strip()[-300:]}")
+    seconds = time.perf_counter() - start
+    for path in (scene, out):
+        path.unlink()
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), seconds
+
+
+def rate(folder: Path, size: tuple[int, int]) -> tuple[float, list[float]]:
+    """Megapixels a second of a scene without void, and of the network alone on as many tiles, before and after it."""
+    from cli.scene_request import SceneRequest
+    from cli.scenes.command import plan_work, segment_one
+    from imaging.georeferenced.scene import open_scene
+
+    scene, out = folder / "dense.tif", folder / "dense-out.tif"
+    pixels = photos_side_by_side(*size)
+    write_scene(scene, pixels, compress="jpeg", photometric="ycbcr")
+    runtime = load_runtime(find_files(DEFAULT_WEIGHTS))
+    request = SceneRequest(str(scene), str(out), "raster")
+    with open_scene(str(scene)) as opened:
+        tiles = plan_work(request, opened, runtime).plan.tiles
+    sample = [tiles.cut(pixels, region) for region, _ in zip(tiles.regions, range(64), strict=False)]
+    network_seconds(runtime, sample, 64)  # compiles what a crowd of tiles needs
+    before = network_seconds(runtime, sample, len(tiles))
+    start = time.perf_counter()
+    segment_one(request, runtime)
+    seconds = time.perf_counter() - start
+    after = network_seconds(runtime, sample, len(tiles))
+    megapixels = size[0] * size[1] / 1e6
+    return megapixels / seconds, [megapixels / before, megapixels / after]
+
+
+def network_seconds(runtime: Runtime, sample: list[Tile], count: int) -> float:
+    """How long the network alone takes for so many tiles."""
+    from cli.scenes.command import running
+
+    def tiles() -> Iterator[Tile]:
+        for index in range(count):
+            yield sample[index % len(sample)]
+
+    with running(runtime) as (submit, ahead):
+        start, pending = time.perf_counter(), deque[Any]()
+        for tile in tiles():
+            pending.append(submit(tile))
+            if len(pending) > ahead:
+                pending.popleft().result()
+        while pending:
+            pending.popleft().result()
+        return time.perf_counter() - start
+
+
+def differing_pixels(folder: Path) -> int:
+    """How many pixels of a scene have another class than those of the whole image in memory."""
+    import rasterio
+
+    from cli.scene_request import SceneRequest
+    from cli.scenes.command import segment_one
+
+    scene, out = folder / "whole.tif", folder / "whole-out.tif"
+    pixels = photos_side_by_side(*WHOLE)
+    write_scene(scene, pixels)
+    runtime = load_runtime(find_files(DEFAULT_WEIGHTS))
+    segment_one(SceneRequest(str(scene), str(out), "raster"), runtime)
+    whole = Segmenter(runtime)(pixels, Options(side="native")).class_map
+    with rasterio.open(out) as file:
+        return int((file.read(1) != whole).sum())
