@@ -1,32 +1,40 @@
 """Cuts classes out of a photo: an RGBA picture that is transparent elsewhere.
 
-A cell of the network covers many pixels of a photo, so the borders of a class map are coarse. A guided filter (He, Sun and Tang
-2010, "Guided Image Filtering") moves them to the edges of the photo: around each pixel, the opacity is a linear function of the
-three colours. The coefficients are computed on a reduced photo and applied to the whole one (He and Sun 2015, "Fast Guided
-Filter").
+A cell of the network covers many pixels of a photo, so the borders of a class map are coarse. A guided filter moves them to the
+edges of the photo, in two rounds: the second one begins with the result of the first, and has smaller windows. Blocks of a
+JPEG are taken out of the photo before, and soft pixels get the colours of the object alone.
 `benchmarks/studies/cutout.py` measures the gain; the constants are from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.encoding import BAND_PIXELS, PHOTOGRAPHS, picture_file
+from imaging.deblocking import Blocks
+from imaging.encoding import PHOTOGRAPHS, picture_file
+from imaging.guided_filter import Plane, coefficients, window_mean
 from imaging.islands import flatten_islands
+from imaging.object_colors import color_layers, object_colors
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-Plane = npt.NDArray[np.float32]
-WINDOW_CELLS = 2  # radius of the filter's windows, in cells
-SMOOTHNESS = 1e-4  # of the filter: epsilon, for colours from 0 to 1
-CONTRAST = 3.0  # of the opacity around 0.5, after the filter
+Box = tuple[float, float, float, float]
+Tile = tuple[slice, slice]
+BORDER_CELLS = 2  # radius of the windows that see a border, in cells
+# of the filter: the radius of its windows, in cells, and the contrast of the opacity around 0.5 after it
+ROUNDS = ((2.0, 3.0), (0.75, 1.7))
+SMOOTHNESS = 5e-4  # of the filter, for colours from 0 to 1: noise of six grey levels is no edge
+COLOR_CELLS = (2.0, 0.5)  # radii of the windows from which the object's colours are taken, in cells
 REDUCED_CELL = 4  # pixels of a cell in the reduced photo
 REDUCED_SIDE = 1024  # the largest longer side of the reduced photo
+TILE = 256  # pixels along a side of what is computed at once, so that it stays in a core's cache
 REDUCED_BYTES = 150  # for each pixel of the reduced photo
 
 
@@ -39,8 +47,9 @@ def cutout_png(
     check: Callable[[], None] = lambda: None,
     profile: bytes | None = None,
 ) -> bytes:
-    """RGBA PNG (H, W) of a photo, uint8 (H, W, 3). Fully transparent pixels are black; the others have the photo's colours.
+    """RGBA PNG (H, W) of a photo, uint8 (H, W, 3).
 
+    Opaque pixels have the photo's colours, soft ones the object's; fully transparent ones are black.
     class_map: uint8 (H, W). foreground: uint8 (H, W), 255 x the probability that a pixel's class is in `class_ids`. cell:
     pixels of the photo that a cell of the network covers along an axis. Within two cells of the border the opacity is the
     filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0. `check` is called
@@ -48,17 +57,28 @@ def cutout_png(
     """
     height, width = class_map.shape
     inside = np.isin(np.arange(256), list(class_ids))[class_map]
-    factor = max(1, int(cell / REDUCED_CELL), ceil(max(height, width) / REDUCED_SIDE))
-    opacity = _filter(photo, inside, foreground, cell, factor, check)
+    scale = Scale.of((height, width), cell)
+    colors = reduced_colors(photo, scale)
+    opacity = refined(photo, Blocks.of(photo), colors, inside, foreground, scale, check)
     flatten_islands(opacity, inside.view(np.uint8), cell**2, check)
-    picture, rows = Image.new("RGBA", (width, height)), max(1, BAND_PIXELS // width)
-    for top in range(0, height, rows):
+    del inside
+    layers = _layers(colors, opacity, scale)
+    pixels = np.zeros((height, width, 4), np.uint8)
+    for tile, box in scale.tiles((height, width)):
         check()
-        band = slice(top, top + rows)
-        colors = np.where(opacity[band, :, None] > 0, photo[band], np.uint8(0))
-        picture.paste(Image.fromarray(np.dstack([colors, opacity[band]])), (0, top))
-    del inside, opacity
-    return picture_file(picture, "png", PHOTOGRAPHS["png"], profile)
+        visible = opacity[tile]
+        if not visible.any():
+            continue
+        pixels[tile][..., :3] = photo[tile]
+        pixels[tile][..., 3] = visible
+        pixels.view(np.uint32)[..., 0][tile] *= visible > 0
+        soft = (visible > 0) & (visible < 255)
+        if soft.any():
+            object, background = (np.dstack([_enlarged(plane, soft.shape, box) for plane in layer])[soft] for layer in layers)
+            share = visible[soft, None].astype(np.float32) / np.float32(255)
+            pixels[tile][soft, :3] = object_colors(photo[tile][soft].astype(np.float32), share, object, background)
+    del opacity, layers
+    return picture_file(Image.fromarray(pixels), "png", PHOTOGRAPHS["png"], profile)
 
 
 def cutout_bytes(pixels: int) -> int:
@@ -66,73 +86,96 @@ def cutout_bytes(pixels: int) -> int:
     return REDUCED_BYTES * min(pixels, REDUCED_SIDE**2)
 
 
-def _filter(photo: Pixels, inside: Mask, foreground: Pixels, cell: float, factor: int, check: Callable[[], None]) -> Pixels:
-    """The opacity after the filter, uint8 (H, W). inside: bool (H, W), the pixels of the classes."""
-    height, width = inside.shape
-    planes = [Image.fromarray(plane) for plane in _coefficients(photo, inside, foreground, cell, factor)]
-    result, rows = np.empty((height, width), np.uint8), max(1, BAND_PIXELS // width)
-    for top in range(0, height, rows):
+@dataclass(frozen=True)
+class Scale:
+    """cell: pixels of the photo that a cell of the network covers along an axis. factor: those of a reduced photo's pixel."""
+
+    cell: float
+    factor: int
+
+    @classmethod
+    def of(cls, size: tuple[int, int], cell: float) -> Scale:
+        """The scale for a photo of this (height, width)."""
+        return cls(cell, max(1, int(cell / REDUCED_CELL), ceil(max(size) / REDUCED_SIDE)))
+
+    def radius(self, cells: float) -> int:
+        """Pixels of the reduced photo."""
+        return max(1, round(cells * self.cell / self.factor))
+
+    def reduced(self, plane: Pixels) -> Plane:
+        return np.asarray(Image.fromarray(plane).reduce(self.factor), np.float32) / np.float32(255)
+
+    def tiles(self, size: tuple[int, int]) -> Iterator[tuple[Tile, Box]]:
+        """Parts of a photo of this (height, width), and where they lie in the reduced one: left, top, right, bottom."""
+        height, width = size
+        for top, left in product(range(0, height, TILE), range(0, width, TILE)):
+            bottom, right = min(top + TILE, height), min(left + TILE, width)
+            box = (left / self.factor, top / self.factor, right / self.factor, bottom / self.factor)
+            yield (slice(top, bottom), slice(left, right)), box
+
+
+def refined(
+    photo: Pixels,
+    blocks: Blocks,
+    colors: list[Plane],
+    inside: Mask,
+    foreground: Pixels,
+    scale: Scale,
+    check: Callable[[], None] = lambda: None,
+    rounds: Sequence[tuple[float, float]] = ROUNDS,
+    smoothness: float = SMOOTHNESS,
+) -> Pixels:
+    """The opacity after the filter, uint8 (H, W).
+
+    photo: uint8 (H, W, 3); the opacity follows it, but not its blocks. colors: of the reduced photo. inside: bool (H, W),
+    the pixels of the classes. foreground: as for `cutout_png`.
+    """
+    opacity = inside.view(np.uint8) * np.uint8(255)
+    share = window_mean(scale.reduced(opacity), scale.radius(BORDER_CELLS))
+    weight: Plane = np.minimum(4 * np.minimum(share, 1 - share), np.float32(1))  # 1 within a cell of the border, 0 from two on
+    if not weight.any():
+        return opacity
+    target = scale.reduced(foreground)
+    for cells, contrast in rounds:
         check()
-        band = slice(top, min(top + rows, height))
-        box = (0.0, top / factor, width / factor, band.stop / factor)
-        size = width, band.stop - top
-        *slopes, intercept, weight = (np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box)) for plane in planes)
-        hard = np.where(inside[band], np.float32(255), np.float32(0))
-        opacity = 255 * intercept
-        for channel, slope in enumerate(slopes):
-            opacity += slope * photo[band, :, channel]
-        opacity = ((opacity - 127.5) * CONTRAST + 127.5).clip(0, 255)
-        result[band] = np.rint(hard + weight * (opacity - hard))
+        *slopes, intercept = (
+            np.float32(contrast) * plane for plane in coefficients(colors, target, scale.radius(cells), smoothness)
+        )
+        intercept += np.float32((1 - contrast) / 2)
+        target = _mixed(colors, slopes, intercept).clip(0, 1)
+    planes = [Image.fromarray(plane) for plane in (*slopes, intercept, weight)]
+    for tile, box in scale.tiles(inside.shape):
+        check()
+        part = opacity[tile]
+        near = _enlarged(planes[-1], part.shape, box)
+        if near.any():
+            *by_color, constant = (_enlarged(plane, part.shape, box) for plane in planes[:-1])
+            smooth = blocks.smoothed(photo, *tile)
+            filtered = _mixed([smooth[..., channel] for channel in range(3)], by_color, 255 * constant).clip(0, 255)
+            part[...] = np.rint(part + near * (filtered - part))
+    return opacity
+
+
+def _mixed(colors: Sequence[Pixels | Plane], slopes: Sequence[Plane], intercept: Plane) -> Plane:
+    """A linear function of three colours at each pixel."""
+    result = intercept.copy()
+    for slope, color in zip(slopes, colors, strict=True):
+        result += slope * color
     return result
 
 
-def _coefficients(photo: Pixels, inside: Mask, foreground: Pixels, cell: float, factor: int) -> list[Plane]:
-    """Five planes of the reduced photo: the slopes of the opacity (0 to 1) by red, green and blue, its intercept, its weight.
-
-    The weight is 1 within a cell of the border, and falls to 0 at two cells.
-    """
-    radius = max(1, round(WINDOW_CELLS * cell / factor))
-    small_photo = Image.fromarray(photo).reduce(factor)
-    colors: list[Plane] = [np.asarray(channel, np.float32) / np.float32(255) for channel in small_photo.split()]
-    share = _mean(_reduce(inside.astype(np.uint8) * np.uint8(255), factor), radius)
-    weight: Plane = np.minimum(4 * np.minimum(share, 1 - share), np.float32(1))
-    if not weight.any():
-        return [weight] * 5
-    target = _reduce(foreground, factor)
-    mean, means = _mean(target, radius), [_mean(color, radius) for color in colors]
-    with_target = [_mean(c * target, radius) - color_mean * mean for c, color_mean in zip(colors, means, strict=True)]
-    pairs = [(i, j) for i in range(3) for j in range(i, 3)]
-    covariances: dict[tuple[int, int], Plane] = {
-        (i, j): _mean(colors[i] * colors[j], radius) - means[i] * means[j] + np.float32(SMOOTHNESS * (i == j)) for i, j in pairs
-    }
-    del colors, target
-    slopes = _solve(covariances, with_target)
-    intercept = mean - slopes[0] * means[0] - slopes[1] * means[1] - slopes[2] * means[2]
-    return [*(_mean(slope, radius) for slope in slopes), _mean(intercept, radius), weight]
+def reduced_colors(photo: Pixels, scale: Scale) -> list[Plane]:
+    """Red, green and blue of the reduced photo, 0 to 1."""
+    small = Image.fromarray(photo).reduce(scale.factor)
+    return [np.asarray(channel, np.float32) / np.float32(255) for channel in small.split()]
 
 
-def _solve(matrix: dict[tuple[int, int], Plane], right: list[Plane]) -> list[Plane]:
-    """Solves a symmetric system of three equations at each pixel, by its cofactors. matrix: its upper triangle."""
-    (a, b, c), (d, e, f) = (matrix[0, 0], matrix[0, 1], matrix[0, 2]), (matrix[1, 1], matrix[1, 2], matrix[2, 2])
-    first = [d * f - e * e, c * e - b * f, b * e - c * d]
-    others = [a * f - c * c, b * c - a * e, a * d - b * b]
-    determinant = a * first[0] + b * first[1] + c * first[2]
-    rows = [first, [first[1], others[0], others[1]], [first[2], others[1], others[2]]]
-    return [(x * right[0] + y * right[1] + z * right[2]) / determinant for x, y, z in rows]
+def _layers(colors: Sequence[Plane], opacity: Pixels, scale: Scale) -> list[list[Image.Image]]:
+    """Red, green and blue of the object and of the background in the reduced photo, 0 to 255."""
+    layers = color_layers(colors, scale.reduced(opacity), [scale.radius(cells) for cells in COLOR_CELLS])
+    return [[Image.fromarray(np.float32(255) * layer[index]) for layer in layers] for index in range(2)]
 
 
-def _reduce(plane: Pixels, factor: int) -> Plane:
-    return np.asarray(Image.fromarray(plane).reduce(factor), np.float32) / np.float32(255)
-
-
-def _mean(plane: Plane, radius: int) -> Plane:
-    """The mean over the square window around each pixel; beyond the edge, its pixels are repeated."""
-    return _mean_of_rows(_mean_of_rows(plane, radius).T, radius).T
-
-
-def _mean_of_rows(plane: Plane, radius: int) -> Plane:
-    window = 2 * radius + 1
-    sums = np.pad(plane, ((0, 0), (radius + 1, radius)), mode="edge").astype(np.float64, "C")
-    np.cumsum(sums, 1, out=sums)
-    means: Plane = ((sums[:, window:] - sums[:, :-window]) / window).astype(np.float32)
-    return means
+def _enlarged(plane: Image.Image, size: tuple[int, ...], box: Box) -> Plane:
+    """A part of a plane of the reduced photo, at this (height, width)."""
+    return np.asarray(plane.resize((size[1], size[0]), Image.Resampling.BILINEAR, box))

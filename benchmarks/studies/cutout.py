@@ -1,10 +1,13 @@
-"""How near the edges of cut-outs are to the labels: hard, soft by probability, and refined by the photo as served.
+"""How near the edges of cut-outs are to labels and to known opacities: hard, soft, filtered as formerly, and as served.
 
-    python -m benchmarks.studies.cutout --voc data/voc2012-animals
+    python -m benchmarks.studies.cutout --composites
+    python -m benchmarks.studies.cutout --voc data/voc2012-animals --every 3
     python -m benchmarks.studies.cutout --sheet sheet.png docs/photos/*.jpg
+    python -m benchmarks.studies.cutout --parts parts.png docs/photos/*.jpg
 
-The first writes `docs/cutout.json`, from which `benchmarks.studies.documents` makes the page. The second makes a sheet of
-photos, each cut out with a hard edge and with the served one.
+The first measures drawn subjects over drawn grounds, and over photos if `--grounds` names a folder; the second compares with
+labels. Both write `docs/cutout.json`, from which `benchmarks.studies.documents` makes the page. The third makes a sheet of
+photos, each cut out with a hard edge and with the served one; the fourth shows the softest part of each at 300 %.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from benchmarks.studies.documents import DOCS, PUBLISHED
+from benchmarks.studies.composite_edges import composite_errors, table
+from benchmarks.studies.composites import composites
+from benchmarks.studies.documents import DOCS, PUBLISHED, load
+from benchmarks.studies.former_filter import former_opacity
+from benchmarks.studies.large_parts import large_part, stack
 from imaging.decoding import decode
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
@@ -44,20 +51,37 @@ def main() -> int:
     parser = argparse.ArgumentParser("benchmarks.studies.cutout", description="Edges of cut-outs against labels.")
     parser.add_argument("--voc", type=Path, help="the data set: its val split is measured")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="measure one frame of N (default: all)")
+    parser.add_argument("--composites", action="store_true", help="measure drawn photos of known opacity")
+    parser.add_argument("--grounds", type=Path, metavar="FOLDER", help="photos that are grounds of composites, too")
     parser.add_argument("--sheet", type=Path, help="the picture to write")
-    parser.add_argument("photos", nargs="*", type=Path, help="photos for the sheet")
+    parser.add_argument("--parts", type=Path, help="the picture of large parts to write")
+    parser.add_argument("photos", nargs="*", type=Path, help="photos for the pictures")
     args = parser.parse_args()
+    if args.composites:
+        errors_of_composites = composite_errors(composites(args.grounds))
+        print(table(errors_of_composites))
+        if not args.grounds:
+            write({"composites": errors_of_composites})
+    if not (args.sheet or args.parts or args.voc):
+        return 0
     segmenter = Segmenter(load_runtime(find_files(next(iter(PUBLISHED)))))
     if args.sheet:
         sheet([pair(segmenter, path.read_bytes()) for path in args.photos]).save(args.sheet)
+    if args.parts:
+        stack([large_part(segmenter, path.read_bytes()) for path in args.photos]).save(args.parts)
     if args.voc:
         split = get_split(args.voc, "val", find_labels("voc", args.voc))
         frames = range(0, len(split.frames), args.every)
         sides = {str(side): errors(edges(segmenter, split, frames, side)) for side in SIDES}
         facts = {"machine": machine(), "commit": commit(), "precision": segmenter.identity["precision"]}
         report = facts | {"frames": len(frames), "bands": BANDS, "sides": sides}
-        (DOCS / "cutout.json").write_text(json.dumps(report, indent=1) + "\n")
+        write(report)
     return 0
+
+
+def write(facts: Mapping[str, Any]) -> None:
+    """Replaces these facts in `docs/cutout.json`."""
+    (DOCS / "cutout.json").write_text(json.dumps(load("cutout") | facts, indent=1) + "\n")
 
 
 def edges(
@@ -70,6 +94,9 @@ def edges(
         plan = segmenter.plan(data, options)
         segmentation = segmenter.infer(segmenter.decode(data, plan), plan)
         assert segmentation.foreground is not None
+        inside = np.isin(segmentation.class_map, list(options.rendering.class_ids(segmenter.manifest.labels.classes)))
+        cell = segmenter.runtime.stride * max(plan.size) / max(plan.tile_plan.size)
+        former = former_opacity(decode(data, segmenter.limits), inside, segmentation.foreground, cell)
         with Image.open(io.BytesIO(segmenter.segment(data, plan).body)) as image:
             refined = np.asarray(image.getchannel("A"))
         labelled = truth < len(split.labels)
@@ -79,6 +106,7 @@ def edges(
             {
                 "hard": (segmentation.class_map > 0).astype(np.float64),
                 "soft": segmentation.foreground.astype(np.float64) / 255,
+                "former": former.astype(np.float64) / 255,
                 "refined": refined.astype(np.float64) / 255,
             },
         )

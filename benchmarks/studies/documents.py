@@ -14,6 +14,7 @@ from string import Template
 from typing import Any
 
 from benchmarks.studies import few
+from benchmarks.studies.composite_edges import table as composite_table
 from benchmarks.studies.evaluations import read_evaluations
 from benchmarks.studies.small_sets import small_sets_table
 from benchmarks.studies.trainings import ROOT, by_name, commits, difference, markdown_table, read_table
@@ -128,6 +129,7 @@ def accuracy_page() -> str:
         rare=_rare(failures["rare"]),
         ranking=_ranking(load("ranking")),
         edges=_edges(load("cutout")),
+        composites=composite_table(load("cutout")["composites"]),
         every=failures["every"]["train"],
         small_sets=small_sets_table(),
         augmentations=few.scores(read_table(few.TABLE), augmentations),

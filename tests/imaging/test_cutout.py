@@ -7,7 +7,7 @@ import io
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from imaging import cutout
 from imaging.cutout import cutout_png
@@ -59,17 +59,28 @@ def test_the_edge_follows_the_photo_more_closely_than_the_cells(size: tuple[int,
     assert error(opacity, inside) < 0.6 * error(foreground, inside)
 
 
-def test_colours_are_the_photos_and_black_where_nothing_is_left() -> None:
+def test_opaque_pixels_have_the_photos_colours_and_transparent_ones_are_black() -> None:
     inside = disc((160, 200))
     photo = photo_of(inside)
     result = cut(photo, seen_in_cells(inside, 8), 8)
     opacity = result[..., 3]
-    assert np.array_equal(result[opacity > 0][:, :3], photo[opacity > 0])
+    assert np.array_equal(result[opacity == 255][:, :3], photo[opacity == 255])
     assert not result[opacity == 0].any()
     y, x = np.mgrid[:160, :200]
     distance = np.abs(np.hypot(y - 79.5, x - 99.5) - 160 / 3)
     assert np.array_equal(opacity[distance > 30] == 255, inside[distance > 30])
     assert set(np.unique(opacity[distance > 30])) == {0, 255}
+
+
+def test_soft_pixels_have_the_objects_colours() -> None:
+    inside = Image.fromarray(disc((160, 200)).astype(np.uint8) * np.uint8(255)).filter(ImageFilter.GaussianBlur(3))
+    share = np.asarray(inside)[..., None] / 255
+    photo = np.rint(share * DISC + (1 - share) * BACKGROUND).astype(np.uint8)
+    result = cut(photo, np.asarray(inside.filter(ImageFilter.GaussianBlur(4))), 8)
+    soft = (result[..., 3] > 20) & (result[..., 3] < 235)
+    assert soft.sum() > 300
+    off, photo_off = (np.abs(colors[soft].astype(int) - DISC).mean() for colors in (result[..., :3], photo))
+    assert off < 0.5 * photo_off
 
 
 def test_a_probability_far_from_the_border_does_not_count() -> None:
@@ -107,11 +118,11 @@ def test_without_a_border_all_is_opaque_or_nothing_is(size: tuple[int, int], val
 
 
 @pytest.mark.parametrize(("size", "cell"), [((160, 200), 8), ((410, 333), 31)], ids=str)
-def test_bands_change_no_opacity(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], cell: int) -> None:
+def test_tiles_change_no_opacity(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], cell: int) -> None:
     inside = disc(size)
     photo, foreground = photo_of(inside), seen_in_cells(inside, cell)
     whole = cut(photo, foreground, cell)
-    monkeypatch.setattr(cutout, "BAND_PIXELS", 1000)
+    monkeypatch.setattr(cutout, "TILE", 40)
     assert np.abs(cut(photo, foreground, cell)[..., 3].astype(int) - whole[..., 3]).max() <= 1  # by rounding
 
 
