@@ -22,7 +22,7 @@ from cli.records import open_records, record_all
 from cli.remote import Remote
 from cli.report import DONE, INTERRUPTED, SOME_FAILED, Outcome, Summary, exit_status, tell
 from cli.run import BulkJob, leave, run_all
-from cli.scene_request import read_request
+from cli.scene_request import read_requests
 from cli.start import ended_at_once
 from model.inference.loading import unused_gpu
 from model.whole_file import open_descriptor
@@ -40,10 +40,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if request := read_request(args):
-        from cli.scenes.command import segment_scene  # imports rasterio
+    if requests := read_requests(args):
+        from cli.scenes.command import segment_scenes  # imports rasterio
 
-        return segment_scene(request, args)
+        return segment_scenes(requests, args)
     _check(args)
     listing, answers, document = _listing(args)
     ranking = Ranking(args.rank, listing) if args.rank is not None else None

@@ -65,8 +65,30 @@ def kind_of(out: str | None) -> Kind | None:
     return KINDS.get(os.path.splitext(out or "")[1].lower())
 
 
+def read_requests(args: argparse.Namespace) -> list[SceneRequest]:
+    """The requests; none if the output is that of pictures. Raises `OSError` for arguments that do not go together."""
+    if args.scenes is None:
+        request = read_request(args)
+        return [request] if request else []
+    if kind_of(args.out) is not None:
+        raise OSError(f"--scenes writes a file for each scene to a folder, and -o {args.out} is a file; leave one of them out")
+    outs: dict[str, str] = {}
+    for source in args.inputs:
+        out = os.path.join(args.out, f"{os.path.splitext(os.path.basename(source))[0]}.{args.scenes}")
+        if (earlier := outs.setdefault(out, source)) != source:
+            raise OSError(f"{earlier} and {source} would both become {out}; give them different -o folders")
+    if not outs:
+        raise OSError("give the scenes, such as scenes/*.tif")
+    requests = []
+    for out, source in outs.items():
+        request = read_request(argparse.Namespace(**vars(args) | {"inputs": [source], "out": out}))
+        assert request is not None
+        requests.append(request)
+    return requests
+
+
 def read_request(args: argparse.Namespace) -> SceneRequest | None:
-    """The request; None if the output is that of pictures. Raises `OSError` for arguments that do not go together."""
+    """The request of one scene; None if the output is that of pictures. Raises as `read_requests`."""
     kind = kind_of(args.out)
     if kind is None:
         if given := [name for name in OF_SCENES if getattr(args, name) not in (None, False)]:
@@ -91,7 +113,7 @@ def _check(args: argparse.Namespace, kind: Kind) -> None:
         if find_spec(package) is None:
             raise OSError(f"-o {args.out} needs the package {package}: {install_command('geo')}")
     if len(args.inputs) != 1:
-        raise OSError(f"-o {args.out} takes one scene, got {len(args.inputs)}; run the command once for each, or fcn-bulk")
+        raise OSError(f"-o {args.out} takes one scene, got {len(args.inputs)}; give --scenes tif and a folder for several")
     if given := [name for name in OF_PICTURES if getattr(args, name, None) not in (None, False)]:
         raise OSError(f"--{given[0].replace('_', '-')} is for pictures, and -o {args.out} is that of a scene; leave it out")
     allowed = OF_ALL | (OF_POLYGONS if kind != "raster" else set())

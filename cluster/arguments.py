@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from math import inf
 
-from cli.arguments import add_answer, add_inputs, add_network, number, whole_number
+from cli.arguments import add_answer, add_inputs, add_network, add_scene, number, whole_number
 from model.command_line import CommandParser
 
 DEADLINE_S = 600.0
@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_inputs(p, stdio=False)
     add_answer(p)
+    add_scene(p)
     add_network(p)
     pool = p.add_argument_group("on the cluster")
     pool.add_argument("--address", default="auto", help="address of the cluster; auto: RAY_ADDRESS, or the one on this machine")

@@ -28,6 +28,7 @@ from cli.places import is_path
 from cli.records import open_records, record_all
 from cli.report import Outcome, Summary, exit_status, tell
 from cli.resume import Notes, done_key
+from cli.scene_request import SceneRequest, read_requests
 from cli.start import ended_at_once
 from cluster.actor import ImageActor, Network, network_digest
 from cluster.arguments import parser
@@ -49,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if STDIO in (*args.inputs, args.out):
         raise OSError("- is not for a cluster; give files, folders or URLs, and -o with a folder or a URL")
+    requests = [replace(each, source=_absolute(each.source), out=_absolute(each.out)) for each in read_requests(args)]
+    if requests:
+        return _segment_scenes(args, requests)
     out = _absolute(args.out) if args.out else args.out
     listing = list_either(args.inputs, args.from_file, out)
     answers = open_answers(out, rendering(args), single=False)
@@ -60,6 +64,23 @@ def _run(args: argparse.Namespace) -> int:
         return _segment(ray, args, listing, answers)
     except ray.exceptions.RayError as error:
         raise OSError(f"the job has not begun: {_last_line(error)}") from error
+    finally:
+        ray.shutdown()
+
+
+def _segment_scenes(args: argparse.Namespace, requests: list[SceneRequest]) -> int:
+    with ended_at_once(COMMAND):  # imports large packages
+        ray = _ray()
+        from cluster.scenes import SceneNetwork, segment_scenes
+    _check_address(args.address)
+    ray.init(args.address, logging_level="error", log_to_driver=False)
+    weights = _absolute(args.weights) if os.path.isfile(args.weights) else args.weights
+    threads = args.threads or (0 if args.gpus else args.cpus)
+    try:
+        network = SceneNetwork(weights, args.runtime, args.device, args.precision, threads)
+        return segment_scenes(ray, args, requests, network)
+    except ray.exceptions.RayError as error:
+        raise OSError(f"the job has ended: {_last_line(error)}; --resume does the rest") from error
     finally:
         ray.shutdown()
 

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cli.places import is_path, real
-from cli.report import DONE, tell
+from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
 from cli.resume import settings_digest
 from cli.scene_request import SceneRequest
 from cli.scenes.outputs import class_ids, existing_key, write_output
@@ -77,20 +77,32 @@ class SceneWork:
         }
 
 
-def segment_scene(request: SceneRequest, args: argparse.Namespace) -> int:
-    """Runs the command for a scene, and returns its exit status. Raises `OSError`, `SceneError` and `WeightsError`, and others.
+def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -> int:
+    """Runs the command for scenes, and returns its exit status. One of several that fails is told, and the others go on.
 
-    What was finished before an error or Ctrl-C stays in the working file.
+    What was finished before an error or Ctrl-C stays in the working file. Raises `OSError`, `SceneError`, `WeightsError`, and
+    others.
     """
     with ended_at_once("fcn-segment"):
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
         runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
-    return segment_one(request, runtime)
+    if len(requests) == 1:
+        return segment_one(requests[0], runtime)
+    failures = 0
+    for request in requests:
+        try:
+            segment_one(request, runtime)
+        except (OSError, SceneError) as error:
+            failures += 1
+            tell(f"{request.source}: {describe(error)}")
+    if failures:
+        return NOTHING_DONE if failures == len(requests) else SOME_FAILED
+    return DONE
 
 
 def segment_one(request: SceneRequest, runtime: Runtime) -> int:
-    """Segments a scene with this network, and returns the exit status. Raises as `segment_scene`."""
+    """Segments a scene with this network, and returns the exit status. Raises as `segment_scenes`."""
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
         out = Path(request.out)
@@ -102,9 +114,10 @@ def segment_one(request: SceneRequest, runtime: Runtime) -> int:
         out.parent.mkdir(parents=True, exist_ok=True)
         with RowsFile(rows_path, work.rows_key, scene.size, confidence=work.confidence, resume=request.resume) as rows:
             with _told_what_is_kept(rows):
-                with running(runtime) as (submit, ahead):
-                    for part in _progress(segment_work(work, scene, runtime, submit, ahead, rows.next_row), rows):
-                        rows.append(part)
+                if not rows.is_complete:
+                    with running(runtime) as (submit, ahead):
+                        for part in _progress(segment_work(work, scene, runtime, submit, ahead, rows.next_row), rows):
+                            rows.append(part)
                 write_output(request, work.place, rows, runtime.manifest.labels, work.facts(runtime))
             rows.remove()
     return DONE
@@ -130,8 +143,6 @@ def segment_work(
     work: SceneWork, scene: Scene, runtime: Runtime, submit: Submit, ahead: int, first_row: int = 0
 ) -> Generator[ClassRows]:
     """The rows of classes of the scene, from this row on."""
-    if first_row == scene.size[0]:
-        return
     fill = neutral_pixel(runtime.manifest.preprocessing)
     manifest = runtime.manifest
     temperature = (manifest.temperature(runtime.identity.precision) or 1.0) if work.confidence else None

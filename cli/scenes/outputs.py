@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cli.scene_request import SceneRequest
-from cli.scenes.rows_file import RowsFile
 from imaging.classes import class_id, is_background
 from imaging.georeferenced.geojson import GeoJSONWriter
 from imaging.georeferenced.layers import KEY, GeoPackageWriter, LayerWriter, check_layer, find_objects, layer_key, write_layer
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import RasterFacts, read_key, write_raster
+from model.inference.scenes import ClassRows
 from model.labels import LabelSet
 from model.whole_file import whole_file
 
@@ -30,7 +30,9 @@ def class_ids(request: SceneRequest, labels: LabelSet) -> list[int]:
     return [label.id for label in labels.classes if not is_background(label.name)]
 
 
-def write_output(request: SceneRequest, place: Place, rows: RowsFile, labels: LabelSet, tags: Mapping[str, str]) -> None:
+def write_output(
+    request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet, tags: Mapping[str, str]
+) -> None:
     """Writes the result, whole or not at all. tags: what it says of how it was made. Raises `OSError` and `SceneError`."""
     with whole_file(Path(request.out)) as partial:
         if request.kind == "raster":
@@ -44,7 +46,7 @@ def write_output(request: SceneRequest, place: Place, rows: RowsFile, labels: La
 
 
 def _write_geopackage(
-    path: Path, request: SceneRequest, place: Place, rows: RowsFile, labels: LabelSet, tags: Mapping[str, str]
+    path: Path, request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet, tags: Mapping[str, str]
 ) -> None:
     """Writes a GeoPackage. GDAL wants its ending in the name, so it has another one meanwhile, which a later run replaces."""
     package = path.with_name(f".{Path(request.out).stem}.part.gpkg")
@@ -57,7 +59,9 @@ def _write_geopackage(
         package.unlink(missing_ok=True)
 
 
-def write_polygons(writer: LayerWriter, request: SceneRequest, place: Place, rows: RowsFile, labels: LabelSet) -> int:
+def write_polygons(
+    writer: LayerWriter, request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet
+) -> int:
     """Writes the objects of the rows as polygons, and gives their number."""
     objects = find_objects(rows, place, class_ids(request, labels), shared_borders=request.shared_borders)
     return write_layer(

@@ -30,17 +30,22 @@ class RowsFile:
     """The finished rows of a scene of `size` (height, width). Use it in a `with` statement.
 
     path: of the file. key: what the rows depend on. resume: whether to go on with the rows that are there. Raises `OSError` if
-    these have another key. next_row: the first row that is not there yet.
+    these have another key. span: the first row, and the row after the last; by default all. next_row: the first row that is not
+    there yet.
     """
 
-    def __init__(self, path: Path, key: str, size: Size, *, confidence: bool, resume: bool) -> None:
-        self.path, self.size, self.next_row = path, size, 0
+    def __init__(
+        self, path: Path, key: str, size: Size, *, confidence: bool, resume: bool, span: tuple[int, int] | None = None
+    ) -> None:
+        self.first, self.last = span or (0, size[0])
+        self.path, self.size, self.next_row = path, size, self.first
         self._planes = 2 if confidence else 1
-        self._head = f"{json.dumps({'key': key, 'size': size, 'planes': self._planes})}\n".encode()
+        facts = {"key": key, "size": size, "planes": self._planes, "span": [self.first, self.last]}
+        self._head = f"{json.dumps(facts)}\n".encode()
         if resume and path.exists():
             self._file: IO[bytes] = path.open("r+b")
             try:
-                self._read_state(key)
+                self._read_state()
             except BaseException:
                 self._file.close()
                 raise
@@ -57,7 +62,7 @@ class RowsFile:
 
     @property
     def is_complete(self) -> bool:
-        return self.next_row == self.size[0]
+        return self.next_row == self.last
 
     def append(self, rows: ClassRows) -> None:
         """Adds the next rows. After an `OSError`, such as for lack of room, the file ends with the rows before them."""
@@ -79,7 +84,7 @@ class RowsFile:
         width = self.size[1]
         with self.path.open("rb") as file:
             file.readline()
-            row = 0
+            row = self.first
             while row < self.next_row:
                 record = _read_record(file, row)
                 if record is None:
@@ -94,7 +99,7 @@ class RowsFile:
         self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def _read_state(self, key: str) -> None:
+    def _read_state(self) -> None:
         """Finds the next row and cuts a torn record off."""
         head = self._file.readline()
         if head != self._head:

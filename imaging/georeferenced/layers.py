@@ -21,6 +21,7 @@ from imaging.georeferenced.raster import KEY_TAG
 MOST_HOLES = 4000  # of a polygon that is simplified with its topology preserved, whose time grows with their square
 MOST_CORNERS = 5_000_000  # of all polygons that are simplified with their borders shared, which needs all of them at once
 FEATURES_AT_ONCE = 1000
+STEP_ROWS = 256
 DATE = "2000-01-01T00:00:00.000Z"
 """Of every GeoPackage, so that equal layers have equal bytes."""
 KEY = KEY_TAG.lower()
@@ -42,7 +43,7 @@ def find_objects(
     """
     width = place.size[1]
     finder = ObjectFinder(width, list(ids), with_nodes=shared_borders)
-    for top, part, confidence in rows:
+    for top, part, confidence in _in_steps(rows):
         yield from finder.add(part, pixel_areas(place, Window(top, 0, len(part), width)), confidence)
     yield from finder.finish()
 
@@ -75,6 +76,30 @@ def write_layer(
         count += 1
     writer.close()
     return count
+
+
+def _in_steps(rows: Iterable[tuple[int, Ids, Ids | None]]) -> Iterator[tuple[int, Ids, Ids | None]]:
+    """The same rows, cut at multiples of `STEP_ROWS`: sums then have equal bits, whatever the pieces that rows come in."""
+    pieces: list[tuple[Ids, Ids | None]] = []
+    first = 0
+    for top, ids, confidence in rows:
+        start = 0
+        while start < len(ids):
+            row = top + start
+            end = min(len(ids), start + STEP_ROWS - row % STEP_ROWS)
+            first = row if not pieces else first
+            pieces.append((ids[start:end], None if confidence is None else confidence[start:end]))
+            start = end
+            if (top + end) % STEP_ROWS == 0:
+                yield first, *_joined(pieces)
+                pieces = []
+    if pieces:
+        yield first, *_joined(pieces)
+
+
+def _joined(pieces: list[tuple[Ids, Ids | None]]) -> tuple[Ids, Ids | None]:
+    confidences = [confidence for _, confidence in pieces if confidence is not None]
+    return np.concatenate([ids for ids, _ in pieces]), np.concatenate(confidences) if confidences else None
 
 
 class GeoPackageWriter:

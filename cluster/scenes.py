@@ -1,0 +1,178 @@
+"""`fcn-bulk` for scenes: rows of a scene are parts, which the nodes segment; the driver joins them to one file.
+
+A part begins at any row, and has the rows of one machine: it also runs the tiles above it that its first rows depend on. Its
+rows go to a working file beside the result, in a folder that every node sees, so that `--resume` goes on behind them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
+from cli.scene_request import SceneRequest
+from cli.scenes.command import plan_work, running, segment_work
+from cli.scenes.outputs import existing_key, write_output
+from cli.scenes.rows_file import RowsFile
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.place import Place
+from imaging.georeferenced.scene import open_scene
+from model.inference.loading import load_runtime
+from model.inference.runtime import Runtime
+from model.inference.scenes import ClassRows
+from model.inference.tiling import Size
+from model.labels import LabelSet
+from model.weights_file import find_files
+
+PARTS = ".parts"
+"""The ending of the folder beside the result that has the finished rows of parts."""
+LEAST_TILE_ROWS = 8  # of a part: one more runs for each
+PARTS_PER_TASK = 4  # so that all nodes end at about the same time
+
+
+@dataclass(frozen=True)
+class SceneNetwork:
+    """The network that each node loads. The fields are arguments of `fcn-bulk`."""
+
+    weights: str
+    runtime: str
+    device: str
+    precision: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class SceneParts:
+    """What the driver knows of a scene: its rows and their parts, and what the result says.
+
+    rows_key, key: what the rows and the result depend on. spans: (first row, row after the last) of each part.
+    """
+
+    size: Size
+    place: Place
+    labels: LabelSet
+    facts: Mapping[str, str]
+    rows_key: str
+    key: str
+    confidence: bool
+    spans: tuple[tuple[int, int], ...]
+
+
+def plan_parts(request: SceneRequest, network: SceneNetwork, tasks: int) -> SceneParts:
+    """The parts of a scene for so many tasks at a time. Runs on a node. Raises as `segment_scenes` of the command line."""
+    runtime = _loaded(network)
+    with open_scene(request.source) as scene:
+        work = plan_work(request, scene, runtime)
+        tops = work.plan.tiles.tops
+        count = max(1, min(tasks * PARTS_PER_TASK, len(tops) // LEAST_TILE_ROWS))
+        height = scene.size[0]
+        bounds = [height * index // count for index in range(count + 1)]
+        return SceneParts(
+            scene.size, work.place, runtime.manifest.labels, work.facts(runtime), work.rows_key, work.key, work.confidence,
+            tuple(pairwise(bounds)),
+        )  # fmt: skip
+
+
+def segment_part(request: SceneRequest, network: SceneNetwork, parts: SceneParts, index: int) -> int:
+    """Segments a part and writes its rows, and gives their number. Runs on a node.
+
+    With `request.resume`, goes on behind the rows that are there. Raises `SceneError` if this node would give other rows than
+    the first one: another file, runtime or precision. Else raises as `segment_scenes` of the command line.
+    """
+    runtime, (first, last) = _loaded(network), parts.spans[index]
+    with open_scene(request.source) as scene:
+        work = plan_work(request, scene, runtime)
+        if work.rows_key != parts.rows_key:
+            raise SceneError(
+                f"this node would give {scene.name} other classes than the first one; give all nodes the same weights file, "
+                "package and scene, and say --runtime and --precision"
+            )
+        with part_file(request, parts, index, resume=request.resume) as rows, running(runtime) as (submit, ahead):
+            for part in segment_work(work, scene, runtime, submit, ahead, rows.next_row):
+                rows.append(_until(part, last))
+                if rows.is_complete:
+                    break
+    return last - first
+
+
+def part_file(request: SceneRequest, parts: SceneParts, index: int, *, resume: bool) -> RowsFile:
+    """The rows of a part. Raises `OSError`."""
+    folder = Path(request.out + PARTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{index:05}-of-{len(parts.spans):05}.rows"
+    return RowsFile(path, parts.rows_key, parts.size, confidence=parts.confidence, resume=resume, span=parts.spans[index])
+
+
+def join(request: SceneRequest, parts: SceneParts) -> None:
+    """Writes the result from the rows of all parts, and removes these. Raises `OSError` if rows are missing."""
+    write_output(request, parts.place, list_rows(request, parts), parts.labels, parts.facts)
+    shutil.rmtree(request.out + PARTS)
+
+
+def list_rows(request: SceneRequest, parts: SceneParts) -> Iterator[ClassRows]:
+    """The rows of all parts, from top to bottom. Raises `OSError` if some are missing."""
+    for index in range(len(parts.spans)):
+        with part_file(request, parts, index, resume=True) as rows:
+            if not rows.is_complete:
+                raise OSError(f"{rows.path} lacks rows from {rows.next_row} on; run it again with --resume")
+            yield from rows
+
+
+def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneRequest], network: SceneNetwork) -> int:
+    """Segments scenes on the cluster, and returns the exit status. A scene that fails is told, and the others go on."""
+    resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
+    tasks = args.max_actors or max(args.min_actors, int(ray.cluster_resources().get("CPU", 1) // args.cpus))
+    plan, work = ray.remote(**resources)(plan_parts), ray.remote(**resources)(segment_part)
+    planned = {request: plan.remote(request, network, tasks) for request in requests}
+    jobs: dict[SceneRequest, tuple[SceneParts, list[Any]]] = {}
+    failures = 0
+    for request, reference in planned.items():
+        try:
+            parts = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            failures += _told(request, error)
+            continue
+        if request.resume and existing_key(request) == parts.key:
+            tell(f"{request.out} is done and up to date", "fcn-bulk")
+            continue
+        jobs[request] = parts, [work.remote(request, network, parts, index) for index in range(len(parts.spans))]
+    for request, (parts, references) in jobs.items():
+        try:
+            with tqdm(
+                total=parts.size[0] * parts.size[1], unit="px", unit_scale=True, disable=None, desc=request.source
+            ) as bar:
+                for reference in references:
+                    bar.update(ray.get(reference) * parts.size[1])
+            join(request, parts)
+        except (ray.exceptions.RayTaskError, OSError, SceneError) as error:
+            failures += _told(request, error)
+    if failures:
+        return NOTHING_DONE if failures == len(requests) else SOME_FAILED
+    return DONE
+
+
+def _told(request: SceneRequest, error: Exception) -> int:
+    cause = getattr(error, "cause", None) or error
+    kept = "; finished rows are kept, and --resume goes on" if Path(request.out + PARTS).exists() else ""
+    tell(f"{request.source}: {describe(cause)}{kept}", "fcn-bulk")
+    return 1
+
+
+def _until(rows: ClassRows, last: int) -> ClassRows:
+    """The rows before `last`."""
+    count = min(len(rows.ids), last - rows.top)
+    return ClassRows(rows.top, rows.ids[:count], None if rows.confidence is None else rows.confidence[:count])
+
+
+@cache
+def _loaded(network: SceneNetwork) -> Runtime:
+    """The network, which a process loads once for all of its tasks."""
+    return load_runtime(find_files(network.weights), network.runtime, network.device, network.precision, network.threads)
