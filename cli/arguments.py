@@ -145,6 +145,7 @@ def add_scene(p: argparse.ArgumentParser) -> None:
         help="scale the scene so that a pixel that the network sees measures this much (default: the scene's own pixels)",
     )  # fmt: skip
     group.add_argument("--cog", action="store_true", help="write a Cloud Optimized GeoTIFF")
+    group.add_argument("--style", action="store_true", help="write a style for QGIS beside the result, FILE.qml")
     group.add_argument(
         "--scenes", choices=("tif", "geojson", "gpkg"), help="IN are scenes: -o is a folder that gets such a file for each"
     )

@@ -25,7 +25,7 @@ KINDS: dict[str, Kind] = {".tif": "raster", ".tiff": "raster", ".geojson": "geoj
 """What an output is, by the ending of its name."""
 OF_ALL, OF_POLYGONS = {"overlap", "blend"}, {"classes", "topology", "tolerance", "min_area"}
 """The parameters of `/segment` that scenes have: of every output, and of polygons."""
-OF_SCENES = ("bands", "scale", "gsd", "cog")
+OF_SCENES = ("bands", "scale", "gsd", "cog", "style")
 """The arguments that only scenes have."""
 OF_PICTURES = ("rank", "results", "json", "shard", "from_file", "server", "api_key", "model")
 
@@ -36,7 +36,8 @@ class SceneRequest:
 
     kind: what `out` is. bands: numbers from 1; None for the file's colours. scale: the samples that become 0 and 255; None for
     percentiles. gsd: metres of a pixel that the network sees; None for the scene's own pixels. tile: None for the weights'.
-    tolerance: in map units. min_area: None for every object. classes: names and ids; empty for all but the background.
+    tolerance: in map units. min_area: in square metres. classes: names and ids; empty for all but the background. style:
+    whether to write one for QGIS beside the result.
     """
 
     source: str
@@ -54,6 +55,7 @@ class SceneRequest:
     tolerance: float = 0.0
     min_area: float = 0.0
     resume: bool = False
+    style: bool = False
 
     @property
     def is_polygons(self) -> bool:
@@ -104,7 +106,7 @@ def read_request(args: argparse.Namespace) -> SceneRequest | None:
         tile=args.tile, overlap=values.get("overlap", SceneRequest.overlap), blend=values.get("blend", SceneRequest.blend),
         classes=parse_classes(values["classes"]) if "classes" in values else (),
         shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0),
-        min_area=min_area.square_metres if isinstance(min_area, GroundArea) else 0.0, resume=args.resume,
+        min_area=min_area.square_metres if isinstance(min_area, GroundArea) else 0.0, resume=args.resume, style=args.style,
     )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "train-your-own.md": (),  # tests/test_train_your_own.py
     "your-own-network.md": (),  # tests/test_your_own_network.py
     "onnx.md": (),  # tests/test_onnx_page.py
+    "maps.md": (),  # tests/test_maps_page.py
 }
 
 

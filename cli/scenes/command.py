@@ -61,7 +61,7 @@ class SceneWork:
     @property
     def key(self) -> str:
         """What the result depends on, as a digest."""
-        return settings_digest(self.rows_key, replace(self.request, source="", out="", resume=False))
+        return settings_digest(self.rows_key, replace(self.request, source="", out="", resume=False, style=False))
 
     def facts(self, runtime: Runtime) -> dict[str, str]:
         """What the result says of how it was made."""

@@ -12,6 +12,7 @@ from imaging.georeferenced.geojson import GeoJSONWriter
 from imaging.georeferenced.layers import KEY, GeoPackageWriter, LayerWriter, check_layer, find_objects, layer_key, write_layer
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import RasterFacts, read_key, write_raster
+from imaging.georeferenced.styles import polygon_style, raster_style
 from model.inference.scenes import ClassRows
 from model.labels import LabelSet
 from model.whole_file import whole_file
@@ -43,6 +44,10 @@ def write_output(
                 write_polygons(GeoJSONWriter(file, place, facts=_lowered(tags)), request, place, rows, labels)
         else:
             _write_geopackage(partial, request, place, rows, labels, tags)
+    if request.style:
+        style = polygon_style if request.is_polygons else raster_style
+        with whole_file(Path(request.out).with_suffix(".qml")) as partial:
+            partial.write_text(style(labels.classes), encoding="utf-8")
 
 
 def _write_geopackage(

@@ -18,7 +18,7 @@ from imaging.georeferenced.scene import Mask, Scene
 
 Floats = npt.NDArray[np.float32]
 ROWS = 128  # least rows that are read at once, unless the scene has fewer
-MOST_BYTES = 1 << 27  # of pixels that are read at once
+MOST_BYTES = 1 << 28  # of pixels that are read at once
 
 
 class PixelRows(NamedTuple):
