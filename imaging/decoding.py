@@ -112,9 +112,15 @@ def read_size(data: bytes, limits: Limits) -> Size:
 
 
 def scale(image: Pixels, size: Size) -> Pixels:
-    """Scales an RGB image (H, W, 3) to this (height, width), with the same filter as `decode`."""
+    """Scales an image (H, W, bands) to this (height, width), with the same filter as `decode`."""
     if image.shape[:2] == size:
         return image
+    if image.shape[2] != 3:
+        scaled = np.empty((*size, image.shape[2]), np.uint8)
+        for band in range(image.shape[2]):
+            grey = Image.fromarray(np.ascontiguousarray(image[:, :, band]))
+            scaled[:, :, band] = np.asarray(grey.resize(size[::-1], Image.Resampling.BILINEAR))
+        return scaled
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from model.preprocessing import MOST_BANDS, RGB
+
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
 BACKBONES = ("mobilenet_v2", "mobilenet_edgetpu", "vgg16", "resnet18")
 TIMM = "timm/"
@@ -48,6 +50,7 @@ class Architecture:
     score_scales: factors for pool4 and pool3 before their score layers (decoder `padded` only).
     dropout: probability of both dropouts of the heads `fc` on VGG16 and `conv1x1`; they are active in training alone. Other
         heads have none.
+    bands: of the images, 3 to 16.
     """
 
     variant: str
@@ -61,6 +64,7 @@ class Architecture:
     decoder: str = "aligned"
     score_scales: tuple[float, float] = (1.0, 1.0)
     dropout: float = DROPOUT
+    bands: int = len(RGB)
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
@@ -72,6 +76,8 @@ class Architecture:
         object.__setattr__(self, "score_scales", tuple(self.score_scales))  # JSON and TOML give a list
         if not 1 <= self.num_classes <= 255:
             raise ArchitectureError(f"num_classes must be 1 to 255 (ids are 8-bit and 255 is void), got {self.num_classes}")
+        if not len(RGB) <= self.bands <= MOST_BANDS:
+            raise ArchitectureError(f"bands must be {len(RGB)} to {MOST_BANDS}, got {self.bands}")
         if self.head_width < 1:
             raise ArchitectureError(f"head_width must be at least 1, got {self.head_width}")
         if self.skip_width < 0:
@@ -123,7 +129,11 @@ class Architecture:
             raise ArchitectureError(f"incomplete architecture {dict(values)}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The arguments, as a weights file has them: `bands` only if there are others than those of photos."""
+        values = asdict(self)
+        if self.bands == len(RGB):
+            del values["bands"]
+        return values
 
 
 def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from model.architecture import Architecture
 from model.imported_network import KIND, ImportedNetwork
 from model.labels import LabelSet
-from model.preprocessing import Preprocessing
+from model.preprocessing import RGB, Preprocessing
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fcn"
@@ -121,7 +121,7 @@ class Manifest:
             "architecture": self.architecture.to_dict(),
             "classes": self.labels.to_list(),
             "ignore_index": self.labels.ignore_index,
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.to_dict(),
             "license": self.license,
             "training": self.training,
             "scores": self.scores,
@@ -163,6 +163,10 @@ class Manifest:
         if len(manifest.labels) != manifest.architecture.num_classes:
             counts = f"{manifest.architecture.num_classes} classes, its label set {len(manifest.labels)}"
             raise WeightsError(f"the header is wrong: the network has {counts}; both need one number")
+        seen = manifest.architecture.bands if isinstance(manifest.architecture, Architecture) else len(RGB)
+        if seen != manifest.preprocessing.channels:
+            channels = f"{seen} bands, its preprocessing has {manifest.preprocessing.channels}"
+            raise WeightsError(f"the header is wrong: the network sees {channels}; both need one number")
         return manifest
 
 

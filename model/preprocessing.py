@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
+from typing import Any
+
+RGB = ("red", "green", "blue")
+MOST_BANDS = 16
 
 
 class PreprocessingError(ValueError):
@@ -12,25 +16,55 @@ class PreprocessingError(ValueError):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The network's input is `(pixel * scale - mean) / std` for each RGB channel. Raises `PreprocessingError`.
+    """The network's input is `(pixel * scale - mean) / std` for each band. Raises `PreprocessingError`.
 
     side: the advised (lowest, highest) longer side of images, in pixels. tile: the advised (height, width) of tiles, multiples
-    of 32.
+    of 32. bands: their names, 3 to 16. Pixels of more than three come from georeferenced TIFFs alone.
     """
 
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
     scale: float = 1 / 255
     side: tuple[int, int] = (512, 512)
     tile: tuple[int, int] = (512, 512)
     channel_order: str = "RGB"
+    bands: tuple[str, ...] = RGB
 
     def __post_init__(self) -> None:
         if self.channel_order != "RGB":
             raise PreprocessingError(f"channel_order must be RGB, got {self.channel_order!r}")
-        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0 or not all(map(isfinite, self.mean)):
-            raise PreprocessingError(f"mean and std need three values, std above 0; got {self.mean} and {self.std}")
+        if not len(RGB) <= len(self.bands) <= MOST_BANDS or not all(isinstance(name, str) for name in self.bands):
+            raise PreprocessingError(f"bands must be {len(RGB)} to {MOST_BANDS} names, got {self.bands}")
+        counts = {len(self.mean), len(self.std)}
+        if counts != {len(self.bands)} or not min(self.std) > 0 or not all(map(isfinite, self.mean)):
+            raise PreprocessingError(
+                f"mean and std need a value for each of {len(self.bands)} bands, std above 0; got {self.mean} and {self.std}"
+            )
         if not 32 <= self.side[0] <= self.side[1]:
             raise PreprocessingError(f"the advised range of the longer side must be 32 <= low <= high, got {self.side}")
         if min(self.tile) < 32 or self.tile[0] % 32 or self.tile[1] % 32:
             raise PreprocessingError(f"the advised tile must have sides that are multiples of 32, got {self.tile}")
+
+    @property
+    def channels(self) -> int:
+        """The number of bands."""
+        return len(self.bands)
+
+    @property
+    def is_multispectral(self) -> bool:
+        """Whether pixels have more bands than photos, and so come from georeferenced TIFFs alone."""
+        return self.channels != len(RGB)
+
+    def of_bands(self, bands: tuple[str, ...]) -> Preprocessing:
+        """The preprocessing for these bands: the values of red, green and blue in turn, as their weights are repeated."""
+        if len(bands) == self.channels:
+            return replace(self, bands=bands)
+        mean, std = (tuple(values[index % len(values)] for index in range(len(bands))) for values in (self.mean, self.std))
+        return replace(self, mean=mean, std=std, bands=bands)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values as a weights file has them: `bands` only if they are others than those of photos."""
+        values = asdict(self)
+        if self.bands == RGB:
+            del values["bands"]
+        return values

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -85,7 +84,7 @@ def info(request: Request, model: Model = None) -> Info:
         license=manifest.license,
         training=_public(manifest.training),
         scores=dict(manifest.scores),
-        preprocessing=asdict(manifest.preprocessing),
+        preprocessing=manifest.preprocessing.to_dict(),
         temperature=segmenter.temperature,
         runtime=segmenter.runtime.describe(),
         warning=service.loader.warning,

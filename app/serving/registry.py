@@ -150,7 +150,7 @@ def check_limits(segmenter: Segmenter, settings: Settings) -> None:
     options = Options(settings.tile_size, settings.overlap, settings.blend)
     height, width = working_size((1, 1), options.side, segmenter.manifest.preprocessing.side)
     limits: list[tuple[str, float, float]] = [("MAX_MEGAPIXELS", settings.max_megapixels, height * width / 1e6)]
-    if settings.max_megapixels >= height * width / 1e6:
+    if settings.max_megapixels >= height * width / 1e6 and not segmenter.manifest.preprocessing.is_multispectral:
         plan = segmenter.plan(data, options)
         megabytes = ceil((segmenter.memory_bytes(data, plan) + PLANNING_BYTES) / (1 - BODIES_SHARE) / 1e6)
         limits += [("MEMORY_MB", settings.memory_bytes / 1e6, megabytes)]

@@ -130,7 +130,7 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
         scene.place.require(scene.name)
         metres_per_pixel(scene.place, scene.name)  # raises where there are none
         class_ids(request, manifest.labels)  # raises for a class that the network lacks
-    bands = choose_bands(scene, request.bands, request.scale)
+    bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
     working = _working_size(request, scene)
     tile = Segmenter(runtime).tile(request.tile)
     plan = plan_scene(scene.size, working, tile, request.overlap, request.blend)

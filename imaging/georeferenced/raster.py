@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.shutil import copy
@@ -78,6 +78,18 @@ def raster_bytes(place: Place, class_map: Ids, facts: RasterFacts) -> bytes:
             for top in range(0, place.size[0], BLOCK):
                 _write_rows(file, top, class_map[top : top + BLOCK])
         return bytes(memory.read())
+
+
+def write_tile(path: Path, pixels: npt.NDArray[np.uint8], place: Place, names: Sequence[str]) -> None:
+    """Writes pixels uint8 (H, W, bands) with their place, and the names of their bands."""
+    (height, width), count = place.size, pixels.shape[2]
+    with rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=count, dtype="uint8", crs=place.crs,
+        transform=place.transform, photometric="minisblack", **COMPRESSION,
+    ) as file:  # fmt: skip
+        file.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (count - 1)]
+        file.descriptions = list(names)
+        file.write(np.moveaxis(pixels, -1, 0))
 
 
 def read_key(path: os.PathLike[str] | str) -> str | None:

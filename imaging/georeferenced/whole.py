@@ -17,26 +17,27 @@ from imaging.georeferenced.place import Place, Size, Window
 from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Mask, Scene, SceneLimits, open_scene
 
 FIXED_BYTES = 64 << 20  # of GDAL beside its cache of blocks, and for small arrays
-BANDS = 3  # of an image
 
 
 @dataclass(frozen=True)
 class WholeScene:
-    """A decoded scene: RGB pixels uint8 (H, W, 3), which of them have data, bool (H, W), and where they lie."""
+    """A decoded scene: pixels uint8 (H, W, bands), which of them have data, bool (H, W), and where they lie."""
 
     pixels: npt.NDArray[np.uint8]
     valid: Mask
     place: Place
 
 
-def read_whole(data: bytes, limits: Limits) -> WholeScene:
+def read_whole(data: bytes, limits: Limits, channels: int = 3) -> WholeScene:
     """Decodes a georeferenced TIFF as `fcn-segment` reads a scene: its colours or first bands, scaled to 8 bits.
+
+    channels: the number of bands.
 
     GDAL reads the bytes alone, and no other file and no address that they name. Raises `EmptyImage`, `UnknownImageType`,
     `ImageTooLarge` or `DamagedImage`.
     """
     with _opened(data, limits) as scene:
-        bands = choose_bands(scene, channels=BANDS)
+        bands = choose_bands(scene, channels=channels)
         pixels, valid = bands.read(scene, Window(0, 0, *scene.size))
         return WholeScene(pixels, valid, scene.place)
 
@@ -47,15 +48,15 @@ def read_whole_size(data: bytes, limits: Limits) -> Size:
         return scene.size
 
 
-def whole_bytes(data: bytes, limits: Limits) -> int:
+def whole_bytes(data: bytes, limits: Limits, channels: int = 3) -> int:
     """Upper bound, in bytes, of the memory that `read_whole` needs besides the file's own bytes; includes its result."""
     with _opened(data, limits) as scene:
         (height, width), (rows, columns) = scene.size, scene.block
         sample, count = scene.dtype.itemsize, len(scene.colors)
         block = rows * columns * sample * count  # GDAL decodes it whole, splits it into bands, and keeps it in its cache
-        piece = min(rows, height) * min(width, max(columns, PIECE_COLUMNS)) * BANDS * (2 * sample + 10)
-        sampled = 0 if scene.dtype == np.uint8 else min(SAMPLED_SIDE, max(height, width)) ** 2 * BANDS * (2 * sample + 17)
-        return FIXED_BYTES + (CACHE_MB << 20) + 3 * block + max(piece, sampled) + (BANDS + 1) * height * width
+        piece = min(rows, height) * min(width, max(columns, PIECE_COLUMNS)) * channels * (2 * sample + 10)
+        sampled = 0 if scene.dtype == np.uint8 else min(SAMPLED_SIDE, max(height, width)) ** 2 * channels * (2 * sample + 17)
+        return FIXED_BYTES + (CACHE_MB << 20) + 3 * block + max(piece, sampled) + (channels + 1) * height * width
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Scene]:
     if not data:
         raise EmptyImage("the image is empty (0 bytes); send the bytes of a georeferenced TIFF")
     if not data.startswith(TIFF):
-        raise UnknownImageType("an answer with coordinates needs a georeferenced TIFF (GeoTIFF), and this file is no TIFF")
+        raise UnknownImageType("this network or form of answer needs a georeferenced TIFF (GeoTIFF), and this file is no TIFF")
     try:
         with open_scene(data, SceneLimits(SAFE_DRIVERS), "the image") as scene:
             check_size(scene.size[::-1], limits)

@@ -63,7 +63,7 @@ class Runtime(Protocol):
         ...
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
-        """Float32 logits (N, classes, height / stride, width / stride) of N uint8 tiles (height, width, 3) of one shape.
+        """Float32 logits (N, classes, height / stride, width / stride) of N uint8 tiles (height, width, bands) of one shape.
 
         Raises `DeviceOutOfMemory` or `DeviceLost`.
         """
@@ -75,7 +75,7 @@ class Runtime(Protocol):
 
 
 def most_tiles(shape: tuple[int, ...], max_batch: int, max_pixels: int | None) -> int:
-    """The most tiles of this shape (height, width, 3) in a call, under limits as of a `Runtime`; at least 1."""
+    """The most tiles of this shape (height, width, bands) in a call, under limits as of a `Runtime`; at least 1."""
     return max_batch if max_pixels is None else max(1, min(max_batch, max_pixels // (shape[0] * shape[1])))
 
 

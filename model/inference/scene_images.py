@@ -41,18 +41,18 @@ def scene_size(data: bytes, limits: Limits) -> Size:
     return read_whole_size(data, limits)
 
 
-def scene_bytes(data: bytes, limits: Limits) -> int:
+def scene_bytes(data: bytes, limits: Limits, channels: int) -> int:
     """Upper bound, in bytes, of the memory that `decode_scene` needs besides the file's own bytes."""
     with _told_if_missing():
         from imaging.georeferenced.whole import whole_bytes
-    return whole_bytes(data, limits)
+    return whole_bytes(data, limits, channels)
 
 
-def decode_scene(data: bytes, limits: Limits) -> WholeScene:
-    """The pixels of a georeferenced TIFF, which of them have data, and where they lie. Raises an `ImageError`."""
+def decode_scene(data: bytes, limits: Limits, channels: int) -> WholeScene:
+    """The pixels of a georeferenced TIFF with so many bands, which have data, and where they lie. Raises an `ImageError`."""
     with _told_if_missing():
         from imaging.georeferenced.whole import read_whole
-    return read_whole(data, limits)
+    return read_whole(data, limits, channels)
 
 
 def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering, check: Check) -> bytes:

@@ -39,10 +39,11 @@ from model.inference.small_regions import (
 from model.inference.tiling import Blend, Size, TilePlan, TilingError, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import Quality, View, ViewAverage, average_bytes, plan_views
+from model.preprocessing import RGB
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
-"""Maps uint8 tiles (height, width, 3) of one shape to their logits (classes, height / stride, width / stride), in order."""
+"""Maps uint8 tiles (height, width, bands) of one shape to their logits (classes, height / stride, width / stride), in order."""
 BATCH = 8  # most tiles in a call of `run`
 
 
@@ -163,15 +164,16 @@ class Segmenter:
         return cls(load_runtime(find_files(str(weights)), device=device, precision=precision, threads=threads))
 
     def __call__(self, image: bytes | str | Path | Pixels, options: Options | None = None) -> Segmentation:
-        """Segments an image: an image file's bytes or path, or upright RGB pixels, uint8 (H, W, 3).
+        """Segments an image: an image file's bytes or path, or upright pixels, uint8 (H, W, bands).
 
         The class map has the size of the upright image. Ask for `Rendering("confidence")` in the options to get confidence.
         Raises `ValueError` for other arrays, and what `plan`, `decode` and `infer` raise.
         """
         options = options or Options()
         if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-                raise ValueError(f"pixels must be uint8 (H, W, 3), RGB, got {image.dtype} {image.shape}; convert the array")
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != self.channels or not image.size:
+                bands = f"(H, W, {self.channels}), {self._bands_in_words}"
+                raise ValueError(f"pixels must be uint8 {bands}, got {image.dtype} {image.shape}; convert the array")
             plan = self.plan_size((image.shape[0], image.shape[1]), options)
             return self.infer(scale(image, plan.tile_plan.size), plan)
         data = image if isinstance(image, bytes) else Path(image).read_bytes()
@@ -180,7 +182,7 @@ class Segmenter:
 
     def prepare(self, options: Options) -> None:
         """Imports what these options need and others do not. Raises `UnknownImageType` if it is not installed."""
-        if options.rendering.needs_place:
+        if self.reads_scene(options.rendering):
             load()
 
     def plan(self, data: bytes, options: Options) -> Plan:
@@ -188,7 +190,7 @@ class Segmenter:
 
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideTooLarge` or `TilingError`.
         """
-        size = scene_size(data, self.limits) if options.rendering.needs_place else read_size(data, self.limits)
+        size = scene_size(data, self.limits) if self.reads_scene(options.rendering) else read_size(data, self.limits)
         options.rendering.check(size)
         options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks
         require_confidence(self.runtime, options.rendering)
@@ -211,12 +213,13 @@ class Segmenter:
         """
         rendering, (height, width), tiles = plan.options.rendering, plan.size, plan.tile_plan
         pixels, classes = height * width, len(self.manifest.labels)
-        image, results = 3 * tiles.size[0] * tiles.size[1], 0
-        if rendering.needs_place:
-            decoding, results = scene_bytes(data, self.limits) + scaling_bytes(plan.size, tiles.size), pixels
+        image, results = self.channels * tiles.size[0] * tiles.size[1], 0
+        if self.reads_scene(rendering):
+            decoding = scene_bytes(data, self.limits, self.channels) + scaling_bytes(plan.size, tiles.size) + image
+            results = pixels * (1 + 3 * rendering.needs_photo)
         else:
             decoding = decoding_bytes(data, self.limits, tiles.size)
-        if rendering.needs_photo and plan.size != tiles.size:
+        if rendering.needs_photo and not self.reads_scene(rendering) and plan.size != tiles.size:
             decoding, results = max(decoding, image + decoding_bytes(data, self.limits)), 3 * pixels
         results += pixels * (
             1 + rendering.needs_confidence_map + rendering.needs_foreground + 2 * classes * rendering.needs_probabilities
@@ -229,8 +232,23 @@ class Segmenter:
         return max(decoding, image + results + inference_bytes, results + rendering.memory_bytes(plan.size, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
-        """RGB pixels, uint8 (H, W, 3), of an image file at the plan's working size. Raises `DamagedImage`."""
+        """Pixels, uint8 (H, W, bands), of an image file at the plan's working size. Raises `DamagedImage`."""
+        if self.reads_scene(plan.options.rendering):
+            return scale(decode_scene(data, self.limits, self.channels).pixels, plan.tile_plan.size)
         return decode(data, self.limits, plan.tile_plan.size)
+
+    def reads_scene(self, rendering: Rendering) -> bool:
+        """Whether image files must be georeferenced TIFFs: for answers with coordinates, or bands that photos do not have."""
+        return rendering.needs_place or self.manifest.preprocessing.is_multispectral
+
+    @property
+    def channels(self) -> int:
+        """The number of bands that the network sees."""
+        return self.manifest.preprocessing.channels
+
+    @property
+    def _bands_in_words(self) -> str:
+        return "RGB" if self.manifest.preprocessing.bands == RGB else ", ".join(self.manifest.preprocessing.bands)
 
     def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Output:
         """The answer for an image file's bytes.
@@ -242,14 +260,16 @@ class Segmenter:
         rendering = plan.options.rendering
         with _measure(seconds, "decode"):
             photo = profile = place = valid = None
-            if rendering.needs_place:
-                scene = decode_scene(data, self.limits)
-                image, valid, place = scale(scene.pixels, plan.tile_plan.size), scene.valid, scene.place
+            if self.reads_scene(rendering):
+                scene = decode_scene(data, self.limits, self.channels)
+                image, valid = scale(scene.pixels, plan.tile_plan.size), scene.valid
+                place = scene.place if rendering.needs_place else None
+                photo = np.ascontiguousarray(scene.pixels[:, :, :3]) if rendering.needs_photo else None
                 del scene
             else:
                 image, profile = decode_photo(data, self.limits, plan.tile_plan.size)
-            if rendering.needs_photo:
-                photo = image if plan.size == plan.tile_plan.size else decode(data, self.limits)
+                if rendering.needs_photo:
+                    photo = image if plan.size == plan.tile_plan.size else decode(data, self.limits)
         with _measure(seconds, "inference"):
             segmentation = self.infer(image, plan, run, check)
         del image
@@ -275,7 +295,7 @@ class Segmenter:
         return Output(body, seconds, segmentation.counts, mean_confidence)
 
     def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Segmentation:
-        """Segments RGB pixels, uint8 (H, W, 3), at the plan's working size.
+        """Segments pixels, uint8 (H, W, bands), at the plan's working size.
 
         Raises what `run` and `check` raise, and `AnswerTooLarge` if regions are to be replaced and there are too many.
         """
@@ -337,7 +357,7 @@ class Segmenter:
     def warm_up(self, tile: Size | None = None) -> None:
         """Runs the network once for every tile shape that plans can have. tile: as in `Options`. Raises `TilingError`."""
         for height, width in tile_shapes(self.tile(tile)):
-            self.runtime.logits([np.zeros((height, width, 3), np.uint8)])
+            self.runtime.logits([np.zeros((height, width, self.channels), np.uint8)])
 
     def tile(self, tile: Size | None) -> Size:
         """The tile to use where the options say this one. Raises `TilingError` for one that the network cannot take."""

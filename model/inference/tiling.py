@@ -69,7 +69,7 @@ class TilePlan:
         }
 
     def cut(self, image: npt.NDArray[np.uint8], region: Region) -> npt.NDArray[np.uint8]:
-        """The region's pixels (height, width, 3) of the image (H, W, 3). Outside the image its edge is repeated."""
+        """The region's pixels (height, width, bands) of the image (H, W, bands). Outside the image its edge is repeated."""
         inside = image[region.top : region.top + region.height, region.left : region.left + region.width]
         below, right = region.height - inside.shape[0], region.width - inside.shape[1]
         return np.pad(inside, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else inside

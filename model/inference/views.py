@@ -36,7 +36,7 @@ class View:
     is_mirrored: bool = False
 
     def of(self, image: Pixels) -> Pixels:
-        """The RGB image (H, W, 3), scaled and flipped for this view."""
+        """The image (H, W, bands), scaled and flipped for this view."""
         pixels = scale(image, self.tile_plan.size)
         return np.ascontiguousarray(pixels[:, ::-1]) if self.is_mirrored else pixels
 

@@ -22,7 +22,7 @@ class Features(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """Maps normalised images (N, 3, H, W) to `Features`.
+    """Maps normalised images (N, bands, H, W) to `Features`.
 
     grid: where cells lie in their pixels. channels: the numbers of channels of stride8, stride16 and last.
     """

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from model.architecture import TIMM, Architecture, Grid
 from model.networks.backbones import Backbone, MobileNetV2Backbone, ResNet18Backbone, VGG16Backbone
+from model.networks.bands import see_bands
 from model.networks.heads import build_head
 from model.networks.mobilenet_edgetpu import MobileNetEdgeTPUBackbone
 from model.networks.timm_backbone import TimmBackbone
@@ -29,7 +30,7 @@ class FCN(nn.Module):
         self.head, self.head_channels = build_head(architecture, self.backbone.channels[2])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from `least_side`.
+        """Float32 logits (N, classes, H, W) of normalised images (N, bands, H, W), for every H and W from `least_side`.
 
         Smaller images raise `ValueError` where `least_side` is above 1.
         """
@@ -42,6 +43,13 @@ class FCN(nn.Module):
 
 def build_backbone(architecture: Architecture) -> Backbone:
     """Builds the architecture's backbone, untrained; raises `ArchitectureError` for an encoder of timm that does not fit."""
+    backbone = _of_photos(architecture)
+    see_bands(backbone, architecture.bands)
+    return backbone
+
+
+def _of_photos(architecture: Architecture) -> Backbone:
+    """The backbone for images of three bands."""
     if architecture.backbone.startswith(TIMM):
         return TimmBackbone(architecture.backbone.removeprefix(TIMM), architecture.output_stride)
     if architecture.backbone == "mobilenet_v2":

@@ -72,15 +72,15 @@ def _overflowing(net: nn.Module) -> str | None:
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Maps uint8 pixels (N, 3, H, W) to normalised float32 images, keeping the memory layout."""
+    """Maps uint8 pixels (N, bands, H, W) to normalised float32 images, keeping the memory layout."""
     mean, std = (
-        torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+        torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
     return images.float() * (preprocessing.scale / std) - mean / std
 
 
 class ServableNetwork(nn.Module):
-    """Maps uint8 pixels (N, height, width, 3), sides multiples of 32, to float32 logits (N, classes, rows, columns).
+    """Maps uint8 pixels (N, height, width, bands), sides multiples of 32, to float32 logits (N, classes, rows, columns).
 
     stride: pixels per cell of the logits. grid: where in those pixels the cell lies. dtype: of the network's weights and
     computation. shifts: shift-and-stitch runs per axis; 1 for none. Raises `WeightsError` for tensors that do not fit or are
@@ -103,7 +103,7 @@ class ServableNetwork(nn.Module):
             raise WeightsError(f"{weights.name}: {name} is beyond float16's range; serve it in float32 or bfloat16")
         self.dtype = dtype
         preprocessing = weights.manifest.preprocessing
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
         self.register_buffer("factor", preprocessing.scale / std)
         self.register_buffer("shift", mean / std)
         self.eval()

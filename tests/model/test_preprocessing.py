@@ -44,8 +44,8 @@ def test_the_memory_layout_is_kept() -> None:
     ("arguments", "message"),
     [
         ({"channel_order": "BGR"}, "channel_order must be RGB, got 'BGR'"),
-        ({"mean": (0.5, 0.5)}, "mean and std need three values"),
-        ({"std": (0.5, 0.5, 0.5, 0.5)}, "mean and std need three values"),
+        ({"mean": (0.5, 0.5)}, "mean and std need a value for each of 3 bands"),
+        ({"std": (0.5, 0.5, 0.5, 0.5)}, "mean and std need a value for each of 3 bands"),
         ({"std": (0.5, 0.0, 0.5)}, "std above 0"),
         ({"std": (0.5, -1.0, 0.5)}, "std above 0"),
         ({"side": (16, 512)}, r"must be 32 <= low <= high, got \(16, 512\)"),

@@ -52,7 +52,7 @@ def test_another_version_is_refused(narrow_file: Path, tmp_path: Path, document:
         ("ignore_index", 256, "ignore_index must be 0 to 255"),
         ("preprocessing.channel_order", "BGR", "channel_order must be RGB, got 'BGR'"),
         ("preprocessing.std", [1, 1, 0], "std above 0"),
-        ("preprocessing.mean", [1, 1], "mean and std need three values"),
+        ("preprocessing.mean", [1, 1], "mean and std need a value for each of 3 bands"),
         ("preprocessing.side", [640, 320], "longer side must be 32 <= low <= high"),
         ("preprocessing.side", [640], "the header is wrong"),
         ("preprocessing.gamma", 2.2, "gamma"),

@@ -106,7 +106,7 @@ def overlay(image: Pixels, ids: Pixels, labels: LabelSet) -> Pixels:
 def _frame_picture(survey: Survey, index: int) -> tuple[Pixels, str]:
     split = survey.split
     size = working_size(survey.records[index].size, "auto", (1, PICTURE_SIDE))
-    image = split.decode(index, split.file(index), size)
+    image = split.decode(index, split.file(index), size)[..., :3]
     ids = np.asarray(Image.fromarray(split.mask(index)).resize(size[::-1], Image.Resampling.NEAREST))
     present = np.argsort(survey.class_pixels[index])[::-1]
     names = [split.labels.names[class_id] for class_id in present.tolist() if survey.class_pixels[index, class_id]]
@@ -118,7 +118,7 @@ def _crop_pictures(survey: Survey, recipe: Recipe) -> Iterable[tuple[Pixels, str
     data = AugmentedSplit(survey, recipe, cache_bytes=0)
     for index in sorted({int(index) for index in np.linspace(0, len(data) - 1, CROPS)}):
         image, mask = data[0, index]
-        pixels = image.permute(1, 2, 0).numpy()
+        pixels = image[:3].permute(1, 2, 0).numpy()
         yield np.hstack([pixels, overlay(pixels, mask.numpy().astype(np.uint8), survey.split.labels)]), ""
 
 

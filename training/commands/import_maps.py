@@ -38,7 +38,8 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     p.add_argument(
         "--bands", metavar="N,N,N",
-        help="bands of a scene that become red, green and blue, or one band (default: its colours, or the first three)",
+        help="bands of a scene that become red, green and blue; or one band; or 4 to 16 that stay as they are (default: its "
+        "colours, or the first three)",
     )  # fmt: skip
     p.add_argument(
         "--scale", metavar="MIN,MAX",

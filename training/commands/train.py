@@ -241,7 +241,9 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     if scorer.counts is None:  # no epoch was left to train, or another network than the last is kept
         scorer(net)
     path = weights.final
-    lines = save_better(net, manifest, weights, partial(untrained, run.recipe, args.start, len(manifest.labels)))
+    lines = save_better(
+        net, manifest, weights, partial(untrained, run.recipe, args.start, len(manifest.labels), manifest.fcn.bands)
+    )
     copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
     (facts,) = scores(scorer, weights.data_name).values()

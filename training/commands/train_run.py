@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import torch
 
-from model.networks.builder import build_network
+from model.networks.builder import build_network, widened
 from model.networks.device import dtype_name
 from model.networks.fcn import FCN
 from model.networks.servable import load_network
-from model.preprocessing import Preprocessing
+from model.preprocessing import RGB, Preprocessing
 from model.weights_file import Weights, load_weights
 from training.data.split import Split
 from training.learning.distributed import World
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe
 from training.learning.run import Run
-from training.learning.starts import load_start, start_digest, start_preprocessing
+from training.learning.starts import load_start, start_digest, start_preprocessing, start_weights
 from training.learning.teacher import Teacher
 from training.survey.records import Survey
 
@@ -26,13 +26,14 @@ from training.survey.records import Survey
 def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
     """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
     split = survey.split
-    net, new_tensors = untrained(recipe, args.start, len(split.labels))
+    net, new_tensors = untrained(recipe, args.start, len(split.labels), len(split.bands))
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
         precision = dtype_name(forward_dtype(recipe, device))
         line = f"training {parameters:,} parameters on {len(split.frames)} frames in {precision}"
         print(f"{line}; {len(new_tensors)} tensors are new")
-    preprocessing = replace(start_preprocessing(recipe.backbone, args.start), side=recipe.side, tile=recipe.tile)
+    preprocessing = start_preprocessing(recipe.backbone, args.start).of_bands(split.bands)
+    preprocessing = replace(preprocessing, side=recipe.side, tile=recipe.tile)
     origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
     teacher = None
     if args.teacher:
@@ -59,11 +60,19 @@ def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: t
     )
 
 
-def untrained(recipe: Recipe, start: str, classes: int) -> tuple[FCN, list[str]]:
-    """The network with the start's tensors, and the names of the tensors that are new."""
+def untrained(recipe: Recipe, start: str, classes: int, bands: int) -> tuple[FCN, list[str]]:
+    """The network with the start's tensors, and the names of the tensors that are new.
+
+    bands: of the images. If the start's images have three, its first convolution is widened to them.
+    """
     torch.manual_seed(recipe.seed)
-    net = build_network(recipe.architecture(classes))
-    return net, load_start(net, start, recipe.start_rows)
+    weights = None if bands == len(RGB) else start_weights(start)
+    if bands == len(RGB) or start == "none" or (weights and weights.manifest.fcn.bands == bands):
+        net = build_network(recipe.architecture(classes, bands))
+        return net, load_start(net, start, recipe.start_rows)
+    of_photos = build_network(recipe.architecture(classes))
+    new_tensors = load_start(of_photos, start, recipe.start_rows)
+    return widened(of_photos, bands), new_tensors
 
 
 def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing) -> Teacher:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from imaging.decoding import Limits, decode
+from imaging.decoding import Limits, decode, scale
 from imaging.errors import ImageError
+from model.inference.scene_images import decode_scene
 from model.labels import LabelSet
+from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from training.data.class_mapping import ClassMapping
 from training.data.files import NAME_ENCODING
@@ -26,6 +28,7 @@ class Split:
 
     mapping: from the masks' own classes (`source_labels`) to the split's (`labels`). colors: the class id of each mask colour.
     meaning, drawn_on: how all masks of the data set are read. notes: remarks on the files, printed before they are used.
+    bands: of the images; with more than three, they are georeferenced TIFFs.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Split:
     meaning: Meaning = "ids"
     drawn_on: DrawnOn = "upright"
     notes: tuple[str, ...] = ()
+    bands: tuple[str, ...] = RGB
 
     @property
     def labels(self) -> LabelSet:
@@ -51,15 +55,18 @@ class Split:
         return read_regular_file(self.frames[index].image)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """The image as uint8 RGB (H, W, 3); raises `DataError` naming a file that cannot be decoded."""
+        """The image as uint8 (H, W, bands); raises `DataError` naming a file that cannot be decoded."""
         return self.decode(index, self.file(index))
 
     def decode(self, index: int, data: bytes, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
-        """Decodes the bytes of a frame's image file to uint8 RGB (H, W, 3), as the service does.
+        """Decodes the bytes of a frame's image file to uint8 (H, W, bands), as the service does.
 
         size: (height, width) to scale to, if any. Raises `DataError` naming the file.
         """
         try:
+            if len(self.bands) != len(RGB):
+                pixels = decode_scene(data, Limits(), len(self.bands)).pixels
+                return pixels if size is None else scale(pixels, size)
             return decode(data, Limits(), size)
         except ImageError as error:
             raise DataError(f"{self.frames[index].image}: {error}") from error

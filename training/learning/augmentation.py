@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from model.inference.scaling import working_size
 from model.inference.tiling import Size
+from model.preprocessing import RGB
 from training.learning.cropping import Cropper
 from training.learning.frame_cache import FrameCache
 from training.learning.rarity import RareFrames
@@ -38,8 +40,27 @@ def combine_seeds(*numbers: int) -> int:
     return seed
 
 
+class BandJitter(nn.Module):
+    """Changes brightness and contrast of images of any number of bands, as `ColorJitter` does those of photos.
+
+    strength: the most by which each is changed, as a share. Each image gets two factors, for all of its bands.
+    """
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The changed image, uint8 (bands, h, w), and the mask as it is."""
+        brightness, contrast = (1 + self.strength * (2 * float(torch.rand(())) - 1) for _ in range(2))
+        pixels = image.as_subclass(Tensor).float() * brightness
+        middle = pixels.mean()
+        changed = ((pixels - middle) * contrast + middle).round().clamp(0, 255).to(torch.uint8)
+        return tv_tensors.wrap(changed, like=image), mask
+
+
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
-    """Random crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
+    """Random crops of a split: uint8 images (bands, h, w) and int64 masks (h, w).
 
     Keys are (epoch, index). A frame that the recipe repeats has several indices. Random choices depend only on the key and the
     recipe's seed, so a resumed training sees the same crops.
@@ -57,8 +78,9 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         self._shapes = [_kept_size(size, recipe) for size in file_sizes]
         keeps_files = recipe.scales_of == "file" and recipe.scales[1] <= REDUCED_SCALE
         self._file_flags = [record.is_jpeg and keeps_files for record in survey.records]
+        channels = self._channels = len(survey.split.bands)
         sizes = [
-            height * width + (record.image_bytes if is_file else 3 * height * width)
+            height * width + (record.image_bytes if is_file else channels * height * width)
             for (height, width), is_file, record in zip(self._shapes, self._file_flags, survey.records, strict=True)
         ]
         self._cache = FrameCache(sizes, cache_bytes)
@@ -72,7 +94,9 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             [
                 v2.RandomHorizontalFlip(recipe.flip),
                 *vertical_flip,
-                v2.ColorJitter(recipe.color, recipe.color, recipe.color, recipe.hue),
+                v2.ColorJitter(recipe.color, recipe.color, recipe.color, recipe.hue)
+                if channels == len(RGB)
+                else BandJitter(recipe.color),
                 v2.RandomApply([v2.GaussianBlur(7, (0.3, 1.5))], recipe.blur),
             ]
         )
@@ -113,7 +137,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         frame = self._cache.read(index)
         if frame is not None:
             image, ids = frame[: -height * width], frame[-height * width :].reshape(height, width)
-            return image.tobytes() if self._file_flags[index] else image.reshape(height, width, 3), ids
+            return image.tobytes() if self._file_flags[index] else image.reshape(height, width, self._channels), ids
         data, ids = self.split.file(index), self.split.mask(index).copy()
         if ids.shape != (height, width):
             ids = _resize_mask(torch.from_numpy(ids)[None], height, width)[0].numpy()
@@ -132,10 +156,13 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         return TF.resize(image, [height, width], antialias=True), _resize_mask(mask, height, width)
 
     def _degrade(self, image: Tensor) -> Tensor:
-        """Applies a random gamma and JPEG compression to uint8 (3, h, w), as the recipe's `gamma` and `jpeg` say."""
+        """Applies a random gamma and JPEG compression to uint8 (bands, h, w), as the recipe's `gamma` and `jpeg` say.
+
+        Images of more bands than a photo's are never JPEGs.
+        """
         if self.recipe.gamma:
             image = TF.adjust_gamma(image, math.exp(math.log1p(self.recipe.gamma) * (2 * float(torch.rand(())) - 1)))
-        if float(torch.rand(())) >= self.recipe.jpeg:
+        if float(torch.rand(())) >= self.recipe.jpeg or self._channels != len(RGB):
             return image
         file = io.BytesIO()
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(torch.randint(30, 91, ())))

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from model.architecture import DROPOUT, Architecture
+from model.preprocessing import RGB
 from training.data.text_files import read_text
 
 CACHE_MB = 4096  # memory for decoded frames, unless the command says otherwise
@@ -167,9 +168,9 @@ class Recipe(BaseModel):
     plan: bool = False
     seed: Count = 0
 
-    def architecture(self, num_classes: int) -> Architecture:
+    def architecture(self, num_classes: int, bands: int = len(RGB)) -> Architecture:
         names = {item.name for item in fields(Architecture)}
-        return Architecture(num_classes=num_classes, **self.model_dump(include=names))
+        return Architecture(num_classes=num_classes, bands=bands, **self.model_dump(include=names))
 
     def steps_of_epoch(self, frames: int) -> int:
         """The optimiser's steps of an epoch over so many frames of train."""

@@ -101,7 +101,7 @@ def score_start(
     val's, if these are fewer.
     """
     weights = start_weights(start)
-    if weights is None or all(row == NEW for row in rows):
+    if weights is None or all(row == NEW for row in rows) or weights.manifest.preprocessing.channels != preprocessing.channels:
         return None
     to_val = score_mapping.table if score_mapping else np.arange(256, dtype=np.uint8)
     new = {int(to_val[index]) for index, row in enumerate(rows) if row == NEW}

@@ -77,6 +77,7 @@ def card(weights: Weights) -> str:
     """The card's text, with the header of the Hugging Face Hub; it depends only on the facts in the file."""
     manifest, training = weights.manifest, weights.manifest.training
     architecture, preprocessing = manifest.fcn, manifest.preprocessing
+    bands = f"the bands {', '.join(preprocessing.bands)}" if preprocessing.is_multispectral else "RGB"
     variant = f"FCN-{architecture.variant.removeprefix('fcn')}"
     parts = [
         hub_header(weights.name, manifest),
@@ -92,7 +93,7 @@ def card(weights: Weights) -> str:
         f"Command:\n\n```sh\n{training.get('command', 'unknown')}\n```",
         "## Use",
         f"Pixels are used as `(pixel * {preprocessing.scale:.6g} - mean) / std` with mean {list(preprocessing.mean)} and std "
-        f"{list(preprocessing.std)}, in RGB; the advised longer side is {_range(preprocessing.side)} pixels, "
+        f"{list(preprocessing.std)}, in {bands}; the advised longer side is {_range(preprocessing.side)} pixels, "
         f"in tiles of {preprocessing.tile[0]}x{preprocessing.tile[1]} (height x width).",
         "Classes: " + ", ".join(f"{entry.id} {literal(entry.name)}" for entry in manifest.labels.classes) + ".",
         f"sha256 `{weights.sha256}`",

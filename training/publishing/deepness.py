@@ -36,6 +36,8 @@ def write_deepness(path: Path, target: Path, *, resolution: float | None) -> Non
     knows; without it, Deepness asks. Raises `ValueError` for operators that are older than `OPSET`.
     """
     export, model = read_export(path), onnx.inliner.inline_local_functions(onnx.load(path))
+    if export.manifest.preprocessing.is_multispectral:
+        raise ValueError(f"{path} sees {export.manifest.preprocessing.channels} bands, and Deepness' form has three")
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if opset < OPSET:
         raise ValueError(f"{path} has operators of version {opset}, and Deepness' form needs {OPSET}; export it anew")

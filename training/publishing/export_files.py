@@ -34,7 +34,7 @@ from training.publishing.imported_files import imported_facts, int8_path, save_i
 from training.publishing.onnx_files import export_facts, network_digest, write_onnx
 
 INPUT, OUTPUT = "pixels", "logits"
-EXAMPLE = (1, 96, 128, 3)
+EXAMPLE = (1, 96, 128)  # a tile, and its height and width
 FORGOTTEN = "removed the int8 scores and temperature of another export; fcn-evaluate --record NAME measures this one"
 
 
@@ -51,14 +51,14 @@ def export_path(master: Path, precision: str) -> Path:
 def export_float32(master: Path) -> Path:
     """Writes the float32 export; gives its path.
 
-    Its input is uint8 pixels (1, height, width, 3); its output is float32 logits (1, classes, rows, columns). Raises
+    Its input is uint8 pixels (1, height, width, bands); its output is float32 logits (1, classes, rows, columns). Raises
     `ValueError` for a network that torch's exporter cannot convert.
     """
     import onnx
 
     weights = load_weights(master)
     network = ServableNetwork(weights)
-    example = torch.zeros(EXAMPLE, dtype=torch.uint8)
+    example = torch.zeros((*EXAMPLE, weights.manifest.preprocessing.channels), dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -134,7 +134,7 @@ def quantised(source: Path, segmenter: Segmenter, folder: Path, *, photos: int, 
 
 
 def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yields the first tile (height, width, 3) of each photo, as the service cuts it; raises `ValueError` without photos.
+    """Yields the first tile (height, width, bands) of each photo, as the service cuts it; raises `ValueError` without photos.
 
     photos: how many of the folder's photos are used, spread evenly over the sorted names.
     """

@@ -50,7 +50,7 @@ def write_picture(folder: Path, rank: int, split: Split, index: int, prediction:
 
     Label and prediction are drawn in the classes' colours.
     """
-    image, palette = split.image(index), np.asarray(split.labels.palette, np.uint8)
+    image, palette = np.ascontiguousarray(split.image(index)[..., :3]), np.asarray(split.labels.palette, np.uint8)
     height = min(HEIGHT, image.shape[0])
     size = max(1, round(image.shape[1] * height / image.shape[0])), height
     photo = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)

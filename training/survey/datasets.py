@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model.labels import LabelSet, camvid_labels
 from training.data import camvid
+from training.data.bands import read_bands
 from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.layouts import list_frames
 from training.data.masks import Meaning, label_colors
@@ -60,6 +61,7 @@ def open_split(
         meaning=meaning,
         drawn_on=drawn_on,
         notes=notes,
+        bands=read_bands(root),
     )
     return result, listing.missing
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
+from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from model.whole_file import whole_file
 from training.data.files import NAME_ENCODING
@@ -210,7 +211,8 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
     size: tuple[int, ...] = ()
     try:
         data = _bytes(frame.image)
-        image = split.decode(index, data) if pixels else None
+        # more bands than a photo's are read as a whole; their first three tell the same as a photo's
+        image = split.decode(index, data)[..., :3] if pixels or len(split.bands) != len(RGB) else None
         size = _size(frame.image, data) if image is None else image.shape[:2]
     except DataError as error:
         errors.append(error)
@@ -243,7 +245,7 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         contradiction=mask.contradiction(split.source_labels, split.colors) if reads_ids else None,
         kind=mask.kind,
         orientation=orientation,
-        is_cmyk=is_cmyk(data),
+        is_cmyk=len(split.bands) == len(RGB) and is_cmyk(data),
         rim=_counts(np.concatenate([ids[0], ids[-1], ids[1:-1, 0], ids[1:-1, -1]])),
         extents=typical_extents(ids) if pixels else {},
         thin=thin_ids(ids) if pixels else [],

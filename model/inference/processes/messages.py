@@ -86,7 +86,7 @@ class WorkerPlan:
 
     size: (height, width) of the upright image. tile_count: tiles of all views. bytes: of memory that the work needs besides
     the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file. tile_shapes: (height,
-    width) of its tiles.
+    width) of its tiles. channels: of each tile.
     """
 
     size: Size
@@ -95,6 +95,7 @@ class WorkerPlan:
     decode_seconds: float
     sha256: str
     tile_shapes: frozenset[Size] = frozenset()
+    channels: int = 3
 
     @property
     def pixels(self) -> int:
@@ -139,8 +140,9 @@ def parse_error(head: Mapping[str, Any]) -> tuple[str, str]:
 
 def most_payload(image: Image, runtime: bytes) -> int:
     """The most bytes of one frame of a worker for this image: a tile's, or those of an answer that needs no file."""
-    tile = image.options.tile or distant_segmenter(runtime, image.limits).manifest.preprocessing.tile
-    return max(INLINE_BYTES, 3 * tile[0] * tile[1])
+    preprocessing = distant_segmenter(runtime, image.limits).manifest.preprocessing
+    tile = image.options.tile or preprocessing.tile
+    return max(INLINE_BYTES, preprocessing.channels * tile[0] * tile[1])
 
 
 def parse_plan(head: Mapping[str, Any], payload: memoryview, image: Image, runtime: bytes) -> WorkerPlan:
@@ -157,7 +159,8 @@ def parse_plan(head: Mapping[str, Any], payload: memoryview, image: Image, runti
         pixels = height * width
         if pixels > image.limits.megapixels * 1e6:
             raise ValueError(f"{width}x{height} pixels, more than {image.limits.megapixels:g} megapixels")
-        plan = distant_segmenter(runtime, image.limits).plan_size((height, width), image.options)
+        segmenter = distant_segmenter(runtime, image.limits)
+        plan = segmenter.plan_size((height, width), image.options)
         sha256 = _text(head["sha256"], 64)
         if not SHA256.fullmatch(sha256):
             raise ValueError("a sha256 that is none")
@@ -165,9 +168,10 @@ def parse_plan(head: Mapping[str, Any], payload: memoryview, image: Image, runti
             size=plan.size,
             tile_count=plan.tile_count,
             bytes=_integer(head["bytes"], pixels, MOST_BYTES),
-            decode_seconds=decode_seconds(plan),
+            decode_seconds=decode_seconds(plan, segmenter),
             sha256=sha256,
             tile_shapes=frozenset(view.tile_plan.tile for view in plan.views),
+            channels=segmenter.channels,
         )
 
 
@@ -175,8 +179,10 @@ def parse_tile(head: Mapping[str, Any], payload: memoryview, plan: WorkerPlan) -
     """Parses a worker's tile for an image of this plan; raises `WorkerBroken` for an invalid one."""
     with _refuse("a tile"):
         height, width, channels = (_integer(side, 1, LONGEST_SIDE) for side in head["shape"])
-        if (height, width) not in plan.tile_shapes or channels != 3:
-            raise ValueError(f"{height}x{width}x{channels}, expected one of {sorted(plan.tile_shapes)} and 3 channels")
+        if (height, width) not in plan.tile_shapes or channels != plan.channels:
+            raise ValueError(
+                f"{height}x{width}x{channels}, expected one of {sorted(plan.tile_shapes)} and {plan.channels} channels"
+            )
         return np.frombuffer(payload, np.uint8).reshape((height, width, channels))
 
 

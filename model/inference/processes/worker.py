@@ -44,6 +44,7 @@ from model.inference.processes.worker_main import (
     Grant,
     Start,
     Task,
+    distant_segmenter,
 )  # fmt: skip
 from model.inference.runtime import Tile
 
@@ -118,7 +119,7 @@ class Worker:
         """
         self.idle, self.stage, self._plan, self._image, self._ahead = False, "plan", None, image, ahead
         self.images += 1
-        if image.options.rendering.needs_place:
+        if distant_segmenter(runtime, image.limits).reads_scene(image.options.rendering):
             self._most_growth = GROWN_BYTES + LIBRARY_BYTES
         self._drop_error, self._most_payload = None, most_payload(image, runtime)
         body = image.body

@@ -187,7 +187,7 @@ class _Conversation:
         _reply(self.channel, {"kind": "plan", "size": plan.size, "bytes": needed_bytes, "sha256": sha256})
         if not self.task.grant.covers(needed_bytes, plan.megapixels):
             needed_bytes = self._receive()[0].bytes
-        limit(needed_bytes, decode_seconds(plan))
+        limit(needed_bytes, decode_seconds(plan, self.segmenter))
         return self._segment(plan)
 
     def _segment(self, plan: Plan) -> tuple[dict[str, object], bytes]:
@@ -248,9 +248,9 @@ class _Conversation:
             raise WorkerEnded("the other end is closed")
 
 
-def decode_seconds(plan: Plan) -> float:
+def decode_seconds(plan: Plan, segmenter: Segmenter) -> float:
     """The processor time that decoding an image of this plan may take."""
-    rate = SCENE_MEGAPIXELS_PER_SECOND if plan.options.rendering.needs_place else DECODE_MEGAPIXELS_PER_SECOND
+    rate = SCENE_MEGAPIXELS_PER_SECOND if segmenter.reads_scene(plan.options.rendering) else DECODE_MEGAPIXELS_PER_SECOND
     return DECODE_SECONDS + plan.megapixels / rate
 
 

@@ -207,7 +207,7 @@ class CompiledNetwork:
         self._idle: deque[Any] = deque()  # inference requests that are not running; each runs one call at a time
 
     def logits(self, tile: Tile) -> Logits:
-        """Float32 logits (classes, rows, columns) of a tile (height, width, 3)."""
+        """Float32 logits (classes, rows, columns) of a tile (height, width, bands)."""
         try:
             request = self._idle.pop()
         except IndexError:

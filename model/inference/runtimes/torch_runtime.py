@@ -130,12 +130,13 @@ class TorchRuntime:
     def _measure_pixels(self) -> int:
         """How many pixels of tiles a call may have for `CUDA_CALLS` of them to fit. Raises `DeviceOutOfMemory`."""
         height, width = self.manifest.preprocessing.tile
+        channels = self.manifest.preprocessing.channels
         for count in MEASURED_TILES:
             torch.cuda.reset_peak_memory_stats(self._device)
             before = torch.cuda.memory_allocated(self._device)
             try:
                 with _mapped_errors():
-                    self._on_stream([np.zeros((height, width, 3), np.uint8)] * count)
+                    self._on_stream([np.zeros((height, width, channels), np.uint8)] * count)
             except DeviceOutOfMemory:
                 if count == MEASURED_TILES[-1]:
                     raise

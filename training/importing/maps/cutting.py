@@ -17,8 +17,10 @@ from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.burning import Burner
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.raster import write_tile
 from imaging.georeferenced.scene import Scene, open_scene
 from imaging.georeferenced.vectors import system_name
+from model.preprocessing import RGB
 from training.data.problems import DataError, first_names
 from training.importing.drawing.objects import BACKGROUND
 from training.importing.maps.layers import Layer
@@ -29,11 +31,17 @@ MOST_PLACES = 3
 
 @dataclass(frozen=True)
 class Source:
-    """A scene's file, the place of its pixels, and the bands that images get."""
+    """A scene's file, the place of its pixels, the bands that images get, and their names."""
 
     path: Path
     place: Place
     bands: Bands
+    names: tuple[str, ...] = RGB
+
+    @property
+    def ending(self) -> str:
+        """The ending of images' names: more bands than those of photos are in TIFFs."""
+        return ".png" if self.names == RGB else ".tif"
 
     @property
     def system(self) -> str:
@@ -99,7 +107,10 @@ def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None
     try:
         with open_scene(str(path)) as scene:
             scene.place.require(scene.name)
-            return Source(path, scene.place, choose_bands(scene, bands, scale))
+            channels = len(bands) if bands is not None and len(bands) > len(RGB) else len(RGB)
+            chosen = choose_bands(scene, bands, scale, channels)
+            names = tuple(_name(scene.colors[number - 1], number) for number in chosen.numbers) if channels > len(RGB) else RGB
+            return Source(path, scene.place, chosen, names)
     except SceneError as error:
         raise DataError(str(error)) from error
 
@@ -136,6 +147,11 @@ def cut(sources: Sequence[Source], labels: Layer, how: CuttingOptions, folder: P
     return result
 
 
+def _name(color: str, number: int) -> str:
+    """A band's name: what the file says it is, or its number."""
+    return f"band {number}" if color in ("undefined", "gray") else color
+
+
 def windows_of(size: tuple[int, int], side: int) -> Iterator[Window]:
     """The tiles of a scene of this (height, width), row by row; the last of a row or column has what is left."""
     height, width = size
@@ -167,7 +183,11 @@ def _cut_tile(
         return False
     _count_overlap(result, source, window, burnt.overlap & labelled & valid)
     name = f"{source.path.stem}_r{window.top // how.side:03d}_c{window.left // how.side:03d}"
-    Image.fromarray(pixels * valid[..., None]).save(folder / "images" / f"{name}.png")
+    image, data = folder / "images" / f"{name}{source.ending}", pixels * valid[..., None]
+    if source.names == RGB:
+        Image.fromarray(data).save(image)
+    else:
+        write_tile(image, data, source.place.part(window), source.names)
     Image.fromarray(mask).save(folder / "masks" / f"{name}.png")
     result.tiles.append(Tile(name, source, window, classes))
     return True

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imaging.band_scale import BandScale
+from training.data.bands import write_bands
 from training.data.files import normal_name
 from training.data.label_files import FILES
 from training.data.layouts import repeated
@@ -131,6 +132,9 @@ def import_maps(out: Path, how: MapOptions) -> ImportedMap:
     classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
     classes, ids = _find_classes(labels, classes_file)
     sources = [open_source(path, how.bands, how.scale) for path in how.rasters]
+    if len({source.names for source in sources}) > 1:
+        bands = first_names(f"{source.path}: {', '.join(source.names)}" for source in sources)
+        raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     for folder in out.glob(f"{FOLDER}*"):  # of imports that were killed
@@ -145,6 +149,7 @@ def import_maps(out: Path, how: MapOptions) -> ImportedMap:
                 path.unlink()
             if not classes_file:
                 write_classes(out / FILES[0], classes.names)  # before the masks, which mean nothing without it
+            write_bands(out, sources[0].names)
             write_tiles(out, Path(parts), sources, cutting.tiles, splits, division.blocks if division else [])
             facts = [source.facts() for source in sources]
     except DataError:

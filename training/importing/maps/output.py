@@ -62,7 +62,8 @@ def write_tiles(
             continue
         for part in PARTS:
             (out / part / split).mkdir(parents=True, exist_ok=True)
-            shutil.move(folder / part / f"{tile.name}.png", os.path.realpath(out / part / split / f"{tile.name}.png"))
+            file = f"{tile.name}{tile.source.ending if part == 'images' else '.png'}"
+            shutil.move(folder / part / file, os.path.realpath(out / part / split / file))
         facts = {
             "name": tile.name, "split": split, "scene": tile.source.path.name, **tile.window._asdict(),
             **({"block": list(blocks[index])} if blocks else {}),

@@ -1,0 +1,85 @@
+"""Networks of more bands than photos have: they read them, and begin from weights of photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.harness.narrow import narrow_net
+from model.architecture import Architecture, ArchitectureError
+from model.labels import numbered_labels
+from model.manifest import Manifest, WeightsError
+from model.networks.bands import first_convolution, widen
+from model.networks.builder import build, widened
+from model.networks.servable import ServableNetwork, half_tensors
+from model.preprocessing import RGB, Preprocessing, PreprocessingError
+from model.weights_file import load_weights, save_weights
+from tests.support.training.runs import TINY_RECIPE
+from training.commands.train_run import untrained
+from training.learning.recipe import make_recipe
+
+NAMES = ("red", "green", "blue", "near infrared", "height")
+BACKBONES = ("mobilenet_v2", "mobilenet_edgetpu", "resnet18", "vgg16", "timm/resnet10t")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_reads_them(backbone: str) -> None:
+    options = {"output_stride": 16} if backbone == "mobilenet_edgetpu" else {}
+    net = build("fcn32s", backbone, 2, head="none", bands=7, **options).eval()
+    assert first_convolution(net.backbone)[1].in_channels == 7
+    with torch.inference_mode():
+        assert net(torch.zeros(1, 7, 64, 96)).shape == (1, 2, 64, 96)
+
+
+def test_widened_weights_see_grey_as_those_of_photos_do() -> None:
+    """Equal bands give what an equal red, green and blue gave, if the number of bands is a multiple of three."""
+    net = narrow_net()
+    wide = widened(net, 6).eval()
+    grey = torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        assert torch.allclose(net(grey.expand(1, 3, 64, 64)), wide(grey.expand(1, 6, 64, 64)), atol=1e-4)
+    weight = torch.rand(2, 3, 1, 1)
+    assert torch.allclose(widen(weight, 4), weight[:, [0, 1, 2, 0]] * 3 / 4)
+
+
+def test_a_training_begins_from_a_file_of_photos_or_of_the_same_bands(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
+    recipe = make_recipe(tmp_path / "tiny.toml", {})
+    of_photos = build("fcn8s", "mobilenet_v2", 2, output_stride=16, head="pooled", head_width=16, width=0.1)
+    manifest = Manifest(of_photos.architecture, numbered_labels(["a", "b"]), Preprocessing(), "")
+    save_weights(tmp_path / "photos.safetensors", half_tensors(of_photos), manifest)
+    net, new_tensors = untrained(recipe, str(tmp_path / "photos.safetensors"), 2, 5)
+    assert new_tensors == []
+    name = f"backbone.{first_convolution(net.backbone)[0]}.weight"
+    stored = load_weights(tmp_path / "photos.safetensors").tensors[name]
+    assert torch.allclose(net.state_dict()[name], widen(torch.tensor(stored).float(), 5))
+    wide = Manifest(net.architecture, manifest.labels, Preprocessing().of_bands(NAMES), "")
+    save_weights(tmp_path / "wide.safetensors", half_tensors(net), wide)
+    again, _ = untrained(recipe, str(tmp_path / "wide.safetensors"), 2, 5)
+    assert torch.allclose(again.state_dict()[name], net.state_dict()[name], atol=1e-2)
+
+
+def test_a_file_says_its_bands_and_one_of_photos_does_not(tmp_path: Path) -> None:
+    net = narrow_net(bands=5)
+    preprocessing = Preprocessing((0.1, 0.2, 0.3), (1.0, 1.0, 1.0)).of_bands(NAMES)
+    assert preprocessing.mean == (0.1, 0.2, 0.3, 0.1, 0.2)
+    manifest = Manifest(net.architecture, numbered_labels(["a", "b", "c", "d"]), preprocessing, "")
+    save_weights(tmp_path / "wide.safetensors", half_tensors(net), manifest)
+    weights = load_weights(tmp_path / "wide.safetensors")
+    assert weights.manifest == manifest
+    assert ServableNetwork(weights)(torch.zeros(1, 64, 64, 5, dtype=torch.uint8)).shape[:2] == (1, 4)
+    assert "bands" not in Manifest(narrow_net().architecture, manifest.labels, Preprocessing(), "").to_json()
+    mixed = Manifest(net.architecture, manifest.labels, Preprocessing(), "").to_json()
+    with pytest.raises(WeightsError, match="the network sees 5 bands, its preprocessing has 3"):
+        Manifest.from_json(mixed)
+
+
+@pytest.mark.parametrize("bands", [2, 17])
+def test_other_numbers_of_bands_are_refused(bands: int) -> None:
+    with pytest.raises(ArchitectureError, match=f"bands must be 3 to 16, got {bands}"):
+        Architecture("fcn8s", "resnet18", 2, bands=bands)
+    with pytest.raises(PreprocessingError, match="bands must be 3 to 16 names"):
+        Preprocessing((0.5,) * bands, (0.5,) * bands, bands=("x",) * bands)
+    assert Preprocessing().bands == RGB

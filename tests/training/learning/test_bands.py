@@ -1,0 +1,112 @@
+"""A network of five bands: imported from scenes, checked, trained, evaluated, exported, and served on a scene."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+
+from cli.main import main as segment
+from imaging.errors import UnknownImageType
+from imaging.rendering import Rendering
+from model.inference.loading import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import find_files, load_weights
+from tests.support.images import encode, make_photo
+from tests.support.imaging.scenes import UTM, north_up, write_scene
+from tests.support.training.maps import write_features
+from tests.support.training.runs import TINY_RECIPE
+from training.commands.check import main as check
+from training.commands.evaluate import main as evaluate
+from training.commands.import_labels import main as import_labels
+from training.commands.train import main as train
+
+pytestmark = pytest.mark.long
+SIDE, BANDS = 384, 5
+
+
+def square(left: int, top: int, size: int) -> Any:
+    (x0, y0), (x1, y1) = (north_up() @ corner for corner in ((left, top), (left + size, top + size)))
+    return shapely.box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene whose squares differ from the ground in the fifth band alone, its labels, and a network trained on them."""
+    root = tmp_path_factory.mktemp("bands")
+    rng = np.random.default_rng(0)
+    samples = rng.integers(80, 120, (SIDE, SIDE, BANDS), dtype=np.uint8)
+    corners = [(x, y) for x in range(4, SIDE, 64) for y in range(4, SIDE, 64)]
+    places = [(x + int(rng.integers(0, 20)), y + int(rng.integers(0, 20))) for x, y in corners]
+    for left, top in places:
+        samples[top : top + 32, left : left + 32, 4] += 120
+    write_scene(root / "scene.tif", samples)
+    write_features(root / "labels.gpkg", [square(left, top, 32) for left, top in places], ["plot"] * len(places), UTM)
+    arguments = ["--raster", root / "scene.tif", "--vector", root / "labels.gpkg", "--field", "class", "--tile", 96]
+    assert import_labels([*map(str, arguments), "--bands", "1,2,3,4,5", "--out", str(root / "DATA")]) == 0
+    (root / "tiny.toml").write_text(TINY_RECIPE)
+    options = ["--epochs", "30", "--evaluate-every", "30", "--device", "cpu", "--threads", "1", "--set", "color=0.1"]
+    command = ["--data", root / "DATA", "--recipe", root / "tiny.toml", "--start", "none", "--name", "plots"]
+    command += ["--out", root / "run"]
+    assert train([*map(str, command), *options]) == 0
+    return root
+
+
+def test_tiles_have_all_bands_and_their_place(folder: Path) -> None:
+    assert json.loads((folder / "DATA" / "bands.json").read_text())["bands"][3:] == ["band 4", "band 5"]
+    tile = next((folder / "DATA" / "images").glob("*/scene_r001_c001.tif"))
+    with rasterio.open(tile) as file, rasterio.open(folder / "scene.tif") as scene:
+        assert file.count == BANDS
+        assert np.array_equal(file.read(), scene.read()[:, 96:192, 96:192])
+        assert file.transform @ (0, 0) == scene.transform @ (96, 96)
+
+
+def test_the_check_reads_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check([str(folder / "DATA"), "--report", str(folder / "check.html")]) == 0
+    assert "plot" in capsys.readouterr().out
+
+
+def test_the_file_names_the_bands_and_scores_what_photos_do_not_show(folder: Path) -> None:
+    weights = load_weights(folder / "run" / "plots.safetensors")
+    assert weights.manifest.preprocessing.channels == weights.manifest.fcn.bands == BANDS
+    assert weights.manifest.preprocessing.bands[4] == "band 5"
+    (score,) = weights.manifest.scores.values()
+    assert score["iou"][1] > 0.5
+    assert "in the bands band 1, band 2, band 3, band 4, band 5;" in (folder / "run" / "plots.md").read_text()
+
+
+def test_it_is_evaluated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, weights = str(folder / "DATA"), str(folder / "run" / "plots.safetensors")
+    assert evaluate(["--data", data, "--weights", weights, "--device", "cpu", "--pictures", str(folder / "worst")]) == 0
+    assert "mean IoU" in capsys.readouterr().out
+
+
+def test_the_export_gives_the_logits_of_the_master(folder: Path) -> None:
+    files = find_files(str(folder / "run" / "plots.safetensors"))
+    tile = np.random.default_rng(1).integers(0, 256, (96, 128, BANDS), np.uint8)
+    master, export = (load_runtime(files, runtime, "cpu", "float32", 1) for runtime in ("torch", "openvino"))
+    assert np.allclose(master.logits([tile]), export.logits([tile]), atol=1e-3)
+
+
+def test_a_scene_is_segmented(folder: Path) -> None:
+    weights = folder / "run" / "plots.safetensors"
+    assert segment([str(folder / "scene.tif"), "-o", str(folder / "out.tif"), "--weights", str(weights)]) == 0
+    with rasterio.open(folder / "out.tif") as file, rasterio.open(folder / "scene.tif") as scene:
+        assert file.transform == scene.transform
+        plots = scene.read(5) > 150
+        assert ((file.read(1) == 1) == plots).mean() > 0.9
+    segmenter = Segmenter(load_runtime(find_files(str(weights)), "torch", "cpu", "float32", 1))
+    data = (folder / "scene.tif").read_bytes()
+    for format in ("png", "overlay", "geojson", "geotiff"):
+        options = Options(rendering=Rendering(format), side="native")  # type: ignore[arg-type]
+        assert segmenter.segment(data, segmenter.plan(data, options)).body
+    with pytest.raises(UnknownImageType, match="needs a georeferenced TIFF"):
+        segmenter.plan(encode(make_photo(40, 50)), Options())
+    three = Path(write_scene(folder / "three.tif", make_photo(40, 50))).read_bytes()
+    with pytest.raises(UnknownImageType, match="has 3 bands, and the network sees 5"):
+        segmenter.segment(three, segmenter.plan(three, Options()))
