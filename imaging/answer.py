@@ -15,7 +15,7 @@ from imaging.arrays import npz
 from imaging.classes import VOID, Label
 from imaging.coco import coco_document
 from imaging.coverage import trace_coverage
-from imaging.cutout import cutout_png
+from imaging.cutout import Cutout, ObjectBox, cut_out
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.hugging_face import class_masks
 from imaging.overlay import overlay_picture
@@ -64,12 +64,21 @@ class SegmentedImage:
     profile: bytes | None = None
 
     def encode(self, rendering: Rendering, check: Check = lambda: None) -> bytes:
-        """The answer's bytes; equal images give equal bytes.
+        """The answer's bytes, as `encode_with_box`."""
+        return self.encode_with_box(rendering, check)[0]
 
-        Raises `AnswerTooLarge`, `UnknownClass`, and any error of `check`.
+    def encode_with_box(self, rendering: Rendering, check: Check = lambda: None) -> tuple[bytes, ObjectBox | None]:
+        """The answer's bytes, and of a cut-out the object's box (left, top, width, height), if there is an object.
+
+        Equal images give equal bytes. Raises `AnswerTooLarge`, `UnknownClass`, and any error of `check`.
         """
         rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
         class_ids = rendering.class_ids(self.labels.classes)
+        if rendering.format == "cutout":
+            return self._cutout(rendering, class_ids, check)
+        return self._encode(rendering, class_ids, check), None
+
+    def _encode(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> bytes:
         image = self.with_void(rendering.min_confidence)
         if rendering.format == "json":
             return _json(image._document(rendering, class_ids, check))
@@ -88,6 +97,12 @@ class SegmentedImage:
             return npz({name: getattr(image, name) for name in ("class_map", "confidence", "probabilities")})
         return image._picture(rendering, class_ids, check)
 
+    def _cutout(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> Cutout:
+        if self.photo is None or self.foreground is None:
+            raise ValueError("a cutout needs the photo and the probability of its classes")
+        form, profile = rendering.cutout_form, self.profile
+        return cut_out(self.photo, self.class_map, class_ids, self.foreground, self.cell, form, check, profile)
+
     def _picture(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> bytes:
         palette, picture_format = self.labels.palette, rendering.picture_format
         match rendering.format:
@@ -101,10 +116,6 @@ class SegmentedImage:
                 return overlay_picture(
                     self.photo, self.class_map, colors, alpha, class_ids, picture_format, names, self.profile
                 )
-            case "cutout":
-                if self.photo is None or self.foreground is None:
-                    raise ValueError("a cutout needs the photo and the probability of its classes")
-                return cutout_png(self.photo, self.class_map, class_ids, self.foreground, self.cell, check, self.profile)
             case "binary":
                 return binary_png(self.class_map, class_ids)
             case "grey":
@@ -113,7 +124,7 @@ class SegmentedImage:
                 return grey_png(self._confidence())
             case "png":
                 return mask_png(self.class_map, palette)
-            case "json" | "coco" | "npz" | "hf" | "geotiff" | "geojson":
+            case "cutout" | "json" | "coco" | "npz" | "hf" | "geotiff" | "geojson":
                 raise ValueError(f"format={rendering.format} is no picture")
 
     def _colors(self, rendering: Rendering) -> Palette:

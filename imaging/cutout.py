@@ -8,17 +8,19 @@ JPEG are taken out of the photo before, and soft pixels get the colours of the o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from imaging.deblocking import Blocks
-from imaging.encoding import PHOTOGRAPHS, picture_file
+from imaging.encoding import PHOTOGRAPHS, ImageFormat, picture_file
 from imaging.guided_filter import Plane, coefficients, window_mean
 from imaging.islands import flatten_islands
 from imaging.object_colors import color_layers, object_colors
@@ -27,6 +29,10 @@ Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 Tile = tuple[slice, slice]
+ObjectBox = tuple[int, int, int, int]
+Color = tuple[int, int, int]
+COLOR_PATTERN = "#[0-9a-fA-F]{6}"
+COLOR_WORDS = "a colour such as #ffffff (in a web address %23ffffff)"
 BORDER_CELLS = 2  # radius of the windows that see a border, in cells
 # of the filter: the radius of its windows, in cells, and the contrast of the opacity around 0.5 after it
 ROUNDS = ((2.0, 3.0), (0.75, 1.7))
@@ -38,18 +44,41 @@ TILE = 256  # pixels along a side of what is computed at once, so that it stays 
 REDUCED_BYTES = 150  # for each pixel of the reduced photo
 
 
-def cutout_png(
+@dataclass(frozen=True)
+class CutoutForm:
+    """image_format: of the file; a JPEG needs a background. crop: whether the picture is the object's box alone.
+
+    background: red, green and blue (0 to 255) below the object; None for transparency.
+    """
+
+    image_format: ImageFormat = "png"
+    crop: bool = False
+    background: Color | None = None
+
+
+class Cutout(NamedTuple):
+    """A cut-out's file, and the object's box (left, top, width, height) in the photo; None if there is no object."""
+
+    body: bytes
+    box: ObjectBox | None
+
+
+def cut_out(
     photo: Pixels,
     class_map: Pixels,
     class_ids: Collection[int],
     foreground: Pixels,
     cell: float,
+    form: CutoutForm = CutoutForm(),
     check: Callable[[], None] = lambda: None,
     profile: bytes | None = None,
-) -> bytes:
-    """RGBA PNG (H, W) of a photo, uint8 (H, W, 3).
+) -> Cutout:
+    """A picture of a photo's object: of the photo's size (H, W), or of the object's box.
 
-    Opaque pixels have the photo's colours, soft ones the object's; fully transparent ones are black.
+    RGBA, or RGB with a background. photo: uint8 (H, W, 3). The object's box holds every pixel that is not fully transparent;
+    without an object, a picture has the photo's size. Opaque pixels have the photo's colours, soft ones the object's; fully
+    transparent ones are black. A WebP has lossy colours and a lossless opacity.
+
     class_map: uint8 (H, W). foreground: uint8 (H, W), 255 x the probability that a pixel's class is in `class_ids`. cell:
     pixels of the photo that a cell of the network covers along an axis. Within two cells of the border the opacity is the
     filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0. `check` is called
@@ -78,7 +107,28 @@ def cutout_png(
             share = visible[soft, None].astype(np.float32) / np.float32(255)
             pixels[tile][soft, :3] = object_colors(photo[tile][soft].astype(np.float32), share, object, background)
     del opacity, layers
-    return picture_file(Image.fromarray(pixels), "png", PHOTOGRAPHS["png"], profile)
+    picture = Image.fromarray(pixels)
+    bounds = picture.getchannel("A").getbbox()
+    if form.crop and bounds:
+        picture = picture.crop(bounds)
+    if form.background is not None:
+        ground = Image.new("RGB", picture.size, form.background)
+        ground.paste(picture, mask=picture.getchannel("A"))
+        picture = ground
+    body = picture_file(picture, form.image_format, PHOTOGRAPHS[form.image_format], profile)
+    return Cutout(body, (bounds[0], bounds[1], bounds[2] - bounds[0], bounds[3] - bounds[1]) if bounds else None)
+
+
+def parse_color(text: str) -> str:
+    """A colour as `#rrggbb`, in lower case; raises `ValueError` for another text."""
+    if not re.fullmatch(COLOR_PATTERN, text):
+        raise ValueError(f"{text!r:.40} is no colour; give {COLOR_WORDS}")
+    return text.lower()
+
+
+def rgb(color: str) -> Color:
+    """Red, green and blue, 0 to 255, of a colour as `#rrggbb`."""
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
 def cutout_bytes(pixels: int) -> int:
@@ -128,7 +178,7 @@ def refined(
     """The opacity after the filter, uint8 (H, W).
 
     photo: uint8 (H, W, 3); the opacity follows it, but not its blocks. colors: of the reduced photo. inside: bool (H, W),
-    the pixels of the classes. foreground: as for `cutout_png`.
+    the pixels of the classes. foreground: as for `cut_out`.
     """
     opacity = inside.view(np.uint8) * np.uint8(255)
     share = window_mean(scale.reduced(opacity), scale.radius(BORDER_CELLS))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from imaging.classes import Label, class_id, class_list, is_background
-from imaging.cutout import cutout_bytes
+from imaging.cutout import COLOR_PATTERN, CutoutForm, cutout_bytes, parse_color, rgb
 from imaging.encoding import ImageFormat
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.parameters import Parameter, parameters_of
@@ -47,7 +47,8 @@ FIXED_BYTES = 16 << 20
 # bytes per pixel, measured on class maps with very small regions: those of logits with one cell for every two pixels
 BYTES_PER_PIXEL = {
     "png": 5, "grey": 5, "binary": 5, "confidence": 5, "json": 12, "coco": 4, "npz": 6, "hf": 16, "mask=array": 24,
-    "cutout": 14, "color png": 5, "color jpeg": 9, "color webp": 20, "overlay png": 12, "overlay jpeg": 9, "overlay webp": 14,
+    "cutout png": 18, "cutout jpeg": 18, "cutout webp": 30, "color png": 5, "color jpeg": 9, "color webp": 20,
+    "overlay png": 12, "overlay jpeg": 9, "overlay webp": 14,
     "geotiff": 6, "geojson": 4,
 }  # fmt: skip
 
@@ -105,8 +106,19 @@ class Rendering:
         values="names or ids", parse=parse_classes,
     )] = ()
     image_format: Annotated[ImageFormat | None, Parameter(
-        help="image format of color and overlay; beats `Accept` (default: png)", option="file format of color and overlay",
-        group="pictures", unset="png", formats=("color", "overlay"),
+        help="image format of color and overlay, where it beats `Accept`, and of cutout (default: png); a JPEG of a cutout "
+        "needs a `background`",
+        option="file format of color, overlay and cutout", group="pictures", unset="png",
+        formats=("color", "overlay", "cutout"),
+    )] = None
+    crop: Annotated[bool, Parameter(
+        help="with cutout: the object's box alone; the header `X-Object-Box` says where it is in the photo",
+        option="with cutout: the object's box alone", group="pictures", formats=("cutout",),
+    )] = False
+    background: Annotated[str | None, Parameter(
+        help="with cutout: a colour below the object, instead of transparency", option="with cutout: a colour below the object",
+        group="pictures", metavar="COLOR", unset="transparent", formats=("cutout",), values="`#rrggbb`",
+        pattern=f"^{COLOR_PATTERN}$", examples=("#ffffff",), parse=parse_color,
     )] = None
     palette: Annotated[PaletteName, Parameter(
         help="colours of color and overlay: made to be told apart, or those of the label set",
@@ -129,6 +141,9 @@ class Rendering:
 
     def __post_init__(self) -> None:
         self.check_uses(each for each in RENDERING.values() if getattr(self, each.name) != each.default)
+        if self.format == "cutout" and self.image_format == "jpeg" and self.background is None:
+            problem = "image_format=jpeg of format=cutout needs a background, since a JPEG has no transparency"
+            raise UnusedParameter(f"{problem}; give background=#ffffff (in a web address %23ffffff), or image_format=webp")
 
     def check_uses(self, parameters: Iterable[Parameter]) -> None:
         """Raises `UnusedParameter` for the first of these parameters that this form of answer does not use."""
@@ -145,7 +160,7 @@ class Rendering:
     @property
     def is_picture(self) -> bool:
         """Whether the answer is a picture for people to look at. Such a picture may be JPEG or WebP."""
-        return self.format in ("color", "overlay")
+        return self.format in ("color", "overlay", "cutout")
 
     @property
     def picture_format(self) -> ImageFormat:
@@ -173,6 +188,11 @@ class Rendering:
     @property
     def needs_photo(self) -> bool:
         return self.format in ("overlay", "cutout")
+
+    @property
+    def cutout_form(self) -> CutoutForm:
+        """The form of a cut-out."""
+        return CutoutForm(self.picture_format, self.crop, rgb(self.background) if self.background else None)
 
     @property
     def needs_foreground(self) -> bool:

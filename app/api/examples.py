@@ -12,6 +12,7 @@ import numpy as np
 from fastapi import FastAPI, Query
 
 from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
+from app.api.headers import OBJECT_BOX
 from app.api.json_images import EXAMPLE
 from app.api.schemas import ClassMask, CocoAnswer, CocoBatchAnswer, ProblemDetails, QueryModel, SegmentAnswer
 from imaging.answer import SegmentedImage
@@ -69,6 +70,10 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
         "headers": {
             "X-Request-ID": {"description": "the request's id", "schema": {"type": "string"}},
             "Server-Timing": {"description": "milliseconds per stage", "schema": {"type": "string"}},
+            OBJECT_BOX: {
+                "description": "of a cutout: left,top,width,height of its object, or none",
+                "schema": {"type": "string"},
+            },
         },
     }
     return {200: success} | problem_responses(kinds)

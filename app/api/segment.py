@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.errors import SEGMENT_PROBLEMS, Unavailable, Undecodable, UnsupportedType, mapped_errors
 from app.api.examples import segment_responses, upload_body
 from app.api.headers import (
+    OBJECT_BOX,
     check_precondition,
     entity_tag,
     format_from_accept,
@@ -100,6 +101,8 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     }
     if answer.encoding:
         headers["Content-Encoding"] = answer.encoding
+    if format == "cutout":
+        headers[OBJECT_BOX] = ",".join(map(str, answer.box)) if answer.box else "none"
     return AnswerResponse(answer.body, options.rendering.media_type, headers)
 
 

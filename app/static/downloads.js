@@ -60,6 +60,9 @@ export async function fileOf(item, id, { picture = null, opacity, withNames, key
   const segments = picture?.segments ?? (await segmentsOf(item));
   const view = item.view ?? firstView(segments.classes);
   if (id === "overlay") return overlayOf(item, { picture, segments, view, opacity, withNames, key });
+  if (id === "cutout" && segments.classes.every((entry) => isBackground(entry) || entry.id === VOID)) {
+    throw new Problem("Nothing to cut out", "The photo has no class but the background.");
+  }
   // COCO has no annotations of a background: a photo of nothing else is an image without annotations
   const classes = shownClasses(segments, view, id === "coco" ? isBackground : undefined);
   return segment(item.file, segmentQuery(id, item.query, classes), key);

@@ -133,13 +133,15 @@ class Output:
     """An answer's bytes, and the seconds of each stage: `decode`, `inference` and `encode`.
 
     counts: the network's pixels of each class id, before `min_confidence`; their sum is height x width. mean_confidence: of
-    all pixels, 0 to 1; None if the options do not need confidence.
+    all pixels, 0 to 1; None if the options do not need confidence. box: of a cut-out's object, left, top, width and height in
+    pixels of the image; None for other formats, and if no pixel has a class that the cut-out shows.
     """
 
     body: bytes
     seconds: dict[str, float]
     counts: tuple[int, ...]
     mean_confidence: float | None
+    box: tuple[int, int, int, int] | None = None
 
 
 class Segmenter:
@@ -290,9 +292,9 @@ class Segmenter:
                 profile=profile,
             )
             georeferenced = None if place is None else encode_scene(segmented_image, place, rendering, check)
-            body = segmented_image.encode(rendering, check) if georeferenced is None else georeferenced
+            body, box = segmented_image.encode_with_box(rendering, check) if georeferenced is None else (georeferenced, None)
         mean_confidence = segmentation.overall_confidence if segmentation.mean_confidence else None
-        return Output(body, seconds, segmentation.counts, mean_confidence)
+        return Output(body, seconds, segmentation.counts, mean_confidence, box)
 
     def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Segmentation:
         """Segments pixels, uint8 (H, W, bands), at the plan's working size.

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from imaging import cutout
-from imaging.cutout import cutout_png
+from imaging.cutout import CutoutForm, cut_out, parse_color
+from imaging.encoding import ImageFormat
 from imaging.regions import Regions
 from imaging.runs import column_runs
 
@@ -39,7 +40,7 @@ def seen_in_cells(inside: npt.NDArray[np.bool_], cell: int) -> Pixels:
 
 def cut(photo: Pixels, foreground: Pixels, cell: float) -> Pixels:
     """The RGBA pixels of the cut-out of class 1, which is where it is more probable than not."""
-    data = cutout_png(photo, (foreground > 127).astype(np.uint8), {1}, foreground, cell)
+    data = cut_out(photo, (foreground > 127).astype(np.uint8), {1}, foreground, cell).body
     with Image.open(io.BytesIO(data)) as image:
         assert (image.format, image.mode) == ("PNG", "RGBA")
         return np.asarray(image)
@@ -132,4 +133,53 @@ def test_the_work_can_be_stopped() -> None:
 
     inside = disc((20, 20))
     with pytest.raises(InterruptedError):
-        cutout_png(photo_of(inside), inside.astype(np.uint8), {1}, seen_in_cells(inside, 8), 8, stop)
+        cut_out(photo_of(inside), inside.astype(np.uint8), {1}, seen_in_cells(inside, 8), 8, check=stop)
+
+
+def picture(form: CutoutForm, inside: npt.NDArray[np.bool_]) -> tuple[Image.Image, tuple[int, int, int, int] | None]:
+    foreground = seen_in_cells(inside, 8)
+    data, box = cut_out(photo_of(inside), (foreground > 127).astype(np.uint8), {1}, foreground, 8, form)
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image, box
+
+
+def test_a_crop_is_the_part_of_the_whole_in_which_something_is_left() -> None:
+    inside = disc((160, 200))
+    whole, box = picture(CutoutForm(), inside)
+    cropped, same = picture(CutoutForm(crop=True), inside)
+    assert box is not None
+    left, top, width, height = box
+    assert box == same
+    assert whole.getchannel("A").getbbox() == (left, top, left + width, top + height)
+    assert np.array_equal(np.asarray(whole)[top : top + height, left : left + width], np.asarray(cropped))
+
+
+def test_without_an_object_there_is_no_box_and_a_crop_is_the_whole() -> None:
+    image, box = picture(CutoutForm(crop=True), np.zeros((30, 40), np.bool_))
+    assert (image.size, image.getextrema()[3], box) == ((40, 30), (0, 0), None)
+
+
+def test_a_webp_has_the_same_opacity_and_nearly_the_same_colours() -> None:
+    inside = disc((160, 200))
+    png, webp = (np.asarray(picture(CutoutForm(format), inside)[0]) for format in ("png", "webp"))
+    assert np.array_equal(png[..., 3], webp[..., 3])
+    opaque = png[..., 3] == 255
+    assert np.abs(png[opaque].astype(int) - webp[opaque]).mean() < 6
+
+
+@pytest.mark.parametrize("format", ["png", "webp", "jpeg"])
+def test_a_background_lies_below_the_object(format: ImageFormat) -> None:
+    inside = disc((160, 200))
+    rgba, colored = picture(CutoutForm(), inside)[0], picture(CutoutForm(format, background=(10, 200, 30)), inside)[0]
+    expected = Image.new("RGB", rgba.size, (10, 200, 30))
+    expected.paste(rgba, mask=rgba.getchannel("A"))
+    assert (colored.mode, colored.format) == ("RGB", format.upper())
+    assert np.abs(np.asarray(colored).astype(int) - np.asarray(expected)).mean() < (0.5 if format == "png" else 6)
+
+
+def test_a_colour_has_six_digits() -> None:
+    assert parse_color("#FFcc00") == "#ffcc00"
+    for text in ("#fff", "ffcc00", "#ffcc0g", "#ffcc000", ""):
+        with pytest.raises(ValueError, match="is no colour; give a colour such as #ffffff"):
+            parse_color(text)

@@ -56,8 +56,14 @@ def test_an_image_format_is_of_pictures_alone(format: Any) -> None:
         assert Rendering(format, image_format="webp").suffix == ".webp"
         assert Rendering(format).media_type == "image/png"
         return
+    if format == "cutout":
+        assert Rendering(format, image_format="webp").suffix == ".webp"
+        assert Rendering(format, image_format="jpeg", background="#ffffff").media_type == "image/jpeg"
+        with pytest.raises(UnusedParameter, match="image_format=jpeg of format=cutout needs a background"):
+            Rendering(format, image_format="jpeg")
+        return
     for image_format in ("png", "jpeg", "webp"):
-        with pytest.raises(UnusedParameter, match=f"image_format applies to format=color, overlay, got format={format}"):
+        with pytest.raises(UnusedParameter, match=f"applies to format=color, overlay, cutout, got format={format}"):
             Rendering(format, image_format=image_format)  # type: ignore[arg-type]
 
 

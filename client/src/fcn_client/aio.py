@@ -128,10 +128,20 @@ class AsyncSegmentClient:
         image: ImageLike,
         *,
         classes: parameters.Classes | None = None,
+        image_format: parameters.ImageFormat | None = None,
+        crop: bool = False,
+        background: str | None = None,
         **options: Unpack[Options],
     ) -> Image.Image:
         """As `SegmentClient.cutout`."""
-        query = calls.query("cutout", options, classes=classes)
+        query = calls.query(
+            "cutout",
+            options,
+            classes=classes,
+            image_format=image_format,
+            crop=crop or None,
+            background=background,
+        )
         return await asyncio.to_thread(answers.picture, await self._post(image, query))
 
     async def polygons(

@@ -49,7 +49,7 @@ FORMS: dict[str, dict[str, str]] = {
 OWN: dict[str, tuple[str, ...]] = {
     "segment": ("confidence",),
     "overlay": ("classes", "alpha", "image_format", "palette", "names"),
-    "cutout": ("classes",),
+    "cutout": ("classes", "image_format", "crop", "background"),
     "polygons": ("classes", "tolerance", "topology"),
     "coco": ("mask", "classes", "tolerance", "topology"),
 }

@@ -124,7 +124,7 @@ class SegmentClient:
 
         classes: classes that the answer shows: names or ids, separated by commas.
         alpha: opacity of the colours in an overlay.
-        image_format: file format of color and overlay.
+        image_format: file format of color, overlay and cutout.
         palette: colours of color and overlay: easy to tell apart, or the label set's.
         names: write the classes' names on an overlay.
         """
@@ -144,13 +144,26 @@ class SegmentClient:
         image: ImageLike,
         *,
         classes: parameters.Classes | None = None,
+        image_format: parameters.ImageFormat | None = None,
+        crop: bool = False,
+        background: str | None = None,
         **options: Unpack[Options],
     ) -> Image.Image:
         """The photo as an RGBA image of its size, opaque where the classes are. Without `classes`: all but the background.
 
         classes: classes that the answer shows: names or ids, separated by commas.
+        image_format: file format of color, overlay and cutout.
+        crop: the object's box alone.
+        background: a colour below the object.
         """
-        query = calls.query("cutout", options, classes=classes)
+        query = calls.query(
+            "cutout",
+            options,
+            classes=classes,
+            image_format=image_format,
+            crop=crop or None,
+            background=background,
+        )
         return answers.picture(self._post(image, query))
 
     def polygons(

@@ -110,7 +110,7 @@ class WorkerPlan:
 class Answer:
     """An answer. encoding: of its bytes, `gzip` or empty. size: (height, width) of the image.
 
-    seconds: of the stages `decode`, `inference` and `encode`. counts and mean_confidence: as in `Output`.
+    seconds: of the stages `decode`, `inference` and `encode`. counts, mean_confidence and box: as in `Output`.
     """
 
     body: Body
@@ -119,6 +119,7 @@ class Answer:
     seconds: dict[str, float]
     counts: tuple[int, ...]
     mean_confidence: float | None
+    box: tuple[int, ...] | None = None
 
 
 def parse_head(head: bytes) -> dict[str, Any]:
@@ -206,7 +207,10 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int,
         if head["encoding"] not in ("", "gzip"):
             raise ValueError(f"the encoding {head['encoding']!r:.100}")
         mean_confidence = None if confidence is None else _number(confidence, 1)
-        return Answer(body, head["encoding"], plan.size, seconds, counts, mean_confidence)
+        box = None if head["box"] is None else tuple(_integer(value, 0, LONGEST_SIDE) for value in head["box"])
+        if box is not None and len(box) != 4:
+            raise ValueError(f"a box of {len(box)} numbers")
+        return Answer(body, head["encoding"], plan.size, seconds, counts, mean_confidence, box)
 
 
 @contextmanager

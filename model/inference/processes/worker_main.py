@@ -205,6 +205,7 @@ class _Conversation:
             "seconds": output.seconds,
             "counts": output.counts,
             "mean_confidence": output.mean_confidence,
+            "box": output.box,
         }
         return head, body
 

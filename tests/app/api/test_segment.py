@@ -190,7 +190,7 @@ def test_a_mask_is_never_lossy(client: TestClient, accept: str) -> None:
         assert accepting(client, accept, format=format).headers["content-type"] == "image/png"
         refusal = post(client, format=format, image_format="jpeg")
         assert refusal.status_code == 422
-        assert "image_format applies to format=color, overlay, got format=" in refusal.json()["detail"]
+        assert "image_format applies to format=color, overlay, cutout, got format=" in refusal.json()["detail"]
 
 
 def test_polygons_that_share_their_borders_cover_the_image(client: TestClient) -> None:
@@ -203,7 +203,7 @@ def test_polygons_that_share_their_borders_cover_the_image(client: TestClient) -
     assert len(annotations) == len(post(client, format="coco").json()["annotations"])
     refusal = post(client, format="coco", topology="shared")
     assert refusal.status_code == 422
-    assert "topology applies to format=json or coco with mask=polygons" in refusal.json()["detail"]
+    assert "topology applies to format=geojson and format=json or coco with mask=polygons" in refusal.json()["detail"]
 
 
 def test_grey_and_binary_hold_the_mask(client: TestClient, service: Service) -> None:
@@ -278,11 +278,45 @@ def test_a_cutout_is_the_photo_with_opacity(client: TestClient) -> None:
     assert response.headers["content-type"] == "image/png"
     result = pixels(response.content)
     assert result.shape == (90, 130, 4)
-    opaque = result[..., 3] > 0
+    opaque = result[..., 3] == 255
     assert opaque.any()
     np.testing.assert_array_equal(result[opaque][:, :3], make_photo(90, 130)[opaque])
     for query in ({"classes": "circel"}, {"min_confidence": 0.5}, {"image_format": "jpeg"}):
         assert post(client, format="cutout", **query).status_code == 422
+
+
+def test_a_cutout_says_where_its_object_is_and_is_cropped_to_it(client: TestClient) -> None:
+    whole, cropped = (post(client, format="cutout", classes="0,1", crop=crop) for crop in ("false", "true"))
+    left, top, width, height = map(int, whole.headers["x-object-box"].split(","))
+    assert cropped.headers["x-object-box"] == whole.headers["x-object-box"]
+    expected = pixels(whole.content)[top : top + height, left : left + width]
+    np.testing.assert_array_equal(pixels(cropped.content), expected)
+    assert "x-object-box" not in post(client).headers
+
+
+def test_a_cutout_of_nothing_says_so(client: TestClient) -> None:
+    present = {entry["id"] for entry in post(client, format="json").json()["classes"]}
+    absent = next(entry["id"] for entry in client.get("/classes").json() if entry["id"] not in present)
+    response = post(client, format="cutout", classes=absent, crop=True)
+    assert response.headers["x-object-box"] == "none"
+    assert not pixels(response.content).any()
+
+
+def test_a_cutout_may_be_a_webp_and_have_a_background(client: TestClient) -> None:
+    webp = post(client, format="cutout", classes="0,1", image_format="webp")
+    assert webp.headers["content-type"] == "image/webp"
+    assert pixels(webp.content).shape == (90, 130, 4)
+    jpeg = post(client, format="cutout", classes="0,1", image_format="jpeg", background="#00FF00")
+    assert jpeg.headers["content-type"] == "image/jpeg"
+    for query, problem in (
+        ({"image_format": "jpeg"}, "needs a background"),
+        ({"background": "green"}, "#rrggbb"),
+        ({"background": "#0f0"}, "#rrggbb"),
+    ):
+        refusal = post(client, format="cutout", classes="0,1", **query)
+        assert refusal.status_code == 422
+        assert problem in refusal.text
+    assert post(client, format="overlay", crop=True).status_code == 422
 
 
 @ON_EACH_RUNTIME

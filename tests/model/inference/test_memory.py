@@ -86,6 +86,8 @@ RENDERINGS: dict[str, dict[str, Any]] = {
     "overlay jpeg": {"format": "overlay", "image_format": "jpeg"},
     "overlay webp": {"format": "overlay", "image_format": "webp"},
     "cutout": {"format": "cutout"},
+    "cutout webp": {"format": "cutout", "image_format": "webp"},
+    "cutout jpeg": {"format": "cutout", "image_format": "jpeg", "background": "#ffffff"},
     "confidence": {"format": "confidence"},
     "json": {"format": "json"},
     "json with maps": {"format": "json", "mask": "png", "confidence": True},

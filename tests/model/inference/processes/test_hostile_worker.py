@@ -38,6 +38,7 @@ TILE = {"kind": "tile", "shape": [96, 96, 3]}
 ANSWER = {
     "kind": "answer", "encoding": "", "seconds": {"decode": 0, "inference": 0, "encode": 0}, "counts": [90 * 130],
     "mean_confidence": None,
+    "box": None,
 }  # fmt: skip
 
 

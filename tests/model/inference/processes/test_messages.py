@@ -20,6 +20,7 @@ HEAD: dict[str, Any] = {
     "seconds": {"decode": 0.1, "inference": 0.2, "encode": 0.1},
     "counts": [5, 0, 1],
     "mean_confidence": 0.5,
+    "box": [1, 0, 2, 1],
 }
 
 
@@ -34,7 +35,7 @@ def answer_file() -> Iterator[int]:
 def test_a_worker_s_facts_are_read(answer_file: int, confidence: float | None) -> None:
     answer = parse_answer(HEAD | {"mean_confidence": confidence}, memoryview(b"mask"), answer_file, PLAN)
     assert (answer.body.data, answer.encoding, answer.seconds) == (b"mask", "", HEAD["seconds"])
-    assert (answer.counts, answer.mean_confidence) == ((5, 0, 1), confidence)
+    assert (answer.counts, answer.mean_confidence, answer.box) == ((5, 0, 1), confidence, (1, 0, 2, 1))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_a_worker_s_facts_are_read(answer_file: int, confidence: float | None) -
         ("counts", [float("nan")]), ("mean_confidence", 1.5), ("mean_confidence", -0.1), ("mean_confidence", float("nan")),
         ("mean_confidence", "0.5"), ("seconds", {}), ("kind", "plan"), ("counts", [5.0, 1.0]), ("counts", ["5", "1"]),
         ("counts", [True, 5]), ("counts", [0] * 300 + [6]), ("counts", [10**400, -(10**400) + 6]), ("mean_confidence", True),
+        ("box", [1, 2, 3]), ("box", [-1, 0, 1, 1]), ("box", "none"), ("box", [0, 0, 1, 1.5]),
         ("encoding", "br"), ("encoding", None), ("seconds", HEAD["seconds"] | {"decode": -1.0}),
         ("seconds", HEAD["seconds"] | {"decode": "1"}), ("seconds", HEAD["seconds"] | {"decode": 1e300}),
         ("seconds", HEAD["seconds"] | {"decode": 10**400}), ("seconds", HEAD["seconds"] | {"decode": float("inf")}),
@@ -54,7 +56,7 @@ def test_facts_that_cannot_be_are_refused(answer_file: int, name: str, value: An
         parse_answer(HEAD | {name: value}, memoryview(b"mask"), answer_file, PLAN)
 
 
-@pytest.mark.parametrize("name", ["counts", "mean_confidence", "seconds", "encoding"])
+@pytest.mark.parametrize("name", ["counts", "mean_confidence", "seconds", "encoding", "box"])
 def test_a_fact_that_is_missing_is_refused(answer_file: int, name: str) -> None:
     head = {key: value for key, value in HEAD.items() if key != name}
     with pytest.raises(WorkerBroken):
