@@ -18,7 +18,7 @@ from imaging.georeferenced.scene import Mask, Scene
 
 Floats = npt.NDArray[np.float32]
 ROWS = 128  # least rows that are read at once, unless the scene has fewer
-MOST_BYTES = 1 << 28  # of pixels that are read at once
+MOST_BYTES = 1 << 27  # of pixels that are read at once; of wider scenes, each block is read once for each part of it
 
 
 class PixelRows(NamedTuple):
@@ -41,7 +41,9 @@ def scene_rows(scene: Scene, bands: Bands, fill: npt.ArrayLike = 0, first: int =
     height, width = scene.size
     block = scene.block[0]
     most = max(1, MOST_BYTES // (width * len(bands.numbers)))
-    step = min(block * math.ceil(ROWS / block), max(block, most // block * block), most)
+    step = block * max(1, min(math.ceil(ROWS / block), most // block))
+    if step > most:
+        step = math.ceil(step / math.ceil(step / most))
     while first < height:
         last = min(height, (first // step + 1) * step)
         pixels, valid = bands.read(scene, Window(first, 0, last - first, width), fill)
