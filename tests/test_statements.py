@@ -52,7 +52,7 @@ FOREIGN_OPTIONS = {
     },
     "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"},
     "benchmarks.peers": {"--port"},
-    "benchmarks.studies": {"--voc", "--camvid", "--every", "--measure", "--steps", "--crop"},
+    "benchmarks.studies": {"--voc", "--camvid", "--every", "--composites", "--measure", "--steps", "--crop"},
     "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",

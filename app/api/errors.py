@@ -235,6 +235,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         method = printable(request.method, VALUE_LENGTH)
         detail = f"{method} is not allowed on {printable(path, VALUE_LENGTH)}; allowed: {headers.get('Allow', 'see /docs')}"
+        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+            detail += "; a page of another origin may call the service if SEGMENT_CORS_ORIGINS names that origin"
         return await _on_problem(request, MethodNotAllowed(detail, headers))
     return await _on_problem(request, BadRequest(str(error.detail), headers))
 

@@ -81,6 +81,12 @@ def test_refused_preflights_are_problems_with_the_id_that_is_logged(serve: Serve
         assert client.options("/segment", headers=headers | {"Origin": ORIGIN}).status_code == 200
 
 
+def test_a_preflight_without_the_setting_is_told_of_it(client: TestClient) -> None:
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    assert_problem(client.options("/segment", headers=headers), 405, "SEGMENT_CORS_ORIGINS")
+    assert "SEGMENT_CORS_ORIGINS" not in client.options("/segment").text
+
+
 GUARDED_PATHS = ("/classes", "/models", "/info", "/metrics", "/docs", "/openapi.json")
 OPEN = ("/", "/static/page.js", "/health", "/health/live", "/health/ready")
 
