@@ -34,7 +34,7 @@ ELSEWHERE = {
     "index.md": ("make serve\n", "curl --fail-with-body -F file=@docs/photos/chelsea.jpg http"),  # the README has these
     "operate.md": ("kill -HUP",),
     "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
-    "python.md": (),  # tests/client
+    "python.md": (),  # tests/test_python_page.py, tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
     # trainings that took minutes to hours: benchmarks.studies.trainings ran them; tests/model builds an encoder of timm
     "models.md": ("# FCN-8s", ".venv/bin/fcn-train --data DATA --backbone timm/", GRID_COMMAND),
@@ -43,6 +43,7 @@ ELSEWHERE = {
     "your-own-network.md": (),  # tests/test_your_own_network.py
     "onnx.md": (),  # tests/test_onnx_page.py
     "maps.md": (),  # tests/test_maps_page.py
+    "browser.md": ("SEGMENT_CORS_ORIGINS=",),  # tests/browser/test_browser_page.py
 }
 
 

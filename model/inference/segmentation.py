@@ -20,7 +20,7 @@ Check = Callable[[], None]
 """Called for every few rows; may raise to end the work."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Segmentation:
     """The network's result for an image.
 
@@ -38,6 +38,12 @@ class Segmentation:
     probabilities: npt.NDArray[np.float16] | None = None
     counts: tuple[int, ...] = ()
     foreground: npt.NDArray[np.uint8] | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.class_map.shape
+        parts = [name for name in ("confidence", "probabilities", "foreground") if getattr(self, name) is not None]
+        classes = int(np.count_nonzero(self.counts))
+        return f"<Segmentation {height}x{width} (height x width), {classes} classes{''.join(f', {part}' for part in parts)}>"
 
     @property
     def overall_confidence(self) -> float:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from PIL import Image
 
 from imaging.answer import SegmentedImage
 from imaging.classes import VOID
+from imaging.conversion import upright_array
 from imaging.decoding import Limits, decode, decode_photo, read_size, scale
 from imaging.decoding_memory import decoding_bytes, scaling_bytes
 from imaging.parameters import Parameter
@@ -39,11 +41,13 @@ from model.inference.small_regions import (
 from model.inference.tiling import Blend, Size, TilePlan, TilingError, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import Quality, View, ViewAverage, average_bytes, plan_views
+from model.labels import LabelSet
 from model.preprocessing import RGB
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, bands) of one shape to their logits (classes, height / stride, width / stride), in order."""
+UPRIGHT = 1  # the EXIF orientation of an image that is not turned
 BATCH = 8  # most tiles in a call of `run`
 
 
@@ -165,13 +169,25 @@ class Segmenter:
 
         return cls(load_runtime(find_files(str(weights)), device=device, precision=precision, threads=threads))
 
-    def __call__(self, image: bytes | str | Path | Pixels, options: Options | None = None) -> Segmentation:
-        """Segments an image: an image file's bytes or path, or upright pixels, uint8 (H, W, bands).
+    def __repr__(self) -> str:
+        facts = self.runtime.identity
+        return f"<Segmenter {facts.name}: {len(self.labels)} classes, {facts.runtime} {facts.precision}>"
 
-        The class map has the size of the upright image. Ask for `Rendering("confidence")` in the options to get confidence.
+    @property
+    def labels(self) -> LabelSet:
+        """The classes, whose ids are the values of class maps, and their colours."""
+        return self.manifest.labels
+
+    def __call__(self, image: bytes | str | Path | Image.Image | Pixels, options: Options | None = None) -> Segmentation:
+        """Segments an image: an image file's bytes or path, a Pillow image, or upright pixels, uint8 (H, W, bands).
+
+        The class map has the size of the upright image. A Pillow image is taken as it is: its EXIF orientation is not applied.
+        Its transparent pixels lie over white. Ask for `Rendering("confidence")` in the options to get confidence.
         Raises `ValueError` for other arrays, and what `plan`, `decode` and `infer` raise.
         """
         options = options or Options()
+        if isinstance(image, Image.Image):
+            image = upright_array(image.copy(), UPRIGHT)
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != self.channels or not image.size:
                 bands = f"(H, W, {self.channels}), {self._bands_in_words}"

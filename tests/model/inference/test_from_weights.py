@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from imaging.errors import DamagedImage
 from imaging.rendering import Rendering
@@ -30,6 +31,26 @@ def test_bytes_a_path_and_pixels_have_the_class_map_of_the_steps(segmenter: Segm
     assert expected.shape == (90, 130)
     for image in (data, path, str(path), PHOTO):
         np.testing.assert_array_equal(segmenter(image).class_map, expected)
+
+
+def test_a_pillow_image_is_taken_as_it_is(segmenter: Segmenter) -> None:
+    expected = segmenter(PHOTO).class_map
+    image = Image.fromarray(PHOTO)
+    image.getexif()[0x0112] = 6
+    np.testing.assert_array_equal(segmenter(image).class_map, expected)
+    clear = Image.fromarray(PHOTO)
+    clear.putalpha(0)
+    np.testing.assert_array_equal(segmenter(clear).class_map, segmenter(np.full_like(PHOTO, 255)).class_map)
+    assert clear.getpixel((0, 0))[3] == 0  # it is not closed
+
+
+def test_what_is_printed_is_a_line(segmenter: Segmenter) -> None:
+    identity = segmenter.identity
+    name, precision = identity["name"], identity["precision"]
+    assert repr(segmenter) == f"<Segmenter {name}: {len(segmenter.labels)} classes, openvino {precision}>"
+    confident = segmenter(PHOTO, Options(rendering=Rendering("confidence")))
+    assert repr(confident).startswith("<Segmentation 90x130 (height x width), ")
+    assert repr(confident).endswith(" classes, confidence>")
 
 
 def test_options_say_what_is_computed(segmenter: Segmenter) -> None:
