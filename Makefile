@@ -78,6 +78,8 @@ docs: $(DEV_READY)
 
 train-demo: $(DEV_READY)
 	$(BIN)/fcn-train --demo --out runs/demo --name demo
+	$(BIN)/fcn-segment runs/demo/shapes.jpg -o runs/demo/shapes.png --format overlay --side native --weights runs/demo/demo.safetensors
+	@echo "look at runs/demo/shapes.png: the shapes of runs/demo/shapes.jpg as the new network names them"
 
 # a Chromium that is there is used; else Playwright's is fetched, and without either the browser tests skip
 browser: $(DEV_READY)

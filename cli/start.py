@@ -29,7 +29,7 @@ def bulk() -> int:
 
 
 def check() -> int:
-    return _run("fcn-check", "training.commands.check", "training.commands.check_arguments")
+    return _run("fcn-check", "training.commands.check")
 
 
 def import_labels() -> int:

@@ -73,7 +73,7 @@ def test_the_command_line_gives_the_services_bytes(checkout: Path, live_url: str
 @pytest.mark.timeout(3600)
 def test_the_first_training_makes_weights_that_segment(checkout: Path) -> None:
     run(without_setup(block_with("make train-demo")), checkout, seconds=3000)
-    assert size_of(checkout / "out/demo.png") == SIZE
+    assert size_of(checkout / "runs/demo/shapes.png") == size_of(checkout / "runs/demo/shapes.jpg")
     assert "\n# demo\n" in (checkout / "runs/demo/demo.md").read_text()
 
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+from model.command_line import install_command
 from model.labels import LabelSet
-from model.networks.device import choose_device
 from model.whole_file import check_output
 from training.commands.check_arguments import WORST, parser
-from training.commands.check_labels import find_networks, label_lines
-from training.commands.check_report import DataReport, write_report
+from training.commands.check_report import DataReport, Picture, write_report
 from training.commands.command import print_lines, run_command
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.problems import DataError
 from training.data.split import Split
-from training.learning.optimization import warmup_warning
-from training.learning.plan import device_memory, plan, plan_lines
-from training.learning.recipe import Recipe, make_recipe, parse_changes
-from training.learning.start_facts import start_facts, with_rows
+from training.learning.recipe import make_recipe, parse_changes
 from training.survey.datasets import open_split
 from training.survey.inspection import Report, pair_errors, pair_notes
 from training.survey.overview import class_rows, columns, facts, grouped
@@ -54,14 +52,28 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--worst must be at least 1, and goes with --weights FILE; got {args.worst}")
     if args.report:
         check_output(args.report)
-    networks = find_networks(args.weights) if args.weights else None
+    has_torch = find_spec("torch") is not None
+    if args.weights:
+        if not has_torch:
+            raise ValueError(f"--weights needs PyTorch: {install_command('train')}")
+        from training.commands.check_labels import find_networks, label_lines
+
+        networks = find_networks(args.weights)
     recipe = make_recipe(args.recipe, parse_changes(args.set))
     labels = find_labels(args.labels, args.data)
     checked = check_data(args, labels)
     lines = _lines(checked)
-    recipe, plan_text = _plan(args, recipe, checked)
+    crops: Iterable[Picture] = ()
+    plan_text: list[str] = []
+    if not has_torch:
+        plan_text = [f"the plan of a training and its crops are left out, as PyTorch is missing: {install_command('train')}"]
+    elif checked.surveys and checked.surveys[0].records:
+        from training.commands.check_training import crop_pictures, training_plan
+
+        recipe, plan_text = training_plan(args, recipe, checked.surveys[0])
+        crops = crop_pictures(checked.surveys[0], recipe)
     print_lines([*lines, *plan_text])
-    doubts = label_lines(networks, checked.surveys, args.worst or WORST) if networks else []
+    doubts = label_lines(networks, checked.surveys, args.worst or WORST) if args.weights else []
     print_lines(doubts)
     if args.report:
         report = DataReport(
@@ -72,7 +84,7 @@ def _check(args: argparse.Namespace) -> None:
             classes=class_rows(checked.surveys),
             plan=plan_text,
         )
-        write_report(args.report, report, checked.surveys, recipe, args.frames)
+        write_report(args.report, report, checked.surveys, args.frames, crops)
         print(f"wrote {args.report}")
     if checked.errors:
         raise DataError(f"{len(checked.errors)} errors; a training would stop")
@@ -106,19 +118,6 @@ def _lines(checked: SplitReport) -> list[str]:
         lines += ["", *columns(class_rows(checked.surveys)), ""]
     lines += [f"{len(checked.errors)} errors", *(f"  {line}" for line in grouped(checked.errors))]
     return [*lines, f"{len(checked.notes)} remarks", *(f"  {note}" for note in checked.notes)]
-
-
-def _plan(args: argparse.Namespace, recipe: Recipe, checked: SplitReport) -> tuple[Recipe, list[str]]:
-    """The recipe with what follows the data, and lines on it; nothing for data without frames to train on."""
-    if not checked.surveys or not checked.surveys[0].records:
-        return recipe, []
-    train, lines = checked.surveys[0], []
-    if recipe.plan:
-        start = start_facts(recipe, args.start, train.split.labels)
-        recipe, proposals = plan(with_rows(recipe, start), train, start, device_memory(choose_device(args.device)))
-        lines = [*start.lines, *plan_lines(proposals)]
-    warning = warmup_warning(recipe, recipe.epochs * recipe.steps_of_epoch(len(train.records)))
-    return recipe, [*lines, *([warning] if warning else [])]
 
 
 if __name__ == "__main__":

@@ -17,20 +17,29 @@ from imaging.classes import is_background
 from model.inference.scaling import working_size
 from model.labels import LabelSet
 from model.whole_file import whole_file
-from training.learning.augmentation import AugmentedSplit
-from training.learning.recipe import Recipe
 from training.survey.overview import Row
 from training.survey.records import Survey
 
 Pixels = npt.NDArray[np.uint8]
+Picture = tuple[Pixels, str]
+"""Pixels (height, width, 3), and a caption."""
 PICTURE_SIDE, QUALITY = 320, 80  # pixels of the longer side of pictures on the page, and their quality as JPEG
-CROPS = 24  # crops on the page
 STRENGTH = 0.55  # of the class's colour over the photo
+KEY = (
+    "Each frame is beside its labels. A class has the colour of the table above, and the background none. White is void: "
+    "pixels that training and scores leave out."
+)
+CROP_KEY = (
+    "Each crop is beside its labels, in the same colours. Crops are scaled, mirrored and changed in colour at random. Where a "
+    "crop is larger than its frame, the rest is padding: one colour in the picture, void (white) in its labels."
+)
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #1c2024; }
-table { border-collapse: collapse; } td, th { padding: .15rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
+body, pre { overflow-wrap: anywhere; } .wide { overflow-x: auto; }
+table { border-collapse: collapse; } td, th { white-space: nowrap; }
+td, th { padding: .15rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
 td:first-child, th:first-child { text-align: left; } pre { white-space: pre-wrap; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 1rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 1rem; }
 figure { margin: 0; } img { max-width: 100%; } figcaption { font-size: 13px; overflow-wrap: anywhere; }
 .key { display: inline-block; width: 1em; height: 1em; margin-right: .4em; vertical-align: -.15em; border: 1px solid #888; }
 .wrong li { color: #a40000; }
@@ -49,11 +58,11 @@ class DataReport:
     plan: Sequence[str]
 
 
-def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], recipe: Recipe, frames: int) -> None:
+def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], frames: int, crops: Iterable[Picture] = ()) -> None:
     """Writes the page: one HTML file with all pictures in it, which needs no network.
 
-    surveys: the splits, the first of them that of the training. frames: how many frames of each split are shown. The recipe
-    makes the crops. Creates its folder. Reads the images that are shown.
+    surveys: the splits, the first of them that of the training. frames: how many frames of each split are shown. crops: as
+    a training sees them, each beside its labels. Creates its folder. Reads the images that are shown.
     """
     labels = surveys[0].split.labels if surveys else None
     parts = [
@@ -70,12 +79,13 @@ def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], reci
     for survey in surveys:
         shown = chosen_frames(survey, frames)
         parts.append(f"<h2>Labels of {escape(survey.split.name)}: {len(shown)} of {len(survey.records)} frames</h2>")
+        parts.append(f"<p>{KEY}</p>")
         parts.append(_pictures(_frame_picture(survey, index) for index in shown))
-    if surveys and surveys[0].records:
-        size = f"{recipe.crop[1]}x{recipe.crop[0]}"
-        parts.append(f"<h2>Crops of {size} pixels, as the training sees them</h2>")
-        parts.append(_pictures(_crop_pictures(surveys[0], recipe)))
-    head = f'<meta charset="utf-8"><title>{escape(report.name)}</title><style>{STYLE}</style>'
+    if crop_figures := _pictures(crops):
+        parts.append(f"<h2>Crops, as the training sees them</h2><p>{CROP_KEY}</p>")
+        parts.append(crop_figures)
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"{meta}<title>{escape(report.name)}</title><style>{STYLE}</style>"
     document = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
@@ -103,7 +113,7 @@ def overlay(image: Pixels, ids: Pixels, labels: LabelSet) -> Pixels:
     return np.asarray(image * (1 - strength) + palette[ids] * strength).round().astype(np.uint8)
 
 
-def _frame_picture(survey: Survey, index: int) -> tuple[Pixels, str]:
+def _frame_picture(survey: Survey, index: int) -> Picture:
     split = survey.split
     size = working_size(survey.records[index].size, "auto", (1, PICTURE_SIDE))
     image = split.decode(index, split.file(index), size)[..., :3]
@@ -113,21 +123,13 @@ def _frame_picture(survey: Survey, index: int) -> tuple[Pixels, str]:
     return np.hstack([image, overlay(image, ids, split.labels)]), f"{split.frames[index].name}: {', '.join(names) or 'void'}"
 
 
-def _crop_pictures(survey: Survey, recipe: Recipe) -> Iterable[tuple[Pixels, str]]:
-    """The first crops of the first epoch of frames that are spread over the split."""
-    data = AugmentedSplit(survey, recipe, cache_bytes=0)
-    for index in sorted({int(index) for index in np.linspace(0, len(data) - 1, CROPS)}):
-        image, mask = data[0, index]
-        pixels = image[:3].permute(1, 2, 0).numpy()
-        yield np.hstack([pixels, overlay(pixels, mask.numpy().astype(np.uint8), survey.split.labels)]), ""
-
-
-def _pictures(pictures: Iterable[tuple[Pixels, str]]) -> str:
+def _pictures(pictures: Iterable[Picture]) -> str:
+    """The pictures as HTML; empty if there is none."""
     figures = [
         f'<figure><img alt="" src="{_data_url(pixels)}"><figcaption>{escape(caption)}</figcaption></figure>'
         for pixels, caption in pictures
     ]
-    return f'<div class="pictures">{"".join(figures)}</div>'
+    return f'<div class="pictures">{"".join(figures)}</div>' if figures else ""
 
 
 def _data_url(pixels: Pixels) -> str:
@@ -151,4 +153,4 @@ def _table(rows: Sequence[Row], labels: LabelSet | None) -> str:
         key = f'<span class="key" style="background:{colors[row[0]]}"></span>' if index and row[0] in colors else ""
         cells = [key + escape(row[0]), *map(escape, row[1:])]
         lines.append(f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>")
-    return f"<table>{''.join(lines)}</table>"
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'

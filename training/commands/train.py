@@ -29,7 +29,7 @@ from training.commands.train_folds import divide_pool, without_fold, write_fold_
 from training.commands.train_run import make_run, untrained
 from training.commands.train_seeds import write_seed_files
 from training.commands.train_weights import TrainingWeights, scores
-from training.data.demo import write_demo_data
+from training.data.demo import demo_photo, write_demo_data
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress
 from training.learning.distributed import World, join
@@ -88,7 +88,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
 def _demo_data(args: argparse.Namespace) -> Iterator[None]:
     """Writes generated shapes into a temporary folder, and sets the arguments to train on them.
 
-    The recipe is the demo's unless `--recipe` names another.
+    The recipe is the demo's unless `--recipe` names another. After the training, a photo to try the network on is in `--out`.
     """
     with tempfile.TemporaryDirectory() as folder:
         args.data = Path(folder)
@@ -96,6 +96,7 @@ def _demo_data(args: argparse.Namespace) -> Iterator[None]:
         args.labels = str(write_demo_data(args.data))
         args.data_name = "generated shapes"
         yield
+        demo_photo().save(args.out / "shapes.jpg", quality=92)
 
 
 def _train_each_group(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:

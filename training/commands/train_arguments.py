@@ -40,7 +40,7 @@ def _add_data(p: argparse.ArgumentParser) -> None:
     """Adds the arguments on the splits, their classes and their groups."""
     group = p.add_argument_group("data")
     group.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
-    group.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
+    group.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in a minute or two")
     add_split_arguments(group)
     group.add_argument("--score-map", help="score on fewer classes than the trained ones; written as --class-map")
     group.add_argument(

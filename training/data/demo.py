@@ -34,6 +34,15 @@ def write_demo_data(folder: Path, train: int = 96, val: int = 24, seed: int = 0)
     return path
 
 
+def demo_photo(columns: int = 4, rows: int = 2, seed: int = 1) -> Image.Image:
+    """A photo of so many generated images side by side, to try the network on."""
+    rng = np.random.default_rng(seed)
+    photo = Image.new("RGB", (columns * SIDE, rows * SIDE))
+    for index in range(columns * rows):
+        photo.paste(_draw(rng)[0], (index % columns * SIDE, index // columns * SIDE))
+    return photo
+
+
 def _draw(rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
     """An image of one to three shapes in random bright colours on a dark, noisy background, and its mask."""
     image = Image.fromarray(rng.integers(0, 70, (SIDE, SIDE, 3), dtype=np.uint8))

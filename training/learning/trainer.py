@@ -77,7 +77,7 @@ class Trainer:
         self._train_mode()
         statistics = [buffer.clone() for buffer in self._statistics()]
         title = f"epoch {epoch + 1}/{self.recipe.epochs}"
-        bar = tqdm(total=len(self.loader), desc=title, unit="batch", mininterval=2, disable=not self.world.first)
+        bar = tqdm(total=len(self.loader), desc=title, unit="batch", mininterval=2, disable=None if self.world.first else True)
         total, wait_seconds, start = torch.zeros((), device=self.device), 0.0, time.monotonic()
         batches = self.loader.epoch(epoch)
         # seeded after the loader, which draws a random number itself; each process has its own seed, for dropout

@@ -115,12 +115,14 @@ def _literal(name: str) -> str:
 def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:
     epochs = [int(row["epoch"]) for row in rows]
     left.plot(epochs, [float(row["loss"]) for row in rows], color=BLUE)
-    left.set(xlabel="epoch", ylabel="training loss")
+    title = "training loss"
     if any(row.get("val_loss") for row in rows):
         _plot_scored(rows, "val_loss", left, GREY)
-        left.set(ylabel="training loss; grey: val cross-entropy")
+        title += "; grey: val cross-entropy"
     _plot_scored(rows, "mean_iou", right, GREEN)
-    right.set(xlabel="epoch", ylabel="val mean IoU")
+    for axes, text in ((left, title), (right, "val mean IoU")):  # above the curves: a label beside them would not fit
+        axes.set_title(text, loc="left", fontsize="small")
+        axes.set(xlabel="epoch")
     _style(left)
     _style(right)
 

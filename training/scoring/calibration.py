@@ -123,7 +123,7 @@ def gather(segmenter: Segmenter, split: Split, options: Options) -> list[FrameSa
     Runs the network once for each frame. Raises `DataError` naming an image that cannot be decoded.
     """
     samples = []
-    for index in tqdm(range(len(split.frames)), desc="gathering logits", unit="image", leave=False):
+    for index in tqdm(range(len(split.frames)), desc="gathering logits", unit="image", leave=False, disable=None):
         data, mask = split.file(index), torch.from_numpy(split.mask(index)[::STEP, ::STEP].copy())
         try:
             plan = segmenter.plan(data, options)

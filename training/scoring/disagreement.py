@@ -59,7 +59,7 @@ def disagreements(
     decoded and one of another size than its mask.
     """
     mapped = mapping or identity_mapping(segmenter.manifest.labels)
-    for index in tqdm(indices, desc="comparing labels", unit="frame", leave=False):
+    for index in tqdm(indices, desc="comparing labels", unit="frame", leave=False, disable=None):
         data, mask = split.file(index), split.mask(index)
         label = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
         try:

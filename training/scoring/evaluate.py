@@ -87,7 +87,7 @@ def predictions(
     segmenter: Segmenter, split: Split, options: Options, *, quiet: bool = False
 ) -> Iterator[tuple[ClassMap, ClassMap]]:
     """Yields each frame's mask (H, W) and the class map (H, W) that the served path gives for its image file."""
-    for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=quiet):
+    for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=quiet or None):
         truth = split.mask(index)
         try:
             class_map = segmenter(split.file(index), options).class_map

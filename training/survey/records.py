@@ -152,7 +152,7 @@ def survey_readable(
     errors: list[DataError] = []
     for split in splits:
         frames, records = [], []
-        for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False):
+        for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False, disable=None):
             key = _key(split, index)
             try:
                 if key not in records_of_keys:

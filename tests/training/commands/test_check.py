@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +175,32 @@ def test_the_page_shows_labels_and_crops_and_needs_nothing_else(data: Path, tmp_
     pictures = [base64.b64decode(url) for url in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)]
     sizes = [Image.open(io.BytesIO(picture)).size for picture in pictures]
     assert sizes == [(128, 48)] * 7 + [(128, 32)] * 9  # the photo and its labels side by side; nine crops of 64x32
+
+
+def test_the_page_fits_a_phone_and_explains_its_colours(data: Path, tmp_path: Path) -> None:
+    assert main([str(data), *NARROW, "--report", str(tmp_path / "check.html")]) == 0
+    page = (tmp_path / "check.html").read_text()
+    assert 'name="viewport"' in page
+    assert "White is void" in page
+    assert "the rest is padding" in page
+
+
+def test_without_pytorch_all_but_the_training_is_checked(data: Path, tmp_path: Path) -> None:
+    program = """import sys
+sys.modules.update(dict.fromkeys(("torch", "torchvision")))
+from training.commands.check import main
+sys.exit(main(sys.argv[1:]))"""
+    options = [str(data), "--report", str(tmp_path / "check.html")]
+    result = subprocess.run([sys.executable, "-c", program, *options], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "train: 10 frames" in result.stdout
+    assert "the plan of a training and its crops are left out, as PyTorch is missing" in result.stdout
+    page = (tmp_path / "check.html").read_text()
+    assert "Labels of train" in page
+    assert "Crops" not in page
+    result = subprocess.run([sys.executable, "-c", program, *options, "--weights", "x"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "--weights needs PyTorch" in result.stderr
 
 
 def test_each_class_is_among_the_frames_of_the_page(data: Path, tmp_path: Path) -> None:

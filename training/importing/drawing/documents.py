@@ -81,7 +81,7 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
         result.errors.append(DataError(f"{export.path}: images of one name {duplicates[:5]} would have one mask; rename them"))
     objects = _by_image(export.path, document, result.errors)
     finder = ImageFinder(export.path, how.images)
-    for entry in tqdm(document.images, desc="masks", unit="image", leave=False):
+    for entry in tqdm(document.images, desc="masks", unit="image", leave=False, disable=None):
         try:
             _draw_image(result, entry, objects[entry["id"]], finder, ids, how)
         except DataError as error:

@@ -133,7 +133,7 @@ def cut(sources: Sequence[Source], labels: Layer, how: CuttingOptions, folder: P
         windows = list(windows_of(source.place.size, how.side))
         try:
             with open_scene(str(source.path)) as scene:
-                for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False):
+                for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False, disable=None):
                     if min(window.height, window.width) < NARROWEST:
                         result.narrow += 1
                     elif not _cut_tile(result, source, scene, window, (burner, extent), how, folder):
