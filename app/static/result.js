@@ -7,7 +7,7 @@ import { Legend, firstView } from "./legend.js";
 import { Names } from "./names.js";
 import { photoOf } from "./photo.js";
 import { showState } from "./states.js";
-import { showSnippets } from "./snippets.js";
+import { showSnippets, watchFormat } from "./snippets.js";
 import { Viewer } from "./viewer.js";
 
 const CANNOT = "This browser cannot show this file format. You see the classes without the photo.";
@@ -17,7 +17,11 @@ export class Result {
   /** `confidenceOf(item)` gives the grey picture of an item's confidence, or null after it has shown why there is none. */
   constructor({ confidenceOf }) {
     Object.assign(this, { confidenceOf, item: null, answer: null, segments: null, shownPhoto: null });
-    this.legend = new Legend(() => this.paint());
+    this.legend = new Legend(() => {
+      this.paint();
+      this.showCode();
+    });
+    watchFormat(() => this.showCode());
     this.viewer = new Viewer($("stage"), {
       onPoint: (spot) => this.read(spot),
       onMove: (scale, fits) => {
@@ -147,9 +151,13 @@ export class Result {
     $("stage").classList.add("segmented");
     $("result").hidden = $("code").hidden = false;
     $("answer-model").textContent = answer.model.name;
-    showSnippets(item);
     const count = answer.classes.length;
     showStatus(`${item.name}: ${width} × ${height} pixels, ${count} ${count === 1 ? "class" : "classes"}.`);
+  }
+
+  /** The programs that ask for what is shown. */
+  showCode() {
+    if (this.segments) showSnippets(this.item, this.segments.classes);
   }
 
   /** Shows the class, and the confidence if it is known, of the pixel that is pointed at. */

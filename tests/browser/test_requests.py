@@ -16,7 +16,19 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.support.browser.page import ANSWER_MS, CAT, Visit, answer_of, give, picture, quarters, reply, segment_file, until
+from tests.support.browser.page import (
+    ANSWER_MS,
+    CAT,
+    COLORS,
+    Visit,
+    answer_of,
+    give,
+    picture,
+    quarters,
+    reply,
+    segment_file,
+    until,
+)
 from tests.support.polling import HANG_S
 
 BASE = {"format": ["json"], "mask": ["rle"]}
@@ -248,6 +260,37 @@ def test_the_programs_do_what_the_page_did(page: Page, tmp_path: Path, name: str
         env=os.environ,
     )
     assert ran.stdout.split() == [str(value) for entry in answer["classes"] for value in (entry["name"], entry["fraction"])]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("format", "file"), [("color", "photo-color.png"), ("polygons", "photo-polygons.json")])
+def test_the_programs_ask_for_the_chosen_format(page: Page, tmp_path: Path, format: str, file: str) -> None:
+    (tmp_path / "photo.jpg").write_bytes(CAT.read_bytes())
+    segment_file(page, {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": CAT.read_bytes()})
+    page.select_option("#code-format", format)
+    for code, command in (("curl", ["sh", "-ec"]), ("python", [sys.executable, "-c"])):
+        program = page.locator(f"#{code}").inner_text()
+        result = subprocess.run([*command, program], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=HANG_S)
+        assert result.stdout if (code, format) == ("python", "polygons") else (tmp_path / file).stat().st_size > 100
+        (tmp_path / file).unlink(missing_ok=True)
+
+
+def test_the_programs_follow_the_format_and_the_classes_that_are_shown(page: Page) -> None:
+    reply(page, answer_of(quarters()))
+    segment_file(page, picture("a.png"))
+    curl, python = page.locator("#curl"), page.locator("#python")
+    expect(curl).to_contain_text("format=json")
+    page.select_option("#code-format", "cutout")
+    expect(curl).to_contain_text("format=cutout")
+    expect(curl).not_to_contain_text("classes=")
+    expect(python).to_contain_text("a-cutout.png")
+    page.click("#classes .alone >> nth=1")
+    shown = page.locator("#classes .alone[aria-pressed=true] .name").inner_text()
+    ids = {name: str(number) for number, (name, _) in COLORS.items()}
+    expect(curl).to_contain_text(f"classes={ids[shown]}")
+    expect(python).to_contain_text(f'"classes": "{ids[shown]}"')
+    page.select_option("#code-format", "mask")
+    expect(curl).not_to_contain_text("classes=")
 
 
 @pytest.mark.long
