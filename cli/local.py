@@ -15,12 +15,13 @@ from imaging.decoding import Limits
 from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.loading import load_runtime
+from model.inference.plan import Options
 from model.inference.processes.messages import Body, Image
 from model.inference.processes.work import Work
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime
 from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler
-from model.inference.segmenter import Options, require_confidence
+from model.inference.segmenter import require_confidence
 from model.weights_file import find_files
 
 FOREVER_S = 1e9  # no deadline

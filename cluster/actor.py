@@ -14,7 +14,7 @@ from cli.local import Local
 from cli.report import Outcome
 from cli.resume import Notes
 from cli.run import BulkJob
-from model.inference.segmenter import Options
+from model.inference.plan import Options
 
 Batch = Mapping[str, Sequence[bytes]]
 

@@ -161,8 +161,8 @@ def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneR
 
 def _told(request: SceneRequest, error: Exception) -> int:
     cause = getattr(error, "cause", None) or error
-    kept = "; finished rows are kept, and --resume goes on" if Path(request.out + PARTS).exists() else ""
-    tell(f"{request.source}: {describe(cause)}{kept}", "fcn-bulk")
+    advice = "; finished rows are kept, and --resume goes on" if Path(request.out + PARTS).exists() else ""
+    tell(f"{request.source}: {describe(cause)}{advice}", "fcn-bulk")
     return 1
 
 

@@ -22,7 +22,8 @@ from PIL import Image
 from benchmarks.studies.cutout import pair, sheet
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.inference.tiling import plan_tiles
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 DOCS = Path(__file__).parent

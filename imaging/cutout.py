@@ -201,8 +201,8 @@ def refined(
         if near.any():
             *by_color, constant = (_enlarged(plane, part.shape, box) for plane in planes[:-1])
             smooth = blocks.smoothed(photo, *tile)
-            filtered = _mixed([smooth[..., channel] for channel in range(3)], by_color, 255 * constant).clip(0, 255)
-            part[...] = np.rint(part + near * (filtered - part))
+            mixture = _mixed([smooth[..., channel] for channel in range(3)], by_color, 255 * constant).clip(0, 255)
+            part[...] = np.rint(part + near * (mixture - part))
     return opacity
 
 

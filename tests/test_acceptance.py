@@ -15,7 +15,8 @@ from pycocotools import mask as coco
 
 from cli.main import main as fcn_segment
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
 from tests.support.checkout import ROOT
 from tests.support.images import Pixels, encode

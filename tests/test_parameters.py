@@ -21,12 +21,12 @@ from app.settings import Settings
 from docs import parameters as program
 from imaging.rendering import ANSWER_FORMATS, Rendering
 from model.inference.parameters import PARAMETERS
-from model.inference.segmenter import Options
+from model.inference.plan import Options
 from tests.support.checkout import ROOT
 
 FOLDERS = ("app", "cli", "client/src", "cluster", "docs", "imaging", "model", "training")
 MADE_OF_IT = {"client/src/fcn_client/parameters.py"}
-TABLE = {"imaging/rendering.py", "model/inference/segmenter.py"}
+TABLE = {"imaging/rendering.py", "model/inference/plan.py"}
 FEW = 5  # names that a file may pick
 
 

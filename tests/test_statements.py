@@ -28,7 +28,8 @@ from app.settings import Settings
 from imaging.rendering import ANSWER_FORMATS, Format, Rendering
 from model.inference.loading import load_runtime
 from model.inference.parameters import PARAMETERS
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo

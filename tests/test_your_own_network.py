@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from tests.support.checkout import ROOT, run
 from tests.support.images import make_photo
 from tests.support.training.conversions import imagenet_pixels

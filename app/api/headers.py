@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 from app.api.errors import NotAcceptable, PreconditionFailed
 from imaging.encoding import ImageFormat
 from model.command_line import package_version
+from model.inference.plan import Options
 from model.inference.runtime import Runtime
-from model.inference.segmenter import Options
 
 ACCEPTED_FORMATS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
 OBJECT_BOX = "X-Object-Box"

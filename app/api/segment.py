@@ -34,8 +34,8 @@ from app.serving.work import Check
 from imaging.decoding import NONE_OF_THEM, Limits
 from imaging.rendering import RENDERING, Format, Rendering
 from model.inference.parameters import OPTIONS
+from model.inference.plan import Options
 from model.inference.processes.messages import Answer, Body, Image, WorkerPlan
-from model.inference.segmenter import Options
 
 STAGES = ("decode", "queue", "inference", "encode")
 URL_ENCODED, DATA_BINARY = "application/x-www-form-urlencoded", "--data-binary"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from math import exp
 from typing import NamedTuple
 
+from model.inference.plan import Options
 from model.inference.processes.messages import WorkerPlan
-from model.inference.segmenter import Options
 
 LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
 AVERAGED_S = 10.0  # seconds of busy time over which the rate is averaged

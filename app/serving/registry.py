@@ -19,10 +19,11 @@ from app.telemetry import excerpt
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
 from model.inference.loading import load_runtime
+from model.inference.plan import Options
 from model.inference.runtime import DistantRuntime, Runtime
 from model.inference.scaling import working_size
 from model.inference.scheduler import OnBatch, Scheduler
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import WeightsFiles, find_files
 
 LoadRuntime = Callable[[WeightsFiles, str, str, str, int], Runtime]

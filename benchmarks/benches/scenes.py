@@ -22,8 +22,9 @@ from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import ROOT
 from model.command_line import install_command
 from model.inference.loading import load_runtime
+from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 WIDTH = 100_000

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from benchmarks.harness.images import ONE_MEGAPIXEL, photos
 from benchmarks.harness.serving import ROOT
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 WARM_UP = 10  # images

@@ -11,8 +11,9 @@ from PIL import Image
 from benchmarks.harness.load import Sample
 from benchmarks.harness.serving import ROOT
 from model.inference.loading import load_runtime
+from model.inference.plan import Options
 from model.inference.scaling import Side
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 PHOTOS = ("chelsea", "astronaut", "coffee")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 THREADS = 1  # of the network: there is one worker for each core

@@ -32,8 +32,9 @@ from benchmarks.studies.large_parts import large_part, stack
 from imaging.decoding import decode
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
+from model.inference.plan import Options
 from model.inference.scaling import Side
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import find_files
 from training.data.label_files import find_labels
 from training.data.split import Split

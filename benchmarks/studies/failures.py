@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.studies.trainings import ROOT
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.metrics import ConfusionMatrix
 from model.weights_file import find_files
 from training.data.class_mapping import ClassMapping, parse_class_mapping

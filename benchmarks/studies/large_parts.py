@@ -12,7 +12,8 @@ from PIL import Image
 from benchmarks.studies.former_filter import former_opacity
 from imaging.decoding import decode
 from imaging.rendering import Rendering
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 
 PART = (110, 150)  # height and width, in pixels of the photo
 ZOOM, GAP = 3, 6

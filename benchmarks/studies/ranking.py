@@ -22,7 +22,8 @@ from PIL import Image, ImageFilter
 from benchmarks.studies.documents import DOCS, PUBLISHED
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.weights_file import find_files
 from training.data.label_files import find_labels
 from training.data.split import Split

@@ -20,8 +20,9 @@ from benchmarks.studies.models import milliseconds
 from benchmarks.studies.trainings import ROOT
 from imaging.conversion import Pixels
 from imaging.decoding import Limits, decode
+from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 from training.reporting.machine import commit, machine
 

@@ -202,9 +202,9 @@ def _tell_work(work: SceneWork, scene: Scene) -> None:
 def _progress(parts: Generator[ClassRows], rows: RowsFile) -> Iterator[ClassRows]:
     """The same rows, with a bar of pixels, from those that are there already."""
     height, width = rows.size
-    shown = bool(sys.stderr and sys.stderr.isatty())
+    has_terminal = bool(sys.stderr and sys.stderr.isatty())
     with (
-        tqdm(total=height * width, initial=rows.next_row * width, unit="px", unit_scale=True, disable=not shown) as bar,
+        tqdm(total=height * width, initial=rows.next_row * width, unit="px", unit_scale=True, disable=not has_terminal) as bar,
         closing(parts),
     ):
         for part in parts:

@@ -54,8 +54,8 @@ def _polygons(
 ) -> Iterator[tuple[shapely.Polygon, Mapping[str, Any]]]:
     """The polygon of each region in the image's pixels, and its properties."""
     names = {label.id: label.name for label in image.labels.classes}
-    shown = rendering.class_ids(image.labels.classes)
-    ids = [id for id in names if id in shown and (rendering.classes or not is_background(names[id]))]
+    class_ids = rendering.class_ids(image.labels.classes)
+    ids = [id for id in names if id in class_ids and (rendering.classes or not is_background(names[id]))]
     regions = Regions(column_runs(image.class_map), ids)
     check()
     areas = regions.sums(lambda left, right: _areas(place, left, right))

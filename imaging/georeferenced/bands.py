@@ -83,25 +83,27 @@ def choose_bands(
     is seen as grey. scale: of all bands; None for the percentiles 2 and 98 of each band over the whole scene, unless samples
     have 8 bits. Raises `SceneError` if the scene lacks a band, or has no pixel with data.
     """
-    chosen = tuple(numbers) if numbers is not None else _default_numbers(scene, channels)
-    if missing := [number for number in chosen if number not in scene.bands]:
+    band_numbers = tuple(numbers) if numbers is not None else _default_numbers(scene, channels)
+    if missing := [number for number in band_numbers if number not in scene.bands]:
         have = f"it has the bands {', '.join(map(str, scene.bands))}"
         raise SceneError(
             f"{scene.name} has no band {missing[0]}: {have}{' (alpha is none)' if 'alpha' in scene.colors else ''}"
         )
-    if len(chosen) == 1 and channels == 3:
+    if len(band_numbers) == 1 and channels == 3:
         if scene.palette is not None and scale is None:
-            return Bands(chosen, palette=scene.palette)
-        chosen = chosen * 3
-    if len(chosen) != channels:
-        raise SceneError(f"the network sees {channels} bands, and {len(chosen)} are chosen ({', '.join(map(str, chosen))})")
+            return Bands(band_numbers, palette=scene.palette)
+        band_numbers = band_numbers * 3
+    if len(band_numbers) != channels:
+        raise SceneError(
+            f"the network sees {channels} bands, and {len(band_numbers)} are chosen ({', '.join(map(str, band_numbers))})"
+        )
     if scale is not None:
-        return Bands(chosen, (scale,) * channels)
+        return Bands(band_numbers, (scale,) * channels)
     if scene.dtype == np.uint8:
-        return Bands(chosen)
-    distinct = sorted(set(chosen))
+        return Bands(band_numbers)
+    distinct = sorted(set(band_numbers))
     scales = dict(zip(distinct, _percentile_scales(scene, distinct), strict=True))
-    return Bands(chosen, tuple(scales[number] for number in chosen))
+    return Bands(band_numbers, tuple(scales[number] for number in band_numbers))
 
 
 def _default_numbers(scene: Scene, channels: int) -> tuple[int, ...]:

@@ -65,13 +65,13 @@ def write_layer(
     shared borders, neighbours are simplified together (Visvalingam and Whyatt, 1993), as `imaging.coverage` does it. Raises
     `SceneError` if that needs too many points.
     """
-    wanted: Iterable[MapObject] = (each for each in objects if each.square_metres >= min_area)
+    polygons_to_write: Iterable[MapObject] = (each for each in objects if each.square_metres >= min_area)
     if tolerance and shared_borders:
-        wanted = _simplified_together(list(_counted(wanted)), place, tolerance)
+        polygons_to_write = _simplified_together(list(_counted(polygons_to_write)), place, tolerance)
     elif tolerance:
-        wanted = (_simplified(each, place, tolerance) for each in wanted)
+        polygons_to_write = (_simplified(each, place, tolerance) for each in polygons_to_write)
     count = 0
-    for each in wanted:
+    for each in polygons_to_write:
         writer.add(each.polygon, _properties(each, labels[each.id]))
         count += 1
     writer.close()

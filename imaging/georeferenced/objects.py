@@ -67,8 +67,8 @@ class ObjectFinder:
 
     def __init__(self, width: int, ids: Collection[int], *, with_nodes: bool = False) -> None:
         self._width, self._with_nodes = width, with_nodes
-        self._wanted = np.zeros(OUTSIDE + 1, np.bool_)
-        self._wanted[list(ids)] = True
+        self._is_object = np.zeros(OUTSIDE + 1, np.bool_)
+        self._is_object[list(ids)] = True
         self._row = 0
         self._last = np.full(width, OUTSIDE, np.int16)  # the classes of the last row
         self._open: list[_Open | None] = []  # of each run of equal pixels of the last row, left to right
@@ -110,7 +110,7 @@ class ObjectFinder:
         stays_open[regions[last_row]] = True
         still_open: dict[int, _Open] = {}
         has_confidence = confidence is not None
-        for region in np.flatnonzero(self._wanted[region_ids]).tolist():
+        for region in np.flatnonzero(self._is_object[region_ids]).tolist():
             pixels, area, sure = facts[0][region], facts[1][region], facts[2][region]
             item = _Open(int(region_ids[region]), int(pixels), float(area), int(sure), [pieces(region)])
             for other in former.get(region, ()):
@@ -182,15 +182,15 @@ class ObjectFinder:
         for index, ((down, right), horizontal, vertical) in enumerate(QUADRANTS):
             own, beside, across = values[index], values[index ^ 1], values[index ^ 2]
             opposite = values[index ^ 3]
-            append((own != beside) & (own != across) & self._wanted[own], (down, right), horizontal, vertical)
+            append((own != beside) & (own != across) & self._is_object[own], (down, right), horizontal, vertical)
             append(
-                (own != beside) & (beside == across) & (beside == opposite) & self._wanted[beside],
+                (own != beside) & (beside == across) & (beside == opposite) & self._is_object[beside],
                 (down, 1 - right), horizontal, vertical,
             )  # fmt: skip
             if self._with_nodes and index in (0, 3):
                 # a straight border: this pixel and the one beside it (across) are of one region, the two others are not
-                is_row = (own == beside) & (across != opposite) & (across != own) & (opposite != own) & self._wanted[own]
-                is_column = (own == across) & (beside != opposite) & (beside != own) & (opposite != own) & self._wanted[own]
+                is_row = (own == beside) & (across != opposite) & (across != own) & (opposite != own) & self._is_object[own]
+                is_column = (own == across) & (beside != opposite) & (beside != own) & (opposite != own) & self._is_object[own]
                 for side in (0, 1):
                     append(is_row, (down, right), side, NONE)
                     append(is_column, (down, right), NONE, side)

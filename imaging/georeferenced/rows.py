@@ -92,23 +92,23 @@ class Scaling:
         """
         vertical, horizontal = taps(self.size[0], self.target[0]), taps(self.size[1], self.target[1])
         lows, highs = vertical.indices.min(1), vertical.indices.max(1)
-        held: list[Floats] = []  # rows of the source, scaled along their length: (target width, bands + 1)
-        held_top = int(lows[first]) if first < len(lows) else 0
+        source_lines: list[Floats] = []  # rows of the source, scaled along their length: (target width, bands + 1)
+        first_line = int(lows[first]) if first < len(lows) else 0
         for chunk in source:
-            held += _scaled_lines(chunk, horizontal)
-            bottom, ready = held_top + len(held), int(np.searchsorted(highs, chunk.bottom))
+            source_lines += _scaled_lines(chunk, horizontal)
+            bottom, ready = first_line + len(source_lines), int(np.searchsorted(highs, chunk.bottom))
             if ready <= first:
                 continue
             assert bottom == chunk.bottom
             lines = [
-                sum(np.float32(w) * held[i - held_top] for i, w in zip(*row, strict=True) if w)
+                sum(np.float32(w) * source_lines[i - first_line] for i, w in zip(*row, strict=True) if w)
                 for row in zip(vertical.indices[first:ready].tolist(), vertical.weights[first:ready].tolist(), strict=True)
             ]
             yield _finished(first, np.stack(lines), fill)
             first = ready
-            drop = (int(lows[first]) if first < len(lows) else bottom) - held_top
-            del held[:drop]
-            held_top += max(0, drop)
+            drop = (int(lows[first]) if first < len(lows) else bottom) - first_line
+            del source_lines[:drop]
+            first_line += max(0, drop)
 
 
 def _scaled_lines(chunk: PixelRows, horizontal: Taps) -> list[Floats]:

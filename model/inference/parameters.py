@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imaging.parameters import Parameter, parameters_of
 from imaging.rendering import RENDERING
-from model.inference.segmenter import Options
+from model.inference.plan import Options
 
 OPTIONS = parameters_of(Options)
 """Those that say how the network sees the image, and which regions change, by name."""

@@ -113,7 +113,7 @@ def segment_scene(
     first_tile_row = plan.first_tile_row(first_row, stride, grid)
     merger = BandMerger(tiles, grid, first_tile_row)
     upsampler = plan.upsampler(stride, grid, first_row)
-    finished: list[ClassRows] = []
+    row_parts: list[ClassRows] = []
     columns = len(tiles.lefts)
     cutter = _TileCutter(source, tiles, first_tile_row)
     for index, logits in enumerate(_run(cutter, submit, ahead, void_tile)):
@@ -121,11 +121,11 @@ def segment_scene(
         while bands:
             for rows in upsampler.push(bands.pop()):
                 bottom = rows.top + len(rows.vertical.before)
-                finished.append(_classes(rows, source.valid(rows.top, bottom), temperature))
+                row_parts.append(_classes(rows, source.valid(rows.top, bottom), temperature))
                 del rows
-        if finished and (index + 1) % columns == 0:
-            yield _joined(finished)
-            finished = []
+        if row_parts and (index + 1) % columns == 0:
+            yield _joined(row_parts)
+            row_parts = []
 
 
 def _run(cutter: _TileCutter, submit: Submit, ahead: int, void_tile: Tile | None) -> Iterator[Logits]:
@@ -151,26 +151,26 @@ class _TileCutter:
     def __init__(self, source: RowSource, plan: TilePlan, first_tile_row: int) -> None:
         self._plan, self._first = plan, first_tile_row
         self._rows = iter(source.working(plan.tops[first_tile_row]))
-        self._held: deque[PixelRows] = deque()
+        self._parts: deque[PixelRows] = deque()
 
     def __iter__(self) -> Iterator[Tile | None]:
         plan = self._plan
         height, width = plan.size
         for top in plan.tops[self._first :]:
             bottom = min(height, top + plan.tile[0])
-            while self._held and _bottom(self._held[0]) <= top:
-                self._held.popleft()
-            while not self._held or _bottom(self._held[-1]) < bottom:
-                self._held.append(next(self._rows))
+            while self._parts and _bottom(self._parts[0]) <= top:
+                self._parts.popleft()
+            while not self._parts or _bottom(self._parts[-1]) < bottom:
+                self._parts.append(next(self._rows))
             for left in plan.lefts:
                 right = min(width, left + plan.tile[1])
-                if any(part.valid[_inside(part, top, bottom), left:right].any() for part in self._held):
+                if any(part.valid[_inside(part, top, bottom), left:right].any() for part in self._parts):
                     yield self._cut(Region(top, left, *plan.tile), bottom, right)
                 else:
                     yield None
 
     def _cut(self, region: Region, bottom: int, right: int) -> Tile:
-        parts = [part.pixels[_inside(part, region.top, bottom), region.left : right] for part in self._held]
+        parts = [part.pixels[_inside(part, region.top, bottom), region.left : right] for part in self._parts]
         inside = np.concatenate(parts) if len(parts) > 1 else parts[0]
         return self._plan.cut(inside, Region(0, 0, region.height, region.width))
 

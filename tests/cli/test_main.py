@@ -19,8 +19,9 @@ from imaging.decoding import Limits
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.merging import Logits
+from model.inference.plan import Options
 from model.inference.runtime import Tile
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.small_regions import parse_area
 from model.weights_file import find_files
 from tests.support.checkout import ROOT, SEGMENT

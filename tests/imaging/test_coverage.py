@@ -137,5 +137,5 @@ def test_a_check_that_raises_ends_the_work() -> None:
 
 @pytest.mark.parametrize("parameters", [{"format": "json"}, {"format": "coco"}, {"format": "png"}], ids=str)
 def test_it_is_refused_where_there_are_no_polygons(parameters: dict[str, Any]) -> None:
-    with pytest.raises(UnusedParameter, match="topology applies to format=json or coco with mask=polygons"):
+    with pytest.raises(UnusedParameter, match="topology applies to format=geojson and format=json or coco with mask=polygons"):
         Rendering(**parameters, topology="shared")

@@ -13,9 +13,10 @@ from typing import Any, get_args
 import numpy as np
 
 from model.inference.loading import load_runtime
+from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
 from model.labels import LabelSet
 from model.preprocessing import Preprocessing

@@ -9,8 +9,8 @@ from typing import get_args
 
 from model.command_line import CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
+from model.inference.plan import Options
 from model.inference.scaling import parse_side
-from model.inference.segmenter import Options
 from model.inference.tiling import parse_tile
 from model.inference.views import Quality
 from model.weights_file import DEFAULT_WEIGHTS

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.inference.segmenter import Options
+from model.inference.plan import Options
 from model.manifest import Manifest, scored_in
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors

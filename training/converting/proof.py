@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from imaging.decoding import Limits, decode, read_size
 from imaging.errors import ImageError
+from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.scaling import working_size
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.tiling import Size, plan_tiles
 from model.regular_file import read_regular_file
 from training.converting.errors import ConversionError

@@ -89,12 +89,12 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
 
 def _needed(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """The nodes, in order, without those that `logits` does not depend on, such as heads for training alone."""
-    names, nodes = {OUTPUT}, []
+    names, result = {OUTPUT}, []
     for node in reversed(nodes):
         if names.intersection(node.output):
             names.update(_inputs(node))
-            nodes.append(node)
-    return nodes[::-1]
+            result.append(node)
+    return result[::-1]
 
 
 def _inputs(node: onnx.NodeProto) -> Iterator[str]:

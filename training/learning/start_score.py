@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.inference.segmenter import Options
+from model.inference.plan import Options
 from model.labels import LabelSet
 from model.metrics import ConfusionMatrix, ious
 from model.networks.servable import load_network

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN

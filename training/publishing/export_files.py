@@ -15,9 +15,10 @@ from torch.export import Dim
 
 from imaging.decoding import IMAGE_ENDINGS
 from imaging.errors import ImageError
+from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.networks.servable import ServableNetwork
 from model.regular_file import read_regular_file
 from model.weights_file import (

@@ -13,7 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from imaging.errors import ImageError
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from training.data.problems import DataError
 from training.data.split import Split
 

@@ -18,7 +18,8 @@ from imaging.classes import VOID
 from imaging.errors import ImageError
 from imaging.regions import Regions
 from imaging.runs import column_runs
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.problems import DataError
 from training.data.split import Split

@@ -11,9 +11,10 @@ import torch
 from tqdm import tqdm
 
 from imaging.errors import ImageError
+from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.labels import LabelSet
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix

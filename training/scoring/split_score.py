@@ -8,7 +8,8 @@ from functools import cached_property
 from math import isnan
 from typing import Any
 
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.labels import LabelSet
 from training.data.class_mapping import ClassMapping
 from training.data.split import Split

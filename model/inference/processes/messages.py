@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from imaging.decoding import LONGEST_SIDE, Limits
+from model.inference.plan import Options
 from model.inference.processes.frames import INLINE_BYTES, WorkerBroken, anonymous_file, read_file, seal, write_file
 from model.inference.processes.worker_main import MOST_MESSAGE, decode_seconds, distant_segmenter
 from model.inference.runtime import Tile
-from model.inference.segmenter import Options
 from model.inference.tiling import Size
 
 MOST_BYTES = 1 << 44  # of memory that a plan may ask for; the budget refuses far less

@@ -87,7 +87,7 @@ class Worker:
         self._drop_error: BaseException | None = None  # why the worker was told to drop its image
         self._fault = ""  # what was wrong with its last message
         self._first_bytes = self.resident_bytes
-        self._most_growth = GROWN_BYTES
+        self._library_bytes = 0
 
     @property
     def resident_bytes(self) -> int:
@@ -108,7 +108,7 @@ class Worker:
         if self.images >= MOST_IMAGES:
             return True
         is_measured = self.images % MEASURED_IMAGES == 0 or (self._plan is not None and self._plan.bytes > GROWN_BYTES)
-        return is_measured and self.resident_bytes - self._first_bytes > self._most_growth
+        return is_measured and self.resident_bytes - self._first_bytes > GROWN_BYTES + self._library_bytes
 
     async def plan(self, image: Image, runtime: bytes, ahead: int, grant: Grant = NO_GRANT) -> WorkerPlan:
         """Sends the image to the worker and returns its plan.
@@ -120,7 +120,7 @@ class Worker:
         self.idle, self.stage, self._plan, self._image, self._ahead = False, "plan", None, image, ahead
         self.images += 1
         if distant_segmenter(runtime, image.limits).reads_scene(image.options.rendering):
-            self._most_growth = GROWN_BYTES + LIBRARY_BYTES
+            self._library_bytes = LIBRARY_BYTES
         self._drop_error, self._most_payload = None, most_payload(image, runtime)
         body = image.body
         self._format, self._sha256 = format_of(body.read(12)), ""

@@ -35,12 +35,13 @@ from imaging.decoding import Limits
 from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
 from model.inference.errors import NoConfidence
 from model.inference.merging import Logits
+from model.inference.plan import Options, Plan
 from model.inference.processes.confinement import confine, die_first
 from model.inference.processes.frames import INLINE_BYTES, WorkerEnded, read_file, receive, send, write_file
 from model.inference.processes.limits import limit, prepare_limits, unlimit, unlimit_cpu
 from model.inference.runtime import DistantRuntime, Tile
 from model.inference.scaling import SideTooLarge
-from model.inference.segmenter import Options, Plan, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.tiling import TilingError
 
 DROPPED_TASK = "dropped"  # the error name of a task that ended because one of its tiles failed

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from app.api import headers
 from app.api.headers import entity_tag, takes_gzip
 from imaging.rendering import Rendering
-from model.inference.segmenter import Options
+from model.inference.plan import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, post, service_of
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo

@@ -18,7 +18,7 @@ from rasterio.io import MemoryFile
 from app.serving.service import Service
 from imaging.errors import UnknownImageType
 from imaging.rendering import Rendering
-from model.inference.segmenter import Options
+from model.inference.plan import Options
 from tests.support.app.exchanges import PHOTO, assert_problem, pixels, post
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import UTM, north_up, write_scene

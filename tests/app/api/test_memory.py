@@ -19,8 +19,9 @@ from app.api import uploads
 from app.serving.budget import Budget
 from app.serving.clients import Clients
 from app.settings import Settings
+from model.inference.plan import Options
 from model.inference.runtime import Runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
 from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connect, head, post, service_of
 from tests.support.app.services import Serve

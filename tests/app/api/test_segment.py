@@ -27,8 +27,8 @@ from imaging.decoding import Limits
 from imaging.palette import display_palette
 from imaging.rendering import Format, Rendering
 from model.inference.errors import Cancelled
+from model.inference.plan import Options
 from model.inference.processes import messages
-from model.inference.segmenter import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
 from tests.support.app.services import Alone, Serve, hold_model
 from tests.support.classes import NAMES

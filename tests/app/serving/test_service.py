@@ -22,9 +22,9 @@ from app.settings import Settings
 from imaging.errors import DamagedImage
 from imaging.rendering import Rendering
 from model.inference.errors import DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
+from model.inference.plan import Options
 from model.inference.processes.messages import WorkerPlan
 from model.inference.runtime import DeviceLost
-from model.inference.segmenter import Options
 from tests.support.app.exchanges import PHOTO, assert_idle
 from tests.support.app.services import Alone, hold_model
 from tests.support.images import encode, make_photo

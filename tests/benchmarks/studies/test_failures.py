@@ -10,8 +10,9 @@ from PIL import Image
 
 from benchmarks.harness.narrow import randomise
 from benchmarks.studies.failures import draw, rare, sizes
+from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.labels import voc_labels
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix

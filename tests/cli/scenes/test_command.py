@@ -16,7 +16,8 @@ from rasterio.enums import ColorInterp
 
 from imaging.classes import VOID
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.weights_file import find_files
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import Segment

@@ -10,7 +10,8 @@ from PIL import Image
 
 from imaging.errors import DamagedImage
 from imaging.rendering import Rendering
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.manifest import WeightsError
 from tests.support.images import encode, make_photo
 

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from model.inference.merging import Logits
+from model.inference.plan import Options
 from model.inference.runtime import Tile
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.scaling import working_size
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.tiling import UNIT
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.support.checkout import ROOT

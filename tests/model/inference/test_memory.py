@@ -25,7 +25,8 @@ import numpy as np
 from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.inference.small_regions import parse_area
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 

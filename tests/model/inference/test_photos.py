@@ -14,8 +14,9 @@ from imaging.decoding import Limits, decode
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.merging import Logits
+from model.inference.plan import Options, Plan
 from model.inference.runtime import Runtime
-from model.inference.segmenter import Options, Plan, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.tiling import Blend
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.support.checkout import ROOT
@@ -121,7 +122,8 @@ def test_segmenting_a_photo_imports_no_torch() -> None:
     program = """
 import sys
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino"))
 data = open("docs/photos/chelsea.jpg", "rb").read()

@@ -12,8 +12,9 @@ from PIL import Image, ImageCms
 from benchmarks.harness.image_files import file_of
 from imaging.conversion import PROFILE_BYTES
 from imaging.rendering import Rendering
+from model.inference.plan import Options
 from model.inference.runtime import Runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from tests.support.images import make_photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

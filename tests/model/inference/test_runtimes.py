@@ -18,10 +18,11 @@ import pytest
 from model.command_line import install_command
 from model.inference import loading as choice
 from model.inference.loading import load_runtime, unused_gpu
+from model.inference.plan import Options
 from model.inference.runtime import Runtime, RuntimeUnavailable
 from model.inference.runtimes import processor
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.manifest import INT8_SCORES, METADATA_KEY, Int8Sums, Manifest, WeightsError, scored_in
 from model.weights_file import Weights, WeightsFiles, find_files, save_weights
 from tests.support.checkout import ROOT

@@ -13,9 +13,10 @@ import pytest
 from imaging.classes import VOID
 from imaging.rendering import Rendering
 from model.inference.merging import Logits
+from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
 from model.inference.scenes import ClassRows, ScenePlan, plan_scene, segment_scene
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from tests.support.images import make_photo
 
 Pixels = npt.NDArray[np.uint8]

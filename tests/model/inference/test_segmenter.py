@@ -19,9 +19,10 @@ from imaging.errors import AnswerTooLarge, DamagedImage, ImageTooLarge
 from imaging.overlay import overlay_picture
 from imaging.rendering import Rendering
 from model.inference.merging import Logits
+from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
 from model.inference.segmentation import Segmentation
-from model.inference.segmenter import BATCH, Options, Segmenter
+from model.inference.segmenter import BATCH, Segmenter
 from model.inference.tiling import TilingError, tile_shapes
 from model.weights_file import Weights
 from tests.support.images import encode, make_photo

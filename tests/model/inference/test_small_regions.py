@@ -13,9 +13,10 @@ import pytest
 from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
 from model.inference.merging import Band, Logits
+from model.inference.plan import Options
 from model.inference.runtime import Tile
 from model.inference.segmentation import Segmentation
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.small_regions import Area, parse_area, without_small_regions
 from model.inference.upsampling import LogitsUpsampler, Rows
 from model.inference.views import Quality

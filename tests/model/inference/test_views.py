@@ -11,9 +11,10 @@ import pytest
 from imaging.decoding import Limits, scale
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
+from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideTooLarge
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.tiling import plan_tiles
 from model.inference.views import SCALES, View, ViewAverage
 from tests.support.images import encode, make_photo

@@ -18,9 +18,10 @@ from app.serving.registry import Model
 from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.decoding import Limits
+from model.inference.plan import Options
 from model.inference.processes.messages import Body, Image
 from model.inference.scheduler import Scheduler
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from tests.support.model.doubles import HeldRuntime, Hold
 from tests.support.polling import HANG_S, wait_until
 

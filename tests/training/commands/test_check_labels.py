@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import Weights, load_weights, save_weights
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
 from model.networks.builder import build
 from model.networks.servable import half_tensors

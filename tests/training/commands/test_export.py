@@ -15,9 +15,10 @@ import torch
 from benchmarks.harness.narrow import randomise
 from imaging.decoding import Limits, decode
 from model.inference.loading import load_runtime
+from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.manifest import INT8_SCORES, Int8Sums, Manifest, WeightsError, scored_in
 from model.networks.builder import build
 from model.networks.servable import half_tensors

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import load_weights
 from tests.support.checkout import ROOT
 from tests.support.polling import LONGEST_S

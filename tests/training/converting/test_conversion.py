@@ -13,8 +13,9 @@ from onnx import TensorProto
 from imaging.rendering import Rendering
 from model.imported_network import ImportedNetwork
 from model.inference.errors import NoConfidence
+from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import read_export
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.tiling import TilingError
 from model.labels import numbered_labels
 from tests.support.images import encode, make_photo

@@ -15,7 +15,8 @@ from cli.main import main as segment
 from imaging.errors import UnknownImageType
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
 from model.weights_file import find_files, load_weights
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import UTM, north_up, write_scene

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from cli.main import main as segment_main
+from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import Weights, load_weights
 from tests.support.checkout import ROOT
 from tests.support.images import make_photo

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.labels import numbered_labels
 from model.metrics import ious
 from model.networks.servable import load_network

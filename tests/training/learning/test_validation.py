@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.harness.narrow import narrow_net
-from model.inference.segmenter import Options
+from model.inference.plan import Options
 from model.weights_file import Weights
 from training.data.class_mapping import ClassMapping, parse_class_mapping
 from training.data.label_files import read_labels

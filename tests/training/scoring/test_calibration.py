@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from imaging.rendering import Rendering
+from model.inference.plan import Options
 from model.inference.runtime import Runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from training.data.label_files import read_labels
 from training.data.split import Split
 from training.scoring.calibration import (

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from imaging.decoding import Limits, decode, scale
+from model.inference.plan import Options
 from model.inference.runtime import Runtime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.metrics import ConfusionMatrix
 from model.weights_file import Weights
 from tests.support.images import make_photo

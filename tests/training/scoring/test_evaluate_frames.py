@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import Weights
 from tests.support.training.invocations import score_matrix
 from training.commands.evaluate import main

@@ -85,13 +85,17 @@ class Division:
 
 
 def divide(
-    scene: Place, tile_side: int, tiles: Sequence[Place], shown: Sequence[frozenset[int]], tiles_a_side: int | None = None
+    scene: Place,
+    tile_side: int,
+    tiles: Sequence[Place],
+    classes_of_tiles: Sequence[frozenset[int]],
+    tiles_a_side: int | None = None,
 ) -> Division:
     """Divides tiles, by the places of each; about one in five is val.
 
-    scene: the first one, where the blocks begin. tile_side: in pixels. shown: the classes of each tile. tiles_a_side: of
-    a block; without it, the largest of `SIDES` that gives enough blocks. Each class is in train and in val if two blocks show
-    it. Raises `DataError` if there is one block alone.
+    scene: the first one, where the blocks begin. tile_side: in pixels. classes_of_tiles: those that each tile shows.
+    tiles_a_side: of a block; without it, the largest of `SIDES` that gives enough blocks. Each class is in train and in val
+    if two blocks show it. Raises `DataError` if there is one block alone.
     """
     footprints = [Ground.of(scene, tile_side).footprint(tile) for tile in tiles]
     for side in (tiles_a_side,) if tiles_a_side else SIDES:
@@ -106,9 +110,9 @@ def divide(
         )
     counts: dict[Block, int] = {}
     classes: dict[Block, frozenset[int]] = {}
-    for block, seen in zip(blocks, shown, strict=True):
+    for block, class_set in zip(blocks, classes_of_tiles, strict=True):
         counts[block] = counts.get(block, 0) + 1
-        classes[block] = classes.get(block, frozenset()) | seen
+        classes[block] = classes.get(block, frozenset()) | class_set
     val = _choose(counts, classes)
     return Division(val, blocks, ground, a_side, _common(footprints, blocks, val))
 
@@ -120,26 +124,26 @@ def _choose(counts: Mapping[Block, int], classes: Mapping[Block, frozenset[int]]
     train stays there.
     """
     order = sorted(counts, key=lambda block: hashlib.sha256(repr(block).encode()).digest())
-    wanted = sum(counts.values()) / ONE_IN
+    target = sum(counts.values()) / ONE_IN
     blocks_with: dict[int, int] = {}
-    for seen in classes.values():
-        for each in seen:
+    for class_set in classes.values():
+        for each in class_set:
             blocks_with[each] = blocks_with.get(each, 0) + 1
     val: set[Block] = set()
 
     def may_leave(block: Block) -> bool:
         rest = [classes[other] for other in counts if other not in val and other != block]
-        return bool(rest) and all(any(each in seen for seen in rest) for each in classes[block])
+        return bool(rest) and all(any(each in class_set for class_set in rest) for each in classes[block])
 
     for rare in sorted(blocks_with, key=lambda each: (blocks_with[each], each)):
         if not any(rare in classes[block] for block in val):
             fits = [block for block in order if rare in classes[block] and block not in val and may_leave(block)]
-            val.update(sorted(fits, key=lambda block: counts[block] > wanted)[:1])
+            val.update(sorted(fits, key=lambda block: counts[block] > target)[:1])
     number = sum(counts[block] for block in val)
     for block in order:
-        if number >= wanted:
+        if number >= target:
             break
-        if block not in val and may_leave(block) and (not val or number + counts[block] <= 2 * wanted):
+        if block not in val and may_leave(block) and (not val or number + counts[block] <= 2 * target):
             val.add(block)
             number += counts[block]
     return frozenset(val or order[:1])

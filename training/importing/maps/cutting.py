@@ -108,9 +108,13 @@ def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None
         with open_scene(str(path)) as scene:
             scene.place.require(scene.name)
             channels = len(bands) if bands is not None and len(bands) > len(RGB) else len(RGB)
-            chosen = choose_bands(scene, bands, scale, channels)
-            names = tuple(_name(scene.colors[number - 1], number) for number in chosen.numbers) if channels > len(RGB) else RGB
-            return Source(path, scene.place, chosen, names)
+            network_bands = choose_bands(scene, bands, scale, channels)
+            names = (
+                tuple(_name(scene.colors[number - 1], number) for number in network_bands.numbers)
+                if channels > len(RGB)
+                else RGB
+            )
+            return Source(path, scene.place, network_bands, names)
     except SceneError as error:
         raise DataError(str(error)) from error
 

@@ -185,5 +185,5 @@ def _order(name: str) -> tuple[bool, int, str]:
 
 
 def _divide(sources: Sequence[Source], cutting: Cutting, how: MapOptions) -> Division:
-    shown = [tile.classes for tile in cutting.tiles]
-    return divide(sources[0].place, how.tile, [tile.place for tile in cutting.tiles], shown, how.block)
+    classes_of_tiles = [tile.classes for tile in cutting.tiles]
+    return divide(sources[0].place, how.tile, [tile.place for tile in cutting.tiles], classes_of_tiles, how.block)

@@ -69,11 +69,11 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
     is_empty = ~features.has_geometry | (shapely.is_empty(features.geometries) & ~is_missing)
     if is_empty.all():
         raise DataError(f"{name} has no polygons: its {len(is_empty)} features have no outline")
-    kept = np.flatnonzero(~is_empty).tolist()
-    polygons, numbers = features.geometries[kept], [features.numbers[index] for index in kept]
-    classes: list[str | None] = [""] * len(kept)
+    indices = np.flatnonzero(~is_empty).tolist()
+    polygons, numbers = features.geometries[indices], [features.numbers[index] for index in indices]
+    classes: list[str | None] = [""] * len(indices)
     if field is not None:
-        classes = [_class(features.values[index], f"{name}: feature {features.numbers[index]}") for index in kept]
+        classes = [_class(features.values[index], f"{name}: feature {features.numbers[index]}") for index in indices]
     for number, label in zip(numbers, classes, strict=True):
         if label is None:
             omissions.add_unknown(f"polygons without a value of {field!r}", name, f"feature {number}")

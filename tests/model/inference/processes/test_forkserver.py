@@ -16,13 +16,13 @@ import psutil
 import pytest
 
 from model.inference.errors import WorkerFailed
+from model.inference.plan import Options
 from model.inference.processes import forkserver, workers
 from model.inference.processes import worker as worker_module
 from model.inference.processes.confinement import landlock_version
 from model.inference.processes.environment import ALLOCATOR, PASSED, worker_environment
 from model.inference.processes.worker import Worker
 from model.inference.runtime import Runtime
-from model.inference.segmenter import Options
 from tests.support.images import encode, make_photo
 from tests.support.model.workers import Asking, asking
 from tests.support.polling import HANG_S, wait_until_async

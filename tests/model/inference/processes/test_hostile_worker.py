@@ -20,12 +20,13 @@ from imaging.decoding import Limits
 from imaging.errors import DamagedImage
 from model.inference.errors import WorkerFailed
 from model.inference.merging import Logits
+from model.inference.plan import Options
 from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
 from model.inference.processes.messages import Answer, Body, Image, WorkerPlan
 from model.inference.processes.worker import Worker
 from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import DistantRuntime, Runtime, Tile
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from tests.support.images import encode, make_photo
 from tests.support.open_files import anonymous_files
 from tests.support.polling import wait_until_async

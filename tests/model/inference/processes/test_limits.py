@@ -14,8 +14,8 @@ import pytest
 from benchmarks.harness.hostile import HOSTILE, hostile
 from imaging.errors import DamagedImage, ImageError
 from model.inference.errors import WorkerFailed
+from model.inference.plan import Options
 from model.inference.runtime import Runtime
-from model.inference.segmenter import Options
 from tests.support.imaging.photographs import FILES, files
 from tests.support.model.workers import asking
 

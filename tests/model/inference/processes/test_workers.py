@@ -23,13 +23,13 @@ from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
 from imaging.rendering import ANSWER_FORMATS, Rendering
 from model.inference.errors import WorkerFailed, WorkersStopped
 from model.inference.merging import Logits
+from model.inference.plan import Options
 from model.inference.processes import workers as workers_module
 from model.inference.processes.messages import MOST_BYTES, Body, Image
 from model.inference.processes.worker import MEASURED_IMAGES, Worker
 from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideTooLarge
-from model.inference.segmenter import Options
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import scene_file
 from tests.support.model.workers import Asking, asking

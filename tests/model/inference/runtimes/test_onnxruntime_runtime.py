@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 from model.inference.loading import load_runtime
+from model.inference.plan import Options
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Runtime, RuntimeUnavailable
 from model.inference.runtimes.onnxruntime_runtime import ONNXRuntime, _mapped_errors, sees_gpu
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.weights_file import WeightsFiles, find_files
 from tests.support.images import make_photo
 from tests.support.runtimes import needs_gpu

@@ -10,6 +10,7 @@ import torch
 
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
+from model.inference.plan import Options
 from model.inference.runtime import DeviceOutOfMemory, most_tiles
 from model.inference.runtimes.torch_runtime import (
     BATCHES,
@@ -19,7 +20,7 @@ from model.inference.runtimes.torch_runtime import (
     filled_count,
     pixels_that_fit,
 )
-from model.inference.segmenter import Options, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.tiling import Blend
 from model.weights_file import Weights, find_files
 from tests.support.images import make_photo

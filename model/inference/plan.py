@@ -1,0 +1,110 @@
+"""How an image is to be segmented, the plan of its work, and the answer of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from imaging.parameters import Parameter
+from imaging.rendering import Rendering
+from model.inference.scaling import SIDES, Side, parse_side
+from model.inference.small_regions import AREA_PATTERN, AREA_WORDS, Area, parse_area
+from model.inference.tiling import Blend, Size, TilePlan
+from model.inference.views import Quality, View
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an image is segmented and answered.
+
+    tile: (height, width), multiples of 32; None for the tile that the weights advise. mean_confidence: whether `Output` has it
+    even if the answer's form does not need it; the answer stays the same.
+    """
+
+    # fmt: off
+    tile: Size | None = None
+    overlap: Annotated[float, Parameter(
+        help="fraction of a tile shared with its neighbour", option="share of a tile that its neighbour has too",
+        group="how the network sees the image", metavar="SHARE", least=0, most=0.5, by_service=True,
+    )] = 0.25
+    blend: Annotated[Blend, Parameter(
+        help="how overlapping logits are averaged (default: the server's)", option="how overlapping logits are averaged",
+        group="how the network sees the image", by_service=True,
+    )] = "mean"
+    side: Annotated[Side, Parameter(
+        help="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
+        option=f"auto, native, or the longer side to work at, {SIDES[0]} to {SIDES[1]}",
+        group="how the network sees the image", least=SIDES[0], most=SIDES[1], parse=parse_side,
+    )] = "auto"
+    quality: Annotated[Quality, Parameter(
+        help="`high`: averages three sizes and their mirror images; about eight times the work",
+        option="high: average of several sizes and mirror images", group="how the network sees the image",
+    )] = "standard"
+    rendering: Rendering = field(default_factory=Rendering)
+    mean_confidence: bool = False
+    min_area: Annotated[Area, Parameter(
+        help="regions smaller than this take the class of a neighbour that fits best: pixels (`200`), or a share of the image "
+        "(`0.1%`)",
+        option="smaller regions take a neighbour's class: pixels, or a share such as 0.1%", group="regions", metavar="AREA",
+        values=AREA_WORDS, pattern=AREA_PATTERN, examples=("200", "0.1%"), parse=parse_area,
+    )] = field(default_factory=Area)
+    fill_holes: Annotated[Area, Parameter(
+        help="holes smaller than this take the class around them: pixels, or a share of the image",
+        option="smaller holes take the class around them: pixels, or a share such as 0.1%", group="regions", metavar="AREA",
+        values=AREA_WORDS, pattern=AREA_PATTERN, examples=("200", "0.1%"), parse=parse_area,
+    )] = field(default_factory=Area)
+    # fmt: on
+
+    @property
+    def replaces_regions(self) -> bool:
+        return bool(self.min_area.amount or self.fill_holes.amount)
+
+    @property
+    def needs_confidence(self) -> bool:
+        return self.mean_confidence or self.rendering.needs_confidence
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The work for one image.
+
+    size: upright (height, width) of the image and of the answer. views: the sizes and mirror images to run, largest first.
+    """
+
+    size: Size
+    views: tuple[View, ...]
+    options: Options
+
+    @property
+    def tile_plan(self) -> TilePlan:
+        """The tiles of the first view. The image is decoded at its size; the answer is made from its cells."""
+        return self.views[0].tile_plan
+
+    @property
+    def tile_count(self) -> int:
+        """The number of tiles of all views."""
+        return sum(len(view.tile_plan) for view in self.views)
+
+    def describe(self) -> dict[str, Any]:
+        """The plan as it appears in JSON answers."""
+        return self.tile_plan.describe() | {"quality": self.options.quality, "tiles": self.tile_count}
+
+    @property
+    def megapixels(self) -> float:
+        return self.size[0] * self.size[1] / 1e6
+
+
+@dataclass(frozen=True)
+class Output:
+    """An answer's bytes, and the seconds of each stage: `decode`, `inference` and `encode`.
+
+    counts: the network's pixels of each class id, before `min_confidence`; their sum is height x width. mean_confidence: of
+    all pixels, 0 to 1; None if the options do not need confidence. box: of a cut-out's object, left, top, width and height in
+    pixels of the image; None for other formats, and if no pixel has a class that the cut-out shows.
+    """
+
+    body: bytes
+    seconds: dict[str, float]
+    counts: tuple[int, ...]
+    mean_confidence: float | None
+    box: tuple[int, int, int, int] | None = None
