@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imaging.components import component_roots
 from imaging.errors import AnswerTooLarge
 from imaging.runs import BAND_PIXELS, ColumnRuns, coco_counts
 
@@ -169,20 +170,7 @@ class Regions:
         """For each run, the first run of its region. Runs of neighbouring columns are connected if they share a row."""
         left, right = self._adjacent_runs(mask)
         same_class = run_ids[left] == run_ids[right]
-        left, right = left[same_class], right[same_class]
-        roots = np.arange(len(run_ids))
-        while len(right):
-            # Each root takes the least root that it touches; then each run takes its root's root. The number of roots at least
-            # halves in a few rounds.
-            left_roots, right_roots = roots[left], roots[right]
-            differs = left_roots != right_roots
-            if not differs.any():
-                break
-            left, right, left_roots, right_roots = left[differs], right[differs], left_roots[differs], right_roots[differs]
-            np.minimum.at(roots, np.maximum(left_roots, right_roots), np.minimum(left_roots, right_roots))
-            while (roots[roots] != roots).any():
-                roots = roots[roots]
-        return roots
+        return component_roots(len(run_ids), left[same_class], right[same_class])
 
     def _adjacent_runs(self, mask: npt.NDArray[np.bool_]) -> tuple[Integers, Integers]:
         """Pairs of runs that share a row, in neighbouring columns: left and right. mask: which runs may be on the right."""

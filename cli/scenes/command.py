@@ -144,8 +144,7 @@ def segment_work(
 ) -> Generator[ClassRows]:
     """The rows of classes of the scene, from this row on."""
     fill = neutral_pixel(runtime.manifest.preprocessing)
-    manifest = runtime.manifest
-    temperature = (manifest.temperature(runtime.identity.precision) or 1.0) if work.confidence else None
+    temperature = Segmenter(runtime).temperature if work.confidence else None
     void_tile: Tile = np.broadcast_to(fill, (*work.plan.tiles.tile, len(fill)))
     with closing(SceneSource(scene, work.bands, work.plan.tiles.size, fill)) as source:
         yield from segment_rows(

@@ -15,3 +15,10 @@ class NoCoordinates(SceneError):
 
 class DamagedScene(DamagedImage, SceneError):
     """A part of the scene cannot be read."""
+
+
+def gdal_reason(error: BaseException) -> str:
+    """What GDAL says, in one line: the first of the chained errors has the cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())

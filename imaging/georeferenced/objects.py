@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from imaging.components import component_roots
+
 Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -134,9 +136,11 @@ class ObjectFinder:
         first = {id(item): run for run, item in reversed(list(enumerate(self._open))) if item is not None}
         ties = [(first[id(item)], run) for run, item in enumerate(self._open) if item is not None]
         before = np.array(ties, np.int64).reshape(-1, 2)
-        return _components(
+        roots = component_roots(
             len(starts), np.concatenate([upper[is_new], before[:, 0]]), np.concatenate([lower[is_new], before[:, 1]])
         )
+        regions: Integers = np.unique(roots, return_inverse=True)[1].reshape(-1)
+        return regions
 
     def _facts(
         self, starts: Integers, regions: Integers, count: int, square_metres: Floats, confidence: Ids | None
@@ -280,22 +284,3 @@ def _run_starts(classes: npt.NDArray[np.int16]) -> Integers:
 def _run_of(starts: Integers, pixels: Integers) -> Integers:
     runs: Integers = np.searchsorted(starts, pixels, "right") - 1
     return runs
-
-
-def _components(count: int, left: Integers, right: Integers) -> Integers:
-    """The connected component of each of `count` nodes with these edges, numbered from 0."""
-    parents = np.arange(count)
-    while True:
-        a, b = parents[left], parents[right]
-        differs = a != b
-        if not differs.any():
-            break
-        left, right, a, b = left[differs], right[differs], a[differs], b[differs]
-        np.minimum.at(parents, np.maximum(a, b), np.minimum(a, b))
-        while True:
-            grand = parents[parents]
-            if (grand == parents).all():
-                break
-            parents = grand
-    components: Integers = np.unique(parents, return_inverse=True)[1].reshape(-1)
-    return components

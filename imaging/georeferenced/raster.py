@@ -20,7 +20,7 @@ from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
 from imaging.classes import VOID, Label
-from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.errors import SceneError, gdal_reason
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.scene import CACHE_MB
 
@@ -182,6 +182,4 @@ def _check(path: Path, sums: Sequence[int]) -> None:
 
 
 def _write_error(path: Path, error: BaseException) -> OSError:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return OSError(f"{path} cannot be written: {' '.join(str(error).split())}")
+    return OSError(f"{path} cannot be written: {gdal_reason(error)}")

@@ -17,7 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
-from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError
+from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError, gdal_reason
 from imaging.georeferenced.place import Place, Size, Window
 
 Samples = npt.NDArray[Any]
@@ -117,7 +117,7 @@ class Scene:
             samples: Samples = self._dataset.read(list(bands), out_shape=(len(bands), *size))
             mask: Mask = self._dataset.dataset_mask(out_shape=size) > 0
         except RasterioError as error:
-            raise DamagedScene(f"{self.name}: an overview of it cannot be read: {_reason(error)}") from error
+            raise DamagedScene(f"{self.name}: an overview of it cannot be read: {gdal_reason(error)}") from error
         return samples, _finite(samples, mask)
 
     def pieces(self, window: Window) -> Iterator[Window]:
@@ -139,8 +139,10 @@ class Scene:
                     self._dataset.dataset_mask(window=place)
                 except RasterioError as own:
                     at = f"block {left // columns}, {top // rows} (column, row), pixels {left}, {top} to {right}, {bottom}"
-                    return DamagedScene(f"{self.name}: {at}{self._around(left, top)}, cannot be read: {_reason(own)}")
-        return DamagedScene(f"{self.name}: pixels {tuple(window)} (top, left, height, width) cannot be read: {_reason(error)}")
+                    return DamagedScene(f"{self.name}: {at}{self._around(left, top)}, cannot be read: {gdal_reason(own)}")
+        return DamagedScene(
+            f"{self.name}: pixels {tuple(window)} (top, left, height, width) cannot be read: {gdal_reason(error)}"
+        )
 
     def _around(self, column: int, row: int) -> str:
         """The coordinates of a pixel's corner, in words; empty if the scene has none."""
@@ -192,7 +194,7 @@ def _opened(open_with: Callable[..., DatasetReader], limits: SceneLimits, name: 
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 return open_with(driver=driver)
         except RasterioError as error:
-            reasons.append(_reason(error))
+            reasons.append(gdal_reason(error))
     reason = next((each for each in reasons if UNKNOWN_FORMAT not in each), reasons[0])
     raise SceneError(f"{name} is not read as a scene ({', '.join(limits.drivers)}): {reason}")
 
@@ -229,10 +231,3 @@ def _steps(first: int, last: int, step: int) -> Iterator[tuple[int, int]]:
         end = min(last, (first // step + 1) * step)
         yield first, end
         first = end
-
-
-def _reason(error: BaseException) -> str:
-    """What GDAL says, in one line: the first of the chained errors has the cause."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split())

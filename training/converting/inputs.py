@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import onnx
@@ -99,12 +100,13 @@ def _layout_of_use(model: onnx.ModelProto, name: str) -> Layout | None:
     Raises `ConversionError` for a convolution of other than three channels.
     """
     shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    names, seen = [name], {name}
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for tensor in node.input[:1]:
+            users.setdefault(tensor, []).append(node)
+    names = deque([name])
     while names:
-        tensor = names.pop(0)
-        for node in model.graph.node:
-            if tensor not in node.input[:1]:
-                continue
+        for node in users.pop(names.popleft(), []):
             attributes = {each.name: each for each in node.attribute}
             if node.op_type == "Transpose" and "perm" in attributes:
                 return LAYOUT_OF_PERM.get(tuple(attributes["perm"].ints))
@@ -116,8 +118,7 @@ def _layout_of_use(model: onnx.ModelProto, name: str) -> Layout | None:
                         "red, green and blue are not served"
                     )
                 return "NCHW"
-            if node.op_type in PIXELWISE and node.output[0] not in seen:
-                seen.add(node.output[0])
+            if node.op_type in PIXELWISE:
                 names.append(node.output[0])
     return None
 

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cli.varied_file import varied_file
 from tests.support.networks import loading_once
 
 
 @pytest.fixture(scope="session")
 def narrow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("torch", reason="PyTorch makes the network")
-    from tests.support.cli.varied import write_varied
-
-    path = tmp_path_factory.mktemp("varied") / "varied.safetensors"
-    write_varied(path)
-    return path
+    return varied_file(tmp_path_factory.mktemp("varied"))
 
 
 @pytest.fixture(autouse=True, scope="module")
