@@ -8,6 +8,7 @@ import sys
 
 import onnxruntime  # before the limits: what libraries take for themselves is not the network's
 import openvino
+from google.protobuf.message import EncodeError
 
 from model.inference.processes.confinement import IS_LINUX, end_with_parent
 from model.inference.processes.limits import limit, prepare_limits
@@ -59,7 +60,7 @@ def _convert(args: argparse.Namespace) -> None:
     limit(args.memory_mb << 20, args.cpu_seconds)
     try:
         manifest = convert(request, _tell)
-    except MemoryError as error:
+    except (MemoryError, EncodeError) as error:  # protobuf says so when a message finds no memory for its bytes
         raise ValueError(
             f"the network takes more than {args.memory_mb} MB: --memory-mb allows it more, a smaller --tile needs less"
         ) from error

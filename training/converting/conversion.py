@@ -21,7 +21,7 @@ from model.manifest import Manifest, WeightsError
 from model.preprocessing import Preprocessing
 from model.printable import printable
 from model.regular_file import read_regular_file
-from training.converting.errors import ConversionError, RunError
+from training.converting.errors import ConversionError, RunError, one_line
 from training.converting.graph import LONGEST_NAME, origin, producer, read_graph
 from training.converting.inputs import NetworkInput, find_input
 from training.converting.original import Original
@@ -136,8 +136,8 @@ def _runtime(file: Path) -> OpenVINORuntime:
     try:
         return OpenVINORuntime(file, threads=1)
     except (WeightsError, RuntimeUnavailable) as error:
-        reason = str(error).removeprefix(f"{file} is no file of fcn-export: ").split("; fcn-convert", maxsplit=1)[0]
-        raise RunError(f"OpenVINO cannot run the converted network: {reason.strip()}") from error
+        text = str(error).removeprefix(f"{file} is no file of fcn-export: ").split("; fcn-convert", maxsplit=1)[0]
+        raise RunError(f"OpenVINO cannot run the converted network: {one_line(text)}") from error
 
 
 def _number_of_classes(

@@ -17,4 +17,9 @@ class RunError(ConversionError):
 
 def reason(error: Exception) -> str:
     """What another library's error says, in one line of at most `LONGEST_REASON` letters."""
-    return printable(" ".join(str(error).split()) or type(error).__name__, LONGEST_REASON)
+    return one_line(str(error)) or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """The text in one line of at most `LONGEST_REASON` letters."""
+    return printable(" ".join(text.split()), LONGEST_REASON)

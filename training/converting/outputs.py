@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from model.architecture import Grid
 from model.imported_network import OutputKind
-from training.converting.errors import ConversionError
+from training.converting.errors import ConversionError, RunError
 from training.converting.logits import Array, OutputLayout, channels_first
 
 Tile = npt.NDArray[np.uint8]
@@ -103,17 +103,20 @@ def _working_size(run: Run, sides: tuple[int | None, int | None]) -> tuple[int, 
     if sides[0] and sides[1]:
         return 1, (sides[0], sides[1])
     problems = []
+    error_class: type[ConversionError] = ConversionError
     for multiple in MULTIPLES:
         size = sides[0] or 3 * multiple, sides[1] or 5 * multiple
         try:
             values = run(_noise(size, SEED))
         except ConversionError as error:
             problems.append(str(error))
+            if isinstance(error, RunError):
+                error_class = RunError
             continue
         if any(_place(array, size) for array in values.values()):
             return multiple, size
         problems.append(f"no output is a map of {size[1]}x{size[0]} pixels: {_shapes(values)}")
-    raise ConversionError(
+    raise error_class(
         f"{problems[0]} (and so for multiples of {' and '.join(map(str, MULTIPLES[1:]))}); if the network takes one size "
         "alone, export it without dynamic axes"
     )

@@ -121,13 +121,21 @@ def test_the_child_ends_with_the_command(tmp_path: Path, classes: Path, sent: si
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")
-@pytest.mark.parametrize("limit", [["--memory-mb", "300"], ["--cpu-seconds", "1"]])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        ["--cpu-seconds", "1"],
+        # ends in ONNX Runtime, in protobuf, in OpenVINO, in NumPy: which of them depends on the machine
+        *(["--memory-mb", memory] for memory in ("300", "480")),
+        *(pytest.param(["--memory-mb", memory], marks=pytest.mark.long) for memory in ("260", "360", "800")),
+    ],
+)
 def test_a_network_that_takes_too_much_ends_its_own_process(tmp_path: Path, classes: Path, limit: list[str]) -> None:
     source = foreign_network(tmp_path / "net.onnx", width=4096)
     result = fcn_convert(source, "--classes", classes, *IMAGENET, "-o", tmp_path / "plants.onnx", *limit)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
-    assert limit[0] in result.stderr or "memory" in result.stderr.lower()
+    assert limit[0] in result.stderr.splitlines()[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "net.onnx"]
 
 
