@@ -27,7 +27,7 @@ from cli.start import ended_at_once
 from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.ground import metres_per_pixel, scaled_size
-from imaging.georeferenced.place import Place, Size
+from imaging.georeferenced.place import Place
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import Scene, open_scene
 from model.command_line import package_version
@@ -131,7 +131,9 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
         metres_per_pixel(scene.place, scene.name)  # raises where there are none
         class_ids(request, manifest.labels)  # raises for a class that the network lacks
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
-    working = _working_size(request, scene)
+    working = scene.size
+    if request.gsd is not None:
+        working = scaled_size(scene.place, request.gsd, LARGEST_FACTOR, scene.name)
     tile = Segmenter(runtime).tile(request.tile)
     plan = plan_scene(scene.size, working, tile, request.overlap, request.blend)
     version = _version(request.source)
@@ -168,20 +170,6 @@ def running(runtime: Runtime) -> Iterator[tuple[Submit, int]]:
     finally:
         scheduler.cancel(queue)
         scheduler.stop()
-
-
-def _working_size(request: SceneRequest, scene: Scene) -> Size:
-    """The size at which the network sees the scene. Raises `SceneError` for one that is much larger than the scene."""
-    if request.gsd is None:
-        return scene.size
-    working = scaled_size(scene.place, request.gsd, scene.name)
-    if any(side > LARGEST_FACTOR * own for side, own in zip(working, scene.size, strict=True)):
-        down, right = metres_per_pixel(scene.place, scene.name)
-        raise SceneError(
-            f"--gsd {request.gsd:g} enlarges {scene.name} more than {LARGEST_FACTOR} times: its pixels measure {right:.3g} x "
-            f"{down:.3g} m; give at least {max(right, down) / LARGEST_FACTOR:.3g}"
-        )
-    return working
 
 
 def _tell_work(work: SceneWork, scene: Scene) -> None:

@@ -33,9 +33,17 @@ def metres_per_pixel(place: Place, name: str = "the scene") -> tuple[float, floa
     return lengths
 
 
-def scaled_size(place: Place, metres: float, name: str = "the scene") -> Size:
-    """The (height, width) at which a pixel of the scene measures this many metres; both are at least 1."""
+def scaled_size(place: Place, metres: float, largest_factor: float, name: str = "the scene") -> Size:
+    """The (height, width) at which a pixel of the scene measures this many metres; both are at least 1.
+
+    Raises the errors of `metres_per_pixel`, and `SceneError` if a side becomes more than `largest_factor` times as long.
+    """
     down, right = metres_per_pixel(place, name)
+    if max(down, right) > largest_factor * metres:
+        raise SceneError(
+            f"--gsd {metres:g} enlarges {name} more than {largest_factor:g} times: its pixels measure {right:.3g} x "
+            f"{down:.3g} m; give at least {max(right, down) / largest_factor:.3g}"
+        )
     return max(1, round(place.size[0] * down / metres)), max(1, round(place.size[1] * right / metres))
 
 

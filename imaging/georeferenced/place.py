@@ -76,6 +76,12 @@ class Place:
         """
         return map_to_degrees(self.to_map(points), self.require("the scene"))
 
+    def scaled(self, size: Size) -> Place:
+        """The same ground as a raster of another (height, width)."""
+        (height, width), t = size, self.transform
+        across, down = self.size[1] / width, self.size[0] / height
+        return Place(size, Affine(t.a * across, t.b * down, t.c, t.d * across, t.e * down, t.f), self.crs)
+
     def part(self, window: Window) -> Place:
         """Where a window of the raster lies."""
         a, b, _, d, e, _ = self.transform[:6]

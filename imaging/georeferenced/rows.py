@@ -33,12 +33,15 @@ class PixelRows(NamedTuple):
         return self.top + len(self.pixels)
 
 
-def scene_rows(scene: Scene, bands: Bands, fill: npt.ArrayLike = 0, first: int = 0) -> Iterator[PixelRows]:
+def scene_rows(
+    scene: Scene, bands: Bands, fill: npt.ArrayLike = 0, first: int = 0, columns: tuple[int, int] | None = None
+) -> Iterator[PixelRows]:
     """The rows of a scene from row `first` on, cut where its blocks end. Pixels without data have the value `fill`.
 
-    fill: uint8 (bands,). Raises `DamagedScene`.
+    fill: uint8 (bands,). columns: the first one, and the one behind the last; None for all. Raises `DamagedScene`.
     """
-    height, width = scene.size
+    left, right = columns or (0, scene.size[1])
+    height, width = scene.size[0], right - left
     block = scene.block[0]
     most = max(1, MOST_BYTES // (width * len(bands.numbers)))
     step = block * max(1, min(math.ceil(ROWS / block), most // block))
@@ -46,7 +49,7 @@ def scene_rows(scene: Scene, bands: Bands, fill: npt.ArrayLike = 0, first: int =
         step = math.ceil(step / math.ceil(step / most))
     while first < height:
         last = min(height, (first // step + 1) * step)
-        pixels, valid = bands.read(scene, Window(first, 0, last - first, width), fill)
+        pixels, valid = bands.read(scene, Window(first, left, last - first, width), fill)
         yield PixelRows(first, pixels, valid)
         first = last
 
@@ -90,7 +93,28 @@ class Scaling:
 
         source: rows from `first_source_row` on.
         """
-        vertical, horizontal = taps(self.size[0], self.target[0]), taps(self.size[1], self.target[1])
+        return self._rows(source, taps(self.size[1], self.target[1]), fill, first)
+
+    def window(self, scene: Scene, bands: Bands, window: Window) -> tuple[Pixels, Mask]:
+        """Pixels uint8 (height, width, bands) of a window of the target, and which have data, bool (height, width).
+
+        They are those of `rows`; pixels without data are 0. Memory depends on the window and on the width of its ground in the
+        scene, and not on the height. Raises `DamagedScene`.
+        """
+        whole, inside = taps(self.size[1], self.target[1]), slice(window.left, window.left + window.width)
+        indices, weights = whole.indices[inside], whole.weights[inside]
+        columns = int(indices.min()), int(indices.max()) + 1
+        source = scene_rows(scene, bands, 0, self.first_source_row(window.top), columns)
+        parts, bottom = [], window.top + window.height
+        for part in self._rows(source, Taps(indices - columns[0], weights), 0, window.top):
+            parts.append(part)
+            if part.bottom >= bottom:
+                break
+        pixels, valid = (np.concatenate(each)[: window.height] for each in list(zip(*parts, strict=True))[1:])
+        return pixels, valid
+
+    def _rows(self, source: Iterator[PixelRows], horizontal: Taps, fill: npt.ArrayLike, first: int) -> Iterator[PixelRows]:
+        vertical = taps(self.size[0], self.target[0])
         lows, highs = vertical.indices.min(1), vertical.indices.max(1)
         source_lines: list[Floats] = []  # rows of the source, scaled along their length: (target width, bands + 1)
         first_line = int(lows[first]) if first < len(lows) else 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # needs the extra geo
 
 NEEDED = ("vector", "field")
 OF_MAPS = (
-    "vector", "layer", "field", "extent", "extent_layer", "tile", "block", "bands", "scale", "all_touched",
+    "vector", "layer", "field", "extent", "extent_layer", "tile", "block", "bands", "scale", "gsd", "all_touched",
 )  # fmt: skip
 OF_EXPORTS = ("images", "crowds", "masks_orientation", "image_field")
 TILE = 512
@@ -46,6 +46,10 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
         help="values that become 0 and 255 (default: percentiles 2 and 98 of each band; bytes stay)",
     )  # fmt: skip
     p.add_argument(
+        "--gsd", type=float, metavar="METRES",
+        help="scale the scenes so that a pixel of a tile measures this much on the ground (default: the scenes' own pixels)",
+    )  # fmt: skip
+    p.add_argument(
         "--all-touched", action="store_const", const=True,
         help="burn pixels that a polygon touches (default: those whose centre lies in it)",
     )  # fmt: skip
@@ -68,7 +72,7 @@ def map_options(args: argparse.Namespace) -> MapOptions:
     scale = None if args.scale is None else parse_scale(args.scale)
     return MapOptions(
         args.raster, args.vector, args.field, args.layer, args.extent, args.extent_layer,
-        tile=TILE if args.tile is None else args.tile, block=args.block, bands=bands, scale=scale,
+        tile=TILE if args.tile is None else args.tile, block=args.block, bands=bands, scale=scale, gsd=args.gsd,
         all_touched=bool(args.all_touched), split=args.split or "", unknown=args.unknown, force=args.force,
     )  # fmt: skip
 

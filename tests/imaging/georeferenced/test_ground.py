@@ -12,7 +12,7 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
-from imaging.georeferenced.errors import NoCoordinates
+from imaging.georeferenced.errors import NoCoordinates, SceneError
 from imaging.georeferenced.geojson import GeoJSONWriter, feature_collection
 from imaging.georeferenced.ground import metres_per_pixel, pixel_areas, scaled_size
 from imaging.georeferenced.place import Place, Window
@@ -55,10 +55,26 @@ def test_areas_shrink_towards_the_pole() -> None:
 
 
 def test_a_scale_in_metres_gives_the_size_to_work_at() -> None:
-    assert scaled_size(METRES, 0.25) == (400, 600)
-    assert scaled_size(METRES, 1000) == (1, 1)
-    height, width = scaled_size(GEOGRAPHIC, 1.0)
+    assert scaled_size(METRES, 0.25, 4) == (400, 600)
+    assert scaled_size(METRES, 1000, 4) == (1, 1)
+    height, width = scaled_size(GEOGRAPHIC, 1.0, 4)
     assert (height, width) == (223, 167)
+
+
+@pytest.mark.parametrize(("where", "least"), [(METRES, 0.125), (GEOGRAPHIC, 0.279)])
+def test_a_scale_may_not_enlarge_too_much(where: Place, least: float) -> None:
+    with pytest.raises(SceneError, match=f"--gsd 0.1 enlarges a.tif more than 4 times: .* give at least {least}"):
+        scaled_size(where, 0.1, 4, "a.tif")
+    assert scaled_size(where, 1.001 * least, 4)
+
+
+@pytest.mark.parametrize("where", [METRES, FEET, TURNED, GEOGRAPHIC])
+def test_a_scaled_place_shows_the_same_ground(where: Place) -> None:
+    scaled = where.scaled(scaled_size(where, 0.8, 4))
+    assert metres_per_pixel(scaled) == pytest.approx((0.8, 0.8), rel=5e-3)
+    (height, width), (own_height, own_width) = scaled.size, where.size
+    corners = scaled.to_map([[0, 0], [width, 0], [width, height]])
+    assert corners == pytest.approx(where.to_map([[0, 0], [own_width, 0], [own_width, own_height]]))
 
 
 def test_without_coordinates_there_are_no_metres() -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from imaging.georeferenced.bands import choose_bands
+from imaging.georeferenced.place import Window
 from imaging.georeferenced.rows import PixelRows, Scaling, SceneSource, scene_rows
 from imaging.georeferenced.scene import open_scene
 from tests.support.images import make_photo
@@ -65,6 +66,23 @@ def test_rows_are_scaled_as_pillow_does_whatever_the_pieces(target: tuple[int, i
         assert (joined(rows, first)[0] == whole[first:]).all()
     pillow = np.asarray(Image.fromarray(PHOTO).resize(target[::-1], Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(whole - pillow).max() <= 1
+
+
+@pytest.mark.parametrize("target", [(100, 70), (31, 17), (450, 300)])
+@pytest.mark.parametrize("options", [{}, {"blockysize": 7}, {"tiled": True, "blockxsize": 64, "blockysize": 64}])
+def test_a_window_of_a_scaled_scene_has_the_pixels_of_its_rows(
+    tmp_path: Path, target: tuple[int, int], options: dict[str, object]
+) -> None:
+    mask = np.ones((300, 220), bool)
+    mask[100:180, 20:120] = False
+    with open_scene(write_scene(tmp_path / "a.tif", PHOTO, mask=mask, **options)) as scene:
+        bands, scaling = choose_bands(scene), Scaling((300, 220), target)
+        pixels, valid = joined(scaling.rows(scene_rows(scene, bands)))
+        for top, left, bottom, right in ((0, 0, *target), (5, 3, 20, 11), (target[0] - 2, target[1] - 3, *target)):
+            window = scaling.window(scene, bands, Window(top, left, bottom - top, right - left))
+            assert (window[0] == pixels[top:bottom, left:right]).all()
+            assert (window[1] == valid[top:bottom, left:right]).all()
+    assert not valid.all()
 
 
 def test_pixels_without_data_count_for_nothing_when_scaled() -> None:

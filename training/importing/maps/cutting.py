@@ -13,13 +13,16 @@ from tqdm import tqdm
 
 from imaging.band_scale import BandScale
 from imaging.classes import VOID
-from imaging.georeferenced.bands import Bands, choose_bands
+from imaging.georeferenced.bands import Bands, Pixels, choose_bands
 from imaging.georeferenced.burning import Burner
 from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.ground import scaled_size
 from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.raster import write_tile
-from imaging.georeferenced.scene import Scene, open_scene
+from imaging.georeferenced.rows import Scaling
+from imaging.georeferenced.scene import Mask, Scene, open_scene
 from imaging.georeferenced.vectors import system_name
+from model.inference.scaling import LARGEST_FACTOR
 from model.preprocessing import RGB
 from training.data.problems import DataError, first_names
 from training.importing.drawing.objects import BACKGROUND
@@ -31,12 +34,18 @@ MOST_PLACES = 3
 
 @dataclass(frozen=True)
 class Source:
-    """A scene's file, the place of its pixels, the bands that images get, and their names."""
+    """A scene's file, the place of its pixels, the bands that images get, and their names.
+
+    scaling: of the scene's own pixels to those of `place`; None if they are the same. gsd: metres of a pixel; None for the
+    scene's own pixels.
+    """
 
     path: Path
     place: Place
     bands: Bands
     names: tuple[str, ...] = RGB
+    gsd: float | None = None
+    scaling: Scaling | None = None
 
     @property
     def ending(self) -> str:
@@ -50,8 +59,15 @@ class Source:
 
     def facts(self) -> str:
         """A line for the user."""
-        height, width = self.place.size
-        return f"{self.path}: {width}x{height} pixels in {self.system}, bands {self.bands.describe()}"
+        height, width = self.scaling.size if self.scaling else self.place.size
+        scaled = f", scaled to {self.place.size[1]}x{self.place.size[0]} of {self.gsd:g} m" if self.scaling else ""
+        return f"{self.path}: {width}x{height} pixels in {self.system}, bands {self.bands.describe()}{scaled}"
+
+    def read(self, scene: Scene, window: Window) -> tuple[Pixels, Mask]:
+        """Pixels of a window, uint8 (H, W, bands), and which have data, bool (H, W). scene: the open file."""
+        if self.scaling is None:
+            return self.bands.read(scene, window)
+        return self.scaling.window(scene, self.bands, window)
 
 
 @dataclass(frozen=True)
@@ -99,10 +115,11 @@ class CuttingOptions:
     all_touched: bool = False
 
 
-def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None) -> Source:
+def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None, gsd: float | None) -> Source:
     """The facts of a scene. bands: those of images; None for its colours, or the first ones. scale: of their samples.
 
-    Raises `DataError` for a file that is not read, that does not say where it lies, or that lacks a band.
+    gsd: metres of a pixel of images; None for the scene's own pixels. Raises `DataError` for a file that is not read, that does
+    not say where it lies, or that lacks a band, and for pixels that are much smaller than its own, or too large for a tile.
     """
     try:
         with open_scene(str(path)) as scene:
@@ -114,7 +131,14 @@ def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None
                 if channels > len(RGB)
                 else RGB
             )
-            return Source(path, scene.place, network_bands, names)
+            size = scene.size if gsd is None else scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
+            if gsd is not None and min(size) < NARROWEST:
+                raise DataError(
+                    f"--gsd {gsd:g} scales {scene.name} to {size[1]}x{size[0]} pixels, and a tile needs {NARROWEST}: give less"
+                )
+            if size == scene.size:
+                return Source(path, scene.place, network_bands, names, gsd)
+            return Source(path, scene.place.scaled(size), network_bands, names, gsd, Scaling(scene.size, size))
     except SceneError as error:
         raise DataError(str(error)) from error
 
@@ -180,7 +204,7 @@ def _cut_tile(
     result.beyond += int((burnt.covered & ~labelled).sum())
     if not labelled.any():
         return False
-    pixels, valid = source.bands.read(scene, window)
+    pixels, valid = source.read(scene, window)
     mask = np.where(labelled & valid, burnt.mask, VOID).astype(np.uint8)
     classes = frozenset(np.unique(mask).tolist()) - {VOID}
     if not classes:

@@ -25,6 +25,7 @@ from training.importing.omissions import Omissions, Policy
 
 FOLDER = ".fcn-import-"  # begins the name of the folder of tiles that are not yet written
 SIDES = (64, 4096)  # pixels, of a tile
+MOST_GSD = 1e6  # metres
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class MapOptions:
 
     rasters: scenes. vector, layer: the polygons, and the layer if the file has several; field: the attribute with their class.
     extent, extent_layer: the area that is labelled. tile: its side in pixels. block: tiles along a block's side. bands, scale:
-    of the scenes. split: of all tiles; without it, blocks of ground decide. unknown: what becomes of polygons that cannot be
-    read.
+    of the scenes. gsd: metres of a pixel of tiles; None for those of the scenes. split: of all tiles; without it, blocks of
+    ground decide. unknown: what becomes of polygons that cannot be read.
     """
 
     rasters: Sequence[Path]
@@ -47,6 +48,7 @@ class MapOptions:
     block: int | None = None
     bands: tuple[int, ...] | None = None
     scale: BandScale | None = None
+    gsd: float | None = None
     all_touched: bool = False
     split: str = ""
     unknown: Policy = "error"
@@ -122,6 +124,8 @@ def import_maps(out: Path, how: MapOptions) -> ImportedMap:
         raise DataError(f"--tile must be {SIDES[0]} to {SIDES[1]} pixels, got {how.tile}")
     if how.block is not None and how.block < 1:
         raise DataError(f"--block must be 1 tile or more, got {how.block}")
+    if how.gsd is not None and not 0 < how.gsd <= MOST_GSD:
+        raise DataError(f"--gsd must be metres of a pixel, above 0 and up to {MOST_GSD:.0f}, got {how.gsd:g}")
     if same := repeated(normal_name(path.stem) for path in how.rasters):
         raise DataError(f"scenes of one name, {first_names(same)}, would give tiles of one name: rename them")
     earlier = check_folder(out, force=how.force)
@@ -131,7 +135,7 @@ def import_maps(out: Path, how: MapOptions) -> ImportedMap:
     raise_all(omissions.errors())
     classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
     classes, ids = _find_classes(labels, classes_file)
-    sources = [open_source(path, how.bands, how.scale) for path in how.rasters]
+    sources = [open_source(path, how.bands, how.scale, how.gsd) for path in how.rasters]
     if len({source.names for source in sources}) > 1:
         bands = first_names(f"{source.path}: {', '.join(source.names)}" for source in sources)
         raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")

@@ -77,11 +77,15 @@ def write_tiles(
 
 
 def _facts(source: Source) -> dict[str, Any]:
-    """What the file says of a scene. transform: from column and row to coordinates, as six numbers a to f."""
+    """What the file says of a scene.
+
+    transform: from column and row to coordinates, as six numbers a to f. gsd: metres of a pixel, to which the scene was scaled;
+    None if its pixels are its own. height, width, transform: of the pixels that tiles have.
+    """
     height, width = source.place.size
     scales = source.bands.scales
     return {
         "file": str(source.path), "crs": source.system, "transform": list(source.place.transform)[:6], "height": height,
-        "width": width, "bands": list(source.bands.numbers),
+        "width": width, "gsd": source.gsd, "bands": list(source.bands.numbers),
         "scales": None if scales is None else [[scale.least, scale.most] for scale in scales],
     }  # fmt: skip

@@ -1,0 +1,109 @@
+"""`--gsd` scales scenes to metres of a pixel before they are cut, as `fcn-segment --gsd` shows them to a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+from rasterio import Affine
+from rasterio.warp import transform
+
+from imaging.georeferenced.bands import choose_bands
+from imaging.georeferenced.ground import metres_per_pixel
+from imaging.georeferenced.place import Place
+from imaging.georeferenced.rows import SceneSource
+from imaging.georeferenced.scene import open_scene
+from imaging.georeferenced.vectors import System
+from tests.support.images import make_photo
+from tests.support.training.maps import CORNER, UTM, photo_scene, write_features, write_scene
+from training.commands.import_labels import main
+
+PLACES = {
+    "metres": (UTM, Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])),
+    "wide pixels": (UTM, Affine(1.0, 0, CORNER[0], 0, -0.5, CORNER[1])),
+    "turned": (UTM, Affine.translation(*CORNER) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)),
+    "degrees": ("EPSG:4326", Affine(9e-6, 0, 15.0, 0, -5e-6, 52.3)),
+    "feet": ("EPSG:2263", Affine(1.5, 0, 980_000, 0, -1.5, 200_000)),
+}
+SIZE = 200, 240
+
+
+def import_maps(scene: Path, vector: Path, out: Path, *more: str) -> int:
+    arguments = ["--raster", str(scene), "--vector", str(vector), "--field", "class", "--out", str(out), "--split", "train"]
+    return main([*arguments, *more])
+
+
+def facts_of(out: Path) -> dict[str, Any]:
+    (facts,) = json.loads((out / "tiles.geojson").read_text())["scenes"]
+    return dict(facts)
+
+
+def joined(out: Path, part: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The images or masks of all tiles at their places."""
+    document, facts = json.loads((out / "tiles.geojson").read_text()), facts_of(out)
+    tiles = [feature["properties"] for feature in document["features"]]
+    pictures = [np.asarray(Image.open(out / part / "train" / f"{tile['name']}.png")) for tile in tiles]
+    whole = np.zeros((facts["height"], facts["width"], *pictures[0].shape[2:]), np.uint8)
+    for tile, picture in zip(tiles, pictures, strict=True):
+        whole[tile["top"] : tile["top"] + tile["height"], tile["left"] : tile["left"] + tile["width"]] = picture
+    return whole
+
+
+def on_ground(crs: str, place: Affine, corners: list[tuple[float, float]]) -> shapely.Polygon:
+    """A polygon in longitude and latitude, by corners in pixels of a scene."""
+    x, y = zip(*(place @ corner for corner in corners), strict=True)
+    return shapely.Polygon(np.column_stack(transform(crs, "OGC:CRS84", x, y)))
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("gsd", [0.3, 0.9])
+def test_tiles_have_pixels_of_so_many_metres(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, gsd: float) -> None:
+    crs, place = PLACES[kind]
+    scene = write_scene(tmp_path / "scene.tif", make_photo(*SIZE), crs, place)
+    shapes = [on_ground(crs, place, [(0, 0), (240, 0), (240, 200), (0, 200)])]
+    shapes.append(on_ground(crs, place, [(60, 50), (180, 50), (180, 150), (60, 150)]))
+    labels = write_features(tmp_path / "labels.gpkg", shapes, ["field", "house"], "EPSG:4326")
+    assert import_maps(scene, labels, tmp_path / "data", "--tile", "64", "--gsd", str(gsd)) == 0
+    facts = facts_of(tmp_path / "data")
+    size = facts["height"], facts["width"]
+    assert facts["gsd"] == gsd
+    scaled = Place(size, Affine(*facts["transform"]), System.from_user_input(facts["crs"]))
+    assert metres_per_pixel(scaled) == pytest.approx((gsd, gsd), rel=0.01)
+    assert (
+        f"240x200 pixels in {facts['crs']}, bands 1, 2, 3, scaled to {size[1]}x{size[0]} of {gsd} m" in capsys.readouterr().out
+    )
+    mask = joined(tmp_path / "data", "masks")
+    rows, columns = np.nonzero(mask == 2)
+    edges = rows.min() / size[0], (rows.max() + 1) / size[0], columns.min() / size[1], (columns.max() + 1) / size[1]
+    assert edges == pytest.approx((0.25, 0.75, 0.25, 0.75), abs=0.02)
+
+
+def test_images_are_what_a_network_sees_with_the_same_gsd(tmp_path: Path) -> None:
+    crs, place = PLACES["metres"]
+    scene_file = photo_scene(tmp_path / "scene.tif", *SIZE, place)
+    labels = write_features(
+        tmp_path / "labels.gpkg", [on_ground(crs, place, [(0, 0), (240, 0), (240, 200), (0, 200)])], ["field"], "EPSG:4326"
+    )
+    assert import_maps(scene_file, labels, tmp_path / "data", "--tile", "64", "--gsd", "0.7") == 0
+    image = joined(tmp_path / "data", "images")
+    with open_scene(str(scene_file)) as scene:
+        source = SceneSource(scene, choose_bands(scene), image.shape[:2])
+        seen = np.concatenate([part.pixels for part in source.working(0)])
+        source.close()
+    cut = np.s_[: image.shape[0] // 64 * 64, : image.shape[1] // 64 * 64]  # narrow tiles at the edges are left out
+    assert (image[cut] == seen[cut]).all()
+
+
+def test_without_it_the_record_says_that_pixels_are_the_scene_s(tmp_path: Path) -> None:
+    crs, place = PLACES["metres"]
+    scene = photo_scene(tmp_path / "scene.tif", *SIZE, place)
+    labels = write_features(
+        tmp_path / "labels.gpkg", [on_ground(crs, place, [(5, 5), (50, 5), (50, 50), (5, 50)])], ["house"], "EPSG:4326"
+    )
+    assert import_maps(scene, labels, tmp_path / "data", "--tile", "64") == 0
+    assert facts_of(tmp_path / "data")["gsd"] is None
