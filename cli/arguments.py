@@ -142,7 +142,8 @@ def add_scene(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--gsd", metavar="METRES", type=number(0, 1e6, above=True),
-        help="scale the scene so that a pixel that the network sees measures this much (default: the scene's own pixels)",
+        help="scale the scene so that a pixel that the network sees measures this much (default: that of the pixels that the "
+        "weights learned from, if they record it, else the scene's own)",
     )  # fmt: skip
     group.add_argument("--cog", action="store_true", help="write a Cloud Optimized GeoTIFF")
     group.add_argument("--style", action="store_true", help="write a style for QGIS beside the result, FILE.qml")

@@ -35,7 +35,8 @@ class SceneRequest:
     """A scene, and what is made of it.
 
     kind: what `out` is. bands: numbers from 1; None for the file's colours. scale: the samples that become 0 and 255; None for
-    percentiles. gsd: metres of a pixel that the network sees; None for the scene's own pixels. tile: None for the weights'.
+    percentiles. gsd: metres of a pixel that the network sees; None for those that the weights record, or else the scene's own
+    pixels. tile: None for the weights'.
     tolerance: in map units. min_area: in square metres. classes: names and ids; empty for all but the background. style:
     whether to write one for QGIS beside the result.
     """

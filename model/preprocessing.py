@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 RGB = ("red", "green", "blue")
@@ -19,7 +19,8 @@ class Preprocessing:
     """The network's input is `(pixel * scale - mean) / std` for each band. Raises `PreprocessingError`.
 
     side: the advised (lowest, highest) longer side of images, in pixels. tile: the advised (height, width) of tiles, multiples
-    of 32. bands: their names, 3 to 16. Pixels of more than three come from georeferenced TIFFs alone.
+    of 32. bands: their names, 3 to 16. Pixels of more than three come from georeferenced TIFFs alone. gsd: metres on the ground
+    of a pixel that the network sees, if it learned from scenes whose pixels measure the same; else None.
     """
 
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -29,6 +30,7 @@ class Preprocessing:
     tile: tuple[int, int] = (512, 512)
     channel_order: str = "RGB"
     bands: tuple[str, ...] = RGB
+    gsd: float | None = None
 
     def __post_init__(self) -> None:
         if self.channel_order != "RGB":
@@ -44,6 +46,8 @@ class Preprocessing:
             raise PreprocessingError(f"the advised range of the longer side must be 32 <= low <= high, got {self.side}")
         if min(self.tile) < 32 or self.tile[0] % 32 or self.tile[1] % 32:
             raise PreprocessingError(f"the advised tile must have sides that are multiples of 32, got {self.tile}")
+        if self.gsd is not None and not 0 < self.gsd < inf:
+            raise PreprocessingError(f"gsd must be metres above 0, got {self.gsd!r}")
 
     @property
     def channels(self) -> int:
@@ -63,8 +67,10 @@ class Preprocessing:
         return replace(self, mean=mean, std=std, bands=bands)
 
     def to_dict(self) -> dict[str, Any]:
-        """The values as a weights file has them: `bands` only if they are others than those of photos."""
+        """The values as a weights file has them: `bands` only if they are others than those of photos, `gsd` if it is known."""
         values = asdict(self)
         if self.bands == RGB:
             del values["bands"]
+        if self.gsd is None:
+            del values["gsd"]
         return values

@@ -110,7 +110,7 @@ def segment_one(request: SceneRequest, runtime: Runtime) -> int:
         if request.resume and not rows_path.exists() and existing_key(request) == work.key:
             tell(f"{out} is done and up to date")
             return DONE
-        _tell_work(work, scene)
+        _tell_work(work, scene, runtime.manifest.preprocessing.gsd)
         out.parent.mkdir(parents=True, exist_ok=True)
         with RowsFile(rows_path, work.rows_key, scene.size, confidence=work.confidence, resume=request.resume) as rows:
             with _told_what_is_kept(rows):
@@ -131,9 +131,11 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
         metres_per_pixel(scene.place, scene.name)  # raises where there are none
         class_ids(request, manifest.labels)  # raises for a class that the network lacks
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
-    working = scene.size
-    if request.gsd is not None:
-        working = scaled_size(scene.place, request.gsd, LARGEST_FACTOR, scene.name)
+    working, gsd = scene.size, request.gsd
+    if gsd is None and scene.place.is_on_earth:
+        gsd = manifest.preprocessing.gsd
+    if gsd is not None:
+        working = scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
     tile = Segmenter(runtime).tile(request.tile)
     plan = plan_scene(scene.size, working, tile, request.overlap, request.blend)
     version = _version(request.source)
@@ -172,16 +174,20 @@ def running(runtime: Runtime) -> Iterator[tuple[Submit, int]]:
         scheduler.stop()
 
 
-def _tell_work(work: SceneWork, scene: Scene) -> None:
-    """Says what the network sees, in a line or two."""
+def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
+    """Says what the network sees, in a line or two. gsd: metres of the pixels that it learned from."""
     height, width = scene.size
     words = f"{scene.name}: {width} x {height} pixels, bands {work.bands.describe()}"
-    if scene.place.is_known and scene.place.crs is not None and (scene.place.crs.is_geographic or scene.place.crs.is_projected):
+    if scene.place.is_on_earth:
         down, right = metres_per_pixel(scene.place, scene.name)
         words += f", {right:.3g} x {down:.3g} m a pixel"
     if work.plan.tiles.size != scene.size:
         words += f", scaled to {work.plan.tiles.size[1]} x {work.plan.tiles.size[0]}"
+        if work.request.gsd is None:
+            words += f": the weights learned from pixels of {gsd:.3g} m"
     tell(words)
+    if gsd is not None and work.request.gsd is None and not scene.place.is_on_earth:
+        tell(f"the weights learned from pixels of {gsd:.3g} m, and {scene.name} does not say how large its own are")
     if not scene.place.is_known:
         tell(f"{scene.name} does not say where it lies, nor will {work.request.out}")
 

@@ -41,8 +41,8 @@ def scaled_size(place: Place, metres: float, largest_factor: float, name: str = 
     down, right = metres_per_pixel(place, name)
     if max(down, right) > largest_factor * metres:
         raise SceneError(
-            f"--gsd {metres:g} enlarges {name} more than {largest_factor:g} times: its pixels measure {right:.3g} x "
-            f"{down:.3g} m; give at least {max(right, down) / largest_factor:.3g}"
+            f"pixels of {metres:.3g} m enlarge {name} more than {largest_factor:g} times: its own measure {right:.3g} x "
+            f"{down:.3g} m; give a --gsd of at least {max(right, down) / largest_factor:.3g}"
         )
     return max(1, round(place.size[0] * down / metres)), max(1, round(place.size[1] * right / metres))
 

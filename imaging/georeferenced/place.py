@@ -46,6 +46,11 @@ class Place:
         """Whether the raster says where it lies: it has a coordinate system, and a transform other than that of no file."""
         return self.crs is not None and self.transform != Affine.identity()
 
+    @property
+    def is_on_earth(self) -> bool:
+        """Whether its coordinates have a longitude and latitude, so that its pixels have a size in metres on the ground."""
+        return self.is_known and self.crs is not None and bool(self.crs.is_geographic or self.crs.is_projected)
+
     def require(self, name: str) -> CRS:
         """The coordinate system. Raises `NoCoordinates`, with the scene's name, if the raster does not say where it lies."""
         if self.crs is None or not self.is_known:

@@ -14,6 +14,7 @@ from model.networks.servable import load_network
 from model.preprocessing import RGB, Preprocessing
 from model.weights_file import Weights, load_weights
 from training.data.split import Split
+from training.learning.augmentation import scaled_size
 from training.learning.distributed import World
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe
@@ -33,7 +34,7 @@ def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: t
         line = f"training {parameters:,} parameters on {len(split.frames)} frames in {precision}"
         print(f"{line}; {len(new_tensors)} tensors are new")
     preprocessing = start_preprocessing(recipe.backbone, args.start).of_bands(split.bands)
-    preprocessing = replace(preprocessing, side=recipe.side, tile=recipe.tile)
+    preprocessing = replace(preprocessing, side=recipe.side, tile=recipe.tile, gsd=_gsd(survey, recipe))
     origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
     teacher = None
     if args.teacher:
@@ -58,6 +59,12 @@ def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: t
         tensorboard=args.tensorboard,
         origin=origin,
     )
+
+
+def _gsd(survey: Survey, recipe: Recipe) -> float | None:
+    """Metres of a pixel that the network sees of a typical frame; None if the images are no tiles of scenes of one scale."""
+    gsd, longer = survey.split.gsd, survey.longer_side
+    return None if gsd is None else gsd * longer / max(scaled_size((longer, longer), recipe))
 
 
 def untrained(recipe: Recipe, start: str, classes: int, bands: int) -> tuple[FCN, list[str]]:

@@ -28,7 +28,8 @@ class Split:
 
     mapping: from the masks' own classes (`source_labels`) to the split's (`labels`). colors: the class id of each mask colour.
     meaning, drawn_on: how all masks of the data set are read. notes: remarks on the files, printed before they are used.
-    bands: of the images; with more than three, they are georeferenced TIFFs.
+    bands: of the images; with more than three, they are georeferenced TIFFs. gsd: metres on the ground of a pixel, if the
+    images are tiles of scenes whose pixels measure the same; else None.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Split:
     drawn_on: DrawnOn = "upright"
     notes: tuple[str, ...] = ()
     bands: tuple[str, ...] = RGB
+    gsd: float | None = None
 
     @property
     def labels(self) -> LabelSet:

@@ -134,7 +134,7 @@ def test_a_scale_in_metres_shows_the_network_other_pixels(
     assert "scaled to 155 x 215" in capsys.readouterr().err
     assert read(tmp_path / "out.tif").shape == (430, 310)
     assert run(scene, "-o", tmp_path / "out.tif", "--gsd", "0.01") == 2
-    assert "enlarges" in capsys.readouterr().err
+    assert "pixels of 0.01 m enlarge" in capsys.readouterr().err
 
 
 def test_a_damaged_block_keeps_what_is_finished_and_resume_goes_on(

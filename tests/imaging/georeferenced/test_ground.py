@@ -63,7 +63,7 @@ def test_a_scale_in_metres_gives_the_size_to_work_at() -> None:
 
 @pytest.mark.parametrize(("where", "least"), [(METRES, 0.125), (GEOGRAPHIC, 0.279)])
 def test_a_scale_may_not_enlarge_too_much(where: Place, least: float) -> None:
-    with pytest.raises(SceneError, match=f"--gsd 0.1 enlarges a.tif more than 4 times: .* give at least {least}"):
+    with pytest.raises(SceneError, match=f"pixels of 0.1 m enlarge a.tif more than 4 times: .* at least {least}"):
         scaled_size(where, 0.1, 4, "a.tif")
     assert scaled_size(where, 1.001 * least, 4)
 

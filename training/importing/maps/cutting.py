@@ -16,7 +16,7 @@ from imaging.classes import VOID
 from imaging.georeferenced.bands import Bands, Pixels, choose_bands
 from imaging.georeferenced.burning import Burner
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.ground import scaled_size
+from imaging.georeferenced.ground import metres_per_pixel, scaled_size
 from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.raster import write_tile
 from imaging.georeferenced.rows import Scaling
@@ -36,15 +36,13 @@ MOST_PLACES = 3
 class Source:
     """A scene's file, the place of its pixels, the bands that images get, and their names.
 
-    scaling: of the scene's own pixels to those of `place`; None if they are the same. gsd: metres of a pixel; None for the
-    scene's own pixels.
+    scaling: of the scene's own pixels to those of `place`; None if they are the same.
     """
 
     path: Path
     place: Place
     bands: Bands
     names: tuple[str, ...] = RGB
-    gsd: float | None = None
     scaling: Scaling | None = None
 
     @property
@@ -57,11 +55,18 @@ class Source:
         """The coordinate system, in few letters."""
         return system_name(self.place.require(str(self.path)))
 
+    @property
+    def pixel_m(self) -> tuple[float, float] | None:
+        """How high and wide a pixel of images is on the ground, in metres; None for a system without relation to the Earth."""
+        return metres_per_pixel(self.place, str(self.path)) if self.place.is_on_earth else None
+
     def facts(self) -> str:
         """A line for the user."""
         height, width = self.scaling.size if self.scaling else self.place.size
-        scaled = f", scaled to {self.place.size[1]}x{self.place.size[0]} of {self.gsd:g} m" if self.scaling else ""
-        return f"{self.path}: {width}x{height} pixels in {self.system}, bands {self.bands.describe()}{scaled}"
+        words = f"{self.path}: {width}x{height} pixels in {self.system}, bands {self.bands.describe()}"
+        if self.scaling:
+            words += f", scaled to {self.place.size[1]}x{self.place.size[0]}"
+        return words if self.pixel_m is None else f"{words}, {self.pixel_m[1]:.3g} x {self.pixel_m[0]:.3g} m a pixel"
 
     def read(self, scene: Scene, window: Window) -> tuple[Pixels, Mask]:
         """Pixels of a window, uint8 (H, W, bands), and which have data, bool (H, W). scene: the open file."""
@@ -137,8 +142,8 @@ def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None
                     f"--gsd {gsd:g} scales {scene.name} to {size[1]}x{size[0]} pixels, and a tile needs {NARROWEST}: give less"
                 )
             if size == scene.size:
-                return Source(path, scene.place, network_bands, names, gsd)
-            return Source(path, scene.place.scaled(size), network_bands, names, gsd, Scaling(scene.size, size))
+                return Source(path, scene.place, network_bands, names)
+            return Source(path, scene.place.scaled(size), network_bands, names, Scaling(scene.size, size))
     except SceneError as error:
         raise DataError(str(error)) from error
 

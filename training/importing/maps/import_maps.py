@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from imaging.band_scale import BandScale
 from training.data.bands import write_bands
 from training.data.files import normal_name
+from training.data.ground import TILES, common_gsd
 from training.data.label_files import FILES
 from training.data.layouts import repeated
 from training.data.problems import DataError, first_names, raise_all
@@ -20,7 +21,7 @@ from training.importing.exports import SPLITS
 from training.importing.maps.blocks import Division, divide
 from training.importing.maps.cutting import Cutting, CuttingOptions, Source, cut, open_source
 from training.importing.maps.layers import Layer, read_layer
-from training.importing.maps.output import TILES, check_folder, write_tiles
+from training.importing.maps.output import check_folder, write_tiles
 from training.importing.omissions import Omissions, Policy
 
 FOLDER = ".fcn-import-"  # begins the name of the folder of tiles that are not yet written
@@ -64,7 +65,7 @@ class ImportedMap:
     cutting: Cutting
     splits: list[str | None]
     division: Division | None
-    scenes: list[str] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def lines(self, out: Path, how: MapOptions) -> list[str]:
@@ -75,13 +76,15 @@ class ImportedMap:
         names = self.classes.names
         rule = "that a polygon touches" if how.all_touched else "whose centre lies in a polygon"
         lines = [
-            *self.scenes,
+            *(source.facts() for source in self.sources),
             f"wrote {frames} tiles of {how.tile}x{how.tile} pixels and {len(names)} classes to {out}: {', '.join(names)}",
             f"pixels {rule} of {self.labels.name} have its class; {_outside(how)}",
             f"left out: {cutting.unlabelled} tiles without labels, {cutting.narrow} at edges that are too narrow",
         ]
         if self.division:
             lines.append(_blocks(self.division))
+        if words := _different_pixels(self.sources):
+            lines.append(words)
         if cutting.overlaps:
             lines.append(
                 f"{cutting.overlaps} pixels lie in polygons of different classes, such as at {'; '.join(cutting.places)}: the "
@@ -95,6 +98,18 @@ class ImportedMap:
             lines.append(f"{self.labels.empty} features have no outline and are left out")
         lines.append(f"{out / TILES} says which ground each tile shows; a GIS opens it")
         return [*lines, *self.classes.alike, *self.notes]
+
+
+def _different_pixels(sources: Sequence[Source]) -> str:
+    """What to do about pixels of different lengths on the ground; empty if they are about the same, or have none."""
+    pixels = [source.pixel_m for source in sources if source.pixel_m]
+    if not pixels or common_gsd(pixels):
+        return ""
+    lengths = [length for pixel in pixels for length in pixel]
+    return (
+        f"a side of a pixel measures {min(lengths):.3g} to {max(lengths):.3g} m on the ground, and a network knows things at "
+        "one scale: --gsd METRES makes all the same, and fcn-segment then knows it from the weights"
+    )
 
 
 def _outside(how: MapOptions) -> str:
@@ -155,12 +170,11 @@ def import_maps(out: Path, how: MapOptions) -> ImportedMap:
                 write_classes(out / FILES[0], classes.names)  # before the masks, which mean nothing without it
             write_bands(out, sources[0].names)
             write_tiles(out, Path(parts), sources, cutting.tiles, splits, division.blocks if division else [])
-            facts = [source.facts() for source in sources]
     except DataError:
         if is_new and not any(out.iterdir()):
             out.rmdir()
         raise
-    return ImportedMap(classes, labels, cutting, splits, division, facts, omissions.notes())
+    return ImportedMap(classes, labels, cutting, splits, division, sources, omissions.notes())
 
 
 def _read_extent(how: MapOptions) -> Layer | None:

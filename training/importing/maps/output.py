@@ -15,11 +15,11 @@ from imaging.georeferenced.geojson import geometry_in_degrees
 from model.regular_file import read_regular_file
 from model.whole_file import whole_file
 from training.data.files import images_below
+from training.data.ground import TILES
 from training.data.problems import DataError, first_names
 from training.importing.maps.blocks import Block
 from training.importing.maps.cutting import Source, Tile
 
-TILES = "tiles.geojson"
 PARTS = ("images", "masks")
 
 
@@ -79,13 +79,13 @@ def write_tiles(
 def _facts(source: Source) -> dict[str, Any]:
     """What the file says of a scene.
 
-    transform: from column and row to coordinates, as six numbers a to f. gsd: metres of a pixel, to which the scene was scaled;
-    None if its pixels are its own. height, width, transform: of the pixels that tiles have.
+    transform: from column and row to coordinates, as six numbers a to f. pixel_m: how high and wide a pixel is on the ground.
+    All of the pixels that tiles have, which `--gsd` may have scaled.
     """
     height, width = source.place.size
     scales = source.bands.scales
     return {
         "file": str(source.path), "crs": source.system, "transform": list(source.place.transform)[:6], "height": height,
-        "width": width, "gsd": source.gsd, "bands": list(source.bands.numbers),
+        "width": width, "pixel_m": source.pixel_m, "bands": list(source.bands.numbers),
         "scales": None if scales is None else [[scale.least, scale.most] for scale in scales],
     }  # fmt: skip

@@ -13,15 +13,20 @@ from PIL import Image
 from rasterio import Affine
 from rasterio.warp import transform
 
+from cli.main import main as segment
 from imaging.georeferenced.bands import choose_bands
 from imaging.georeferenced.ground import metres_per_pixel
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import open_scene
 from imaging.georeferenced.vectors import System
+from model.weights_file import load_weights
 from tests.support.images import make_photo
 from tests.support.training.maps import CORNER, UTM, photo_scene, write_features, write_scene
+from tests.support.training.runs import TINY_RECIPE
 from training.commands.import_labels import main
+from training.commands.train import main as train
+from training.data.ground import read_gsd
 
 PLACES = {
     "metres": (UTM, Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])),
@@ -71,12 +76,10 @@ def test_tiles_have_pixels_of_so_many_metres(tmp_path: Path, capsys: pytest.Capt
     assert import_maps(scene, labels, tmp_path / "data", "--tile", "64", "--gsd", str(gsd)) == 0
     facts = facts_of(tmp_path / "data")
     size = facts["height"], facts["width"]
-    assert facts["gsd"] == gsd
+    assert facts["pixel_m"] == pytest.approx([gsd, gsd], rel=0.01)
     scaled = Place(size, Affine(*facts["transform"]), System.from_user_input(facts["crs"]))
     assert metres_per_pixel(scaled) == pytest.approx((gsd, gsd), rel=0.01)
-    assert (
-        f"240x200 pixels in {facts['crs']}, bands 1, 2, 3, scaled to {size[1]}x{size[0]} of {gsd} m" in capsys.readouterr().out
-    )
+    assert f"240x200 pixels in {facts['crs']}, bands 1, 2, 3, scaled to {size[1]}x{size[0]}, " in capsys.readouterr().out
     mask = joined(tmp_path / "data", "masks")
     rows, columns = np.nonzero(mask == 2)
     edges = rows.min() / size[0], (rows.max() + 1) / size[0], columns.min() / size[1], (columns.max() + 1) / size[1]
@@ -99,11 +102,52 @@ def test_images_are_what_a_network_sees_with_the_same_gsd(tmp_path: Path) -> Non
     assert (image[cut] == seen[cut]).all()
 
 
-def test_without_it_the_record_says_that_pixels_are_the_scene_s(tmp_path: Path) -> None:
+def test_without_it_pixels_are_the_scene_s(tmp_path: Path) -> None:
     crs, place = PLACES["metres"]
     scene = photo_scene(tmp_path / "scene.tif", *SIZE, place)
     labels = write_features(
         tmp_path / "labels.gpkg", [on_ground(crs, place, [(5, 5), (50, 5), (50, 50), (5, 50)])], ["house"], "EPSG:4326"
     )
     assert import_maps(scene, labels, tmp_path / "data", "--tile", "64") == 0
-    assert facts_of(tmp_path / "data")["gsd"] is None
+    assert facts_of(tmp_path / "data")["pixel_m"] == pytest.approx([0.5, 0.5], rel=1e-3)
+
+
+def test_pixels_of_different_sizes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crs, place = PLACES["wide pixels"]
+    scene = write_scene(tmp_path / "scene.tif", make_photo(*SIZE), crs, place)
+    labels = write_features(
+        tmp_path / "labels.gpkg", [on_ground(crs, place, [(5, 5), (50, 5), (50, 50), (5, 50)])], ["house"], "EPSG:4326"
+    )
+    assert import_maps(scene, labels, tmp_path / "data", "--tile", "64") == 0
+    assert "a side of a pixel measures 0.5 to 1 m on the ground" in capsys.readouterr().out
+    assert read_gsd(tmp_path / "data") is None
+    assert import_maps(scene, labels, tmp_path / "data", "--tile", "64", "--gsd", "0.5", "--force") == 0
+    assert "a side of a pixel" not in capsys.readouterr().out
+    assert read_gsd(tmp_path / "data") == pytest.approx(0.5, rel=1e-2)
+
+
+def test_a_network_is_shown_the_scale_that_it_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tiles of 64 pixels of a metre are trained at 128: pixels of half a metre."""
+    crs, place = PLACES["metres"]
+    scene = photo_scene(tmp_path / "scene.tif", *SIZE, place)
+    shapes = [on_ground(crs, place, [(x, y), (x + 60, y), (x + 60, y + 60), (x, y + 60)]) for x in (0, 128) for y in (0, 120)]
+    labels = write_features(tmp_path / "labels.gpkg", shapes, ["house"] * 4, "EPSG:4326")
+    arguments = ["--raster", str(scene), "--vector", str(labels), "--field", "class", "--out", str(tmp_path / "data")]
+    assert main([*arguments, "--tile", "64", "--gsd", "1"]) == 0
+    (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
+    options = ["--start", "none", "--epochs", "1", "--device", "cpu", "--threads", "1", "--set", "side=[128,128]"]
+    out = tmp_path / "run"
+    data = ["--data", str(tmp_path / "data"), "--recipe", str(tmp_path / "tiny.toml")]
+    assert train([*data, *options, "--name", "houses", "--out", str(out)]) == 0
+    assert load_weights(out / "houses.safetensors").manifest.preprocessing.gsd == pytest.approx(0.5, rel=1e-2)
+    capsys.readouterr()
+    place = Affine(1, 0, CORNER[0], 0, -1, CORNER[1])
+    other = photo_scene(tmp_path / "other.tif", 50, 60, place)
+    segmenting = ["--weights", str(out / "houses.safetensors"), "--device", "cpu", "--threads", "1", "--tile", "128"]
+    assert segment([str(other), "-o", str(tmp_path / "classes.tif"), *segmenting]) == 0
+    assert "scaled to 120 x 100: the weights learned from pixels of 0.5 m" in capsys.readouterr().err
+    assert segment([str(other), "-o", str(tmp_path / "classes.tif"), *segmenting, "--gsd", "1"]) == 0
+    assert "scaled" not in capsys.readouterr().err
+    nowhere = photo_scene(tmp_path / "nowhere.tif", 50, 60, place, crs=None)
+    assert segment([str(nowhere), "-o", str(tmp_path / "classes.tif"), *segmenting]) == 0
+    assert "and " + str(nowhere) + " does not say how large its own are" in capsys.readouterr().err

@@ -133,7 +133,7 @@ def test_classes_that_a_file_of_classes_lacks(scene: Path, labels: Path, tmp_pat
         (["--block", "0"], "--block must be 1 tile or more, got 0"),
         (["--gsd", "0"], "--gsd must be metres of a pixel, above 0 and up to 1000000, got 0"),
         (["--gsd", "nan"], "--gsd must be metres of a pixel, above 0 and up to 1000000, got nan"),
-        (["--gsd", "0.1"], "scene.tif more than 4 times: its pixels measure 0.5 x 0.5 m; give at least 0.125"),
+        (["--gsd", "0.1"], "scene.tif more than 4 times: its own measure 0.5 x 0.5 m; give a --gsd of at least 0.125"),
         (["--gsd", "5"], "scene.tif to 19x13 pixels, and a tile needs 32: give less"),
         (["--bands", "1,2,9"], "has no band 9"),
         (["--bands", "1,2"], "2 are chosen"),

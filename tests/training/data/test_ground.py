@@ -1,0 +1,55 @@
+"""The size of a pixel on the ground, as `tiles.geojson` has it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.data.ground import TILES, read_gsd
+from training.data.problems import DataError
+
+
+def write(folder: Path, document: Any) -> Path:
+    (folder / TILES).write_text(json.dumps(document))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("pixels", "gsd"),
+    [
+        ([[0.5, 0.5]], 0.5),
+        ([[0.5, 0.5], [0.5, 0.54]], 0.52),
+        ([[0.5, 0.5], [0.1, 0.1]], None),
+        ([[0.3, 0.6]], None),
+        ([[0.5, 0.5], None], None),
+        ([], None),
+    ],
+)
+def test_scenes_of_one_scale_have_a_gsd(tmp_path: Path, pixels: list[Any], gsd: float | None) -> None:
+    assert read_gsd(write(tmp_path, {"scenes": [{"pixel_m": pixel} for pixel in pixels]})) == (
+        gsd and pytest.approx(gsd, rel=1e-2)
+    )
+
+
+@pytest.mark.parametrize("document", [{}, [], {"scenes": [{}]}, {"scenes": ["a.tif"]}])
+def test_a_file_without_sizes_has_none(tmp_path: Path, document: Any) -> None:
+    assert read_gsd(write(tmp_path, document)) is None
+
+
+def test_a_folder_of_photos_has_none(tmp_path: Path) -> None:
+    assert read_gsd(tmp_path) is None
+
+
+@pytest.mark.parametrize("pixel", ["a", [0.5], [0, 1], [-1, -1], ["a", "b"]])
+def test_sizes_that_are_none_are_named(tmp_path: Path, pixel: Any) -> None:
+    with pytest.raises(DataError, match=r"tiles\.geojson: pixel_m must be the height and width of a pixel in metres"):
+        read_gsd(write(tmp_path, {"scenes": [{"pixel_m": pixel}]}))
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / TILES).write_text("no")
+    with pytest.raises(DataError, match=r"tiles\.geojson is not JSON"):
+        read_gsd(tmp_path)
