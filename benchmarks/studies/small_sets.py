@@ -16,14 +16,16 @@ import shlex
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
 
+from benchmarks.studies.pseudo_labels import add_to_camvid, add_to_voc
 from benchmarks.studies.trainings import markdown_table, run_command
+from model.inference.segmenter import Segmenter
 from model.weights_file import load_weights
 from model.whole_file import whole_file
 from training.data.class_mapping import parse_class_mapping
@@ -172,18 +174,11 @@ def train_row(row: Row, table: Mapping[str, Any], args: argparse.Namespace) -> R
     """
     chosen, setting = table["sets"][row.name], table["settings"][row.setting]
     data = write_set(chosen["source"], row.photographs, table["val"], args)
-    mapping = ["--class-map", chosen["class_map"]] if "class_map" in chosen else []
-    labels = "camvid" if chosen["source"] == "camvid" else None
-    rows = ["--set", f"start_rows={[NEW] * count_classes(data, labels, mapping)}"] if setting.get("new_scores") else []
-    out = args.out / "runs" / f"{row.name}-{row.photographs}-{row.setting}-{row.seed}"
-    command = ["fcn-train", "--data", str(data), *(["--labels", labels] if labels else []), *mapping]
-    command += ["--start", table["start"], "--recipe", RECIPE, "--seed", str(row.seed), "--device", "cpu"]
-    command += [*row.budget.changes(row.photographs), *shlex.split(setting["changes"]), *rows]
-    command += ["--threads", str(args.threads), "--evaluate-every", "100000", "--name", "net", "--out", str(out)]
-    run_command(command)
-    path = out / "net-trained.safetensors"
-    manifest = load_weights(path if path.is_file() else out / "net.safetensors").manifest
-    shutil.rmtree(out)
+    path = train(row, data, chosen, setting, table["start"], args)
+    if number := setting.get("unlabelled", 0):
+        data = add_unlabelled(data, chosen, number, path, args)
+        path = train(replace(row, photographs=row.photographs + number), data, chosen, setting, table["start"], args)
+    manifest = load_weights(path).manifest
     training, (score,) = manifest.training, manifest.scores.values()
     change = training.get("against_start", {"mean_iou": None, "mean_iou_95": [None, None]})
     return {
@@ -198,6 +193,45 @@ def train_row(row: Row, table: Mapping[str, Any], args: argparse.Namespace) -> R
         "machine": training["machine"],
         "commit": training["commit"],
     }
+
+
+def train(
+    row: Row, data: Path, chosen: Mapping[str, str], setting: Mapping[str, Any], start: str, args: argparse.Namespace
+) -> Path:
+    """Trains the row's network on a data set; gives the trained network's file."""
+    mapping = ["--class-map", chosen["class_map"]] if "class_map" in chosen else []
+    labels = "camvid" if chosen["source"] == "camvid" else None
+    rows = ["--set", f"start_rows={[NEW] * count_classes(data, labels, mapping)}"] if setting.get("new_scores") else []
+    out: Path = args.out / "runs" / f"{row.name}-{row.photographs}-{row.setting}-{row.seed}"
+    shutil.rmtree(out, ignore_errors=True)
+    command = ["fcn-train", "--data", str(data), *(["--labels", labels] if labels else []), *mapping]
+    command += ["--start", start, "--recipe", RECIPE, "--seed", str(row.seed), "--device", "cpu"]
+    command += [*row.budget.changes(row.photographs), *shlex.split(setting["changes"]), *rows]
+    command += ["--threads", str(args.threads), "--evaluate-every", "100000", "--name", "net", "--out", str(out)]
+    run_command(command)
+    path = out / "net-trained.safetensors"
+    return path if path.is_file() else out / "net.safetensors"
+
+
+def add_unlabelled(data: Path, chosen: Mapping[str, str], number: int, weights: Path, args: argparse.Namespace) -> Path:
+    """A copy of a set with so many more photographs of its source, whose labels the trained network gives."""
+    segmenter = Segmenter.from_weights(weights, "cpu", precision="float32", threads=args.threads)
+    folder = data.with_name(f"{data.name}-and-{number}-unlabelled")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(data, folder, symlinks=True)
+    class_map = chosen.get("class_map", "")
+    if chosen["source"] == "voc":
+        lists = Path("ImageSets") / "Segmentation" / "train.txt"
+        labelled = set((data / lists).read_text().split())
+        names = [name for name in (args.voc / lists).read_text().split() if name not in labelled]
+        add_to_voc(folder, _evenly(names, number), args.voc, segmenter, find_labels(None, data), class_map)
+    elif chosen["source"] == "camvid":
+        labelled = {path.name for path in (data / "train").iterdir()}
+        photos = [path for path in sorted((args.camvid / "train").iterdir()) if path.name not in labelled]
+        add_to_camvid(folder, _evenly(photos, number), segmenter, find_labels("camvid", data), class_map)
+    else:
+        raise SystemExit(f"no unlabelled photographs of {chosen['source']}: choose a set of voc or camvid")
+    return folder
 
 
 def write_set(source: str, photographs: int, val: int, args: argparse.Namespace) -> Path:
@@ -224,7 +258,7 @@ def write_set(source: str, photographs: int, val: int, args: argparse.Namespace)
     return folder
 
 
-def _evenly(entries: Sequence[Entry], number: int) -> Iterable[Entry]:
+def _evenly(entries: Sequence[Entry], number: int) -> Sequence[Entry]:
     number = min(number, len(entries))
     return [entries[index * len(entries) // number] for index in range(number)]
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.studies import small_sets
-from benchmarks.studies.small_sets import TABLE, Budget, count_classes, small_sets_table, write_set
+from benchmarks.studies.small_sets import TABLE, Budget, add_unlabelled, count_classes, small_sets_table, write_set
 from benchmarks.studies.trainings import ROOT
 from tests.support.training.data_sets import write_camvid, write_voc
 from training.commands.train_arguments import parser
@@ -89,3 +90,21 @@ def test_the_table_has_means_over_seeds_and_the_widest_interval(tmp_path: Path, 
     _, _, known, shapes = small_sets_table().splitlines()
     assert known.endswith("| 60 | the rule | 2 | 60 | 0.820 | 0.800 | +0.020 | -0.010 to +0.050 |")
     assert shapes.endswith("| 60 | the rule | 1 | 60 | 0.800 | - | - | - |")
+
+
+def test_unlabelled_photographs_get_the_masks_of_a_network(tmp_path: Path, narrow_file: Path) -> None:
+    ids = np.full((32, 32), 8, np.uint8)
+    voc = write_voc(tmp_path / "voc", {f"{i:02d}": ids for i in range(8)})
+    write_voc(tmp_path / "voc", {f"v{i}": ids for i in range(3)}, "val")
+    args = small_sets.make_parser().parse_args(["--voc", str(voc), "--out", str(tmp_path / "out"), "--threads", "1"])
+    data = write_set("voc", 4, 72, args)
+    chosen = {"source": "voc", "class_map": "cat=background,cow=circle,dog=circle,horse=square,*=triangle"}
+    folder = add_unlabelled(data, chosen, 3, narrow_file, args)
+    assert (folder / "ImageSets/Segmentation/train.txt").read_text().split() == ["00", "02", "04", "06", "01", "03", "05"]
+    assert np.array_equal(np.array(Image.open(folder / "SegmentationClass/00.png")), ids)
+    assert set(np.unique(np.array(Image.open(folder / "SegmentationClass/01.png")))) <= {8, 10, 13, 0, 255}
+    assert (data / "SegmentationClass").is_symlink()
+    assert not (voc / "SegmentationClass/01.png").is_symlink()
+    assert np.array_equal(np.array(Image.open(voc / "SegmentationClass/01.png")), ids)
+    with pytest.raises(SystemExit, match="no unlabelled photographs of shapes"):
+        add_unlabelled(write_set("shapes", 4, 2, args), {"source": "shapes"}, 3, narrow_file, args)
