@@ -1,4 +1,4 @@
-"""The page about maps, followed from the scene to the polygons."""
+"""The page about maps, followed from the scene to the polygons, and from labels to a network of one's own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 import pyogrio
 import pyogrio.raw
 import pytest
@@ -15,14 +16,20 @@ import rasterio
 import shapely
 from PIL import Image
 
-from docs import scene
+from docs import orthophoto, scene
+from model.weights_file import load_weights
 from tests.support.checkout import ROOT, run
 
 PAGE = (ROOT / "docs" / "maps.md").read_text()
+DEFAULT_NETWORK, OWN_CLASSES = PAGE.split("## Your own classes")
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def test_the_commands_make_a_map_of_the_scene(checkout: Path, tmp_path: Path) -> None:
-    for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+    for block in blocks(DEFAULT_NETWORK):
         run(block, checkout)
     check_classes(checkout)
     check_polygons(checkout)
@@ -63,3 +70,62 @@ def check_picture(folder: Path, place: Path) -> None:
         assert drawn.size == shown.size
         difference = np.abs(np.asarray(drawn).astype(int) - np.asarray(shown))
     assert difference.mean() < 4
+
+
+@pytest.mark.torch
+def test_labels_become_tiles_that_pass_the_check(checkout: Path) -> None:
+    run(blocks(OWN_CLASSES)[0], checkout)
+    check_tiles(checkout / "crowns")
+
+
+@pytest.mark.long
+@pytest.mark.torch
+def test_a_network_of_one_s_own_makes_a_map(checkout: Path, tmp_path: Path) -> None:
+    for block in blocks(OWN_CLASSES):
+        run(block, checkout)
+    manifest = load_weights(checkout / "runs/crowns/crowns.safetensors").manifest
+    assert manifest.labels.names == ["background", "crown", "shadow"]
+    assert manifest.preprocessing.gsd == pytest.approx(0.05, rel=1e-2)
+    (score,) = manifest.scores.values()
+    assert score["mean_iou"] > 0.5
+    ids = check_ground(checkout)
+    check_crowns(checkout, ids)
+    orthophoto.draw(checkout / "ground.tif", checkout / "crowns.gpkg", tmp_path)
+    with Image.open(tmp_path / "orthophoto.jpg") as drawn, Image.open(ROOT / "docs/pictures/orthophoto.jpg") as shown:
+        assert drawn.size == shown.size
+        difference = np.abs(np.asarray(drawn).astype(int) - np.asarray(shown)).mean((0, 2))
+    assert difference[: orthophoto.SIDE].mean() < 4  # scene and labels; a training elsewhere has other borders
+    assert difference.mean() < 20
+
+
+def check_tiles(folder: Path) -> None:
+    tiles = json.loads((folder / "tiles.geojson").read_text())
+    splits = [feature["properties"]["split"] for feature in tiles["features"]]
+    assert f"writes {splits.count('train')} tiles to train on and {splits.count('val')} to score on" in OWN_CLASSES
+    shares = np.zeros(256, int)
+    for path in (folder / "masks").glob("*/*.png"):
+        with Image.open(path) as mask:
+            shares += np.bincount(np.asarray(mask).ravel(), minlength=256)
+    background, crown, shadow = shares[:3] / shares[:3].sum()
+    assert (background, crown, shadow) == pytest.approx((0.61, 0.27, 0.12), abs=0.03)
+    labels = json.loads(orthophoto.LABELS.read_text())["features"]
+    counts = [sum(feature["properties"]["class"] == name for feature in labels) for name in ("crown", "shadow")]
+    assert "has {} polygons of tree crowns and {} of shadows".format(*counts) in OWN_CLASSES
+
+
+def check_ground(folder: Path) -> npt.NDArray[np.uint8]:
+    """The ids of the scene, which mostly are those that were drawn."""
+    with rasterio.open(folder / "ground.tif") as ground, rasterio.open(orthophoto.SCENE) as photo:
+        assert (ground.crs, ground.transform, ground.shape) == (photo.crs, photo.transform, photo.shape)
+        ids: npt.NDArray[np.uint8] = ground.read(1)
+    right = ids[:, 300:]
+    assert 0.1 < (right == 1).mean() < 0.7  # where nothing was labelled
+    return ids
+
+
+def check_crowns(folder: Path, ids: npt.NDArray[np.uint8]) -> None:
+    facts, _, geometry, columns = pyogrio.raw.read(folder / "crowns.gpkg", layer="objects")
+    areas = dict(zip(facts["fields"], columns, strict=True))["area_m2"]
+    assert (areas >= 1).all()
+    assert areas.sum() == pytest.approx((ids == 1).sum() * 0.01, rel=0.1)
+    assert len(geometry) > 10
