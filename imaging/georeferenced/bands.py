@@ -80,8 +80,9 @@ def choose_bands(
     """The bands that a network of so many channels sees, with their scales.
 
     numbers: of the bands, from 1; None for those that the file calls red, green and blue, or else the first ones. A single band
-    is seen as grey. scale: of all bands; None for the percentiles 2 and 98 of each band over the whole scene, unless samples
-    have 8 bits. Raises `SceneError` if the scene lacks a band, or has no pixel with data.
+    is seen as grey. scale: of all bands; None for the percentiles 2 and 98 of each band over the whole scene. Without it,
+    samples of 8 bits stay, and those of fewer reach from 0 to 255. Raises `SceneError` if the scene lacks a band, or has no
+    pixel with data.
     """
     band_numbers = tuple(numbers) if numbers is not None else _default_numbers(scene, channels)
     if missing := [number for number in band_numbers if number not in scene.bands]:
@@ -100,7 +101,8 @@ def choose_bands(
     if scale is not None:
         return Bands(band_numbers, (scale,) * channels)
     if scene.dtype == np.uint8:
-        return Bands(band_numbers)
+        most = scene.most_sample
+        return Bands(band_numbers, None if most in (None, 255) else (BandScale(0, most),) * channels)
     distinct = sorted(set(band_numbers))
     scales = dict(zip(distinct, _percentile_scales(scene, distinct), strict=True))
     return Bands(band_numbers, tuple(scales[number] for number in band_numbers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
+from imaging.georeferenced.addresses import address_settings
 from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError, gdal_reason
 from imaging.georeferenced.place import Place, Size, Window
 
@@ -55,6 +57,7 @@ class Scene:
         self.colors = [each.name for each in dataset.colorinterp]
         self.dtype = np.dtype(np.result_type(*(np.dtype(each) for each in dataset.dtypes)))
         self.block: Size = dataset.block_shapes[0]
+        self._is_inverted = _is_inverted(dataset)
 
     @property
     def size(self) -> Size:
@@ -83,6 +86,15 @@ class Scene:
         return colors
 
     @property
+    def most_sample(self) -> int | None:
+        """The largest value that samples can have, such as 15 for 4 bits; None for samples with a sign or a fraction."""
+        if self.dtype.kind != "u":
+            return None
+        tag: str = self._dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", "")
+        bits = int(tag) if tag.isdecimal() else 8 * self.dtype.itemsize
+        return (1 << bits) - 1
+
+    @property
     def has_overviews(self) -> bool:
         return bool(self._dataset.overviews(1))
 
@@ -98,7 +110,7 @@ class Scene:
             mask: Mask = self._dataset.dataset_mask(window=place) > 0
         except RasterioError as error:
             raise self._damage(window, bands, error) from error
-        return samples, _finite(samples, mask)
+        return self._with_polarity(samples), _finite(samples, mask)
 
     def has_data(self, window: Window) -> bool:
         """Whether nodata, alpha or a mask band leave any pixel of a window. Raises `DamagedScene`."""
@@ -118,7 +130,14 @@ class Scene:
             mask: Mask = self._dataset.dataset_mask(out_shape=size) > 0
         except RasterioError as error:
             raise DamagedScene(f"{self.name}: an overview of it cannot be read: {gdal_reason(error)}") from error
-        return samples, _finite(samples, mask)
+        return self._with_polarity(samples), _finite(samples, mask)
+
+    def _with_polarity(self, samples: Samples) -> Samples:
+        """The samples with black as 0, also of a file that stores white as 0 (TIFF's WhiteIsZero)."""
+        if not self._is_inverted or self.most_sample is None:
+            return samples
+        inverted: Samples = np.subtract(samples.dtype.type(self.most_sample), samples)
+        return inverted
 
     def pieces(self, window: Window) -> Iterator[Window]:
         """The window in pieces of whole blocks, row by row: each block of the file is in as few pieces as possible."""
@@ -166,8 +185,10 @@ def open_scene(source: str | bytes, limits: SceneLimits | None = None, name: str
     limits = limits or SceneLimits()
     label = name or (source if isinstance(source, str) else "the scene")
     environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "CPL_VSIL_CURL_CHUNK_SIZE": 1 << 20}
-    if isinstance(source, str) and "://" in source:
-        environment["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
+    if isinstance(source, str):
+        environment |= address_settings(os.environ)
+        if "://" in source:
+            environment["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
     with rasterio.Env(**environment), _dataset(source, limits, label) as dataset:
         _check(dataset, limits, label)
         yield Scene(label, dataset)
@@ -210,6 +231,8 @@ def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
         raise SceneError(f"{name} has {dataset.count} bands; 1 to {MOST_BANDS} are read")
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise SceneError(f"{name} has complex samples ({dataset.dtypes[0]}); write their amplitudes to a file first")
+    if _is_inverted(dataset) and not all(np.dtype(dtype).kind == "u" for dtype in dataset.dtypes):
+        raise SceneError(f"{name} stores white as its least value, as {dataset.dtypes[0]}; write it with black as 0 first")
     if dataset.crs is None and dataset.gcps[0]:
         raise SceneError(f"{name} has ground control points and no transform; straighten it first: gdalwarp {name} out.tif")
     rows, columns = dataset.block_shapes[0]
@@ -219,6 +242,12 @@ def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
             f"{name} has blocks of {columns}x{rows} pixels, {size / 1e6:.0f} MB each, which GDAL decodes whole; write it in "
             "tiles first: gdal_translate -co TILED=YES -co BIGTIFF=IF_SAFER"
         )
+
+
+def _is_inverted(dataset: DatasetReader) -> bool:
+    """Whether the file stores white as 0, and GDAL gives no palette that says so, as it does of one bit."""
+    is_white_zero: bool = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+    return is_white_zero and ColorInterp(dataset.colorinterp[0]) is not ColorInterp.palette
 
 
 def _finite(samples: Samples, mask: Mask) -> Mask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from rasterio.enums import ColorInterp
 
@@ -38,6 +39,27 @@ def test_a_single_band_is_grey_and_a_palette_gives_its_colours(tmp_path: Path) -
     colormap = {value: (value, 255 - value, 7, 255) for value in range(256)}
     with open_scene(write_scene(tmp_path / "p.tif", PHOTO[:, :, 0], colormap=colormap)) as scene:
         assert choose_bands(scene).read(scene, WHOLE)[0][3, 4].tolist() == [PHOTO[3, 4, 0], 255 - PHOTO[3, 4, 0], 7]
+
+
+@pytest.mark.parametrize("bits", [2, 4, 7])
+def test_samples_of_few_bits_reach_white(tmp_path: Path, bits: int) -> None:
+    most = 2**bits - 1
+    with open_scene(write_scene(tmp_path / "a.tif", PHOTO // 2 ** (8 - bits), nbits=bits)) as scene:
+        bands = choose_bands(scene)
+        pixels, _ = bands.read(scene, WHOLE)
+    assert (pixels == np.rint(PHOTO // 2 ** (8 - bits) * (255 / most))).all()
+    assert bands.describe().startswith(f"1 (0 to {most})")
+
+
+@pytest.mark.parametrize("samples", [PHOTO[:, :, 0], PHOTO[:, :, 0].astype(np.uint16) * 257, PHOTO[:, :, 0] // 16])
+def test_white_that_is_stored_as_zero_is_seen_as_white(tmp_path: Path, samples: npt.NDArray[np.integer]) -> None:
+    bits = {"nbits": 4} if samples.max() < 16 else {}
+    most = 15 if bits else np.iinfo(samples.dtype).max
+    path = write_scene(tmp_path / "a.tif", most - samples, photometric="miniswhite", **bits)
+    with open_scene(path) as scene:
+        seen, _ = scene.read(WHOLE, [1])
+        assert (seen[0] == samples).all()
+        assert (scene.read_reduced((96, 160), [1])[0][0] == samples).all()
 
 
 @pytest.mark.parametrize("options", [{"nbits": 12}, {}, {"compress": "lzw", "predictor": 2}])

@@ -94,6 +94,7 @@ def test_a_damaged_block_is_named_with_its_coordinates(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"dtype": "complex64"}, "complex samples"),
+        ({"photometric": "miniswhite", "grey": True, "dtype": "float32"}, "stores white as its least value, as float32"),
         ({"crs": None, "transform": Affine.identity(), "gcps": True}, "control points"),
     ],
 )
@@ -101,6 +102,8 @@ def test_what_is_not_read_is_refused(tmp_path: Path, options: dict[str, object],
     path = tmp_path / "a.tif"
     samples = PHOTO.astype(str(options.pop("dtype", "uint8")))
     with_points = options.pop("gcps", False)
+    if options.pop("grey", False):
+        samples = samples[:, :, 0]
     write_scene(path, samples, **options)
     if with_points:
         points = [rasterio.control.GroundControlPoint(r, c, float(c), -float(r)) for r, c in ((0, 0), (0, 9), (9, 0))]
