@@ -196,9 +196,15 @@ def train_row(row: Row, table: Mapping[str, Any], args: argparse.Namespace) -> R
 
 
 def train(
-    row: Row, data: Path, chosen: Mapping[str, str], setting: Mapping[str, Any], start: str, args: argparse.Namespace
+    row: Row,
+    data: Path,
+    chosen: Mapping[str, str],
+    setting: Mapping[str, Any],
+    start: str,
+    args: argparse.Namespace,
+    every: int = 100_000,
 ) -> Path:
-    """Trains the row's network on a data set; gives the trained network's file."""
+    """Trains the row's network on a data set; gives the trained network's file. every: epochs from score to score on val."""
     mapping = ["--class-map", chosen["class_map"]] if "class_map" in chosen else []
     labels = "camvid" if chosen["source"] == "camvid" else None
     rows = ["--set", f"start_rows={[NEW] * count_classes(data, labels, mapping)}"] if setting.get("new_scores") else []
@@ -207,7 +213,7 @@ def train(
     command = ["fcn-train", "--data", str(data), *(["--labels", labels] if labels else []), *mapping]
     command += ["--start", start, "--recipe", RECIPE, "--seed", str(row.seed), "--device", "cpu"]
     command += [*row.budget.changes(row.photographs), *shlex.split(setting["changes"]), *rows]
-    command += ["--threads", str(args.threads), "--evaluate-every", "100000", "--name", "net", "--out", str(out)]
+    command += ["--threads", str(args.threads), "--evaluate-every", str(every), "--name", "net", "--out", str(out)]
     run_command(command)
     path = out / "net-trained.safetensors"
     return path if path.is_file() else out / "net.safetensors"
