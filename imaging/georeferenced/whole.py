@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from imaging.decoding import Limits, check_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, UnknownImageType
 from imaging.formats.headers import TIFF
 from imaging.georeferenced.bands import SAMPLED_SIDE, choose_bands
-from imaging.georeferenced.place import Place, Size, Window
+from imaging.georeferenced.ground import scaled_size
+from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Mask, Scene, SceneLimits, open_scene
 
 FIXED_BYTES = 64 << 20  # of GDAL beside its cache of blocks, and for small arrays
@@ -42,10 +44,15 @@ def read_whole(data: bytes, limits: Limits, channels: int = 3) -> WholeScene:
         return WholeScene(pixels, valid, scene.place)
 
 
-def read_whole_size(data: bytes, limits: Limits) -> Size:
-    """The (height, width) of a georeferenced TIFF. Raises the errors of `read_whole`, except for damage after the header."""
+def read_whole_place(data: bytes, limits: Limits) -> Place:
+    """The size and place of a georeferenced TIFF. Raises the errors of `read_whole`, except for damage after the header."""
     with _opened(data, limits) as scene:
-        return scene.size
+        return scene.place
+
+
+def longer_side(place: Place, metres: float) -> int | None:
+    """The longer side at which a pixel measures this many metres; None for a system that has no relation to the Earth."""
+    return max(scaled_size(place, metres, math.inf)) if place.is_on_earth else None
 
 
 def whole_bytes(data: bytes, limits: Limits, channels: int = 3) -> int:

@@ -34,11 +34,15 @@ def load() -> None:
         import imaging.georeferenced.whole  # noqa: F401
 
 
-def scene_size(data: bytes, limits: Limits) -> Size:
-    """The (height, width) of a georeferenced TIFF. Raises an `ImageError`."""
+def scene_sizes(data: bytes, limits: Limits, gsd: float | None) -> tuple[Size, int | None]:
+    """The (height, width) of a georeferenced TIFF, and the longer side at which its pixels measure `gsd` metres.
+
+    The side is None without a gsd, or if the scene's pixels have no size in metres. Raises an `ImageError`.
+    """
     with _told_if_missing():
-        from imaging.georeferenced.whole import read_whole_size
-    return read_whole_size(data, limits)
+        from imaging.georeferenced.whole import longer_side, read_whole_place
+    place = read_whole_place(data, limits)
+    return place.size, None if gsd is None else longer_side(place, gsd)
 
 
 def scene_bytes(data: bytes, limits: Limits, channels: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from model.inference.merging import Band, BandMerger, Logits
 from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import check_side, working_size
-from model.inference.scene_images import decode_scene, encode_scene, load, scene_bytes, scene_size
+from model.inference.scene_images import decode_scene, encode_scene, load, scene_bytes, scene_sizes
 from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
 from model.inference.small_regions import small_region_bytes, without_small_regions
 from model.inference.tiling import Size, TilingError, plan_tiles, tile_shapes
@@ -100,9 +101,17 @@ class Segmenter:
     def plan(self, data: bytes, options: Options) -> Plan:
         """The plan for an image file, from its header alone.
 
+        With `side=auto`, a scene gets the side at which its pixels measure as much as those that the network learned from, if
+        the weights record it; the plan's options have that side.
+
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideTooLarge` or `TilingError`.
         """
-        size = scene_size(data, self.limits) if self.reads_scene(options.rendering) else read_size(data, self.limits)
+        if self.reads_scene(options.rendering):
+            size, side = scene_sizes(data, self.limits, self.manifest.preprocessing.gsd)
+            if side is not None and options.side == "auto":
+                options = replace(options, side=side)
+        else:
+            size = read_size(data, self.limits)
         options.rendering.check(size)
         options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks
         require_confidence(self.runtime, options.rendering)

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from model.inference.plan import Options
 from model.inference.processes.frames import INLINE_BYTES, WorkerBroken, anonymous_file, read_file, seal, write_file
 from model.inference.processes.worker_main import MOST_MESSAGE, decode_seconds, distant_segmenter
 from model.inference.runtime import Tile
+from model.inference.segmenter import Segmenter
 from model.inference.tiling import Size
 
 MOST_BYTES = 1 << 44  # of memory that a plan may ask for; the budget refuses far less
@@ -150,7 +151,7 @@ def parse_plan(head: Mapping[str, Any], payload: memoryview, image: Image, runti
     """Parses a worker's plan of this image; raises `WorkerBroken` for one that cannot be.
 
     runtime: a pickled `DistantRuntime`. The worker says the image's size, which memory the work needs and the file's sha256.
-    All else follows from the size.
+    Of a scene it says the side too, if that follows from its pixels' size on the ground. All else follows from these.
     """
     with _refuse("a plan"):
         _kind(head, "plan")
@@ -161,7 +162,7 @@ def parse_plan(head: Mapping[str, Any], payload: memoryview, image: Image, runti
         if pixels > image.limits.megapixels * 1e6:
             raise ValueError(f"{width}x{height} pixels, more than {image.limits.megapixels:g} megapixels")
         segmenter = distant_segmenter(runtime, image.limits)
-        plan = segmenter.plan_size((height, width), image.options)
+        plan = segmenter.plan_size((height, width), _options(head, image.options, segmenter))
         sha256 = _text(head["sha256"], 64)
         if not SHA256.fullmatch(sha256):
             raise ValueError("a sha256 that is none")
@@ -174,6 +175,17 @@ def parse_plan(head: Mapping[str, Any], payload: memoryview, image: Image, runti
             tile_shapes=frozenset(view.tile_plan.tile for view in plan.views),
             channels=segmenter.channels,
         )
+
+
+def _options(head: Mapping[str, Any], options: Options, segmenter: Segmenter) -> Options:
+    """The request's options, with the side that a worker may choose."""
+    side = head["side"]
+    if side == options.side:
+        return options
+    chooses = options.side == "auto" and segmenter.manifest.preprocessing.gsd and segmenter.reads_scene(options.rendering)
+    if not chooses:
+        raise ValueError(f"side {str(side)[:20]}, and not the request's {options.side}")
+    return replace(options, side=_integer(side, 1, LONGEST_SIDE))
 
 
 def parse_tile(head: Mapping[str, Any], payload: memoryview, plan: WorkerPlan) -> Tile:

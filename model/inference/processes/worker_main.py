@@ -185,7 +185,8 @@ class _Conversation:
         plan = self.segmenter.plan(self.body, self.task.options)
         needed_bytes = self.segmenter.memory_bytes(self.body, plan)
         sha256 = hashlib.sha256(self.body).hexdigest()
-        _reply(self.channel, {"kind": "plan", "size": plan.size, "bytes": needed_bytes, "sha256": sha256})
+        side = plan.options.side
+        _reply(self.channel, {"kind": "plan", "size": plan.size, "side": side, "bytes": needed_bytes, "sha256": sha256})
         if not self.task.grant.covers(needed_bytes, plan.megapixels):
             needed_bytes = self._receive()[0].bytes
         limit(needed_bytes, decode_seconds(plan, self.segmenter))

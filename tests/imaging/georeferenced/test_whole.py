@@ -10,7 +10,7 @@ import pytest
 
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
-from imaging.georeferenced.whole import read_whole, read_whole_size, whole_bytes
+from imaging.georeferenced.whole import read_whole, read_whole_place, whole_bytes
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import UTM, north_up, write_scene
 
@@ -26,7 +26,7 @@ def test_pixels_data_and_place(tmp_path: Path) -> None:
     mask[:, :7] = False
     data = file(tmp_path, photo, mask=mask)
     scene = read_whole(data, LIMITS)
-    assert read_whole_size(data, LIMITS) == (40, 50)
+    assert read_whole_place(data, LIMITS).size == (40, 50)
     assert np.array_equal(scene.pixels, photo)
     assert np.array_equal(scene.valid, mask)
     assert scene.place.crs.to_string() == UTM
@@ -52,7 +52,7 @@ def test_sixteen_bits_and_more_bands_than_three(tmp_path: Path) -> None:
     ],
 )
 def test_other_files(data: bytes, error: type[Exception], words: str) -> None:
-    for read in (read_whole, read_whole_size, whole_bytes):
+    for read in (read_whole, read_whole_place, whole_bytes):
         with pytest.raises(error, match=words):
             read(data, LIMITS)
 

@@ -34,7 +34,7 @@ from tests.support.polling import wait_until_async
 PHOTO = encode(make_photo(90, 130))
 OPTIONS = Options(tile=(96, 96))
 AHEAD = 2
-PLAN: dict[str, Any] = {"kind": "plan", "size": [90, 130], "bytes": 1_000_000, "sha256": "0" * 64}
+PLAN: dict[str, Any] = {"kind": "plan", "size": [90, 130], "side": "auto", "bytes": 1_000_000, "sha256": "0" * 64}
 TILE = {"kind": "tile", "shape": [96, 96, 3]}
 ANSWER = {
     "kind": "answer", "encoding": "", "seconds": {"decode": 0, "inference": 0, "encode": 0}, "counts": [90 * 130],
@@ -111,6 +111,9 @@ MESSAGES = [
     {"kind": "error", "type": "DamagedImage", "message": "x" * 50_000},
 ]  # fmt: skip
 PLANS = [
+    ("side", 64),
+    ("side", "native"),
+    ("side", None),
     ("size", ["a", 1]), ("size", ["90", "130"]), ("size", [90]), ("size", [90, 130, 3]), ("size", [-90, -130]),
     ("size", [0, 0]),
     ("size", [90.0, 130.0]), ("size", [True, True]), ("size", None), ("size", "90"), ("size", [float("inf"), 1]),

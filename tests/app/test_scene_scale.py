@@ -1,0 +1,79 @@
+"""A network that learned from scenes gets a scene at the scale that it learned from, from the service's workers too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from rasterio.io import MemoryFile
+
+from benchmarks.harness.serving import service
+from imaging.rendering import Rendering
+from model.inference.loading import load_runtime
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
+from model.weights_file import find_files, load_weights, save_weights
+from tests.support.cli.varied_file import varied_file
+from tests.support.images import encode, make_photo
+from tests.support.imaging.scenes import north_up, scene_file
+from tests.support.polling import HANG_S
+
+SCENE = make_photo(90, 130)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that learned from pixels of half a metre."""
+    path = varied_file(tmp_path_factory.mktemp("scale"))
+    from training.publishing.export_files import export_float32  # needs PyTorch
+
+    varied = load_weights(path)
+    preprocessing = replace(varied.manifest.preprocessing, gsd=0.5)
+    save_weights(path, varied.tensors, replace(varied.manifest, preprocessing=preprocessing))
+    path.with_suffix(".onnx").unlink()
+    export_float32(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def segmenter(weights: Path) -> Segmenter:
+    return Segmenter(load_runtime(find_files(str(weights)), "openvino", "cpu", "float32", threads=1))
+
+
+def test_the_plan_has_the_side_of_that_scale(segmenter: Segmenter) -> None:
+    options = Options(rendering=Rendering("geotiff"))
+    for metres, longer in ((0.5, 130), (1.0, 260), (0.25, 65)):
+        plan = segmenter.plan(scene_file(SCENE, transform=north_up(metres)), options)
+        assert max(plan.tile_plan.size) == longer
+    scene = scene_file(SCENE, transform=north_up(1.0))
+    assert max(segmenter.plan(scene, replace(options, side=100)).tile_plan.size) == 100
+    assert max(segmenter.plan(scene, replace(options, side="native")).tile_plan.size) == 130
+    assert max(segmenter.plan(encode(SCENE), Options()).tile_plan.size) == 128  # a photo has the advised side
+    local = scene_file(SCENE, crs='LOCAL_CS["site",UNIT["metre",1]]')
+    assert max(segmenter.plan(local, options).tile_plan.size) == 128
+
+
+def test_the_service_answers_a_scene_at_that_scale(weights: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    scene = scene_file(SCENE, transform=north_up(1.0))
+    options = Options(rendering=Rendering("geotiff"), side=260)
+    expected = segmenter.segment(scene, segmenter.plan(scene, options)).body
+    with service(log=tmp_path / "log", weights=weights, device="cpu", precision="float32", threads=1) as server:
+        url = f"{server.url}/segment?format=geotiff"
+        answers = [httpx.post(url + more, content=scene, timeout=HANG_S) for more in ("", "&side=260", "&side=100")]
+        too_fine = httpx.post(url, content=scene_file(SCENE, transform=north_up(9.0)), timeout=HANG_S)
+    assert [answer.status_code for answer in answers] == [200] * 3
+    ids = [classes(answer.content) for answer in answers]
+    assert (ids[0] == classes(expected)).all()
+    assert (ids[1] == ids[0]).all()
+    assert (ids[2] != ids[0]).any()
+    assert too_fine.status_code == 422
+    assert "side may be up to 520" in too_fine.text
+
+
+def classes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    with MemoryFile(data) as memory, memory.open() as file:
+        ids: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = file.read(1)
+        return ids
