@@ -33,7 +33,8 @@ ObjectBox = tuple[int, int, int, int]
 Color = tuple[int, int, int]
 COLOR_PATTERN = "#[0-9a-fA-F]{6}"
 COLOR_WORDS = "a colour such as #ffffff (in a web address %23ffffff)"
-BORDER_CELLS = 2  # radius of the windows that see a border, in cells
+BORDER_CELLS = (2.0, 0.5)  # where the filter's weight reaches 0, and the radius of the windows over which it falls, in cells
+LEAST_SHARE = 1e-5  # of a window; less is a rounding error
 # of the filter: the radius of its windows, in cells, and the contrast of the opacity around 0.5 after it
 ROUNDS = ((2.0, 3.0), (0.75, 1.7))
 SMOOTHNESS = 5e-4  # of the filter, for colours from 0 to 1: noise of six grey levels is no edge
@@ -181,8 +182,7 @@ def refined(
     the pixels of the classes. foreground: as for `cut_out`.
     """
     opacity = inside.view(np.uint8) * np.uint8(255)
-    share = window_mean(scale.reduced(opacity), scale.radius(BORDER_CELLS))
-    weight: Plane = np.minimum(4 * np.minimum(share, 1 - share), np.float32(1))  # 1 within a cell of the border, 0 from two on
+    weight = border_weight(scale.reduced(opacity), *(scale.radius(cells) for cells in BORDER_CELLS))
     if not weight.any():
         return opacity
     target = scale.reduced(foreground)
@@ -204,6 +204,17 @@ def refined(
             mixture = _mixed([smooth[..., channel] for channel in range(3)], by_color, 255 * constant).clip(0, 255)
             part[...] = np.rint(part + near * (mixture - part))
     return opacity
+
+
+def border_weight(share: Plane, reach: int, radius: int) -> Plane:
+    """The filter's weight, float32 (H, W): 0 from `reach` pixels of a border on, 1 within `reach - 2 * radius` of one.
+
+    A small region counts as a large one. share: float32 (H, W), 1 inside of the regions and 0 outside. radius: of the windows
+    over which the weight falls.
+    """
+    around = window_mean(share, max(1, reach - radius))
+    near = (around > LEAST_SHARE) & (around < 1 - LEAST_SHARE)
+    return window_mean(near.astype(np.float32), radius)
 
 
 def _mixed(colors: Sequence[Pixels | Plane], slopes: Sequence[Plane], intercept: Plane) -> Plane:

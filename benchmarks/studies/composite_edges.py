@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.studies.composites import CELL, Composite
+from benchmarks.studies.composites import BLOCK, CELL, Composite
 from benchmarks.studies.former_filter import former_opacity
 from benchmarks.studies.trainings import markdown_table
 from imaging.cutout import Scale, reduced_colors, refined
-from imaging.deblocking import BLOCK, Blocks
+from imaging.deblocking import Blocks
 from imaging.guided_filter import window_mean
 
 Pixels = npt.NDArray[np.uint8]
@@ -41,11 +41,14 @@ class Totals:
         self.steps += other.steps
 
     @classmethod
-    def of(cls, opacity: Pixels, truth: Plane, truth_gradient: Plane, band: Mask) -> Totals:
-        """Those of one composite. opacity: uint8 (H, W). truth: 0 to 1. band: bool (H, W), the pixels whose errors count."""
+    def of(cls, opacity: Pixels, truth: Plane, truth_gradient: Plane, band: Mask, origin: tuple[int, int] = (0, 0)) -> Totals:
+        """Those of one composite.
+
+        opacity: uint8 (H, W). truth: 0 to 1. band: bool (H, W), the pixels whose errors count. origin: of the grid.
+        """
         share = opacity / 255
         absolute, gradients = np.abs(share - truth)[band], ((gradient(share) - truth_gradient) ** 2)[band]
-        return cls(float(absolute.sum()), float(gradients.sum()), int(band.sum()), grid_steps(opacity))
+        return cls(float(absolute.sum()), float(gradients.sum()), int(band.sum()), grid_steps(opacity, origin))
 
     @property
     def errors(self) -> dict[str, float]:
@@ -77,15 +80,16 @@ EDGES: Mapping[str, Callable[[Composite], Pixels]] = {
 
 
 def composite_errors(composites: Iterable[Composite]) -> dict[str, dict[str, dict[str, float]]]:
-    """By group (each ground, each subject, each quality) and kind of edge: the errors that `Totals` names."""
+    """By group (ground, subject with JPEGs or without, quality) and kind of edge: the errors that `Totals` names."""
     totals: dict[str, dict[str, Totals]] = {}
     for composite in composites:
         truth, band = composite.opacity, near_border(composite.opacity)
         truth_gradient = gradient(truth)
         quality = f"JPEG {composite.quality}" if composite.quality else "no JPEG"
+        subject = f"subject {composite.subject}, {'JPEGs' if composite.quality else quality}"
         for kind, opacity_of in EDGES.items():
-            of_one = Totals.of(opacity_of(composite), truth, truth_gradient, band)
-            for group in (f"ground {composite.ground}", f"subject {composite.subject}", quality):
+            of_one = Totals.of(opacity_of(composite), truth, truth_gradient, band, composite.origin)
+            for group in (f"ground {composite.ground}", subject, quality):
                 totals.setdefault(group, {}).setdefault(kind, Totals()).add(of_one)
     return {group: {kind: total.errors for kind, total in kinds.items()} for group, kinds in totals.items()}
 
@@ -119,14 +123,17 @@ def gradient(plane: Plane) -> Plane:
     return np.asarray(np.hypot(*np.gradient(smooth)))
 
 
-def grid_steps(opacity: Pixels) -> npt.NDArray[np.float64]:
-    """The sum and the number of steps between neighbouring soft pixels: across the borders of the grid, and elsewhere."""
+def grid_steps(opacity: Pixels, origin: tuple[int, int] = (0, 0)) -> npt.NDArray[np.float64]:
+    """The sum and the number of steps between neighbouring soft pixels: across the borders of the grid, and elsewhere.
+
+    origin: the column and row of a block, 0 to 7, at which the opacity begins.
+    """
     result = np.zeros(4)
-    for lines in (opacity, opacity.T):
+    for lines, start in zip((opacity, opacity.T), origin, strict=True):
         soft = (lines > SOFT[0]) & (lines < SOFT[1])
         both = soft[:, 1:] & soft[:, :-1]
         steps = np.abs(np.diff(lines.astype(np.int64), axis=1))
-        on_grid = both & (np.arange(1, lines.shape[1]) % BLOCK == 0)
+        on_grid = both & ((np.arange(1, lines.shape[1]) + start) % BLOCK == 0)
         elsewhere = both & ~on_grid
         result += (steps[on_grid].sum(), on_grid.sum(), steps[elsewhere].sum(), elsewhere.sum())
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ FINER = 4  # subjects are drawn this many times larger, and then reduced
 CELL = 16  # pixels that a cell of the network covers along an axis
 SEEN = 0.3  # opacity from which a network sees the subject
 QUALITIES = (None, 90, 75, 60)  # of the JPEGs; None: no JPEG
+ORIGINS = ((0, 0), (3, 5), (6, 2), (1, 4))  # columns and rows of the JPEG that are cut away from the photo's left and top
+BLOCK = 8  # pixels along a side of a JPEG's blocks
 SUBJECTS = ("sharp", "fur", "hair", "glass")
 GROUNDS = ("smooth", "dark", "noisy", "busy")
 TINTS = {"sharp": (176, 92, 70), "fur": (196, 160, 120), "hair": (92, 62, 44), "glass": (120, 170, 190)}
@@ -32,11 +35,13 @@ class Composite:
 
     photo: uint8 (H, W, 3), as decoded. opacity: float64 (H, W), 0 to 1. colors: float64 (H, W, 3), the subject's, 0 to 255.
     foreground: uint8 (H, W), 255 x the probability that a network of cells of `CELL` pixels gives. quality: of the JPEG.
+    origin: the column and row, 0 to 7, of a block of the JPEG's grid at which the photo begins.
     """
 
     subject: str
     ground: str
     quality: int | None
+    origin: tuple[int, int]
     photo: Pixels
     opacity: Plane
     colors: Plane
@@ -44,7 +49,10 @@ class Composite:
 
 
 def composites(photos: Path | None = None) -> Iterator[Composite]:
-    """Each subject over each ground, in each quality. photos: a folder whose photos are grounds, too."""
+    """Each subject over each ground, in each quality, with the JPEG's grid at each of `ORIGINS`.
+
+    photos: a folder whose photos are grounds, too.
+    """
     grounds = {name: _ground(name, np.random.default_rng(seed)) for seed, name in enumerate(GROUNDS)}
     for path in sorted(photos.iterdir()) if photos else []:
         if path.suffix.lower() in IMAGE_ENDINGS:
@@ -55,18 +63,21 @@ def composites(photos: Path | None = None) -> Iterator[Composite]:
         foreground = seen_by_network(opacity, CELL, np.random.default_rng(seed))
         for ground, picture in grounds.items():
             photo = np.rint(opacity[..., None] * colors + (1 - opacity[..., None]) * picture).clip(0, 255).astype(np.uint8)
-            for quality in QUALITIES:
-                yield Composite(subject, ground, quality, as_jpeg(photo, quality), opacity, colors, foreground)
+            for quality, origin in product(QUALITIES, ORIGINS):
+                pixels = as_jpeg(photo, quality, origin)
+                yield Composite(subject, ground, quality, origin, pixels, opacity, colors, foreground)
 
 
-def as_jpeg(photo: Pixels, quality: int | None) -> Pixels:
-    """The photo after a JPEG of this quality; the same photo for None."""
+def as_jpeg(photo: Pixels, quality: int | None, origin: tuple[int, int] = (0, 0)) -> Pixels:
+    """The photo as a part of a JPEG of this quality, which begins this column and row into a block; the same photo for None."""
     if quality is None:
         return photo
+    (height, width), (left, top) = photo.shape[:2], origin
+    whole = np.pad(photo, ((top, -(height + top) % BLOCK), (left, -(width + left) % BLOCK), (0, 0)), "edge")
     buffer = io.BytesIO()
-    Image.fromarray(photo).save(buffer, "jpeg", quality=quality)
+    Image.fromarray(whole).save(buffer, "jpeg", quality=quality)
     with Image.open(buffer) as image:
-        return np.asarray(image)
+        return np.asarray(image)[top : top + height, left : left + width]
 
 
 def seen_by_network(opacity: Plane, cell: int, rng: np.random.Generator) -> Pixels:

@@ -93,6 +93,15 @@ def test_a_probability_far_from_the_border_does_not_count() -> None:
     assert (opacity[75:85, 95:105] == 255).all()
 
 
+def test_a_region_smaller_than_a_cell_has_no_hard_edge() -> None:
+    foreground = np.full((160, 200), 100, np.uint8)
+    foreground[78:82, 98:102] = 135
+    opacity = cut(np.full((160, 200, 3), 90, np.uint8), foreground, 16)[..., 3]
+    assert opacity.max() < 100
+    steps = np.abs(np.diff(opacity.astype(int), axis=1))
+    assert steps.max() < 30
+
+
 def test_specks_of_the_background_that_look_like_the_object_are_cut_away() -> None:
     inside = disc((160, 200))
     photo = photo_of(inside)

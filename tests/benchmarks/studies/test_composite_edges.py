@@ -10,6 +10,7 @@ from PIL import Image
 
 from benchmarks.studies import composite_edges, composites
 from benchmarks.studies.composite_edges import Totals, composite_errors, gradient, grid_steps, table
+from imaging.deblocking import Blocks
 
 
 def test_the_trace_of_the_grid_is_what_steps_on_it_exceed_the_others_by() -> None:
@@ -19,6 +20,17 @@ def test_the_trace_of_the_grid_is_what_steps_on_it_exceed_the_others_by() -> Non
     stepped = even.copy()
     stepped[:, 8:] += 10
     assert grid_steps(stepped)[0] == on_grid + 50
+    assert grid_steps(stepped[:, 3:], (3, 0))[0] == on_grid + 50
+
+
+def test_a_jpegs_grid_lies_where_the_origin_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, values in (("SUBJECTS", ("sharp",)), ("GROUNDS", ("busy",)), ("QUALITIES", (60,))):
+        monkeypatch.setattr(composites, name, values)
+    photos = list(composites.composites())
+    assert [composite.origin for composite in photos] == list(composites.ORIGINS)
+    for composite in photos:
+        assert composite.photo.shape == (composites.HEIGHT, composites.WIDTH, 3)
+        assert Blocks.of(composite.photo).first == tuple(-start % 8 for start in composite.origin)
 
 
 def test_errors_of_a_known_opacity() -> None:
@@ -45,7 +57,7 @@ def test_the_served_edge_is_nearer_than_the_former_on_every_ground_and_bears_no_
     for ground in composites.GROUNDS:
         edges = errors[f"ground {ground}"]
         assert edges["refined"]["absolute"] < edges["former"]["absolute"] < edges["bilinear"]["absolute"]
-    for quality in filter(None, composites.QUALITIES):
-        assert errors[f"JPEG {quality}"]["refined"]["trace"] <= 1.05 < errors[f"JPEG {quality}"]["former"]["trace"]
+    for group in (*(f"JPEG {quality}" for quality in filter(None, composites.QUALITIES)), "subject glass, JPEGs"):
+        assert errors[group]["refined"]["trace"] <= 1.05 < errors[group]["former"]["trace"]
     assert table(errors).count("\n") == 1 + 3 * len(errors)
     assert set(composite_edges.EDGES) == {"bilinear", "former", "refined"}
