@@ -28,8 +28,8 @@ export function upload(file, query, key, { onProgress, onSent, signal }) {
   });
 }
 
-/** The answer of `/segment` to this file and query, as a blob. Throws a `Problem`. */
-export async function segment(file, query, key) {
+/** The answer of `/segment` to this file and query, as a blob; `onHeaders` gets its headers. Throws a `Problem`. */
+export async function segment(file, query, key, onHeaders = () => {}) {
   const body = new FormData();
   body.append("file", file);
   let response;
@@ -39,6 +39,7 @@ export async function segment(file, query, key) {
     throw unreachable();
   }
   if (!response.ok) throw await problemOf(response.status, response.headers.get("Retry-After"), await response.blob(), key);
+  onHeaders(response.headers);
   return response.blob();
 }
 

@@ -12,6 +12,13 @@ const VOID = 255; // no class of the model
 
 export const fileName = (item, id) => `${stem(item.name)}${FORMATS[id].ending}`;
 
+/** Where the object of a cut-out lies, from the header `X-Object-Box` (left, top, width, height, or `none`). */
+function boxText(header) {
+  if (header === "none") return "Nothing is visible in it.";
+  const [left, top, width, height] = header.split(",");
+  return `The object has ${width} × ${height} pixels, ${left} from the left and ${top} from the top.`;
+}
+
 const CONFIDENCE_ENDING = "-confidence-overlay.jpg";
 
 /** The parameter `classes` for what is shown, and for those that are `always` asked for. */
@@ -51,9 +58,9 @@ async function overlayOf(item, { picture, segments, view, opacity, withNames, ke
 
 /**
  * One file of an item's answer, as a blob. `picture` is what the stage shows, where it shows this item; `opacity` and
- * `withNames` hold for overlays. Throws a `Problem`.
+ * `withNames` hold for overlays; `onHeaders` gets the headers of an answer for the classes that are shown. Throws a `Problem`.
  */
-export async function fileOf(item, id, { picture = null, opacity, withNames, key }) {
+export async function fileOf(item, id, { picture = null, opacity, withNames, key, onHeaders }) {
   if (id === "json") return item.answer;
   if (id === "confidence" && item.confidence) return item.confidence;
   if (!FORMATS[id].takesClasses) return segment(item.file, segmentQuery(id, item.query), key);
@@ -65,7 +72,7 @@ export async function fileOf(item, id, { picture = null, opacity, withNames, key
   }
   // COCO has no annotations of a background: a photo of nothing else is an image without annotations
   const classes = shownClasses(segments, view, id === "coco" ? isBackground : undefined);
-  return segment(item.file, segmentQuery(id, item.query, classes), key);
+  return segment(item.file, segmentQuery(id, item.query, classes), key, onHeaders);
 }
 
 /** Makes the buttons work that have a format's name in `data-format`. */
@@ -79,9 +86,11 @@ export function watchDownloads({ current, settings, showError }) {
       const name = id === "overlay" && options.picture?.confidence ? `${stem(item.name)}${CONFIDENCE_ENDING}` : fileName(item, id);
       button.ariaBusy = "true";
       showStatus(`Making ${name} …`);
+      let box = null;
+      const onHeaders = (headers) => { box = headers.get("X-Object-Box"); };
       try {
-        save(await fileOf(item, id, options), name);
-        showStatus(`${name} is saved.`);
+        save(await fileOf(item, id, { ...options, onHeaders }), name);
+        showStatus(`${name} is saved.${box ? ` ${boxText(box)}` : ""}`);
       } catch (error) {
         showError(error);
       } finally {

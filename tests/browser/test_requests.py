@@ -118,11 +118,31 @@ def test_a_cut_out_has_the_classes_that_are_shown(page: Page, narrow_url: str) -
         name, data = download_from(page, "#cutout")
     assert name == "chelsea-cutout.png"
     assert list(query_of(request.value.url)) == ["format", "classes"]
-    assert data == httpx.post(request.value.url, files={"file": CAT.read_bytes()}, timeout=HANG_S).content
+    response = httpx.post(request.value.url, files={"file": CAT.read_bytes()}, timeout=HANG_S)
+    assert data == response.content
+    left, top, width, height = response.headers["X-Object-Box"].split(",")
+    expect(page.locator("#status")).to_have_text(
+        f"chelsea-cutout.png is saved. The object has {width} × {height} pixels, {left} from the left and {top} from the top."
+    )
     cutout = Image.open(io.BytesIO(data))
     assert (cutout.mode, cutout.size) == ("RGBA", (451, 300))
     low, high = cutout.getchannel("A").getextrema()
     assert low < high
+
+
+@pytest.mark.parametrize(
+    ("box", "text"),
+    [
+        ("3,4,20,10", "The object has 20 × 10 pixels, 3 from the left and 4 from the top."),
+        ("none", "Nothing is visible in it."),
+    ],
+)
+def test_the_status_says_where_the_object_of_a_cut_out_lies(page: Page, box: str, text: str) -> None:
+    reply(page, answer_of(quarters()))
+    segment_file(page, picture("a.png"))
+    page.route("**/segment?format=cutout*", lambda route: route.fulfill(headers={"X-Object-Box": box}, body=b"picture"))
+    download_from(page, "#cutout")
+    expect(page.locator("#status")).to_have_text(f"a-cutout.png is saved. {text}")
 
 
 def test_json_is_what_came_without_asking_again(page: Page) -> None:
