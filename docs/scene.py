@@ -48,13 +48,13 @@ def draw(scene: Path, classes: Path, polygons: Path, folder: Path) -> None:
         colormap, ids = file.colormap(1), file.read(1)
     colors: npt.NDArray[np.uint8] = np.array([colormap[id][:3] for id in range(256)], np.uint8)
     colors[0], colors[255] = (72, 72, 72), (255, 255, 255)
-    outlined = photo.copy()
-    pen = ImageDraw.Draw(outlined)
+    outline_picture = photo.copy()
+    pen = ImageDraw.Draw(outline_picture)
     for geometry in pyogrio.raw.read(polygons)[2]:
         for ring in shapely.get_rings(shapely.from_wkb(geometry)):
             points = [~transform @ point for point in shapely.get_coordinates(ring).tolist()]
             pen.line([tuple(point) for point in points], fill=(255, 230, 0), width=5)
-    pictures = [photo, Image.fromarray(colors[ids]), outlined]
+    pictures = [photo, Image.fromarray(colors[ids]), outline_picture]
     height = round(WIDTH * photo.height / photo.width)
     sheet = Image.new("RGB", (WIDTH, len(pictures) * (height + GAP) - GAP), "white")
     for index, picture in enumerate(pictures):

@@ -163,9 +163,9 @@ class Manifest:
         if len(manifest.labels) != manifest.architecture.num_classes:
             counts = f"{manifest.architecture.num_classes} classes, its label set {len(manifest.labels)}"
             raise WeightsError(f"the header is wrong: the network has {counts}; both need one number")
-        seen = manifest.architecture.bands if isinstance(manifest.architecture, Architecture) else len(RGB)
-        if seen != manifest.preprocessing.channels:
-            channels = f"{seen} bands, its preprocessing has {manifest.preprocessing.channels}"
+        bands = manifest.architecture.bands if isinstance(manifest.architecture, Architecture) else len(RGB)
+        if bands != manifest.preprocessing.channels:
+            channels = f"{bands} bands, its preprocessing has {manifest.preprocessing.channels}"
             raise WeightsError(f"the header is wrong: the network sees {channels}; both need one number")
         return manifest
 

@@ -25,6 +25,8 @@ QUERIES = {
     "overlay": "format=overlay",
     "overlay, JPEG": "format=overlay&image_format=jpeg",
     "overlay, WebP": "format=overlay&image_format=webp",
+    "cutout": "format=cutout",
+    "cutout, WebP": "format=cutout&image_format=webp",
     "confidence": "format=confidence",
     "json": "format=json",
     "json with confidence": "format=json&confidence=true",
@@ -77,6 +79,8 @@ def run(*, quick: bool, former: Path | None) -> Section:
         Row.of(f"{compared_size}, size of {form}", [value], "kB") for form, value in kilobytes.items() if "former" not in form
     ]
     ratios = [Ratio(f"{size}, {form} / png", medians[size, form] / medians[size, "png"]) for size in sizes for form in QUERIES]
+    cutout_ratio = medians[compared_size, "cutout"] / medians[compared_size, "overlay"]
+    ratios.append(Ratio(f"{compared_size}, cutout / overlay", cutout_ratio, at_most=None if quick else 2))
     if former:
         for form, (query, aim) in FORMER.items():
             speedup = medians[compared_size, f"former {query}"] / medians[compared_size, form]

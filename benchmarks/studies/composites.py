@@ -89,9 +89,9 @@ def seen_by_network(opacity: Plane, cell: int, rng: np.random.Generator) -> Pixe
     )
     share = np.asarray(cells.filter(ImageFilter.GaussianBlur(0.7)), np.float64) / 255
     odds = 6 * (share - 0.5) + rng.normal(0, 0.4, share.shape)
-    probability = Image.fromarray((255 / (1 + np.exp(-odds * 1.5))).astype(np.float32))
-    seen: Pixels = np.rint(np.asarray(probability.resize((width, height), Image.Resampling.BILINEAR))).astype(np.uint8)
-    return seen
+    cell_values = Image.fromarray((255 / (1 + np.exp(-odds * 1.5))).astype(np.float32))
+    pixels: Pixels = np.rint(np.asarray(cell_values.resize((width, height), Image.Resampling.BILINEAR))).astype(np.uint8)
+    return pixels
 
 
 def _subject(name: str, rng: np.random.Generator) -> tuple[Plane, Plane]:
@@ -99,7 +99,7 @@ def _subject(name: str, rng: np.random.Generator) -> tuple[Plane, Plane]:
     shape = Image.new("L", (FINER * WIDTH, FINER * HEIGHT))
     draw = ImageDraw.Draw(shape)
     outline = _outline(rng)
-    drawn: dict[str, Callable[[], None]] = {
+    strands: dict[str, Callable[[], None]] = {
         "sharp": lambda: None,
         "fur": lambda: _strands(draw, outline, rng, count=5000, length=(30, 90), width=(2, 5), spread=0.7),
         "hair": lambda: _strands(draw, outline, rng, count=420, length=(160, 420), width=(2, 4), spread=0.5),
@@ -108,7 +108,7 @@ def _subject(name: str, rng: np.random.Generator) -> tuple[Plane, Plane]:
     draw.polygon(outline, fill=110 if name == "glass" else 255)
     if name == "glass":
         draw.line([*outline, outline[0]], fill=230, width=6 * FINER)
-    drawn[name]()
+    strands[name]()
     opacity = np.asarray(shape.reduce(FINER), np.float64) / 255
     texture = _clouds(rng, 6)[..., None] * 26 + _clouds(rng, 60)[..., None] * 14 + rng.normal(0, 3, (HEIGHT, WIDTH, 1))
     colors: Plane = (np.array(TINTS[name], np.float64) + texture).clip(0, 255)

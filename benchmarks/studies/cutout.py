@@ -65,7 +65,7 @@ def main() -> int:
             write({"composites": errors_of_composites})
     if not (args.sheet or args.parts or args.voc):
         return 0
-    segmenter = Segmenter(load_runtime(find_files(next(iter(PUBLISHED)))))
+    segmenter = Segmenter(load_runtime(find_files(next(iter(PUBLISHED))), device="cpu", precision="float32"))
     if args.sheet:
         sheet([pair(segmenter, path.read_bytes()) for path in args.photos]).save(args.sheet)
     if args.parts:

@@ -121,9 +121,8 @@ def test_a_cut_out_has_the_classes_that_are_shown(page: Page, narrow_url: str) -
     response = httpx.post(request.value.url, files={"file": CAT.read_bytes()}, timeout=HANG_S)
     assert data == response.content
     left, top, width, height = response.headers["X-Object-Box"].split(",")
-    expect(page.locator("#status")).to_have_text(
-        f"chelsea-cutout.png is saved. The object has {width} × {height} pixels, {left} from the left and {top} from the top."
-    )
+    place = f"{width} \u00d7 {height} pixels, {left} from the left and {top} from the top."
+    expect(page.locator("#status")).to_have_text(f"chelsea-cutout.png is saved. The object has {place}")
     cutout = Image.open(io.BytesIO(data))
     assert (cutout.mode, cutout.size) == ("RGBA", (451, 300))
     low, high = cutout.getchannel("A").getextrema()
@@ -133,7 +132,7 @@ def test_a_cut_out_has_the_classes_that_are_shown(page: Page, narrow_url: str) -
 @pytest.mark.parametrize(
     ("box", "text"),
     [
-        ("3,4,20,10", "The object has 20 × 10 pixels, 3 from the left and 4 from the top."),
+        ("3,4,20,10", "The object has 20 \u00d7 10 pixels, 3 from the left and 4 from the top."),
         ("none", "Nothing is visible in it."),
     ],
 )

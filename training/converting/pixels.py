@@ -105,8 +105,8 @@ def read_normalisation(path: Path, model: onnx.ModelProto) -> Normalisation | No
     MMDeploy and `deploy.yaml` of PaddleSeg. Raises `ConversionError` for one that is damaged, or says what is not supported.
     """
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    for read in (_deepness, _ultralytics):
-        if normalisation := read(metadata):
+    for reader in (_deepness, _ultralytics):
+        if normalisation := reader(metadata):
             return normalisation
     readers = {HUGGING_FACE: _hugging_face, MMDEPLOY: _mmdeploy, PADDLE: _paddle}
     for name, read_document in readers.items():

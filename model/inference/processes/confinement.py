@@ -72,7 +72,7 @@ def confine() -> None:
     version = landlock_version()
     if not version:
         return
-    rights = (1 << FILE_RIGHTS[max(known for known in FILE_RIGHTS if known <= version)]) - 1
+    rights = (1 << FILE_RIGHTS[max(abi for abi in FILE_RIGHTS if abi <= version)]) - 1
     network = NETWORK_RIGHTS if version >= NETWORK_VERSION else 0
     scopes = SCOPES if version >= SCOPE_VERSION else 0
     attributes = _Ruleset(rights, network, scopes)
