@@ -13,11 +13,11 @@ OF_TRANSFER = {"content-encoding", "content-length", "transfer-encoding"}
 """Headers of a body as it travels."""
 
 
-def check_encoding(response: httpx.Response, accepted: str) -> None:
-    """Raises `httpx.DecodingError` if the body is in another encoding than `accepted` or none."""
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity", accepted):
-        reason = f"the answer is in the encoding {encoding[:100]}, though {accepted} was asked for"
+def check_encoding(response: httpx.Response, encoding: str) -> None:
+    """Raises `httpx.DecodingError` if the body is in another encoding than this one or none."""
+    header = response.headers.get("Content-Encoding", "").strip().lower()
+    if header not in ("", "identity", encoding):
+        reason = f"the answer is in the encoding {header[:100]}, though {encoding} was asked for"
         raise httpx.DecodingError(reason, request=response.request)
 
 
