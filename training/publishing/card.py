@@ -94,7 +94,7 @@ def card(weights: Weights) -> str:
         "## Use",
         f"Pixels are used as `(pixel * {preprocessing.scale:.6g} - mean) / std` with mean {list(preprocessing.mean)} and std "
         f"{list(preprocessing.std)}, in {bands}; the advised longer side is {_range(preprocessing.side)} pixels, "
-        f"in tiles of {preprocessing.tile[0]}x{preprocessing.tile[1]} (height x width).",
+        f"in tiles of {preprocessing.tile[0]}x{preprocessing.tile[1]} (height x width).{_scale(preprocessing.gsd)}",
         "Classes: " + ", ".join(f"{entry.id} {literal(entry.name)}" for entry in manifest.labels.classes) + ".",
         f"sha256 `{weights.sha256}`",
     ]
@@ -127,6 +127,12 @@ def _between(values: Mapping[str, Any]) -> str:
     """The interval of a mean IoU or of its change, in brackets; empty if there is none."""
     low, high = values["mean_iou_95"]
     return "" if low is None else f" (95% interval {low:.3f} to {high:.3f})"
+
+
+def _scale(gsd: float | None) -> str:
+    if gsd is None:
+        return ""
+    return f" It learned from scenes whose pixels measure {gsd:.3g} m on the ground; scenes are scaled to that."
 
 
 def _range(side: tuple[int, int]) -> str:

@@ -133,6 +133,13 @@ def test_card_and_chart_are_written_beside_the_file(file: Path) -> None:
         assert chart.format == "PNG"
 
 
+def test_the_scale_of_scenes_is_said(narrow: Weights) -> None:
+    sentence = "It learned from scenes whose pixels measure 0.05 m on the ground; scenes are scaled to that."
+    assert sentence not in card(narrow)
+    preprocessing = replace(narrow.manifest.preprocessing, gsd=0.05)
+    assert sentence in card(replace(narrow, manifest=replace(narrow.manifest, preprocessing=preprocessing)))
+
+
 def test_calibrations_say_how_they_were_checked(narrow: Weights) -> None:
     facts = {"temperature": 1.25, "ece_before": 0.02, "ece_after": 0.01, "split": "val"}
     new, old = facts | {"frames": 9, "blocks": 4}, facts | {"fitted_frames": 5, "checked_frames": 4}
