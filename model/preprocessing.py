@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 RGB = ("red", "green", "blue")
 MOST_BANDS = 16
+GSD = (1e-6, 1e6)  # metres that a pixel can measure
 
 
 class PreprocessingError(ValueError):
     """A preprocessing that this program does not support."""
+
+
+def is_gsd(value: object) -> bool:
+    """Whether a value of JSON is a number of metres that a pixel can measure on the ground."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and GSD[0] <= value <= GSD[1]
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ class Preprocessing:
             raise PreprocessingError(f"the advised range of the longer side must be 32 <= low <= high, got {self.side}")
         if min(self.tile) < 32 or self.tile[0] % 32 or self.tile[1] % 32:
             raise PreprocessingError(f"the advised tile must have sides that are multiples of 32, got {self.tile}")
-        if self.gsd is not None and not 0 < self.gsd < inf:
-            raise PreprocessingError(f"gsd must be metres above 0, got {self.gsd!r}")
+        if self.gsd is not None and not is_gsd(self.gsd):
+            raise PreprocessingError(f"gsd must be metres of a pixel, {GSD[0]:g} to {GSD[1]:.0f}, got {str(self.gsd)[:60]!r}")
 
     @property
     def channels(self) -> int:

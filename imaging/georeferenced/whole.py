@@ -14,7 +14,7 @@ from imaging.decoding import Limits, check_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, UnknownImageType
 from imaging.formats.headers import TIFF
 from imaging.georeferenced.bands import SAMPLED_SIDE, choose_bands
-from imaging.georeferenced.ground import scaled_size
+from imaging.georeferenced.ground import metres_per_pixel
 from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Mask, Scene, SceneLimits, open_scene
 
@@ -51,8 +51,15 @@ def read_whole_place(data: bytes, limits: Limits) -> Place:
 
 
 def longer_side(place: Place, metres: float) -> int | None:
-    """The longer side at which a pixel measures this many metres; None for a system that has no relation to the Earth."""
-    return max(scaled_size(place, metres, math.inf)) if place.is_on_earth else None
+    """The longer side at which a pixel measures this many metres; None for a system that has no relation to the Earth.
+
+    The scene keeps its proportions: of a pixel that is no square on the ground, the geometric mean of its sides counts. Raises
+    `SceneError` for a middle that is not on the Earth.
+    """
+    if not place.is_on_earth:
+        return None
+    down, right = metres_per_pixel(place, "the image")
+    return max(1, round(max(place.size) * math.sqrt(down * right) / metres))
 
 
 def whole_bytes(data: bytes, limits: Limits, channels: int = 3) -> int:

@@ -54,3 +54,17 @@ def check_side(
         parameters = f"side {side}" + (" with quality high" if quality == "high" else "")
         problem = f"{parameters} enlarges this image to {working[1]}x{working[0]} pixels"
         raise SideTooLarge(f"{problem}; the limit is {megapixels:g} megapixels; give a smaller side")
+
+
+def scene_too_coarse(gsd: float, size: Size, side: int, *, megapixels: float) -> SideTooLarge:
+    """The error of a scene that would be enlarged too far for pixels of `gsd` metres, in words for who gave no side.
+
+    size: (height, width) of the scene. side: the longer side at which its pixels measure `gsd`. megapixels: the limit on
+    images.
+    """
+    height, width = working_size(size, side, SIDES)
+    return SideTooLarge(
+        f"the network learned from pixels of {gsd:.3g} m on the ground, and those of this scene are too large for that: "
+        f"{size[1]}x{size[0]} pixels would become {width}x{height}, and the limits are {LARGEST_FACTOR} times the side and "
+        f"{megapixels:g} megapixels; send a finer scene, or give side=native for its own pixels"
+    )

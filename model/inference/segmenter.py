@@ -26,7 +26,7 @@ from model.inference.errors import NoConfidence
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
-from model.inference.scaling import check_side, working_size
+from model.inference.scaling import SideTooLarge, check_side, scene_too_coarse, working_size
 from model.inference.scene_images import decode_scene, encode_scene, load, scene_bytes, scene_sizes
 from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
 from model.inference.small_regions import small_region_bytes, without_small_regions
@@ -107,15 +107,20 @@ class Segmenter:
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideTooLarge` or `TilingError`.
         """
         if self.reads_scene(options.rendering):
-            size, side = scene_sizes(data, self.limits, self.manifest.preprocessing.gsd)
-            if side is not None and options.side == "auto":
-                options = replace(options, side=side)
+            gsd = self.manifest.preprocessing.gsd if options.side == "auto" else None
+            size, side = scene_sizes(data, self.limits, gsd)
         else:
+            gsd = side = None
             size = read_size(data, self.limits)
         options.rendering.check(size)
         options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks
         require_confidence(self.runtime, options.rendering)
-        return self.plan_size(size, options)
+        if gsd is None or side is None:
+            return self.plan_size(size, options)
+        try:
+            return self.plan_size(size, replace(options, side=side))
+        except SideTooLarge as error:
+            raise scene_too_coarse(gsd, size, side, megapixels=self.limits.megapixels) from error
 
     def plan_size(self, size: Size, options: Options) -> Plan:
         """The plan for an upright image of this (height, width). Raises `SideTooLarge` or `TilingError`."""

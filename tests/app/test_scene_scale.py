@@ -11,6 +11,7 @@ import pytest
 from rasterio.io import MemoryFile
 
 from benchmarks.harness.serving import service
+from imaging.georeferenced.errors import SceneError
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
@@ -52,6 +53,12 @@ def test_the_plan_has_the_side_of_that_scale(segmenter: Segmenter) -> None:
     assert max(segmenter.plan(scene, replace(options, side=100)).tile_plan.size) == 100
     assert max(segmenter.plan(scene, replace(options, side="native")).tile_plan.size) == 130
     assert max(segmenter.plan(encode(SCENE), Options()).tile_plan.size) == 128  # a photo has the advised side
+    degrees = scene_file(SCENE, crs="EPSG:4326", transform=north_up(1e-5, (11.0, 48.0)))  # 1.11 x 0.75 m, which is 0.91 squared
+    assert max(segmenter.plan(degrees, options).tile_plan.size) == 237
+    beyond = scene_file(SCENE, transform=north_up(1.0, (1e9, 1e9)))
+    assert max(segmenter.plan(beyond, replace(options, side="native")).tile_plan.size) == 130
+    with pytest.raises(SceneError, match="cannot become longitude and latitude"):
+        segmenter.plan(beyond, options)
     local = scene_file(SCENE, crs='LOCAL_CS["site",UNIT["metre",1]]')
     assert max(segmenter.plan(local, options).tile_plan.size) == 128
 
@@ -63,14 +70,15 @@ def test_the_service_answers_a_scene_at_that_scale(weights: Path, segmenter: Seg
     with service(log=tmp_path / "log", weights=weights, device="cpu", precision="float32", threads=1) as server:
         url = f"{server.url}/segment?format=geotiff"
         answers = [httpx.post(url + more, content=scene, timeout=HANG_S) for more in ("", "&side=260", "&side=100")]
-        too_fine = httpx.post(url, content=scene_file(SCENE, transform=north_up(9.0)), timeout=HANG_S)
+        too_coarse = httpx.post(url, content=scene_file(SCENE, transform=north_up(9.0)), timeout=HANG_S)
     assert [answer.status_code for answer in answers] == [200] * 3
     ids = [classes(answer.content) for answer in answers]
     assert (ids[0] == classes(expected)).all()
     assert (ids[1] == ids[0]).all()
     assert (ids[2] != ids[0]).any()
-    assert too_fine.status_code == 422
-    assert "side may be up to 520" in too_fine.text
+    assert too_coarse.status_code == 422
+    assert "130x90 pixels would become 234" in too_coarse.text
+    assert "give side=native" in too_coarse.text
 
 
 def classes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -44,8 +44,8 @@ def test_the_memory_layout_is_kept() -> None:
     ("arguments", "message"),
     [
         ({"channel_order": "BGR"}, "channel_order must be RGB, got 'BGR'"),
-        ({"gsd": 0.0}, "gsd must be metres above 0, got 0.0"),
-        ({"gsd": float("nan")}, "gsd must be metres above 0, got nan"),
+        ({"gsd": 0.0}, "gsd must be metres of a pixel, 1e-06 to 1000000, got '0.0'"),
+        *(({"gsd": gsd}, "gsd must be metres of a pixel") for gsd in (float("nan"), 1e-7, 1e9, True, "0.5", [1], 10**400)),
         ({"mean": (0.5, 0.5)}, "mean and std need a value for each of 3 bands"),
         ({"std": (0.5, 0.5, 0.5, 0.5)}, "mean and std need a value for each of 3 bands"),
         ({"std": (0.5, 0.0, 0.5)}, "std above 0"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from math import hypot, inf, sqrt
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from model.preprocessing import GSD, is_gsd
 from training.data.problems import DataError
 from training.data.strict_text import read_json
 
@@ -26,7 +27,9 @@ def read_gsd(root: Path) -> float | None:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     scenes = document.get("scenes") if isinstance(document, dict) else None
-    pixels = [scene.get("pixel_m") if isinstance(scene, dict) else None for scene in scenes or ()]
+    if not isinstance(scenes, list):
+        return None
+    pixels = [scene.get("pixel_m") if isinstance(scene, dict) else None for scene in scenes]
     if not pixels or None in pixels:  # an earlier import, or a file that a GIS has written again
         return None
     return common_gsd([_lengths(path, pixel) for pixel in pixels])
@@ -41,9 +44,9 @@ def common_gsd(pixels: list[tuple[float, float]]) -> float | None:
 
 
 def _lengths(path: Path, pixel: Any) -> tuple[float, float]:
-    if not isinstance(pixel, list) or len(pixel) != 2 or not all(isinstance(each, int | float) for each in pixel):
-        raise DataError(f"{path}: pixel_m must be the height and width of a pixel in metres, got {str(pixel)[:60]}")
-    height, width = map(float, pixel)
-    if not (min(height, width) > 0 and hypot(height, width) < inf):
-        raise DataError(f"{path}: pixel_m must be the height and width of a pixel in metres, got {str(pixel)[:60]}")
-    return height, width
+    if not isinstance(pixel, list) or len(pixel) != 2 or not all(map(is_gsd, pixel)):
+        raise DataError(
+            f"{path}: pixel_m must be the height and width of a pixel in metres, {GSD[0]:g} to {GSD[1]:.0f}, got "
+            f"{str(pixel)[:60]}; import the scenes again"
+        )
+    return pixel[0], pixel[1]

@@ -34,7 +34,7 @@ def test_scenes_of_one_scale_have_a_gsd(tmp_path: Path, pixels: list[Any], gsd: 
     )
 
 
-@pytest.mark.parametrize("document", [{}, [], {"scenes": [{}]}, {"scenes": ["a.tif"]}])
+@pytest.mark.parametrize("document", [{}, [], {"scenes": [{}]}, {"scenes": ["a.tif"]}, {"scenes": 5}, {"scenes": True}])
 def test_a_file_without_sizes_has_none(tmp_path: Path, document: Any) -> None:
     assert read_gsd(write(tmp_path, document)) is None
 
@@ -43,7 +43,9 @@ def test_a_folder_of_photos_has_none(tmp_path: Path) -> None:
     assert read_gsd(tmp_path) is None
 
 
-@pytest.mark.parametrize("pixel", ["a", [0.5], [0, 1], [-1, -1], ["a", "b"]])
+@pytest.mark.parametrize(
+    "pixel", ["a", [0.5], [0, 1], [-1, -1], ["a", "b"], [True, True], [10**400, 1], [1e-200, 1e-200], [1e200, 1e200]]
+)
 def test_sizes_that_are_none_are_named(tmp_path: Path, pixel: Any) -> None:
     with pytest.raises(DataError, match=r"tiles\.geojson: pixel_m must be the height and width of a pixel in metres"):
         read_gsd(write(tmp_path, {"scenes": [{"pixel_m": pixel}]}))

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imaging.band_scale import BandScale
+from model.preprocessing import GSD
 from training.data.bands import write_bands
 from training.data.files import normal_name
 from training.data.ground import TILES, common_gsd
@@ -26,7 +27,6 @@ from training.importing.omissions import Omissions, Policy
 
 FOLDER = ".fcn-import-"  # begins the name of the folder of tiles that are not yet written
 SIDES = (64, 4096)  # pixels, of a tile
-MOST_GSD = 1e6  # metres
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def import_maps(out: Path, how: MapOptions) -> ImportedMap:
         raise DataError(f"--tile must be {SIDES[0]} to {SIDES[1]} pixels, got {how.tile}")
     if how.block is not None and how.block < 1:
         raise DataError(f"--block must be 1 tile or more, got {how.block}")
-    if how.gsd is not None and not 0 < how.gsd <= MOST_GSD:
-        raise DataError(f"--gsd must be metres of a pixel, above 0 and up to {MOST_GSD:.0f}, got {how.gsd:g}")
+    if how.gsd is not None and not 0 < how.gsd <= GSD[1]:
+        raise DataError(f"--gsd must be metres of a pixel, above 0 and up to {GSD[1]:.0f}, got {how.gsd:g}")
     if same := repeated(normal_name(path.stem) for path in how.rasters):
         raise DataError(f"scenes of one name, {first_names(same)}, would give tiles of one name: rename them")
     earlier = check_folder(out, force=how.force)
