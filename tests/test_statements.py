@@ -12,6 +12,7 @@ import pytest
 from fcn_client.parameters import Options as ClientOptions
 
 import benchmarks.main
+import benchmarks.studies.small_sets
 import cli.arguments
 import cluster.arguments
 import training.commands.check_arguments
@@ -43,6 +44,7 @@ PARSERS = [
     training.commands.evaluate_arguments.parser, training.commands.export_arguments.parser,
     training.commands.import_labels.parser, training.commands.check_arguments.parser,
     training.commands.convert_arguments.parser, serve_parser, benchmarks.main.parser, fcn_client.label_studio.arguments.parser,
+    benchmarks.studies.small_sets.make_parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary", "--fail-with-body"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
@@ -53,7 +55,7 @@ FOREIGN_OPTIONS = {
     },
     "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"},
     "benchmarks.peers": {"--port"},
-    "benchmarks.studies": {"--voc", "--camvid", "--every", "--composites", "--measure", "--steps", "--crop"},
+    "benchmarks.studies": {"--every", "--composites", "--measure"},
     "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",

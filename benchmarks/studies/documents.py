@@ -15,7 +15,9 @@ from typing import Any
 
 from benchmarks.studies import few
 from benchmarks.studies.composite_edges import table as composite_table
+from benchmarks.studies.epochs import epochs_table
 from benchmarks.studies.evaluations import read_evaluations
+from benchmarks.studies.folds import folds_table
 from benchmarks.studies.small_sets import small_sets_table
 from benchmarks.studies.trainings import ROOT, by_name, commits, difference, markdown_table, read_table
 from model.manifest import INT8_SCORES, scored_in
@@ -132,6 +134,8 @@ def accuracy_page() -> str:
         composites=composite_table(load("cutout")["composites"]),
         every=failures["every"]["train"],
         small_sets=small_sets_table(),
+        epochs=epochs_table(),
+        folds=folds_table(),
         augmentations=few.scores(read_table(few.TABLE), augmentations),
         augmentation_facts=f"{augmentations[0]['machine']}; commits {commits(augmentations)}",
     )

@@ -108,19 +108,19 @@ def results() -> list[Result]:
 
 
 def epochs_table() -> str:
-    """The rows that are done, by data set: means over the seeds, and the widest interval's ends."""
+    """The rows that are done, by data set and epochs: means over the seeds, and the widest interval's ends."""
     sets = tomllib.loads(TABLE.read_text())["sets"]
-    groups: dict[str, list[Result]] = {}
+    groups: dict[tuple[str, int], list[Result]] = {}
     for result in results():
-        groups.setdefault(result["set"], []).append(result)
+        groups.setdefault((result["set"], result["epochs"]), []).append(result)
     header = ["data", "seeds", "best epoch", "val, last", "val, best", "test, last", "test, best", "difference", "95% interval"]
     cells = []
-    for name, group in sorted(groups.items()):
+    for (name, epochs), group in sorted(groups.items()):
         scores = [f"{mean(row[split][kind] for row in group):.3f}" for split in ("val", "test") for kind in ("last", "best")]
         low, high = min(row["change_95"][0] for row in group), max(row["change_95"][1] for row in group)
         best = ", ".join(str(row["best_epoch"]) for row in group)
         change = f"{mean(row['change'] for row in group):+.3f}"
-        best_of = f"{best} of {group[0]['epochs']}"
+        best_of = f"{best} of {epochs}"
         cells.append((sets[name]["what"], len(group), best_of, *scores, change, f"{low:+.3f} to {high:+.3f}"))
     return markdown_table(header, cells)
 

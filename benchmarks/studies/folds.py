@@ -103,6 +103,7 @@ def measure(row: Row, chosen: Mapping[str, str], table: Mapping[str, Any], args:
         "weights": score(split, of_average, PROBABILITIES),
         "frames": len(split.frames),
         "machine": machine(),
+        "commit": load_weights(whole).manifest.training["commit"],
     }
 
 
