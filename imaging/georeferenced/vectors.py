@@ -18,7 +18,6 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform, transform_bounds
 
-from imaging.errors import ImageError
 from imaging.georeferenced.place import Floats, Place
 
 Geometries = npt.NDArray[np.object_]
@@ -31,7 +30,7 @@ MARGIN = 0.01  # share of a raster's extent by which polygons are sought around 
 MOST_NAMES = 20
 
 
-class VectorError(ImageError):
+class VectorError(ValueError):
     """A vector file that is not read, or a polygon that cannot be moved."""
 
 
