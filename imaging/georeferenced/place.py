@@ -8,9 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rasterio.warp import transform as change_system
 
 from imaging.georeferenced.errors import NoCoordinates
@@ -105,6 +103,6 @@ def map_to_degrees(points: Floats, crs: CRS) -> Floats:
         return points
     try:
         longitude, latitude = change_system(crs, DEGREES, points[:, 0], points[:, 1])
-    except (CRSError, ValueError, CPLE_BaseError) as error:  # the last one for points beyond a projection
+    except Exception as error:  # also for points beyond a projection; rasterio does not publish the classes of GDAL's errors
         raise NoCoordinates(f"coordinates of {crs.to_string()[:60]} cannot become longitude and latitude: {error}") from error
     return np.column_stack([longitude, latitude])
