@@ -10,7 +10,6 @@ Results go to `epochs.json`: rows that are there are not trained again.
 
 from __future__ import annotations
 
-import json
 import sys
 import tomllib
 from argparse import Namespace
@@ -19,12 +18,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.studies.small_sets import TABLE, Budget, Result, Row, make_parser, train, write_set
+from benchmarks.studies.small_sets import TABLE, Budget, Result, Row, make_parser, measure_row, read_results, train, write_set
 from benchmarks.studies.trainings import markdown_table
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.weights_file import load_weights
-from model.whole_file import whole_file
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import find_labels
 from training.scoring.evaluate import frame_counts
@@ -46,12 +44,7 @@ def main() -> int:
     budget = Budget(args.steps, args.side, args.crop, args.batch)
     for seed in args.seeds or table["seeds"]:
         for name in args.names or SETS:
-            row = Row(name, PHOTOGRAPHS, "rule", seed, budget)
-            if not any(row.key.items() <= result.items() for result in results()):
-                result = row.key | measure(row, table, args)
-                with whole_file(RESULTS) as partial:
-                    partial.write_text(json.dumps([*results(), result], indent=1) + "\n")
-                print(result)
+            measure_row(RESULTS, Row(name, PHOTOGRAPHS, "rule", seed, budget), lambda row: measure(row, table, args))
     return 0
 
 
@@ -102,16 +95,11 @@ def counts_on_test(file: Path, data: Path, chosen: Mapping[str, str], threads: i
     return frame_counts(segmenter, get_split(data, "test", labels, mapping), Options())
 
 
-def results() -> list[Result]:
-    """The rows that are done."""
-    return list(json.loads(RESULTS.read_text())) if RESULTS.is_file() else []
-
-
 def epochs_table() -> str:
     """The rows that are done, by data set and epochs: means over the seeds, and the widest interval's ends."""
     sets = tomllib.loads(TABLE.read_text())["sets"]
     groups: dict[tuple[str, int], list[Result]] = {}
-    for result in results():
+    for result in read_results(RESULTS):
         groups.setdefault((result["set"], result["epochs"]), []).append(result)
     header = ["data", "seeds", "best epoch", "val, last", "val, best", "test, last", "test, best", "difference", "95% interval"]
     cells = []

@@ -9,7 +9,6 @@ fifth of them; val is apart. Results go to `folds.json`: rows that are there are
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tomllib
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.studies.small_sets import TABLE, Budget, Result, Row, make_parser, train, write_set
+from benchmarks.studies.small_sets import TABLE, Budget, Result, Row, make_parser, measure_row, read_results, train, write_set
 from benchmarks.studies.trainings import markdown_table
 from imaging.rendering import Rendering
 from model.inference.plan import Options
@@ -29,7 +28,6 @@ from model.inference.segmenter import Segmenter
 from model.metrics import ConfusionMatrix
 from model.networks.servable import half_tensors
 from model.weights_file import load_weights, save_weights
-from model.whole_file import whole_file
 from training.commands.train_seeds import average_network
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import find_labels
@@ -60,17 +58,13 @@ def main() -> int:
     for seed in args.seeds or table["seeds"]:
         for name in args.names or ("four-known", "part-known"):
             for photographs in args.photographs or (60,):
-                row = Row(name, photographs, "rule", seed, budget)
-                if not any(row.key.items() <= result.items() for result in results()):
-                    result = row.key | measure(row, table["sets"][name], table, args)
-                    with whole_file(RESULTS) as partial:
-                        partial.write_text(json.dumps([*results(), result], indent=1) + "\n")
-                    print(result)
+                measure_row(RESULTS, Row(name, photographs, "rule", seed, budget), lambda row: measure(row, table, args))
     return 0
 
 
-def measure(row: Row, chosen: Mapping[str, str], table: Mapping[str, Any], args: Any) -> Result:
-    """The mean IoU on val of each way, for one row; `chosen` is its entry in the table, of the source `voc`."""
+def measure(row: Row, table: Mapping[str, Any], args: Any) -> Result:
+    """The mean IoU on val of each way, for one row, of the source `voc`."""
+    chosen = table["sets"][row.name]
     data = write_set(chosen["source"], row.photographs, table["val"], args)
     setting = table["settings"]["rule"]
     runs = args.out / "networks" / f"{row.name}-{row.photographs}-{row.seed}"
@@ -134,16 +128,11 @@ def predictions(
         yield split.mask(index), np.mean(np.stack([one for one in each if one is not None]), 0, np.float32)
 
 
-def results() -> list[Result]:
-    """The rows that are done."""
-    return list(json.loads(RESULTS.read_text())) if RESULTS.is_file() else []
-
-
 def folds_table() -> str:
     """The rows that are done: for each way its mean over the seeds."""
     sets = tomllib.loads(TABLE.read_text())["sets"]
     groups: dict[tuple[str, int], list[Result]] = {}
-    for result in results():
+    for result in read_results(RESULTS):
         groups.setdefault((result["set"], result["photographs"]), []).append(result)
     header = ["data", "photographs", "seeds", *(f"{what} ({times}x)" for what, times in WAYS.values())]
     cells = [

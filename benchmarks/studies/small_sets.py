@@ -16,7 +16,7 @@ import shlex
 import shutil
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -92,12 +92,7 @@ def main() -> int:
     sets, settings = ([name for name in table[kind] if name in args.names] or table[kind] for kind in ("sets", "settings"))
     photographs, seeds = args.photographs or table["photographs"], args.seeds or table["seeds"]
     for seed, name, number, setting in product(seeds, sets, photographs, settings):
-        row = Row(name, number, setting, seed, budget)
-        if not any(row.key.items() <= result.items() for result in results()):
-            result = row.key | train_row(row, table, args)
-            with whole_file(RESULTS) as partial:
-                partial.write_text(json.dumps([*results(), result], indent=1) + "\n")
-            print(f"{row.key}: {result['mean_iou']}, start {result['start']}, change {result['change']} {result['change_95']}")
+        measure_row(RESULTS, Row(name, number, setting, seed, budget), lambda row: train_row(row, table, args))
     return 0
 
 
@@ -116,16 +111,25 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def results() -> list[Result]:
-    """The rows that are done."""
-    return list(json.loads(RESULTS.read_text())) if RESULTS.is_file() else []
+def measure_row(path: Path, row: Row, measure: Callable[[Row], Result]) -> None:
+    """Adds a row's result to a file of results, and prints it; a row that is there is not measured again."""
+    if not any(row.key.items() <= result.items() for result in read_results(path)):
+        result = row.key | measure(row)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps([*read_results(path), result], indent=1) + "\n")
+        print(result)
+
+
+def read_results(path: Path) -> list[Result]:
+    """The rows of a file of results that are done."""
+    return list(json.loads(path.read_text())) if path.is_file() else []
 
 
 def small_sets_table() -> str:
     """The rows that are done: means over the seeds; the change is the trained network's against the start, on val."""
     table = tomllib.loads(TABLE.read_text())
     groups: dict[tuple[str, int, str, str], list[Result]] = {}
-    for result in results():
+    for result in read_results(RESULTS):
         place = result["set"], result["photographs"], json.dumps(result["budget"]), result["setting"]
         groups.setdefault(place, []).append(result)
     cells = [
