@@ -70,6 +70,13 @@ class StrictProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvi
             self.data_received(b"\0")  # which is invalid everywhere but in a body
         return end
 
+    def send_400_response(self, msg: str) -> None:
+        """Answers 400 to invalid bytes. If they are the rest of an answered request's body, closes the connection instead."""
+        if self._is_in_body and self.is_answered:
+            self._tcp.abort()
+        else:
+            super().send_400_response(msg)
+
     def end_answer(self) -> None:
         """The answer to the current request has been sent. Its body may still arrive."""
         self.is_answered, self.is_busy = True, False

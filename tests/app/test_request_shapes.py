@@ -14,6 +14,7 @@ import pytest
 
 from app.parsing import END, MOST_ENDS
 from tests.support.app.exchanges import PHOTO, answer_on, connect, head
+from tests.support.polling import wait_until
 from tests.support.servers import PYTHON_ALONE, SERVE, Process, fcn_serve
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
@@ -86,6 +87,7 @@ BODIES = {
 @pytest.fixture(scope="module", params=[SERVE, PYTHON_ALONE], ids=["installed", "without httptools and uvloop"])
 def running(request: pytest.FixtureRequest, narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with fcn_serve(narrow_file, tmp_path_factory.mktemp("log"), program=request.param) as it:
+        wait_until(lambda: it.messages()[-1].startswith("open "))  # the last line of a start
         yield it
 
 
@@ -115,6 +117,19 @@ def test_what_is_invalid_or_ambiguous_is_refused_and_its_connection_is_closed(ru
     )
     assert len(lines_of(running)) <= before + 1
     assert "Traceback" not in running.log.read_text()
+
+
+@pytest.mark.parametrize("rest", [b"z\r\n", b"1\r\nab", b"0\r\nX: " + b"b" * 60_000], ids=["size", "end", "trailer"])
+def test_the_invalid_rest_of_a_body_gets_no_second_answer(running: Process, rest: bytes) -> None:
+    received = b""
+    with connect(running.port) as connection, suppress(ConnectionError):
+        connection.sendall(CHUNKED + b"1\r\na\r\n" * 5000)  # refused before the end, as chunks this small are
+        while not received.endswith(b"}"):
+            received += connection.recv(1 << 16)
+        connection.sendall(rest)
+        while data := connection.recv(1 << 16):
+            received += data
+    assert re.findall(rb"HTTP/1\.1 (\d{3})", received) == [b"400"]
 
 
 @pytest.mark.parametrize("data", TAKEN.values(), ids=TAKEN)
