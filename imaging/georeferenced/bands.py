@@ -116,7 +116,9 @@ def _default_numbers(scene: Scene, channels: int) -> tuple[int, ...]:
         if len(scene.bands) < 3:
             return tuple(scene.bands[:1])
     if len(scene.bands) < channels:
-        raise SceneError(f"{scene.name} has {len(scene.bands)} bands, and the network sees {channels}; say which with --bands")
+        raise SceneError(
+            f"{scene.name} has {len(scene.bands)} bands, and the network sees {channels}; give one that has its bands"
+        )
     return tuple(scene.bands[:channels])
 
 

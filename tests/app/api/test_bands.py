@@ -7,29 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness.narrow import narrow_net
-from model.labels import numbered_labels
-from model.manifest import Manifest
-from model.networks.servable import half_tensors
-from model.preprocessing import Preprocessing
-from model.weights_file import save_weights
 from tests.support.app.exchanges import PHOTO, assert_problem, pixels, post
 from tests.support.app.services import Serve
+from tests.support.cli.varied import WIDE, write_wide
 from tests.support.imaging.scenes import scene_file
-from training.data.demo import NAMES
 
-BANDS = ("red", "green", "blue", "near infrared", "height")
 pytestmark = pytest.mark.torch
 
 
 def test_five_bands(serve: Serve, tmp_path: Path) -> None:
-    net = narrow_net(bands=len(BANDS))
-    manifest = Manifest(net.architecture, numbered_labels(NAMES), Preprocessing(side=(64, 128)).of_bands(BANDS), "Apache-2.0")
-    save_weights(tmp_path / "wide.safetensors", half_tensors(net), manifest)
+    write_wide(tmp_path / "wide.safetensors")
     rng = np.random.default_rng(0)
-    scene = scene_file(rng.integers(0, 256, (90, 130, len(BANDS)), np.uint8))
+    scene = scene_file(rng.integers(0, 256, (90, 130, len(WIDE)), np.uint8))
     with serve(weights=str(tmp_path / "wide.safetensors"), runtime="torch") as client:
-        assert client.get("/info").json()["preprocessing"]["bands"] == list(BANDS)
+        assert client.get("/info").json()["preprocessing"]["bands"] == list(WIDE)
         for format in ("png", "overlay", "grey"):
             response = post(client, scene, format=format)
             assert response.status_code == 200, response.text

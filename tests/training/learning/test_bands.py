@@ -24,6 +24,7 @@ from tests.support.training.maps import write_features
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.check import main as check
 from training.commands.evaluate import main as evaluate
+from training.commands.export import main as export
 from training.commands.import_labels import main as import_labels
 from training.commands.train import main as train
 
@@ -92,6 +93,16 @@ def test_the_export_gives_the_logits_of_the_master(folder: Path) -> None:
     tile = np.random.default_rng(1).integers(0, 256, (96, 128, BANDS), np.uint8)
     master, export = (load_runtime(files, runtime, "cpu", "float32", 1) for runtime in ("torch", "openvino"))
     assert np.allclose(master.logits([tile]), export.logits([tile]), atol=1e-3)
+
+
+def test_int8_is_quantised_on_tiles_of_all_bands(folder: Path) -> None:
+    path = folder / "run" / "plots.safetensors"
+    tiles = folder / "DATA" / "images" / "train"
+    assert export(["--weights", str(path), "--int8", "--calibration", str(tiles), "--photos", "4"]) == 0
+    full, quantised = (load_runtime(find_files(str(path)), "openvino", "cpu", each, 1) for each in ("float32", "int8"))
+    with rasterio.open(next(tiles.iterdir())) as file:
+        tile = np.ascontiguousarray(np.moveaxis(file.read(), 0, 2))
+    assert (full.logits([tile]).argmax(1) == quantised.logits([tile]).argmax(1)).mean() >= 0.9
 
 
 def test_a_scene_is_segmented(folder: Path) -> None:
