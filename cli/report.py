@@ -21,14 +21,14 @@ from model.command_line import one_line
 from model.inference.errors import InferenceError, NoConfidence
 from model.inference.parameters import OPTIONS
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
-from model.inference.scaling import SideTooLarge
+from model.inference.scaling import SideError
 from model.inference.tiling import TilingError
 from model.manifest import WeightsError
 
 DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 130, 141
 # messages of these errors are clear without the error's type; `describe` adds the type to all others
 CLEAR_ERRORS = (
-    ImageError, AnswerTooLarge, UnknownClass, UnusedParameter, NoConfidence, SideTooLarge, TilingError, InferenceError,
+    ImageError, AnswerTooLarge, UnknownClass, UnusedParameter, NoConfidence, SideError, TilingError, InferenceError,
     DeviceLost, DeviceOutOfMemory, RuntimeUnavailable, WeightsError, OSError,
 )  # fmt: skip
 OF_OPTIONS = AnswerTooLarge, UnknownClass, UnusedParameter, NoConfidence

@@ -26,7 +26,7 @@ from imaging.errors import (
     UnusedParameter,
 )
 from model.inference.errors import Cancelled, DeadlinePassed, NoConfidence, SchedulerEnded, WorkerFailed, WorkersStopped
-from model.inference.scaling import SideTooLarge
+from model.inference.scaling import SideError
 from model.printable import printable
 
 DETAIL_LENGTH = 1000
@@ -156,7 +156,7 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
     UnknownClass: BadParameter,
     UnusedParameter: BadParameter,
     NoConfidence: BadParameter,
-    SideTooLarge: BadParameter,
+    SideError: BadParameter,
     UnknownModel: BadParameter,
     TooManyFiles: TooLarge,
     TooManyTiles: TooLarge,

@@ -33,7 +33,7 @@ from imaging.georeferenced.scene import Scene, open_scene
 from model.command_line import package_version
 from model.inference.loading import load_runtime, unused_gpu
 from model.inference.runtime import Runtime, Tile
-from model.inference.scaling import LARGEST_FACTOR
+from model.inference.scaling import LARGEST_FACTOR, SIDES, shrinks_too_far
 from model.inference.scenes import ClassRows, ScenePlan, Submit, plan_scene
 from model.inference.scenes import segment_scene as segment_rows
 from model.inference.scheduler import Scheduler, TileQueue
@@ -136,6 +136,12 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
         gsd = manifest.preprocessing.gsd
     if gsd is not None:
         working = scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
+        if shrinks_too_far(max(scene.size), max(working)):
+            height, width = working
+            raise SceneError(
+                f"{scene.name} shows too little ground for pixels of {gsd:.3g} m: {scene.size[1]}x{scene.size[0]} pixels would "
+                f"become {width}x{height}, and the network needs {SIDES[0]} along the longer side; give a smaller --gsd"
+            )
     tile = Segmenter(runtime).tile(request.tile)
     plan = plan_scene(scene.size, working, tile, request.overlap, request.blend)
     version = _version(request.source)

@@ -12,8 +12,8 @@ SIDES = (32, 16384)
 LARGEST_FACTOR = 4  # limit on enlarging an image, unless the weights advise more
 
 
-class SideTooLarge(ValueError):
-    """A side that would enlarge the image too far."""
+class SideError(ValueError):
+    """A side that the image does not allow, such as one that would enlarge it too far."""
 
 
 def parse_side(text: str) -> Side:
@@ -42,29 +42,59 @@ def working_size(size: Size, side: Side, advised_range: tuple[int, int]) -> Size
 def check_side(
     side: Side, size: Size, working: Size, *, advised_range: tuple[int, int], quality: Quality, megapixels: float
 ) -> None:
-    """Raises `SideTooLarge` if a side enlarges the image too much, or to more pixels than an image may have.
+    """Raises `SideError` if a side enlarges the image too much, or to more pixels than an image may have.
 
     size, working: (height, width) of the image, and of its largest view. advised_range: as in `working_size`. quality: for
     the error. megapixels: the limit on images.
     """
     most = max(advised_range[1], LARGEST_FACTOR * max(size))
     if isinstance(side, int) and side > most:
-        raise SideTooLarge(f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {side}; give a smaller one")
+        raise SideError(f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {side}; give a smaller one")
     if working != size and working[0] * working[1] > megapixels * 1e6:
         parameters = f"side {side}" + (" with quality high" if quality == "high" else "")
         problem = f"{parameters} enlarges this image to {working[1]}x{working[0]} pixels"
-        raise SideTooLarge(f"{problem}; the limit is {megapixels:g} megapixels; give a smaller side")
+        raise SideError(f"{problem}; the limit is {megapixels:g} megapixels; give a smaller side")
 
 
-def scene_too_coarse(gsd: float, size: Size, side: int, *, megapixels: float) -> SideTooLarge:
+def scene_too_coarse(gsd: float, size: Size, side: int, *, megapixels: float) -> SideError:
     """The error of a scene that would be enlarged too far for pixels of `gsd` metres, in words for who gave no side.
 
     size: (height, width) of the scene. side: the longer side at which its pixels measure `gsd`. megapixels: the limit on
     images.
     """
-    height, width = working_size(size, side, SIDES)
-    return SideTooLarge(
-        f"the network learned from pixels of {gsd:.3g} m on the ground, and those of this scene are too large for that: "
-        f"{size[1]}x{size[0]} pixels would become {width}x{height}, and the limits are {LARGEST_FACTOR} times the side and "
-        f"{megapixels:g} megapixels; send a finer scene, or give side=native for its own pixels"
+    return SideError(
+        f"{_learned(gsd)} those of this scene are too large for that: {_would_become(size, side)}, and the limits are "
+        f"{LARGEST_FACTOR} times the side and {megapixels:g} megapixels; send a finer scene, or give side=native for its own "
+        "pixels"
     )
+
+
+def check_scene_side(gsd: float, size: Size, side: int | None) -> int:
+    """The side at which a scene's pixels measure `gsd` metres. size: (height, width) of the scene. side: None if it has none.
+
+    Raises `SideError`, in words for who gave no side, for None and for a side that leaves the network nearly nothing to see.
+    """
+    if side is None:
+        raise SideError(
+            f"{_learned(gsd)} this scene does not say how large its own are; give side=native for its own pixels, or a number"
+        )
+    if shrinks_too_far(max(size), side):
+        raise SideError(
+            f"{_learned(gsd)} this scene shows too little ground for that: {_would_become(size, side)}, and the network needs "
+            f"{SIDES[0]} along the longer side; send more of the scene, or give side=native for its own pixels"
+        )
+    return side
+
+
+def shrinks_too_far(longer: int, side: int) -> bool:
+    """Whether a longer side of so many pixels would shrink far below the least one that the network is given."""
+    return side < SIDES[0] and longer > LARGEST_FACTOR * side
+
+
+def _learned(gsd: float) -> str:
+    return f"the network learned from pixels of {gsd:.3g} m on the ground, and"
+
+
+def _would_become(size: Size, side: int) -> str:
+    height, width = working_size(size, side, SIDES)
+    return f"{size[1]}x{size[0]} pixels would become {width}x{height}"

@@ -26,7 +26,7 @@ from model.inference.errors import NoConfidence
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
-from model.inference.scaling import SideTooLarge, check_side, scene_too_coarse, working_size
+from model.inference.scaling import SideError, check_scene_side, check_side, scene_too_coarse, working_size
 from model.inference.scene_images import decode_scene, encode_scene, load, scene_bytes, scene_sizes
 from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
 from model.inference.small_regions import small_region_bytes, without_small_regions
@@ -104,7 +104,7 @@ class Segmenter:
         With `side=auto`, a scene gets the side at which its pixels measure as much as those that the network learned from, if
         the weights record it; the plan's options have that side.
 
-        Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideTooLarge` or `TilingError`.
+        Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideError` or `TilingError`.
         """
         if self.reads_scene(options.rendering):
             gsd = self.manifest.preprocessing.gsd if options.side == "auto" else None
@@ -115,15 +115,16 @@ class Segmenter:
         options.rendering.check(size)
         options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks
         require_confidence(self.runtime, options.rendering)
-        if gsd is None or side is None:
+        if gsd is None:
             return self.plan_size(size, options)
+        side = check_scene_side(gsd, size, side)
         try:
             return self.plan_size(size, replace(options, side=side))
-        except SideTooLarge as error:
+        except SideError as error:
             raise scene_too_coarse(gsd, size, side, megapixels=self.limits.megapixels) from error
 
     def plan_size(self, size: Size, options: Options) -> Plan:
-        """The plan for an upright image of this (height, width). Raises `SideTooLarge` or `TilingError`."""
+        """The plan for an upright image of this (height, width). Raises `SideError` or `TilingError`."""
         advised_range, quality = self.manifest.preprocessing.side, options.quality
         tile = self.tile(options.tile)
         at = working_size(size, options.side, advised_range)

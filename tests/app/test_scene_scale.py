@@ -15,6 +15,7 @@ from imaging.georeferenced.errors import SceneError
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
+from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
 from model.weights_file import find_files, load_weights, save_weights
 from tests.support.cli.varied_file import varied_file
@@ -59,8 +60,20 @@ def test_the_plan_has_the_side_of_that_scale(segmenter: Segmenter) -> None:
     assert max(segmenter.plan(beyond, replace(options, side="native")).tile_plan.size) == 130
     with pytest.raises(SceneError, match="cannot become longitude and latitude"):
         segmenter.plan(beyond, options)
+
+
+def test_a_scene_that_shows_too_little_ground_or_has_no_metres_is_refused(segmenter: Segmenter) -> None:
+    options = Options(rendering=Rendering("geotiff"))
+    assert segmenter.plan(scene_file(SCENE, transform=north_up(0.123)), options).tile_plan.size == (22, 32)
+    assert segmenter.plan(scene_file(SCENE[:20, :20], transform=north_up(0.25)), options).tile_plan.size == (10, 10)
+    fine = scene_file(SCENE, transform=north_up(0.003))
+    with pytest.raises(SideError, match=r"learned from pixels of 0\.5 m .* 130x90 pixels would become 1x1, .* needs 32"):
+        segmenter.plan(fine, options)
     local = scene_file(SCENE, crs='LOCAL_CS["site",UNIT["metre",1]]')
-    assert max(segmenter.plan(local, options).tile_plan.size) == 128
+    with pytest.raises(SideError, match="this scene does not say how large its own are; give side=native"):
+        segmenter.plan(local, options)
+    for scene in (fine, local):
+        assert segmenter.plan(scene, replace(options, side="native")).tile_plan.size == (90, 130)
 
 
 def test_the_service_answers_a_scene_at_that_scale(weights: Path, segmenter: Segmenter, tmp_path: Path) -> None:

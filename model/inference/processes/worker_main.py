@@ -40,7 +40,7 @@ from model.inference.processes.confinement import confine, die_first
 from model.inference.processes.frames import INLINE_BYTES, WorkerEnded, read_file, receive, send, write_file
 from model.inference.processes.limits import limit, prepare_limits, unlimit, unlimit_cpu
 from model.inference.runtime import DistantRuntime, Tile
-from model.inference.scaling import SideTooLarge
+from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import TilingError
 
@@ -54,7 +54,7 @@ MOST_MESSAGE = 4000  # longest text of an error, in characters
 REPORTED_ERRORS = {
     error.__name__: error
     for error in (
-        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, UnknownClass, NoConfidence, SideTooLarge,
+        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, UnknownClass, NoConfidence, SideError,
         TilingError, MemoryError,
     )
 }  # fmt: skip

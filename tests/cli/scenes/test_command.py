@@ -135,6 +135,8 @@ def test_a_scale_in_metres_shows_the_network_other_pixels(
     assert read(tmp_path / "out.tif").shape == (430, 310)
     assert run(scene, "-o", tmp_path / "out.tif", "--gsd", "0.01") == 2
     assert "pixels of 0.01 m enlarge" in capsys.readouterr().err
+    assert run(scene, "-o", tmp_path / "out.tif", "--gsd", "300") == 2
+    assert "310x430 pixels would become 1x1, and the network needs 32 along the longer side" in capsys.readouterr().err
 
 
 def test_a_damaged_block_keeps_what_is_finished_and_resume_goes_on(

@@ -13,7 +13,7 @@ from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
-from model.inference.scaling import SideTooLarge
+from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import plan_tiles
 from model.inference.views import SCALES, View, ViewAverage
@@ -110,7 +110,7 @@ def test_probabilities_are_averaged_at_the_temperature() -> None:
 def test_high_may_not_work_on_more_pixels_than_an_image_may_have(runtime: Runtime) -> None:
     segmenter = Segmenter(runtime, Limits(megapixels=0.01))
     assert segmenter.plan_size((100, 100), Options(side="native")).tile_count == 1
-    with pytest.raises(SideTooLarge, match=r"quality high .*125x125"):
+    with pytest.raises(SideError, match=r"quality high .*125x125"):
         segmenter.plan_size((100, 100), Options(side="native", quality="high"))
 
 

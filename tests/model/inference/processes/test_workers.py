@@ -29,7 +29,7 @@ from model.inference.processes.messages import MOST_BYTES, Body, Image
 from model.inference.processes.worker import MEASURED_IMAGES, Worker
 from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import Runtime, Tile
-from model.inference.scaling import SideTooLarge
+from model.inference.scaling import SideError
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import scene_file
 from tests.support.model.workers import Asking, asking
@@ -91,7 +91,7 @@ def test_bodies_and_answers_of_megabytes_travel_as_files(runtime: Runtime) -> No
     [
         (b"text", OPTIONS, UnknownImageType),
         (PHOTO[: len(PHOTO) // 2], OPTIONS, DamagedImage),
-        (PHOTO, Options(side=5000), SideTooLarge),
+        (PHOTO, Options(side=5000), SideError),
     ],
     ids=["text", "damaged", "side"],
 )
