@@ -15,6 +15,11 @@ from imaging.georeferenced.place import Floats, Place
 
 DECIMALS = (6, 10)  # of degrees: fewest and most
 PARTS_OF_A_PIXEL = 100  # that coordinates tell apart, at least
+MOST_BEND = 0.1  # pixels between a side's straight line in degrees and the side itself
+MOST_TURN = 60.0  # degrees of longitude of a side's part, less than half a turn: which way round it goes is then known
+INSTEAD = "write a .tif or a .gpkg instead"
+GRID = 1e-10  # degrees
+SAMPLED = 17  # points along a line whose bend is measured
 
 
 class GeoJSONWriter:
@@ -24,16 +29,14 @@ class GeoJSONWriter:
     """
 
     def __init__(self, file: IO[str], place: Place, facts: Mapping[str, Any] | None = None) -> None:
-        self._file, self._place = file, place
-        self._decimals = _decimals(place)
+        self._file, self._geometry = file, DegreeGeometry(place)
         self._count = 0
         members = "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in (facts or {}).items())
         file.write(f'{{"type": "FeatureCollection", {members}"features": [')
 
     def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> None:
         """Adds a polygon or a multipolygon in pixel positions, x then y from the upper left corner."""
-        geometry = geometry_in_degrees(polygon, self._place, self._decimals)
-        feature = {"type": "Feature", "properties": dict(properties), "geometry": geometry}
+        feature = {"type": "Feature", "properties": dict(properties), "geometry": self._geometry(polygon)}
         self._file.write((",\n" if self._count else "\n") + json.dumps(feature))
         self._count += 1
 
@@ -46,35 +49,91 @@ def feature_collection(
     polygons: Iterable[tuple[shapely.Geometry, Mapping[str, Any]]], place: Place, facts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The document of these polygons in pixel positions with their properties. facts: further members of the document."""
-    decimals = _decimals(place)
+    geometry = DegreeGeometry(place)
     features = [
-        {"type": "Feature", "properties": dict(properties), "geometry": geometry_in_degrees(polygon, place, decimals)}
-        for polygon, properties in polygons
+        {"type": "Feature", "properties": dict(properties), "geometry": geometry(polygon)} for polygon, properties in polygons
     ]
     return {"type": "FeatureCollection", **(facts or {}), "features": features}
 
 
-def geometry_in_degrees(polygon: shapely.Geometry, place: Place, decimals: int = DECIMALS[1]) -> dict[str, Any]:
-    """The GeoJSON geometry of a polygon or multipolygon in pixel positions. Raises `SceneError` for corners off the Earth."""
-    parts = []
-    for part in shapely.get_parts(polygon):
-        parts += _cut([_unwrapped(place.to_degrees(shapely.get_coordinates(ring))) for ring in shapely.get_rings(part)])
-    coordinates = [
-        [np.round(shapely.get_coordinates(ring), decimals).tolist() for ring in shapely.get_rings(part)]
-        for part in map(_oriented, parts)
-    ]
-    if len(coordinates) == 1:
-        return {"type": "Polygon", "coordinates": coordinates[0]}
-    return {"type": "MultiPolygon", "coordinates": coordinates}
+class DegreeGeometry:
+    """Makes GeoJSON geometries of polygons and multipolygons in pixel positions. place: of the raster.
+
+    Sides that are straight in the raster and bent in degrees get points between, so that no point is further off than
+    `MOST_BEND`. Raises `NoCoordinates`, and `SceneError` for corners off the Earth.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place, self._decimals = place, _decimals(place)
+        self._longest = _longest_straight(place)
+
+    def __call__(self, polygon: shapely.Geometry) -> dict[str, Any]:
+        parts: list[shapely.Polygon] = []
+        for part in shapely.get_parts(shapely.segmentize(polygon, self._longest)):
+            rings = [_unwrapped(self._place.to_degrees(shapely.get_coordinates(ring))) for ring in shapely.get_rings(part)]
+            try:
+                parts += _around_pole(rings) if any(map(_turns, rings)) else _cut(rings)
+            except shapely.errors.GEOSException as error:
+                raise SceneError(f"a polygon at a pole has no outline in degrees; {INSTEAD}") from error
+        coordinates = [
+            [np.round(shapely.get_coordinates(ring), self._decimals).tolist() for ring in shapely.get_rings(part)]
+            for part in map(_oriented, parts)
+        ]
+        if len(coordinates) == 1:
+            return {"type": "Polygon", "coordinates": coordinates[0]}
+        return {"type": "MultiPolygon", "coordinates": coordinates}
+
+
+def _longest_straight(place: Place) -> float:
+    """How many pixels of a side may become one straight line in degrees: from lines along and across the raster."""
+    height, width = place.size
+    steps, longest = np.linspace(0, 1, SAMPLED), math.inf
+    lines = [np.column_stack([width * steps, np.full(SAMPLED, row)]) for row in (0, height / 2, height)]
+    lines += [np.column_stack([np.full(SAMPLED, column), height * steps]) for column in (0, width / 2, width)]
+    for line in lines:
+        points = place.to_degrees(line)
+        points = points[np.isfinite(points).all(1)]
+        if len(points) < SAMPLED:
+            continue
+        length = float(np.hypot(*(line[2] - line[0])))
+        points[:, 0] = np.unwrap(points[:, 0], period=360)
+        turn = np.abs(np.diff(points[:, 0])).max()
+        points[:, 0] *= np.cos(np.radians(points[:, 1].mean()))
+        chords, bends = points[2:] - points[:-2], points[1:-1] - (points[2:] + points[:-2]) / 2
+        across = np.abs(chords[:, 0] * bends[:, 1] - chords[:, 1] * bends[:, 0])
+        bend = float((across / (chords**2).sum(1)).max()) * length
+        longest = min(longest, length / 2 * MOST_TURN / max(turn, 1e-9), length * math.sqrt(MOST_BEND / max(bend, 1e-9)))
+    return max(1.0, longest)
 
 
 def _unwrapped(ring: Floats) -> Floats:
     """The ring with longitudes that do not jump by a turn where it crosses the antimeridian."""
     if not np.isfinite(ring).all():
-        raise SceneError("a polygon has a corner that has no longitude and latitude; write a .tif or a .gpkg instead")
+        raise SceneError(f"a polygon has a corner that has no longitude and latitude; {INSTEAD}")
     result = ring.copy()
     result[:, 0] = np.unwrap(ring[:, 0], period=360)
     return result
+
+
+def _turns(ring: Floats) -> bool:
+    """Whether the ring goes round a pole, and so ends a turn away from its beginning."""
+    return bool(abs(ring[-1, 0] - ring[0, 0]) > 180)
+
+
+def _around_pole(rings: list[Floats]) -> list[shapely.Polygon]:
+    """The polygon of these rings, some of which go round a pole: what the first holds, to the pole, without the others."""
+    areas = []
+    for ring in rings:
+        outline = ring
+        if _turns(ring):
+            nearest = int(np.argmax(np.abs(ring[:-1, 1])))  # from there to the pole, nothing is in the way
+            turn = np.array([ring[-1, 0] - ring[0, 0], 0])
+            outline = np.concatenate([ring[nearest:-1], ring[: nearest + 1] + turn])
+            pole = math.copysign(90, outline[0, 1])
+            outline = np.concatenate([outline, [[outline[-1, 0], pole], [outline[0, 0], pole]]])
+        areas.append(shapely.union_all(_cut([outline]), grid_size=GRID))  # joins what the shift by a turn has rounded apart
+    rest = shapely.difference(areas[0], shapely.union_all(areas[1:]))
+    return [part for part in shapely.get_parts(rest) if isinstance(part, shapely.Polygon)]
 
 
 def _cut(rings: list[Floats]) -> list[shapely.Polygon]:

@@ -11,6 +11,7 @@ import pytest
 import shapely
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.warp import transform as change_system
 
 from imaging.georeferenced.errors import NoCoordinates, SceneError
 from imaging.georeferenced.geojson import GeoJSONWriter, feature_collection
@@ -125,3 +126,45 @@ def test_polygons_are_cut_at_the_antimeridian(crs: str) -> None:
     assert all(abs(part.bounds[2] - part.bounds[0]) < 1 for part in (west, east))
     area = sum(part.area for part in (west, east)) * (math.pi * 6_371_000 / 180) ** 2 * math.cos(math.radians(10))
     assert area == pytest.approx(pixel_areas(where, Window(0, 0, *SIZE)).mean() * SIZE[0] * SIZE[1], rel=2e-2)
+
+
+WORLD = place("EPSG:4326", Affine(1, 0, -180, 0, -1, 90), (180, 360))
+WEB_WORLD = place("EPSG:3857", Affine(100_187.5, 0, -20_037_500, 0, -100_187.5, 20_037_500), (400, 400))
+WIDE = place(UTM, Affine(10, 0, 300_000, 0, -10, 5_400_000), (10_980, 10_980))  # as those of Sentinel-2
+CONIC = place("ESRI:102008", Affine(100, 0, -500_000, 0, -100, 500_000), (9_000, 12_000))
+
+
+@pytest.mark.parametrize("where", [WORLD, WEB_WORLD, WIDE, CONIC, METRES], ids=["world", "web", "wide", "conic", "small"])
+def test_sides_lie_where_the_raster_has_them(where: Place) -> None:
+    """Also between their ends, and where they are longer than half a turn of longitude."""
+    height, width = where.size
+    outline = shapely.box(0, 0, width, height)
+    (part,) = feature_collection([(outline, {})], where)["features"][0]["geometry"]["coordinates"]
+    between = shapely.get_coordinates(shapely.segmentize(shapely.Polygon(part), 0.1))
+    assert where.crs is not None
+    x, y = change_system("OGC:CRS84", where.crs, between[:, 0], between[:, 1])
+    points = where.to_pixels(np.column_stack([x, y]))
+    assert shapely.distance(shapely.points(points), outline.exterior).max() < 0.12
+    assert shapely.Polygon(points).area == pytest.approx(outline.area, rel=1e-3)
+    assert len(part) < 250
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3031", "EPSG:3413"])
+def test_polygons_around_a_pole_hold_it(crs: str) -> None:
+    where = place(crs, Affine(1000, 0, -100_300, 0, -1000, 75_400), (150, 210))
+    box, far = shapely.box(0, 0, 210, 150), shapely.box(10, 10, 30, 30)
+    ring = shapely.Polygon(box.exterior, [shapely.box(90, 60, 120, 90).exterior, far.exterior])
+    areas = []
+    for polygon in (box, far, ring):
+        geometry = shapely.geometry.shape(feature_collection([(polygon, {})], where)["features"][0]["geometry"])
+        assert geometry.is_valid
+        assert geometry.covers(shapely.Point(77, math.copysign(90, geometry.bounds[1]))) == (polygon is box)
+        flat = shapely.transform(shapely.segmentize(geometry, 0.2), lambda at: np.c_[at[:, 0], np.sin(np.radians(at[:, 1]))])
+        areas.append(flat.area / polygon.area)  # on a cylinder of equal areas
+    assert np.allclose(areas, areas[0], rtol=1e-3)
+
+
+def test_a_transform_without_area_is_none() -> None:
+    for transform in (Affine(0, 0, 448_000, 0, 0, 5_412_000), Affine(math.nan, 0, 0, 0, -1, 0)):
+        with pytest.raises(NoCoordinates, match="has no transform"):
+            metres_per_pixel(place(UTM, transform))

@@ -11,7 +11,7 @@ from typing import Any
 
 import shapely
 
-from imaging.georeferenced.geojson import geometry_in_degrees
+from imaging.georeferenced.geojson import DegreeGeometry
 from model.regular_file import read_regular_file
 from model.whole_file import whole_file
 from training.data.files import images_below
@@ -69,7 +69,7 @@ def write_tiles(
             **({"block": list(blocks[index])} if blocks else {}),
         }  # fmt: skip
         height, width = tile.window.height, tile.window.width
-        geometry = geometry_in_degrees(shapely.box(0, 0, width, height), tile.place)
+        geometry = DegreeGeometry(tile.place)(shapely.box(0, 0, width, height))
         features.append({"type": "Feature", "properties": facts, "geometry": geometry})
     document = {"type": "FeatureCollection", "features": features, "scenes": [_facts(source) for source in sources]}
     with whole_file(out / TILES) as partial:
