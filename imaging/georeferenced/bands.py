@@ -25,7 +25,7 @@ VISIBLE = ("red", "green", "blue")
 class Bands:
     """The bands that the network sees, in its order, by number from 1, and each one's scale.
 
-    scales: None for bands of 8 bits, which stay as they are. palette: uint8 (256, 3), the colours of a single band's values.
+    scales: None for bands of 8 bits, which stay as they are. palette: uint8 (values, 3), the colours of a single band's values.
     """
 
     numbers: tuple[int, ...]

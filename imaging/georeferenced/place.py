@@ -42,8 +42,11 @@ class Place:
 
     @property
     def is_known(self) -> bool:
-        """Whether the raster says where it lies: it has a coordinate system, and a transform other than that of no file."""
-        return self.crs is not None and self.transform != Affine.identity()
+        """Whether the raster says where it lies: it has a coordinate system, and a transform other than that of no file.
+
+        A transform that gives pixels no area is none.
+        """
+        return self.crs is not None and self.transform != Affine.identity() and abs(self.transform.determinant) > 0
 
     @property
     def is_on_earth(self) -> bool:
@@ -104,5 +107,6 @@ def map_to_degrees(points: Floats, crs: CRS) -> Floats:
     try:
         longitude, latitude = change_system(crs, DEGREES, points[:, 0], points[:, 1])
     except Exception as error:  # also for points beyond a projection; rasterio does not publish the classes of GDAL's errors
-        raise NoCoordinates(f"coordinates of {crs.to_string()[:60]} cannot become longitude and latitude: {error}") from error
+        words = f"coordinates of {crs.to_string()[:60]} cannot become longitude and latitude: {str(error)[:100]}"
+        raise NoCoordinates(words) from error
     return np.column_stack([longitude, latitude])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window as RasterioWindow
@@ -58,6 +58,8 @@ class Scene:
         self.dtype = np.dtype(np.result_type(*(np.dtype(each) for each in dataset.dtypes)))
         self.block: Size = dataset.block_shapes[0]
         self._is_inverted = _is_inverted(dataset)
+        alpha = [number for number, color in enumerate(self.colors, 1) if color == ColorInterp.alpha.name]
+        self._alpha = [] if self.bands and MaskFlags.alpha in dataset.mask_flag_enums[self.bands[0] - 1] else alpha
 
     @property
     def size(self) -> Size:
@@ -77,10 +79,11 @@ class Scene:
 
     @property
     def palette(self) -> npt.NDArray[np.uint8] | None:
-        """The colours of the values of a single band, uint8 (256, 3); None for bands that hold samples."""
-        if len(self.bands) != 1 or self.dtype != np.uint8 or self.colors[self.bands[0] - 1] != ColorInterp.palette.name:
+        """The colours of the values of a single band, uint8 (256 or 65,536, 3); None for bands that hold samples."""
+        is_index = self.dtype in (np.uint8, np.uint16)
+        if len(self.bands) != 1 or not is_index or self.colors[self.bands[0] - 1] != ColorInterp.palette.name:
             return None
-        colors = np.zeros((256, 3), np.uint8)
+        colors = np.zeros((1 << 8 * self.dtype.itemsize, 3), np.uint8)
         for value, color in self._dataset.colormap(self.bands[0]).items():
             colors[value] = color[:3]
         return colors
@@ -106,8 +109,7 @@ class Scene:
         """
         place = RasterioWindow(window.left, window.top, window.width, window.height)
         try:
-            samples: Samples = self._dataset.read(list(bands), window=place)
-            mask: Mask = self._dataset.dataset_mask(window=place) > 0
+            samples, mask = self._samples(bands, window=place), self._mask(window=place)
         except RasterioError as error:
             raise self._damage(window, bands, error) from error
         return self._with_polarity(samples), _finite(samples, mask)
@@ -116,7 +118,7 @@ class Scene:
         """Whether nodata, alpha or a mask band leave any pixel of a window. Raises `DamagedScene`."""
         place = RasterioWindow(window.left, window.top, window.width, window.height)
         try:
-            return bool(self._dataset.dataset_mask(window=place).any())
+            return bool(self._mask(window=place).any())
         except RasterioError as error:
             raise self._damage(window, [1], error) from error
 
@@ -126,11 +128,26 @@ class Scene:
         Each pixel is one of the scene, or of an overview. Raises `DamagedScene`.
         """
         try:
-            samples: Samples = self._dataset.read(list(bands), out_shape=(len(bands), *size))
-            mask: Mask = self._dataset.dataset_mask(out_shape=size) > 0
+            samples, mask = self._samples(bands, out_shape=size), self._mask(out_shape=size)
         except RasterioError as error:
             raise DamagedScene(f"{self.name}: an overview of it cannot be read: {gdal_reason(error)}") from error
         return self._with_polarity(samples), _finite(samples, mask)
+
+    def _samples(self, bands: Sequence[int], **options: Any) -> Samples:
+        """Samples (bands, height, width) in one type. options: of rasterio, for one band."""
+        if len(set(self._dataset.dtypes)) > 1:  # as a VRT has them
+            return np.stack([self._dataset.read(number, **options).astype(self.dtype) for number in bands])
+        if shape := options.get("out_shape"):
+            options["out_shape"] = (len(bands), *shape)
+        samples: Samples = self._dataset.read(list(bands), **options)
+        return samples
+
+    def _mask(self, **options: Any) -> Mask:
+        """Which pixels have data. GDAL takes alpha for a mask only as the last of two or four bands."""
+        mask: Mask = self._dataset.dataset_mask(**options) > 0
+        for number in self._alpha:
+            mask &= self._dataset.read(number, **options) > 0
+        return mask
 
     def _with_polarity(self, samples: Samples) -> Samples:
         """The samples with black as 0, also of a file that stores white as 0 (TIFF's WhiteIsZero)."""
@@ -154,8 +171,8 @@ class Scene:
             for left, right in _steps(window.left, window.left + window.width, columns):
                 place = RasterioWindow(left, top, right - left, bottom - top)
                 try:
-                    self._dataset.read(list(bands), window=place)
-                    self._dataset.dataset_mask(window=place)
+                    self._samples(bands, window=place)
+                    self._mask(window=place)
                 except RasterioError as own:
                     at = f"block {left // columns}, {top // rows} (column, row), pixels {left}, {top} to {right}, {bottom}"
                     return DamagedScene(f"{self.name}: {at}{self._around(left, top)}, cannot be read: {gdal_reason(own)}")
@@ -234,7 +251,7 @@ def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
     if _is_inverted(dataset) and not all(np.dtype(dtype).kind == "u" for dtype in dataset.dtypes):
         raise SceneError(f"{name} stores white as its least value, as {dataset.dtypes[0]}; write it with black as 0 first")
     if dataset.crs is None and dataset.gcps[0]:
-        raise SceneError(f"{name} has ground control points and no transform; straighten it first: gdalwarp {name} out.tif")
+        raise SceneError(f"{name} has ground control points and no transform; straighten it first, with gdalwarp")
     rows, columns = dataset.block_shapes[0]
     size = rows * columns * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
     if size > MOST_BLOCK_BYTES:

@@ -37,8 +37,10 @@ def test_a_single_band_is_grey_and_a_palette_gives_its_colours(tmp_path: Path) -
     with open_scene(grey) as scene:
         assert (choose_bands(scene).read(scene, WHOLE)[0] == PHOTO[:, :, :1]).all()
     colormap = {value: (value, 255 - value, 7, 255) for value in range(256)}
-    with open_scene(write_scene(tmp_path / "p.tif", PHOTO[:, :, 0], colormap=colormap)) as scene:
-        assert choose_bands(scene).read(scene, WHOLE)[0][3, 4].tolist() == [PHOTO[3, 4, 0], 255 - PHOTO[3, 4, 0], 7]
+    for dtype in (np.uint8, np.uint16):
+        indices = PHOTO[:, :, 0].astype(dtype)
+        with open_scene(write_scene(tmp_path / "p.tif", indices, photometric="palette", colormap=colormap)) as scene:
+            assert choose_bands(scene).read(scene, WHOLE)[0][3, 4].tolist() == [PHOTO[3, 4, 0], 255 - PHOTO[3, 4, 0], 7]
 
 
 @pytest.mark.parametrize("bits", [2, 4, 7])

@@ -44,7 +44,7 @@ def test_pieces_cover_a_window_once_and_cut_at_blocks(tmp_path: Path) -> None:
     assert count.sum() == 80 * 150
 
 
-@pytest.mark.parametrize("how", ["nodata", "alpha", "mask", "nan"])
+@pytest.mark.parametrize("how", ["nodata", "alpha", "alpha of five", "mask", "nan"])
 def test_pixels_without_data_are_known(tmp_path: Path, how: str) -> None:
     hole, pixels = np.zeros((96, 160), bool), np.maximum(PHOTO, 1)
     hole[20:50, 30:90] = True
@@ -54,13 +54,35 @@ def test_pixels_without_data_are_known(tmp_path: Path, how: str) -> None:
         samples = np.dstack([pixels, np.where(hole, 0, 255).astype(np.uint8)])
         colors = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
         path = write_scene(tmp_path / "a.tif", samples, colors=colors)
+    elif how == "alpha of five":
+        samples = np.dstack([pixels, pixels[:, :, 0], np.where(hole, 0, 255).astype(np.uint8)])
+        undefined, alpha = ColorInterp.undefined, ColorInterp.alpha
+        path = write_scene(tmp_path / "a.tif", samples, colors=[undefined] * 4 + [alpha])
     elif how == "mask":
         path = write_scene(tmp_path / "a.tif", pixels, mask=~hole)
     else:
         path = write_scene(tmp_path / "a.tif", np.where(hole[:, :, None], np.nan, pixels.astype(np.float32)))
     with open_scene(path) as scene:
-        assert scene.bands == [1, 2, 3]
+        assert scene.bands == ([1, 2, 3, 4] if how == "alpha of five" else [1, 2, 3])
         assert (scene.read(WHOLE, scene.bands)[1] == ~hole).all()
+        assert (scene.read_reduced((96, 160), scene.bands)[1] == ~hole).all()
+        assert scene.has_data(Window(20, 30, 30, 60)) == (how == "nan")
+
+
+def test_bands_of_different_types_have_one_that_holds_all(tmp_path: Path) -> None:
+    types = {"Byte": np.uint8, "UInt16": np.uint16, "Float32": np.float32}
+    text = '<VRTDataset rasterXSize="160" rasterYSize="96">'
+    for number, (name, dtype) in enumerate(types.items(), 1):
+        write_scene(tmp_path / f"{name}.tif", PHOTO[:, :, number - 1].astype(dtype))
+        source = f'<SourceFilename relativeToVRT="1">{name}.tif</SourceFilename><SourceBand>1</SourceBand>'
+        band = f'<VRTRasterBand dataType="{name}" band="{number}">'
+        text += f"{band}<SimpleSource>{source}</SimpleSource></VRTRasterBand>"
+    (tmp_path / "a.vrt").write_text(f"{text}</VRTDataset>")
+    with open_scene(str(tmp_path / "a.vrt")) as scene:
+        samples, _ = scene.read(WHOLE, [3, 1, 2])
+        assert samples.dtype == scene.dtype == np.float32
+        assert (samples == np.moveaxis(PHOTO[:, :, [2, 0, 1]], 2, 0)).all()
+        assert scene.read_reduced((48, 80), [1, 2])[0].shape == (2, 48, 80)
 
 
 def test_a_nodata_that_the_samples_cannot_have_hides_nothing(tmp_path: Path) -> None:
