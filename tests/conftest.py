@@ -64,15 +64,33 @@ def narrow_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     option: Path | None = request.config.getoption("narrow")
     if option:
         return option.absolute()
+
+    def write(path: Path) -> None:
+        from benchmarks.harness.narrow import write_narrow  # needs PyTorch
+
+        write_narrow(path)
+
+    return written_once("narrow", write, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def varied_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The narrow network with all of its classes in most images, as `narrow_file`; skips the test without PyTorch."""
+    pytest.importorskip("torch", reason="PyTorch makes the network")
+    from tests.support.cli.varied import write_varied
+
+    return written_once("varied", write_varied, tmp_path_factory)
+
+
+def written_once(name: str, write: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights file of this name in a folder of all of xdist's workers, of which the first one writes it."""
     folder = tmp_path_factory.getbasetemp()
     folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "weights"
     folder.mkdir(exist_ok=True)
-    path = folder / "narrow.safetensors"
-    with FileLock(folder / "lock"):
+    path = folder / f"{name}.safetensors"
+    with FileLock(folder / f"{name}.lock"):
         if not path.exists():
-            from benchmarks.harness.narrow import write_narrow  # needs PyTorch
-
-            write_narrow(path)
+            write(path)
     return path
 
 

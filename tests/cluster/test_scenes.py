@@ -24,14 +24,8 @@ from model.inference.runtime import Runtime
 from model.weights_file import find_files
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import environment
-from tests.support.cli.varied_file import varied_file as write_varied_file
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import write_scene
-
-
-@pytest.fixture(scope="module")
-def varied_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_varied_file(tmp_path_factory.mktemp("varied"))
 
 
 @pytest.fixture(scope="module")

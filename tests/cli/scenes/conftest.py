@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli.varied_file import varied_file
 from tests.support.networks import loading_once
 
 
 @pytest.fixture(scope="session")
-def narrow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return varied_file(tmp_path_factory.mktemp("varied"))
+def narrow_file(varied_file: Path) -> Path:
+    return varied_file
 
 
 @pytest.fixture(autouse=True, scope="module")
