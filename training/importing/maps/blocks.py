@@ -68,7 +68,8 @@ class Ground:
 class Division:
     """The split of each tile. left_out: tiles of train whose ground a tile of val shows too.
 
-    blocks: the block of each tile. tiles_a_side: tiles along a block's side.
+    blocks: the block of each tile. tiles_a_side: tiles along a block's side. bordering: the number of tiles of val that have a
+    tile of train beside them.
     """
 
     val: frozenset[Block]
@@ -76,6 +77,7 @@ class Division:
     ground: Ground
     tiles_a_side: int
     left_out: frozenset[int] = field(default_factory=frozenset)
+    bordering: int = 0
 
     def split(self, tile: int) -> str | None:
         """The split of a tile; None if it is left out."""
@@ -114,7 +116,11 @@ def divide(
         counts[block] = counts.get(block, 0) + 1
         classes[block] = classes.get(block, frozenset()) | class_set
     val = _choose(counts, classes)
-    return Division(val, blocks, ground, a_side, _common(footprints, blocks, val))
+    left_out = _common(footprints, blocks, val)
+    in_train = [each for at, each in enumerate(footprints) if blocks[at] not in val and at not in left_out]
+    in_val = [each for at, each in enumerate(footprints) if blocks[at] in val]
+    near = shapely.STRtree(in_train).query(in_val, predicate="dwithin", distance=COMMON * min(ground.side) / a_side)
+    return Division(val, blocks, ground, a_side, left_out, len(set(near[0].tolist())))
 
 
 def _choose(counts: Mapping[Block, int], classes: Mapping[Block, frozenset[int]]) -> frozenset[Block]:

@@ -83,6 +83,11 @@ class ImportedMap:
         ]
         if self.division:
             lines.append(_blocks(self.division))
+            if bordering := self.division.bordering:
+                lines.append(
+                    f"{bordering} of {counts['val']} tiles of val have a tile of train beside them, with halves of the same "
+                    "objects, so val flatters: larger blocks (--block) lessen it; --split test scores another place"
+                )
         if words := _different_pixels(self.sources):
             lines.append(words)
         if cutting.overlaps:

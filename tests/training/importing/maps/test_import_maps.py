@@ -77,6 +77,7 @@ def test_tiles_show_the_scene_and_what_was_drawn_on_it(
     assert "whose centre lies in a polygon" in out
     assert "9 tiles without labels, 5 at edges" in out
     assert "val; a block is 1x1 tiles, 32 x 32 metre" in out
+    assert "2 of 2 tiles of val have a tile of train beside them" in out
 
 
 def test_the_folder_passes_the_check(scene: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,6 +158,15 @@ def test_no_ground_is_in_train_and_in_val(tmp_path: Path, capsys: pytest.Capture
     assert common < 1e-3 * shapely.area(shapely.from_geojson(json.dumps(features[0]["geometry"])))
     assert len(pictures(tmp_path / "data" / "images")) == len(features)
     assert "tiles of train show ground of val and are left out" in capsys.readouterr().out
+
+
+def test_val_that_lies_apart_is_not_said_to_border_on_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = photo_scene(tmp_path / "scene.tif", TILE, 3 * TILE)
+    fields = [square(x, 5, 20) for x in (5, 2 * TILE + 5)]
+    labels = write_features(tmp_path / "labels.gpkg", fields, ["field"] * 2)
+    assert run(tmp_path / "data", scene, labels) == 0
+    assert "1 train, 1 val" in (out := capsys.readouterr().out)
+    assert "beside them" not in out
 
 
 def test_all_tiles_in_one_split(scene: Path, labels: Path, tmp_path: Path) -> None:
