@@ -1,4 +1,4 @@
-"""The size on the ground of pixels of a data set: `tiles.geojson` in its folder has it, which `fcn-import` writes of maps."""
+"""The ground that a data set's images show: `tiles.geojson` in its folder has it, which `fcn-import` writes of maps."""
 
 from __future__ import annotations
 
@@ -19,20 +19,33 @@ def read_gsd(root: Path) -> float | None:
 
     Raises `DataError` for a file that is no JSON, or whose numbers are none.
     """
+    scenes = _members(root, "scenes")
+    pixels = [scene.get("pixel_m") if isinstance(scene, dict) else None for scene in scenes]
+    if not pixels or None in pixels:  # an earlier import, or a file that a GIS has written again
+        return None
+    return common_gsd([_lengths(root / TILES, pixel) for pixel in pixels])
+
+
+def read_blocks(root: Path) -> dict[str, str]:
+    """The block of ground of each image, by the image's name; only of tiles whose import has divided blocks.
+
+    Raises `DataError` for a file that is no JSON.
+    """
+    facts = [tile.get("properties") if isinstance(tile, dict) else None for tile in _members(root, "features")]
+    return {str(each.get("name")): str(each["block"]) for each in facts if isinstance(each, dict) and each.get("block")}
+
+
+def _members(root: Path, name: str) -> list[Any]:
+    """A list of the file's document; empty if there is no file, or no such list in it."""
     path = root / TILES
     if not path.is_file():
-        return None
+        return []
     try:
         document = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
-    scenes = document.get("scenes") if isinstance(document, dict) else None
-    if not isinstance(scenes, list):
-        return None
-    pixels = [scene.get("pixel_m") if isinstance(scene, dict) else None for scene in scenes]
-    if not pixels or None in pixels:  # an earlier import, or a file that a GIS has written again
-        return None
-    return common_gsd([_lengths(path, pixel) for pixel in pixels])
+    members = document.get(name) if isinstance(document, dict) else None
+    return members if isinstance(members, list) else []
 
 
 def common_gsd(pixels: list[tuple[float, float]]) -> float | None:

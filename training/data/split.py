@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +30,8 @@ class Split:
     mapping: from the masks' own classes (`source_labels`) to the split's (`labels`). colors: the class id of each mask colour.
     meaning, drawn_on: how all masks of the data set are read. notes: remarks on the files, printed before they are used.
     bands: of the images; with more than three, they are georeferenced TIFFs. gsd: metres on the ground of a pixel, if the
-    images are tiles of scenes whose pixels measure the same; else None.
+    images are tiles of scenes whose pixels measure the same; else None. blocks: of ground, by the names of the
+    frames that lie in them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Split:
     notes: tuple[str, ...] = ()
     bands: tuple[str, ...] = RGB
     gsd: float | None = None
+    blocks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> LabelSet:

@@ -9,7 +9,7 @@ from model.labels import LabelSet, camvid_labels
 from training.data import camvid
 from training.data.bands import read_bands
 from training.data.class_mapping import ClassMapping, identity_mapping
-from training.data.ground import read_gsd
+from training.data.ground import read_blocks, read_gsd
 from training.data.layouts import list_frames
 from training.data.masks import Meaning, label_colors
 from training.data.orientation import DrawnOn
@@ -64,6 +64,7 @@ def open_split(
         notes=notes,
         bands=read_bands(root),
         gsd=read_gsd(root),
+        blocks=read_blocks(root),
     )
     return result, listing.missing
 

@@ -1,6 +1,7 @@
 """Divides the frames of a data set into folds, so that each frame is scored by a network that has not seen it.
 
-Frames that belong together stay in one fold: copies, images that look alike, and the frames of one group of `--group-pattern`.
+Frames that belong together stay in one fold: copies, images that look alike, tiles of one block of ground, and the frames of
+one group of `--group-pattern`.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def belonging(survey: Survey, pattern: str | None) -> npt.NDArray[np.int64]:
     one_colour = {index for index, record in enumerate(records) if record.appearance == "one colour"}
     pairs = [pair for pair in look_alike(hashes, hashes) if pair[0] < pair[1] and not one_colour & set(pair)]
     keys = [[record.image_sha256 for record in records]]
+    keys.append([survey.split.blocks.get(frame.name, f"frame {frame.name}") for frame in frames])
     if pattern is not None:
         keys.append([group_name(frame.name, pattern) for frame in frames])
     for names in keys:

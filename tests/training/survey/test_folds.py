@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,18 @@ def test_frames_of_a_group_stay_in_one_fold(noise: Survey) -> None:
     for group in set(groups):
         assert len({fold for fold, name in zip(folds.tolist(), groups, strict=True) if name == group}) == 1
     assert set(folds.tolist()) == {0, 1, 2}
+
+
+def test_tiles_of_a_block_of_ground_stay_in_one_fold(tmp_path: Path) -> None:
+    root = write_noise(tmp_path, {str(index): mask(0, 1) for index in range(12)})
+    tiles = [{"properties": {"name": str(index), "block": [index % 4, 0]}} for index in range(11)]
+    (root / "tiles.geojson").write_text(json.dumps({"features": tiles}))
+    units = belonging(survey(root), None)
+    names = [frame.name for frame in survey(root).split.frames]
+    of_name = dict(zip(names, units.tolist(), strict=True))
+    assert len(set(units.tolist())) == 5
+    assert of_name["1"] == of_name["5"] == of_name["9"] != of_name["2"]
+    assert of_name["11"] not in {of_name[str(index)] for index in range(11)}
 
 
 def test_copies_and_images_that_look_alike_stay_in_one_fold(tmp_path: Path) -> None:
