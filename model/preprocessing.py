@@ -56,6 +56,11 @@ class Preprocessing:
             raise PreprocessingError(f"gsd must be metres of a pixel, {GSD[0]:g} to {GSD[1]:.0f}, got {str(self.gsd)[:60]!r}")
 
     @property
+    def neutral(self) -> tuple[int, ...]:
+        """The pixel that the network sees as zero, or nearly so, 0 to 255 for each band: for where a scene has no data."""
+        return tuple(round(min(max(mean / self.scale, 0), 255)) for mean in self.mean)
+
+    @property
     def channels(self) -> int:
         """The number of bands."""
         return len(self.bands)

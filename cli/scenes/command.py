@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -38,7 +37,6 @@ from model.inference.scenes import ClassRows, ScenePlan, Submit, plan_scene
 from model.inference.scenes import segment_scene as segment_rows
 from model.inference.scheduler import Scheduler, TileQueue
 from model.inference.segmenter import Segmenter
-from model.preprocessing import Preprocessing
 from model.weights_file import find_files
 
 
@@ -153,18 +151,13 @@ def segment_work(
     work: SceneWork, scene: Scene, runtime: Runtime, submit: Submit, ahead: int, first_row: int = 0
 ) -> Generator[ClassRows]:
     """The rows of classes of the scene, from this row on."""
-    fill = neutral_pixel(runtime.manifest.preprocessing)
+    fill = np.array(runtime.manifest.preprocessing.neutral, np.uint8)
     temperature = Segmenter(runtime).temperature if work.confidence else None
     void_tile: Tile = np.broadcast_to(fill, (*work.plan.tiles.tile, len(fill)))
     with closing(SceneSource(scene, work.bands, work.plan.tiles.size, fill)) as source:
         yield from segment_rows(
             source, work.plan, runtime, submit, ahead=ahead, void_tile=void_tile, temperature=temperature, first_row=first_row
         )
-
-
-def neutral_pixel(preprocessing: Preprocessing) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The pixel that the network sees as zero, or nearly so: what stands where a scene has no data. uint8 (bands,)."""
-    return np.rint(np.clip(np.array(preprocessing.mean) / preprocessing.scale, 0, 255)).astype(np.uint8)
 
 
 @contextmanager

@@ -30,17 +30,17 @@ class WholeScene:
     place: Place
 
 
-def read_whole(data: bytes, limits: Limits, channels: int = 3) -> WholeScene:
+def read_whole(data: bytes, limits: Limits, channels: int = 3, fill: npt.ArrayLike | None = None) -> WholeScene:
     """Decodes a georeferenced TIFF as `fcn-segment` reads a scene: its colours or first bands, scaled to 8 bits.
 
-    channels: the number of bands.
+    channels: the number of bands. fill: uint8 (bands,), of pixels without data; None for what the file has there.
 
     GDAL reads the bytes alone, and no other file and no address that they name. Raises `EmptyImage`, `UnknownImageType`,
     `ImageTooLarge` or `DamagedImage`.
     """
     with _opened(data, limits) as scene:
         bands = choose_bands(scene, channels=channels)
-        pixels, valid = bands.read(scene, Window(0, 0, *scene.size))
+        pixels, valid = bands.read(scene, Window(0, 0, *scene.size), fill)
         return WholeScene(pixels, valid, scene.place)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy.typing as npt
+
 from imaging.answer import SegmentedImage
 from imaging.decoding import Limits
 from imaging.errors import UnknownImageType
@@ -52,11 +54,14 @@ def scene_bytes(data: bytes, limits: Limits, channels: int) -> int:
     return whole_bytes(data, limits, channels)
 
 
-def decode_scene(data: bytes, limits: Limits, channels: int) -> WholeScene:
-    """The pixels of a georeferenced TIFF with so many bands, which have data, and where they lie. Raises an `ImageError`."""
+def decode_scene(data: bytes, limits: Limits, channels: int, fill: npt.ArrayLike | None = None) -> WholeScene:
+    """The pixels of a georeferenced TIFF with so many bands, which have data, and where they lie. Raises an `ImageError`.
+
+    fill: uint8 (bands,), of pixels without data; None for what the file has there.
+    """
     with _told_if_missing():
         from imaging.georeferenced.whole import read_whole
-    return read_whole(data, limits, channels)
+    return read_whole(data, limits, channels, fill)
 
 
 def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering, check: Check) -> bytes:

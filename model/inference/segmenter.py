@@ -161,7 +161,7 @@ class Segmenter:
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """Pixels, uint8 (H, W, bands), of an image file at the plan's working size. Raises `DamagedImage`."""
         if self.reads_scene(plan.options.rendering):
-            return scale(decode_scene(data, self.limits, self.channels).pixels, plan.tile_plan.size)
+            return scale(decode_scene(data, self.limits, self.channels, self._neutral).pixels, plan.tile_plan.size)
         return decode(data, self.limits, plan.tile_plan.size)
 
     def reads_scene(self, rendering: Rendering) -> bool:
@@ -172,6 +172,10 @@ class Segmenter:
     def channels(self) -> int:
         """The number of bands that the network sees."""
         return self.manifest.preprocessing.channels
+
+    @property
+    def _neutral(self) -> tuple[int, ...]:
+        return self.manifest.preprocessing.neutral
 
     @property
     def _bands_in_words(self) -> str:
@@ -188,7 +192,7 @@ class Segmenter:
         with _measure(seconds, "decode"):
             photo = profile = place = valid = None
             if self.reads_scene(rendering):
-                scene = decode_scene(data, self.limits, self.channels)
+                scene = decode_scene(data, self.limits, self.channels, self._neutral)
                 image, valid = scale(scene.pixels, plan.tile_plan.size), scene.valid
                 place = scene.place if rendering.needs_place else None
                 photo = np.ascontiguousarray(scene.pixels[:, :, :3]) if rendering.needs_photo else None

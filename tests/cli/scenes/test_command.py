@@ -13,8 +13,10 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
+from rasterio.io import MemoryFile
 
 from imaging.classes import VOID
+from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
@@ -102,6 +104,19 @@ def test_void_is_where_the_scene_has_no_data(run: Segment, tmp_path: Path) -> No
         results.append(read(tmp_path / f"{name}-out.tif"))
         assert ((results[-1] == VOID) == hole).all(), name
     assert all((result == results[0]).all() for result in results)
+
+
+def test_the_service_s_answer_has_the_same_classes_also_beside_pixels_without_data(
+    run: Segment, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    mask = np.ones((430, 310), bool)
+    mask[100:300, 50:250] = False
+    scene = Path(write_scene(tmp_path / "a.tif", PHOTO, mask=mask))
+    assert run(scene, "-o", tmp_path / "out.tif", *TILE) == 0
+    options = Options(tile=(128, 128), side="native", rendering=Rendering("geotiff"))
+    data = scene.read_bytes()
+    with MemoryFile(segmenter.segment(data, segmenter.plan(data, options)).body) as memory, memory.open() as file:
+        assert (file.read(1) == read(tmp_path / "out.tif")).all()
 
 
 def test_bands_and_depths(run: Segment, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
