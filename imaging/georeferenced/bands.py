@@ -113,7 +113,7 @@ def _default_numbers(scene: Scene, channels: int) -> tuple[int, ...]:
     if channels == 3:
         if all(scene.colors.count(color) == 1 for color in VISIBLE):
             return tuple(scene.colors.index(color) + 1 for color in VISIBLE)
-        if len(scene.bands) < 3:
+        if 1 <= len(scene.bands) < 3:
             return tuple(scene.bands[:1])
     if len(scene.bands) < channels:
         raise SceneError(

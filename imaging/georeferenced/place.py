@@ -97,16 +97,32 @@ class Place:
 
 
 def map_to_degrees(points: Floats, crs: CRS) -> Floats:
-    """Longitude and latitude (N, 2) on WGS 84 of coordinates (N, 2) of a system. Raises `NoCoordinates`."""
+    """Longitude and latitude (N, 2) on WGS 84 of coordinates (N, 2) of a system. NaN for points beyond its projection.
+
+    Raises `NoCoordinates` if no point has any.
+    """
     if not (crs.is_geographic or crs.is_projected):
         raise NoCoordinates(
             f"the system {crs.to_wkt()[:60]!r} has no relation to the Earth, so it has no longitude and latitude"
         )
-    if not len(points):
-        return points
-    try:
-        longitude, latitude = change_system(crs, DEGREES, points[:, 0], points[:, 1])
-    except Exception as error:  # also for points beyond a projection; rasterio does not publish the classes of GDAL's errors
+    degrees = np.full(points.shape, np.nan)
+    error = _fill_degrees(points, crs, degrees)
+    if error is not None and np.isnan(degrees).all():
         words = f"coordinates of {crs.to_string()[:60]} cannot become longitude and latitude: {str(error)[:100]}"
         raise NoCoordinates(words) from error
-    return np.column_stack([longitude, latitude])
+    return degrees
+
+
+def _fill_degrees(points: Floats, crs: CRS, degrees: Floats) -> Exception | None:
+    """Sets the degrees of points that have some, and gives an error if others have none: GDAL refuses these and all beside."""
+    if not len(points):
+        return None
+    try:
+        pairs = np.column_stack(change_system(crs, DEGREES, points[:, 0], points[:, 1]))
+    except Exception as error:  # rasterio does not publish the classes of GDAL's errors
+        if (half := len(points) // 2) > 0:
+            for part in (slice(half), slice(half, None)):
+                _fill_degrees(points[part], crs, degrees[part])
+        return error
+    degrees[:] = np.where(np.isfinite(pairs), pairs, np.nan)
+    return None

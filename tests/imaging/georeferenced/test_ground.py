@@ -164,6 +164,18 @@ def test_polygons_around_a_pole_hold_it(crs: str) -> None:
     assert np.allclose(areas, areas[0], rtol=1e-3)
 
 
+def test_pixels_beyond_the_disk_of_a_projection_count_for_nothing() -> None:
+    """As those of weather satellites, which show the whole side of the Earth and space around it."""
+    full_disk = place("+proj=geos +h=35785831 +lon_0=0 +datum=WGS84", north_up(55_000, (-5_500_000, 5_500_000)), (200, 200))
+    areas = pixel_areas(full_disk, Window(0, 0, 200, 200))
+    assert max(areas[0, 0], areas[-1, -1]) < 1e-3 * 55_000**2
+    assert areas[100, 100] == pytest.approx(55_000**2, rel=2e-2)
+    inside, outside = shapely.box(90, 90, 110, 110), shapely.box(0, 0, 110, 110)
+    assert feature_collection([(inside, {})], full_disk)["features"]
+    with pytest.raises(SceneError, match="a corner that has no longitude and latitude"):
+        feature_collection([(outside, {})], full_disk)
+
+
 def test_a_transform_without_area_is_none() -> None:
     for transform in (Affine(0, 0, 448_000, 0, 0, 5_412_000), Affine(math.nan, 0, 0, 0, -1, 0)):
         with pytest.raises(NoCoordinates, match="has no transform"):
