@@ -51,6 +51,8 @@ class Architecture:
     dropout: probability of both dropouts of the heads `fc` on VGG16 and `conv1x1`; they are active in training alone. Other
         heads have none.
     bands: of the images, 3 to 16.
+    class_scores: for each class, the number of its scores; its logit is the log of the sum of their exponentials, so that their
+        probabilities add up (decoder `aligned` only). Empty: one score a class.
     """
 
     variant: str
@@ -65,6 +67,7 @@ class Architecture:
     score_scales: tuple[float, float] = (1.0, 1.0)
     dropout: float = DROPOUT
     bands: int = len(RGB)
+    class_scores: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
@@ -73,7 +76,8 @@ class Architecture:
         _one_of("head", self.head, HEADS)
         _one_of("decoder", self.decoder, DECODERS)
         _one_of("output_stride", self.output_stride, OUTPUT_STRIDES)
-        object.__setattr__(self, "score_scales", tuple(self.score_scales))  # JSON and TOML give a list
+        for name in ("score_scales", "class_scores"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON and TOML give a list
         if not 1 <= self.num_classes <= 255:
             raise ArchitectureError(f"num_classes must be 1 to 255 (ids are 8-bit and 255 is void), got {self.num_classes}")
         if not len(RGB) <= self.bands <= MOST_BANDS:
@@ -90,7 +94,16 @@ class Architecture:
             raise ArchitectureError(f"dropout is for the heads fc on vgg16 and conv1x1, got {self.dropout} with {self.head}")
         if self.backbone == "mobilenet_edgetpu" and self.output_stride != 16:
             raise ArchitectureError(f"mobilenet_edgetpu has output_stride 16 alone, got {self.output_stride}")
+        if self.class_scores and (len(self.class_scores) != self.num_classes or min(self.class_scores) < 1):
+            raise ArchitectureError(
+                f"class_scores must be 1 or more for each of {self.num_classes} classes, got {self.class_scores}"
+            )
         self._check_decoder()
+
+    @property
+    def num_scores(self) -> int:
+        """The channels of the score layers."""
+        return sum(self.class_scores) or self.num_classes
 
     @property
     def has_dropout(self) -> bool:
@@ -114,6 +127,8 @@ class Architecture:
                 raise ArchitectureError(f"the decoder {self.decoder} needs {name} {expected}, got {value}")
         if self.decoder != "padded" and self.score_scales != (1.0, 1.0):
             raise ArchitectureError(f"score_scales are for the decoder padded, got {self.score_scales} with {self.decoder}")
+        if self.decoder != "aligned" and self.class_scores:
+            raise ArchitectureError(f"class_scores are for the decoder aligned, got {self.class_scores} with {self.decoder}")
         if self.decoder == "learned" and self.skip_width:
             raise ArchitectureError(f"the decoder learned adds skips as they are: skip_width must be 0, got {self.skip_width}")
 
@@ -129,10 +144,12 @@ class Architecture:
             raise ArchitectureError(f"incomplete architecture {dict(values)}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """The arguments, as a weights file has them: `bands` only if there are others than those of photos."""
+        """The arguments, as a weights file has them: `bands` and `class_scores` only if they are not the defaults."""
         values = asdict(self)
         if self.bands == len(RGB):
             del values["bands"]
+        if not self.class_scores:
+            del values["class_scores"]
         return values
 
 

@@ -44,7 +44,7 @@ def main() -> int:
     budget = Budget(args.steps, args.side, args.crop, args.batch)
     for seed in args.seeds or table["seeds"]:
         for name in args.names or SETS:
-            measure_row(RESULTS, Row(name, PHOTOGRAPHS, "rule", seed, budget), lambda row: measure(row, table, args))
+            measure_row(RESULTS, Row(name, PHOTOGRAPHS, "named-scores", seed, budget), lambda row: measure(row, table, args))
     return 0
 
 
@@ -53,7 +53,7 @@ def measure(row: Row, table: Mapping[str, Any], args: Namespace) -> Result:
     chosen = table["sets"][row.name]
     data = write_set(chosen["source"], PHOTOGRAPHS, VAL, args)
     write_test(data, chosen["source"], args)
-    path = train(row, data, chosen, table["settings"]["rule"], table["start"], args, every=EVERY)
+    path = train(row, data, chosen, table["settings"]["named-scores"], table["start"], args, every=EVERY)
     files = {"last": path.with_name("net-last.safetensors"), "best": path.with_name("net-best.safetensors")}
     counts = {name: counts_on_test(file, data, chosen, args.threads) for name, file in files.items()}
     change = difference_intervals(counts["best"], counts["last"])[-1]

@@ -58,7 +58,9 @@ def main() -> int:
     for seed in args.seeds or table["seeds"]:
         for name in args.names or ("four-known", "part-known"):
             for photographs in args.photographs or (60,):
-                measure_row(RESULTS, Row(name, photographs, "rule", seed, budget), lambda row: measure(row, table, args))
+                measure_row(
+                    RESULTS, Row(name, photographs, "named-scores", seed, budget), lambda row: measure(row, table, args)
+                )
     return 0
 
 
@@ -66,7 +68,7 @@ def measure(row: Row, table: Mapping[str, Any], args: Any) -> Result:
     """The mean IoU on val of each way, for one row, of the source `voc`."""
     chosen = table["sets"][row.name]
     data = write_set(chosen["source"], row.photographs, table["val"], args)
-    setting = table["settings"]["rule"]
+    setting = table["settings"]["named-scores"]
     runs = args.out / "networks" / f"{row.name}-{row.photographs}-{row.seed}"
     runs.mkdir(parents=True, exist_ok=True)
 

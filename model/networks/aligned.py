@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from model.architecture import Architecture
@@ -19,10 +20,10 @@ class AlignedFCN(FCN):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        classes, grid = architecture.num_classes, self.backbone.grid
+        channels, grid = architecture.num_scores, self.backbone.grid
         self.grid = grid
         stride8, stride16, _ = self.backbone.channels
-        self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
+        self.score_fr = nn.Conv2d(self.head_channels, channels, 1)
         stride = architecture.output_stride
         self.upscore2: EdgeRepeating | None = None
         self.score_pool4: nn.Module | None = None
@@ -30,11 +31,11 @@ class AlignedFCN(FCN):
         self.score_pool3: nn.Module | None = None
         if architecture.variant != "fcn32s":
             if stride == 32:
-                self.upscore2 = BilinearConvTranspose2d(classes, 2, grid)
+                self.upscore2 = BilinearConvTranspose2d(channels, 2, grid)
             self.score_pool4 = skip_score(stride16, architecture)
             stride = 16
         if architecture.variant == "fcn8s":
-            self.upscore_pool4 = BilinearConvTranspose2d(classes, 2, grid)
+            self.upscore_pool4 = BilinearConvTranspose2d(channels, 2, grid)
             self.score_pool3 = skip_score(stride8, architecture)
             stride = 8
         self.score_stride = stride
@@ -48,12 +49,20 @@ class AlignedFCN(FCN):
             scores = _fuse(scores, self.upscore2, self.score_pool4(features.stride16))
         if self.score_pool3 is not None:
             scores = _fuse(scores, self.upscore_pool4, self.score_pool3(features.stride8))
-        return scores
+        return _of_classes(scores, self.architecture.class_scores)
 
     def forward(self, images: Tensor) -> Tensor:
         """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
         height, width = images.shape[-2:]
         return self.upscore_final.upsample(self.scores(images), (height, width))
+
+
+def _of_classes(scores: Tensor, numbers: tuple[int, ...]) -> Tensor:
+    """The classes' logits (N, classes, H, W) of scores (N, channels, H, W): numbers of channels that belong to each class."""
+    if not numbers:
+        return scores
+    parts = torch.split(scores, list(numbers), 1)
+    return torch.cat([part if part.shape[1] == 1 else part.logsumexp(1, keepdim=True) for part in parts], 1)
 
 
 def _fuse(coarse: Tensor, upsampling: EdgeRepeating | None, fine: Tensor) -> Tensor:

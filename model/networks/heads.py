@@ -79,8 +79,8 @@ class ScoreBranch(nn.Sequential):
 def skip_score(channels: int, architecture: Architecture) -> nn.Module:
     """Builds the score layer of a skip with `channels` channels. Its scores start at zero."""
     if architecture.skip_width:
-        return ScoreBranch(channels, architecture.skip_width, architecture.num_classes)
-    return _zero_score(channels, architecture.num_classes)
+        return ScoreBranch(channels, architecture.skip_width, architecture.num_scores)
+    return _zero_score(channels, architecture.num_scores)
 
 
 def _zero_score(channels: int, classes: int) -> nn.Conv2d:

@@ -23,8 +23,9 @@ def training_plan(args: argparse.Namespace, recipe: Recipe, train: Survey) -> tu
     """The recipe with what follows the data, and lines of text on it. args: those of `fcn-check`."""
     lines: list[str] = []
     if recipe.plan:
-        start = start_facts(recipe, args.start, train.split.labels)
-        recipe, proposals = plan(with_rows(recipe, start), train, start, device_memory(choose_device(args.device)))
+        device = choose_device(args.device)
+        start = start_facts(recipe, args.start, train.split.labels, train.split, str(device))
+        recipe, proposals = plan(with_rows(recipe, start), train, start, device_memory(device))
         lines = [*start.lines, *plan_lines(proposals)]
     warning = warmup_warning(recipe, recipe.epochs * recipe.steps_of_epoch(len(train.records)))
     return recipe, [*lines, *([warning] if warning else [])]

@@ -107,7 +107,7 @@ def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.devic
 
     folder: where the training's checkpoint is, if it resumes.
     """
-    facts = start_facts(recipe, start, train.split.labels)
+    facts = start_facts(recipe, start, train.split.labels, train.split, str(device))
     if facts.lines:
         print_lines(facts.lines)
     recipe = with_rows(recipe, facts)

@@ -76,9 +76,9 @@ def untrained(recipe: Recipe, start: str, classes: int, bands: int) -> tuple[FCN
     weights = None if bands == len(RGB) else start_weights(start)
     if bands == len(RGB) or start == "none" or (weights and weights.manifest.fcn.bands == bands):
         net = build_network(recipe.architecture(classes, bands))
-        return net, load_start(net, start, recipe.start_rows)
+        return net, load_start(net, start, recipe.score_rows)
     of_photos = build_network(recipe.architecture(classes))
-    new_tensors = load_start(of_photos, start, recipe.start_rows)
+    new_tensors = load_start(of_photos, start, recipe.score_rows)
     return widened(of_photos, bands), new_tensors
 
 

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -61,6 +62,8 @@ class Recipe(BaseModel):
     start_rows: for each class, a row of the start's score layers, whose weights the class starts with, or -1 for random
         weights. Not stated: the rows of the classes of the same name, if the start is a weights file of ours. Else, and if
         empty, the layers are loaded if they have the same number of classes.
+    start_scores: for each class, all of the start's scores that count for it, where these are more than `start_rows` has.
+        Not stated: the background, if the start knows it, also has the scores of the start's classes that the data lacks.
     frames_per_epoch: number of frames of an epoch, drawn at random for each epoch (0: all frames). A checkpoint is written
         after each epoch.
     repeats: how often an epoch shows the frames with a class, such as person=2. For a frame with several such classes the
@@ -119,6 +122,7 @@ class Recipe(BaseModel):
     score_scales: tuple[float, float] = (1.0, 1.0)
     dropout: Annotated[float, Field(ge=0, lt=1)] = DROPOUT
     start_rows: tuple[Row, ...] = ()
+    start_scores: tuple[tuple[Row, ...], ...] = ()
     epochs: Count = 60
     frames_per_epoch: Count = 0
     repeats: dict[str, Positive] = {}
@@ -170,7 +174,14 @@ class Recipe(BaseModel):
 
     def architecture(self, num_classes: int, bands: int = len(RGB)) -> Architecture:
         names = {item.name for item in fields(Architecture)}
-        return Architecture(num_classes=num_classes, bands=bands, **self.model_dump(include=names))
+        numbers = tuple(map(len, self.start_scores))
+        class_scores = numbers if max(numbers, default=1) > 1 else ()
+        return Architecture(num_classes=num_classes, bands=bands, class_scores=class_scores, **self.model_dump(include=names))
+
+    @property
+    def score_rows(self) -> tuple[int, ...]:
+        """For each score of the network, a row of the start's score layers, or -1 for random weights."""
+        return tuple(chain.from_iterable(self.start_scores)) or self.start_rows
 
     def steps_of_epoch(self, frames: int) -> int:
         """The optimiser's steps of an epoch over so many frames of train."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import accumulate, permutations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -30,6 +32,48 @@ def match_rows(names: Sequence[str], start_names: Sequence[str]) -> tuple[int, .
     rows = tuple(exact.get(name, by_key.get(name_key(name), NEW)) for name in names)
     is_told = any(row != NEW and name_key(name) != BACKGROUND for name, row in zip(names, rows, strict=True))
     return rows if is_told else (NEW,) * len(names)
+
+
+def scores_of_classes(
+    rows: Sequence[int], names: Sequence[str], class_scores: Sequence[int], said: npt.NDArray[np.int64]
+) -> tuple[tuple[int, ...], ...]:
+    """For each class, the start's scores that count for it, and `NEW` for a new one.
+
+    With a known background, the scores of all of the start's classes count for a class, so that the untrained network answers
+    as the start does: those of a class that the start says mostly of a new class for that one, the others that the data lacks
+    for the background. A new class has a new score beside them if they are at most half of what the start says of it.
+
+    rows: for each class, the start's class, or `NEW`. class_scores: for each class of the start, the number of its scores.
+    said: the pixels of each class (rows) of which the start says each of its classes (columns); 0 where it was not asked.
+    """
+    scores = [tuple(range(end - number, end)) for number, end in zip(class_scores, accumulate(class_scores), strict=True)]
+    result = [() if row == NEW else scores[row] for row in rows]
+    background = next((index for index, name in enumerate(names) if name_key(name) == BACKGROUND), None)
+    pixels = np.zeros(len(rows), np.int64)
+    if background is not None and rows[background] != NEW:
+        for row in sorted(set(range(len(scores))) - set(rows)):
+            most = int(said[:, row].argmax())
+            target = most if rows[most] == NEW and said[most, row] else background
+            result[target] += scores[row]
+            pixels[target] += said[target, row]
+    is_enough = 2 * pixels > said.sum(1)
+    return tuple(
+        own if row != NEW or enough else (*own, NEW) for own, row, enough in zip(result, rows, is_enough.tolist(), strict=True)
+    )
+
+
+def score_lines(
+    names: Sequence[str], scores: Sequence[Sequence[int]], start_names: Sequence[str], class_scores: Sequence[int]
+) -> list[str]:
+    """Which of the start's classes count for others of the data, in lines of text; the arguments as of `scores_of_classes`."""
+    owners = [name for name, number in zip(start_names, class_scores, strict=True) for _ in range(number)]
+    lines = []
+    for name, own in zip(names, scores, strict=True):
+        said = dict.fromkeys(owners[score] for score in own if score != NEW)
+        if others := [other for other in said if name_key(other) != name_key(name)]:
+            new = "; it also has a new score" if NEW in own else ""
+            lines.append(f"what the start says is {_listed(others)} counts as {name}{new}")
+    return lines
 
 
 def match_lines(names: Sequence[str], start_names: Sequence[str], rows: Sequence[int]) -> list[str]:
@@ -60,9 +104,9 @@ def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) ->
             continue
         own, start = network[name], state[name].to(network[name].dtype)
         start_classes = start.shape[axes[0]]
-        if len(rows) != net.architecture.num_classes or not all(NEW <= row < start_classes for row in rows):
+        if len(rows) != net.architecture.num_scores or not all(NEW <= row < start_classes for row in rows):
             raise ValueError(
-                f"start_rows must name, for each of {net.architecture.num_classes} classes, one of the start's "
+                f"start_rows must name, for each of {net.architecture.num_scores} classes, one of the start's "
                 f"{start_classes}, or {NEW} for a new one; got {list(rows)}"
             )
         if [s for i, s in enumerate(own.shape) if i not in axes] == [s for i, s in enumerate(start.shape) if i not in axes]:
@@ -73,7 +117,7 @@ def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) ->
 def class_axes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """The tensors of a network whose shapes depend on the number of classes, with the axes that do."""
     with torch.device("meta"):
-        one, two = (build_network(replace(architecture, num_classes=number)).state_dict() for number in (1, 2))
+        one, two = (build_network(replace(architecture, num_classes=number, class_scores=())).state_dict() for number in (1, 2))
     differing = {name: tuple(i for i, size in enumerate(one[name].shape) if size != two[name].shape[i]) for name in one}
     return {name: axes for name, axes in differing.items() if axes}
 

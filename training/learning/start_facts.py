@@ -2,60 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from model.architecture import Architecture
 from model.labels import LabelSet
 from model.manifest import Manifest
 from model.networks.builder import build_network
+from model.weights_file import Weights
+from training.data.split import Split
 from training.learning.recipe import Recipe
-from training.learning.score_rows import NEW, match_lines, match_rows
+from training.learning.score_rows import NEW, match_lines, match_rows, score_lines, scores_of_classes
+from training.learning.start_classes import said_of
 from training.learning.starts import start_preprocessing, start_weights
 
 
 @dataclass(frozen=True)
 class StartFacts:
     """side: the range of the longer side, in pixels, that the start's weights advise. rows: for each class of the data, a row
-    of the start's score layers, or `NEW`; empty if the start's classes have no names. has_batch_norm: whether the network has
-    batch norms, and the start holds the statistics of all of them. manifest: of a weights file of ours. lines: what the
-    start knows of the classes.
+    of the start's score layers, or `NEW`; empty if the start's classes have no names. scores: for each class, all of the
+    start's scores that count for it; empty where `rows` says all. has_batch_norm: whether the network has batch norms, and
+    the start holds the statistics of all of them. manifest: of a weights file of ours. lines: what the start knows of the
+    classes.
     """
 
     side: tuple[int, int]
     rows: tuple[int, ...] = ()
+    scores: tuple[tuple[int, ...], ...] = ()
     has_batch_norm: bool = False
     manifest: Manifest | None = None
     lines: tuple[str, ...] = ()
 
     @property
     def known_share(self) -> float:
-        """The share of the data's classes that the start knows by name."""
-        return sum(row != NEW for row in self.rows) / len(self.rows) if self.rows else 0.0
+        """The share of the data's classes that begin with the start's scores alone."""
+        known = [NEW not in scores for scores in self.scores] or [row != NEW for row in self.rows]
+        return sum(known) / len(known) if known else 0.0
 
 
-def start_facts(recipe: Recipe, start: str, labels: LabelSet) -> StartFacts:
-    """The facts of a start for a training of these classes. Raises `ValueError` for a start that is not there."""
+def start_facts(recipe: Recipe, start: str, labels: LabelSet, train: Split | None = None, device: str = "cpu") -> StartFacts:
+    """The facts of a start for a training of these classes. Raises `ValueError` for a start that is not there.
+
+    train: the frames on which the start is asked what new classes look like to it, if it knows others (default: none are).
+    """
     side, weights = start_preprocessing(recipe.backbone, start).side, start_weights(start)
     manifest = weights.manifest if weights else None
-    rows, lines = recipe.start_rows, list[str]()
-    if manifest and "start_rows" not in recipe.model_fields_set:
+    rows, scores, lines = recipe.start_rows, recipe.start_scores, list[str]()
+    if weights and manifest and "start_rows" not in recipe.model_fields_set:
         rows = match_rows(labels.names, manifest.labels.names)
         lines = match_lines(labels.names, manifest.labels.names, rows)
-    return StartFacts(side, rows, _has_batch_norm(recipe, start, manifest), manifest, tuple(lines))
+        if "start_scores" not in recipe.model_fields_set and _has_one_architecture(recipe, manifest):
+            class_scores = manifest.fcn.class_scores or (1,) * len(manifest.labels)
+            scores = scores_of_classes(rows, labels.names, class_scores, _said(weights, rows, train, device))
+            lines += score_lines(labels.names, scores, manifest.labels.names, class_scores)
+    return StartFacts(side, rows, scores, _has_batch_norm(recipe, start, manifest), manifest, tuple(lines))
 
 
 def with_rows(recipe: Recipe, facts: StartFacts) -> Recipe:
     """The recipe with the start's rows, if it does not state them."""
-    return recipe.model_copy(update={"start_rows": facts.rows}) if facts.rows else recipe
+    return recipe.model_copy(update={"start_rows": facts.rows, "start_scores": facts.scores}) if facts.rows else recipe
 
 
 def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None) -> bool:
     with torch.device("meta"):
-        net = build_network(recipe.architecture(1))
+        net = build_network(_architecture(recipe))
     statistics = [name for name in net.state_dict() if name.endswith("running_mean")]
     if start == "none" or not statistics:
         return False
-    if manifest and replace(manifest.fcn, num_classes=1) == net.architecture:
+    if manifest and _has_one_architecture(recipe, manifest):
         return True
     return all(name.startswith("backbone.") for name in statistics)
+
+
+def _said(weights: Weights, rows: Sequence[int], train: Split | None, device: str) -> npt.NDArray[np.int64]:
+    """What the start says of each class, as `scores_of_classes` takes it; zeros if nothing depends on it."""
+    manifest = weights.manifest
+    if train is None or len(train.bands) != manifest.preprocessing.channels or set(rows) == {NEW} or NEW not in rows:
+        return np.zeros((len(rows), len(manifest.labels)), np.int64)
+    return said_of(weights, train, device)
+
+
+def _has_one_architecture(recipe: Recipe, manifest: Manifest) -> bool:
+    """Whether the recipe's network and the start's differ in their classes alone."""
+    return replace(manifest.fcn, num_classes=1, class_scores=()) == _architecture(recipe)
+
+
+def _architecture(recipe: Recipe) -> Architecture:
+    """The recipe's, of a single class."""
+    return recipe.model_copy(update={"start_scores": ()}).architecture(1)

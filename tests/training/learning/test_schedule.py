@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.labels import numbered_labels
+from model.weights_file import load_weights
+from training.data.class_mapping import parse_class_mapping
+from training.data.label_files import read_labels
 from training.learning.recipe import Recipe
 from training.learning.schedule import (
     KNOWN,
@@ -17,8 +21,10 @@ from training.learning.schedule import (
     SMALL,
     propose_schedule,
 )
-from training.learning.score_rows import NEW
+from training.learning.score_rows import NEW, scores_of_classes
+from training.learning.start_classes import said_of
 from training.learning.start_facts import StartFacts, start_facts, with_rows
+from training.survey.datasets import get_split
 
 KNOWN_START = StartFacts((512, 512), (0, 3, 1), has_batch_norm=True)
 PART_KNOWN = StartFacts((512, 512), (0, NEW, 1), has_batch_norm=True)
@@ -96,6 +102,7 @@ def test_the_facts_of_a_start(narrow_file: Any) -> None:
     assert facts.known_share == 0.5
     assert facts.has_batch_norm
     assert with_rows(own, facts).start_rows == facts.rows
+    assert (facts.scores, with_rows(own, facts).start_scores) == (((facts.rows[0],), (NEW,)),) * 2
     stated = own.model_copy(update={"start_rows": (1, 0)})
     assert start_facts(stated, str(narrow_file), labels).rows == (1, 0)
     wider = own.model_copy(update={"head_width": 32})
@@ -103,3 +110,21 @@ def test_the_facts_of_a_start(narrow_file: Any) -> None:
     nothing = start_facts(own, "none", labels)
     assert (nothing.rows, nothing.lines, nothing.has_batch_norm, nothing.known_share) == ((), (), False, 0.0)
     assert with_rows(own, nothing) == own
+
+
+def test_a_start_is_asked_about_new_classes(narrow_file: Any, shapes: Path) -> None:
+    """The narrow network knows `background` and `circle`; what it says of the others is counted on train."""
+    labels = read_labels(str(shapes / "classes.json"))
+    mapping = parse_class_mapping("background=background,circle=circle,square=thing,triangle=thing", labels)
+    train = get_split(shapes, "train", labels, mapping)
+    own = Recipe(backbone="mobilenet_v2", width=0.1, head="fc", head_width=16)
+    facts = start_facts(own, str(narrow_file), train.labels, train)
+    said = said_of(load_weights(narrow_file), train, "cpu")
+    assert said.sum() == sum((train.mask(index) < 3).sum() for index in range(len(train.frames)))
+    assert facts.scores == scores_of_classes(facts.rows, train.labels.names, [1] * 4, said)
+    recipe = with_rows(own, facts)
+    numbers = [len(own_scores) for own_scores in facts.scores]
+    assert recipe.architecture(3).num_scores == sum(numbers) == len(recipe.score_rows)
+    assert facts.known_share == sum(NEW not in own_scores for own_scores in facts.scores) / 3
+    separate = own.model_copy(update={"start_scores": ()})
+    assert with_rows(separate, start_facts(separate, str(narrow_file), train.labels, train)).score_rows == facts.rows

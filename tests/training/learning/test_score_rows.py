@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
-from training.learning.score_rows import NEW, class_axes, match_lines, match_rows, score_tensors
+from training.learning.score_rows import NEW, class_axes, match_lines, match_rows, score_lines, score_tensors, scores_of_classes
 
 pytestmark = pytest.mark.usefixtures("quick_vgg16")
 START = ["background", "cat", "traffic light", "sheep", "Person"]
@@ -118,3 +119,49 @@ def test_lines_say_what_is_known_new_and_left_over() -> None:
     assert line == "no class has the name of one of the start's 5: the scores of all 1 are new"
     many = [f"class {number}" for number in range(9)]
     assert "class 5 and 3 more" in match_lines(many, many, tuple(range(9)))[0]
+
+
+UNASKED = np.zeros((4, 5), np.int64)
+"""What a start of five classes says of four, where it was not asked."""
+
+
+def test_what_the_data_lacks_counts_as_background() -> None:
+    names = ["dog", "Background", "cat"]
+    assert scores_of_classes([4, 0, 2], names, [1] * 5, UNASKED[:3]) == ((4,), (0, 1, 3), (2,))
+    assert scores_of_classes([2, 0, 1], names, [1, 3, 2], UNASKED[:3, :3]) == ((4, 5), (0,), (1, 2, 3))
+    without = scores_of_classes([4, NEW, 2], names, [1] * 5, UNASKED[:3])
+    assert without == ((4,), (NEW,), (2,))  # a background that the start does not know has nothing
+
+
+def test_a_new_class_has_the_scores_of_what_the_start_says_there() -> None:
+    said = np.array([[9, 1, 0, 3, 0], [0, 90, 0, 0, 2], [1, 0, 0, 8, 6], [40, 0, 0, 5, 4]])
+    names = ["background", "cat", "hoofed", "sign"]
+    scores = scores_of_classes([0, 1, NEW, NEW], names, [1] * 5, said)
+    assert scores == ((0, 2), (1,), (3, 4), (NEW,))  # a class that it says of nothing (2) is background
+    said[2, 0] = 20  # most of the class is background to the start
+    assert scores_of_classes([0, 1, NEW, NEW], names, [1] * 5, said) == ((0, 2), (1,), (3, 4, NEW), (NEW,))
+
+
+def test_a_class_that_the_start_knows_takes_no_others() -> None:
+    said = np.array([[1, 0, 0], [0, 5, 9], [0, 0, 2]])
+    assert scores_of_classes([0, 1, NEW], ["background", "cat", "dog"], [1] * 3, said) == ((0, 2), (1,), (NEW,))
+
+
+def test_lines_say_which_of_the_start_s_classes_count_for_others() -> None:
+    names = ["background", "person", "hoofed"]
+    lines = score_lines(names, ((0, 2), (4,), (1, 3, NEW)), START, [1] * 5)
+    assert lines == [
+        "what the start says is traffic light counts as background",
+        "what the start says is cat, sheep counts as hoofed; it also has a new score",
+    ]
+
+
+@torch.no_grad()
+def test_the_untrained_network_answers_as_the_start_does(image: Tensor) -> None:
+    source = donor(NETWORKS["aligned"])
+    scores = scores_of_classes([3, 0], ["sheep", "background"], [1] * 5, UNASKED[:2])
+    net = build_network(replace(source.architecture, num_classes=2, class_scores=tuple(map(len, scores)))).eval()
+    rows = [row for own in scores for row in own]
+    net.load_state_dict(source.state_dict() | score_tensors(net, source.state_dict(), rows))
+    expected = source.scores(image).softmax(1)
+    assert torch.allclose(net.scores(image).softmax(1)[:, 0], expected[:, 3], rtol=1e-4, atol=1e-4)
