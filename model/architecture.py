@@ -17,6 +17,7 @@ HEADS = ("none", "fc", "conv1x1", "pooled")
 DECODERS = ("aligned", "padded", "interpolated", "transposed", "learned", "shared")
 OUTPUT_STRIDES = (16, 32)
 DROPOUT = 0.5  # of the paper
+MOST_SCORES = 1024  # of all classes
 Grid = Literal["corner", "half_pixel"]
 """Where a cell of logits lies in its stride x stride pixels: on the first pixel, or in the middle."""
 
@@ -94,9 +95,14 @@ class Architecture:
             raise ArchitectureError(f"dropout is for the heads fc on vgg16 and conv1x1, got {self.dropout} with {self.head}")
         if self.backbone == "mobilenet_edgetpu" and self.output_stride != 16:
             raise ArchitectureError(f"mobilenet_edgetpu has output_stride 16 alone, got {self.output_stride}")
-        if self.class_scores and (len(self.class_scores) != self.num_classes or min(self.class_scores) < 1):
+        if self.class_scores and (
+            len(self.class_scores) != self.num_classes
+            or not all(type(number) is int and number >= 1 for number in self.class_scores)
+            or sum(self.class_scores) > MOST_SCORES
+        ):
             raise ArchitectureError(
-                f"class_scores must be 1 or more for each of {self.num_classes} classes, got {self.class_scores}"
+                f"class_scores must be whole numbers from 1 for each of {self.num_classes} classes, at most {MOST_SCORES} in all, "
+                f"got {self.class_scores}"
             )
         self._check_decoder()
 

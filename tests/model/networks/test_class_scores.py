@@ -55,8 +55,10 @@ def test_the_export_answers_as_the_master_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"class_scores": (3,)}, r"class_scores must be 1 or more for each of 2 classes, got \(3,\)"),
-        ({"class_scores": (0, 3)}, r"class_scores must be 1 or more for each of 2 classes, got \(0, 3\)"),
+        *(
+            ({"class_scores": scores}, r"class_scores must be whole numbers from 1 for each of 2 classes, at most 1024 in all")
+            for scores in [(3,), (0, 3), (1.5, 3), (True, 3), ("1", 3), (1 << 40, 3)]
+        ),
         (
             {"class_scores": (3, 1), "decoder": "interpolated"},
             r"class_scores are for the decoder aligned, got \(3, 1\) with interpolated",
