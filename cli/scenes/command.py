@@ -178,8 +178,11 @@ def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
     height, width = scene.size
     words = f"{scene.name}: {width} x {height} pixels, bands {work.bands.describe()}"
     if scene.place.is_on_earth:
-        down, right = metres_per_pixel(scene.place, scene.name)
-        words += f", {right:.3g} x {down:.3g} m a pixel"
+        try:
+            down, right = metres_per_pixel(scene.place, scene.name)
+            words += f", {right:.3g} x {down:.3g} m a pixel"
+        except SceneError as error:
+            words += f", of unknown size on the ground: {error}"
     if work.plan.tiles.size != scene.size:
         words += f", scaled to {work.plan.tiles.size[1]} x {work.plan.tiles.size[0]}"
         if work.request.gsd is None:

@@ -135,6 +135,15 @@ def test_bands_and_depths(run: Segment, segmenter: Segmenter, tmp_path: Path, ca
     assert (read(tmp_path / "grey-out.tif") == classes(segmenter, np.repeat(PHOTO[:, :, :1], 3, 2))).all()
 
 
+def test_pixels_need_no_size_on_the_ground(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = write_scene(tmp_path / "a.tif", PHOTO[:40, :40], transform=north_up(1.0, (1e9, 1e9)))
+    assert run(scene, "-o", tmp_path / "out.tif", *TILE) == 0
+    assert "of unknown size on the ground: coordinates of EPSG:32632 cannot become" in capsys.readouterr().err
+    for options in (["-o", tmp_path / "out.tif", "--gsd", "1"], ["-o", tmp_path / "out.gpkg"]):
+        assert run(scene, *options, *TILE) == 2
+        assert "cannot become longitude and latitude" in capsys.readouterr().err
+
+
 def test_one_row_of_pixels_is_a_scene(run: Segment, segmenter: Segmenter, tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "a.tif", PHOTO[:1])
     assert run(scene, "-o", tmp_path / "out.tif", *TILE) == 0
