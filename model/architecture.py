@@ -101,8 +101,8 @@ class Architecture:
             or sum(self.class_scores) > MOST_SCORES
         ):
             raise ArchitectureError(
-                f"class_scores must be whole numbers from 1 for each of {self.num_classes} classes, at most {MOST_SCORES} in all, "
-                f"got {self.class_scores}"
+                f"class_scores must be whole numbers from 1 for each of {self.num_classes} classes, at most {MOST_SCORES} in "
+                f"all, got {self.class_scores}"
             )
         self._check_decoder()
 
