@@ -42,8 +42,8 @@ def check_names(variables: Mapping[str, str | None], settings: Collection[str]) 
     values = {_setting(name): value for name, value in variables.items()}
     unknown = sorted(name for name, value in values.items() if name not in known_names and not _is_service(name, value))
     lines = [_describe(name, settings) for name in unknown]
-    meant = {name: setting for name in variables if not _setting(name) and (setting := _nearest_protection(name))}
-    lines += [f"{ascii(name)[1:-1]}: this is no setting; did you mean {setting}?" for name, setting in sorted(meant.items())]
+    nearest = {name: setting for name in variables if not _setting(name) and (setting := _nearest_protection(name))}
+    lines += [f"{ascii(name)[1:-1]}: this is no setting; did you mean {setting}?" for name, setting in sorted(nearest.items())]
     if lines:
         raise UnknownSetting("\n".join(lines))
 

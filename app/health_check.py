@@ -26,10 +26,10 @@ def ports(variables: Mapping[str, str]) -> list[int]:
         return [int(own)]
     platform = settings.get("SEGMENT_PLATFORM")
     try:
-        implied = int(implied_settings(variables, {"platform": platform} if platform else {}).get("port", DEFAULT_PORT))
+        port = int(implied_settings(variables, {"platform": platform} if platform else {}).get("port", DEFAULT_PORT))
     except WrongPort:
         return []
-    return [implied, int(SAGEMAKER_PORT)]
+    return [port, int(SAGEMAKER_PORT)]
 
 
 def is_ready(host: str, port: int) -> bool:

@@ -20,8 +20,8 @@ STATE = ".fcn-segment"
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written: the version of the file or object, as `cli.places.version` says it, and the sha256 of its bytes."""
+class Marks:
+    """What tells an answer's bytes: the version of its file or object, as `cli.places.version` says it, and their sha256."""
 
     version: str
     sha256: str

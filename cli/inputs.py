@@ -13,8 +13,8 @@ How a bulk job uses it, together with `cli.answers`, `cli.resume` and `cli.table
         data, version = image.read()
         body = segment(data)
         journal.begin(answer, digest_of_body := sha256(body).hexdigest())
-        written = Written(answers.write(target, body), digest_of_body)
-        journal.append(answer, answer_key(digest, image.full_name, version, answer), written)
+        marks = Marks(answers.write(target, body), digest_of_body)
+        journal.append(answer, answer_key(digest, image.full_name, version, answer), marks)
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Records:
             outcome = self._pending.popleft()
             # a file that has changed is in the journal already, and one that was kept without an answer's result is such
             if self._journal and outcome.status in ("done", "kept") and outcome.result:
-                self._journal.append(self._answers.relative(outcome.image), outcome.key, outcome.written)
+                self._journal.append(self._answers.relative(outcome.image), outcome.key, outcome.marks)
 
 
 def open_records(args: Namespace, answers: Answers, digest: str | None, summary: Summary) -> tuple[Records, Journal | None]:

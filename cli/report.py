@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from cli.answers import Written
+from cli.answers import Marks
 from cli.backend import Result
 from cli.input import Input
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
@@ -44,7 +44,7 @@ class Outcome:
 
     target: of its answer, `-` for stdout; None if the image is not read. status: `done`, `skipped`, `kept` or `failed`.
     problem: why it failed, or why the file that is there was kept. ends_run: whether the problem affects every image, not only
-    this one. key, written: of the answer, for the journal.
+    this one. key, marks: of the answer, for the journal.
     """
 
     image: Input
@@ -55,7 +55,7 @@ class Outcome:
     ends_run: bool = False
     result: Result | None = None
     key: str | None = None
-    written: Written | None = None
+    marks: Marks | None = None
 
     def line(self) -> str:
         """The outcome as JSON in ASCII.

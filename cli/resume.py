@@ -19,7 +19,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Literal
 
-from cli.answers import STATE, Answers, Written
+from cli.answers import STATE, Answers, Marks
 from cli.hashes import HashMap, hash_of
 from cli.input import Input, Shard
 from cli.lines import LineFile, part_names, read_lines
@@ -110,9 +110,9 @@ class Journal:
         """Notes that bytes with this sha256 will be written."""
         self._write({"answer": answer, "sha256": sha256})
 
-    def append(self, answer: str, key: str | None, written: Written | None) -> None:
-        """Notes that the answer was written; without `written`, that another's file of its name was kept."""
-        facts = {"key": key, "written": written.version, "sha256": written.sha256} if written else {}
+    def append(self, answer: str, key: str | None, marks: Marks | None) -> None:
+        """Notes that the answer was written; without `marks`, that another's file of its name was kept."""
+        facts = {"key": key, "written": marks.version, "sha256": marks.sha256} if marks else {}
         self._write({"answer": answer} | facts)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cli.answers import Answers, Written
+from cli.answers import Answers, Marks
 from cli.backend import Backend
 from cli.input import STDIO, Input
 from cli.inputs import Listing
@@ -88,19 +88,19 @@ class BulkJob:
         result = self.backend(data, image.file_name)
         if state == "unknown" and read_whole(target)[0] != result.body:
             return Outcome(image, target, "kept", time.perf_counter() - start, UNKNOWN, result=result)
-        written = self._write(answer, target, result.body)
+        marks = self._write(answer, target, result.body)
         key = self.digest and answer_key(self.digest, image.full_name, version, answer)
-        return Outcome(image, target, "done", time.perf_counter() - start, result=result, key=key, written=written)
+        return Outcome(image, target, "done", time.perf_counter() - start, result=result, key=key, marks=marks)
 
-    def _write(self, answer: str, target: str, body: bytes) -> Written | None:
-        """Writes an answer and gives what was written; None for stdout."""
+    def _write(self, answer: str, target: str, body: bytes) -> Marks | None:
+        """Writes an answer and gives its marks; None for stdout."""
         if target == STDIO:
             write_stdout(body)
             return None
         digest = sha256(body).hexdigest()
         if self.journal:
             self.journal.begin(answer, digest)
-        return Written(self.answers.write(target, body), digest)
+        return Marks(self.answers.write(target, body), digest)
 
 
 def run_all(job: BulkJob, images: Iterable[Input], threads: int) -> Generator[Outcome]:

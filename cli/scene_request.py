@@ -94,8 +94,8 @@ def read_request(args: argparse.Namespace) -> SceneRequest | None:
     """The request of one scene; None if the output is that of pictures. Raises as `read_requests`."""
     kind = kind_of(args.out)
     if kind is None:
-        if given := [name for name in OF_SCENES if getattr(args, name) not in (None, False)]:
-            raise OSError(f"--{given[0]} is for scenes; give -o a file that ends in {', '.join(KINDS)}, or leave it out")
+        if options := [name for name in OF_SCENES if getattr(args, name) not in (None, False)]:
+            raise OSError(f"--{options[0]} is for scenes; give -o a file that ends in {', '.join(KINDS)}, or leave it out")
         if isinstance(args.min_area, GroundArea):
             raise OSError("--min-area in m2 is for polygons of scenes; give pixels or a share such as 0.1%")
         return None
@@ -117,11 +117,11 @@ def _check(args: argparse.Namespace, kind: Kind) -> None:
             raise OSError(f"-o {args.out} needs the package {package}: {install_command('geo')}")
     if len(args.inputs) != 1:
         raise OSError(f"-o {args.out} takes one scene, got {len(args.inputs)}; give --scenes tif and a folder for several")
-    if given := [name for name in OF_PICTURES if getattr(args, name, None) not in (None, False)]:
-        raise OSError(f"--{given[0].replace('_', '-')} is for pictures, and -o {args.out} is that of a scene; leave it out")
-    allowed = OF_ALL | (OF_POLYGONS if kind != "raster" else set())
-    if unused := [name for name in service_arguments(args) if name not in allowed]:
-        parameter: Parameter = (RENDERING | OPTIONS)[unused[0]]
+    if options := [name for name in OF_PICTURES if getattr(args, name, None) not in (None, False)]:
+        raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {args.out} is that of a scene; leave it out")
+    names = OF_ALL | (OF_POLYGONS if kind != "raster" else set())
+    if others := [name for name in service_arguments(args) if name not in names]:
+        parameter: Parameter = (RENDERING | OPTIONS)[others[0]]
         hint = "it applies to polygons, .geojson and .gpkg" if parameter.name in OF_POLYGONS else "scenes do not have it"
         if parameter.name == "side":
             hint = "scenes keep their pixels; --gsd METRES scales them"

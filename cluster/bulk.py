@@ -146,7 +146,7 @@ def _outcomes(
     arguments: of `ImageActor`.
     """
     _, answers, _, digest, notes, _ = arguments
-    pickled = []
+    pickles = []
     images = list(images)
     with ThreadPoolExecutor(CHECKS) as pool:  # a store takes a while to say the version of an answer
         keys = pool.map(partial(_done_key, notes, digest, answers), images) if args.resume else repeat(None)
@@ -156,9 +156,9 @@ def _outcomes(
             elif key:
                 yield Outcome(image, answers.target(image), "skipped", key=key)
             else:
-                pickled.append(pickle.dumps(image))
-    if pickled:
-        yield from _outcomes_of_actors(ray, args, resources, pickled, arguments)
+                pickles.append(pickle.dumps(image))
+    if pickles:
+        yield from _outcomes_of_actors(ray, args, resources, pickles, arguments)
 
 
 def _done_key(notes: Notes, digest: str, answers: Answers, image: Input) -> str | None:

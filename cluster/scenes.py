@@ -68,7 +68,7 @@ class SceneParts:
 
 def plan_parts(request: SceneRequest, network: SceneNetwork, tasks: int) -> SceneParts:
     """The parts of a scene for so many tasks at a time. Runs on a node. Raises as `segment_scenes` of the command line."""
-    runtime = _loaded(network)
+    runtime = _load(network)
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
         tops = work.plan.tiles.tops
@@ -87,7 +87,7 @@ def segment_part(request: SceneRequest, network: SceneNetwork, parts: SceneParts
     With `request.resume`, goes on behind the rows that are there. Raises `SceneError` if this node would give other rows than
     the first one: another file, runtime or precision. Else raises as `segment_scenes` of the command line.
     """
-    runtime, (first, last) = _loaded(network), parts.spans[index]
+    runtime, (first, last) = _load(network), parts.spans[index]
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
         if work.rows_key != parts.rows_key:
@@ -131,14 +131,14 @@ def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneR
     resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
     tasks = args.max_actors or max(args.min_actors, int(ray.cluster_resources().get("CPU", 1) // args.cpus))
     plan, work = ray.remote(**resources)(plan_parts), ray.remote(**resources)(segment_part)
-    planned = {request: plan.remote(request, network, tasks) for request in requests}
+    plans = {request: plan.remote(request, network, tasks) for request in requests}
     jobs: dict[SceneRequest, tuple[SceneParts, list[Any]]] = {}
     failures = 0
-    for request, reference in planned.items():
+    for request, reference in plans.items():
         try:
             parts = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
-            failures += _told(request, error)
+            failures += _report(request, error)
             continue
         if request.resume and existing_key(request) == parts.key:
             tell(f"{request.out} is done and up to date", "fcn-bulk")
@@ -153,13 +153,13 @@ def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneR
                     bar.update(ray.get(reference) * parts.size[1])
             join(request, parts)
         except (ray.exceptions.RayTaskError, OSError, SceneError) as error:
-            failures += _told(request, error)
+            failures += _report(request, error)
     if failures:
         return NOTHING_DONE if failures == len(requests) else SOME_FAILED
     return DONE
 
 
-def _told(request: SceneRequest, error: Exception) -> int:
+def _report(request: SceneRequest, error: Exception) -> int:
     cause = getattr(error, "cause", None) or error
     advice = "; finished rows are kept, and --resume goes on" if Path(request.out + PARTS).exists() else ""
     tell(f"{request.source}: {describe(cause)}{advice}", "fcn-bulk")
@@ -173,6 +173,6 @@ def _until(rows: ClassRows, last: int) -> ClassRows:
 
 
 @cache
-def _loaded(network: SceneNetwork) -> Runtime:
+def _load(network: SceneNetwork) -> Runtime:
     """The network, which a process loads once for all of its tasks."""
     return load_runtime(find_files(network.weights), network.runtime, network.device, network.precision, network.threads)

@@ -32,8 +32,8 @@ def draw(classes: Path, polygons: Path, folder: Path) -> None:
     to_picture = Affine.scale(SIDE / photo.width, SIDE / photo.height) @ ~place
     for path, names in ((LABELS, _classes(LABELS)), (EXTENT, [""])):
         for shape, name in zip(_shapes(path), names, strict=True):
-            moved = shapely.transform(shape, lambda x, y: tuple(change_system("OGC:CRS84", crs, x, y)), interleaved=False)
-            _outline(pictures[0], moved, to_picture, COLORS[name])
+            outline = shapely.transform(shape, lambda x, y: tuple(change_system("OGC:CRS84", crs, x, y)), interleaved=False)
+            _outline(pictures[0], outline, to_picture, COLORS[name])
     with rasterio.open(classes) as file:
         names_of_ids = {int(tag[6:]): name for tag, name in file.tags(1).items() if tag.startswith("CLASS_")}
         ids = file.read(1)

@@ -78,10 +78,10 @@ def main(root: Path = ROOT) -> None:
 
 def client_file(_: str) -> str:
     """`fcn_client/parameters.py`: the types of the parameters, the options of every method, the query of each."""
-    used = {parameter.name: parameter for method in METHODS for parameter in [*COMMON, *method.own]}
+    parameters = {parameter.name: parameter for method in METHODS for parameter in [*COMMON, *method.own]}
     choices = {
         name: NARROWED.get(name, parameter.choices) + ((int,) if int in parameter.members else ())
-        for name, parameter in used.items()
+        for name, parameter in parameters.items()
         if parameter.choices
     }
     aliases = [f"{_alias(name)} = {_literal(values)}" for name, values in choices.items()]

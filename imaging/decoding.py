@@ -116,11 +116,11 @@ def scale(image: Pixels, size: Size) -> Pixels:
     if image.shape[:2] == size:
         return image
     if image.shape[2] != 3:
-        scaled = np.empty((*size, image.shape[2]), np.uint8)
+        result = np.empty((*size, image.shape[2]), np.uint8)
         for band in range(image.shape[2]):
             grey = Image.fromarray(np.ascontiguousarray(image[:, :, band]))
-            scaled[:, :, band] = np.asarray(grey.resize(size[::-1], Image.Resampling.BILINEAR))
-        return scaled
+            result[:, :, band] = np.asarray(grey.resize(size[::-1], Image.Resampling.BILINEAR))
+        return result
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 

@@ -118,7 +118,7 @@ class Architecture:
 
     def _check_decoder(self) -> None:
         """Raises `ArchitectureError` for arguments that the decoder does not support."""
-        required: dict[str, dict[str, object]] = {
+        needs: dict[str, dict[str, object]] = {
             "aligned": {},
             "padded": {"backbone": "vgg16", "head": "fc", "output_stride": 32},
             "interpolated": {},
@@ -128,9 +128,9 @@ class Architecture:
         }
         if self.backbone.startswith(TIMM) and self.decoder != "aligned":
             raise ArchitectureError(f"{self.backbone} needs the decoder aligned, got {self.decoder}")
-        for name, expected in required[self.decoder].items():
-            if (value := getattr(self, name)) != expected:
-                raise ArchitectureError(f"the decoder {self.decoder} needs {name} {expected}, got {value}")
+        for name, need in needs[self.decoder].items():
+            if (value := getattr(self, name)) != need:
+                raise ArchitectureError(f"the decoder {self.decoder} needs {name} {need}, got {value}")
         if self.decoder != "padded" and self.score_scales != (1.0, 1.0):
             raise ArchitectureError(f"score_scales are for the decoder padded, got {self.score_scales} with {self.decoder}")
         if self.decoder != "aligned" and self.class_scores:

@@ -111,9 +111,9 @@ class Manifest:
         error = self.training.get("calibration_int8", {}).get("ece_after")
         if name is None or error is None or error > MOST_CALIBRATION_ERROR:
             return False
-        full, quantised = self.scores[name], self.scores[scored_in(name, INT8_SCORES[sums])]
-        losses = [a - b for a, b in zip(full["iou"], quantised["iou"], strict=True) if a is not None and b is not None]
-        return bool(full["mean_iou"] - quantised["mean_iou"] <= MOST_IOU_LOST and max(losses, default=0) <= MOST_CLASS_IOU_LOST)
+        float32, int8 = self.scores[name], self.scores[scored_in(name, INT8_SCORES[sums])]
+        losses = [a - b for a, b in zip(float32["iou"], int8["iou"], strict=True) if a is not None and b is not None]
+        return bool(float32["mean_iou"] - int8["mean_iou"] <= MOST_IOU_LOST and max(losses, default=0) <= MOST_CLASS_IOU_LOST)
 
     def to_json(self) -> str:
         document = {

@@ -53,8 +53,8 @@ class ConfusionMatrix:
     @property
     def predicted_only(self) -> dict[int, int]:
         """The classes that were predicted and that no label shows, each with the number of labelled pixels predicted so."""
-        labelled, predicted = self.counts.sum(1), self.counts.sum(0)
-        return {int(class_id): int(predicted[class_id]) for class_id in np.flatnonzero((labelled == 0) & (predicted > 0))}
+        labels, predictions = self.counts.sum(1), self.counts.sum(0)
+        return {int(class_id): int(predictions[class_id]) for class_id in np.flatnonzero((labels == 0) & (predictions > 0))}
 
     @property
     def mean_iou_with_predicted(self) -> float:
@@ -83,9 +83,9 @@ class ConfusionMatrix:
 
 def ious(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Intersection over union (..., n) of confusion matrices (..., n, n); nan for classes that the labels do not show."""
-    hits, labelled = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)
-    union = labelled + counts.sum(-2) - hits
-    return _ratio(hits, np.where(labelled > 0, union, 0))
+    hits, labels = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)
+    union = labels + counts.sum(-2) - hits
+    return _ratio(hits, np.where(labels > 0, union, 0))
 
 
 def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -134,11 +134,11 @@ def _status(target: Path) -> os.stat_result | None:
     return status
 
 
-def _new_file(place: Path, status: os.stat_result | None, folder: Path | None, renamed: bool) -> tuple[Path, bool]:
-    """A new file, and whether a rename may put it in place. status: of what is there. renamed: whether a rename is wanted."""
+def _new_file(place: Path, status: os.stat_result | None, folder: Path | None, wants_rename: bool) -> tuple[Path, bool]:
+    """A new file, and whether a rename may put it in place; only if `wants_rename`. status: of what is there."""
     name = os.fsencode(place.name)[:LONGEST_STEM].decode("utf-8", "ignore")
     own = f".{name}.{PROCESS}-{secrets.token_hex(4)}{PARTIAL}"
-    if renamed and (status is None or stat.S_ISREG(status.st_mode)):
+    if wants_rename and (status is None or stat.S_ISREG(status.st_mode)):
         if folder and folder.stat().st_dev != place.parent.stat().st_dev:
             folder = None
         if folder is None:

@@ -81,7 +81,7 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
         raise
     outcomes = image_outcomes(request, service, query, parts)
     if options.rendering.is_json:  # the members of a zip have numbers
-        outcomes = _named(outcomes, distinct_names([base_name(part) for part in parts]))
+        outcomes = _rename(outcomes, distinct_names([base_name(part) for part in parts]))
     if options.rendering.format == "coco":
         return BatchResponse(_coco(request, outcomes), form, media_type=options.rendering.media_type)
     if options.rendering.is_json:
@@ -204,7 +204,7 @@ class _PartImage:
         return Outcome(self.index, base_name(self.part), ".problem.json", b"", problem)
 
 
-async def _named(outcomes: Outcomes, names: Sequence[str]) -> Outcomes:
+async def _rename(outcomes: Outcomes, names: Sequence[str]) -> Outcomes:
     """The outcomes with these names of their files."""
     async with aclosing(outcomes):
         async for outcome in outcomes:

@@ -95,8 +95,8 @@ def distinct_names(names: Sequence[str]) -> list[str]:
     all_names, distinct = set(names), list[str]()
     for name in names:
         path, earlier = PurePath(name), set(distinct)
-        numbered = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
-        distinct.append(next(text for text in numbered if text not in all_names | earlier) if name in earlier else name)
+        candidates = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
+        distinct.append(next(text for text in candidates if text not in all_names | earlier) if name in earlier else name)
     return distinct
 
 

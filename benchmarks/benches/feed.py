@@ -103,8 +103,8 @@ def measure(server: Server, images: list[Sample], clients: int, seconds: float) 
     counts, processors = Counts.read(server), ProcessorTime.read(server)
     result = load(server.url, images, connections=clients, seconds=seconds)
     if result.failures or result.errors or not result.answers:
-        counted = f"{len(result.answers)} answers, {result.failures} failures, {result.errors} errors"
-        raise RuntimeError(f"{clients} clients, {SMALL[0]}x{SMALL[1]}: {counted}")
+        text = f"{len(result.answers)} answers, {result.failures} failures, {result.errors} errors"
+        raise RuntimeError(f"{clients} clients, {SMALL[0]}x{SMALL[1]}: {text}")
     processors, counts = ProcessorTime.read(server).since(processors), Counts.read(server).since(counts)
     answers = len(result.answers)
     return {

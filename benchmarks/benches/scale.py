@@ -92,4 +92,4 @@ def fleets(costs: Costs, *, quick: bool) -> list[Row]:
 
 def seconds_of(requests: Sequence[Request]) -> list[float]:
     """Seconds from arrival to answer."""
-    return [request.done - request.arrived for request in requests]
+    return [request.end - request.start for request in requests]

@@ -144,8 +144,8 @@ def rate(folder: Path, size: tuple[int, int]) -> tuple[float, list[float]]:
     write_scene(scene, pixels, compress="jpeg", photometric="ycbcr")
     runtime = load_runtime(find_files(DEFAULT_WEIGHTS))
     request = SceneRequest(str(scene), str(out), "raster")
-    with open_scene(str(scene)) as opened:
-        tiles = plan_work(request, opened, runtime).plan.tiles
+    with open_scene(str(scene)) as reader:
+        tiles = plan_work(request, reader, runtime).plan.tiles
     sample = [tiles.cut(pixels, region) for region, _ in zip(tiles.regions, range(64), strict=False)]
     network_seconds(runtime, sample, 64)  # compiles what a crowd of tiles needs
     before = network_seconds(runtime, sample, len(tiles))

@@ -117,8 +117,8 @@ def gradient(plane: Plane) -> Plane:
     weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * GRADIENT_SIGMA**2))
     smooth = plane
     for _ in range(2):
-        padded = np.pad(smooth, ((reach, reach), (0, 0)), "edge")
-        parts = (weight * padded[start : start + len(smooth)] for start, weight in enumerate(weights / weights.sum()))
+        plane_rows = np.pad(smooth, ((reach, reach), (0, 0)), "edge")
+        parts = (weight * plane_rows[start : start + len(smooth)] for start, weight in enumerate(weights / weights.sum()))
         smooth = sum(parts, np.zeros_like(smooth)).T
     return np.asarray(np.hypot(*np.gradient(smooth)))
 

@@ -83,8 +83,8 @@ def as_jpeg(photo: Pixels, quality: int | None, origin: tuple[int, int] = (0, 0)
 def seen_by_network(opacity: Plane, cell: int, rng: np.random.Generator) -> Pixels:
     """255 x a probability with one value for each cell, interpolated between the cells, and up to a third of a cell off."""
     height, width = opacity.shape
-    shifted = np.roll(opacity, tuple(rng.integers(-cell // 3, cell // 3 + 1, 2)), (0, 1)) > SEEN
-    cells = Image.fromarray(shifted.astype(np.uint8) * np.uint8(255)).resize(
+    is_subject = np.roll(opacity, tuple(rng.integers(-cell // 3, cell // 3 + 1, 2)), (0, 1)) > SEEN
+    cells = Image.fromarray(is_subject.astype(np.uint8) * np.uint8(255)).resize(
         (width // cell, height // cell), Image.Resampling.BOX
     )
     share = np.asarray(cells.filter(ImageFilter.GaussianBlur(0.7)), np.float64) / 255

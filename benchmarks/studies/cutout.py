@@ -99,16 +99,16 @@ def edges(
         cell = segmenter.runtime.stride * max(plan.size) / max(plan.tile_plan.size)
         former = former_opacity(decode(data, segmenter.limits), inside, segmentation.foreground, cell)
         with Image.open(io.BytesIO(segmenter.segment(data, plan).body)) as image:
-            refined = np.asarray(image.getchannel("A"))
-        labelled = truth < len(split.labels)
+            alpha = np.asarray(image.getchannel("A"))
+        is_labelled = truth < len(split.labels)
         yield (
-            (truth > 0) & labelled,
-            labelled,
+            (truth > 0) & is_labelled,
+            is_labelled,
             {
                 "hard": (segmentation.class_map > 0).astype(np.float64),
                 "soft": segmentation.foreground.astype(np.float64) / 255,
                 "former": former.astype(np.float64) / 255,
-                "refined": refined.astype(np.float64) / 255,
+                "refined": alpha.astype(np.float64) / 255,
             },
         )
 
@@ -121,8 +121,8 @@ def errors(frames: Iterator[tuple[Mask, Mask, dict[str, Opacity]]]) -> dict[str,
     """
     sums: dict[str, npt.NDArray[np.float64]] = {}
     pixels = np.zeros(len(BANDS))
-    for inside, labelled, opacities in frames:
-        bands = [near_border(inside, labelled, reach) for reach in BANDS]
+    for inside, is_labelled, opacities in frames:
+        bands = [near_border(inside, is_labelled, reach) for reach in BANDS]
         pixels += [band.sum() for band in bands]
         for kind, opacity in opacities.items():
             error = np.abs(opacity - inside)
@@ -135,10 +135,10 @@ def errors(frames: Iterator[tuple[Mask, Mask, dict[str, Opacity]]]) -> dict[str,
     }
 
 
-def near_border(inside: Mask, labelled: Mask, reach: int) -> Mask:
+def near_border(inside: Mask, is_labelled: Mask, reach: int) -> Mask:
     """Labelled pixels within `reach` (Chebyshev distance) of both an object and the rest, void included with either."""
-    rest = labelled & ~inside
-    return labelled & _grown(inside | ~labelled, reach) & _grown(rest | ~labelled, reach)
+    rest = is_labelled & ~inside
+    return is_labelled & _grown(inside | ~is_labelled, reach) & _grown(rest | ~is_labelled, reach)
 
 
 def _grown(mask: Mask, reach: int) -> Mask:

@@ -54,8 +54,8 @@ def load(name: str) -> Any:
 
 
 def models_page() -> str:
-    measured, stitched = load("models"), load("shift-and-stitch")
-    rows = by_name(measured["rows"])
+    results, shifts = load("models"), load("shift-and-stitch")
+    rows = by_name(results["rows"])
     table_rows = [row for row in read_table(HERE / "models.toml").rows if row.name in rows]
     table = [
         (
@@ -67,7 +67,7 @@ def models_page() -> str:
         )
         for row in table_rows
     ]
-    height, width = measured["tile"]
+    height, width = results["tile"]
     commands = "\n".join(f"# {row.what}\n{rows[row.name]['command']}" for row in table_rows if row.has_score)
     return _page(
         "models",
@@ -75,10 +75,10 @@ def models_page() -> str:
         recipes=markdown_table(["recipe", "source"], [(f"`{path.stem}`", source(path)) for path in RECIPES]),
         height=height,
         width=width,
-        dtype=measured["dtype"],
-        machine=measured["machine"],
-        torch=measured["torch"],
-        stitched=_stitched(stitched),
+        dtype=results["dtype"],
+        machine=results["machine"],
+        torch=results["torch"],
+        stitched=_stitched(shifts),
         commands=commands,
     )
 

@@ -50,12 +50,12 @@ def main() -> int:
 
 def measure(row: Row, table: Mapping[str, Any], args: Namespace) -> Result:
     """Trains a row, and scores the last epoch and the best one on val and on test."""
-    chosen = table["sets"][row.name]
-    data = write_set(chosen["source"], PHOTOGRAPHS, VAL, args)
-    write_test(data, chosen["source"], args)
-    path = train(row, data, chosen, table["settings"]["named-scores"], table["start"], args, every=EVERY)
+    source_set = table["sets"][row.name]
+    data = write_set(source_set["source"], PHOTOGRAPHS, VAL, args)
+    write_test(data, source_set["source"], args)
+    path = train(row, data, source_set, table["settings"]["named-scores"], table["start"], args, every=EVERY)
     files = {"last": path.with_name("net-last.safetensors"), "best": path.with_name("net-best.safetensors")}
-    counts = {name: counts_on_test(file, data, chosen, args.threads) for name, file in files.items()}
+    counts = {name: counts_on_test(file, data, source_set, args.threads) for name, file in files.items()}
     change = difference_intervals(counts["best"], counts["last"])[-1]
     manifests = {name: load_weights(file).manifest for name, file in files.items()}
     return {
@@ -87,10 +87,10 @@ def write_test(data: Path, source: str, args: Namespace) -> None:
                 (target / path.name).symlink_to(path.resolve())
 
 
-def counts_on_test(file: Path, data: Path, chosen: Mapping[str, str], threads: int) -> Counts:
+def counts_on_test(file: Path, data: Path, source_set: Mapping[str, str], threads: int) -> Counts:
     """The confusion matrices of test, one for each frame."""
-    labels = find_labels("camvid" if chosen["source"] == "camvid" else None, data)
-    mapping = parse_class_mapping(chosen["class_map"], labels) if "class_map" in chosen else None
+    labels = find_labels("camvid" if source_set["source"] == "camvid" else None, data)
+    mapping = parse_class_mapping(source_set["class_map"], labels) if "class_map" in source_set else None
     segmenter = Segmenter.from_weights(file, "cpu", precision="float32", threads=threads)
     return frame_counts(segmenter, get_split(data, "test", labels, mapping), Options())
 

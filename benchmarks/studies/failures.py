@@ -71,9 +71,9 @@ def charts(segmenter: Segmenter, split: Split, mapping: ClassMapping | None, pat
     matrix = ConfusionMatrix(len(split.labels))
     by_size: list[list[float]] = [[] for _ in EDGES[1:]]
     for truth, class_map in predictions(segmenter, split, Options()):
-        mapped = mapping(class_map) if mapping else class_map
-        matrix.update(truth, mapped)
-        for size, iou in sizes(truth, mapped, len(split.labels), skip_background=mapping is not None):
+        class_map = mapping(class_map) if mapping else class_map
+        matrix.update(truth, class_map)
+        for size, iou in sizes(truth, class_map, len(split.labels), skip_background=mapping is not None):
             by_size[int(np.searchsorted(EDGES, size, side="left")) - 1].append(iou)
     path.write_bytes(draw(matrix, split.labels.names, by_size))
 
@@ -83,11 +83,11 @@ def sizes(truth: ClassMap, class_map: ClassMap, classes: int, *, skip_background
 
     truth, class_map: (height, width) class ids. Ids in `truth` from `classes` on are unlabelled.
     """
-    labelled = truth < classes
+    is_labelled = truth < classes
     for index in range(1 if skip_background else 0, classes):
-        in_truth, in_map = truth == index, (class_map == index) & labelled
+        in_truth, in_map = truth == index, (class_map == index) & is_labelled
         if in_truth.any():
-            yield in_truth.sum() / labelled.sum(), (in_truth & in_map).sum() / (in_truth | in_map).sum()
+            yield in_truth.sum() / is_labelled.sum(), (in_truth & in_map).sum() / (in_truth | in_map).sum()
 
 
 def draw(matrix: ConfusionMatrix, names: Sequence[str], by_size: Sequence[Sequence[float]]) -> bytes:
@@ -102,10 +102,10 @@ def draw(matrix: ConfusionMatrix, names: Sequence[str], by_size: Sequence[Sequen
     matrix_axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
     matrix_axes.set_yticks(range(len(names)), names)
     matrix_axes.set(xlabel="predicted", ylabel="label", title="% of a label's pixels")
-    filled = [index for index, values in enumerate(by_size) if values]
-    size_axes.boxplot([by_size[index] for index in filled], showfliers=False, medianprops={"color": "#4269d0"})
-    ticks = [f"to {100 * EDGES[index + 1]:g}%\n{len(by_size[index])}" for index in filled]
-    size_axes.set_xticks(range(1, len(filled) + 1), ticks, fontsize=8)
+    sizes_shown = [index for index, values in enumerate(by_size) if values]
+    size_axes.boxplot([by_size[index] for index in sizes_shown], showfliers=False, medianprops={"color": "#4269d0"})
+    ticks = [f"to {100 * EDGES[index + 1]:g}%\n{len(by_size[index])}" for index in sizes_shown]
+    size_axes.set_xticks(range(1, len(sizes_shown) + 1), ticks, fontsize=8)
     size_axes.set(ylim=(0, 1), ylabel="IoU within a frame", xlabel="share of the frame that a class covers; below, how many")
     size_axes.set_title("the smaller, the worse")
     size_axes.spines[["top", "right"]].set_visible(False)
@@ -125,17 +125,17 @@ def rare(split: Split, segmenter: Segmenter, start: Segmenter) -> dict[str, dict
     for (truth, class_map), (_, start_map) in zip(
         predictions(segmenter, split, Options()), predictions(start, split, Options()), strict=True
     ):
-        labelled = truth < len(names)
+        is_labelled = truth < len(names)
         for name in RARE:
             index = names.index(name)
             if (start_map == index).mean() < FOUND:
                 continue
             frames[name] += 1
-            label, predicted, start_predicted = ((ids == index) & labelled for ids in (truth, class_map, start_map))
+            label, ours, starts = ((ids == index) & is_labelled for ids in (truth, class_map, start_map))
             for key, (first, second) in {
-                "iou": (label, predicted),
-                "start_iou": (label, start_predicted),
-                "agreement": (predicted, start_predicted),
+                "iou": (label, ours),
+                "start_iou": (label, starts),
+                "agreement": (ours, starts),
             }.items():
                 counts[key][name] += [(first & second).sum(), (first | second).sum()]
     return {

@@ -66,8 +66,8 @@ def main() -> int:
 
 def measure(row: Row, table: Mapping[str, Any], args: Any) -> Result:
     """The mean IoU on val of each way, for one row, of the source `voc`."""
-    chosen = table["sets"][row.name]
-    data = write_set(chosen["source"], row.photographs, table["val"], args)
+    source_set = table["sets"][row.name]
+    data = write_set(source_set["source"], row.photographs, table["val"], args)
     setting = table["settings"]["named-scores"]
     runs = args.out / "networks" / f"{row.name}-{row.photographs}-{row.seed}"
     runs.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def measure(row: Row, table: Mapping[str, Any], args: Any) -> Result:
     def file(name: str, folder: Path) -> Path:
         path: Path = runs / f"{name}.safetensors"
         if not path.is_file():
-            shutil.copy(train(row, folder, chosen, setting, table["start"], args), path)
+            shutil.copy(train(row, folder, source_set, setting, table["start"], args), path)
         return path
 
     whole = file("all", data)
@@ -84,7 +84,7 @@ def measure(row: Row, table: Mapping[str, Any], args: Any) -> Result:
     files = [load_weights(path) for path in folds]
     save_weights(average, half_tensors(average_network(files)), files[0].manifest)
     labels = find_labels(None, data)
-    split = get_split(data, "val", labels, parse_class_mapping(chosen["class_map"], labels))
+    split = get_split(data, "val", labels, parse_class_mapping(source_set["class_map"], labels))
     one, of_folds, of_average = (
         [Segmenter.from_weights(path, "cpu", precision="float32", threads=args.threads) for path in paths]
         for paths in ([whole], folds, [average])

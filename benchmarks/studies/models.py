@@ -48,8 +48,8 @@ def main() -> int:
     args = parser.parse_args()
     table = read_table(TABLE)
     if args.measure:
-        trained = by_name(json.loads(RESULTS.read_text())["rows"]) | by_name(results(table, args.out))
-        rows = [dict(trained[row.name]) for row in table.rows if row.name in trained]
+        row_of = by_name(json.loads(RESULTS.read_text())["rows"]) | by_name(results(table, args.out))
+        rows = [dict(row_of[row.name]) for row in table.rows if row.name in row_of]
         RESULTS.write_text(json.dumps(measure(rows), indent=1) + "\n")
     else:
         run_rows(table, args.out, args.rows, args.threads)
@@ -87,10 +87,10 @@ def milliseconds(networks: Sequence[TorchRuntime], tile: Tile) -> list[list[floa
     times: list[list[float]] = [[] for _ in networks]
     for turn in range(REPEATS + 2):
         for network, network_times in zip(networks, times, strict=True):
-            started = time.perf_counter()
+            start = time.perf_counter()
             network.logits([tile])
             if turn >= 2:
-                network_times.append((time.perf_counter() - started) * 1000)
+                network_times.append((time.perf_counter() - start) * 1000)
     return times
 
 

@@ -38,13 +38,13 @@ class Costs:
 
 @dataclass(eq=False)
 class Request:
-    """A request on a machine. arrived, done: seconds. remaining: CPU seconds of its stage that are left."""
+    """A request on a machine. start, end: seconds. remaining: CPU seconds of its stage that are left."""
 
-    arrived: float
+    start: float
     client: int = -1
     stage: int = 0
     remaining: float = 0.0
-    done: float = 0.0
+    end: float = 0.0
 
 
 @dataclass
@@ -66,15 +66,15 @@ class Machine:
         for request in self.requests:
             by_stage[request.stage].append(request)
         loop, workers, network = by_stage[0][:1], by_stage[1], by_stage[2][:cores]
-        served = [*loop, *workers, *network]
-        if len(served) == 1:
-            return [(served[0], float(cores) if network else 1.0)]
+        active = [*loop, *workers, *network]
+        if len(active) == 1:
+            return [(active[0], float(cores) if network else 1.0)]
         if len(network) == 1:  # it takes what the other stages leave
-            others = len(served) - 1
-            share = min(1.0, cores / len(served))
-            return [(request, share) for request in served[:-1]] + [(network[0], cores - others * share)]
-        share = min(1.0, cores / len(served)) if served else 0.0
-        return [(request, share) for request in served]
+            others = len(active) - 1
+            share = min(1.0, cores / len(active))
+            return [(request, share) for request in active[:-1]] + [(network[0], cores - others * share)]
+        share = min(1.0, cores / len(active)) if active else 0.0
+        return [(request, share) for request in active]
 
     def next_end(self) -> float:
         """When the next stage of a request ends; infinity if there is no request."""
@@ -82,20 +82,20 @@ class Machine:
 
     def advance(self, until: float) -> list[Request]:
         """Serves its requests up to this time, at most to the next end of a stage. Returns the requests that are done."""
-        elapsed, done = until - self.now, []
+        seconds, requests = until - self.now, []
         for request, rate in self.rates():
-            request.remaining -= rate * elapsed
+            request.remaining -= rate * seconds
             if request.remaining <= 1e-12:
                 self.requests.remove(request)
                 request.stage += 1
                 if request.stage == len(STAGES):
-                    request.done = until
-                    done.append(request)
+                    request.end = until
+                    requests.append(request)
                 else:
                     request.remaining = (self.costs.worker, self.costs.network)[request.stage - 1]
                     self.requests.append(request)
         self.now = until
-        return done
+        return requests
 
 
 Balancer = Callable[[Sequence[Machine], int], int]

@@ -71,8 +71,10 @@ def measure(segmenter: Segmenter, split: Split) -> Iterator[Frame]:
         truth = split.mask(index)
         segmentation = segmenter(split.file(index), options)
         assert segmentation.confidence is not None
-        labelled = truth < len(split.labels)
-        yield Frame(scores(segmentation.class_map, segmentation.confidence), *errors(truth, segmentation.class_map, labelled))
+        is_labelled = truth < len(split.labels)
+        yield Frame(
+            scores(segmentation.class_map, segmentation.confidence), *errors(truth, segmentation.class_map, is_labelled)
+        )
 
 
 def scores(class_map: Ids, confidence: Ids) -> dict[str, float]:
@@ -98,14 +100,14 @@ def scores(class_map: Ids, confidence: Ids) -> dict[str, float]:
     }
 
 
-def errors(truth: Ids, class_map: Ids, labelled: npt.NDArray[np.bool_]) -> tuple[int, float, float]:
+def errors(truth: Ids, class_map: Ids, is_labelled: npt.NDArray[np.bool_]) -> tuple[int, float, float]:
     """The number of wrong pixels, their share of the labelled ones, and 1 minus the mean IoU of the classes in `truth`."""
-    wrong = int((labelled & (truth != class_map)).sum())
+    wrong = int((is_labelled & (truth != class_map)).sum())
     ious = []
-    for index in np.unique(truth[labelled]):
-        in_truth, in_map = (truth == index) & labelled, (class_map == index) & labelled
+    for index in np.unique(truth[is_labelled]):
+        in_truth, in_map = (truth == index) & is_labelled, (class_map == index) & is_labelled
         ious.append((in_truth & in_map).sum() / (in_truth | in_map).sum())
-    return wrong, wrong / max(1, int(labelled.sum())), 1 - float(np.mean(ious)) if ious else 0.0
+    return wrong, wrong / max(1, int(is_labelled.sum())), 1 - float(np.mean(ious)) if ious else 0.0
 
 
 def summary(frames: Sequence[Frame]) -> dict[str, Any]:

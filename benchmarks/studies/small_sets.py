@@ -176,12 +176,12 @@ def train_row(row: Row, table: Mapping[str, Any], args: argparse.Namespace) -> R
 
     A start that `fcn-train` keeps in place of the trained network does not count.
     """
-    chosen, setting = table["sets"][row.name], table["settings"][row.setting]
-    data = write_set(chosen["source"], row.photographs, table["val"], args)
-    path = train(row, data, chosen, setting, table["start"], args)
+    source_set, setting = table["sets"][row.name], table["settings"][row.setting]
+    data = write_set(source_set["source"], row.photographs, table["val"], args)
+    path = train(row, data, source_set, setting, table["start"], args)
     if number := setting.get("unlabelled", 0):
-        data = add_unlabelled(data, chosen, number, path, args)
-        path = train(replace(row, photographs=row.photographs + number), data, chosen, setting, table["start"], args)
+        data = add_unlabelled(data, source_set, number, path, args)
+        path = train(replace(row, photographs=row.photographs + number), data, source_set, setting, table["start"], args)
     manifest = load_weights(path).manifest
     training, (score,) = manifest.training, manifest.scores.values()
     change = training.get("against_start", {"mean_iou": None, "mean_iou_95": [None, None]})
@@ -202,15 +202,15 @@ def train_row(row: Row, table: Mapping[str, Any], args: argparse.Namespace) -> R
 def train(
     row: Row,
     data: Path,
-    chosen: Mapping[str, str],
+    source_set: Mapping[str, str],
     setting: Mapping[str, Any],
     start: str,
     args: argparse.Namespace,
     every: int = 100_000,
 ) -> Path:
     """Trains the row's network on a data set; gives the trained network's file. every: epochs from score to score on val."""
-    mapping = ["--class-map", chosen["class_map"]] if "class_map" in chosen else []
-    labels = "camvid" if chosen["source"] == "camvid" else None
+    mapping = ["--class-map", source_set["class_map"]] if "class_map" in source_set else []
+    labels = "camvid" if source_set["source"] == "camvid" else None
     rows = ["--set", f"start_rows={[NEW] * count_classes(data, labels, mapping)}"] if setting.get("new_scores") else []
     out: Path = args.out / "runs" / f"{row.name}-{row.photographs}-{row.setting}-{row.seed}"
     shutil.rmtree(out, ignore_errors=True)
@@ -223,24 +223,24 @@ def train(
     return path if path.is_file() else out / "net.safetensors"
 
 
-def add_unlabelled(data: Path, chosen: Mapping[str, str], number: int, weights: Path, args: argparse.Namespace) -> Path:
+def add_unlabelled(data: Path, source_set: Mapping[str, str], number: int, weights: Path, args: argparse.Namespace) -> Path:
     """A copy of a set with so many more photographs of its source, whose labels the trained network gives."""
     segmenter = Segmenter.from_weights(weights, "cpu", precision="float32", threads=args.threads)
     folder = data.with_name(f"{data.name}-and-{number}-unlabelled")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(data, folder, symlinks=True)
-    class_map = chosen.get("class_map", "")
-    if chosen["source"] == "voc":
+    class_map = source_set.get("class_map", "")
+    if source_set["source"] == "voc":
         lists = Path("ImageSets") / "Segmentation" / "train.txt"
-        labelled = set((data / lists).read_text().split())
-        names = [name for name in (args.voc / lists).read_text().split() if name not in labelled]
+        train_names = set((data / lists).read_text().split())
+        names = [name for name in (args.voc / lists).read_text().split() if name not in train_names]
         add_to_voc(folder, _evenly(names, number), args.voc, segmenter, find_labels(None, data), class_map)
-    elif chosen["source"] == "camvid":
-        labelled = {path.name for path in (data / "train").iterdir()}
-        photos = [path for path in sorted((args.camvid / "train").iterdir()) if path.name not in labelled]
+    elif source_set["source"] == "camvid":
+        train_names = {path.name for path in (data / "train").iterdir()}
+        photos = [path for path in sorted((args.camvid / "train").iterdir()) if path.name not in train_names]
         add_to_camvid(folder, _evenly(photos, number), segmenter, find_labels("camvid", data), class_map)
     else:
-        raise SystemExit(f"no unlabelled photographs of {chosen['source']}: choose a set of voc or camvid")
+        raise SystemExit(f"no unlabelled photographs of {source_set['source']}: choose a set of voc or camvid")
     return folder
 
 

@@ -18,14 +18,14 @@ NOTHING = -1  # value of pixels outside of all polygons, while they are burned
 
 
 @dataclass(frozen=True)
-class Burnt:
+class BurnMasks:
     """The mask of a window, uint8 (H, W), 0 outside of all polygons.
 
-    covered: the pixels in a polygon. overlap: those in polygons of different values. Both are bool (H, W).
+    is_covered: the pixels in a polygon. overlap: those in polygons of different values. Both are bool (H, W).
     """
 
     mask: npt.NDArray[np.uint8]
-    covered: npt.NDArray[np.bool_]
+    is_covered: npt.NDArray[np.bool_]
     overlap: npt.NDArray[np.bool_]
 
 
@@ -46,19 +46,19 @@ class Burner:
         self._order = {at: place for place, at in enumerate(rank)}
         self._tree = shapely.STRtree(polygons)
 
-    def burn(self, window: Window) -> Burnt:
+    def burn(self, window: Window) -> BurnMasks:
         """Burns the polygons into a window."""
         size, place = (window.height, window.width), Affine.translation(window.left, window.top)
         area = shapely.box(window.left, window.top, window.left + window.width, window.top + window.height)
         order = sorted((int(at) for at in self._tree.query(area, predicate="intersects")), key=self._order.__getitem__)
-        burnt = np.full(size, NOTHING, np.int16)
+        values = np.full(size, NOTHING, np.int16)
         if order:
             shapes = [(self._polygons[at], self._values[at]) for at in order]
-            rasterize(shapes, out=burnt, transform=place, all_touched=self._all_touched)
+            rasterize(shapes, out=values, transform=place, all_touched=self._all_touched)
         counts = np.zeros(size, np.uint8)
         distinct = {self._values[at] for at in order}
         for value in sorted(distinct) if len(distinct) > 1 else ():
             shapes = [(self._polygons[at], 1) for at in order if self._values[at] == value]
             counts += rasterize(shapes, size, transform=place, all_touched=self._all_touched, dtype="uint8")
-        covered = burnt != NOTHING
-        return Burnt(np.where(covered, burnt, 0).astype(np.uint8), covered, counts > 1)
+        is_covered = values != NOTHING
+        return BurnMasks(np.where(is_covered, values, 0).astype(np.uint8), is_covered, counts > 1)

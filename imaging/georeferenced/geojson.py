@@ -156,14 +156,14 @@ def _cut(rings: list[Floats]) -> list[shapely.Polygon]:
 def _shifted(polygon: shapely.Polygon, degrees: float) -> shapely.Polygon:
     if not degrees:
         return polygon
-    moved: shapely.Polygon = shapely.transform(polygon, lambda points: points + np.array([degrees, 0]))
-    return moved
+    result: shapely.Polygon = shapely.transform(polygon, lambda points: points + np.array([degrees, 0]))
+    return result
 
 
 def _oriented(polygon: shapely.Polygon) -> shapely.Polygon:
     """The polygon with its outer ring anticlockwise and its holes clockwise."""
-    oriented: shapely.Polygon = shapely.orient_polygons(polygon)
-    return oriented
+    result: shapely.Polygon = shapely.orient_polygons(polygon)
+    return result
 
 
 def _decimals(place: Place) -> int:

@@ -172,10 +172,10 @@ def _add_overviews(path: Path, place: Place) -> None:
 def _check(path: Path, sums: Sequence[int]) -> None:
     """Raises `OSError` unless the file holds the rows of tiles with these sums, and its overviews can be read."""
     with rasterio.open(path) as file:
-        for index, expected in enumerate(sums):
+        for index, crc in enumerate(sums):
             top = index * BLOCK
             window = RasterioWindow(0, top, file.width, min(BLOCK, file.height - top))
-            if crc32(file.read(1, window=window).tobytes()) != expected:
+            if crc32(file.read(1, window=window).tobytes()) != crc:
                 raise OSError(f"{path}: rows {top} to {top + BLOCK} are not what was written; is the disk full or damaged?")
         if factors := file.overviews(1):
             file.read(1, out_shape=(max(1, file.height // factors[-1]), max(1, file.width // factors[-1])))

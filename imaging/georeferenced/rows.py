@@ -139,12 +139,12 @@ def _scaled_lines(chunk: PixelRows, horizontal: Taps) -> list[Floats]:
     """Each row scaled along its length, float32 (width, bands + 1): sums of samples with data, and the weight of those."""
     lines = []
     for pixels, valid in zip(chunk.pixels, chunk.valid, strict=True):
-        weighted = np.empty((len(pixels), pixels.shape[1] + 1), np.float32)
-        weighted[:, :-1], weighted[:, -1] = pixels, 1
-        weighted[~valid] = 0
-        line = np.zeros((len(horizontal.indices), weighted.shape[1]), np.float32)
+        values = np.empty((len(pixels), pixels.shape[1] + 1), np.float32)
+        values[:, :-1], values[:, -1] = pixels, 1
+        values[~valid] = 0
+        line = np.zeros((len(horizontal.indices), values.shape[1]), np.float32)
         for index, weight in zip(horizontal.indices.T, horizontal.weights.T, strict=True):
-            line += weighted[index] * weight[:, None]
+            line += values[index] * weight[:, None]
         lines.append(line)
     return lines
 

@@ -153,8 +153,8 @@ class Scene:
         """The samples with black as 0, also of a file that stores white as 0 (TIFF's WhiteIsZero)."""
         if not self._is_inverted or self.most_sample is None:
             return samples
-        inverted: Samples = np.subtract(samples.dtype.type(self.most_sample), samples)
-        return inverted
+        result: Samples = np.subtract(samples.dtype.type(self.most_sample), samples)
+        return result
 
     def pieces(self, window: Window) -> Iterator[Window]:
         """The window in pieces of whole blocks, row by row: each block of the file is in as few pieces as possible."""

@@ -62,7 +62,7 @@ def read_features(path: Path, layer: str | None = None, field: str | None = None
         name = _choose(path, layer)
         if field is not None:
             _check_field(f"{path}, layer {name},", field, [str(each) for each in pyogrio.read_info(path, layer=name)["fields"]])
-        facts, numbers, written, values = read(
+        facts, numbers, wkb, values = read(
             path, layer=name, columns=[] if field is None else [field], force_2d=True, return_fids=True
         )
     except (DataSourceError, DataLayerError) as error:
@@ -73,8 +73,8 @@ def read_features(path: Path, layer: str | None = None, field: str | None = None
         crs = CRS.from_user_input(facts["crs"])
     except CRSError as error:
         raise VectorError(f"{path}, layer {name}, has an unknown coordinate system, {facts['crs'][:60]}: {error}") from error
-    has_geometry = np.array([each is not None for each in written], np.bool_)
-    geometries = shapely.from_wkb(written, on_invalid="ignore")
+    has_geometry = np.array([each is not None for each in wkb], np.bool_)
+    geometries = shapely.from_wkb(wkb, on_invalid="ignore")
     column = [value.item() if isinstance(value, np.generic) else value for value in values[0]] if field is not None else []
     return Features(name, crs, geometries, has_geometry, [int(number) for number in numbers], column)
 
@@ -108,11 +108,11 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[np
     """
     target = place.require("the scene")
     indices = _near(polygons, crs, place, target)
-    moved = polygons[indices]
+    shapes = polygons[indices]
     if crs != target:
-        moved = move(shapely.segmentize(moved, _longest_edge(crs)), crs, target)
+        shapes = move(shapely.segmentize(shapes, _longest_edge(crs)), crs, target)
     a, b, c, d, e, f = (~place.transform)[:6]
-    return indices, shapely.transform(moved, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
+    return indices, shapely.transform(shapes, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
 
 
 def _near(polygons: Geometries, crs: CRS, place: Place, target: CRS) -> npt.NDArray[np.int64]:
@@ -135,13 +135,13 @@ def move(geometries: Geometries, crs: CRS, target: CRS) -> Geometries:
 
     if not len(geometries):
         return geometries
-    moved: Geometries = shapely.transform(geometries, corners, interleaved=False)
-    places = shapely.get_coordinates(moved)
+    result: Geometries = shapely.transform(geometries, corners, interleaved=False)
+    places = shapely.get_coordinates(result)
     if not np.isfinite(places).all():
         x, y = shapely.get_coordinates(geometries)[~np.isfinite(places).all(1)][0]
         corner = f"a polygon's corner at {x:.10g}, {y:.10g}"
         raise VectorError(f"{corner} has no place in {system_name(target)}; cut the polygon there")
-    return moved
+    return result
 
 
 def _longest_edge(crs: CRS) -> float:

@@ -69,8 +69,8 @@ def whole_bytes(data: bytes, limits: Limits, channels: int = 3) -> int:
         sample, count = scene.dtype.itemsize, len(scene.colors)
         block = rows * columns * sample * count  # GDAL decodes it whole, splits it into bands, and keeps it in its cache
         piece = min(rows, height) * min(width, max(columns, PIECE_COLUMNS)) * channels * (2 * sample + 10)
-        sampled = 0 if scene.dtype == np.uint8 else min(SAMPLED_SIDE, max(height, width)) ** 2 * channels * (2 * sample + 17)
-        return FIXED_BYTES + (CACHE_MB << 20) + 3 * block + max(piece, sampled) + (channels + 1) * height * width
+        samples = 0 if scene.dtype == np.uint8 else min(SAMPLED_SIDE, max(height, width)) ** 2 * channels * (2 * sample + 17)
+        return FIXED_BYTES + (CACHE_MB << 20) + 3 * block + max(piece, samples) + (channels + 1) * height * width
 
 
 @contextmanager

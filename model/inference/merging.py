@@ -69,9 +69,9 @@ class BandMerger:
         while len(self._strips) * height < self._tile[0]:
             self._strips.append(np.zeros((height, self._lefts[-1] + self._tile[1], len(logits)), np.float32))
         weights = self._row_weights[row][:, None, None] * self._column_weights[column][:, None]
-        weighted = cells * weights
+        products = cells * weights
         for top, strip in zip(range(0, self._tile[0], height), self._strips, strict=True):
-            strip[:, left : left + self._tile[1]] += weighted[top : top + height]
+            strip[:, left : left + self._tile[1]] += products[top : top + height]
         return self._finish_row(row) if column == len(plan.lefts) - 1 else []
 
     def _begin(self, logits: Logits) -> None:

@@ -28,5 +28,4 @@ def widen(weight: Tensor, bands: int) -> Tensor:
     The bands get the weights of red, green and blue in turn, scaled by 3 / bands, so the sum over all bands keeps its size.
     """
     channels = weight.shape[1]
-    repeated = weight.repeat(1, ceil(bands / channels), 1, 1)[:, :bands]
-    return repeated * (len(RGB) / bands)
+    return weight.repeat(1, ceil(bands / channels), 1, 1)[:, :bands] * (len(RGB) / bands)

@@ -88,19 +88,19 @@ def takes_classifier(net: FCN) -> bool:
 def _backbone_state(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The classifier's tensors under the backbone's names. Batch norm's counters of batches may be missing in `state`."""
     stem = {"conv1.": "stem.0.", "bn1.": "stem.1."}
-    expected = net.backbone.state_dict()
-    renamed: dict[str, Tensor] = {}
+    tensors = net.backbone.state_dict()
+    by_name: dict[str, Tensor] = {}
     for name, tensor in state.items():
         prefix = next((old for old in stem if name.startswith(old)), "")
-        renamed[stem.get(prefix, "") + name.removeprefix(prefix)] = tensor
-    counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
-    missing = sorted(set(expected) - set(renamed) - set(counters))
+        by_name[stem.get(prefix, "") + name.removeprefix(prefix)] = tensor
+    counters = {name: tensor for name, tensor in tensors.items() if name.endswith("num_batches_tracked")}
+    missing = sorted(set(tensors) - set(by_name) - set(counters))
     if missing:
         raise ValueError(f"the file lacks {len(missing)} tensors of a {net.architecture.backbone}, {missing[0]} first")
-    for name, tensor in expected.items():
-        if name in renamed and renamed[name].shape != tensor.shape:
-            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(renamed[name].shape)}")
-    return {name: renamed.get(name, tensor) for name, tensor in expected.items()}
+    for name, tensor in tensors.items():
+        if name in by_name and by_name[name].shape != tensor.shape:
+            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(by_name[name].shape)}")
+    return {name: by_name.get(name, tensor) for name, tensor in tensors.items()}
 
 
 def _fully_convolutional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -45,9 +45,9 @@ class PooledHead(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         mean = maps.mean((2, 3), keepdim=True)
-        pooled = self.image_pooling(mean).relu().expand(-1, -1, *maps.shape[-2:])
-        projected: Tensor = self.concat_projection(torch.cat([pooled, self.aspp0(maps).relu()], 1))
-        return projected.relu()
+        context = self.image_pooling(mean).relu().expand(-1, -1, *maps.shape[-2:])
+        projection: Tensor = self.concat_projection(torch.cat([context, self.aspp0(maps).relu()], 1))
+        return projection.relu()
 
 
 def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, int]:

@@ -51,5 +51,5 @@ class _Step(nn.Module):
         maps = self.deconv(maps).relu()
         if skip is not None:
             maps = maps[..., : skip.shape[2], : skip.shape[3]] + skip
-        normalised: Tensor = self.bn(maps)
-        return normalised
+        result: Tensor = self.bn(maps)
+        return result

@@ -17,11 +17,11 @@ from model.networks.backbones import Backbone, Features
 class Block(NamedTuple):
     """Parameters of an inverted residual.
 
-    fused: whether one k x k convolution expands; otherwise a 1x1 convolution expands and a depthwise k x k one follows.
+    is_fused: whether one k x k convolution expands; otherwise a 1x1 convolution expands and a depthwise k x k one follows.
     kernel: k. expansion: channels after the expansion. channels: of the output.
     """
 
-    fused: bool
+    is_fused: bool
     kernel: int
     expansion: int
     stride: int
@@ -53,7 +53,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         self.residual = residual
         padding = block.dilation * (block.kernel // 2)
-        if block.fused:
+        if block.is_fused:
             self.expand = nn.Conv2d(channels, block.expansion, block.kernel, block.stride, padding)
             self.depthwise: nn.Conv2d | None = None
         else:
@@ -63,12 +63,12 @@ class InvertedResidual(nn.Module):
             )
         self.project = nn.Conv2d(block.expansion, block.channels, 1)
 
-    def after_expansion(self, maps: Tensor, expanded: Tensor) -> Tensor:
-        """The block's output. maps: its input. expanded: the input after `expand` and ReLU."""
+    def after_expansion(self, maps: Tensor, expansion: Tensor) -> Tensor:
+        """The block's output. maps: its input. expansion: the input after `expand` and ReLU."""
         if self.depthwise is not None:
-            expanded = self.depthwise(expanded).relu()
-        projected: Tensor = self.project(expanded)
-        return maps + projected if self.residual else projected
+            expansion = self.depthwise(expansion).relu()
+        projection: Tensor = self.project(expansion)
+        return maps + projection if self.residual else projection
 
 
 class MobileNetEdgeTPUBackbone(Backbone):
@@ -97,8 +97,8 @@ class MobileNetEdgeTPUBackbone(Backbone):
         skips = []
         for index, block in enumerate(self.blocks):
             assert isinstance(block, InvertedResidual)
-            expanded = block.expand(maps).relu()
+            expansion = block.expand(maps).relu()
             if index in SKIPS:
-                skips.append(expanded)
-            maps = block.after_expansion(maps, expanded)
+                skips.append(expansion)
+            maps = block.after_expansion(maps, expansion)
         return Features(skips[0], skips[1], self.last(maps).relu())

@@ -29,17 +29,17 @@ def load_network(weights: Weights) -> FCN:
         net = build_network(weights.manifest.fcn)
     except ArchitectureError as error:
         raise WeightsError(f"{weights.name}: {error}") from error
-    expected = net.state_dict()
-    if difference := sorted(set(expected) ^ set(weights.tensors)):
+    state = net.state_dict()
+    if difference := sorted(set(state) ^ set(weights.tensors)):
         raise WeightsError(f"{weights.name}: {len(difference)} tensors are missing or unknown, {difference[0]} first")
-    for name, tensor in expected.items():
+    for name, tensor in state.items():
         if tuple(tensor.shape) != weights.tensors[name].shape:
             shapes = f"{tuple(tensor.shape)}, got {weights.tensors[name].shape}"
             raise WeightsError(f"{weights.name}: {name} must have shape {shapes}")
-    net.load_state_dict({name: torch.tensor(values, dtype=expected[name].dtype) for name, values in weights.tensors.items()})
-    if broken := _overflowing(net):
+    net.load_state_dict({name: torch.tensor(values, dtype=state[name].dtype) for name, values in weights.tensors.items()})
+    if culprit := _overflowing(net):
         raise WeightsError(
-            f"{weights.name}: {broken} holds infinity or NaN, so that the network answers nothing; train it again"
+            f"{weights.name}: {culprit} holds infinity or NaN, so that the network answers nothing; train it again"
         )
     return net.eval()
 

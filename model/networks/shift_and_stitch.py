@@ -39,9 +39,9 @@ class ShiftAndStitch(nn.Module):
         """Scores (N, classes, shifts * ceil(H/stride), shifts * ceil(W/stride)) of normalised images (N, 3, H, W)."""
         offsets = [self.first + index * self.step for index in range(self.shifts)]
         rows = [torch.stack([self.net.scores(_shifted(images, dy, dx)) for dx in offsets], -1) for dy in offsets]
-        stitched = torch.stack(rows, 3)
-        count, classes, height, _, width, _ = stitched.shape
-        return stitched.reshape(count, classes, height * self.shifts, width * self.shifts)
+        grid = torch.stack(rows, 3)
+        count, classes, height, _, width, _ = grid.shape
+        return grid.reshape(count, classes, height * self.shifts, width * self.shifts)
 
     def forward(self, images: Tensor) -> Tensor:
         """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W)."""
@@ -52,6 +52,6 @@ class ShiftAndStitch(nn.Module):
 def _shifted(images: Tensor, dy: int, dx: int) -> Tensor:
     """The images from pixel (dy, dx) on, at the same size. Outside the images their edges are repeated."""
     height, width = images.shape[-2:]
-    padded = F.pad(images, (max(0, -dx), max(0, dx), max(0, -dy), max(0, dy)), mode="replicate")
+    images = F.pad(images, (max(0, -dx), max(0, dx), max(0, -dy), max(0, dy)), mode="replicate")
     top, left = max(0, dy), max(0, dx)
-    return padded[..., top : top + height, left : left + width]
+    return images[..., top : top + height, left : left + width]

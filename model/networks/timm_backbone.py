@@ -59,12 +59,12 @@ class TimmBackbone(Backbone):
         Raises `ValueError` if a tensor of the encoder is missing or has another shape.
         """
         by_name = {_flat(name): tensor for name, tensor in state.items()}
-        expected = self.encoder.state_dict()
-        missing = [name for name in expected if _flat(name) not in by_name and not name.endswith("num_batches_tracked")]
+        tensors = self.encoder.state_dict()
+        missing = [name for name in tensors if _flat(name) not in by_name and not name.endswith("num_batches_tracked")]
         if missing:
             raise ValueError(f"the file lacks {len(missing)} tensors of the encoder, {missing[0]} first; give timm's own file")
-        state = {name: by_name.get(_flat(name), tensor) for name, tensor in expected.items()}
-        for name, tensor in expected.items():
+        state = {name: by_name.get(_flat(name), tensor) for name, tensor in tensors.items()}
+        for name, tensor in tensors.items():
             if state[name].shape != tensor.shape:
                 raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(state[name].shape)}")
         self.encoder.load_state_dict(state)
@@ -104,11 +104,9 @@ def measured_grid(name: str, output_stride: int) -> Grid:
     channels: list[int] = encoder.feature_info.channels()
     strides = (8, 16, output_stride)
     for stage, stride in zip(stages, strides, strict=True):
-        maps, expected = every_map[stage], (1, channels[stage], LENGTH // stride, COARSEST // stride)
-        if maps.shape != expected:
-            raise ArchitectureError(
-                f"{TIMM}{name} gives a map of shape {tuple(maps.shape)}, expected {expected}; use another one"
-            )
+        maps, shape = every_map[stage], (1, channels[stage], LENGTH // stride, COARSEST // stride)
+        if maps.shape != shape:
+            raise ArchitectureError(f"{TIMM}{name} gives a map of shape {tuple(maps.shape)}, expected {shape}; use another one")
         cell = LENGTH // 2 // stride
         offsets.append(_centre(maps[0, :, cell].sum(), image) - stride * cell)
     grids: tuple[Grid, ...] = ("corner", "half_pixel")

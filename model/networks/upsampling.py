@@ -31,10 +31,10 @@ class EdgeRepeating(nn.Module):
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps (N, C, h, w) to (N, C, height, width), cut at the bottom and right to any size up to (stride*h, stride*w)."""
         before = 0 if self.grid == "corner" else 1
-        padded = F.pad(scores, (before, 1, before, 1), mode="replicate")
+        scores = F.pad(scores, (before, 1, before, 1), mode="replicate")
         start = before * self.stride[0]
-        upsampled: Tensor = self.forward(padded)
-        return upsampled[..., start : start + size[0], start : start + size[1]]
+        maps: Tensor = self.forward(scores)
+        return maps[..., start : start + size[0], start : start + size[1]]
 
 
 class BilinearConvTranspose2d(EdgeRepeating, nn.ConvTranspose2d):
@@ -69,6 +69,6 @@ class FixedUpsample(nn.Module):
         if self.grid == "half_pixel":
             full = F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
         else:
-            padded = F.pad(scores, (0, 1, 0, 1), mode="replicate")
-            full = F.interpolate(padded, size=(height + 1, width + 1), mode="bilinear", align_corners=True)
+            scores = F.pad(scores, (0, 1, 0, 1), mode="replicate")
+            full = F.interpolate(scores, size=(height + 1, width + 1), mode="bilinear", align_corners=True)
         return full[..., : size[0], : size[1]]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.answers import Answers, Written
+from cli.answers import Answers, Marks
 from cli.input import Shard
 from cli.resume import Journal, Notes, answer_key, settings_digest
 
-MARKS = Written("7 1000000001", "aa")
+MARKS = Marks("7 1000000001", "aa")
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def answers(tmp_path: Path) -> Answers:
     return Answers(str(tmp_path / "out"), ".png")
 
 
-def note(journal: Journal, *names: str, version: str = "1", marks: Written = MARKS) -> None:
+def note(journal: Journal, *names: str, version: str = "1", marks: Marks = MARKS) -> None:
     for name in names:
         journal.append(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"), marks)
     journal.close()

@@ -61,33 +61,33 @@ def _check(args: argparse.Namespace) -> None:
         networks = find_networks(args.weights)
     recipe = make_recipe(args.recipe, parse_changes(args.set))
     labels = find_labels(args.labels, args.data)
-    checked = check_data(args, labels)
-    lines = _lines(checked)
+    findings = check_data(args, labels)
+    lines = _lines(findings)
     crops: Iterable[Picture] = ()
     plan_text: list[str] = []
     if not has_torch:
         plan_text = [f"the plan of a training and its crops are left out, as PyTorch is missing: {install_command('train')}"]
-    elif checked.surveys and checked.surveys[0].records:
+    elif findings.surveys and findings.surveys[0].records:
         from training.commands.check_training import crop_pictures, training_plan
 
-        recipe, plan_text = training_plan(args, recipe, checked.surveys[0])
-        crops = crop_pictures(checked.surveys[0], recipe)
+        recipe, plan_text = training_plan(args, recipe, findings.surveys[0])
+        crops = crop_pictures(findings.surveys[0], recipe)
     print_lines([*lines, *plan_text])
-    doubts = label_lines(networks, checked.surveys, args.worst or WORST) if args.weights else []
+    doubts = label_lines(networks, findings.surveys, args.worst or WORST) if args.weights else []
     print_lines(doubts)
     if args.report:
         report = DataReport(
             name=args.data.resolve().name,
-            errors=[str(error) for error in checked.errors],
-            notes=[*checked.notes, *doubts],
-            facts=checked.facts,
-            classes=class_rows(checked.surveys),
+            errors=[str(error) for error in findings.errors],
+            notes=[*findings.notes, *doubts],
+            facts=findings.facts,
+            classes=class_rows(findings.surveys),
             plan=plan_text,
         )
-        write_report(args.report, report, checked.surveys, args.frames, crops)
+        write_report(args.report, report, findings.surveys, args.frames, crops)
         print(f"wrote {args.report}")
-    if checked.errors:
-        raise DataError(f"{len(checked.errors)} errors; a training would stop")
+    if findings.errors:
+        raise DataError(f"{len(findings.errors)} errors; a training would stop")
 
 
 def check_data(args: argparse.Namespace, labels: LabelSet) -> SplitReport:
@@ -111,13 +111,13 @@ def check_data(args: argparse.Namespace, labels: LabelSet) -> SplitReport:
     return SplitReport(surveys, [*errors, *pair_errors(train, validation)], pair_notes(train, validation))
 
 
-def _lines(checked: SplitReport) -> list[str]:
+def _lines(findings: SplitReport) -> list[str]:
     """The report in text."""
-    lines = checked.facts
-    if checked.surveys:
-        lines += ["", *columns(class_rows(checked.surveys)), ""]
-    lines += [f"{len(checked.errors)} errors", *(f"  {line}" for line in grouped(checked.errors))]
-    return [*lines, f"{len(checked.notes)} remarks", *(f"  {note}" for note in checked.notes)]
+    lines = findings.facts
+    if findings.surveys:
+        lines += ["", *columns(class_rows(findings.surveys)), ""]
+    lines += [f"{len(findings.errors)} errors", *(f"  {line}" for line in grouped(findings.errors))]
+    return [*lines, f"{len(findings.notes)} remarks", *(f"  {note}" for note in findings.notes)]
 
 
 if __name__ == "__main__":

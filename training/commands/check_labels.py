@@ -83,11 +83,11 @@ def _of_survey(segmenter: Segmenter, survey: Survey, indices: Sequence[int]) -> 
 
 def _seen_line(segmenter: Segmenter, survey: Survey) -> str:
     """Whether the network was trained on the frames of this split, as far as its file says."""
-    trained, *scored = [split.get("sha256") for split in segmenter.manifest.training.get("splits", {}).values()] or [None]
+    train, *others = [split.get("sha256") for split in segmenter.manifest.training.get("splits", {}).values()] or [None]
     name = survey.split.name
-    if survey.split.digest in scored and survey.split.digest != trained:
+    if survey.split.digest in others and survey.split.digest != train:
         return f"  the network was not trained on the frames of {name!r}"
-    tense = "was" if survey.split.digest == trained else "may have been"
+    tense = "was" if survey.split.digest == train else "may have been"
     return (
         f"  the network {tense} trained on the frames of {name!r}, and has learnt some of their mistakes then; "
         "fcn-train --folds 5 writes NAME-folds.json, whose networks have not"
@@ -97,7 +97,7 @@ def _seen_line(segmenter: Segmenter, survey: Survey) -> str:
 def _line(rank: int, item: Disagreement, survey: Survey) -> str:
     names, (left, top, right, bottom) = survey.split.labels.names, item.box
     return (
-        f"  {rank}. {survey.split.frames[item.index].mask}: labelled {names[item.label]}, predicted {names[item.predicted]} "
+        f"  {rank}. {survey.split.frames[item.index].mask}: labelled {names[item.label]}, predicted {names[item.prediction]} "
         f"(confidence {item.confidence:.2f}) on {item.share:.1%} of the frame, x {left} to {right}, y {top} to {bottom}; "
         f"{item.differing:.1%} of all labelled pixels differ"
     )

@@ -77,10 +77,10 @@ def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], fram
     if report.plan:
         parts += ["<h2>Plan</h2>", f"<pre>{escape(chr(10).join(report.plan))}</pre>"]
     for survey in surveys:
-        shown = chosen_frames(survey, frames)
-        parts.append(f"<h2>Labels of {escape(survey.split.name)}: {len(shown)} of {len(survey.records)} frames</h2>")
+        indices = chosen_frames(survey, frames)
+        parts.append(f"<h2>Labels of {escape(survey.split.name)}: {len(indices)} of {len(survey.records)} frames</h2>")
         parts.append(f"<p>{KEY}</p>")
-        parts.append(_pictures(_frame_picture(survey, index) for index in shown))
+        parts.append(_pictures(_frame_picture(survey, index) for index in indices))
     if crop_figures := _pictures(crops):
         parts.append(f"<h2>Crops, as the training sees them</h2><p>{CROP_KEY}</p>")
         parts.append(crop_figures)
@@ -97,9 +97,9 @@ def chosen_frames(survey: Survey, most: int) -> list[int]:
     counts = survey.class_pixels
     if len(counts) <= most:
         return list(range(len(counts)))
-    shown = [int(counts[:, index].argmax()) for index in np.argsort(counts.sum(0)) if counts[:, index].any()]
+    of_classes = [int(counts[:, index].argmax()) for index in np.argsort(counts.sum(0)) if counts[:, index].any()]
     spread = [int(index) for index in np.linspace(0, len(counts) - 1, most)]
-    return sorted(list(dict.fromkeys([*shown, *spread]))[:most])
+    return sorted(list(dict.fromkeys([*of_classes, *spread]))[:most])
 
 
 def overlay(image: Pixels, ids: Pixels, labels: LabelSet) -> Pixels:

@@ -20,18 +20,18 @@ LONGEST_LINE = 10_000  # letters
 NO_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")
 
 
-def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] = lambda: "stopped") -> int:
+def run_command(name: str, work: Callable[[], None], stop_message: Callable[[], str] = lambda: "stopped") -> int:
     """Does the work and gives the exit status; prints errors on stderr in one line.
 
     It expects errors of files and arguments (`ValueError`, `OSError`), of missing packages, and of memory. Any other error is a
-    bug in this program and is raised. stopped: gives the message after Ctrl-C.
+    bug in this program and is raised. stop_message: gives the message after Ctrl-C.
     """
     _escape_unprintable()
     try:
         work()
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"\n{name}: {stopped()}", file=sys.stderr)
+        print(f"\n{name}: {stop_message()}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # redirected to the null device: otherwise the interpreter would report a failed flush at exit

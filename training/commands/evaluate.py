@@ -35,7 +35,7 @@ from training.scoring.calibration import errors_of_answers, gather
 from training.scoring.evaluate import difference_table, require_same_classes, summed
 from training.scoring.frame_report import worst, write_json, write_picture
 from training.scoring.intervals import difference_intervals
-from training.scoring.recorded import Measured, RecordedScore
+from training.scoring.recorded import MeasuredNetwork, RecordedScore
 from training.scoring.split_score import SplitScore, fit_and_print_temperature, score_split
 from training.survey.datasets import get_split
 from training.survey.groups import EACH, groups, only
@@ -85,8 +85,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.pictures:
         _pictures(args, ours, split)
     if args.record_in:
-        recorded = RecordedScore(args.record_as, ours.recorded(split), Measured.of(ours.segmenter.runtime))
-        print(record(args.record_in, scores=[recorded], advise=partial(_advised, args), notes=args.note))
+        score = RecordedScore(args.record_as, ours.values(split), MeasuredNetwork.of(ours.segmenter.runtime))
+        print(record(args.record_in, scores=[score], advise=partial(_advised, args), notes=args.note))
 
 
 def _other_segmenter(args: argparse.Namespace) -> Segmenter:
@@ -115,9 +115,9 @@ def _score_each_group(
         result = score_split(segmenter, only(split, group, args.group_pattern), labels, mapping, options, _changes(args))
         means.append(result.interval.value)
         matrix = summed(result.counts)
-        with_predicted = f", {matrix.mean_iou_with_predicted:.4f} with predicted classes that no label shows"
-        left_out = with_predicted if matrix.predicted_only else ""
-        print_lines([f"{group}: mean IoU {matrix.mean_iou:.4f} ({result.interval}){left_out}, {result.where}"])
+        text = f", {matrix.mean_iou_with_predicted:.4f} with predicted classes that no label shows"
+        note = text if matrix.predicted_only else ""
+        print_lines([f"{group}: mean IoU {matrix.mean_iou:.4f} ({result.interval}){note}, {result.where}"])
     print(f"mean of {len(means)} groups: {sum(means) / len(means):.4f}")
 
 
@@ -143,8 +143,8 @@ def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, opt
     require_same_classes(segmenter.manifest.labels, split.labels)
     samples = gather(segmenter, split, options)
     fit = fit_and_print_temperature(segmenter, split, samples)
-    answered, exact = errors_of_answers(samples, segmenter.temperature)
-    errors = f"{answered:.4f} as it is answered, {exact:.4f} by every pixel's softmax"
+    answer_error, exact_error = errors_of_answers(samples, segmenter.temperature)
+    errors = f"{answer_error:.4f} as it is answered, {exact_error:.4f} by every pixel's softmax"
     print(f"at the file's temperature, {segmenter.temperature}: {errors}")
     if args.record_in:
         print(record(args.record_in, calibrations=[fit], notes=args.note))
@@ -155,18 +155,18 @@ def _record(
 ) -> None:
     """Scores a master in float32 and in the precision of each export, fits temperatures, and records both together."""
     check_output(path)
-    unmapped = replace(split, mapping=identity_mapping(labels))
+    plain_split = replace(split, mapping=identity_mapping(labels))
     scores, calibrations = [], []
     for precision, files in _precisions(path):
         segmenter = Segmenter(load_runtime(files, args.runtime, args.device, precision, args.threads))
-        measured = Measured.of(segmenter.runtime)
+        network = MeasuredNetwork.of(segmenter.runtime)
         for quality in get_args(Quality) if args.high else ("standard",):
-            scored = score_split(segmenter, split, labels, mapping, replace(options, quality=quality))
-            print(scored.text(split))
+            score = score_split(segmenter, split, labels, mapping, replace(options, quality=quality))
+            print(score.text(split))
             name = f"{args.record}{', quality high' if quality == 'high' else ''}"
-            scores.append(RecordedScore(name, scored.recorded(split), measured))
+            scores.append(RecordedScore(name, score.values(split), network))
         if segmenter.manifest.labels.names == labels.names:
-            calibrations.append(fit_and_print_temperature(segmenter, unmapped, gather(segmenter, unmapped, options)))
+            calibrations.append(fit_and_print_temperature(segmenter, plain_split, gather(segmenter, plain_split, options)))
         else:
             print(f"no temperature is fitted: the file's classes are {', '.join(segmenter.manifest.labels.names)}")
     print(record(path, scores=scores, calibrations=calibrations, notes=args.note))

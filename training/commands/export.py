@@ -53,19 +53,19 @@ def _export(args: argparse.Namespace) -> None:
         _export_imported(args, Path(args.weights))
         return
     master = find_weights(args.weights) if args.checkpoint is None else _trained_master(args.checkpoint)
-    kept = bool(args.int8 or args.hub or args.programs) and not args.force and _is_current(master)
-    planned = [master] if args.checkpoint else []
-    planned += [] if kept else [export_path(master, "float32")]
-    planned += [export_path(master, "int8")] if args.int8 else []
+    is_current = bool(args.int8 or args.hub or args.programs) and not args.force and _is_current(master)
+    outputs = [master] if args.checkpoint else []
+    outputs += [] if is_current else [export_path(master, "float32")]
+    outputs += [export_path(master, "int8")] if args.int8 else []
     float32 = export_path(master, "float32")
-    planned += program_paths(float32, args.programs)
+    outputs += program_paths(float32, args.programs)
     if not args.force:
-        _refuse_existing(planned)
-    for path in [*planned, *([args.hub / "README.md"] if args.hub else [])]:
+        _refuse_existing(outputs)
+    for path in [*outputs, *([args.hub / "README.md"] if args.hub else [])]:
         check_output(path)
     if args.checkpoint:
         save_trained(args.checkpoint)
-    paths = [] if kept else [export_float32(master)]
+    paths = [] if is_current else [export_float32(master)]
     if args.int8:
         paths.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
     _print_written([*paths, *write_programs(float32, args.programs, args.resolution)])
@@ -78,11 +78,11 @@ def _export_imported(args: argparse.Namespace, path: Path) -> None:
     if args.hub or not (args.int8 or args.programs):
         raise ValueError(f"{path} is a converted network's own file; of exports, there are --int8 and --for alone")
     target = int8_path(path)
-    planned = [*([target] if args.int8 else []), *program_paths(path, args.programs)]
+    outputs = [*([target] if args.int8 else []), *program_paths(path, args.programs)]
     if not args.force:
-        _refuse_existing(planned)
-    for planned_path in planned:
-        check_output(planned_path)
+        _refuse_existing(outputs)
+    for output in outputs:
+        check_output(output)
     if args.int8:
         export_imported_int8(path, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2)
     _print_written([*([target] if args.int8 else []), *write_programs(path, args.programs, args.resolution)])

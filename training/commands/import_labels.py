@@ -28,7 +28,7 @@ PARTS = ".fcn-import-"  # begins the name of the folder of masks that are not ye
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """The classes and documents that an import wrote, and lines for the user.
 
     corrections: masks of each document that a person has changed since they were written, and that are still there. notes: on
@@ -87,10 +87,10 @@ def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
         )
     if result.blank:
         lines.append(f"{len(result.blank)} frames have objects, and masks without any class: {first_names(result.blank)}")
-    if result.turned:
+    if result.exif_images:
         lines.append(
-            f"{len(result.turned)} images are turned by EXIF, such as {first_names(result.turned)}: objects are read as drawn "
-            "on the upright image; if they were drawn on the stored one, --masks-orientation stored"
+            f"{len(result.exif_images)} images are turned by EXIF, such as {first_names(result.exif_images)}: objects are read "
+            "as drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"
         )
     return lines
 
@@ -148,11 +148,11 @@ def main(argv: list[str] | None = None) -> int:
             return
         check_no_map_arguments(args)
         crowds: Crowds = args.crowds or "objects"
-        imported = import_exports(
+        result = import_exports(
             args.export, args.images, args.out, args.split or "", crowds, args.masks_orientation or "upright",
             unknown=args.unknown, image_field=args.image_field, force=args.force,
         )  # fmt: skip
-        print_lines(imported.lines(args.out, crowds))
+        print_lines(result.lines(args.out, crowds))
 
     return run_command("fcn-import", work)
 
@@ -168,7 +168,7 @@ def import_exports(
     unknown: Policy = "error",
     image_field: str | None = None,
     force: bool = False,
-) -> Imported:
+) -> ImportResult:
     """Writes images, masks and `classes.json` of all documents of an export; nothing if one of them has an error.
 
     split: the split of the only document; without it, each has the split that the export says. unknown: what becomes of objects
@@ -201,7 +201,7 @@ def import_exports(
         raise
 
 
-def _write(out: Path, exports: list[ToolExport], splits: dict[Path, str], how: DrawingOptions, *, force: bool) -> Imported:
+def _write(out: Path, exports: list[ToolExport], splits: dict[Path, str], how: DrawingOptions, *, force: bool) -> ImportResult:
     """Draws all documents, and writes them if none has an error. splits: of the documents, by their files."""
     classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
     errors: list[DataError] = []
@@ -218,7 +218,7 @@ def _write(out: Path, exports: list[ToolExport], splits: dict[Path, str], how: D
     if not classes_file:
         write_classes(out / CLASSES, classes.names)  # before the masks, which mean nothing without it
     corrections = [output.write(result.split, result.masks, force=force) for result in documents]
-    return Imported(classes, documents, corrections, how.omissions.notes())
+    return ImportResult(classes, documents, corrections, how.omissions.notes())
 
 
 if __name__ == "__main__":

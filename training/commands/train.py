@@ -26,7 +26,7 @@ from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_data import TrainingData, plan_training, read_pool, read_training_data, survey_groups
 from training.commands.train_end import save_better
 from training.commands.train_folds import divide_pool, without_fold, write_fold_files
-from training.commands.train_run import make_run, untrained
+from training.commands.train_run import make_run, start_network
 from training.commands.train_seeds import write_seed_files
 from training.commands.train_weights import TrainingWeights, scores
 from training.data.demo import demo_photo, write_demo_data
@@ -55,15 +55,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(arguments)
 
-    def stopped() -> str:
+    def stop_message() -> str:
         # with --group each, every group has its own folder
         has_checkpoint = any(args.out.rglob(CHECKPOINT))
         outlook = "resumes after the last finished epoch" if has_checkpoint else "begins again, since no epoch was finished"
         weights = sorted(str(path) for kind in ("last", "best") for path in args.out.rglob(f"{args.name}-{kind}.safetensors"))
-        so_far = f"; weights so far: {', '.join(weights)}" if weights else ""
-        return f"stopped; the same command {outlook} ({args.out}){so_far}"
+        weights_so_far = f"; weights so far: {', '.join(weights)}" if weights else ""
+        return f"stopped; the same command {outlook} ({args.out}){weights_so_far}"
 
-    return run_command("fcn-train", lambda: _train(args, arguments), stopped)
+    return run_command("fcn-train", lambda: _train(args, arguments), stop_message)
 
 
 def _train(args: argparse.Namespace, arguments: list[str]) -> None:
@@ -107,8 +107,8 @@ def _train_each_group(args: argparse.Namespace, arguments: list[str], world: Wor
     survey_file = args.out / SURVEY
     scores = {}
     for group in world.from_first(lambda: survey_groups(args, survey_file)):
-        changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
-        if (training := _train_once(changed, arguments, world, device, survey_file)) is not None:
+        own_args = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
+        if (training := _train_once(own_args, arguments, world, device, survey_file)) is not None:
             scores[group] = training.mean_iou
     if scores:  # only the first process has scores
         print_lines([", ".join(f"{group} {score:.4f}" for group, score in scores.items())])
@@ -123,8 +123,8 @@ def _train_each_seed(args: argparse.Namespace, arguments: list[str], world: Worl
     first = _stated_recipe(args).seed
     trainings = {}
     for seed in range(first, first + args.seeds):
-        changed = argparse.Namespace(**vars(args) | {"seed": seed, "out": args.out / f"seed-{seed}"})
-        if (training := _train_once(changed, arguments, world, device, args.out / SURVEY)) is not None:
+        own_args = argparse.Namespace(**vars(args) | {"seed": seed, "out": args.out / f"seed-{seed}"})
+        if (training := _train_once(own_args, arguments, world, device, args.out / SURVEY)) is not None:
             trainings[seed] = training
     if trainings:  # only the first process has them
         path, report, text = write_seed_files(trainings, args.out)
@@ -143,8 +143,8 @@ def _train_each_fold(args: argparse.Namespace, arguments: list[str], world: Worl
     trainings = []
     for fold in range(args.folds):
         print_lines([f"fold {fold + 1} of {args.folds}"] if world.first else [])
-        changed = argparse.Namespace(**vars(args) | {"out": args.out / f"fold-{fold + 1}"})
-        training = _train_once(changed, arguments, world, device, data=without_fold(pool, fold_of, fold))
+        own_args = argparse.Namespace(**vars(args) | {"out": args.out / f"fold-{fold + 1}"})
+        training = _train_once(own_args, arguments, world, device, data=without_fold(pool, fold_of, fold))
         if training is not None:
             trainings.append(training)
     if trainings:  # only the first process has them
@@ -172,9 +172,9 @@ def _train_once(
     data: to train and score on (default: what the arguments name). survey_file: where the records of the data that the
     arguments name are kept (default: in the folder `--out`).
     """
-    stated = _stated_recipe(args)
+    stated_recipe = _stated_recipe(args)
     data = data or world.from_first(lambda: read_training_data(args, survey_file or args.out / SURVEY))
-    recipe = world.from_first(lambda: plan_training(stated, data.train, args.start, device, args.out))
+    recipe = world.from_first(lambda: plan_training(stated_recipe, data.train, args.start, device, args.out))
     split, validation = data.train.split, data.validation.split
     run = make_run(args, recipe, data.train, device, world)
     bar = _score_start(args.start, run, data, str(device)) if world.first else None
@@ -243,7 +243,7 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
         scorer(net)
     path = weights.final
     lines = save_better(
-        net, manifest, weights, partial(untrained, run.recipe, args.start, len(manifest.labels), manifest.fcn.bands)
+        net, manifest, weights, partial(start_network, run.recipe, args.start, len(manifest.labels), manifest.fcn.bands)
     )
     copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)

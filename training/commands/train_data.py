@@ -79,8 +79,8 @@ def read_pool(args: argparse.Namespace, file: Path) -> TrainingData:
     report = Report(pool)
     raise_all(report.errors(fewest_classes=2))
     print_lines([report.meaning, *report.notes])
-    scored = Survey(replace(pool.split, mapping=_chain(mapping, score_mapping) or pool.split.mapping), pool.records)
-    return TrainingData(pool, scored, score_mapping)
+    score_pool = Survey(replace(pool.split, mapping=_chain(mapping, score_mapping) or pool.split.mapping), pool.records)
+    return TrainingData(pool, score_pool, score_mapping)
 
 
 def _classes(args: argparse.Namespace) -> tuple[LabelSet, ClassMapping | None, ClassMapping | None]:

@@ -13,16 +13,16 @@ from training.commands.train_weights import TrainingWeights, scores
 from training.learning.checkpoint import Progress
 from training.learning.start_score import comparison_line
 
-Untrained = Callable[[], tuple[FCN, list[str]]]
+StartNetwork = Callable[[], tuple[FCN, list[str]]]
 ADVICE = "label more photos, or train more gently: --set learning_rate=NUMBER below the plan's, or fewer --epochs"
 
 
-def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, untrained: Untrained) -> list[str]:
+def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: StartNetwork) -> list[str]:
     """Saves the network that `weights.scorer` has scored last, or the start's if it scores more; gives lines of text.
 
     The start's weights are kept only if the start knows all classes by name, if the trained network is below it on val, and if
     its rows of these classes score more than the trained network. The trained one is then saved as `weights.beside`; the
-    scorer then holds the start's scores. untrained: gives the network before training.
+    scorer then holds the start's scores. start_network: gives the network before training.
     """
     scorer, bar = weights.scorer, weights.bar
     weights.beside.unlink(missing_ok=True)
@@ -34,21 +34,21 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, untraine
         manifest = replace(manifest, training={**manifest.training, "against_start": against})
         lines.append(comparison_line("the trained network", change, len(scorer.counts)))
         is_below = change.value < 0
-    trained = replace(manifest, scores=scores(scorer, weights.data_name))
+    trained_manifest = replace(manifest, scores=scores(scorer, weights.data_name))
     if bar and is_below and bar.is_complete:
         score, counts = weights.mean_iou, scorer.counts
-        start, _ = untrained()
+        start, _ = start_network()
         scorer(start)
         if weights.mean_iou > score:
-            save_weights(weights.beside, half_tensors(net), trained)
+            save_weights(weights.beside, half_tensors(net), trained_manifest)
             save_weights(weights.final, half_tensors(start), _of_the_start(weights, bar.start, score))
-            kept = f"{weights.final} holds the weights of the start, {weights.mean_iou:.4f} on val; the trained network, "
-            return [*lines, f"{kept}{score:.4f}, is {weights.beside}; {ADVICE}"]
+            text = f"{weights.final} holds the weights of the start, {weights.mean_iou:.4f} on val; the trained network, "
+            return [*lines, f"{text}{score:.4f}, is {weights.beside}; {ADVICE}"]
         scorer.counts = counts
         lines.append(f"{bar.start} scores more by the classes that the data lacks, which count as background; {ADVICE}")
     elif is_below:
         lines.append(f"this is over the classes that the start knows; {ADVICE}")
-    save_weights(weights.final, half_tensors(net), trained)
+    save_weights(weights.final, half_tensors(net), trained_manifest)
     return lines
 
 

@@ -33,8 +33,8 @@ def divide_pool(pool: Survey, folds: int, pattern: str | None) -> Folds:
     fold_of = divide(pool, folds, pattern)
     units = belonging(pool, pattern)
     sizes = ", ".join(str(int((fold_of == fold).sum())) for fold in range(folds))
-    shared = int((np.bincount(units)[units] > 1).sum())
-    lines = [f"{folds} folds of {sizes} frames; {shared} frames look like others or are of their group, and stay with them"]
+    companions = int((np.bincount(units)[units] > 1).sum())
+    lines = [f"{folds} folds of {sizes} frames; {companions} frames look like others or are of their group, and stay with them"]
     if pattern is None:
         lines.append("frames of one video, drive or place must stay in one fold too: --group-pattern finds them by their names")
     has_class = pool.class_pixels > 0
@@ -108,14 +108,14 @@ def out_of_fold(counts: Sequence[Counts | None], fold_of: Folds) -> Counts:
 
 def fold_report(name: str, counts: Counts, facts: dict[str, Any], folds: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     """The scores as Markdown: of all frames with their interval, and of each fold."""
-    scored = f"{len(counts)} frames, each scored by the one of {len(folds)} networks that was trained without it"
+    heading = f"{len(counts)} frames, each scored by the one of {len(folds)} networks that was trained without it"
     rows = [table_row("fold", "frames", "mean IoU", "file"), "|---|---|---|---|"]
     for fold, row in enumerate(folds, 1):
         mean = "none" if row["mean_iou"] is None else f"{row['mean_iou']:.4f}"
         rows.append(table_row(str(fold), str(row["frames"]), mean, literal(row["weights"])))
     return "\n".join(
         [
-            f"# {literal(name)}: {scored}",
+            f"# {literal(name)}: {heading}",
             "",
             "```text",
             table(summed(counts), names),

@@ -27,7 +27,7 @@ from training.survey.records import Survey
 def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
     """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
     split = survey.split
-    net, new_tensors = untrained(recipe, args.start, len(split.labels), len(split.bands))
+    net, new_tensors = start_network(recipe, args.start, len(split.labels), len(split.bands))
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
         precision = dtype_name(forward_dtype(recipe, device))
@@ -67,7 +67,7 @@ def _gsd(survey: Survey, recipe: Recipe) -> float | None:
     return None if gsd is None else gsd * longer / max(scaled_size((longer, longer), recipe))
 
 
-def untrained(recipe: Recipe, start: str, classes: int, bands: int) -> tuple[FCN, list[str]]:
+def start_network(recipe: Recipe, start: str, classes: int, bands: int) -> tuple[FCN, list[str]]:
     """The network with the start's tensors, and the names of the tensors that are new.
 
     bands: of the images. If the start's images have three, its first convolution is widened to them.

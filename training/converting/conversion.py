@@ -98,10 +98,10 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     labels = _labels(request, model, _number_of_classes(output, model, network_input, normalisation))
     source = printable(request.source.name, LONGEST_NAME), hashlib.sha256(data).hexdigest(), producer(model)
     manifest = _manifest(request, labels, network_input, normalisation, output, source)
-    wrapped = wrap(model, network_input, normalisation, output, classes=len(labels))
+    model = wrap(model, network_input, normalisation, output, classes=len(labels))
     with TemporaryDirectory() as folder:
         file = Path(folder) / request.target.name
-        write_onnx(file, wrapped, imported_facts(manifest, "float32", output.stride, output.grid))
+        write_onnx(file, model, imported_facts(manifest, "float32", output.stride, output.grid))
         proof = prove(
             _runtime(file),
             original,
@@ -115,7 +115,7 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
         if proof.classes == 1:
             tell("        one class says little: compare on photographs that show others: --photos FOLDER")
     manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
-    write_onnx(request.target, wrapped, imported_facts(manifest, "float32", output.stride, output.grid))
+    write_onnx(request.target, model, imported_facts(manifest, "float32", output.stride, output.grid))
     return manifest
 
 
@@ -218,10 +218,10 @@ def _manifest(
     source: tuple[str, str, str],
 ) -> Manifest:
     """The document of the converted file. source: name and sha256 of the original, and the program that wrote it."""
-    fixed = network_input.sides
-    largest = None if fixed == (None, None) else _largest_tile(fixed)
+    sides = network_input.sides
+    largest = None if sides == (None, None) else _largest_tile(sides)
     if largest and request.tile and request.tile != largest:
-        raise ConversionError(f"the network takes {_sides(fixed)} alone: leave out --tile")
+        raise ConversionError(f"the network takes {_sides(sides)} alone: leave out --tile")
     tile = largest or request.tile or (TILE, TILE)
     side = request.side or (min(SIDE[0], max(tile)), max(SIDE[1], max(tile)))
     name, sha256, written_by = source

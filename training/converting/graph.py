@@ -121,8 +121,8 @@ def _check_functions(path: Path, model: onnx.ModelProto) -> None:
             sizes[key] = sum(size(name, (*callers, key)) if name in functions else 1 for name in inner)
         return sizes[key]
 
-    called = ((node.domain, node.op_type) for node in nodes(model.graph))
-    total = sum(size(name, ()) if name in functions else 1 for name in called)
+    node_types = ((node.domain, node.op_type) for node in nodes(model.graph))
+    total = sum(size(name, ()) if name in functions else 1 for name in node_types)
     if total > MOST_EXPANDED:
         raise ConversionError(
             f"{path} has {total:,} operators, with those of its functions; at most {MOST_EXPANDED:,} are read"
@@ -143,10 +143,10 @@ def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
         raise ConversionError(
             f"{path} uses operators that are not ONNX's own: {_counted(foreign)}; export it with standard operators alone"
         )
-    repeated = Counter(node.op_type for node in every if node.op_type in UNBOUNDED)
-    if repeated:
+    loops = Counter(node.op_type for node in every if node.op_type in UNBOUNDED)
+    if loops:
         raise ConversionError(
-            f"{path} repeats a part of its network: {_counted(repeated)}; its time and memory would have no bound"
+            f"{path} repeats a part of its network: {_counted(loops)}; its time and memory would have no bound"
         )
 
 
@@ -155,12 +155,12 @@ def _upgraded(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
     if version >= LEAST_OPSET:
         return model
     try:
-        upgraded = onnx.version_converter.convert_version(model, LEAST_OPSET)
+        result = onnx.version_converter.convert_version(model, LEAST_OPSET)
         if version <= CORNER_OPSET:
-            for node in nodes(upgraded.graph):
+            for node in nodes(result.graph):
                 if node.op_type == "Resize" and not any(each.name == TRANSFORM for each in node.attribute):
                     node.attribute.append(onnx.helper.make_attribute(TRANSFORM, "asymmetric"))
-        return upgraded
+        return result
     except (RuntimeError, ValueError) as error:
         raise ConversionError(
             f"{path} is of opset {version}, which onnx cannot convert: export it with opset {LEAST_OPSET} or above "

@@ -70,28 +70,28 @@ def find_input(model: onnx.ModelProto, layout: Layout | None = None) -> NetworkI
     return NetworkInput(value.name, layout, TYPES[tensor.elem_type], sides)
 
 
-def _layout(model: onnx.ModelProto, value: onnx.ValueInfoProto, sizes: list[int | None], told: Layout | None) -> Layout:
+def _layout(model: onnx.ModelProto, value: onnx.ValueInfoProto, sizes: list[int | None], layout: Layout | None) -> Layout:
     """The layout by the number of channels; without one by the first operators, or by the names of the axes."""
     name, shape = value.name, " x ".join("?" if size is None else str(size) for size in sizes)
-    stated = [each for each, axis in CHANNEL_AXES.items() if sizes[axis] == CHANNELS]
-    if told and (told in stated or sizes[CHANNEL_AXES[told]] is None):
-        return told
-    if told:
-        raise ConversionError(f"the input {name} is {shape}, without {CHANNELS} channels where --layout {told} has them")
-    if len(stated) == 1:
-        return stated[0]
-    if not stated and not sizes[1] is sizes[3] is None:
+    candidates = [each for each, axis in CHANNEL_AXES.items() if sizes[axis] == CHANNELS]
+    if layout and (layout in candidates or sizes[CHANNEL_AXES[layout]] is None):
+        return layout
+    if layout:
+        raise ConversionError(f"the input {name} is {shape}, without {CHANNELS} channels where --layout {layout} has them")
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates and not sizes[1] is sizes[3] is None:
         raise ConversionError(
             f"the input {name} must have {CHANNELS} channels, red, green and blue, on its second or last axis; got {shape}: "
             "networks of other bands are not served"
         )
-    used = _layout_of_use(model, name) or _layout_of_names(value)
-    if used is None:
+    layout = _layout_of_use(model, name) or _layout_of_names(value)
+    if layout is None:
         raise ConversionError(
             f"the input {name} does not say which axis holds the channels: {shape}; say it: --layout NCHW (as PyTorch has "
             "them) or --layout NHWC (as TensorFlow has them)"
         )
-    return used
+    return layout
 
 
 def _layout_of_use(model: onnx.ModelProto, name: str) -> Layout | None:

@@ -146,6 +146,6 @@ def _original_logits(runtime: Runtime, original: Run, output: NetworkOutput, pix
 def extended(pixels: Pixels, sides: tuple[int | None, int | None], multiple: int) -> Pixels:
     """The pixels with their right and bottom edge repeated, to sides that the network takes."""
     lengths = pixels.shape[:2]
-    sides_needed = [side or -(-length // multiple) * multiple for length, side in zip(lengths, sides, strict=True)]
-    missing = [(0, side - length) for length, side in zip(lengths, sides_needed, strict=True)]
+    target_sides = [side or -(-length // multiple) * multiple for length, side in zip(lengths, sides, strict=True)]
+    missing = [(0, side - length) for length, side in zip(lengths, target_sides, strict=True)]
     return np.pad(pixels, (*missing, (0, 0)), mode="edge") if any(count for _, count in missing) else pixels

@@ -55,23 +55,23 @@ def wrap(
     for index, node in enumerate(network.node):
         node.name = node.name or f"{PREFIX}{node.op_type}_{index}"  # quantisation names the nodes that it leaves alone
     nodes = _needed([*before.nodes, *network.node, *after.nodes])
-    used = {name for node in nodes for name in _inputs(node)}
+    inputs = {name for node in nodes for name in _inputs(node)}
     graph = helper.make_graph(
         nodes,
         "network",
         [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [1, "height", "width", 3])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, classes, "rows", "columns"])],
-        [tensor for tensor in (*network.initializer, *before.constants, *after.constants) if tensor.name in used],
+        [tensor for tensor in (*network.initializer, *before.constants, *after.constants) if tensor.name in inputs],
     )
-    graph.sparse_initializer.extend(tensor for tensor in network.sparse_initializer if tensor.values.name in used)
-    wrapped = helper.make_model(graph, opset_imports=list(model.opset_import))
-    wrapped.ir_version = max(model.ir_version, LEAST_IR_VERSION)
-    wrapped.producer_name, wrapped.producer_version = model.producer_name, model.producer_version
+    graph.sparse_initializer.extend(tensor for tensor in network.sparse_initializer if tensor.values.name in inputs)
+    result = helper.make_model(graph, opset_imports=list(model.opset_import))
+    result.ir_version = max(model.ir_version, LEAST_IR_VERSION)
+    result.producer_name, result.producer_version = model.producer_name, model.producer_version
     try:
-        onnx.checker.check_model(wrapped)
+        onnx.checker.check_model(result)
     except onnx.checker.ValidationError as error:
         raise ConversionError(f"the network is no valid ONNX: {reason(error)}") from error
-    return wrapped
+    return result
 
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
@@ -145,10 +145,10 @@ def _normalise(
         values = nodes.add("Mul", values, nodes.constant(normalisation.scale / std, np.float32))
         values = nodes.add("Add", values, nodes.constant(-mean / std, np.float32))
     if is_padded:
-        fixed = network_input.sides
+        sides = network_input.sides
         none = nodes.constant([0], np.int64)
         missing = [none] * 4
-        for axis, pixels_axis, side in ((row_axis, 1, fixed[0]), (column_axis, 2, fixed[1])):
+        for axis, pixels_axis, side in ((row_axis, 1, sides[0]), (column_axis, 2, sides[1])):
             missing[axis] = nodes.add("Sub", *_wanted_side(nodes, pixels_axis, side, multiple))
         pads = nodes.add("Concat", *[none] * 4, *missing, axis=0)
         values = nodes.add("Pad", values, pads, mode="edge")

@@ -9,7 +9,7 @@ from pathlib import Path
 from model.preprocessing import MOST_BANDS, RGB
 from model.whole_file import whole_file
 from training.data.problems import DataError
-from training.data.strict_text import read_json
+from training.data.strict_text import require_json
 
 BANDS = "bands.json"
 
@@ -19,10 +19,7 @@ def read_bands(root: Path) -> tuple[str, ...]:
     path = root / BANDS
     if not path.is_file():
         return RGB
-    try:
-        document = read_json(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+    document = require_json(path)
     names = document.get("bands") if isinstance(document, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not 3 <= len(names) <= MOST_BANDS:
         raise DataError(f'{path} must be {{"bands": [...]}} with 3 to {MOST_BANDS} names, got {str(document)[:80]}')

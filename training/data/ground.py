@@ -8,7 +8,7 @@ from typing import Any
 
 from model.preprocessing import GSD, is_gsd
 from training.data.problems import DataError
-from training.data.strict_text import read_json
+from training.data.strict_text import require_json
 
 TILES = "tiles.geojson"
 MOST_RATIO = 1.1  # of the largest to the smallest pixel, along one side, of those that count as equal
@@ -40,10 +40,7 @@ def _members(root: Path, name: str) -> list[Any]:
     path = root / TILES
     if not path.is_file():
         return []
-    try:
-        document = read_json(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+    document = require_json(path)
     members = document.get(name) if isinstance(document, dict) else None
     return members if isinstance(members, list) else []
 

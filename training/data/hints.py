@@ -20,10 +20,10 @@ def mask_hint(folders: Folders, mask: Path, images: Path) -> str:
     if other := folders.find(mask):
         return f"; {other.name} is no PNG: export masks as PNG"
     names = folders.images(mask.parent)
-    unmatched = {name.casefold(): name for name in names if not folders.find(images / name)}
+    orphans = {name.casefold(): name for name in names if not folders.find(images / name)}
     longer = [name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-", f"{mask.name}."))]
-    near = get_close_matches(normal_name(mask.name).casefold(), unmatched, n=1, cutoff=NEAR)
-    if name := next(iter([*longer, *(unmatched[key] for key in near)]), None):
+    near = get_close_matches(normal_name(mask.name).casefold(), orphans, n=1, cutoff=NEAR)
+    if name := next(iter([*longer, *(orphans[key] for key in near)]), None):
         return f"; there is {names[name][0].name}; rename it: a mask has the name of its image"
     if any(BRUSH_MASK.match(name) for name in names):
         return "; Label Studio's PNGs hold one label each: export JSON, and make masks of it with fcn-import"

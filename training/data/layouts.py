@@ -84,20 +84,18 @@ class FrameListing:
             raise DataError(
                 f"{folder} has two images of one name ({first_names(duplicates)}), which would have one mask; rename them"
             )
-        if nested := [path for path in images_below(folder) if path.parent != folder]:
-            self.notes.append(f"{len(nested)} images in folders of {folder} are left out: {first_names(nested)}")
+        if paths := [path for path in images_below(folder) if path.parent != folder]:
+            self.notes.append(f"{len(paths)} images in folders of {folder} are left out: {first_names(paths)}")
         if unread := unread_photos(folder):
             names = first_names(unread, MOST_NAMED)
             self.notes.append(f"{len(unread)} files are of no kind that is read and are left out: {names}")
         return list(images)
 
-    def note_unmatched(self, images: Path, masks: Path) -> None:
+    def note_orphans(self, images: Path, masks: Path) -> None:
         """Adds a note if masks have no image."""
-        unmatched = [
-            str(files[0]) for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)
-        ]
-        if unmatched:
-            self.notes.append(f"{len(unmatched)} masks have no image and are left out: {first_names(unmatched, MOST_NAMED)}")
+        orphans = [str(files[0]) for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)]
+        if orphans:
+            self.notes.append(f"{len(orphans)} masks have no image and are left out: {first_names(orphans, MOST_NAMED)}")
 
 
 def find_frames(root: Path, split: str) -> list[Frame]:
@@ -182,7 +180,7 @@ def _labelme(listing: FrameListing, root: Path, split: str) -> None:
         if _in_split(name, split):
             listing.add(name, root / "JPEGImages" / name, *(root / folder / name for folder in VOC_MASKS))
     for folder in VOC_MASKS:
-        listing.note_unmatched(root / "JPEGImages", root / folder)
+        listing.note_orphans(root / "JPEGImages", root / folder)
 
 
 def _plain(listing: FrameListing, root: Path, split: str) -> None:
@@ -210,7 +208,7 @@ def _plain(listing: FrameListing, root: Path, split: str) -> None:
         raise DataError(f"{root} has neither {split}.txt nor images/{split}")
     for name in names:
         listing.add(name, images / name, masks / name)
-    listing.note_unmatched(images, masks)
+    listing.note_orphans(images, masks)
 
 
 def _listed_names(listing: FrameListing, images: Path, paths: Iterable[str]) -> list[str]:
@@ -231,9 +229,9 @@ def _note_unlisted(listing: FrameListing, root: Path, images: Path) -> None:
         with suppress(DataError):  # a text that is no list
             names_in_lists.update(_listed_names(FrameListing(), images, lines(root, path.stem)))
     names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in images_below(images)}
-    unlisted = [path for name, path in names.items() if name not in names_in_lists]
-    if unlisted:
-        listing.notes.append(f"{len(unlisted)} images are in no list and are left out: {first_names(unlisted, MOST_NAMED)}")
+    paths = [path for name, path in names.items() if name not in names_in_lists]
+    if paths:
+        listing.notes.append(f"{len(paths)} images are in no list and are left out: {first_names(paths, MOST_NAMED)}")
 
 
 def _in_split(name: str, split: str) -> bool:
@@ -254,11 +252,9 @@ def _tutorial_camvid(listing: FrameListing, root: Path, split: str) -> None:
     masks = listing.names(root / f"{split}annot")
     for name in masks:
         listing.add(name, root / split / name, root / f"{split}annot" / name)
-    labelled = set(masks)
-    if unmatched := [name for name in listing.names(root / split) if name not in labelled]:
-        listing.notes.append(
-            f"{len(unmatched)} images in {root / split} have no mask and are left out: {first_names(unmatched)}"
-        )
+    mask_names = set(masks)
+    if names := [name for name in listing.names(root / split) if name not in mask_names]:
+        listing.notes.append(f"{len(names)} images in {root / split} have no mask and are left out: {first_names(names)}")
 
 
 def _published_camvid(listing: FrameListing, root: Path, split: str) -> None:
@@ -284,5 +280,5 @@ def _roboflow(listing: FrameListing, root: Path, split: str) -> None:
         if not name.endswith(ROBOFLOW_MASK) and (has_validation or split not in SPLITS or _in_split(name, split)):
             listing.add(name, folder / name, folder / f"{name}{ROBOFLOW_MASK}")
     masks = [name for name in listing.names(folder) if name.endswith(ROBOFLOW_MASK)]
-    if unmatched := [name for name in masks if not listing.folders.find(folder / name.removesuffix(ROBOFLOW_MASK))]:
-        listing.notes.append(f"{len(unmatched)} masks in {folder} have no image and are left out: {first_names(unmatched)}")
+    if orphans := [name for name in masks if not listing.folders.find(folder / name.removesuffix(ROBOFLOW_MASK))]:
+        listing.notes.append(f"{len(orphans)} masks in {folder} have no image and are left out: {first_names(orphans)}")

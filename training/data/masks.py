@@ -93,8 +93,8 @@ class MaskFile:
             return MaskFile(self.path, rgb[..., 0]).ids(labels)
         if unknown:
             class_colors = [entry.hex_color for entry in labels.classes]
-            shared = [code for code in unknown if code in class_colors]
-            hint = f"; {shared[0]} is the colour of several classes: give each its own" if shared else ""
+            doubles = [code for code in unknown if code in class_colors]
+            hint = f"; {doubles[0]} is the colour of several classes: give each its own" if doubles else ""
             raise MaskError(
                 f"{self.path}: colours {unknown[:5]} stand for no class; save ids, or list each class's colour{hint}"
             )
@@ -241,8 +241,8 @@ def _require_lossless_ids(path: Path, image: Image.Image) -> None:
     tags = getattr(image, "tag_v2", {})
     if image.format not in LOSSLESS or tags.get(COMPRESSION, 1) not in LOSSLESS_TIFF:
         raise MaskError(LOSES.format(path=path, kind=image.format))
-    known = tags.get(PHOTOMETRIC, BLACK_IS_ZERO) in (BLACK_IS_ZERO, RGB, PALETTE) and image.mode != "I"
-    if image.format == "TIFF" and not known:
+    is_known = tags.get(PHOTOMETRIC, BLACK_IS_ZERO) in (BLACK_IS_ZERO, RGB, PALETTE) and image.mode != "I"
+    if image.format == "TIFF" and not is_known:
         raise MaskError(f"{path}: this kind of TIFF is not read as a mask; export masks as PNG")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from model.command_line import install_command
-from training.data.problems import first_names
+from training.data.problems import DataError, first_names
 from training.data.text_files import read_text
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path), object_pairs_hook=_object, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def require_json(path: Path) -> Any:
+    """The content of a JSON file of a data set. Raises `DataError` where `read_json` raises."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
 
 
 def parse_yaml(text: str) -> object:

@@ -55,8 +55,8 @@ def decode_painted(url: object, size: Size) -> Mask:
         if alpha.min() < 255 or image.convert("RGB").getcolors(1) is not None:  # of one colour
             return alpha >= HALF
     colors = np.asarray(image.convert("RGB"))
-    painted: Mask = colors.max(axis=-1) > 0
-    return painted
+    mask: Mask = colors.max(axis=-1) > 0
+    return mask
 
 
 def decode_nonzero(text: object, size: Size, tolerance: int) -> Mask:

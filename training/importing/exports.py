@@ -9,7 +9,7 @@ from typing import Any
 
 from training.data.hints import BRUSH_MASK
 from training.data.problems import DataError, first_names
-from training.data.strict_text import read_json
+from training.data.strict_text import require_json
 from training.importing.coco.files import Document, make_document
 from training.importing.label_studio.tasks import read_label_studio
 from training.importing.labelme import labelme_files, read_labelme
@@ -86,10 +86,7 @@ def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: s
 
 def _read_file(path: Path, split: str, omissions: Omissions, image_field: str | None) -> ToolExport:
     """The export of a JSON file of COCO's or of Label Studio's form."""
-    try:
-        content: Any = read_json(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+    content: Any = require_json(path)
     if isinstance(content, list):
         document, notes, errors = read_label_studio(path, content, omissions, image_field)
         return ToolExport(path, document, split, notes, errors)

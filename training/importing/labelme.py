@@ -12,7 +12,7 @@ from imaging.errors import ImageError
 from training.data.files import images_below, without_ending
 from training.data.label_files import class_name
 from training.data.problems import DataError, first_names, raise_all
-from training.data.strict_text import read_json
+from training.data.strict_text import require_json
 from training.importing.coco.files import Document
 from training.importing.coco.runs import encode_part
 from training.importing.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero
@@ -55,17 +55,10 @@ def json_files(folder: Path) -> list[Path]:
 
 def _is_labelme(path: Path) -> bool:
     try:
-        document = _read_json(path)
+        document = require_json(path)
     except DataError:
         return True
     return isinstance(document, dict) and ("shapes" in document or "imagePath" in document)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
 
 
 def read_labelme(folder: Path, files: Sequence[Path], omissions: Omissions) -> tuple[Document, list[str], list[DataError]]:
@@ -84,12 +77,12 @@ def read_labelme(folder: Path, files: Sequence[Path], omissions: Omissions) -> t
     names |= {str(entry["category_id"]) for entry in document.annotations}
     document.categories.extend({"id": name, "name": name} for name in sorted(names))
     notes = []
-    labelled = {path.with_suffix("") for path in files} | {
+    stems = {path.with_suffix("") for path in files} | {
         folder / without_ending(entry["file_name"]) for entry in document.images
     }
-    if unlabelled := [path for path in images_below(folder) if path.with_suffix("") not in labelled]:
+    if images := [path for path in images_below(folder) if path.with_suffix("") not in stems]:
         notes.append(
-            f"{len(unlabelled)} images have no JSON file and are left out: {first_names(unlabelled)}; if they show background "
+            f"{len(images)} images have no JSON file and are left out: {first_names(images)}; if they show background "
             "alone, save them in labelme"
         )
     if others := [path for path in json_files(folder) if path not in files]:
@@ -99,7 +92,7 @@ def read_labelme(folder: Path, files: Sequence[Path], omissions: Omissions) -> t
 
 def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> set[str]:
     """Adds a file's image and objects to the document; gives the names of the file's classes."""
-    content = _read_json(path)
+    content = require_json(path)
     name, shapes = content.get("imagePath"), content.get("shapes")
     if not isinstance(name, str) or not isinstance(shapes, list):
         raise DataError(f"{path} needs a text as imagePath and a list of shapes, got {str((name, shapes))[:LONGEST]}")

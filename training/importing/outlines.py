@@ -91,8 +91,8 @@ def _turned(points: list[Point], degrees: float, about: Point) -> list[float]:
     """Multiples of 90 degrees are exact."""
     steps, rest = divmod(degrees, 90)
     cosine, sine = (cos(radians(degrees)), sin(radians(degrees))) if rest else RIGHT_ANGLES[int(steps) % 4]
-    turned: list[float] = []
+    coordinates: list[float] = []
     for x, y in points:
         right, down = x - about[0], y - about[1]
-        turned += (about[0] + right * cosine - down * sine, about[1] + right * sine + down * cosine)
-    return turned
+        coordinates += (about[0] + right * cosine - down * sine, about[1] + right * sine + down * cosine)
+    return coordinates

@@ -55,8 +55,8 @@ class BandJitter(nn.Module):
         brightness, contrast = (1 + self.strength * (2 * float(torch.rand(())) - 1) for _ in range(2))
         pixels = image.as_subclass(Tensor).float() * brightness
         middle = pixels.mean()
-        changed = ((pixels - middle) * contrast + middle).round().clamp(0, 255).to(torch.uint8)
-        return tv_tensors.wrap(changed, like=image), mask
+        result = ((pixels - middle) * contrast + middle).round().clamp(0, 255).to(torch.uint8)
+        return tv_tensors.wrap(result, like=image), mask
 
 
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):

@@ -81,12 +81,12 @@ def match_lines(names: Sequence[str], start_names: Sequence[str], rows: Sequence
     known = [name for name, row in zip(names, rows, strict=True) if row != NEW]
     new = [name for name, row in zip(names, rows, strict=True) if row == NEW]
     others = len(set(range(len(start_names))) - set(rows))
-    unused = f"; {others} of the start's classes are not in the data" if others else ""
+    rest = f"; {others} of the start's classes are not in the data" if others else ""
     if not known:
         return [f"no class has the name of one of the start's {len(start_names)}: the scores of all {len(names)} are new"]
     if not new:
-        return [f"the start knows all {len(names)} classes by name: {_listed(known)}{unused}"]
-    return [f"the start knows {len(known)} of {len(names)} classes by name: {_listed(known)}; new: {_listed(new)}{unused}"]
+        return [f"the start knows all {len(names)} classes by name: {_listed(known)}{rest}"]
+    return [f"the start knows {len(known)} of {len(names)} classes by name: {_listed(known)}; new: {_listed(new)}{rest}"]
 
 
 def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
@@ -124,10 +124,10 @@ def class_axes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 def _with_rows(own: Tensor, start: Tensor, axes: Sequence[int], rows: Sequence[int]) -> Tensor:
     """The network's tensor, with these rows of the start's along all of the axes."""
-    known = torch.tensor([index for index, row in enumerate(rows) if row != NEW], dtype=torch.long)
+    places = torch.tensor([index for index, row in enumerate(rows) if row != NEW], dtype=torch.long)
     for axis in axes:
         start = start.index_select(axis, torch.tensor([row for row in rows if row != NEW], dtype=torch.long))
-    result = _placed(own, start, axes, known)
+    result = _placed(own, start, axes, places)
     for first, second in permutations(range(len(rows)), 2) if len(axes) == 2 else ():
         if rows[first] == rows[second]:  # else two classes with one row would add up
             result[first, second] = own[first, second]

@@ -30,35 +30,35 @@ class StartScore:
     """The start's score on val: with its own classes, matched by name, at the side of the training.
 
     counts: confusion matrices (F, n + 1, n + 1), one for each frame; the last column counts pixels for which the start says
-    none of val's n classes. names: val's classes. known: those of them that the start knows. is_complete: whether these are
+    none of val's n classes. names: val's classes. class_ids: those of them that the start knows. is_complete: whether these are
     all classes of the data.
     """
 
     start: str
     counts: Counts
     names: tuple[str, ...]
-    known: tuple[int, ...]
+    class_ids: tuple[int, ...]
     is_complete: bool
 
     @property
     def interval(self) -> Interval:
         """The mean IoU of the known classes, over the pixels that are labelled with them, with its interval."""
-        return mean_iou_interval(_only(self.counts, self.known))
+        return mean_iou_interval(_only(self.counts, self.class_ids))
 
     def against(self, counts: Counts) -> Interval:
         """The trained network's mean IoU of the known classes minus the start's, on the same frames and pixels.
 
         counts: of the trained network, as `Scorer.counts`: (F, n, n).
         """
-        padded = np.pad(counts, ((0, 0), (0, 1), (0, 1)))
-        return difference_intervals(_only(padded, self.known), _only(self.counts, self.known))[-1]
+        counts = np.pad(counts, ((0, 0), (0, 1), (0, 1)))
+        return difference_intervals(_only(counts, self.class_ids), _only(self.counts, self.class_ids))[-1]
 
     def facts(self) -> dict[str, Any]:
         """The score as a weights file stores it."""
-        values = ious(_only(self.counts, self.known).sum(0))
+        values = ious(_only(self.counts, self.class_ids).sum(0))
         return {
-            "classes": [self.names[index] for index in self.known],
-            "iou": [None if np.isnan(value) else round(float(value), 6) for value in values[list(self.known)]],
+            "classes": [self.names[index] for index in self.class_ids],
+            "iou": [None if np.isnan(value) else round(float(value), 6) for value in values[list(self.class_ids)]],
             "mean_iou": round(self.interval.value, 6),
             "mean_iou_95": self.interval.rounded(),
             "frames": len(self.counts),
@@ -66,7 +66,7 @@ class StartScore:
 
     def line(self) -> str:
         """The score in a line."""
-        which = "" if self.is_complete else f", over the {len(self.known)} of {len(self.names)} classes that it knows"
+        which = "" if self.is_complete else f", over the {len(self.class_ids)} of {len(self.names)} classes that it knows"
         interval = f"{self.interval.value:.4f} (95% interval over {len(self.counts)} frames: {self.interval})"
         return f"the start, {self.start}, untrained, has a mean IoU of {interval} on val{which}"
 
@@ -105,8 +105,8 @@ def score_start(
         return None
     to_val = score_mapping.table if score_mapping else np.arange(256, dtype=np.uint8)
     new = {int(to_val[index]) for index, row in enumerate(rows) if row == NEW}
-    known = tuple(index for index in range(len(validation.labels)) if index not in new)
-    if not known:
+    class_ids = tuple(index for index in range(len(validation.labels)) if index not in new)
+    if not class_ids:
         return None
     classes = len(validation.labels)
     table = np.minimum(to_val[start_table(len(weights.manifest.labels), rows, labels)], classes)
@@ -118,7 +118,7 @@ def score_start(
         matrix.update(truth, table[class_map])
         matrix.counts[classes] = 0  # a void id may be n, as CamVid's is
         counts.append(matrix.counts)
-    return StartScore(start, np.stack(counts), tuple(validation.labels.names), known, NEW not in rows)
+    return StartScore(start, np.stack(counts), tuple(validation.labels.names), class_ids, NEW not in rows)
 
 
 def start_table(start_classes: int, rows: Sequence[int], labels: LabelSet) -> npt.NDArray[np.uint8]:

@@ -26,12 +26,12 @@ def calibration_section(training: Mapping[str, Any]) -> list[str]:
             precision,
             f"{facts['temperature']:.3f}",
             f"{frames} of {facts['split']}",
-            checked,
+            check,
             f"{facts['ece_before']:.4f}",
             f"{facts['ece_after']:.4f}",
         )
         for precision, facts in calibrations.items()
-        for frames, checked in [checked_frames(facts)]
+        for frames, check in [checked_frames(facts)]
     ]
     head = ["| precision | temperature | frames | checked on | ECE without | ECE with one |", "|---|---|---|---|---|---|"]
     return [

@@ -41,11 +41,11 @@ def write_deepness(path: Path, target: Path, *, resolution: float | None) -> Non
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if opset < OPSET:
         raise ValueError(f"{path} has operators of version {opset}, and Deepness' form needs {OPSET}; export it anew")
-    wrapped = _wrapped(model, export)
-    onnx.checker.check_model(wrapped)
-    helper.set_model_props(wrapped, _metadata(export, resolution))
+    deepness_model = _wrapped(model, export)
+    onnx.checker.check_model(deepness_model)
+    helper.set_model_props(deepness_model, _metadata(export, resolution))
     with whole_file(target) as partial:
-        partial.write_bytes(wrapped.SerializeToString())
+        partial.write_bytes(deepness_model.SerializeToString())
 
 
 def tile_side(export: Export) -> int:
@@ -93,15 +93,15 @@ def _wrapped(model: onnx.ModelProto, export: Export) -> onnx.ModelProto:
         node("Resize", ["tempered", "none", "none", "sizes"], ["resized"], mode="linear", coordinate_transformation_mode=grid),
         node("Softmax", ["resized"], [OUTPUT], axis=1),
     ]
-    wrapped = helper.make_graph(
+    outer = helper.make_graph(
         nodes,
         "network",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, 3, side, side])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, classes, side, side])],
         [*graph.initializer, *(numpy_helper.from_array(values, name) for name, values in constants.items())],
     )
-    wrapped.sparse_initializer.extend(graph.sparse_initializer)
-    result = helper.make_model(wrapped, opset_imports=list(model.opset_import))
+    outer.sparse_initializer.extend(graph.sparse_initializer)
+    result = helper.make_model(outer, opset_imports=list(model.opset_import))
     result.ir_version = model.ir_version
     result.producer_name, result.producer_version = model.producer_name, model.producer_version
     return result

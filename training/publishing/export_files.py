@@ -163,10 +163,10 @@ def forget_other_export(master: Path, precision: str, digest: str) -> list[Path]
     digest: of the new export's network. What the master holds of that very network stays.
     """
     weights = load_weights(master)
-    emptied = weights.manifest.without(precision)
-    if weights.manifest.exports.get(precision) == digest or emptied == weights.manifest:
+    manifest = weights.manifest.without(precision)
+    if weights.manifest.exports.get(precision) == digest or manifest == weights.manifest:
         return []
-    save_weights(master, weights.tensors, emptied)
+    save_weights(master, weights.tensors, manifest)
     write_card(master)
     return [master, master.with_suffix(".md"), *refresh_facts(master, weights.sha256)]
 

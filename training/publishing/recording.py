@@ -33,9 +33,9 @@ def record(
     conditions of a score name the scored file if it is another one, such as the start of the training. A recorded temperature
     for int8 is not replaced by one that was fitted on a processor without VNNI or AMX.
     """
-    imported = read_imported(path)
-    if imported:
-        manifest = _recorded(imported.manifest, imported.master_sha256, scores, calibrations, advise, notes)
+    imported_export = read_imported(path)
+    if imported_export:
+        manifest = _recorded(imported_export.manifest, imported_export.master_sha256, scores, calibrations, advise, notes)
         return f"recorded in {', '.join(map(str, save_imported(path, manifest)))}"
     weights = load_weights(path)
     manifest = _recorded(weights.manifest, weights.sha256, scores, calibrations, advise, notes)
@@ -54,13 +54,13 @@ def _recorded(
     notes: Sequence[str],
 ) -> Manifest:
     """The manifest with what was measured. sha256: of the master, or of the original of an imported network."""
-    for measured in [score.measured for score in scores] + [fit.measured for fit in calibrations]:
-        if measured.network_sha256 and measured.identity.sha256 == sha256:
-            manifest = manifest.of_export(measured.identity.precision, measured.network_sha256)
+    for network in [score.network for score in scores] + [fit.network for fit in calibrations]:
+        if network.network_sha256 and network.identity.sha256 == sha256:
+            manifest = manifest.of_export(network.identity.precision, network.network_sha256)
     for score in scores:
         manifest = _with_score(manifest, score, sha256)
     for fit in calibrations:
-        if fit.measured.sums == "vnni" or fit.measured.identity.precision not in manifest.temperatures:
+        if fit.network.sums == "vnni" or fit.network.identity.precision not in manifest.temperatures:
             manifest = _with_calibration(manifest, fit)
     all_notes = dict.fromkeys([*manifest.training.get("notes", []), *notes])
     return replace(
@@ -69,16 +69,16 @@ def _recorded(
 
 
 def _with_score(manifest: Manifest, score: RecordedScore, sha256: str) -> Manifest:
-    identity, values = score.measured.identity, dict(score.values)
-    if score.measured.sums == "avx2":
+    identity, values = score.network.identity, dict(score.values)
+    if score.network.sums == "avx2":
         values["conditions"] += "; products summed in 16 bits, as by AVX2"
     if identity.sha256 != sha256:
         values["conditions"] = f"of {identity.name} {identity.sha256[:16]}, not of this file; {values['conditions']}"
-    return replace(manifest, scores={**manifest.scores, scored_in(score.name, score.measured.precision): values})
+    return replace(manifest, scores={**manifest.scores, scored_in(score.name, score.network.precision): values})
 
 
 def _with_calibration(manifest: Manifest, fit: RecordedCalibration) -> Manifest:
-    precision = fit.measured.identity.precision
+    precision = fit.network.identity.precision
     name = "calibration" if precision == "float32" else f"calibration_{precision}"
     return replace(
         manifest,

@@ -31,9 +31,9 @@ class BoundaryIoU:
         inner = len(self._matrix.counts) - 1
         distance = max(1, round(self.fraction * float(np.hypot(*labels.shape))))
         truth = np.where(labels < inner, labels, VOID).astype(np.uint8)
-        predicted = np.where(truth == VOID, VOID, predictions).astype(np.uint8)
-        near_truth, near_predicted = (near_borders(ids, distance, inner) for ids in (truth, predicted))
-        self._matrix.update(np.where(truth == VOID, VOID, near_truth).astype(np.uint8), near_predicted)
+        predictions = np.where(truth == VOID, VOID, predictions).astype(np.uint8)
+        near_truth, near_predictions = (near_borders(ids, distance, inner) for ids in (truth, predictions))
+        self._matrix.update(np.where(truth == VOID, VOID, near_truth).astype(np.uint8), near_predictions)
 
     @property
     def iou(self) -> npt.NDArray[np.float64]:
@@ -50,9 +50,9 @@ def near_borders(ids: ClassMap, distance: int, inner: int) -> ClassMap:
 
     A distance is the larger of the distances in rows and in columns. The edge lies one pixel outside the image.
     """
-    framed = F.pad(torch.from_numpy(ids.astype(np.int64))[None], (1, 1, 1, 1), value=OUTSIDE)
-    without_near = without_border(framed, VOID, distance + 1)[0, 1:-1, 1:-1].numpy()
-    return np.where(without_near == VOID, ids, inner).astype(np.uint8)
+    masks = F.pad(torch.from_numpy(ids.astype(np.int64))[None], (1, 1, 1, 1), value=OUTSIDE)
+    inner_ids = without_border(masks, VOID, distance + 1)[0, 1:-1, 1:-1].numpy()
+    return np.where(inner_ids == VOID, ids, inner).astype(np.uint8)
 
 
 def without_border(masks: Tensor, ignore_index: int, width: int) -> Tensor:

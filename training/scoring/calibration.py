@@ -91,14 +91,14 @@ def calibrate(samples: Sequence[Sample]) -> Calibration:
 def fit_and_check(blocks: Sequence[Sample], frames: int) -> Calibration:
     """Fits a temperature on all blocks, and checks each block at the temperature fitted on the others."""
     other_blocks = [joined([*blocks[:index], *blocks[index + 1 :]]) for index in range(len(blocks))]
-    checked = [scaled(block, fit_temperature(others)) for block, others in zip(blocks, other_blocks, strict=True)]
+    scaled_blocks = [scaled(block, fit_temperature(others)) for block, others in zip(blocks, other_blocks, strict=True)]
     everything = joined(blocks)
     return Calibration(
         temperature=round(fit_temperature(everything), 4),
         frames=frames,
         blocks=len(blocks),
         ece_before=round(expected_calibration_error(everything, 1.0), 5),
-        ece_after=round(expected_calibration_error(joined(checked), 1.0), 5),
+        ece_after=round(expected_calibration_error(joined(scaled_blocks), 1.0), 5),
     )
 
 
@@ -136,9 +136,9 @@ def gather(segmenter: Segmenter, split: Split, options: Options) -> list[FrameSa
             rows.class_ids_and_confidence(segmenter.temperature, confidence[rows.top : rows.top + len(rows.vertical.before)])
             logits += [torch.from_numpy(part.logits()) for part in rows.parts()]
         sampled_logits = torch.cat(logits, 1).permute(1, 2, 0)[::STEP, ::STEP]
-        labelled = mask != split.labels.ignore_index
-        answered = torch.from_numpy(confidence[::STEP, ::STEP].copy())[labelled].double() / 255
-        samples.append(FrameSample(sampled_logits[labelled].clone(), mask[labelled].long(), answered))
+        is_labelled = mask != split.labels.ignore_index
+        frame_confidence = torch.from_numpy(confidence[::STEP, ::STEP].copy())[is_labelled].double() / 255
+        samples.append(FrameSample(sampled_logits[is_labelled].clone(), mask[is_labelled].long(), frame_confidence))
     return samples
 
 
@@ -159,15 +159,15 @@ def fit_temperature(sample: Sample) -> float:
 
 def _slope(sample: Sample, inverse: float) -> float:
     """The derivative of the mean negative log-likelihood with respect to the inverse temperature."""
-    expected = (F.softmax(sample.logits * inverse, 1) * sample.logits).sum(1)
+    mean = (F.softmax(sample.logits * inverse, 1) * sample.logits).sum(1)
     actual = sample.logits.gather(1, sample.labels[:, None])[:, 0]
-    return float((expected - actual).double().mean())
+    return float((mean - actual).double().mean())
 
 
 def expected_calibration_error(sample: Sample, temperature: float) -> float:
     """The mean distance between confidence and accuracy over `BINS` equal bins, weighted by pixels (Guo et al. 2017)."""
-    confidence, predicted = F.softmax(sample.logits / temperature, 1).max(1)
-    return _error_of(confidence, predicted == sample.labels)
+    confidence, classes = F.softmax(sample.logits / temperature, 1).max(1)
+    return _error_of(confidence, classes == sample.labels)
 
 
 def errors_of_answers(samples: Sequence[FrameSample], temperature: float) -> tuple[float, float]:
@@ -176,9 +176,9 @@ def errors_of_answers(samples: Sequence[FrameSample], temperature: float) -> tup
     They differ because answers interpolate confidence between cells that agree on a class (`model.inference.upsampling`).
     """
     everything = joined(samples)
-    answered = torch.cat([sample.confidence for sample in samples])
+    confidence = torch.cat([sample.confidence for sample in samples])
     correct = everything.logits.argmax(1) == everything.labels
-    return _error_of(answered, correct), expected_calibration_error(everything, temperature)
+    return _error_of(confidence, correct), expected_calibration_error(everything, temperature)
 
 
 def _error_of(confidence: Tensor, correct: Tensor) -> float:

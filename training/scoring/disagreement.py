@@ -35,7 +35,7 @@ LEAST = 0.5  # confidence of a pixel that counts at least
 class Disagreement:
     """The region of one frame in which a network is most at odds with the label.
 
-    index: the frame's in its split. label, predicted: class ids. box: (left, top, right, bottom) in pixels of the frame,
+    index: the frame's in its split. label, prediction: class ids. box: (left, top, right, bottom) in pixels of the frame,
     right and bottom outside. share: of the frame's pixels. confidence: the network's mean in the region, 0 to 1. weight: share
     x confidence, by which frames are sorted. differing: share of the frame's labelled pixels with another class than the label,
     in all of the frame.
@@ -43,7 +43,7 @@ class Disagreement:
 
     index: int
     label: int
-    predicted: int
+    prediction: int
     box: tuple[int, int, int, int]
     share: float
     confidence: float
@@ -59,7 +59,7 @@ def disagreements(
     mapping: from the network's classes to the split's. Raises `DataError`, naming the file, for an image that cannot be
     decoded and one of another size than its mask.
     """
-    mapped = mapping or identity_mapping(segmenter.manifest.labels)
+    to_split = mapping or identity_mapping(segmenter.manifest.labels)
     for index in tqdm(indices, desc="comparing labels", unit="frame", leave=False, disable=None):
         data, mask = split.file(index), split.mask(index)
         label = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
@@ -73,23 +73,23 @@ def disagreements(
         for rows in segmenter.rows(image, plan):
             part = slice(rows.top, rows.top + len(rows.vertical.before))
             ids[part] = rows.class_ids_and_confidence(segmenter.temperature, confidence[part]).ids
-        if (region := largest_region(index, label, mapped(ids), confidence)) is not None:
+        if (region := largest_region(index, label, to_split(ids), confidence)) is not None:
             yield region
 
 
-def largest_region(index: int, label: ClassMap, predicted: ClassMap, confidence: ClassMap) -> Disagreement | None:
+def largest_region(index: int, label: ClassMap, prediction: ClassMap, confidence: ClassMap) -> Disagreement | None:
     """The connected region of one label and one other predicted class that weighs most; None if there is none.
 
-    label, predicted: class ids (H, W), `VOID` where the label is none. confidence: round(255 x probability)
+    label, prediction: class ids (H, W), `VOID` where the label is none. confidence: round(255 x probability)
     of the prediction (H, W).
     """
-    labelled = label < VOID
-    differs = labelled & (label != predicted)
-    counts = differs & (confidence >= LEAST * 255) & ~_near_border(label) & ~_near_border(predicted)
+    is_labelled = label < VOID
+    differs = is_labelled & (label != prediction)
+    counts = differs & (confidence >= LEAST * 255) & ~_near_border(label) & ~_near_border(prediction)
     pixels = np.flatnonzero(counts)
     if not len(pixels):
         return None
-    pairs, numbers = np.unique(label.ravel()[pixels].astype(np.int64) * 256 + predicted.ravel()[pixels], return_inverse=True)
+    pairs, numbers = np.unique(label.ravel()[pixels].astype(np.int64) * 256 + prediction.ravel()[pixels], return_inverse=True)
     common = np.argsort(-np.bincount(numbers), kind="stable")[:VOID]  # a map of pairs has 8 bits
     numbers_of_pairs = np.full(len(pairs), VOID, np.int64)
     numbers_of_pairs[common] = np.arange(len(common))
@@ -104,12 +104,12 @@ def largest_region(index: int, label: ClassMap, predicted: ClassMap, confidence:
     return Disagreement(
         index=index,
         label=int(label.ravel()[inside[0]]),
-        predicted=int(predicted.ravel()[inside[0]]),
+        prediction=int(prediction.ravel()[inside[0]]),
         box=(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1),
         share=len(inside) / label.size,
         confidence=float(sums[best]) / 255 / len(inside),
         weight=float(sums[best]) / 255 / label.size,
-        differing=float(differs.sum() / labelled.sum()),
+        differing=float(differs.sum() / is_labelled.sum()),
     )
 
 

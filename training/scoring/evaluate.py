@@ -62,24 +62,24 @@ def frame_counts(
 
     boundaries: is updated with the same class maps, if there is one.
     """
-    predicted = mapping.labels if mapping else segmenter.manifest.labels
-    require_same_classes(predicted, split.labels)
+    labels = mapping.labels if mapping else segmenter.manifest.labels
+    require_same_classes(labels, split.labels)
     counts = []
     for truth, class_map in predictions(segmenter, split, options, quiet=quiet):
-        matrix = ConfusionMatrix(len(predicted))
-        mapped = mapping(class_map) if mapping else class_map
-        matrix.update(truth, mapped)
+        matrix = ConfusionMatrix(len(labels))
+        class_map = mapping(class_map) if mapping else class_map
+        matrix.update(truth, class_map)
         counts.append(matrix.counts)
         if boundaries:
-            boundaries.update(truth, mapped)
+            boundaries.update(truth, class_map)
     return np.stack(counts)
 
 
-def require_same_classes(predicted: LabelSet, labelled: LabelSet) -> None:
+def require_same_classes(network: LabelSet, data: LabelSet) -> None:
     """Raises `DataError` unless predictions and labels have the same classes in the same order."""
-    if predicted.names != labelled.names:
+    if network.names != data.names:
         raise DataError(
-            f"the network has the classes {', '.join(predicted.names)}, the labels {', '.join(labelled.names)}: both must have "
+            f"the network has the classes {', '.join(network.names)}, the labels {', '.join(data.names)}: both must have "
             "the same in the same order; --labels names the masks' classes, --class-map maps both to fewer"
         )
 

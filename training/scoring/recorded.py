@@ -13,7 +13,7 @@ from training.scoring.calibration import Calibration
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredNetwork:
     """The network that was measured.
 
     identity: the weights file's name and sha256, the runtime and the precision. network_sha256: the digest of the export's
@@ -25,7 +25,7 @@ class Measured:
     sums: Int8Sums = "vnni"
 
     @classmethod
-    def of(cls, runtime: Runtime) -> Measured:
+    def of(cls, runtime: Runtime) -> MeasuredNetwork:
         sums = int8_sums() if runtime.identity.precision == "int8" else None
         return cls(runtime.identity, runtime.network_sha256, sums or "vnni")
 
@@ -40,12 +40,12 @@ class Measured:
 class RecordedScore:
     """A score to record.
 
-    name: without the precision. values: as a weights file stores them. measured: the network that was scored.
+    name: without the precision. values: as a weights file stores them. network: the network that was scored.
     """
 
     name: str
     values: Mapping[str, Any]
-    measured: Measured
+    network: MeasuredNetwork
 
 
 @dataclass(frozen=True)
@@ -54,4 +54,4 @@ class RecordedCalibration:
 
     calibration: Calibration
     split: str
-    measured: Measured
+    network: MeasuredNetwork

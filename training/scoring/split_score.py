@@ -17,7 +17,7 @@ from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, require_same_classes, summed, table
 from training.scoring.intervals import Counts, Interval, mean_iou_interval
-from training.scoring.recorded import Measured, RecordedCalibration
+from training.scoring.recorded import MeasuredNetwork, RecordedCalibration
 from training.scoring.trust import score_facts, trust_lines
 
 
@@ -45,15 +45,15 @@ class SplitScore:
         scores = table(summed(self.counts), split.labels.names)
         near = f"mean IoU near borders, within {FRACTION:.0%} of the diagonal: {self.boundary_iou:.3f}"
         where = f"{identity.name} {identity.sha256[:16]}, {self.where}"
-        return "\n".join([scores, *trust_lines(self.recorded(split)), near, where])
+        return "\n".join([scores, *trust_lines(self.values(split)), near, where])
 
     def facts(self, split: Split) -> dict[str, Any]:
         """The scores, the weights file and the conditions, for JSON."""
         identity = self.segmenter.runtime.identity
-        facts = {name: value for name, value in self.recorded(split).items() if name not in ("classes", "frames")}
+        facts = {name: value for name, value in self.values(split).items() if name not in ("classes", "frames")}
         return {"weights": identity.name, "sha256": identity.sha256} | facts
 
-    def recorded(self, split: Split) -> dict[str, Any]:
+    def values(self, split: Split) -> dict[str, Any]:
         """The scores and the conditions, as a weights file stores them."""
         near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)
         facts = score_facts(self.counts, self.interval, split.labels.names)
@@ -101,4 +101,4 @@ def fit_and_print_temperature(segmenter: Segmenter, split: Split, samples: Seque
         print(
             "its own check finds it worse than none, so it is not stored: the temperature to store is 1; more frames may help"
         )
-    return RecordedCalibration(calibration.stored, split.name, Measured.of(segmenter.runtime))
+    return RecordedCalibration(calibration.stored, split.name, MeasuredNetwork.of(segmenter.runtime))

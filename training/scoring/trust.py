@@ -23,8 +23,8 @@ def score_facts(counts: Counts, interval: Interval, names: Sequence[str]) -> dic
     facts = matrix.scores() | {"mean_iou_95": interval.rounded(), "scored_frames": len(counts)}
     if rare := rare_classes(counts):
         facts["few_frames"] = {names[class_id]: number for class_id, number in rare.items()}
-    if predicted := matrix.predicted_only:
-        facts["predicted_only"] = {names[class_id]: pixels for class_id, pixels in predicted.items()}
+    if pixels_of_class := matrix.predicted_only:
+        facts["predicted_only"] = {names[class_id]: pixels for class_id, pixels in pixels_of_class.items()}
     return facts | {"classes": list(names), "frames": frames_by_class(counts)}
 
 

@@ -50,8 +50,8 @@ def open_split(
     Raises `DataError` for an unknown layout and an empty split.
     """
     listing = list_frames(root, split)
-    published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
-    colors = camvid.published_colors(root) if published else label_colors(labels)
+    is_published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
+    colors = camvid.published_colors(root) if is_published else label_colors(labels)
     frames, notes = tuple(listing.frames), tuple(listing.notes)
     result = Split(
         name=split,

@@ -21,15 +21,15 @@ FEWEST_OTHERS = 3  # times as many must do otherwise
 FEW_FRAMES, LEAST_FRAMES = 3, 10  # a class in fewer than 3 frames is rare, in a split of at least 10
 
 
-def doubtful_labels(survey: Survey, swapped: Collection[Path] = ()) -> list[str]:
+def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
     """Remarks on a split's masks, a line for each kind, with their number and the first names; reads no file.
 
-    swapped: masks of `swapped_masks`, which are not told again as masks that lie wrongly.
+    swaps: masks of `swapped_masks`, which are not told again as masks that lie wrongly.
     """
     name = survey.split.name
     kinds = [
         (
-            [f"{mask} ({place})" for mask, place in _better_places(survey) if mask not in swapped],
+            [f"{mask} ({place})" for mask, place in _better_places(survey) if mask not in swaps],
             "masks of {} do not fit their image as they lie; their borders would lie on its edges if they were: {}",
         ),
         (

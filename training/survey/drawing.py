@@ -43,18 +43,18 @@ def unlabelled_part(ids: Ids, edges: PhotoEdges) -> str | None:
     The part has one id or void. Its border is straight and long, and not an edge of the photo, or the part is large.
     """
     for turns, side in enumerate(SIDES):
-        turned = np.rot90(ids, turns)
-        fill = turned[0, -1]
-        columns = np.flatnonzero((turned != fill).any(0))
+        side_ids = np.rot90(ids, turns)
+        fill = side_ids[0, -1]
+        columns = np.flatnonzero((side_ids != fill).any(0))
         if not len(columns):
             return None
         last = int(columns[-1])
-        part = 1 - (last + 1) / turned.shape[1]
-        beyond = turned[:, last] != fill
+        part = 1 - (last + 1) / side_ids.shape[1]
+        beyond = side_ids[:, last] != fill
         contact = float(beyond.mean())
         if part < LEAST_PART or contact < CONTACT:
             continue
-        if part >= LARGE_PART or contact >= LONG_CONTACT or _rank(edges, turns, last, beyond, turned.shape[1]) < ON_EDGES:
+        if part >= LARGE_PART or contact >= LONG_CONTACT or _rank(edges, turns, last, beyond, side_ids.shape[1]) < ON_EDGES:
             return f"{side} {part:.0%}"
     for rows, length in ((ids, "width"), (ids.T, "height")):
         shares = (rows[:, 1:] != rows[:, :-1]).mean(0)

@@ -46,9 +46,9 @@ def thin_ids(ids: Ids) -> list[int]:
     # a square is of one id if none of its pixels differs from the right or the lower neighbour inside it
     across = _window_sums(ids[:, 1:] != ids[:, :-1], side, side - 1)
     down = _window_sums(ids[1:] != ids[:-1], side - 1, side)
-    filled = np.unique(ids[: across.shape[0], : across.shape[1]][(across == 0) & (down == 0)])
+    areas = np.unique(ids[: across.shape[0], : across.shape[1]][(across == 0) & (down == 0)])
     values, counts = np.unique(ids, return_counts=True)
-    return [int(value) for value in np.setdiff1d(values[counts >= LINE * side**2], filled)]
+    return [int(value) for value in np.setdiff1d(values[counts >= LINE * side**2], areas)]
 
 
 def _window_sums(values: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.int32]:

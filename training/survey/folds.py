@@ -86,8 +86,8 @@ def _components(number: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np
 def _stratified(frames: npt.NDArray[np.int64], frames_of_class: npt.NDArray[np.int64], folds: int) -> npt.NDArray[np.int64]:
     """The fold of each unit. frames: the frames of each unit (U,). frames_of_class: those that show each class (U, classes)."""
     fold_of = np.full(len(frames), -1, np.int64)
-    frames_wanted = np.full(folds, frames.sum() / folds)
-    shown_wanted = np.tile(frames_of_class.sum(0) / folds, (folds, 1))
+    frame_quota = np.full(folds, frames.sum() / folds)
+    class_quota = np.tile(frames_of_class.sum(0) / folds, (folds, 1))
     while (fold_of < 0).any():
         waiting = np.flatnonzero(fold_of < 0)
         left = frames_of_class[waiting].sum(0)
@@ -98,11 +98,11 @@ def _stratified(frames: npt.NDArray[np.int64], frames_of_class: npt.NDArray[np.i
         empty = np.bincount(fold_of[fold_of >= 0], minlength=folds) == 0
         # no fold may stay empty
         candidates = np.flatnonzero(empty) if empty.sum() >= len(waiting) else np.arange(folds)
-        wanted = shown_wanted[candidates, rarest] if frames_of_class[unit, rarest] else np.zeros(len(candidates))
-        best = candidates[np.lexsort((candidates, -frames_wanted[candidates], -wanted.round(6)))[0]]
+        quota = class_quota[candidates, rarest] if frames_of_class[unit, rarest] else np.zeros(len(candidates))
+        best = candidates[np.lexsort((candidates, -frame_quota[candidates], -quota.round(6)))[0]]
         fold_of[unit] = best
-        frames_wanted[best] -= frames[unit]
-        shown_wanted[best] -= frames_of_class[unit]
+        frame_quota[best] -= frames[unit]
+        class_quota[best] -= frames_of_class[unit]
     return fold_of
 
 

@@ -66,19 +66,19 @@ def group_name(name: str, pattern: str) -> str:
 def shared_frames(train: Survey, validation: Survey) -> list[DataError]:
     """An error if both splits hold the same image file, byte for byte: a score on it would be worthless."""
     train_frames = {record.image_sha256: frame for record, frame in zip(train.records, train.split.frames, strict=True)}
-    shared = [
+    pairs = [
         (train_frames[record.image_sha256].image, frame.image)
         for record, frame in zip(validation.records, validation.split.frames, strict=True)
         if record.image_sha256 in train_frames
     ]
-    if not shared:
+    if not pairs:
         return []
     names = first_names(
-        (str(first) if first == second else f"{first}, the same as {second}" for first, second in shared), MOST_SHARED
+        (str(first) if first == second else f"{first}, the same as {second}" for first, second in pairs), MOST_SHARED
     )
     return [
         DataError(
-            f"{len(shared)} of {len(validation.records)} frames of {validation.split.name!r} are in {train.split.name!r} too: "
+            f"{len(pairs)} of {len(validation.records)} frames of {validation.split.name!r} are in {train.split.name!r} too: "
             f"{names}; a score on frames that the network was trained on tells nothing"
         )
     ]

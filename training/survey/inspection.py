@@ -22,11 +22,11 @@ from training.survey.records import Survey
 class Report:
     """The report on one surveyed split; reads no file.
 
-    swapped: masks that a remark on both splits names as swapped.
+    swaps: masks that a remark on both splits names as swapped.
     """
 
     survey: Survey
-    swapped: frozenset[Path] = frozenset()
+    swaps: frozenset[Path] = frozenset()
 
     @cached_property
     def class_ids(self) -> set[int]:
@@ -39,10 +39,10 @@ class Report:
             return []
         return [self._too_few(", ".join(self.survey.split.labels.names[index] for index in self.class_ids) or "no class")]
 
-    def _too_few(self, shown: str) -> DataError:
+    def _too_few(self, names: str) -> DataError:
         split = self.survey.split
         return DataError(
-            f"the masks of the split {split.name!r} show {shown} of {len(split.labels)} classes, which is too few; masks hold "
+            f"the masks of the split {split.name!r} show {names} of {len(split.labels)} classes, which is too few; masks hold "
             f"class ids (0 to {len(split.labels) - 1}), and 255 is void, not an object"
         )
 
@@ -52,11 +52,11 @@ class Report:
         split, records = self.survey.split, self.survey.records
         if split.meaning == "colors":
             return "masks: read by the classes' colours"
-        colored = [frame.mask for frame, record in zip(split.frames, records, strict=True) if record.is_colored]
-        if len(colored) == len(records):
+        color_masks = [frame.mask for frame, record in zip(split.frames, records, strict=True) if record.is_colored]
+        if len(color_masks) == len(records):
             return "masks: RGB images, read by the classes' colours"
-        if colored:
-            exception = f"{len(colored)} RGB images are read by the classes' colours: {first_names(colored)}"
+        if color_masks:
+            exception = f"{len(color_masks)} RGB images are read by the classes' colours: {first_names(color_masks)}"
             return f"masks: pixel values are class ids; {exception}"
         return "masks: pixel values are class ids"
 
@@ -64,8 +64,8 @@ class Report:
     def _object_ids(self) -> str:
         """The ids that masks of objects hold, in words: those that the other masks show beside 0, or the classes'."""
         labels = self.survey.split.source_labels
-        shown = {value for record in self.survey.records for value in record.pixels if 0 < value < len(labels)}
-        ids = sorted(shown) or list(range(1, len(labels)))
+        values = {value for record in self.survey.records for value in record.pixels if 0 < value < len(labels)}
+        ids = sorted(values) or list(range(1, len(labels)))
         if len(ids) < 2:
             return str(ids[0] if ids else 1)
         return f"the id of their class ({first_names((f'{labels.names[value]} {value}' for value in ids), MOST_NAMED)})"
@@ -90,11 +90,11 @@ class Report:
                 f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as {self._object_ids}, "
                 "or give --masks colors"
             )
-        notes += [*doubtful_labels(self.survey, self.swapped), *outlying_masks(self.survey), *inverted_note(self.survey)]
+        notes += [*doubtful_labels(self.survey, self.swaps), *outlying_masks(self.survey), *inverted_note(self.survey)]
         notes += [*odd_photos(self.survey), *copied_images(self.survey)]
-        if turned := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
+        if images := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
             notes.append(
-                f"{len(turned)} images of {split.name!r} are turned by EXIF, such as {first_names(turned)}: masks are read as "
+                f"{len(images)} images of {split.name!r} are turned by EXIF, such as {first_names(images)}: masks are read as "
                 "drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"
             )
         notes += alike_names(labels.names)
@@ -121,9 +121,9 @@ def pair_notes(train: Survey, validation: Survey) -> list[str]:
     """What may be wrong with two splits and between them, a line for each remark."""
     surveys = [train, validation]
     pairs = swapped_masks(surveys)
-    swapped = frozenset(mask for pair in pairs for mask in pair)
+    swaps = frozenset(mask for pair in pairs for mask in pair)
     lines = [*swapped_note(pairs), *copied_masks(surveys)]
-    lines += [note for survey in surveys for note in Report(survey, swapped).notes]
+    lines += [note for survey in surveys for note in Report(survey, swaps).notes]
     if similar := similar_frames(train, validation):
         lines.append(similar_note(train, validation, similar))
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common

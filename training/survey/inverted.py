@@ -18,14 +18,14 @@ INSIDE = 0.01  # share of an inverted mask that is background, at least
 
 def inverted_note(survey: Survey) -> list[str]:
     """A remark on the masks of `inverted_masks`, if there are any."""
-    inverted, rims = inverted_masks(survey), survey.rim_pixels
-    if not inverted:
+    indices, rims = inverted_masks(survey), survey.rim_pixels
+    if not indices:
         return []
     split, names = survey.split, survey.split.labels.names
     background = names[_usual_rim(survey)]
-    masks = first_names((f"{split.frames[index].mask} ({names[int(rims[index].argmax())]})" for index in inverted), MOST_NAMED)
+    masks = first_names((f"{split.frames[index].mask} ({names[int(rims[index].argmax())]})" for index in indices), MOST_NAMED)
     return [
-        f"{len(inverted)} masks of {split.name!r} seem to be inverted: nearly all others show {background!r} at their "
+        f"{len(indices)} masks of {split.name!r} seem to be inverted: nearly all others show {background!r} at their "
         f"rim, these show another class there and {background!r} inside: {masks}"
     ]
 
@@ -37,10 +37,10 @@ def inverted_masks(survey: Survey) -> list[int]:
         return []
     background = _usual_rim(survey)
     has_one_object = (counts[:, background] >= INSIDE * counts.sum(1)) & ((counts > 0).sum(1) == 2)
-    inverted: list[int] = np.flatnonzero(has_one_object & shares.any(1) & (shares[:, background] <= RIM)).tolist()
+    indices: list[int] = np.flatnonzero(has_one_object & shares.any(1) & (shares[:, background] <= RIM)).tolist()
     usual = (shares[:, background] > USUAL_SHARE).sum()
-    is_told = are_exceptions(len(inverted), len(counts)) and usual >= USUAL * (len(counts) - len(inverted))
-    return inverted if is_told else []
+    is_told = are_exceptions(len(indices), len(counts)) and usual >= USUAL * (len(counts) - len(indices))
+    return indices if is_told else []
 
 
 def _usual_rim(survey: Survey) -> int:

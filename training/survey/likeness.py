@@ -55,11 +55,11 @@ def _bits(hashes: Sequence[str]) -> Bits:
 
 def _turned(bits: Bits) -> Iterator[Bits]:
     """The hashes of the images in all eight orientations, first as they are."""
-    transposed = bits[:, ::-1].swapaxes(2, 3)
-    for across, down in ((bits[:, 0], bits[:, 1]), (transposed[:, 0], transposed[:, 1])):
-        for mirrored, inverted in ((False, False), (True, False), (False, True), (True, True)):
-            columns, rows = slice(None, None, -1 if mirrored else 1), slice(None, None, -1 if inverted else 1)
-            parts = across[:, rows, columns] ^ mirrored, down[:, rows, columns] ^ inverted
+    transposes = bits[:, ::-1].swapaxes(2, 3)
+    for across, down in ((bits[:, 0], bits[:, 1]), (transposes[:, 0], transposes[:, 1])):
+        for across_flip, down_flip in ((False, False), (True, False), (False, True), (True, True)):
+            columns, rows = slice(None, None, -1 if across_flip else 1), slice(None, None, -1 if down_flip else 1)
+            parts = across[:, rows, columns] ^ across_flip, down[:, rows, columns] ^ down_flip
             yield np.stack(parts, 1)
 
 

@@ -32,20 +32,20 @@ def outlying_masks(survey: Survey) -> list[str]:
 
     If the survey has read no pixels, the remarks are on classes and void alone.
     """
-    misnumbered, records = _misnumbered(survey), survey.records
-    misnumbered_frames = {item.index for item in misnumbered}
+    other_ids, records = _misnumbered(survey), survey.records
+    other_id_frames = {item.index for item in other_ids}
     kinds = [
         (
-            misnumbered,
+            other_ids,
             "masks of {} fit the others only with other ids: those show the classes where these would have them then: {}",
         ),
         (
-            [item for item in _lacking(survey) if item.index not in misnumbered_frames],
+            [item for item in _lacking(survey) if item.index not in other_id_frames],
             "masks of {} lack a class that nearly all others show: {}",
         ),
         (_without_void(survey), "masks of {} have no void where nearly all others have some; it may be saved as a class: {}"),
         (
-            [item for item in _much_void(survey) if item.index not in misnumbered_frames],
+            [item for item in _much_void(survey) if item.index not in other_id_frames],
             "masks of {} have far more void than the others, as if objects had no labels yet: {}",
         ),
         (
@@ -97,8 +97,8 @@ def _misnumbered(survey: Survey) -> list[_Outlier]:
     for shift, text in ((-1, "one too high"), (1, "one too low")):
         fit = _fit(grids, classes, shift)
         gains = fit - own + np.minimum(0, fit - usual)
-        shifted = set(np.flatnonzero(gains > LEAST_GAIN).tolist()) - named_otherwise
-        outliers += [_Outlier(index, f"ids {text}") for index in shifted]
+        indices = set(np.flatnonzero(gains > LEAST_GAIN).tolist()) - named_otherwise
+        outliers += [_Outlier(index, f"ids {text}") for index in indices]
     return sorted(outliers, key=lambda item: item.index) if are_exceptions(len(outliers), len(texts)) else []
 
 

@@ -36,12 +36,12 @@ def facts(survey: Survey) -> list[str]:
     records = survey.records
     sizes = Counter(f"{record.size[1]}x{record.size[0]}" for record in records).most_common()
     kinds = Counter(record.kind for record in records)
-    turned = sum(record.orientation != 1 for record in records)
-    listed = first_names((f"{size} ({count})" for size, count in sizes), MOST_SIZES)
+    turn_count = sum(record.orientation != 1 for record in records)
+    size_text = first_names((f"{size} ({count})" for size, count in sizes), MOST_SIZES)
     return [
-        f"{survey.split.name}: {len(records)} frames; width x height: {listed or 'none'}",
+        f"{survey.split.name}: {len(records)} frames; width x height: {size_text or 'none'}",
         f"  kinds of masks: {', '.join(f'{count} {kind}' for kind, count in kinds.most_common()) or 'none'}; "
-        f"{turned} images are turned by EXIF",
+        f"{turn_count} images are turned by EXIF",
     ]
 
 

@@ -54,16 +54,16 @@ class PhotoEdges:
             return None
         own = float(np.nanmax(_near(lying[0], 1)))
         best: tuple[float, str] | None = None
-        moved = lying[0].copy()
-        _near(moved, NEAREST - 1)[:] = np.nan
-        gain = _gain(lying, moved, own)
+        far = lying[0].copy()
+        _near(far, NEAREST - 1)[:] = np.nan
+        gain = _gain(lying, far, own)
         if gain > LEAST_GAIN:
-            down, right = (int(index) - FARTHEST for index in np.unravel_index(int(np.nanargmax(moved)), moved.shape))
+            down, right = (int(index) - FARTHEST for index in np.unravel_index(int(np.nanargmax(far)), far.shape))
             if max(abs(down), abs(right)) < FARTHEST:
-                is_clear = _lead(moved) * np.sqrt(lying[1]) >= LEAST_LEAD
+                is_clear = _lead(far) * np.sqrt(lying[1]) >= LEAST_LEAD
                 best = gain, _move((down, right), (ids.shape[0], ids.shape[1])) if is_clear else UNCLEAR
-        for text, turned in _turned(ids):
-            scores = self._scores(turned)
+        for text, turn in _turned(ids):
+            scores = self._scores(turn)
             gain = 0.0 if scores is None else _gain(scores, _near(scores[0], SLACK), own)
             if gain > LEAST_GAIN and (best is None or gain > best[0]):
                 best = gain, text

@@ -29,7 +29,7 @@ class Connections(Generic[HttpClient]):
         self._connect = connect
         self._repeatable = repeatable
         self._process = os.getpid()
-        self._unused = [connect()]
+        self._spare = [connect()]
         self._clients: dict[Owner, HttpClient] = {}
         self._is_closed = False
 
@@ -48,13 +48,13 @@ class Connections(Generic[HttpClient]):
         self._is_closed = True
         process = os.getpid()
         client = self._clients.pop((process, loop), None)
-        unused = self._unused if process == self._process else []
-        return [*unused, *([] if client is None else [client])]
+        spare = self._spare if process == self._process else []
+        return [*spare, *([] if client is None else [client])]
 
     def _new(self, process: int) -> HttpClient:
         if process == self._process:
             with suppress(IndexError):
-                return self._unused.pop()
+                return self._spare.pop()
         if not self._repeatable:
             raise RuntimeError(
                 "this client has a transport of its own, which another process or event loop cannot share; make a client there"
@@ -67,4 +67,4 @@ class Connections(Generic[HttpClient]):
             if owner[0] != process or (owner[1] is not None and owner[1].is_closed()):
                 self._clients.pop(owner, None)
         if process != self._process:
-            self._unused.clear()
+            self._spare.clear()

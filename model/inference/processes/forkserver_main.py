@@ -43,20 +43,20 @@ class _Forking:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._pids: set[int] = set()
-        self._woken, self._wake = os.pipe()  # SIGCHLD writes to it
-        for end in (self._woken, self._wake):
+        self._wake_reader, self._wake_writer = os.pipe()  # SIGCHLD writes to it
+        for end in (self._wake_reader, self._wake_writer):
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
 
     def run(self) -> None:
         poll = select.poll()
-        for descriptor in (self._channel.fileno(), self._woken):
+        for descriptor in (self._channel.fileno(), self._wake_reader):
             poll.register(descriptor, select.POLLIN)
         while True:
             ready = {descriptor for descriptor, _ in poll.poll()}
-            if self._woken in ready:
-                os.read(self._woken, 1 << 16)
+            if self._wake_reader in ready:
+                os.read(self._wake_reader, 1 << 16)
                 self._report_ends()
             if self._channel.fileno() in ready:
                 request, descriptors, _, _ = socket.recv_fds(self._channel, REQUEST.size, 1)
@@ -91,8 +91,8 @@ class _Forking:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._channel.close()
-        os.close(self._woken)
-        os.close(self._wake)
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
         serve(channel)
 
     def _report_ends(self) -> None:

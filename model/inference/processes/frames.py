@@ -70,8 +70,8 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._transport: asyncio.WriteTransport | None = None
         self._allowed_frames, self._most_payload = 1, 0
         self._close_event = asyncio.Event()
-        self._read = bytearray(READ_BYTES)  # bytes that arrive while no frame is incomplete
-        self._read_count = 0  # how many of them are kept: a part of a prefix
+        self._buffer = bytearray(READ_BYTES)  # bytes that arrive while no frame is incomplete
+        self._buffer_count = 0  # how many of them are kept: a part of a prefix
         self._frame = bytearray()  # head and payload of the incomplete frame
         self._rest = memoryview(self._frame)  # the part of it that has not arrived
         self._head_bytes = 0
@@ -145,18 +145,18 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._rest or memoryview(self._read)[self._read_count :]
+        return self._rest or memoryview(self._buffer)[self._buffer_count :]
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._rest:
             self._rest = self._rest[nbytes:]
             self._keep_complete_frame()
             return
-        read = memoryview(self._read)[: self._read_count + nbytes]
-        while len(read) >= PREFIX.size and not self._end_reason:
-            read = self._begin_frame(read)
-        self._read[: len(read)] = bytes(read)
-        self._read_count = len(read)
+        data = memoryview(self._buffer)[: self._buffer_count + nbytes]
+        while len(data) >= PREFIX.size and not self._end_reason:
+            data = self._begin_frame(data)
+        self._buffer[: len(data)] = bytes(data)
+        self._buffer_count = len(data)
 
     def eof_received(self) -> None:
         self._end(WorkerEnded("the other end is closed"))
@@ -165,9 +165,9 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._end(WorkerEnded(str(exc or "the other end is closed")))
         self._close_event.set()
 
-    def _begin_frame(self, read: memoryview) -> memoryview:
+    def _begin_frame(self, data: memoryview) -> memoryview:
         """Takes a frame's prefix, and what has arrived of its head and payload. Returns the bytes after these."""
-        head_bytes, payload_bytes = PREFIX.unpack_from(read)
+        head_bytes, payload_bytes = PREFIX.unpack_from(data)
         if not self._allowed_frames:
             self._end(WorkerBroken(UNASKED))
         elif head_bytes > MOST_HEAD or payload_bytes > self._most_payload:
@@ -175,11 +175,11 @@ class FrameChannel(asyncio.BufferedProtocol):
         else:
             self._allowed_frames -= 1
             self._head_bytes, self._frame = head_bytes, bytearray(head_bytes + payload_bytes)
-            frame, read = read[PREFIX.size :][: len(self._frame)], read[PREFIX.size + len(self._frame) :]
+            frame, data = data[PREFIX.size :][: len(self._frame)], data[PREFIX.size + len(self._frame) :]
             self._frame[: len(frame)] = frame
             self._rest = memoryview(self._frame)[len(frame) :]
             self._keep_complete_frame()
-        return read
+        return data
 
     def _keep_complete_frame(self) -> None:
         """Keeps the frame for `receive` once all of it has arrived."""

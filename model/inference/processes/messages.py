@@ -234,9 +234,9 @@ def _refuse(what: str) -> Iterator[None]:
         raise WorkerBroken(f"a worker sent {what} that cannot be: {str(error)[:300]}") from error
 
 
-def _kind(head: Mapping[str, Any], expected: str) -> None:
-    if head["kind"] != expected:
-        raise ValueError(f"a message of the kind {head['kind']!r:.100}, expected {expected}")
+def _kind(head: Mapping[str, Any], kind: str) -> None:
+    if head["kind"] != kind:
+        raise ValueError(f"a message of the kind {head['kind']!r:.100}, expected {kind}")
 
 
 def _integer(value: object, least: int, most: int) -> int:

@@ -141,9 +141,9 @@ class TorchRuntime:
                 if count == MEASURED_TILES[-1]:
                     raise
                 continue
-            used = torch.cuda.max_memory_allocated(self._device) - before
+            call_bytes = torch.cuda.max_memory_allocated(self._device) - before
             free = torch.cuda.mem_get_info(self._device)[0] + torch.cuda.memory_reserved(self._device) - before
-            return min(MOST_PIXELS, pixels_that_fit(used=used, pixels=count * height * width, free=free))
+            return min(MOST_PIXELS, pixels_that_fit(call_bytes=call_bytes, pixels=count * height * width, free=free))
         raise AssertionError("MEASURED_TILES is empty")
 
 
@@ -152,12 +152,12 @@ def filled_count(count: int, most: int) -> int:
     return max(count, min(most, next((size for size in BATCHES if size >= count), count)))
 
 
-def pixels_that_fit(*, used: int, pixels: int, free: int) -> int:
+def pixels_that_fit(*, call_bytes: int, pixels: int, free: int) -> int:
     """Pixels of tiles in each of `CUDA_CALLS` calls that fit in `MEMORY_SHARE` of the free bytes.
 
-    used: bytes that a call with `pixels` pixels took; at least the pixels themselves count, as uint8 RGB.
+    call_bytes: bytes that a call with `pixels` pixels took; at least the pixels themselves count, as uint8 RGB.
     """
-    return int(MEMORY_SHARE * free / CUDA_CALLS / (max(used, 3 * pixels) / pixels))
+    return int(MEMORY_SHARE * free / CUDA_CALLS / (max(call_bytes, 3 * pixels) / pixels))
 
 
 def sees_gpu() -> bool:

@@ -11,7 +11,7 @@ from tests.support.variants import long
 
 
 def times(requests: list[Request]) -> list[float]:
-    return [request.done - request.arrived for request in requests]
+    return [request.end - request.start for request in requests]
 
 
 def test_a_lone_request_has_all_cores_for_its_network() -> None:

@@ -17,7 +17,7 @@ from model.networks.servable import ServableNetwork, half_tensors
 from model.preprocessing import RGB, Preprocessing, PreprocessingError
 from model.weights_file import load_weights, save_weights
 from tests.support.training.runs import TINY_RECIPE
-from training.commands.train_run import untrained
+from training.commands.train_run import start_network
 from training.learning.recipe import make_recipe
 
 NAMES = ("red", "green", "blue", "near infrared", "height")
@@ -50,14 +50,14 @@ def test_a_training_begins_from_a_file_of_photos_or_of_the_same_bands(tmp_path: 
     of_photos = build("fcn8s", "mobilenet_v2", 2, output_stride=16, head="pooled", head_width=16, width=0.1)
     manifest = Manifest(of_photos.architecture, numbered_labels(["a", "b"]), Preprocessing(), "")
     save_weights(tmp_path / "photos.safetensors", half_tensors(of_photos), manifest)
-    net, new_tensors = untrained(recipe, str(tmp_path / "photos.safetensors"), 2, 5)
+    net, new_tensors = start_network(recipe, str(tmp_path / "photos.safetensors"), 2, 5)
     assert new_tensors == []
     name = f"backbone.{first_convolution(net.backbone)[0]}.weight"
     stored = load_weights(tmp_path / "photos.safetensors").tensors[name]
     assert torch.allclose(net.state_dict()[name], widen(torch.tensor(stored).float(), 5))
     wide = Manifest(net.architecture, manifest.labels, Preprocessing().of_bands(NAMES), "")
     save_weights(tmp_path / "wide.safetensors", half_tensors(net), wide)
-    again, _ = untrained(recipe, str(tmp_path / "wide.safetensors"), 2, 5)
+    again, _ = start_network(recipe, str(tmp_path / "wide.safetensors"), 2, 5)
     assert torch.allclose(again.state_dict()[name], net.state_dict()[name], atol=1e-2)
 
 

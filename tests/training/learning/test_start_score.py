@@ -54,7 +54,7 @@ def test_known_classes_in_another_order_are_scored_as_they_are_served(shapes: Pa
     expected = counts_of(narrow, shapes)[order][:, order]
     assert np.array_equal(bar.counts.sum(0)[:4, :4], expected)
     assert not bar.counts[:, 4].any()
-    assert (bar.known, bar.is_complete) == ((0, 1, 2, 3), True)
+    assert (bar.class_ids, bar.is_complete) == ((0, 1, 2, 3), True)
     assert bar.interval.value == pytest.approx(np.nanmean(ious(expected)))
     facts = bar.facts()
     assert (facts["classes"], facts["frames"]) == (split.labels.names, 4)
@@ -69,7 +69,7 @@ def test_a_start_that_knows_a_part_is_scored_on_the_pixels_of_that_part(
     split = val(shapes, "background=background,circle=circle,square=star,triangle=star")
     bar = score(narrow_file, narrow, split)
     assert bar is not None
-    assert (bar.known, bar.is_complete) == ((0, 1), False)
+    assert (bar.class_ids, bar.is_complete) == ((0, 1), False)
     own = counts_of(narrow, shapes)[:2]
     known = np.stack([own[:, 0] + own[:, 2] + own[:, 3], own[:, 1]], 1)  # its squares and triangles are the data's background
     assert bar.interval.value == pytest.approx(np.nanmean(ious(known)))
@@ -92,7 +92,7 @@ def test_a_score_map_counts_a_class_as_known_if_all_its_parts_are(shapes: Path, 
     rows = match_rows(labels.names, narrow.manifest.labels.names)
     bar = score_start(str(narrow_file), rows, labels, narrow.manifest.preprocessing, split, to_val, "cpu")
     assert bar is not None
-    assert (bar.names, bar.known, bar.is_complete) == (("ground", "thing"), (0,), False)
+    assert (bar.names, bar.class_ids, bar.is_complete) == (("ground", "thing"), (0,), False)
 
 
 def test_a_class_that_the_data_lacks_is_background_or_outside() -> None:

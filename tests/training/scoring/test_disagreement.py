@@ -28,7 +28,7 @@ def test_another_class_than_the_label_is_told_with_its_place_and_share() -> None
     predicted[20:50, 10:40] = 2
     confidence[:] = 204
     found = region(label, predicted, confidence)
-    assert (found.index, found.label, found.predicted) == (7, 1, 2)
+    assert (found.index, found.label, found.prediction) == (7, 1, 2)
     assert found.box == (11, 21, 39, 49)  # without the strip along the border
     assert found.share == pytest.approx(28 * 28 / 4800)
     assert found.confidence == pytest.approx(0.8)
@@ -45,7 +45,7 @@ def test_the_region_that_weighs_most_is_told(swapped: bool, expected: tuple[int,
         confidence[:, 50:] = 140  # twice as large, and half as sure
         predicted[:20, 50:] = 0
     found = region(label, predicted, confidence)
-    assert (found.label, found.predicted) == expected
+    assert (found.label, found.prediction) == expected
 
 
 def test_what_is_no_mistake_is_not_told() -> None:
@@ -64,5 +64,5 @@ def test_more_pairs_of_classes_than_a_map_can_number_do_no_harm() -> None:
     label = np.repeat(np.repeat(np.arange(20, dtype=np.uint8), 8)[:, None], 160, 1)
     predicted = np.repeat(np.repeat(np.arange(20, dtype=np.uint8) + 30, 8)[None], 160, 0)
     found = region(label, predicted, np.full((160, 160), 255, np.uint8))
-    assert found.predicted == 30 + found.box[0] // 8
+    assert found.prediction == 30 + found.box[0] // 8
     assert found.label == found.box[1] // 8

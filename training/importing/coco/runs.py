@@ -17,10 +17,10 @@ def encode_part(part: Mask, corner: tuple[int, int], size: tuple[int, int]) -> d
     height, width = size
     inside = part[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
     rows, columns = inside.shape
-    padded = np.zeros((columns, rows + 2), bool)
-    padded[:, 1:-1] = inside.T
+    by_column = np.zeros((columns, rows + 2), bool)
+    by_column[:, 1:-1] = inside.T
     # in columns, where runs inside the part begin, and where they end, alternately
-    column, row = np.nonzero(padded[:, 1:] != padded[:, :-1])
+    column, row = np.nonzero(by_column[:, 1:] != by_column[:, :-1])
     edges = (column + max(0, left)) * height + row + max(0, top)
     return _compressed(np.diff(edges, prepend=0, append=height * width).tolist(), size)
 
@@ -37,5 +37,5 @@ def encode_whole(mask: Mask) -> dict[str, Any]:
 
 def _compressed(lengths: list[int], size: tuple[int, ...]) -> dict[str, Any]:
     height, width = size
-    encoded = run_lengths.frPyObjects({"counts": lengths, "size": [height, width]}, height, width)
-    return {"counts": encoded["counts"].decode("ascii"), "size": [height, width]}
+    rle = run_lengths.frPyObjects({"counts": lengths, "size": [height, width]}, height, width)
+    return {"counts": rle["counts"].decode("ascii"), "size": [height, width]}

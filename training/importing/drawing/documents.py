@@ -48,23 +48,23 @@ class DrawingOptions:
 class DocumentMasks:
     """The masks of a document's images, and facts for the user.
 
-    masks: their files, by the files of the images. labelled: number of masks that show a class. boxes: number of objects
+    masks: their files, by the files of the images. class_masks: number of masks that show a class. boxes: number of objects
     without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover no pixel. bare: images
-    without objects. blank: images with objects whose masks show no class. turned: images that EXIF turns, where their size does
-    not show it. other_names: images whose file has another name than the document says.
+    without objects. blank: images with objects whose masks show no class. exif_images: those that EXIF turns, though their size
+    does not show it. other_names: images whose file has another name than the document says.
     """
 
     export: ToolExport
     split: str
     masks: dict[Path, Path] = field(default_factory=dict)
     errors: list[DataError] = field(default_factory=list)
-    labelled: int = 0
+    class_masks: int = 0
     boxes: int = 0
     crowds: int = 0
     empty: int = 0
     bare: list[str] = field(default_factory=list)
     blank: list[str] = field(default_factory=list)
-    turned: list[str] = field(default_factory=list)
+    exif_images: list[str] = field(default_factory=list)
     other_names: list[str] = field(default_factory=list)
 
 
@@ -86,7 +86,7 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
             _draw_image(result, entry, objects[entry["id"]], finder, ids, how)
         except DataError as error:
             result.errors.append(error)
-    if not result.labelled and not result.errors and not how.omissions.errors():
+    if not result.class_masks and not result.errors and not how.omissions.errors():
         counts = f"{len(document.annotations)} objects, {result.boxes} of them boxes alone, {result.empty} without a pixel"
         result.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
     return result
@@ -126,15 +126,15 @@ def _draw_image(
     result.crowds += drawing.crowds
     result.empty += drawing.empty
     class_ids = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
-    result.labelled += bool(class_ids)
-    if not class_ids and drawing.named:
+    result.class_masks += bool(class_ids)
+    if not class_ids and drawing.has_class:
         result.blank.append(source.name)
     if not objects:
         result.bare.append(source.name)
     if not has_name:
         result.other_names.append(f"{_shown(file_name)} ({source.name})")
     if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
-        result.turned.append(source.name)
+        result.exif_images.append(source.name)
     mask = turn_upright(drawing.mask, orientation) if how.drawn_on == "stored" else drawing.mask
     result.masks[source] = how.folder / f"{len(how.names)}.png"
     Image.fromarray(mask).save(result.masks[source])

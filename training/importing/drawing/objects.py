@@ -37,7 +37,7 @@ class Drawing:
     """The mask (H, W) of one image, and the errors of its objects.
 
     boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
-    no pixel. named: whether an object has another class than the background.
+    no pixel. has_class: whether an object has another class than the background.
     """
 
     mask: npt.NDArray[np.uint8]
@@ -45,7 +45,7 @@ class Drawing:
     boxes: int = 0
     crowds: int = 0
     empty: int = 0
-    named: bool = False
+    has_class: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _region(
         if entry.get("keypoints"):
             omissions.add_without_area("objects with keypoints alone")
         return None
-    drawing.named |= id_ not in (BACKGROUND, VOID)
+    drawing.has_class |= id_ not in (BACKGROUND, VOID)
     drawing.empty += not region.area
     return region
 

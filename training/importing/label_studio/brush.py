@@ -33,7 +33,7 @@ def decode_brush(values: Sequence[int], size: tuple[int, int]) -> npt.NDArray[np
             f"{value_bits}"
         )
     sizes = [reader.number(4) + 1 for _ in range(4)]
-    painted = np.zeros(height * width, bool)
+    mask = np.zeros(height * width, bool)
     start = 0
     while start < count:
         is_repeated = reader.number(1)
@@ -41,13 +41,13 @@ def decode_brush(values: Sequence[int], size: tuple[int, int]) -> npt.NDArray[np
         end = start + length
         if end > count:
             raise ValueError(f"a brush label of {count} values has runs of {end}")
-        alphas = painted[start // CHANNELS : end // CHANNELS]  # the last channel of each pixel
+        alphas = mask[start // CHANNELS : end // CHANNELS]  # the last channel of each pixel
         if is_repeated:
             alphas[:] = reader.number(8) >= HALF
         else:
             alphas[:] = reader.octets(length)[(CHANNELS - 1 - start) % CHANNELS :: CHANNELS] >= HALF
         start = end
-    return painted.reshape(height, width)
+    return mask.reshape(height, width)
 
 
 class _Bits:

@@ -31,8 +31,8 @@ class TaskReader:
         self._image_field = image_field
         self._names: set[str] = set()  # of classes, also of those that only unknown objects have
         self._ids: set[str] = set()  # of images
-        self._unlabelled: list[object] = []
-        self._predicted = 0  # number of tasks with predictions alone
+        self._bare_tasks: list[object] = []
+        self._prediction_tasks = 0  # number of tasks with predictions alone
         self._several = 0  # number of tasks with several annotations
         self._others: Counter[str] = Counter()  # what results hold beside regions
         self._elsewhere = 0  # number of regions of other images of their tasks
@@ -42,8 +42,8 @@ class TaskReader:
         try:
             annotations = self._annotations(task)
             if not annotations:
-                self._unlabelled.append(task.get("id"))
-                self._predicted += bool(task.get("predictions"))
+                self._bare_tasks.append(task.get("id"))
+                self._prediction_tasks += bool(task.get("predictions"))
                 return
             self._several += len(annotations) > 1
             self._add(task, self._results(task, annotations[0]))
@@ -58,10 +58,10 @@ class TaskReader:
     def notes(self) -> list[str]:
         """Lines for the user about what the tasks hold beside the objects."""
         notes = []
-        if self._unlabelled:
-            predicted = f" ({self._predicted} of them have predictions alone)" if self._predicted else ""
+        if self._bare_tasks:
+            hint = f" ({self._prediction_tasks} of them have predictions alone)" if self._prediction_tasks else ""
             notes.append(
-                f"{len(self._unlabelled)} tasks have no annotation and are left out{predicted}: {first_names(self._unlabelled)}"
+                f"{len(self._bare_tasks)} tasks have no annotation and are left out{hint}: {first_names(self._bare_tasks)}"
             )
         if self._several:
             notes.append(f"{self._several} tasks have several annotations: the ground truth counts, or the last one")

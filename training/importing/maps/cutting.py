@@ -93,14 +93,14 @@ class Tile:
 class Cutting:
     """What was cut of all scenes.
 
-    unlabelled, narrow: numbers of tiles that are left out, since they have no label or are too narrow. overlaps: pixels in
+    bare_tiles, narrow_tiles: numbers of tiles that are left out, as they have no label or are too narrow. overlaps: pixels in
     polygons of different classes. places: coordinates of the first of them. beyond: pixels of polygons outside of the extent.
     outside: numbers of the features that lie on no scene.
     """
 
     tiles: list[Tile] = field(default_factory=list)
-    unlabelled: int = 0
-    narrow: int = 0
+    bare_tiles: int = 0
+    narrow_tiles: int = 0
     overlaps: int = 0
     places: list[str] = field(default_factory=list)
     beyond: int = 0
@@ -168,9 +168,9 @@ def cut(sources: Sequence[Source], labels: Layer, how: CuttingOptions, folder: P
             with open_scene(str(source.path)) as scene:
                 for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False, disable=None):
                     if min(window.height, window.width) < NARROWEST:
-                        result.narrow += 1
+                        result.narrow_tiles += 1
                     elif not _cut_tile(result, source, scene, window, (burner, extent), how, folder):
-                        result.unlabelled += 1
+                        result.bare_tiles += 1
         except SceneError as error:
             raise DataError(str(error)) from error
     result.outside = [feature for index, feature in enumerate(labels.features) if index not in on_scenes]
@@ -204,17 +204,17 @@ def _cut_tile(
 ) -> bool:
     """Writes a tile, adds it to the result and counts what to tell; gives whether it has a label."""
     labels, extent = burners
-    burnt = labels.burn(window)
-    labelled = extent.burn(window).covered if extent else np.full(burnt.mask.shape, burnt.covered.any())
-    result.beyond += int((burnt.covered & ~labelled).sum())
-    if not labelled.any():
+    masks = labels.burn(window)
+    is_labelled = extent.burn(window).is_covered if extent else np.full(masks.mask.shape, masks.is_covered.any())
+    result.beyond += int((masks.is_covered & ~is_labelled).sum())
+    if not is_labelled.any():
         return False
     pixels, valid = source.read(scene, window)
-    mask = np.where(labelled & valid, burnt.mask, VOID).astype(np.uint8)
+    mask = np.where(is_labelled & valid, masks.mask, VOID).astype(np.uint8)
     classes = frozenset(np.unique(mask).tolist()) - {VOID}
     if not classes:
         return False
-    _count_overlap(result, source, window, burnt.overlap & labelled & valid)
+    _count_overlap(result, source, window, masks.overlap & is_labelled & valid)
     name = f"{source.path.stem}_r{window.top // how.side:03d}_c{window.left // how.side:03d}"
     image, data = folder / "images" / f"{name}{source.ending}", pixels * valid[..., None]
     if source.names == RGB:

@@ -79,7 +79,7 @@ class ImportedMap:
             *(source.facts() for source in self.sources),
             f"wrote {frames} tiles of {how.tile}x{how.tile} pixels and {len(names)} classes to {out}: {', '.join(names)}",
             f"pixels {rule} of {self.labels.name} have its class; {_outside(how)}",
-            f"left out: {cutting.unlabelled} tiles without labels, {cutting.narrow} at edges that are too narrow",
+            f"left out: {cutting.bare_tiles} tiles without labels, {cutting.narrow_tiles} at edges that are too narrow",
         ]
         if self.division:
             lines.append(_blocks(self.division))

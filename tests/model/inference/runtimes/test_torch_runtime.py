@@ -100,9 +100,9 @@ def test_a_gpu_runs_few_numbers_of_tiles_and_no_more_than_fit(count: int, most: 
 
 
 def test_two_calls_fit_in_the_share_of_the_memory_by_what_one_took() -> None:
-    pixels = pixels_that_fit(used=4000, pixels=100, free=1_000_000)
+    pixels = pixels_that_fit(call_bytes=4000, pixels=100, free=1_000_000)
     assert CUDA_CALLS * pixels * 40 == MEMORY_SHARE * 1_000_000
-    assert pixels_that_fit(used=-5, pixels=100, free=1_200_000) == MEMORY_SHARE * 1_200_000 / CUDA_CALLS / 3
+    assert pixels_that_fit(call_bytes=-5, pixels=100, free=1_200_000) == MEMORY_SHARE * 1_200_000 / CUDA_CALLS / 3
 
 
 @pytest.mark.cuda
