@@ -19,9 +19,9 @@ from app.api.errors import install_handlers
 from app.api.headers import OBJECT_BOX
 from app.api.page import mount_page
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
-from app.connections import ConnectionMiddleware
 from app.env_file import UnreadLines
 from app.environment import PREFIX, UnknownSetting, WrongVariable
+from app.exchange import ConnectionMiddleware
 from app.interop.sagemaker import sagemaker_router
 from app.interop.vertex_ai import vertex_ai_router
 from app.middleware import POLLED_PATHS, LoadShedding, RequestTelemetry, UnexpectedErrors

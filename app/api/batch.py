@@ -25,7 +25,7 @@ from app.api.parameters import Parameters, form_values, with_values
 from app.api.schemas import SegmentQuery
 from app.api.segment import Ready, image_limits, make_options, segment, upload_limits
 from app.api.uploads import read_form, spooled_body
-from app.connections import PIECE_BYTES
+from app.exchange import PIECE_BYTES
 from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.coco_merging import HEAD, renumber, split_document

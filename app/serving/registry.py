@@ -19,6 +19,7 @@ from app.telemetry import excerpt
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
 from model.inference.loading import load_runtime
+from model.inference.memory import memory_bytes
 from model.inference.plan import Options
 from model.inference.runtime import DistantRuntime, Runtime
 from model.inference.scaling import working_size
@@ -153,7 +154,7 @@ def check_limits(segmenter: Segmenter, settings: Settings) -> None:
     limits: list[tuple[str, float, float]] = [("MAX_MEGAPIXELS", settings.max_megapixels, height * width / 1e6)]
     if settings.max_megapixels >= height * width / 1e6 and not segmenter.manifest.preprocessing.is_multispectral:
         plan = segmenter.plan(data, options)
-        megabytes = ceil((segmenter.memory_bytes(data, plan) + PLANNING_BYTES) / (1 - BODIES_SHARE) / 1e6)
+        megabytes = ceil((memory_bytes(segmenter, data, plan) + PLANNING_BYTES) / (1 - BODIES_SHARE) / 1e6)
         limits += [("MEMORY_MB", settings.memory_bytes / 1e6, megabytes)]
         limits += [("MAX_QUEUED_TILES", settings.max_queued_tiles, plan.tile_count)]
     for name, value, least in limits:

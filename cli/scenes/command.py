@@ -35,8 +35,9 @@ from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import LARGEST_FACTOR, SIDES, shrinks_too_far
 from model.inference.scenes import ClassRows, ScenePlan, Submit, plan_scene
 from model.inference.scenes import segment_scene as segment_rows
-from model.inference.scheduler import Scheduler, TileQueue
+from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
+from model.inference.tile_queue import TileQueue
 from model.weights_file import find_files
 
 

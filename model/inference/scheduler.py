@@ -6,50 +6,22 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Runtime, Tile, most_tiles
+from model.inference.tile_queue import Item, TileQueue
 
 AHEAD = 16  # most tiles that a request of many submits ahead: two batches of 8
 Clock = Callable[[], float]
 OnBatch = Callable[[int, float, float], None]
 """Is told of a batch: its tiles, its seconds, and the seconds in which any batch ran since the last such call."""
 log = logging.getLogger("segment")
-THREAD_ENDED = "a thread of the scheduler has ended"
-SCHEDULER_STOPPED = "the scheduler was stopped"
-
-
-class Item(NamedTuple):
-    """A tile, and the future that receives its logits."""
-
-    tile: Tile
-    future: Future[Logits]
-
-
-@dataclass(eq=False)
-class TileQueue:
-    """The waiting tiles of one request. The scheduler's lock guards it.
-
-    deadline, submit_time (when the first tile arrived) and start_time (when its first batch began): of the scheduler's clock.
-    """
-
-    deadline: float
-    waiting: deque[Item] = field(default_factory=deque)
-    is_cancelled: bool = False
-    submit_time: float | None = None
-    start_time: float | None = None
-
-    @property
-    def queue_seconds(self) -> float:
-        """Seconds from the arrival of the first tile to the start of its batch; 0 before that."""
-        return 0.0 if self.submit_time is None or self.start_time is None else self.start_time - self.submit_time
+THREAD_ENDED, SCHEDULER_STOPPED = "a thread of the scheduler has ended", "the scheduler was stopped"
 
 
 @dataclass(eq=False)
@@ -100,8 +72,7 @@ class Scheduler:
     ) -> None:
         self.failure: str | None = None
         self.clock = clock
-        self._on_batch = on_batch
-        self._on_failure = on_failure
+        self._on_batch, self._on_failure = on_batch, on_failure
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._queues: deque[TileQueue] = deque()
@@ -143,7 +114,7 @@ class Scheduler:
             self._fail_all(SchedulerEnded(reason, is_failure=True))
             for runner in self._runners:
                 for item in runner.batch:
-                    _answer(item, SchedulerEnded(reason, is_failure=True))
+                    item.answer(SchedulerEnded(reason, is_failure=True))
             self._work.notify_all()
 
     @property
@@ -194,7 +165,7 @@ class Scheduler:
         """Cancels a request: its waiting tiles leave the queue, and their futures raise `Cancelled`."""
         with self._lock:
             queue.is_cancelled = True
-            _fail(queue, Cancelled("the request was cancelled"))
+            queue.fail(Cancelled("the request was cancelled"))
 
     def _refusal(self, queue: TileQueue) -> InferenceError | None:
         """The error for a tile that cannot be accepted; None where it can."""
@@ -243,7 +214,7 @@ class Scheduler:
         while self._queues and (not batch or len(batch) < self._most_tiles(runner, batch[0].tile)):
             queue = self._queues.popleft()
             if queue.deadline <= now:
-                _fail(queue, DeadlinePassed("the request waited in the queue past its deadline"))
+                queue.fail(DeadlinePassed("the request waited in the queue past its deadline"))
             if not queue.waiting:  # cancelled or late
                 continue
             if batch and queue.waiting[0].tile.shape != batch[0].tile.shape:
@@ -275,7 +246,7 @@ class Scheduler:
                 results = [(batch[0], error)]
         with self._lock:
             for item, result in results:
-                _answer(item, result)
+                item.answer(result)
         # after `except`, whose error would hold the batch's arrays
         if not results and not has_memory:
             self._run_smaller(runner, batch)
@@ -318,7 +289,7 @@ class Scheduler:
 
     def _fail_all(self, error: SchedulerEnded) -> None:
         for queue in self._queues:
-            _fail(queue, error)
+            queue.fail(error)
         self._queues.clear()
 
 
@@ -327,19 +298,3 @@ def _finite(logits: Logits) -> Logits | FloatingPointError:
     if np.isfinite(logits).all():
         return logits
     return FloatingPointError("the network gave logits that are NaN or infinite for a tile; expected finite numbers")
-
-
-def _fail(queue: TileQueue, error: Exception) -> None:
-    """Answers every waiting tile of the request with the error. The scheduler's lock is held."""
-    for item in queue.waiting:
-        _answer(item, error)
-    queue.waiting.clear()
-
-
-def _answer(item: Item, result: Logits | Exception) -> None:
-    """Answers a tile, unless `Scheduler.fail` or a cancellation already has. The scheduler's lock is held."""
-    with suppress(InvalidStateError):
-        if isinstance(result, Exception):
-            item.future.set_exception(result)
-        else:
-            item.future.set_result(result)

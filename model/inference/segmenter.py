@@ -20,19 +20,18 @@ from imaging.answer import SegmentedImage
 from imaging.classes import VOID
 from imaging.conversion import upright_array
 from imaging.decoding import Limits, decode, decode_photo, read_size, scale
-from imaging.decoding_memory import decoding_bytes, scaling_bytes
 from imaging.rendering import Rendering
 from model.inference.errors import NoConfidence
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SideError, check_scene_side, check_side, scene_too_coarse, working_size
-from model.inference.scene_images import decode_scene, encode_scene, load, scene_bytes, scene_sizes
+from model.inference.scene_images import decode_scene, encode_scene, load, scene_sizes
 from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
-from model.inference.small_regions import small_region_bytes, without_small_regions
+from model.inference.small_regions import without_small_regions
 from model.inference.tiling import Size, TilingError, plan_tiles, tile_shapes
-from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
-from model.inference.views import View, ViewAverage, average_bytes, plan_views
+from model.inference.upsampling import LogitsUpsampler, Rows
+from model.inference.views import View, ViewAverage, plan_views
 from model.labels import LabelSet
 from model.preprocessing import RGB
 from model.weights_file import DEFAULT_WEIGHTS, find_files
@@ -132,31 +131,6 @@ class Segmenter:
         largest = views[0].tile_plan.size
         check_side(options.side, size, largest, advised_range=advised_range, quality=quality, megapixels=self.limits.megapixels)
         return Plan(size, views, options)
-
-    def memory_bytes(self, data: bytes, plan: Plan) -> int:
-        """Upper bound of the memory that `segment` needs, in bytes, from the header alone.
-
-        The file's own bytes and the memory of OpenVINO or PyTorch are not included.
-        """
-        rendering, (height, width), tiles = plan.options.rendering, plan.size, plan.tile_plan
-        pixels, classes = height * width, len(self.manifest.labels)
-        image, results = self.channels * tiles.size[0] * tiles.size[1], 0
-        if self.reads_scene(rendering):
-            decoding = scene_bytes(data, self.limits, self.channels) + scaling_bytes(plan.size, tiles.size) + image
-            results = pixels * (1 + 3 * rendering.needs_photo)
-        else:
-            decoding = decoding_bytes(data, self.limits, tiles.size)
-        if rendering.needs_photo and not self.reads_scene(rendering) and plan.size != tiles.size:
-            decoding, results = max(decoding, image + decoding_bytes(data, self.limits)), 3 * pixels
-        results += pixels * (
-            1 + rendering.needs_confidence_map + rendering.needs_foreground + 2 * classes * rendering.needs_probabilities
-        )
-        inference_bytes = band_bytes(plan.size, tiles, classes, self.runtime.stride)
-        if len(plan.views) > 1:
-            inference_bytes += average_bytes(tiles, classes, self.runtime.stride)
-        if plan.options.replaces_regions:
-            inference_bytes += small_region_bytes(plan.size, tiles, classes, self.runtime.stride)
-        return max(decoding, image + results + inference_bytes, results + rendering.memory_bytes(plan.size, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """Pixels, uint8 (H, W, bands), of an image file at the plan's working size. Raises `DamagedImage`."""

@@ -16,7 +16,8 @@ import psutil
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.connections import ConnectionMiddleware, Connections
+from app.connections import Connections
+from app.exchange import ConnectionMiddleware
 from app.serving.clients import Client, Clients
 from app.sockets import CONNECTION_BYTES
 from tests.support.app.exchanges import PHOTO, answer_on, connect, head

@@ -10,7 +10,8 @@ from model.inference.processes.worker import Worker
 from model.inference.processes.worker_main import Grant
 from model.inference.processes.workers import Workers
 from model.inference.runtime import Tile
-from model.inference.scheduler import Scheduler, TileQueue
+from model.inference.scheduler import Scheduler
+from model.inference.tile_queue import TileQueue
 
 
 class Work:

@@ -34,6 +34,7 @@ import numpy as np
 from imaging.decoding import Limits
 from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
 from model.inference.errors import NoConfidence
+from model.inference.memory import memory_bytes
 from model.inference.merging import Logits
 from model.inference.plan import Options, Plan
 from model.inference.processes.confinement import confine, die_first
@@ -183,7 +184,7 @@ class _Conversation:
         self.segmenter.prepare(self.task.options)  # within no limit: it reads none of the image's bytes
         limit(PLAN_BYTES, PLAN_SECONDS)
         plan = self.segmenter.plan(self.body, self.task.options)
-        needed_bytes = self.segmenter.memory_bytes(self.body, plan)
+        needed_bytes = memory_bytes(self.segmenter, self.body, plan)
         sha256 = hashlib.sha256(self.body).hexdigest()
         side = plan.options.side
         _reply(self.channel, {"kind": "plan", "size": plan.size, "side": side, "bytes": needed_bytes, "sha256": sha256})

@@ -19,7 +19,7 @@ from starlette.datastructures import UploadFile
 
 from app.api.batch import Outcome, _lines, _PartImage, _zip, image_outcomes
 from app.api.schemas import SegmentQuery
-from app.connections import PIECE_BYTES
+from app.exchange import PIECE_BYTES
 from app.serving.clients import Client
 from app.serving.reservation import Reservation
 from app.serving.service import Service

@@ -19,6 +19,7 @@ from app.api import uploads
 from app.serving.budget import Budget
 from app.serving.clients import Clients
 from app.settings import Settings
+from model.inference.memory import memory_bytes
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
@@ -231,4 +232,4 @@ def test_a_jpeg_of_a_hundred_megapixels_is_taken_on_a_machine_of_2_gib(
     segmenter = Segmenter(runtime)
     plan = segmenter.plan(large_header, Options(quality=quality))
     assert plan.size == (10_000, 10_000)
-    Budget(Settings(_env_file=None).memory_bytes, 1, Clients()).check(segmenter.memory_bytes(large_header, plan))
+    Budget(Settings(_env_file=None).memory_bytes, 1, Clients()).check(memory_bytes(segmenter, large_header, plan))

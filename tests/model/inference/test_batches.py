@@ -11,7 +11,8 @@ import pytest
 
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceOutOfMemory, Runtime, Tile
-from model.inference.scheduler import AHEAD, Scheduler, TileQueue
+from model.inference.scheduler import AHEAD, Scheduler
+from model.inference.tile_queue import TileQueue
 from tests.support.images import make_photo
 from tests.support.model.doubles import FirstChannel
 from tests.support.model.running import running

@@ -12,7 +12,7 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
-from model.inference.scheduler import TileQueue
+from model.inference.tile_queue import TileQueue
 from tests.support.model.doubles import FAR, FirstChannel, tile
 from tests.support.model.running import running
 from tests.support.polling import HANG_S, wait_until

@@ -10,6 +10,7 @@ import pytest
 
 from imaging.decoding import Limits, scale
 from model.architecture import Grid
+from model.inference.memory import memory_bytes
 from model.inference.merging import Band, Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
@@ -117,7 +118,7 @@ def test_high_may_not_work_on_more_pixels_than_an_image_may_have(runtime: Runtim
 def test_high_takes_more_memory_by_its_plan(segmenter: Segmenter) -> None:
     data = encode(make_photo(300, 400), "PNG")
     plans = [segmenter.plan(data, Options(side="native", quality=quality)) for quality in ("standard", "high")]
-    standard, high = (segmenter.memory_bytes(data, plan) for plan in plans)
+    standard, high = (memory_bytes(segmenter, data, plan) for plan in plans)
     assert high > standard
 
 

@@ -6,7 +6,8 @@ from concurrent.futures import Future
 
 from app.serving.watchdog import Watchdog
 from model.inference.merging import Logits
-from model.inference.scheduler import Scheduler, TileQueue
+from model.inference.scheduler import Scheduler
+from model.inference.tile_queue import TileQueue
 from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
 
 

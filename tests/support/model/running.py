@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from model.inference.scheduler import Scheduler, TileQueue
+from model.inference.scheduler import Scheduler
+from model.inference.tile_queue import TileQueue
 from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
 from tests.support.polling import HANG_S, wait_until
 
