@@ -167,7 +167,7 @@ class LoadShedding:
 
 
 def ambiguity(scope: Scope) -> str | None:
-    """What a proxy may understand differently in the request's head, whichever parser took it (RFC 9112, sections 3.2, 6.1)."""
+    """What a proxy may read otherwise in the request's head (RFC 9112, sections 3.2, 6.1), whichever parser read it."""
     headers, version = Headers(scope=scope), scope.get("http_version", "1.1")
     encodings = headers.getlist("transfer-encoding")
     if version not in ("1.0", "1.1"):

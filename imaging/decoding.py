@@ -222,7 +222,7 @@ def open_image(data: bytes, limits: Limits) -> Iterator[Image.Image]:
 
 
 def _image_error(data: bytes, error: Exception) -> ImageError:
-    """The error for a file on which this one was raised."""
+    """The error to raise for a file instead of this one, which reading it has raised."""
     if isinstance(error, UnknownImageType):
         return error
     if isinstance(error, UnidentifiedImageError) and not (data.startswith(SIGNATURES) or is_avif(data)):
@@ -246,7 +246,7 @@ def _unknown_type(data: bytes) -> UnknownImageType:
 
 
 def ending_problem(ending: str) -> str | None:
-    """What `decode` would say of a file whose name has the ending of a format that is not read; None for other endings."""
+    """The message of `decode` for files with an ending of a format that is not read; None for other endings."""
     foreign = foreign_ending(ending)
     return _foreign_problem(*foreign) if foreign else None
 

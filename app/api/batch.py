@@ -165,13 +165,13 @@ class _PartImage:
             except Exception as error:  # an unexpected error of one image must not end the others
                 log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": self.index}})
                 outcome = self._failure(service, unexpected_problem(error, service))
-            if not self.outcome.cancelled():  # else nobody waits for it any more
+            if not self.outcome.cancelled():  # a cancelled one has nobody who waits for it
                 self.outcome.set_result(outcome)
                 await self.is_sent.wait()
 
     def _end(self, _: asyncio.Task[None]) -> None:
         self.reservation.close()
-        self.outcome.cancel()  # if it is not there, nobody waits for it in vain
+        self.outcome.cancel()  # does nothing if there is one; else whoever waits for it goes on
 
     async def _answer(self, request: Request, service: Service, query: SegmentQuery) -> Outcome:
         part, reservation, format = self.part, self.reservation, query.format or "json"

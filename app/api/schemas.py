@@ -18,7 +18,7 @@ from model.inference.parameters import PARAMETERS
 from model.inference.tiling import Blend
 from model.inference.views import Quality
 
-MOST_CHARACTERS = 4096  # of a parameter, which may come in a body, too
+MOST_CHARACTERS = 4096  # of a parameter in a query or a body
 COLOR = "#rrggbb, of the label set, the palette PNG, and pictures with palette=labels"
 DISPLAY_COLOR = "#rrggbb, of pictures with palette=display, the default"
 QUERY_PARAMETERS = PARAMETERS | HUGGING_FACE
@@ -44,7 +44,7 @@ class SegmentQuery:
         return self.values.get("model")
 
     def with_values(self, values: Mapping[str, Any]) -> SegmentQuery:
-        """These parameters, and others, which count in their place."""
+        """These parameters with further ones, which replace those of the same name."""
         return SegmentQuery({**self.values, **values})
 
 

@@ -168,7 +168,7 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
 
 @contextmanager
 def _curl_advice(request: Request) -> Iterator[None]:
-    """Adds to the problem of a file that cannot be read that curl has changed it, if curl's `-d` may have sent it."""
+    """Adds advice to the problem of an unreadable file if curl's `-d`, which changes files, may have sent it."""
     try:
         yield
     except (UnsupportedType, Undecodable) as problem:

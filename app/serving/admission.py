@@ -25,9 +25,9 @@ class Admission:
 
     Two resources are estimated apart, and the slower one counts: the network, by tiles at the measured rate, and the workers,
     by the seconds that images of their kinds took. The scheduler runs one tile of each request in turn, so before a request of
-    n tiles is done, each other one has run at most n. Large images wait for a place of their own, `large_lanes` at a time,
-    their clients in turn: they wait for each other, and small images do not wait for them. An estimate can refuse a request
-    only if others are ahead of it; as they finish, a wrong estimate is corrected.
+    n tiles is done, each other one has run at most n. At most `large_lanes` large images are in work at once, and their
+    clients take turns; small images do not wait for them. An estimate can refuse a request only if others are ahead of it; as
+    they finish, a wrong estimate is corrected.
     Invariant: `_queued_tiles` is the sum of the tiles of `_admissions`.
     """
 
@@ -64,7 +64,7 @@ class Admission:
 
     @property
     def queue_seconds(self) -> float:
-        """Seconds that all that is admitted and not done takes, by the slower resource; 0 before anything is measured.
+        """Seconds until all admitted requests are done, by the slower resource; 0 before anything is measured.
 
         Any thread may read it.
         """

@@ -114,7 +114,7 @@ class RowsFile:
         self._file.truncate(end)
 
     def _reopened(self, end: int) -> IO[bytes]:
-        """The file, cut to this many bytes; what could not be written is forgotten."""
+        """Opens the file anew, cut to this many bytes, and drops what could not be written."""
         with suppress(OSError):
             self._file.close()
         os.truncate(self.path, end)

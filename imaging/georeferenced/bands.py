@@ -15,8 +15,8 @@ from imaging.georeferenced.scene import Mask, Samples, Scene
 
 Pixels = npt.NDArray[np.uint8]
 PERCENTILES = (2, 98)
-SAMPLED_SIDE = 1024  # pixels of the longer side at which the percentiles of a scene are taken
-SPOTS, SPOT_SIDE = 24, 96  # squares along each axis, of so many pixels, that are read of a large scene without overviews
+SAMPLED_SIDE = 1024  # pixels of the longer side to which a scene is reduced for its percentiles
+SPOTS, SPOT_SIDE = 24, 96  # of a large scene without overviews: squares along each axis that are read, and their side in pixels
 LARGE_PIXELS = 1 << 26
 VISIBLE = ("red", "green", "blue")
 
@@ -109,7 +109,7 @@ def choose_bands(
 
 
 def _default_numbers(scene: Scene, channels: int) -> tuple[int, ...]:
-    """The bands without the argument. Raises `SceneError` if there are too few."""
+    """The bands where nobody names any. Raises `SceneError` if there are too few."""
     if channels == 3:
         if all(scene.colors.count(color) == 1 for color in VISIBLE):
             return tuple(scene.colors.index(color) + 1 for color in VISIBLE)

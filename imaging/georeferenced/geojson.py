@@ -13,8 +13,8 @@ import shapely
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.place import Floats, Place
 
-DECIMALS = (6, 10)  # of degrees: fewest and most
-PARTS_OF_A_PIXEL = 100  # that coordinates tell apart, at least
+DECIMALS = (6, 10)  # fewest and most decimals of degrees
+PARTS_OF_A_PIXEL = 100  # positions this part of a pixel apart differ in their decimals
 MOST_BEND = 0.1  # pixels between a side's straight line in degrees and the side itself
 MOST_TURN = 60.0  # degrees of longitude of a side's part, less than half a turn: which way round it goes is then known
 INSTEAD = "write a .tif or a .gpkg instead"

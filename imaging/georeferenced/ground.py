@@ -17,7 +17,7 @@ from imaging.georeferenced.place import Floats, Place, Size, Window
 EQUATOR_M, ECCENTRICITY_2 = 6_378_137.0, 0.006_694_379_990_14  # of WGS 84
 GRID = 64  # pixels between the points where areas are computed; between them they are interpolated
 MOST_POINTS = 9  # along the columns
-SAME = 1e-4  # relative difference of areas along a row that does not count
+SAME = 1e-4  # areas along a row count as equal up to this relative difference
 
 
 def metres_per_pixel(place: Place, name: str = "the scene") -> tuple[float, float]:

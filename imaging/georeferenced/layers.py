@@ -120,7 +120,7 @@ class GeoPackageWriter:
             self._write()
 
     def close(self) -> None:
-        """Writes what waits; a layer without polygons is there as well."""
+        """Writes the polygons that wait. Without any polygon, the file has an empty layer."""
         if self._waiting or not self._is_begun:
             self._write()
 

@@ -63,8 +63,8 @@ class _Open:
 class ObjectFinder:
     """Takes rows from top to bottom and gives objects as they are finished. For one thread.
 
-    ids: the classes whose objects are wanted. with_nodes: whether polygons have a corner also where two other classes meet at a
-    straight border of theirs, so that neighbours have the same points.
+    ids: the classes whose objects are wanted. with_nodes: whether a polygon also has a corner on a straight border where two
+    other classes meet, so that neighbours have the same points.
     """
 
     def __init__(self, width: int, ids: Collection[int], *, with_nodes: bool = False) -> None:
@@ -226,9 +226,10 @@ def outline(corners: Integers) -> shapely.Polygon:
 
 
 def _apart(corners: Integers) -> Integers:
-    """The corners, where two pixels of the region touch at a corner: the border turns there so that its rings stay simple.
+    """The corners in order, changed where two pixels of the region touch at a corner alone, so that rings stay simple.
 
-    Two corners at one place are those of two pixels. Joined the other way they are those of the two pixels between them.
+    There the border passes twice, as two corners at one place, each around a pixel of the region. Afterwards each is around one
+    of the two other pixels, so the border does not cross itself.
     """
     order = np.lexsort((corners[:, VERTICAL], corners[:, HORIZONTAL], corners[:, COLUMN], corners[:, ROW]))
     result = corners[order]
@@ -248,7 +249,7 @@ def _partners(corners: Integers, direction: int, keys: tuple[int, int, int]) -> 
 
 
 def _cycles(rows: list[int], columns: list[int], first: int) -> Iterator[list[int]]:
-    """The rings, by the indices of their corners: from one along its row, from the next along its column. `first` begins."""
+    """The rings as indices of corners, which follow rows and columns of pixels in turn. The first ring begins with `first`."""
     is_open = bytearray(b"\1" * len(rows))
     start = first
     while start >= 0:

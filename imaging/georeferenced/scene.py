@@ -262,7 +262,7 @@ def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
 
 
 def _is_inverted(dataset: DatasetReader) -> bool:
-    """Whether the file stores white as 0, and GDAL gives no palette that says so, as it does of one bit."""
+    """Whether the file stores white as 0 without a palette that says so. GDAL gives such a palette to files of one bit."""
     is_white_zero: bool = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     return is_white_zero and ColorInterp(dataset.colorinterp[0]) is not ColorInterp.palette
 

@@ -100,8 +100,8 @@ class Segmenter:
     def plan(self, data: bytes, options: Options) -> Plan:
         """The plan for an image file, from its header alone.
 
-        With `side=auto`, a scene gets the side at which its pixels measure as much as those that the network learned from, if
-        the weights record it; the plan's options have that side.
+        If the weights record the size on the ground of the pixels that the network learned from, `side=auto` scales a scene to
+        that size. The plan's options then have the side in pixels.
 
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideError` or `TilingError`.
         """
@@ -219,7 +219,7 @@ class Segmenter:
         for rows in bands:
             check()
             builder.add(rows, check, None if class_map is None else class_map[rows.pixel_rows])
-            del rows  # or its cells would stay until the next rows are there; so below
+            del rows  # frees its cells before the next rows are computed; so below
         return builder.finish()
 
     def rows(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Iterator[Rows]:
@@ -265,7 +265,7 @@ class Segmenter:
             self.runtime.logits([np.zeros((height, width, self.channels), np.uint8)])
 
     def tile(self, tile: Size | None) -> Size:
-        """The tile to use where the options say this one. Raises `TilingError` for one that the network cannot take."""
+        """This tile, or for None that of the weights. Raises `TilingError` for one that the network cannot take."""
         largest = self.manifest.largest_tile
         if tile and largest and (tile[0] > largest[0] or tile[1] > largest[1]):
             raise TilingError(

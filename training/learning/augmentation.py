@@ -88,7 +88,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         self._paste_shares = _by_id(self.split.labels.names, recipe.paste, "paste")
         self._rare = RareFrames(survey)
         self._cropper = Cropper(recipe, self.ignore_index)
-        # a flip draws a random number even if its share is 0: without it, a recipe's crops are those of before it existed
+        # left out at 0, because a flip always draws a random number, and recipes without it must keep their crops
         vertical_flip = [v2.RandomVerticalFlip(recipe.vertical_flip)] if recipe.vertical_flip else []
         self._transform = v2.Compose(
             [

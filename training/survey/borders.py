@@ -16,12 +16,12 @@ EDGES = 0.4  # share of a photo's cells that count as edges
 FEWEST = SIDE // 4  # cells of a mask's borders; fewer say nothing
 # Of 1,200 photographs of the train split of Pascal VOC, one pair in 60,000 exceeds this, and none of 217 of val. Of swapped
 # masks, 92% and 97% of the pairs do.
-LEAST_GAIN = 7.5  # by which the shares of two masks' borders on edges rise when swapped, times the roots of their cells, in sum
+LEAST_GAIN = 7.5  # of two masks when swapped: the rise of the share of borders on edges, times the root of their cells, in sum
 ROWS = 512  # photos that are compared with all masks at once
 
 
 def edge_strength(colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
-    """By how much each cell differs from a neighbour at most, int16 (n, n), of mean colours uint8 (n, n, 3)."""
+    """The largest difference between each cell and a neighbour, int16 (n, n). colors: mean colours, uint8 (n, n, 3)."""
     values = colors.astype(np.int16)
     strength = np.zeros(values.shape[:2], np.int16)
     across, down = (np.abs(np.diff(values, axis=axis)).max(2) for axis in (1, 0))

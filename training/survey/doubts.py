@@ -15,9 +15,9 @@ from training.survey.records import Survey
 SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
 # a larger speck is less than these shares of the class's usual pixels, and of the mask's
 SPECK_OF_USUAL, LARGE_SPECK = 0.01, 2e-4
-# what as few of a split's masks do may be a slip: a number, and a share of them where that is more
+# masks of a split that may do something by a slip: a number, or a share of all where that is more
 EXCEPTIONS, LINE_EXCEPTIONS = (3, 0.1), (1, 0.03)
-FEWEST_OTHERS = 3  # times as many must do otherwise
+FEWEST_OTHERS = 3  # for each of them, masks that must do otherwise
 FEW_FRAMES, LEAST_FRAMES = 3, 10  # a class in fewer than 3 frames is rare, in a split of at least 10
 
 
@@ -134,7 +134,7 @@ def _specks(survey: Survey) -> list[str]:
 
 
 def _threads(survey: Survey) -> list[str]:
-    """Masks in which a class is thin everywhere, if it is so in exceptions alone."""
+    """Masks in which a class is thin everywhere, if this is an exception for the class."""
     split = survey.split
     thin, thick = _classes_of(survey, inside=True), _classes_of(survey, inside=False)
     totals = Counter(class_id for classes in thin for class_id in classes)
@@ -149,7 +149,7 @@ def _threads(survey: Survey) -> list[str]:
 
 
 def _classes_of(survey: Survey, *, inside: bool) -> list[set[int]]:
-    """For each frame, the classes all of whose ids in the mask are thin (inside), or those of which an id is not."""
+    """For each frame, the classes whose ids in the mask are all thin (`inside`), or the other ones."""
     table, number = survey.split.mapping.table, len(survey.split.labels)
     result = []
     for record in survey.records:

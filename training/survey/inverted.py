@@ -11,7 +11,7 @@ from training.survey.records import Survey
 
 # With these, none of 3,348 masks of Pascal VOC and 468 of CamVid is named. Of the former, 2,396 show one class beside the
 # background; 83% of these are named if they are inverted alone. The objects of the others touch too much of the rim.
-USUAL, USUAL_SHARE = 0.9, 0.5  # share of the other masks whose rim is the background by more than this share
+USUAL, USUAL_SHARE = 0.9, 0.5  # share of the other masks that must have more than this share of background in their rim
 RIM = 0.05  # share of an inverted mask's rim that is background, at most
 INSIDE = 0.01  # share of an inverted mask that is background, at least
 
@@ -31,7 +31,7 @@ def inverted_note(survey: Survey) -> list[str]:
 
 
 def inverted_masks(survey: Survey) -> list[int]:
-    """The indices of masks of a split that show one object around the background, if nearly all others do otherwise."""
+    """The indices of masks with one object around the background, if nearly all others have the background at their rim."""
     counts, shares = survey.class_pixels, _rim_shares(survey)
     if not len(counts):
         return []

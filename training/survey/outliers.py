@@ -17,12 +17,12 @@ from training.survey.records import Survey
 # With these, two of 3,348 masks of Pascal VOC and one of 468 of CamVid are named. Two of the three lack the ground or the sky.
 FEW = (2, 0.05)  # masks that lack what nearly all others have: a number, or a share where that is more
 FEWEST_OTHERS = 7  # times as many must have it
-LEAST_SHARE, SMALLEST = 0.05, 0.05  # of the pixels: what the class has in all but the smallest twentieth of the masks
+LEAST_SHARE, SMALLEST = 0.05, 0.05  # share of the pixels that a class has at least, but for this share of its masks
 # share of void in a mask of much void: at least, and as a multiple of what nine of ten masks have at most. With these, 23 of
 # 3,348 masks of Pascal VOC and two of 468 of CamVid are named
 MUCH_VOID, TIMES_USUAL = 0.2, 4.0
 LEAST_FRAMES = 10  # frames that tell where classes lie
-# rise of the mean logarithm of how often other masks show a cell's class there, less what it then lacks of a usual mask's
+# rise of a mask's fit (`_fit`) by other ids, less by how much it then fits worse than a usual mask
 LEAST_GAIN = 1.5
 POOREST = 0.05  # share of a split's masks that fit worse than usual
 
@@ -139,7 +139,7 @@ def _without_void(survey: Survey) -> list[_Outlier]:
 
 
 def _much_void(survey: Survey) -> list[_Outlier]:
-    """Masks with a class whose share of void is far above the others', without those that lack the labels of a part."""
+    """Masks that show a class, with far more void than the others, without those that have an `unlabelled_part`."""
     records = survey.records
     if len(records) < LEAST_FRAMES:
         return []

@@ -136,7 +136,7 @@ class Worker:
             if not ENFORCES_LIMITS:
                 self.kill("processor_time")
                 raise self._too_costly() from error
-            # the system would have killed it if the image had taken much processor time: it is stopped, or gets none
+            # it took little processor time, or the system would have killed it: it is stopped, or gets no time
             self.kill("no_answer")
             raise WorkerFailed(ENDED) from error
         except OSError as error:
@@ -153,7 +153,7 @@ class Worker:
         except OSError as error:
             await self._failure(error)
         except Exception:
-            assert self.idle  # it has reported that it dropped the image, or what is wrong with it
+            assert self.idle  # it has reported that it dropped the image, or an error
 
     async def work(self, granted_bytes: int, submit: Submit, count: Count = lambda _: None) -> Answer:
         """Segments the planned image and returns the answer. `submit` runs each tile; `count` is called when it is done.
