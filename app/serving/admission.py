@@ -108,8 +108,7 @@ class Admission:
             raise TooManyTiles(f"the image has {tiles} tiles; the limit is {limit}; {advice}")
         if reservation not in self._admissions:
             raise Cancelled("the request was cancelled")
-        planned = replace(reservation, tiles=tiles, kind=kind, megapixels=megapixels)
-        self._check(planned, deadline, 0, reservation)
+        self._check(replace(reservation, tiles=tiles, kind=kind, megapixels=megapixels), deadline, 0, reservation)
         self._queued_tiles += tiles - reservation.tiles
         reservation.tiles, reservation.kind, reservation.megapixels = tiles, kind, megapixels
 

@@ -193,11 +193,8 @@ def _evaluations(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _trial(trial: Mapping[str, Any]) -> str:
-    return markdown_table(trial["header"], map(_cells, trial["rows"]))
-
-
-def _cells(row: Sequence[object]) -> list[str]:
-    return [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
+    rows = ([f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row] for row in trial["rows"])
+    return markdown_table(trial["header"], rows)
 
 
 def _published() -> str:

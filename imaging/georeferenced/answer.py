@@ -59,7 +59,9 @@ def _polygons(
     regions = Regions(column_runs(image.class_map), ids)
     check()
     areas = regions.sums(lambda left, right: _areas(place, left, right))
-    means = None if image.confidence is None else regions.sums(_columns(image.confidence)) / regions.pixels / FULL
+    means, confidence_map = None, image.confidence
+    if confidence_map is not None:
+        means = regions.sums(lambda left, right: confidence_map[:, left:right]) / regions.pixels / FULL
     tracing = trace_coverage if rendering.topology == "shared" else trace
     for index, (id, polygon) in enumerate(tracing(image.class_map, regions, rendering.tolerance, check)):
         confidence = None if means is None else round(float(means[index]), DIGITS)
@@ -71,7 +73,3 @@ def _areas(place: Place, left: int, right: int) -> npt.NDArray[np.float64]:
     """The square metres of each pixel in these columns, (H, columns)."""
     height = place.size[0]
     return np.broadcast_to(pixel_areas(place, Window(0, left, height, right - left)), (height, right - left))
-
-
-def _columns(values: npt.NDArray[np.uint8]) -> Callable[[int, int], npt.NDArray[np.uint8]]:
-    return lambda left, right: values[:, left:right]

@@ -164,8 +164,8 @@ class ObjectFinder:
 
     def _corners(self, classes: npt.NDArray[np.int16], starts: Integers, regions: Integers, count: int) -> _Pieces:
         """The corners at the upper ends of the new rows, by region."""
-        padded = np.pad(classes, ((0, 0), (1, 1)), constant_values=OUTSIDE)
-        around = [padded[r : len(padded) - 1 + r, c : padded.shape[1] - 1 + c] for r in (0, 1) for c in (0, 1)]
+        classes = np.pad(classes, ((0, 0), (1, 1)), constant_values=OUTSIDE)
+        around = [classes[r : len(classes) - 1 + r, c : classes.shape[1] - 1 + c] for r in (0, 1) for c in (0, 1)]
         places = np.flatnonzero((around[0] != around[1]) | (around[0] != around[2]) | (around[0] != around[3]))
         rows, columns = np.divmod(places, self._width + 1)
         values = [each.reshape(-1)[places] if each.flags.c_contiguous else each[rows, columns] for each in around]

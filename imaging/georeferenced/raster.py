@@ -64,7 +64,7 @@ def write_raster(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFac
                 _add_overviews(plain, place)
             _check(path, sums)
         except RasterioError as error:
-            raise _write_error(path, error) from error
+            raise OSError(f"{path} cannot be written: {gdal_reason(error)}") from error
         finally:
             if cog:
                 plain.unlink(missing_ok=True)
@@ -179,7 +179,3 @@ def _check(path: Path, sums: Sequence[int]) -> None:
                 raise OSError(f"{path}: rows {top} to {top + BLOCK} are not what was written; is the disk full or damaged?")
         if factors := file.overviews(1):
             file.read(1, out_shape=(max(1, file.height // factors[-1]), max(1, file.width // factors[-1])))
-
-
-def _write_error(path: Path, error: BaseException) -> OSError:
-    return OSError(f"{path} cannot be written: {gdal_reason(error)}")

@@ -194,8 +194,8 @@ class Segmenter:
                 cell=self.runtime.stride * max(plan.size) / max(plan.tile_plan.size),
                 profile=profile,
             )
-            georeferenced = None if place is None else encode_scene(segmented_image, place, rendering, check)
-            body, box = segmented_image.encode_with_box(rendering, check) if georeferenced is None else (georeferenced, None)
+            scene_body = None if place is None else encode_scene(segmented_image, place, rendering, check)
+            body, box = segmented_image.encode_with_box(rendering, check) if scene_body is None else (scene_body, None)
         mean_confidence = segmentation.overall_confidence if segmentation.mean_confidence else None
         return Output(body, seconds, segmentation.counts, mean_confidence, box)
 

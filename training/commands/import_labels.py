@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import get_args
 
 from model.command_line import CommandParser
@@ -19,12 +17,11 @@ from training.data.problems import DataError, first_names, raise_all
 from training.importing.drawing.classes import Classes, find_classes, write_classes
 from training.importing.drawing.documents import DocumentMasks, DrawingOptions, draw_document
 from training.importing.drawing.objects import Crowds
-from training.importing.drawing.output import ImportFolder
+from training.importing.drawing.output import ImportFolder, parts_folder
 from training.importing.exports import SPLITS, ToolExport, read_exports
 from training.importing.omissions import Omissions, Policy
 
 CLASSES = FILES[0]
-PARTS = ".fcn-import-"  # begins the name of the folder of masks that are not yet written
 
 
 @dataclass(frozen=True)
@@ -187,18 +184,9 @@ def import_exports(
     exports = read_exports(path, omissions, image_field)
     if split and len(exports) > 1:
         raise DataError(f"{path} has {len(exports)} splits of its own: leave out --split, or give one of their files")
-    is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    for folder in out.glob(f"{PARTS}*"):  # of imports that were killed
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
-        with TemporaryDirectory(dir=out, prefix=PARTS) as parts:
-            how = DrawingOptions(images, Path(parts), crowds, drawn_on, omissions)
-            return _write(out, exports, {export.path: split or export.split for export in exports}, how, force=force)
-    except DataError:
-        if is_new and not any(out.iterdir()):
-            out.rmdir()
-        raise
+    with parts_folder(out) as parts:
+        how = DrawingOptions(images, parts, crowds, drawn_on, omissions)
+        return _write(out, exports, {export.path: split or export.split for export in exports}, how, force=force)
 
 
 def _write(out: Path, exports: list[ToolExport], splits: dict[Path, str], how: DrawingOptions, *, force: bool) -> ImportResult:

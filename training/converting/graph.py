@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -169,8 +169,4 @@ def _upgraded(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{printable(name, LONGEST_NAME)} ({count})" for name, count in _first(counts.most_common()))
-
-
-def _first(entries: Iterable[tuple[str, int]], most: int = 5) -> list[tuple[str, int]]:
-    return list(entries)[:most]
+    return ", ".join(f"{printable(name, LONGEST_NAME)} ({count})" for name, count in counts.most_common(5))

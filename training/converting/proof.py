@@ -77,7 +77,7 @@ def prove(
             same = ours.argmax(0) == classes
         else:
             classes = _original_classes(runtime, original, whole, fits, picture)
-            same = _class_map(runtime, picture) == classes
+            same = Segmenter(runtime)(picture, Options(side="native")).class_map == classes
         class_ids.update(np.unique(classes).tolist())
         equal, total = equal + int(same.sum()), total + same.size
     if not pictures:
@@ -115,10 +115,6 @@ def _cells(
     tile = _tile(runtime, picture)
     ours, theirs = runtime.logits([tile])[0], _original_logits(runtime, original, output, fits(tile))
     return ours, theirs[:, : ours.shape[1], : ours.shape[2]]
-
-
-def _class_map(runtime: Runtime, picture: Pixels) -> Array:
-    return Segmenter(runtime)(picture, Options(side="native")).class_map
 
 
 def _original_classes(

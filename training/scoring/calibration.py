@@ -78,14 +78,14 @@ def calibrate(samples: Sequence[Sample]) -> Calibration:
     Blocks are consecutive because neighbouring frames of a video are alike: alternating frames would be checked on nearly the
     frames of the fit. Frames without labelled pixels do not count. Raises `ValueError` for fewer than two frames with labels.
     """
-    labelled = [sample for sample in samples if len(sample.labels)]
-    if len(labelled) < 2:
+    frames = [sample for sample in samples if len(sample.labels)]
+    if len(frames) < 2:
         raise ValueError(
-            f"calibration needs two frames with labels at least, one to fit on and one to check on; got {len(labelled)} of "
+            f"calibration needs two frames with labels at least, one to fit on and one to check on; got {len(frames)} of "
             f"{len(samples)} frames"
         )
-    blocks = [joined([labelled[index] for index in indices]) for indices in cut_blocks(len(labelled))]
-    return fit_and_check(blocks, len(labelled))
+    blocks = [joined([frames[index] for index in indices]) for indices in cut_blocks(len(frames))]
+    return fit_and_check(blocks, len(frames))
 
 
 def fit_and_check(blocks: Sequence[Sample], frames: int) -> Calibration:

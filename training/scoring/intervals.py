@@ -52,7 +52,7 @@ class Interval:
 
 def mean_iou_interval(counts: Counts) -> Interval:
     """The interval of the mean IoU over the classes that the labels show."""
-    return _intervals(_means, counts)[0]
+    return _intervals(lambda counts: _nanmean(ious(counts))[..., None], counts)[0]
 
 
 def difference_intervals(ours: Counts, theirs: Counts) -> list[Interval]:
@@ -88,10 +88,6 @@ def _all_scores(counts: Counts) -> Scores:
     """The IoU of each class, then their mean (..., n + 1)."""
     scores = ious(counts)
     return np.concatenate([scores, _nanmean(scores)[..., None]], -1)
-
-
-def _means(counts: Counts) -> Scores:
-    return _nanmean(ious(counts))[..., None]
 
 
 def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interval]:

@@ -74,15 +74,16 @@ def score_split(
     the network, as text for the conditions. Raises `DataError` if the network's classes differ from the labels'.
     """
     # a network that was trained with this mapping already predicts the mapped ids
-    mapped = None if mapping and segmenter.manifest.labels.names == mapping.labels.names else mapping
-    if mapped:
+    if mapping and segmenter.manifest.labels.names == mapping.labels.names:
+        mapping = None
+    if mapping:
         require_same_classes(segmenter.manifest.labels, labels)
-        mapped = mapped.require_complete(labels)
+        mapping = mapping.require_complete(labels)
     boundaries = BoundaryIoU(len(split.labels))
-    counts = frame_counts(segmenter, split, options, mapped, boundaries)
+    counts = frame_counts(segmenter, split, options, mapping, boundaries)
     frames = f"{len(split.frames)} frames (list {split.digest[:16]})"
     where = f"{frames}, {conditions(segmenter, options)}{changes}"
-    return SplitScore(segmenter, options, mapped, counts, where, boundaries.mean_iou)
+    return SplitScore(segmenter, options, mapping, counts, where, boundaries.mean_iou)
 
 
 def fit_and_print_temperature(segmenter: Segmenter, split: Split, samples: Sequence[Sample]) -> RecordedCalibration:

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from tests.support.training.coco import SQUARE, document, image, read_masks, thing, write_export, write_photo
-from training.commands.import_labels import PARTS, main
-from training.importing.drawing.output import RECORD, ImportFolder
+from training.commands.import_labels import main
+from training.importing.drawing.output import PARTS, RECORD, ImportFolder
 
 INNER = [15.0, 15.0, 20.0, 15.0, 20.0, 20.0, 15.0, 20.0]
 

@@ -103,7 +103,7 @@ def test_a_network_below_a_start_that_knows_a_part_is_told_and_saved(
 ) -> None:
     part = bar(narrow_file, narrow, shapes)
     assert part is not None
-    weights = replace(weights, bar=replace(part, known=(0, 1, 2), is_complete=False))
+    weights = replace(weights, bar=replace(part, class_ids=(0, 1, 2), is_complete=False))
     lines = end(weights, constant())
     assert "below the start" in lines[0]
     assert "over the classes that the start knows" in lines[1]

@@ -6,9 +6,11 @@ import filecmp
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -20,7 +22,27 @@ from training.data.masks import open_mask
 from training.data.problems import DataError
 
 RECORD = ".fcn-import.json"
+PARTS = ".fcn-import-"  # begins the name of a `parts_folder`
 DIGESTS = TypeAdapter(dict[str, list[str]])
+
+
+@contextmanager
+def parts_folder(out: Path) -> Iterator[Path]:
+    """Makes `out`, and in it a folder for files that are not yet written, which is removed at the end.
+
+    Removes those of imports that were killed, too. After a `DataError`, `out` is removed if it is new and empty.
+    """
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    for folder in out.glob(f"{PARTS}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with TemporaryDirectory(dir=out, prefix=PARTS) as parts:
+            yield Path(parts)
+    except DataError:
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+        raise
 
 
 @dataclass

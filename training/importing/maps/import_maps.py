@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from imaging.band_scale import BandScale
 from model.preprocessing import GSD
@@ -18,6 +16,7 @@ from training.data.layouts import repeated
 from training.data.problems import DataError, first_names, raise_all
 from training.importing.coco.files import Document
 from training.importing.drawing.classes import Classes, find_classes, write_classes
+from training.importing.drawing.output import parts_folder
 from training.importing.exports import SPLITS
 from training.importing.maps.blocks import Division, divide
 from training.importing.maps.cutting import Cutting, CuttingOptions, Source, cut, open_source
@@ -25,7 +24,6 @@ from training.importing.maps.layers import Layer, read_layer
 from training.importing.maps.output import check_folder, write_tiles
 from training.importing.omissions import Omissions, Policy
 
-FOLDER = ".fcn-import-"  # begins the name of the folder of tiles that are not yet written
 SIDES = (64, 4096)  # pixels, of a tile
 
 
@@ -159,26 +157,17 @@ def import_maps(out: Path, how: MapOptions) -> ImportedMap:
     if len({source.names for source in sources}) > 1:
         bands = first_names(f"{source.path}: {', '.join(source.names)}" for source in sources)
         raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")
-    is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    for folder in out.glob(f"{FOLDER}*"):  # of imports that were killed
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
-        with TemporaryDirectory(dir=out, prefix=FOLDER) as parts:
-            cutting = cut(sources, labels, CuttingOptions(how.tile, ids, extent, how.all_touched), Path(parts))
-            division = None if how.split else _divide(sources, cutting, how)
-            split = SPLITS.get(how.split.lower(), how.split)
-            splits = [division.split(index) if division else split for index in range(len(cutting.tiles))]
-            for path in earlier:
-                path.unlink()
-            if not classes_file:
-                write_classes(out / FILES[0], classes.names)  # before the masks, which mean nothing without it
-            write_bands(out, sources[0].names)
-            write_tiles(out, Path(parts), sources, cutting.tiles, splits, division.blocks if division else [])
-    except DataError:
-        if is_new and not any(out.iterdir()):
-            out.rmdir()
-        raise
+    with parts_folder(out) as parts:
+        cutting = cut(sources, labels, CuttingOptions(how.tile, ids, extent, how.all_touched), parts)
+        division = None if how.split else _divide(sources, cutting, how)
+        split = SPLITS.get(how.split.lower(), how.split)
+        splits = [division.split(index) if division else split for index in range(len(cutting.tiles))]
+        for path in earlier:
+            path.unlink()
+        if not classes_file:
+            write_classes(out / FILES[0], classes.names)  # before the masks, which mean nothing without it
+        write_bands(out, sources[0].names)
+        write_tiles(out, parts, sources, cutting.tiles, splits, division.blocks if division else [])
     return ImportedMap(classes, labels, cutting, splits, division, sources, omissions.notes())
 
 
