@@ -20,6 +20,7 @@ MOST_TURN = 60.0  # degrees of longitude of a side's part, less than half a turn
 INSTEAD = "write a .tif or a .gpkg instead"
 GRID = 1e-10  # degrees
 SAMPLED = 17  # points along a line whose bend is measured
+LINES = np.linspace(0, 1, 5)  # where such lines lie, as shares of the raster's side
 
 
 class GeoJSONWriter:
@@ -88,21 +89,20 @@ def _longest_straight(place: Place) -> float:
     """How many pixels of a side may become one straight line in degrees: from lines along and across the raster."""
     height, width = place.size
     steps, longest = np.linspace(0, 1, SAMPLED), math.inf
-    lines = [np.column_stack([width * steps, np.full(SAMPLED, row)]) for row in (0, height / 2, height)]
-    lines += [np.column_stack([np.full(SAMPLED, column), height * steps]) for column in (0, width / 2, width)]
-    for line in lines:
-        points = place.to_degrees(line)
-        points = points[np.isfinite(points).all(1)]
-        if len(points) < SAMPLED:
-            continue
+    lines = [np.column_stack([width * steps, np.full(SAMPLED, height * share)]) for share in LINES]
+    lines += [np.column_stack([np.full(SAMPLED, width * share), height * steps]) for share in LINES]
+    degrees = np.split(place.to_degrees(np.concatenate(lines)), len(lines))  # some lines may be beyond the projection
+    for line, points in zip(lines, degrees, strict=True):
         length = float(np.hypot(*(line[2] - line[0])))
-        points[:, 0] = np.unwrap(points[:, 0], period=360)
-        turn = np.abs(np.diff(points[:, 0])).max()
-        points[:, 0] *= np.cos(np.radians(points[:, 1].mean()))
-        chords, bends = points[2:] - points[:-2], points[1:-1] - (points[2:] + points[:-2]) / 2
-        across = np.abs(chords[:, 0] * bends[:, 1] - chords[:, 1] * bends[:, 0])
-        bend = float((across / (chords**2).sum(1)).max()) * length
-        longest = min(longest, length / 2 * MOST_TURN / max(turn, 1e-9), length * math.sqrt(MOST_BEND / max(bend, 1e-9)))
+        latitudes = points[np.isfinite(points[:, 1]), 1]
+        parts = np.diff(points, axis=0)
+        parts[:, 0] = (parts[:, 0] + 180) % 360 - 180
+        turn = np.abs(parts[np.isfinite(parts[:, 0]), 0]).max(initial=1e-9)
+        parts[:, 0] *= np.cos(np.radians(latitudes.mean())) if len(latitudes) else 1
+        chords, bends = parts[1:] + parts[:-1], (parts[:-1] - parts[1:]) / 2
+        across = np.abs(chords[:, 0] * bends[:, 1] - chords[:, 1] * bends[:, 0]) / np.maximum((chords**2).sum(1), 1e-18)
+        bend = float(across[np.isfinite(across)].max(initial=1e-9)) * length
+        longest = min(longest, length / 2 * MOST_TURN / turn, length * math.sqrt(MOST_BEND / bend))
     return max(1.0, longest)
 
 
