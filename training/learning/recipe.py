@@ -59,7 +59,7 @@ class Recipe(BaseModel):
     """Hyperparameters of a training.
 
     variant to dropout: the network's, as in `Architecture`.
-    start_rows: for each class, a row of the start's score layers, whose weights the class starts with, or -1 for random
+    start_rows: for each class, one of the start (a row of its score layers), with whose weights it starts, or -1 for random
         weights. Not stated: the rows of the classes of the same name, if the start is a weights file of ours. Else, and if
         empty, the layers are loaded if they have the same number of classes.
     start_scores: for each class, all of the start's scores that count for it, where these are more than `start_rows` has.
@@ -122,7 +122,7 @@ class Recipe(BaseModel):
     score_scales: tuple[float, float] = (1.0, 1.0)
     dropout: Annotated[float, Field(ge=0, lt=1)] = DROPOUT
     start_rows: tuple[Row, ...] = ()
-    start_scores: tuple[tuple[Row, ...], ...] = ()
+    start_scores: tuple[Annotated[tuple[Row, ...], Field(min_length=1)], ...] = ()
     epochs: Count = 60
     frames_per_epoch: Count = 0
     repeats: dict[str, Positive] = {}
@@ -199,9 +199,8 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
             values = tomllib.loads(read_text(path))
         except (OSError, ValueError) as error:
             raise RecipeError(f"{path} is not a recipe: {error}") from error
-    all_values = {name: tuple(value) if isinstance(value, list) else value for name, value in (values | dict(changes)).items()}
     try:
-        return Recipe.model_validate(all_values)
+        return Recipe.model_validate({name: _as_tuple(value) for name, value in (values | dict(changes)).items()})
     except ValidationError as error:
         problems = [f"{path if item['loc'][0] not in changes else 'changes'}: {_problem(item)}" for item in error.errors()]
         raise RecipeError("; ".join(problems)) from error
@@ -219,6 +218,11 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"a change is written as in TOML, like ema=0.99 or head='fc', got {text!r}: {error}") from error
     return changes
+
+
+def _as_tuple(value: Any) -> Any:
+    """The value with tuples in place of TOML's arrays, also of arrays in arrays."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 def _problem(error: ErrorDetails) -> str:

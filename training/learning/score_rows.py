@@ -46,11 +46,11 @@ def scores_of_classes(
     rows: for each class, the start's class, or `NEW`. class_scores: for each class of the start, the number of its scores.
     said: the pixels of each class (rows) of which the start says each of its classes (columns); 0 where it was not asked.
     """
-    scores = [tuple(range(end - number, end)) for number, end in zip(class_scores, accumulate(class_scores), strict=True)]
+    scores = _scores_of(class_scores)
     result = [() if row == NEW else scores[row] for row in rows]
-    background = next((index for index, name in enumerate(names) if name_key(name) == BACKGROUND), None)
+    background = known_background(rows, names)
     pixels = np.zeros(len(rows), np.int64)
-    if background is not None and rows[background] != NEW:
+    if background is not None:
         for row in sorted(set(range(len(scores))) - set(rows)):
             most = int(said[:, row].argmax())
             target = most if rows[most] == NEW and said[most, row] else background
@@ -60,6 +60,23 @@ def scores_of_classes(
     return tuple(
         own if row != NEW or enough else (*own, NEW) for own, row, enough in zip(result, rows, is_enough.tolist(), strict=True)
     )
+
+
+def known_background(rows: Sequence[int], names: Sequence[str]) -> int | None:
+    """The class that is background, if the start knows it."""
+    known = (index for index, row in enumerate(rows) if row != NEW and name_key(names[index]) == BACKGROUND)
+    return next(known, None)
+
+
+def own_scores(rows: Sequence[int], class_scores: Sequence[int], classes: int) -> tuple[tuple[int, ...], ...]:
+    """For each of so many classes, the scores of the start's class alone, and `NEW` for a new one.
+
+    rows, class_scores: as of `scores_of_classes`. Raises `ValueError` for rows that do not fit.
+    """
+    if len(rows) != classes or not all(NEW <= row < len(class_scores) for row in rows):
+        raise ValueError(_mismatch("start_rows", f"{classes} classes", len(class_scores), rows))
+    scores = _scores_of(class_scores)
+    return tuple((NEW,) if row == NEW else scores[row] for row in rows)
 
 
 def score_lines(
@@ -105,10 +122,8 @@ def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) ->
         own, start = network[name], state[name].to(network[name].dtype)
         start_classes = start.shape[axes[0]]
         if len(rows) != net.architecture.num_scores or not all(NEW <= row < start_classes for row in rows):
-            raise ValueError(
-                f"start_rows must name, for each of {net.architecture.num_scores} classes, one of the start's "
-                f"{start_classes}, or {NEW} for a new one; got {list(rows)}"
-            )
+            name, noun = ("start_scores", "scores") if net.architecture.class_scores else ("start_rows", "classes")
+            raise ValueError(_mismatch(name, f"{net.architecture.num_scores} {noun}", start_classes, rows))
         if [s for i, s in enumerate(own.shape) if i not in axes] == [s for i, s in enumerate(start.shape) if i not in axes]:
             layers[name] = _with_rows(own, start, axes, rows)
     return layers
@@ -120,6 +135,15 @@ def class_axes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
         one, two = (build_network(replace(architecture, num_classes=number, class_scores=())).state_dict() for number in (1, 2))
     differing = {name: tuple(i for i, size in enumerate(one[name].shape) if size != two[name].shape[i]) for name in one}
     return {name: axes for name, axes in differing.items() if axes}
+
+
+def _scores_of(class_scores: Sequence[int]) -> list[tuple[int, ...]]:
+    """The scores of each class, by their numbers. class_scores: how many each class has."""
+    return [tuple(range(end - number, end)) for number, end in zip(class_scores, accumulate(class_scores), strict=True)]
+
+
+def _mismatch(name: str, what: str, start: int, rows: Sequence[int]) -> str:
+    return f"{name} must name, for each of {what}, one of the start's {start}, or {NEW} for a new one; got {list(rows)}"
 
 
 def _with_rows(own: Tensor, start: Tensor, axes: Sequence[int], rows: Sequence[int]) -> Tensor:

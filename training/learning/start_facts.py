@@ -13,10 +13,19 @@ from model.architecture import Architecture
 from model.labels import LabelSet
 from model.manifest import Manifest
 from model.networks.builder import build_network
+from model.preprocessing import RGB
 from model.weights_file import Weights
 from training.data.split import Split
 from training.learning.recipe import Recipe
-from training.learning.score_rows import NEW, match_lines, match_rows, score_lines, scores_of_classes
+from training.learning.score_rows import (
+    NEW,
+    known_background,
+    match_lines,
+    match_rows,
+    own_scores,
+    score_lines,
+    scores_of_classes,
+)
 from training.learning.start_classes import said_of
 from training.learning.starts import start_preprocessing, start_weights
 
@@ -52,14 +61,19 @@ def start_facts(recipe: Recipe, start: str, labels: LabelSet, train: Split | Non
     side, weights = start_preprocessing(recipe.backbone, start).side, start_weights(start)
     manifest = weights.manifest if weights else None
     rows, scores, lines = recipe.start_rows, recipe.start_scores, list[str]()
-    if weights and manifest and "start_rows" not in recipe.model_fields_set:
-        rows = match_rows(labels.names, manifest.labels.names)
-        lines = match_lines(labels.names, manifest.labels.names, rows)
-        if "start_scores" not in recipe.model_fields_set and _has_one_architecture(recipe, manifest):
-            class_scores = manifest.fcn.class_scores or (1,) * len(manifest.labels)
+    bands = len(train.bands) if train else len(RGB)
+    if weights and manifest:
+        class_scores = manifest.fcn.class_scores or (1,) * len(manifest.labels)
+        is_matched = "start_rows" not in recipe.model_fields_set
+        if is_matched:
+            rows = match_rows(labels.names, manifest.labels.names)
+            lines = match_lines(labels.names, manifest.labels.names, rows)
+        if is_matched and "start_scores" not in recipe.model_fields_set and _has_one_architecture(recipe, manifest, bands):
             scores = scores_of_classes(rows, labels.names, class_scores, _said(weights, rows, train, device))
             lines += score_lines(labels.names, scores, manifest.labels.names, class_scores)
-    return StartFacts(side, rows, scores, _has_batch_norm(recipe, start, manifest), manifest, tuple(lines))
+        elif rows and not scores and manifest.fcn.class_scores:  # a class's rows of the score layers are not its number
+            scores = own_scores(rows, class_scores, len(labels))
+    return StartFacts(side, rows, scores, _has_batch_norm(recipe, start, manifest, bands), manifest, tuple(lines))
 
 
 def with_rows(recipe: Recipe, facts: StartFacts) -> Recipe:
@@ -67,13 +81,13 @@ def with_rows(recipe: Recipe, facts: StartFacts) -> Recipe:
     return recipe.model_copy(update={"start_rows": facts.rows, "start_scores": facts.scores}) if facts.rows else recipe
 
 
-def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None) -> bool:
+def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None, bands: int) -> bool:
     with torch.device("meta"):
         net = build_network(_architecture(recipe))
     statistics = [name for name in net.state_dict() if name.endswith("running_mean")]
     if start == "none" or not statistics:
         return False
-    if manifest and _has_one_architecture(recipe, manifest):
+    if manifest and _has_one_architecture(recipe, manifest, bands):
         return True
     return all(name.startswith("backbone.") for name in statistics)
 
@@ -81,14 +95,17 @@ def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None) -> bo
 def _said(weights: Weights, rows: Sequence[int], train: Split | None, device: str) -> npt.NDArray[np.int64]:
     """What the start says of each class, as `scores_of_classes` takes it; zeros if nothing depends on it."""
     manifest = weights.manifest
-    if train is None or len(train.bands) != manifest.preprocessing.channels or set(rows) == {NEW} or NEW not in rows:
+    if train is None or len(train.bands) != manifest.preprocessing.channels:
+        return np.zeros((len(rows), len(manifest.labels)), np.int64)
+    if NEW not in rows or known_background(rows, train.labels.names) is None:
         return np.zeros((len(rows), len(manifest.labels)), np.int64)
     return said_of(weights, train, device)
 
 
-def _has_one_architecture(recipe: Recipe, manifest: Manifest) -> bool:
-    """Whether the recipe's network and the start's differ in their classes alone."""
-    return replace(manifest.fcn, num_classes=1, class_scores=()) == _architecture(recipe)
+def _has_one_architecture(recipe: Recipe, manifest: Manifest, bands: int) -> bool:
+    """Whether the recipe's network, of images with so many bands, begins with all of the start but for its classes."""
+    start = replace(manifest.fcn, num_classes=1, class_scores=())
+    return start.bands in (len(RGB), bands) and replace(start, bands=len(RGB)) == _architecture(recipe)
 
 
 def _architecture(recipe: Recipe) -> Architecture:

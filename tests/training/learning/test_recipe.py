@@ -96,6 +96,8 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
         ("crop = 64", "crop must be a valid tuple, got 64"),
         ("crop = [64]", "crop.1 must be given"),
         ("start_rows = [1.5]", "start_rows.0 must be a valid integer, got 1.5"),
+        ("start_scores = [[0], [1, -2]]", "start_scores.1.1 must be greater than or equal to -1, got -2"),
+        ("start_scores = [[0], []]", "start_scores.1 must have at least 1 item"),
         ("scales = [1.0]", "scales.1 must be given"),
         ("batch = 0\nseed = -1", "recipe.toml: seed must be greater than or equal to 0, got -1"),
     ],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.labels import numbered_labels
-from model.weights_file import load_weights
+from model.networks.builder import build_network
+from model.preprocessing import Preprocessing
+from model.weights_file import load_weights, save_weights
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.learning.recipe import Recipe
@@ -128,3 +131,38 @@ def test_a_start_is_asked_about_new_classes(narrow_file: Any, shapes: Path) -> N
     assert facts.known_share == sum(NEW not in own_scores for own_scores in facts.scores) / 3
     separate = own.model_copy(update={"start_scores": ()})
     assert with_rows(separate, start_facts(separate, str(narrow_file), train.labels, train)).score_rows == facts.rows
+
+
+def test_a_start_of_many_scores_keeps_each_with_its_class(narrow_file: Any, tmp_path: Path) -> None:
+    """Also where the recipe's network is another, or where the rows are stated: they are classes, not scores."""
+    source = load_weights(narrow_file)
+    numbers = (3, 1, 2, 1)
+    architecture = replace(source.manifest.fcn, class_scores=numbers)
+    net = build_network(architecture)
+    save_weights(tmp_path / "start.safetensors", net.state_dict(), replace(source.manifest, architecture=architecture))
+    names = source.manifest.labels.names
+    labels = numbered_labels([names[2], "star", names[1]])
+    own = Recipe(backbone="mobilenet_v2", width=0.1, head="fc", head_width=16)
+    scores = ((4, 5), (NEW,), (3,))
+    changes: list[dict[str, Any]] = [{}, {"start_rows": (2, NEW, 1)}, {"start_scores": ()}, {"variant": "fcn16s"}]
+    for change in changes:
+        recipe = own.model_copy(update=change)
+        assert start_facts(recipe, str(tmp_path / "start.safetensors"), labels).scores == scores
+    for wrong in ((2, 1), (2, NEW, 4)):
+        with pytest.raises(ValueError, match=r"start_rows must name, for each of 3 classes, one of the start's 4, or -1"):
+            start_facts(own.model_copy(update={"start_rows": wrong}), str(tmp_path / "start.safetensors"), labels)
+    everything = own.model_copy(update={"start_rows": ()})
+    assert start_facts(everything, str(tmp_path / "start.safetensors"), labels).scores == ()
+
+
+def test_a_start_of_more_bands_is_known_like_one_of_photos(narrow_file: Any, tmp_path: Path, shapes: Path) -> None:
+    source = load_weights(narrow_file)
+    preprocessing = Preprocessing(mean=(0.0,) * 5, std=(1.0,) * 5, bands=tuple("abcde"))
+    manifest = replace(source.manifest, architecture=replace(source.manifest.fcn, bands=5), preprocessing=preprocessing)
+    save_weights(tmp_path / "start.safetensors", build_network(manifest.fcn).state_dict(), manifest)
+    own = Recipe(backbone="mobilenet_v2", width=0.1, head="fc", head_width=16)
+    photos = get_split(shapes, "train", source.manifest.labels)
+    scenes = replace(photos, bands=preprocessing.bands)
+    assert start_facts(own, str(tmp_path / "start.safetensors"), scenes.labels, scenes).has_batch_norm
+    assert start_facts(own, str(tmp_path / "start.safetensors"), scenes.labels, scenes).scores == ((0,), (1,), (2,), (3,))
+    assert not start_facts(own, str(tmp_path / "start.safetensors"), photos.labels, photos).has_batch_norm
