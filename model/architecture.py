@@ -102,7 +102,7 @@ class Architecture:
         ):
             raise ArchitectureError(
                 f"class_scores must be whole numbers from 1 for each of {self.num_classes} classes, at most {MOST_SCORES} in "
-                f"all, got {self.class_scores}"
+                f"all, got {str(self.class_scores)[:60]}"
             )
         self._check_decoder()
 
