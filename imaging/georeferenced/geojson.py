@@ -150,7 +150,8 @@ def _cut(rings: list[Floats]) -> list[shapely.Polygon]:
         side = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)
         inside = shapely.get_parts(shapely.intersection(polygon, side))
         pieces += [_shifted(piece, -360 * turn) for piece in inside if isinstance(piece, shapely.Polygon) and piece.area]
-    return pieces
+    whole = shapely.union_all(pieces, grid_size=GRID)  # pieces of a raster of a whole turn touch
+    return [piece for piece in shapely.get_parts(whole) if isinstance(piece, shapely.Polygon)]
 
 
 def _shifted(polygon: shapely.Polygon, degrees: float) -> shapely.Polygon:

@@ -190,6 +190,8 @@ class Scene:
             longitude, latitude = self.place.to_degrees([[column, row]])[0]
         except NoCoordinates:
             return words
+        if not np.isfinite([longitude, latitude]).all():  # in space, such as beside the Earth's disk
+            return words
         return f"{words} (longitude {longitude:.6f}, latitude {latitude:.6f})"
 
 

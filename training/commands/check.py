@@ -64,14 +64,15 @@ def _check(args: argparse.Namespace) -> None:
     findings = check_data(args, labels)
     lines = _lines(findings)
     crops: Iterable[Picture] = ()
+    train = next((survey for survey in findings.surveys if survey.split.name == args.train_split), None)
     plan_text: list[str] = []
     if not has_torch:
         plan_text = [f"the plan of a training and its crops are left out, as PyTorch is missing: {install_command('train')}"]
-    elif findings.surveys and findings.surveys[0].records:
+    elif train and train.records:
         from training.commands.check_training import crop_pictures, training_plan
 
-        recipe, plan_text = training_plan(args, recipe, findings.surveys[0])
-        crops = crop_pictures(findings.surveys[0], recipe)
+        recipe, plan_text = training_plan(args, recipe, train)
+        crops = crop_pictures(train, recipe)
     print_lines([*lines, *plan_text])
     doubts = label_lines(networks, findings.surveys, args.worst or WORST) if args.weights else []
     print_lines(doubts)

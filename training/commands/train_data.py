@@ -107,12 +107,13 @@ def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.devic
 
     folder: where the training's checkpoint is, if it resumes.
     """
-    facts = start_facts(recipe, start, train.split.labels, train.split, str(device))
+    saved_values = saved_recipe(folder)
+    facts = start_facts(recipe, start, train.split.labels, train.split, str(device), saved_values)
     if facts.lines:
         print_lines(facts.lines)
     recipe = with_rows(recipe, facts)
     if recipe.plan:
-        recipe, proposals = plan(recipe, train, facts, device_memory(device), saved_recipe(folder))
+        recipe, proposals = plan(recipe, train, facts, device_memory(device), saved_values)
         print("\n".join(plan_lines(proposals)))
     if recipe.rare_share:
         print(rare_line(train, recipe.rare_share))

@@ -34,7 +34,8 @@ def divide_pool(pool: Survey, folds: int, pattern: str | None) -> Folds:
     units = belonging(pool, pattern)
     sizes = ", ".join(str(int((fold_of == fold).sum())) for fold in range(folds))
     companions = int((np.bincount(units)[units] > 1).sum())
-    lines = [f"{folds} folds of {sizes} frames; {companions} frames look like others or are of their group, and stay with them"]
+    why = "look like others, share ground with them or are of their group, and stay with them"
+    lines = [f"{folds} folds of {sizes} frames; {companions} frames {why}"]
     if pattern is None:
         lines.append("frames of one video, drive or place must stay in one fold too: --group-pattern finds them by their names")
     has_class = pool.class_pixels > 0

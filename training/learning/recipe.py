@@ -173,6 +173,9 @@ class Recipe(BaseModel):
     seed: Count = 0
 
     def architecture(self, num_classes: int, bands: int = len(RGB)) -> Architecture:
+        if self.start_scores and len(self.start_scores) != num_classes:
+            number = len(self.start_scores)
+            raise RecipeError(f"start_scores must be a list for each of {num_classes} classes, got {number} lists")
         names = {item.name for item in fields(Architecture)}
         numbers = tuple(map(len, self.start_scores))
         class_scores = numbers if max(numbers, default=1) > 1 else ()

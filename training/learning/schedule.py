@@ -36,7 +36,7 @@ class Manner:
     rare_share: float
 
 
-# where the start knows every class, its scores are the best there is: small steps, and no loss that shifts its balance
+# where every class begins with the start's scores, these are the best there is: small steps, no loss that shifts their balance
 KNOWN = Manner(1e-5, 5.0, "none", 0.0, 0.0)
 # where it knows a part, the new scores learn fast, on a backbone that changes slowly and so keeps what it knows
 PARTLY_KNOWN = Manner(2e-5, 50.0, "none", 0.0, 0.0)
@@ -107,6 +107,6 @@ def _freeze_batch_norm(frames: int, start: StartFacts) -> Proposal:
 
 def _reason(start: StartFacts, classes: int) -> str:
     if start.known_share == 1:
-        return "the start knows every class"
+        return "every class begins with the start's scores"
     known_classes = round(start.known_share * classes)
     return f"{classes - known_classes} of {classes} classes are new to the start"

@@ -35,7 +35,7 @@ def match_rows(names: Sequence[str], start_names: Sequence[str]) -> tuple[int, .
 
 
 def scores_of_classes(
-    rows: Sequence[int], names: Sequence[str], class_scores: Sequence[int], said: npt.NDArray[np.int64]
+    rows: Sequence[int], names: Sequence[str], class_scores: Sequence[int], answers: npt.NDArray[np.int64]
 ) -> tuple[tuple[int, ...], ...]:
     """For each class, the start's scores that count for it, and `NEW` for a new one.
 
@@ -44,7 +44,7 @@ def scores_of_classes(
     for the background. A new class has a new score beside them if they are at most half of what the start says of it.
 
     rows: for each class, the start's class, or `NEW`. class_scores: for each class of the start, the number of its scores.
-    said: the pixels of each class (rows) of which the start says each of its classes (columns); 0 where it was not asked.
+    answers: the pixels of each class (rows) of which the start says each of its classes (columns); 0 where it was not asked.
     """
     scores = _scores_of(class_scores)
     result = [() if row == NEW else scores[row] for row in rows]
@@ -52,11 +52,11 @@ def scores_of_classes(
     pixels = np.zeros(len(rows), np.int64)
     if background is not None:
         for row in sorted(set(range(len(scores))) - set(rows)):
-            most = int(said[:, row].argmax())
-            target = most if rows[most] == NEW and said[most, row] else background
+            most = int(answers[:, row].argmax())
+            target = most if rows[most] == NEW and answers[most, row] else background
             result[target] += scores[row]
-            pixels[target] += said[target, row]
-    is_enough = 2 * pixels > said.sum(1)
+            pixels[target] += answers[target, row]
+    is_enough = 2 * pixels > answers.sum(1)
     return tuple(
         own if row != NEW or enough else (*own, NEW) for own, row, enough in zip(result, rows, is_enough.tolist(), strict=True)
     )
@@ -86,8 +86,8 @@ def score_lines(
     owners = [name for name, number in zip(start_names, class_scores, strict=True) for _ in range(number)]
     lines = []
     for name, own in zip(names, scores, strict=True):
-        said = dict.fromkeys(owners[score] for score in own if score != NEW)
-        if others := [other for other in said if name_key(other) != name_key(name)]:
+        own_names = dict.fromkeys(owners[score] for score in own if score != NEW)
+        if others := [other for other in own_names if name_key(other) != name_key(name)]:
             new = "; it also has a new score" if NEW in own else ""
             lines.append(f"what the start says is {_listed(others)} counts as {name}{new}")
     return lines

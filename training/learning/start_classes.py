@@ -16,7 +16,7 @@ from training.scoring.evaluate import predictions, snapshot_segmenter
 MOST_FRAMES = 100
 
 
-def said_of(weights: Weights, train: Split, device: str) -> npt.NDArray[np.int64]:
+def count_answers(weights: Weights, train: Split, device: str) -> npt.NDArray[np.int64]:
     """The number of pixels of each class of the data (rows) of which the start says each of its classes (columns).
 
     They are counted on at most `MOST_FRAMES` frames, evenly over the split.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +28,7 @@ from training.learning.score_rows import (
     score_lines,
     scores_of_classes,
 )
-from training.learning.start_classes import said_of
+from training.learning.start_classes import count_answers
 from training.learning.starts import start_preprocessing, start_weights
 
 
@@ -53,10 +55,19 @@ class StartFacts:
         return sum(known) / len(known) if known else 0.0
 
 
-def start_facts(recipe: Recipe, start: str, labels: LabelSet, train: Split | None = None, device: str = "cpu") -> StartFacts:
-    """The facts of a start for a training of these classes. Raises `ValueError` for a start that is not there.
+def start_facts(
+    recipe: Recipe,
+    start: str,
+    labels: LabelSet,
+    train: Split | None = None,
+    device: str = "cpu",
+    saved_values: Mapping[str, Any] = MappingProxyType({}),
+) -> StartFacts:
+    """The facts of a start for a training of these classes. Raises `ValueError` for one that is not there, or does not fit.
 
     train: the frames on which the start is asked what new classes look like to it, if it knows others (default: none are).
+    saved_values: the recipe of the checkpoint that the training resumes from; its scores stay, since another device may count
+    a few pixels otherwise.
     """
     side, weights = start_preprocessing(recipe.backbone, start).side, start_weights(start)
     manifest = weights.manifest if weights else None
@@ -69,10 +80,20 @@ def start_facts(recipe: Recipe, start: str, labels: LabelSet, train: Split | Non
             rows = match_rows(labels.names, manifest.labels.names)
             lines = match_lines(labels.names, manifest.labels.names, rows)
         if is_matched and "start_scores" not in recipe.model_fields_set and _has_one_architecture(recipe, manifest, bands):
-            scores = scores_of_classes(rows, labels.names, class_scores, _said(weights, rows, train, device))
+            if saved_values.get("start_rows") == rows and "start_scores" in saved_values:
+                scores = saved_values["start_scores"]
+            else:
+                scores = scores_of_classes(rows, labels.names, class_scores, _answers(weights, rows, train, device))
             lines += score_lines(labels.names, scores, manifest.labels.names, class_scores)
-        elif rows and not scores and manifest.fcn.class_scores:  # a class's rows of the score layers are not its number
-            scores = own_scores(rows, class_scores, len(labels))
+        elif not scores and manifest.fcn.class_scores:  # a class's rows of the score layers are not its number
+            number = len(labels)
+            rows = rows or (tuple(range(number)) if number == len(class_scores) else (NEW,) * number)
+            scores = own_scores(rows, class_scores, number)
+            if recipe.decoder != "aligned" and max(map(len, scores)) > 1:
+                raise ValueError(
+                    f"{start} has several scores for a class, and the decoder {recipe.decoder} takes one; give the decoder "
+                    "aligned, or -1 in start_rows for new scores"
+                )
     return StartFacts(side, rows, scores, _has_batch_norm(recipe, start, manifest, bands), manifest, tuple(lines))
 
 
@@ -92,14 +113,14 @@ def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None, bands
     return all(name.startswith("backbone.") for name in statistics)
 
 
-def _said(weights: Weights, rows: Sequence[int], train: Split | None, device: str) -> npt.NDArray[np.int64]:
+def _answers(weights: Weights, rows: Sequence[int], train: Split | None, device: str) -> npt.NDArray[np.int64]:
     """What the start says of each class, as `scores_of_classes` takes it; zeros if nothing depends on it."""
     manifest = weights.manifest
     if train is None or len(train.bands) != manifest.preprocessing.channels:
         return np.zeros((len(rows), len(manifest.labels)), np.int64)
     if NEW not in rows or known_background(rows, train.labels.names) is None:
         return np.zeros((len(rows), len(manifest.labels)), np.int64)
-    return said_of(weights, train, device)
+    return count_answers(weights, train, device)
 
 
 def _has_one_architecture(recipe: Recipe, manifest: Manifest, bands: int) -> bool:

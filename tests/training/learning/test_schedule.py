@@ -14,7 +14,7 @@ from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
-from training.learning.recipe import Recipe
+from training.learning.recipe import Recipe, RecipeError
 from training.learning.schedule import (
     KNOWN,
     KNOWN_STEPS,
@@ -25,7 +25,7 @@ from training.learning.schedule import (
     propose_schedule,
 )
 from training.learning.score_rows import NEW, scores_of_classes
-from training.learning.start_classes import said_of
+from training.learning.start_classes import count_answers
 from training.learning.start_facts import StartFacts, start_facts, with_rows
 from training.survey.datasets import get_split
 
@@ -88,7 +88,7 @@ def test_a_resumed_training_keeps_its_warm_up() -> None:
 def test_a_reason_says_how_much_is_new() -> None:
     reasons = [propose_schedule("learning_rate", Recipe(), 64, 3, s, {}).reason for s in (KNOWN_START, PART_KNOWN, NO_START)]
     assert reasons == [
-        "the start knows every class",
+        "every class begins with the start's scores",
         "1 of 3 classes are new to the start",
         "3 of 3 classes are new to the start",
     ]
@@ -122,9 +122,9 @@ def test_a_start_is_asked_about_new_classes(narrow_file: Any, shapes: Path) -> N
     train = get_split(shapes, "train", labels, mapping)
     own = Recipe(backbone="mobilenet_v2", width=0.1, head="fc", head_width=16)
     facts = start_facts(own, str(narrow_file), train.labels, train)
-    said = said_of(load_weights(narrow_file), train, "cpu")
-    assert said.sum() == sum((train.mask(index) < 3).sum() for index in range(len(train.frames)))
-    assert facts.scores == scores_of_classes(facts.rows, train.labels.names, [1] * 4, said)
+    answers = count_answers(load_weights(narrow_file), train, "cpu")
+    assert answers.sum() == sum((train.mask(index) < 3).sum() for index in range(len(train.frames)))
+    assert facts.scores == scores_of_classes(facts.rows, train.labels.names, [1] * 4, answers)
     recipe = with_rows(own, facts)
     numbers = [len(own_scores) for own_scores in facts.scores]
     assert recipe.architecture(3).num_scores == sum(numbers) == len(recipe.score_rows)
@@ -151,8 +151,25 @@ def test_a_start_of_many_scores_keeps_each_with_its_class(narrow_file: Any, tmp_
     for wrong in ((2, 1), (2, NEW, 4)):
         with pytest.raises(ValueError, match=r"start_rows must name, for each of 3 classes, one of the start's 4, or -1"):
             start_facts(own.model_copy(update={"start_rows": wrong}), str(tmp_path / "start.safetensors"), labels)
-    everything = own.model_copy(update={"start_rows": ()})
-    assert start_facts(everything, str(tmp_path / "start.safetensors"), labels).scores == ()
+    unstated = own.model_copy(update={"start_rows": ()})
+    assert start_facts(unstated, str(tmp_path / "start.safetensors"), labels).scores == ((NEW,),) * 3
+    four = numbered_labels(["sun", "moon", "star", "sky"])
+    assert start_facts(unstated, str(tmp_path / "start.safetensors"), four).scores == ((0, 1, 2), (3,), (4, 5), (6,))
+    with pytest.raises(ValueError, match="several scores for a class, and the decoder interpolated takes one"):
+        start_facts(own.model_copy(update={"decoder": "interpolated"}), str(tmp_path / "start.safetensors"), labels)
+    with pytest.raises(RecipeError, match="start_scores must be a list for each of 3 classes, got 2 lists"):
+        own.model_copy(update={"start_scores": ((0, 1), (2,))}).architecture(3)
+
+
+def test_a_training_that_resumes_keeps_the_scores_that_it_began_with(narrow_file: Any) -> None:
+    names = load_weights(narrow_file).manifest.labels.names
+    labels = numbered_labels(["background", names[1]])
+    own = Recipe(backbone="mobilenet_v2", width=0.1, head="fc", head_width=16)
+    rows = start_facts(own, str(narrow_file), labels).rows
+    saved_values = {"start_rows": rows, "start_scores": ((0, 3), (1,))}
+    assert start_facts(own, str(narrow_file), labels, saved_values=saved_values).scores == ((0, 3), (1,))
+    other = saved_values | {"start_rows": (1, 0)}
+    assert start_facts(own, str(narrow_file), labels, saved_values=other).scores != ((0, 3), (1,))
 
 
 def test_a_start_of_more_bands_is_known_like_one_of_photos(narrow_file: Any, tmp_path: Path, shapes: Path) -> None:

@@ -134,17 +134,17 @@ def test_what_the_data_lacks_counts_as_background() -> None:
 
 
 def test_a_new_class_has_the_scores_of_what_the_start_says_there() -> None:
-    said = np.array([[9, 1, 0, 3, 0], [0, 90, 0, 0, 2], [1, 0, 0, 8, 6], [40, 0, 0, 5, 4]])
+    answers = np.array([[9, 1, 0, 3, 0], [0, 90, 0, 0, 2], [1, 0, 0, 8, 6], [40, 0, 0, 5, 4]])
     names = ["background", "cat", "hoofed", "sign"]
-    scores = scores_of_classes([0, 1, NEW, NEW], names, [1] * 5, said)
+    scores = scores_of_classes([0, 1, NEW, NEW], names, [1] * 5, answers)
     assert scores == ((0, 2), (1,), (3, 4), (NEW,))  # a class that it says of nothing (2) is background
-    said[2, 0] = 20  # most of the class is background to the start
-    assert scores_of_classes([0, 1, NEW, NEW], names, [1] * 5, said) == ((0, 2), (1,), (3, 4, NEW), (NEW,))
+    answers[2, 0] = 20  # most of the class is background to the start
+    assert scores_of_classes([0, 1, NEW, NEW], names, [1] * 5, answers) == ((0, 2), (1,), (3, 4, NEW), (NEW,))
 
 
 def test_a_class_that_the_start_knows_takes_no_others() -> None:
-    said = np.array([[1, 0, 0], [0, 5, 9], [0, 0, 2]])
-    assert scores_of_classes([0, 1, NEW], ["background", "cat", "dog"], [1] * 3, said) == ((0, 2), (1,), (NEW,))
+    answers = np.array([[1, 0, 0], [0, 5, 9], [0, 0, 2]])
+    assert scores_of_classes([0, 1, NEW], ["background", "cat", "dog"], [1] * 3, answers) == ((0, 2), (1,), (NEW,))
 
 
 def test_lines_say_which_of_the_start_s_classes_count_for_others() -> None:
