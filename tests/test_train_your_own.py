@@ -58,7 +58,8 @@ def demo_masks(folder: Path) -> dict[Path, Ids]:
 
 @pytest.mark.long
 def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
-    convert, look, learn, serve, ask, evaluate, quantise, on_avx2, segment = blocks("sh")
+    convert, look, learn, serve, ask, of_maps, evaluate, quantise, on_avx2, segment = blocks("sh")
+    assert "--raster" in of_maps  # the tests of the page about maps run these
     run(convert, folder)
     run(look, folder)
     assert "data:image/jpeg" in (folder / "check.html").read_text()
