@@ -52,7 +52,7 @@ def test_the_demo_leaves_weights_card_and_curves(demo: Path, demo_weights: Weigh
     names = {path.name for path in demo.iterdir()}
     assert names == {"checkpoint.pt", "curves.csv", "curves.png", "metrics.jsonl", "survey.json"} | {
         f"shapes{ending}"
-        for ending in (".safetensors", "-best.safetensors", "-last.safetensors", ".onnx", ".md", ".png", ".curves.csv")
+        for ending in (".safetensors", "-best.safetensors", "-last.safetensors", ".onnx", ".md", ".png", ".jpg", ".curves.csv")
     }
     assert (demo / "shapes.md").read_text() == card(demo_weights)
     assert (demo / "shapes.curves.csv").read_bytes() == (demo / "curves.csv").read_bytes()
