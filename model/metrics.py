@@ -18,6 +18,13 @@ class ConfusionMatrix:
     def __init__(self, num_classes: int) -> None:
         self.counts = np.zeros((num_classes, num_classes), np.int64)
 
+    @classmethod
+    def of_frames(cls, counts: npt.NDArray[np.int64]) -> ConfusionMatrix:
+        """The sum of the counts (F, n, n) of several frames."""
+        matrix = cls(counts.shape[-1])
+        matrix.counts = counts.sum(0)
+        return matrix
+
     def update(self, labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8]) -> None:
         """Adds two class maps of one shape; raises `ValueError` if shapes differ or a predicted id is not below n."""
         if labels.shape != predictions.shape:

@@ -19,6 +19,7 @@ from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
 from model.labels import LabelSet
+from model.metrics import ConfusionMatrix
 from model.preprocessing import Preprocessing
 from model.weights_file import WeightsFiles, find_files, find_weights, load_weights
 from model.whole_file import check_output
@@ -32,7 +33,7 @@ from training.publishing.imported_files import files_by_precision, read_imported
 from training.publishing.recording import record
 from training.reporting.machine import set_threads
 from training.scoring.calibration import errors_of_answers, gather
-from training.scoring.evaluate import difference_table, require_same_classes, summed
+from training.scoring.evaluate import difference_table, require_same_classes
 from training.scoring.frame_report import worst, write_json, write_picture
 from training.scoring.intervals import difference_intervals
 from training.scoring.recorded import MeasuredNetwork, RecordedScore
@@ -98,7 +99,11 @@ def _other_segmenter(args: argparse.Namespace) -> Segmenter:
 def _compare(ours: SplitScore, theirs: SplitScore, split: Split) -> dict[str, Any]:
     """Prints the differences from the other weights' scores; gives the other weights' facts with the differences."""
     differences = difference_intervals(ours.counts, theirs.counts)
-    print(difference_table(summed(ours.counts), summed(theirs.counts), differences, split.labels.names))
+    print(
+        difference_table(
+            ConfusionMatrix.of_frames(ours.counts), ConfusionMatrix.of_frames(theirs.counts), differences, split.labels.names
+        )
+    )
     other = theirs.segmenter.runtime.identity
     print(f"against {other.name} {other.sha256[:16]}, {theirs.where}")
     ends = [difference.rounded() for difference in differences]
@@ -114,7 +119,7 @@ def _score_each_group(
         segmenter = Segmenter(_runtime(args, args.weights.replace(HOLE, group)))
         result = score_split(segmenter, only(split, group, args.group_pattern), labels, mapping, options, _changes(args))
         means.append(result.interval.value)
-        matrix = summed(result.counts)
+        matrix = ConfusionMatrix.of_frames(result.counts)
         text = f", {matrix.mean_iou_with_predicted:.4f} with predicted classes that no label shows"
         note = text if matrix.predicted_only else ""
         print_lines([f"{group}: mean IoU {matrix.mean_iou:.4f} ({result.interval}){note}, {result.where}"])

@@ -1,4 +1,7 @@
-"""`fcn-export`: exports a master for other runtimes, as float32 ONNX and as int8 by post-training quantisation."""
+"""`fcn-export`: exports a master for other runtimes, as float32 ONNX and as int8 by post-training quantisation.
+
+Only the export of a master needs PyTorch, and imports it. What other programs need of an export that is there needs none.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,14 @@ from pathlib import Path
 
 from model.inference.runtimes.openvino_runtime import read_export
 from model.manifest import WeightsError
-from model.networks.servable import half_tensors
-from model.weights_file import (
-    MASTER_SUFFIX,
-    find_weights,
-    load_weights,
-    save_weights,
-)
+from model.weights_file import find_weights, load_weights
 from model.whole_file import check_output
 from training.commands.command import run_command
 from training.commands.export_arguments import KEPT, PHOTOS, parser
-from training.learning.checkpoint import FILE as CHECKPOINT
-from training.learning.checkpoint import load_checkpoint_network
-from training.publishing.card import write_card
-from training.publishing.export_files import (
-    export_float32,
-    export_imported_int8,
-    export_int8,
-    export_path,
-    remove_stale,
-)
-from training.publishing.hub import write_hub_folder
 from training.publishing.imported_files import int8_path, read_imported
+from training.publishing.onnx_files import export_path
 from training.publishing.other_programs import program_paths, write_programs
+from training.publishing.quantisation import export_imported_int8
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,7 +40,12 @@ def _export(args: argparse.Namespace) -> None:
     if args.checkpoint is None and read_imported(Path(args.weights)):
         _export_imported(args, Path(args.weights))
         return
-    master = find_weights(args.weights) if args.checkpoint is None else _trained_master(args.checkpoint)
+    if args.checkpoint:
+        from training.publishing.export_files import trained_master
+
+        master = trained_master(args.checkpoint)
+    else:
+        master = find_weights(args.weights)
     is_current = bool(args.int8 or args.hub or args.programs) and not args.force and _is_current(master)
     outputs = [master] if args.checkpoint else []
     outputs += [] if is_current else [export_path(master, "float32")]
@@ -63,14 +56,26 @@ def _export(args: argparse.Namespace) -> None:
         _refuse_existing(outputs)
     for path in [*outputs, *([args.hub / "README.md"] if args.hub else [])]:
         check_output(path)
+    paths = _export_master(args, master, is_current=is_current)
+    _print_written([*paths, *write_programs(float32, args.programs, args.resolution)])
+    if args.hub:
+        from training.publishing.hub import write_hub_folder
+
+        print(f"wrote {', '.join(map(str, write_hub_folder(master, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
+
+
+def _export_master(args: argparse.Namespace, master: Path, *, is_current: bool) -> list[Path]:
+    """The exports that it made of a master, which PyTorch makes. is_current: whether the float32 export is there already."""
+    if is_current and not (args.int8 or args.checkpoint):
+        return []
+    from training.publishing.export_files import export_float32, export_int8, save_trained
+
     if args.checkpoint:
         save_trained(args.checkpoint)
     paths = [] if is_current else [export_float32(master)]
     if args.int8:
         paths.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
-    _print_written([*paths, *write_programs(float32, args.programs, args.resolution)])
-    if args.hub:
-        print(f"wrote {', '.join(map(str, write_hub_folder(master, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
+    return paths
 
 
 def _export_imported(args: argparse.Namespace, path: Path) -> None:
@@ -105,31 +110,6 @@ def _is_current(master: Path) -> bool:
 def _refuse_existing(paths: Sequence[Path]) -> None:
     if existing := ", ".join(str(path) for path in paths if path.exists()):
         raise ValueError(f"already there: {existing}; nothing was written; give --force to replace")
-
-
-def _checkpoint_file(checkpoint: Path) -> Path:
-    """The file of a training's checkpoint. checkpoint: the file, or its folder."""
-    return checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
-
-
-def _trained_master(checkpoint: Path) -> Path:
-    """The path of the master that `save_trained` writes."""
-    return _checkpoint_file(checkpoint).with_suffix(MASTER_SUFFIX)
-
-
-def save_trained(checkpoint: Path) -> Path:
-    """Writes the network of a training's checkpoint as a master with its card; gives the master's path.
-
-    checkpoint: the file, or its folder. The master has no scores; exports of an earlier one are removed. Raises `ValueError`
-    if the file is no checkpoint.
-    """
-    net, manifest = load_checkpoint_network(_checkpoint_file(checkpoint))
-    master = _trained_master(checkpoint)
-    save_weights(master, half_tensors(net), manifest)
-    remove_stale(master)
-    write_card(master)
-    print(f"wrote {master}, of epoch {manifest.training['epochs']}, without scores; fcn-evaluate --record NAME measures them")
-    return master
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.metrics import ConfusionMatrix
 from model.whole_file import whole_file
 from training.commands.command import print_lines
 from training.commands.train_data import TrainingData
 from training.commands.train_weights import TrainingWeights
 from training.data.problems import MOST_NAMED, first_names, raise_all
 from training.reporting.markdown import literal, table_row
-from training.scoring.evaluate import summed, table
+from training.scoring.evaluate import table
 from training.scoring.frame_report import frame_scores
 from training.scoring.intervals import Counts, mean_iou_interval
 from training.scoring.trust import interval_line, score_facts
@@ -119,7 +120,7 @@ def fold_report(name: str, counts: Counts, facts: dict[str, Any], folds: Sequenc
             f"# {literal(name)}: {heading}",
             "",
             "```text",
-            table(summed(counts), names),
+            table(ConfusionMatrix.of_frames(counts), names),
             interval_line(facts),
             "```",
             "",

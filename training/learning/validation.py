@@ -15,7 +15,7 @@ from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN
 from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.split import Split
-from training.scoring.evaluate import snapshot_segmenter, summed
+from training.scoring.evaluate import snapshot_segmenter
 from training.scoring.intervals import Counts
 
 Scores = dict[str, float | None]
@@ -38,7 +38,7 @@ class Scorer:
     def matrix(self) -> ConfusionMatrix:
         """The sum over all frames; there must have been a call."""
         assert self.counts is not None
-        return summed(self.counts)
+        return ConfusionMatrix.of_frames(self.counts)
 
     def __call__(self, net: FCN) -> Scores:
         """Gives `mean_iou`, `val_loss`, and `iou/NAME` of each class; None for a class that val does not show.

@@ -3,50 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch.export import Dim
 
-from imaging.decoding import IMAGE_ENDINGS
-from imaging.errors import ImageError
-from model.inference.plan import Options
-from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
+from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
-from model.networks.servable import ServableNetwork
-from model.regular_file import read_regular_file
-from model.weights_file import (
-    EXPORT_SUFFIXES,
-    MASTER_SUFFIX,
-    Weights,
-    find_files,
-    load_weights,
-    save_weights,
-)
-from training.data.files import images_below
+from model.networks.servable import ServableNetwork, half_tensors
+from model.weights_file import MASTER_SUFFIX, Weights, find_files, load_weights, save_weights
+from training.learning.checkpoint import FILE as CHECKPOINT
+from training.learning.checkpoint import load_checkpoint_network
 from training.publishing.card import write_card
-from training.publishing.imported_files import imported_facts, int8_path, save_imported
-from training.publishing.onnx_files import export_facts, network_digest, write_onnx
+from training.publishing.onnx_files import export_facts, export_path, network_digest, write_onnx
+from training.publishing.quantisation import FORGOTTEN, INPUT, quantised
 
-INPUT, OUTPUT = "pixels", "logits"
+OUTPUT = "logits"
 EXAMPLE = (1, 96, 128)  # a tile, and its height and width
-FORGOTTEN = "removed the int8 scores and temperature of another export; fcn-evaluate --record NAME measures this one"
 
 
 def missing_packages() -> list[str]:
     """The packages that `export_float32` needs and that are not installed."""
     return [name for name in ("onnx", "onnxscript", "openvino") if find_spec(name) is None]
-
-
-def export_path(master: Path, precision: str) -> Path:
-    """The path of this master's export in this precision."""
-    return master.with_name(master.name.removesuffix(MASTER_SUFFIX) + EXPORT_SUFFIXES[precision])
 
 
 def export_float32(master: Path) -> Path:
@@ -91,67 +72,6 @@ def export_int8(master: Path, folder: Path, *, photos: int, keep: int, avx2: boo
     return write_export(master, "int8", network, facts(weights, ServableNetwork(weights), "int8"))
 
 
-def export_imported_int8(path: Path, folder: Path, *, photos: int, keep: int, avx2: bool) -> Path:
-    """Writes the int8 file of an imported network's float32 file, as `quantised` makes it; gives its path.
-
-    Scores and a temperature of another int8 file are removed from both files and the card. Raises as `export_int8`.
-    """
-    segmenter = Segmenter(OpenVINORuntime(path))
-    network = quantised(path, segmenter, folder, photos=photos, keep=keep, avx2=avx2)
-    export = read_export(path)
-    manifest = export.manifest.of_export("int8", network_digest(network))
-    target = int8_path(path)
-    write_onnx(target, network, imported_facts(manifest, "int8", export.stride, export.grid))
-    if manifest.scores != export.manifest.scores:
-        print(f"{path}: {FORGOTTEN}")
-    save_imported(path, manifest)
-    return target
-
-
-def quantised(source: Path, segmenter: Segmenter, folder: Path, *, photos: int, keep: int, avx2: bool) -> Any:
-    """The ONNX model of a float32 file after NNCF's post-training quantisation.
-
-    segmenter: of the same network, for its scaling and tiling. folder: photos on which ranges are measured. photos: how many
-    are used. keep: how many of the first convolutions stay in float32. avx2: weights have seven bits in all layers, not only
-    in the first. Processors with AVX2 but without VNNI sum two products in 16 bits, which weights of eight bits overflow.
-    Raises `ValueError` if the folder has no photos, or one that cannot be decoded.
-    """
-    import nncf
-    import onnx
-
-    tiles = list(calibration_tiles(segmenter, folder, photos))
-    model = onnx.load(source)
-    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
-    return nncf.quantize(
-        model,
-        nncf.Dataset(tiles, lambda tile: {INPUT: tile[None]}),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(tiles),
-        ignored_scope=nncf.IgnoredScope(names=convolutions[:keep]),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            overflow_fix=nncf.OverflowFix.ENABLE if avx2 else nncf.OverflowFix.FIRST_LAYER
-        ),
-    )
-
-
-def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yields the first tile (height, width, bands) of each photo, as the service cuts it; raises `ValueError` without photos.
-
-    photos: how many of the folder's photos are used, spread evenly over the sorted names.
-    """
-    files = images_below(folder)
-    if not files:
-        raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
-    for file in files[:: max(1, len(files) // photos)][:photos]:
-        data = read_regular_file(file)
-        try:
-            plan = segmenter.plan(data, Options())
-            photo = segmenter.decode(data, plan)
-        except ImageError as error:
-            raise ValueError(f"{file}: {error}") from error
-        yield plan.tile_plan.cut(photo, next(plan.tile_plan.regions))
-
-
 def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[str, str]:
     """The facts about an export, for its file's metadata."""
     return export_facts(weights.manifest, sha256=weights.sha256, precision=precision, stride=network.stride, grid=network.grid)
@@ -194,6 +114,31 @@ def remove_stale(master: Path) -> list[Path]:
     for path in stale:
         path.unlink()
     return stale
+
+
+def _checkpoint_file(checkpoint: Path) -> Path:
+    """The file of a training's checkpoint. checkpoint: the file, or its folder."""
+    return checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+
+
+def trained_master(checkpoint: Path) -> Path:
+    """The path of the master that `save_trained` writes."""
+    return _checkpoint_file(checkpoint).with_suffix(MASTER_SUFFIX)
+
+
+def save_trained(checkpoint: Path) -> Path:
+    """Writes the network of a training's checkpoint as a master with its card; gives the master's path.
+
+    checkpoint: the file, or its folder. The master has no scores; exports of an earlier one are removed. Raises `ValueError`
+    if the file is no checkpoint.
+    """
+    net, manifest = load_checkpoint_network(_checkpoint_file(checkpoint))
+    master = trained_master(checkpoint)
+    save_weights(master, half_tensors(net), manifest)
+    remove_stale(master)
+    write_card(master)
+    print(f"wrote {master}, of epoch {manifest.training['epochs']}, without scores; fcn-evaluate --record NAME measures them")
+    return master
 
 
 def _without_origins(model: Any, onnx: Any) -> Any:

@@ -10,7 +10,13 @@ from typing import Any
 from model.architecture import Grid
 from model.inference.runtimes.openvino_runtime import NETWORK_SHA256
 from model.manifest import METADATA_KEY, Manifest
+from model.weights_file import EXPORT_SUFFIXES, MASTER_SUFFIX
 from model.whole_file import whole_file
+
+
+def export_path(master: Path, precision: str) -> Path:
+    """The path of this master's export in this precision."""
+    return master.with_name(master.name.removesuffix(MASTER_SUFFIX) + EXPORT_SUFFIXES[precision])
 
 
 def network_digest(model: Any) -> str:

@@ -39,14 +39,7 @@ def evaluate(
     `mapping` maps the segmenter's ids; the split maps its labels itself. Raises `DataError` if labels and predictions do not
     have the same classes in the same order, and for an image that cannot be decoded or whose size differs from its mask's.
     """
-    return summed(frame_counts(segmenter, split, options, mapping, quiet=quiet))
-
-
-def summed(counts: npt.NDArray[np.int64]) -> ConfusionMatrix:
-    """The sum of the confusion matrices (F, n, n) of several frames."""
-    matrix = ConfusionMatrix(counts.shape[-1])
-    matrix.counts = counts.sum(0)
-    return matrix
+    return ConfusionMatrix.of_frames(frame_counts(segmenter, split, options, mapping, quiet=quiet))
 
 
 def frame_counts(

@@ -11,11 +11,12 @@ from typing import Any
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.labels import LabelSet
+from model.metrics import ConfusionMatrix
 from training.data.class_mapping import ClassMapping
 from training.data.split import Split
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Sample, calibrate
-from training.scoring.evaluate import conditions, frame_counts, require_same_classes, summed, table
+from training.scoring.evaluate import conditions, frame_counts, require_same_classes, table
 from training.scoring.intervals import Counts, Interval, mean_iou_interval
 from training.scoring.recorded import MeasuredNetwork, RecordedCalibration
 from training.scoring.trust import score_facts, trust_lines
@@ -42,7 +43,7 @@ class SplitScore:
     def text(self, split: Split) -> str:
         """The table, the interval and the conditions."""
         identity = self.segmenter.runtime.identity
-        scores = table(summed(self.counts), split.labels.names)
+        scores = table(ConfusionMatrix.of_frames(self.counts), split.labels.names)
         near = f"mean IoU near borders, within {FRACTION:.0%} of the diagonal: {self.boundary_iou:.3f}"
         where = f"{identity.name} {identity.sha256[:16]}, {self.where}"
         return "\n".join([scores, *trust_lines(self.values(split)), near, where])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.scoring.evaluate import summed
+from model.metrics import ConfusionMatrix
 from training.scoring.intervals import Counts, Interval, frames_by_class, rare_classes
 
 FEW, WIDE = 50, 0.1  # a score over fewer frames, or with a wider interval, is told to be a rough one
@@ -19,7 +19,7 @@ def score_facts(counts: Counts, interval: Interval, names: Sequence[str]) -> dic
     frames; `frames`, the number that shows each class; and where there are some, `few_frames`, the classes that too few frames
     show for an interval, and `predicted_only`, the pixels of classes that are predicted and that no label shows.
     """
-    matrix = summed(counts)
+    matrix = ConfusionMatrix.of_frames(counts)
     facts = matrix.scores() | {"mean_iou_95": interval.rounded(), "scored_frames": len(counts)}
     if rare := rare_classes(counts):
         facts["few_frames"] = {names[class_id]: number for class_id, number in rare.items()}

@@ -9,7 +9,8 @@ from onnx import numpy_helper
 
 from model.networks.servable import ServableNetwork
 from model.weights_file import load_weights
-from training.publishing.export_files import export_path, facts, forget_other_export, network_digest, write_export
+from training.publishing.export_files import facts, forget_other_export, write_export
+from training.publishing.onnx_files import export_path, network_digest
 
 
 def write_other(master: Path, precision: str, factor: float) -> Path:

@@ -38,7 +38,8 @@ from tests.support.images import encode, make_photo
 from tests.support.variants import long
 from training.commands.export import main
 from training.commands.export_arguments import KEPT
-from training.publishing.export_files import export_float32, export_int8, export_path, refresh_facts
+from training.publishing.export_files import export_float32, export_int8, refresh_facts
+from training.publishing.onnx_files import export_path
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
 MASTERS = sorted(path.name.removesuffix(MASTER_SUFFIX) for path in WEIGHTS_FOLDER.glob(f"*{MASTER_SUFFIX}"))

@@ -16,7 +16,8 @@ from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from tests.support.training.exports import write_other
 from training.commands.evaluate import main
-from training.publishing.export_files import export_path, refresh_facts
+from training.publishing.export_files import refresh_facts
+from training.publishing.onnx_files import export_path
 
 MANIFEST = Manifest(
     Architecture("fcn8s", "mobilenet_v2", 2, output_stride=16), numbered_labels(["a", "b"]), Preprocessing(), "none"

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from training.scoring.evaluate import summed, table
+from model.metrics import ConfusionMatrix
+from training.scoring.evaluate import table
 from training.scoring.intervals import Counts, mean_iou_interval
 from training.scoring.trust import few_frames_line, interval_line, score_facts, trust_lines
 
@@ -73,10 +74,10 @@ def test_frames_without_labels_have_no_sentence_and_are_stored_as_json() -> None
 
 def test_classes_that_are_predicted_alone_are_named_with_the_mean_that_counts_them() -> None:
     counts = frames(3, 0.0)
-    assert "predicted" not in table(summed(counts), NAMES)
+    assert "predicted" not in table(ConfusionMatrix.of_frames(counts), NAMES)
     assert "predicted_only" not in facts(counts)
     counts[0, 0, 2] = 40
-    matrix = summed(counts)
+    matrix = ConfusionMatrix.of_frames(counts)
     line = table(matrix, NAMES).splitlines()[-1]
     assert "shown by no label" in line
     assert "bus (40 pixels)" in line
