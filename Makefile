@@ -1,4 +1,4 @@
-# make serve | test | test-long | bench-check | lint | wheel-check | audit | gpu-check | docs | train-demo | clean
+# make serve | test | test-long | bench-check | lint | wheel-check | environments | audit | gpu-check | docs | train-demo | clean
 # PIP_ARGS reaches pip, for an index of one's own.
 PYTHON ?= python3
 PIP_ARGS ?=
@@ -15,7 +15,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 READY := $(VENV)/.serve-ready$(if $(GPU),-gpu)
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: serve test short-tests test-long bench-check lint wheel-check audit gpu-check docs train-demo clean browser label-studio
+.PHONY: serve test short-tests test-long bench-check lint wheel-check environments audit gpu-check docs train-demo clean browser label-studio
 .DEFAULT_GOAL := serve
 
 serve: $(READY)
@@ -31,6 +31,7 @@ short-tests: $(DEV_READY)
 # what takes longer: small trainings, the grid of browser sizes, longer fuzzing
 test-long: $(DEV_READY) browser label-studio
 	$(PYTEST) -m long --ignore=tests/benchmarks
+	$(BIN)/python -m tests.support.environments --all --pip-args="$(PIP_ARGS)"
 
 # every bench in quick mode, and the studies that train: one after the other, since each measures
 bench-check: $(DEV_READY) browser
@@ -63,6 +64,10 @@ wheel-check: $(DEV_READY)
 	$(BIN)/python -m benchmarks.harness.narrow build/wheel
 	$(subst $(BIN),build/wheel/venv/bin,$(PYTEST)) -m "not torch and not long" --narrow build/wheel/narrow.safetensors \
 		--ignore tests/app/api/test_bands.py $(LEAN_TESTS)
+
+# the pages' commands in the environments that the pages name, those without PyTorch; `make test-long` runs the others, too
+environments: $(DEV_READY)
+	$(BIN)/python -m tests.support.environments --pip-args="$(PIP_ARGS)"
 
 # known vulnerabilities of the pinned versions, as PyPI tells them (AUDIT_ARGS="-s osv": as OSV does); a package it cannot
 # ask about is a failure

@@ -14,10 +14,12 @@ from pathlib import Path
 
 HEADING = re.compile(r"^(#+) (.*)$")
 FENCE = re.compile(r"^\s*```(\w*)$")
+EXAMPLE = re.compile(r"^    ((?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?fcn-(?!bench)\S+ .*)$")
 INSTALLATION = re.compile(r"pip install (?P<arguments>[^`\n]*)")
 OWN_EXTRAS = re.compile(r"(?<=[ '\"])\.(?:\[([\w,-]+)\])?(?=['\"\s]|$)")
 CLIENT_EXTRAS = re.compile(r"\./client(?:\[([\w,-]+)\])?")
-SPAN = re.compile(r"(?<!`)`((?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?fcn-[a-z-]+ [^`]+)`(?!`)")
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"(?<!`)`((?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?fcn-(?!bench)[a-z-]+ [^`]+)`(?!`)")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class PageCommands:
-    """Shell commands of a page. is_block: whether they are a block of their own, or stand in a sentence."""
+    """Shell commands of a page. is_block: they are a block, all of which must succeed, not an example, which may fail."""
 
     page: str
     section: str
@@ -40,7 +42,7 @@ class PageCommands:
 
 
 def read_commands(page: str, text: str) -> Iterator[PageCommands]:
-    """The blocks in `sh`, and the commands of ours in sentences, from top to bottom."""
+    """The blocks in `sh`, and our commands in sentences and indented examples, from top to bottom."""
     sections: list[tuple[int, str, Environment]] = [(0, "", Environment())]
     language, block = None, []
     for line in text.splitlines():
@@ -64,7 +66,7 @@ def read_commands(page: str, text: str) -> Iterator[PageCommands]:
         else:
             level, title, environment = sections[-1]
             sections[-1] = level, title, installed(line, environment)
-            for span in SPAN.findall(line):
+            for span in SPAN.findall(line) + EXAMPLE.findall(line):
                 yield PageCommands(page, title, span, sections[-1][2], is_block=False)
 
 

@@ -1,0 +1,95 @@
+"""What the pages' commands ask of their reader: photos, labels, a scene, networks of other libraries. All are generated."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import shapely
+from PIL import Image
+
+from tests.support.checkout import ROOT
+from tests.support.environments.page_commands import PYTHON_BLOCK
+from tests.support.images import make_photo
+from tests.support.imaging.scenes import write_scene
+from tests.support.training.label_tools import write_labelme
+from training.data.demo import write_demo_data
+
+CLASSES = ["background", "leaf", "stem", "soil", "weed"]
+
+
+def add_inputs(commands: str, page: str, folder: Path) -> None:
+    """Writes into the folder what the commands name and what is not there yet."""
+    for name, write in INPUTS.items():
+        if re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w-])", commands) and not (folder / name).exists():
+            write(folder / name)
+    for block in PYTHON_BLOCK.findall(page):
+        for name in re.findall(r'"([\w-]+\.onnx)"', block):
+            if name in commands and not (folder / name).exists():
+                subprocess.run([sys.executable, "-W", "ignore", "-c", block], cwd=folder, capture_output=True, check=True)
+
+
+def _demo(folder: Path) -> dict[Path, np.ndarray]:
+    write_demo_data(folder, train=14, val=6)
+    photos = sorted((folder / "JPEGImages").glob("*.jpg"))
+    return {photo: np.asarray(Image.open(folder / "SegmentationClass" / f"{photo.stem}.png")) for photo in photos}
+
+
+def _write_export(path: Path) -> None:
+    """Labels of twenty photos, as labelme writes them."""
+    write_labelme(path, _demo(path.with_name("demo")), CLASSES[:4])
+
+
+def _write_data(path: Path) -> None:
+    """The folder of a training, with a mask beside each of twenty photos."""
+    for photo, mask in _demo(path.with_name("demo")).items():
+        for kind, image in (("images", Image.open(photo)), ("masks", Image.fromarray(mask))):
+            (path / kind).mkdir(parents=True, exist_ok=True)
+            image.save(path / kind / f"{photo.stem}.png")
+    _write_classes(path / "classes.yaml", CLASSES[:4])
+
+
+def _write_photos(path: Path) -> None:
+    path.mkdir()
+    for photo in (ROOT / "docs" / "photos").glob("*.jpg"):
+        shutil.copy(photo, path)
+
+
+def _write_classes(path: Path, names: list[str] = CLASSES) -> None:
+    path.write_text(json.dumps({"classes": names}))
+
+
+def _write_project(path: Path) -> None:
+    """A COCO file of the photos in PHOTOS, with one polygon each."""
+    photos = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
+    sizes = [Image.open(photo).size for photo in photos]
+    images = [
+        {"id": id, "file_name": photo.name, "width": width, "height": height}
+        for id, (photo, (width, height)) in enumerate(zip(photos, sizes, strict=True), 1)
+    ]
+    outline = [float(value) for value in shapely.get_coordinates(shapely.box(10, 10, 90, 80).exterior).ravel()[:-2]]
+    annotations = [
+        {"id": image["id"], "image_id": image["id"], "category_id": 1, "segmentation": [outline], "bbox": [10, 10, 80, 70],
+         "area": 5600, "iscrowd": 0}
+        for image in images
+    ]  # fmt: skip
+    document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "leaf"}]}
+    path.write_text(json.dumps(document))
+
+
+INPUTS: dict[str, Callable[[Path], object]] = {
+    "classes.yaml": _write_classes,
+    "scene.tif": lambda path: write_scene(path, make_photo(60, 90)),
+    "DATA": _write_data,
+    "EXPORT": _write_export,
+    "PHOTOS": _write_photos,
+    "REST": _write_photos,
+    "project.json": _write_project,
+}
+"""How to make what commands name and no command of the page makes, by its name."""
