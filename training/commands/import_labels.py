@@ -18,10 +18,12 @@ from training.importing.drawing.classes import Classes, find_classes, write_clas
 from training.importing.drawing.documents import DocumentMasks, DrawingOptions, draw_document
 from training.importing.drawing.objects import Crowds
 from training.importing.drawing.output import ImportFolder, parts_folder
+from training.importing.drawing.outside import outside_names
 from training.importing.exports import SPLITS, ToolExport, read_exports
 from training.importing.omissions import Omissions, Policy
 
 CLASSES = FILES[0]
+FEWEST, FARTHEST = 10, 0.5  # objects, and the share of a photo's side that they must reach
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,16 @@ def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
         )
     if result.empty:
         lines.append(f"{result.empty} objects cover no pixel of their image")
+    if result.outside:
+        lines.append(
+            f"{len(result.outside)} objects lie to more than a tenth outside of their photos, and that part is left out: "
+            f"{outside_names(result.export.document, result.outside)}"
+        )
+    if result.drawn >= FEWEST and result.farthest <= FARTHEST:
+        lines.append(
+            f"no object reaches beyond {result.farthest:.0%} of the width or height of its photo: if coordinates are percent, "
+            "or of smaller photos, scale them"
+        )
     if result.bare:
         lines.append(
             f"{len(result.bare)} images have no objects, so their masks are background alone: {first_names(result.bare)}"

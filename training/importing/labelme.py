@@ -7,6 +7,8 @@ from math import dist
 from pathlib import Path
 from typing import Any
 
+from pycocotools import mask as run_lengths
+
 from imaging.decoding import read_size
 from imaging.errors import ImageError
 from training.data.files import images_below, without_ending
@@ -17,7 +19,7 @@ from training.importing.coco.files import Document
 from training.importing.coco.runs import encode_part
 from training.importing.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero
 from training.importing.omissions import Omissions, may_hold_outline, outline_keys, void_object
-from training.importing.outlines import Point, corners_of_box, turned_ellipse
+from training.importing.outlines import Extent, Point, corners_of_box, turned_ellipse
 
 POINTS = {
     "polygon": None, "quadrilateral": (4,), "circle": (2,), "mask": (2,), "rectangle": (2, 4), "oriented_rectangle": (4,),
@@ -241,5 +243,7 @@ def _outline(shape: Mapping[str, Any], size: Size) -> dict[str, Any]:
         # labelme cuts the fractions off, and counts the pixel of the second point in; other programs do not count it
         left, top, right, bottom = int(min(x0, x1)), int(min(y0, y1)), int(max(x0, x1)), int(max(y0, y1))
         part = decode_nonzero(shape.get("mask"), (bottom - top + 1, right - left + 1), tolerance=1)
-        return {"segmentation": encode_part(part, (left, top), size)}
+        segmentation = encode_part(part, (left, top), size)
+        outside = 1 - float(run_lengths.area(segmentation)) / max(1, int(part.sum()))
+        return {"segmentation": segmentation, "extent": Extent((left, top, right, bottom), size, outside)}
     return {"bbox": corners_of_box(points)}

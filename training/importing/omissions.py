@@ -82,7 +82,7 @@ def void_object(entry: Mapping[str, Any], size: tuple[int, int], place: Mapping[
         return {**entry, "category_id": IGNORED, "segmentation": [box_around(place, size)]}
     box = place.get("bbox")
     if box and len(box) == 4:
-        box = turned_box((box[0], box[1], box[2], box[3]), 0, about=(0, 0))
+        box = turned_box(box, 0, about=(0, 0))
     return {**entry, "category_id": IGNORED, "segmentation": [box] if box else place["segmentation"]}
 
 

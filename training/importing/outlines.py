@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil, cos, dist, floor, hypot, pi, radians, sin
 
 Point = tuple[float, float]
@@ -13,7 +14,44 @@ MISSING_HANDLE = 0.3  # share of the way between two vertices at which Label Stu
 RIGHT_ANGLES = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))  # cosine and sine
 
 
-def turned_box(box: tuple[float, float, float, float], degrees: float, *, about: Point) -> list[float]:
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom edge."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The box around an object in pixels of its photo, whose size is (height, width).
+
+    outside: share of the object's area that lies outside of the photo.
+    """
+
+    box: Box
+    size: tuple[int, int]
+    outside: float = 0.0
+
+    @property
+    def edges(self) -> Box:
+        """The box in shares of the photo's width and height."""
+        (left, top, right, bottom), (height, width) = self.box, self.size
+        return left / width, top / height, right / width, bottom / height
+
+
+def box_of(polygons: Sequence[Sequence[float]]) -> Box:
+    """The box around polygons of x and y in turn."""
+    xs, ys = ([value for polygon in polygons for value in polygon[axis::2]] for axis in (0, 1))
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def touched_corners(box: Sequence[float]) -> list[float]:
+    """The corners of all pixels that a box (left, top, width, height) touches, x and y in turn; of a turned box, its own."""
+    if len(box) == 8:
+        return list(box)
+    left, top, width, height = box
+    x, y = floor(left), floor(top)
+    return turned_box((x, y, max(0, ceil(left + width) - x), max(0, ceil(top + height) - y)), 0, about=(0, 0))
+
+
+def turned_box(box: Sequence[float], degrees: float, *, about: Point) -> list[float]:
     """The four corners of a box (left, top, width, height), turned clockwise about a point: x and y in turn."""
     left, top, width, height = box
     corners = ((left, top), (left + width, top), (left + width, top + height), (left, top + height))

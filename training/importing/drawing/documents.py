@@ -23,6 +23,7 @@ from training.data.problems import DataError
 from training.importing.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
 from training.importing.drawing.geometry import excerpt, name_of, share_error
 from training.importing.drawing.objects import BACKGROUND, Crowds, draw_mask
+from training.importing.drawing.outside import MOST_OUTSIDE, Object, factor_words, outside_error
 from training.importing.exports import ToolExport
 from training.importing.omissions import Omissions
 
@@ -51,7 +52,9 @@ class DocumentMasks:
     masks: their files, by the files of the images. class_masks: number of masks that show a class. boxes: number of objects
     without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover no pixel. bare: images
     without objects. blank: images with objects whose masks show no class. exif_images: those that EXIF turns, though their size
-    does not show it. other_names: images whose file has another name than the document says.
+    does not show it. other_names: images whose file has another name than the document says. drawn: number of objects with an
+    area. outside: those that lie to more than a tenth outside of their photos. farthest: share of a photo's side that objects
+    reach.
     """
 
     export: ToolExport
@@ -66,6 +69,9 @@ class DocumentMasks:
     blank: list[str] = field(default_factory=list)
     exif_images: list[str] = field(default_factory=list)
     other_names: list[str] = field(default_factory=list)
+    drawn: int = 0
+    outside: list[Object] = field(default_factory=list)
+    farthest: float = 0.0
 
 
 def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> DocumentMasks:
@@ -86,6 +92,8 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
             _draw_image(result, entry, objects[entry["id"]], finder, ids, how)
         except DataError as error:
             result.errors.append(error)
+    if error := outside_error(export.path, document, result.outside, result.drawn):
+        result.errors.insert(0, error)
     if not result.class_masks and not result.errors and not how.omissions.errors():
         counts = f"{len(document.annotations)} objects, {result.boxes} of them boxes alone, {result.empty} without a pixel"
         result.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
@@ -125,6 +133,9 @@ def _draw_image(
     result.boxes += drawing.boxes
     result.crowds += drawing.crowds
     result.empty += drawing.empty
+    result.drawn += len(drawing.extents)
+    result.outside += [each for each in drawing.extents if each[1].outside > MOST_OUTSIDE]
+    result.farthest = max([result.farthest, *(max(extent.edges) for _, extent in drawing.extents)])
     class_ids = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
     result.class_masks += bool(class_ids)
     if not class_ids and drawing.has_class:
@@ -161,9 +172,12 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_obje
     if size != json_size and (has_objects or any(json_size)):
         if swaps_sides(orientation) and json_size == size[::-1]:
             hint = "EXIF turns it: --masks-orientation says whether objects were drawn on the upright or the stored photo"
-        elif not any(json_size):
+        elif not all(type(side) is int and side > 0 for side in json_size):
             hint = "write the height and width of the photo that objects were drawn on into the JSON"
-        else:
+        elif json_size == size[::-1]:
             hint = "was it turned after it was labelled?"
+        else:
+            factors = factor_words(json_size[1] / size[1], json_size[0] / size[0])
+            hint = f"the labels fit a photo {factors}: give the photo that was labelled, or scale the labels and their size"
         raise DataError(f"{source} is {json_size} in the JSON, {size} {drawn_on}; {hint}")
     return size, orientation

@@ -175,7 +175,7 @@ def _rotation(entry: Mapping[str, Any]) -> float:
 
 def _turn_box(box: Sequence[float], degrees: float) -> list[float]:
     left, top, width, height = box
-    return turned_box((left, top, width, height), degrees, about=(left + width / 2, top + height / 2))
+    return turned_box(box, degrees, about=(left + width / 2, top + height / 2))
 
 
 def _is_box(polygons: Sequence[Sequence[float]], box: Any) -> bool:

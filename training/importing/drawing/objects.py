@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -25,8 +24,9 @@ from training.importing.drawing.geometry import (
     read_outline,
     unread_place,
 )
-from training.importing.drawing.polygons import Integers, fill
+from training.importing.drawing.polygons import Integers, fill, measure
 from training.importing.omissions import Omissions
+from training.importing.outlines import Extent, box_of, touched_corners
 
 BACKGROUND = 0
 Crowds = Literal["objects", "void"]
@@ -37,7 +37,8 @@ class Drawing:
     """The mask (H, W) of one image, and the errors of its objects.
 
     boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
-    no pixel. has_class: whether an object has another class than the background.
+    no pixel. has_class: whether an object has another class than the background. extents: the objects with an area, and where
+    they lie.
     """
 
     mask: npt.NDArray[np.uint8]
@@ -46,6 +47,7 @@ class Drawing:
     crowds: int = 0
     empty: int = 0
     has_class: bool = False
+    extents: list[tuple[Mapping[str, Any], Extent]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -110,29 +112,40 @@ def _region(
         omissions.add_unknown(kind, file, name_of(entry))
         return _unread_region(entry, size)
     box = [] if outline else read_box(entry, size)
-    if outline:
-        count_further_keys(entry, omissions)
-        region = _RunLengths(_outline_runs(entry, outline, size), VOID if crowds == "void" and crowd else id_)
-    elif box:
-        drawing.boxes += 1
-        region = _RunLengths(_box_runs(entry, box, size), VOID)
-    else:
+    if not outline and not box:
         if entry.get("keypoints"):
             omissions.add_without_area("objects with keypoints alone")
         return None
+    if isinstance(outline, list) and not all(are_near(points, size) for points in outline):
+        drawing.extents.append((entry, Extent(box_of(outline), size, outside=1.0)))
+        raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")
+    if outline:
+        count_further_keys(entry, omissions)
+    drawing.boxes += bool(box)
+    outline = outline or [touched_corners(box)]
+    region = _RunLengths(_runs(entry, outline, size), VOID if box or (crowds == "void" and crowd) else id_)
     drawing.has_class |= id_ not in (BACKGROUND, VOID)
     drawing.empty += not region.area
+    drawing.extents.append((entry, _extent(entry, outline, size, region.area)))
     return region
+
+
+def _extent(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int], pixels: int) -> Extent:
+    """Where an object lies: as its reader says, if that has cut a mask; or else its outline. Run lengths are of the image."""
+    extent = entry.get("extent")
+    if isinstance(extent, Extent):
+        return extent
+    return measure(outline, size, pixels) if isinstance(outline, list) else Extent((0, 0, size[1], size[0]), size)
 
 
 def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _RunLengths:
     """The box of an object that cannot be read, or the whole image if that cannot be read either; void."""
     try:
-        box = read_box(entry, size)
-        runs = _box_runs(entry, box, size) if box else np.array([0, size[0] * size[1]])
+        if box := read_box(entry, size):
+            return _RunLengths(_runs(entry, [touched_corners(box)], size), VOID)
     except DataError:
-        runs = np.array([0, size[0] * size[1]])
-    return _RunLengths(runs, VOID)
+        pass
+    return _RunLengths(np.array([0, size[0] * size[1]]), VOID)
 
 
 def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
@@ -142,42 +155,16 @@ def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
     return ids[category]
 
 
-def _outline_runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> Integers:
+def _runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> Integers:
     """The run lengths of polygons, or of run lengths, compressed or not; raises `DataError` for an unusable outline."""
-    if isinstance(outline, list):
-        for points in outline:
-            if not are_near(points, size):
-                raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(points)}")
-        return _polygon_runs(entry, outline, size)
-    value = outline["size"]
-    shape = tuple(map(as_key, value)) if isinstance(value, list) else value
-    if shape != size:
-        raise DataError(f"{name_of(entry)} is in {excerpt(shape)} pixels, its image in {size}")
-    counts = outline["counts"]
-    if not isinstance(counts, str | list):
-        raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {excerpt(counts)}")
+    if not isinstance(outline, list):
+        value, counts = outline["size"], outline["counts"]
+        shape = tuple(map(as_key, value)) if isinstance(value, list) else value
+        if shape != size:
+            raise DataError(f"{name_of(entry)} is in {excerpt(shape)} pixels, its image in {size}")
+        if not isinstance(counts, str | list):
+            raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {excerpt(counts)}")
     try:
-        return read_counts(counts, size)
+        return fill(outline, size) if isinstance(outline, list) else read_counts(outline["counts"], size)
     except ValueError as error:
         raise DataError(f"{name_of(entry)}: {error}") from error
-
-
-def _polygon_runs(entry: Mapping[str, Any], polygons: list[list[float]], size: tuple[int, int]) -> Integers:
-    try:
-        return fill(polygons, size)
-    except ValueError as error:
-        raise DataError(f"{name_of(entry)}: {error}") from error
-
-
-def _box_runs(entry: Mapping[str, Any], box: list[float], size: tuple[int, int]) -> Integers:
-    """The run lengths of the pixels inside the image that a box touches, or that lie inside the corners of a turned one."""
-    if len(box) == 8:
-        return _polygon_runs(entry, [box], size)
-    left, top, width, height = box
-    first, last = max(0, int(left)), min(size[1], ceil(left + width))
-    upper, lower = max(0, int(top)), min(size[0], ceil(top + height))
-    if first >= last or upper >= lower:
-        return np.array([size[0] * size[1]])
-    starts = np.arange(first, last) * size[0]
-    edges = np.column_stack([starts + upper, starts + lower]).ravel()
-    return np.diff(edges, prepend=0, append=size[0] * size[1])

@@ -41,7 +41,7 @@ class Layer:
     empty: int = 0
 
     def burner(self, place: Place, ids: dict[str, int], *, all_touched: bool = False) -> tuple[Burner, list[int]]:
-        """What burns the polygons into a scene, and the indices of those on it or near it. ids: of the classes, by name."""
+        """What burns the polygons into a scene, and the indices of those on it. ids: of the classes, by name."""
         try:
             indices, polygons = polygons_in_pixels(self.polygons, self.crs, place)
         except VectorError as error:
@@ -49,7 +49,8 @@ class Layer:
         names = [self.classes[index] for index in indices]
         values = [VOID if name is None else ids[name] for name in names]
         burner = Burner(polygons, values, [name is None for name in names], all_touched=all_touched)
-        return burner, [int(index) for index in indices]
+        height, width = place.size
+        return burner, indices[shapely.intersects(polygons, shapely.box(0, 0, width, height))].tolist()
 
 
 def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omissions) -> Layer:
