@@ -69,15 +69,13 @@ def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
         lines.append(
             f"{result.boxes} objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
         )
-    if result.crowds and crowds == "objects":
-        lines.append(
-            f"{result.crowds} objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask; they keep their "
-            "class, or become void with --crowds void"
+    if result.crowds:
+        becomes = (
+            ", as CVAT marks every brush mask; they keep their class, or become void with --crowds void"
+            if crowds == "objects"
+            else " and become void, which is neither learnt nor scored"
         )
-    elif result.crowds:
-        lines.append(
-            f"{result.crowds} objects are marked as crowds (iscrowd 1) and become void, which is neither learnt nor scored"
-        )
+        lines.append(f"{result.crowds} objects are marked as crowds (iscrowd 1){becomes}")
     if result.empty:
         lines.append(f"{result.empty} objects cover no pixel of their image")
     if result.outside:

@@ -16,7 +16,7 @@ from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 from training.importing.coco.runs import encode_whole
 from training.importing.drawing import polygons
-from training.importing.drawing.objects import draw_mask
+from training.importing.drawing.objects import ObjectFacts, draw_mask
 from training.importing.drawing.polygons import fill
 from training.importing.omissions import Omissions
 
@@ -71,9 +71,10 @@ def test_objects_lie_over_each_other_by_their_area_on_the_whole_image(seed: int)
     expected = np.zeros(size, np.uint8)
     for _, value, bits in sorted(regions, key=lambda region: -region[0]):
         expected[bits] = value
-    drawing = draw_mask(objects, size, {0: 0, 1: 1, 2: 2, 3: 3}, Omissions(), "labels.json", "void")
-    assert np.array_equal(drawing.mask, expected)
-    assert not drawing.errors
+    facts = ObjectFacts()
+    mask = draw_mask(objects, size, {0: 0, 1: 1, 2: 2, 3: 3}, Omissions(), "labels.json", facts, "void")
+    assert np.array_equal(mask, expected)
+    assert not facts.errors
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -111,7 +112,7 @@ DRAW = """
 import resource
 import sys
 import numpy as np
-from training.importing.drawing.objects import draw_mask
+from training.importing.drawing.objects import ObjectFacts, draw_mask
 from training.importing.omissions import Omissions
 
 def square(x, y, side):
@@ -130,8 +131,9 @@ few, many = ([
 far = rng.uniform(-39_999, 39_999, 4000).tolist()
 
 def peak(objects):
-    drawing = draw_mask(objects, size, {1: 1}, Omissions(), "labels.json")
-    assert not drawing.errors and drawing.mask.any()
+    facts = ObjectFacts()
+    mask = draw_mask(objects, size, {1: 1}, Omissions(), "labels.json", facts)
+    assert not facts.errors and mask.any()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 one = peak(few)

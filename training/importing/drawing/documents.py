@@ -22,8 +22,8 @@ from training.data.orientation import DrawnOn, read_orientation, swaps_sides, tu
 from training.data.problems import DataError
 from training.importing.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
 from training.importing.drawing.geometry import excerpt, name_of, share_error
-from training.importing.drawing.objects import BACKGROUND, Crowds, draw_mask
-from training.importing.drawing.outside import MOST_OUTSIDE, Object, factor_words, outside_error
+from training.importing.drawing.objects import BACKGROUND, Crowds, ObjectFacts, draw_mask
+from training.importing.drawing.outside import factor_words, outside_error
 from training.importing.exports import ToolExport
 from training.importing.omissions import Omissions
 
@@ -45,33 +45,23 @@ class DrawingOptions:
     names: dict[tuple[str, str], tuple[Path, str]] = field(default_factory=dict)
 
 
-@dataclass
-class DocumentMasks:
-    """The masks of a document's images, and facts for the user.
+@dataclass(kw_only=True)
+class DocumentMasks(ObjectFacts):
+    """The masks of a document's images, and facts on its objects and images for the user.
 
-    masks: their files, by the files of the images. class_masks: number of masks that show a class. boxes: number of objects
-    without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover no pixel. bare: images
-    without objects. blank: images with objects whose masks show no class. exif_images: those that EXIF turns, though their size
-    does not show it. other_names: images whose file has another name than the document says. drawn: number of objects with an
-    area. outside: those that lie to more than a tenth outside of their photos. farthest: share of a photo's side that objects
-    reach.
+    masks: their files, by the files of the images. class_masks: number of masks that show a class. bare: images without
+    objects. blank: images with objects whose masks show no class. exif_images: those that EXIF turns, though their size does
+    not show it. other_names: images whose file has another name than the document says.
     """
 
     export: ToolExport
     split: str
     masks: dict[Path, Path] = field(default_factory=dict)
-    errors: list[DataError] = field(default_factory=list)
     class_masks: int = 0
-    boxes: int = 0
-    crowds: int = 0
-    empty: int = 0
     bare: list[str] = field(default_factory=list)
     blank: list[str] = field(default_factory=list)
     exif_images: list[str] = field(default_factory=list)
     other_names: list[str] = field(default_factory=list)
-    drawn: int = 0
-    outside: list[Object] = field(default_factory=list)
-    farthest: float = 0.0
 
 
 def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> DocumentMasks:
@@ -80,7 +70,7 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
     ids: the class ids of the categories' ids.
     """
     document = export.document
-    result = DocumentMasks(export, split, errors=list(export.errors))
+    result = DocumentMasks(export=export, split=split, errors=list(export.errors))
     if error := share_error(export.path, document):
         result.errors.append(error)
     if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
@@ -92,11 +82,11 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
             _draw_image(result, entry, objects[entry["id"]], finder, ids, how)
         except DataError as error:
             result.errors.append(error)
-    if error := outside_error(export.path, document, result.outside, result.drawn):
-        result.errors.insert(0, error)
     if not result.class_masks and not result.errors and not how.omissions.errors():
         counts = f"{len(document.annotations)} objects, {result.boxes} of them boxes alone, {result.empty} without a pixel"
         result.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
+    if error := outside_error(export.path, document, result.outside, result.drawn):
+        result.errors.insert(0, error)
     return result
 
 
@@ -128,17 +118,11 @@ def _draw_image(
         names = f"{_shown(other[1])}{of_other} and {_shown(file_name)}"
         raise DataError(f"{names} are both the image {source}, and would have one mask")
     size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
-    drawing = draw_mask(objects, size, ids, how.omissions, path, how.crowds)
-    result.errors += [DataError(f"{path}: {error}") for error in drawing.errors]
-    result.boxes += drawing.boxes
-    result.crowds += drawing.crowds
-    result.empty += drawing.empty
-    result.drawn += len(drawing.extents)
-    result.outside += [each for each in drawing.extents if each[1].outside > MOST_OUTSIDE]
-    result.farthest = max([result.farthest, *(max(extent.edges) for _, extent in drawing.extents)])
-    class_ids = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
+    of_classes = result.of_classes
+    mask = draw_mask(objects, size, ids, how.omissions, path, result, how.crowds)
+    class_ids = set(np.unique(mask).tolist()) - {BACKGROUND, VOID}
     result.class_masks += bool(class_ids)
-    if not class_ids and drawing.has_class:
+    if not class_ids and result.of_classes > of_classes:
         result.blank.append(source.name)
     if not objects:
         result.bare.append(source.name)
@@ -146,7 +130,7 @@ def _draw_image(
         result.other_names.append(f"{_shown(file_name)} ({source.name})")
     if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
         result.exif_images.append(source.name)
-    mask = turn_upright(drawing.mask, orientation) if how.drawn_on == "stored" else drawing.mask
+    mask = turn_upright(mask, orientation) if how.drawn_on == "stored" else mask
     result.masks[source] = how.folder / f"{len(how.names)}.png"
     Image.fromarray(mask).save(result.masks[source])
 

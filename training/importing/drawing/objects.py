@@ -24,6 +24,7 @@ from training.importing.drawing.geometry import (
     read_outline,
     unread_place,
 )
+from training.importing.drawing.outside import MOST_OUTSIDE, Object
 from training.importing.drawing.polygons import Integers, fill, measure
 from training.importing.omissions import Omissions
 from training.importing.outlines import Extent, box_of, touched_corners
@@ -33,21 +34,29 @@ Crowds = Literal["objects", "void"]
 
 
 @dataclass
-class Drawing:
-    """The mask (H, W) of one image, and the errors of its objects.
+class ObjectFacts:
+    """The errors of a document's objects, and facts for the user.
 
     boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
-    no pixel. has_class: whether an object has another class than the background. extents: the objects with an area, and where
-    they lie.
+    no pixel. drawn: number of objects with an area. of_classes: number of those of another class than the background. outside:
+    those that lie to more than a tenth outside of their photos. farthest: share of a photo's side that objects reach.
     """
 
-    mask: npt.NDArray[np.uint8]
     errors: list[DataError] = field(default_factory=list)
     boxes: int = 0
     crowds: int = 0
     empty: int = 0
-    has_class: bool = False
-    extents: list[tuple[Mapping[str, Any], Extent]] = field(default_factory=list)
+    drawn: int = 0
+    of_classes: int = 0
+    outside: list[Object] = field(default_factory=list)
+    farthest: float = 0.0
+
+    def add_extent(self, entry: Mapping[str, Any], extent: Extent) -> None:
+        """Counts an object with an area that lies there."""
+        self.drawn += 1
+        self.farthest = max(self.farthest, *extent.edges)
+        if extent.outside > MOST_OUTSIDE:
+            self.outside.append((entry, extent))
 
 
 @dataclass(frozen=True)
@@ -68,29 +77,31 @@ def draw_mask(
     ids: Mapping[Key, int],
     omissions: Omissions,
     file: object,
+    facts: ObjectFacts,
     crowds: Crowds = "objects",
-) -> Drawing:
-    """Draws the objects of one image with the class ids of their categories, smaller objects over larger ones.
+) -> npt.NDArray[np.uint8]:
+    """The mask (H, W) of the objects of one image with the class ids of their categories, smaller objects over larger ones.
 
-    omissions: counts what is not drawn. file: of the objects, for messages. Objects with errors are left out; the errors are in
-    the drawing. If the user wants void instead, their boxes become void, or what no other object covers.
+    omissions: counts what is not drawn. file: of the objects, for messages. facts: gets what is to be told of the objects.
+    Objects with errors are left out; the errors are in the facts. If the user wants void instead, their boxes become void, or
+    what no other object covers.
     """
-    drawing = Drawing(np.full(size, BACKGROUND, np.uint8))
+    mask = np.full(size, BACKGROUND, np.uint8)
     regions: list[_RunLengths] = []
     for entry in objects:
         try:
-            region = _region(entry, size, ids, omissions, file, crowds, drawing)
+            region = _region(entry, size, ids, omissions, file, facts, crowds)
         except DataError as error:
             if omissions.policy == "error":
-                drawing.errors.append(error)
+                facts.errors.append(DataError(f"{file}: {error}"))
                 continue
             omissions.add_unknown("objects with errors", file, str(error))
             region = _unread_region(entry, size)
         if region:
             regions.append(region)
     for region in sorted(regions, key=lambda region: -region.area):
-        paint_runs(drawing.mask, region.lengths, region.value)
-    return drawing
+        paint_runs(mask, region.lengths, region.value)
+    return mask
 
 
 def _region(
@@ -99,15 +110,15 @@ def _region(
     ids: Mapping[Key, int],
     omissions: Omissions,
     file: object,
+    facts: ObjectFacts,
     crowds: Crowds,
-    drawing: Drawing,
 ) -> _RunLengths | None:
     """The pixels of an object and their value; None for an object that has no area, or that must end the import.
 
-    Updates the counts of `drawing`. Raises `DataError` for an object that cannot be drawn.
+    Updates the facts. Raises `DataError` for an object that cannot be drawn.
     """
     outline, id_, crowd = read_outline(entry, omissions), _class_id(entry, ids), is_crowd(entry)
-    drawing.crowds += crowd
+    facts.crowds += crowd
     if outline is None and (kind := unread_place(entry)):
         omissions.add_unknown(kind, file, name_of(entry))
         return _unread_region(entry, size)
@@ -117,16 +128,16 @@ def _region(
             omissions.add_without_area("objects with keypoints alone")
         return None
     if isinstance(outline, list) and not all(are_near(points, size) for points in outline):
-        drawing.extents.append((entry, Extent(box_of(outline), size, outside=1.0)))
+        facts.add_extent(entry, Extent(box_of(outline), size, outside=1.0))
         raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")
     if outline:
         count_further_keys(entry, omissions)
-    drawing.boxes += bool(box)
+    facts.boxes += bool(box)
     outline = outline or [touched_corners(box)]
     region = _RunLengths(_runs(entry, outline, size), VOID if box or (crowds == "void" and crowd) else id_)
-    drawing.has_class |= id_ not in (BACKGROUND, VOID)
-    drawing.empty += not region.area
-    drawing.extents.append((entry, _extent(entry, outline, size, region.area)))
+    facts.of_classes += id_ not in (BACKGROUND, VOID)
+    facts.empty += not region.area
+    facts.add_extent(entry, _extent(entry, outline, size, region.area))
     return region
 
 
