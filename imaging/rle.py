@@ -30,13 +30,6 @@ def encode_rle(runs: ColumnRuns, ids: Iterable[int]) -> dict[str, str]:
     }
 
 
-def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The mask, bool (H, W), of compressed or plain counts. `size` is (height, width). Raises as `read_counts` does."""
-    mask = np.zeros(size, np.bool_)
-    paint_runs(mask, read_counts(counts, size), True)
-    return mask
-
-
 def read_counts(counts: str | Sequence[int], size: tuple[int, int]) -> Integers:
     """The run lengths of compressed or plain counts, int64, the first outside the class. `size` is (height, width).
 

@@ -83,7 +83,7 @@ def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
             f"{len(result.outside)} objects lie to more than a tenth outside of their photos, and that part is left out: "
             f"{outside_names(result.export.document, result.outside)}"
         )
-    if result.drawn >= FEWEST and result.farthest <= FARTHEST:
+    if len(result.export.document.annotations) >= FEWEST and 0 < result.farthest <= FARTHEST:
         lines.append(
             f"no object reaches beyond {result.farthest:.0%} of the width or height of its photo: if coordinates are percent, "
             "or of smaller photos, scale them"

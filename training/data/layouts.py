@@ -26,7 +26,7 @@ from training.data.files import (
 )
 from training.data.hints import mask_hint
 from training.data.lists import frame_name, lines, list_file
-from training.data.problems import MOST, MOST_NAMED, first_names, raise_all
+from training.data.problems import MOST, MOST_NAMED, first_names
 from training.data.problems import DataError as DataError
 
 LAYOUTS = (
@@ -98,15 +98,8 @@ class FrameListing:
             self.notes.append(f"{len(orphans)} masks have no image and are left out: {first_names(orphans, MOST_NAMED)}")
 
 
-def find_frames(root: Path, split: str) -> list[Frame]:
-    """The frames of a split, in any known layout; raises `DataError` naming every missing file."""
-    listing = list_frames(root, split)
-    raise_all(listing.missing)
-    return listing.frames
-
-
 def list_frames(root: Path, split: str) -> FrameListing:
-    """Like `find_frames`, but lists missing files instead of raising.
+    """The frames of a split, in any known layout, and the errors of missing files.
 
     Raises `DataError` for an unknown layout, and for a list that is missing or empty.
     """

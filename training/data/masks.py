@@ -153,18 +153,12 @@ def label_colors(labels: LabelSet) -> dict[Color, int]:
     return {labels.palette[255]: labels.ignore_index} | unique
 
 
-def read_mask(path: Path, labels: LabelSet, colors: Colors, meaning: Meaning = "ids") -> Ids:
-    """Reads a mask file as uint8 ids (H, W).
-
-    The ids are the pixel values of a grey or palette image. An RGB image, and any image for the meaning `colors`, is read by
-    its colours. Raises `MaskError` naming the file for another mode, lossy compression, an id that is no class, or an unknown
-    colour.
-    """
-    return interpret(open_mask(path), labels, colors, meaning)
-
-
 def interpret(mask: MaskFile, labels: LabelSet, colors: Colors, meaning: Meaning) -> Ids:
-    """Like `read_mask`, for an opened mask."""
+    """The uint8 ids (H, W) of a mask: the pixel values of a grey or palette image.
+
+    An RGB image, and any image for the meaning `colors`, is read by its colours. Raises `MaskError` naming the file for an id
+    that is no class, or an unknown colour.
+    """
     return mask.ids(labels) if mask.has_ids and meaning == "ids" else mask.by_colors(labels, colors)
 
 

@@ -79,9 +79,10 @@ def label_studio_shapes(root: Path, outlines: Sequence[list[float]]) -> Path:
 
 
 WRITERS: dict[Write, str] = {
-    coco: "a.png: the object 1 of image 1, leaf, 60%", coco_boxes: "a.png: the object 1 of image 1, leaf, 60%", labelme: "0.png: the object shape 1 of image 0.json, leaf, 60%",
-    labelme_masks: "0.png: the object shape 1 of image 0.json, leaf, 60%", label_studio: "0.png: the object 1 of image 1, leaf, 60%",
-    label_studio_shapes: "0.png: the object 1 of image 1, leaf, 63%",
+    coco: "a.png: the object 1 of image 1, leaf, 60%", coco_boxes: "a.png: the object 1 of image 1, leaf, 60%",
+    labelme: "0.png: the object shape 1 of image 0.json, leaf, 60%",
+    labelme_masks: "0.png: the object shape 1 of image 0.json, leaf, 60%",
+    label_studio: "0.png: the object 1 of image 1, leaf, 60%", label_studio_shapes: "0.png: the object 1 of image 1, leaf, 63%",
 }  # fmt: skip
 
 

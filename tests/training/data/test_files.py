@@ -14,9 +14,9 @@ from PIL import Image
 from cli.image_names import kind_of
 from imaging.decoding import ENDINGS_OF_FORMATS, Limits, decode
 from tests.support.training.data_sets import write_frame, write_voc
+from tests.support.training.frames import find_frames
 from training.data.files import images_below
 from training.data.label_files import read_labels
-from training.data.layouts import find_frames
 from training.data.problems import DataError
 from training.data.text_files import read_text
 from training.learning.recipe import make_recipe

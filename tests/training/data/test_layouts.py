@@ -11,8 +11,9 @@ from PIL import Image
 
 from model.labels import LabelClass, LabelSet, camvid_labels, voc_labels
 from tests.support.training.data_sets import write_frame, write_voc
+from tests.support.training.frames import find_frames
 from training.data.camvid import GROUPS, published_colors, split_of
-from training.data.layouts import DataError, find_frames, list_frames
+from training.data.layouts import DataError, list_frames
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
 

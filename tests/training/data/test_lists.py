@@ -11,7 +11,8 @@ from PIL import Image
 
 from model.labels import voc_labels
 from tests.support.training.data_sets import write_frame, write_voc
-from training.data.layouts import DataError, find_frames, list_frames
+from tests.support.training.frames import find_frames
+from training.data.layouts import DataError, list_frames
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
 

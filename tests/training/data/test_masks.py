@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.harness.image_files import png_of
 from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
-from training.data.masks import MaskError, label_colors, open_mask, read_mask
+from training.data.masks import Colors, Ids, MaskError, Meaning, interpret, label_colors, open_mask
 
 FOUR = numbered_labels(["a", "b", "c", "d"])
 IDS = np.array([[0, 1, 20], [8, 15, 255]], np.uint8)
@@ -22,6 +22,10 @@ def save(path: Path, pixels: np.ndarray, mode: str | None = None) -> Path:
     image = Image.fromarray(pixels)
     (image.convert(mode) if mode else image).save(path)
     return path
+
+
+def read_mask(path: Path, labels: LabelSet, colors: Colors, meaning: Meaning = "ids") -> Ids:
+    return interpret(open_mask(path), labels, colors, meaning)
 
 
 def test_grey_and_palette_masks_are_ids(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from PIL import Image
 
 from model.labels import voc_labels
 from tests.support.images import make_photo
+from tests.support.training.frames import find_frames
 from training.commands.import_labels import main as import_labels
 from training.data.label_files import find_labels, read_labels
-from training.data.layouts import DataError, find_frames
+from training.data.layouts import DataError
 from training.data.split import Split
 from training.survey.datasets import get_split
 from training.survey.records import survey_all

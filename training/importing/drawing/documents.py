@@ -85,7 +85,7 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
     if not result.class_masks and not result.errors and not how.omissions.errors():
         counts = f"{len(document.annotations)} objects, {result.boxes} of them boxes alone, {result.empty} without a pixel"
         result.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
-    if error := outside_error(export.path, document, result.outside, result.drawn):
+    if error := outside_error(export.path, document, result.outside):
         result.errors.insert(0, error)
     return result
 

@@ -24,8 +24,8 @@ from training.importing.drawing.geometry import (
     read_outline,
     unread_place,
 )
-from training.importing.drawing.outside import MOST_OUTSIDE, Object
-from training.importing.drawing.polygons import Integers, fill, measure
+from training.importing.drawing.outside import MOST_OUTSIDE, Object, measure
+from training.importing.drawing.polygons import Integers, fill
 from training.importing.omissions import Omissions
 from training.importing.outlines import Extent, box_of, touched_corners
 
@@ -38,22 +38,20 @@ class ObjectFacts:
     """The errors of a document's objects, and facts for the user.
 
     boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
-    no pixel. drawn: number of objects with an area. of_classes: number of those of another class than the background. outside:
-    those that lie to more than a tenth outside of their photos. farthest: share of a photo's side that objects reach.
+    no pixel. of_classes: number of objects with an area, of another class than the background. outside: objects that lie to
+    more than a tenth outside of their photos. farthest: share of a photo's side that objects reach.
     """
 
     errors: list[DataError] = field(default_factory=list)
     boxes: int = 0
     crowds: int = 0
     empty: int = 0
-    drawn: int = 0
     of_classes: int = 0
     outside: list[Object] = field(default_factory=list)
     farthest: float = 0.0
 
     def add_extent(self, entry: Mapping[str, Any], extent: Extent) -> None:
-        """Counts an object with an area that lies there."""
-        self.drawn += 1
+        """Adds where an object with an area lies."""
         self.farthest = max(self.farthest, *extent.edges)
         if extent.outside > MOST_OUTSIDE:
             self.outside.append((entry, extent))
@@ -137,16 +135,9 @@ def _region(
     region = _RunLengths(_runs(entry, outline, size), VOID if box or (crowds == "void" and crowd) else id_)
     facts.of_classes += id_ not in (BACKGROUND, VOID)
     facts.empty += not region.area
-    facts.add_extent(entry, _extent(entry, outline, size, region.area))
+    extent = entry.get("extent")  # of a mask that its reader has cut
+    facts.add_extent(entry, extent if isinstance(extent, Extent) else measure(outline, size))
     return region
-
-
-def _extent(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int], pixels: int) -> Extent:
-    """Where an object lies: as its reader says, if that has cut a mask; or else its outline. Run lengths are of the image."""
-    extent = entry.get("extent")
-    if isinstance(extent, Extent):
-        return extent
-    return measure(outline, size, pixels) if isinstance(outline, list) else Extent((0, 0, size[1], size[0]), size)
 
 
 def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _RunLengths:

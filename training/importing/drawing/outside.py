@@ -7,17 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from training.data.problems import DataError, first_names
 from training.importing.coco.files import Document
-from training.importing.drawing.geometry import name_of
-from training.importing.outlines import Extent
+from training.importing.drawing.geometry import Outline, name_of
+from training.importing.outlines import Extent, box_of
 
 MOST_OUTSIDE = 0.1  # share of an object's area, and of a photo's sides, that may lie outside
+SLACK = 1.0  # pixels around a photo that count as inside
+SIDE = 512  # pixels of the picture on which an object's area is measured
 ALIKE = 1.05  # two factors that differ by less are one
-TRIMMED = 100  # one object of so many may reach farther than the factor says
 Object = tuple[Mapping[str, Any], Extent]
 """An entry of a document, and where it lies."""
+
+
+def measure(outline: Outline, size: tuple[int, int]) -> Extent:
+    """Where an outline lies in an image (height, width). Run lengths are of the whole image."""
+    if not isinstance(outline, list):
+        return Extent((0, 0, size[1], size[0]), size)
+    box = left, top, right, bottom = box_of(outline)
+    if min(left, top) >= -SLACK and right <= size[1] + SLACK and bottom <= size[0] + SLACK:
+        return Extent(box, size)
+    scale = SIDE / max(1.0, right - left, bottom - top)
+    picture = Image.new("1", (SIDE + 1, SIDE + 1))
+    for polygon in outline:
+        points = (np.array(polygon, np.float64).reshape(-1, 2) - (left, top)) * scale
+        ImageDraw.Draw(picture).polygon(points.ravel().tolist(), fill=1)
+    area = np.asarray(picture)
+    first, last = (np.maximum(0, np.rint((edge - np.array([top, left])) * scale)).astype(int) for edge in (0, np.array(size)))
+    inside = area[first[0] : last[0], first[1] : last[1]]
+    return Extent(box, size, 1 - float(inside.sum() / area.sum()))
 
 
 def outside_names(document: Document, objects: Sequence[Object]) -> str:
@@ -30,17 +50,17 @@ def outside_names(document: Document, objects: Sequence[Object]) -> str:
     )
 
 
-def outside_error(path: Path, document: Document, objects: Sequence[Object], count: int) -> DataError | None:
-    """The error of a document most of whose objects lie outside of their photos, with what would fit; None for others.
+def outside_error(path: Path, document: Document, objects: Sequence[Object]) -> DataError | None:
+    """The error of a document most of whose objects are these, which lie outside of their photos; None for others.
 
-    objects: those outside. count: of all objects. Labels that reach less than a tenth of a side beyond their photos are small
-    or careless, and no error.
+    It names what would fit. Objects that reach less than a tenth of a side beyond their photos are small or careless, and no
+    error. One in a hundred may reach farther than the factors say.
     """
-    edges = np.sort([extent.edges for _, extent in objects], axis=0)
-    if 2 * len(edges) <= count:
+    if 2 * len(objects) <= len(document.annotations):
         return None
-    trimmed = len(edges) // TRIMMED
-    left, top, right, bottom = (*edges[trimmed, :2].tolist(), *edges[-1 - trimmed, 2:].tolist())
+    edges = np.array([extent.edges for _, extent in objects])
+    left, top = np.quantile(edges[:, :2], 0.01, axis=0, method="lower")
+    right, bottom = np.quantile(edges[:, 2:], 0.99, axis=0, method="higher")
     if max(-left, -top, right - 1, bottom - 1) <= MOST_OUTSIDE:
         return None
     advice = f"they fit photos {factor_words(max(1, right), max(1, bottom))}"
@@ -51,10 +71,8 @@ def outside_error(path: Path, document: Document, objects: Sequence[Object], cou
         advice += ", or whose width and height are swapped: swap x and y, or turn the photos (see also --masks-orientation)"
     else:
         advice += ": give the photos that were labelled, or scale the labels"
-    names = outside_names(document, objects)
-    return DataError(
-        f"{path}: {len(edges)} of {count} objects lie to more than a tenth outside of their photos, such as {names}: {advice}"
-    )
+    counts = f"{len(objects)} of {len(document.annotations)} objects lie to more than a tenth outside of their photos"
+    return DataError(f"{path}: {counts}, such as {outside_names(document, objects)}: {advice}")
 
 
 def factor_words(width: float, height: float) -> str:

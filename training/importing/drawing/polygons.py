@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as run_lengths
 
 from imaging.rle import read_counts
-from training.importing.outlines import Extent, box_of
 
 Points = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -18,7 +16,6 @@ STEPS = 5  # points of an outline for each pixel of its length, of which pycocot
 MOST_STEPS = 1 << 24
 PARTS = 16  # polygons that are merged at once: merging many one after the other takes time by their square
 RIM = 1.0  # pixels around the image in which the borders of clipped polygons lie
-MOST_PIXELS = 1 << 30  # of a canvas that holds a whole object; pycocotools counts in 32 bits
 
 
 def fill(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Integers:
@@ -44,24 +41,6 @@ def fill(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Integers
     while len(parts) > 1:
         parts = [run_lengths.merge(parts[start : start + PARTS]) for start in range(0, len(parts), PARTS)]
     return read_counts(parts[0]["counts"].decode(), size)
-
-
-def measure(polygons: Sequence[Sequence[float]], size: tuple[int, int], pixels: int) -> Extent:
-    """Where polygons lie in an image (height, width), and the share of their pixels outside of it; `pixels` are inside.
-
-    Outlines within a pixel of the image lie inside.
-    """
-    box = box_of(polygons)
-    if min(box) >= -RIM and box[2] <= size[1] + RIM and box[3] <= size[0] + RIM:
-        return Extent(box, size)
-    corner = np.floor(box[:2])
-    parts = [np.array(polygon, np.float64).reshape(-1, 2) - corner for polygon in polygons]
-    width, height = np.ceil(box[2:] - corner) + 1
-    # a large object is drawn smaller
-    scale = min(1.0, (MOST_PIXELS / (width * height)) ** 0.5, MOST_STEPS / (2 * max(1, sum(map(_steps, parts)))))
-    canvas = (ceil(height * scale), ceil(width * scale))
-    whole = int(fill([(part * scale).ravel().tolist() for part in parts], canvas)[1::2].sum())
-    return Extent(box, size, max(0.0, 1 - pixels * scale**2 / whole) if whole else 0.0)
 
 
 def _steps(points: Points) -> int:

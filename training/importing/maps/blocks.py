@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor, hypot
@@ -110,12 +111,10 @@ def divide(
             f"{len(tiles)} tiles with labels lie in one block of ground, and train and val need one each: give a smaller "
             "--tile or --block, or put all tiles into one split with --split"
         )
-    counts: dict[Block, int] = {}
     classes: dict[Block, frozenset[int]] = {}
     for block, class_set in zip(blocks, classes_of_tiles, strict=True):
-        counts[block] = counts.get(block, 0) + 1
         classes[block] = classes.get(block, frozenset()) | class_set
-    val = _choose(counts, classes)
+    val = _choose(Counter(blocks), classes)
     left_out = _common(footprints, blocks, val)
     in_train = [each for at, each in enumerate(footprints) if blocks[at] not in val and at not in left_out]
     in_val = [each for at, each in enumerate(footprints) if blocks[at] in val]
@@ -131,10 +130,7 @@ def _choose(counts: Mapping[Block, int], classes: Mapping[Block, frozenset[int]]
     """
     order = sorted(counts, key=lambda block: hashlib.sha256(repr(block).encode()).digest())
     target = sum(counts.values()) / ONE_IN
-    blocks_with: dict[int, int] = {}
-    for class_set in classes.values():
-        for each in class_set:
-            blocks_with[each] = blocks_with.get(each, 0) + 1
+    blocks_with = Counter(each for class_set in classes.values() for each in class_set)
     val: set[Block] = set()
 
     def may_leave(block: Block) -> bool:

@@ -159,7 +159,8 @@ def import_maps(out: Path, how: MapOptions) -> ImportedMap:
         raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")
     with parts_folder(out) as parts:
         cutting = cut(sources, labels, CuttingOptions(how.tile, ids, extent, how.all_touched), parts)
-        division = None if how.split else _divide(sources, cutting, how)
+        places, classes_of_tiles = [tile.place for tile in cutting.tiles], [tile.classes for tile in cutting.tiles]
+        division = None if how.split else divide(sources[0].place, how.tile, places, classes_of_tiles, how.block)
         split = SPLITS.get(how.split.lower(), how.split)
         splits = [division.split(index) if division else split for index in range(len(cutting.tiles))]
         for path in earlier:
@@ -194,8 +195,3 @@ def _find_classes(labels: Layer, file: Path | None) -> tuple[Classes, dict[str, 
 
 def _order(name: str) -> tuple[bool, int, str]:
     return (False, int(name), "") if name.isdecimal() else (True, 0, name)
-
-
-def _divide(sources: Sequence[Source], cutting: Cutting, how: MapOptions) -> Division:
-    classes_of_tiles = [tile.classes for tile in cutting.tiles]
-    return divide(sources[0].place, how.tile, [tile.place for tile in cutting.tiles], classes_of_tiles, how.block)
