@@ -85,8 +85,8 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
     if not result.class_masks and not result.errors and not how.omissions.errors():
         counts = f"{len(document.annotations)} objects, {result.boxes} of them boxes alone, {result.empty} without a pixel"
         result.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
-    if error := outside_error(export.path, document, result.outside):
-        result.errors.insert(0, error)
+    if (misplaced := outside_error(export.path, document, result.outside)) is not None:
+        result.errors.insert(0, misplaced)
     return result
 
 
@@ -152,7 +152,7 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_obje
     orientation = read_orientation(data)
     if drawn_on == "stored" and swaps_sides(orientation):
         size = size[::-1]
-    json_size = (entry.get("height"), entry.get("width"))
+    json_size: tuple[Any, Any] = (entry.get("height"), entry.get("width"))
     if size != json_size and (has_objects or any(json_size)):
         if swaps_sides(orientation) and json_size == size[::-1]:
             hint = "EXIF turns it: --masks-orientation says whether objects were drawn on the upright or the stored photo"

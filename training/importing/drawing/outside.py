@@ -35,9 +35,9 @@ def measure(outline: Outline, size: tuple[int, int]) -> Extent:
         points = (np.array(polygon, np.float64).reshape(-1, 2) - (left, top)) * scale
         ImageDraw.Draw(picture).polygon(points.ravel().tolist(), fill=1)
     area = np.asarray(picture)
-    first, last = (np.maximum(0, np.rint((edge - np.array([top, left])) * scale)).astype(int) for edge in (0, np.array(size)))
-    inside = area[first[0] : last[0], first[1] : last[1]]
-    return Extent(box, size, 1 - float(inside.sum() / area.sum()))
+    rows = slice(max(0, round(-top * scale)), max(0, round((size[0] - top) * scale)))
+    columns = slice(max(0, round(-left * scale)), max(0, round((size[1] - left) * scale)))
+    return Extent(box, size, 1 - float(area[rows, columns].sum() / area.sum()))
 
 
 def outside_names(document: Document, objects: Sequence[Object]) -> str:

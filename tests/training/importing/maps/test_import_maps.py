@@ -209,9 +209,9 @@ def test_overlapping_polygons_of_different_classes_are_told(
 
 
 def test_polygons_on_no_scene_are_told(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shapes = [square(5, 5, 20), square(100, 5, 20), square(5000, 5000, 9)]
-    run(tmp_path / "data", scene, write_features(tmp_path / "labels.gpkg", shapes, ["a"] * 3))
-    assert "1 polygons lie on no scene: feature 3" in capsys.readouterr().out
+    shapes = [square(5, 5, 20), square(100, 5, 20), square(5000, 5000, 9), square(4 * TILE + 41, 5, 9)]
+    run(tmp_path / "data", scene, write_features(tmp_path / "labels.gpkg", shapes, ["a"] * 4))
+    assert "2 polygons lie on no scene: feature 3, 4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("unknown", ["error", "void"])
