@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyogrio.raw
 import shapely
 from PIL import Image
 
@@ -21,13 +22,14 @@ from tests.support.imaging.scenes import write_scene
 from tests.support.training.label_tools import write_labelme
 from training.data.demo import write_demo_data
 
+SCENES = ROOT / "docs" / "scenes"
 CLASSES = ["background", "leaf", "stem", "soil", "weed"]
 
 
 def add_inputs(commands: str, page: str, folder: Path) -> None:
     """Writes into the folder what the commands name and what is not there yet."""
     for name, write in INPUTS.items():
-        if re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w-])", commands) and not (folder / name).exists():
+        if re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w.-])", commands) and not (folder / name).exists():
             write(folder / name)
     for block in PYTHON_BLOCK.findall(page):
         for name in re.findall(r'"([\w-]+\.onnx)"', block):
@@ -83,6 +85,19 @@ def _write_project(path: Path) -> None:
     path.write_text(json.dumps(document))
 
 
+def _write_scenes(path: Path) -> None:
+    path.mkdir()
+    shutil.copy(SCENES / "osbs.tif", path)
+
+
+def _write_layer(source: Path, path: Path) -> None:
+    """A GeoPackage with the polygons of a GeoJSON file."""
+    facts, _, geometry, columns = pyogrio.raw.read(source)
+    pyogrio.raw.write(
+        path, geometry, columns, facts["fields"], driver="GPKG", geometry_type=facts["geometry_type"], crs=facts["crs"]
+    )
+
+
 INPUTS: dict[str, Callable[[Path], object]] = {
     "classes.yaml": _write_classes,
     "scene.tif": lambda path: write_scene(path, make_photo(60, 90)),
@@ -90,6 +105,9 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     "EXPORT": _write_export,
     "PHOTOS": _write_photos,
     "REST": _write_photos,
+    "labelled.gpkg": lambda path: _write_layer(SCENES / "osbs-extent.geojson", path),
+    "labels.gpkg": lambda path: _write_layer(SCENES / "osbs-labels.geojson", path),
     "project.json": _write_project,
+    "scenes": _write_scenes,
 }
 """How to make what commands name and no command of the page makes, by its name."""
