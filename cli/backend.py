@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from model.inference.tiling import Size
 
@@ -14,13 +14,15 @@ class Result:
     """An answer's bytes, and facts for the table of results.
 
     size: (height, width) of the upright image. shares: of the pixels of each class that is there, 0 to 1, before
-    `min_confidence`. mean_confidence: of all pixels. A service does not say these; then they are None or empty.
+    `min_confidence`. mean_confidence: of all pixels. A service does not say these; then they are None or empty. facts: of its
+    object, as of `imaging.object_facts`.
     """
 
     body: bytes
     size: Size | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
     mean_confidence: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Backend(Protocol):

@@ -116,7 +116,7 @@ class CocoFile:
                 parts = split_document(path.read_bytes())
             except ValueError as error:
                 raise OSError(f"{path}: {error}; start again without --resume") from error
-            yield renumber(parts, image_id, annotation, file_name)
+            yield renumber(parts, image_id, annotation, {"file_name": file_name})
             annotation += parts.number
 
 

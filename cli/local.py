@@ -12,6 +12,7 @@ from dataclasses import replace
 from cli.backend import Result
 from cli.resume import settings_digest
 from imaging.decoding import Limits
+from imaging.object_facts import object_facts
 from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.loading import load_runtime
@@ -138,9 +139,5 @@ class Local:
             body = answer.body.read(answer.body.length)
         finally:
             answer.body.close()
-        height, width = answer.size
-        names = (label.name for label in self._runtime.manifest.labels.classes)
-        counts = zip(names, answer.counts, strict=False)  # a hostile worker may send more counts than classes
-        shares = {name: round(pixels / (height * width), 6) for name, pixels in counts if pixels}
-        confidence = None if answer.mean_confidence is None else round(answer.mean_confidence, 6)
-        return Result(body, answer.size, shares, confidence)
+        facts = object_facts(image.options.rendering, answer.box, answer.object_pixels)
+        return Result(body, answer.size, answer.shares, answer.mean_confidence, facts)

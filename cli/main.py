@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
             raise OSError(f"{args.server} does not say at /info which model it runs, and --resume needs that; leave it out")
         if document:
             document.begin(resume=args.resume, force=args.force)
-        summary = Summary()
+        summary = Summary(rendering=rendering(args))
         records, journal = open_records(args, answers, digest, summary)
         job = BulkJob(
             backend, answers, listing, digest, journal, resume=args.resume,

@@ -96,4 +96,5 @@ def _row(outcome: Outcome) -> Row:
     if result is None:
         return Row(name, None, milliseconds=milliseconds, problem=outcome.problem)
     height, width = result.size or (None, None)
-    return Row(name, target, width, height, result.shares, result.mean_confidence, milliseconds=milliseconds, key=key)
+    box = result.facts.get("box")
+    return Row(name, target, width, height, result.shares, result.mean_confidence, milliseconds, key=key, box=box)

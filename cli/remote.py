@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import httpx
 
@@ -15,6 +16,7 @@ from cli.arguments import LOCAL, parser, rendering, service_arguments
 from cli.backend import Result
 from cli.report import as_options
 from cli.resume import settings_digest
+from imaging.object_facts import read_object_headers
 from imaging.rendering import MEDIA_TYPES
 from model.inference.parameters import PARAMETERS
 
@@ -80,14 +82,19 @@ class Remote:
 
     def __call__(self, data: bytes, name: str = "image") -> Result:
         """The answer. For `--rank` the service is asked once more, as JSON, for facts about the image. Raises `ServerError`."""
-        body = self._segment(data, name, self._query, self._media_type)
+        response = self._segment(data, name, self._query, self._media_type)
+        try:
+            result = Result(response.content, facts=read_object_headers(response.headers))
+        except ValueError as error:
+            raise ServerError(f"{self._origin} answers what is not read: {error}") from error
         if self._facts_query is None:
-            return Result(body)
+            return result
         same = self._facts_query == self._query
-        return _with_facts(body, body if same else self._segment(data, name, self._facts_query, MEDIA_TYPES["json"]))
+        facts = response if same else self._segment(data, name, self._facts_query, MEDIA_TYPES["json"])
+        return _with_facts(result, facts.content)
 
-    def _segment(self, data: bytes, name: str, query: Mapping[str, str], media_type: str) -> bytes:
-        """The body of the answer of this media type."""
+    def _segment(self, data: bytes, name: str, query: Mapping[str, str], media_type: str) -> httpx.Response:
+        """The answer of this media type."""
         for attempt in range(1, TRIES + 1):
             last = attempt == TRIES
             try:
@@ -110,7 +117,7 @@ class Remote:
             self._has_answered, self._failures = True, 0
         if response.status_code != httpx.codes.OK:
             raise ServerError(f"{response.status_code} {_detail(response)}")
-        return response.content
+        return response
 
     def close(self) -> None:
         self._client.close()
@@ -136,7 +143,7 @@ class Remote:
         return ServerUnusable(message) if hopeless else ServerError(message)
 
 
-def _with_facts(body: bytes, document: bytes) -> Result:
+def _with_facts(result: Result, document: bytes) -> Result:
     """The result with what a JSON answer says of the image. Raises `ServerError` for another document."""
     try:
         answer = json.loads(document)
@@ -146,7 +153,8 @@ def _with_facts(body: bytes, document: bytes) -> Result:
         if all(entry["mean_confidence"] is not None for entry in classes):
             sums = [(int(entry["pixels"]), float(entry["mean_confidence"])) for entry in classes]
             confidence = round(sum(pixels * mean for pixels, mean in sums) / sum(pixels for pixels, _ in sums), 6)
-        return Result(body, (int(size["height"]), int(size["width"])), shares, confidence)
+        upright = int(size["height"]), int(size["width"])
+        return replace(result, size=upright, shares=shares, mean_confidence=confidence)
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise ServerError("the service's JSON does not say the confidence of the classes; --rank needs that") from error
 

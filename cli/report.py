@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from cli.answers import Marks
 from cli.backend import Result
 from cli.input import Input
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
-from imaging.rendering import RENDERING
+from imaging.object_facts import lacks_object
+from imaging.rendering import RENDERING, Rendering
 from model.command_line import one_line
 from model.inference.errors import InferenceError, NoConfidence
 from model.inference.parameters import OPTIONS
@@ -68,10 +70,14 @@ class Outcome:
 
 
 class Summary:
-    """Counts outcomes and tells of failures at once, so that its memory does not grow with them. command: its name."""
+    """Counts outcomes and tells of failures at once, so that its memory does not grow with them.
 
-    def __init__(self, command: str = "fcn-segment") -> None:
-        self._command = command
+    command: its name. rendering: the form of its answers.
+    """
+
+    def __init__(self, command: str = "fcn-segment", rendering: Rendering | None = None) -> None:
+        self._command, self._rendering = command, rendering or Rendering()
+        self._lacks_object: Counter[bool | None] = Counter()
         self._counts = dict.fromkeys(("done", "skipped", "kept", "failed"), 0)
         self._reason: str | None = None
 
@@ -80,6 +86,8 @@ class Summary:
             self._reason = outcome.problem
             return
         self._counts[outcome.status] += 1
+        if outcome.result:
+            self._lacks_object[lacks_object(outcome.result.facts)] += 1
         if outcome.status == "failed":
             self.tell(f"{outcome.image.display_name}: {outcome.problem}")
         if outcome.status == "kept":
@@ -87,6 +95,7 @@ class Summary:
 
     def finish(self, resumable: bool) -> int:
         """Tells the counts, and returns the exit status. resumable: whether `--resume` would go on with this run."""
+        self._tell_objects()
         done_count, skip_count, kept_count, failure_count = self._counts.values()
         if skip_count:
             self.tell(f"{skip_count} skipped, their answers exist")
@@ -99,6 +108,15 @@ class Summary:
         if failure_count > 1:
             self.tell(f"{failure_count} of {sum(self._counts.values())} failed")
         return SOME_FAILED if failure_count else DONE
+
+    def _tell_objects(self) -> None:
+        """Tells how many photos show none of their classes, for forms of answer that `classes` select."""
+        classes = "the chosen classes" if self._rendering.classes else "the model's classes"
+        count = self._lacks_object.total()
+        if empty_count := self._lacks_object[True]:
+            self.tell(f"{empty_count} of {count} photos show none of {classes}")
+        if self._rendering.uses("classes") and (unknown_count := self._lacks_object[None]):
+            self.tell(f"of {unknown_count} of {count} photos, the service does not say whether they show {classes}")
 
     def tell(self, text: str) -> None:
         tell(text, self._command)

@@ -18,6 +18,7 @@ from cli.input import Shard
 from cli.lines import LineFile, part_names, read_lines, remove_lines
 from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
+from imaging.cutout import ObjectBox
 from model.command_line import install_command
 from model.whole_file import check_output
 
@@ -33,7 +34,8 @@ class Row:
 
     name, target: of the image and of its answer. width, height: of the upright image, in pixels. classes: the share of the
     pixels of each class that is there, 0 to 1. mean_confidence: of all pixels, 0 to 1. milliseconds: from reading the image to
-    the written answer. problem: why there is no answer. key: as in `cli.resume`. Fields that are not known are None or empty.
+    the written answer. problem: why there is no answer. key: as in `cli.resume`. box: of a cut-out's object, left, top, width
+    and height in pixels of the image. Fields that are not known are None or empty.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Row:
     milliseconds: float | None = None
     problem: str | None = None
     key: str | None = None
+    box: ObjectBox | None = None
 
 
 class Table(Protocol):
@@ -217,6 +220,7 @@ def _parquet(rows: Sequence[Row]) -> bytes:
             ("name", pa.string()), ("target", pa.string()), ("width", pa.int32()), ("height", pa.int32()),
             ("classes", pa.map_(pa.string(), pa.float64())), ("mean_confidence", pa.float64()),
             ("milliseconds", pa.float64()), ("problem", pa.string()), ("key", pa.string()),
+            ("box", pa.list_(pa.int32())),
         ]
     )  # fmt: skip
     records = [

@@ -97,7 +97,7 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
     if not any(_fits(node["Resources"], args.cpus, args.gpus) for node in ray.nodes() if node["Alive"]):
         tell(f"no node has {args.cpus} CPUs and {args.gpus:g} GPUs; waiting until the cluster gets one", COMMAND)
     digest = ray.get(ray.remote(**resources)(network_digest).remote(network))
-    shard, summary = args.shard or Shard(), Summary(COMMAND)
+    shard, summary = args.shard or Shard(), Summary(COMMAND, rendering(args))
     records, journal = open_records(args, answers, digest, summary)
     assert journal is not None
     images = (replace(each, name=_absolute(each.name)) for each in listing if shard.holds(each))

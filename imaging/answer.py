@@ -25,7 +25,7 @@ from imaging.regions import Regions
 from imaging.rendering import Rendering
 from imaging.rle import encode_rle
 from imaging.runs import ColumnRuns, column_runs
-from imaging.statistics import class_statistics, mean_confidences
+from imaging.statistics import class_pixels, class_statistics, mean_confidences
 
 Check = Callable[[], None]
 """Called repeatedly while an answer is encoded; may raise to end the work."""
@@ -139,9 +139,20 @@ class SegmentedImage:
         """This image with void at pixels of less confidence than this (0 to 1, rounded to steps of 1/255)."""
         if min_confidence <= 0:
             return self
-        confidence = self._confidence()
-        class_map = np.where(confidence < round(min_confidence * 255), np.uint8(VOID), self.class_map)
-        return replace(self, class_map=class_map, mean_confidence=mean_confidences(class_map, confidence))
+        class_map = self._map_with_void(min_confidence)
+        return replace(self, class_map=class_map, mean_confidence=mean_confidences(class_map, self._confidence()))
+
+    def object_pixels(self, rendering: Rendering) -> int | None:
+        """How many pixels have the classes of `Rendering.object_ids`, without void; None if the rendering takes no classes."""
+        if not rendering.uses("classes"):
+            return None
+        counts = class_pixels(self._map_with_void(rendering.min_confidence))
+        return sum(counts[id] for id in rendering.object_ids(self.labels.classes))
+
+    def _map_with_void(self, min_confidence: float) -> npt.NDArray[np.uint8]:
+        if min_confidence <= 0:
+            return self.class_map
+        return np.where(self._confidence() < round(min_confidence * 255), np.uint8(VOID), self.class_map)
 
     def _document(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> dict[str, Any]:
         height, width = self.class_map.shape

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 from imaging.coco import INFO
 
@@ -13,7 +15,6 @@ HEAD = json.dumps({"info": INFO, "licenses": []}, separators=(",", ":")).encode(
 """The first members of every document, without the final brace."""
 DOCUMENT = re.compile(re.escape(HEAD) + rb',"images":\[(\{.*?\})\],"categories":\[(.*?)\],"annotations":\[(.*)\]\}', re.DOTALL)
 IDS = re.compile(rb'(?<=\{"id":)\d+,"image_id":\d+(?=,)')
-IMAGE_ID = re.compile(rb'^\{"id":\d+')
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,12 @@ def split_document(document: bytes) -> CocoParts:
     return CocoParts(image, categories, annotations, len(IDS.findall(annotations)))
 
 
-def renumber(parts: CocoParts, image_id: int, first_annotation: int, file_name: str | None = None) -> CocoParts:
+def renumber(parts: CocoParts, image_id: int, first_annotation: int, changes: Mapping[str, Any] = {}) -> CocoParts:
     """The same parts with this id of the image, and with ids of annotations that count from `first_annotation`.
 
-    file_name: of the image, if it is to have another than before.
+    changes: of the image's entry: its `file_name`, and facts that it has not.
     """
     numbers = count(first_annotation)
     annotations = IDS.sub(lambda _: b'%d,"image_id":%d' % (next(numbers), image_id), parts.annotations)
-    image = IMAGE_ID.sub(b'{"id":%d' % image_id, parts.image)
-    if file_name is not None:
-        image = json.dumps(json.loads(image) | {"file_name": file_name}, separators=(",", ":")).encode()
-    return CocoParts(image, parts.categories, annotations, parts.number)
+    image = json.loads(parts.image) | {"id": image_id} | changes
+    return CocoParts(json.dumps(image, separators=(",", ":")).encode(), parts.categories, annotations, parts.number)

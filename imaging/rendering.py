@@ -249,10 +249,16 @@ class Rendering:
         if self.format not in ("binary", "cutout"):
             background_ids = [label.id for label in labels if is_background(label.name)] if self.format == "overlay" else []
             return frozenset(range(256)).difference(background_ids)
-        ids = frozenset(label.id for label in labels if not is_background(label.name))
+        ids = self.object_ids(labels)
         if len(ids) == len(labels):
             raise UnknownClass(f"format={self.format} needs classes=, as this model has no background; {class_list(labels)}")
         return ids
+
+    def object_ids(self, labels: Sequence[Label]) -> frozenset[int]:
+        """The ids of `classes`, or else of all classes of the label set but the background. Raises `UnknownClass`."""
+        if self.classes:
+            return self.class_ids(labels)
+        return frozenset(label.id for label in labels if not is_background(label.name))
 
     def _values_for(self, parameter: Parameter) -> str:
         """Values of `format` and `mask` with which a parameter has an effect, as a query has them."""

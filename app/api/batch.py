@@ -7,9 +7,9 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -29,24 +29,41 @@ from app.exchange import PIECE_BYTES
 from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.coco_merging import HEAD, renumber, split_document
-from model.inference.processes.messages import Image
+from model.inference.processes.messages import Answer, Image
 
 router = APIRouter()
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy
 LINES = "application/x-ndjson"
+RESULTS = "results.jsonl"
 log = logging.getLogger("segment")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one image: the answer's bytes, or a problem. size: width x height, for the log."""
+    """The result of one image: the answer's bytes, or a problem.
+
+    answer: without its bytes. facts: what headers say of a single image, as `app.api.segment.segment` gives them; of a failed
+    one `retry_after`, in seconds, where there is such a header.
+    """
 
     index: int
     file: str
     suffix: str
     body: bytes
     problem: Problem | None = None
-    size: str = ""
+    answer: Answer | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> str:
+        """Width x height, for the log; empty if it is not known."""
+        return f"{self.answer.size[1]}x{self.answer.size[0]}" if self.answer else ""
+
+    @property
+    def heading(self) -> dict[str, Any]:
+        """The image's place, file name and status, and the facts."""
+        status = self.problem.status if self.problem else 200
+        return {"index": self.index, "file": self.file, "status": status, **self.facts}
 
 
 Outcomes = AsyncGenerator[Outcome, None]
@@ -161,10 +178,10 @@ class _PartImage:
             try:
                 outcome = await self._answer(request, service, query)
             except Problem as problem:
-                outcome = self._failure(service, problem)
+                outcome = self._failure(service, query, problem)
             except Exception as error:  # an unexpected error of one image must not end the others
                 log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": self.index}})
-                outcome = self._failure(service, unexpected_problem(error, service))
+                outcome = self._failure(service, query, unexpected_problem(error, service))
             if not self.outcome.cancelled():  # a cancelled one has nobody who waits for it
                 self.outcome.set_result(outcome)
                 await self.is_sent.wait()
@@ -186,22 +203,24 @@ class _PartImage:
                 options = make_options(service, query, format, base_name(part))
                 about = request.state.known | {"index": self.index, "format": format}
                 image = Image(body, options, image_limits(service), about=about)
-                answer = await segment(request, service, image, query.model, reservation)
+                answer, facts = await segment(request, service, image, query.model, reservation)
         finally:
             await part.close()
         data = answer.body.read(answer.body.length)
         answer.body.close()
-        size = f"{answer.size[1]}x{answer.size[0]}"
-        return Outcome(self.index, base_name(part), options.rendering.suffix, data, size=size)
+        return Outcome(self.index, base_name(part), options.rendering.suffix, data, answer=answer, facts=facts)
 
-    def _failure(self, service: Service, problem: Problem) -> Outcome:
+    def _failure(self, service: Service, query: SegmentQuery, problem: Problem) -> Outcome:
         """The outcome of an image with a problem, which holds nothing more. Counts the problem's reason."""
         self.reservation.close()
         # its frames refer to this image, which refers to the outcome: a cycle that keeps memory in use
         problem.__traceback__ = problem.__cause__ = problem.__context__ = None
         if problem.reason:
             service.metrics.count_rejection(problem.reason)
-        return Outcome(self.index, base_name(self.part), ".problem.json", b"", problem)
+        facts: dict[str, Any] = {"box": None} if query.format == "cutout" else {}
+        if seconds := problem.headers.get("Retry-After"):
+            facts["retry_after"] = int(seconds)
+        return Outcome(self.index, base_name(self.part), ".problem.json", b"", problem, facts=facts)
 
 
 async def _rename(outcomes: Outcomes, names: Sequence[str]) -> Outcomes:
@@ -219,11 +238,10 @@ async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, 
 
 
 def _entry(request: Request, outcome: Outcome) -> bytes:
-    """The JSON object of one image: its place, file name and status, with its answer or its problem."""
+    """The JSON object of one image: its heading, with its answer or its problem."""
     problem = outcome.problem
-    facts = {"index": outcome.index, "file": outcome.file, "status": problem.status if problem else 200}
-    head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
-    name, body = (b"problem", _problem(request, problem)) if problem else (b"answer", outcome.body)
+    head = _json(outcome.heading)[:-1]
+    name, body = (b"problem", _json(_problem(request, problem))) if problem else (b"answer", outcome.body)
     return head + b',"' + name + b'":' + body + b"}"
 
 
@@ -236,7 +254,8 @@ async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, N
             if outcome.problem:
                 problems.append(_entry(request, outcome))
                 continue
-            parts = renumber(split_document(outcome.body), outcome.index + 1, annotations + 1, outcome.file)
+            changes = {"file_name": outcome.file, **outcome.facts}
+            parts = renumber(split_document(outcome.body), outcome.index + 1, annotations + 1, changes)
             entries.append(parts.image)
             categories = parts.categories
             if parts.number:
@@ -248,17 +267,38 @@ async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, N
 
 
 async def _zip(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
-    """Yields a zip file as it grows. Its members are stored without compression, because masks are compressed already."""
-    pipe = _Pipe()
+    """Yields a zip file as it grows. Its members are stored without compression, because masks are compressed already.
+
+    A cut-out without an object has no member. The last member is `RESULTS`, with a row for each image.
+    """
+    pipe, rows = _Pipe(), list[bytes]()
     async with aclosing(outcomes):
         with zipfile.ZipFile(pipe, "w") as archive:
             async for outcome in outcomes:
-                body = _problem(request, outcome.problem) if outcome.problem else outcome.body
-                name = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
-                archive.writestr(zipfile.ZipInfo(name), body)
+                member = None
+                if outcome.problem or outcome.facts.get("box", True):
+                    body = _json(_problem(request, outcome.problem)) if outcome.problem else outcome.body
+                    member = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
+                    archive.writestr(zipfile.ZipInfo(member), body)
+                rows.append(_json(_row(request, outcome, member)) + b"\n")
                 for piece in _pieces(pipe.take()):
                     yield piece
+            archive.writestr(zipfile.ZipInfo(RESULTS), b"".join(rows))
         yield pipe.take()
+
+
+def _row(request: Request, outcome: Outcome, member: str | None) -> dict[str, Any]:
+    """What is known of an image beside its picture. Of a failed one, size and confidence are None and classes empty."""
+    answer, problem = outcome.answer, outcome.problem
+    height, width = answer.size if answer else (None, None)
+    return outcome.heading | {
+        "member": member,
+        "width": width,
+        "height": height,
+        "classes": answer.shares if answer else {},
+        "mean_confidence": answer.mean_confidence if answer else None,
+        "problem": _problem(request, problem) if problem else None,
+    }
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
@@ -267,8 +307,12 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         yield data[start : start + PIECE_BYTES]
 
 
-def _problem(request: Request, problem: Problem) -> bytes:
-    return json.dumps(document(type(problem), problem.detail, request.state.request_id), separators=(",", ":")).encode()
+def _problem(request: Request, problem: Problem) -> dict[str, Any]:
+    return document(type(problem), problem.detail, request.state.request_id)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 class _Pipe(io.RawIOBase):

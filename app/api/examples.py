@@ -12,11 +12,11 @@ import numpy as np
 from fastapi import FastAPI, Query
 
 from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
-from app.api.headers import OBJECT_BOX
 from app.api.json_images import EXAMPLE
 from app.api.schemas import ClassMask, CocoAnswer, CocoBatchAnswer, ProblemDetails, QueryModel, SegmentAnswer
 from imaging.answer import SegmentedImage
 from imaging.encoding import ImageFormat
+from imaging.object_facts import OBJECT_HEADERS
 from imaging.rendering import Rendering
 from model.labels import voc_labels
 from model.weights_file import DEFAULT_WEIGHTS
@@ -70,9 +70,14 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
         "headers": {
             "X-Request-ID": {"description": "the request's id", "schema": {"type": "string"}},
             "Server-Timing": {"description": "milliseconds per stage", "schema": {"type": "string"}},
-            OBJECT_BOX: {
+            "ETag": {"description": "weak tag of the answer, for `If-None-Match`", "schema": {"type": "string"}},
+            OBJECT_HEADERS["box"]: {
                 "description": "of a cutout: left,top,width,height of its object, or none",
                 "schema": {"type": "string"},
+            },
+            OBJECT_HEADERS["object_pixels"]: {
+                "description": "of other formats that take `classes`: how many pixels have them (by default all but the background)",
+                "schema": {"type": "integer"},
             },
         },
     }
@@ -81,12 +86,13 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
 
 def batch_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses of `/segment/batch`."""
-    good = {"index": 0, "file": "photo.jpg", "status": 200, "answer": segmentation()}
+    good = {"index": 0, "file": "photo.jpg", "status": 200, "etag": 'W/"9f86d081"', "answer": segmentation()}
     bad = {"index": 1, "file": "notes.txt", "status": UnsupportedType.status}
     bad["problem"] = document(UnsupportedType, UnsupportedType.example, REQUEST_ID)
     lines = "".join(json.dumps(line) + "\n" for line in (good, bad))
     success = {
-        "description": "A line of JSON for each image, one COCO document, or a zip of masks.",
+        "description": "A line of JSON for each image, one COCO document, or a zip of masks and `results.jsonl`, which has a row "
+        "for each image.",
         "model": CocoBatchAnswer,
         "content": {
             "application/x-ndjson": {"example": lines},

@@ -15,8 +15,6 @@ from model.inference.plan import Options
 from model.inference.runtime import Runtime
 
 ACCEPTED_FORMATS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
-OBJECT_BOX = "X-Object-Box"
-"""Of a cut-out: where its object is in the image (left, top, width, height), or `none`."""
 PICTURES: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
 

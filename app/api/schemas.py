@@ -249,12 +249,19 @@ class FailedImage(BaseModel):
     index: int = Field(description="place in the request, from 0")
     file: str
     status: int
+    retry_after: int | None = Field(None, description="with status 503: seconds until a new try makes sense")
     problem: ProblemDetails
+
+
+class CocoBatchImage(CocoImage):
+    etag: str = Field(description="as `/segment` answers it")
+    object_pixels: int = Field(description="pixels of the classes that the answer shows")
 
 
 class CocoBatchAnswer(CocoAnswer):
     """Answer of `/segment/batch` with `format=coco`; the id of an image is its place in the request, from 1."""
 
+    images: list[CocoBatchImage]  # type: ignore[assignment]
     problems: list[FailedImage]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.types import Receive, Scope, Send
@@ -13,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 from app.api.errors import SEGMENT_PROBLEMS, Unavailable, Undecodable, UnsupportedType, mapped_errors
 from app.api.examples import segment_responses, upload_body
 from app.api.headers import (
-    OBJECT_BOX,
     check_precondition,
     entity_tag,
     format_from_accept,
@@ -30,8 +30,8 @@ from app.exchange import PIECE_BYTES
 from app.serving.registry import Model
 from app.serving.reservation import Reservation
 from app.serving.service import Service
-from app.serving.work import Check
 from imaging.decoding import NONE_OF_THEM, Limits
+from imaging.object_facts import object_facts, object_headers
 from imaging.rendering import RENDERING, Format, Rendering
 from model.inference.parameters import OPTIONS
 from model.inference.plan import Options
@@ -77,13 +77,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     """
     accept = join_values(request.headers, "accept")
     upload = await read_image(request, upload_limits(request, service, service.settings.max_upload_mb))
-    gzip, tag = takes_gzip(join_values(request.headers, "accept-encoding")), ""
-
-    def check(model: Model, plan: WorkerPlan) -> None:
-        nonlocal tag
-        tag = entity_tag(plan.sha256, options, model.segmenter.runtime)
-        check_precondition(request.headers, tag)
-
+    gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
     query = with_values(query, upload.values, upload.source)
     format = query.format or format_from_accept(accept)
     if format in ("color", "overlay") and query.image_format is None:
@@ -91,18 +85,18 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     options = make_options(service, query, format, upload.name)
     image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
     with _curl_advice(request), mapped_errors():
-        answer = await segment(request, service, image, query.model, request.state.reservation, check)
+        check = partial(check_precondition, request.headers)
+        answer, facts = await segment(request, service, image, query.model, request.state.reservation, check)
     milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
     request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": format, **milliseconds}
     headers = {
-        "ETag": weak(tag),
+        "ETag": facts["etag"],
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in milliseconds.items()),
         "Vary": "Accept, Accept-Encoding",
+        **object_headers(facts),
     }
     if answer.encoding:
         headers["Content-Encoding"] = answer.encoding
-    if format == "cutout":
-        headers[OBJECT_BOX] = ",".join(map(str, answer.box)) if answer.box else "none"
     return AnswerResponse(answer.body, options.rendering.media_type, headers)
 
 
@@ -141,12 +135,24 @@ async def segment(
     image: Image,
     model: str | None,
     reservation: Reservation,
-    check: Check = lambda *_: None,
-) -> Answer:
-    """Does what `Service.segment` does, until the client disconnects (`Cancelled`) or the request's time has passed."""
+    check: Callable[[str], None] = lambda _: None,
+) -> tuple[Answer, dict[str, Any]]:
+    """Does what `Service.segment` does, until the client disconnects (`Cancelled`) or the request's time has passed.
+
+    check: is called with the answer's entity tag before the network runs, and may raise. Returns the answer, and its facts for
+    the client: `etag`, and those of its object.
+    """
+    tag = ""
+
+    def check_plan(model: Model, plan: WorkerPlan) -> None:
+        nonlocal tag
+        tag = entity_tag(plan.sha256, image.options, model.segmenter.runtime)
+        check(tag)
+
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        return await service.segment(image, model, reservation, service.deadline(), disconnect, check)
+        answer = await service.segment(image, model, reservation, service.deadline(), disconnect, check_plan)
+        return answer, {"etag": weak(tag)} | object_facts(image.options.rendering, answer.box, answer.object_pixels)
     finally:
         disconnect.cancel()
 
@@ -158,6 +164,8 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
     """
     settings = service.settings
     values = {"overlap": settings.overlap, "blend": settings.blend} | own_values(query) | {"format": format}
+    if format in ("color", "overlay"):
+        values.setdefault("image_format", "png")  # so that equal answers have one entity tag, whatever has asked for them
     with mapped_errors():
         rendering = Rendering(
             name=name if format == "coco" else Rendering.name, **{each: values[each] for each in values if each in RENDERING}

@@ -16,12 +16,16 @@ from app.api.examples import segment_responses, upload_body
 from app.api.segment import segment_image
 from app.api.state import UNAVAILABLE, ready
 from app.settings import Settings
+from imaging.object_facts import OBJECT_HEADERS
 
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 
 
 class AttributesRoute(APIRoute):
-    """A route that reads query parameters from the header for custom attributes too, because `InvokeEndpoint` has no query."""
+    """A route that reads query parameters from the header for custom attributes too, because `InvokeEndpoint` has no query.
+
+    It passes on no header of the answer but that one, so it says there what the answer says of its object.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -29,7 +33,10 @@ class AttributesRoute(APIRoute):
         async def handle_attributes(request: Request) -> Response:
             parts = (request.scope["query_string"], request.headers.get(ATTRIBUTES, "").encode("latin-1"))
             scope = {**request.scope, "query_string": b"&".join(filter(None, parts))}
-            return await handle(Request(scope, request.receive))
+            response = await handle(Request(scope, request.receive))
+            if facts := {name: response.headers[each] for name, each in OBJECT_HEADERS.items() if each in response.headers}:
+                response.headers[ATTRIBUTES] = "&".join(f"{name}={value}" for name, value in facts.items())
+            return response
 
         return handle_attributes
 

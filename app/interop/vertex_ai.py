@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.datastructures import FormData, UploadFile
 
-from app.api.batch import Outcomes, image_outcomes
+from app.api.batch import Outcome, Outcomes, image_outcomes
 from app.api.errors import SEGMENT_PROBLEMS, BadRequest, Problem, TooLarge, Unavailable
 from app.api.examples import segment_responses, upload_body
 from app.api.forms import DEFAULT_NAME, FIELDS, MAX_FILES, NO_ROOM, SPOOL_BYTES, images
@@ -54,7 +54,9 @@ log = logging.getLogger("segment")
 class Predictions(BaseModel):
     """The predictions, in the order of the instances."""
 
-    predictions: list[Any] = Field(description="JSON with the formats `json`, `coco` and `hf`, else `b64`: the answer's bytes")
+    predictions: list[Any] = Field(
+        description="JSON with the formats `json`, `coco` and `hf`, else `b64`: the answer's bytes; of a cut-out also `box`"
+    )
 
 
 async def predict(request: Request, service: Ready, query: Parameters) -> Response:
@@ -112,7 +114,7 @@ async def _predictions(outcomes: Outcomes, is_json: bool, hold: Callable[[int], 
         async for outcome in outcomes:
             if outcome.problem:
                 raise _of_instance(outcome.index, outcome.problem)
-            prediction = outcome.body if is_json else b'{"b64":"' + base64.b64encode(outcome.body) + b'"}'
+            prediction = outcome.body if is_json else _as_text(outcome)
             size += len(prediction)
             if size > MOST_MB * 1e6:
                 message = f"the predictions are larger than {MOST_MB:g} MB in all"
@@ -120,6 +122,12 @@ async def _predictions(outcomes: Outcomes, is_json: bool, hold: Callable[[int], 
             hold(size)
             predictions.append(prediction)
     return b'{"predictions":[' + b",".join(predictions) + b"]}"
+
+
+def _as_text(outcome: Outcome) -> bytes:
+    """The JSON of an answer that is not JSON: `b64`, its bytes, and of a cut-out the `box` of its object."""
+    box = {name: value for name, value in outcome.facts.items() if name == "box"}
+    return json.dumps({"b64": base64.b64encode(outcome.body).decode()} | box, separators=(",", ":")).encode()
 
 
 def _of_instance(index: int, problem: Problem) -> Problem:

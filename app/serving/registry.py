@@ -42,7 +42,6 @@ class Model:
         self.scheduler = scheduler
         self.name = segmenter.runtime.identity.name
         self.description = pickle.dumps(DistantRuntime.of(segmenter.runtime))
-        self.class_names = segmenter.manifest.labels.names
         self.users = 0
 
 

@@ -175,8 +175,7 @@ class Service:
         finally:
             # it refers to this task, whose result may be an error that refers to this frame: a cycle that keeps memory in use
             del limit
-        class_pixels = dict(zip(used_model.class_names, answer.counts, strict=False))  # a hostile worker may send more counts
-        self.metrics.count_segmentation(used_model.name, answer.seconds, class_pixels, answer.mean_confidence)
+        self.metrics.count_segmentation(used_model.name, answer.seconds, answer.counts, answer.mean_confidence)
         return answer
 
     @contextmanager

@@ -196,8 +196,9 @@ class Segmenter:
             )
             scene_body = None if place is None else encode_scene(segmented_image, place, rendering, check)
             body, box = segmented_image.encode_with_box(rendering, check) if scene_body is None else (scene_body, None)
+            object_pixels = segmented_image.object_pixels(rendering)
         mean_confidence = segmentation.overall_confidence if segmentation.mean_confidence else None
-        return Output(body, seconds, segmentation.counts, mean_confidence, box)
+        return Output(body, seconds, segmentation.counts, mean_confidence, box, object_pixels)
 
     def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Segmentation:
         """Segments pixels, uint8 (H, W, bands), at the plan's working size.

@@ -81,9 +81,11 @@ def document(response: httpx.Response) -> dict[str, Any]:
 
 
 def picture(response: httpx.Response) -> ImageFile:
-    """Decodes a PNG, JPEG or WebP."""
+    """Decodes a PNG, JPEG or WebP. Its `info` has what `headers.object_facts` says."""
     with _reading(response):
-        return _decode(response.content, response.headers.get("Content-Type", ""))
+        image = _decode(response.content, response.headers.get("Content-Type", ""))
+        image.info.update(headers.object_facts(response))
+        return image
 
 
 def body(response: httpx.Response) -> bytes:

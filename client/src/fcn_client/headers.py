@@ -33,6 +33,20 @@ def _date(value: str) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
+def object_facts(response: httpx.Response) -> dict[str, tuple[int, ...] | int | None]:
+    """What the service says of a picture's object, the pixels of its classes.
+
+    Of a cut-out its `box` (left, top, width, height), None if there is none; of other pictures `object_pixels`, their number.
+    Raises `ValueError` for headers that are not the service's.
+    """
+    facts: dict[str, tuple[int, ...] | int | None] = {}
+    if box := response.headers.get("X-Object-Box"):
+        facts["box"] = None if box == "none" else tuple(map(int, box.split(",")))
+    if pixels := response.headers.get("X-Object-Pixels"):
+        facts["object_pixels"] = int(pixels)
+    return facts
+
+
 def timing(response: httpx.Response) -> dict[str, float]:
     """Milliseconds per stage, from `Server-Timing: decode;dur=1.2, ...`. Entries without a duration are skipped."""
     durations: dict[str, float] = {}

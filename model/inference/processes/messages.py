@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from imaging.cutout import ObjectBox
 from imaging.decoding import LONGEST_SIDE, Limits
 from model.inference.plan import Options
 from model.inference.processes.frames import INLINE_BYTES, WorkerBroken, anonymous_file, read_file, seal, write_file
@@ -23,7 +24,7 @@ from model.inference.tiling import Size
 
 MOST_BYTES = 1 << 44  # of memory that a plan may ask for; the budget refuses far less
 MOST_SECONDS = 86_400.0  # of a stage
-MOST_CLASSES = 256  # ids are uint8
+SHARE_DIGITS = 6  # of shares and confidence
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -87,7 +88,7 @@ class WorkerPlan:
 
     size: (height, width) of the upright image. tile_count: tiles of all views. bytes: of memory that the work needs besides
     the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file. tile_shapes: (height,
-    width) of its tiles. channels: of each tile.
+    width) of its tiles. channels: of each tile. class_names: of the network, by id.
     """
 
     size: Size
@@ -97,6 +98,7 @@ class WorkerPlan:
     sha256: str
     tile_shapes: frozenset[Size] = frozenset()
     channels: int = 3
+    class_names: tuple[str, ...] = ()
 
     @property
     def pixels(self) -> int:
@@ -111,16 +113,24 @@ class WorkerPlan:
 class Answer:
     """An answer. encoding: of its bytes, `gzip` or empty. size: (height, width) of the image.
 
-    seconds: of the stages `decode`, `inference` and `encode`. counts, mean_confidence and box: as in `Output`.
+    seconds: of the stages `decode`, `inference` and `encode`. counts: pixels of each class of the network, by name. All else as
+    in `Output`; mean_confidence has `SHARE_DIGITS` decimals.
     """
 
     body: Body
     encoding: str
     size: Size
     seconds: dict[str, float]
-    counts: tuple[int, ...]
+    counts: dict[str, int]
     mean_confidence: float | None
-    box: tuple[int, ...] | None = None
+    box: ObjectBox | None = None
+    object_pixels: int | None = None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of the pixels, 0 to 1, of each class that is present, before `min_confidence`, by the class's name."""
+        total = self.size[0] * self.size[1]
+        return {name: round(pixels / total, SHARE_DIGITS) for name, pixels in self.counts.items() if pixels}
 
 
 def parse_head(head: bytes) -> dict[str, Any]:
@@ -174,6 +184,7 @@ def parse_plan(head: Mapping[str, Any], payload: memoryview, image: Image, runti
             sha256=sha256,
             tile_shapes=frozenset(view.tile_plan.tile for view in plan.views),
             channels=segmenter.channels,
+            class_names=tuple(segmenter.manifest.labels.names),
         )
 
 
@@ -213,16 +224,25 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int,
             body = Body(b"", answer_file, _integer(os.fstat(answer_file).st_size, 1, plan.bytes))
         seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
         counts = tuple(_integer(pixels, 0, plan.pixels) for pixels in head["counts"])
-        if len(counts) > MOST_CLASSES or sum(counts) != plan.pixels:
-            raise ValueError(f"counts of {sum(counts)} pixels of {len(counts)} classes for {plan.pixels} pixels")
+        if len(counts) != len(plan.class_names) or sum(counts) != plan.pixels:
+            expected = f"{plan.pixels} pixels of {len(plan.class_names)} classes"
+            raise ValueError(f"counts of {sum(counts)} pixels of {len(counts)} classes, expected {expected}")
         confidence = head["mean_confidence"]
         if head["encoding"] not in ("", "gzip"):
             raise ValueError(f"the encoding {head['encoding']!r:.100}")
-        mean_confidence = None if confidence is None else _number(confidence, 1)
-        box = None if head["box"] is None else tuple(_integer(value, 0, LONGEST_SIDE) for value in head["box"])
-        if box is not None and len(box) != 4:
-            raise ValueError(f"a box of {len(box)} numbers")
-        return Answer(body, head["encoding"], plan.size, seconds, counts, mean_confidence, box)
+        mean_confidence = None if confidence is None else round(_number(confidence, 1), SHARE_DIGITS)
+        pixels = None if head["object_pixels"] is None else _integer(head["object_pixels"], 0, plan.pixels)
+        by_name, box = dict(zip(plan.class_names, counts, strict=True)), _box(head["box"], plan.size)
+        return Answer(body, head["encoding"], plan.size, seconds, by_name, mean_confidence, box, pixels)
+
+
+def _box(value: object, size: Size) -> ObjectBox | None:
+    """An object's box, which lies in an image of this (height, width). Raises `ValueError` or `TypeError` for another one."""
+    if value is None:
+        return None
+    left, top, width, height = value  # type: ignore[misc]
+    left, top = _integer(left, 0, size[1] - 1), _integer(top, 0, size[0] - 1)
+    return left, top, _integer(width, 1, size[1] - left), _integer(height, 1, size[0] - top)
 
 
 @contextmanager

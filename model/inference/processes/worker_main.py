@@ -209,6 +209,7 @@ class _Conversation:
             "counts": output.counts,
             "mean_confidence": output.mean_confidence,
             "box": output.box,
+            "object_pixels": output.object_pixels,
         }
         return head, body
 
