@@ -6,6 +6,7 @@ answer that takes `classes` says `object_pixels`, the number of these pixels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from imaging.rendering import Rendering
 
 OBJECT_HEADERS = {"box": "X-Object-Box", "object_pixels": "X-Object-Pixels"}
 NO_BOX = "none"
+VALUES = {"box": re.compile(rf"{NO_BOX}|\d+(,\d+){{3}}", re.ASCII), "object_pixels": re.compile(r"\d+", re.ASCII)}
 
 
 def object_facts(rendering: Rendering, box: ObjectBox | None, pixels: int | None) -> dict[str, Any]:
@@ -40,10 +42,10 @@ def read_object_headers(headers: Mapping[str, str]) -> dict[str, Any]:
     for name, header in OBJECT_HEADERS.items():
         if (text := headers.get(header)) is None:
             continue
-        numbers = () if name == "box" and text == NO_BOX else tuple(map(int, text.split(",")))
-        if len(numbers) not in ((0, 4) if name == "box" else (1,)) or any(number < 0 for number in numbers):
+        if not VALUES[name].fullmatch(text):
             raise ValueError(f"the header {header}: {text[:100]}")
-        facts[name] = (numbers or None) if name == "box" else numbers[0]
+        numbers = None if text == NO_BOX else tuple(map(int, text.split(",")))
+        facts[name] = numbers[0] if numbers and len(numbers) == 1 else numbers
     return facts
 
 

@@ -76,7 +76,7 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
                 "schema": {"type": "string"},
             },
             OBJECT_HEADERS["object_pixels"]: {
-                "description": "of other formats that take `classes`: how many pixels have them (by default all but the background)",
+                "description": "of other formats that take `classes`: the number of their pixels; by default of all but the background",
                 "schema": {"type": "integer"},
             },
         },
@@ -91,8 +91,8 @@ def batch_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str,
     bad["problem"] = document(UnsupportedType, UnsupportedType.example, REQUEST_ID)
     lines = "".join(json.dumps(line) + "\n" for line in (good, bad))
     success = {
-        "description": "A line of JSON for each image, one COCO document, or a zip of masks and `results.jsonl`, which has a row "
-        "for each image.",
+        "description": "A line of JSON for each image, one COCO document, or a zip of masks; its last member, `results.jsonl`, has "
+        "a row for each image.",
         "model": CocoBatchAnswer,
         "content": {
             "application/x-ndjson": {"example": lines},

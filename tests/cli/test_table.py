@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,34 @@ def test_another_number_of_shards_is_refused(kind: str, resume: bool, tmp_path: 
         with pytest.raises(OSError, match=f"a run with 4 shards, and this run has {shard.count if shard else 1}"):
             open_table(name, shard, resume=resume)
     assert open_table(name, Shard(0, 4), resume=resume).close() == 0
+
+
+CUTOUT = replace(CAT, key="2" * 32, box=(3, 4, 50, 60))
+
+
+def test_a_table_of_an_earlier_version_without_boxes_goes_on(tmp_path: Path) -> None:
+    names = ("pyarrow.dataset", "pyarrow.parquet")
+    dataset, parquet = (pytest.importorskip(name, reason="the extra table is not installed") for name in names)
+    old = {name: value for name, value in asdict(CAT).items() if name != "box"}
+    (tmp_path / "results.jsonl").write_text(json.dumps(old) + "\n")
+    folder = tmp_path / "results.parquet"
+    table = open_table(str(folder))
+    table.add(CAT)
+    table.close()
+    (part,) = folder.iterdir()
+    parquet.write_table(parquet.read_table(part).select(list(old)), part)
+    for ending in ("jsonl", "parquet"):
+        table = open_table(str(tmp_path / f"results.{ending}"), resume=True)
+        assert CAT.key
+        assert table.has(CAT.key)
+        table.add(CUTOUT)
+        table.close()
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line.get("box") for line in lines] == [None, [3, 4, 50, 60]]
+    (new,) = set(folder.iterdir()) - {part}
+    whole = dataset.dataset(folder, schema=parquet.read_schema(new)).to_table().to_pylist()
+    assert {row["key"]: row["box"] for row in whole} == {CAT.key: None, CUTOUT.key: [3, 4, 50, 60]}
+    assert len(dataset.dataset(folder).to_table()) == 2
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])

@@ -228,6 +228,10 @@ def test_a_cutout_is_the_photo_where_the_class_is(live_url: str) -> None:
 
     with SegmentClient(live_url) as client, client.cutout(PHOTO, classes="cat") as cutout, asyncio.run(ask()) as same:
         assert (cutout.mode, cutout.size) == ("RGBA", (451, 300))
+        left, top, width, height = cutout.info["box"]
+        assert cutout.getbbox() == (left, top, left + width, top + height)
+        assert client.cutout(PHOTO, classes="bus").info["box"] is None
+        assert client.overlay(PHOTO, classes="bus").info["object_pixels"] == 0
         pixels = np.asarray(cutout)
         assert ((pixels[..., 3] > 127) != cat).mean() < 0.02
         np.testing.assert_array_equal(np.asarray(same), pixels)

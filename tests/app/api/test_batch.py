@@ -87,10 +87,92 @@ def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> No
         # its size stands before a member: readers of streams find no end of one that is not compressed
         assert (flags & 0x8, method, size) == (0, zipfile.ZIP_STORED, archive.infolist()[0].file_size)
         assert archive.testzip() is None
-        assert archive.namelist() == ["000-a.png", "001-bad.problem.json", "002-a.png"]
+        assert archive.namelist() == ["000-a.png", "001-bad.problem.json", "002-a.png", "results.jsonl"]
         assert archive.read("000-a.png") == client.post("/segment", content=PHOTOS[0]).content
         assert archive.read("002-a.png") == client.post("/segment", content=PHOTOS[1]).content
         assert json.loads(archive.read("001-bad.problem.json"))["status"] == 415
+
+
+def header_facts(client: TestClient, data: bytes, **query: Any) -> dict[str, Any]:
+    """What headers of `/segment` say of the image, as a batch names it."""
+    headers = client.post("/segment", files=parts(("a", data)), params=query).headers
+    facts: dict[str, Any] = {"etag": headers["etag"]}
+    if box := headers.get("x-object-box"):
+        facts["box"] = None if box == "none" else [int(side) for side in box.split(",")]
+    if pixels := headers.get("x-object-pixels"):
+        facts["object_pixels"] = int(pixels)
+    return facts
+
+
+TINY = encode(make_photo(8, 8))  # the narrow network sees circles alone in it
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"format": "png"}, {"etag"}),
+        ({"format": "grey", "min_confidence": 0.5}, {"etag"}),
+        ({"format": "cutout", "classes": "circle", "crop": True}, {"etag", "box"}),
+        ({"format": "cutout", "classes": "square", "image_format": "webp", "background": "#ffffff"}, {"etag", "box"}),
+        ({"format": "overlay", "classes": "triangle"}, {"etag", "object_pixels"}),
+        ({"format": "color", "image_format": "webp"}, {"etag", "object_pixels"}),
+        ({"format": "binary", "min_confidence": 1}, {"etag", "object_pixels"}),
+    ],
+    ids=str,
+)
+def test_a_zip_says_of_each_image_what_headers_say_of_one(client: TestClient, query: dict[str, Any], names: set[str]) -> None:
+    files = [("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]), ("tiny.png", TINY)]
+    body = client.post("/segment/batch", params=query, files=parts(*files)).content
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        *members, last = archive.namelist()
+        rows = [json.loads(line) for line in archive.read(last).splitlines()]
+    assert last == "results.jsonl"
+    assert [row["member"] for row in rows if row["member"]] == members
+    for index, (row, (name, data)) in enumerate(zip(rows, files, strict=True)):
+        assert (row["index"], row["file"]) == (index, name)
+        if name == "bad":
+            assert row["problem"] == json.loads(archive_member(body, row["member"]))
+            assert (row["status"], row["width"], row["height"], row["classes"]) == (415, None, None, {})
+            assert row.get("box", 0) == (None if "box" in names else 0)
+            continue
+        answer = client.post("/segment?format=json", content=data).json()
+        facts = header_facts(client, data, **query)
+        assert set(facts) == names
+        assert facts.items() <= row.items()
+        assert (row["status"], row["problem"]) == (200, None)
+        assert {"width": row["width"], "height": row["height"]} == answer["image"]
+        assert row["classes"] == {entry["name"]: entry["fraction"] for entry in answer["classes"]}
+        assert (row["mean_confidence"] is None) == ("min_confidence" not in query)
+        assert (row["member"] is None) == (facts.get("box", 0) is None)
+
+
+def archive_member(body: bytes, name: str) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return archive.read(name)
+
+
+def test_a_cutout_of_nothing_is_no_picture_in_a_zip(client: TestClient) -> None:
+    for name, count in (("square", 0), ("circle", 2)):
+        files = parts(("a.png", PHOTOS[0]), ("b.png", PHOTOS[1]))
+        body = client.post(f"/segment/batch?format=cutout&classes={name}", files=files).content
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            assert len(archive.namelist()) == 1 + count
+
+
+@pytest.mark.parametrize("query", [{}, {"mask": "polygons", "classes": "triangle"}, {"format": "hf"}], ids=str)
+def test_a_line_says_what_headers_say_of_one(client: TestClient, query: dict[str, Any]) -> None:
+    for line, data in zip(lines(client, parts(("a", PHOTOS[0]), ("b", TINY)), **query), (PHOTOS[0], TINY), strict=True):
+        facts = header_facts(client, data, **{"format": "json"} | query)
+        assert line == {"index": line["index"], "file": line["file"], "status": 200, "answer": line["answer"], **facts}
+
+
+def test_coco_says_what_headers_say_of_one(client: TestClient) -> None:
+    query = {"format": "coco", "classes": "triangle"}
+    entries = client.post("/segment/batch", params=query, files=parts(("a", PHOTOS[0]), ("a", TINY))).json()["images"]
+    for entry, data in zip(entries, (PHOTOS[0], TINY), strict=True):
+        facts = header_facts(client, data, **query)
+        assert facts.items() <= entry.items()
+        assert (facts["object_pixels"] == 0) == (data is TINY)
 
 
 @pytest.mark.parametrize("mask", ["rle", "polygons"])
@@ -158,7 +240,7 @@ def test_an_error_that_nobody_expected_is_its_image_s_alone(
     else:
         with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
             assert json.loads(archive.read("001-b.problem.json"))["status"] == 500
-            assert len(archive.namelist()) == 3
+            assert len(archive.namelist()) == 4
     assert "nobody thought of this" in caplog.text
     assert_idle(service_of(client))
 
@@ -189,7 +271,7 @@ def test_each_image_takes_a_reservation_of_its_own_and_is_refused_alone(serve: S
     with serve(max_queued_tiles=2) as client:
         with occupy(service_of(client)):
             entries = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
-            assert {line["status"] for line in entries} == {200, 503}
+            assert {(line["status"], line.get("retry_after")) for line in entries} == {(200, None), (503, 1)}
         assert_idle(service_of(client))
 
 

@@ -169,3 +169,16 @@ def test_the_routes_are_there_only_on_the_platform(client: TestClient, serve: Se
         assert not {"/ping", "/invocations", "/predict"} & set(plain.get("/openapi.json").json()["paths"])
         assert_problem(plain.get("/ping"), 404)
         assert_problem(invoke(plain), 404)
+
+
+@pytest.mark.parametrize(
+    ("query", "facts"),
+    [
+        ("format=cutout&classes=circle", "box=0,0,130,90"),
+        ("format=cutout&classes=square", "box=none"),
+        ("format=overlay&classes=square", "object_pixels=0"),
+        ("format=png", None),
+    ],
+)
+def test_the_answer_s_attributes_say_what_headers_say_of_its_object(client: TestClient, query: str, facts: str | None) -> None:
+    assert invoke(client, **{ATTRIBUTES: query}).headers.get(ATTRIBUTES) == facts

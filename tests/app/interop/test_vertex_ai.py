@@ -88,6 +88,16 @@ def test_bytes_are_base64(client: TestClient, format: str) -> None:
     assert base64.b64decode(prediction["b64"], validate=True) == segment(client, format=format).content
 
 
+@pytest.mark.parametrize(("name", "has_object"), [("circle", True), ("square", False)])
+def test_a_cutout_says_where_its_object_is(client: TestClient, name: str, has_object: bool) -> None:
+    query = {"format": "cutout", "classes": name}
+    (prediction,) = predict(client, b64(PHOTO), **query).json()["predictions"]
+    answer = segment(client, **query)
+    assert base64.b64decode(prediction["b64"]) == answer.content
+    box = ",".join(map(str, prediction["box"])) if has_object else "none"
+    assert box == answer.headers["x-object-box"]
+
+
 def test_parameters_are_those_of_the_query(client: TestClient) -> None:
     parameters = {"format": "coco", "side": 64, "min_confidence": 0.2}
     (prediction,) = predict(client, b64(PHOTO), **parameters).json()["predictions"]

@@ -13,7 +13,7 @@ import pytest
 from model.inference.processes.frames import WorkerBroken, anonymous_file
 from model.inference.processes.messages import WorkerPlan, parse_answer
 
-PLAN = WorkerPlan(size=(2, 3), tile_count=1, bytes=1000, decode_seconds=1, sha256="")
+PLAN = WorkerPlan((2, 3), tile_count=1, bytes=1000, decode_seconds=1, sha256="", class_names=("sky", "cat", "dog"))
 HEAD: dict[str, Any] = {
     "kind": "answer",
     "encoding": "",
@@ -21,6 +21,7 @@ HEAD: dict[str, Any] = {
     "counts": [5, 0, 1],
     "mean_confidence": 0.5,
     "box": [1, 0, 2, 1],
+    "object_pixels": 5,
 }
 
 
@@ -35,7 +36,9 @@ def answer_file() -> Iterator[int]:
 def test_a_worker_s_facts_are_read(answer_file: int, confidence: float | None) -> None:
     answer = parse_answer(HEAD | {"mean_confidence": confidence}, memoryview(b"mask"), answer_file, PLAN)
     assert (answer.body.data, answer.encoding, answer.seconds) == (b"mask", "", HEAD["seconds"])
-    assert (answer.counts, answer.mean_confidence, answer.box) == ((5, 0, 1), confidence, (1, 0, 2, 1))
+    assert (answer.counts, answer.mean_confidence) == ({"sky": 5, "cat": 0, "dog": 1}, confidence)
+    assert answer.shares == {"sky": 0.833333, "dog": 0.166667}
+    assert (answer.box, answer.object_pixels) == ((1, 0, 2, 1), 5)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,9 @@ def test_a_worker_s_facts_are_read(answer_file: int, confidence: float | None) -
         ("mean_confidence", "0.5"), ("seconds", {}), ("kind", "plan"), ("counts", [5.0, 1.0]), ("counts", ["5", "1"]),
         ("counts", [True, 5]), ("counts", [0] * 300 + [6]), ("counts", [10**400, -(10**400) + 6]), ("mean_confidence", True),
         ("box", [1, 2, 3]), ("box", [-1, 0, 1, 1]), ("box", "none"), ("box", [0, 0, 1, 1.5]),
+        ("counts", [5, 1]), ("counts", [5, 0, 1, 0]), ("box", [0, 0, 4, 1]), ("box", [2, 1, 1, 2]), ("box", [3, 0, 1, 1]),
+        ("box", [0, 0, 0, 1]), ("box", [0, 0, 1, 1, 1]), ("box", {"a": 1, "b": 1, "c": 1, "d": 1}), ("box", 4),
+        ("object_pixels", 7), ("object_pixels", -1), ("object_pixels", True), ("object_pixels", "5"),
         ("encoding", "br"), ("encoding", None), ("seconds", HEAD["seconds"] | {"decode": -1.0}),
         ("seconds", HEAD["seconds"] | {"decode": "1"}), ("seconds", HEAD["seconds"] | {"decode": 1e300}),
         ("seconds", HEAD["seconds"] | {"decode": 10**400}), ("seconds", HEAD["seconds"] | {"decode": float("inf")}),
@@ -56,7 +62,7 @@ def test_facts_that_cannot_be_are_refused(answer_file: int, name: str, value: An
         parse_answer(HEAD | {name: value}, memoryview(b"mask"), answer_file, PLAN)
 
 
-@pytest.mark.parametrize("name", ["counts", "mean_confidence", "seconds", "encoding", "box"])
+@pytest.mark.parametrize("name", ["counts", "mean_confidence", "seconds", "encoding", "box", "object_pixels"])
 def test_a_fact_that_is_missing_is_refused(answer_file: int, name: str) -> None:
     head = {key: value for key, value in HEAD.items() if key != name}
     with pytest.raises(WorkerBroken):
