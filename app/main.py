@@ -70,10 +70,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LoadShedding, service=service, paths=tuple(paths))
     app.add_middleware(UnexpectedErrors, service=service)
     if settings.cors_origins:
-        exposed_headers = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag", *OBJECT_HEADERS.values()]
         app.add_middleware(
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
-            expose_headers=exposed_headers,
+            expose_headers=["X-Request-ID", "Server-Timing", "Retry-After", "ETag", *OBJECT_HEADERS.values()],
         )  # fmt: skip
     app.add_middleware(RequestTelemetry, metrics=service.metrics, polled_paths=polled_paths)
     app.add_middleware(ConnectionMiddleware, clients=service.clients, ending=service.is_ending, headers=SECURITY_HEADERS)

@@ -88,10 +88,8 @@ def _record(outcomes: Iterable[Outcome], records: Records, summary: Summary, *, 
 
 def _row(outcome: Outcome) -> Row:
     name, target, key, result = outcome.image.display_name, outcome.target, outcome.key, outcome.result
-    if outcome.status == "skipped":
-        return Row(name, target, key=key)
-    if outcome.status == "kept":
-        return Row(name, target, problem=outcome.problem)
+    if outcome.status in ("skipped", "kept"):
+        return Row(name, target, problem=outcome.problem, key=key)
     milliseconds = round(outcome.seconds * 1000, 3)
     if result is None:
         return Row(name, None, milliseconds=milliseconds, problem=outcome.problem)

@@ -153,8 +153,7 @@ def _with_facts(result: Result, document: bytes) -> Result:
         if all(entry["mean_confidence"] is not None for entry in classes):
             sums = [(int(entry["pixels"]), float(entry["mean_confidence"])) for entry in classes]
             confidence = round(sum(pixels * mean for pixels, mean in sums) / sum(pixels for pixels, _ in sums), 6)
-        upright = int(size["height"]), int(size["width"])
-        return replace(result, size=upright, shares=shares, mean_confidence=confidence)
+        return replace(result, size=(int(size["height"]), int(size["width"])), shares=shares, mean_confidence=confidence)
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise ServerError("the service's JSON does not say the confidence of the classes; --rank needs that") from error
 

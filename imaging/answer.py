@@ -146,12 +146,10 @@ class SegmentedImage:
         """How many pixels have the classes of `Rendering.object_ids`, without void; None if the rendering takes no classes."""
         if not rendering.uses("classes"):
             return None
-        counts = class_pixels(self._map_with_void(rendering.min_confidence))
+        counts = class_pixels(self._map_with_void(least) if (least := rendering.min_confidence) > 0 else self.class_map)
         return sum(counts[id] for id in rendering.object_ids(self.labels.classes))
 
     def _map_with_void(self, min_confidence: float) -> npt.NDArray[np.uint8]:
-        if min_confidence <= 0:
-            return self.class_map
         return np.where(self._confidence() < round(min_confidence * 255), np.uint8(VOID), self.class_map)
 
     def _document(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> dict[str, Any]:

@@ -27,27 +27,26 @@ def object_facts(rendering: Rendering, box: ObjectBox | None, pixels: int | None
 
 def lacks_object(facts: Mapping[str, Any]) -> bool | None:
     """Whether the answer shows no pixel of its classes; None if the facts do not say."""
-    values = [facts[name] for name in OBJECT_HEADERS if name in facts]
-    return not any(values) if values else None
+    return next((not facts[name] for name in OBJECT_HEADERS if name in facts), None)
 
 
 def object_headers(facts: Mapping[str, Any]) -> dict[str, str]:
     """The facts as headers; other facts are left out."""
-    return {header: _text(facts[name]) for name, header in OBJECT_HEADERS.items() if name in facts}
+    headers = {}
+    if "box" in facts:
+        headers[OBJECT_HEADERS["box"]] = ",".join(map(str, facts["box"])) if facts["box"] else NO_BOX
+    if "object_pixels" in facts:
+        headers[OBJECT_HEADERS["object_pixels"]] = str(facts["object_pixels"])
+    return headers
 
 
 def read_object_headers(headers: Mapping[str, str]) -> dict[str, Any]:
     """The facts in these headers; empty if there are none. Raises `ValueError` for headers that are not the service's."""
     facts: dict[str, Any] = {}
-    for name, header in OBJECT_HEADERS.items():
-        if (text := headers.get(header)) is None:
-            continue
+    texts = {name: headers[header] for name, header in OBJECT_HEADERS.items() if header in headers}
+    for name, text in texts.items():
         if not VALUES[name].fullmatch(text):
-            raise ValueError(f"the header {header}: {text[:100]}")
+            raise ValueError(f"the header {OBJECT_HEADERS[name]}: {text[:100]}")
         numbers = None if text == NO_BOX else tuple(map(int, text.split(",")))
         facts[name] = numbers[0] if numbers and len(numbers) == 1 else numbers
     return facts
-
-
-def _text(value: tuple[int, ...] | int | None) -> str:
-    return NO_BOX if value is None else str(value) if isinstance(value, int) else ",".join(map(str, value))

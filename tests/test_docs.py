@@ -133,7 +133,7 @@ def check_batch(answers: Path) -> None:
     assert [line["status"] for line in lines] == [200, 200, 415]
     assert "problem" in lines[2]
     with zipfile.ZipFile(io.BytesIO((answers / "masks.zip").read_bytes())) as archive:
-        assert archive.namelist() == ["000-chelsea.png", "001-coffee.png"]
+        assert archive.namelist() == ["000-chelsea.png", "001-coffee.png", "results.jsonl"]
         assert archive.read("000-chelsea.png") == (answers / "mask.png").read_bytes()
 
 

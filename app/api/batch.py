@@ -55,11 +55,6 @@ class Outcome:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def size(self) -> str:
-        """Width x height, for the log; empty if it is not known."""
-        return f"{self.answer.size[1]}x{self.answer.size[0]}" if self.answer else ""
-
-    @property
     def heading(self) -> dict[str, Any]:
         """The image's place, file name and status, and the facts."""
         status = self.problem.status if self.problem else 200
@@ -144,7 +139,8 @@ async def image_outcomes(request: Request, service: Service, query: SegmentQuery
         for image in images:
             outcome = await image.outcome
             facts["failed"] += outcome.problem is not None
-            facts["sizes"] = " ".join(filter(None, (facts["sizes"], outcome.size)))
+            if answer := outcome.answer:
+                facts["sizes"] = f"{facts['sizes']} {answer.size[1]}x{answer.size[0]}".lstrip()
             yield outcome
             image.is_sent.set()
     finally:
@@ -291,14 +287,9 @@ def _row(request: Request, outcome: Outcome, member: str | None) -> dict[str, An
     """What is known of an image beside its picture. Of a failed one, size and confidence are None and classes empty."""
     answer, problem = outcome.answer, outcome.problem
     height, width = answer.size if answer else (None, None)
-    return outcome.heading | {
-        "member": member,
-        "width": width,
-        "height": height,
-        "classes": answer.shares if answer else {},
-        "mean_confidence": answer.mean_confidence if answer else None,
-        "problem": _problem(request, problem) if problem else None,
-    }
+    shares, confidence = (answer.shares, answer.mean_confidence) if answer else ({}, None)
+    facts = {"member": member, "width": width, "height": height, "classes": shares, "mean_confidence": confidence}
+    return outcome.heading | facts | {"problem": _problem(request, problem) if problem else None}
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

@@ -25,6 +25,13 @@ IMAGE = {"type": "string", "format": "binary", "minLength": 1}
 PROBLEM = ProblemDetails.model_json_schema()
 MODEL = {"name": DEFAULT_WEIGHTS, "sha256": "0" * 64, "runtime": "openvino", "precision": "int8"}
 GEOJSON = {"type": "object", "properties": {"type": {"const": "FeatureCollection"}}, "required": ["type", "features"]}
+HEADERS = {
+    "X-Request-ID": "the request's id",
+    "Server-Timing": "milliseconds per stage",
+    "ETag": "weak tag of the answer, for `If-None-Match`",
+    OBJECT_HEADERS["box"]: "of a cutout: left,top,width,height of its object, or none",
+    OBJECT_HEADERS["object_pixels"]: "of other formats that take `classes`: their pixels, by default of all but the background",
+}
 REQUEST_ID = "5f2c9b0e4d1a4c7f8a3b6d9e0c1f2a3b"
 
 
@@ -67,19 +74,7 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
             "image/tiff": {"schema": {"type": "string", "format": "binary"}},
             "application/geo+json": {"schema": GEOJSON},
         },
-        "headers": {
-            "X-Request-ID": {"description": "the request's id", "schema": {"type": "string"}},
-            "Server-Timing": {"description": "milliseconds per stage", "schema": {"type": "string"}},
-            "ETag": {"description": "weak tag of the answer, for `If-None-Match`", "schema": {"type": "string"}},
-            OBJECT_HEADERS["box"]: {
-                "description": "of a cutout: left,top,width,height of its object, or none",
-                "schema": {"type": "string"},
-            },
-            OBJECT_HEADERS["object_pixels"]: {
-                "description": "of other formats that take `classes`: the number of their pixels; by default of all but the background",
-                "schema": {"type": "integer"},
-            },
-        },
+        "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()},
     }
     return {200: success} | problem_responses(kinds)
 
@@ -91,8 +86,7 @@ def batch_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str,
     bad["problem"] = document(UnsupportedType, UnsupportedType.example, REQUEST_ID)
     lines = "".join(json.dumps(line) + "\n" for line in (good, bad))
     success = {
-        "description": "A line of JSON for each image, one COCO document, or a zip of masks; its last member, `results.jsonl`, has "
-        "a row for each image.",
+        "description": "A line of JSON for each image, one COCO document, or a zip of masks that ends with `results.jsonl`.",
         "model": CocoBatchAnswer,
         "content": {
             "application/x-ndjson": {"example": lines},

@@ -168,6 +168,8 @@ class CocoImage(BaseModel):
     file_name: str
     width: int
     height: int
+    etag: str | None = Field(None, description="in a batch: as a header of `/segment` says it")
+    object_pixels: int | None = Field(None, description="in a batch: pixels of the classes, as a header of `/segment` says it")
 
 
 class CocoCategory(BaseModel):
@@ -253,15 +255,9 @@ class FailedImage(BaseModel):
     problem: ProblemDetails
 
 
-class CocoBatchImage(CocoImage):
-    etag: str = Field(description="as `/segment` answers it")
-    object_pixels: int = Field(description="pixels of the classes that the answer shows")
-
-
 class CocoBatchAnswer(CocoAnswer):
     """Answer of `/segment/batch` with `format=coco`; the id of an image is its place in the request, from 1."""
 
-    images: list[CocoBatchImage]  # type: ignore[assignment]
     problems: list[FailedImage]
 
 

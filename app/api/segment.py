@@ -31,6 +31,7 @@ from app.serving.registry import Model
 from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.decoding import NONE_OF_THEM, Limits
+from imaging.encoding import ImageFormat
 from imaging.object_facts import object_facts, object_headers
 from imaging.rendering import RENDERING, Format, Rendering
 from model.inference.parameters import OPTIONS
@@ -80,9 +81,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
     query = with_values(query, upload.values, upload.source)
     format = query.format or format_from_accept(accept)
-    if format in ("color", "overlay") and query.image_format is None:
-        query = query.with_values({"image_format": picture_format_from_accept(accept)})
-    options = make_options(service, query, format, upload.name)
+    options = make_options(service, query, format, upload.name, picture_format_from_accept(accept))
     image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
     with _curl_advice(request), mapped_errors():
         check = partial(check_precondition, request.headers)
@@ -157,15 +156,16 @@ async def segment(
         disconnect.cancel()
 
 
-def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:
+def make_options(service: Service, query: SegmentQuery, format: Format, name: str, picture: ImageFormat = "png") -> Options:
     """The options of a request, from its query or else from the settings. Raises `BadParameter`.
 
-    name: the image's file name, which COCO documents contain.
+    name: the image's file name, which COCO documents contain. picture: the image format of `color` and `overlay`, if the query
+    has none.
     """
     settings = service.settings
     values = {"overlap": settings.overlap, "blend": settings.blend} | own_values(query) | {"format": format}
     if format in ("color", "overlay"):
-        values.setdefault("image_format", "png")  # so that equal answers have one entity tag, whatever has asked for them
+        values.setdefault("image_format", picture)
     with mapped_errors():
         rendering = Rendering(
             name=name if format == "coco" else Rendering.name, **{each: values[each] for each in values if each in RENDERING}

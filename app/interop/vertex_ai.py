@@ -55,7 +55,7 @@ class Predictions(BaseModel):
     """The predictions, in the order of the instances."""
 
     predictions: list[Any] = Field(
-        description="JSON with the formats `json`, `coco` and `hf`, else `b64`: the answer's bytes; of a cut-out also `box`"
+        description="JSON of the formats `json`, `coco` and `hf`, else `b64`, of a cut-out also `box`"
     )
 
 

@@ -2,13 +2,11 @@
 import { segment } from "./api.js";
 import { $, make, save, showStatus, stem } from "./dom.js";
 import { FORMATS, segmentQuery } from "./formats.js";
-import { Segments, isBackground } from "./layers.js";
+import { Segments, VOID, isBackground, isNothing } from "./layers.js";
 import { firstView, isShownIn } from "./legend.js";
 import { overlayPicture } from "./overlay.js";
 import { photoOf } from "./photo.js";
 import { Problem } from "./problems.js";
-
-const VOID = 255; // no class of the model
 
 export const fileName = (item, id) => `${stem(item.name)}${FORMATS[id].ending}`;
 
@@ -67,7 +65,7 @@ export async function fileOf(item, id, { picture = null, opacity, withNames, key
   const segments = picture?.segments ?? (await segmentsOf(item));
   const view = item.view ?? firstView(segments.classes);
   if (id === "overlay") return overlayOf(item, { picture, segments, view, opacity, withNames, key });
-  if (id === "cutout" && segments.classes.every((entry) => isBackground(entry) || entry.id === VOID)) {
+  if (id === "cutout" && isNothing(segments.classes)) {
     throw new Problem("Nothing to cut out", "The photo has no class but the background.");
   }
   // COCO has no annotations of a background: a photo of nothing else is an image without annotations

@@ -8,6 +8,11 @@ import { LARGEST_SIDE, classMap } from "./rle.js";
 
 export const isBackground = ({ id, name }) => id === 0 && /^_*background_*$/i.test(name.trim());
 
+export const VOID = 255; // no class of the model
+
+/** Whether no class of the model is there, but at most a background. */
+export const isNothing = (classes) => classes.every((entry) => isBackground(entry) || entry.id === VOID);
+
 /** Black adds nothing to a photo but darkness; so does a background. */
 export const isClear = (entry) => isBackground(entry) || entry.color === "#000000";
 

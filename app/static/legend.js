@@ -78,7 +78,7 @@ export class Legend {
       eye.title = `${visible ? "Hide" : "Show"} the colour of ${entry.name}`;
       eye.replaceChildren(icon(visible ? "eye" : "eye-off"));
     }
-    $("show-all").hidden = this.classes.every(this.isShown);
+    $("show-all").hidden = $("classes").hidden || this.classes.every(this.isShown);
     this.onChange();
   }
 

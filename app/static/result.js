@@ -2,7 +2,7 @@
 import { Divider } from "./divider.js";
 import { $, percent, showStatus } from "./dom.js";
 import { drawScale } from "./heat.js";
-import { Segments } from "./layers.js";
+import { Segments, isBackground, isNothing } from "./layers.js";
 import { Legend, firstView } from "./legend.js";
 import { Names } from "./names.js";
 import { photoOf } from "./photo.js";
@@ -147,12 +147,17 @@ export class Result {
     this.fade();
     this.viewer.show(width, height);
     item.view ??= firstView(segments.classes);
+    $("classes").hidden = $("legend-help").hidden = segments.classes.every(isBackground);
     this.legend.show(segments.classes, item.view);
+    const nothing = isNothing(segments.classes);
+    $("nothing").hidden = !nothing;
+    $("known-part").classList.toggle("asked", nothing);
     $("stage").classList.add("segmented");
     $("result").hidden = $("code").hidden = false;
     $("answer-model").textContent = answer.model.name;
     const count = answer.classes.length;
-    showStatus(`${item.name}: ${width} × ${height} pixels, ${count} ${count === 1 ? "class" : "classes"}.`);
+    const summary = nothing ? "none of the model’s classes was found" : `${count} ${count === 1 ? "class" : "classes"}`;
+    showStatus(`${item.name}: ${width} × ${height} pixels, ${summary}.`);
   }
 
   /** The programs that ask for what is shown. */

@@ -360,6 +360,24 @@ def test_a_picture_that_the_browser_cannot_show_gives_its_classes(page: Page) ->
     expect(page.locator("#divider")).to_be_visible()
 
 
+def test_a_photo_of_nothing_that_the_model_knows_says_so(page: Page) -> None:
+    reply(page, answer_of(np.zeros((60, 90), np.uint8)), answer_of(quarters()))
+    segment_file(page, picture("empty.png"))
+    note, classes, known = (page.locator(id) for id in ("#nothing", "#classes", "#known"))
+    expect(page.locator("#status")).to_have_text(re.compile("^empty.png: .*, none of the model.s classes was found.$"))
+    expect(note).to_contain_text(re.compile("None of the model.s classes was found"))
+    expect(note).to_be_visible()
+    expect(classes).to_be_hidden()
+    expect(page.locator("#show-all")).to_be_hidden()
+    expect(known).to_be_visible()
+    expect(known).to_contain_text("triangle")
+    segment_file(page, picture("full.png"))
+    page.locator(".thumb").last.click()
+    expect(classes).to_contain_text("leaf")
+    expect(note).to_be_hidden()
+    expect(known).to_be_hidden()
+
+
 def test_names_are_shown_as_text(page: Page) -> None:
     name = "<img src=x onerror=alert(1)>.png"
     answer = json.loads(json.dumps(answer_of(quarters())).replace("leaf", "<b>leaf</b>"))

@@ -39,12 +39,10 @@ def object_facts(response: httpx.Response) -> dict[str, tuple[int, ...] | int | 
     Of a cut-out its `box` (left, top, width, height), None if there is none; of other pictures `object_pixels`, their number.
     Raises `ValueError` for headers that are not the service's.
     """
-    facts: dict[str, tuple[int, ...] | int | None] = {}
-    if box := response.headers.get("X-Object-Box"):
-        facts["box"] = None if box == "none" else tuple(map(int, box.split(",")))
-    if pixels := response.headers.get("X-Object-Pixels"):
-        facts["object_pixels"] = int(pixels)
-    return facts
+    box, pixels = (response.headers.get(name) for name in ("X-Object-Box", "X-Object-Pixels"))
+    if box:
+        return {"box": None if box == "none" else tuple(map(int, box.split(",")))}
+    return {"object_pixels": int(pixels)} if pixels else {}
 
 
 def timing(response: httpx.Response) -> dict[str, float]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -129,8 +130,7 @@ class Answer:
     @property
     def shares(self) -> dict[str, float]:
         """The share of the pixels, 0 to 1, of each class that is present, before `min_confidence`, by the class's name."""
-        total = self.size[0] * self.size[1]
-        return {name: round(pixels / total, SHARE_DIGITS) for name, pixels in self.counts.items() if pixels}
+        return {name: round(pixels / prod(self.size), SHARE_DIGITS) for name, pixels in self.counts.items() if pixels}
 
 
 def parse_head(head: bytes) -> dict[str, Any]:
@@ -225,24 +225,18 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int,
         seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
         counts = tuple(_integer(pixels, 0, plan.pixels) for pixels in head["counts"])
         if len(counts) != len(plan.class_names) or sum(counts) != plan.pixels:
-            expected = f"{plan.pixels} pixels of {len(plan.class_names)} classes"
-            raise ValueError(f"counts of {sum(counts)} pixels of {len(counts)} classes, expected {expected}")
+            raise ValueError(f"{sum(counts)} pixels of {len(counts)} classes, not {plan.pixels} of {len(plan.class_names)}")
         confidence = head["mean_confidence"]
         if head["encoding"] not in ("", "gzip"):
             raise ValueError(f"the encoding {head['encoding']!r:.100}")
         mean_confidence = None if confidence is None else round(_number(confidence, 1), SHARE_DIGITS)
         pixels = None if head["object_pixels"] is None else _integer(head["object_pixels"], 0, plan.pixels)
-        by_name, box = dict(zip(plan.class_names, counts, strict=True)), _box(head["box"], plan.size)
+        by_name, box = dict(zip(plan.class_names, counts, strict=True)), None
+        if head["box"] is not None:
+            left, top, width, height = head["box"]
+            left, top = _integer(left, 0, plan.size[1] - 1), _integer(top, 0, plan.size[0] - 1)
+            box = left, top, _integer(width, 1, plan.size[1] - left), _integer(height, 1, plan.size[0] - top)
         return Answer(body, head["encoding"], plan.size, seconds, by_name, mean_confidence, box, pixels)
-
-
-def _box(value: object, size: Size) -> ObjectBox | None:
-    """An object's box, which lies in an image of this (height, width). Raises `ValueError` or `TypeError` for another one."""
-    if value is None:
-        return None
-    left, top, width, height = value  # type: ignore[misc]
-    left, top = _integer(left, 0, size[1] - 1), _integer(top, 0, size[0] - 1)
-    return left, top, _integer(width, 1, size[1] - left), _integer(height, 1, size[0] - top)
 
 
 @contextmanager
