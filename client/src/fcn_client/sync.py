@@ -151,8 +151,6 @@ class SegmentClient:
     ) -> Image.Image:
         """The photo as an RGBA image of its size, opaque where the classes are. Without `classes`: all but the background.
 
-        The image's `info` has the `box` of what is visible: left, top, width and height in the photo, or None.
-
         classes: classes that the answer shows: names or ids, separated by commas.
         image_format: file format of color, overlay and cutout.
         crop: the object's box alone.
