@@ -7,8 +7,8 @@ rows go to a working file beside the result, in a folder that every node sees, s
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -31,6 +31,7 @@ from model.inference.scenes import ClassRows
 from model.inference.tiling import Size
 from model.labels import LabelSet
 from model.weights_file import find_files
+from model.whole_file import refuse_link
 
 PARTS = ".parts"
 """The ending of the folder beside the result that has the finished rows of parts."""
@@ -106,15 +107,22 @@ def segment_part(request: SceneRequest, network: SceneNetwork, parts: SceneParts
 def part_file(request: SceneRequest, parts: SceneParts, index: int, *, resume: bool) -> RowsFile:
     """The rows of a part. Raises `OSError`."""
     folder = Path(request.out + PARTS)
+    refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{index:05}-of-{len(parts.spans):05}.rows"
-    return RowsFile(path, parts.rows_key, parts.size, confidence=parts.confidence, resume=resume, span=parts.spans[index])
+    return RowsFile(
+        folder / f"{index:05}-of-{len(parts.spans):05}.rows", parts.rows_key, parts.size, confidence=parts.confidence,
+        resume=resume, span=parts.spans[index], classes=len(parts.labels),
+    )  # fmt: skip
 
 
 def join(request: SceneRequest, parts: SceneParts) -> None:
     """Writes the result from the rows of all parts, and removes these. Raises `OSError` if rows are missing."""
     write_output(request, parts.place, list_rows(request, parts), parts.labels, parts.facts)
-    shutil.rmtree(request.out + PARTS)
+    folder = Path(request.out + PARTS)
+    for path in folder.glob(f"{'[0-9]' * 5}-of-{'[0-9]' * 5}.rows"):  # also those of a run with other parts
+        path.unlink()
+    with suppress(OSError):  # it has files of another's
+        folder.rmdir()
 
 
 def list_rows(request: SceneRequest, parts: SceneParts) -> Iterator[ClassRows]:

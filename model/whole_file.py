@@ -1,6 +1,7 @@
 """Writes output files: whole or not at all, through links, and into pipes and devices. All commands write with it.
 
-Any thread and process may write at any time. Of two that write one file at once, the last to end wins.
+Any thread and process may write at any time. Of two that write one file at once, the last to end wins. Of a partial file, its
+writer holds the lock (`flock`), so that the next run removes those that a killed process has left, and no others.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -15,15 +17,22 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+if sys.platform != "win32":
+    import fcntl
+
+OTHER = "what this command did not write"
 PARTIAL = ".part"
 """The ending of a file that is not whole yet."""
 PROCESS = secrets.token_hex(4)
 """Part of the names of the files that this process has not written whole yet."""
-STALE_S = 86_400.0  # age of a partial file that no process still writes
+MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+"""Part of the same names: some file systems keep a lock on one machine alone."""
+STALE_S = 86_400.0  # age of a partial file that no process still writes, where no lock tells
 LONGEST_STEM = 100  # bytes of the target's name in the name of its partial file; file systems allow 143 or 255 in all
 MOST_LINKS = 40
 NO_NEW_FILE = {errno.EACCES, errno.EPERM, errno.EROFS}  # errors of a folder that takes no new file
@@ -31,43 +40,51 @@ NO_RENAME = {errno.EBUSY, errno.EXDEV}  # errors for a target that is mounted
 
 
 @contextmanager
-def whole_file(target: str | os.PathLike[str], folder: Path | None = None) -> Iterator[Path]:
+def whole_file(
+    target: str | os.PathLike[str], folder: Path | None = None, *, follow: bool = True, ending: str = ""
+) -> Iterator[Path]:
     """Yields the path of an empty file to write to, whose content becomes that of `target` after the block.
 
     After an error, `target` is as it was. A regular file is replaced by a rename and keeps its permissions; a new one gets
     those that `open` gives. A link stays, and what it leads to is written. The content is copied into what no rename may
     replace: a pipe, a device, an open descriptor such as `/dev/stdout`, and a writable file whose folder takes no new one.
 
-    folder: existing folder for the file until it is whole; by default that of `target`. If the process is killed, the file
-    stays there, with `PROCESS` in its name and the ending `PARTIAL`; `remove_partials` removes it. Raises `OSError` with
-    `target` as its file name, such as for a folder, a missing folder, and a file that must not be written.
+    folder: existing folder for the file until it is whole; by default that of `target`. follow: False for a name that the
+    command chose and no user: a link of that name is replaced, and what it leads to stays. ending: of the yielded path, which
+    is then not there yet, for libraries that want one. Files that begin with the yielded path go with it. If the process is
+    killed, they stay, with `MACHINE` and `PROCESS` in their names, and `PARTIAL`; `remove_partials` removes them.
+
+    Raises `OSError` with `target` as its file name, such as for a folder, a missing folder, a file that must not be written,
+    and a link that a stranger placed.
     """
     target, partial = Path(target), None
     try:
-        descriptor = open_descriptor(target)
-        status = _status(target) if descriptor is None else None
-        place = Path(os.path.realpath(target))
-        partial, replaces = _new_file(place, status, folder, descriptor is None)
-        yield partial
+        descriptor = open_descriptor(target) if follow else None
+        status = _status(target, follow) if descriptor is None else None
+        place = Path(os.path.realpath(target)) if follow else target
+        partial, lock, replaces = _new_file(place, status, folder, descriptor is None)
+        content = Path(f"{partial}{ending}")
+        yield content
         if descriptor is not None:
             for stream in filter(None, (sys.stdout, sys.stderr)):
                 stream.flush()  # what was printed before comes before
-            _copy(partial, os.dup(descriptor))
-        elif not (replaces and _rename(partial, place, status)):
-            _copy(partial, os.open(target, os.O_WRONLY | os.O_TRUNC))
+            _copy(content, os.dup(descriptor))
+        elif not (replaces and _rename(content, place, status)):
+            _copy(content, os.open(target, os.O_WRONLY | os.O_TRUNC))
     except OSError as error:
-        if error.errno is not None and error.filename in (None, str(partial)):
+        if error.errno is not None and error.filename in (None, f"{partial}{ending}"):
             raise OSError(error.errno, error.strerror, str(target)) from error
         raise
     finally:
         if partial:
-            with suppress(OSError):
-                partial.unlink()
+            _remove(partial)
+            if lock is not None:
+                os.close(lock)
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copies a file's content as `whole_file` writes it."""
-    with whole_file(target) as partial:
+    """Copies a file's content as `whole_file` writes it to a name that the command chose."""
+    with whole_file(target, follow=False) as partial:
         shutil.copyfile(source, partial)
 
 
@@ -80,7 +97,7 @@ def check_output(target: str | os.PathLike[str]) -> None:
     if (descriptor := open_descriptor(target)) is not None:
         os.write(descriptor, b"")
         return
-    status = _status(Path(target))
+    status = _status(Path(target), follow=True)
     if status and not stat.S_ISREG(status.st_mode):
         return
     place = Path(os.path.realpath(target))
@@ -95,12 +112,48 @@ def check_output(target: str | os.PathLike[str]) -> None:
         raise OSError(error.errno, error.strerror, str(target)) from error
 
 
+def refuse_other(
+    target: str | os.PathLike[str], other: Callable[[Path], str], remedy: str = "give another name, or --force to replace it"
+) -> None:
+    """Raises `OSError` if a file is there that holds more than what the command writes there.
+
+    other: what a file holds that is not the command's, in words; empty if there is nothing. An empty file, a pipe, a device and
+    an open descriptor hold nothing. remedy: what to do.
+    """
+    path = Path(target)
+    if open_descriptor(path) is None and path.is_file() and path.stat().st_size and (words := other(path)):
+        raise OSError(f"{target} holds {words}, and is kept; {remedy}")
+
+
+def begins_with(*heads: bytes) -> Callable[[Path], str]:
+    """For `refuse_other`: knows the files of a command by the bytes that one of them begins with."""
+
+    def other(path: Path) -> str:
+        with path.open("rb") as file:
+            return "" if file.read(max(map(len, heads))).startswith(heads) else OTHER
+
+    return other
+
+
+def refuse_link(path: Path) -> None:
+    """Raises `OSError` for a link at a name that the command chose for a file or folder that it goes on with."""
+    if path.is_symlink():
+        raise OSError(f"{path} is a link, and the command keeps files of its own there; remove it, or give another output")
+
+
 def remove_partials(folder: Path, pattern: str = "*", older_than_s: float = STALE_S) -> None:
-    """Removes partial files that killed processes left: those whose names match the pattern before the ending `PARTIAL`."""
+    """Removes partial files that killed processes left, of those whose names match the pattern before the ending `PARTIAL`.
+
+    It knows them by their lock, if it is of this machine, or else by their age.
+    """
     for partial in folder.glob(f"{pattern}{PARTIAL}"):
         with suppress(OSError):
             if time.time() - partial.stat().st_mtime > older_than_s:
-                partial.unlink()
+                _remove(partial)
+            elif sys.platform != "win32" and f".{MACHINE}." in partial.name:
+                with partial.open("r+b") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while a process writes it
+                    _remove(partial)
 
 
 def open_descriptor(path: str | os.PathLike[str]) -> int | None:
@@ -121,8 +174,12 @@ class _CheckEnd(Exception):
     """Ends the block of `check_output`."""
 
 
-def _status(target: Path) -> os.stat_result | None:
+def _status(target: Path, follow: bool) -> os.stat_result | None:
     """The status of what the target leads to; None if it is not there. Raises `OSError` if it must not be written."""
+    if follow:
+        refuse_planted_link(target)
+    elif target.is_symlink():
+        return None
     try:
         status = os.stat(target)
     except FileNotFoundError:
@@ -134,26 +191,61 @@ def _status(target: Path) -> os.stat_result | None:
     return status
 
 
-def _new_file(place: Path, status: os.stat_result | None, folder: Path | None, wants_rename: bool) -> tuple[Path, bool]:
-    """A new file, and whether a rename may put it in place; only if `wants_rename`. status: of what is there."""
+def refuse_planted_link(target: Path) -> None:
+    """Raises `PermissionError` for a link of another user in a folder where all may place some, or for a link that leads there.
+
+    As Linux's `protected_symlinks` does for folders such as `/tmp`, here also without their sticky bit.
+    """
+    for _ in range(MOST_LINKS):
+        if not target.is_symlink():
+            return
+        owner = target.lstat().st_uid  # 0 on systems without owners
+        if owner and owner != os.geteuid() and target.parent.stat().st_mode & stat.S_IWOTH:
+            raise PermissionError(errno.EACCES, "a link of another user, in a folder that all may write to", str(target))
+        target = target.parent / os.readlink(target)
+
+
+def _new_file(
+    place: Path, status: os.stat_result | None, folder: Path | None, wants_rename: bool
+) -> tuple[Path, int | None, bool]:
+    """A new file, the descriptor with its lock, and whether a rename may put it in place; only if `wants_rename`.
+
+    status: of what is there.
+    """
     name = os.fsencode(place.name)[:LONGEST_STEM].decode("utf-8", "ignore")
-    own = f".{name}.{PROCESS}-{secrets.token_hex(4)}{PARTIAL}"
+    own = f".{name}.{MACHINE}.{PROCESS}-{secrets.token_hex(4)}{PARTIAL}"
     if wants_rename and (status is None or stat.S_ISREG(status.st_mode)):
         if folder and folder.stat().st_dev != place.parent.stat().st_dev:
             folder = None
         if folder is None:
             remove_partials(place.parent, f".{glob.escape(name)}.*")
         try:
-            return _create((folder or place.parent) / own, 0o666), True
+            return *_create((folder or place.parent) / own, 0o666), True
         except OSError as error:
             if status is None or error.errno not in NO_NEW_FILE:
                 raise
-    return _create(Path(tempfile.gettempdir(), own), 0o600), False
+    return *_create(Path(tempfile.gettempdir(), own), 0o600), False
 
 
-def _create(path: Path, mode: int) -> Path:
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
-    return path
+def _create(path: Path, mode: int) -> tuple[Path, int | None]:
+    """Creates a file, and gives it with the descriptor that holds its lock, if the system has locks."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    if sys.platform == "win32":  # renames no file that is open
+        os.close(descriptor)
+        return path, None
+    with suppress(OSError):  # not every file system has locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if path.exists():
+        return path, descriptor
+    os.close(descriptor)  # before it had its lock, another run removed it
+    return _create(path, mode)
+
+
+def _remove(partial: Path) -> None:
+    """Removes a partial file, after those whose names begin with its own, such as `-journal` of SQLite and `.tmp` of GDAL."""
+    for path in sorted(partial.parent.glob(f"{glob.escape(partial.name)}*"), reverse=True):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _rename(partial: Path, place: Path, status: os.stat_result | None) -> bool:

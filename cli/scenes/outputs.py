@@ -7,17 +7,27 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cli.scene_request import SceneRequest
+from cli.scenes.rows_file import START, rows_path
 from imaging.classes import class_id, is_background
 from imaging.georeferenced.geojson import GeoJSONWriter
-from imaging.georeferenced.layers import KEY, GeoPackageWriter, LayerWriter, check_layer, find_objects, layer_key, write_layer
+from imaging.georeferenced.layers import (
+    KEY,
+    GeoPackageWriter,
+    LayerWriter,
+    check_layer,
+    find_objects,
+    layer_key,
+    other_tables,
+    write_layer,
+)
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import RasterFacts, read_key, write_raster
-from imaging.georeferenced.styles import polygon_style, raster_style
+from imaging.georeferenced.styles import HEAD, polygon_style, raster_style
 from model.inference.scenes import ClassRows
 from model.labels import LabelSet
-from model.whole_file import whole_file
+from model.whole_file import OTHER, begins_with, refuse_other, whole_file
 
-LAYER = "objects"
+LAYER, STYLE = "objects", ".qml"
 HEAD_BYTES = 1 << 14  # of a GeoJSON document, where its key is
 
 
@@ -35,7 +45,8 @@ def write_output(
     request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet, tags: Mapping[str, str]
 ) -> None:
     """Writes the result, whole or not at all. tags: what it says of how it was made. Raises `OSError` and `SceneError`."""
-    with whole_file(Path(request.out)) as partial:
+    out = Path(request.out)
+    with whole_file(out, ending=out.suffix) as partial:  # which GDAL wants in the name
         if request.kind == "raster":
             facts = RasterFacts(labels.classes, labels.palette, tags)
             write_raster(partial, place, (part.ids for part in rows), facts, cog=request.cog)
@@ -43,25 +54,24 @@ def write_output(
             with partial.open("w", encoding="utf-8") as file:
                 write_polygons(GeoJSONWriter(file, place, facts=_lowered(tags)), request, place, rows, labels)
         else:
-            _write_geopackage(partial, request, place, rows, labels, tags)
+            writer = GeoPackageWriter(partial, place, LAYER, _lowered(tags))
+            check_layer(partial, write_polygons(writer, request, place, rows, labels))
     if request.style:
         style = polygon_style if request.is_polygons else raster_style
-        with whole_file(Path(request.out).with_suffix(".qml")) as partial:
+        with whole_file(out.with_suffix(STYLE), follow=False) as partial:
             partial.write_text(style(labels.classes), encoding="utf-8")
 
 
-def _write_geopackage(
-    path: Path, request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet, tags: Mapping[str, str]
-) -> None:
-    """Writes a GeoPackage. GDAL wants its ending in the name, so it has another one meanwhile, which a later run replaces."""
-    package = path.with_name(f".{Path(request.out).stem}.part.gpkg")
-    try:
-        package.unlink(missing_ok=True)
-        count = write_polygons(GeoPackageWriter(package, place, LAYER, _lowered(tags)), request, place, rows, labels)
-        check_layer(package, count)
-        package.replace(path)
-    finally:
-        package.unlink(missing_ok=True)
+def refuse_others(request: SceneRequest) -> None:
+    """Raises `OSError` if a file that the request replaces holds more than the result of an earlier run."""
+    out = Path(request.out)
+    if request.kind == "geopackage":
+        refuse_other(out, lambda path: other_tables(path, LAYER))
+    else:
+        refuse_other(out, lambda path: "" if existing_key(request) else OTHER)
+    refuse_other(rows_path(request.out), begins_with(START))
+    if request.style:
+        refuse_other(out.with_suffix(STYLE), begins_with(HEAD))
 
 
 def write_polygons(
@@ -80,7 +90,7 @@ def existing_key(request: SceneRequest) -> str | None:
     if request.kind == "raster":
         return read_key(request.out)
     if request.kind == "geopackage":
-        return layer_key(Path(request.out))
+        return layer_key(Path(request.out), LAYER)
     return _geojson_key(Path(request.out))
 
 
@@ -90,7 +100,7 @@ def _geojson_key(path: Path) -> str | None:
         with path.open("rb") as file:
             head = file.readline(HEAD_BYTES)
         facts = json.loads(head.rpartition(b",")[0] + b"}")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     key: str | None = facts.get(KEY)
     return key

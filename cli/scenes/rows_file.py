@@ -1,7 +1,8 @@
 """The working file of a scene: rows of classes, appended as they are finished, so that a killed run loses one band of rows.
 
 The file begins with a line of JSON that says what the rows depend on. Each record is a header (row, number of rows, bytes,
-crc32) and the compressed bytes: class ids, then confidences where there are some. A torn record at the end is cut off.
+crc32) and the compressed bytes: class ids, then confidences where there are some. A torn record at the end is cut off. Others
+may have changed the file: no record takes more memory than the scene's rows, and one that no run writes is an error.
 """
 
 from __future__ import annotations
@@ -18,31 +19,51 @@ from typing import IO
 
 import numpy as np
 
+from imaging.classes import VOID
 from model.inference.scenes import ClassRows
 from model.inference.tiling import Size
+from model.whole_file import refuse_link
 
 HEADER = struct.Struct("<QIQI")
 LEVEL = 1  # of zlib: class maps become a fiftieth at every level
-ENDING = ".rows"
+LARGEST = 1.2  # bytes that a pixel takes at most, compressed
+START = b'{"key": '
+"""What every file begins with."""
+
+
+def rows_path(out: str) -> Path:
+    """The working file of a result."""
+    return Path(f"{out}.rows")
 
 
 class RowsFile:
     """The finished rows of a scene of `size` (height, width). Use it in a `with` statement.
 
-    path: of the file. key: what the rows depend on. resume: whether to go on with the rows that are there. Raises `OSError` if
-    these have another key. span: the first row, and the row after the last; by default all. next_row: the first row that is not
-    there yet.
+    path: of the file. key: what the rows depend on. classes: how many the network has. resume: whether to go on with the rows that
+    are there. Raises `OSError` if these have another key, if the file is damaged, and for a link. span: the first row, and the
+    row after the last; by default all. next_row: the first row that is not there yet.
     """
 
     def __init__(
-        self, path: Path, key: str, size: Size, *, confidence: bool, resume: bool, span: tuple[int, int] | None = None
+        self,
+        path: Path,
+        key: str,
+        size: Size,
+        *,
+        confidence: bool,
+        resume: bool,
+        span: tuple[int, int] | None = None,
+        classes: int = VOID,
     ) -> None:
         self.first, self.last = span or (0, size[0])
         self.path, self.size, self.next_row = path, size, self.first
         self._planes = 2 if confidence else 1
+        self._is_class = np.arange(VOID + 1) < classes
+        self._is_class[VOID] = True
         facts = {"key": key, "size": size, "planes": self._planes, "span": [self.first, self.last]}
         self._head = f"{json.dumps(facts)}\n".encode()
-        if resume and path.exists():
+        refuse_link(path)
+        if resume and path.is_file():
             self._file: IO[bytes] = path.open("r+b")
             try:
                 self._read_state()
@@ -50,7 +71,8 @@ class RowsFile:
                 self._file.close()
                 raise
         else:
-            self._file = path.open("w+b")
+            path.unlink(missing_ok=True)
+            self._file = path.open("x+b")
             self._file.write(self._head)
             self._file.flush()
 
@@ -81,18 +103,14 @@ class RowsFile:
 
     def __iter__(self) -> Iterator[ClassRows]:
         """The finished rows, in the pieces in which they were added. Raises `OSError` if the file is damaged."""
-        width = self.size[1]
         with self.path.open("rb") as file:
             file.readline()
             row = self.first
             while row < self.next_row:
-                record = _read_record(file, row)
-                if record is None:
-                    raise OSError(f"{self.path} is damaged at row {row}; remove it and begin again")
-                count, body = record
-                planes = np.frombuffer(zlib.decompress(body), np.uint8).reshape(self._planes, count, width)
-                yield ClassRows(row, planes[0], planes[1] if self._planes > 1 else None)
-                row += count
+                if (rows := self._read_record(file, row)) is None:
+                    raise self._damage(row)
+                yield rows
+                row = rows.bottom
 
     def remove(self) -> None:
         """Removes the file."""
@@ -101,31 +119,52 @@ class RowsFile:
 
     def _read_state(self) -> None:
         """Finds the next row and cuts a torn record off."""
-        head = self._file.readline()
+        head = self._file.readline(len(self._head) + 1)
         if head != self._head:
             raise OSError(
                 f"{self.path} is of a run with another scene, other options, weights or version; leave --resume out to begin "
                 "again, or remove it"
             )
         end = self._file.tell()
-        while (record := _read_record(self._file, self.next_row)) is not None:
-            self.next_row += record[0]
+        while (rows := self._read_record(self._file, self.next_row)) is not None:
+            self.next_row = rows.bottom
             end = self._file.tell()
         self._file.truncate(end)
 
     def _reopened(self, end: int) -> IO[bytes]:
         """Opens the file anew, cut to this many bytes, and drops what could not be written."""
+        file = open(os.dup(self._file.fileno()), "r+b")  # noqa: SIM115 (closed at the end)
         with suppress(OSError):
             self._file.close()
-        os.truncate(self.path, end)
-        return self.path.open("r+b")
+        file.truncate(end)
+        return file
 
+    def _read_record(self, file: IO[bytes], row: int) -> ClassRows | None:
+        """The rows of the record that begins with this row; None if it is torn or not there.
 
-def _read_record(file: IO[bytes], row: int) -> tuple[int, bytes] | None:
-    """The number of rows and the compressed bytes of the record of this row; None if it is torn or not there."""
-    head = file.read(HEADER.size)
-    if len(head) < HEADER.size:
-        return None
-    top, count, length, crc = HEADER.unpack(head)
-    body = file.read(length)
-    return (count, body) if top == row and len(body) == length and zlib.crc32(body) == crc else None
+        Raises `OSError` for a record that is whole, and that no run has written.
+        """
+        head = file.read(HEADER.size)
+        if len(head) < HEADER.size:
+            return None
+        top, count, length, crc = HEADER.unpack(head)
+        if top != row:
+            return None
+        most = self._planes * count * self.size[1]
+        if not 0 < count <= self.last - row or length > most * LARGEST + HEADER.size:
+            raise self._damage(row)
+        body = file.read(length)
+        if len(body) < length or zlib.crc32(body) != crc:
+            return None
+        inflater, pixels = zlib.decompressobj(), b""
+        with suppress(zlib.error):
+            pixels = inflater.decompress(body, most + 1)
+        if len(pixels) != most or not inflater.eof:
+            raise self._damage(row)
+        planes = np.frombuffer(pixels, np.uint8).reshape(self._planes, count, self.size[1])
+        if not self._is_class[planes[0]].all():
+            raise self._damage(row)
+        return ClassRows(row, planes[0], planes[1] if self._planes > 1 else None)
+
+    def _damage(self, row: int) -> OSError:
+        return OSError(f"{self.path} is damaged at row {row}; remove it and begin again")

@@ -25,6 +25,11 @@ STEP_ROWS = 256
 DATE = "2000-01-01T00:00:00.000Z"
 """Of every GeoPackage, so that equal layers have equal bytes."""
 KEY = KEY_TAG.lower()
+TABLES = (
+    "SELECT name, CAST(last_change AS TEXT) FROM sqlite_master LEFT JOIN gpkg_contents ON name = table_name "
+    "WHERE type IN ('table', 'view') AND name NOT LIKE 'gpkg_%' AND name NOT LIKE 'rtree_%' AND name NOT LIKE 'sqlite_%'"
+)
+"""The tables of a GeoPackage that are not the format's own, and when they last changed."""
 
 
 class LayerWriter(Protocol):
@@ -157,14 +162,27 @@ def check_layer(path: Path, count: int) -> None:
         raise OSError(f"{path} has {features} features of {count}; is the disk full or damaged?")
 
 
-def layer_key(path: Path) -> str | None:
-    """The key of a GeoJSON document or a GeoPackage; None if there is no such file or key."""
+def layer_key(path: Path, layer: str) -> str | None:
+    """The key of a layer; None if there is no such file, layer or key."""
     try:
-        facts = pyogrio.read_info(path)
-    except (pyogrio.errors.DataSourceError, OSError):
+        facts = pyogrio.read_info(path, layer=layer)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
         return None
     key: str | None = (facts.get("layer_metadata") or {}).get(KEY)
     return key
+
+
+def other_tables(path: Path, layer: str) -> str:
+    """What a GeoPackage holds beside a layer as `GeoPackageWriter` left it, in words; empty if there is nothing."""
+    try:
+        *_, (names, dates) = pyogrio.raw.read(path, sql=TABLES)
+    except pyogrio.errors.DataSourceError:
+        return "no layers that can be read"
+    tables = dict(zip(names, dates, strict=True))
+    if others := sorted(set(tables) - {layer}):
+        return f"the layers or tables {', '.join(others)}"
+    is_own = tables == {layer: DATE} and layer_key(path, layer)
+    return "" if is_own else f"the layer {layer} of another program, or changed since it was written"
 
 
 def _properties(each: MapObject, label: Label) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from imaging.classes import Label
 
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 VERSION = "3.22"  # of QGIS, whose elements these are; later ones read them
+HEAD = f'{DOCTYPE}<qgis version="{VERSION}"'.encode()
+"""What every style of ours begins with."""
 OPACITY = "0.6"
 
 
