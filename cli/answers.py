@@ -11,7 +11,7 @@ from cli.input import STDIO, Input
 from cli.places import fitting_name, join, write_whole
 from cli.stores import is_url
 from imaging.rendering import IMAGE_SUFFIXES, SUFFIXES, Rendering
-from model.whole_file import PROCESS, check_output, open_descriptor, remove_partials
+from model.whole_file import PROCESS, check_output, open_descriptor, refuse_link, remove_partials
 
 ANSWERS = {".png", ".json", ".npz", ".geojson"}
 SAME_ENDING = {".jpeg": ".jpg", ".tiff": ".tif"}
@@ -58,6 +58,7 @@ class Answers:
     def check(self) -> None:
         """Raises `OSError` if no answer can be written to the path; a URL is not checked."""
         if self.out != STDIO and not is_url(self.out):
+            refuse_link(Path(self.out, STATE))
             check_output(self.out if self.file else join(self.out, "answer"))
 
     def write(self, target: str, data: bytes) -> str:

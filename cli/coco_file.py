@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -19,7 +20,7 @@ from cli.lines import LineFile, read_lines
 from cli.report import Outcome
 from cli.resume import UNKNOWN
 from imaging.coco_merging import HEAD, CocoParts, renumber, split_document
-from model.whole_file import check_output, whole_file
+from model.whole_file import begins_with, check_output, refuse_link, whole_file
 
 PARTS, ORDER, DIGEST = "parts", "order.jsonl", "document.sha256"
 
@@ -48,9 +49,11 @@ class CocoFile:
     def begin(self, *, resume: bool, force: bool) -> None:
         """Removes what an earlier run has left, or with `resume` only its order.
 
-        Raises `OSError` if the document cannot be written, or if it has changed since an earlier run wrote it, without `force`.
+        Raises `OSError` if the document cannot be written, or, without `force`, if no run wrote it or it has changed since.
         """
-        check_output(self.out)
+        for path in (self.folder.parent, self.folder, self.folder / PARTS, self.folder / ORDER, self.folder / DIGEST):
+            refuse_link(path)
+        check_output(self.out, None if resume or force else begins_with(re.escape(HEAD)))
         digest = (self.folder / DIGEST).read_text() if (self.folder / DIGEST).exists() else ""
         if digest and not force and os.path.exists(self.out) and _sha256(self.out) != digest:
             raise OSError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
 from model.whole_file import open_descriptor
 
+PART = re.compile(r"part-[0-9a-f]{8}-\d{5,}\.[^/]+$")
 PART_LINES, PART_S = 1000, 30.0  # most lines, and most seconds between two parts: a store writes objects whole
 
 
@@ -80,7 +82,7 @@ def part_names(name: str) -> list[str]:
     """The file of a `LineFile`, or its objects below a URL, as far as they exist."""
     if is_url(name):
         folder = os.path.splitext(name)[0]
-        return [join(folder, part) for part in names_below(folder)]
+        return [join(folder, part) for part in names_below(folder) if PART.match(part)]
     return [name] if os.path.isfile(name) else []
 
 

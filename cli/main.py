@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
@@ -24,9 +25,11 @@ from cli.report import DONE, INTERRUPTED, SOME_FAILED, Outcome, Summary, exit_st
 from cli.run import BulkJob, leave, run_all
 from cli.scene_request import read_requests
 from cli.start import ended_at_once
+from imaging.coco_merging import HEAD
 from model.inference.loading import unused_gpu
-from model.whole_file import open_descriptor
+from model.whole_file import begins_with, check_output, open_descriptor
 
+DOCUMENT = re.escape(HEAD) + rb'|\{"model":|\[\{"label":|\[\]'  # what answers in JSON begin with
 DISTANT_THREADS = 4  # threads for each worker, if images or answers are not on this machine: most threads wait for them
 
 
@@ -46,7 +49,9 @@ def _run(args: argparse.Namespace) -> int:
         return segment_scenes(requests, args)
     _check(args)
     listing, answers, document = _listing(args)
-    ranking = Ranking(args.rank, listing) if args.rank is not None else None
+    if answers.file and answers.suffix == ".json" and is_path(args.out) and not (args.resume or args.force):
+        check_output(args.out, begins_with(DOCUMENT))
+    ranking = Ranking(args.rank, listing, force=args.force) if args.rank is not None else None
     with _backend(args) as backend:
         digest = None if answers.file else backend.settings_digest()
         if digest is None and args.resume and not answers.file:
@@ -87,9 +92,10 @@ def _check(args: argparse.Namespace) -> None:
     """Raises `OSError` for arguments that do not go together."""
     if len(names := [name for name, value in _to_stdout(args).items() if value]) > 1:
         raise OSError(f"{' and '.join(names)} would both write to stdout; give a file or a folder")
-    files = [real(name) for name in (args.out, args.rank, args.results) if name and name != STDIO and is_path(name)]
+    names = (args.out, args.rank, args.results, args.from_file)
+    files = [real(name) for name in names if name and name != STDIO and is_path(name)]
     if len(set(files)) < len(files):
-        raise OSError("-o, --rank and --results would write to one file; give each its own")
+        raise OSError("-o, --rank and --results would write to one file, or to that of --from-file; give each its own")
     if args.json and sys.stdout is None:
         raise OSError("--json has nowhere to write: stdout is closed")
     if args.server is None and args.model is not None:

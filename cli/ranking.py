@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cli.image_names import ENDINGS
 from cli.input import STDIO
 from cli.inputs import Listing
 from cli.places import is_path, write_whole
 from cli.report import Outcome, write_stdout
 from cli.web import is_web
-from model.whole_file import check_output
+from model.whole_file import begins_with, check_output
+
+RANKING = f"(?i).*({'|'.join(map(re.escape, ENDINGS))})\r?\n".encode()  # a line that names an image
 
 
 class Ranking:
     """Orders the images of a run by the mean confidence of their pixels, the lowest first. For one thread.
 
     name: of the file or object to write, `-` for stdout. The names stay in memory until `write`. Failed images are left out.
-    Raises `OSError` for a folder, a web address, a file that is one of the images, and one that cannot be written.
+    Raises `OSError` for a folder, a web address, a file that is one of the images, one that cannot be written, and without
+    `force` for one that does not begin with the name of an image.
     """
 
-    def __init__(self, name: str, listing: Listing) -> None:
+    def __init__(self, name: str, listing: Listing, *, force: bool = False) -> None:
         if is_web(name) or (is_path(name) and name != STDIO and os.path.isdir(name)):
             raise OSError(f"--rank {name} must be a file or an object; give one, such as ranking.txt")
         if is_path(name) and name != STDIO and listing.holds(Path(name)):
             raise OSError(f"--rank {name} would overwrite an image; give another file")
         if is_path(name) and name != STDIO:
-            check_output(name)
+            check_output(name, None if force else begins_with(RANKING))
         self._name = name
         self._images: list[tuple[float, str]] = []
 

@@ -55,7 +55,7 @@ def open_records(args: Namespace, answers: Answers, digest: str | None, summary:
         journal = Journal(answers, digest, args.shard)
         if journal.other_settings and (args.resume or args.shard):
             summary.tell(f"{answers.out}: {OTHER_SETTINGS}")
-    records = Records(answers, open_table(args.results, args.shard, resume=args.resume), journal)
+    records = Records(answers, open_table(args.results, args.shard, resume=args.resume, force=args.force), journal)
     answers.remove_partials()
     return records, journal
 

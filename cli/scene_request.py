@@ -18,7 +18,6 @@ from imaging.rendering import RENDERING, parse_classes
 from model.command_line import install_command
 from model.inference.parameters import OPTIONS
 from model.inference.tiling import Blend, Size
-from model.whole_file import check_output
 
 Kind = Literal["raster", "geojson", "geopackage"]
 KINDS: dict[str, Kind] = {".tif": "raster", ".tiff": "raster", ".geojson": "geojson", ".gpkg": "geopackage"}
@@ -109,10 +108,9 @@ def read_request(args: argparse.Namespace) -> SceneRequest | None:
         shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0),
         min_area=min_area.square_metres if isinstance(min_area, GroundArea) else 0.0, resume=args.resume, style=args.style,
     )  # fmt: skip
-    if not args.force:
-        from cli.scenes.outputs import refuse_others  # imports rasterio
+    from cli.scenes.outputs import check_outputs  # imports rasterio
 
-        refuse_others(request)
+    check_outputs(request, force=args.force)
     return request
 
 
@@ -141,4 +139,3 @@ def _check(args: argparse.Namespace, kind: Kind) -> None:
         raise OSError(f"{args.out} would overwrite the scene; give another -o")
     if is_path(args.inputs[0]) and not os.path.isfile(args.inputs[0]):
         raise OSError(f"no file {args.inputs[0]!r}; -o {args.out} takes one scene")
-    check_output(args.out)

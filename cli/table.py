@@ -20,11 +20,12 @@ from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
 from imaging.cutout import ObjectBox
 from model.command_line import install_command
-from model.whole_file import check_output
+from model.whole_file import begins_with, check_output
 
 ENDINGS = (".jsonl", ".parquet")
 PART_ROWS, PART_S = 5000, 60.0  # most rows of a Parquet file, and most seconds between two files
 JSON_LINES_SHARD = re.compile(r"\d+-of-(\d+)")
+ROW = rb'\{"name": ".*", "target": '
 PARQUET_PART = re.compile(r"part-\d+-of-(\d+)-")
 
 
@@ -66,12 +67,13 @@ class Table(Protocol):
         ...
 
 
-def open_table(name: str | None, shard: Shard | None = None, *, resume: bool = False) -> Table:
+def open_table(name: str | None, shard: Shard | None = None, *, resume: bool = False, force: bool = False) -> Table:
     """The table of this name: `NAME.jsonl`, `NAME.parquet`, or none.
 
     Several shards may write at once: each has its own file `NAME-I-of-N.jsonl` (below a URL, objects `NAME/I-of-N/...`), or its
     own files in the folder `NAME.parquet`. Without `resume` it removes the shard's earlier rows; with it, it keeps them, and 16
-    bytes of each in memory. Raises `OSError` for another ending, and if the table has rows of another number of shards.
+    bytes of each in memory. Raises `OSError` for another ending, if the table has rows of another number of shards, and without
+    `force` if a file has other lines than rows.
     """
     if name is None:
         return NoTable()
@@ -80,7 +82,7 @@ def open_table(name: str | None, shard: Shard | None = None, *, resume: bool = F
         raise OSError(f"--results {name} must end in {' or '.join(ENDINGS)}")
     shard = shard or Shard()
     if ending == ".jsonl":
-        return JsonLinesTable(name, shard, resume=resume)
+        return JsonLinesTable(name, shard, resume=resume, force=force)
     return ParquetTable(name, shard, resume=resume)
 
 
@@ -100,13 +102,13 @@ class NoTable:
 class JsonLinesTable:
     """A line of JSON for each row, in ASCII. Bytes of names that are not UTF-8 become lone surrogates."""
 
-    def __init__(self, name: str, shard: Shard, *, resume: bool) -> None:
+    def __init__(self, name: str, shard: Shard, *, resume: bool, force: bool) -> None:
         _check_shards(name, shard, _json_lines_counts(name))
         if shard.count > 1:
             separator = "/" if is_url(name) else "-"
             name = f"{name.removesuffix('.jsonl')}{separator}{shard.index}-of-{shard.count}.jsonl"
         if not is_url(name):
-            check_output(name)
+            check_output(name, None if force else begins_with(ROW))
         elif not resume:
             remove_lines(name)
         self._keys = _keys(_json_lines_keys(name) if resume else ())
@@ -142,7 +144,7 @@ class ParquetTable:
         self._number, self._since = 0, time.monotonic()
         names = names_below(folder)
         _check_shards(folder, shard, {int(match[1]) for name in names if (match := PARQUET_PART.match(name))})
-        mine = [join(folder, name) for name in names if name.startswith(f"{label}-") and name.endswith(".parquet")]
+        mine = [join(folder, name) for name in names if re.fullmatch(rf"{label}-[0-9a-f]{{8}}-\d{{4,}}\.parquet", name)]
         for name in mine if not resume else ():
             with suppress(FileNotFoundError):
                 remove(name)

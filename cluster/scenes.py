@@ -109,10 +109,8 @@ def part_file(request: SceneRequest, parts: SceneParts, index: int, *, resume: b
     folder = Path(request.out + PARTS)
     refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return RowsFile(
-        folder / f"{index:05}-of-{len(parts.spans):05}.rows", parts.rows_key, parts.size, confidence=parts.confidence,
-        resume=resume, span=parts.spans[index], classes=len(parts.labels),
-    )  # fmt: skip
+    path, span, classes = folder / f"{index:05}-of-{len(parts.spans):05}.rows", parts.spans[index], len(parts.labels)
+    return RowsFile(path, parts.rows_key, parts.size, classes, confidence=parts.confidence, resume=resume, span=span)
 
 
 def join(request: SceneRequest, parts: SceneParts) -> None:

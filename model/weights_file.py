@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from model.manifest import METADATA_KEY, Manifest, WeightsError
-from model.whole_file import whole_file
+from model.whole_file import write_file
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 DEFAULT_WEIGHTS = "voc-fcn8s-mobilenet-v2"
@@ -116,5 +116,4 @@ def save_weights(path: Path, tensors: Tensors, manifest: Manifest) -> None:
     """Writes a master atomically. Tensors keep their dtypes."""
     # safetensors writes an array's memory and ignores its strides
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    with whole_file(path) as partial:
-        partial.write_bytes(save(contiguous, {METADATA_KEY: manifest.to_json()}))
+    write_file(path, save(contiguous, {METADATA_KEY: manifest.to_json()}))

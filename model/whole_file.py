@@ -25,6 +25,7 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
+Name = str | os.PathLike[str]
 OTHER = "what this command did not write"
 PARTIAL = ".part"
 """The ending of a file that is not whole yet."""
@@ -35,14 +36,13 @@ MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 STALE_S = 86_400.0  # age of a partial file that no process still writes, where no lock tells
 LONGEST_STEM = 100  # bytes of the target's name in the name of its partial file; file systems allow 143 or 255 in all
 MOST_LINKS = 40
+HEAD_BYTES = 1 << 14
 NO_NEW_FILE = {errno.EACCES, errno.EPERM, errno.EROFS}  # errors of a folder that takes no new file
 NO_RENAME = {errno.EBUSY, errno.EXDEV}  # errors for a target that is mounted
 
 
 @contextmanager
-def whole_file(
-    target: str | os.PathLike[str], folder: Path | None = None, *, follow: bool = True, ending: str = ""
-) -> Iterator[Path]:
+def whole_file(target: Name, folder: Path | None = None, *, follow: bool = True, ending: str = "") -> Iterator[Path]:
     """Yields the path of an empty file to write to, whose content becomes that of `target` after the block.
 
     After an error, `target` is as it was. A regular file is replaced by a rename and keeps its permissions; a new one gets
@@ -82,17 +82,27 @@ def whole_file(
                 os.close(lock)
 
 
+def write_file(target: Name, content: bytes | str, *, follow: bool = True) -> None:
+    """Writes a file as `whole_file` does, and creates its folder. A text is written in UTF-8, what has none as escapes."""
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(target, follow=follow) as partial:
+        partial.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
+
+
 def copy_file(source: Path, target: Path) -> None:
     """Copies a file's content as `whole_file` writes it to a name that the command chose."""
     with whole_file(target, follow=False) as partial:
         shutil.copyfile(source, partial)
 
 
-def check_output(target: str | os.PathLike[str]) -> None:
+def check_output(target: Name, other: Callable[[Path], str] | None = None) -> None:
     """Raises the `OSError` that `whole_file` would raise for the target before its block, and leaves nothing behind.
 
     For targets at the end of long work. Their folders need not be there, but it must be possible to create them. None is
     created for the check: another process may be about to write into it.
+
+    other: says what a file holds that the command did not write, in words; empty if there is nothing. Then the file is not to
+    be replaced, and an `OSError` says so. None if any file may be. An empty file, a pipe and a device hold nothing.
     """
     if (descriptor := open_descriptor(target)) is not None:
         os.write(descriptor, b"")
@@ -100,6 +110,8 @@ def check_output(target: str | os.PathLike[str]) -> None:
     status = _status(Path(target), follow=True)
     if status and not stat.S_ISREG(status.st_mode):
         return
+    if other and status and status.st_size and (words := other(Path(target))):
+        raise OSError(f"{target} holds {words}, and is kept; move it away, or give another name")
     place = Path(os.path.realpath(target))
     try:
         folder = next(parent for parent in place.parents if parent.exists())
@@ -112,25 +124,12 @@ def check_output(target: str | os.PathLike[str]) -> None:
         raise OSError(error.errno, error.strerror, str(target)) from error
 
 
-def refuse_other(
-    target: str | os.PathLike[str], other: Callable[[Path], str], remedy: str = "give another name, or --force to replace it"
-) -> None:
-    """Raises `OSError` if a file is there that holds more than what the command writes there.
-
-    other: what a file holds that is not the command's, in words; empty if there is nothing. An empty file, a pipe, a device and
-    an open descriptor hold nothing. remedy: what to do.
-    """
-    path = Path(target)
-    if open_descriptor(path) is None and path.is_file() and path.stat().st_size and (words := other(path)):
-        raise OSError(f"{target} holds {words}, and is kept; {remedy}")
-
-
-def begins_with(*heads: bytes) -> Callable[[Path], str]:
-    """For `refuse_other`: knows the files of a command by the bytes that one of them begins with."""
+def begins_with(pattern: bytes) -> Callable[[Path], str]:
+    """For `check_output`: knows a command's own files by a regular expression that their beginnings match."""
 
     def other(path: Path) -> str:
         with path.open("rb") as file:
-            return "" if file.read(max(map(len, heads))).startswith(heads) else OTHER
+            return "" if re.match(pattern, file.read(HEAD_BYTES)) else OTHER
 
     return other
 
@@ -156,7 +155,7 @@ def remove_partials(folder: Path, pattern: str = "*", older_than_s: float = STAL
                     _remove(partial)
 
 
-def open_descriptor(path: str | os.PathLike[str]) -> int | None:
+def open_descriptor(path: Name) -> int | None:
     """The open descriptor of this process that a path or its links name, as `/dev/stdout` and `/dev/fd/63` do; else None."""
     path = os.fspath(path)
     for _ in range(MOST_LINKS):
@@ -205,16 +204,14 @@ def refuse_planted_link(target: Path) -> None:
         target = target.parent / os.readlink(target)
 
 
-def _new_file(
-    place: Path, status: os.stat_result | None, folder: Path | None, wants_rename: bool
-) -> tuple[Path, int | None, bool]:
-    """A new file, the descriptor with its lock, and whether a rename may put it in place; only if `wants_rename`.
+def _new_file(place: Path, status: os.stat_result | None, folder: Path | None, rename: bool) -> tuple[Path, int | None, bool]:
+    """A new file, the descriptor with its lock, and whether a rename may put it in place; only if `rename`.
 
     status: of what is there.
     """
     name = os.fsencode(place.name)[:LONGEST_STEM].decode("utf-8", "ignore")
     own = f".{name}.{MACHINE}.{PROCESS}-{secrets.token_hex(4)}{PARTIAL}"
-    if wants_rename and (status is None or stat.S_ISREG(status.st_mode)):
+    if rename and (status is None or stat.S_ISREG(status.st_mode)):
         if folder and folder.stat().st_dev != place.parent.stat().st_dev:
             folder = None
         if folder is None:
@@ -235,10 +232,7 @@ def _create(path: Path, mode: int) -> tuple[Path, int | None]:
         return path, None
     with suppress(OSError):  # not every file system has locks
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-    if path.exists():
-        return path, descriptor
-    os.close(descriptor)  # before it had its lock, another run removed it
-    return _create(path, mode)
+    return path, descriptor
 
 
 def _remove(partial: Path) -> None:

@@ -21,7 +21,7 @@ from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
 from cli.resume import settings_digest
 from cli.scene_request import SceneRequest
 from cli.scenes.outputs import class_ids, existing_key, write_output
-from cli.scenes.rows_file import RowsFile, rows_path
+from cli.scenes.rows_file import ENDING, RowsFile
 from cli.start import ended_at_once
 from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.errors import SceneError
@@ -105,16 +105,14 @@ def segment_one(request: SceneRequest, runtime: Runtime) -> int:
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
         out = Path(request.out)
-        path = rows_path(request.out)
+        path = Path(request.out + ENDING)
         if request.resume and not path.exists() and existing_key(request) == work.key:
             tell(f"{out} is done and up to date")
             return DONE
         _tell_work(work, scene, runtime.manifest.preprocessing.gsd)
         out.parent.mkdir(parents=True, exist_ok=True)
-        labels = runtime.manifest.labels
-        with RowsFile(
-            path, work.rows_key, scene.size, confidence=work.confidence, resume=request.resume, classes=len(labels)
-        ) as rows:
+        labels, resume = runtime.manifest.labels, request.resume
+        with RowsFile(path, work.rows_key, scene.size, len(labels), confidence=work.confidence, resume=resume) as rows:
             with _told_what_is_kept(rows):
                 if not rows.is_complete:
                     with running(runtime) as (submit, ahead):

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cli.scene_request import SceneRequest
-from cli.scenes.rows_file import START, rows_path
+from cli.scenes.rows_file import ENDING
 from imaging.classes import class_id, is_background
+from imaging.georeferenced import layers
 from imaging.georeferenced.geojson import GeoJSONWriter
-from imaging.georeferenced.layers import (
-    KEY,
-    GeoPackageWriter,
-    LayerWriter,
-    check_layer,
-    find_objects,
-    layer_key,
-    other_tables,
-    write_layer,
-)
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import RasterFacts, read_key, write_raster
 from imaging.georeferenced.styles import HEAD, polygon_style, raster_style
 from model.inference.scenes import ClassRows
 from model.labels import LabelSet
-from model.whole_file import OTHER, begins_with, refuse_other, whole_file
+from model.whole_file import OTHER, begins_with, check_output, whole_file, write_file
 
 LAYER, STYLE = "objects", ".qml"
 HEAD_BYTES = 1 << 14  # of a GeoJSON document, where its key is
@@ -54,32 +46,32 @@ def write_output(
             with partial.open("w", encoding="utf-8") as file:
                 write_polygons(GeoJSONWriter(file, place, facts=_lowered(tags)), request, place, rows, labels)
         else:
-            writer = GeoPackageWriter(partial, place, LAYER, _lowered(tags))
-            check_layer(partial, write_polygons(writer, request, place, rows, labels))
+            writer = layers.GeoPackageWriter(partial, place, LAYER, _lowered(tags))
+            layers.check_layer(partial, write_polygons(writer, request, place, rows, labels))
     if request.style:
         style = polygon_style if request.is_polygons else raster_style
-        with whole_file(out.with_suffix(STYLE), follow=False) as partial:
-            partial.write_text(style(labels.classes), encoding="utf-8")
+        write_file(out.with_suffix(STYLE), style(labels.classes), follow=False)
 
 
-def refuse_others(request: SceneRequest) -> None:
-    """Raises `OSError` if a file that the request replaces holds more than the result of an earlier run."""
+def check_outputs(request: SceneRequest, *, force: bool) -> None:
+    """Raises `OSError` for files that cannot be written; without `force`, also for those that no run has written."""
+
+    def other(path: Path) -> str:
+        return layers.other_tables(path, LAYER) if request.kind == "geopackage" else "" if existing_key(request) else OTHER
+
     out = Path(request.out)
-    if request.kind == "geopackage":
-        refuse_other(out, lambda path: other_tables(path, LAYER))
-    else:
-        refuse_other(out, lambda path: "" if existing_key(request) else OTHER)
-    refuse_other(rows_path(request.out), begins_with(START))
+    check_output(out, None if force else other)
+    check_output(request.out + ENDING, None if force else begins_with(rb'\{"key": '))
     if request.style:
-        refuse_other(out.with_suffix(STYLE), begins_with(HEAD))
+        check_output(out.with_suffix(STYLE), None if force else begins_with(re.escape(HEAD)))
 
 
 def write_polygons(
-    writer: LayerWriter, request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet
+    writer: layers.LayerWriter, request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet
 ) -> int:
     """Writes the objects of the rows as polygons, and gives their number."""
-    objects = find_objects(rows, place, class_ids(request, labels), shared_borders=request.shared_borders)
-    return write_layer(
+    objects = layers.find_objects(rows, place, class_ids(request, labels), shared_borders=request.shared_borders)
+    return layers.write_layer(
         writer, objects, place, {label.id: label for label in labels.classes}, tolerance=request.tolerance,
         shared_borders=request.shared_borders, min_area=request.min_area,
     )  # fmt: skip
@@ -90,7 +82,7 @@ def existing_key(request: SceneRequest) -> str | None:
     if request.kind == "raster":
         return read_key(request.out)
     if request.kind == "geopackage":
-        return layer_key(Path(request.out), LAYER)
+        return layers.layer_key(Path(request.out), LAYER)
     return _geojson_key(Path(request.out))
 
 
@@ -102,7 +94,7 @@ def _geojson_key(path: Path) -> str | None:
         facts = json.loads(head.rpartition(b",")[0] + b"}")
     except (OSError, ValueError, RecursionError):
         return None
-    key: str | None = facts.get(KEY)
+    key: str | None = facts.get(layers.KEY)
     return key
 
 

@@ -26,40 +26,24 @@ from model.whole_file import refuse_link
 
 HEADER = struct.Struct("<QIQI")
 LEVEL = 1  # of zlib: class maps become a fiftieth at every level
-LARGEST = 1.2  # bytes that a pixel takes at most, compressed
-START = b'{"key": '
-"""What every file begins with."""
-
-
-def rows_path(out: str) -> Path:
-    """The working file of a result."""
-    return Path(f"{out}.rows")
+ENDING = ".rows"
+Span = tuple[int, int]
 
 
 class RowsFile:
     """The finished rows of a scene of `size` (height, width). Use it in a `with` statement.
 
-    path: of the file. key: what the rows depend on. classes: how many the network has. resume: whether to go on with the rows that
-    are there. Raises `OSError` if these have another key, if the file is damaged, and for a link. span: the first row, and the
-    row after the last; by default all. next_row: the first row that is not there yet.
+    path: of the file. key: what the rows depend on. resume: whether to go on with the rows that are there. Raises `OSError` if
+    these have another key, if the file is damaged, and for a link. span: the first row, and the row after the last; by default
+    all. classes: how many the network has. next_row: the first row that is not there yet.
     """
 
     def __init__(
-        self,
-        path: Path,
-        key: str,
-        size: Size,
-        *,
-        confidence: bool,
-        resume: bool,
-        span: tuple[int, int] | None = None,
-        classes: int = VOID,
+        self, path: Path, key: str, size: Size, classes: int = VOID, *, confidence: bool, resume: bool, span: Span | None = None
     ) -> None:
         self.first, self.last = span or (0, size[0])
         self.path, self.size, self.next_row = path, size, self.first
-        self._planes = 2 if confidence else 1
-        self._is_class = np.arange(VOID + 1) < classes
-        self._is_class[VOID] = True
+        self._planes, self._classes = 2 if confidence else 1, classes
         facts = {"key": key, "size": size, "planes": self._planes, "span": [self.first, self.last]}
         self._head = f"{json.dumps(facts)}\n".encode()
         refuse_link(path)
@@ -108,7 +92,7 @@ class RowsFile:
             row = self.first
             while row < self.next_row:
                 if (rows := self._read_record(file, row)) is None:
-                    raise self._damage(row)
+                    raise OSError(f"{self.path} is damaged at row {row}; remove it and begin again")
                 yield rows
                 row = rows.bottom
 
@@ -144,27 +128,22 @@ class RowsFile:
 
         Raises `OSError` for a record that is whole, and that no run has written.
         """
+        damage = f"{self.path} is damaged at row {row}; remove it and begin again"
         head = file.read(HEADER.size)
-        if len(head) < HEADER.size:
-            return None
-        top, count, length, crc = HEADER.unpack(head)
-        if top != row:
+        top, count, length, crc = HEADER.unpack(head.ljust(HEADER.size, b"\0"))
+        if len(head) < HEADER.size or top != row:
             return None
         most = self._planes * count * self.size[1]
-        if not 0 < count <= self.last - row or length > most * LARGEST + HEADER.size:
-            raise self._damage(row)
+        if not 0 < count <= self.last - row or length > 2 * most + HEADER.size:
+            raise OSError(damage)
         body = file.read(length)
         if len(body) < length or zlib.crc32(body) != crc:
             return None
         inflater, pixels = zlib.decompressobj(), b""
         with suppress(zlib.error):
             pixels = inflater.decompress(body, most + 1)
-        if len(pixels) != most or not inflater.eof:
-            raise self._damage(row)
-        planes = np.frombuffer(pixels, np.uint8).reshape(self._planes, count, self.size[1])
-        if not self._is_class[planes[0]].all():
-            raise self._damage(row)
-        return ClassRows(row, planes[0], planes[1] if self._planes > 1 else None)
-
-    def _damage(self, row: int) -> OSError:
-        return OSError(f"{self.path} is damaged at row {row}; remove it and begin again")
+        if len(pixels) == most and inflater.eof:
+            planes = np.frombuffer(pixels, np.uint8).reshape(self._planes, count, self.size[1])
+            if ((planes[0] < self._classes) | (planes[0] == VOID)).all():
+                return ClassRows(row, planes[0], planes[1] if self._planes > 1 else None)
+        raise OSError(damage)

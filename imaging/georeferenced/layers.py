@@ -25,11 +25,7 @@ STEP_ROWS = 256
 DATE = "2000-01-01T00:00:00.000Z"
 """Of every GeoPackage, so that equal layers have equal bytes."""
 KEY = KEY_TAG.lower()
-TABLES = (
-    "SELECT name, CAST(last_change AS TEXT) FROM sqlite_master LEFT JOIN gpkg_contents ON name = table_name "
-    "WHERE type IN ('table', 'view') AND name NOT LIKE 'gpkg_%' AND name NOT LIKE 'rtree_%' AND name NOT LIKE 'sqlite_%'"
-)
-"""The tables of a GeoPackage that are not the format's own, and when they last changed."""
+TABLES = "SELECT table_name, CAST(last_change AS TEXT) FROM gpkg_contents"
 
 
 class LayerWriter(Protocol):

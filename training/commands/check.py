@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from importlib.util import find_spec
 
 from model.command_line import install_command
 from model.labels import LabelSet
-from model.whole_file import check_output
+from model.whole_file import begins_with, check_output
 from training.commands.check_arguments import WORST, parser
-from training.commands.check_report import DataReport, Picture, write_report
+from training.commands.check_report import START, DataReport, Picture, write_report
 from training.commands.command import print_lines, run_command
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import find_labels
@@ -51,7 +52,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.worst is not None and (args.weights is None or args.worst < 1):
         raise ValueError(f"--worst must be at least 1, and goes with --weights FILE; got {args.worst}")
     if args.report:
-        check_output(args.report)
+        check_output(args.report, begins_with(re.escape(START.encode())))
     has_torch = find_spec("torch") is not None
     if args.weights:
         if not has_torch:

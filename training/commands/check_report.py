@@ -16,7 +16,7 @@ from PIL import Image
 from imaging.classes import is_background
 from model.inference.scaling import working_size
 from model.labels import LabelSet
-from model.whole_file import whole_file
+from model.whole_file import write_file
 from training.survey.overview import Row
 from training.survey.records import Survey
 
@@ -33,6 +33,8 @@ CROP_KEY = (
     "Each crop is beside its labels, in the same colours. Crops are scaled, mirrored and changed in colour at random. Where a "
     "crop is larger than its frame, the rest is padding: one colour in the picture, void (white) in its labels."
 )
+META = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+START = f'<!doctype html><html lang="en"><head>{META}'
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #1c2024; }
 body, pre { overflow-wrap: anywhere; } .wide { overflow-x: auto; }
@@ -84,12 +86,9 @@ def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], fram
     if crop_figures := _pictures(crops):
         parts.append(f"<h2>Crops, as the training sees them</h2><p>{CROP_KEY}</p>")
         parts.append(crop_figures)
-    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    head = f"{meta}<title>{escape(report.name)}</title><style>{STYLE}</style>"
-    document = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        partial.write_text(document, encoding="utf-8", errors="backslashreplace")
+    head = f"{START}<title>{escape(report.name)}</title><style>{STYLE}</style>"
+    document = f"{head}</head><body>{''.join(parts)}</body></html>\n"
+    write_file(path, document)
 
 
 def chosen_frames(survey: Survey, most: int) -> list[int]:

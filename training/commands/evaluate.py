@@ -22,7 +22,7 @@ from model.labels import LabelSet
 from model.metrics import ConfusionMatrix
 from model.preprocessing import Preprocessing
 from model.weights_file import WeightsFiles, find_files, find_weights, load_weights
-from model.whole_file import check_output
+from model.whole_file import begins_with, check_output
 from training.commands.command import print_lines, run_command
 from training.commands.evaluate_arguments import WORST, check_arguments, make_options, parser
 from training.commands.mask_arguments import print_mask_report
@@ -54,7 +54,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     set_threads(args.threads)
     check_arguments(args)
     for path in filter(None, (args.json, args.record_in, args.pictures and args.pictures / "picture.png")):
-        check_output(path)
+        check_output(path, begins_with(rb'\{\n "weights": ') if path == args.json else None)
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_split(args.data, args.split, labels, mapping, args.masks, args.masks_orientation)

@@ -6,6 +6,7 @@ Only the export of a master needs PyTorch, and imports it. What other programs n
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 from model.inference.runtimes.openvino_runtime import read_export
 from model.manifest import WeightsError
 from model.weights_file import find_weights, load_weights
-from model.whole_file import check_output
+from model.whole_file import begins_with, check_output
 from training.commands.command import run_command
 from training.commands.export_arguments import KEPT, PHOTOS, parser
+from training.publishing.hub_header import CARD
 from training.publishing.imported_files import int8_path, read_imported
 from training.publishing.onnx_files import export_path
 from training.publishing.other_programs import program_paths, write_programs
@@ -47,15 +49,14 @@ def _export(args: argparse.Namespace) -> None:
     else:
         master = find_weights(args.weights)
     is_current = bool(args.int8 or args.hub or args.programs) and not args.force and _is_current(master)
-    outputs = [master] if args.checkpoint else []
+    outputs = [master, master.with_suffix(".md"), master.with_suffix(".png")] if args.checkpoint else []
     outputs += [] if is_current else [export_path(master, "float32")]
     outputs += [export_path(master, "int8")] if args.int8 else []
     float32 = export_path(master, "float32")
     outputs += program_paths(float32, args.programs)
-    if not args.force:
-        _refuse_existing(outputs)
-    for path in [*outputs, *([args.hub / "README.md"] if args.hub else [])]:
-        check_output(path)
+    _check_outputs(outputs, force=args.force)
+    if args.hub:
+        check_output(args.hub / "README.md", None if args.force else begins_with(CARD))
     paths = _export_master(args, master, is_current=is_current)
     _print_written([*paths, *write_programs(float32, args.programs, args.resolution)])
     if args.hub:
@@ -84,10 +85,7 @@ def _export_imported(args: argparse.Namespace, path: Path) -> None:
         raise ValueError(f"{path} is a converted network's own file; of exports, there are --int8 and --for alone")
     target = int8_path(path)
     outputs = [*([target] if args.int8 else []), *program_paths(path, args.programs)]
-    if not args.force:
-        _refuse_existing(outputs)
-    for output in outputs:
-        check_output(output)
+    _check_outputs(outputs, force=args.force)
     if args.int8:
         export_imported_int8(path, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2)
     _print_written([*([target] if args.int8 else []), *write_programs(path, args.programs, args.resolution)])
@@ -107,9 +105,12 @@ def _is_current(master: Path) -> bool:
         return False
 
 
-def _refuse_existing(paths: Sequence[Path]) -> None:
-    if existing := ", ".join(str(path) for path in paths if path.exists()):
+def _check_outputs(paths: Sequence[Path], *, force: bool) -> None:
+    existing = ", ".join(str(path) for path in paths if os.path.lexists(path))
+    if existing and not force:
         raise ValueError(f"already there: {existing}; nothing was written; give --force to replace")
+    for path in paths:
+        check_output(path)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from model.networks.device import choose_device, dtype_name
 from model.networks.fcn import FCN
 from model.networks.servable import load_network
 from model.weights_file import load_weights
-from model.whole_file import check_output, copy_file
+from model.whole_file import begins_with, check_output, copy_file, whole_file
 from training.commands.command import print_lines, run_command
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_data import TrainingData, plan_training, read_pool, read_training_data, survey_groups
@@ -40,6 +40,7 @@ from training.learning.start_score import StartScore, score_start
 from training.learning.validation import Scorer
 from training.publishing.card import CardFacts, training_facts, write_card
 from training.publishing.export_files import export_float32, missing_packages, remove_stale
+from training.publishing.hub_header import CARD
 from training.reporting.machine import commit, set_threads
 from training.reporting.plots import require_matplotlib
 from training.reporting.tensorboard import require_tensorboard
@@ -71,6 +72,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
     check_arguments(args)
     require_matplotlib()
     check_output(args.out / CHECKPOINT)
+    check_output(args.out / f"{args.name}.md", begins_with(CARD))
     if args.tensorboard:
         require_tensorboard()
     with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
@@ -96,7 +98,8 @@ def _demo_data(args: argparse.Namespace) -> Iterator[None]:
         args.labels = str(write_demo_data(args.data))
         args.data_name = "generated shapes"
         yield
-        demo_photo().save(args.out / "shapes.jpg", quality=92)
+        with whole_file(args.out / "shapes.jpg", follow=False) as partial_file:
+            demo_photo().save(partial_file, "JPEG", quality=92)
 
 
 def _train_each_group(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:

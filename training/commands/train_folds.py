@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.metrics import ConfusionMatrix
-from model.whole_file import whole_file
+from model.whole_file import write_file
 from training.commands.command import print_lines
 from training.commands.train_data import TrainingData
 from training.commands.train_weights import TrainingWeights
@@ -86,16 +86,14 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
     name = trainings[0].name
     report = folder / f"{name}-folds.md"
     text = fold_report(name, counts, facts, rows, names)
-    with whole_file(report) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_file(report, text, follow=False)
     keys = {
         str(frame.image): {"image_sha256": record.image_sha256, "fold": int(fold) + 1}
         for frame, record, fold in zip(pool.split.frames, pool.records, fold_of, strict=True)
     }
     frames = [row | keys[row["image"]] for row in frame_scores(counts, pool.split)]
     document = facts | {"folds": rows, "frames_by_class": facts["frames"], "frames": frames}
-    with whole_file(report.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(document, indent=1) + "\n")
+    write_file(report.with_suffix(".json"), json.dumps(document, indent=1) + "\n", follow=False)
     return report, text
 
 

@@ -16,7 +16,7 @@ from model.networks.builder import build_network
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
-from model.whole_file import whole_file
+from model.whole_file import write_file
 from training.commands.train_weights import TrainingWeights, scores
 from training.learning.start_score import comparison_line
 from training.publishing.card import write_card
@@ -47,8 +47,7 @@ def write_seed_files(trainings: Mapping[int, TrainingWeights], folder: Path) -> 
     if last.bar and last.scorer.counts is not None:
         text += f"\n{comparison_line('the average', last.bar.against(last.scorer.counts), len(last.scorer.counts))}\n"
     report = folder / f"{last.name}-seeds.md"
-    with whole_file(report) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_file(report, text, follow=False)
     return path, report, text
 
 

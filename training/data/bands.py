@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.preprocessing import MOST_BANDS, RGB
-from model.whole_file import whole_file
+from model.whole_file import write_file
 from training.data.problems import DataError
 from training.data.strict_text import require_json
 
@@ -31,5 +31,4 @@ def write_bands(root: Path, bands: Sequence[str]) -> None:
     if tuple(bands) == RGB:
         (root / BANDS).unlink(missing_ok=True)
         return
-    with whole_file(root / BANDS) as partial:
-        partial.write_text(json.dumps({"bands": list(bands)}) + "\n", encoding="utf-8")
+    write_file(root / BANDS, json.dumps({"bands": list(bands)}) + "\n", follow=False)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import torch
 
 from model.weights_file import Weights, load_weights
-from model.whole_file import whole_file
+from model.whole_file import write_file
 from training.data.split import Split
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
@@ -68,8 +68,7 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
 def write_card(path: Path) -> None:
     """Writes the card and the chart of a weights file beside it; if the chart cannot be drawn, stderr says why."""
     weights = load_weights(path)
-    with whole_file(path.with_suffix(".md")) as partial:
-        partial.write_text(card(weights), encoding="utf-8", errors="backslashreplace")
+    write_file(path.with_suffix(".md"), card(weights), follow=False)
     draw(path.with_suffix(".png"), lambda: score_chart(weights, path.with_suffix(".curves.csv")))
 
 

@@ -18,7 +18,7 @@ import onnx.inliner
 from onnx import TensorProto, helper, numpy_helper
 
 from model.inference.runtimes.openvino_runtime import Export, read_export
-from model.whole_file import whole_file
+from model.whole_file import write_file
 
 SUFFIX = ".deepness.onnx"
 INPUT, OUTPUT = "image", "probabilities"
@@ -44,8 +44,7 @@ def write_deepness(path: Path, target: Path, *, resolution: float | None) -> Non
     deepness_model = _wrapped(model, export)
     onnx.checker.check_model(deepness_model)
     helper.set_model_props(deepness_model, _metadata(export, resolution))
-    with whole_file(target) as partial:
-        partial.write_bytes(deepness_model.SerializeToString())
+    write_file(target, deepness_model.SerializeToString(), follow=False)
 
 
 def tile_side(export: Export) -> int:

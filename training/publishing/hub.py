@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model.weights_file import MASTER_SUFFIX, find_files, load_weights
-from model.whole_file import copy_file, whole_file
+from model.whole_file import copy_file, write_file
 from training.publishing.card import card
 
 
@@ -18,8 +18,7 @@ def write_hub_folder(master: Path, folder: Path) -> list[Path]:
         raise ValueError(f"--hub must be another folder than that of the weights, got {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     readme = folder / "README.md"
-    with whole_file(readme) as partial:
-        partial.write_text(card(load_weights(master)), encoding="utf-8", errors="backslashreplace")
+    write_file(readme, card(load_weights(master)), follow=False)
     name = master.name.removesuffix(MASTER_SUFFIX)
     pictures = [master.with_name(f"{name}{ending}") for ending in (".png", ".curves.csv")]
     files = [master, *find_files(str(master)).exports.values(), *(path for path in pictures if path.exists())]

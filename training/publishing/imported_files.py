@@ -12,7 +12,7 @@ from model.imported_network import ImportedNetwork
 from model.inference.runtimes.openvino_runtime import Export, read_export
 from model.manifest import Manifest
 from model.weights_file import EXPORT_SUFFIXES
-from model.whole_file import whole_file
+from model.whole_file import write_file
 from training.publishing.imported_card import imported_card
 from training.publishing.onnx_files import export_facts, write_onnx
 
@@ -61,6 +61,5 @@ def save_imported(path: Path, manifest: Manifest) -> list[Path]:
 def write_imported_card(path: Path, manifest: Manifest) -> Path:
     """Writes the card of the float32 file at this path; gives the card's path."""
     card = path.with_suffix(".md")
-    with whole_file(card) as partial:
-        partial.write_text(imported_card(path.stem, manifest), encoding="utf-8", errors="backslashreplace")
+    write_file(card, imported_card(path.stem, manifest), follow=False)
     return card

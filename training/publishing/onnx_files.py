@@ -11,7 +11,7 @@ from model.architecture import Grid
 from model.inference.runtimes.openvino_runtime import NETWORK_SHA256
 from model.manifest import METADATA_KEY, Manifest
 from model.weights_file import EXPORT_SUFFIXES, MASTER_SUFFIX
-from model.whole_file import whole_file
+from model.whole_file import write_file
 
 
 def export_path(master: Path, precision: str) -> Path:
@@ -35,5 +35,4 @@ def write_onnx(path: Path, model: Any, facts: Mapping[str, str]) -> None:
     import onnx
 
     onnx.helper.set_model_props(model, dict(facts) | {NETWORK_SHA256: network_digest(model)})
-    with whole_file(path) as partial:
-        partial.write_bytes(model.SerializeToString())
+    write_file(path, model.SerializeToString())

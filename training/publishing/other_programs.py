@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from model.weights_file import EXPORT_SUFFIXES
-from model.whole_file import whole_file
+from model.whole_file import write_file
 from training.publishing import deepness
 
 SUFFIXES = {"deepness": deepness.SUFFIX, "onnxruntime": ".run.py"}
@@ -29,6 +29,5 @@ def write_programs(path: Path, programs: Sequence[str], resolution: float | None
         if program == "deepness":
             deepness.write_deepness(path, target, resolution=resolution)
         else:
-            with whole_file(target) as partial:
-                partial.write_bytes((files("training.publishing") / "run_onnx.py.txt").read_bytes())
+            write_file(target, (files("training.publishing") / "run_onnx.py.txt").read_bytes(), follow=False)
     return targets

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 
-from model.whole_file import whole_file
+from model.whole_file import whole_file, write_file
 from training.reporting.plots import curves_chart, draw, read_curves
 from training.reporting.tensorboard import add_scalars, open_board
 
@@ -47,8 +47,7 @@ class Curves:
             writer.writeheader()
             writer.writerows(self.rows)
         lines = "".join(json.dumps(_numbers(row), ensure_ascii=False) + "\n" for row in self.rows)
-        with whole_file(self.folder / "metrics.jsonl") as partial:
-            partial.write_text(lines, encoding="utf-8", errors="backslashreplace")
+        write_file(self.folder / "metrics.jsonl", lines)
 
 
 def _numbers(row: Mapping[str, str]) -> dict[str, float]:

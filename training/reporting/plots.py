@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.command_line import install_command
 from model.weights_file import Weights
-from model.whole_file import whole_file
+from model.whole_file import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,8 +41,7 @@ def require_matplotlib() -> None:
 def draw(path: Path, chart: Callable[[], bytes]) -> None:
     """Writes a chart's PNG; if that fails, prints the reason in one line on stderr and returns."""
     try:
-        with whole_file(path) as partial:
-            partial.write_bytes(chart())
+        write_file(path, chart(), follow=False)
     except Exception as error:  # fonts, backends and names can raise any error in matplotlib, and must not end a training
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         print(f"{path} is not drawn: {reason}", file=sys.stderr)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from model.metrics import ConfusionMatrix
-from model.whole_file import whole_file
+from model.whole_file import whole_file, write_file
 from training.data.split import Split
 from training.scoring.evaluate import ClassMap
 from training.scoring.intervals import Counts
@@ -34,9 +34,7 @@ def frame_scores(counts: Counts, split: Split) -> list[dict[str, Any]]:
 def write_json(path: Path, facts: Mapping[str, Any], counts: Counts, split: Split) -> None:
     """Writes a JSON file of these facts, the classes, and each frame's scores; creates its folder."""
     document = {**facts, "classes": split.labels.names, "frames": frame_scores(counts, split)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(document, indent=1) + "\n")
+    write_file(path, json.dumps(document, indent=1) + "\n")
 
 
 def worst(counts: Counts, split: Split, number: int) -> list[int]:

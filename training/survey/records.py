@@ -22,7 +22,7 @@ from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
 from model.preprocessing import RGB
 from model.regular_file import read_regular_file
-from model.whole_file import whole_file
+from model.whole_file import write_file
 from training.data.files import NAME_ENCODING
 from training.data.masks import decode_mask, interpret
 from training.data.orientation import read_orientation, swaps_sides, turn_upright
@@ -198,9 +198,7 @@ def _load(file: Path) -> dict[str, FrameRecord]:
 
 def _save(file: Path, records: dict[str, FrameRecord]) -> None:
     """Writes the records atomically: if the process is killed, the previous file stays."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as partial:
-        partial.write_bytes(RECORDS.dump_json(records))
+    write_file(file, RECORDS.dump_json(records))
 
 
 def _read(split: Split, index: int, pixels: bool) -> FrameRecord:

@@ -10,7 +10,7 @@ from typing import Any
 
 from imaging.classes import VOID, is_background
 from model.labels import LabelError, voc_color
-from model.whole_file import whole_file
+from model.whole_file import write_file
 from training.data.alike_names import alike_names
 from training.data.label_files import IGNORED, class_name, read_labels
 from training.data.problems import DataError, first_names, raise_all
@@ -101,5 +101,4 @@ def write_classes(path: Path, labels: Sequence[str]) -> None:
     classes = [
         {"id": index, "name": name, "color": color} for index, (name, color) in enumerate(zip(labels, colors, strict=True))
     ]
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps({"classes": classes, "ignore_index": VOID}, indent=1) + "\n", encoding="utf-8")
+    write_file(path, json.dumps({"classes": classes, "ignore_index": VOID}, indent=1) + "\n", follow=False)

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from model.regular_file import read_regular_file
-from model.whole_file import whole_file
+from model.whole_file import copy_file, refuse_planted_link, write_file
 from training.data.files import MASK_ENDINGS, Folders, normal_name
 from training.data.masks import open_mask
 from training.data.problems import DataError
@@ -100,9 +100,9 @@ class ImportFolder:
         for source, mask in masks.items():
             copy = self.out / "images" / split / source.name
             if not copy.exists():
-                with whole_file(copy) as partial:
-                    shutil.copyfile(source, partial)
+                copy_file(source, copy)
             if source in new_masks:
+                refuse_planted_link(targets[source])
                 shutil.move(mask, os.path.realpath(targets[source]))  # through a link of the user's
         self._save_record({key: [digest] for key, digest in digests.items()})
         return [] if force else corrections
@@ -130,8 +130,7 @@ class ImportFolder:
 
     def _save_record(self, digests: Mapping[str, list[str]]) -> None:
         self.record |= {key: list(dict.fromkeys(values)) for key, values in digests.items()}
-        with whole_file(self.out / RECORD) as partial:
-            partial.write_bytes(DIGESTS.dump_json(dict(sorted(self.record.items())), indent=1))
+        write_file(self.out / RECORD, DIGESTS.dump_json(dict(sorted(self.record.items())), indent=1), follow=False)
 
 
 def _sha256(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ import shapely
 
 from imaging.georeferenced.geojson import DegreeGeometry
 from model.regular_file import read_regular_file
-from model.whole_file import whole_file
+from model.whole_file import write_file
+from training.data.bands import BANDS
 from training.data.files import images_below
 from training.data.ground import TILES
 from training.data.problems import DataError, first_names
@@ -26,13 +26,14 @@ PARTS = ("images", "masks")
 def check_folder(out: Path, *, force: bool) -> list[Path]:
     """The files of an earlier import in a folder, which a new one replaces.
 
-    Raises `DataError` if there are images or masks without `force`, and with it, if they are not of such an import.
+    Raises `DataError` if there are images, masks or lists of them without `force`, and with it, if they are not of such an import.
     """
     files = [path for part in PARTS for path in images_below(out / part)]
-    if files and not force:
+    existing = files + [out / name for name in (TILES, BANDS) if (out / name).exists()]
+    if existing and not force:
         raise DataError(
-            f"{out} has {len(files)} images and masks already, such as {first_names(files, 1)}: give another --out, or replace "
-            "an earlier import of maps with --force"
+            f"{out} has {len(existing)} images, masks and lists of them already, such as {first_names(existing, 1)}: give "
+            "another --out, or replace an earlier import of maps with --force"
         )
     try:
         features = json.loads(read_regular_file(out / TILES))["features"] if files else []
@@ -63,7 +64,7 @@ def write_tiles(
         for part in PARTS:
             (out / part / split).mkdir(parents=True, exist_ok=True)
             file = f"{tile.name}{tile.source.ending if part == 'images' else '.png'}"
-            shutil.move(folder / part / file, os.path.realpath(out / part / split / file))
+            shutil.move(folder / part / file, out / part / split / file)
         facts = {
             "name": tile.name, "split": split, "scene": tile.source.path.name, **tile.window._asdict(),
             **({"block": list(blocks[index])} if blocks else {}),
@@ -72,8 +73,7 @@ def write_tiles(
         geometry = DegreeGeometry(tile.place)(shapely.box(0, 0, width, height))
         features.append({"type": "Feature", "properties": facts, "geometry": geometry})
     document = {"type": "FeatureCollection", "features": features, "scenes": [_facts(source) for source in sources]}
-    with whole_file(out / TILES) as partial:
-        partial.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_file(out / TILES, json.dumps(document, ensure_ascii=False) + "\n", follow=False)
 
 
 def _facts(source: Source) -> dict[str, Any]:
