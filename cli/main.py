@@ -92,8 +92,8 @@ def _check(args: argparse.Namespace) -> None:
     """Raises `OSError` for arguments that do not go together."""
     if len(names := [name for name, value in _to_stdout(args).items() if value]) > 1:
         raise OSError(f"{' and '.join(names)} would both write to stdout; give a file or a folder")
-    names = (args.out, args.rank, args.results, args.from_file)
-    files = [real(name) for name in names if name and name != STDIO and is_path(name)]
+    places = (args.out, args.rank, args.results, args.from_file)
+    files = [real(name) for name in places if name and name != STDIO and is_path(name)]
     if len(set(files)) < len(files):
         raise OSError("-o, --rank and --results would write to one file, or to that of --from-file; give each its own")
     if args.json and sys.stdout is None:

@@ -71,7 +71,9 @@ def _run(args: argparse.Namespace) -> int:
 def _segment_scenes(args: argparse.Namespace, requests: list[SceneRequest]) -> int:
     with ended_at_once(COMMAND):  # imports large packages
         ray = _ray()
+        from cli.scenes.outputs import check_outputs
         from cluster.scenes import SceneNetwork, segment_scenes
+    check_outputs(requests, force=args.force)
     _check_address(args.address)
     ray.init(args.address, logging_level="error", log_to_driver=False)
     weights = _absolute(args.weights) if os.path.isfile(args.weights) else args.weights

@@ -20,7 +20,7 @@ from cli.places import is_path, real
 from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
 from cli.resume import settings_digest
 from cli.scene_request import SceneRequest
-from cli.scenes.outputs import class_ids, existing_key, write_output
+from cli.scenes.outputs import check_outputs, class_ids, existing_key, write_output
 from cli.scenes.rows_file import ENDING, RowsFile
 from cli.start import ended_at_once
 from imaging.georeferenced.bands import Bands, choose_bands
@@ -82,6 +82,7 @@ def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -
     What was finished before an error or Ctrl-C stays in the working file. Raises `OSError`, `SceneError`, `WeightsError`, and
     others.
     """
+    check_outputs(requests, force=args.force)
     with ended_at_once("fcn-segment"):
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from cli.scene_request import SceneRequest
@@ -38,32 +39,38 @@ def write_output(
 ) -> None:
     """Writes the result, whole or not at all. tags: what it says of how it was made. Raises `OSError` and `SceneError`."""
     out = Path(request.out)
-    with whole_file(out, ending=out.suffix) as partial:  # which GDAL wants in the name
+    with whole_file(out, ending=out.suffix) as content:  # which GDAL wants in the name
         if request.kind == "raster":
             facts = RasterFacts(labels.classes, labels.palette, tags)
-            write_raster(partial, place, (part.ids for part in rows), facts, cog=request.cog)
+            write_raster(content, place, (part.ids for part in rows), facts, cog=request.cog)
         elif request.kind == "geojson":
-            with partial.open("w", encoding="utf-8") as file:
+            with content.open("w", encoding="utf-8") as file:
                 write_polygons(GeoJSONWriter(file, place, facts=_lowered(tags)), request, place, rows, labels)
         else:
-            writer = layers.GeoPackageWriter(partial, place, LAYER, _lowered(tags))
-            layers.check_layer(partial, write_polygons(writer, request, place, rows, labels))
+            writer = layers.GeoPackageWriter(content, place, LAYER, _lowered(tags))
+            layers.check_layer(content, write_polygons(writer, request, place, rows, labels))
     if request.style:
         style = polygon_style if request.is_polygons else raster_style
         write_file(out.with_suffix(STYLE), style(labels.classes), follow=False)
 
 
-def check_outputs(request: SceneRequest, *, force: bool) -> None:
+def check_outputs(requests: Sequence[SceneRequest], *, force: bool) -> None:
     """Raises `OSError` for files that cannot be written; without `force`, also for those that no run has written."""
+    for request in requests:
+        out = Path(request.out)
+        others: dict[Path, Callable[[Path], str]] = {
+            out: partial(_other, request),
+            Path(request.out + ENDING): begins_with(rb'\{"key": '),
+        }
+        if request.style:
+            others[out.with_suffix(STYLE)] = begins_with(re.escape(HEAD))
+        for path, other in others.items():
+            check_output(path, None if force else other)
 
-    def other(path: Path) -> str:
-        return layers.other_tables(path, LAYER) if request.kind == "geopackage" else "" if existing_key(request) else OTHER
 
-    out = Path(request.out)
-    check_output(out, None if force else other)
-    check_output(request.out + ENDING, None if force else begins_with(rb'\{"key": '))
-    if request.style:
-        check_output(out.with_suffix(STYLE), None if force else begins_with(re.escape(HEAD)))
+def _other(request: SceneRequest, path: Path) -> str:
+    """What a file holds beside a result, in words."""
+    return layers.other_tables(path, LAYER) if request.kind == "geopackage" else "" if existing_key(request) else OTHER
 
 
 def write_polygons(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from model import whole_file as module
-from model.whole_file import PARTIAL, STALE_S, check_output, open_descriptor, whole_file
+from model.whole_file import PARTIAL, STALE_S, begins_with, check_output, open_descriptor, whole_file, write_file
 from tests.support.polling import HANG_S
 
 
@@ -274,6 +275,80 @@ def test_partial_files_of_processes_that_were_killed_long_ago_are_removed(tmp_pa
         os.utime(tmp_path / name, (time.time() - 2 * STALE_S,) * 2)
     write(tmp_path / "file")
     assert sorted(os.listdir(tmp_path)) == sorted([*names[1:], "file"])
+
+
+WRITER = """
+import sys
+from model.whole_file import whole_file
+with whole_file(sys.argv[1], ending=".gpkg") as partial:
+    for path in (partial, partial.with_name(partial.name + "-journal")):
+        path.write_bytes(b"half")
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_next_run_removes_what_a_killed_one_left_and_nothing_of_one_that_still_writes(tmp_path: Path) -> None:
+    target = tmp_path / "a.gpkg"
+    writers = []
+    for _ in range(2):
+        words = [sys.executable, "-c", WRITER, str(target)]
+        writers.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert writers[-1].stdout
+        assert writers[-1].stdout.readline()
+    assert len(os.listdir(tmp_path)) == 6
+    writers[0].kill()
+    writers[0].communicate()
+    write(target)
+    assert len(os.listdir(tmp_path)) == 4, "the target and three files of the living process"
+    writers[1].communicate(timeout=HANG_S)
+    assert writers[1].returncode == 0
+    assert content(tmp_path) == {"a.gpkg": b"half"}
+
+
+def test_a_link_at_a_name_that_the_command_chose_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"former")
+    for name in ("real", "nowhere"):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(name)
+        write_file(tmp_path / "link", "new", follow=False)
+        assert content(tmp_path) == {"real": b"former", "link": b"new"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives links away")
+@pytest.mark.parametrize(
+    ("mode", "owner", "is_refused"), [(0o1777, 12345, True), (0o777, 12345, True), (0o755, 12345, False), (0o1777, 0, False)]
+)
+def test_a_stranger_s_link_in_a_folder_that_all_may_write_is_not_followed(
+    tmp_path: Path, mode: int, owner: int, is_refused: bool
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "real").write_bytes(b"former")
+    (folder / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "own").symlink_to(folder / "link")
+    os.lchown(folder / "link", owner, owner)
+    folder.chmod(mode)
+    for target in (folder / "link", tmp_path / "own"):
+        for work in (write, check_output):
+            if is_refused:
+                with pytest.raises(PermissionError, match="a link of another user"):
+                    work(target)
+            else:
+                work(target)
+    assert (tmp_path / "real").read_bytes() == (b"former" if is_refused else b"new")
+
+
+def test_a_file_that_holds_more_than_the_command_s_own_is_told(tmp_path: Path) -> None:
+    own = begins_with(rb"own \d")
+    for data in (b"", b"own 1, and more"):
+        (tmp_path / "file").write_bytes(data)
+        check_output(tmp_path / "file", own)
+    for path in ("missing", os.devnull):
+        check_output(tmp_path / path, own)
+    (tmp_path / "file").write_bytes(b"other")
+    with pytest.raises(OSError, match=rf"^{re.escape(str(tmp_path))}.file holds .*, and is kept; move it away"):
+        check_output(tmp_path / "file", own)
 
 
 def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cli.scenes.rows_file import RowsFile
+from cli.scenes.rows_file import HEADER, RowsFile
 from model.inference.scenes import ClassRows
 
 SIZE = (30, 50)
@@ -68,6 +71,100 @@ def test_damage_in_a_record_ends_what_counts(tmp_path: Path) -> None:
     path.write_bytes(data)
     with opened(path) as rows:
         assert rows.next_row == 10
+
+
+def record(top: int, count: int, body: bytes) -> bytes:
+    return HEADER.pack(top, count, len(body), zlib.crc32(body)) + body
+
+
+TAMPERED = {
+    "rows past the end": record(0, 31, zlib.compress(bytes(31 * 100))),
+    "very many rows": record(0, 2**32 - 1, zlib.compress(bytes(100))),
+    "no rows": record(0, 0, zlib.compress(b"")),
+    "too few bytes": record(0, 10, zlib.compress(bytes(999))),
+    "too many bytes": record(0, 10, zlib.compress(bytes(100_000_000))),
+    "a length without bytes": HEADER.pack(0, 10, 2**62, 0),
+    "no compressed bytes": record(0, 10, b"0123456789"),
+    "half a stream": record(0, 10, zlib.compress(bytes(1000))[:-5]),
+    "a class that the network lacks": record(0, 10, zlib.compress(bytes([5]) * 500 + bytes(500))),
+}
+
+
+@pytest.mark.parametrize("tampered", TAMPERED)
+def test_a_record_that_no_run_writes_is_told_before_the_work(tmp_path: Path, tampered: str) -> None:
+    path = tmp_path / "a.rows"
+    with opened(path, resume=False):
+        head = path.read_bytes()
+    path.write_bytes(head + TAMPERED[tampered])
+    with pytest.raises(OSError, match=r"a\.rows is damaged at row 0; remove it and begin again"):
+        RowsFile(path, "k", SIZE, 5, confidence=True, resume=True)
+
+
+def test_void_is_no_class_that_the_network_lacks(tmp_path: Path) -> None:
+    part = ClassRows(0, np.full((30, 50), 255, np.uint8), np.zeros((30, 50), np.uint8))
+    with RowsFile(tmp_path / "a.rows", "k", SIZE, 5, confidence=True, resume=False) as rows:
+        rows.append(part)
+        assert (next(iter(rows)).ids == 255).all()
+
+
+def rows_or_error(path: Path) -> str:
+    try:
+        with RowsFile(path, "k", SIZE, 5, confidence=True, resume=True) as rows:
+            same(rows, rows.next_row // 10)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mutated_file_gives_the_same_rows_or_the_error_in_the_memory_of_its_rows(tmp_path: Path, seed: int) -> None:
+    path, random = tmp_path / "a.rows", np.random.default_rng(seed)
+    with opened(path, resume=False) as rows:
+        for part in PARTS:
+            rows.append(part)
+    good = path.read_bytes()
+    for _ in range(150):
+        data = bytearray(good)
+        for place in random.integers(0, len(data), random.integers(1, 4)):
+            data[place] = random.integers(0, 256)
+        if random.random() < 0.3:
+            start = int(random.integers(0, len(data)))
+            data[start:] = data[start + int(random.integers(1, 40)) :]
+        if random.random() < 0.2:
+            data = data.replace(b"\n", b"")
+        path.write_bytes(data)
+        tracemalloc.start()
+        error = rows_or_error(path)
+        assert tracemalloc.get_traced_memory()[1] < 300_000
+        tracemalloc.stop()
+        assert not error or "is damaged at row" in error or "is of a run with another scene" in error
+
+
+def test_a_line_without_an_end_is_not_read_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.rows"
+    with path.open("wb") as file:
+        file.truncate(1 << 28)
+    tracemalloc.start()
+    with pytest.raises(OSError, match="is of a run with another scene"):
+        opened(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_link_is_no_working_file(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "real").write_bytes(b"former")
+    (tmp_path / "a.rows").symlink_to("real")
+    with pytest.raises(OSError, match=r"a\.rows is a link, and the command keeps files of its own there"):
+        opened(tmp_path / "a.rows", resume=resume)
+    assert (tmp_path / "real").read_bytes() == b"former"
+
+
+def test_a_second_name_of_another_file_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"former")
+    os.link(tmp_path / "real", tmp_path / "a.rows")
+    with opened(tmp_path / "a.rows", resume=False):
+        assert (tmp_path / "real").read_bytes() == b"former"
 
 
 @pytest.mark.parametrize("other", [{"key": "other"}, {"confidence": False}])

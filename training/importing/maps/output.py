@@ -26,7 +26,7 @@ PARTS = ("images", "masks")
 def check_folder(out: Path, *, force: bool) -> list[Path]:
     """The files of an earlier import in a folder, which a new one replaces.
 
-    Raises `DataError` if there are images, masks or lists of them without `force`, and with it, if they are not of such an import.
+    Raises `DataError` if there are images, masks or lists of them without `force`; with it, if an import did not write them.
     """
     files = [path for part in PARTS for path in images_below(out / part)]
     existing = files + [out / name for name in (TILES, BANDS) if (out / name).exists()]
