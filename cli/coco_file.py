@@ -53,12 +53,12 @@ class CocoFile:
         """
         for path in (self.folder.parent, self.folder, self.folder / PARTS, self.folder / ORDER, self.folder / DIGEST):
             refuse_link(path)
-        check_output(self.out, None if resume or force else begins_with(re.escape(HEAD)))
         digest = (self.folder / DIGEST).read_text() if (self.folder / DIGEST).exists() else ""
         if digest and not force and os.path.exists(self.out) and _sha256(self.out) != digest:
             raise OSError(
                 f"{self.out} has changed since it was written, and is kept; give another -o, or --force to replace it"
             )
+        check_output(self.out, None if resume or force else begins_with(re.escape(HEAD)))
         self._keeps_other = resume and not force and not digest
         if not resume and self.folder.exists():
             shutil.rmtree(self.folder)

@@ -25,7 +25,7 @@ from model.whole_file import begins_with, check_output
 ENDINGS = (".jsonl", ".parquet")
 PART_ROWS, PART_S = 5000, 60.0  # most rows of a Parquet file, and most seconds between two files
 JSON_LINES_SHARD = re.compile(r"\d+-of-(\d+)")
-ROW = rb'\{"name": ".*", "target": '
+ROW = rb'(?s)\{"name": "(.*", "target": |[^\n]*\Z)'
 PARQUET_PART = re.compile(r"part-\d+-of-(\d+)-")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -58,14 +58,10 @@ def check_outputs(requests: Sequence[SceneRequest], *, force: bool) -> None:
     """Raises `OSError` for files that cannot be written; without `force`, also for those that no run has written."""
     for request in requests:
         out = Path(request.out)
-        others: dict[Path, Callable[[Path], str]] = {
-            out: partial(_other, request),
-            Path(request.out + ENDING): begins_with(rb'\{"key": '),
-        }
+        check_output(out, None if force else partial(_other, request))
+        check_output(request.out + ENDING, None if force else begins_with(rb'\{"key": '))
         if request.style:
-            others[out.with_suffix(STYLE)] = begins_with(re.escape(HEAD))
-        for path, other in others.items():
-            check_output(path, None if force else other)
+            check_output(out.with_suffix(STYLE), None if force else begins_with(re.escape(HEAD)))
 
 
 def _other(request: SceneRequest, path: Path) -> str:

@@ -199,6 +199,53 @@ def test_a_coco_document_that_was_corrected_is_kept(photos: Path, run: Segment, 
     assert Path("one.json").read_bytes() == document
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "other"),
+    [
+        (["in", "-o", "one.json", "--format", "coco"], "one.json", b'{"images": [], "annotations": []}'),
+        (["in/a.png", "-o", "one.json", "--format", "coco"], "one.json", b'{"images": [], "annotations": []}'),
+        (["in", "-o", "out", "--results", "rows.jsonl"], "rows.jsonl", b'{"name": "Alice", "age": 3}\n'),
+        (["in", "-o", "out", "--rank", "rank.txt"], "rank.txt", b"buy milk\n"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_a_document_that_no_run_wrote_is_kept_and_told_before_the_run(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], words: list[str], name: str, other: bytes
+) -> None:
+    Path(name).write_bytes(other)
+    assert run(*words) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f"{name} holds what this command did not write, and is kept" in line
+    assert Path(name).read_bytes() == other
+    assert not Path("out").exists()
+    assert run(*words, "--force") == 0
+    assert run(*words) == 0, "what a run wrote is replaced"
+
+
+def test_a_list_of_inputs_is_no_output(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("list.txt").write_text("in/a.png\n")
+    assert run("--from-file", "list.txt", "-o", "out", "--rank", "list.txt") == 2
+    assert "or to that of --from-file; give each its own" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", [STATE, f"{STATE}/one.json", f"{STATE}/one.json/document.sha256"])
+def test_a_link_in_the_place_of_the_state_is_not_followed(photos: Path, run: Segment, tmp_path: Path, name: str) -> None:
+    write_files(tmp_path / "real", {"parts/x": b"", "one.json/parts/x": b""})
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).symlink_to(tmp_path / "real")
+    assert run("in", "-o", "one.json", "--format", "coco") == 2
+    assert sorted(path.name for path in (tmp_path / "real").rglob("*")) == ["one.json", "parts", "parts", "x", "x"]
+    if name == STATE:
+        assert run("in", "-o", ".") == 2
+
+
+def test_objects_beside_the_parts_of_a_table_stay(photos: Path, run: Segment, bucket: str) -> None:
+    write_object(f"{bucket}/rows/notes.txt", CORRECTED)
+    for _ in range(2):
+        assert run("in", "-o", "out", "--results", f"{bucket}/rows.jsonl") == 0
+    assert read_object(f"{bucket}/rows/notes.txt")[0] == CORRECTED
+
+
 def test_a_resumed_run_keeps_a_coco_document_that_differs(
     photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]
 ) -> None:

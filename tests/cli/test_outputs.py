@@ -46,7 +46,7 @@ def test_a_link_stays_and_its_file_gets_the_output(photos: Path, run: Segment, o
     real.write_bytes(b"former")
     real.chmod(0o640)
     target.symlink_to(real)
-    assert run(*words) == 0
+    assert run(*words, "--force") == 0
     assert target.is_symlink()
     assert real.read_bytes() not in (b"former", b"")
     assert stat.S_IMODE(real.stat().st_mode) == 0o640

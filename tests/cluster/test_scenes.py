@@ -95,6 +95,22 @@ def test_a_part_goes_on_and_a_missing_one_is_told(request_of: SceneRequest, netw
     assert rows.path.read_bytes() == data
 
 
+def test_files_of_another_s_beside_the_parts_stay_and_a_link_is_refused(
+    request_of: SceneRequest, network: SceneNetwork, tmp_path: Path
+) -> None:
+    parts = plan_parts(request_of, network, 1)
+    for index in range(len(parts.spans)):
+        segment_part(request_of, network, parts, index)
+    folder = Path(request_of.out + ".parts")
+    (folder / "notes.txt").write_text("of a person")
+    join(request_of, parts)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    folder.rename(tmp_path / "real")
+    folder.symlink_to(tmp_path / "real")
+    with pytest.raises(OSError, match="is a link"):
+        segment_part(request_of, network, parts, 0)
+
+
 def test_a_node_with_other_classes_is_refused(request_of: SceneRequest, network: SceneNetwork) -> None:
     parts = replace(plan_parts(request_of, network, 1), rows_key="other")
     with pytest.raises(SceneError, match="give all nodes the same weights file"):

@@ -119,6 +119,25 @@ def test_a_report_that_cannot_be_written_is_told_before_the_work(
     assert (tmp_path / "new.html").read_text().startswith("<!doctype html>")
 
 
+def test_what_no_command_wrote_is_kept_and_told_before_the_work(
+    arguments: list[str], shapes: Path, tiny_recipe: Path, narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[tuple[Main, list[str], str]] = [
+        (check, [str(shapes), "--labels", str(shapes / "classes.json"), "--report", str(tmp_path / "a.html")], "a.html"),
+        (evaluate, [*arguments, "--json", str(tmp_path / "a.json")], "a.json"),
+        (train, on_shapes(shapes, tiny_recipe, tmp_path), "fcn.md"),
+        (export, ["--weights", str(narrow_file), "--hub", str(tmp_path)], "README.md"),
+    ]
+    for command, words, name in commands:
+        (tmp_path / name).write_text("of a person")
+        assert command(words) == 2
+        assert f"{tmp_path / name} holds what this command did not write, and is kept" in capsys.readouterr().err
+        assert (tmp_path / name).read_text() == "of a person"
+    assert check([*commands[0][1][:-1], str(tmp_path / "b.html")]) == check([*commands[0][1][:-1], str(tmp_path / "b.html")])
+    for _ in range(2):
+        assert evaluate([*arguments, "--json", str(tmp_path / "b.json")]) == 0, "what the command wrote is replaced"
+
+
 @pytest.mark.long
 def test_an_export_on_a_full_disk_is_one_line(narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     master = tmp_path / "narrow.safetensors"
