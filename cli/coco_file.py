@@ -20,7 +20,7 @@ from cli.lines import LineFile, read_lines
 from cli.report import Outcome
 from cli.resume import UNKNOWN
 from imaging.coco_merging import HEAD, CocoParts, renumber, split_document
-from model.whole_file import begins_with, check_output, refuse_link, whole_file
+from model.whole_file import begins_with, check_output, refuse_link, whole_file, write_file
 
 PARTS, ORDER, DIGEST = "parts", "order.jsonl", "document.sha256"
 
@@ -64,8 +64,7 @@ class CocoFile:
             shutil.rmtree(self.folder)
         (self.folder / ORDER).unlink(missing_ok=True)
         if os.path.isfile(self.out) and not self._keeps_other:  # a resumed run replaces what this one would have replaced
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / DIGEST).write_text(_sha256(self.out))
+            write_file(self.folder / DIGEST, _sha256(self.out), follow=False)
 
     def passing(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         """The outcomes, with the one document as their target; notes the images that have a document. Raises `OSError`."""
@@ -90,7 +89,7 @@ class CocoFile:
             digest = _sha256(partial)
             if self._keeps_other and os.path.isfile(self.out) and _sha256(self.out) != digest:
                 raise OSError(f"{self.out}: {UNKNOWN}")
-            (self.folder / DIGEST).write_text(digest)
+            write_file(self.folder / DIGEST, digest, follow=False)
         if complete:
             shutil.rmtree(self.folder)
             with suppress(OSError):  # other runs keep theirs there

@@ -33,8 +33,7 @@ CROP_KEY = (
     "Each crop is beside its labels, in the same colours. Crops are scaled, mirrored and changed in colour at random. Where a "
     "crop is larger than its frame, the rest is padding: one colour in the picture, void (white) in its labels."
 )
-META = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-START = f'<!doctype html><html lang="en"><head>{META}'
+START = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #1c2024; }
 body, pre { overflow-wrap: anywhere; } .wide { overflow-x: auto; }
