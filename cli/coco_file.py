@@ -64,6 +64,7 @@ class CocoFile:
             shutil.rmtree(self.folder)
         (self.folder / ORDER).unlink(missing_ok=True)
         if os.path.isfile(self.out) and not self._keeps_other:  # a resumed run replaces what this one would have replaced
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_file(self.folder / DIGEST, _sha256(self.out), follow=False)
 
     def passing(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:

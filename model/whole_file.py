@@ -83,8 +83,7 @@ def whole_file(target: Name, folder: Path | None = None, *, follow: bool = True,
 
 
 def write_file(target: Name, content: bytes | str, *, follow: bool = True) -> None:
-    """Writes a file as `whole_file` does, and creates its folder. A text is written in UTF-8, what has none as escapes."""
-    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    """Writes a file as `whole_file` does. A text is written in UTF-8, and what has no place there as escapes."""
     with whole_file(target, follow=follow) as partial:
         partial.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
 

@@ -87,6 +87,7 @@ def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], fram
         parts.append(crop_figures)
     head = f"{START}<title>{escape(report.name)}</title><style>{STYLE}</style>"
     document = f"{head}</head><body>{''.join(parts)}</body></html>\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, document)
 
 

@@ -16,6 +16,7 @@ def write_hub_folder(master: Path, folder: Path) -> list[Path]:
     """
     if folder.resolve() == master.resolve().parent:
         raise ValueError(f"--hub must be another folder than that of the weights, got {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
     readme = folder / "README.md"
     write_file(readme, card(load_weights(master)), follow=False)
     name = master.name.removesuffix(MASTER_SUFFIX)

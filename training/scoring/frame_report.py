@@ -34,6 +34,7 @@ def frame_scores(counts: Counts, split: Split) -> list[dict[str, Any]]:
 def write_json(path: Path, facts: Mapping[str, Any], counts: Counts, split: Split) -> None:
     """Writes a JSON file of these facts, the classes, and each frame's scores; creates its folder."""
     document = {**facts, "classes": split.labels.names, "frames": frame_scores(counts, split)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(document, indent=1) + "\n")
 
 

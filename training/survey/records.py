@@ -198,6 +198,7 @@ def _load(file: Path) -> dict[str, FrameRecord]:
 
 def _save(file: Path, records: dict[str, FrameRecord]) -> None:
     """Writes the records atomically: if the process is killed, the previous file stays."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, RECORDS.dump_json(records))
 
 
