@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader, MemoryFile
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from imaging.georeferenced.addresses import address_settings
 from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError, gdal_reason
+from imaging.georeferenced.opening import open_raster
 from imaging.georeferenced.place import Place, Size, Window
 
 Samples = npt.NDArray[Any]
@@ -31,7 +30,6 @@ DRIVERS = (*SAFE_DRIVERS, "JP2OpenJPEG", "VRT", "HFA", "ENVI", "PNG", "JPEG")
 CACHE_MB = 64  # of GDAL's blocks; the default is a twentieth of the memory
 MOST_BLOCK_BYTES = 1 << 29  # of all bands of a block, which GDAL decodes whole
 MOST_BANDS = 1000
-UNKNOWN_FORMAT = "not recognized as being in a supported file format"  # GDAL's words for a file of another format
 PIECE_COLUMNS = 4096  # that are read at once, so that what is between file and answer takes little memory
 
 
@@ -199,44 +197,19 @@ class Scene:
 def open_scene(source: str | bytes, limits: SceneLimits | None = None, name: str = "") -> Iterator[Scene]:
     """Opens a scene: a path or an address that GDAL understands, or a file's bytes.
 
-    name: for messages; by default the path. Raises `SceneError` for what is not read.
+    name: for messages; by default the path. Raises `SceneError` for what is not read. What a file names is no network address
+    and no file elsewhere; a file whose name ends in .vrt may name rasters below its folder.
     """
     limits = limits or SceneLimits()
     label = name or (source if isinstance(source, str) else "the scene")
     environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "CPL_VSIL_CURL_CHUNK_SIZE": 1 << 20}
-    if isinstance(source, str):
-        environment |= address_settings(os.environ)
-        if "://" in source:
-            environment["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
-    with rasterio.Env(**environment), _dataset(source, limits, label) as dataset:
+    if isinstance(source, str) and "://" in source:
+        environment |= address_settings(os.environ) | {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    else:
+        environment["CPL_VSIL_CURL_ALLOWED_FILENAME"] = "none"  # no address at all, should a way to one be overlooked
+    with rasterio.Env(**environment), open_raster(source, limits.drivers, label) as dataset:
         _check(dataset, limits, label)
         yield Scene(label, dataset)
-
-
-@contextmanager
-def _dataset(source: str | bytes, limits: SceneLimits, name: str) -> Iterator[DatasetReader]:
-    if source == b"":
-        raise SceneError(f"{name} is not read as a scene: it has no bytes")
-    if isinstance(source, bytes):
-        with MemoryFile(source) as file, _opened(file.open, limits, name) as dataset:
-            yield dataset
-    else:
-        with _opened(partial(rasterio.open, source), limits, name) as dataset:
-            yield dataset
-
-
-def _opened(open_with: Callable[..., DatasetReader], limits: SceneLimits, name: str) -> DatasetReader:
-    """The dataset, opened by the first driver that reads it. Raises `SceneError` with the reason of the one that knows it."""
-    reasons = []
-    for driver in limits.drivers:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                return open_with(driver=driver)
-        except RasterioError as error:
-            reasons.append(gdal_reason(error))
-    reason = next((each for each in reasons if UNKNOWN_FORMAT not in each), reasons[0])
-    raise SceneError(f"{name} is not read as a scene ({', '.join(limits.drivers)}): {reason}")
 
 
 def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:

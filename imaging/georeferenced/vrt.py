@@ -1,0 +1,64 @@
+"""Reads VRTs, rasters of GDAL's that are made of others: those below the VRT's own folder alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.local_files import check_system
+
+SOURCES = ("SourceFilename", "SourceDataset")
+"""The elements that name a raster."""
+SUBCLASSES = (
+    "VRTSourcedRasterBand", "VRTWarpedDataset", "VRTWarpedRasterBand", "VRTPansharpenedDataset", "VRTPansharpenedRasterBand",
+)  # fmt: skip
+KNOWN = frozenset(
+    (
+        "VRTDataset rasterXSize rasterYSize subClass SRS dataAxisToSRSAxisMapping coordinateEpoch GeoTransform GCPList GCP Id "
+        "Info Pixel Line X Y Z Projection Metadata domain MDI key MaskBand OverviewList resampling BlockXSize BlockYSize "
+        "VRTRasterBand dataType band blockXSize blockYSize Description UnitType Offset Scale ColorInterp CategoryNames Category "
+        "ColorTable Entry c1 c2 c3 c4 NoDataValue HideNoDataValue Histograms HistItem HistMin HistMax BucketCount "
+        "IncludeOutOfRange Approximate HistCounts Overview SimpleSource ComplexSource AveragedSource NoDataFromMaskSource "
+        "KernelFilteredSource SourceFilename relativeToVRT shared SourceBand SourceProperties RasterXSize RasterYSize DataType "
+        "SrcRect DstRect xOff yOff xSize ySize NODATA MaskValueThreshold RemappedValue UseMaskBand ScaleOffset ScaleRatio LUT "
+        "Exponent SrcMin SrcMax DstMin DstMax Clamp ColorTableComponent Kernel normalized Size Coefs GDALWarpOptions "
+        "WarpMemoryLimit ResampleAlg WorkingDataType Option name SourceDataset Transformer ApproxTransformer MaxError "
+        "BaseTransformer GenImgProjTransformer SrcGeoTransform SrcInvGeoTransform DstGeoTransform DstInvGeoTransform "
+        "ReprojectTransformer ReprojectionTransformer SourceSRS TargetSRS Options BandList BandMapping src dst SrcNoDataReal "
+        "SrcNoDataImag DstNoDataReal DstNoDataImag SrcAlphaBand DstAlphaBand PansharpeningOptions Algorithm AlgorithmOptions "
+        "Weights Resampling NumThreads BitDepth NoData SpatialExtentAdjustment PanchroBand SpectralBand dstBand"
+    ).split()
+)
+"""The elements and attributes that are read: they name no file but in `SOURCES`, and run no code."""
+
+
+def checked_vrt(path: Path, source: Callable[[Path], str]) -> str:
+    """The VRT in our own words, which have nothing but what was checked.
+
+    source: checks a raster that the VRT names, and gives what GDAL opens instead. Raises `SceneError` for unknown elements, and
+    for names that lead out of the VRT's folder, links followed.
+    """
+    try:
+        root = ElementTree.fromstring(path.read_bytes())
+    except ElementTree.ParseError as error:
+        raise SceneError(f"{path} is no VRT that is read: {error}") from error
+    for element in root.iter():
+        words = {element.tag, *element.attrib}
+        if unknown := sorted(words - KNOWN) or [each for each in [element.get("subClass")] if each not in (None, *SUBCLASSES)]:
+            raise SceneError(f"{path}: {unknown[0]} in a VRT is not read; write a GeoTIFF of it with gdal_translate")
+        check_system(element.text or "", str(path))
+        if element.tag in SOURCES:
+            is_relative = element.get("relativeToVRT", "0") != "0"
+            element.text = source(_below(path, os.path.join(path.parent if is_relative else "", (element.text or "").strip())))
+            element.attrib.clear()
+    return ElementTree.tostring(root, "unicode")
+
+
+def _below(path: Path, name: str) -> Path:
+    """The raster that a VRT names. Raises `SceneError` if it is not below the VRT's folder."""
+    if not Path(os.path.realpath(name)).is_relative_to(os.path.realpath(path.parent)):
+        raise SceneError(f"{path} names {name!r}, which is not below its folder; copy the rasters there")
+    return Path(os.path.abspath(name))
