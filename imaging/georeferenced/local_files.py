@@ -6,6 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 from imaging.georeferenced.errors import SceneError
@@ -15,10 +16,15 @@ GRIDS = re.compile(r"PARAMETERFILE|grids\s*=\s*(?!@null)", re.IGNORECASE)
 """What names a file in the words of a coordinate system, or of an operation between two."""
 
 
+TEXTS = (".aux.xml", ".hdr", ".prj")
+"""Endings of files beside a file that say its coordinate system."""
+
+
 def check_files(path: Path, names: Callable[[Path], dict[str, list[str]]]) -> list[Path]:
     """Checks a file and those beside it that have its name with another ending, and gives these.
 
-    names: lists a folder, as `list_names`. Raises `SceneError` for a pipe or a device, for which GDAL would wait.
+    names: lists a folder, as `list_names`. Raises `SceneError` for a pipe or a device, for which GDAL would wait, and for a
+    coordinate system that names a file.
     """
     if not path.is_file():
         raise SceneError(f"{path} is {'no regular file' if path.exists() else 'not there'}; give a file on this machine")
@@ -27,6 +33,9 @@ def check_files(path: Path, names: Callable[[Path], dict[str, list[str]]]) -> li
     beside = [path.parent / name for name in similar if name.lower().startswith(beginning) and name != path.name]
     if other := next((each for each in beside if each.exists() and not (each.is_file() or each.is_dir())), None):
         raise SceneError(f"{path} is not read: {other}, which goes with it, is no regular file; remove it")
+    for other in beside:
+        if other.name.lower().endswith(TEXTS):
+            check_system(unescape(other.read_text("utf-8", "replace")), str(other))
     return [each for each in beside if each.is_file()]
 
 
@@ -52,4 +61,4 @@ def check_system(words: str, name: str) -> None:
     """Raises `SceneError` if the words of a coordinate system name a file of shifts, which PROJ would open."""
     if match := GRIDS.search(words):
         text = words[match.start() : match.start() + 80].split("\n")[0]
-        raise SceneError(f"{name} names a file in its coordinate system ({text!r}); give it a system without one, with gdalwarp")
+        raise SceneError(f"{name} names a file in its coordinate system ({text!r}); give it another system")

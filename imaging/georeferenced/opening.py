@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from html import unescape
 from pathlib import Path
 
 import rasterio
@@ -29,9 +28,6 @@ MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\0\0\0\x0cjP  ", b"\xffO\xffQ
 """How TIFF, JPEG 2000, HFA, PNG and JPEG begin."""
 OTHER_HEADS = (VRT_HEAD, b"<GDALTileIndexDataset", b"gdal_streamed_alg")
 """What GDAL looks for anywhere in a head, so that a JPEG's comment may have it: formats that name other files."""
-SIDE_RASTERS, SIDE_TEXTS = (".ovr", ".msk"), (".aux.xml", ".hdr")
-"""Endings of files beside a raster that GDAL opens as rasters, and of those that say the coordinate system."""
-MOST_NESTED = 8  # VRTs in VRTs
 
 
 @contextmanager
@@ -62,16 +58,13 @@ class LocalRasters:
         self._drivers = drivers
         self._names = cache(list_names)
         self._source = cache(self._check_source)
-        self._depth = 0
 
     def check(self, path: Path) -> str | bytes:
         """The path of a raster, or a VRT that has only what was checked. Raises `SceneError`."""
         beside = check_files(path, self._names)
         for other in beside:
-            ending = other.name.lower()
-            if ending.endswith(SIDE_TEXTS):
-                check_system(unescape(other.read_text("utf-8", "replace")), str(other))
-            elif ending.endswith(SIDE_RASTERS) or (ending.endswith(".aux") and read_head(other).startswith(HFA_HEAD)):
+            ending = other.suffix.lower()
+            if ending in (".ovr", ".msk") or (ending == ".aux" and read_head(other).startswith(HFA_HEAD)):
                 self._check_raster(other)
         if VRT_HEAD not in read_head(path):
             return str(path)
@@ -79,20 +72,17 @@ class LocalRasters:
             raise SceneError(f"{path} is not read as a scene: it holds a VRT, and is not named .vrt")
         if mask := next((other for other in beside if other.name.lower() == f"{path.name}.msk".lower()), None):
             raise SceneError(f"{path} is not read with {mask.name} beside it; write the mask into the VRT")
-        self._depth += 1
-        if self._depth > MOST_NESTED:
-            raise SceneError(f"{path} is nested in more than {MOST_NESTED} VRTs")
-        text = checked_vrt(path, self._source)
-        self._depth -= 1
-        return os.fsencode(text)
+        try:
+            return os.fsencode(checked_vrt(path, self._source))
+        except RecursionError as error:
+            raise SceneError(f"{path} names VRTs that name each other without an end") from error
 
     def _check_source(self, path: Path) -> str:
         """What GDAL opens for a raster that a VRT names: its path, or the text of a nested VRT."""
         result = self.check(path)
-        if isinstance(result, bytes):
-            return os.fsdecode(result)
-        self._check_raster(path)
-        return result
+        if isinstance(result, str):
+            self._check_raster(path)
+        return os.fsdecode(result)
 
     def _check_raster(self, path: Path) -> None:
         """Raises `SceneError` for a raster that GDAL would open with other drivers than these, or that names others."""
@@ -113,13 +103,9 @@ def _opened(open_with: Callable[..., DatasetReader], drivers: Sequence[str], nam
                 dataset = open_with(driver=driver)
         except RasterioError as error:
             reasons.append(gdal_reason(error))
-            continue
-        try:
+        else:
             _check_names(dataset, name)
-        except SceneError:
-            dataset.close()
-            raise
-        return dataset
+            return dataset
     reason = next((each for each in reasons if UNKNOWN_FORMAT not in each), reasons[0] if reasons else "it is a VRT")
     raise SceneError(f"{name} is not read as a scene ({', '.join(drivers)}): {reason}")
 
@@ -130,9 +116,7 @@ def _check_names(dataset: DatasetReader, name: str) -> None:
         raise SceneError(f"{name} names a file of overviews, {overviews!r}; build them again with gdaladdo")
     if dataset.crs:
         check_system(dataset.crs.to_wkt(), name)
-    if dataset.driver == "HFA" and (elsewhere := [each for each in dataset.files if _is_elsewhere(each, dataset.name)]):
-        raise SceneError(f"{name} names {elsewhere[0]!r}, which is no file beside it; write it as a GeoTIFF")
-
-
-def _is_elsewhere(name: str, path: str) -> bool:
-    return os.path.dirname(os.path.realpath(name)) != os.path.dirname(os.path.realpath(path)) or not os.path.isfile(name)
+    for other in dataset.files if dataset.driver == "HFA" else []:
+        folders = {os.path.dirname(os.path.realpath(each)) for each in (other, dataset.name)}
+        if len(folders) > 1 or not os.path.isfile(other):
+            raise SceneError(f"{name} names {other!r}, which is no file beside it; write it as a GeoTIFF with gdal_translate")

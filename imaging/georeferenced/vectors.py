@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,12 +19,17 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform, transform_bounds
 
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.local_files import check_files, check_system, list_names, read_head
 from imaging.georeferenced.place import Floats, Place
 
 Geometries = npt.NDArray[np.object_]
 """Geometries of shapely (N,)."""
 System = CRS
 """A coordinate system, as rasterio knows it."""
+BOM = b"\xef\xbb\xbf"
+SHAPE_HEAD, FLATGEOBUF_HEAD, GEOPACKAGE_IDS = b"\0\0\x27\x0a", b"fgb\x03fgb", (b"GPKG", b"GP10", b"GP11")
+GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
 METRES_A_DEGREE = 111_320.0
 MARGIN = 0.01  # share of a raster's extent by which polygons are sought around it
@@ -53,11 +59,10 @@ class Features:
 def read_features(path: Path, layer: str | None = None, field: str | None = None) -> Features:
     """The features of a layer of a file. layer: its name; not needed if the file has only one with geometries.
 
-    field: the attribute to read. Raises `VectorError` for a file that GDAL does not read, for a layer or field that does not
-    exist, for several layers of which none is named, and for a layer without a coordinate system.
+    field: the attribute to read. Raises `VectorError` for a file of another format or that names others, for a layer or field
+    that does not exist, for several layers of which none is named, and for a layer without a coordinate system.
     """
-    if not path.exists():
-        raise VectorError(f"{path} is not there; a GeoPackage, GeoJSON or shapefile of polygons is needed")
+    _check_file(path)
     try:
         name = _choose(path, layer)
         if field is not None:
@@ -70,13 +75,47 @@ def read_features(path: Path, layer: str | None = None, field: str | None = None
     if not facts["crs"]:
         raise VectorError(f"{path}, layer {name}, has no coordinate system; set that in which its polygons were drawn")
     try:
+        check_system(facts["crs"], f"{path}, layer {name},")
         crs = CRS.from_user_input(facts["crs"])
+    except SceneError as error:
+        raise VectorError(str(error)) from error
     except CRSError as error:
         raise VectorError(f"{path}, layer {name}, has an unknown coordinate system, {facts['crs'][:60]}: {error}") from error
     has_geometry = np.array([each is not None for each in wkb], np.bool_)
     geometries = shapely.from_wkb(wkb, on_invalid="ignore")
     column = [value.item() if isinstance(value, np.generic) else value for value in values[0]] if field is not None else []
     return Features(name, crs, geometries, has_geometry, [int(number) for number in numbers], column)
+
+
+def _check_file(path: Path) -> None:
+    """Checks by its bytes that a file names no others, before GDAL opens it with any driver. Raises `VectorError`."""
+    try:
+        check_files(path, list_names)
+        head = read_head(path)
+        if head.removeprefix(BOM).lstrip().startswith(b"{"):
+            document = json.loads(path.read_bytes().removeprefix(BOM), object_pairs_hook=_check_members)
+            is_read = document.get("type") in GEOJSON_TYPES and path.suffix.lower() in (".geojson", ".json")
+        else:
+            is_shape = head.startswith(SHAPE_HEAD) and path.suffix.lower() == ".shp"
+            is_read = is_shape or head.startswith(FLATGEOBUF_HEAD) or head[68:72] in GEOPACKAGE_IDS
+    except SceneError as error:
+        raise VectorError(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise VectorError(f"{path} is no GeoJSON: {error}") from error
+    if not is_read:
+        raise VectorError(
+            f"{path} is no vector file that is read: by bytes and ending, no GeoPackage, GeoJSON, shapefile or FlatGeobuf"
+        )
+
+
+def _check_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object that say what it is. Raises `SceneError` for a coordinate system at an address."""
+    for key, value in pairs:
+        if key == "crs" and isinstance(value, dict):
+            if str(value.get("type")).lower() not in ("name", "epsg"):
+                raise SceneError(f"a crs of GeoJSON is read as a name, got {value.get('type')!r}; export the file again")
+            check_system(str(value), "the GeoJSON")
+    return {key: value for key, value in pairs if key in ("type", "properties", "name")}
 
 
 def _choose(path: Path, layer: str | None) -> str:

@@ -10,29 +10,24 @@ from xml.etree import ElementTree
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.local_files import check_system
 
-SOURCES = ("SourceFilename", "SourceDataset")
-"""The elements that name a raster."""
-SUBCLASSES = (
-    "VRTSourcedRasterBand", "VRTWarpedDataset", "VRTWarpedRasterBand", "VRTPansharpenedDataset", "VRTPansharpenedRasterBand",
-)  # fmt: skip
-KNOWN = frozenset(
-    (
-        "VRTDataset rasterXSize rasterYSize subClass SRS dataAxisToSRSAxisMapping coordinateEpoch GeoTransform GCPList GCP Id "
-        "Info Pixel Line X Y Z Projection Metadata domain MDI key MaskBand OverviewList resampling BlockXSize BlockYSize "
-        "VRTRasterBand dataType band blockXSize blockYSize Description UnitType Offset Scale ColorInterp CategoryNames Category "
-        "ColorTable Entry c1 c2 c3 c4 NoDataValue HideNoDataValue Histograms HistItem HistMin HistMax BucketCount "
-        "IncludeOutOfRange Approximate HistCounts Overview SimpleSource ComplexSource AveragedSource NoDataFromMaskSource "
-        "KernelFilteredSource SourceFilename relativeToVRT shared SourceBand SourceProperties RasterXSize RasterYSize DataType "
-        "SrcRect DstRect xOff yOff xSize ySize NODATA MaskValueThreshold RemappedValue UseMaskBand ScaleOffset ScaleRatio LUT "
-        "Exponent SrcMin SrcMax DstMin DstMax Clamp ColorTableComponent Kernel normalized Size Coefs GDALWarpOptions "
-        "WarpMemoryLimit ResampleAlg WorkingDataType Option name SourceDataset Transformer ApproxTransformer MaxError "
-        "BaseTransformer GenImgProjTransformer SrcGeoTransform SrcInvGeoTransform DstGeoTransform DstInvGeoTransform "
-        "ReprojectTransformer ReprojectionTransformer SourceSRS TargetSRS Options BandList BandMapping src dst SrcNoDataReal "
-        "SrcNoDataImag DstNoDataReal DstNoDataImag SrcAlphaBand DstAlphaBand PansharpeningOptions Algorithm AlgorithmOptions "
-        "Weights Resampling NumThreads BitDepth NoData SpatialExtentAdjustment PanchroBand SpectralBand dstBand"
-    ).split()
-)
-"""The elements and attributes that are read: they name no file but in `SOURCES`, and run no code."""
+WORDS = """
+VRTDataset VRTWarpedDataset VRTPansharpenedDataset rasterXSize rasterYSize subClass SRS dataAxisToSRSAxisMapping coordinateEpoch
+GeoTransform GCPList GCP Id Info Pixel Line X Y Z Projection Metadata domain MDI key MaskBand OverviewList resampling BlockXSize
+BlockYSize VRTRasterBand VRTSourcedRasterBand VRTWarpedRasterBand VRTPansharpenedRasterBand dataType band blockXSize blockYSize
+Description UnitType Offset Scale ColorInterp CategoryNames Category ColorTable Entry c1 c2 c3 c4 NoDataValue HideNoDataValue
+Histograms HistItem HistMin HistMax BucketCount IncludeOutOfRange Approximate HistCounts Overview SimpleSource ComplexSource
+AveragedSource NoDataFromMaskSource KernelFilteredSource SourceFilename relativeToVRT shared SourceBand SourceProperties
+RasterXSize RasterYSize DataType SrcRect DstRect xOff yOff xSize ySize NODATA MaskValueThreshold RemappedValue UseMaskBand
+ScaleOffset ScaleRatio LUT Exponent SrcMin SrcMax DstMin DstMax Clamp ColorTableComponent Kernel normalized Size Coefs
+GDALWarpOptions WarpMemoryLimit ResampleAlg WorkingDataType Option name SourceDataset Transformer ApproxTransformer MaxError
+BaseTransformer GenImgProjTransformer SrcGeoTransform SrcInvGeoTransform DstGeoTransform DstInvGeoTransform ReprojectTransformer
+ReprojectionTransformer SourceSRS TargetSRS Options BandList BandMapping src dst SrcNoDataReal SrcNoDataImag DstNoDataReal
+DstNoDataImag SrcAlphaBand DstAlphaBand PansharpeningOptions Algorithm AlgorithmOptions Weights Resampling NumThreads BitDepth
+NoData SpatialExtentAdjustment PanchroBand SpectralBand dstBand
+"""
+"""The elements, attributes and classes that are read: they name no file but as one of `SOURCES`, and run no code."""
+KNOWN = frozenset(WORDS.split())
+SOURCES = {"SourceFilename", "SourceDataset"}
 
 
 def checked_vrt(path: Path, source: Callable[[Path], str]) -> str:
@@ -42,23 +37,18 @@ def checked_vrt(path: Path, source: Callable[[Path], str]) -> str:
     for names that lead out of the VRT's folder, links followed.
     """
     try:
-        root = ElementTree.fromstring(path.read_bytes())
+        root = ElementTree.fromstring(path.read_bytes())  # noqa: S314  expat limits entities, and opens none
     except ElementTree.ParseError as error:
         raise SceneError(f"{path} is no VRT that is read: {error}") from error
     for element in root.iter():
-        words = {element.tag, *element.attrib}
-        if unknown := sorted(words - KNOWN) or [each for each in [element.get("subClass")] if each not in (None, *SUBCLASSES)]:
-            raise SceneError(f"{path}: {unknown[0]} in a VRT is not read; write a GeoTIFF of it with gdal_translate")
-        check_system(element.text or "", str(path))
+        words = {element.tag, *element.attrib, element.get("subClass", "VRTDataset")}
+        if unknown := (words - KNOWN) | (SOURCES & element.attrib.keys()):
+            raise SceneError(f"{path}: {min(unknown)} in a VRT is not read; write a GeoTIFF of it with gdal_translate")
+        check_system(" ".join([element.text or "", *element.attrib.values()]), str(path))
         if element.tag in SOURCES:
-            is_relative = element.get("relativeToVRT", "0") != "0"
-            element.text = source(_below(path, os.path.join(path.parent if is_relative else "", (element.text or "").strip())))
+            name = os.path.join(path.parent if element.get("relativeToVRT", "0") != "0" else "", (element.text or "").strip())
+            if not Path(os.path.realpath(name)).is_relative_to(os.path.realpath(path.parent)):
+                raise SceneError(f"{path} names {name[:100]!r}, which is not below its folder; copy the rasters there")
+            element.text = source(Path(os.path.abspath(name)))
             element.attrib.clear()
     return ElementTree.tostring(root, "unicode")
-
-
-def _below(path: Path, name: str) -> Path:
-    """The raster that a VRT names. Raises `SceneError` if it is not below the VRT's folder."""
-    if not Path(os.path.realpath(name)).is_relative_to(os.path.realpath(path.parent)):
-        raise SceneError(f"{path} names {name!r}, which is not below its folder; copy the rasters there")
-    return Path(os.path.abspath(name))

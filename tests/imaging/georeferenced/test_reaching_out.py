@@ -1,0 +1,410 @@
+"""A raster or a vector file leads to no network, no pipe and no file elsewhere; good VRTs are read as GDAL reads them.
+
+Without the checks, GDAL asks the server or waits for the pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyogrio.raw
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from PIL import Image
+from rasterio.enums import Resampling
+
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.place import Window
+from imaging.georeferenced.scene import SAFE_DRIVERS, SceneLimits, open_scene
+from imaging.georeferenced.vectors import VectorError, read_features
+from tests.support.http_servers import Handler, LoopbackServer, running
+from tests.support.images import make_photo
+from tests.support.imaging.scenes import write_scene
+
+PHOTO = np.maximum(make_photo(96, 160), 1)
+WHOLE = Window(0, 0, 96, 160)
+
+
+@dataclass
+class Outside:
+    """Where hostile files lead: a server that counts what is asked of it, a pipe that nobody writes, and a raster elsewhere."""
+
+    address: str
+    folder: Path
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def pipe(self) -> str:
+        return str(self.folder / "pipe")
+
+    @property
+    def raster(self) -> str:
+        return str(self.folder / "other.tif")
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Outside]:
+    class Counting(Handler):
+        def get(self) -> None:
+            place.requests.append(self.path)
+            self.answer(404, b"")
+
+        post = get
+
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe")
+    write_scene(folder / "other.tif", PHOTO)
+    with running(LoopbackServer(Counting)) as server:
+        place = Outside(server.url, folder)
+        yield place
+    assert place.requests == []
+
+
+def source(name: str, *, relative: bool = True, kind: str = "SimpleSource", more: str = "") -> str:
+    file = f'<SourceFilename relativeToVRT="{int(relative)}">{name}</SourceFilename>'
+    return f"<{kind}>{file}<SourceBand>1</SourceBand>{more}</{kind}>"
+
+
+def vrt(*bands: str, before: str = "", attributes: str = "", of_band: str = "") -> str:
+    """A VRT of 160x96 pixels with these bands."""
+    texts = (
+        f'<VRTRasterBand dataType="Byte" band="{number}"{of_band}>{band}</VRTRasterBand>'
+        for number, band in enumerate(bands, 1)
+    )  # fmt: skip
+    return f'<VRTDataset rasterXSize="160" rasterYSize="96"{attributes}>{before}{"".join(texts)}</VRTDataset>'
+
+
+def escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def wms(address: str) -> str:
+    return escaped(f"<GDAL_WMS><Service name='TMS'><ServerUrl>{address}/${{z}}</ServerUrl></Service></GDAL_WMS>")
+
+
+GRID = "+proj=longlat +ellps=intl +no_defs +nadgrids="
+BELOW = "not below its folder"
+VRTS: dict[str, tuple[Callable[[Outside], str], str]] = {
+    "vsicurl": (lambda o: vrt(source(f"/vsicurl/{o.address}/a.tif", relative=False)), BELOW),
+    "http": (lambda o: vrt(source(f"{o.address}/a.tif", relative=False)), BELOW),
+    "WMS": (lambda o: vrt(source(wms(o.address), relative=False)), BELOW),
+    "connection": (lambda o: vrt(source("vrt://a.tif", relative=False)), BELOW),
+    "pipe": (lambda o: vrt(source(o.pipe, relative=False)), BELOW),
+    "pipe below": (lambda o: vrt(source("below.tif")), "no regular file"),
+    "absolute": (lambda o: vrt(source(o.raster, relative=False)), BELOW),
+    "above": (lambda o: vrt(source("../outside/other.tif")), BELOW),
+    "link": (lambda o: vrt(source("link.tif")), BELOW),
+    "complex": (lambda o: vrt(source(o.raster, relative=False, kind="ComplexSource")), BELOW),
+    "kernel": (lambda o: vrt(source(o.raster, relative=False, kind="KernelFilteredSource")), BELOW),
+    "overview": (lambda o: vrt(source("good.tif") + source(f"/vsicurl/{o.address}/a", relative=False, kind="Overview")), BELOW),
+    "mask": (
+        lambda o: vrt(source("good.tif"), before=f"<MaskBand><VRTRasterBand>{source(o.raster)}</VRTRasterBand></MaskBand>"), BELOW
+    ),
+    "nested": (lambda o: vrt(source("nested.vrt")), BELOW),
+    "circle": (lambda o: vrt(source("a.vrt")), "without an end"),
+    "VRT in a JPEG": (lambda o: vrt(source("comment.jpg")), "holds a VRT"),
+    "tile index in a JPEG": (lambda o: vrt(source("index.jpg")), "is no TIFF"),
+    "no raster": (lambda o: vrt(source("text.tif")), "is no TIFF"),
+    "overviews of a source": (lambda o: vrt(source("overviews.tif")), "overviews"),
+    "raw": (lambda o: vrt(f"<SourceFilename>{o.raster}</SourceFilename>", of_band=' subClass="VRTRawRasterBand"'), "VRTRaw"),
+    "array": (lambda o: vrt(f"<ArraySource><SingleSourceArray>{o.raster}</SingleSourceArray></ArraySource>"), "ArraySource"),
+    "attribute": (lambda o: vrt(f'<SimpleSource SourceFilename="{o.raster}"/>'), "SourceFilename"),
+    "python": (
+        lambda o: vrt("<PixelFunctionLanguage>Python</PixelFunctionLanguage>", of_band=' subClass="VRTDerivedRasterBand"'),
+        "VRTDerivedRasterBand",
+    ),
+    "warped": (
+        lambda o: vrt(
+            before=f"<GDALWarpOptions><SourceDataset>{o.raster}</SourceDataset></GDALWarpOptions>",
+            attributes=' subClass="VRTWarpedDataset"',
+        ),
+        BELOW,
+    ),
+    "pansharpened": (
+        lambda o: vrt(
+            before=f"<PansharpeningOptions>{source(o.raster, kind='PanchroBand')}</PansharpeningOptions>",
+            attributes=' subClass="VRTPansharpenedDataset"',
+        ),
+        BELOW,
+    ),
+    "overviews": (
+        lambda o: vrt(source("good.tif"), before=f'<Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{o.pipe}</MDI></Metadata>'),
+        "overviews",
+    ),
+    "grid": (lambda o: vrt(source("good.tif"), before=f"<SRS>{GRID}{o.pipe}</SRS>"), "coordinate system"),
+    "no XML": (lambda o: "<VRTDataset", "is no VRT"),
+    "entity": (lambda o: f'<!DOCTYPE a [<!ENTITY e SYSTEM "{o.pipe}">]>{vrt(source("&e;"))}', "undefined entity"),
+}  # fmt: skip
+
+
+def name_overviews(path: Path, name: str) -> None:
+    write_scene(path, PHOTO)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=name)
+
+
+def read(scene: str | bytes, limits: SceneLimits | None = None) -> np.ndarray:
+    """All samples (bands, height, width) of a scene; reads it reduced too, as percentiles do."""
+    with open_scene(scene, limits) as opened:
+        opened.read_reduced((12, 20), opened.bands)
+        return opened.read(WHOLE, opened.bands)[0]
+
+
+@pytest.mark.parametrize("name", VRTS)
+def test_a_vrt_leads_to_rasters_below_its_folder_alone(outside: Outside, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    write_scene(folder / "good.tif", PHOTO)
+    os.mkfifo(folder / "below.tif")
+    (folder / "link.tif").symlink_to(outside.raster)
+    (folder / "nested.vrt").write_text(vrt(source(outside.raster, relative=False)))
+    (folder / "text.tif").write_text("<GDAL_WMS/>")
+    for file, comment in (("comment", vrt(source(outside.pipe, relative=False))), ("index", "<GDALTileIndexDataset/>")):
+        Image.fromarray(PHOTO).save(folder / f"{file}.jpg", comment=comment)
+    name_overviews(folder / "overviews.tif", f"/vsicurl/{outside.address}/a.tif")
+    write, message = VRTS[name]
+    (folder / "a.vrt").write_text(write(outside))
+    with pytest.raises(SceneError, match=message):
+        read(str(folder / "a.vrt"))
+
+
+def test_a_vrt_is_read_from_a_file_of_that_name_alone(tmp_path: Path) -> None:
+    write_scene(tmp_path / "good.tif", PHOTO)
+    text = vrt(source("good.tif"))
+    (tmp_path / "a.tif").write_text(text)
+    with pytest.raises(SceneError, match=r"holds a VRT, and is not named \.vrt"):
+        read(str(tmp_path / "a.tif"))
+    with pytest.raises(SceneError, match="not read as a scene"):
+        read(text.encode())
+    (tmp_path / "b.VRT").write_bytes((tmp_path / "good.tif").read_bytes())
+    assert (read(str(tmp_path / "b.VRT")) == np.moveaxis(PHOTO, 2, 0)).all()  # the bytes decide
+
+
+def test_good_vrts_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "Übersicht & more"
+    (folder / "below").mkdir(parents=True)
+    hole = np.zeros((96, 160), bool)
+    hole[10:30, 40:80] = True
+    write_scene(folder / "left.tif", PHOTO[:, :80], mask=~hole[:, :80])
+    write_scene(folder / "below" / "right.tif", PHOTO[:, 80:], mask=~hole[:, 80:])
+    whole = write_scene(folder / "below" / "whole.tif", PHOTO)
+    Image.fromarray(PHOTO).save(folder / "photo.png")
+    monkeypatch.chdir(folder)
+    rectangle = 'yOff="0" xSize="80" ySize="96"/>'
+    halves = "".join(
+        source(name, more=f'<SrcRect xOff="0" {rectangle}<DstRect xOff="{left}" {rectangle}', kind=kind)
+        for name, left, kind in (("left.tif", 0, "SimpleSource"), ("below/right.tif", 80, "ComplexSource"))
+    )
+    mask = halves.replace("<SourceBand>1<", "<SourceBand>mask,1<")
+    place = "<SRS>EPSG:32632</SRS><GeoTransform>448000,0.5,0,5412000,0,-0.5</GeoTransform>"
+    texts = {
+        "mosaic": vrt(
+            halves, halves.replace("<SourceBand>1<", "<SourceBand>2<"),
+            before=f'{place}<MaskBand><VRTRasterBand dataType="Byte">{mask}</VRTRasterBand></MaskBand>',
+        ),
+        "nodata": vrt(f"<NoDataValue>0</NoDataValue><ColorInterp>Gray</ColorInterp>{source('photo.png')}", before=place),
+        "absolute": vrt(source(escaped(whole), relative=False)),
+        "working folder": vrt(source("below/whole.tif", relative=False)),
+        "nested": vrt(source("mosaic.vrt")),
+        "overview": vrt(source("below/whole.tif") + source("below/whole.tif", kind="Overview")),
+    }  # fmt: skip
+    for name, text in texts.items():
+        (folder / f"{name}.vrt").write_text(text, encoding="utf-8")
+        with open_scene(str(folder / f"{name}.vrt")) as scene:
+            samples, valid = scene.read(WHOLE, [1])
+            assert (samples[0] == PHOTO[:, :, 0]).all(), name
+            assert (valid == ~hole).all() if name == "mosaic" else valid.all()
+    with open_scene(str(folder / "mosaic.vrt")) as scene:
+        assert scene.bands == [1, 2]
+        assert scene.place.to_map([[0, 0]]).tolist() == [[448000, 5412000]]
+
+
+def test_a_warped_vrt_of_gdal_s_own_is_read(tmp_path: Path) -> None:
+    from rasterio.shutil import copy
+    from rasterio.vrt import WarpedVRT
+
+    with rasterio.open(write_scene(tmp_path / "a.tif", PHOTO)) as file, WarpedVRT(file, crs="EPSG:4326") as warped:
+        copy(warped, tmp_path / "a.vrt", driver="VRT")
+        expected = warped.read()
+    with open_scene(str(tmp_path / "a.vrt")) as scene:
+        samples, _ = scene.read(Window(0, 0, *scene.size), [1, 2, 3])
+    assert (samples == expected[:3]).all()
+
+
+PIPES = (
+    "a.tif.ovr", "A.TIF.OVR", "a.tif.msk", "a.tif.aux.xml", "a.tfw", "a.wld", "a.xml", "a.aux", "a.tab", "a.tif.msk.ovr", "a.hdr",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PIPES)
+def test_pipes_beside_a_scene_are_refused(tmp_path: Path, name: str) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SceneError, match="no regular file"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["a.tif.ovr", "A.TIF.OVR", "a.tif.msk", "a.aux"])
+def test_rasters_beside_a_scene_lead_nowhere(outside: Outside, tmp_path: Path, name: str) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO)
+    text = vrt(source(f"/vsicurl/{outside.address}/a.tif", relative=False))
+    (tmp_path / name).write_text(f"EHFA_HEADER_TAG{text}" if name == "a.aux" else text)
+    with pytest.raises(SceneError, match=r"is no TIFF|holds a VRT"):
+        read(path)
+
+
+def test_no_scene_is_a_pipe(outside: Outside) -> None:
+    with pytest.raises(SceneError, match="no regular file"):
+        read(outside.pipe)
+
+
+@pytest.mark.parametrize("of_bytes", [False, True])
+@pytest.mark.parametrize("kind", ["address", "pipe", "other"])
+def test_overviews_that_a_tiff_names_are_not_opened(outside: Outside, tmp_path: Path, kind: str, *, of_bytes: bool) -> None:
+    names = {"address": f"/vsicurl/{outside.address}/a.tif", "pipe": outside.pipe, "other": outside.raster}
+    name_overviews(tmp_path / "a.tif", names[kind])
+    with pytest.raises(SceneError, match="names a file of overviews"):
+        if of_bytes:
+            read((tmp_path / "a.tif").read_bytes(), SceneLimits(SAFE_DRIVERS))
+        else:
+            read(str(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("kind", ["overviews", "grid", "escaped grid"])
+def test_what_side_files_name_is_not_opened(outside: Outside, tmp_path: Path, kind: str) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO, crs=None)
+    overviews = f'<Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">/vsicurl/{outside.address}/a</MDI></Metadata>'
+    grid = f"<SRS>{GRID}{outside.pipe}</SRS>"
+    text = {"overviews": overviews, "grid": grid, "escaped grid": grid.replace("nadgrids", "nad&#103;rids")}[kind]
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{text}</PAMDataset>")
+    with pytest.raises(SceneError, match=r"names a file (of overviews|in its coordinate system)"):
+        read(path)
+
+
+def test_side_files_of_a_scene_are_read(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO, crs=None, transform=None)
+    (tmp_path / "a.tfw").write_text("0.5\n0\n0\n-0.5\n448000.25\n5411999.75\n")
+    system = 'LOCAL_CS["here",UNIT["metre",1],EXTENSION["PROJ4","+proj=merc +nadgrids=@null"]]'
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset><SRS>{escaped(system)}</SRS></PAMDataset>")
+    (tmp_path / "a.aux").write_text("of LaTeX")
+    with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(path, "r+") as file:
+        file.build_overviews([2], Resampling.nearest)
+    assert (tmp_path / "a.tif.ovr").exists()
+    with open_scene(path) as scene:
+        assert scene.has_overviews
+        assert scene.place.to_map([[0, 0]]).tolist() == [[448000, 5412000]]
+        assert (scene.read(WHOLE, [1])[0][0] == PHOTO[:, :, 0]).all()
+
+
+def test_an_erdas_file_reads_the_samples_beside_it_alone(outside: Outside, tmp_path: Path) -> None:
+    path = tmp_path / "name.img"
+    facts = {
+        "height": 96,
+        "width": 160,
+        "count": 1,
+        "dtype": "uint8",
+        "crs": "EPSG:32632",
+        "transform": Affine(1, 0, 9, 0, -1, 9),
+    }
+    with rasterio.open(path, "w", driver="HFA", USE_SPILL="YES", **facts) as file:
+        file.write(PHOTO[:, :, 0], 1)
+    assert (read(str(path))[0] == PHOTO[:, :, 0]).all()
+    (tmp_path / "name.ige").unlink()
+    os.mkfifo(tmp_path.parent / "x.ige")
+    path.write_bytes(path.read_bytes().replace(b"name.ige", b"../x.ige"))
+    try:
+        with pytest.raises(SceneError, match="no file beside it"):
+            read(str(path))
+    finally:
+        (tmp_path.parent / "x.ige").unlink()
+
+
+SQUARE = shapely.box(8, 48, 8.1, 48.1)
+
+
+def geojson(crs: object = None, of_geometry: object = None, **members: object) -> str:
+    geometry = json.loads(shapely.to_geojson(SQUARE)) | ({"crs": of_geometry} if of_geometry else {})
+    features = [{"type": "Feature", "properties": {"class": "a", "crs": "EPSG:1"}, "geometry": geometry}]
+    return json.dumps({"type": "FeatureCollection", "features": features} | ({"crs": crs} if crs else {}) | members)
+
+
+def link(address: str) -> object:
+    return {"type": "link", "properties": {"href": f"{address}/crs", "type": "proj4"}}
+
+
+VECTORS: dict[str, tuple[Callable[[Outside], str], str]] = {
+    "OGR VRT": (lambda o: f"<OGRVRTDataSource><OGRVRTLayer name='a'><SrcDataSource>{o.pipe}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>", "no vector"),
+    "WFS": (lambda o: f"<OGRWFSDataSource><URL>{o.address}/wfs</URL></OGRWFSDataSource>", "no vector"),
+    "CSV": (lambda o: "class,WKT\n", "no vector"),
+    "pipeline": (lambda o: json.dumps({"type": "gdal_streamed_alg", "command_line": f"gdal vector pipeline ! read {o.pipe}"}), "no vector"),
+    "link": (lambda o: geojson(link(o.address)), "read as a name"),
+    "link of a geometry": (lambda o: geojson(of_geometry=link(o.address)), "read as a name"),
+    "url": (lambda o: geojson({"type": "URL", "properties": {"url": f"{o.address}/crs"}}), "read as a name"),
+    "grid": (lambda o: geojson({"type": "name", "properties": {"name": f"{GRID}{o.pipe}"}}), "coordinate system"),
+    "no JSON": (lambda o: "{", "no GeoJSON"),
+    "deep": (lambda o: '{"a":' * 100_000, "no GeoJSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["geojson", "gpkg", "shp"])
+@pytest.mark.parametrize("name", VECTORS)
+def test_a_vector_file_leads_nowhere(outside: Outside, tmp_path: Path, name: str, ending: str) -> None:
+    write, message = VECTORS[name]
+    (tmp_path / f"a.{ending}").write_text(write(outside))
+    with pytest.raises(VectorError, match=message):
+        read_features(tmp_path / f"a.{ending}")
+
+
+@pytest.mark.parametrize("ending", [".shx", ".dbf", ".prj", ".cpg", ".shp"])
+def test_pipes_of_a_shapefile_are_refused(tmp_path: Path, ending: str) -> None:
+    path = write_square(tmp_path / "a.shp", "ESRI Shapefile")
+    path.with_suffix(ending).unlink()
+    os.mkfifo(path.with_suffix(ending))
+    with pytest.raises(VectorError, match="no regular file"):
+        read_features(path)
+
+
+def test_a_grid_that_a_geopackage_names_is_not_opened(outside: Outside, tmp_path: Path) -> None:
+    path = write_square(tmp_path / "a.gpkg", "GPKG")
+    system = re.sub(r',AUTHORITY\["EPSG","\d+"\]', "", rasterio.CRS.from_epsg(3857).to_wkt()).replace("@null", outside.pipe)
+    system = system.replace("298.257", "299.257")  # a system that no code names
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "update gpkg_spatial_ref_sys set organization='own', organization_coordsys_id=7, definition=? where srs_id=4326",
+            (system,),
+        )
+    database.close()
+    with pytest.raises(VectorError, match="coordinate system"):
+        read_features(path)
+
+
+@pytest.mark.parametrize("driver", ["GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf"])
+def test_good_vector_files_are_read(tmp_path: Path, driver: str) -> None:
+    endings = {"GPKG": "gpkg", "GeoJSON": "geojson", "ESRI Shapefile": "shp", "FlatGeobuf": "fgb"}
+    features = read_features(write_square(tmp_path / f"a.{endings[driver]}", driver), field="class")
+    assert (features.values, features.geometries[0].equals(SQUARE)) == (["a"], True)
+
+
+def test_a_crs_by_name_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(
+        "\ufeff" + geojson({"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}})
+    )
+    assert read_features(tmp_path / "a.json").crs.to_epsg() == 32632
+
+
+def write_square(path: Path, driver: str) -> Path:
+    outlines = np.array([shapely.to_wkb(SQUARE)], object)
+    pyogrio.raw.write(
+        path, outlines, [np.array(["a"], object)], ["class"], driver=driver, geometry_type="Polygon", crs="EPSG:4326"
+    )  # fmt: skip
+    return path
