@@ -17,6 +17,7 @@ from imaging.georeferenced.ground import pixel_areas
 from imaging.georeferenced.objects import Ids, MapObject, ObjectFinder
 from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.raster import KEY_TAG
+from imaging.georeferenced.vectors import VectorError, check_vector_file
 
 MOST_HOLES = 4000  # of a polygon that is simplified with its topology preserved, whose time grows with their square
 MOST_CORNERS = 5_000_000  # of all polygons that are simplified with their borders shared, which needs all of them at once
@@ -161,8 +162,9 @@ def check_layer(path: Path, count: int) -> None:
 def layer_key(path: Path, layer: str) -> str | None:
     """The key of a layer; None if there is no such file, layer or key."""
     try:
+        check_vector_file(path)
         facts = pyogrio.read_info(path, layer=layer)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, VectorError):
         return None
     key: str | None = (facts.get("layer_metadata") or {}).get(KEY)
     return key

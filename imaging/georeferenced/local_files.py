@@ -14,8 +14,6 @@ from imaging.georeferenced.errors import SceneError
 HEAD_BYTES = 1024  # that GDAL looks at to choose a driver
 GRIDS = re.compile(r"PARAMETERFILE|grids\s*=\s*(?!@null)", re.IGNORECASE)
 """What names a file in the words of a coordinate system, or of an operation between two."""
-
-
 TEXTS = (".aux.xml", ".hdr", ".prj")
 """Endings of files beside a file that say its coordinate system."""
 

@@ -62,7 +62,7 @@ def read_features(path: Path, layer: str | None = None, field: str | None = None
     field: the attribute to read. Raises `VectorError` for a file of another format or that names others, for a layer or field
     that does not exist, for several layers of which none is named, and for a layer without a coordinate system.
     """
-    _check_file(path)
+    check_vector_file(path)
     try:
         name = _choose(path, layer)
         if field is not None:
@@ -87,7 +87,7 @@ def read_features(path: Path, layer: str | None = None, field: str | None = None
     return Features(name, crs, geometries, has_geometry, [int(number) for number in numbers], column)
 
 
-def _check_file(path: Path) -> None:
+def check_vector_file(path: Path) -> None:
     """Checks by its bytes that a file names no others, before GDAL opens it with any driver. Raises `VectorError`."""
     try:
         check_files(path, list_names)

@@ -46,9 +46,10 @@ def checked_vrt(path: Path, source: Callable[[Path], str]) -> str:
             raise SceneError(f"{path}: {min(unknown)} in a VRT is not read; write a GeoTIFF of it with gdal_translate")
         check_system(" ".join([element.text or "", *element.attrib.values()]), str(path))
         if element.tag in SOURCES:
-            name = os.path.join(path.parent if element.get("relativeToVRT", "0") != "0" else "", (element.text or "").strip())
-            if not Path(os.path.realpath(name)).is_relative_to(os.path.realpath(path.parent)):
+            folder, name = path.parent if element.get("relativeToVRT", "0") != "0" else "", (element.text or "").strip()
+            file = Path(os.path.abspath(os.path.join(folder, name)))
+            if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(path.parent)):
                 raise SceneError(f"{path} names {name[:100]!r}, which is not below its folder; copy the rasters there")
-            element.text = source(Path(os.path.abspath(name)))
+            element.text = source(file)
             element.attrib.clear()
     return ElementTree.tostring(root, "unicode")

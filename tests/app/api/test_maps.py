@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from fastapi.testclient import TestClient
@@ -80,6 +81,13 @@ def test_files_without_coordinates(client: TestClient, tmp_path: Path) -> None:
 def test_a_damaged_scene(client: TestClient, scene: bytes) -> None:
     assert_problem(post(client, scene[: len(scene) // 2], format="geotiff"), 422, "the image is damaged")
     assert post(client, scene, format="geotiff").status_code == 200
+
+
+def test_a_scene_that_names_overviews_elsewhere(client: TestClient, scene: bytes, tmp_path: Path) -> None:
+    with rasterio.open(tmp_path / "scene.tif", "r+") as file:
+        file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE="/vsicurl/http://127.0.0.1:1/a.tif")
+    answer = post(client, (tmp_path / "scene.tif").read_bytes(), format="geotiff")
+    assert_problem(answer, 415, "names a file of overviews")
 
 
 def test_parameters_that_have_no_effect(client: TestClient, scene: bytes) -> None:

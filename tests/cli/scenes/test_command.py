@@ -271,3 +271,15 @@ def test_memory_has_a_limit_that_the_area_exceeds(narrow_file: Path, tmp_path: P
     ids = read(tmp_path / "out.tif")
     assert (ids[:39_000] == VOID).all()
     assert (ids[39_000:39_256, :256] != VOID).any()
+
+
+def test_a_vrt_that_leads_elsewhere_is_told_in_a_line(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    source = "<SimpleSource><SourceFilename>/vsicurl/http://127.0.0.1:1/a.tif</SourceFilename></SimpleSource>"
+    text = f'<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand band="1">{source}</VRTRasterBand></VRTDataset>'
+    for name, message in (("a.tif", "is not named .vrt"), ("a.vrt", "is not below its folder")):
+        (tmp_path / name).write_text(text)
+        assert run(tmp_path / name, "-o", tmp_path / "out.tif") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
