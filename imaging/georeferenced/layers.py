@@ -173,8 +173,9 @@ def layer_key(path: Path, layer: str) -> str | None:
 def other_tables(path: Path, layer: str) -> str:
     """What a GeoPackage holds beside a layer as `GeoPackageWriter` left it, in words; empty if there is nothing."""
     try:
+        check_vector_file(path)
         *_, (names, dates) = pyogrio.raw.read(path, sql=TABLES)
-    except pyogrio.errors.DataSourceError:
+    except (pyogrio.errors.DataSourceError, VectorError):
         return "no layers that can be read"
     tables = dict(zip(names, dates, strict=True))
     if others := sorted(set(tables) - {layer}):
