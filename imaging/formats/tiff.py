@@ -9,6 +9,7 @@ from typing import Any
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
 from imaging.errors import DamagedImage, ImageError, UnknownImageType
+from imaging.opacity import is_opacity
 
 WIDTH, LENGTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR, COLOR_MAP = 273, 277, 278, 279, 284, 320
@@ -19,6 +20,8 @@ WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 MOST_8_BIT = 255
 UNSPECIFIED, PREMULTIPLIED = 0, 1  # values of EXTRA_SAMPLES
 CMYK = 1  # value of INK_SET
+PLACES = {33550, 34264, 34735}  # tags of GeoTIFF 1.1: ModelPixelScale, ModelTransformation, GeoKeyDirectory
+OPACITY_MODES = ("LA", "La", "RGBA", "RGBa")
 REDUCED_IMAGE = 1  # bit of NEW_SUBFILE: a smaller version of another image in the file
 PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)  # grey, RGB, palette, CMYK, YCbCr, CIE L*a*b*
 SAMPLE_FORMATS = {2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
@@ -102,10 +105,18 @@ def check_strips(tags: Mapping[int, Any]) -> None:
 
 
 def check_fourth_sample(image: TiffImageFile) -> None:
-    """Raises `UnknownImageType` for a decoded RGB image with a fourth sample of undeclared meaning.
+    """Raises `UnknownImageType` for a decoded image with a last sample of undeclared meaning, or of one that is not believed.
 
-    Pillow treats it as opacity, but it may be infrared. If it is 255 everywhere, it does not affect the result.
+    Pillow treats it as opacity, but it may be infrared, also in a file with coordinates that calls it opacity, as GDAL writes
+    any fourth band. If it is 255 everywhere, it does not affect the result.
     """
+    if image.mode in OPACITY_MODES and not PLACES.isdisjoint(image.tag_v2):
+        clear, *others, full = image.histogram()[-MOST_8_BIT - 1 :]
+        if not is_opacity(sum(others), full, clear + sum(others) + full):
+            raise UnknownImageType(
+                "the TIFF has coordinates, and what it calls opacity has other values than none and full nearly everywhere, as "
+                "near infrared has; save it without that band, or ask for an answer with coordinates"
+            )
     if image.mode == "RGBA" and EXTRA_SAMPLES not in image.tag_v2 and image.getextrema()[-1] != (MOST_8_BIT, MOST_8_BIT):
         raise UnknownImageType("the TIFF has a fourth sample and does not say whether it is opacity; save it as RGB")
 

@@ -111,7 +111,7 @@ class WorkerPlan:
 class Answer:
     """An answer. encoding: of its bytes, `gzip` or empty. size: (height, width) of the image.
 
-    seconds: of the stages `decode`, `inference` and `encode`. counts, mean_confidence and box: as in `Output`.
+    seconds: of the stages `decode`, `inference` and `encode`. counts, mean_confidence, box and remark: as in `Output`.
     """
 
     body: Body
@@ -121,6 +121,7 @@ class Answer:
     counts: tuple[int, ...]
     mean_confidence: float | None
     box: tuple[int, ...] | None = None
+    remark: str = ""
 
 
 def parse_head(head: bytes) -> dict[str, Any]:
@@ -222,7 +223,7 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int,
         box = None if head["box"] is None else tuple(_integer(value, 0, LONGEST_SIDE) for value in head["box"])
         if box is not None and len(box) != 4:
             raise ValueError(f"a box of {len(box)} numbers")
-        return Answer(body, head["encoding"], plan.size, seconds, counts, mean_confidence, box)
+        return Answer(body, head["encoding"], plan.size, seconds, counts, mean_confidence, box, _text(head["remark"], MOST_MESSAGE))
 
 
 @contextmanager

@@ -209,6 +209,7 @@ class _Conversation:
             "counts": output.counts,
             "mean_confidence": output.mean_confidence,
             "box": output.box,
+            "remark": output.remark,
         }
         return head, body
 
