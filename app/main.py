@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from app.api import batch, segment, state
 from app.api.accepted_values import words
 from app.api.errors import install_handlers
-from app.api.headers import OBJECT_BOX
+from app.api.headers import OBJECT_BOX, REMARK
 from app.api.page import mount_page
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.env_file import UnreadLines
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LoadShedding, service=service, paths=tuple(paths))
     app.add_middleware(UnexpectedErrors, service=service)
     if settings.cors_origins:
-        exposed_headers = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag", OBJECT_BOX]
+        exposed_headers = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag", OBJECT_BOX, REMARK]
         app.add_middleware(
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
             expose_headers=exposed_headers,

@@ -39,7 +39,7 @@ log = logging.getLogger("segment")
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one image: the answer's bytes, or a problem. size: width x height, for the log."""
+    """The result of one image: the answer's bytes, or a problem. size: width x height, for the log. remark: as in `Output`."""
 
     index: int
     file: str
@@ -47,6 +47,7 @@ class Outcome:
     body: bytes
     problem: Problem | None = None
     size: str = ""
+    remark: str = ""
 
 
 Outcomes = AsyncGenerator[Outcome, None]
@@ -192,7 +193,7 @@ class _PartImage:
         data = answer.body.read(answer.body.length)
         answer.body.close()
         size = f"{answer.size[1]}x{answer.size[0]}"
-        return Outcome(self.index, base_name(part), options.rendering.suffix, data, size=size)
+        return Outcome(self.index, base_name(part), options.rendering.suffix, data, size=size, remark=answer.remark)
 
     def _failure(self, service: Service, problem: Problem) -> Outcome:
         """The outcome of an image with a problem, which holds nothing more. Counts the problem's reason."""
@@ -222,6 +223,7 @@ def _entry(request: Request, outcome: Outcome) -> bytes:
     """The JSON object of one image: its place, file name and status, with its answer or its problem."""
     problem = outcome.problem
     facts = {"index": outcome.index, "file": outcome.file, "status": problem.status if problem else 200}
+    facts |= {"remark": outcome.remark} if outcome.remark else {}
     head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
     name, body = (b"problem", _problem(request, problem)) if problem else (b"answer", outcome.body)
     return head + b',"' + name + b'":' + body + b"}"

@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import FastAPI, Query
 
 from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
-from app.api.headers import OBJECT_BOX
+from app.api.headers import OBJECT_BOX, REMARK
 from app.api.json_images import EXAMPLE
 from app.api.schemas import ClassMask, CocoAnswer, CocoBatchAnswer, ProblemDetails, QueryModel, SegmentAnswer
 from imaging.answer import SegmentedImage
@@ -74,6 +74,7 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
                 "description": "of a cutout: left,top,width,height of its object, or none",
                 "schema": {"type": "string"},
             },
+            REMARK: {"description": "of a scene: a band is no alpha, as the file says", "schema": {"type": "string"}},
         },
     }
     return {200: success} | problem_responses(kinds)

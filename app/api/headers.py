@@ -17,6 +17,8 @@ from model.inference.runtime import Runtime
 ACCEPTED_FORMATS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
 OBJECT_BOX = "X-Object-Box"
 """Of a cut-out: where its object is in the image (left, top, width, height), or `none`."""
+REMARK = "X-Remark"
+"""Of an answer for a scene: what was decided about a band that the file wrongly calls alpha."""
 PICTURES: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
 

@@ -14,6 +14,7 @@ from app.api.errors import SEGMENT_PROBLEMS, Unavailable, Undecodable, Unsupport
 from app.api.examples import segment_responses, upload_body
 from app.api.headers import (
     OBJECT_BOX,
+    REMARK,
     check_precondition,
     entity_tag,
     format_from_accept,
@@ -103,6 +104,8 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
         headers["Content-Encoding"] = answer.encoding
     if format == "cutout":
         headers[OBJECT_BOX] = ",".join(map(str, answer.box)) if answer.box else "none"
+    if answer.remark:
+        headers[REMARK] = answer.remark
     return AnswerResponse(answer.body, options.rendering.media_type, headers)
 
 

@@ -15,11 +15,9 @@ from imaging.formats.tiff import (
     DNG_VERSION,
     LENGTH,
     NEW_SUBFILE,
-    PLANAR,
     RAW_FILE,
     REDUCED_IMAGE,
     ROWS_PER_STRIP,
-    SAMPLES_PER_PIXEL,
     STRIP_BYTE_COUNTS,
     STRIP_OFFSETS,
     SUB_DIRECTORIES,
@@ -28,6 +26,7 @@ from imaging.formats.tiff import (
     TILE_OFFSETS,
     TILE_WIDTH,
     WIDTH,
+    piece_count,
 )
 
 TABLES = (STRIP_OFFSETS, TILE_OFFSETS, STRIP_BYTE_COUNTS, TILE_BYTE_COUNTS)
@@ -150,12 +149,9 @@ class _Directories:
         """Raises `DamagedImage` as the function of this name says."""
         entries = {tag: (kind, count, content) for tag, kind, count, content in reversed(self._entries(page.start))}
         numbers = {tag: values[0] for tag, entry in entries.items() if (values := self._values(*entry))}
-        across, down = numbers.get(TILE_WIDTH, page.width), numbers.get(TILE_LENGTH, numbers.get(ROWS_PER_STRIP, page.height))
-        if across < 1 or down < 1:
-            return  # no decoder opens it
-        pieces = "tiles" if TILE_WIDTH in numbers else "strips"
-        planes = numbers.get(SAMPLES_PER_PIXEL, 1) if numbers.get(PLANAR) == 2 else 1
-        need = -(-page.width // across) * -(-page.height // down) * planes
+        if not {WIDTH, LENGTH} <= set(numbers):
+            return
+        need, pieces = piece_count(numbers, has_tiles={TILE_WIDTH, TILE_LENGTH} <= set(numbers))
         tables = [self._table(*entries[tag]) for tag in TABLES if tag in entries]
         if short := [table for table in tables if len(table) < need]:
             problem = f"its rows need {need} {pieces}, and a table has {len(short[0])}"

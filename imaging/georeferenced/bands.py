@@ -36,9 +36,7 @@ class Advice:
     bands: str
 
 
-OF_COMMANDS = Advice(
-    "give --scale MIN,MAX", "--bands {numbers} leaves it out without this line, and --bands {numbers},{alpha} shows it to a network"
-)
+OF_COMMANDS = Advice("give --scale MIN,MAX", "--bands {numbers} leaves it out, --bands {numbers},{alpha} shows it to a network")
 
 
 @dataclass(frozen=True)
@@ -99,12 +97,9 @@ class Bands:
 
 
 def choose_bands(
-    scene: Scene,
-    numbers: Sequence[int] | None = None,
-    scale: BandScale | None = None,
-    channels: int = 3,
+    scene: Scene, numbers: Sequence[int] | None = None, scale: BandScale | None = None, channels: int = 3,
     advice: Advice = OF_COMMANDS,
-) -> Bands:
+) -> Bands:  # fmt: skip
     """The bands that a network of so many channels sees, with their scales.
 
     numbers: of the bands, from 1, whatever the file calls them; None for those that it calls red, green and blue, or else the
@@ -117,7 +112,9 @@ def choose_bands(
     alpha = tuple(number for number in scene.alpha if number not in (*shares, *(numbers or ())))
     band_numbers = tuple(numbers) if numbers is not None else _default_numbers(scene, alpha, channels)
     if missing := [number for number in band_numbers if number > len(scene.colors)]:
-        raise SceneError(f"{scene.name} has no band {missing[0]}: it has the bands 1 to {len(scene.colors)}")
+        raise SceneError(
+            f"{scene.name} has no band {missing[0]}: it has the bands {', '.join(map(str, range(1, len(scene.colors) + 1)))}"
+        )
     remark = "" if numbers is not None else _remark(scene, shares, band_numbers, advice)
     facts = partial(Bands, alpha=alpha, remark=remark)
     if len(band_numbers) == 1 and channels == 3:
@@ -143,7 +140,7 @@ def _between(scene: Scene, number: int) -> float:
     between = full = pixels = 0
     for samples, _ in _sampled(scene, [number], ()):
         visible = samples[samples != 0]
-        opaque = np.count_nonzero(np.isin(visible, scene.opaque_samples(number)))
+        opaque = np.count_nonzero(np.isin(visible, (scene.full(number), 255)))  # 255 is also written to other types
         full, between, pixels = full + opaque, between + visible.size - opaque, pixels + samples.size
     return 0 if is_opacity(between, full, pixels) else between / pixels
 
@@ -151,12 +148,11 @@ def _between(scene: Scene, number: int) -> float:
 def _remark(scene: Scene, shares: Mapping[int, float], numbers: Sequence[int], advice: Advice) -> str:
     """What to tell of bands that are no opacity. shares: of their pixels between transparent and opaque."""
     seen = ",".join(map(str, dict.fromkeys(number for number in numbers if number not in shares)))
-    parts = [
-        f"band {number}, which the file calls alpha, is neither 0 nor {scene.opaque_samples(number)[0]} in {share:.0%} of the "
+    return "; ".join(
+        f"{scene.name}: band {number}, which the file calls alpha, is neither 0 nor {scene.full(number)} in {share:.0%} of the "
         f"pixels, so it is taken for samples, not for transparency: {advice.bands.format(numbers=seen, alpha=number)}"
         for number, share in shares.items()
-    ]
-    return f"{scene.name}: {'; '.join(parts)}" if parts else ""
+    )
 
 
 def _default_numbers(scene: Scene, alpha: Sequence[int], channels: int) -> tuple[int, ...]:
@@ -177,9 +173,7 @@ def _percentile_scales(scene: Scene, numbers: Sequence[int], alpha: Sequence[int
     values = list(np.concatenate([samples[:, mask] for samples, mask in _sampled(scene, numbers, alpha)], 1).astype(np.float64))
     if not len(values[0]):
         nodata = f"nodata is {scene.nodata:g}; " if scene.nodata is not None else ""
-        raise SceneError(
-            f"{scene.name}: no pixel with data was seen, so its samples have no scale; {nodata}{advice.scale}"
-        )
+        raise SceneError(f"{scene.name}: no pixel with data was seen, so its samples have no scale; {nodata}{advice.scale}")
     scales = []
     for band in values:
         least, most = np.percentile(band, PERCENTILES).tolist()

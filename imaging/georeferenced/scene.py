@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
@@ -64,6 +64,7 @@ class Scene:
         self._is_inverted = _is_inverted(dataset)
         self.alpha = [number for number, color in enumerate(self.colors, 1) if color == ColorInterp.alpha.name]
         self._masks = _mask_numbers(dataset)
+        warnings.filterwarnings("ignore", category=NodataShadowWarning)  # of rasterio's masks of files that also have alpha
 
     @property
     def size(self) -> Size:
@@ -95,17 +96,14 @@ class Scene:
     @property
     def most_sample(self) -> int | None:
         """The largest value that samples can have, such as 15 for 4 bits; None for samples with a sign or a fraction."""
-        return self._most(1) if self.dtype.kind == "u" else None
+        return self.full(1) if self.dtype.kind == "u" else None
 
-    def opaque_samples(self, number: int) -> tuple[int, int]:
-        """The values that programs write for full opacity to this band: the largest one, or 1 for fractions, and that of bytes."""
-        return self._most(number), 255
-
-    def _most(self, number: int) -> int:
+    def full(self, number: int) -> int:
+        """The largest value that samples of a band can have; 1 for floating-point samples."""
         dtype = np.dtype(self._dataset.dtypes[number - 1])
-        tag: str = self._dataset.tags(number, ns="IMAGE_STRUCTURE").get("NBITS", "")
         if dtype.kind == "f":
             return 1
+        tag: str = self._dataset.tags(number, ns="IMAGE_STRUCTURE").get("NBITS", "")
         return (1 << int(tag)) - 1 if tag.isdecimal() else int(np.iinfo(dtype).max)
 
     @property
@@ -154,7 +152,7 @@ class Scene:
         return samples
 
     def _mask(self, alpha: Sequence[int] | None, **options: Any) -> Mask:
-        """Which pixels have data. rasterio's `dataset_mask` would take the last of four bands alone, also where it is no alpha."""
+        """Which pixels have data. rasterio's `dataset_mask` looks at the last of four bands alone, alpha or not."""
         mask: Mask = self._dataset.read_masks(self._masks[0], **options) > 0
         for number in self._masks[1:]:
             mask |= self._dataset.read_masks(number, **options) > 0
@@ -265,7 +263,7 @@ def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
         raise SceneError(f"{name} has complex samples ({dataset.dtypes[0]}); write their amplitudes to a file first")
     if _is_inverted(dataset) and not all(np.dtype(dtype).kind == "u" for dtype in dataset.dtypes):
         raise SceneError(f"{name} stores white as its least value, as {dataset.dtypes[0]}; write it with black as 0 first")
-    _check_tables(dataset.files, name)
+    _check_tables(dataset.files)
     if dataset.crs is None and dataset.gcps[0]:
         raise SceneError(f"{name} has ground control points and no transform; straighten it first, with gdalwarp")
     rows, columns = dataset.block_shapes[0]
@@ -277,8 +275,8 @@ def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
         )
 
 
-def _check_tables(paths: Sequence[str], name: str) -> None:
-    """Raises `DamagedScene` if a TIFF among these files lacks strips or tiles. Files of other machines are not read."""
+def _check_tables(paths: Sequence[str]) -> None:
+    """Raises `DamagedScene` if a TIFF among these files lacks strips or tiles. Only files of this machine are looked at."""
     for path in filter(os.path.isfile, paths):
         with open(path, "rb") as file:
             if file.read(4) in TIFF:
@@ -286,7 +284,7 @@ def _check_tables(paths: Sequence[str], name: str) -> None:
                     with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
                         check_tables(data)
                 except DamagedImage as error:
-                    raise DamagedScene(f"{name}: {error}" if path == name else f"{name}: {path}: {error}") from error
+                    raise DamagedScene(f"{path}: {error}") from error
 
 
 def _is_inverted(dataset: DatasetReader) -> bool:

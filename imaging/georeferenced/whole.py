@@ -20,8 +20,7 @@ from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Mask, Scene, SceneLimits, open_scene
 
 OF_IMAGES = Advice(
-    "give it 8 bits: gdal_translate -ot Byte -scale MIN MAX 0 255",
-    "if it is, make it a mask: gdal_translate -mask {alpha}, with -b for each of the others",
+    "give it 8 bits: gdal_translate -ot Byte -scale MIN MAX 0 255", "else make it a mask: gdal_translate -mask {alpha}"
 )
 FIXED_BYTES = 64 << 20  # of GDAL beside its cache of blocks, and for small arrays
 
@@ -78,9 +77,9 @@ def whole_bytes(data: bytes, limits: Limits, channels: int = 3) -> int:
         sample, count = scene.dtype.itemsize, len(scene.colors)
         block = rows * columns * sample * count  # GDAL decodes it whole, splits it into bands, and keeps it in its cache
         piece = min(rows, height) * min(width, max(columns, PIECE_COLUMNS)) * channels * (2 * sample + 10)
-        samples = 0 if scene.dtype == np.uint8 else min(SAMPLED_SIDE, max(height, width)) ** 2 * channels * (2 * sample + 17)
-        alpha = min(SAMPLED_SIDE, max(height, width)) ** 2 * (2 * sample + 17) if scene.alpha else 0
-        return FIXED_BYTES + (CACHE_MB << 20) + 3 * block + max(piece, samples, alpha) + (channels + 1) * height * width
+        is_sampled = scene.alpha or scene.dtype != np.uint8
+        samples = min(SAMPLED_SIDE, max(height, width)) ** 2 * channels * (2 * sample + 17) if is_sampled else 0
+        return FIXED_BYTES + (CACHE_MB << 20) + 3 * block + max(piece, samples) + (channels + 1) * height * width
 
 
 @contextmanager
@@ -90,8 +89,8 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Scene]:
         raise EmptyImage("the image is empty (0 bytes); send the bytes of a georeferenced TIFF")
     if not data.startswith(TIFF):
         raise UnknownImageType("this network or form of answer needs a georeferenced TIFF (GeoTIFF), and this file is no TIFF")
-    check_tables(data)
     try:
+        check_tables(data)
         with open_scene(data, SceneLimits(SAFE_DRIVERS), "the image") as scene:
             check_size(scene.size[::-1], limits)
             scene.place.require(scene.name)

@@ -223,7 +223,10 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int,
         box = None if head["box"] is None else tuple(_integer(value, 0, LONGEST_SIDE) for value in head["box"])
         if box is not None and len(box) != 4:
             raise ValueError(f"a box of {len(box)} numbers")
-        return Answer(body, head["encoding"], plan.size, seconds, counts, mean_confidence, box, _text(head["remark"], MOST_MESSAGE))
+        remark = _text(head.get("remark", ""), MOST_MESSAGE)
+        if not (remark.isascii() and remark.isprintable()):  # it becomes a header
+            raise ValueError(f"the remark {remark!r:.100}")
+        return Answer(body, head["encoding"], plan.size, seconds, counts, mean_confidence, box, remark)
 
 
 @contextmanager
