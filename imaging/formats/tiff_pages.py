@@ -166,7 +166,7 @@ class _Directories:
         letter = NUMBERS.get(kind, "B")
         size, start = struct.calcsize(f"={letter}"), struct.unpack(self.order + self.offset, content)[0]
         part = content[: size * count] if size * count <= len(content) else self.data[start : start + size * count]
-        return np.frombuffer(part[: len(part) // size * size], np.dtype(letter).newbyteorder(self.order))
+        return np.frombuffer(part[: len(part) // size * size], np.dtype(f"{self.order}{letter}"))
 
     def _count(self, start: int) -> int:
         return next(iter(self._numbers(self.head, start, 1)), 0)

@@ -140,7 +140,7 @@ def _between(scene: Scene, number: int) -> float:
     between = full = pixels = 0
     for samples, _ in _sampled(scene, [number], ()):
         visible = samples[samples != 0]
-        opaque = np.count_nonzero(np.isin(visible, (scene.full(number), 255)))  # 255 is also written to other types
+        opaque = int(np.isin(visible, (scene.full(number), 255)).sum())  # 255 is also written to other types
         full, between, pixels = full + opaque, between + visible.size - opaque, pixels + samples.size
     return 0 if is_opacity(between, full, pixels) else between / pixels
 
