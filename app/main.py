@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from app.api import batch, segment, state
 from app.api.accepted_values import words
 from app.api.errors import install_handlers
+from app.api.headers import REMARK
 from app.api.page import mount_page
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.env_file import UnreadLines
@@ -72,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.cors_origins:
         app.add_middleware(
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Server-Timing", "Retry-After", "ETag", *OBJECT_HEADERS.values()],
+            expose_headers=["X-Request-ID", "Server-Timing", "Retry-After", "ETag", *OBJECT_HEADERS.values(), REMARK],
         )  # fmt: skip
     app.add_middleware(RequestTelemetry, metrics=service.metrics, polled_paths=polled_paths)
     app.add_middleware(ConnectionMiddleware, clients=service.clients, ending=service.is_ending, headers=SECURITY_HEADERS)

@@ -54,7 +54,8 @@ class SceneNetwork:
 class SceneParts:
     """What the driver knows of a scene: its rows and their parts, and what the result says.
 
-    rows_key, key: what the rows and the result depend on. spans: (first row, row after the last) of each part.
+    rows_key, key: what the rows and the result depend on. spans: (first row, row after the last) of each part. remark: what to
+    tell of the scene's bands.
     """
 
     size: Size
@@ -65,6 +66,7 @@ class SceneParts:
     key: str
     confidence: bool
     spans: tuple[tuple[int, int], ...]
+    remark: str = ""
 
 
 def plan_parts(request: SceneRequest, network: SceneNetwork, tasks: int) -> SceneParts:
@@ -78,7 +80,7 @@ def plan_parts(request: SceneRequest, network: SceneNetwork, tasks: int) -> Scen
         bounds = [height * index // count for index in range(count + 1)]
         return SceneParts(
             scene.size, work.place, runtime.manifest.labels, work.facts(runtime), work.rows_key, work.key, work.confidence,
-            tuple(pairwise(bounds)),
+            tuple(pairwise(bounds)), work.bands.remark,
         )  # fmt: skip
 
 
@@ -149,6 +151,8 @@ def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneR
         if request.resume and existing_key(request) == parts.key:
             tell(f"{request.out} is done and up to date", "fcn-bulk")
             continue
+        if parts.remark:
+            tell(parts.remark, "fcn-bulk")
         jobs[request] = parts, [work.remote(request, network, parts, index) for index in range(len(parts.spans))]
     for request, (parts, references) in jobs.items():
         try:

@@ -22,8 +22,10 @@ class BandScale:
 
     def apply(self, samples: Samples) -> Pixels:
         """The samples of any shape and type as uint8. Samples that are not finite become 0."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = (samples.astype(np.float32) - np.float32(self.least)) * np.float32(255 / (self.most - self.least))
+        kind = np.float32 if samples.dtype.itemsize <= 2 else np.float64  # which holds all samples but the largest of 64 bits
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            values = samples / kind(2) - self.least / 2  # of halves, so that no difference overflows
+            values = values / (self.most / 2 - self.least / 2) * 255
             np.nan_to_num(values, copy=False, nan=0, posinf=255, neginf=0)
             pixels: Pixels = np.rint(values.clip(0, 255, out=values), out=values).astype(np.uint8)
         return pixels

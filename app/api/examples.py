@@ -12,6 +12,7 @@ import numpy as np
 from fastapi import FastAPI, Query
 
 from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
+from app.api.headers import REMARK
 from app.api.json_images import EXAMPLE
 from app.api.schemas import ClassMask, CocoAnswer, CocoBatchAnswer, ProblemDetails, QueryModel, SegmentAnswer
 from imaging.answer import SegmentedImage
@@ -31,6 +32,7 @@ HEADERS = {
     "ETag": "weak tag of the answer, for `If-None-Match`",
     OBJECT_HEADERS["box"]: "of a cutout: left,top,width,height of its object, or none",
     OBJECT_HEADERS["object_pixels"]: "of other formats that take `classes`: their pixels, by default of all but the background",
+    REMARK: "of a scene: a band is no alpha, as the file says",
 }
 REQUEST_ID = "5f2c9b0e4d1a4c7f8a3b6d9e0c1f2a3b"
 

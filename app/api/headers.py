@@ -15,6 +15,8 @@ from model.inference.plan import Options
 from model.inference.runtime import Runtime
 
 ACCEPTED_FORMATS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
+REMARK = "X-Remark"
+"""Of an answer for a scene: what was decided about a band that the file wrongly calls alpha."""
 PICTURES: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
 

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.errors import SEGMENT_PROBLEMS, Unavailable, Undecodable, UnsupportedType, mapped_errors
 from app.api.examples import segment_responses, upload_body
 from app.api.headers import (
+    REMARK,
     check_precondition,
     entity_tag,
     format_from_accept,
@@ -96,6 +97,8 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     }
     if answer.encoding:
         headers["Content-Encoding"] = answer.encoding
+    if remark := facts.get("remark"):
+        headers[REMARK] = remark
     return AnswerResponse(answer.body, options.rendering.media_type, headers)
 
 
@@ -139,7 +142,7 @@ async def segment(
     """Does what `Service.segment` does, until the client disconnects (`Cancelled`) or the request's time has passed.
 
     check: is called with the answer's entity tag before the network runs, and may raise. Returns the answer, and its facts for
-    the client: `etag`, and those of its object.
+    the client: `etag`, `remark` if there is one, and those of its object.
     """
     tag = ""
 
@@ -151,7 +154,8 @@ async def segment(
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
     try:
         answer = await service.segment(image, model, reservation, service.deadline(), disconnect, check_plan)
-        return answer, {"etag": weak(tag)} | object_facts(image.options.rendering, answer.box, answer.object_pixels)
+        remark = {"remark": answer.remark} if answer.remark else {}
+        return answer, {"etag": weak(tag)} | remark | object_facts(image.options.rendering, answer.box, answer.object_pixels)
     finally:
         disconnect.cancel()
 

@@ -55,7 +55,7 @@ class SceneWork:
     @property
     def rows_key(self) -> str:
         """What the rows depend on, as a digest."""
-        return settings_digest(self.identity, self.bands.describe(), self.plan, self.confidence)
+        return settings_digest(self.identity, self.bands.describe(), self.bands.alpha, self.plan, self.confidence)
 
     @property
     def key(self) -> str:
@@ -191,6 +191,8 @@ def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
         if work.request.gsd is None:
             words += f": the weights learned from pixels of {gsd:.3g} m"
     tell(words)
+    if work.bands.remark:
+        tell(work.bands.remark)
     if gsd is not None and work.request.gsd is None and not scene.place.is_on_earth:
         tell(f"the weights learned from pixels of {gsd:.3g} m, and {scene.name} does not say how large its own are")
     if not scene.place.is_known:

@@ -9,6 +9,7 @@ from typing import Any
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
 from imaging.errors import DamagedImage, ImageError, UnknownImageType
+from imaging.opacity import is_opacity
 
 WIDTH, LENGTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR, COLOR_MAP = 273, 277, 278, 279, 284, 320
@@ -19,6 +20,7 @@ WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 MOST_8_BIT = 255
 UNSPECIFIED, PREMULTIPLIED = 0, 1  # values of EXTRA_SAMPLES
 CMYK = 1  # value of INK_SET
+PLACES = {33550, 34264, 34735}  # tags of GeoTIFF 1.1: ModelPixelScale, ModelTransformation, GeoKeyDirectory
 REDUCED_IMAGE = 1  # bit of NEW_SUBFILE: a smaller version of another image in the file
 PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)  # grey, RGB, palette, CMYK, YCbCr, CIE L*a*b*
 SAMPLE_FORMATS = {2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
@@ -70,43 +72,59 @@ def piece_pixels(tags: Mapping[int, Any]) -> int:
 
 def check_strips(tags: Mapping[int, Any]) -> None:
     """Raises `DamagedImage` if the strips or tiles do not hold all rows. Pillow's own reader, unlike libtiff, misses this."""
-    width, length, bits = tags[WIDTH], tags[LENGTH], _numbers(tags, BITS_PER_SAMPLE, 1)
+    bits, apart = _numbers(tags, BITS_PER_SAMPLE, 1), _is_apart(tags)
     has_tiles = TILE_OFFSETS in tags
     if has_tiles and STRIP_OFFSETS in tags:
         raise DamagedImage("the image is damaged: it has strips as well as tiles; save it again")
-    if has_tiles:
-        across, down = tags[TILE_WIDTH], tags[TILE_LENGTH]
-    else:
-        across, down = width, min(tags.get(ROWS_PER_STRIP, length), length)
-    if across < 1 or down < 1:
-        raise DamagedImage(f"the image is damaged: its strips or tiles have {across}x{down} pixels; save it again")
-    rows = -(-length // down)
-    apart = _is_apart(tags)
-    piece_count = rows * -(-width // across) * (tags[SAMPLES_PER_PIXEL] if apart else 1)
+    need, pieces = piece_count(tags, has_tiles=has_tiles)
     offsets = _numbers(tags, TILE_OFFSETS if has_tiles else STRIP_OFFSETS, 0)
     counts = _numbers(tags, TILE_BYTE_COUNTS if has_tiles else STRIP_BYTE_COUNTS, -1)
-    pieces = "tiles" if has_tiles else "strips"
-    if len(offsets) != piece_count or 0 in offsets or 0 in counts:
+    if len(offsets) != need or 0 in offsets or 0 in counts:
         lengths = counts if len(counts) == len(offsets) else (-1,) * len(offsets)
         present = sum(offset != 0 and count != 0 for offset, count in zip(offsets, lengths, strict=True))
-        raise DamagedImage(
-            f"the image is damaged: its rows need {piece_count} {pieces}, and it has {present}; is the file complete?"
-        )
-    if tags.get(COMPRESSION, RAW) != RAW or tags.get(PHOTOMETRIC) == YCBCR or piece_count == 1 or len(counts) != piece_count:
+        raise DamagedImage(f"the image is damaged: its rows need {need} {pieces}, and it has {present}; is the file complete?")
+    if tags.get(COMPRESSION, RAW) != RAW or tags.get(PHOTOMETRIC) == YCBCR or need == 1 or len(counts) != need:
         return
+    across, down = _piece_sides(tags, has_tiles=has_tiles)
+    rows = -(-tags[LENGTH] // down)
     row_bytes = -(-across * (bits[0] if apart else _pixel_bits(tags)) // 8)
-    last_rows = down if has_tiles else length - (rows - 1) * down
-    minimums = (row_bytes * (last_rows if (index + 1) % rows == 0 else down) for index in range(piece_count))
+    last_rows = down if has_tiles else tags[LENGTH] - (rows - 1) * down
+    minimums = (row_bytes * (last_rows if (index + 1) % rows == 0 else down) for index in range(need))
     if any(count < minimum for count, minimum in zip(counts, minimums, strict=True)):
         raise DamagedImage(f"the image is damaged: its {pieces} hold fewer bytes than its rows; is the file complete?")
 
 
-def check_fourth_sample(image: TiffImageFile) -> None:
-    """Raises `UnknownImageType` for a decoded RGB image with a fourth sample of undeclared meaning.
+def piece_count(tags: Mapping[int, Any], *, has_tiles: bool) -> tuple[int, str]:
+    """How many strips or tiles the rows need, and which of the two they are. Raises `DamagedImage` for those without pixels."""
+    across, down = _piece_sides(tags, has_tiles=has_tiles)
+    if across < 1 or down < 1:
+        raise DamagedImage(f"the image is damaged: its strips or tiles have {across}x{down} pixels; save it again")
+    count = -(-tags[LENGTH] // down) * -(-tags[WIDTH] // across) * (tags[SAMPLES_PER_PIXEL] if _is_apart(tags) else 1)
+    return count, "tiles" if has_tiles else "strips"
 
-    Pillow treats it as opacity, but it may be infrared. If it is 255 everywhere, it does not affect the result.
+
+def _piece_sides(tags: Mapping[int, Any], *, has_tiles: bool) -> tuple[int, int]:
+    """The (width, height) of a strip or tile in pixels."""
+    if has_tiles:
+        return tags[TILE_WIDTH], tags[TILE_LENGTH]
+    return tags[WIDTH], min(tags.get(ROWS_PER_STRIP, tags[LENGTH]), tags[LENGTH])
+
+
+def check_fourth_sample(image: TiffImageFile) -> None:
+    """Raises `UnknownImageType` for a decoded image with a last sample of undeclared meaning, or of one that is not believed.
+
+    Pillow treats it as opacity, but it may be infrared, also in a file with coordinates that calls it opacity, as GDAL writes
+    any fourth band. If it is 255 everywhere, it does not affect the result.
     """
-    if image.mode == "RGBA" and EXTRA_SAMPLES not in image.tag_v2 and image.getextrema()[-1] != (MOST_8_BIT, MOST_8_BIT):
+    if image.mode not in ("LA", "La", "RGBA", "RGBa"):
+        return
+    clear, *between, full = image.histogram()[-MOST_8_BIT - 1 :]
+    if not PLACES.isdisjoint(image.tag_v2) and not is_opacity(sum(between), full, image.width * image.height):
+        raise UnknownImageType(
+            "the TIFF has coordinates, and what it calls opacity is neither none nor full in many pixels, as near infrared is; "
+            "save it without that band, or ask for an answer with coordinates"
+        )
+    if image.mode == "RGBA" and EXTRA_SAMPLES not in image.tag_v2 and (clear or any(between)):
         raise UnknownImageType("the TIFF has a fourth sample and does not say whether it is opacity; save it as RGB")
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from mmap import mmap
+
+import numpy as np
+import numpy.typing as npt
 
 from imaging.errors import DamagedImage, UnknownImageType
 from imaging.formats.tiff import (
@@ -14,12 +18,18 @@ from imaging.formats.tiff import (
     RAW_FILE,
     REDUCED_IMAGE,
     ROWS_PER_STRIP,
+    STRIP_BYTE_COUNTS,
+    STRIP_OFFSETS,
     SUB_DIRECTORIES,
+    TILE_BYTE_COUNTS,
     TILE_LENGTH,
+    TILE_OFFSETS,
     TILE_WIDTH,
     WIDTH,
+    piece_count,
 )
 
+TABLES = (STRIP_OFFSETS, TILE_OFFSETS, STRIP_BYTE_COUNTS, TILE_BYTE_COUNTS)
 SINGLE = (WIDTH, LENGTH, COMPRESSION, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH)
 WHOLE_NUMBERS = (1, 3, 4, 16)  # types of tags: BYTE, SHORT, LONG, LONG8
 NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # formats of `struct` for types of tags: the above, and offsets
@@ -80,12 +90,23 @@ def choose_page(data: bytes) -> int:
     return index
 
 
+def check_tables(data: bytes | mmap) -> None:
+    """Raises `DamagedImage` if a table of the first page, of a smaller version of it or of a mask lacks strips or tiles.
+
+    libtiff takes the missing ones for empty, as those of a sparse file, whose offset and number of bytes are both 0.
+    """
+    file = _Directories(data)
+    for index, page in enumerate(file.pages()):
+        if not index or page.is_reduced or page.is_mask:
+            file.check_tables(page)
+
+
 class _Directories:
     """The directories in a TIFF's bytes. Entries beyond the file's end are left out."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | mmap) -> None:
         self.data, self.order = data, "<" if data[:2] == b"II" else ">"
-        self.is_big = data[2:4] == b"+\0"
+        self.is_big = data[2:4] in (b"+\0", b"\0+")
         self.head, self.entry, self.offset = ("Q", "HHQ8s", "Q") if self.is_big else ("H", "HHI4s", "I")
 
     def pages(self) -> list[Page]:
@@ -123,6 +144,29 @@ class _Directories:
         for tag, kind, count in entries:
             if count != 1 or kind not in WHOLE_NUMBERS or sum(entry[0] == tag for entry in entries) > 1:
                 raise DamagedImage(f"the image is damaged: its tag {tag} is not one whole number; save it again")
+
+    def check_tables(self, page: Page) -> None:
+        """Raises `DamagedImage` as the function of this name says."""
+        entries = {tag: (kind, count, content) for tag, kind, count, content in reversed(self._entries(page.start))}
+        numbers = {tag: values[0] for tag, entry in entries.items() if (values := self._values(*entry))}
+        if not {WIDTH, LENGTH} <= set(numbers):
+            return
+        need, pieces = piece_count(numbers, has_tiles={TILE_WIDTH, TILE_LENGTH} <= set(numbers))
+        tables = [self._table(*entries[tag]) for tag in TABLES if tag in entries]
+        if short := [table for table in tables if len(table) < need]:
+            problem = f"its rows need {need} {pieces}, and a table has {len(short[0])}"
+        elif len(tables) == 2 and need > 1 and (odd := np.count_nonzero((tables[0][:need] == 0) != (tables[1][:need] == 0))):
+            problem = f"{odd} of its {need} {pieces} have a place without bytes, or bytes without a place"
+        else:
+            return
+        raise DamagedImage(f"the image is damaged: {problem}; is the file complete?")
+
+    def _table(self, kind: int, count: int, content: bytes) -> npt.NDArray[np.integer]:
+        """All whole numbers of an entry, as far as the file has them."""
+        letter = NUMBERS.get(kind, "B")
+        size, start = struct.calcsize(f"={letter}"), struct.unpack(self.order + self.offset, content)[0]
+        part = content[: size * count] if size * count <= len(content) else self.data[start : start + size * count]
+        return np.frombuffer(part[: len(part) // size * size], np.dtype(f"{self.order}{letter}"))
 
     def _count(self, start: int) -> int:
         return next(iter(self._numbers(self.head, start, 1)), 0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ from imaging.band_scale import BandScale
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import Mask, Samples, Scene
+from imaging.opacity import is_opacity
 
 Pixels = npt.NDArray[np.uint8]
 PERCENTILES = (2, 98)
@@ -22,15 +25,34 @@ VISIBLE = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
+class Advice:
+    """What a user can do, in the words of the way in.
+
+    scale: about samples without a scale. bands: about a band that the file wrongly calls alpha; `{numbers}` are those that the
+    network sees, `{alpha}` is that band.
+    """
+
+    scale: str
+    bands: str
+
+
+OF_COMMANDS = Advice("give --scale MIN,MAX", "--bands {numbers} leaves it out, --bands {numbers},{alpha} shows it to a network")
+
+
+@dataclass(frozen=True)
 class Bands:
     """The bands that the network sees, in its order, by number from 1, and each one's scale.
 
     scales: None for bands of 8 bits, which stay as they are. palette: uint8 (values, 3), the colours of a single band's values.
+    alpha: the numbers of the bands that say which pixels have data. remark: on other bands that the file calls alpha, for the
+    user; empty if there are none, or if the user named the bands.
     """
 
     numbers: tuple[int, ...]
     scales: tuple[BandScale, ...] | None = None
     palette: Pixels | None = None
+    alpha: tuple[int, ...] = ()
+    remark: str = ""
 
     def describe(self) -> str:
         """The bands and their scales, such as `4 (312 to 2890), 3 (290 to 2511), 2 (301 to 2300)`."""
@@ -51,10 +73,10 @@ class Bands:
         for piece in scene.pieces(window):
             rows = slice(piece.top - window.top, piece.top - window.top + piece.height)
             columns = slice(piece.left - window.left, piece.left - window.left + piece.width)
-            if fill is not None and not scene.has_data(piece):
+            if fill is not None and not scene.has_data(piece, self.alpha):
                 pixels[rows, columns] = fill
                 continue
-            samples, mask = scene.read(piece, distinct)
+            samples, mask = scene.read(piece, distinct, self.alpha)
             pixels[rows, columns] = self.to_pixels(samples if order == list(range(len(distinct))) else samples[order])
             valid[rows, columns] = mask
             if fill is not None and not mask.all():
@@ -75,81 +97,101 @@ class Bands:
 
 
 def choose_bands(
-    scene: Scene, numbers: Sequence[int] | None = None, scale: BandScale | None = None, channels: int = 3
-) -> Bands:
+    scene: Scene, numbers: Sequence[int] | None = None, scale: BandScale | None = None, channels: int = 3,
+    advice: Advice = OF_COMMANDS,
+) -> Bands:  # fmt: skip
     """The bands that a network of so many channels sees, with their scales.
 
-    numbers: of the bands, from 1; None for those that the file calls red, green and blue, or else the first ones. A single band
-    is seen as grey. scale: of all bands; None for the percentiles 2 and 98 of each band over the whole scene. Without it,
-    samples of 8 bits stay, and those of fewer reach from 0 to 255. Raises `SceneError` if the scene lacks a band, or has no
-    pixel with data.
+    numbers: of the bands, from 1, whatever the file calls them; None for those that it calls red, green and blue, or else the
+    first ones. A single band is seen as grey. A band that the file calls alpha says which pixels have data, unless it is among
+    the numbers, or the scene's sample of it has other values than opacity. scale: of all bands; None for the percentiles 2 and
+    98 of each band over the whole scene. Without it, samples of 8 bits stay, and those of fewer reach from 0 to 255. Raises
+    `SceneError` if the scene lacks a band, or has no pixel with data.
     """
-    band_numbers = tuple(numbers) if numbers is not None else _default_numbers(scene, channels)
-    if missing := [number for number in band_numbers if number not in scene.bands]:
-        have = f"it has the bands {', '.join(map(str, scene.bands))}"
+    shares = {number: share for number in scene.alpha if number not in (numbers or ()) and (share := _between(scene, number))}
+    alpha = tuple(number for number in scene.alpha if number not in (*shares, *(numbers or ())))
+    band_numbers = tuple(numbers) if numbers is not None else _default_numbers(scene, alpha, channels)
+    if missing := [number for number in band_numbers if number > len(scene.colors)]:
         raise SceneError(
-            f"{scene.name} has no band {missing[0]}: {have}{' (alpha is none)' if 'alpha' in scene.colors else ''}"
+            f"{scene.name} has no band {missing[0]}: it has the bands {', '.join(map(str, range(1, len(scene.colors) + 1)))}"
         )
+    remark = "" if numbers is not None else _remark(scene, shares, band_numbers, advice)
+    facts = partial(Bands, alpha=alpha, remark=remark)
     if len(band_numbers) == 1 and channels == 3:
-        if scene.palette is not None and scale is None:
-            return Bands(band_numbers, palette=scene.palette)
+        if scene.palette is not None and scale is None and band_numbers[0] in scene.bands:
+            return facts(band_numbers, palette=scene.palette)
         band_numbers = band_numbers * 3
     if len(band_numbers) != channels:
         raise SceneError(
             f"the network sees {channels} bands, and {len(band_numbers)} are chosen ({', '.join(map(str, band_numbers))})"
         )
     if scale is not None:
-        return Bands(band_numbers, (scale,) * channels)
+        return facts(band_numbers, (scale,) * channels)
     if scene.dtype == np.uint8:
         most = scene.most_sample
-        return Bands(band_numbers, None if most in (None, 255) else (BandScale(0, most),) * channels)
+        return facts(band_numbers, None if most in (None, 255) else (BandScale(0, most),) * channels)
     distinct = sorted(set(band_numbers))
-    scales = dict(zip(distinct, _percentile_scales(scene, distinct), strict=True))
-    return Bands(band_numbers, tuple(scales[number] for number in band_numbers))
+    scales = dict(zip(distinct, _percentile_scales(scene, distinct, alpha, advice), strict=True))
+    return facts(band_numbers, tuple(scales[number] for number in band_numbers))
 
 
-def _default_numbers(scene: Scene, channels: int) -> tuple[int, ...]:
-    """The bands where nobody names any. Raises `SceneError` if there are too few."""
+def _between(scene: Scene, number: int) -> float:
+    """The share of pixels that are neither transparent nor opaque by this band; 0 if it is opacity with few of them."""
+    between = full = pixels = 0
+    for samples, _ in _sampled(scene, [number], ()):
+        visible = samples[samples != 0]
+        opaque = int(np.isin(visible, (scene.full(number), 255)).sum())  # 255 is also written to other types
+        full, between, pixels = full + opaque, between + visible.size - opaque, pixels + samples.size
+    return 0 if is_opacity(between, full, pixels) else between / pixels
+
+
+def _remark(scene: Scene, shares: Mapping[int, float], numbers: Sequence[int], advice: Advice) -> str:
+    """What to tell of bands that are no opacity. shares: of their pixels between transparent and opaque."""
+    seen = ",".join(map(str, dict.fromkeys(number for number in numbers if number not in shares)))
+    return "; ".join(
+        f"{scene.name}: band {number}, which the file calls alpha, is neither 0 nor {scene.full(number)} in {share:.0%} of the "
+        f"pixels, so it is taken for samples, not for transparency: {advice.bands.format(numbers=seen, alpha=number)}"
+        for number, share in shares.items()
+    )
+
+
+def _default_numbers(scene: Scene, alpha: Sequence[int], channels: int) -> tuple[int, ...]:
+    """The bands where nobody names any. alpha: those that are none. Raises `SceneError` if there are too few."""
+    bands = [number for number in range(1, len(scene.colors) + 1) if number not in alpha]
     if channels == 3:
         if all(scene.colors.count(color) == 1 for color in VISIBLE):
             return tuple(scene.colors.index(color) + 1 for color in VISIBLE)
-        if 1 <= len(scene.bands) < 3:
-            return tuple(scene.bands[:1])
-    if len(scene.bands) < channels:
-        raise SceneError(
-            f"{scene.name} has {len(scene.bands)} bands, and the network sees {channels}; give one that has its bands"
-        )
-    return tuple(scene.bands[:channels])
+        if 1 <= len(bands) < 3:
+            return tuple(bands[:1])
+    if len(bands) < channels:
+        raise SceneError(f"{scene.name} has {len(bands)} bands, and the network sees {channels}; give one that has its bands")
+    return tuple(bands[:channels])
 
 
-def _percentile_scales(scene: Scene, numbers: Sequence[int]) -> list[BandScale]:
+def _percentile_scales(scene: Scene, numbers: Sequence[int], alpha: Sequence[int], advice: Advice) -> list[BandScale]:
     """For each band, the percentiles of the whole scene's samples. Raises `SceneError` if no pixel has data."""
-    values = list(np.concatenate(list(_sampled(scene, numbers)), 1).astype(np.float64))
+    values = list(np.concatenate([samples[:, mask] for samples, mask in _sampled(scene, numbers, alpha)], 1).astype(np.float64))
     if not len(values[0]):
-        advice = f"nodata is {scene.nodata:g}; " if scene.nodata is not None else ""
-        raise SceneError(
-            f"{scene.name}: no pixel with data was seen, so its samples have no scale; {advice}give --scale MIN,MAX"
-        )
+        nodata = f"nodata is {scene.nodata:g}; " if scene.nodata is not None else ""
+        raise SceneError(f"{scene.name}: no pixel with data was seen, so its samples have no scale; {nodata}{advice.scale}")
     scales = []
     for band in values:
         least, most = np.percentile(band, PERCENTILES).tolist()
         if not least < most:  # nearly all samples are equal
             least, most = float(band.min()), float(band.max())
-        scales.append(BandScale(least, most if least < most else least + 1))
+        scales.append(BandScale(least, most if least < most else max(least + 1, math.nextafter(least, math.inf))))
     return scales
 
 
-def _sampled(scene: Scene, numbers: Sequence[int]) -> Iterator[Samples]:
-    """Samples (bands, N) of pixels with data from all over the scene."""
+def _sampled(scene: Scene, numbers: Sequence[int], alpha: Sequence[int]) -> Iterator[tuple[Samples, Mask]]:
+    """Samples (bands, height, width) from all over the scene, and which pixels have data, bool (height, width)."""
     height, width = scene.size
     if height * width <= LARGE_PIXELS or scene.has_overviews:
         factor = max(1.0, max(height, width) / SAMPLED_SIDE)
         size = max(1, round(height / factor)), max(1, round(width / factor))
-        samples, mask = scene.read_reduced(size, numbers)
-        yield samples[:, mask]
+        yield scene.read_reduced(size, numbers, alpha)
         return
     for top in np.linspace(0, max(0, height - SPOT_SIDE), SPOTS).astype(int).tolist():
         for left in np.linspace(0, max(0, width - SPOT_SIDE), SPOTS).astype(int).tolist():
             window = Window(top, left, min(SPOT_SIDE, height), min(SPOT_SIDE, width))
-            samples, mask = scene.read(window, numbers)
-            yield samples[:, mask]
+            yield scene.read(window, numbers, alpha)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import NodataShadowWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
+from imaging.errors import DamagedImage
+from imaging.formats.headers import TIFF
+from imaging.formats.tiff_pages import check_tables
 from imaging.georeferenced.addresses import address_settings
 from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError, gdal_reason
 from imaging.georeferenced.opening import open_raster
@@ -44,8 +49,8 @@ class SceneLimits:
 class Scene:
     """An open scene. For one thread.
 
-    name: for messages. place: size, coordinate system and transform. bands: the number of bands, without alpha. colors: what
-    each band is (`red`, `gray`, ...), as the file says. dtype: of all bands.
+    name: for messages. place: size, coordinate system and transform. colors: what each band is (`red`, `gray`, ...), as the
+    file says. alpha: the numbers of the bands, from 1, that the file calls alpha. dtype: of all bands.
     """
 
     def __init__(self, name: str, dataset: DatasetReader) -> None:
@@ -56,8 +61,8 @@ class Scene:
         self.dtype = np.dtype(np.result_type(*(np.dtype(each) for each in dataset.dtypes)))
         self.block: Size = dataset.block_shapes[0]
         self._is_inverted = _is_inverted(dataset)
-        alpha = [number for number, color in enumerate(self.colors, 1) if color == ColorInterp.alpha.name]
-        self._alpha = [] if self.bands and MaskFlags.alpha in dataset.mask_flag_enums[self.bands[0] - 1] else alpha
+        self.alpha = [number for number, color in enumerate(self.colors, 1) if color == ColorInterp.alpha.name]
+        self._masks = _mask_numbers(dataset)
 
     @property
     def size(self) -> Size:
@@ -67,7 +72,7 @@ class Scene:
     @property
     def bands(self) -> list[int]:
         """The numbers of the bands, from 1, without alpha."""
-        return [number for number, color in enumerate(self.colors, 1) if color != ColorInterp.alpha.name]
+        return [number for number in range(1, len(self.colors) + 1) if number not in self.alpha]
 
     @property
     def nodata(self) -> float | None:
@@ -89,44 +94,48 @@ class Scene:
     @property
     def most_sample(self) -> int | None:
         """The largest value that samples can have, such as 15 for 4 bits; None for samples with a sign or a fraction."""
-        if self.dtype.kind != "u":
-            return None
-        tag: str = self._dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", "")
-        bits = int(tag) if tag.isdecimal() else 8 * self.dtype.itemsize
-        return (1 << bits) - 1
+        return self.full(1) if self.dtype.kind == "u" else None
+
+    def full(self, number: int) -> int:
+        """The largest value that samples of a band can have; 1 for floating-point samples."""
+        dtype = np.dtype(self._dataset.dtypes[number - 1])
+        if dtype.kind == "f":
+            return 1
+        tag: str = self._dataset.tags(number, ns="IMAGE_STRUCTURE").get("NBITS", "")
+        return (1 << int(tag)) - 1 if tag.isdecimal() else int(np.iinfo(dtype).max)
 
     @property
     def has_overviews(self) -> bool:
         return bool(self._dataset.overviews(1))
 
-    def read(self, window: Window, bands: Sequence[int]) -> tuple[Samples, Mask]:
+    def read(self, window: Window, bands: Sequence[int], alpha: Sequence[int] | None = None) -> tuple[Samples, Mask]:
         """Samples (bands, height, width) of a window inside the scene, and which pixels have data, bool (height, width).
 
-        A pixel has no data where nodata, alpha or a mask band says so, and where a sample of these bands is not finite. Raises
-        `DamagedScene`.
+        A pixel has no data where nodata, alpha or a mask band says so, and where a sample of these bands is not finite. alpha:
+        the bands of alpha that count; None for all that the file calls so. Raises `DamagedScene`.
         """
         place = RasterioWindow(window.left, window.top, window.width, window.height)
         try:
-            samples, mask = self._samples(bands, window=place), self._mask(window=place)
+            samples, mask = self._samples(bands, window=place), self._mask(alpha, window=place)
         except RasterioError as error:
             raise self._damage(window, bands, error) from error
         return self._with_polarity(samples), _finite(samples, mask)
 
-    def has_data(self, window: Window) -> bool:
-        """Whether nodata, alpha or a mask band leave any pixel of a window. Raises `DamagedScene`."""
+    def has_data(self, window: Window, alpha: Sequence[int] | None = None) -> bool:
+        """Whether nodata, alpha or a mask band leave any pixel of a window. alpha: as in `read`. Raises `DamagedScene`."""
         place = RasterioWindow(window.left, window.top, window.width, window.height)
         try:
-            return bool(self._mask(window=place).any())
+            return bool(self._mask(alpha, window=place).any())
         except RasterioError as error:
             raise self._damage(window, [1], error) from error
 
-    def read_reduced(self, size: Size, bands: Sequence[int]) -> tuple[Samples, Mask]:
+    def read_reduced(self, size: Size, bands: Sequence[int], alpha: Sequence[int] | None = None) -> tuple[Samples, Mask]:
         """The whole scene at a smaller (height, width), from its overviews where it has some: samples and mask as `read`.
 
         Each pixel is one of the scene, or of an overview. Raises `DamagedScene`.
         """
         try:
-            samples, mask = self._samples(bands, out_shape=size), self._mask(out_shape=size)
+            samples, mask = self._samples(bands, out_shape=size), self._mask(alpha, out_shape=size)
         except RasterioError as error:
             raise DamagedScene(f"{self.name}: an overview of it cannot be read: {gdal_reason(error)}") from error
         return self._with_polarity(samples), _finite(samples, mask)
@@ -140,10 +149,14 @@ class Scene:
         samples: Samples = self._dataset.read(list(bands), **options)
         return samples
 
-    def _mask(self, **options: Any) -> Mask:
-        """Which pixels have data. GDAL takes alpha for a mask only as the last of two or four bands."""
-        mask: Mask = self._dataset.dataset_mask(**options) > 0
-        for number in self._alpha:
+    def _mask(self, alpha: Sequence[int] | None, **options: Any) -> Mask:
+        """Which pixels have data. rasterio's `dataset_mask` looks at the last of four bands alone, alpha or not."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NodataShadowWarning)  # of files that have nodata and alpha: both count
+            mask: Mask = self._dataset.read_masks(self._masks[0], **options) > 0
+            for number in self._masks[1:]:
+                mask |= self._dataset.read_masks(number, **options) > 0
+        for number in self.alpha if alpha is None else alpha:
             mask &= self._dataset.read(number, **options) > 0
         return mask
 
@@ -170,7 +183,7 @@ class Scene:
                 place = RasterioWindow(left, top, right - left, bottom - top)
                 try:
                     self._samples(bands, window=place)
-                    self._mask(window=place)
+                    self._mask(None, window=place)
                 except RasterioError as own:
                     at = f"block {left // columns}, {top // rows} (column, row), pixels {left}, {top} to {right}, {bottom}"
                     return DamagedScene(f"{self.name}: {at}{self._around(left, top)}, cannot be read: {gdal_reason(own)}")
@@ -225,6 +238,7 @@ def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
         raise SceneError(f"{name} has complex samples ({dataset.dtypes[0]}); write their amplitudes to a file first")
     if _is_inverted(dataset) and not all(np.dtype(dtype).kind == "u" for dtype in dataset.dtypes):
         raise SceneError(f"{name} stores white as its least value, as {dataset.dtypes[0]}; write it with black as 0 first")
+    _check_tables(dataset.files)
     if dataset.crs is None and dataset.gcps[0]:
         raise SceneError(f"{name} has ground control points and no transform; straighten it first, with gdalwarp")
     rows, columns = dataset.block_shapes[0]
@@ -236,10 +250,29 @@ def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
         )
 
 
+def _check_tables(paths: Sequence[str]) -> None:
+    """Raises `DamagedScene` if a TIFF among these files lacks strips or tiles. Only files of this machine are looked at."""
+    for path in filter(os.path.isfile, paths):
+        with open(path, "rb") as file:
+            if file.read(4) in TIFF:
+                try:
+                    with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                        check_tables(data)
+                except DamagedImage as error:
+                    raise DamagedScene(f"{path}: {error}") from error
+
+
 def _is_inverted(dataset: DatasetReader) -> bool:
     """Whether the file stores white as 0 without a palette that says so. GDAL gives such a palette to files of one bit."""
     is_white_zero: bool = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     return is_white_zero and ColorInterp(dataset.colorinterp[0]) is not ColorInterp.palette
+
+
+def _mask_numbers(dataset: DatasetReader) -> list[int]:
+    """The bands whose masks say together which pixels have data, apart from alpha: those with data in any of these bands."""
+    flags = {number: each for number, each in enumerate(dataset.mask_flag_enums, 1) if MaskFlags.alpha not in each}
+    of_all = [number for number, each in flags.items() if MaskFlags.all_valid in each or MaskFlags.per_dataset in each]
+    return of_all[:1] or list(flags)
 
 
 def _finite(samples: Samples, mask: Mask) -> Mask:

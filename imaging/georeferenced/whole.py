@@ -13,21 +13,29 @@ import numpy.typing as npt
 from imaging.decoding import Limits, check_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, UnknownImageType
 from imaging.formats.headers import TIFF
-from imaging.georeferenced.bands import SAMPLED_SIDE, choose_bands
+from imaging.formats.tiff_pages import check_tables
+from imaging.georeferenced.bands import SAMPLED_SIDE, Advice, choose_bands
 from imaging.georeferenced.ground import metres_per_pixel
 from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Mask, Scene, SceneLimits, open_scene
 
+OF_IMAGES = Advice(
+    "give it 8 bits: gdal_translate -ot Byte -scale MIN MAX 0 255", "else make it a mask: gdal_translate -mask {alpha}"
+)
 FIXED_BYTES = 64 << 20  # of GDAL beside its cache of blocks, and for small arrays
 
 
 @dataclass(frozen=True)
 class WholeScene:
-    """A decoded scene: pixels uint8 (H, W, bands), which of them have data, bool (H, W), and where they lie."""
+    """A decoded scene: pixels uint8 (H, W, bands), which of them have data, bool (H, W), and where they lie.
+
+    remark: what to tell of its bands, as in `Bands`.
+    """
 
     pixels: npt.NDArray[np.uint8]
     valid: Mask
     place: Place
+    remark: str = ""
 
 
 def read_whole(data: bytes, limits: Limits, channels: int = 3, fill: npt.ArrayLike | None = None) -> WholeScene:
@@ -39,9 +47,9 @@ def read_whole(data: bytes, limits: Limits, channels: int = 3, fill: npt.ArrayLi
     `ImageTooLarge` or `DamagedImage`.
     """
     with _opened(data, limits) as scene:
-        bands = choose_bands(scene, channels=channels)
+        bands = choose_bands(scene, channels=channels, advice=OF_IMAGES)
         pixels, valid = bands.read(scene, Window(0, 0, *scene.size), fill)
-        return WholeScene(pixels, valid, scene.place)
+        return WholeScene(pixels, valid, scene.place, bands.remark)
 
 
 def read_whole_place(data: bytes, limits: Limits) -> Place:
@@ -69,7 +77,8 @@ def whole_bytes(data: bytes, limits: Limits, channels: int = 3) -> int:
         sample, count = scene.dtype.itemsize, len(scene.colors)
         block = rows * columns * sample * count  # GDAL decodes it whole, splits it into bands, and keeps it in its cache
         piece = min(rows, height) * min(width, max(columns, PIECE_COLUMNS)) * channels * (2 * sample + 10)
-        samples = 0 if scene.dtype == np.uint8 else min(SAMPLED_SIDE, max(height, width)) ** 2 * channels * (2 * sample + 17)
+        is_sampled = scene.alpha or scene.dtype != np.uint8
+        samples = min(SAMPLED_SIDE, max(height, width)) ** 2 * channels * (2 * sample + 17) if is_sampled else 0
         return FIXED_BYTES + (CACHE_MB << 20) + 3 * block + max(piece, samples) + (channels + 1) * height * width
 
 
@@ -81,6 +90,7 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Scene]:
     if not data.startswith(TIFF):
         raise UnknownImageType("this network or form of answer needs a georeferenced TIFF (GeoTIFF), and this file is no TIFF")
     try:
+        check_tables(data)
         with open_scene(data, SceneLimits(SAFE_DRIVERS), "the image") as scene:
             check_size(scene.size[::-1], limits)
             scene.place.require(scene.name)

@@ -102,6 +102,8 @@ class Output:
     all pixels, 0 to 1; None if the options do not need confidence. box: of a cut-out's object, left, top, width and height in
     pixels of the image; None for other formats, and if no pixel has a class that the cut-out shows. object_pixels: as
     `SegmentedImage.object_pixels` says.
+    pixels of the image; None for other formats, and if no pixel has a class that the cut-out shows. remark: what to tell of a
+    scene's bands; else empty.
     """
 
     body: bytes
@@ -110,3 +112,4 @@ class Output:
     mean_confidence: float | None
     box: tuple[int, int, int, int] | None = None
     object_pixels: int | None = None
+    remark: str = ""

@@ -164,10 +164,10 @@ class Segmenter:
         seconds: dict[str, float] = {}
         rendering = plan.options.rendering
         with _measure(seconds, "decode"):
-            photo = profile = place = valid = None
+            photo, profile, place, valid, remark = None, None, None, None, ""
             if self.reads_scene(rendering):
                 scene = decode_scene(data, self.limits, self.channels, self._neutral)
-                image, valid = scale(scene.pixels, plan.tile_plan.size), scene.valid
+                image, valid, remark = scale(scene.pixels, plan.tile_plan.size), scene.valid, scene.remark
                 place = scene.place if rendering.needs_place else None
                 photo = np.ascontiguousarray(scene.pixels[:, :, :3]) if rendering.needs_photo else None
                 del scene
@@ -198,7 +198,7 @@ class Segmenter:
             body, box = segmented_image.encode_with_box(rendering, check) if scene_body is None else (scene_body, None)
             object_pixels = segmented_image.object_pixels(rendering)
         mean_confidence = segmentation.overall_confidence if segmentation.mean_confidence else None
-        return Output(body, seconds, segmentation.counts, mean_confidence, box, object_pixels)
+        return Output(body, seconds, segmentation.counts, mean_confidence, box, object_pixels, remark)
 
     def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Segmentation:
         """Segments pixels, uint8 (H, W, bands), at the plan's working size.

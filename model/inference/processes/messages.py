@@ -126,6 +126,7 @@ class Answer:
     mean_confidence: float | None
     box: ObjectBox | None = None
     object_pixels: int | None = None
+    remark: str = ""
 
     @property
     def shares(self) -> dict[str, float]:
@@ -236,7 +237,9 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int,
             left, top, width, height = head["box"]
             left, top = _integer(left, 0, plan.size[1] - 1), _integer(top, 0, plan.size[0] - 1)
             box = left, top, _integer(width, 1, plan.size[1] - left), _integer(height, 1, plan.size[0] - top)
-        return Answer(body, head["encoding"], plan.size, seconds, by_name, mean_confidence, box, pixels)
+        if not (remark := _text(head["remark"], MOST_MESSAGE)).isascii() or not (remark or " ").isprintable():
+            raise ValueError(f"the remark {remark!r:.100}, expected one line of ASCII")
+        return Answer(body, head["encoding"], plan.size, seconds, by_name, mean_confidence, box, pixels, remark)
 
 
 @contextmanager

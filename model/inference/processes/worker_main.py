@@ -210,6 +210,7 @@ class _Conversation:
             "mean_confidence": output.mean_confidence,
             "box": output.box,
             "object_pixels": output.object_pixels,
+            "remark": output.remark,
         }
         return head, body
 

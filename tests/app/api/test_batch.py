@@ -110,17 +110,17 @@ TINY = encode(make_photo(8, 8))  # the narrow network sees circles alone in it
 @pytest.mark.parametrize(
     ("query", "names"),
     [
-        ({"format": "png"}, {"etag"}),
-        ({"format": "grey", "min_confidence": 0.5}, {"etag"}),
-        ({"format": "cutout", "classes": "circle", "crop": True}, {"etag", "box"}),
-        ({"format": "cutout", "classes": "square", "image_format": "webp", "background": "#ffffff"}, {"etag", "box"}),
-        ({"format": "overlay", "classes": "triangle"}, {"etag", "object_pixels"}),
-        ({"format": "color", "image_format": "webp"}, {"etag", "object_pixels"}),
-        ({"format": "binary", "min_confidence": 1}, {"etag", "object_pixels"}),
+        ({"format": "png"}, ["etag"]),
+        ({"format": "grey", "min_confidence": 0.5}, ["etag"]),
+        ({"format": "cutout", "classes": "circle", "crop": True}, ["etag", "box"]),
+        ({"format": "cutout", "classes": "square", "image_format": "webp", "background": "#ffffff"}, ["etag", "box"]),
+        ({"format": "overlay", "classes": "triangle"}, ["etag", "object_pixels"]),
+        ({"format": "color", "image_format": "webp"}, ["etag", "object_pixels"]),
+        ({"format": "binary", "min_confidence": 1}, ["etag", "object_pixels"]),
     ],
     ids=str,
 )
-def test_a_zip_says_of_each_image_what_headers_say_of_one(client: TestClient, query: dict[str, Any], names: set[str]) -> None:
+def test_a_zip_says_of_each_image_what_headers_say_of_one(client: TestClient, query: dict[str, Any], names: list[str]) -> None:
     files = [("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]), ("tiny.png", TINY)]
     body = client.post("/segment/batch", params=query, files=parts(*files)).content
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
@@ -137,7 +137,7 @@ def test_a_zip_says_of_each_image_what_headers_say_of_one(client: TestClient, qu
             continue
         answer = client.post("/segment?format=json", content=data).json()
         facts = header_facts(client, data, **query)
-        assert set(facts) == names
+        assert set(facts) == set(names)
         assert facts.items() <= row.items()
         assert (row["status"], row["problem"]) == (200, None)
         assert {"width": row["width"], "height": row["height"]} == answer["image"]

@@ -22,7 +22,7 @@ from imaging.rendering import Rendering
 from model.inference.plan import Options
 from tests.support.app.exchanges import PHOTO, assert_problem, pixels, post
 from tests.support.images import make_photo
-from tests.support.imaging.scenes import UTM, north_up, write_scene
+from tests.support.imaging.scenes import UTM, change_table, north_up, write_scene
 
 SIZE = (90, 130)
 
@@ -46,6 +46,31 @@ def test_geotiff(client: TestClient, scene: bytes) -> None:
     assert (ids[:, :20] == 255).all()
     assert (ids[:, 20:] != 255).all()
     assert np.array_equal(ids[:, 20:], pixels(post(client).content)[:, 20:])
+
+
+def test_infrared_that_the_file_calls_alpha_is_told_and_hides_nothing(client: TestClient, tmp_path: Path) -> None:
+    infrared = np.maximum(pixels(PHOTO)[:, :, :1], 1)
+    infrared[:20] = 0
+    scene = Path(write_scene(tmp_path / "rgbn.tif", np.dstack([pixels(PHOTO), infrared]))).read_bytes()
+    response = post(client, scene, format="geotiff")
+    assert response.status_code == 200, response.text
+    remark = response.headers["X-Remark"]
+    assert "band 4, which the file calls alpha" in remark
+    assert "--bands" not in remark
+    with MemoryFile(response.content) as memory, memory.open() as file:
+        assert np.array_equal(file.read(1), pixels(post(client).content))
+    lines = client.post("/segment/batch", params={"format": "geojson"}, files=[("file", ("a.tif", scene))]).text.splitlines()
+    assert json.loads(lines[0])["remark"] == remark
+    assert_problem(post(client, scene), 415, "what it calls opacity is neither none nor full in many pixels")
+
+
+def test_what_is_wrong_with_a_scene_is_said_in_words_of_http(client: TestClient, tmp_path: Path) -> None:
+    empty = Path(write_scene(tmp_path / "nan.tif", np.full(SIZE, np.nan, np.float32))).read_bytes()
+    assert "--scale" not in post(client, empty, format="geotiff").text
+    assert_problem(post(client, empty, format="geotiff"), 415, "no scale; give it 8 bits: gdal_translate")
+    tiled = write_scene(tmp_path / "tiled.tif", pixels(PHOTO), tiled=True, blockxsize=16, blockysize=16)
+    damaged = change_table(Path(tiled).read_bytes(), 324, count=4)
+    assert_problem(post(client, damaged, format="geojson"), 422, "need 54 tiles, and a table has 4")
 
 
 def test_geojson(client: TestClient, scene: bytes) -> None:

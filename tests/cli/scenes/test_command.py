@@ -106,6 +106,20 @@ def test_void_is_where_the_scene_has_no_data(run: Segment, tmp_path: Path) -> No
     assert all((result == results[0]).all() for result in results)
 
 
+def test_infrared_that_the_file_calls_alpha_is_told_and_hides_nothing(
+    run: Segment, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    infrared = np.maximum(PHOTO[:, :, :1], 1)
+    infrared[:60] = 0
+    scene, out = write_scene(tmp_path / "rgbn.tif", np.dstack([PHOTO, infrared])), tmp_path / "out.tif"
+    assert run(scene, "-o", out, *TILE) == 0
+    assert "band 4, which the file calls alpha" in capsys.readouterr().err
+    assert (read(out) == classes(segmenter, PHOTO)).all()
+    assert run(scene, "-o", out, *TILE, "--bands", "4,1,2") == 0
+    assert "alpha" not in capsys.readouterr().err
+    assert (read(out) == classes(segmenter, np.dstack([infrared, PHOTO[:, :, :2]]))).all()
+
+
 def test_the_service_s_answer_has_the_same_classes_also_beside_pixels_without_data(
     run: Segment, segmenter: Segmenter, tmp_path: Path
 ) -> None:

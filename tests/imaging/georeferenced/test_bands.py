@@ -21,6 +21,10 @@ from tests.support.imaging.scenes import write_scene
 PHOTO = make_photo(96, 160)
 WHOLE = Window(0, 0, 96, 160)
 TWELVE = make_photo(96, 160, 1).astype(np.uint16) * 16
+INFRARED = np.maximum(PHOTO[:, :, 1], 1)
+INFRARED[:30] = 0  # water
+OPACITY = np.full((96, 160), 255, np.uint8)
+OPACITY[:30], OPACITY[30:33] = 0, [[60], [120], [200]]  # with a soft edge
 
 
 def test_bytes_stay_and_colours_are_found_where_the_file_names_them(tmp_path: Path) -> None:
@@ -41,6 +45,57 @@ def test_a_single_band_is_grey_and_a_palette_gives_its_colours(tmp_path: Path) -
         indices = PHOTO[:, :, 0].astype(dtype)
         with open_scene(write_scene(tmp_path / "p.tif", indices, photometric="palette", colormap=colormap)) as scene:
             assert choose_bands(scene).read(scene, WHOLE)[0][3, 4].tolist() == [PHOTO[3, 4, 0], 255 - PHOTO[3, 4, 0], 7]
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "channels", "expected", "alpha", "is_told"),
+    [
+        ("infrared", None, 3, (1, 2, 3), (), True),
+        ("infrared", (1, 2, 3), 3, (1, 2, 3), (), False),
+        ("infrared", (4, 1, 2), 3, (4, 1, 2), (), False),
+        ("infrared", (4,), 3, (4, 4, 4), (), False),
+        ("infrared", (1, 2, 3, 4), 4, (1, 2, 3, 4), (), False),
+        ("infrared", None, 4, (1, 2, 3, 4), (), True),
+        ("infrared, 16 bits", None, 3, (1, 2, 3), (), True),
+        ("infrared, and black is nodata", None, 3, (1, 2, 3), (), True),
+        ("grey and infrared", None, 3, (1, 1, 1), (), True),
+        ("opacity", None, 3, (1, 2, 3), (4,), False),
+        ("opacity", (1, 2, 3), 3, (1, 2, 3), (4,), False),
+        ("opacity", (4, 1, 2), 3, (4, 1, 2), (), False),
+        ("opacity, 16 bits", None, 3, (1, 2, 3), (4,), False),
+        ("opacity, float", None, 3, (1, 2, 3), (4,), False),
+        ("grey and opacity", None, 3, (1, 1, 1), (2,), False),
+        ("infrared and opacity", (4, 1, 2), 3, (4, 1, 2), (5,), False),
+        ("a mostly empty scene", None, 3, (1, 2, 3), (4,), False),
+    ],
+)  # fmt: skip
+def test_what_the_user_says_and_what_the_values_are_win_over_the_name_alpha(
+    tmp_path: Path, kind: str, numbers: tuple[int, ...] | None, channels: int, expected: tuple[int, ...],
+    alpha: tuple[int, ...], is_told: bool,
+) -> None:  # fmt: skip
+    extra = [INFRARED] * ("infrared" in kind) + [OPACITY] * ("opacity" in kind)
+    if kind == "a mostly empty scene":
+        extra = [np.where(np.arange(160) < 150, 0, 255).astype(np.uint8) * np.ones((96, 1), np.uint8)]
+    colors = PHOTO[:, :, :1] if "grey" in kind else PHOTO
+    samples = np.dstack([colors, *extra])
+    names = [ColorInterp.gray] if "grey" in kind else [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+    names += [ColorInterp.alpha] * len(extra)
+    if "bits" in kind:
+        samples = samples.astype(np.uint16) * 257
+    if "float" in kind:
+        samples = samples.astype(np.float32) / 255
+    options = {"nodata": 0} if "nodata" in kind else {}
+    with open_scene(write_scene(tmp_path / "a.tif", samples, colors=names, **options)) as scene:
+        bands = choose_bands(scene, numbers, channels=channels)
+        pixels, valid = bands.read(scene, WHOLE, fill=0)
+    assert (bands.numbers, bands.alpha) == (expected, alpha)
+    assert (valid == (samples[:, :, alpha[0] - 1] > 0 if alpha else True)).all()
+    if samples.dtype == np.uint8:
+        assert (pixels == samples[:, :, np.array(expected) - 1] * valid[:, :, None]).all()
+    assert ("which the file calls alpha" in bands.remark) == is_told
+    if is_told:
+        first, last = ("1", "1,2") if "grey" in kind else ("1,2,3", "1,2,3,4")
+        assert f"--bands {first} leaves it out, --bands {last} shows it" in bands.remark
 
 
 @pytest.mark.parametrize("bits", [2, 4, 7])
@@ -109,6 +164,34 @@ def test_a_scale_maps_its_ends_and_clips() -> None:
     values = np.array([-5, 10, 60, 110, 5000], np.int32)
     assert BandScale(10, 110).apply(values).tolist() == [0, 0, 128, 255, 255]
     assert BandScale(0, 1).apply(np.array([np.nan, np.inf, -np.inf, 0.5])).tolist() == [0, 255, 0, 128]
+
+
+RAMP = np.linspace(0, 1, 96 * 160).reshape(96, 160)
+EXTREMES = {
+    "uint32": 2**32 - 256 + np.rint(RAMP * 255).astype(np.uint32),
+    "int32": (2**31 - 256 + np.rint(RAMP * 255)).astype(np.int32),
+    "int32 from end to end": (RAMP * (2**32 - 1) - 2**31).astype(np.int32),
+    "beyond float32": RAMP * 1e300,
+    "from end to end": (RAMP - 0.5) * 2 * np.finfo(np.float64).max,
+    "denormal": (RAMP * 1e-40).astype(np.float32),
+}
+EQUAL = [np.float32(1e30), np.finfo(np.float32).max, np.finfo(np.float64).max, np.finfo(np.float64).min, np.uint32(2**32 - 1)]
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_samples_of_any_size_reach_from_black_to_white(tmp_path: Path, name: str) -> None:
+    with open_scene(write_scene(tmp_path / "a.tif", EXTREMES[name])) as scene:
+        pixels, valid = choose_bands(scene).read(scene, WHOLE)
+    assert valid.all()
+    assert np.abs(pixels[:, :, 0] - np.clip((RAMP - 0.02) / 0.96, 0, 1) * 255).max() <= 1.5
+
+
+@pytest.mark.parametrize("value", EQUAL, ids=str)
+def test_equal_samples_have_a_scale(tmp_path: Path, value: np.generic) -> None:
+    with open_scene(write_scene(tmp_path / "a.tif", np.full((96, 160), value))) as scene:
+        pixels, valid = choose_bands(scene).read(scene, WHOLE)
+    assert valid.all()
+    assert not pixels.any()
 
 
 def test_texts_are_parsed_or_refused() -> None:

@@ -11,11 +11,14 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 
+from imaging.decoding import Limits
+from imaging.errors import DamagedImage
 from imaging.georeferenced.errors import DamagedScene, SceneError
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import SAFE_DRIVERS, SceneLimits, open_scene
+from imaging.georeferenced.whole import read_whole
 from tests.support.images import make_photo
-from tests.support.imaging.scenes import UTM, north_up, write_scene
+from tests.support.imaging.scenes import UTM, change_table, north_up, write_scene
 
 PHOTO = make_photo(96, 160)
 WHOLE = Window(0, 0, 96, 160)
@@ -69,6 +72,15 @@ def test_pixels_without_data_are_known(tmp_path: Path, how: str) -> None:
         assert scene.has_data(Window(20, 30, 30, 60)) == (how == "nan")
 
 
+def test_a_pixel_without_data_has_nodata_in_all_bands(tmp_path: Path) -> None:
+    pixels = np.dstack([np.maximum(PHOTO, 1), PHOTO[:, :, 0]])
+    pixels[:20, :, 3] = 0
+    pixels[:10] = 0
+    colors = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined]
+    with open_scene(write_scene(tmp_path / "a.tif", pixels, colors=colors, nodata=0)) as scene:
+        assert (scene.read(WHOLE, [1, 2, 3])[1] == pixels.any(2)).all()
+
+
 def test_bands_of_different_types_have_one_that_holds_all(tmp_path: Path) -> None:
     types = {"Byte": np.uint8, "UInt16": np.uint16, "Float32": np.float32}
     text = '<VRTDataset rasterXSize="160" rasterYSize="96">'
@@ -110,6 +122,46 @@ def test_a_damaged_block_is_named_with_its_coordinates(tmp_path: Path) -> None:
         scene.read(Window(0, 0, 32, 160), [1])
         with pytest.raises(DamagedScene, match=r"block 2, 1 \(column, row\), pixels 64, 32 to 96, 64, from 448032, 5411984 "):
             scene.read(WHOLE, [1, 2, 3])
+
+
+TILED = {"tiled": True, "blockxsize": 32, "blockysize": 32}
+
+
+@pytest.mark.parametrize("options", [
+    TILED, TILED | {"compress": "deflate", "BIGTIFF": "YES"}, {"blockysize": 16}, {"blockysize": 16, "interleave": "band"},
+    {"blockysize": 16, "BIGTIFF": "YES", "ENDIANNESS": "BIG"},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("table", [0, 1], ids=["offsets", "bytes"])
+def test_a_table_without_all_tiles_or_strips_is_damage(tmp_path: Path, options: dict[str, object], table: int) -> None:
+    path, tag = tmp_path / "a.tif", (324, 325)[table] if "tiled" in options else (273, 279)[table]
+    write_scene(path, PHOTO, **options)
+    data = path.read_bytes()
+    pieces = 15 if "tiled" in options else 18 if "interleave" in options else 6
+    words = "tiles" if "tiled" in options else "strips"
+    for changed, message in (
+        (change_table(data, tag, count=2), f"need {pieces} {words}, and a table has 2"),
+        (change_table(data, tag, zero=3), f"1 of its {pieces} {words} have a place without bytes"),
+    ):
+        path.write_bytes(changed)
+        with pytest.raises(DamagedScene, match=message), open_scene(str(path)):
+            pass
+        with pytest.raises(DamagedImage, match=message):
+            read_whole(changed, Limits())
+
+
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_a_sparse_tile_is_nodata_where_the_file_has_one_and_else_0_as_gdal_documents(
+    tmp_path: Path, nodata: int | None
+) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO[:32, :32], **TILED, nodata=nodata)
+    with rasterio.open(path) as file:
+        profile = file.profile | {"width": 64, "SPARSE_OK": True}
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(np.moveaxis(PHOTO[:32, :32], 2, 0), window=rasterio.windows.Window(0, 0, 32, 32))
+    with open_scene(path) as scene:
+        samples, mask = scene.read(Window(0, 32, 32, 32), [1, 2, 3])
+    assert (samples == (nodata or 0)).all()
+    assert (mask == (nodata is None)).all()
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def cut(sources: Sequence[Source], labels: Layer, how: CuttingOptions, folder: P
 
 def _name(color: str, number: int) -> str:
     """A band's name: what the file says it is, or its number."""
-    return f"band {number}" if color in ("undefined", "gray") else color
+    return f"band {number}" if color in ("undefined", "gray", "alpha") else color
 
 
 def windows_of(size: tuple[int, int], side: int) -> Iterator[Window]:

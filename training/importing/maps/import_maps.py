@@ -75,6 +75,7 @@ class ImportedMap:
         rule = "that a polygon touches" if how.all_touched else "whose centre lies in a polygon"
         lines = [
             *(source.facts() for source in self.sources),
+            *(source.bands.remark for source in self.sources if source.bands.remark),
             f"wrote {frames} tiles of {how.tile}x{how.tile} pixels and {len(names)} classes to {out}: {', '.join(names)}",
             f"pixels {rule} of {self.labels.name} have its class; {_outside(how)}",
             f"left out: {cutting.bare_tiles} tiles without labels, {cutting.narrow_tiles} at edges that are too narrow",

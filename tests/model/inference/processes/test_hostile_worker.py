@@ -37,9 +37,8 @@ AHEAD = 2
 PLAN: dict[str, Any] = {"kind": "plan", "size": [90, 130], "side": "auto", "bytes": 1_000_000, "sha256": "0" * 64}
 TILE = {"kind": "tile", "shape": [96, 96, 3]}
 ANSWER = {
-    "kind": "answer", "encoding": "", "seconds": {"decode": 0, "inference": 0, "encode": 0}, "counts": [90 * 130],
-    "mean_confidence": None,
-    "box": None,
+    "kind": "answer", "encoding": "", "seconds": {"decode": 0, "inference": 0, "encode": 0}, "counts": [90 * 130, 0, 0, 0],
+    "mean_confidence": None, "box": None, "object_pixels": None, "remark": "",
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ HEAD: dict[str, Any] = {
     "mean_confidence": 0.5,
     "box": [1, 0, 2, 1],
     "object_pixels": 5,
+    "remark": "",
 }
 
 
@@ -51,7 +52,7 @@ def test_a_worker_s_facts_are_read(answer_file: int, confidence: float | None) -
         ("box", [1, 2, 3]), ("box", [-1, 0, 1, 1]), ("box", "none"), ("box", [0, 0, 1, 1.5]),
         ("counts", [5, 1]), ("counts", [5, 0, 1, 0]), ("box", [0, 0, 4, 1]), ("box", [2, 1, 1, 2]), ("box", [3, 0, 1, 1]),
         ("box", [0, 0, 0, 1]), ("box", [0, 0, 1, 1, 1]), ("box", {"a": 1, "b": 1, "c": 1, "d": 1}), ("box", 4),
-        ("object_pixels", 7), ("object_pixels", -1), ("object_pixels", True), ("object_pixels", "5"),
+        ("object_pixels", 7), ("object_pixels", -1), ("object_pixels", True), ("object_pixels", "5"), ("remark", "a\r\nb"), ("remark", "\u00e9"), ("remark", None),
         ("encoding", "br"), ("encoding", None), ("seconds", HEAD["seconds"] | {"decode": -1.0}),
         ("seconds", HEAD["seconds"] | {"decode": "1"}), ("seconds", HEAD["seconds"] | {"decode": 1e300}),
         ("seconds", HEAD["seconds"] | {"decode": 10**400}), ("seconds", HEAD["seconds"] | {"decode": float("inf")}),
@@ -62,7 +63,7 @@ def test_facts_that_cannot_be_are_refused(answer_file: int, name: str, value: An
         parse_answer(HEAD | {name: value}, memoryview(b"mask"), answer_file, PLAN)
 
 
-@pytest.mark.parametrize("name", ["counts", "mean_confidence", "seconds", "encoding", "box", "object_pixels"])
+@pytest.mark.parametrize("name", ["counts", "mean_confidence", "seconds", "encoding", "box", "object_pixels", "remark"])
 def test_a_fact_that_is_missing_is_refused(answer_file: int, name: str) -> None:
     head = {key: value for key, value in HEAD.items() if key != name}
     with pytest.raises(WorkerBroken):

@@ -237,3 +237,18 @@ def test_polygons_without_a_class_and_invalid_ones(
         assert mask[6, 14] == 0
     else:
         assert not (tmp_path / "data").exists()
+
+
+def test_a_fourth_band_that_the_file_calls_alpha_is_told_and_taken_if_it_is_named(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = make_photo(3 * TILE, 2 * TILE)
+    infrared = np.where(np.arange(3 * TILE)[:, None] < TILE, 0, np.maximum(photo[:, :, 0], 1)).astype(np.uint8)
+    scene = write_scene(tmp_path / "scene.tif", np.dstack([photo, infrared]))
+    assert run(tmp_path / "three", scene, labels) == 0
+    assert "band 4, which the file calls alpha" in capsys.readouterr().out
+    assert 255 not in whole(tmp_path / "three", photo.shape[:2])
+    assert run(tmp_path / "four", scene, labels, "--bands", "1,2,3,4") == 0
+    assert "calls alpha" not in capsys.readouterr().out
+    assert json.loads((tmp_path / "four" / "bands.json").read_text())["bands"] == ["red", "green", "blue", "band 4"]
+    assert 255 not in whole(tmp_path / "four", photo.shape[:2])
