@@ -74,7 +74,7 @@ def feature_collection(
 
 
 class DegreeFeatures:
-    """Makes GeoJSON features of polygons and multipolygons in pixel positions, those of many points at once. place: of the raster.
+    """Makes GeoJSON features of polygons and multipolygons in pixel positions, many at once. place: of the raster.
 
     Sides that are straight in the raster and bent in degrees get points between, so that no point is further off than
     `MOST_BEND`. `check` is called before each step, and may raise to end the work. Raises `NoCoordinates`, and `SceneError` for
@@ -212,7 +212,7 @@ def _with_pole(ring: Floats) -> shapely.LinearRing:
 
 
 def _cut(polygons: Polygons, check: Check) -> tuple[Polygons, Integers]:
-    """The parts of polygons, cut where they cross the antimeridian (RFC 7946, section 3.1.9); the index of each one's polygon."""
+    """The parts of polygons, cut at the antimeridian (RFC 7946, section 3.1.9), and the index of each one's polygon."""
     west, _, east, _ = shapely.bounds(polygons).T
     first, last = np.floor((west + 180) / 360).astype(np.int64), np.ceil((east + 180) / 360).astype(np.int64)
     crosses = last - first > 1

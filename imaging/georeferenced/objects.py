@@ -25,7 +25,7 @@ QUADRANTS = (((0, 0), LEFT, UP), ((0, 1), RIGHT, UP), ((1, 0), LEFT, DOWN), ((1,
 """The pixels around a corner: the place (row, column) of each, and where its two sides lead from the corner."""
 ROW, COLUMN, HORIZONTAL, VERTICAL, REGION = range(5)
 """Columns of an array of corners: the place, where the border leads from it (left or right, up or down), and whose it is."""
-OBJECTS_AT_ONCE = 1000  # that become polygons together
+CORNERS_AT_ONCE = 1 << 16  # of objects that become polygons together, and those of one more
 STEP_PIXELS = 1 << 22  # that are looked at in one step
 
 
@@ -112,7 +112,7 @@ class ObjectFinder:
         stays_open = np.zeros(count, np.bool_)
         stays_open[regions[last_row]] = True
         still_open: dict[int, _Open] = {}
-        finished: list[_Open] = []
+        finished, corners = list[_Open](), 0
         for region in np.flatnonzero(self._is_object[region_ids]).tolist():
             pixels, area, sure = facts[0][region], facts[1][region], facts[2][region]
             item = _Open(int(region_ids[region]), int(pixels), float(area), int(sure), [pieces(region)])
@@ -122,9 +122,10 @@ class ObjectFinder:
                 still_open[region] = item
                 continue
             finished.append(item)
-            if len(finished) == OBJECTS_AT_ONCE:
+            corners += sum(map(len, item.corners))
+            if corners >= CORNERS_AT_ONCE:
                 yield from _outlined(finished, has_confidence=confidence is not None)
-                finished = []
+                finished, corners = [], 0
         yield from _outlined(finished, has_confidence=confidence is not None)
         self._open = [still_open.get(region) for region in regions[last_row].tolist()]
         self._last = classes[-1]
@@ -220,7 +221,7 @@ class _Pieces:
 
 
 def outlines(regions: Sequence[Integers]) -> npt.NDArray[np.object_]:
-    """The polygons of regions, each from its corners, int64 (N, 4). A first ring begins at the leftmost corner of the top row."""
+    """The polygons of regions, each from its corners, int64 (N, 4). A first ring begins at its top row's leftmost corner."""
     owners = np.repeat(np.arange(len(regions)), [len(each) for each in regions])
     corners = _apart(np.column_stack([np.concatenate(regions), owners]))
     rows = _partners(corners, HORIZONTAL, (HORIZONTAL, COLUMN, ROW, REGION))
