@@ -13,11 +13,13 @@ import shapely
 
 from imaging.georeferenced.errors import NoCoordinates, SceneError
 from imaging.georeferenced.place import Floats, Place
-from imaging.polygons import MultiPolygon, split, to_lists
+from imaging.polygons import split, to_lists
 from imaging.regions import Integers
 
 Polygons = npt.NDArray[np.object_]
 Feature = dict[str, Any]
+PolygonFacts = tuple[shapely.Geometry, Mapping[str, Any]]
+"""A polygon or a multipolygon in pixel positions, and its properties."""
 Check = Callable[[], None]
 
 DECIMALS = (6, 10)  # fewest and most decimals of degrees
@@ -59,10 +61,7 @@ class GeoJSONWriter:
 
 
 def feature_collection(
-    polygons: Iterable[tuple[shapely.Geometry, Mapping[str, Any]]],
-    place: Place,
-    facts: Mapping[str, Any] | None = None,
-    check: Check = lambda: None,
+    polygons: Iterable[PolygonFacts], place: Place, facts: Mapping[str, Any] | None = None, check: Check = lambda: None
 ) -> dict[str, Any]:
     """The document of these polygons in pixel positions with their properties. facts: further members of the document.
 
@@ -84,7 +83,7 @@ class DegreeFeatures:
     def __init__(self, place: Place, check: Check = lambda: None) -> None:
         self._place, self._check, self._decimals = place, check, _decimals(place)
         self._longest = _longest_straight(place)
-        self._waiting: list[tuple[shapely.Geometry, Mapping[str, Any]]] = []
+        self._waiting: list[PolygonFacts] = []
         self._points = 0
 
     def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> list[Feature]:
@@ -97,12 +96,16 @@ class DegreeFeatures:
         """The features of all polygons that wait."""
         waiting, self._waiting, self._points = self._waiting, [], 0
         self._check()
-        geometries = np.array([polygon for polygon, _ in waiting], np.object_)
-        parts, owners = self._parts(shapely.segmentize(geometries, self._longest))
+        polygons = shapely.segmentize(np.array([polygon for polygon, _ in waiting], np.object_), self._longest)
+        parts, owners = self._parts(polygons)
         coordinates = split(to_lists(shapely.orient_polygons(parts), self._decimals), owners, len(waiting))
+        geometries = [
+            {"type": "Polygon", "coordinates": each[0]} if len(each) == 1 else {"type": "MultiPolygon", "coordinates": each}
+            for each in coordinates
+        ]
         return [
-            {"type": "Feature", "properties": dict(properties), "geometry": _geometry(each)}
-            for (_, properties), each in zip(waiting, coordinates, strict=True)
+            {"type": "Feature", "properties": dict(properties), "geometry": geometry}
+            for (_, properties), geometry in zip(waiting, geometries, strict=True)
         ]
 
     def _parts(self, geometries: Polygons) -> tuple[Polygons, Integers]:
@@ -134,12 +137,6 @@ class DegreeFeatures:
         return degrees
 
 
-def _geometry(coordinates: MultiPolygon) -> dict[str, Any]:
-    if len(coordinates) == 1:
-        return {"type": "Polygon", "coordinates": coordinates[0]}
-    return {"type": "MultiPolygon", "coordinates": coordinates}
-
-
 def _longest_straight(place: Place) -> float:
     """How many pixels of a side may become one straight line in degrees: from lines along and across the raster."""
     height, width = place.size
@@ -169,10 +166,11 @@ def _cut_apart(polygons: Polygons, check: Check) -> tuple[Polygons, Integers]:
     parts, of_parts = _cut(shapely.polygons(rings[~at_pole], indices=of_plain), check)
     areas, of_areas = _cut(shapely.polygons(rings[at_pole]), check)
     check()
-    areas = _united(areas, of_areas, len(of_polar), GRID)  # joins what the shift by a turn has rounded apart
-    check()
+    areas = _united(areas, of_areas, len(of_polar))  # joins what the shift by a turn has rounded apart
     is_hole = np.diff(of_polar, prepend=-1) == 0
-    holes = _united(areas[is_hole], of_polar[is_hole], len(polar))
+    pieces, of_pieces = _polygons(areas[is_hole])
+    holes = np.full(len(polar), shapely.MultiPolygon(), np.object_)
+    shapely.multipolygons(pieces, indices=of_polar[is_hole][of_pieces], out=holes)
     check()
     rest, of_rest = _polygons(shapely.difference(areas[~is_hole], holes))  # what the first ring holds, without the others
     return np.append(parts, rest), np.append(plain[of_parts], polar[of_rest])
@@ -228,15 +226,15 @@ def _cut(polygons: Polygons, check: Check) -> tuple[Polygons, Integers]:
         owners.append(at[of_pieces])
     pieces, of_pieces = np.concatenate(parts), np.concatenate(owners)
     cut = crosses[of_pieces]
-    whole, of_whole = _polygons(_united(pieces[cut], of_pieces[cut], len(polygons), GRID))  # where they touch
+    whole, of_whole = _polygons(_united(pieces[cut], of_pieces[cut], len(polygons)))  # those of a whole turn touch
     return np.append(pieces[~cut], whole), np.append(of_pieces[~cut], of_whole)
 
 
-def _united(geometries: Polygons, owners: Integers, count: int, grid: float | None = None) -> Polygons:
-    """Of each of `count` owners, the union of its geometries, whose order counts."""
+def _united(geometries: Polygons, owners: Integers, count: int) -> Polygons:
+    """For each of `count` owners the union of its geometries."""
     order, groups = np.argsort(owners, kind="stable"), np.full(count, None, np.object_)
     shapely.geometrycollections(geometries[order], indices=owners[order], out=groups)
-    result: Polygons = shapely.union_all(groups[:, None], axis=1, grid_size=grid)
+    result: Polygons = shapely.union_all(groups[:, None], axis=1, grid_size=GRID)
     return result
 
 

@@ -15,14 +15,13 @@ import shapely
 from imaging.classes import Label
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.ground import pixel_areas
-from imaging.georeferenced.objects import Ids, MapObject, ObjectFinder
+from imaging.georeferenced.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
 from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.raster import KEY_TAG
 
 MOST_HOLES = 4000  # of a polygon that is simplified with its topology preserved, whose time grows with their square
 MOST_CORNERS = 5_000_000  # of all polygons that are simplified with their borders shared, which needs all of them at once
 FEATURES_AT_ONCE = 1000
-OBJECTS_AT_ONCE = 100  # that are simplified
 STEP_ROWS = 256
 DATE = "2000-01-01T00:00:00.000Z"
 """Of every GeoPackage, so that equal layers have equal bytes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ QUADRANTS = (((0, 0), LEFT, UP), ((0, 1), RIGHT, UP), ((1, 0), LEFT, DOWN), ((1,
 """The pixels around a corner: the place (row, column) of each, and where its two sides lead from the corner."""
 ROW, COLUMN, HORIZONTAL, VERTICAL, REGION = range(5)
 """Columns of an array of corners: the place, where the border leads from it (left or right, up or down), and whose it is."""
-CORNERS_AT_ONCE = 1 << 16  # of objects that become polygons together, and those of one more
+OBJECTS_AT_ONCE = 100  # that become polygons
 STEP_PIXELS = 1 << 22  # that are looked at in one step
 
 
@@ -72,7 +73,7 @@ class ObjectFinder:
         self._width, self._with_nodes = width, with_nodes
         self._is_object = np.zeros(OUTSIDE + 1, np.bool_)
         self._is_object[list(ids)] = True
-        self._row = 0
+        self._row, self._has_confidence = 0, False
         self._last = np.full(width, OUTSIDE, np.int16)  # the classes of the last row
         self._open: list[_Open | None] = []  # of each run of equal pixels of the last row, left to right
 
@@ -81,19 +82,20 @@ class ObjectFinder:
 
         square_metres: of each pixel, float64 (rows, width) or (rows, 1). confidence: round(255 x probability) of each pixel.
         """
+        self._has_confidence = confidence is not None
         step = max(1, STEP_PIXELS // self._width)
         for top in range(0, len(ids), step):
             part = slice(top, top + step)
-            yield from self._add(
-                ids[part].astype(np.int16), square_metres[part], None if confidence is None else confidence[part]
-            )
+            sure = None if confidence is None else confidence[part]
+            yield from self._outlined(self._add(ids[part].astype(np.int16), square_metres[part], sure))
 
     def finish(self) -> Iterator[MapObject]:
         """Yields the objects that the last row has."""
         outside = np.full((1, self._width), OUTSIDE, np.int16)
-        yield from self._add(outside, np.zeros((1, 1)), np.zeros((1, self._width), np.uint8))
+        yield from self._outlined(self._add(outside, np.zeros((1, 1)), None))
 
-    def _add(self, rows: npt.NDArray[np.int16], square_metres: Floats, confidence: Ids | None) -> Iterator[MapObject]:
+    def _add(self, rows: npt.NDArray[np.int16], square_metres: Floats, confidence: Ids | None) -> Iterator[_Open]:
+        """Yields what it knows of the objects that the rows finish."""
         width = self._width
         classes = np.concatenate([self._last[None], rows])
         starts = _run_starts(classes)
@@ -112,7 +114,6 @@ class ObjectFinder:
         stays_open = np.zeros(count, np.bool_)
         stays_open[regions[last_row]] = True
         still_open: dict[int, _Open] = {}
-        finished, corners = list[_Open](), 0
         for region in np.flatnonzero(self._is_object[region_ids]).tolist():
             pixels, area, sure = facts[0][region], facts[1][region], facts[2][region]
             item = _Open(int(region_ids[region]), int(pixels), float(area), int(sure), [pieces(region)])
@@ -120,16 +121,17 @@ class ObjectFinder:
                 item.add(other)
             if stays_open[region]:
                 still_open[region] = item
-                continue
-            finished.append(item)
-            corners += sum(map(len, item.corners))
-            if corners >= CORNERS_AT_ONCE:
-                yield from _outlined(finished, has_confidence=confidence is not None)
-                finished, corners = [], 0
-        yield from _outlined(finished, has_confidence=confidence is not None)
+            else:
+                yield item
         self._open = [still_open.get(region) for region in regions[last_row].tolist()]
         self._last = classes[-1]
         self._row += len(rows)
+
+    def _outlined(self, items: Iterator[_Open]) -> Iterator[MapObject]:
+        while batch := list(islice(items, OBJECTS_AT_ONCE)):
+            for item, polygon in zip(batch, outlines([np.concatenate(item.corners) for item in batch]), strict=True):
+                confidence = item.confidence / (255 * item.pixels) if self._has_confidence else None
+                yield MapObject(item.id, polygon, item.pixels, item.square_metres, confidence)
 
     def _regions(self, classes: npt.NDArray[np.int16], starts: Integers) -> Integers:
         """The region of each run, counted from 0: runs that touch along a side, or that were one object before."""
@@ -280,14 +282,6 @@ def _cycles(rows: list[int], columns: list[int]) -> tuple[Integers, Integers]:
             corner = columns[other]
         first = is_open.find(1, first)
     return np.array(order, np.int64), np.array(starts, np.int64)
-
-
-def _outlined(items: list[_Open], *, has_confidence: bool) -> Iterator[MapObject]:
-    if not items:
-        return
-    for item, polygon in zip(items, outlines([np.concatenate(item.corners) for item in items]), strict=True):
-        confidence = item.confidence / (255 * item.pixels) if has_confidence else None
-        yield MapObject(item.id, polygon, item.pixels, item.square_metres, confidence)
 
 
 def _run_starts(classes: npt.NDArray[np.int16]) -> Integers:
