@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_
 from imaging.hugging_face import class_masks
 from imaging.overlay import overlay_picture
 from imaging.palette import display_palette, hex_color
-from imaging.polygons import MultiPolygon, to_lists, trace
+from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace
 from imaging.regions import Regions
 from imaging.rendering import Rendering
 from imaging.rle import encode_rle
@@ -191,8 +192,10 @@ class SegmentedImage:
             polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in class_ids}
             regions = Regions(runs, map(int, polygons))
             tracing = trace_coverage if rendering.topology == "shared" else trace
-            for id, polygon in tracing(self.class_map, regions, rendering.tolerance, check):
-                polygons[str(id)].append(to_lists(polygon))
+            traced = tracing(self.class_map, regions, rendering.tolerance, check)
+            while batch := list(islice(traced, REGIONS_AT_ONCE)):
+                for (id, _), rings in zip(batch, to_lists([polygon for _, polygon in batch]), strict=True):
+                    polygons[str(id)].append(rings)
             return {"encoding": "polygons", "size": size, "tolerance": rendering.tolerance, "polygons": polygons}
         return {"encoding": "rle", "size": size, "counts": encode_rle(runs, ids)}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ MOST_RINGS = 4000  # limit for a polygon that is simplified with its topology pr
 SIDES = 4  # of a pixel, numbered: top, right, bottom, left
 # the middle of each side, in half pixels (down, right) from the pixel's upper left corner
 MIDDLES = np.array([[0, 1], [1, 2], [2, 1], [1, 0]])
+T = TypeVar("T")
 Ring = list[list[float]]
 MultiPolygon = list[list[Ring]]
 """Polygons as in GeoJSON: each is its outer ring, then its holes. A ring is a closed list of [x, y]."""
@@ -167,11 +170,15 @@ def _polygons(lines: npt.NDArray[np.object_], regions: Integers) -> npt.NDArray[
     return polygons
 
 
-def to_lists(polygon: shapely.Polygon) -> list[Ring]:
-    """The coordinates of a GeoJSON Polygon, rounded to hundredths of a pixel."""
-    return [_corners(ring) for ring in (polygon.exterior, *polygon.interiors)]
+def to_lists(polygons: Sequence[shapely.Polygon], decimals: int = 2) -> list[list[Ring]]:
+    """The coordinates of a GeoJSON Polygon for each of these, rounded to hundredths of a pixel or to other decimals."""
+    rings, owners = shapely.get_rings(polygons, return_index=True)
+    corners, ring_of_corner = shapely.get_coordinates(rings, return_index=True)
+    ring_lists = split(corners.round(decimals).tolist(), ring_of_corner, len(rings))
+    return split(ring_lists, owners, len(polygons))
 
 
-def _corners(ring: shapely.LinearRing) -> Ring:
-    corners: Ring = shapely.get_coordinates(ring).round(2).tolist()
-    return corners
+def split(items: list[T], owners: Integers, count: int) -> list[list[T]]:
+    """The items of each of `count` owners. owners: of the items, ascending, counted from 0."""
+    bounds = np.searchsorted(owners, np.arange(count + 1)).tolist()
+    return [items[first:last] for first, last in pairwise(bounds)]

@@ -36,7 +36,7 @@ def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering, chec
     if rendering.format == "geotiff":
         return raster_bytes(place, image.class_map, RasterFacts(image.labels.classes, image.labels.palette, _tags(image.model)))
     polygons = _polygons(image, place, rendering, check)
-    document = feature_collection(polygons, place, {"model": dict(image.model)})
+    document = feature_collection(polygons, place, {"model": dict(image.model)}, check)
     return json.dumps(document, separators=(",", ":")).encode()
 
 

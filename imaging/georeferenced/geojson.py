@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 
-from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.errors import NoCoordinates, SceneError
 from imaging.georeferenced.place import Floats, Place
+from imaging.polygons import split, to_lists
+from imaging.regions import Integers
+
+Polygons = npt.NDArray[np.object_]
+Feature = dict[str, Any]
+PolygonFacts = tuple[shapely.Geometry, Mapping[str, Any]]
+"""A polygon or a multipolygon in pixel positions, and its properties."""
+Check = Callable[[], None]
 
 DECIMALS = (6, 10)  # fewest and most decimals of degrees
 PARTS_OF_A_PIXEL = 100  # positions this part of a pixel apart differ in their decimals
@@ -19,70 +28,113 @@ MOST_BEND = 0.1  # pixels between a side's straight line in degrees and the side
 MOST_TURN = 60.0  # degrees of longitude of a side's part, less than half a turn: which way round it goes is then known
 INSTEAD = "write a .tif or a .gpkg instead"
 GRID = 1e-10  # degrees
+POINTS_AT_ONCE = 1 << 15
 SAMPLED = 17  # points along a line whose bend is measured
 LINES = np.linspace(0, 1, 5)  # where such lines lie, as shares of the raster's side
 
 
 class GeoJSONWriter:
-    """Writes features one by one, so that it holds none of them. place: of the raster whose pixels the polygons count.
+    """Writes features some at a time, so that it holds few of them. place: of the raster whose pixels the polygons count.
 
     Raises `NoCoordinates` if the raster does not say where it lies.
     """
 
     def __init__(self, file: IO[str], place: Place, facts: Mapping[str, Any] | None = None) -> None:
-        self._file, self._geometry = file, DegreeGeometry(place)
-        self._count = 0
+        self._file, self._features = file, DegreeFeatures(place)
+        self._separator = "\n"
         members = "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in (facts or {}).items())
         file.write(f'{{"type": "FeatureCollection", {members}"features": [')
 
     def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> None:
         """Adds a polygon or a multipolygon in pixel positions, x then y from the upper left corner."""
-        feature = {"type": "Feature", "properties": dict(properties), "geometry": self._geometry(polygon)}
-        self._file.write((",\n" if self._count else "\n") + json.dumps(feature))
-        self._count += 1
+        self._write(self._features.add(polygon, properties))
 
     def close(self) -> None:
         """Ends the document. The file stays open."""
+        self._write(self._features.finish())
         self._file.write("\n]}\n")
+
+    def _write(self, features: list[Feature]) -> None:
+        for feature in features:
+            self._file.write(self._separator + json.dumps(feature))
+            self._separator = ",\n"
 
 
 def feature_collection(
-    polygons: Iterable[tuple[shapely.Geometry, Mapping[str, Any]]], place: Place, facts: Mapping[str, Any] | None = None
+    polygons: Iterable[PolygonFacts], place: Place, facts: Mapping[str, Any] | None = None, check: Check = lambda: None
 ) -> dict[str, Any]:
-    """The document of these polygons in pixel positions with their properties. facts: further members of the document."""
-    geometry = DegreeGeometry(place)
-    features = [
-        {"type": "Feature", "properties": dict(properties), "geometry": geometry(polygon)} for polygon, properties in polygons
-    ]
-    return {"type": "FeatureCollection", **(facts or {}), "features": features}
+    """The document of these polygons in pixel positions with their properties. facts: further members of the document.
+
+    `check` is called before each step, and may raise to end the work.
+    """
+    maker = DegreeFeatures(place, check)
+    features = [feature for polygon, properties in polygons for feature in maker.add(polygon, properties)]
+    return {"type": "FeatureCollection", **(facts or {}), "features": features + maker.finish()}
 
 
-class DegreeGeometry:
-    """Makes GeoJSON geometries of polygons and multipolygons in pixel positions. place: of the raster.
+class DegreeFeatures:
+    """Makes GeoJSON features of polygons and multipolygons in pixel positions, many at once. place: of the raster.
 
     Sides that are straight in the raster and bent in degrees get points between, so that no point is further off than
-    `MOST_BEND`. Raises `NoCoordinates`, and `SceneError` for corners off the Earth.
+    `MOST_BEND`. `check` is called before each step, and may raise to end the work. Raises `NoCoordinates`, and `SceneError` for
+    corners off the Earth.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._place, self._decimals = place, _decimals(place)
+    def __init__(self, place: Place, check: Check = lambda: None) -> None:
+        self._place, self._check, self._decimals = place, check, _decimals(place)
         self._longest = _longest_straight(place)
+        self._waiting: list[PolygonFacts] = []
+        self._points = 0
 
-    def __call__(self, polygon: shapely.Geometry) -> dict[str, Any]:
-        parts: list[shapely.Polygon] = []
-        for part in shapely.get_parts(shapely.segmentize(polygon, self._longest)):
-            rings = [_unwrapped(self._place.to_degrees(shapely.get_coordinates(ring))) for ring in shapely.get_rings(part)]
-            try:
-                parts += _around_pole(rings) if any(map(_turns, rings)) else _cut(rings)
-            except shapely.errors.GEOSException as error:
-                raise SceneError(f"a polygon at a pole has no outline in degrees; {INSTEAD}") from error
-        coordinates = [
-            [np.round(shapely.get_coordinates(ring), self._decimals).tolist() for ring in shapely.get_rings(part)]
-            for part in map(_oriented, parts)
+    def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> list[Feature]:
+        """Takes a polygon with its properties, and gives the features of all that wait once they have many points."""
+        self._waiting.append((polygon, properties))
+        self._points += shapely.get_num_coordinates(polygon)
+        return self.finish() if self._points >= POINTS_AT_ONCE else []
+
+    def finish(self) -> list[Feature]:
+        """The features of all polygons that wait."""
+        waiting, self._waiting, self._points = self._waiting, [], 0
+        self._check()
+        polygons = shapely.segmentize(np.array([polygon for polygon, _ in waiting], np.object_), self._longest)
+        parts, owners = self._parts(polygons)
+        coordinates = split(to_lists(shapely.orient_polygons(parts), self._decimals), owners, len(waiting))
+        geometries = [
+            {"type": "Polygon", "coordinates": each[0]} if len(each) == 1 else {"type": "MultiPolygon", "coordinates": each}
+            for each in coordinates
         ]
-        if len(coordinates) == 1:
-            return {"type": "Polygon", "coordinates": coordinates[0]}
-        return {"type": "MultiPolygon", "coordinates": coordinates}
+        return [
+            {"type": "Feature", "properties": dict(properties), "geometry": geometry}
+            for (_, properties), geometry in zip(waiting, geometries, strict=True)
+        ]
+
+    def _parts(self, geometries: Polygons) -> tuple[Polygons, Integers]:
+        """The polygons in degrees that geometries in pixels become, and the index of each one's geometry, ascending."""
+        parts, owners = shapely.get_parts(geometries, return_index=True)
+        parts = shapely.transform(parts, self._degrees)
+        west, _, east, _ = shapely.bounds(parts).T
+        is_whole = (west >= -180) & (east <= 180) & (east - west < 180)  # no side of it crosses the antimeridian
+        if is_whole.all():
+            return parts, owners
+        whole, others = np.flatnonzero(is_whole), np.flatnonzero(~is_whole)
+        try:
+            pieces, of_pieces = _cut_apart(parts[others], self._check)
+        except shapely.errors.GEOSException as error:
+            raise SceneError(f"a polygon at a pole has no outline in degrees; {INSTEAD}") from error
+        of_parts = np.append(whole, others[of_pieces])
+        order = np.argsort(of_parts, kind="stable")
+        return np.append(parts[whole], pieces)[order], owners[of_parts[order]]
+
+    def _degrees(self, points: Floats) -> Floats:
+        degrees = np.empty_like(points)
+        for first in range(0, len(points), POINTS_AT_ONCE):
+            self._check()
+            part = slice(first, first + POINTS_AT_ONCE)
+            try:
+                degrees[part] = self._place.to_degrees(points[part], strict=True)
+            except NoCoordinates as error:
+                raise SceneError(f"a polygon has a corner that has no longitude and latitude; {INSTEAD}") from error
+        return degrees
 
 
 def _longest_straight(place: Place) -> float:
@@ -106,65 +158,91 @@ def _longest_straight(place: Place) -> float:
     return max(1.0, longest)
 
 
-def _unwrapped(ring: Floats) -> Floats:
-    """The ring with longitudes that do not jump by a turn where it crosses the antimeridian."""
-    if not np.isfinite(ring).all():
-        raise SceneError(f"a polygon has a corner that has no longitude and latitude; {INSTEAD}")
-    result = ring.copy()
-    result[:, 0] = np.unwrap(ring[:, 0], period=360)
+def _cut_apart(polygons: Polygons, check: Check) -> tuple[Polygons, Integers]:
+    """The parts of polygons that may cross the antimeridian or go round a pole; and the index of each one's polygon."""
+    rings, owners, goes_round = _unrolled(polygons)
+    at_pole = np.isin(owners, owners[goes_round])
+    (plain, of_plain), (polar, of_polar) = (np.unique(owners[each], return_inverse=True) for each in (~at_pole, at_pole))
+    parts, of_parts = _cut(shapely.polygons(rings[~at_pole], indices=of_plain), check)
+    areas, of_areas = _cut(shapely.polygons(rings[at_pole]), check)
+    check()
+    areas = _united(areas, of_areas, len(of_polar))  # joins what the shift by a turn has rounded apart
+    is_hole = np.diff(of_polar, prepend=-1) == 0
+    pieces, of_pieces = _polygons(areas[is_hole])
+    holes = np.full(len(polar), shapely.MultiPolygon(), np.object_)
+    shapely.multipolygons(pieces, indices=of_polar[is_hole][of_pieces], out=holes)
+    check()
+    rest, of_rest = _polygons(shapely.difference(areas[~is_hole], holes))  # what the first ring holds, without the others
+    return np.append(parts, rest), np.append(plain[of_parts], polar[of_rest])
+
+
+def _unrolled(polygons: Polygons) -> tuple[Polygons, Integers, npt.NDArray[np.bool_]]:
+    """The rings of polygons, with longitudes that do not jump by a turn where they cross the antimeridian.
+
+    Also the index of each ring's polygon, and whether the ring goes round a pole, and so would end a turn away from its
+    beginning: such a ring holds the pole instead.
+    """
+    rings, owners = shapely.get_rings(polygons, return_index=True)
+    points, ring_of_point = shapely.get_coordinates(rings, return_index=True)
+    starts = np.searchsorted(ring_of_point, np.arange(len(rings)))
+    ends = np.append(starts[1:], len(points))
+    jumps = np.round(np.diff(points[:, 0], prepend=0) / 360)
+    jumps[starts] = 0
+    turns = np.cumsum(jumps)
+    turns -= turns[starts][ring_of_point]
+    points[:, 0] -= 360 * turns
+    middles = (np.minimum.reduceat(points[:, 0], starts) + np.maximum.reduceat(points[:, 0], starts)) / 2
+    shifts = 360 * np.round((middles[np.searchsorted(owners, owners)] - middles) / 360)  # the holes of a ring go with it
+    points[:, 0] += shifts[ring_of_point]
+    rings = shapely.linearrings(points, indices=ring_of_point)
+    goes_round = turns[ends - 1] != 0
+    for index in np.flatnonzero(goes_round):
+        rings[index] = _with_pole(points[starts[index] : ends[index]])
+    return rings, owners, goes_round
+
+
+def _with_pole(ring: Floats) -> shapely.LinearRing:
+    """The outline of what a ring round a pole holds, which goes to the pole and back where nothing is in the way."""
+    nearest, turn = int(np.argmax(np.abs(ring[:-1, 1]))), np.array([ring[-1, 0] - ring[0, 0], 0])
+    outline = np.concatenate([ring[nearest:-1], ring[: nearest + 1] + turn])
+    pole = math.copysign(90, outline[0, 1])
+    return shapely.LinearRing(np.concatenate([outline, [[outline[-1, 0], pole], [outline[0, 0], pole]]]))
+
+
+def _cut(polygons: Polygons, check: Check) -> tuple[Polygons, Integers]:
+    """The parts of polygons, cut at the antimeridian (RFC 7946, section 3.1.9), and the index of each one's polygon."""
+    west, _, east, _ = shapely.bounds(polygons).T
+    first, last = np.floor((west + 180) / 360).astype(np.int64), np.ceil((east + 180) / 360).astype(np.int64)
+    crosses = last - first > 1
+    parts, owners = [np.zeros(0, np.object_)], [np.zeros(0, np.int64)]
+    for turn in np.unique(np.concatenate([*owners, *map(np.arange, first, last)])):
+        check()
+        at = np.flatnonzero((first <= turn) & (turn < last))
+        sides = polygons[at]
+        box = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)
+        sides[crosses[at]] = shapely.intersection(sides[crosses[at]], box)
+        pieces, of_pieces = _polygons(sides)
+        parts.append(shapely.transform(pieces, lambda points, turn=turn: points - [360 * turn, 0]))
+        owners.append(at[of_pieces])
+    pieces, of_pieces = np.concatenate(parts), np.concatenate(owners)
+    cut = crosses[of_pieces]
+    whole, of_whole = _polygons(_united(pieces[cut], of_pieces[cut], len(polygons)))  # those of a whole turn touch
+    return np.append(pieces[~cut], whole), np.append(of_pieces[~cut], of_whole)
+
+
+def _united(geometries: Polygons, owners: Integers, count: int) -> Polygons:
+    """For each of `count` owners the union of its geometries."""
+    order, groups = np.argsort(owners, kind="stable"), np.full(count, None, np.object_)
+    shapely.geometrycollections(geometries[order], indices=owners[order], out=groups)
+    result: Polygons = shapely.union_all(groups[:, None], axis=1, grid_size=GRID)
     return result
 
 
-def _turns(ring: Floats) -> bool:
-    """Whether the ring goes round a pole, and so ends a turn away from its beginning."""
-    return bool(abs(ring[-1, 0] - ring[0, 0]) > 180)
-
-
-def _around_pole(rings: list[Floats]) -> list[shapely.Polygon]:
-    """The polygon of these rings, some of which go round a pole: what the first holds, to the pole, without the others."""
-    areas = []
-    for ring in rings:
-        outline = ring
-        if _turns(ring):
-            nearest = int(np.argmax(np.abs(ring[:-1, 1])))  # from there to the pole, nothing is in the way
-            turn = np.array([ring[-1, 0] - ring[0, 0], 0])
-            outline = np.concatenate([ring[nearest:-1], ring[: nearest + 1] + turn])
-            pole = math.copysign(90, outline[0, 1])
-            outline = np.concatenate([outline, [[outline[-1, 0], pole], [outline[0, 0], pole]]])
-        areas.append(shapely.union_all(_cut([outline]), grid_size=GRID))  # joins what the shift by a turn has rounded apart
-    rest = shapely.difference(areas[0], shapely.union_all(areas[1:]))
-    return [part for part in shapely.get_parts(rest) if isinstance(part, shapely.Polygon)]
-
-
-def _cut(rings: list[Floats]) -> list[shapely.Polygon]:
-    """The polygon of these rings, cut where it crosses the antimeridian (RFC 7946, section 3.1.9)."""
-    first = rings[0][:, 0].min()
-    for ring in rings[1:]:  # the holes of a ring go with it
-        ring[:, 0] += 360 * np.round((rings[0][:, 0].mean() - ring[:, 0].mean()) / 360)
-    polygon = shapely.Polygon(rings[0], rings[1:])
-    turns = range(math.floor((first + 180) / 360), math.ceil((rings[0][:, 0].max() + 180) / 360))
-    if len(turns) <= 1:
-        return [_shifted(polygon, -360 * turns[0] if turns else 0)]
-    pieces: list[shapely.Polygon] = []
-    for turn in turns:
-        side = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)
-        inside = shapely.get_parts(shapely.intersection(polygon, side))
-        pieces += [_shifted(piece, -360 * turn) for piece in inside if isinstance(piece, shapely.Polygon) and piece.area]
-    whole = shapely.union_all(pieces, grid_size=GRID)  # pieces of a raster of a whole turn touch
-    return [piece for piece in shapely.get_parts(whole) if isinstance(piece, shapely.Polygon)]
-
-
-def _shifted(polygon: shapely.Polygon, degrees: float) -> shapely.Polygon:
-    if not degrees:
-        return polygon
-    result: shapely.Polygon = shapely.transform(polygon, lambda points: points + np.array([degrees, 0]))
-    return result
-
-
-def _oriented(polygon: shapely.Polygon) -> shapely.Polygon:
-    """The polygon with its outer ring anticlockwise and its holes clockwise."""
-    result: shapely.Polygon = shapely.orient_polygons(polygon)
-    return result
+def _polygons(geometries: Polygons) -> tuple[Polygons, Integers]:
+    """The polygons with an area among the parts of geometries, and the index of each one's geometry."""
+    parts, owners = shapely.get_parts(geometries, return_index=True)
+    is_polygon = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)
+    return parts[is_polygon], owners[is_polygon]
 
 
 def _decimals(place: Place) -> int:

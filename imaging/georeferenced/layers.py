@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import shapely
 from imaging.classes import Label
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.ground import pixel_areas
-from imaging.georeferenced.objects import Ids, MapObject, ObjectFinder
+from imaging.georeferenced.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
 from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.raster import KEY_TAG
 from imaging.georeferenced.vectors import VectorError, check_vector_file
@@ -67,11 +68,11 @@ def write_layer(
     shared borders, neighbours are simplified together (Visvalingam and Whyatt, 1993), as `imaging.coverage` does it. Raises
     `SceneError` if that needs too many points.
     """
-    polygons_to_write: Iterable[MapObject] = (each for each in objects if each.square_metres >= min_area)
+    polygons_to_write: Iterator[MapObject] = (each for each in objects if each.square_metres >= min_area)
     if tolerance and shared_borders:
         polygons_to_write = _simplified_together(list(_counted(polygons_to_write)), place, tolerance)
     elif tolerance:
-        polygons_to_write = (_simplified(each, place, tolerance) for each in polygons_to_write)
+        polygons_to_write = _simplified(polygons_to_write, place, tolerance)
     count = 0
     for each in polygons_to_write:
         writer.add(each.polygon, _properties(each, labels[each.id]))
@@ -117,7 +118,7 @@ class GeoPackageWriter:
         self._is_begun = False
 
     def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> None:
-        self._waiting.append((shapely.transform(polygon, self._place.to_map), properties))
+        self._waiting.append((polygon, properties))
         if len(self._waiting) >= FEATURES_AT_ONCE:
             self._write()
 
@@ -134,7 +135,8 @@ class GeoPackageWriter:
             "area_m2": np.array([each["area_m2"] for _, each in features], np.float64),
             "confidence": np.array([np.nan if each["confidence"] is None else each["confidence"] for _, each in features]),
         }
-        geometry = np.array(shapely.to_wkb([polygon for polygon, _ in features]), object)
+        polygons = np.array([polygon for polygon, _ in features], np.object_)
+        geometry = shapely.to_wkb(shapely.transform(polygons, self._place.to_map))
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
         options: dict[str, Any] = {} if self._is_begun else {"layer_metadata": self._facts, "spatial_index": True}
         try:
@@ -201,25 +203,28 @@ def _counted(objects: Iterable[MapObject]) -> Iterator[MapObject]:
         yield each
 
 
-def _simplified(each: MapObject, place: Place, tolerance: float) -> MapObject:
-    """The object with fewer points. If it would vanish or cross itself, topology is kept; with many holes, all points."""
-    polygon = shapely.transform(each.polygon, place.to_map)
-    simple = shapely.simplify(polygon, tolerance, preserve_topology=False)
-    if not isinstance(simple, shapely.Polygon) or simple.is_empty or not simple.is_valid:
-        if len(each.polygon.interiors) >= MOST_HOLES:
-            return each
+def _simplified(objects: Iterator[MapObject], place: Place, tolerance: float) -> Iterator[MapObject]:
+    """The objects with fewer points. If one would vanish or cross itself, topology is kept; with many holes, all points."""
+    while batch := list(islice(objects, OBJECTS_AT_ONCE)):
+        originals = np.array([each.polygon for each in batch], np.object_)
+        polygons = shapely.transform(originals, place.to_map)
+        simple = shapely.simplify(polygons, tolerance, preserve_topology=False)
+        is_lost = (shapely.get_type_id(simple) != shapely.GeometryType.POLYGON) | shapely.is_empty(simple)
+        is_lost |= ~shapely.is_valid(simple)
+        has_many = is_lost & (shapely.get_num_interior_rings(polygons) >= MOST_HOLES)
         # GEOS may drop the point where a ring begins, and so move it by up to twice its tolerance
-        simple = shapely.simplify(polygon, tolerance / 2, preserve_topology=True)
-    return _moved(each, shapely.transform(simple, place.to_pixels))
+        mended = is_lost & ~has_many
+        simple[mended] = shapely.simplify(polygons[mended], tolerance / 2, preserve_topology=True)
+        results = np.where(has_many, originals, shapely.transform(simple, place.to_pixels))
+        yield from map(_moved, batch, results)
 
 
 def _simplified_together(objects: list[MapObject], place: Place, tolerance: float) -> Iterator[MapObject]:
     """The objects with fewer points, the same along common borders."""
-    polygons = [shapely.transform(each.polygon, place.to_map) for each in objects]
-    if not polygons:
+    polygons = shapely.transform(np.array([each.polygon for each in objects], np.object_), place.to_map)
+    if not len(polygons):
         return
-    for each, polygon in zip(objects, shapely.coverage_simplify(polygons, tolerance), strict=True):
-        yield _moved(each, shapely.transform(polygon, place.to_pixels))
+    yield from map(_moved, objects, shapely.transform(shapely.coverage_simplify(polygons, tolerance), place.to_pixels))
 
 
 def _moved(each: MapObject, polygon: shapely.Polygon) -> MapObject:

@@ -7,8 +7,9 @@ them, and runs straight between two corners of a row or a column, which it joins
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,9 @@ OUTSIDE = 256  # the class of what is beyond the edges
 LEFT, RIGHT, UP, DOWN, NONE = 0, 1, 0, 1, 2
 QUADRANTS = (((0, 0), LEFT, UP), ((0, 1), RIGHT, UP), ((1, 0), LEFT, DOWN), ((1, 1), RIGHT, DOWN))
 """The pixels around a corner: the place (row, column) of each, and where its two sides lead from the corner."""
-ROW, COLUMN, HORIZONTAL, VERTICAL = range(4)
-"""Columns of an array of corners: the place, and where the border leads from it: left or right, up or down."""
+ROW, COLUMN, HORIZONTAL, VERTICAL, REGION = range(5)
+"""Columns of an array of corners: the place, where the border leads from it (left or right, up or down), and whose it is."""
+OBJECTS_AT_ONCE = 100  # that become polygons
 STEP_PIXELS = 1 << 22  # that are looked at in one step
 
 
@@ -71,7 +73,7 @@ class ObjectFinder:
         self._width, self._with_nodes = width, with_nodes
         self._is_object = np.zeros(OUTSIDE + 1, np.bool_)
         self._is_object[list(ids)] = True
-        self._row = 0
+        self._row, self._has_confidence = 0, False
         self._last = np.full(width, OUTSIDE, np.int16)  # the classes of the last row
         self._open: list[_Open | None] = []  # of each run of equal pixels of the last row, left to right
 
@@ -80,19 +82,20 @@ class ObjectFinder:
 
         square_metres: of each pixel, float64 (rows, width) or (rows, 1). confidence: round(255 x probability) of each pixel.
         """
+        self._has_confidence = confidence is not None
         step = max(1, STEP_PIXELS // self._width)
         for top in range(0, len(ids), step):
             part = slice(top, top + step)
-            yield from self._add(
-                ids[part].astype(np.int16), square_metres[part], None if confidence is None else confidence[part]
-            )
+            sure = None if confidence is None else confidence[part]
+            yield from self._outlined(self._add(ids[part].astype(np.int16), square_metres[part], sure))
 
     def finish(self) -> Iterator[MapObject]:
         """Yields the objects that the last row has."""
         outside = np.full((1, self._width), OUTSIDE, np.int16)
-        yield from self._add(outside, np.zeros((1, 1)), np.zeros((1, self._width), np.uint8))
+        yield from self._outlined(self._add(outside, np.zeros((1, 1)), None))
 
-    def _add(self, rows: npt.NDArray[np.int16], square_metres: Floats, confidence: Ids | None) -> Iterator[MapObject]:
+    def _add(self, rows: npt.NDArray[np.int16], square_metres: Floats, confidence: Ids | None) -> Iterator[_Open]:
+        """Yields what it knows of the objects that the rows finish."""
         width = self._width
         classes = np.concatenate([self._last[None], rows])
         starts = _run_starts(classes)
@@ -111,7 +114,6 @@ class ObjectFinder:
         stays_open = np.zeros(count, np.bool_)
         stays_open[regions[last_row]] = True
         still_open: dict[int, _Open] = {}
-        has_confidence = confidence is not None
         for region in np.flatnonzero(self._is_object[region_ids]).tolist():
             pixels, area, sure = facts[0][region], facts[1][region], facts[2][region]
             item = _Open(int(region_ids[region]), int(pixels), float(area), int(sure), [pieces(region)])
@@ -120,10 +122,16 @@ class ObjectFinder:
             if stays_open[region]:
                 still_open[region] = item
             else:
-                yield _finished(item, has_confidence)
+                yield item
         self._open = [still_open.get(region) for region in regions[last_row].tolist()]
         self._last = classes[-1]
         self._row += len(rows)
+
+    def _outlined(self, items: Iterator[_Open]) -> Iterator[MapObject]:
+        while batch := list(islice(items, OBJECTS_AT_ONCE)):
+            for item, polygon in zip(batch, outlines([np.concatenate(item.corners) for item in batch]), strict=True):
+                confidence = item.confidence / (255 * item.pixels) if self._has_confidence else None
+                yield MapObject(item.id, polygon, item.pixels, item.square_metres, confidence)
 
     def _regions(self, classes: npt.NDArray[np.int16], starts: Integers) -> Integers:
         """The region of each run, counted from 0: runs that touch along a side, or that were one object before."""
@@ -214,32 +222,40 @@ class _Pieces:
         return self._corners[self._bounds[region] : self._bounds[region + 1]]
 
 
-def outline(corners: Integers) -> shapely.Polygon:
-    """The polygon of a region's corners, int64 (N, 4). Its first ring begins at the leftmost corner of its top row."""
-    corners = _apart(corners)
-    rows = _partners(corners, HORIZONTAL, (HORIZONTAL, COLUMN, ROW))
-    columns = _partners(corners, VERTICAL, (VERTICAL, ROW, COLUMN))
-    first = int(np.lexsort((corners[:, COLUMN], corners[:, ROW]))[0])
+def outlines(regions: Sequence[Integers]) -> npt.NDArray[np.object_]:
+    """The polygons of regions, each from its corners, int64 (N, 4). A first ring begins at its top row's leftmost corner."""
+    owners = np.repeat(np.arange(len(regions)), [len(each) for each in regions])
+    corners = _apart(np.column_stack([np.concatenate(regions), owners]))
+    rows = _partners(corners, HORIZONTAL, (HORIZONTAL, COLUMN, ROW, REGION))
+    columns = _partners(corners, VERTICAL, (VERTICAL, ROW, COLUMN, REGION))
+    order, starts = _cycles(rows.tolist(), columns.tolist())
+    corners = corners[order]
     points = corners[:, [COLUMN, ROW]].astype(np.float64)
-    rings = [_ring(points, ring) for ring in _cycles(rows.tolist(), columns.tolist(), first)]
-    return shapely.Polygon(rings[0], rings[1:])
+    lengths = np.diff(starts, append=len(points))
+    before = np.arange(len(points)) - 1
+    before[starts] += lengths
+    is_place = (points != points[before]).any(1)  # not the second half of a node
+    rings = shapely.linearrings(points[is_place], indices=np.repeat(np.arange(len(starts)), lengths)[is_place])
+    polygons: npt.NDArray[np.object_] = shapely.polygons(rings, indices=corners[starts, REGION])
+    return polygons
 
 
 def _apart(corners: Integers) -> Integers:
-    """The corners in order, changed where two pixels of the region touch at a corner alone, so that rings stay simple.
+    """The corners in order, changed where two pixels of a region touch at a corner alone, so that rings stay simple.
 
     There the border passes twice, as two corners at one place, each around a pixel of the region. Afterwards each is around one
     of the two other pixels, so the border does not cross itself.
     """
-    order = np.lexsort((corners[:, VERTICAL], corners[:, HORIZONTAL], corners[:, COLUMN], corners[:, ROW]))
-    result = corners[order]
-    is_double = (result[1:, :2] == result[:-1, :2]).all(1) & (result[1:, 2:] != NONE).all(1) & (result[:-1, 2:] != NONE).all(1)
+    result = corners[np.lexsort([corners[:, key] for key in (VERTICAL, HORIZONTAL, COLUMN, ROW, REGION)])]
+    is_turn = (result[:, [HORIZONTAL, VERTICAL]] != NONE).all(1)
+    places = result[:, [REGION, ROW, COLUMN]]
+    is_double = (places[1:] == places[:-1]).all(1) & is_turn[1:] & is_turn[:-1]
     at = np.flatnonzero(is_double)
     result[at, VERTICAL], result[at + 1, VERTICAL] = result[at + 1, VERTICAL], result[at, VERTICAL].copy()
     return result
 
 
-def _partners(corners: Integers, direction: int, keys: tuple[int, int, int]) -> Integers:
+def _partners(corners: Integers, direction: int, keys: Sequence[int]) -> Integers:
     """For each corner the one at the other end of its straight border in a direction; of a node, its other half."""
     partners = np.empty(len(corners), np.int64)
     for index in (np.flatnonzero(corners[:, direction] != NONE), np.flatnonzero(corners[:, direction] == NONE)):
@@ -248,31 +264,24 @@ def _partners(corners: Integers, direction: int, keys: tuple[int, int, int]) -> 
     return partners
 
 
-def _cycles(rows: list[int], columns: list[int], first: int) -> Iterator[list[int]]:
-    """The rings as indices of corners, which follow rows and columns of pixels in turn. The first ring begins with `first`."""
+def _cycles(rows: list[int], columns: list[int]) -> tuple[Integers, Integers]:
+    """The rings, which follow rows and columns of pixels in turn: the corners' indices, concatenated, and where each starts.
+
+    A ring begins with the first corner that no ring before it has.
+    """
+    order, starts = list[int](), list[int]()
     is_open = bytearray(b"\1" * len(rows))
-    start = first
-    while start >= 0:
-        ring, corner = [], start
+    first = is_open.find(1)
+    while first >= 0:
+        starts.append(len(order))
+        corner = first
         while is_open[corner]:
             other = rows[corner]
             is_open[corner] = is_open[other] = 0
-            ring += [corner, other]
+            order += (corner, other)
             corner = columns[other]
-        yield ring
-        start = is_open.find(1)
-
-
-def _ring(points: Floats, ring: list[int]) -> Floats:
-    """The points of a ring, without the second half of each node."""
-    places = points[ring]
-    distinct: Floats = places[(places != np.roll(places, 1, 0)).any(1)]
-    return distinct
-
-
-def _finished(item: _Open, has_confidence: bool) -> MapObject:
-    confidence = item.confidence / (255 * item.pixels) if has_confidence else None
-    return MapObject(item.id, outline(np.concatenate(item.corners)), item.pixels, item.square_metres, confidence)
+        first = is_open.find(1, first)
+    return np.array(order, np.int64), np.array(starts, np.int64)
 
 
 def _run_starts(classes: npt.NDArray[np.int16]) -> Integers:

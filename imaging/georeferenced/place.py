@@ -76,12 +76,13 @@ class Place:
         x, y, area = x - c, y - f, a * e - b * d
         return np.column_stack([(e * x - b * y) / area, (a * y - d * x) / area])
 
-    def to_degrees(self, points: npt.ArrayLike) -> Floats:
+    def to_degrees(self, points: npt.ArrayLike, *, strict: bool = False) -> Floats:
         """Longitude and latitude (N, 2) on WGS 84 of pixel positions (N, 2). Not finite where there is none.
 
-        Raises `NoCoordinates` if the system has no relation to the Earth, such as that of a building site.
+        Raises `NoCoordinates` if the system has no relation to the Earth, such as that of a building site; with `strict`, if
+        any point has none, and at once.
         """
-        return map_to_degrees(self.to_map(points), self.require("the scene"))
+        return map_to_degrees(self.to_map(points), self.require("the scene"), strict=strict)
 
     def scaled(self, size: Size) -> Place:
         """The same ground as a raster of another (height, width)."""
@@ -96,31 +97,34 @@ class Place:
         return Place((window.height, window.width), Affine(a, b, x, d, e, y), self.crs)
 
 
-def map_to_degrees(points: Floats, crs: CRS) -> Floats:
+def map_to_degrees(points: Floats, crs: CRS, *, strict: bool = False) -> Floats:
     """Longitude and latitude (N, 2) on WGS 84 of coordinates (N, 2) of a system. NaN for points beyond its projection.
 
-    Raises `NoCoordinates` if no point has any.
+    Raises `NoCoordinates` if no point has any, or with `strict`, if not all have.
     """
     if not (crs.is_geographic or crs.is_projected):
         raise NoCoordinates(
             f"the system {crs.to_wkt()[:60]!r} has no relation to the Earth, so it has no longitude and latitude"
         )
     degrees = np.full(points.shape, np.nan)
-    error = _fill_degrees(points, crs, degrees)
-    if error is not None and np.isnan(degrees).all():
+    error = _fill_degrees(points, crs, degrees, strict=strict)
+    if np.isnan(degrees).any() if strict else error is not None and np.isnan(degrees).all():
         words = f"coordinates of {crs.to_string()[:60]} cannot become longitude and latitude: {str(error)[:100]}"
         raise NoCoordinates(words) from error
     return degrees
 
 
-def _fill_degrees(points: Floats, crs: CRS, degrees: Floats) -> Exception | None:
-    """Sets the degrees of points that have some, and gives an error if others have none: GDAL refuses these and all beside."""
+def _fill_degrees(points: Floats, crs: CRS, degrees: Floats, *, strict: bool = False) -> Exception | None:
+    """Sets the degrees of points that have some, and gives an error if others have none: GDAL refuses these and all beside.
+
+    strict: whether an error ends it, rather than a search for the points that have some.
+    """
     if not len(points):
         return None
     try:
         pairs = np.column_stack(change_system(crs, DEGREES, points[:, 0], points[:, 1]))
     except Exception as error:  # rasterio does not publish the classes of GDAL's errors
-        if (half := len(points) // 2) > 0:
+        if (half := len(points) // 2) > 0 and not strict:
             for part in (slice(half), slice(half, None)):
                 _fill_degrees(points[part], crs, degrees[part])
         return error

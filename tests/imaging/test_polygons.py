@@ -64,7 +64,7 @@ def test_borders_run_between_pixels() -> None:
 
 
 def test_a_hole_is_kept_and_rings_are_closed() -> None:
-    (region,) = map(to_lists, trace_mask(disc(40, 18, hole=8), 0.5))
+    (region,) = to_lists(list(trace_mask(disc(40, 18, hole=8), 0.5)))
     outer, hole = region
     assert outer[0] == outer[-1]
     assert hole[0] == hole[-1]

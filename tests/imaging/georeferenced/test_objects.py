@@ -79,6 +79,12 @@ def test_confidence_is_the_mean_over_all_pieces() -> None:
     assert each.confidence == pytest.approx(sure.mean() / 255)
 
 
+def test_without_confidence_no_object_has_any() -> None:
+    finder = ObjectFinder(2, (1, 2))
+    objects = [*finder.add(np.array([[1, 1], [2, 2]], np.uint8), np.ones((2, 1))), *finder.finish()]
+    assert [(each.id, each.confidence) for each in objects] == [(1, None), (2, None)]
+
+
 def test_a_ring_round_a_hole_and_what_touches_at_a_corner() -> None:
     ids = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]], np.uint8)
     (outer,) = find(ids, 1, (1,))

@@ -10,7 +10,7 @@ from typing import Any
 
 import shapely
 
-from imaging.georeferenced.geojson import DegreeGeometry
+from imaging.georeferenced.geojson import feature_collection
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
 from training.data.bands import BANDS
@@ -70,8 +70,7 @@ def write_tiles(
             **({"block": list(blocks[index])} if blocks else {}),
         }  # fmt: skip
         height, width = tile.window.height, tile.window.width
-        geometry = DegreeGeometry(tile.place)(shapely.box(0, 0, width, height))
-        features.append({"type": "Feature", "properties": facts, "geometry": geometry})
+        features += feature_collection([(shapely.box(0, 0, width, height), facts)], tile.place)["features"]
     document = {"type": "FeatureCollection", "features": features, "scenes": [_facts(source) for source in sources]}
     write_file(out / TILES, json.dumps(document, ensure_ascii=False) + "\n", follow=False)
 

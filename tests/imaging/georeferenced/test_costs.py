@@ -1,0 +1,138 @@
+"""Polygons of many regions and rings cost little more in coordinates than as COCO, and each long step can be ended."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import shapely
+from affine import Affine
+from rasterio.crs import CRS
+
+from imaging.answer import SegmentedImage
+from imaging.georeferenced import place as module
+from imaging.georeferenced.answer import encode_scene
+from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.geojson import GeoJSONWriter, feature_collection
+from imaging.georeferenced.layers import GeoPackageWriter, find_objects, write_layer
+from imaging.georeferenced.place import Place
+from imaging.rendering import Rendering
+from model.labels import numbered_labels
+from tests.support.costs import cpu_seconds
+from tests.support.imaging.scenes import UTM, north_up
+
+LABELS = numbered_labels(["background", "house", "tree"])
+MODEL = {"name": "narrow", "sha256": "0" * 64, "runtime": "openvino", "precision": "float32"}
+SIDE = 200
+DOTS = np.tile(np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.uint8), (SIDE // 4, SIDE // 4))
+MAPS = {"regions": DOTS, "holes": 1 - DOTS}
+PLACES = {
+    "metres": (UTM, north_up()),
+    "degrees": ("EPSG:4326", Affine(1e-4, 0, 10, 0, -1e-4, 50)),
+    "bent": ("ESRI:102008", Affine(20_000, 0, -2e6, 0, -20_000, 2e6)),
+    "antimeridian": ("EPSG:4326", Affine(0.01, 0, 178.995, 0, -0.01, 10)),
+    "pole": ("EPSG:3031", Affine(1000, 0, -103_300, 0, -1000, 95_400)),
+}
+
+
+def place(name: str) -> Place:
+    crs, transform = PLACES[name]
+    return Place((SIDE, SIDE), transform, CRS.from_user_input(crs))
+
+
+def segmented(class_map: npt.NDArray[np.uint8]) -> SegmentedImage:
+    return SegmentedImage(None, class_map, np.full_like(class_map, 200), None, [], LABELS, MODEL, {})
+
+
+def coco_seconds(image: SegmentedImage) -> float:
+    return cpu_seconds(lambda: image.encode(Rendering("coco", mask="polygons")))
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("rings", MAPS)
+def test_geojson_costs_at_most_some_coco(rings: str, name: str) -> None:
+    # one polygon of all rings, which GEOS cuts and unites
+    image, most = segmented(MAPS[rings]), 8 if rings == "holes" and name in ("pole", "antimeridian") else 3
+    geojson = cpu_seconds(lambda: encode_scene(image, place(name), Rendering("geojson")))
+    assert geojson < most * coco_seconds(image)
+
+
+@pytest.mark.parametrize("rings", MAPS)
+@pytest.mark.parametrize("tolerance", [0.0, 0.5])
+def test_layers_cost_at_most_some_coco(rings: str, tolerance: float, tmp_path: Path) -> None:
+    """Those of the command line, with the search for their objects."""
+    image, where, labels = segmented(MAPS[rings]), place("metres"), {label.id: label for label in LABELS.classes}
+
+    def write(writer: Any) -> None:
+        objects = find_objects([(0, image.class_map, image.confidence)], where, [1, 2])
+        write_layer(writer, objects, where, labels, tolerance=tolerance)
+
+    coco, numbers = coco_seconds(image), itertools.count()
+    assert cpu_seconds(lambda: write(GeoJSONWriter(io.StringIO(), where))) < 3 * coco
+    assert cpu_seconds(lambda: write(GeoPackageWriter(tmp_path / f"{next(numbers)}.gpkg", where, "objects", {}))) < 4 * coco
+
+
+def test_the_number_of_transforms_does_not_grow_with_the_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def transforms(class_map: npt.NDArray[np.uint8]) -> int:
+        calls.clear()
+        encode_scene(segmented(class_map), place("metres"), Rendering("geojson"))
+        return len(calls)
+
+    calls: list[int] = []
+    original = module.change_system
+    monkeypatch.setattr(module, "change_system", lambda *args: calls.append(1) or original(*args))
+    one = np.zeros_like(DOTS)
+    one[1, 1:3] = 1
+    assert transforms(DOTS) == transforms(1 - DOTS) == transforms(one)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_each_step_can_be_ended(name: str) -> None:
+    """A check that raises at any of its calls ends the work there; steps at a pole and at the antimeridian have their own."""
+    polygon = shapely.box(0, 0, SIDE, SIDE) - shapely.box(50, 50, 60, 60)
+    calls = itertools.count(1)
+
+    def check() -> None:
+        if next(calls) == last:
+            raise TimeoutError
+
+    last = -1
+    feature_collection([(polygon, {})], place(name), check=check)
+    number = next(calls) - 1
+    assert number >= {"antimeridian": 4, "pole": 6}.get(name, 2)
+    for last in range(1, number + 1):
+        calls = itertools.count(1)
+        with pytest.raises(TimeoutError):
+            feature_collection([(polygon, {})], place(name), check=check)
+        assert next(calls) == last + 1
+
+
+def test_corners_off_the_earth_are_not_sought_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Place(
+        (SIDE, SIDE), north_up(55_000, (-5_500_000, 5_500_000)), CRS.from_string("+proj=geos +h=35785831 +datum=WGS84")
+    )
+    space = shapely.segmentize(shapely.box(0, 0, SIDE, 5), 0.1)
+    calls: list[int] = []
+    original = module.change_system
+    monkeypatch.setattr(module, "change_system", lambda *args: calls.append(1) or original(*args))
+    feature_collection([], disk)
+    before = len(calls)
+    with pytest.raises(SceneError, match="a corner that has no longitude and latitude"):
+        feature_collection([(space, {})], disk)
+    assert len(calls) <= 2 * before + 1
+
+
+def test_holes_stay_in_a_ring_with_most_of_its_corners_far_from_them() -> None:
+    world = Place((180, 360), Affine(1, 0, -180, 0, -1, 90), CRS.from_epsg(4326))
+    steps = np.arange(0.0, 90)  # a side of many corners in the west
+    west = np.column_stack([20 + steps % 2, 10 + steps])
+    ring = shapely.Polygon([*west, (350, 170), (350, 5)], [shapely.box(330, 80, 340, 90).exterior])
+    (feature,) = feature_collection([(ring, {})], world)["features"]
+    polygon = shapely.geometry.shape(feature["geometry"])
+    assert polygon.is_valid
+    assert polygon.interiors[0].bounds == (150, 0, 160, 10)
