@@ -40,7 +40,7 @@ CHANGES = {
     r"(fcn-convert )": r"\1--force ",  # the networks of the page are alternatives
 }
 MISSING = re.compile(r"Traceback|No module named|is missing: |needs the (package|extra)|needs PyTorch")
-OF_RUN = re.compile(rb'(?i)(?:fcn_key\W+|"request_id":")[0-9a-f]+')  # digests of a scene's path and time; ids of requests
+OF_RUN = re.compile(rb'(?i)(fcn_key\W+|"request_id":")[0-9a-f]+')  # digests of a scene's path and time; ids of requests
 RUN_OF_TABLE = re.compile(r"(?<=-)[0-9a-f]{8}(?=-\d+\.parquet)")
 VOLATILE = {"milliseconds", "seconds", "key"}  # facts of rows that depend on the run
 
@@ -129,7 +129,7 @@ def written(folder: Path) -> dict[str, object]:
 
 
 def _content(path: Path) -> object:
-    data = OF_RUN.sub(b"", path.read_bytes())
+    data = OF_RUN.sub(rb"\1", path.read_bytes())
     if path.suffix == ".parquet":
         return _without_times(parquet.read_table(path).to_pylist())
     if path.suffix == ".jsonl":
