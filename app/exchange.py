@@ -10,8 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.connections import Connection, current_connection
+from app.parsing import to_origin_form
 from app.serving.clients import Client, Clients
-from app.targets import to_origin_form
 
 DISCARD_S = 1.0  # for discarding the rest of a body when the answer closes the connection
 PIECE_BYTES = 1 << 15  # of an answer at a time: the next piece follows when the system has taken the one before

@@ -14,12 +14,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.api import batch, segment, state
-from app.api.accepted_values import words
 from app.api.errors import install_handlers
 from app.api.headers import REMARK
 from app.api.page import mount_page
+from app.api.parameters import words
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
-from app.env_file import UnreadLines
 from app.environment import PREFIX, UnknownSetting, WrongVariable
 from app.exchange import ConnectionMiddleware
 from app.interop.sagemaker import sagemaker_router
@@ -29,6 +28,7 @@ from app.platform_variables import SAGEMAKER_PORT, WrongPort
 from app.server import serve
 from app.serving.service import Service
 from app.settings import Settings, ignored_variables
+from app.sources import UnreadLines
 from app.telemetry import configure_logging, excerpt
 from imaging.object_facts import OBJECT_HEADERS
 from model.command_line import CommandParser, package_version

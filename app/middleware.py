@@ -8,7 +8,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,7 +18,6 @@ from app.api.errors import MEDIA_TYPE, BadRequest, Problem, Unavailable, documen
 from app.serving.errors import NotServing, ServingError
 from app.serving.service import DRAINING, Service
 from app.telemetry import Metrics
-from app.tracing import TRACEPARENT, trace_fields
 
 REQUEST_ID = "x-request-id"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -29,6 +28,23 @@ ENCODING = "Transfer-Encoding must be `chunked` alone, or use Content-Length"
 HOSTS = "a request of HTTP/1.1 must have one Host"
 VERSION = "the version must be HTTP/1.1 or HTTP/1.0"
 log = logging.getLogger("segment")
+TRACEPARENT = "traceparent"
+FORMAT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+
+
+def trace_fields(headers: Sequence[str]) -> dict[str, str]:
+    """`trace_id` and `parent_id` from a request's `traceparent` headers; empty unless there is exactly one, and it is valid.
+
+    For log lines only (https://www.w3.org/TR/trace-context/, section 3.2).
+    """
+    match = FORMAT.fullmatch(headers[0]) if len(headers) == 1 else None
+    if not match:
+        return {}
+    version, trace_id, parent_id, extension = match.groups()
+    # only versions after 00 may have more fields, and ff is no version
+    if version == "ff" or (version == "00" and extension) or not int(trace_id, 16) or not int(parent_id, 16):
+        return {}
+    return {"trace_id": trace_id, "parent_id": parent_id}
 
 
 class RequestTelemetry:

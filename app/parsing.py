@@ -1,15 +1,21 @@
-"""uvicorn's HTTP protocol, given one message at a time, and strict about all that is not a body."""
+"""uvicorn's HTTP protocol, given one message at a time, and strict about all that is not a body.
+
+Targets in absolute form, as a client sends them to a proxy, become paths.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from typing import Any
+from urllib.parse import unquote
 
+from starlette.datastructures import MutableHeaders
+from starlette.types import Scope
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from app.targets import origin_form
+from app.sockets import LARGEST_PORT
 
 MAX_HEAD_BYTES = 32768
 PARSES_IN_C = AutoHTTPProtocol is not H11Protocol
@@ -17,6 +23,9 @@ READ_BYTES = 1 << 16 if PARSES_IN_C else 1 << 12  # at a time: parsing so many t
 END = b"\r\n\r\n"  # ends every head, and every body in chunks
 MOST_ENDS = 1 << 13  # in a body in chunks, which is parsed up to each of them; every part of a form has one
 UPGRADE = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
+ABSOLUTE = re.compile(
+    rb"https?://(?P<host>(?:[^][/?#@:]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{0,5}))?)(?P<path>[/?].*)?", re.IGNORECASE | re.DOTALL
+)
 
 
 class StrictProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvicorn's choice: `httptools` if it is installed, else h11
@@ -118,3 +127,27 @@ class StrictProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvi
         self._is_in_body, self._body_bytes, self._other_bytes = False, 0, 0
         self.is_busy = not self.is_answered
         super().on_message_complete()
+
+
+def origin_form(target: bytes) -> tuple[bytes, bytes | None]:
+    """A target in absolute form, `http://host/path`, as its path and its host; another target as it is, without a host.
+
+    A target whose host or port is invalid stays as it is.
+    """
+    absolute = ABSOLUTE.fullmatch(target)
+    if not absolute or int(absolute["port"] or 0) > LARGEST_PORT:
+        return target, None
+    path = absolute["path"] or b""
+    return path if path.startswith(b"/") else b"/" + path, absolute["host"]
+
+
+def to_origin_form(scope: Scope) -> None:
+    """Replaces a target in absolute form by its path; its host becomes `Host` (RFC 9112, section 3.2.2).
+
+    For h11, which gives the target as the path: no route matches an invalid one.
+    """
+    root = scope.get("root_path", "")
+    raw_path, host = origin_form(scope.get("raw_path", b"").removeprefix(root.encode()))
+    if host:
+        scope["path"], scope["raw_path"] = root + unquote(raw_path.decode("latin-1")), root.encode() + raw_path
+        MutableHeaders(scope=scope)["host"] = host.decode("latin-1")

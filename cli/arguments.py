@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, get_args
 
-from cli.areas import parse_any_area
-from cli.completion import FILE, add_completion
+import shtab
+
 from cli.input import Shard
+from cli.report import write_stdout
 from cli.stores import SCHEMES
 from imaging.band_scale import parse_bands, parse_scale
 from imaging.decoding import IMAGE_FORMATS, Limits
@@ -19,6 +22,7 @@ from model.command_line import ArgumentGroup, CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.parameters import MODEL, OPTIONS
 from model.inference.plan import Options
+from model.inference.small_regions import Area, parse_area
 from model.inference.tiling import parse_tile
 from model.weights_file import DEFAULT_WEIGHTS
 
@@ -32,6 +36,26 @@ EXAMPLES = """examples:
 """
 CHOSEN = {name: parameter for name, parameter in (RENDERING | OPTIONS).items() if parameter.option}
 """The parameters of `/segment` that the command line has as well, by their HTTP names."""
+FILE = shtab.FILE
+"""What an argument's `complete` is if it names a file."""
+SQUARE_METRES = r"(\d+(?:\.\d+)?|\.\d+) ?m(?:2|²)"
+
+
+@dataclass(frozen=True)
+class GroundArea:
+    """An area on the ground in square metres."""
+
+    square_metres: float
+
+
+def parse_any_area(text: str) -> Area | GroundArea:
+    """Parses an area: pixels `200`, a share of the image `0.1%`, or the ground `5m2`; raises `ValueError`."""
+    if match := re.fullmatch(SQUARE_METRES, text):
+        return GroundArea(float(match[1]))
+    try:
+        return parse_area(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; of scenes also square metres, such as 5m2") from error
 
 
 def _format(text: str) -> str:
@@ -243,3 +267,23 @@ def _shard(text: str) -> Shard:
     if index.isdecimal() and count.isdecimal() and int(index) < int(count):
         return Shard(int(index), int(count))
     raise argparse.ArgumentTypeError(f"must be I/N with I from 0 to N-1, such as 0/8, got {text!r}")
+
+
+def add_completion(p: argparse.ArgumentParser) -> None:
+    """Adds `--print-completion SHELL`, which prints the script for this parser and ends the command."""
+    p.add_argument(
+        "--print-completion", action=_Print, choices=shtab.SUPPORTED_SHELLS, metavar="SHELL",
+        help=f"print the completion script of a shell: {', '.join(shtab.SUPPORTED_SHELLS)}",
+    )  # fmt: skip
+
+
+class _Print(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: str | Sequence[Any] | None, *_: Any
+    ) -> None:
+        script = shtab.complete(parser, str(values))
+        if values == "bash":
+            # shtab does not say that its words are file names: bash would not quote spaces, nor end folders with /
+            script = script.replace("complete -o bashdefault -F", "complete -o bashdefault -o filenames -F")
+        write_stdout(f"{script}\n".encode())
+        parser.exit()

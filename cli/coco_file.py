@@ -19,7 +19,7 @@ from cli.input import Input
 from cli.lines import LineFile, read_lines
 from cli.report import Outcome
 from cli.resume import UNKNOWN
-from imaging.coco_merging import HEAD, CocoParts, renumber, split_document
+from imaging.coco import HEAD, CocoParts, renumber, split_document
 from model.whole_file import begins_with, check_output, refuse_link, whole_file, write_file
 
 PARTS, ORDER, DIGEST = "parts", "order.jsonl", "document.sha256"

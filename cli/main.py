@@ -25,7 +25,7 @@ from cli.report import DONE, INTERRUPTED, SOME_FAILED, Outcome, Summary, exit_st
 from cli.run import BulkJob, leave, run_all
 from cli.scene_request import read_requests
 from cli.start import ended_at_once
-from imaging.coco_merging import HEAD
+from imaging.coco import HEAD
 from model.inference.loading import unused_gpu
 from model.whole_file import begins_with, check_output, open_descriptor
 

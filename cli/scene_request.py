@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-from cli.areas import GroundArea
-from cli.arguments import service_arguments
+from cli.arguments import GroundArea, service_arguments
 from cli.places import is_path, real
 from cli.report import as_options
 from imaging.band_scale import BandScale

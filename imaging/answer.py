@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imaging.arrays import npz
 from imaging.classes import VOID, Label
 from imaging.coco import coco_document
 from imaging.coverage import trace_coverage
 from imaging.cutout import Cutout, ObjectBox, cut_out
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
-from imaging.hugging_face import class_masks
 from imaging.overlay import overlay_picture
 from imaging.palette import display_palette, hex_color
 from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace
@@ -206,3 +205,34 @@ def _base64(data: bytes) -> str:
 
 def _json(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+def npz(arrays: dict[str, npt.NDArray[Any] | None]) -> bytes:
+    """Compresses the arrays into one file and omits names whose value is None. Equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
+    np.savez_compressed(buffer, **contiguous)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def class_masks(
+    class_map: npt.NDArray[np.uint8], labels: Sequence[Label], mean_confidence: Sequence[float], threshold: float
+) -> list[dict[str, Any]]:
+    """The present classes, largest first, each with `label`, `score` (its mean confidence) and `mask`. Void is left out.
+
+    class_map: uint8 (H, W). mean_confidence: by class id, 0 to 1; empty for a network without confidence, whose
+    scores are null. threshold: 0 to 1; classes of a lower score are left out. A
+    mask is an 8-bit grey PNG in base64, 255 where the class is.
+    Source: Hugging Face, "Inference Providers: Image Segmentation", `ImageSegmentationOutput`.
+    """
+    pixels = class_pixels(class_map)
+    scores = {label.id: round(mean_confidence[label.id], 6) for label in labels} if mean_confidence else {}
+    present = [label for label in labels if pixels[label.id] and scores.get(label.id, 1.0) >= threshold]
+    return [
+        {
+            "label": label.name,
+            "score": scores.get(label.id),
+            "mask": base64.b64encode(binary_png(class_map, {label.id})).decode(),
+        }
+        for label in sorted(present, key=lambda label: (-pixels[label.id], label.id))
+    ]

@@ -1,15 +1,23 @@
-"""Writes a class map as COCO annotations (https://cocodataset.org/#format-data) that pycocotools can read."""
+"""Writes a class map as COCO annotations (https://cocodataset.org/#format-data) that pycocotools can read.
+
+Documents of one image each can be put into one document.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import shapely
 
 from imaging.classes import Label, is_background
 from imaging.coverage import trace_coverage
-from imaging.keyholes import keyhole
 from imaging.polygons import trace
 from imaging.regions import Ids, Regions
 from imaging.runs import column_runs
@@ -19,6 +27,12 @@ INFO = {"description": "Regions of classes that a network found (fcn-segment)"}
 Check = Callable[[], None]
 Entry = tuple[int, dict[str, Any]]
 """A region's class id, and the fields of its annotation that describe the region."""
+HEAD = json.dumps({"info": INFO, "licenses": []}, separators=(",", ":")).encode()[:-1]
+"""The first members of every document, without the final brace."""
+DOCUMENT = re.compile(re.escape(HEAD) + rb',"images":\[(\{.*?\})\],"categories":\[(.*?)\],"annotations":\[(.*)\]\}', re.DOTALL)
+IDS = re.compile(rb'(?<=\{"id":)\d+,"image_id":\d+(?=,)')
+Points = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 def coco_document(
@@ -35,7 +49,7 @@ def coco_document(
 
     `licenses` is empty: the licence of the image is not known. The background and void have no annotations.
     With a `tolerance` in pixels, each region is one polygon; COCO's polygons have no holes, so lines without width lead to
-    the holes of a region (`imaging.keyholes`). With None, regions are run lengths,
+    the holes of a region (`keyhole`). With None, regions are run lengths,
     exact to the pixel. shares_borders: whether polygons share their borders, as those of `imaging.coverage`. Category ids are
     class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. `check` is called for
     every few regions, and may raise to end the work. Raises `AnswerTooLarge` like `Regions` and the functions that trace.
@@ -73,3 +87,117 @@ def _outlines(polygons: Iterable[tuple[int, shapely.Polygon]], check: Check) -> 
         left, top, right, bottom = polygon.bounds
         outline = keyhole(polygon, check).round(2).flatten().tolist()
         yield id, {"segmentation": [outline], "area": polygon.area, "bbox": [left, top, right - left, bottom - top]}
+
+
+@dataclass(frozen=True)
+class CocoParts:
+    """The parts of one image's document, as JSON.
+
+    image: the image's entry in `images`. categories, annotations: the entries of these lists, with commas between them. number:
+    of annotations.
+    """
+
+    image: bytes
+    categories: bytes
+    annotations: bytes
+    number: int
+
+
+def split_document(document: bytes) -> CocoParts:
+    """The parts of a document that `SegmentedImage.encode` wrote. Raises `ValueError` for other bytes."""
+    parts = DOCUMENT.fullmatch(document)
+    if parts is None:
+        raise ValueError(f"expected the COCO document of one image, as format=coco answers it, got {document[:60]!r}")
+    image, categories, annotations = parts.groups()
+    return CocoParts(image, categories, annotations, len(IDS.findall(annotations)))
+
+
+def renumber(parts: CocoParts, image_id: int, first_annotation: int, changes: Mapping[str, Any] = {}) -> CocoParts:
+    """The same parts with this id of the image, and with ids of annotations that count from `first_annotation`.
+
+    changes: of the image's entry: its `file_name`, and facts that it has not.
+    """
+    numbers = count(first_annotation)
+    annotations = IDS.sub(lambda _: b'%d,"image_id":%d' % (next(numbers), image_id), parts.annotations)
+    image = json.loads(parts.image) | {"id": image_id} | changes
+    return CocoParts(json.dumps(image, separators=(",", ":")).encode(), parts.categories, annotations, parts.number)
+
+
+def keyhole(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) -> Points:
+    """The polygon as one ring: float64 (N, 2), x then y. The last corner is not the first one again.
+
+    A horizontal line leads from the leftmost corner of each hole to the next ring on its left. The ring goes along this line
+    to the hole, round the hole, and back along the same line. The line has no width, so the ring encloses the same pixels as
+    the polygon. The polygon must be valid, its corners at multiples of half a pixel.
+    `check` is called for every hole, and may raise to end the work.
+    """
+    if not polygon.interiors:
+        outer: Points = shapely.get_coordinates(polygon.exterior)[:-1]
+        return outer
+    corners, firsts = _from_the_left(polygon)
+    rings = len(firsts) - 1
+    ends = np.append(corners[1:], corners[:1], 0)
+    ends[firsts[1:] - 1] = corners[firsts[:-1]]
+    edges, xs = _edges_on_the_left(corners, ends, firsts)
+    exits = np.column_stack([xs, corners[firsts[1:-1], 1]])  # for each hole: the point where a ring leaves towards it
+    parents = np.searchsorted(firsts, edges, "right") - 1
+    order = np.lexsort((np.where(ends[edges, 0] < corners[edges, 0], -xs, xs), edges))  # of the exits along the rings
+    bounds = np.searchsorted(parents[order], np.arange(rings + 1)).tolist()
+    pieces: list[Points] = []
+    stack = [(0, 0, bounds[0])]  # a ring, the index of its next corner, and the index in `order` of its next exit
+    while stack:
+        check()
+        ring, corner, next_exit = stack.pop()
+        if next_exit < bounds[ring + 1]:
+            hole = int(order[next_exit])
+            end = int(edges[hole]) + 1
+            pieces += [corners[corner:end], exits[hole : hole + 1]]
+            stack += [(ring, end, next_exit + 1), (hole + 1, int(firsts[hole + 1]), bounds[hole + 1])]
+            continue
+        pieces.append(corners[corner : firsts[ring + 1]])
+        if ring:
+            pieces += [corners[firsts[ring] : firsts[ring] + 1], exits[ring - 1 : ring]]
+    whole = np.concatenate(pieces)
+    distinct: Points = whole[(whole != np.roll(whole, 1, 0)).any(1)]
+    return distinct
+
+
+def _from_the_left(polygon: shapely.Polygon) -> tuple[Points, Integers]:
+    """The corners of the outer ring, then of each hole, float64 (N, 2); and the index of each ring's first corner, then N.
+
+    Each ring begins at its leftmost corner.
+    """
+    corners, rings = shapely.get_coordinates(shapely.get_rings(polygon), return_index=True)
+    is_end = np.append(rings[1:] != rings[:-1], True)  # a ring's last corner is its first one
+    corners, rings = corners[~is_end], rings[~is_end]
+    sizes = np.bincount(rings)
+    firsts = np.append(0, np.cumsum(sizes))
+    by_x = np.lexsort((corners[:, 1], corners[:, 0], rings))
+    shift = by_x[firsts[:-1]] - firsts[:-1]
+    places = np.arange(len(corners)) - firsts[rings]
+    return corners[firsts[rings] + (places + shift[rings]) % sizes[rings]], firsts
+
+
+def _edges_on_the_left(begins: Points, ends: Points, firsts: Integers) -> tuple[Integers, Points]:
+    """For each hole: the index of the nearest edge to the left of its leftmost corner, and the x of that edge in its row.
+
+    begins, ends: the two corners of each edge, float64 (N, 2), ring by ring. firsts: as from `_from_the_left`.
+    """
+    rings = np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))
+    starts = begins[firsts[1:-1]]
+    rows = np.unique(starts[:, 1])
+    low = np.searchsorted(rows, np.minimum(begins[:, 1], ends[:, 1]), "left")
+    count = np.searchsorted(rows, np.maximum(begins[:, 1], ends[:, 1]), "right") - low
+    count[begins[:, 1] == ends[:, 1]] = 0  # the edges before and after a horizontal one contain its ends
+    edges = np.repeat(np.arange(len(begins)), count)
+    row = np.arange(len(edges)) + np.repeat(low - np.cumsum(count) + count, count)
+    (x0, y0), (x1, y1) = begins[edges].T, ends[edges].T
+    x = x0 + (rows[row] - y0) / (y1 - y0) * (x1 - x0)
+    usable = (rings[edges] == 0) | (x > begins[firsts[rings[edges]], 0])  # a hole's leftmost corner has nothing behind it
+    edges, row, x = edges[usable], row[usable], x[usable]
+    is_start = np.repeat([False, True], [len(edges), len(starts)])
+    order = np.lexsort((is_start, np.append(x, starts[:, 0]), np.append(row, np.searchsorted(rows, starts[:, 1]))))
+    latest = np.maximum.accumulate(np.where(is_start[order], 0, np.arange(len(order))))
+    nearest = np.empty(len(starts), np.int64)
+    nearest[order[is_start[order]] - len(edges)] = order[latest[is_start[order]]]
+    return edges[nearest], x[nearest]

@@ -2,7 +2,11 @@
 
 A cell of the network covers many pixels of a photo, so the borders of a class map are coarse. A guided filter moves them to the
 edges of the photo, in two rounds: the second one begins with the result of the first, and has smaller windows. Blocks of a
-JPEG are taken out of the photo before, and soft pixels get the colours of the object alone.
+JPEG are taken out of the photo before, and soft pixels get the colours of the object alone. A soft pixel of a photo shows a
+mixture: opacity x object + (1 - opacity) x background. Both colours are estimated as means of the pixels around, weighted with
+their opacity, and then moved so that their mixture is the photo's colour (Forte 2021, "Approximate Fast Foreground Colour
+Estimation", ICIP: "blur fusion").
+
 `benchmarks/studies/cutout.py` measures the gain; the constants are from there.
 """
 
@@ -23,9 +27,9 @@ from imaging.deblocking import Blocks
 from imaging.encoding import PHOTOGRAPHS, ImageFormat, picture_file
 from imaging.guided_filter import Plane, coefficients, window_mean
 from imaging.islands import flatten_islands
-from imaging.object_colors import color_layers, object_colors
 
 Pixels = npt.NDArray[np.uint8]
+Layers = list[tuple[Plane, Plane]]
 Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 Tile = tuple[slice, slice]
@@ -43,6 +47,7 @@ REDUCED_CELL = 4  # pixels of a cell in the reduced photo
 REDUCED_SIDE = 1024  # the largest longer side of the reduced photo
 TILE = 256  # pixels along a side of what is computed at once, so that it stays in a core's cache
 REDUCED_BYTES = 150  # for each pixel of the reduced photo
+LEAST = 1e-4  # weight of a window's own colour, which counts where an object is far
 
 
 @dataclass(frozen=True)
@@ -240,3 +245,36 @@ def _layers(colors: Sequence[Plane], opacity: Pixels, scale: Scale) -> list[list
 def _enlarged(plane: Image.Image, size: tuple[int, ...], box: Box) -> Plane:
     """A part of a plane of the reduced photo, at this (height, width)."""
     return np.asarray(plane.resize((size[1], size[0]), Image.Resampling.BILINEAR, box))
+
+
+def color_layers(colors: Sequence[Plane], opacity: Plane, radii: Sequence[int]) -> Layers:
+    """For each colour, the planes (H, W) of the object's and the background's means, 0 to 1.
+
+    colors: planes of the photo, 0 to 1. opacity: 0 to 1. radii: of the windows, in pixels; each round begins with the colours
+    of the one before.
+    """
+    layers: Layers = [(color, color) for color in colors]
+    for radius in radii:
+        share = window_mean(opacity, radius)
+        if radius != radii[0]:
+            layers = [
+                (object + opacity * (color - opacity * object - (1 - opacity) * background), background)
+                for color, (object, background) in zip(colors, layers, strict=True)
+            ]
+        layers = [_means(object, background, opacity, share, radius) for object, background in layers]
+    return layers
+
+
+def _means(object: Plane, background: Plane, opacity: Plane, share: Plane, radius: int) -> tuple[Plane, Plane]:
+    """The means over windows, object by opacity and background by the rest."""
+    least = np.float32(LEAST)
+    first = (window_mean(object * opacity, radius) + least * object) / (share + least)
+    second = (window_mean(background * (1 - opacity), radius) + least * background) / (1 - share + least)
+    return first, second
+
+
+def object_colors(photo: Plane, opacity: Plane, object: Plane, background: Plane) -> Pixels:
+    """The object's colours, uint8 (pixels, 3). photo, object, background: 0 to 255 (pixels, 3). opacity: 0 to 1 (pixels, 1)."""
+    mixture = opacity * object + (1 - opacity) * background
+    colors: Pixels = np.rint(object + opacity * (photo - mixture)).clip(0, 255).astype(np.uint8)
+    return colors

@@ -1,12 +1,15 @@
-"""The photo under the colours of its classes, with outlines and the classes' names."""
+"""The photo under the colours of its classes, with outlines, and the classes' names on the regions."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
+from PIL.ImageFont import FreeTypeFont
 
 from imaging.encoding import (
     BAND_PIXELS,
@@ -19,14 +22,23 @@ from imaging.encoding import (
     palette_bytes,
     picture_file,
 )
-from imaging.names import Name, place_names
+from imaging.errors import AnswerTooLarge
 from imaging.palette import is_light
+from imaging.regions import Regions
+from imaging.runs import column_runs
 
 Flags = npt.NDArray[np.bool_]
 LEAST_ROWS = 64  # of a band, since the rows around it that outlines need are computed twice
 CASING, LINE = ((0, 0, 0), 140), ((255, 255, 255), 235)
 """Colour and opacity (0 to 255) of the line along borders, and of the wider one below it."""
 PIXELS_PER_RADIUS, MOST_RADIUS = 1600, 8
+Integers = npt.NDArray[np.int64]
+Box = tuple[int, int, int, int]
+LONGEST_SIDE = 256  # of the reduced class map on which names are placed; it bounds the work
+LINES = 30  # of text that fit into a square image: the font's size
+LEAST_SIZE = 12  # of the font, in pixels
+MOST_NAMES = 100
+NO_CHARACTER = "\U0010ffff"  # which no font has
 
 
 def overlay_picture(
@@ -110,3 +122,112 @@ def _write(overlay: Image.Image, name: Name, color: tuple[int, int, int]) -> Non
     edge = max(1, name.font_size // 12)
     draw.rounded_rectangle((left, top, right - 1, bottom - 1), radius=(bottom - top) // 4, fill=color, outline=ink, width=edge)
     draw.text(((left + right) / 2, (top + bottom) / 2), name.text, fill=ink, font=name.font, anchor="mm")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A class's name on a picture.
+
+    id: of the class. box: (left, top, right, bottom), in pixels, inside the image. font_size: in pixels.
+    """
+
+    id: int
+    text: str
+    box: Box
+    font: FreeTypeFont
+    font_size: int
+
+
+def place_names(class_map: Pixels, replacements: Sequence[int], names: Mapping[int, str]) -> list[Name]:
+    """The names to write on the regions of a class map, uint8 (H, W). Their boxes do not overlap.
+
+    replacements: for each of 256 ids, the id that replaces it. names: by replaced id; regions of other ids get no name.
+    A region gets a name if a circle as wide as a line of text is high fits into it. The name is at the innermost point of the
+    region. Regions with the largest circles come first; there are at most `MOST_NAMES`, and a name that would overlap an
+    earlier one is left out. A name that Pillow's font cannot write, or that is wider than the image, is replaced by the class
+    id, and left out if that is too wide as well. There are no names if `Regions` raises `AnswerTooLarge`.
+    """
+    height, width = class_map.shape
+    size = max(LEAST_SIZE, round(math.sqrt(height * width) / LINES))
+    font = ImageFont.load_default(size)
+    if not names or not isinstance(font, FreeTypeFont):
+        return []
+    step = math.ceil(max(height, width) / LONGEST_SIDE)
+    small_map = np.asarray(
+        Image.fromarray(np.ascontiguousarray(class_map[step // 2 :: step, step // 2 :: step])).point(replacements)
+    )
+    if not small_map.size:
+        return []
+    texts: dict[int, str] = {}
+    result: list[Name] = []
+    for id, row, column in _inner_points(small_map, list(names), size / step / 2):
+        if id not in texts:
+            texts[id] = names[id] if _fits(names[id], font, width) else str(id)
+        box = _box(texts[id], font, size, (column * step + step // 2, row * step + step // 2), (width, height))
+        if box and all(_apart(box, other.box) for other in result):
+            result.append(Name(id, texts[id], box, font, size))
+    return result
+
+
+def _inner_points(ids: Pixels, class_ids: Sequence[int], radius: float) -> list[tuple[int, int, int]]:
+    """Class id, row and column of the innermost point of each region into which a circle of this radius fits, largest first."""
+    try:
+        regions = Regions(column_runs(ids), class_ids)
+    except AnswerTooLarge:
+        return []
+    height, width = ids.shape
+    of_pixels = regions.at(np.arange(ids.size, dtype=np.int64))
+    depths = _depths(of_pixels.reshape(height, width)).ravel()
+    deepest = np.zeros(len(regions), np.int64)
+    inside = of_pixels >= 0
+    np.maximum.at(deepest, of_pixels[inside], depths[inside])
+    large = [region for region in np.argsort(-deepest, kind="stable").tolist() if deepest[region] >= radius]
+    points = []
+    for region in large[:MOST_NAMES]:
+        rows, columns = np.divmod(np.flatnonzero((of_pixels == region) & (depths == deepest[region])), width)
+        nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+        points.append((regions.ids[region], int(rows[nearest]), int(columns[nearest])))
+    return points
+
+
+def _depths(regions: Integers) -> Integers:
+    """For each pixel (H, W), its distance to the border of its region, in an octagonal metric; 1 at the border."""
+    padded_regions = np.pad(regions, 1, constant_values=-1)
+    inside = regions >= 0
+    depths = np.zeros(regions.shape, np.int64)
+    first = np.ones(regions.shape, np.bool_)
+    for row, column in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        first &= padded_regions[row : row + regions.shape[0], column : column + regions.shape[1]] == regions
+    depths[inside] = 1
+    inside &= first
+    diagonal = True
+    while inside.any():
+        depths += inside
+        around = np.pad(inside, 1)
+        across = around[:, :-2] & around[:, 1:-1] & around[:, 2:]
+        down = around[:-2] & around[1:-1] & around[2:]
+        inside = across[:-2] & across[1:-1] & across[2:] if diagonal else across[1:-1] & down[:, 1:-1]
+        diagonal = not diagonal
+    return depths
+
+
+def _fits(text: str, font: FreeTypeFont, width: int) -> bool:
+    """Whether the font has all characters of the text, and the text is narrower than the image."""
+    if not text.strip() or not text.isprintable() or len(text) > width:
+        return False
+    no_character = bytes(font.getmask(NO_CHARACTER))
+    return all(bytes(font.getmask(character)) != no_character for character in set(text)) and font.getlength(text) < width
+
+
+def _box(text: str, font: FreeTypeFont, size: int, center: tuple[int, int], image: tuple[int, int]) -> Box | None:
+    """The box of a text around this point (x, y), moved into the image (width, height); None if it is larger than that."""
+    lengths = (math.ceil(font.getlength(text)) + size // 2 + 2, size + size // 4 + 2)
+    if lengths[0] > image[0] or lengths[1] > image[1]:
+        return None
+    left, top = (min(max(0, at - length // 2), most - length) for at, length, most in zip(center, lengths, image, strict=True))
+    return left, top, left + lengths[0], top + lengths[1]
+
+
+def _apart(one: Box, other: Box) -> bool:
+    """Whether the boxes do not overlap."""
+    return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]

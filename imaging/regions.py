@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.components import component_roots
 from imaging.errors import AnswerTooLarge
 from imaging.runs import BAND_PIXELS, ColumnRuns, coco_counts
 
@@ -188,3 +187,20 @@ def check_borders(borders: int, pixels: int, advice: str = ADVICE) -> None:
     """Raises `AnswerTooLarge` for more borders than `most_borders` allows in a class map of this many pixels."""
     if borders > (most := most_borders(pixels)):
         raise AnswerTooLarge(f"the class map has {borders:,} borders between classes; at most {most:,} are handled; {advice}")
+
+
+def component_roots(count: int, left: Integers, right: Integers) -> Integers:
+    """For each of `count` nodes, int64 (count,), the first node of its component. left, right: the ends of each edge."""
+    roots = np.arange(count)
+    while len(right):
+        # Each root takes the least root that it touches; then each node takes its root's root. The number of roots at least
+        # halves in a few rounds.
+        left_roots, right_roots = roots[left], roots[right]
+        differs = left_roots != right_roots
+        if not differs.any():
+            break
+        left, right, left_roots, right_roots = left[differs], right[differs], left_roots[differs], right_roots[differs]
+        np.minimum.at(roots, np.maximum(left_roots, right_roots), np.minimum(left_roots, right_roots))
+        while (roots[roots] != roots).any():
+            roots = roots[roots]
+    return roots

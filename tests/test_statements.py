@@ -15,10 +15,10 @@ import benchmarks.main
 import benchmarks.studies.small_sets
 import cli.arguments
 import cluster.arguments
-import training.commands.check_arguments
-import training.commands.convert_arguments
+import training.commands.check
+import training.commands.convert
 import training.commands.evaluate_arguments
-import training.commands.export_arguments
+import training.commands.export
 import training.commands.import_labels
 import training.commands.train_arguments
 from app.environment import FOREIGN, PREFIX
@@ -42,9 +42,9 @@ PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).g
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
 PARSERS = [
     cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser,
-    training.commands.evaluate_arguments.parser, training.commands.export_arguments.parser,
-    training.commands.import_labels.parser, training.commands.check_arguments.parser,
-    training.commands.convert_arguments.parser, serve_parser, benchmarks.main.parser, fcn_client.label_studio.arguments.parser,
+    training.commands.evaluate_arguments.parser, training.commands.export.parser,
+    training.commands.import_labels.parser, training.commands.check.parser,
+    training.commands.convert.parser, serve_parser, benchmarks.main.parser, fcn_client.label_studio.arguments.parser,
     benchmarks.studies.small_sets.make_parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {

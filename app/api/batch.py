@@ -28,7 +28,7 @@ from app.api.uploads import read_form, spooled_body
 from app.exchange import PIECE_BYTES
 from app.serving.reservation import Reservation
 from app.serving.service import Service
-from imaging.coco_merging import HEAD, renumber, split_document
+from imaging.coco import HEAD, renumber, split_document
 from model.inference.processes.messages import Answer, Image
 
 router = APIRouter()

@@ -1,22 +1,25 @@
-"""Reads the parameters of a request from its query, a form's fields or JSON, and checks their names."""
+"""Reads the parameters of a request from its query, a form's fields or JSON, and checks their names.
+
+Errors say in words which values are accepted.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, get_args
 
 from fastapi import Depends, Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from app.api.accepted_values import accepted_values, describe
 from app.api.errors import BadParameter
 from app.api.hugging_face import HUGGING_FACE, UNAVAILABLE
 from app.api.schemas import QUERY_PARAMETERS, QueryModel, SegmentQuery
 from app.telemetry import VALUE_LENGTH, excerpt
-from imaging.rendering import RENDERING
+from imaging.rendering import RENDERING, MaskEncoding
 from model.inference.parameters import OPTIONS
 from model.printable import printable
 
@@ -98,3 +101,62 @@ def _no_such(name: str, names: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(name[:VALUE_LENGTH].lower(), names, n=1)
     advice = f"did you mean {nearest[0]}?" if nearest else "leave it out"
     return f"there is no such parameter; {advice} (/docs lists them)"
+
+
+def describe(errors: Iterable[Mapping[str, Any]], source: str) -> str:
+    """The detail of an error: for each wrong value, what is accepted and what came. errors: as `ValidationError.errors` gives.
+
+    source: where the values stand, such as `query`.
+    """
+    wrong: dict[str, object] = {}
+    for error in errors:
+        name = next((str(part) for part in error["loc"] if part in QUERY_PARAMETERS), "")
+        wrong.setdefault(name, error.get("input"))
+    parts = (
+        f"{source} {name}: must be {accepted_values(name)}, got {excerpt(value)}{_hint(name, value)}"
+        for name, value in wrong.items()
+    )
+    return "; ".join(parts)
+
+
+def _hint(name: str, value: object) -> str:
+    """What to give for a value that another parameter takes."""
+    return f"; give format=json&mask={value}" if name == "format" and value in get_args(MaskEncoding) else ""
+
+
+def accepted_values(name: str) -> str:
+    """The values that a parameter accepts, in words."""
+    return words(_schemas().get(name, {}))
+
+
+def words(schema: Mapping[str, Any]) -> str:
+    """The values that a JSON schema accepts, in words, such as `a number from 0 to 1`."""
+    if "anyOf" in schema:
+        return " or ".join(words(part) for part in schema["anyOf"] if part.get("type") != "null")
+    if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
+        return f"one of {', '.join(map(str, choices))}" if len(choices) > 1 else str(choices[0])
+    if "pattern" in schema and "description" in schema:  # the description of a pattern says what it allows
+        return str(schema["description"])
+    match schema.get("type"):
+        case "boolean":
+            return "true or false"
+        case "integer":
+            return f"a whole number{_span(schema)}"
+        case "number":
+            return f"a number{_span(schema)}"
+    return f"text of at most {schema['maxLength']} characters" if "maxLength" in schema else "text"
+
+
+def _span(schema: Mapping[str, Any]) -> str:
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is not None and most is not None:
+        return f" from {least:g} to {most:g}"
+    if least is not None:
+        return f" of at least {least:g}"
+    return f" above {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
+
+
+@cache
+def _schemas() -> dict[str, Mapping[str, Any]]:
+    schemas: dict[str, Mapping[str, Any]] = QueryModel.model_json_schema()["properties"]
+    return schemas

@@ -1,7 +1,11 @@
-"""The models in service: loads them, warms them up, finds them by name, and replaces them while requests go on."""
+"""The models in service: loads them, warms them up, finds them by name, and replaces them while requests go on.
+
+They load when the service starts; weights files and keys are read again on request, in the background.
+"""
 
 from __future__ import annotations
 
+import logging
 import pickle
 import threading
 import time
@@ -18,7 +22,7 @@ from app.settings import Settings
 from app.telemetry import excerpt
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
-from model.inference.loading import load_runtime
+from model.inference.loading import load_runtime, unused_gpu
 from model.inference.memory import memory_bytes
 from model.inference.plan import Options
 from model.inference.runtime import DistantRuntime, Runtime
@@ -29,6 +33,8 @@ from model.weights_file import WeightsFiles, find_files
 
 LoadRuntime = Callable[[WeightsFiles, str, str, str, int], Runtime]
 """Loads a network, as `model.inference.loading.load_runtime` does."""
+NO_NETWORK = "the loading of the network has ended without a network"
+log = logging.getLogger("segment")
 
 
 class Model:
@@ -160,3 +166,82 @@ def check_limits(segmenter: Segmenter, settings: Settings) -> None:
         if value < least:
             model = segmenter.runtime.identity.name
             raise ValueError(f"SEGMENT_{name} is {value:g}, and {model} takes no image with less than {least:g}; raise it")
+
+
+class Loader:
+    """Reads weights files and keys on threads of its own. Any thread may call it; `_lock` allows one load at a time.
+
+    fail: called with the reason if the first load ends without a network. api_keys: as read last. warning: of a GPU that
+    torch cannot use, or None.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry, fail: Callable[[str], None]) -> None:
+        self.api_keys = settings.read_api_keys()
+        self.warning = unused_gpu() if settings.devices == ("auto",) else None
+        self._settings, self._registry, self._fail = settings, registry, fail
+        self._is_stopped = False
+        self._lock = threading.Lock()
+        self._next_reload = threading.Lock()  # held by the reload that waits for `_lock`
+        self._thread = threading.Thread(target=self._load, name="loader", daemon=True)
+
+    def start(self) -> None:
+        """Loads and warms up the models."""
+        self._thread.start()
+
+    def reload(self) -> None:
+        """Reads the key file and the weights files again; requests go on. One reload waits at most; it does for all later ones.
+
+        If the key file cannot be read, the former keys stay. If a weights file cannot be read, the former models stay.
+        """
+        threading.Thread(target=self._reload, name="reloader", daemon=True).start()
+
+    def stop(self) -> None:
+        """Does not wait for a load in progress: once it is done, its models are stopped."""
+        self._is_stopped = True
+
+    @property
+    def problem(self) -> str | None:
+        """Why there will never be a model, or None."""
+        has_ended = self._thread.ident and not self._thread.is_alive()
+        return NO_NETWORK if has_ended and not self._registry.models else None
+
+    def _load(self) -> None:
+        try:
+            if error := self._read_weights("ready"):
+                self._fail(f"the network could not be loaded: {error}")
+        finally:
+            if not self._registry.models:  # also after an unexpected error, whose traceback Python prints as this thread ends
+                self._fail(NO_NETWORK)
+
+    def _reload(self) -> None:
+        try:
+            self.api_keys = self._settings.read_api_keys()
+        except ValueError as error:
+            log.error("keys are not reloaded: %s; the former keys stay in use", error)
+        if not self._next_reload.acquire(blocking=False):
+            return  # another one waits, and reads the files after this moment
+        if reason := self._read_weights("reloaded", self._next_reload.release):
+            log.error("not reloaded: %s; the networks loaded before stay in service", reason)
+
+    def _read_weights(self, message: str, on_turn: Callable[[], None] = lambda: None) -> str | None:
+        """Waits for its turn, calls `on_turn`, loads the models, and logs `message` with each model's facts.
+
+        Returns the problem, or None.
+        """
+        with self._lock:
+            on_turn()
+            start = time.perf_counter()
+            try:
+                self._registry.load()
+                if self._is_stopped:
+                    self._registry.stop()
+            except (ValueError, RuntimeError, OSError, ImportError, MemoryError) as error:
+                return str(error) or type(error).__name__
+        seconds = round(time.perf_counter() - start, 2)
+        if self.warning:
+            log.warning(self.warning)
+        for name, model in self._registry.models.items():
+            runtime = model.segmenter.runtime
+            facts = {"model": name, "seconds": seconds, **runtime.describe(), "sha256": runtime.identity.sha256}
+            log.info(message, extra={"fields": facts})
+        return None

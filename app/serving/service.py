@@ -14,8 +14,7 @@ from app.serving.admission import Admission
 from app.serving.budget import Budget, planner_count
 from app.serving.clients import Client, Clients
 from app.serving.errors import NotServing, QueueFull
-from app.serving.loader import Loader
-from app.serving.registry import Registry
+from app.serving.registry import Loader, Registry
 from app.serving.reservation import Reservation
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.serving.work import Check, RequestWork

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from imaging.components import component_roots
+from imaging.regions import component_roots
 
 Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]

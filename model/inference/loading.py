@@ -6,13 +6,14 @@ import hashlib
 import importlib.util
 import logging
 import mmap
+import os
+import platform
 from pathlib import Path
 from typing import Literal, get_args
 
 from model.command_line import install_command
 from model.inference.runtime import ModelIdentity, Runtime, RuntimeUnavailable
-from model.inference.runtimes.processor import int8_sums
-from model.manifest import WeightsError
+from model.manifest import Int8Sums, WeightsError
 from model.weights_file import WeightsFiles
 
 RuntimeName = Literal["auto", "openvino", "torch", "onnxruntime"]
@@ -21,6 +22,8 @@ RUNTIMES: tuple[str, ...] = get_args(RuntimeName)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 log = logging.getLogger("segment")
 GPU_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
+VNNI_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+HELD_BACK = ("AVX2", "AVX512_CORE")  # values of ONEDNN_MAX_CPU_ISA with which oneDNN does not use VNNI
 
 
 def load_runtime(
@@ -191,3 +194,24 @@ def _onnxruntime_sees_gpu() -> bool:
     from model.inference.runtimes.onnxruntime_runtime import sees_gpu
 
     return sees_gpu()
+
+
+def int8_sums() -> Int8Sums | None:
+    """How this processor sums int8 products: `vnni` in 32 bits (VNNI, AMX), `avx2` in 16 bits; None where int8 is slow.
+
+    None also outside Linux on x86. Respects oneDNN's variable `ONEDNN_MAX_CPU_ISA`, with which one processor can stand in
+    for an older kind.
+    """
+    flags, most = cpu_flags(), os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    if platform.machine().lower() not in ("x86_64", "amd64") or most in ("SSE41", "AVX"):
+        return None
+    if flags & VNNI_FLAGS and most not in HELD_BACK:
+        return "vnni"
+    return "avx2" if "avx2" in flags else None
+
+
+def cpu_flags() -> set[str]:
+    """The instruction sets that Linux reports; an empty set on other systems."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split()}

@@ -11,8 +11,7 @@ from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, VGG16_Wei
 
 from model.architecture import Architecture
 from model.networks.aligned import AlignedFCN
-from model.networks.bands import first_convolution, widen
-from model.networks.fcn import FCN
+from model.networks.fcn import FCN, first_convolution, widen
 from model.networks.interpolated import InterpolatedFCN, TransposedFCN
 from model.networks.learned_decoder import LearnedDecoderFCN
 from model.networks.padded import PaddedFCN

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.architecture import ArchitectureError, Grid
 from model.manifest import WeightsError
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
-from model.networks.folding import fold_batch_norm
 from model.networks.shift_and_stitch import ShiftAndStitch
+from model.networks.timm_backbone import TimmBackbone
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights
 
@@ -112,3 +113,21 @@ class ServableNetwork(nn.Module):
         images = pixels.permute(0, 3, 1, 2).float() * self.factor - self.shift
         logits: Tensor = self.net.scores(images.to(self.dtype))  # type: ignore[operator]
         return logits.float()
+
+
+def fold_batch_norm(net: nn.Module) -> None:
+    """Folds each batch norm into the convolution directly before it in the same parent module.
+
+    Changes the network in place; the batch norm becomes an identity. The network must be in evaluation mode. Encoders of timm
+    stay as they are: their batch norms hold activations, and their modules need not run in the order of their names.
+    """
+    foreign = {id(module) for each in net.modules() if isinstance(each, TimmBackbone) for module in each.modules()}
+    for parent in net.modules():
+        if id(parent) in foreign:
+            continue
+        previous: tuple[str, nn.Module] | None = None
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and previous and isinstance(previous[1], nn.Conv2d):
+                setattr(parent, previous[0], fuse_conv_bn_eval(previous[1], child))
+                setattr(parent, name, nn.Identity())
+            previous = name, child

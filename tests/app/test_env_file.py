@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from app import main as program
-from app.env_file import read_env_file
 from app.environment import UnknownSetting, WrongVariable
 from app.main import main
 from app.settings import Settings
+from app.sources import read_env_file
 
 UNSET = "A_VARIABLE_THAT_IS_NOT_SET"
 

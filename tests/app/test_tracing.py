@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from app.tracing import trace_fields
+from app.middleware import trace_fields
 from tests.support.app.exchanges import post, service_of
 from tests.support.app.services import Serve
 

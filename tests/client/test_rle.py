@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fcn_client.rle import class_map, runs
+from fcn_client.answers import class_map_of_counts, runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -20,7 +20,7 @@ MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=60), eleme
 @given(MAPS)
 def test_what_pycocotools_encodes_is_read_back(original: npt.NDArray[np.uint8]) -> None:
     height, width = original.shape
-    result = class_map(encode_rle(column_runs(original), np.unique(original).tolist()), (height, width))
+    result = class_map_of_counts(encode_rle(column_runs(original), np.unique(original).tolist()), (height, width))
     np.testing.assert_array_equal(result, original)
     assert result.flags.c_contiguous
 
@@ -34,7 +34,7 @@ def test_long_runs_are_read() -> None:
 
 def test_runs_that_do_not_fill_the_image_are_told() -> None:
     with pytest.raises(ValueError, match=r"class 7 .*12 .*20"):
-        class_map(encode_rle(column_runs(np.full((3, 4), 7, np.uint8)), [7]), (4, 5))
+        class_map_of_counts(encode_rle(column_runs(np.full((3, 4), 7, np.uint8)), [7]), (4, 5))
 
 
 @pytest.mark.parametrize("text", ["", "o", "0" * 3 + "o", "o" * 9 + "0", "\x7f", "+"])
@@ -46,9 +46,9 @@ def test_what_is_no_encoding_is_told(text: str) -> None:
 def test_pixels_of_no_class_are_void_and_of_two_refused() -> None:
     original = np.array([[1, 2, 2], [1, 1, 9]], np.uint8)
     counts = encode_rle(column_runs(original), [1, 2])
-    np.testing.assert_array_equal(class_map(counts, (2, 3)), [[1, 2, 2], [1, 1, 255]])
-    np.testing.assert_array_equal(class_map({}, (2, 3)), np.full((2, 3), 255))
+    np.testing.assert_array_equal(class_map_of_counts(counts, (2, 3)), [[1, 2, 2], [1, 1, 255]])
+    np.testing.assert_array_equal(class_map_of_counts({}, (2, 3)), np.full((2, 3), 255))
     with pytest.raises(ValueError, match="two classes overlap"):
-        class_map(counts | {"7": counts["1"]}, (2, 3))
+        class_map_of_counts(counts | {"7": counts["1"]}, (2, 3))
     with pytest.raises(ValueError, match="0 to 255, got 256"):
-        class_map({"256": counts["1"]}, (2, 3))
+        class_map_of_counts({"256": counts["1"]}, (2, 3))

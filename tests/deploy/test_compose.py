@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.env_file import read_env_file
 from app.settings import Settings
+from app.sources import read_env_file
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 

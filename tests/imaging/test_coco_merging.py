@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imaging.answer import SegmentedImage
-from imaging.coco_merging import renumber, split_document
+from imaging.coco import renumber, split_document
 from imaging.rendering import Rendering
 from model.labels import numbered_labels
 

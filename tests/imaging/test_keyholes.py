@@ -14,8 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
-from imaging.coco import coco_document
-from imaging.keyholes import keyhole
+from imaging.coco import coco_document, keyhole
 from imaging.polygons import trace
 from imaging.regions import Regions
 from imaging.runs import column_runs

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from imaging.names import MOST_NAMES, Name, place_names
+from imaging.overlay import MOST_NAMES, Name, place_names
 
 Pixels = npt.NDArray[np.uint8]
 SAME = list(range(256))

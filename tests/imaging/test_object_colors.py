@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from imaging.cutout import color_layers, object_colors
 from imaging.guided_filter import Plane
-from imaging.object_colors import color_layers, object_colors
 
 OBJECT, BACKGROUND = np.array([200.0, 150.0, 90.0], np.float32), np.array([20.0, 30.0, 40.0], np.float32)
 

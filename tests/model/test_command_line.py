@@ -23,7 +23,7 @@ COMMANDS = {
     "fcn-evaluate": "training.commands.evaluate_arguments",
     "fcn-export": "training.commands.export_arguments",
     "fcn-bench": "benchmarks.main",
-    "fcn-check": "training.commands.check_arguments",
+    "fcn-check": "training.commands.check",
     "fcn-import": "training.commands.import_labels",
 }
 

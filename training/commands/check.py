@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
-from model.command_line import install_command
+from model.command_line import CommandParser, install_command
 from model.labels import LabelSet
 from model.whole_file import begins_with, check_output
-from training.commands.check_arguments import WORST, parser
 from training.commands.check_report import START, DataReport, Picture, write_report
 from training.commands.command import print_lines, run_command
+from training.commands.mask_arguments import add_split_arguments
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.problems import DataError
@@ -24,6 +25,9 @@ from training.survey.datasets import open_split
 from training.survey.inspection import Report, pair_errors, pair_notes
 from training.survey.overview import class_rows, columns, facts, grouped
 from training.survey.records import Survey, survey_readable
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "finetune.toml"
+FRAMES, WORST = 48, 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,28 @@ class SplitReport:
     def facts(self) -> list[str]:
         """What the splits hold, in lines of text."""
         return [line for survey in self.surveys for line in (*facts(survey), f"  {Report(survey).meaning}")]
+
+
+def parser() -> argparse.ArgumentParser:
+    p = CommandParser("fcn-check", description="Checks a folder of labelled images, as fcn-train does before it trains.")
+    p.add_argument(
+        "data", type=Path, metavar="DATA", help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid"
+    )
+    add_split_arguments(p)
+    p.add_argument("--recipe", type=Path, default=RECIPE, help="recipe for the plan and the crops (default: finetune.toml)")
+    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a value of the recipe, as in TOML")
+    p.add_argument("--start", default="none", help="weights that the training begins with, for the plan (default: none)")
+    p.add_argument("--device", default="auto", help="device of the training, for the plan: auto, cpu, cuda (default: auto)")
+    p.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="also list the frames whose labels a network disagrees with most: a weights file, a name in weights/, or "
+        "NAME-folds.json of fcn-train --folds, whose networks have not seen the frames that they judge",
+    )
+    p.add_argument("--worst", type=int, help=f"how many frames --weights lists (default: {WORST})")
+    p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a page with pictures of labels and crops")
+    p.add_argument("--frames", type=int, default=FRAMES, help=f"frames of each split on the page (default: {FRAMES})")
+    return p
 
 
 def main(argv: list[str] | None = None) -> int:

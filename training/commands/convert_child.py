@@ -14,7 +14,7 @@ from model.inference.processes.confinement import IS_LINUX, end_with_parent
 from model.inference.processes.limits import limit, prepare_limits
 from model.whole_file import check_output
 from training.commands.command import print_lines, run_command
-from training.commands.convert_arguments import parser
+from training.commands.convert import parser
 from training.converting.conversion import ConversionRequest, convert
 from training.converting.errors import RunError
 from training.converting.pixels import UNIT, Normalisation

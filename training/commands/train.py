@@ -24,11 +24,10 @@ from model.whole_file import begins_with, check_output, copy_file, whole_file
 from training.commands.command import print_lines, run_command
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_data import TrainingData, plan_training, read_pool, read_training_data, survey_groups
-from training.commands.train_end import save_better
 from training.commands.train_folds import divide_pool, without_fold, write_fold_files
 from training.commands.train_run import make_run, start_network
 from training.commands.train_seeds import write_seed_files
-from training.commands.train_weights import TrainingWeights, scores
+from training.commands.train_weights import TrainingWeights, save_better, scores
 from training.data.demo import demo_photo, write_demo_data
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress
@@ -41,9 +40,9 @@ from training.learning.validation import Scorer
 from training.publishing.card import CardFacts, training_facts, write_card
 from training.publishing.export_files import export_float32, missing_packages, remove_stale
 from training.publishing.hub_header import CARD
+from training.reporting.curves import require_tensorboard
 from training.reporting.machine import commit, set_threads
 from training.reporting.plots import require_matplotlib
-from training.reporting.tensorboard import require_tensorboard
 from training.scoring.evaluate import table
 from training.scoring.trust import interval_line, trust_lines
 from training.survey.groups import EACH

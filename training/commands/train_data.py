@@ -14,11 +14,10 @@ from training.commands.command import print_lines
 from training.data.class_mapping import ClassMapping, parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.problems import raise_all
-from training.learning.augmentation import scale_warning
+from training.learning.augmentation import rare_line, scale_warning
 from training.learning.checkpoint import saved_recipe
 from training.learning.optimization import warmup_warning
 from training.learning.plan import device_memory, plan, plan_lines
-from training.learning.rarity import rare_line
 from training.learning.recipe import Recipe
 from training.learning.start_facts import start_facts, with_rows
 from training.survey.datasets import get_split, get_splits

@@ -17,8 +17,8 @@ import yaml
 
 from model.printable import printable
 from training.converting.errors import ConversionError
+from training.data.files import read_text
 from training.data.strict_text import read_json
-from training.data.text_files import read_text
 
 Triple = tuple[float, float, float]
 UNIT = 1 / 255

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model.labels import Color, LabelError, camvid_labels
-from training.data.text_files import read_text
+from training.data.files import read_text
 
 FRAMES, MASKS, COLORS = "701_StillsRaw_full", "LabeledApproved_full", "label_colors.txt"
 # the eleven classes of SegNet (Badrinarayanan, Kendall & Cipolla 2017), grouped as MathWorks' `camvidPixelLabelIDs` does

@@ -1,13 +1,22 @@
-"""Finds images and masks by name, however different systems spell the names."""
+"""Finds images and masks by name, however different systems spell the names, and reads the lists that name them.
+
+A list is a text file with a name or a path on each line, in any encoding that editors and shells write.
+"""
 
 from __future__ import annotations
 
+import codecs
 import os
+import posixpath
+import re
 import unicodedata
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from imaging.decoding import IMAGE_ENDINGS
+from model.regular_file import read_regular_file
+from training.data.problems import DataError
 
 MASK_ENDINGS = (".png",)
 UNREAD_ENDINGS = (".heic", ".heif", ".dng", ".jxl", ".jp2", ".cr2", ".cr3", ".nef", ".arw")  # of photos
@@ -15,6 +24,16 @@ UNREAD_ENDINGS = (".heic", ".heif", ".dng", ".jxl", ".jp2", ".cr2", ".cr3", ".ne
 PHOTO_ENDINGS = (*(ending for ending in IMAGE_ENDINGS if ending not in MASK_ENDINGS), *MASK_ENDINGS)
 # Linux allows names that are not UTF-8; Python decodes them with this error handler
 NAME_ENCODING = ("utf-8", "surrogateescape")
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's mark, which is its beginning
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one file for each label
+NEAR = 0.8  # similarity of two names, as difflib measures it, at which one may be the other misspelt
+DRIVE = re.compile(r"[A-Za-z]:/")
 
 
 def is_image(path: Path) -> bool:
@@ -80,3 +99,75 @@ class Folders:
         paths = self.images(stem.parent).get(normal_name(stem.name), [])
         matches = [path for path in paths if path.suffix.lower() in endings]
         return sorted(matches, key=lambda path: endings.index(path.suffix.lower()))
+
+
+def read_text(path: Path) -> str:
+    """A regular file's text, decoded as UTF-8 or as its byte order mark says.
+
+    Raises `ValueError` naming a file it cannot decode, and `OSError` for a file that cannot be read, or is none.
+    """
+    data = read_regular_file(path)
+    encoding = next((encoding for mark, encoding in MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in {encoding}: byte {error.start} is wrong; save it as UTF-8") from error
+
+
+def mask_hint(folders: Folders, mask: Path, images: Path) -> str:
+    """A reason to append to the error that there is no such mask; empty if there is none.
+
+    mask: the path without its ending. images: the folder of the images, which tells the masks that no image has.
+    """
+    if other := folders.find(mask):
+        return f"; {other.name} is no PNG: export masks as PNG"
+    names = folders.images(mask.parent)
+    orphans = {name.casefold(): name for name in names if not folders.find(images / name)}
+    longer = [name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-", f"{mask.name}."))]
+    near = get_close_matches(normal_name(mask.name).casefold(), orphans, n=1, cutoff=NEAR)
+    if name := next(iter([*longer, *(orphans[key] for key in near)]), None):
+        return f"; there is {names[name][0].name}; rename it: a mask has the name of its image"
+    if any(BRUSH_MASK.match(name) for name in names):
+        return "; Label Studio's PNGs hold one label each: export JSON, and make masks of it with fcn-import"
+    if (mask.parent.parent / "labelmap.txt").is_file():
+        return "; CVAT writes no mask for an image without objects: remove the image from the list, or draw its background"
+    return ""
+
+
+def list_file(folder: Path, split: str) -> Path | None:
+    """The list of a split, its name in any case, as CVAT writes `Train.txt`; None if there is none."""
+    lists = sorted(path for path in folder.glob("*.txt") if path.stem.lower() == split.lower() and path.is_file())
+    return next((path for path in lists if path.stem == split), next(iter(lists), None))
+
+
+def lines(folder: Path, split: str) -> list[str]:
+    """The non-empty lines of a split's list, as normalised paths; raises `DataError` if the list is missing or unreadable."""
+    path = list_file(folder, split)
+    if path is None:
+        lists = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
+        raise DataError(f"{folder / f'{split}.txt'} is not there; lists in {folder}: {lists}")
+    try:
+        text = read_text(path)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    texts = [line.strip().replace("\\", "/") for line in text.splitlines()]
+    return [posixpath.normpath(normal_name(line)) for line in texts if line]
+
+
+def frame_name(images: Path, line: str) -> str:
+    """The name of a frame below the folder of images, without its ending.
+
+    line: a path below that folder, with or without its name, as in `images/a.jpg`; or an absolute path, or one with `..`, into
+    it. Raises `DataError` for a path that leads elsewhere: the mask would be sought at the same place, which is the photo.
+    """
+    if not _is_absolute(line) and not line.startswith("../"):
+        relative = line if (images / images.name).is_dir() else line.removeprefix(f"{images.name}/")
+        return without_ending(relative)
+    for path in [Path(line)] if _is_absolute(line) else [images / line, images.parent / line]:
+        if inside := path_below(images, path):
+            return without_ending(inside)
+    raise DataError(f"{line} is listed and leads out of {images}: write paths below that folder, such as a.jpg")
+
+
+def _is_absolute(line: str) -> bool:
+    return line.startswith("/") or DRIVE.match(line) is not None

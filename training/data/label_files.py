@@ -13,10 +13,10 @@ from typing import Any
 from imaging.classes import is_background
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
 from model.printable import printable
+from training.data.files import read_text
 from training.data.layouts import PIXEL_CLASSES, repeated
 from training.data.problems import first_names
 from training.data.strict_text import parse_yaml, read_json
-from training.data.text_files import read_text
 
 KEYS, CLASS_KEYS = ("classes", "ignore_index"), ("id", "name", "color")
 LONGEST_NAME = 200  # letters of a class's name

@@ -18,14 +18,16 @@ from training.data.files import (
     MASK_ENDINGS,
     NAME_ENCODING,
     Folders,
+    frame_name,
     images_below,
+    lines,
+    list_file,
+    mask_hint,
     normal_name,
     path_below,
     unread_photos,
     without_ending,
 )
-from training.data.hints import mask_hint
-from training.data.lists import frame_name, lines, list_file
 from training.data.problems import MOST, MOST_NAMED, first_names
 from training.data.problems import DataError as DataError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from model.command_line import install_command
+from training.data.files import read_text
 from training.data.problems import DataError, first_names
-from training.data.text_files import read_text
 
 if TYPE_CHECKING:
     import yaml

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data.hints import BRUSH_MASK
+from training.data.files import BRUSH_MASK
 from training.data.problems import DataError, first_names
 from training.data.strict_text import require_json
 from training.importing.coco.files import Document, make_document

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from model.architecture import DROPOUT, Architecture
 from model.preprocessing import RGB
-from training.data.text_files import read_text
+from training.data.files import read_text
 
 CACHE_MB = 4096  # memory for decoded frames, unless the command says otherwise
 Ends = TypeVar("Ends", tuple[float, float], tuple[int, int])

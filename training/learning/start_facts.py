@@ -12,9 +12,11 @@ import numpy.typing as npt
 import torch
 
 from model.architecture import Architecture
+from model.inference.plan import Options
 from model.labels import LabelSet
 from model.manifest import Manifest
 from model.networks.builder import build_network
+from model.networks.servable import load_network
 from model.preprocessing import RGB
 from model.weights_file import Weights
 from training.data.split import Split
@@ -28,8 +30,10 @@ from training.learning.score_rows import (
     score_lines,
     scores_of_classes,
 )
-from training.learning.start_classes import count_answers
 from training.learning.starts import start_preprocessing, start_weights
+from training.scoring.evaluate import predictions, snapshot_segmenter
+
+MOST_FRAMES = 100
 
 
 @dataclass(frozen=True)
@@ -132,3 +136,18 @@ def _has_one_architecture(recipe: Recipe, manifest: Manifest, bands: int) -> boo
 def _architecture(recipe: Recipe) -> Architecture:
     """The recipe's, of a single class."""
     return recipe.model_copy(update={"start_scores": ()}).architecture(1)
+
+
+def count_answers(weights: Weights, train: Split, device: str) -> npt.NDArray[np.int64]:
+    """The number of pixels of each class of the data (rows) of which the start says each of its classes (columns).
+
+    They are counted on at most `MOST_FRAMES` frames, evenly over the split.
+    """
+    number = min(MOST_FRAMES, len(train.frames))
+    frames = tuple(train.frames[index * len(train.frames) // number] for index in range(number))
+    segmenter = snapshot_segmenter(load_network(weights), weights.manifest, device)
+    counts = np.zeros((len(train.labels), len(weights.manifest.labels)), np.int64)
+    for truth, class_map in predictions(segmenter, replace(train, frames=frames), Options()):
+        is_labelled = truth < len(counts)
+        np.add.at(counts, (truth[is_labelled], class_map[is_labelled]), 1)
+    return counts

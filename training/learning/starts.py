@@ -1,4 +1,9 @@
-"""Starting points of a training: published backbones, tensors of other networks, and our own weights files."""
+"""Starting points of a training: published backbones, tensors of other networks, and our own weights files.
+
+The FCNs on VGG16 that were released for Caffe have their layers' names there, as pytorch-fcn keeps them. Such a file has
+`conv1_1.weight` to `conv5_3.bias`, `fc6`, `fc7`, `score_fr`, and for its variant `score_pool4`, `score_pool3`, `upscore`,
+`upscore2`, `upscore_pool4`, `upscore16`, `upscore8`. Its networks read BGR pixels, 0 to 255, less the mean of each channel.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,6 @@ from model.networks.fcn import FCN
 from model.networks.timm_backbone import TimmBackbone, encoder_normalisation
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, find_weights, load_weights
-from training.learning import released
 from training.learning.caffe_model import read_caffe_model
 from training.learning.checkpoint import UNREADABLE
 from training.learning.score_rows import score_tensors
@@ -29,6 +33,10 @@ ARRAYS, CAFFE = ".npz", ".caffemodel"
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
 NESTED_KEYS = ("state_dict", "model_state_dict", "model")  # keys under which other trainers put a network's tensors
 WRAPPER_PREFIX = "module."  # prefix of every name in a network that was trained on several GPUs
+# the mean pixel of the networks' training images, as RGB (the released nets' input layers name it as BGR)
+RELEASED_PREPROCESSING = Preprocessing(mean=(122.67891434, 116.66876762, 104.00698793), std=(1.0, 1.0, 1.0), scale=1.0)
+STAGES = (2, 2, 3, 3, 3)  # convolutions of VGG16's stages; a pooling follows each stage
+FIRST = "conv1_1.weight"
 
 
 def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
@@ -36,7 +44,7 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
 
     start: `none`, `imagenet` (torchvision's hub), a safetensors, npz, caffemodel or PyTorch file (`PICKLE_SUFFIXES`), or a
         name in `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
-        released FCN (`released`), or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image
+        released FCN, or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image
         pooling, 1x1 branch, projection and logits).
     rows: for each of our classes, a row of the start's score layers, or `score_rows.NEW`. Without rows, score layers with
         another number of classes stay new.
@@ -52,8 +60,8 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
     state = _read(_find(start))
     if tensor_name := next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None):
         raise ValueError(f"{start}: {tensor_name} holds infinity or NaN; give another --start")
-    if released.is_released(state):
-        tensors = released.our_tensors(net, state)
+    if is_released(state):
+        tensors = released_tensors(net, state)
         return _load_matches(net, tensors | score_tensors(net, tensors, rows), start)
     ours = ("backbone.",) if isinstance(net.backbone, TimmBackbone) else ("head.", "backbone.")  # timm's heads are `head.`, too
     if not any(name.startswith(ours) for name in state):
@@ -88,8 +96,8 @@ def start_preprocessing(backbone: str, start: str) -> Preprocessing:
     """
     if start == "none":
         return Preprocessing()
-    if start != "imagenet" and _find(start).suffix in (*PICKLE_SUFFIXES, ARRAYS, CAFFE) and _is_released(_find(start)):
-        return released.PREPROCESSING
+    if start != "imagenet" and _find(start).suffix in (*PICKLE_SUFFIXES, ARRAYS, CAFFE) and _is_file_of_released(_find(start)):
+        return RELEASED_PREPROCESSING
     if start != "imagenet" and backbone.startswith(TIMM):
         return _encoder_preprocessing(backbone, start)
     if start == "imagenet" or _find(start).suffix in PICKLE_SUFFIXES:
@@ -105,10 +113,10 @@ def start_preprocessing(backbone: str, start: str) -> Preprocessing:
         return Preprocessing()
 
 
-def _is_released(path: Path) -> bool:
+def _is_file_of_released(path: Path) -> bool:
     """Whether this is a file of a released FCN; False for one that cannot be read, which `load_start` refuses."""
     try:
-        return released.is_released(_read(path))
+        return is_released(_read(path))
     except ValueError:
         return False
 
@@ -191,3 +199,53 @@ def _not_in_classifier(net: FCN) -> list[str]:
     """The names of the tensors that a classifier's file does not provide."""
     prefixes = ("backbone.", "head.") if takes_classifier(net) else ("backbone.",)
     return sorted(name for name in net.state_dict() if not name.startswith(prefixes))
+
+
+def is_released(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are tensors of a released FCN, by their names."""
+    return {FIRST, "fc6.weight", "score_fr.weight"} <= set(state)
+
+
+def released_tensors(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The released tensors under our names, for RGB images.
+
+    Caffe's older files have biases of (1, 1, 1, channels), and fc6 and fc7 as (1, 1, outputs, inputs): they are reshaped.
+
+    Raises `ValueError` if a tensor of VGG16, fc6 or fc7 is missing or has another shape, and for another backbone or head.
+    """
+    names = {"fc6": "head.fc6", "fc7": "head.fc7"} | _convolutions()
+    network = net.state_dict()
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        layer, _, kind = name.rpartition(".")
+        ours = f"{names.get(layer, layer)}.{kind}"
+        own_tensor = network.get(ours)
+        has_numbers = own_tensor is not None and own_tensor.numel() == tensor.numel()
+        tensors[ours] = tensor.reshape(own_tensor.shape) if own_tensor is not None and has_numbers else tensor
+    first = f"{names['conv1_1']}.weight"
+    tensors[first] = tensors[first].flip(1)
+    tensor_names = [f"{ours}.{kind}" for ours in names.values() for kind in ("weight", "bias")]
+    layers = {ours: layer for layer, ours in names.items()}
+    for name in tensor_names:
+        layer, _, kind = name.rpartition(".")
+        if name not in network:
+            raise ValueError(
+                f"a released FCN needs backbone vgg16 and head fc, got {net.architecture.backbone} and {net.architecture.head}"
+            )
+        if name not in tensors:
+            raise ValueError(f"the file lacks {layers[layer]}.{kind} of a released FCN")
+        if network[name].shape != tensors[name].shape:
+            shapes = f"{tuple(network[name].shape)}, got {tuple(tensors[name].shape)}"
+            raise ValueError(f"{layers[layer]}.{kind} must have shape {shapes}")
+    return tensors
+
+
+def _convolutions() -> dict[str, str]:
+    """Our names of VGG16's convolutions by the released ones."""
+    names, index = {}, 0
+    for stage, convolutions in enumerate(STAGES, 1):
+        for number in range(1, convolutions + 1):
+            names[f"conv{stage}_{number}"] = f"backbone.features.{index}"
+            index += 2  # a ReLU follows
+        index += 1
+    return names

@@ -1,18 +1,26 @@
-"""The curves of a training: a row for each epoch as CSV and as lines of JSON, and a PNG plot of it."""
+"""The curves of a training: a row for each epoch as CSV and as lines of JSON, and a PNG plot of it.
+
+TensorBoard gets them too, if its extra is installed.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
+import threading
 from collections.abc import Mapping
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from model.command_line import install_command
 from model.whole_file import whole_file, write_file
 from training.reporting.plots import curves_chart, draw, read_curves
-from training.reporting.tensorboard import add_scalars, open_board
 
 COLUMNS = ("epoch", "loss", "learning_rate", "waited", "mean_iou")
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class Curves:
@@ -54,3 +62,36 @@ def _numbers(row: Mapping[str, str]) -> dict[str, float]:
     """A row's finite numbers by name, without empty cells; the epoch is an integer."""
     numbers = {name: float(text) for name, text in row.items() if text}
     return {name: int(value) if name == "epoch" else value for name, value in numbers.items() if isfinite(value)}
+
+
+def require_tensorboard() -> None:
+    """Raises `ValueError` if the extra is missing; the trainer calls it before a training, not after the first epoch."""
+    if find_spec("tensorboard") is None:
+        raise ValueError(f"--tensorboard needs its extra: {install_command('tensorboard')}")
+
+
+def open_board(folder: Path, epoch: int) -> SummaryWriter:
+    """Opens a writer of event files; TensorBoard then hides what a killed run wrote after `epoch`.
+
+    It writes on a thread of its own. An `OSError` there is raised by the next `add_scalars`, so the thread prints none.
+    """
+    require_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    threading.excepthook = _print_others
+    return SummaryWriter(str(folder), purge_step=epoch + 1)
+
+
+def _print_others(error: threading.ExceptHookArgs) -> None:
+    if not isinstance(error.exc_value, OSError):
+        threading.__excepthook__(error)
+
+
+def add_scalars(board: SummaryWriter, values: Mapping[str, float | None]) -> None:
+    """Adds a row of the curves with `epoch` as the step; values that are None are left out."""
+    step = values["epoch"]
+    assert step is not None
+    for name, value in values.items():
+        if name != "epoch" and value is not None:
+            board.add_scalar(name, value, int(step))
+    board.flush()

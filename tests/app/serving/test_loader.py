@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from app.serving.loader import Loader
+from app.serving.registry import Loader
 from app.settings import Settings
 from tests.support.polling import HANG_S, wait_until
 

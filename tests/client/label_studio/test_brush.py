@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fcn_client.label_studio.brush import encode
+from fcn_client.label_studio.predicting import encode_brush
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,13 +20,13 @@ def test_a_mask_is_the_same_once_decoded(height: int, width: int, share: float, 
     part = random.random((height, width)) < share
     whole = np.zeros(size, bool)
     whole[top : top + height, left : left + width] = part
-    np.testing.assert_array_equal(decode_brush(encode(part, left=left, top=top, size=size), size), whole)
+    np.testing.assert_array_equal(decode_brush(encode_brush(part, left=left, top=top, size=size), size), whole)
 
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_runs_that_are_longer_than_their_largest_size(inside: bool) -> None:
     size = (300, 301)
     mask = np.full(size, inside)
-    rle = encode(mask, left=0, top=0, size=size)
+    rle = encode_brush(mask, left=0, top=0, size=size)
     assert len(rle) < 40
     np.testing.assert_array_equal(decode_brush(rle, size), mask)

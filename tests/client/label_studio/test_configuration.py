@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fcn_client.label_studio.configuration import UnusableConfiguration, read_control
+from fcn_client.label_studio.predicting import UnusableConfiguration, read_control
 
 from tests.support.client.label_studio import configuration
 

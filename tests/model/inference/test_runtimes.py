@@ -21,7 +21,6 @@ from model.inference import loading as choice
 from model.inference.loading import load_runtime, unused_gpu
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, RuntimeUnavailable
-from model.inference.runtimes import processor
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.segmenter import Segmenter
 from model.manifest import INT8_SCORES, METADATA_KEY, Int8Sums, Manifest, WeightsError, scored_in
@@ -43,7 +42,7 @@ def files(narrow_file: Path) -> WeightsFiles:
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine without an NVIDIA driver, whose processor has what int8 needs."""
     monkeypatch.setattr(choice, "GPU_DRIVERS", ())
-    monkeypatch.setattr(processor, "cpu_flags", lambda: {"avx2", "avx512_vnni"})
+    monkeypatch.setattr(choice, "cpu_flags", lambda: {"avx2", "avx512_vnni"})
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
 
@@ -147,7 +146,7 @@ def test_auto_is_int8_where_the_processor_and_its_kind_s_score_allow_it(
     both = with_int8(
         files, tmp_path, replace(narrow.manifest, scores=scores, training={"calibration_int8": {"ece_after": 0.01}})
     )
-    monkeypatch.setattr(processor, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(choice, "cpu_flags", lambda: flags)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
     assert load_runtime(both).identity.precision == precision
     if flags != {"avx2"}:  # what does not depend on the processor is looked at once

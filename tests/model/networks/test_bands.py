@@ -11,8 +11,8 @@ from benchmarks.harness.narrow import narrow_net
 from model.architecture import Architecture, ArchitectureError
 from model.labels import numbered_labels
 from model.manifest import Manifest, WeightsError
-from model.networks.bands import first_convolution, widen
 from model.networks.builder import build, widened
+from model.networks.fcn import first_convolution, widen
 from model.networks.servable import ServableNetwork, half_tensors
 from model.preprocessing import RGB, Preprocessing, PreprocessingError
 from model.weights_file import load_weights, save_weights

@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.harness.narrow import randomise
 from model.networks.builder import build
-from model.networks.folding import fold_batch_norm
+from model.networks.servable import fold_batch_norm
 
 
 @pytest.mark.parametrize(

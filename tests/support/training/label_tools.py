@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fcn_client.label_studio import brush
+from fcn_client.label_studio.predicting import encode_brush
 from PIL import Image
 from pycocotools import mask as run_lengths
 
@@ -79,7 +79,7 @@ def write_label_studio(root: Path, masks: Masks, names: Sequence[str]) -> Path:
                 kind, content = "polygonlabels", {"points": points, "closed": True, "polygonlabels": [names[value]]}
             else:
                 x0, y0, x1, y1 = edges
-                rle = brush.encode(region[y0:y1, x0:x1], left=x0, top=y0, size=(height, width))
+                rle = encode_brush(region[y0:y1, x0:x1], left=x0, top=y0, size=(height, width))
                 kind, content = "brushlabels", {"format": "rle", "rle": rle, "brushlabels": [names[value]]}
             result.append({**common, "id": f"r{value}", "from_name": "tag", "type": kind, "value": content})
         annotation = {"id": number, "was_cancelled": False, "ground_truth": False, "result": result}

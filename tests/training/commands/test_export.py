@@ -36,8 +36,7 @@ from model.weights_file import (
 from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
 from tests.support.variants import long
-from training.commands.export import main
-from training.commands.export_arguments import KEPT
+from training.commands.export import KEPT, main
 from training.publishing.export_files import export_float32, export_int8, refresh_facts
 from training.publishing.onnx_files import export_path
 

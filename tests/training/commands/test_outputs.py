@@ -17,7 +17,7 @@ from training.commands.evaluate import main as evaluate
 from training.commands.export import main as export
 from training.commands.train import main as train
 from training.learning.checkpoint import FILE, Progress, save_checkpoint
-from training.reporting.tensorboard import add_scalars, open_board
+from training.reporting.curves import add_scalars, open_board
 
 resource = pytest.importorskip("resource", reason="no limits of processes")
 Main = Callable[[list[str]], int]

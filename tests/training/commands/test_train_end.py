@@ -13,8 +13,7 @@ from model.manifest import Manifest
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
-from training.commands.train_end import save_better
-from training.commands.train_weights import TrainingWeights
+from training.commands.train_weights import TrainingWeights, save_better
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.learning.checkpoint import Progress

@@ -15,10 +15,9 @@ from cli.image_names import kind_of
 from imaging.decoding import ENDINGS_OF_FORMATS, Limits, decode
 from tests.support.training.data_sets import write_frame, write_voc
 from tests.support.training.frames import find_frames
-from training.data.files import images_below
+from training.data.files import images_below, read_text
 from training.data.label_files import read_labels
 from training.data.problems import DataError
-from training.data.text_files import read_text
 from training.learning.recipe import make_recipe
 
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fcn_client.label_studio import brush
+from fcn_client.label_studio.predicting import encode_brush
 
-from training.importing.label_studio.brush import decode_brush
+from training.importing.label_studio.geometry import decode_brush
 
 
 def packed(bits: str) -> list[int]:
@@ -21,7 +21,7 @@ def header(count: int, value_bits: int = 8) -> str:
 @pytest.mark.parametrize("seed", range(5))
 def test_what_the_backend_encodes_is_decoded(seed: int) -> None:
     mask: npt.NDArray[np.bool_] = np.random.default_rng(seed).random((37, 53)) < 0.2 * seed
-    values = brush.encode(mask, left=0, top=0, size=mask.shape)
+    values = encode_brush(mask, left=0, top=0, size=mask.shape)
     np.testing.assert_array_equal(decode_brush(values, mask.shape), mask)
 
 

@@ -15,9 +15,8 @@ from imaging.rle import paint_runs, read_counts
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 from training.importing.coco.runs import encode_whole
-from training.importing.drawing import polygons
-from training.importing.drawing.objects import ObjectFacts, draw_mask
-from training.importing.drawing.polygons import fill
+from training.importing.drawing import objects
+from training.importing.drawing.objects import ObjectFacts, draw_mask, fill
 from training.importing.omissions import Omissions
 
 Bits = npt.NDArray[np.bool_]
@@ -83,12 +82,12 @@ def test_a_long_outline_is_clipped_to_the_image(seed: int, monkeypatch: pytest.M
     rng = np.random.default_rng(seed)
     part = rng.uniform(-1000, 1100, 16).tolist()
     expected = whole([part], (100, 100))
-    monkeypatch.setattr(polygons, "MOST_STEPS", 5 * 8 * 110)
+    monkeypatch.setattr(objects, "MOST_STEPS", 5 * 8 * 110)
     assert np.count_nonzero(filled([part], (100, 100)) != expected) <= 40
 
 
 def test_a_polygon_outside_of_the_image_has_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polygons, "MOST_STEPS", 10)
+    monkeypatch.setattr(objects, "MOST_STEPS", 10)
     for part in ([200, 0, 300, 0, 300, 50], [-300, -9, -200, -9, -250, -50]):
         assert not filled([part], (100, 100)).any()
 

@@ -10,7 +10,7 @@ import torch
 
 from model.labels import numbered_labels
 from tests.support.training.data_sets import write_camvid
-from training.learning.rarity import RareFrames, rare_classes, rare_line
+from training.learning.augmentation import RareFrames, rare_classes, rare_line
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
 

@@ -14,8 +14,7 @@ from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
-from training.learning.recipe import Recipe, RecipeError
-from training.learning.schedule import (
+from training.learning.plan import (
     KNOWN,
     KNOWN_STEPS,
     LEAST_KNOWN,
@@ -24,9 +23,9 @@ from training.learning.schedule import (
     SMALL,
     propose_schedule,
 )
+from training.learning.recipe import Recipe, RecipeError
 from training.learning.score_rows import NEW, scores_of_classes
-from training.learning.start_classes import count_answers
-from training.learning.start_facts import StartFacts, start_facts, with_rows
+from training.learning.start_facts import StartFacts, count_answers, start_facts, with_rows
 from training.survey.datasets import get_split
 
 KNOWN_START = StartFacts((512, 512), (0, 3, 1), has_batch_norm=True)

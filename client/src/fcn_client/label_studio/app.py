@@ -23,8 +23,7 @@ from fcn_client import address
 from fcn_client.aio import AsyncSegmentClient
 from fcn_client.calls import TIMEOUT_S, limits
 from fcn_client.errors import SegmentError
-from fcn_client.label_studio.configuration import Control, UnusableConfiguration, read_control
-from fcn_client.label_studio.predicting import Predictor, version
+from fcn_client.label_studio.predicting import Control, Predictor, UnusableConfiguration, read_control, version
 from fcn_client.label_studio.studio import SETUP_S, Studio
 from fcn_client.matching import check_aliases, match
 from fcn_client.parameters import Options

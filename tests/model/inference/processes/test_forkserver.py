@@ -20,7 +20,7 @@ from model.inference.plan import Options
 from model.inference.processes import forkserver, workers
 from model.inference.processes import worker as worker_module
 from model.inference.processes.confinement import landlock_version
-from model.inference.processes.environment import ALLOCATOR, PASSED, worker_environment
+from model.inference.processes.forkserver import ALLOCATOR, PASSED, worker_environment
 from model.inference.processes.worker import Worker
 from model.inference.runtime import Runtime
 from tests.support.images import encode, make_photo
