@@ -81,12 +81,8 @@ def read_requests(args: argparse.Namespace) -> list[SceneRequest]:
             raise OSError(f"{earlier} and {source} would both become {out}; give them different -o folders")
     if not outs:
         raise OSError("give the scenes, such as scenes/*.tif")
-    requests = []
-    for out, source in outs.items():
-        request = read_request(argparse.Namespace(**vars(args) | {"inputs": [source], "out": out}))
-        assert request is not None
-        requests.append(request)
-    return requests
+    each = (argparse.Namespace(**vars(args) | {"inputs": [source], "out": out}) for out, source in outs.items())
+    return list(filter(None, map(read_request, each)))
 
 
 def read_request(args: argparse.Namespace) -> SceneRequest | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imaging.arrays import npz
 from imaging.classes import VOID, Label
 from imaging.coco import coco_document
 from imaging.coverage import trace_coverage
@@ -95,7 +95,7 @@ class SegmentedImage:
         if rendering.format == "hf":
             return _json(class_masks(image.class_map, self.labels.classes, image.mean_confidence, rendering.threshold))
         if rendering.format == "npz":
-            return npz({name: getattr(image, name) for name in ("class_map", "confidence", "probabilities")})
+            return _npz({name: getattr(image, name) for name in ("class_map", "confidence", "probabilities")})
         return image._picture(rendering, class_ids, check)
 
     def _cutout(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> Cutout:
@@ -206,3 +206,11 @@ def _base64(data: bytes) -> str:
 
 def _json(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _npz(arrays: dict[str, npt.NDArray[Any] | None]) -> bytes:
+    """Compresses the arrays into one file and omits names whose value is None. Equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
+    np.savez_compressed(buffer, **contiguous)  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -96,8 +96,13 @@ def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -
         except (OSError, SceneError) as error:
             failures += 1
             tell(f"{request.source}: {describe(error)}")
+    return status_of(failures, len(requests))
+
+
+def status_of(failures: int, count: int) -> int:
+    """The exit status of a run of so many scenes."""
     if failures:
-        return NOTHING_DONE if failures == len(requests) else SOME_FAILED
+        return NOTHING_DONE if failures == count else SOME_FAILED
     return DONE
 
 
@@ -128,7 +133,6 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     """How the scene is segmented. Raises `SceneError`, `TilingError`, and `UnknownClass` for a class that the network lacks."""
     manifest = runtime.manifest
     if request.is_polygons:
-        scene.place.require(scene.name)
         metres_per_pixel(scene.place, scene.name)  # raises where there are none
         class_ids(request, manifest.labels)  # raises for a class that the network lacks
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
@@ -138,15 +142,14 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     if gsd is not None:
         working = scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
         if shrinks_too_far(max(scene.size), max(working)):
-            height, width = working
             raise SceneError(
-                f"{scene.name} shows too little ground for pixels of {gsd:.3g} m: {scene.size[1]}x{scene.size[0]} pixels would "
-                f"become {width}x{height}, and the network needs {SIDES[0]} along the longer side; give a smaller --gsd"
+                f"{scene.name} shows too little ground for pixels of {gsd:.3g} m: {scene.size[1]}x{scene.size[0]} pixels "
+                f"would become {working[1]}x{working[0]}, and the network needs {SIDES[0]} along the longer side; give a "
+                "smaller --gsd"
             )
     tile = Segmenter(runtime).tile(request.tile)
     plan = plan_scene(scene.size, working, tile, request.overlap, request.blend)
-    version = _version(request.source)
-    identity = repr((runtime.identity, runtime.file_sha256, version))
+    identity = repr((runtime.identity, runtime.file_sha256, _version(request.source)))
     return SceneWork(request, scene.place, bands, plan, request.is_polygons and manifest.has_logits, identity)
 
 

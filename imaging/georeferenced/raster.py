@@ -111,7 +111,7 @@ def _write(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts) ->
     with rasterio.open(path, "w", **_profile(place)) as file:
         _describe(file, facts)
         top = 0
-        for part in _in_blocks(rows):
+        for part in in_blocks(rows, BLOCK):
             _write_rows(file, top, part)
             sums.append(crc32(part.tobytes()))
             top += len(part)
@@ -143,18 +143,18 @@ def _write_rows(file: DatasetWriter, top: int, part: Ids) -> None:
         file.write(columns, 1, window=RasterioWindow(left, top, columns.shape[1], columns.shape[0]))
 
 
-def _in_blocks(rows: Iterable[Ids]) -> Iterator[Ids]:
-    """The same rows in pieces of `BLOCK` rows; the last may have fewer."""
+def in_blocks(rows: Iterable[Ids], size: int) -> Iterator[Ids]:
+    """The same rows, uint8 (any number, ...), in pieces of so many; the last may have fewer."""
     pieces: list[Ids] = []
     count = 0
     for part in rows:
         pieces.append(part)
         count += len(part)
-        if count >= BLOCK:
+        if count >= size:
             whole = np.concatenate(pieces)
-            for start in range(0, count - BLOCK + 1, BLOCK):
-                yield np.ascontiguousarray(whole[start : start + BLOCK])
-            count %= BLOCK
+            for start in range(0, count - size + 1, size):
+                yield np.ascontiguousarray(whole[start : start + size])
+            count %= size
             pieces = [whole[len(whole) - count :].copy()]
     if count:
         yield np.ascontiguousarray(np.concatenate(pieces))

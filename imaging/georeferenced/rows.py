@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from imaging.georeferenced.bands import Bands, Pixels
 from imaging.georeferenced.place import Size, Window
-from imaging.georeferenced.scene import Mask, Scene
+from imaging.georeferenced.scene import Mask, Scene, steps
 
 Floats = npt.NDArray[np.float32]
 ROWS = 128  # least rows that are read at once, unless the scene has fewer
@@ -47,11 +47,9 @@ def scene_rows(
     step = block * max(1, min(math.ceil(ROWS / block), most // block))
     if step > most:
         step = math.ceil(step / math.ceil(step / most))
-    while first < height:
-        last = min(height, (first // step + 1) * step)
-        pixels, valid = bands.read(scene, Window(first, left, last - first, width), fill)
-        yield PixelRows(first, pixels, valid)
-        first = last
+    for top, bottom in steps(first, height, step):
+        pixels, valid = bands.read(scene, Window(top, left, bottom - top, width), fill)
+        yield PixelRows(top, pixels, valid)
 
 
 class Taps(NamedTuple):

@@ -22,7 +22,7 @@ from rasterio.enums import Resampling
 
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.place import Window
-from imaging.georeferenced.scene import SAFE_DRIVERS, SceneLimits, open_scene
+from imaging.georeferenced.scene import DRIVERS, SAFE_DRIVERS, open_scene
 from imaging.georeferenced.vectors import VectorError, read_features
 from tests.support.http_servers import Handler, LoopbackServer, running
 from tests.support.images import make_photo
@@ -154,9 +154,9 @@ def name_overviews(path: Path, name: str) -> None:
         file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=name)
 
 
-def read(scene: str | bytes, limits: SceneLimits | None = None) -> np.ndarray:
+def read(scene: str | bytes, drivers: tuple[str, ...] = DRIVERS) -> np.ndarray:
     """All samples (bands, height, width) of a scene; reads it reduced too, as percentiles do."""
-    with open_scene(scene, limits) as opened:
+    with open_scene(scene, drivers) as opened:
         opened.read_reduced((12, 20), opened.bands)
         return opened.read(WHOLE, opened.bands)[0]
 
@@ -276,9 +276,9 @@ def test_no_scene_is_a_pipe(outside: Outside) -> None:
 def test_overviews_that_a_tiff_names_are_not_opened(outside: Outside, tmp_path: Path, kind: str, *, of_bytes: bool) -> None:
     names = {"address": f"/vsicurl/{outside.address}/a.tif", "pipe": outside.pipe, "other": outside.raster}
     name_overviews(tmp_path / "a.tif", names[kind])
-    scene, limits = str(tmp_path / "a.tif"), SceneLimits(SAFE_DRIVERS)
+    scene = tmp_path / "a.tif"
     with pytest.raises(SceneError, match="names a file of overviews"):
-        read((tmp_path / "a.tif").read_bytes() if of_bytes else scene, limits)
+        read(scene.read_bytes() if of_bytes else str(scene), SAFE_DRIVERS)
 
 
 @pytest.mark.parametrize("kind", ["overviews", "grid", "escaped grid"])
