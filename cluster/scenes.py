@@ -22,6 +22,7 @@ from cli.scene_request import SceneRequest
 from cli.scenes.command import SceneWork, plan_work, running, segment_work, status_of
 from cli.scenes.outputs import existing_key, write_output
 from cli.scenes.rows_file import RowsFile
+from cluster.actor import SceneNetwork
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.scene import open_scene
 from model.inference.loading import load_runtime
@@ -35,17 +36,6 @@ PARTS = ".parts"
 """The ending of the folder beside the result that has the finished rows of parts."""
 LEAST_TILE_ROWS = 8  # of a part: one more runs for each
 PARTS_PER_TASK = 4  # so that all nodes end at about the same time
-
-
-@dataclass(frozen=True)
-class SceneNetwork:
-    """The network that each node loads. The fields are arguments of `fcn-bulk`."""
-
-    weights: str
-    runtime: str
-    device: str
-    precision: str
-    threads: int
 
 
 @dataclass(frozen=True)

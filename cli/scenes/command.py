@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cli.places import is_path, real
+from cli.places import is_path, real, version
 from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
 from cli.resume import settings_digest
 from cli.scene_request import SceneRequest
@@ -64,7 +63,6 @@ class SceneWork:
 
     def facts(self, runtime: Runtime) -> dict[str, str]:
         """What the result says of how it was made."""
-        tiles = self.plan.tiles.describe()
         return {
             "FCN_KEY": self.key,
             "FCN_VERSION": package_version(),
@@ -72,7 +70,7 @@ class SceneWork:
             "FCN_MODEL_SHA256": runtime.identity.sha256,
             "FCN_RUNTIME": f"{runtime.identity.runtime} {runtime.identity.precision}",
             "FCN_BANDS": self.bands.describe(),
-            "FCN_TILING": json.dumps(tiles),
+            "FCN_TILING": json.dumps(self.plan.tiles.describe()),
         }
 
 
@@ -149,7 +147,8 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
             )
     tile = Segmenter(runtime).tile(request.tile)
     plan = plan_scene(scene.size, working, tile, request.overlap, request.blend)
-    identity = repr((runtime.identity, runtime.file_sha256, _version(request.source)))
+    source = request.source  # what GDAL reads over a network has no version
+    identity = repr((runtime.identity, runtime.file_sha256, f"{real(source)} {version(source)}" if is_path(source) else source))
     return SceneWork(request, scene.place, bands, plan, request.is_polygons and manifest.has_logits, identity)
 
 
@@ -226,11 +225,3 @@ def _told_what_is_kept(rows: RowsFile) -> Iterator[None]:
         else:
             rows.remove()
         raise
-
-
-def _version(source: str) -> str:
-    """What changes when a local file does; empty for what GDAL reads over a network."""
-    if not is_path(source):
-        return source
-    status = os.stat(source)
-    return f"{real(source)} {status.st_size} {status.st_mtime_ns}"

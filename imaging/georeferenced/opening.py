@@ -29,23 +29,18 @@ MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\0\0\0\x0cjP  ", b"\xffO\xffQ
 OTHER_HEADS = (VRT_HEAD, b"<GDALTileIndexDataset", b"gdal_streamed_alg")
 """What GDAL looks for anywhere in a head, so that a JPEG's comment may have it: formats that name other files."""
 WORDS = """
-VRTDataset VRTWarpedDataset VRTPansharpenedDataset rasterXSize rasterYSize subClass SRS dataAxisToSRSAxisMapping coordinateEpoch
-GeoTransform GCPList GCP Id Info Pixel Line X Y Z Projection Metadata domain MDI key MaskBand OverviewList resampling BlockXSize
-BlockYSize VRTRasterBand VRTSourcedRasterBand VRTWarpedRasterBand VRTPansharpenedRasterBand dataType band blockXSize blockYSize
-Description UnitType Offset Scale ColorInterp CategoryNames Category ColorTable Entry c1 c2 c3 c4 NoDataValue HideNoDataValue
-Histograms HistItem HistMin HistMax BucketCount IncludeOutOfRange Approximate HistCounts Overview SimpleSource ComplexSource
-AveragedSource NoDataFromMaskSource KernelFilteredSource SourceFilename relativeToVRT shared SourceBand SourceProperties
-RasterXSize RasterYSize DataType SrcRect DstRect xOff yOff xSize ySize NODATA MaskValueThreshold RemappedValue UseMaskBand
-ScaleOffset ScaleRatio LUT Exponent SrcMin SrcMax DstMin DstMax Clamp ColorTableComponent Kernel normalized Size Coefs
-GDALWarpOptions WarpMemoryLimit ResampleAlg WorkingDataType Option name SourceDataset Transformer ApproxTransformer MaxError
-BaseTransformer GenImgProjTransformer SrcGeoTransform SrcInvGeoTransform DstGeoTransform DstInvGeoTransform ReprojectTransformer
-ReprojectionTransformer SourceSRS TargetSRS Options BandList BandMapping src dst SrcNoDataReal SrcNoDataImag DstNoDataReal
-DstNoDataImag SrcAlphaBand DstAlphaBand PansharpeningOptions Algorithm AlgorithmOptions Weights Resampling NumThreads BitDepth
-NoData SpatialExtentAdjustment PanchroBand SpectralBand dstBand
+VRTDataset rasterXSize rasterYSize subClass SRS dataAxisToSRSAxisMapping coordinateEpoch GeoTransform GCPList GCP Id Info Pixel
+Line X Y Z Projection Metadata domain MDI key MaskBand OverviewList resampling BlockXSize BlockYSize VRTRasterBand
+VRTSourcedRasterBand dataType band blockXSize blockYSize Description UnitType Offset Scale ColorInterp CategoryNames Category
+ColorTable Entry c1 c2 c3 c4 NoDataValue HideNoDataValue Histograms HistItem HistMin HistMax BucketCount IncludeOutOfRange
+Approximate HistCounts Overview SimpleSource ComplexSource AveragedSource NoDataFromMaskSource SourceFilename relativeToVRT
+shared SourceBand SourceProperties RasterXSize RasterYSize DataType SrcRect DstRect xOff yOff xSize ySize NODATA
+MaskValueThreshold RemappedValue UseMaskBand ScaleOffset ScaleRatio LUT Exponent SrcMin SrcMax DstMin DstMax Clamp
+ColorTableComponent
 """
-"""The elements, attributes and classes that are read: they name no file but as one of `SOURCES`, and run no code."""
+"""The elements, attributes and classes that are read: they name no file but as `SOURCE`, and run no code."""
 KNOWN = frozenset(WORDS.split())
-SOURCES = {"SourceFilename", "SourceDataset"}
+SOURCE = "SourceFilename"
 
 
 @contextmanager
@@ -106,10 +101,10 @@ class LocalRasters:
             raise SceneError(f"{path} is no VRT that is read: {error}") from error
         for element in root.iter():
             words = {element.tag, *element.attrib, element.get("subClass", "VRTDataset")}
-            if unknown := (words - KNOWN) | (SOURCES & element.attrib.keys()):
+            if unknown := (words - KNOWN) | ({SOURCE} & element.attrib.keys()):
                 raise SceneError(f"{path}: {min(unknown)} in a VRT is not read; write a GeoTIFF of it with gdal_translate")
             check_system(" ".join([element.text or "", *element.attrib.values()]), str(path))
-            if element.tag in SOURCES:
+            if element.tag == SOURCE:
                 folder, name = path.parent if element.get("relativeToVRT", "0") != "0" else "", (element.text or "").strip()
                 file = Path(os.path.abspath(os.path.join(folder, name)))
                 if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(path.parent)):

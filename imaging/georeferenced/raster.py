@@ -39,10 +39,6 @@ class RasterFacts:
     palette: Sequence[tuple[int, int, int]]
     tags: Mapping[str, str]
 
-    def names(self) -> dict[str, str]:
-        """The tags of the band that name the classes: `CLASS_0` and so on."""
-        return {f"CLASS_{label.id}": label.name for label in self.classes}
-
 
 def write_raster(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts, *, cog: bool = False) -> None:
     """Writes rows of class ids, uint8 (any number, width), from top to bottom, with the place of their scene.
@@ -133,7 +129,7 @@ def _profile(place: Place) -> dict[str, Any]:
 def _describe(file: DatasetWriter, facts: RasterFacts) -> None:
     file.write_colormap(1, {id: (*color, 0 if id == VOID else 255) for id, color in enumerate(facts.palette)})
     file.update_tags(**facts.tags)
-    file.update_tags(1, **facts.names())
+    file.update_tags(1, **{f"CLASS_{label.id}": label.name for label in facts.classes})
     file.set_band_description(1, "class")
 
 

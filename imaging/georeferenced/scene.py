@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from typing import Any
@@ -20,7 +20,6 @@ from rasterio.windows import Window as RasterioWindow
 from imaging.errors import DamagedImage
 from imaging.formats.headers import TIFF
 from imaging.formats.tiff_pages import check_tables
-from imaging.georeferenced.addresses import address_settings
 from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError, gdal_reason
 from imaging.georeferenced.opening import open_raster
 from imaging.georeferenced.place import Place, Size, Window
@@ -82,13 +81,8 @@ class Scene:
             colors[value] = color[:3]
         return colors
 
-    @property
-    def most_sample(self) -> int | None:
-        """The largest value that samples can have, such as 15 for 4 bits; None for samples with a sign or a fraction."""
-        return self.full(1) if self.dtype.kind == "u" else None
-
     def full(self, number: int) -> int:
-        """The largest value that samples of a band can have; 1 for floating-point samples."""
+        """The largest value that samples of a band can have, such as 15 for 4 bits; 1 for floating-point samples."""
         dtype = np.dtype(self._dataset.dtypes[number - 1])
         if dtype.kind == "f":
             return 1
@@ -213,6 +207,23 @@ def open_scene(source: str | bytes, drivers: Sequence[str] = DRIVERS, name: str 
     with rasterio.Env(**environment), open_raster(source, drivers, label) as dataset:
         _check(dataset, label)
         yield Scene(label, dataset)
+
+
+def address_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The endpoint for `s3://` that `AWS_ENDPOINT_URL` names, as GDAL's settings: it reads other variables than AWS's tools.
+
+    Buckets are in the path, as with the other objects of the command line. Empty if `AWS_S3_ENDPOINT`, GDAL's own variable, is
+    in the environment: then GDAL reads all of its variables itself.
+    """
+    address = environment.get("AWS_ENDPOINT_URL", "")
+    if not address or "AWS_S3_ENDPOINT" in environment:
+        return {}
+    scheme, _, host = address.rpartition("://")
+    return {
+        "AWS_S3_ENDPOINT": host.rstrip("/"),
+        "AWS_HTTPS": "NO" if scheme.lower() == "http" else "YES",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+    }
 
 
 def _check(dataset: DatasetReader, name: str) -> None:

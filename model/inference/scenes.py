@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.classes import VOID
-from model.architecture import Grid
 from model.inference.merging import BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.tiling import Blend, Region, Size, TilePlan, plan_tiles
@@ -54,15 +53,6 @@ class ScenePlan:
     size: Size
     tiles: TilePlan
 
-    def first_tile_row(self, row: int, stride: int, grid: Grid) -> int:
-        """The first row of tiles that the rows of the scene from `row` on depend on."""
-        cell = self.upsampler(stride, grid).first_cell(row)
-        ends = [top + self.tiles.tile[0] for top in self.tiles.tops]
-        return bisect_right(ends, cell * stride)
-
-    def upsampler(self, stride: int, grid: Grid, first_row: int = 0) -> LogitsUpsampler:
-        return LogitsUpsampler(self.tiles.cells(stride), stride, grid, self.tiles.size, self.size, first_row)
-
 
 def plan_scene(size: Size, working: Size, tile: Size, overlap: float = 0.25, blend: Blend = "mean") -> ScenePlan:
     """The plan for a scene of this (height, width), which the network sees at the working size. Raises `TilingError`."""
@@ -87,9 +77,10 @@ def segment_scene(
     confidence. Raises what `source` and `submit` raise.
     """
     stride, grid, tiles = runtime.stride, runtime.grid, plan.tiles
-    first_tile_row = plan.first_tile_row(first_row, stride, grid)
+    upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.size, first_row)
+    ends = [top + tiles.tile[0] for top in tiles.tops]
+    first_tile_row = bisect_right(ends, upsampler.first_cell(first_row) * stride)  # that the rows depend on
     merger = BandMerger(tiles, grid, first_tile_row)
-    upsampler = plan.upsampler(stride, grid, first_row)
     row_parts: list[ClassRows] = []
     columns = len(tiles.lefts)
     for index, logits in enumerate(_run(_cut(source, tiles, first_tile_row), submit, ahead, void_tile)):
