@@ -96,13 +96,12 @@ def read_request(args: argparse.Namespace) -> SceneRequest | None:
         return None
     _check(args, kind)
     values = service_arguments(args)
-    min_area = values.get("min_area")
     return SceneRequest(
         source=args.inputs[0], out=args.out, kind=kind, bands=args.bands, scale=args.scale, gsd=args.gsd, cog=args.cog,
         tile=args.tile, overlap=values.get("overlap", SceneRequest.overlap), blend=values.get("blend", SceneRequest.blend),
         classes=parse_classes(values["classes"]) if "classes" in values else (),
         shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0),
-        min_area=min_area.square_metres if isinstance(min_area, GroundArea) else 0.0, resume=args.resume, style=args.style,
+        min_area=args.min_area.square_metres if args.min_area is not None else 0.0, resume=args.resume, style=args.style,
     )  # fmt: skip
 
 

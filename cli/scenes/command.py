@@ -85,13 +85,13 @@ def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
         runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
-    if len(requests) == 1:
-        return segment_one(requests[0], runtime)
     failures = 0
     for request in requests:
         try:
             segment_one(request, runtime)
         except (OSError, SceneError) as error:
+            if len(requests) == 1:
+                raise
             failures += 1
             tell(f"{request.source}: {describe(error)}")
     return status_of(failures, len(requests))
@@ -104,15 +104,15 @@ def status_of(failures: int, count: int) -> int:
     return DONE
 
 
-def segment_one(request: SceneRequest, runtime: Runtime) -> int:
-    """Segments a scene with this network, and returns the exit status. Raises as `segment_scenes`."""
+def segment_one(request: SceneRequest, runtime: Runtime) -> None:
+    """Segments a scene with this network. Raises as `segment_scenes`."""
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
         out = Path(request.out)
         path = Path(request.out + ENDING)
         if request.resume and not path.exists() and existing_key(request) == work.key:
             tell(f"{out} is done and up to date")
-            return DONE
+            return
         _tell_work(work, scene, runtime.manifest.preprocessing.gsd)
         out.parent.mkdir(parents=True, exist_ok=True)
         labels, resume = runtime.manifest.labels, request.resume
@@ -124,7 +124,6 @@ def segment_one(request: SceneRequest, runtime: Runtime) -> int:
                             rows.append(part)
                 write_output(request, work.place, rows, labels, work.facts(runtime))
             rows.remove()
-    return DONE
 
 
 def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWork:
