@@ -80,12 +80,8 @@ def read_requests(args: argparse.Namespace) -> list[SceneRequest]:
             raise OSError(f"{earlier} and {source} would both become {out}; give them different -o folders")
     if not outs:
         raise OSError("give the scenes, such as scenes/*.tif")
-    requests = []
-    for out, source in outs.items():
-        request = read_request(argparse.Namespace(**vars(args) | {"inputs": [source], "out": out}))
-        assert request is not None
-        requests.append(request)
-    return requests
+    each = (argparse.Namespace(**vars(args) | {"inputs": [source], "out": out}) for out, source in outs.items())
+    return list(filter(None, map(read_request, each)))
 
 
 def read_request(args: argparse.Namespace) -> SceneRequest | None:
@@ -99,13 +95,12 @@ def read_request(args: argparse.Namespace) -> SceneRequest | None:
         return None
     _check(args, kind)
     values = service_arguments(args)
-    min_area = values.get("min_area")
     return SceneRequest(
         source=args.inputs[0], out=args.out, kind=kind, bands=args.bands, scale=args.scale, gsd=args.gsd, cog=args.cog,
         tile=args.tile, overlap=values.get("overlap", SceneRequest.overlap), blend=values.get("blend", SceneRequest.blend),
         classes=parse_classes(values["classes"]) if "classes" in values else (),
         shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0),
-        min_area=min_area.square_metres if isinstance(min_area, GroundArea) else 0.0, resume=args.resume, style=args.style,
+        min_area=args.min_area.square_metres if args.min_area is not None else 0.0, resume=args.resume, style=args.style,
     )  # fmt: skip
 
 

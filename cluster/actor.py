@@ -20,11 +20,10 @@ Batch = Mapping[str, Sequence[bytes]]
 
 
 @dataclass(frozen=True)
-class Network:
-    """The network that each node loads, and how it segments. The fields are arguments of `fcn-bulk`.
+class SceneNetwork:
+    """The network that each node loads. The fields are arguments of `fcn-bulk`.
 
-    weights: a name or a path that every node has. threads: CPU threads; 0 for one per core. deadline_s: most seconds from
-    reading an image to its answer.
+    weights: a name or a path that every node has. threads: CPU threads; 0 for one per core.
     """
 
     weights: str
@@ -32,6 +31,12 @@ class Network:
     device: str
     precision: str
     threads: int
+
+
+@dataclass(frozen=True)
+class Network(SceneNetwork):
+    """The network, and how it segments images. deadline_s: most seconds from reading an image to its answer."""
+
     options: Options
     megapixels: float
     deadline_s: float

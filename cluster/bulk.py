@@ -30,7 +30,7 @@ from cli.report import Outcome, Summary, exit_status, tell
 from cli.resume import Notes, done_key
 from cli.scene_request import SceneRequest, read_requests
 from cli.start import ended_at_once
-from cluster.actor import ImageActor, Network, network_digest
+from cluster.actor import ImageActor, Network, SceneNetwork, network_digest
 from cluster.arguments import parser
 from model.command_line import install_command
 
@@ -72,7 +72,7 @@ def _segment_scenes(args: argparse.Namespace, requests: list[SceneRequest]) -> i
     with ended_at_once(COMMAND):  # imports large packages
         ray = _ray()
         from cli.scenes.outputs import check_outputs
-        from cluster.scenes import SceneNetwork, segment_scenes
+        from cluster.scenes import segment_scenes
     check_outputs(requests, force=args.force)
     _check_address(args.address)
     ray.init(args.address, logging_level="error", log_to_driver=False)

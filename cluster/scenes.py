@@ -17,18 +17,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
+from cli.report import describe, tell
 from cli.scene_request import SceneRequest
-from cli.scenes.command import plan_work, running, segment_work
+from cli.scenes.command import SceneWork, plan_work, running, segment_work, status_of
 from cli.scenes.outputs import existing_key, write_output
 from cli.scenes.rows_file import RowsFile
+from cluster.actor import SceneNetwork
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.place import Place
 from imaging.georeferenced.scene import open_scene
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.inference.scenes import ClassRows
-from model.inference.tiling import Size
 from model.labels import LabelSet
 from model.weights_file import find_files
 from model.whole_file import refuse_link
@@ -40,33 +39,17 @@ PARTS_PER_TASK = 4  # so that all nodes end at about the same time
 
 
 @dataclass(frozen=True)
-class SceneNetwork:
-    """The network that each node loads. The fields are arguments of `fcn-bulk`."""
-
-    weights: str
-    runtime: str
-    device: str
-    precision: str
-    threads: int
-
-
-@dataclass(frozen=True)
 class SceneParts:
     """What the driver knows of a scene: its rows and their parts, and what the result says.
 
-    rows_key, key: what the rows and the result depend on. spans: (first row, row after the last) of each part. remark: what to
-    tell of the scene's bands.
+    rows_key: what the rows depend on. spans: (first row, row after the last) of each part.
     """
 
-    size: Size
-    place: Place
+    work: SceneWork
     labels: LabelSet
     facts: Mapping[str, str]
     rows_key: str
-    key: str
-    confidence: bool
     spans: tuple[tuple[int, int], ...]
-    remark: str = ""
 
 
 def plan_parts(request: SceneRequest, network: SceneNetwork, tasks: int) -> SceneParts:
@@ -76,12 +59,8 @@ def plan_parts(request: SceneRequest, network: SceneNetwork, tasks: int) -> Scen
         work = plan_work(request, scene, runtime)
         tops = work.plan.tiles.tops
         count = max(1, min(tasks * PARTS_PER_TASK, len(tops) // LEAST_TILE_ROWS))
-        height = scene.size[0]
-        bounds = [height * index // count for index in range(count + 1)]
-        return SceneParts(
-            scene.size, work.place, runtime.manifest.labels, work.facts(runtime), work.rows_key, work.key, work.confidence,
-            tuple(pairwise(bounds)), work.bands.remark,
-        )  # fmt: skip
+        bounds = [scene.size[0] * index // count for index in range(count + 1)]
+        return SceneParts(work, runtime.manifest.labels, work.facts(runtime), work.rows_key, tuple(pairwise(bounds)))
 
 
 def segment_part(request: SceneRequest, network: SceneNetwork, parts: SceneParts, index: int) -> int:
@@ -111,13 +90,14 @@ def part_file(request: SceneRequest, parts: SceneParts, index: int, *, resume: b
     folder = Path(request.out + PARTS)
     refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path, span, classes = folder / f"{index:05}-of-{len(parts.spans):05}.rows", parts.spans[index], len(parts.labels)
-    return RowsFile(path, parts.rows_key, parts.size, classes, confidence=parts.confidence, resume=resume, span=span)
+    path, size, confidence = folder / f"{index:05}-of-{len(parts.spans):05}.rows", parts.work.plan.size, parts.work.confidence
+    classes, span = len(parts.labels), parts.spans[index]
+    return RowsFile(path, parts.rows_key, size, classes, confidence=confidence, resume=resume, span=span)
 
 
 def join(request: SceneRequest, parts: SceneParts) -> None:
     """Writes the result from the rows of all parts, and removes these. Raises `OSError` if rows are missing."""
-    write_output(request, parts.place, list_rows(request, parts), parts.labels, parts.facts)
+    write_output(request, parts.work.place, list_rows(request, parts), parts.labels, parts.facts)
     folder = Path(request.out + PARTS)
     for path in folder.glob(f"{'[0-9]' * 5}-of-{'[0-9]' * 5}.rows"):  # also those of a run with other parts
         path.unlink()
@@ -148,25 +128,22 @@ def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneR
         except ray.exceptions.RayTaskError as error:
             failures += _report(request, error)
             continue
-        if request.resume and existing_key(request) == parts.key:
+        if request.resume and existing_key(request) == parts.work.key:
             tell(f"{request.out} is done and up to date", "fcn-bulk")
             continue
-        if parts.remark:
-            tell(parts.remark, "fcn-bulk")
+        if remark := parts.work.bands.remark:
+            tell(remark, "fcn-bulk")
         jobs[request] = parts, [work.remote(request, network, parts, index) for index in range(len(parts.spans))]
     for request, (parts, references) in jobs.items():
         try:
-            with tqdm(
-                total=parts.size[0] * parts.size[1], unit="px", unit_scale=True, disable=None, desc=request.source
-            ) as bar:
+            height, width = parts.work.plan.size
+            with tqdm(total=height * width, unit="px", unit_scale=True, disable=None, desc=request.source) as bar:
                 for reference in references:
-                    bar.update(ray.get(reference) * parts.size[1])
+                    bar.update(ray.get(reference) * width)
             join(request, parts)
         except (ray.exceptions.RayTaskError, OSError, SceneError) as error:
             failures += _report(request, error)
-    if failures:
-        return NOTHING_DONE if failures == len(requests) else SOME_FAILED
-    return DONE
+    return status_of(failures, len(requests))
 
 
 def _report(request: SceneRequest, error: Exception) -> int:

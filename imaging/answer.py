@@ -94,7 +94,7 @@ class SegmentedImage:
         if rendering.format == "hf":
             return _json(class_masks(image.class_map, self.labels.classes, image.mean_confidence, rendering.threshold))
         if rendering.format == "npz":
-            return npz({name: getattr(image, name) for name in ("class_map", "confidence", "probabilities")})
+            return _npz({name: getattr(image, name) for name in ("class_map", "confidence", "probabilities")})
         return image._picture(rendering, class_ids, check)
 
     def _cutout(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> Cutout:
@@ -207,7 +207,7 @@ def _json(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def npz(arrays: dict[str, npt.NDArray[Any] | None]) -> bytes:
+def _npz(arrays: dict[str, npt.NDArray[Any] | None]) -> bytes:
     """Compresses the arrays into one file and omits names whose value is None. Equal arrays give equal bytes."""
     buffer = io.BytesIO()
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}

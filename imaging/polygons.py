@@ -45,9 +45,8 @@ def trace(
     rows, columns = np.divmod(pixels, class_map.shape[1])
     points = (np.column_stack([columns, rows]) * 2 + MIDDLES[sides][:, ::-1]) / 2
     lengths = np.diff(starts, append=len(order))
-    areas = np.add.reduceat(_areas(points, starts, lengths), starts)  # positive for outer rings, negative for holes
     ring_regions = regions.at(pixels[starts])
-    by_region = np.lexsort((areas < 0, ring_regions))  # rings by region, the outer ring first
+    by_region = np.argsort(ring_regions, kind="stable")  # the outer ring first: no hole begins before it
     bounds = np.searchsorted(ring_regions[by_region], np.arange(len(regions) + 1))
     for first in range(0, len(regions), REGIONS_AT_ONCE):
         check()
@@ -111,7 +110,7 @@ def _borders(class_map: Ids, ids: list[int]) -> tuple[Integers, Integers, Intege
 
 
 def _rings(successors: Integers) -> tuple[Integers, Integers]:
-    """The cycles of a permutation, concatenated, and the position where each starts."""
+    """The cycles of a permutation, concatenated, and the position where each starts: at its least index, in ascending order."""
     order, starts, position = array("q", bytes(8 * len(successors))), list[int](), 0
     is_open, successor_array = bytearray(b"\1" * len(successors)), array("q", successors.tobytes())
     index = is_open.find(1)
@@ -124,14 +123,6 @@ def _rings(successors: Integers) -> tuple[Integers, Integers]:
             index = successor_array[index]
         index = is_open.find(1, index)
     return np.asarray(order), np.array(starts, np.int64)
-
-
-def _areas(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers) -> npt.NDArray[np.float64]:
-    """The term that each point adds to the signed area of its ring."""
-    after = np.arange(1, len(points) + 1)
-    after[starts + lengths - 1] = starts
-    areas: npt.NDArray[np.float64] = (points[:, 0] * points[after, 1] - points[after, 0] * points[:, 1]) / 2
-    return areas
 
 
 def _close_rings(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers) -> npt.NDArray[np.object_]:

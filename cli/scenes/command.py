@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cli.places import is_path, real
+from cli.places import is_path, real, version
 from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
 from cli.resume import settings_digest
 from cli.scene_request import SceneRequest
@@ -64,7 +63,6 @@ class SceneWork:
 
     def facts(self, runtime: Runtime) -> dict[str, str]:
         """What the result says of how it was made."""
-        tiles = self.plan.tiles.describe()
         return {
             "FCN_KEY": self.key,
             "FCN_VERSION": package_version(),
@@ -72,7 +70,7 @@ class SceneWork:
             "FCN_MODEL_SHA256": runtime.identity.sha256,
             "FCN_RUNTIME": f"{runtime.identity.runtime} {runtime.identity.precision}",
             "FCN_BANDS": self.bands.describe(),
-            "FCN_TILING": json.dumps(tiles),
+            "FCN_TILING": json.dumps(self.plan.tiles.describe()),
         }
 
 
@@ -87,29 +85,34 @@ def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
         runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
-    if len(requests) == 1:
-        return segment_one(requests[0], runtime)
     failures = 0
     for request in requests:
         try:
             segment_one(request, runtime)
         except (OSError, SceneError) as error:
+            if len(requests) == 1:
+                raise
             failures += 1
             tell(f"{request.source}: {describe(error)}")
+    return status_of(failures, len(requests))
+
+
+def status_of(failures: int, count: int) -> int:
+    """The exit status of a run of so many scenes."""
     if failures:
-        return NOTHING_DONE if failures == len(requests) else SOME_FAILED
+        return NOTHING_DONE if failures == count else SOME_FAILED
     return DONE
 
 
-def segment_one(request: SceneRequest, runtime: Runtime) -> int:
-    """Segments a scene with this network, and returns the exit status. Raises as `segment_scenes`."""
+def segment_one(request: SceneRequest, runtime: Runtime) -> None:
+    """Segments a scene with this network. Raises as `segment_scenes`."""
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
         out = Path(request.out)
         path = Path(request.out + ENDING)
         if request.resume and not path.exists() and existing_key(request) == work.key:
             tell(f"{out} is done and up to date")
-            return DONE
+            return
         _tell_work(work, scene, runtime.manifest.preprocessing.gsd)
         out.parent.mkdir(parents=True, exist_ok=True)
         labels, resume = runtime.manifest.labels, request.resume
@@ -121,14 +124,12 @@ def segment_one(request: SceneRequest, runtime: Runtime) -> int:
                             rows.append(part)
                 write_output(request, work.place, rows, labels, work.facts(runtime))
             rows.remove()
-    return DONE
 
 
 def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWork:
     """How the scene is segmented. Raises `SceneError`, `TilingError`, and `UnknownClass` for a class that the network lacks."""
     manifest = runtime.manifest
     if request.is_polygons:
-        scene.place.require(scene.name)
         metres_per_pixel(scene.place, scene.name)  # raises where there are none
         class_ids(request, manifest.labels)  # raises for a class that the network lacks
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
@@ -138,15 +139,15 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     if gsd is not None:
         working = scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
         if shrinks_too_far(max(scene.size), max(working)):
-            height, width = working
             raise SceneError(
-                f"{scene.name} shows too little ground for pixels of {gsd:.3g} m: {scene.size[1]}x{scene.size[0]} pixels would "
-                f"become {width}x{height}, and the network needs {SIDES[0]} along the longer side; give a smaller --gsd"
+                f"{scene.name} shows too little ground for pixels of {gsd:.3g} m: {scene.size[1]}x{scene.size[0]} pixels "
+                f"would become {working[1]}x{working[0]}, and the network needs {SIDES[0]} along the longer side; give a "
+                "smaller --gsd"
             )
     tile = Segmenter(runtime).tile(request.tile)
     plan = plan_scene(scene.size, working, tile, request.overlap, request.blend)
-    version = _version(request.source)
-    identity = repr((runtime.identity, runtime.file_sha256, version))
+    source = request.source  # what GDAL reads over a network has no version
+    identity = repr((runtime.identity, runtime.file_sha256, f"{real(source)} {version(source)}" if is_path(source) else source))
     return SceneWork(request, scene.place, bands, plan, request.is_polygons and manifest.has_logits, identity)
 
 
@@ -223,11 +224,3 @@ def _told_what_is_kept(rows: RowsFile) -> Iterator[None]:
         else:
             rows.remove()
         raise
-
-
-def _version(source: str) -> str:
-    """What changes when a local file does; empty for what GDAL reads over a network."""
-    if not is_path(source):
-        return source
-    status = os.stat(source)
-    return f"{real(source)} {status.st_size} {status.st_mtime_ns}"

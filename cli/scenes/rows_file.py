@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class RowsFile:
         self._head = f"{json.dumps(facts)}\n".encode()
         refuse_link(path)
         if resume and path.is_file():
-            self._file: IO[bytes] = path.open("r+b")
+            self._file = path.open("r+b", buffering=0)
             try:
                 self._read_state()
             except BaseException:
@@ -56,9 +55,8 @@ class RowsFile:
                 raise
         else:
             path.unlink(missing_ok=True)
-            self._file = path.open("x+b")
+            self._file = path.open("x+b", buffering=0)
             self._file.write(self._head)
-            self._file.flush()
 
     def __enter__(self) -> RowsFile:
         return self
@@ -76,25 +74,25 @@ class RowsFile:
             raise ValueError(f"row {self.next_row} is next, got {rows.top}")
         planes = [rows.ids] if rows.confidence is None else [rows.ids, rows.confidence]
         body = zlib.compress(b"".join(np.ascontiguousarray(plane).tobytes() for plane in planes), LEVEL)
+        record = memoryview(HEADER.pack(rows.top, len(rows.ids), len(body), zlib.crc32(body)) + body)
         end = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.write(HEADER.pack(rows.top, len(rows.ids), len(body), zlib.crc32(body)) + body)
-            self._file.flush()
+            while record:  # the system may write a part, and say at the next one that there is no room
+                record = record[self._file.write(record) :]
         except OSError as error:
-            self._file = self._reopened(end)
+            self._file.truncate(end)
             raise OSError(error.errno or errno.EIO, error.strerror, str(self.path)) from error
         self.next_row = rows.bottom
 
     def __iter__(self) -> Iterator[ClassRows]:
         """The finished rows, in the pieces in which they were added. Raises `OSError` if the file is damaged."""
-        with self.path.open("rb") as file:
-            file.readline()
-            row = self.first
-            while row < self.next_row:
-                if (rows := self._read_record(file, row)) is None:
-                    raise OSError(f"{self.path} is damaged at row {row}; remove it and begin again")
-                yield rows
-                row = rows.bottom
+        self._file.seek(len(self._head))
+        row = self.first
+        while row < self.next_row:
+            if (rows := self._read_record(row)) is None:
+                raise OSError(f"{self.path} is damaged at row {row}; remove it and begin again")
+            yield rows
+            row = rows.bottom
 
     def remove(self) -> None:
         """Removes the file."""
@@ -110,33 +108,25 @@ class RowsFile:
                 "again, or remove it"
             )
         end = self._file.tell()
-        while (rows := self._read_record(self._file, self.next_row)) is not None:
+        while (rows := self._read_record(self.next_row)) is not None:
             self.next_row = rows.bottom
             end = self._file.tell()
         self._file.truncate(end)
 
-    def _reopened(self, end: int) -> IO[bytes]:
-        """Opens the file anew, cut to this many bytes, and drops what could not be written."""
-        file = open(os.dup(self._file.fileno()), "r+b")  # noqa: SIM115 (closed at the end)
-        with suppress(OSError):
-            self._file.close()
-        file.truncate(end)
-        return file
-
-    def _read_record(self, file: IO[bytes], row: int) -> ClassRows | None:
+    def _read_record(self, row: int) -> ClassRows | None:
         """The rows of the record that begins with this row; None if it is torn or not there.
 
         Raises `OSError` for a record that is whole, and that no run has written.
         """
         damage = f"{self.path} is damaged at row {row}; remove it and begin again"
-        head = file.read(HEADER.size)
+        head = self._file.read(HEADER.size)
         top, count, length, crc = HEADER.unpack(head.ljust(HEADER.size, b"\0"))
         if len(head) < HEADER.size or top != row:
             return None
         most = self._planes * count * self.size[1]
         if not 0 < count <= self.last - row or length > 2 * most + HEADER.size:
             raise OSError(damage)
-        body = file.read(length)
+        body = self._file.read(length)
         if len(body) < length or zlib.crc32(body) != crc:
             return None
         inflater, pixels = zlib.decompressobj(), b""

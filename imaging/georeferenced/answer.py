@@ -34,19 +34,16 @@ def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering, chec
     """
     image = image.with_void(rendering.min_confidence)
     if rendering.format == "geotiff":
-        return raster_bytes(place, image.class_map, RasterFacts(image.labels.classes, image.labels.palette, _tags(image.model)))
+        model = image.model
+        tags = {
+            "FCN_MODEL": model["name"],
+            "FCN_MODEL_SHA256": model["sha256"],
+            "FCN_RUNTIME": f"{model['runtime']} {model['precision']}",
+        }
+        return raster_bytes(place, image.class_map, RasterFacts(image.labels.classes, image.labels.palette, tags))
     polygons = _polygons(image, place, rendering, check)
     document = feature_collection(polygons, place, {"model": dict(image.model)}, check)
     return json.dumps(document, separators=(",", ":")).encode()
-
-
-def _tags(model: Mapping[str, str]) -> dict[str, str]:
-    """The facts of the model as the file has them."""
-    return {
-        "FCN_MODEL": model["name"],
-        "FCN_MODEL_SHA256": model["sha256"],
-        "FCN_RUNTIME": f"{model['runtime']} {model['precision']}",
-    }
 
 
 def _polygons(

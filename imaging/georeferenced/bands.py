@@ -128,8 +128,8 @@ def choose_bands(
     if scale is not None:
         return facts(band_numbers, (scale,) * channels)
     if scene.dtype == np.uint8:
-        most = scene.most_sample
-        return facts(band_numbers, None if most in (None, 255) else (BandScale(0, most),) * channels)
+        most = scene.full(1)
+        return facts(band_numbers, None if most == 255 else (BandScale(0, most),) * channels)
     distinct = sorted(set(band_numbers))
     scales = dict(zip(distinct, _percentile_scales(scene, distinct, alpha, advice), strict=True))
     return facts(band_numbers, tuple(scales[number] for number in band_numbers))

@@ -36,13 +36,11 @@ class Burner:
     larger ones.
     """
 
-    def __init__(
-        self, polygons: Geometries, values: Sequence[int], on_top: Sequence[bool] = (), *, all_touched: bool = False
-    ) -> None:
+    def __init__(self, polygons: Geometries, values: Sequence[int], on_top: Sequence[bool], *, all_touched: bool) -> None:
         """polygons: in the raster's pixels. values: of their pixels, 0 to 255. on_top: those that lie over all others."""
         self._polygons, self._values, self._all_touched = polygons, list(values), all_touched
-        areas, tops = shapely.area(polygons), on_top or [False] * len(values)
-        rank = sorted(range(len(values)), key=lambda at: (tops[at], -areas[at], at))
+        areas = shapely.area(polygons)
+        rank = sorted(range(len(values)), key=lambda at: (on_top[at], -areas[at], at))
         self._order = {at: place for place, at in enumerate(rank)}
         self._tree = shapely.STRtree(polygons)
 

@@ -247,7 +247,6 @@ def _polygons(geometries: Polygons) -> tuple[Polygons, Integers]:
 
 def _decimals(place: Place) -> int:
     """How many decimals tell the corners of pixels apart. Raises `NoCoordinates`."""
-    place.require("the scene")
     height, width = place.size
     corners = place.to_degrees([[width / 2, height / 2], [width / 2 + 1, height / 2], [width / 2, height / 2 + 1]])
     steps = np.hypot(*(corners[1:] - corners[0]).T)

@@ -49,8 +49,8 @@ def scaled_size(place: Place, metres: float, largest_factor: float, name: str = 
 
 def pixel_areas(place: Place, window: Window) -> Floats:
     """The area of each pixel of a window in square metres, float64 (height, width), or (height, 1) if rows have one area."""
-    rows = _points(window.top, window.height, max(2, window.height // GRID + 2))
-    columns = _points(window.left, window.width, min(MOST_POINTS, window.width // GRID + 2))
+    rows = np.linspace(window.top, window.top + window.height, window.height // GRID + 2)
+    columns = np.linspace(window.left, window.left + window.width, min(MOST_POINTS, window.width // GRID + 2))
     lattice = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
     down, right = _steps(place, lattice)
     areas = np.abs(down[:, 0] * right[:, 1] - down[:, 1] * right[:, 0]).reshape(len(rows), len(columns))
@@ -61,10 +61,6 @@ def pixel_areas(place: Place, window: Window) -> Floats:
         return np.ascontiguousarray(lines[:, :1])
     middle_columns = np.arange(window.width) + window.left + 0.5
     return np.stack([np.interp(middle_columns, columns, line) for line in lines])
-
-
-def _points(first: int, length: int, count: int) -> Floats:
-    return np.linspace(first, first + length, count)
 
 
 def _steps(place: Place, points: Floats) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.ground import pixel_areas
 from imaging.georeferenced.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
 from imaging.georeferenced.place import Place, Window
-from imaging.georeferenced.raster import KEY_TAG
+from imaging.georeferenced.raster import KEY_TAG, in_blocks
 from imaging.georeferenced.vectors import VectorError, check_vector_file
 
 MOST_HOLES = 4000  # of a polygon that is simplified with its topology preserved, whose time grows with their square
@@ -46,8 +46,10 @@ def find_objects(
     """
     width = place.size[1]
     finder = ObjectFinder(width, list(ids), with_nodes=shared_borders)
-    for top, part, confidence in _in_steps(rows):
-        yield from finder.add(part, pixel_areas(place, Window(top, 0, len(part), width)), confidence)
+    planes = (np.stack([plane for plane in part[1:] if plane is not None], 1) for part in rows)
+    for index, part in enumerate(in_blocks(planes, STEP_ROWS)):  # sums have equal bits, whatever the pieces that rows come in
+        areas = pixel_areas(place, Window(index * STEP_ROWS, 0, len(part), width))
+        yield from finder.add(part[:, 0], areas, part[:, 1] if part.shape[1] > 1 else None)
     yield from finder.finish()
 
 
@@ -79,30 +81,6 @@ def write_layer(
         count += 1
     writer.close()
     return count
-
-
-def _in_steps(rows: Iterable[tuple[int, Ids, Ids | None]]) -> Iterator[tuple[int, Ids, Ids | None]]:
-    """The same rows, cut at multiples of `STEP_ROWS`: sums then have equal bits, whatever the pieces that rows come in."""
-    pieces: list[tuple[Ids, Ids | None]] = []
-    first = 0
-    for top, ids, confidence in rows:
-        start = 0
-        while start < len(ids):
-            row = top + start
-            end = min(len(ids), start + STEP_ROWS - row % STEP_ROWS)
-            first = row if not pieces else first
-            pieces.append((ids[start:end], None if confidence is None else confidence[start:end]))
-            start = end
-            if (top + end) % STEP_ROWS == 0:
-                yield first, *_joined(pieces)
-                pieces = []
-    if pieces:
-        yield first, *_joined(pieces)
-
-
-def _joined(pieces: list[tuple[Ids, Ids | None]]) -> tuple[Ids, Ids | None]:
-    confidences = [confidence for _, confidence in pieces if confidence is not None]
-    return np.concatenate([ids for ids, _ in pieces]), np.concatenate(confidences) if confidences else None
 
 
 class GeoPackageWriter:

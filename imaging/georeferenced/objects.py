@@ -104,7 +104,7 @@ class ObjectFinder:
         regions = self._regions(classes, starts)
         count = int(regions.max()) + 1
         facts = self._facts(starts, regions, count, square_metres, confidence)
-        pieces = self._corners(classes, starts, regions, count)
+        corners, bounds = self._corners(classes, starts, regions, count)
         region_ids = np.empty(count, np.int64)
         region_ids[regions] = ids
         former: dict[int, list[_Open]] = {}
@@ -115,8 +115,9 @@ class ObjectFinder:
         stays_open[regions[last_row]] = True
         still_open: dict[int, _Open] = {}
         for region in np.flatnonzero(self._is_object[region_ids]).tolist():
-            pixels, area, sure = facts[0][region], facts[1][region], facts[2][region]
-            item = _Open(int(region_ids[region]), int(pixels), float(area), int(sure), [pieces(region)])
+            pixels, area, sure = facts[:, region].tolist()
+            own = corners[bounds[region] : bounds[region + 1]]
+            item = _Open(int(region_ids[region]), int(pixels), area, int(sure), [own])
             for other in former.get(region, ()):
                 item.add(other)
             if stays_open[region]:
@@ -150,10 +151,8 @@ class ObjectFinder:
         regions: Integers = np.unique(roots, return_inverse=True)[1].reshape(-1)
         return regions
 
-    def _facts(
-        self, starts: Integers, regions: Integers, count: int, square_metres: Floats, confidence: Ids | None
-    ) -> tuple[Floats, Floats, Floats]:
-        """For each region, over the new rows: pixels, square metres, and the sum of the confidences."""
+    def _facts(self, starts: Integers, regions: Integers, count: int, square_metres: Floats, confidence: Ids | None) -> Floats:
+        """Pixels, square metres and the sum of the confidences of each region, over the new rows: float64 (3, regions)."""
         width = self._width
         begin = int(np.searchsorted(starts, width))
         own = starts[begin:] - width
@@ -166,12 +165,12 @@ class ObjectFinder:
         sums = np.zeros(len(own), np.int64)
         if confidence is not None:
             sums = np.add.reduceat(confidence.reshape(-1), own, dtype=np.int64)
-        of = regions[begin:]
-        pixels, metres, sure = (np.bincount(of, each, count).astype(np.float64) for each in (lengths, areas, sums))
-        return pixels, metres, sure
+        return np.array([np.bincount(regions[begin:], each, count) for each in (lengths, areas, sums)])
 
-    def _corners(self, classes: npt.NDArray[np.int16], starts: Integers, regions: Integers, count: int) -> _Pieces:
-        """The corners at the upper ends of the new rows, by region."""
+    def _corners(
+        self, classes: npt.NDArray[np.int16], starts: Integers, regions: Integers, count: int
+    ) -> tuple[Integers, Integers]:
+        """The corners at the upper ends of the new rows, by region, and where those of each region begin."""
         classes = np.pad(classes, ((0, 0), (1, 1)), constant_values=OUTSIDE)
         around = [classes[r : len(classes) - 1 + r, c : classes.shape[1] - 1 + c] for r in (0, 1) for c in (0, 1)]
         places = np.flatnonzero((around[0] != around[1]) | (around[0] != around[2]) | (around[0] != around[3]))
@@ -206,20 +205,10 @@ class ObjectFinder:
                 for side in (0, 1):
                     append(is_row, (down, right), side, NONE)
                     append(is_column, (down, right), NONE, side)
-        return _Pieces(corners, owners, count)
-
-
-class _Pieces:
-    """Corners by region."""
-
-    def __init__(self, corners: list[Integers], owners: list[Integers], count: int) -> None:
         owner = np.concatenate([np.zeros(0, np.int64), *owners])
         order = np.argsort(owner, kind="stable")
-        self._corners = np.concatenate([np.zeros((0, 4), np.int64), *corners])[order]
-        self._bounds = np.searchsorted(owner[order], np.arange(count + 1))
-
-    def __call__(self, region: int) -> Integers:
-        return self._corners[self._bounds[region] : self._bounds[region + 1]]
+        corner = np.concatenate([np.zeros((0, 4), np.int64), *corners])[order]
+        return corner, np.searchsorted(owner[order], np.arange(count + 1))
 
 
 def outlines(regions: Sequence[Integers]) -> npt.NDArray[np.object_]:

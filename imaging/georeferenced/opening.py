@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
+from xml.etree import ElementTree
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -18,7 +19,6 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from imaging.georeferenced.errors import SceneError, gdal_reason
 from imaging.georeferenced.local_files import check_files, check_system, list_names, read_head
-from imaging.georeferenced.vrt import checked_vrt
 
 UNKNOWN_FORMAT = "not recognized as being in a supported file format"  # GDAL's words for a file of another format
 VRT = "VRT"
@@ -28,6 +28,19 @@ MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\0\0\0\x0cjP  ", b"\xffO\xffQ
 """How TIFF, JPEG 2000, HFA, PNG and JPEG begin."""
 OTHER_HEADS = (VRT_HEAD, b"<GDALTileIndexDataset", b"gdal_streamed_alg")
 """What GDAL looks for anywhere in a head, so that a JPEG's comment may have it: formats that name other files."""
+WORDS = """
+VRTDataset rasterXSize rasterYSize subClass SRS dataAxisToSRSAxisMapping coordinateEpoch GeoTransform GCPList GCP Id Info Pixel
+Line X Y Z Projection Metadata domain MDI key MaskBand OverviewList resampling BlockXSize BlockYSize VRTRasterBand
+VRTSourcedRasterBand dataType band blockXSize blockYSize Description UnitType Offset Scale ColorInterp CategoryNames Category
+ColorTable Entry c1 c2 c3 c4 NoDataValue HideNoDataValue Histograms HistItem HistMin HistMax BucketCount IncludeOutOfRange
+Approximate HistCounts Overview SimpleSource ComplexSource AveragedSource NoDataFromMaskSource SourceFilename relativeToVRT
+shared SourceBand SourceProperties RasterXSize RasterYSize DataType SrcRect DstRect xOff yOff xSize ySize NODATA
+MaskValueThreshold RemappedValue UseMaskBand ScaleOffset ScaleRatio LUT Exponent SrcMin SrcMax DstMin DstMax Clamp
+ColorTableComponent
+"""
+"""The elements, attributes and classes that are read: they name no file but as `SOURCE`, and run no code."""
+KNOWN = frozenset(WORDS.split())
+SOURCE = "SourceFilename"
 
 
 @contextmanager
@@ -73,9 +86,32 @@ class LocalRasters:
         if mask := next((other for other in beside if other.name.lower() == f"{path.name}.msk".lower()), None):
             raise SceneError(f"{path} is not read with {mask.name} beside it; write the mask into the VRT")
         try:
-            return os.fsencode(checked_vrt(path, self._source))
+            return os.fsencode(self._checked_vrt(path))
         except RecursionError as error:
             raise SceneError(f"{path} names VRTs that name each other without an end") from error
+
+    def _checked_vrt(self, path: Path) -> str:
+        """The VRT in our own words, which have nothing but what was checked.
+
+        Raises `SceneError` for unknown elements, and for names that lead out of the VRT's folder, links followed.
+        """
+        try:
+            root = ElementTree.fromstring(path.read_bytes())  # noqa: S314  expat limits entities, and opens none
+        except ElementTree.ParseError as error:
+            raise SceneError(f"{path} is no VRT that is read: {error}") from error
+        for element in root.iter():
+            words = {element.tag, *element.attrib, element.get("subClass", "VRTDataset")}
+            if unknown := (words - KNOWN) | ({SOURCE} & element.attrib.keys()):
+                raise SceneError(f"{path}: {min(unknown)} in a VRT is not read; write a GeoTIFF of it with gdal_translate")
+            check_system(" ".join([element.text or "", *element.attrib.values()]), str(path))
+            if element.tag == SOURCE:
+                folder, name = path.parent if element.get("relativeToVRT", "0") != "0" else "", (element.text or "").strip()
+                file = Path(os.path.abspath(os.path.join(folder, name)))
+                if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(path.parent)):
+                    raise SceneError(f"{path} names {name[:100]!r}, which is not below its folder; copy the rasters there")
+                element.text = self._source(file)
+                element.attrib.clear()
+        return ElementTree.tostring(root, "unicode")
 
     def _check_source(self, path: Path) -> str:
         """What GDAL opens for a raster that a VRT names: its path, or the text of a nested VRT."""

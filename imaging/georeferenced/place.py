@@ -79,10 +79,21 @@ class Place:
     def to_degrees(self, points: npt.ArrayLike, *, strict: bool = False) -> Floats:
         """Longitude and latitude (N, 2) on WGS 84 of pixel positions (N, 2). Not finite where there is none.
 
-        Raises `NoCoordinates` if the system has no relation to the Earth, such as that of a building site; with `strict`, if
-        any point has none, and at once.
+        Raises `NoCoordinates` if the system has no relation to the Earth, such as that of a building site, and if no point has
+        any; with `strict`, if any point has none, and at once.
         """
-        return map_to_degrees(self.to_map(points), self.require("the scene"), strict=strict)
+        crs = self.require("the scene")
+        if not (crs.is_geographic or crs.is_projected):
+            raise NoCoordinates(
+                f"the system {crs.to_wkt()[:60]!r} has no relation to the Earth, so it has no longitude and latitude"
+            )
+        coordinates = self.to_map(points)
+        degrees = np.full(coordinates.shape, np.nan)
+        error = _fill_degrees(coordinates, crs, degrees, strict=strict)
+        if np.isnan(degrees).any() if strict else error is not None and np.isnan(degrees).all():
+            words = f"coordinates of {crs.to_string()[:60]} cannot become longitude and latitude: {str(error)[:100]}"
+            raise NoCoordinates(words) from error
+        return degrees
 
     def scaled(self, size: Size) -> Place:
         """The same ground as a raster of another (height, width)."""
@@ -95,23 +106,6 @@ class Place:
         a, b, _, d, e, _ = self.transform[:6]
         x, y = self.to_map([[window.left, window.top]])[0].tolist()
         return Place((window.height, window.width), Affine(a, b, x, d, e, y), self.crs)
-
-
-def map_to_degrees(points: Floats, crs: CRS, *, strict: bool = False) -> Floats:
-    """Longitude and latitude (N, 2) on WGS 84 of coordinates (N, 2) of a system. NaN for points beyond its projection.
-
-    Raises `NoCoordinates` if no point has any, or with `strict`, if not all have.
-    """
-    if not (crs.is_geographic or crs.is_projected):
-        raise NoCoordinates(
-            f"the system {crs.to_wkt()[:60]!r} has no relation to the Earth, so it has no longitude and latitude"
-        )
-    degrees = np.full(points.shape, np.nan)
-    error = _fill_degrees(points, crs, degrees, strict=strict)
-    if np.isnan(degrees).any() if strict else error is not None and np.isnan(degrees).all():
-        words = f"coordinates of {crs.to_string()[:60]} cannot become longitude and latitude: {str(error)[:100]}"
-        raise NoCoordinates(words) from error
-    return degrees
 
 
 def _fill_degrees(points: Floats, crs: CRS, degrees: Floats, *, strict: bool = False) -> Exception | None:

@@ -39,10 +39,6 @@ class RasterFacts:
     palette: Sequence[tuple[int, int, int]]
     tags: Mapping[str, str]
 
-    def names(self) -> dict[str, str]:
-        """The tags of the band that name the classes: `CLASS_0` and so on."""
-        return {f"CLASS_{label.id}": label.name for label in self.classes}
-
 
 def write_raster(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts, *, cog: bool = False) -> None:
     """Writes rows of class ids, uint8 (any number, width), from top to bottom, with the place of their scene.
@@ -111,7 +107,7 @@ def _write(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts) ->
     with rasterio.open(path, "w", **_profile(place)) as file:
         _describe(file, facts)
         top = 0
-        for part in _in_blocks(rows):
+        for part in in_blocks(rows, BLOCK):
             _write_rows(file, top, part)
             sums.append(crc32(part.tobytes()))
             top += len(part)
@@ -133,7 +129,7 @@ def _profile(place: Place) -> dict[str, Any]:
 def _describe(file: DatasetWriter, facts: RasterFacts) -> None:
     file.write_colormap(1, {id: (*color, 0 if id == VOID else 255) for id, color in enumerate(facts.palette)})
     file.update_tags(**facts.tags)
-    file.update_tags(1, **facts.names())
+    file.update_tags(1, **{f"CLASS_{label.id}": label.name for label in facts.classes})
     file.set_band_description(1, "class")
 
 
@@ -143,18 +139,18 @@ def _write_rows(file: DatasetWriter, top: int, part: Ids) -> None:
         file.write(columns, 1, window=RasterioWindow(left, top, columns.shape[1], columns.shape[0]))
 
 
-def _in_blocks(rows: Iterable[Ids]) -> Iterator[Ids]:
-    """The same rows in pieces of `BLOCK` rows; the last may have fewer."""
+def in_blocks(rows: Iterable[Ids], size: int) -> Iterator[Ids]:
+    """The same rows, uint8 (any number, ...), in pieces of so many; the last may have fewer."""
     pieces: list[Ids] = []
     count = 0
     for part in rows:
         pieces.append(part)
         count += len(part)
-        if count >= BLOCK:
+        if count >= size:
             whole = np.concatenate(pieces)
-            for start in range(0, count - BLOCK + 1, BLOCK):
-                yield np.ascontiguousarray(whole[start : start + BLOCK])
-            count %= BLOCK
+            for start in range(0, count - size + 1, size):
+                yield np.ascontiguousarray(whole[start : start + size])
+            count %= size
             pieces = [whole[len(whole) - count :].copy()]
     if count:
         yield np.ascontiguousarray(np.concatenate(pieces))

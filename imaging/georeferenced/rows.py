@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from imaging.georeferenced.bands import Bands, Pixels
 from imaging.georeferenced.place import Size, Window
-from imaging.georeferenced.scene import Mask, Scene
+from imaging.georeferenced.scene import Mask, Scene, steps
 
 Floats = npt.NDArray[np.float32]
 ROWS = 128  # least rows that are read at once, unless the scene has fewer
@@ -47,11 +47,9 @@ def scene_rows(
     step = block * max(1, min(math.ceil(ROWS / block), most // block))
     if step > most:
         step = math.ceil(step / math.ceil(step / most))
-    while first < height:
-        last = min(height, (first // step + 1) * step)
-        pixels, valid = bands.read(scene, Window(first, left, last - first, width), fill)
-        yield PixelRows(first, pixels, valid)
-        first = last
+    for top, bottom in steps(first, height, step):
+        pixels, valid = bands.read(scene, Window(top, left, bottom - top, width), fill)
+        yield PixelRows(top, pixels, valid)
 
 
 class Taps(NamedTuple):
@@ -88,32 +86,14 @@ class Scaling:
         """The first row of the source that a row of the target depends on."""
         return int(taps(self.size[0], self.target[0]).indices[row].min())
 
-    def rows(self, source: Iterator[PixelRows], fill: npt.ArrayLike = 0, first: int = 0) -> Iterator[PixelRows]:
+    def rows(
+        self, source: Iterator[PixelRows], fill: npt.ArrayLike = 0, first: int = 0, columns: Taps | None = None
+    ) -> Iterator[PixelRows]:
         """The rows of the target from `first` on. Pixels without data count for nothing; where all are such, it is `fill`.
 
-        source: rows from `first_source_row` on.
+        source: rows from `first_source_row` on. columns: the taps of the target's columns; None for all.
         """
-        return self._rows(source, taps(self.size[1], self.target[1]), fill, first)
-
-    def window(self, scene: Scene, bands: Bands, window: Window) -> tuple[Pixels, Mask]:
-        """Pixels uint8 (height, width, bands) of a window of the target, and which have data, bool (height, width).
-
-        They are those of `rows`; pixels without data are 0. Memory depends on the window and on the width of its ground in the
-        scene, and not on the height. Raises `DamagedScene`.
-        """
-        whole, inside = taps(self.size[1], self.target[1]), slice(window.left, window.left + window.width)
-        indices, weights = whole.indices[inside], whole.weights[inside]
-        columns = int(indices.min()), int(indices.max()) + 1
-        source = scene_rows(scene, bands, 0, self.first_source_row(window.top), columns)
-        parts, bottom = [], window.top + window.height
-        for part in self._rows(source, Taps(indices - columns[0], weights), 0, window.top):
-            parts.append(part)
-            if part.bottom >= bottom:
-                break
-        pixels, valid = (np.concatenate(each)[: window.height] for each in list(zip(*parts, strict=True))[1:])
-        return pixels, valid
-
-    def _rows(self, source: Iterator[PixelRows], horizontal: Taps, fill: npt.ArrayLike, first: int) -> Iterator[PixelRows]:
+        horizontal = columns or taps(self.size[1], self.target[1])
         vertical = taps(self.size[0], self.target[0])
         lows, highs = vertical.indices.min(1), vertical.indices.max(1)
         source_lines: list[Floats] = []  # rows of the source, scaled along their length: (target width, bands + 1)
@@ -133,6 +113,24 @@ class Scaling:
             drop = (int(lows[first]) if first < len(lows) else bottom) - first_line
             del source_lines[:drop]
             first_line += max(0, drop)
+
+    def window(self, scene: Scene, bands: Bands, window: Window) -> tuple[Pixels, Mask]:
+        """Pixels uint8 (height, width, bands) of a window of the target, and which have data, bool (height, width).
+
+        They are those of `rows`; pixels without data are 0. Memory depends on the window and on the width of its ground in the
+        scene, and not on the height. Raises `DamagedScene`.
+        """
+        whole, inside = taps(self.size[1], self.target[1]), slice(window.left, window.left + window.width)
+        indices, weights = whole.indices[inside], whole.weights[inside]
+        columns = int(indices.min()), int(indices.max()) + 1
+        source = scene_rows(scene, bands, 0, self.first_source_row(window.top), columns)
+        parts, bottom = [], window.top + window.height
+        for part in self.rows(source, 0, window.top, Taps(indices - columns[0], weights)):
+            parts.append(part)
+            if part.bottom >= bottom:
+                break
+        pixels, valid = (np.concatenate(each)[: window.height] for each in list(zip(*parts, strict=True))[1:])
+        return pixels, valid
 
 
 def _scaled_lines(chunk: PixelRows, horizontal: Taps) -> list[Floats]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from typing import Any
 
@@ -21,7 +20,6 @@ from rasterio.windows import Window as RasterioWindow
 from imaging.errors import DamagedImage
 from imaging.formats.headers import TIFF
 from imaging.formats.tiff_pages import check_tables
-from imaging.georeferenced.addresses import address_settings
 from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError, gdal_reason
 from imaging.georeferenced.opening import open_raster
 from imaging.georeferenced.place import Place, Size, Window
@@ -36,14 +34,6 @@ CACHE_MB = 64  # of GDAL's blocks; the default is a twentieth of the memory
 MOST_BLOCK_BYTES = 1 << 29  # of all bands of a block, which GDAL decodes whole
 MOST_BANDS = 1000
 PIECE_COLUMNS = 4096  # that are read at once, so that what is between file and answer takes little memory
-
-
-@dataclass(frozen=True)
-class SceneLimits:
-    """What is read. drivers: GDAL's names of formats. megapixels: of the largest scene, in 10^6; None for no limit."""
-
-    drivers: tuple[str, ...] = DRIVERS
-    megapixels: float | None = None
 
 
 class Scene:
@@ -91,13 +81,8 @@ class Scene:
             colors[value] = color[:3]
         return colors
 
-    @property
-    def most_sample(self) -> int | None:
-        """The largest value that samples can have, such as 15 for 4 bits; None for samples with a sign or a fraction."""
-        return self.full(1) if self.dtype.kind == "u" else None
-
     def full(self, number: int) -> int:
-        """The largest value that samples of a band can have; 1 for floating-point samples."""
+        """The largest value that samples of a band can have, such as 15 for 4 bits; 1 for floating-point samples."""
         dtype = np.dtype(self._dataset.dtypes[number - 1])
         if dtype.kind == "f":
             return 1
@@ -116,10 +101,9 @@ class Scene:
         """
         place = RasterioWindow(window.left, window.top, window.width, window.height)
         try:
-            samples, mask = self._samples(bands, window=place), self._mask(alpha, window=place)
+            return self._read(bands, alpha, window=place)
         except RasterioError as error:
             raise self._damage(window, bands, error) from error
-        return self._with_polarity(samples), _finite(samples, mask)
 
     def has_data(self, window: Window, alpha: Sequence[int] | None = None) -> bool:
         """Whether nodata, alpha or a mask band leave any pixel of a window. alpha: as in `read`. Raises `DamagedScene`."""
@@ -135,10 +119,16 @@ class Scene:
         Each pixel is one of the scene, or of an overview. Raises `DamagedScene`.
         """
         try:
-            samples, mask = self._samples(bands, out_shape=size), self._mask(alpha, out_shape=size)
+            return self._read(bands, alpha, out_shape=size)
         except RasterioError as error:
             raise DamagedScene(f"{self.name}: an overview of it cannot be read: {gdal_reason(error)}") from error
-        return self._with_polarity(samples), _finite(samples, mask)
+
+    def _read(self, bands: Sequence[int], alpha: Sequence[int] | None, **options: Any) -> tuple[Samples, Mask]:
+        """Samples with black as 0, also of a file that stores white as 0 (TIFF's WhiteIsZero), and which pixels have data."""
+        samples, mask = self._samples(bands, **options), self._mask(alpha, **options)
+        if samples.dtype.kind == "f":
+            mask &= np.isfinite(samples).all(0)
+        return np.subtract(samples.dtype.type(self.full(1)), samples) if self._is_inverted else samples, mask
 
     def _samples(self, bands: Sequence[int], **options: Any) -> Samples:
         """Samples (bands, height, width) in one type. options: of rasterio, for one band."""
@@ -160,33 +150,27 @@ class Scene:
             mask &= self._dataset.read(number, **options) > 0
         return mask
 
-    def _with_polarity(self, samples: Samples) -> Samples:
-        """The samples with black as 0, also of a file that stores white as 0 (TIFF's WhiteIsZero)."""
-        if not self._is_inverted or self.most_sample is None:
-            return samples
-        result: Samples = np.subtract(samples.dtype.type(self.most_sample), samples)
-        return result
+    def pieces(self, window: Window, most: int = PIECE_COLUMNS) -> Iterator[Window]:
+        """The window in pieces of whole blocks, row by row: each block of the file is in as few pieces as possible.
 
-    def pieces(self, window: Window) -> Iterator[Window]:
-        """The window in pieces of whole blocks, row by row: each block of the file is in as few pieces as possible."""
+        most: columns of a piece, unless a block has more.
+        """
         rows, columns = self.block
-        width = max(columns, PIECE_COLUMNS // columns * columns)
-        for top, bottom in _steps(window.top, window.top + window.height, rows):
-            for left, right in _steps(window.left, window.left + window.width, width):
+        width = max(columns, most // columns * columns)
+        for top, bottom in steps(window.top, window.top + window.height, rows):
+            for left, right in steps(window.left, window.left + window.width, width):
                 yield Window(top, left, bottom - top, right - left)
 
     def _damage(self, window: Window, bands: Sequence[int], error: Exception) -> DamagedScene:
         """The error of the first block of the window that cannot be read."""
         rows, columns = self.block
-        for top, bottom in _steps(window.top, window.top + window.height, rows):
-            for left, right in _steps(window.left, window.left + window.width, columns):
-                place = RasterioWindow(left, top, right - left, bottom - top)
-                try:
-                    self._samples(bands, window=place)
-                    self._mask(None, window=place)
-                except RasterioError as own:
-                    at = f"block {left // columns}, {top // rows} (column, row), pixels {left}, {top} to {right}, {bottom}"
-                    return DamagedScene(f"{self.name}: {at}{self._around(left, top)}, cannot be read: {gdal_reason(own)}")
+        for top, left, height, width in self.pieces(window, columns):
+            try:
+                self._read(bands, None, window=RasterioWindow(left, top, width, height))
+            except RasterioError as own:
+                pixels = f"pixels {left}, {top} to {left + width}, {top + height}"
+                at = f"block {left // columns}, {top // rows} (column, row), {pixels}{self._around(left, top)}"
+                return DamagedScene(f"{self.name}: {at}, cannot be read: {gdal_reason(own)}")
         return DamagedScene(
             f"{self.name}: pixels {tuple(window)} (top, left, height, width) cannot be read: {gdal_reason(error)}"
         )
@@ -207,31 +191,45 @@ class Scene:
 
 
 @contextmanager
-def open_scene(source: str | bytes, limits: SceneLimits | None = None, name: str = "") -> Iterator[Scene]:
+def open_scene(source: str | bytes, drivers: Sequence[str] = DRIVERS, name: str = "") -> Iterator[Scene]:
     """Opens a scene: a path or an address that GDAL understands, or a file's bytes.
 
-    name: for messages; by default the path. Raises `SceneError` for what is not read. What a file names is no network address
-    and no file elsewhere; a file whose name ends in .vrt may name rasters below its folder.
+    drivers: GDAL's names of the formats that are read. name: for messages; by default the path. Raises `SceneError` for what is
+    not read. What a file names is no network address and no file elsewhere; a file whose name ends in .vrt may name rasters
+    below its folder.
     """
-    limits = limits or SceneLimits()
     label = name or (source if isinstance(source, str) else "the scene")
     environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "CPL_VSIL_CURL_CHUNK_SIZE": 1 << 20}
     if isinstance(source, str) and "://" in source:
         environment |= address_settings(os.environ) | {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     else:
         environment["CPL_VSIL_CURL_ALLOWED_FILENAME"] = "none"  # no address at all, should a way to one be overlooked
-    with rasterio.Env(**environment), open_raster(source, limits.drivers, label) as dataset:
-        _check(dataset, limits, label)
+    with rasterio.Env(**environment), open_raster(source, drivers, label) as dataset:
+        _check(dataset, label)
         yield Scene(label, dataset)
 
 
-def _check(dataset: DatasetReader, limits: SceneLimits, name: str) -> None:
+def address_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The endpoint for `s3://` that `AWS_ENDPOINT_URL` names, as GDAL's settings: it reads other variables than AWS's tools.
+
+    Buckets are in the path, as with the other objects of the command line. Empty if `AWS_S3_ENDPOINT`, GDAL's own variable, is
+    in the environment: then GDAL reads all of its variables itself.
+    """
+    address = environment.get("AWS_ENDPOINT_URL", "")
+    if not address or "AWS_S3_ENDPOINT" in environment:
+        return {}
+    scheme, _, host = address.rpartition("://")
+    return {
+        "AWS_S3_ENDPOINT": host.rstrip("/"),
+        "AWS_HTTPS": "NO" if scheme.lower() == "http" else "YES",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+    }
+
+
+def _check(dataset: DatasetReader, name: str) -> None:
     """Raises `SceneError` for what cannot be segmented."""
-    pixels = dataset.width * dataset.height
     if dataset.subdatasets and not dataset.count:
         raise SceneError(f"{name} holds {len(dataset.subdatasets)} rasters and is none itself; give one of them")
-    if limits.megapixels is not None and pixels > limits.megapixels * 1e6:
-        raise SceneError(f"{name} has {pixels / 1e6:.1f} megapixels; the limit is {limits.megapixels:g}")
     if not 1 <= dataset.count <= MOST_BANDS:
         raise SceneError(f"{name} has {dataset.count} bands; 1 to {MOST_BANDS} are read")
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
@@ -275,11 +273,7 @@ def _mask_numbers(dataset: DatasetReader) -> list[int]:
     return of_all[:1] or list(flags)
 
 
-def _finite(samples: Samples, mask: Mask) -> Mask:
-    return mask & np.isfinite(samples).all(0) if samples.dtype.kind == "f" else mask
-
-
-def _steps(first: int, last: int, step: int) -> Iterator[tuple[int, int]]:
+def steps(first: int, last: int, step: int) -> Iterator[tuple[int, int]]:
     """The range from first to last, cut at multiples of step."""
     while first < last:
         end = min(last, (first // step + 1) * step)

@@ -17,7 +17,7 @@ from imaging.formats.tiff_pages import check_tables
 from imaging.georeferenced.bands import SAMPLED_SIDE, Advice, choose_bands
 from imaging.georeferenced.ground import metres_per_pixel
 from imaging.georeferenced.place import Place, Window
-from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Mask, Scene, SceneLimits, open_scene
+from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Mask, Scene, open_scene
 
 OF_IMAGES = Advice(
     "give it 8 bits: gdal_translate -ot Byte -scale MIN MAX 0 255", "else make it a mask: gdal_translate -mask {alpha}"
@@ -91,7 +91,7 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Scene]:
         raise UnknownImageType("this network or form of answer needs a georeferenced TIFF (GeoTIFF), and this file is no TIFF")
     try:
         check_tables(data)
-        with open_scene(data, SceneLimits(SAFE_DRIVERS), "the image") as scene:
+        with open_scene(data, SAFE_DRIVERS, "the image") as scene:
             check_size(scene.size[::-1], limits)
             scene.place.require(scene.name)
             yield scene

@@ -11,47 +11,23 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from imaging.classes import VOID
-from model.architecture import Grid
 from model.inference.merging import BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.tiling import Blend, Region, Size, TilePlan, plan_tiles
 from model.inference.upsampling import Ids, LogitsUpsampler, Rows
 
+if TYPE_CHECKING:
+    from imaging.georeferenced.rows import PixelRows, SceneSource  # needs the extra `geo`
+
 Mask = npt.NDArray[np.bool_]
 Submit = Callable[[Tile], Future[Logits]]
 """Starts the network on a uint8 tile (height, width, bands); the future has its logits (classes, rows, columns)."""
-
-
-class PixelRows(Protocol):
-    """Consecutive rows, from row `top` on: pixels uint8 (rows, width, bands), and which have data, bool (rows, width)."""
-
-    @property
-    def top(self) -> int: ...
-    @property
-    def pixels(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def valid(self) -> Mask: ...
-
-
-class RowSource(Protocol):
-    """Reads a scene. For one thread."""
-
-    def working(self, first: int) -> Iterable[PixelRows]:
-        """The rows at the working size from `first` on. Pixels without data have the value of `void_tile`."""
-        ...
-
-    def valid(self, first: int, last: int) -> Mask:
-        """Which pixels of these rows of the scene have data, bool (rows, width). Rows are asked for once, in their order.
-
-        They lie within those that `working` has read.
-        """
-        ...
 
 
 class ClassRows(NamedTuple):
@@ -77,15 +53,6 @@ class ScenePlan:
     size: Size
     tiles: TilePlan
 
-    def first_tile_row(self, row: int, stride: int, grid: Grid) -> int:
-        """The first row of tiles that the rows of the scene from `row` on depend on."""
-        cell = self.upsampler(stride, grid).first_cell(row)
-        ends = [top + self.tiles.tile[0] for top in self.tiles.tops]
-        return bisect_right(ends, cell * stride)
-
-    def upsampler(self, stride: int, grid: Grid, first_row: int = 0) -> LogitsUpsampler:
-        return LogitsUpsampler(self.tiles.cells(stride), stride, grid, self.tiles.size, self.size, first_row)
-
 
 def plan_scene(size: Size, working: Size, tile: Size, overlap: float = 0.25, blend: Blend = "mean") -> ScenePlan:
     """The plan for a scene of this (height, width), which the network sees at the working size. Raises `TilingError`."""
@@ -93,7 +60,7 @@ def plan_scene(size: Size, working: Size, tile: Size, overlap: float = 0.25, ble
 
 
 def segment_scene(
-    source: RowSource,
+    source: SceneSource,
     plan: ScenePlan,
     runtime: Runtime,
     submit: Submit,
@@ -110,13 +77,13 @@ def segment_scene(
     confidence. Raises what `source` and `submit` raise.
     """
     stride, grid, tiles = runtime.stride, runtime.grid, plan.tiles
-    first_tile_row = plan.first_tile_row(first_row, stride, grid)
+    upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.size, first_row)
+    ends = [top + tiles.tile[0] for top in tiles.tops]
+    first_tile_row = bisect_right(ends, upsampler.first_cell(first_row) * stride)  # that the rows depend on
     merger = BandMerger(tiles, grid, first_tile_row)
-    upsampler = plan.upsampler(stride, grid, first_row)
     row_parts: list[ClassRows] = []
     columns = len(tiles.lefts)
-    cutter = _TileCutter(source, tiles, first_tile_row)
-    for index, logits in enumerate(_run(cutter, submit, ahead, void_tile)):
+    for index, logits in enumerate(_run(_cut(source, tiles, first_tile_row), submit, ahead, void_tile)):
         bands = merger.add(logits)[::-1]
         while bands:
             for rows in upsampler.push(bands.pop()):
@@ -128,11 +95,11 @@ def segment_scene(
             row_parts = []
 
 
-def _run(cutter: _TileCutter, submit: Submit, ahead: int, void_tile: Tile | None) -> Iterator[Logits]:
-    """The logits of the cutter's tiles, in their order."""
+def _run(tiles: Iterable[Tile | None], submit: Submit, ahead: int, void_tile: Tile | None) -> Iterator[Logits]:
+    """The logits of the tiles, in their order; None for a tile without data."""
     void: Future[Logits] | None = None
     pending: deque[Future[Logits]] = deque()
-    for tile in cutter:
+    for tile in tiles:
         if tile is not None or void_tile is None:
             assert tile is not None
             pending.append(submit(tile))
@@ -145,34 +112,24 @@ def _run(cutter: _TileCutter, submit: Submit, ahead: int, void_tile: Tile | None
         yield pending.popleft().result()
 
 
-class _TileCutter:
+def _cut(source: SceneSource, plan: TilePlan, first_tile_row: int) -> Iterator[Tile | None]:
     """Cuts tiles from rows of pixels, from a row of tiles on; None for a tile without data. Holds one row of tiles."""
-
-    def __init__(self, source: RowSource, plan: TilePlan, first_tile_row: int) -> None:
-        self._plan, self._first = plan, first_tile_row
-        self._rows = iter(source.working(plan.tops[first_tile_row]))
-        self._parts: deque[PixelRows] = deque()
-
-    def __iter__(self) -> Iterator[Tile | None]:
-        plan = self._plan
-        height, width = plan.size
-        for top in plan.tops[self._first :]:
-            bottom = min(height, top + plan.tile[0])
-            while self._parts and _bottom(self._parts[0]) <= top:
-                self._parts.popleft()
-            while not self._parts or _bottom(self._parts[-1]) < bottom:
-                self._parts.append(next(self._rows))
-            for left in plan.lefts:
-                right = min(width, left + plan.tile[1])
-                if any(part.valid[_inside(part, top, bottom), left:right].any() for part in self._parts):
-                    yield self._cut(Region(top, left, *plan.tile), bottom, right)
-                else:
-                    yield None
-
-    def _cut(self, region: Region, bottom: int, right: int) -> Tile:
-        parts = [part.pixels[_inside(part, region.top, bottom), region.left : right] for part in self._parts]
-        inside = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        return self._plan.cut(inside, Region(0, 0, region.height, region.width))
+    rows = iter(source.working(plan.tops[first_tile_row]))
+    parts: deque[PixelRows] = deque()
+    height, width = plan.size
+    for top in plan.tops[first_tile_row:]:
+        bottom = min(height, top + plan.tile[0])
+        while parts and _bottom(parts[0]) <= top:
+            parts.popleft()
+        while not parts or _bottom(parts[-1]) < bottom:
+            parts.append(next(rows))
+        for left in plan.lefts:
+            right = min(width, left + plan.tile[1])
+            if any(part.valid[_inside(part, top, bottom), left:right].any() for part in parts):
+                inside = np.concatenate([part.pixels[_inside(part, top, bottom), left:right] for part in parts])
+                yield plan.cut(inside, Region(0, 0, *plan.tile))
+            else:
+                yield None
 
 
 def _classes(rows: Rows, valid: Mask, temperature: float | None) -> ClassRows:

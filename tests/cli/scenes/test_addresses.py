@@ -12,9 +12,8 @@ import pytest
 import rasterio
 import rasterio.shutil
 
-from imaging.georeferenced.addresses import address_settings
 from imaging.georeferenced.place import Window
-from imaging.georeferenced.scene import open_scene
+from imaging.georeferenced.scene import address_settings, open_scene
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import write_scene
