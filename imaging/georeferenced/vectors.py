@@ -109,13 +109,18 @@ def check_vector_file(path: Path) -> None:
 
 
 def _check_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The members of a JSON object that say what it is. Raises `SceneError` for a coordinate system at an address."""
-    for key, value in pairs:
-        if key == "crs" and isinstance(value, dict):
-            if str(value.get("type")).lower() not in ("name", "epsg"):
-                raise SceneError(f"a crs of GeoJSON is read as a name, got {value.get('type')!r}; export the file again")
-            check_system(str(value), "the GeoJSON")
-    return {key: value for key, value in pairs if key in ("type", "properties", "name")}
+    """The members of a JSON object that say what it is. Raises `SceneError` for a coordinate system at an address.
+
+    Names count in any case, as for GDAL, which looks for a system in objects with a type alone.
+    """
+    members = {key: value for key, value in pairs if key.lower() in ("type", "properties", "name")}
+    has_type = any(key.lower() == "type" for key in members)
+    for value in (value for key, value in pairs if has_type and key.lower() == "crs" and isinstance(value, dict)):
+        kinds = {str(kind).lower() for key, kind in value.items() if key.lower() == "type"}
+        if not kinds or kinds - {"name", "epsg"}:
+            raise SceneError(f"a crs of GeoJSON is read as a name, got {value}; export the file again")
+        check_system(str(value), "the GeoJSON")
+    return members
 
 
 def _choose(path: Path, layer: str | None) -> str:

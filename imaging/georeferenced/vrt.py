@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.local_files import check_system
 
@@ -28,6 +31,8 @@ NoData SpatialExtentAdjustment PanchroBand SpectralBand dstBand
 """The elements, attributes and classes that are read: they name no file but as one of `SOURCES`, and run no code."""
 KNOWN = frozenset(WORDS.split())
 SOURCES = {"SourceFilename", "SourceDataset"}
+SYSTEMS = {"SourceSRS", "TargetSRS"}
+"""Where GDAL takes a coordinate system for the name of a file or an address if it is no WKT."""
 
 
 def checked_vrt(path: Path, source: Callable[[Path], str]) -> str:
@@ -38,11 +43,14 @@ def checked_vrt(path: Path, source: Callable[[Path], str]) -> str:
     """
     try:
         root = ElementTree.fromstring(path.read_bytes())  # noqa: S314  expat limits entities, and opens none
-    except ElementTree.ParseError as error:
+        for element in root.iter():
+            if element.tag in SYSTEMS:
+                CRS.from_wkt(element.text or "")
+    except (ElementTree.ParseError, CRSError) as error:
         raise SceneError(f"{path} is no VRT that is read: {error}") from error
     for element in root.iter():
         words = {element.tag, *element.attrib, element.get("subClass", "VRTDataset")}
-        if unknown := (words - KNOWN) | (SOURCES & element.attrib.keys()):
+        if unknown := (words - KNOWN) | ((SOURCES | SYSTEMS) & element.attrib.keys()):
             raise SceneError(f"{path}: {min(unknown)} in a VRT is not read; write a GeoTIFF of it with gdal_translate")
         check_system(" ".join([element.text or "", *element.attrib.values()]), str(path))
         if element.tag in SOURCES:

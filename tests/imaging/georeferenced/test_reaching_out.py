@@ -143,6 +143,11 @@ VRTS: dict[str, tuple[Callable[[Outside], str], str]] = {
     ),
     "overviews": (lambda o: vrt(source("good.tif"), before=overviews(o.pipe)), "overviews"),
     "grid": (lambda o: vrt(source("good.tif"), before=f"<SRS>{GRID}{o.pipe}</SRS>"), "coordinate system"),
+    "system of a warp": (
+        lambda o: vrt(before=f"<GDALWarpOptions><SourceSRS>{o.address}/srs</SourceSRS></GDALWarpOptions>"), "The WKT"
+    ),
+    "target of a warp": (lambda o: vrt(before=f"<GDALWarpOptions><TargetSRS>{o.pipe}</TargetSRS></GDALWarpOptions>"), "The WKT"),
+    "system in an attribute": (lambda o: vrt(before=f'<ReprojectionTransformer TargetSRS="{o.address}/srs"/>'), "TargetSRS"),
     "no XML": (lambda o: "<VRTDataset", "is no VRT"),
     "entity": (lambda o: f'<!DOCTYPE a [<!ENTITY e SYSTEM "{o.pipe}">]>{vrt(source("&e;"))}', "undefined entity"),
 }  # fmt: skip
@@ -333,10 +338,10 @@ def test_an_erdas_file_reads_the_samples_beside_it_alone(outside: Outside, tmp_p
 SQUARE = shapely.box(8, 48, 8.1, 48.1)
 
 
-def geojson(crs: object = None, of_geometry: object = None) -> str:
-    geometry = json.loads(shapely.to_geojson(SQUARE)) | ({"crs": of_geometry} if of_geometry else {})
+def geojson(crs: object = None, of_geometry: object = None, key: str = "crs") -> str:
+    geometry = json.loads(shapely.to_geojson(SQUARE)) | ({key: of_geometry} if of_geometry else {})
     features = [{"type": "Feature", "properties": {"class": "a", "crs": "EPSG:1"}, "geometry": geometry}]
-    return json.dumps({"type": "FeatureCollection", "features": features} | ({"crs": crs} if crs else {}))
+    return json.dumps({"type": "FeatureCollection", "features": features} | ({key: crs} if crs else {}))
 
 
 def link(address: str) -> object:
@@ -357,7 +362,11 @@ VECTORS: dict[str, tuple[Callable[[Outside], str], str]] = {
     "link": (lambda o: geojson(link(o.address)), "read as a name"),
     "link of a geometry": (lambda o: geojson(of_geometry=link(o.address)), "read as a name"),
     "url": (lambda o: geojson({"type": "URL", "properties": {"url": f"{o.address}/crs"}}), "read as a name"),
+    "link in capitals": (lambda o: geojson(link(o.address), key="CRS"), "read as a name"),
+    "link of a geometry in capitals": (lambda o: geojson(of_geometry=link(o.address), key="CRS"), "read as a name"),
+    "two types": (lambda o: geojson({"Type": "link", "type": "name", "properties": {"href": f"{o.address}/crs"}}), "as a name"),
     "grid": (lambda o: geojson({"type": "name", "properties": {"name": f"{GRID}{o.pipe}"}}), "coordinate system"),
+    "grid in capitals": (lambda o: geojson({"type": "name", "properties": {"NAME": f"{GRID}{o.pipe}"}}), "coordinate system"),
     "no JSON": (lambda o: "{", "no GeoJSON"),
     "deep": (lambda o: '{"a":' * 100_000, "no GeoJSON"),
 }  # fmt: skip
@@ -389,9 +398,8 @@ def test_good_vector_files_are_read(tmp_path: Path, driver: str) -> None:
 
 
 def test_a_crs_by_name_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(
-        "\ufeff" + geojson({"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}})
-    )
+    text = geojson({"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}})
+    (tmp_path / "a.json").write_text("\ufeff" + text.replace('"EPSG:1"', '{"name": "of an attribute"}'))
     assert read_features(tmp_path / "a.json").crs.to_epsg() == 32632
 
 
