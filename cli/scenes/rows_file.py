@@ -86,15 +86,17 @@ class RowsFile:
         self.next_row = rows.bottom
 
     def __iter__(self) -> Iterator[ClassRows]:
-        """The finished rows, in the pieces in which they were added. Raises `OSError` if the file is damaged."""
-        with self.path.open("rb") as file:
-            file.readline()
-            row = self.first
-            while row < self.next_row:
-                if (rows := self._read_record(file, row)) is None:
-                    raise OSError(f"{self.path} is damaged at row {row}; remove it and begin again")
-                yield rows
-                row = rows.bottom
+        """The finished rows, in the pieces in which they were added. Raises `OSError` if the file is damaged.
+
+        They are those of this run, also if another one has begun a file of the same path.
+        """
+        self._file.seek(len(self._head))
+        row = self.first
+        while row < self.next_row:
+            if (rows := self._read_record(self._file, row)) is None:
+                raise OSError(f"{self.path} is damaged at row {row}; remove it and begin again")
+            yield rows
+            row = rows.bottom
 
     def remove(self) -> None:
         """Removes the file."""
