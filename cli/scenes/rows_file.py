@@ -93,7 +93,7 @@ class RowsFile:
         self._file.seek(len(self._head))
         row = self.first
         while row < self.next_row:
-            if (rows := self._read_record(self._file, row)) is None:
+            if (rows := self._read_record(row)) is None:
                 raise OSError(f"{self.path} is damaged at row {row}; remove it and begin again")
             yield rows
             row = rows.bottom
@@ -112,7 +112,7 @@ class RowsFile:
                 "again, or remove it"
             )
         end = self._file.tell()
-        while (rows := self._read_record(self._file, self.next_row)) is not None:
+        while (rows := self._read_record(self.next_row)) is not None:
             self.next_row = rows.bottom
             end = self._file.tell()
         self._file.truncate(end)
@@ -125,20 +125,20 @@ class RowsFile:
         file.truncate(end)
         return file
 
-    def _read_record(self, file: IO[bytes], row: int) -> ClassRows | None:
+    def _read_record(self, row: int) -> ClassRows | None:
         """The rows of the record that begins with this row; None if it is torn or not there.
 
         Raises `OSError` for a record that is whole, and that no run has written.
         """
         damage = f"{self.path} is damaged at row {row}; remove it and begin again"
-        head = file.read(HEADER.size)
+        head = self._file.read(HEADER.size)
         top, count, length, crc = HEADER.unpack(head.ljust(HEADER.size, b"\0"))
         if len(head) < HEADER.size or top != row:
             return None
         most = self._planes * count * self.size[1]
         if not 0 < count <= self.last - row or length > 2 * most + HEADER.size:
             raise OSError(damage)
-        body = file.read(length)
+        body = self._file.read(length)
         if len(body) < length or zlib.crc32(body) != crc:
             return None
         inflater, pixels = zlib.decompressobj(), b""

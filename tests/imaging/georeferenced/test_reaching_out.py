@@ -348,11 +348,16 @@ def link(address: str) -> object:
     return {"type": "link", "properties": {"href": f"{address}/crs", "type": "proj4"}}
 
 
+def ogr_vrt(o: Outside) -> str:
+    layer = f"<SrcDataSource>/vsicurl/{o.address}/a.geojson</SrcDataSource><SrcLayer>a</SrcLayer>"
+    return f"<OGRVRTDataSource><OGRVRTLayer name='a'>{layer}</OGRVRTLayer></OGRVRTDataSource>"
+
+
 VECTORS: dict[str, tuple[Callable[[Outside], str], str]] = {
-    "OGR VRT": (
-        lambda o: f"<OGRVRTDataSource><OGRVRTLayer><SrcDataSource>{o.pipe}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>",
-        "no vector",
-    ),
+    "OGR VRT": (ogr_vrt, "no vector"),
+    "OGR VRT in a GeoPackage's head": (lambda o: f"{'<!--':68}GPKG-->{ogr_vrt(o)}", "no vector"),
+    "OGR VRT in a GeoJSON": (lambda o: f'{{"type":"FeatureCollection","name":"{ogr_vrt(o)}","features":[]}}', "no vector"),
+    "OGR VRT in a FlatGeobuf's head": (lambda o: f"fgb\x03fgb\x01{ogr_vrt(o)}", "no vector"),
     "WFS": (lambda o: f"<OGRWFSDataSource><URL>{o.address}/wfs</URL></OGRWFSDataSource>", "no vector"),
     "CSV": (lambda o: "class,WKT\n", "no vector"),
     "pipeline": (
