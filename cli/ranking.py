@@ -15,7 +15,7 @@ from cli.report import Outcome, write_stdout
 from cli.web import is_web
 from model.whole_file import begins_with, check_output
 
-RANKING = f"(?i).*({'|'.join(map(re.escape, ENDINGS))})\r?\n".encode()  # a line that names an image
+RANKING = f"(?i)(stdin|https?://.*|.*({'|'.join(map(re.escape, ENDINGS))}))\r?\n".encode()  # a line that names an image
 
 
 class Ranking:

@@ -85,7 +85,10 @@ class RowsFile:
         self.next_row = rows.bottom
 
     def __iter__(self) -> Iterator[ClassRows]:
-        """The finished rows, in the pieces in which they were added. Raises `OSError` if the file is damaged."""
+        """The finished rows, in the pieces in which they were added. Raises `OSError` if the file is damaged.
+
+        They are those of this run, also if another one has begun a file of the same path.
+        """
         self._file.seek(len(self._head))
         row = self.first
         while row < self.next_row:

@@ -27,7 +27,11 @@ STEP_ROWS = 256
 DATE = "2000-01-01T00:00:00.000Z"
 """Of every GeoPackage, so that equal layers have equal bytes."""
 KEY = KEY_TAG.lower()
-TABLES = "SELECT table_name, CAST(last_change AS TEXT) FROM gpkg_contents"
+TABLES = """
+SELECT name, CAST(last_change AS TEXT) FROM sqlite_master LEFT JOIN gpkg_contents ON table_name = name
+WHERE type IN ('table', 'view') AND name NOT GLOB 'gpkg_*' AND name NOT GLOB 'rtree_*' AND name NOT GLOB 'sqlite_*'
+"""
+"""Also those that its list of contents lacks, as QGIS leaves its styles out."""
 
 
 class LayerWriter(Protocol):

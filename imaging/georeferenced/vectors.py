@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,7 +29,8 @@ Geometries = npt.NDArray[np.object_]
 System = CRS
 """A coordinate system, as rasterio knows it."""
 BOM = b"\xef\xbb\xbf"
-SHAPE_HEAD, FLATGEOBUF_HEAD, GEOPACKAGE_IDS = b"\0\0\x27\x0a", b"fgb\x03fgb", (b"GPKG", b"GP10", b"GP11")
+HEADS = re.compile(rb"(?s)(SQLite format 3\0.{52}(GPKG|GP1[01])|fgb\x03fgb.(\0|.\0|..\0|...\0))")
+"""How GeoPackage and FlatGeobuf begin. Their first 0 ends the text in which GDAL looks for words of other formats."""
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
 METRES_A_DEGREE = 111_320.0
@@ -92,30 +94,38 @@ def check_vector_file(path: Path) -> None:
     try:
         check_files(path, list_names)
         head = read_head(path)
-        if head.removeprefix(BOM).lstrip().startswith(b"{"):
+        if head.removeprefix(BOM).lstrip().startswith(b"{") and not re.search(
+            rb"<OGR|<(wfs:)?WFS_", head
+        ):  # of formats that lead on
             document = json.loads(path.read_bytes().removeprefix(BOM), object_pairs_hook=_check_members)
             is_read = document.get("type") in GEOJSON_TYPES and path.suffix.lower() in (".geojson", ".json")
         else:
-            is_shape = head.startswith(SHAPE_HEAD) and path.suffix.lower() == ".shp"
-            is_read = is_shape or head.startswith(FLATGEOBUF_HEAD) or head[68:72] in GEOPACKAGE_IDS
+            is_shape = head.startswith(b"\0\0\x27\x0a") and path.suffix.lower() == ".shp"
+            is_read = is_shape or HEADS.match(head) is not None
     except SceneError as error:
         raise VectorError(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise VectorError(f"{path} is no GeoJSON: {error}") from error
     if not is_read:
         raise VectorError(
-            f"{path} is no vector file that is read: by bytes and ending, no GeoPackage, GeoJSON, shapefile or FlatGeobuf"
+            f"{path} is no vector file that is read: by bytes and ending, no GeoPackage, GeoJSON, shapefile or FlatGeobuf; "
+            "export it from the GIS as a GeoPackage"
         )
 
 
 def _check_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The members of a JSON object that say what it is. Raises `SceneError` for a coordinate system at an address."""
-    for key, value in pairs:
-        if key == "crs" and isinstance(value, dict):
-            if str(value.get("type")).lower() not in ("name", "epsg"):
-                raise SceneError(f"a crs of GeoJSON is read as a name, got {value.get('type')!r}; export the file again")
-            check_system(str(value), "the GeoJSON")
-    return {key: value for key, value in pairs if key in ("type", "properties", "name")}
+    """The members of a JSON object that say what it is. Raises `SceneError` for a coordinate system at an address.
+
+    Names count in any case, as for GDAL, which looks for a system in objects with a type alone.
+    """
+    members = {key: value for key, value in pairs if key.lower() in ("type", "properties", "name")}
+    has_type = any(key.lower() == "type" for key in members)
+    for value in (value for key, value in pairs if has_type and key.lower() == "crs" and isinstance(value, dict)):
+        kinds = {str(kind).lower() for key, kind in value.items() if key.lower() == "type"}
+        if not kinds or kinds - {"name", "epsg"}:
+            raise SceneError(f"a crs of GeoJSON is read as a name, got {value}; export the file again")
+        check_system(str(value), "the GeoJSON")
+    return members
 
 
 def _choose(path: Path, layer: str | None) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from cli.inputs import list_inputs
 from cli.main import main
+from cli.ranking import Ranking
 from tests.support.cli.folders import Segment, write_files
 from tests.support.images import encode, make_photo
 
@@ -26,6 +29,12 @@ def test_the_least_certain_image_comes_first(run: Segment, tmp_path: Path) -> No
     assert ranking.read_text().splitlines() == sorted(scores, key=lambda name: scores[name])
     assert len(scores) == 5
     assert run("--from-file", ranking, "-o", tmp_path / "again") == 0
+
+
+@pytest.mark.parametrize("name", ["in/a.PNG", "https://host/a?size=2", "http://host/a.jpg?v=1", "stdin", "s3://b/\udcff.jpg"])
+def test_a_ranking_of_an_earlier_run_is_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / "rank.txt").write_bytes(os.fsencode(name) + b"\nin/b.png\n")
+    Ranking(str(tmp_path / "rank.txt"), list_inputs(["-"], "out"))
 
 
 @pytest.mark.parametrize("extra", [[], ["--format", "json"], ["--format", "json", "--min-confidence", "0.5"]], ids=" ".join)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +43,19 @@ def two_layers(path: Path) -> None:
     add_layer(path, "houses")
 
 
+def add_table(path: Path) -> None:
+    add_layer(path, "objects")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE layer_styles (styleQML TEXT)")
+
+
 def colours(path: Path) -> None:
     write_scene(path, make_photo(20, 30))
 
 
 OTHERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "out.gpkg": (two_layers, "the layers or tables houses, roads"),
+    "table.gpkg": (add_table, "the layers or tables layer_styles"),
     "same.gpkg": (lambda path: add_layer(path, "objects"), "the layer objects of another program, or changed"),
     "text.gpkg": (lambda path: path.write_text("no database"), "no layers that can be read"),
     "out.geojson": (lambda path: path.write_text('{"type": "FeatureCollection", "features": []}'), "what this command did not"),

@@ -37,6 +37,18 @@ def same(rows: RowsFile, count: int) -> None:
         assert (part.confidence == expected.confidence).all()
 
 
+def test_a_run_reads_its_own_rows_while_another_begins_at_the_same_path(tmp_path: Path) -> None:
+    path = tmp_path / "a.rows"
+    with opened(path, resume=False) as rows:
+        for part in PARTS:
+            rows.append(part)
+        with opened(path, resume=False, key="other") as others:
+            for part in PARTS:
+                others.append(ClassRows(part.top, np.zeros_like(part.ids), part.confidence))
+            same(rows, 3)
+            assert not any(part.ids.any() for part in others)
+
+
 def test_rows_are_there_again_wherever_the_file_was_torn(tmp_path: Path) -> None:
     path = tmp_path / "a.rows"
     ends = []

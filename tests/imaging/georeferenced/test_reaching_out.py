@@ -143,6 +143,11 @@ VRTS: dict[str, tuple[Callable[[Outside], str], str]] = {
     ),
     "overviews": (lambda o: vrt(source("good.tif"), before=overviews(o.pipe)), "overviews"),
     "grid": (lambda o: vrt(source("good.tif"), before=f"<SRS>{GRID}{o.pipe}</SRS>"), "coordinate system"),
+    "system of a warp": (
+        lambda o: vrt(before=f"<GDALWarpOptions><SourceSRS>{o.address}/srs</SourceSRS></GDALWarpOptions>"), "WKT"
+    ),
+    "target of a warp": (lambda o: vrt(before=f"<GDALWarpOptions><TargetSRS>{o.pipe}</TargetSRS></GDALWarpOptions>"), "WKT"),
+    "system in an attribute": (lambda o: vrt(before=f'<ReprojectionTransformer TargetSRS="{o.address}/srs"/>'), "TargetSRS"),
     "no XML": (lambda o: "<VRTDataset", "is no VRT"),
     "entity": (lambda o: f'<!DOCTYPE a [<!ENTITY e SYSTEM "{o.pipe}">]>{vrt(source("&e;"))}', "undefined entity"),
 }  # fmt: skip
@@ -321,21 +326,26 @@ def test_an_erdas_file_reads_the_samples_beside_it_alone(outside: Outside, tmp_p
 SQUARE = shapely.box(8, 48, 8.1, 48.1)
 
 
-def geojson(crs: object = None, of_geometry: object = None) -> str:
-    geometry = json.loads(shapely.to_geojson(SQUARE)) | ({"crs": of_geometry} if of_geometry else {})
+def geojson(crs: object = None, of_geometry: object = None, key: str = "crs") -> str:
+    geometry = json.loads(shapely.to_geojson(SQUARE)) | ({key: of_geometry} if of_geometry else {})
     features = [{"type": "Feature", "properties": {"class": "a", "crs": "EPSG:1"}, "geometry": geometry}]
-    return json.dumps({"type": "FeatureCollection", "features": features} | ({"crs": crs} if crs else {}))
+    return json.dumps({"type": "FeatureCollection", "features": features} | ({key: crs} if crs else {}))
 
 
 def link(address: str) -> object:
     return {"type": "link", "properties": {"href": f"{address}/crs", "type": "proj4"}}
 
 
+def ogr_vrt(o: Outside) -> str:
+    layer = f"<SrcDataSource>/vsicurl/{o.address}/a.geojson</SrcDataSource><SrcLayer>a</SrcLayer>"
+    return f"<OGRVRTDataSource><OGRVRTLayer name='a'>{layer}</OGRVRTLayer></OGRVRTDataSource>"
+
+
 VECTORS: dict[str, tuple[Callable[[Outside], str], str]] = {
-    "OGR VRT": (
-        lambda o: f"<OGRVRTDataSource><OGRVRTLayer><SrcDataSource>{o.pipe}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>",
-        "no vector",
-    ),
+    "OGR VRT": (ogr_vrt, "no vector"),
+    "OGR VRT in a GeoPackage's head": (lambda o: f"{'<!--':68}GPKG-->{ogr_vrt(o)}", "no vector"),
+    "OGR VRT in a GeoJSON": (lambda o: f'{{"type":"FeatureCollection","name":"{ogr_vrt(o)}","features":[]}}', "no vector"),
+    "OGR VRT in a FlatGeobuf's head": (lambda o: f"fgb\x03fgb\x01{ogr_vrt(o)}", "no vector"),
     "WFS": (lambda o: f"<OGRWFSDataSource><URL>{o.address}/wfs</URL></OGRWFSDataSource>", "no vector"),
     "CSV": (lambda o: "class,WKT\n", "no vector"),
     "pipeline": (
@@ -345,7 +355,11 @@ VECTORS: dict[str, tuple[Callable[[Outside], str], str]] = {
     "link": (lambda o: geojson(link(o.address)), "read as a name"),
     "link of a geometry": (lambda o: geojson(of_geometry=link(o.address)), "read as a name"),
     "url": (lambda o: geojson({"type": "URL", "properties": {"url": f"{o.address}/crs"}}), "read as a name"),
+    "link in capitals": (lambda o: geojson(link(o.address), key="CRS"), "read as a name"),
+    "link of a geometry in capitals": (lambda o: geojson(of_geometry=link(o.address), key="CRS"), "read as a name"),
+    "two types": (lambda o: geojson({"Type": "link", "type": "name", "properties": {"href": f"{o.address}/crs"}}), "as a name"),
     "grid": (lambda o: geojson({"type": "name", "properties": {"name": f"{GRID}{o.pipe}"}}), "coordinate system"),
+    "grid in capitals": (lambda o: geojson({"type": "name", "properties": {"NAME": f"{GRID}{o.pipe}"}}), "coordinate system"),
     "no JSON": (lambda o: "{", "no GeoJSON"),
     "deep": (lambda o: '{"a":' * 100_000, "no GeoJSON"),
 }  # fmt: skip
@@ -377,9 +391,8 @@ def test_good_vector_files_are_read(tmp_path: Path, driver: str) -> None:
 
 
 def test_a_crs_by_name_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(
-        "\ufeff" + geojson({"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}})
-    )
+    text = geojson({"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}})
+    (tmp_path / "a.json").write_text("\ufeff" + text.replace('"EPSG:1"', '{"name": "of an attribute"}'))
     assert read_features(tmp_path / "a.json").crs.to_epsg() == 32632
 
 
