@@ -144,10 +144,11 @@ VRTS: dict[str, tuple[Callable[[Outside], str], str]] = {
     "overviews": (lambda o: vrt(source("good.tif"), before=overviews(o.pipe)), "overviews"),
     "grid": (lambda o: vrt(source("good.tif"), before=f"<SRS>{GRID}{o.pipe}</SRS>"), "coordinate system"),
     "system of a warp": (
-        lambda o: vrt(before=f"<GDALWarpOptions><SourceSRS>{o.address}/srs</SourceSRS></GDALWarpOptions>"), "WKT"
+        lambda o: vrt(before=f"<GDALWarpOptions><SourceSRS>{o.address}/srs</SourceSRS></GDALWarpOptions>"), "GDALWarpOptions"
     ),
-    "target of a warp": (lambda o: vrt(before=f"<GDALWarpOptions><TargetSRS>{o.pipe}</TargetSRS></GDALWarpOptions>"), "WKT"),
-    "system in an attribute": (lambda o: vrt(before=f'<ReprojectionTransformer TargetSRS="{o.address}/srs"/>'), "TargetSRS"),
+    "system in an attribute": (
+        lambda o: vrt(before=f'<ReprojectionTransformer TargetSRS="{o.address}/srs"/>'), "ReprojectionTransformer"
+    ),
     "no XML": (lambda o: "<VRTDataset", "is no VRT"),
     "entity": (lambda o: f'<!DOCTYPE a [<!ENTITY e SYSTEM "{o.pipe}">]>{vrt(source("&e;"))}', "undefined entity"),
 }  # fmt: skip
