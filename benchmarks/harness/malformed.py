@@ -71,9 +71,7 @@ def bodies(photo: bytes) -> dict[str, bytes]:
         "length with zeros": b"Content-Length: 000%d\r\n\r\n" % len(photo) + photo,
         "chunked": b"Transfer-Encoding: Chunked" + chunk + b"\r\n0\r\n\r\n",
         "extensions": b'Transfer-Encoding: chunked\r\n\r\n%x;a=b;c="d;e"\r\n' % len(photo) + photo + b"\r\n0;f\r\n\r\n",
-        "trailers": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(photo)
-        + photo
-        + b"\r\n0\r\nX-Request-ID: trailer\r\n\r\n",
+        "trailers": b"Transfer-Encoding: chunked" + chunk + b"\r\n0\r\nX-Request-ID: trailer\r\n\r\n",
         "an upgrade": b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(photo) + photo,
     }
 
