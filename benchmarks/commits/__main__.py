@@ -8,13 +8,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from benchmarks.commits import commands, services
 from benchmarks.commits.differences import Report
+from benchmarks.harness.narrow import write_narrow, write_varied
 from benchmarks.harness.serving import ROOT, checkout_commit
 from model.command_line import CommandParser
-from model.weights_file import DEFAULT_WEIGHTS
 
 COMPARISONS = services.COMPARISONS | commands.COMPARISONS
 
@@ -22,26 +20,24 @@ COMPARISONS = services.COMPARISONS | commands.COMPARISONS
 def parser() -> argparse.ArgumentParser:
     p = CommandParser("benchmarks.commits", description="Compares what users see of this checkout and of a former commit.")
     p.add_argument("--former", metavar="FOLDER", type=Path, required=True, help="a checkout of the commit to compare with")
-    p.add_argument("--only", nargs="+", choices=COMPARISONS, metavar="PART", help=f"of {', '.join(COMPARISONS)} (default: all)")
+    p.add_argument("--only", nargs="+", choices=COMPARISONS, default=COMPARISONS, help="parts (default: all)")
     return p
 
 
-def main(argv: Sequence[str] | None = None, report: Report | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Prints the report. Returns the exit status: 0 without unexpected differences, 1 with some."""
-    from benchmarks.harness.narrow import write_narrow, write_varied  # needs PyTorch
-
-    args, report = parser().parse_args(argv), report or Report()
+    args, report = parser().parse_args(argv), Report()
     with tempfile.TemporaryDirectory() as name:
-        folder, default = Path(name), str(ROOT / "weights" / f"{DEFAULT_WEIGHTS}.safetensors")
-        weights = [folder / "weights" / "varied.safetensors", folder / "weights" / "narrow.safetensors"]
-        (folder / "weights").mkdir()
-        for write, path in zip((write_varied, write_narrow), weights, strict=True):
-            write(path)
-        for part in (bar := tqdm(args.only or COMPARISONS, unit="part", disable=not sys.stderr.isatty())):
-            bar.set_description(part)
-            COMPARISONS[part](report, (args.former.absolute(), ROOT), ",".join(map(str, weights)), default, folder=folder)
-    print(f"this checkout beside {checkout_commit(args.former)}")
-    print(*report.lines(), sep="\n")
+        weights = Path(name) / "weights"
+        weights.mkdir()
+        write_varied(weights / "varied.safetensors")
+        write_narrow(weights / "narrow.safetensors")
+        for part in args.only:
+            print(part, file=sys.stderr, flush=True)
+            folder = Path(name) / part
+            folder.mkdir()
+            COMPARISONS[part](report, (args.former.absolute(), ROOT), weights, folder)
+    print(f"this checkout beside {checkout_commit(args.former)}", *report.lines(), sep="\n")
     return bool(report.unexpected())
 
 

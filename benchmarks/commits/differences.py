@@ -95,7 +95,7 @@ class Report:
         return [each for each in self.differences if not any(re.search(rule.where, each.place) for rule in self.expected)]
 
     def lines(self) -> Iterator[str]:
-        """The report: what was compared, what differs, which expected difference did not occur, which problems nothing reached."""
+        """What was compared, what differs, which expected difference did not occur, and which problem types nothing reached."""
         yield "compared: " + ", ".join(f"{kind} {count}" for kind, count in self.counts.items())
         shown: Counter[tuple[str, str]] = Counter()
         for each in self.unexpected():
@@ -112,7 +112,7 @@ class Report:
 
 
 def excerpt(former: bytes | None, this: bytes | None) -> str:
-    """The first JSON path that differs, or the bytes around the first one that does: those of the former, then of this commit."""
+    """The first JSON path that differs, or the bytes around the first one that does: of the former, then of this commit."""
     if former is None or this is None:
         return f"only this commit has it: {this!r:.80}" if former is None else f"only the former has it: {former!r:.80}"
     try:

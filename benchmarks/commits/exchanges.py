@@ -23,7 +23,7 @@ LAST_TAG = b"THE-LAST-TAG"
 
 
 class Case(NamedTuple):
-    """A request, as pieces that are sent apart. ends: whether the service must close the connection, rather than fall silent."""
+    """A request, as pieces that are sent apart. ends: whether the service closes the connection, rather than fall silent."""
 
     kind: str
     name: str
