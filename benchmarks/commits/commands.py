@@ -63,7 +63,9 @@ class Side:
         self.files = self._read()
 
     def _read(self) -> dict[str, bytes]:
-        return {str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        """The folder's files; the lines of a journal are in the order in which threads were done, and are sorted."""
+        files = {str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        return files | {name: b"\n".join(sorted(files[name].splitlines())) for name in files if "/.fcn-segment/" in name}
 
     def start(self, command: str, *arguments: str, program: str = ENTRY, text: str = "") -> Parts:
         """Runs a command with these arguments; gives what it says. program: runs it. text: its stdin."""

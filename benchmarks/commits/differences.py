@@ -32,9 +32,13 @@ RULES = (
     Rule("request id", "drawn at random unless the client names one", r"header x-request-id$", rb"^[0-9a-f]{32}$"),
     Rule("id in a problem", "the same id", r": ", rb'(?<="request_id":")[0-9a-f]{32}|(?<="request_id": ")[0-9a-f]{32}'),
     Rule("stages", "measured times", r"header server-timing$", rb"(?<=dur=)[0-9.]+"),
-    Rule("uptime", "a measured time", r"/health.*: .*body", rb'(?<="uptime_s":)[0-9.]+'),
+    Rule("uptime", "a measured time", r": (\d+ )?body$", rb'(?<="uptime_s":)[0-9.]+'),
     Rule("metrics", "counts of bytes and times; names and labels count", r"/metrics.*: body", rb"(?m)(?<= )[-+0-9.e]+$"),
-    Rule("milliseconds", "a measured time", r"^commands", rb'(?<="milliseconds": )[0-9.]+'),
+    Rule("length", "that of measured values", r"(/health|/metrics|garbage).*header content-length$", rb".+"),
+    Rule("seconds", "a measured time", r"^commands", rb'(?<=seconds": )[0-9.]+'),
+    Rule("journal", "named by time and at random", r"/\.fcn-segment/", rb"\b\d{20}(?=-)|(?<=-)[0-9a-f]{8}(?=\.jsonl)"),
+    Rule("key", "of an input's folder and time", r"^commands", rb'(?i)(?<=key">)[0-9a-f]{16}|(?<=key": ")[0-9a-f]{16,}'),
+    Rule("written", "an answer's time", r"/\.fcn-segment/", rb'(?<="written": ")[^"]+'),
     Rule("port", "a free one", r": ", rb"(?<=127\.0\.0\.1:)\d+"),
 )
 
@@ -79,17 +83,20 @@ class Report:
     def add(self, kind: str, request: str, former: Parts, this: Parts) -> None:
         """Compares the answers of both sides to one request."""
         self.counts[kind] += 1
-        for part in sorted({*former, *this}):
-            before, now = (self._normal(f"{kind}, {request}: {part}", side.get(part)) for side in (former, this))
+        sides = [dict(self._normal(f"{kind}, {request}: ", *pair) for pair in parts.items()) for parts in (former, this)]
+        for part in sorted({*sides[0], *sides[1]}):
+            before, now = (side.get(part) for side in sides)
             self.problems.update(re.findall(f"{TYPE_PREFIX}([a-z-]+)", (now or b"").decode("latin-1")))
             if before != now:
                 self.differences.append(Difference(kind, request, part, before, now))
 
-    def _normal(self, place: str, value: bytes | None) -> bytes | None:
-        for rule in self.rules if value is not None else ():
-            if re.search(rule.where, place):
-                value = re.sub(rule.pattern, b"<%b>" % rule.name.encode(), value)
-        return value
+    def _normal(self, place: str, part: str, value: bytes) -> tuple[str, bytes]:
+        """The part's name and value, as the rules leave them."""
+        name = part.encode()
+        for rule in self.rules:
+            if re.search(rule.where, place + part):
+                name, value = (re.sub(rule.pattern, b"<%b>" % rule.name.encode(), each) for each in (name, value))
+        return name.decode(), value
 
     def unexpected(self) -> list[Difference]:
         return [each for each in self.differences if not any(re.search(rule.where, each.place) for rule in self.expected)]

@@ -9,13 +9,12 @@ import tomllib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import httpx
 from PIL import Image
 
-from benchmarks.commits.exchanges import Case, case
 from benchmarks.harness.hostile import HOSTILE, hostile
 from benchmarks.harness.image_files import file_of
 from benchmarks.harness.images import PHOTOS, photo
@@ -26,10 +25,30 @@ from imaging.rendering import RENDERING, Rendering
 
 TABLES: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 SMALL, SCENE = photo(PHOTOS[0], (200, 150)), (ROOT / "docs" / "scenes" / "osbs.tif").read_bytes()
+MOST_BYTES = 2 << 20  # of a malformed request: how much of a longer one is read before its refusal is a matter of time
 MIXTURES = 300  # requests of several parameters at once
 FORM = {"Content-Type": "multipart/form-data; boundary=boundary"}
 KEY = {"Authorization": "Bearer first-key"}
 RANGED = {"boolean": ("true", "false"), "number": ("0.1", "nan")}
+
+
+class Case(NamedTuple):
+    """A request, as pieces that are sent apart. ends: whether the service closes the connection, rather than fall silent."""
+
+    kind: str
+    name: str
+    pieces: tuple[bytes, ...]
+    ends: bool = True
+
+
+def case(kind: str, method: str, path: str, name: str = "", **content: object) -> Case:
+    """A request whose answer ends the connection. content: as for `httpx.Request`, such as `headers`, `content`, `files`."""
+    request = httpx.Request(method, f"http://service{path}", **content)  # type: ignore[arg-type]
+    body = request.read()
+    fields = [*request.headers.raw, (b"Connection", b"close")]
+    target = path.encode() if path.isascii() else request.url.raw_path
+    head = b"".join((b"%b %b HTTP/1.1\r\n" % (method.encode(), target), *(b"%b: %b\r\n" % each for each in fields), b"\r\n"))
+    return Case(kind, f"{method} {path} {name}".strip(), (head + body,))
 
 
 class Facts:
@@ -136,7 +155,9 @@ def route_cases(facts: Facts) -> Iterator[Case]:
 def socket_cases(_: Facts) -> Iterator[Case]:
     """Heads and bodies that are malformed, ambiguous or unusual, in one piece or in several, and several requests at once."""
     closing = {name: data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1) for name, data in TAKEN.items()}
-    yield from (Case("sockets", name, (data,), ends=False) for name, data in (REFUSED | closing).items())
+    yield from (
+        Case("sockets", name, (data,), ends=False) for name, data in (REFUSED | closing).items() if len(data) < MOST_BYTES
+    )
     for name, body in bodies(SMALL).items():
         yield Case("sockets", name, (POST + body + LAST,))
         yield Case("sockets", f"{name}, in pieces", (POST, body[:-20], body[-20:] + LAST))
