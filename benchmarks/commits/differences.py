@@ -91,11 +91,12 @@ class Report:
                 self.differences.append(Difference(kind, request, part, before, now))
 
     def _normal(self, place: str, part: str, value: bytes) -> tuple[str, bytes]:
-        """The part's name and value, as the rules leave them."""
-        name = part.encode()
+        """The part's name, if it is a file's, and its value, as the rules leave them."""
+        name, is_file = part.encode(), part.startswith("file ")
         for rule in self.rules:
             if re.search(rule.where, place + part):
-                name, value = (re.sub(rule.pattern, b"<%b>" % rule.name.encode(), each) for each in (name, value))
+                sign = b"<%b>" % rule.name.encode()
+                name, value = re.sub(rule.pattern, sign, name) if is_file else name, re.sub(rule.pattern, sign, value)
         return name.decode(), value
 
     def unexpected(self) -> list[Difference]:
