@@ -114,8 +114,9 @@ class Report:
         for rule in self.expected:
             count = sum(bool(re.search(rule.where, each.place)) for each in self.differences)
             yield f"expected, {count} times: {rule.where}: {rule.reason}" if count else f"expected, did not occur: {rule.where}"
-        names = {kind.name for kind in (Problem, *Problem.__subclasses__())}
-        yield f"problem types that nothing reached: {', '.join(sorted(names - self.problems)) or 'none'}"
+        kinds: list[type[Problem]] = [Problem, *Problem.__subclasses__()]
+        missing = sorted({kind.name for kind in kinds} - self.problems)
+        yield f"problem types that nothing reached: {', '.join(missing) or 'none'}"
         yield f"{len(self.unexpected())} unexpected differences in {self.counts.total()} comparisons"
 
 

@@ -170,6 +170,7 @@ def limit_cases(_: Facts) -> Iterator[Case]:
     """What is too large, too slow or too much for narrow limits."""
     for name, data in {"bytes": bytes(200_000), "pixels": photo(PHOTOS[0], (400, 300)), "none": SMALL}.items():
         yield case("limits", "POST", "/segment?side=native", name, content=data)
+        yield case("limits", "POST", "/segment/batch", name, files=[("file", data)] * 2, headers=FORM)
     yield case("limits", "POST", "/segment?side=2000&quality=high", "tiles", content=SMALL)
     yield Case("limits", "a body that stalls", (POST + b"Content-Length: 1000\r\n\r\nabc",))
     yield Case("limits", "chunks that stall", (CHUNKED + b"1\r\na\r\n",))
