@@ -26,6 +26,8 @@ from imaging.rendering import RENDERING, Rendering
 TABLES: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 SMALL, SCENE = photo(PHOTOS[0], (200, 150)), (ROOT / "docs" / "scenes" / "osbs.tif").read_bytes()
 MOST_BYTES = 2 << 20  # of a malformed request: how much of a longer one is read before its refusal is a matter of time
+# hostile files that take about as long as a worker may: whether they are answered is a matter of the machine's load
+AT_THE_LIMIT = {"png of exif", "png of exif as text", "webp of exif", "tiff of exif", "tiff of many fax rows in tiles"}
 MIXTURES = 300  # requests of several parameters at once
 FORM = {"Content-Type": "multipart/form-data; boundary=boundary"}
 KEY = {"Authorization": "Bearer first-key"}
@@ -109,7 +111,8 @@ def image_cases(_: Facts) -> Iterator[Case]:
     sent = [(name, data, query) for name, data in files.items() for query in queries]
     sent += [(f"photo {i}", data, query) for i, data in enumerate(encoded_photos(quick=True)) for query in QUERIES]
     yield from (case("images", "POST", f"/segment?{query}", name, content=data) for name, data, query in sent)
-    yield from (case("hostile files", "POST", "/segment", kind, content=hostile(kind)) for kind in HOSTILE)
+    for kind in sorted(HOSTILE.keys() - AT_THE_LIMIT):
+        yield case("hostile files", "POST", "/segment", kind, content=hostile(kind))
 
 
 def body_cases(facts: Facts) -> Iterator[Case]:
