@@ -11,6 +11,7 @@ import sys
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import onnx
@@ -120,7 +121,7 @@ def compare_messages(report: Report, checkouts: Checkouts, weights: Path, folder
         with ThreadPoolExecutor() as pool:
             outputs = list(pool.map(start, sides))
         report.add("messages", f"{command}: all", *({**each, "stdout": b""} for each in outputs))
-        for each, *lines in zip(cases, *(output["stdout"].splitlines() for output in outputs), strict=True):
+        for each, *lines in zip_longest(cases, *(output["stdout"].splitlines() for output in outputs), fillvalue=b""):
             report.add("messages", f"{each}", *({"output": line} for line in lines))
 
 
