@@ -121,7 +121,8 @@ def compare_messages(report: Report, checkouts: Checkouts, weights: Path, folder
         with ThreadPoolExecutor() as pool:
             outputs = list(pool.map(start, sides))
         report.add("messages", f"{command}: all", *({**each, "stdout": b""} for each in outputs))
-        for each, *lines in zip_longest(cases, *(output["stdout"].splitlines() for output in outputs), fillvalue=b""):
+        rows = zip_longest(*(output["stdout"].splitlines() for output in outputs), fillvalue=b"")  # one may have ended early
+        for each, lines in zip(cases, rows, strict=True):
             report.add("messages", f"{each}", *({"output": line} for line in lines))
 
 
