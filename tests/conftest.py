@@ -77,7 +77,7 @@ def narrow_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 def varied_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The narrow network with all of its classes in most images, as `narrow_file`; skips the test without PyTorch."""
     pytest.importorskip("torch", reason="PyTorch makes the network")
-    from tests.support.cli.varied import write_varied
+    from benchmarks.harness.narrow import write_varied
 
     return written_once("varied", write_varied, tmp_path_factory)
 

@@ -119,7 +119,7 @@ def test_a_node_with_other_classes_is_refused(request_of: SceneRequest, network:
 
 @pytest.mark.torch
 def test_a_network_of_five_bands_takes_scenes_of_five(tmp_path: Path) -> None:
-    from tests.support.cli.varied import write_wide  # needs PyTorch
+    from tests.support.cli.wide import write_wide  # needs PyTorch
 
     wide = tmp_path / "wide.safetensors"
     write_wide(wide)

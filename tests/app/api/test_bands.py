@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.app.exchanges import PHOTO, assert_problem, pixels, post
 from tests.support.app.services import Serve
-from tests.support.cli.varied import WIDE, write_wide
+from tests.support.cli.wide import WIDE, write_wide
 from tests.support.imaging.scenes import scene_file
 
 pytestmark = pytest.mark.torch

@@ -1,0 +1,1 @@
+"""`python -m benchmarks.commits`: compares two commits by what users see."""
