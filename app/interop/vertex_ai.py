@@ -18,7 +18,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.datastructures import FormData, UploadFile
 
-from app.api.batch import Outcome, Outcomes, image_outcomes
+from app.api.batch import image_outcomes
+from app.api.batch_bodies import Outcome, Outcomes
 from app.api.errors import SEGMENT_PROBLEMS, BadRequest, Problem, TooLarge, Unavailable
 from app.api.examples import segment_responses, upload_body
 from app.api.forms import DEFAULT_NAME, FIELDS, MAX_FILES, NO_ROOM, SPOOL_BYTES, images

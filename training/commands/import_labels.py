@@ -23,7 +23,6 @@ from training.importing.exports import SPLITS, ToolExport, read_exports
 from training.importing.omissions import Omissions, Policy
 
 CLASSES = FILES[0]
-FEWEST, FARTHEST = 10, 0.5  # objects, and the share of a photo's side that they must reach
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,6 @@ def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
         lines.append(
             f"{len(result.outside)} objects lie to more than a tenth outside of their photos, and that part is left out: "
             f"{outside_names(result.export.document, result.outside)}"
-        )
-    if len(result.export.document.annotations) >= FEWEST and 0 < result.farthest <= FARTHEST:
-        lines.append(
-            f"no object reaches beyond {result.farthest:.0%} of the width or height of its photo: if coordinates are percent, "
-            "or of smaller photos, scale them"
         )
     if result.bare:
         lines.append(

@@ -17,7 +17,8 @@ from fastapi.testclient import TestClient
 from pycocotools.coco import COCO
 from starlette.datastructures import UploadFile
 
-from app.api.batch import Outcome, _lines, _PartImage, _zip, image_outcomes
+from app.api.batch import _PartImage, image_outcomes
+from app.api.batch_bodies import Outcome, json_lines, zip_file
 from app.api.schemas import SegmentQuery
 from app.exchange import PIECE_BYTES
 from app.serving.clients import Client
@@ -322,7 +323,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
     assert [task.cancelled() or task.exception() is None for task in tasks] == [True]
 
 
-@pytest.mark.parametrize("writer", [_lines, _zip])
+@pytest.mark.parametrize("writer", [json_lines, zip_file])
 def test_long_answers_go_out_in_pieces(writer: Callable[..., AsyncGenerator[bytes, None]]) -> None:
     async def outcomes() -> AsyncGenerator[Outcome, None]:
         yield Outcome(0, "a", ".json", b"7" * 1_000_000)

@@ -134,13 +134,3 @@ def test_objects_on_the_stored_photo_are_told_from_those_on_the_upright_one(
     Image.open(file.parent / "a.jpg").save(file.parent / "a.jpg", exif=exif)
     assert main([str(file), "--out", str(tmp_path / "data")]) == 2
     assert "width and height are swapped" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("count", "side", "is_told"), [(10, 24, True), (10, 50, False), (9, 24, False)])
-def test_objects_that_fill_a_part_of_their_photos_alone_are_told(
-    count: int, side: float, is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Percent of a photo's sides, or labels of a smaller photo, lie at the upper left of all photos."""
-    things = [thing(index, segmentation=[[index, 1, side, 1, side, 9]]) for index in range(count)]
-    assert run(tmp_path, *things) == 0
-    assert ("no object reaches beyond 40% of the width or height of its photo" in capsys.readouterr().out) == is_told

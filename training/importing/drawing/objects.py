@@ -45,7 +45,7 @@ class ObjectFacts:
 
     boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
     no pixel. of_classes: number of objects with an area, of another class than the background. outside: objects that lie to
-    more than a tenth outside of their photos. farthest: share of a photo's side that objects reach.
+    more than a tenth outside of their photos.
     """
 
     errors: list[DataError] = field(default_factory=list)
@@ -54,11 +54,9 @@ class ObjectFacts:
     empty: int = 0
     of_classes: int = 0
     outside: list[Object] = field(default_factory=list)
-    farthest: float = 0.0
 
     def add_extent(self, entry: Mapping[str, Any], extent: Extent) -> None:
-        """Adds where an object with an area lies."""
-        self.farthest = max(self.farthest, *extent.edges)
+        """Adds an object with an area, if it lies outside."""
         if extent.outside > MOST_OUTSIDE:
             self.outside.append((entry, extent))
 
