@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -59,9 +57,10 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     except Problem:
         await form.close()
         raise
-    outcomes = image_outcomes(request, service, query, parts)
+    names = [base_name(part) for part in parts]
     if options.rendering.is_json:  # the members of a zip have numbers
-        outcomes = _rename(outcomes, distinct_names([base_name(part) for part in parts]))
+        names = distinct_names(names)
+    outcomes = image_outcomes(request, service, query, parts, names)
     if options.rendering.format == "coco":
         return BatchResponse(coco_document(request, outcomes), form, media_type=options.rendering.media_type)
     if options.rendering.is_json:
@@ -88,8 +87,10 @@ class BatchResponse(StreamingResponse):
             await self.form.close()
 
 
-async def image_outcomes(request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile]) -> Outcomes:
-    """Yields the outcomes in the order of the parts. Works on up to `AHEAD` parts at once.
+async def image_outcomes(
+    request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile], names: Sequence[str]
+) -> Outcomes:
+    """Yields the outcomes in the order of the parts, with these names of their files. Works on up to `AHEAD` parts at once.
 
     From now on each part has a reservation of its own instead of the request's, and is closed once its image is in work.
     The request's log line gets the number of images, how many failed, and the sizes of the others.
@@ -97,7 +98,7 @@ async def image_outcomes(request: Request, service: Service, query: SegmentQuery
     facts: dict[str, Any] = {"format": query.format or "json", "images": len(parts), "failed": 0, "sizes": ""}
     request.state.log = facts
     reservations = service.split(request.state.client, request.state.reservation, len(parts))
-    images = [_PartImage(index, *pair) for index, pair in enumerate(zip(parts, reservations, strict=True))]
+    images = [_PartImage(*each) for each in zip(range(len(parts)), names, parts, reservations, strict=True)]
     slots = asyncio.Semaphore(AHEAD)
     tasks = [image.start(request, service, query, slots) for image in images]
     try:
@@ -119,8 +120,8 @@ async def image_outcomes(request: Request, service: Service, query: SegmentQuery
 class _PartImage:
     """An image of a form. Its reservation is closed when its task ends: once its outcome is sent, or when it is cancelled."""
 
-    def __init__(self, index: int, part: UploadFile, reservation: Reservation) -> None:
-        self.index, self.part, self.reservation = index, part, reservation
+    def __init__(self, index: int, name: str, part: UploadFile, reservation: Reservation) -> None:
+        self.index, self.name, self.part, self.reservation = index, name, part, reservation
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.is_sent = asyncio.Event()
 
@@ -172,7 +173,7 @@ class _PartImage:
             await part.close()
         data = answer.body.read(answer.body.length)
         answer.body.close()
-        return Outcome(self.index, base_name(part), options.rendering.suffix, data, answer=answer, facts=facts)
+        return Outcome(self.index, self.name, options.rendering.suffix, data, answer=answer, facts=facts)
 
     def _failure(self, service: Service, query: SegmentQuery, problem: Problem) -> Outcome:
         """The outcome of an image with a problem, which holds nothing more. Counts the problem's reason."""
@@ -184,11 +185,4 @@ class _PartImage:
         facts: dict[str, Any] = {"box": None} if query.format == "cutout" else {}
         if seconds := problem.headers.get("Retry-After"):
             facts["retry_after"] = int(seconds)
-        return Outcome(self.index, base_name(self.part), ".problem.json", b"", problem, facts=facts)
-
-
-async def _rename(outcomes: Outcomes, names: Sequence[str]) -> Outcomes:
-    """The outcomes with these names of their files."""
-    async with aclosing(outcomes):
-        async for outcome in outcomes:
-            yield replace(outcome, file=names[outcome.index])
+        return Outcome(self.index, self.name, ".problem.json", b"", problem, facts=facts)

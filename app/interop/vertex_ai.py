@@ -78,7 +78,8 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     form = await _form(photos)
     del photos
     try:
-        outcomes = image_outcomes(request, service, query, images(form))
+        parts = images(form)
+        outcomes = image_outcomes(request, service, query, parts, [DEFAULT_NAME] * len(parts))
         body = await _predictions(outcomes, options.rendering.is_json, limits.hold)
     finally:
         await form.close()

@@ -163,7 +163,7 @@ def test_a_batch_s_files_are_closed_when_their_images_are_done_and_count_no_more
         state = {"client": client, "reservation": reservation, "known": {}}
         request = Request({"type": "http", "state": state}, never)
         service.budget.hold_body(reservation, 9 * len(PHOTO))
-        outcomes = image_outcomes(request, service, SegmentQuery(), parts)
+        outcomes = image_outcomes(request, service, SegmentQuery(), parts, [str(each.filename) for each in parts])
         assert (await anext(outcomes)).problem is None
         assert (files[0].closed, files[8].closed, reservation.body_bytes) == (True, False, 0)
         assert service.budget.used_bytes >= 4 * len(PHOTO)

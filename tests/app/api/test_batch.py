@@ -314,7 +314,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
         part = UploadFile(io.BytesIO(PHOTOS[0]), size=len(PHOTOS[0]))
         client = Client(lambda: 0, lambda: None)
         request = Request({"type": "http", "state": {"client": client, "reservation": Reservation()}})
-        taking = asyncio.ensure_future(anext(image_outcomes(request, service, SegmentQuery(), [part])))
+        taking = asyncio.ensure_future(anext(image_outcomes(request, service, SegmentQuery(), [part], ["a.jpg"])))
         with pytest.raises(asyncio.CancelledError):
             await taking
 
