@@ -236,9 +236,10 @@ def _create(path: Path, mode: int) -> tuple[Path, int | None]:
 
 def _remove(partial: Path) -> None:
     """Removes a partial file, after those whose names begin with its own, such as `-journal` of SQLite and `.tmp` of GDAL."""
-    for path in sorted(partial.parent.glob(f"{glob.escape(partial.name)}*"), reverse=True):
-        with suppress(OSError):
-            path.unlink()
+    with suppress(OSError):
+        for name in sorted(os.listdir(partial.parent), reverse=True):
+            if name.startswith(partial.name):
+                (partial.parent / name).unlink()
 
 
 def _rename(partial: Path, place: Path, status: os.stat_result | None) -> bool:

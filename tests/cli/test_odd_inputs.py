@@ -46,10 +46,10 @@ def test_what_a_killed_writer_left_is_no_part_of_a_table(tmp_path: Path) -> None
     pytest.importorskip("pyarrow", reason="the extra table is not installed")
     folder = tmp_path / "t.parquet"
     folder.mkdir()
-    (folder / "part-00000-of-00001-aa-0000.parquet.bb.part").write_bytes(b"PAR1")
+    (folder / "part-00000-of-00001-aaaaaaaa-0000.parquet.bb.part").write_bytes(b"PAR1")
     open_table(str(folder), resume=True).close()
-    (folder / "part-00000-of-00001-aa-0001.parquet").write_bytes(b"")
-    with pytest.raises(OSError, match=r"aa-0001\.parquet is no part of a table"):
+    (folder / "part-00000-of-00001-aaaaaaaa-0001.parquet").write_bytes(b"")
+    with pytest.raises(OSError, match=r"aaaaaaaa-0001\.parquet is no part of a table"):
         open_table(str(folder), resume=True)
 
 

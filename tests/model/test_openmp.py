@@ -25,7 +25,7 @@ sys.meta_path.insert(0, Watch)
 STARTS = {
     "fcn-train": "from cli.start import train; train()",
     "fcn-evaluate": "from cli.start import evaluate; evaluate()",
-    "fcn-export": "from cli.start import export; export()",
+    "the exports of fcn-export": "import training.publishing.export_files",
     "torchrun": "runpy.run_module('training.commands.train', run_name='__main__')",
     "python -m": "runpy.run_module('training.commands.evaluate', run_name='__main__')",
     "the plan of fcn-check": "import training.commands.check_training",
