@@ -237,9 +237,8 @@ def _create(path: Path, mode: int) -> tuple[Path, int | None]:
 def _remove(partial: Path) -> None:
     """Removes a partial file, after those whose names begin with its own, such as `-journal` of SQLite and `.tmp` of GDAL."""
     with suppress(OSError):
-        for name in sorted(os.listdir(partial.parent), reverse=True):
-            if name.startswith(partial.name):
-                (partial.parent / name).unlink()
+        for name in sorted((each for each in os.listdir(partial.parent) if each.startswith(partial.name)), reverse=True):
+            (partial.parent / name).unlink()
 
 
 def _rename(partial: Path, place: Path, status: os.stat_result | None) -> bool:
