@@ -42,6 +42,7 @@ CHANGES = {
 MISSING = re.compile(r"Traceback|No module named|is missing: |needs the (package|extra)|needs PyTorch")
 OF_RUN = re.compile(rb'(?i)(fcn_key\W+|"request_id":")[0-9a-f]+')  # digests of a scene's path and time; ids of requests
 RUN_OF_TABLE = re.compile(r"(?<=-)[0-9a-f]{8}(?=-\d+\.parquet)")
+TRAININGS = "runs"  # the folder whose files are compared by name: times and threads change them
 VOLATILE = {"milliseconds", "seconds", "key"}  # facts of rows that depend on the run
 
 
@@ -118,11 +119,14 @@ def run_and_compare(commands: PageCommands, trial: Place, whole: Place, urls: tu
 
 
 def written(folder: Path) -> dict[str, object]:
-    """The content of the files in a folder, by their names, without links and hidden ones, and without measured times."""
+    """The content of the files in a folder, by their names, without links and hidden ones, and without measured times.
+
+    Of trainings the names alone count.
+    """
     paths = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     names = {path: path.relative_to(folder) for path in paths}
     return {
-        RUN_OF_TABLE.sub("", str(name)): _content(path)
+        RUN_OF_TABLE.sub("", str(name)): None if name.parts[0] == TRAININGS else _content(path)
         for path, name in names.items()
         if not any(part.startswith(".") for part in name.parts)
     }
