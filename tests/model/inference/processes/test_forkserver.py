@@ -90,7 +90,7 @@ def test_who_forks_workers_is_replaced_with_all_of_them_when_it_ends(runtime: Ru
         processes = [forkserver_of(it), *await all_start(it, 2)]
         processes[0].send_signal(number)
         if number == signal.SIGKILL:
-            await wait_until_async(lambda: have_ended(processes))
+            await wait_until_async(lambda: have_ended(processes) and len(it.deaths) == 2)
         assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
         assert it.deaths == (["replaced"] * 2 if number == signal.SIGKILL else [])
         assert have_ended(processes) == (number == signal.SIGKILL)
