@@ -37,6 +37,7 @@ CHANGES = {
     r"training/recipes/finetune\.toml": QUICK_RECIPE,  # what a test can wait for
     r"--epochs \d+": "",
     r"(fcn-train )": r"\1--epochs 1 ",
+    r"--out TILES": "--out TILES --tile 64",  # of a small scene
     r"(fcn-convert )": r"\1--force ",  # the networks of the page are alternatives
 }
 MISSING = re.compile(r"Traceback|No module named|is missing: |needs the (package|extra)|needs PyTorch")
