@@ -42,14 +42,12 @@ def main() -> int:
     args = parser.parse_args()
     shutil.rmtree(args.folder, ignore_errors=True)
     commands = all_commands(ROOT)
-    failures = [
-        failure
-        for chain in (LEAN, *(OTHERS if args.all else ()))
-        for failure in run_chain(chain, commands, args.folder, args.pip_args.split())
-    ]
-    for failure in failures:
-        print(f"\nFAILED {failure}")
-    print(f"{len(failures)} failures")
+    failures = 0
+    for chain in (LEAN, *(OTHERS if args.all else ())):
+        for failure in run_chain(chain, commands, args.folder, args.pip_args.split()):
+            print(f"\nFAILED {failure}\n", flush=True)
+            failures += 1
+    print(f"{failures} failures")
     return bool(failures)
 
 
