@@ -132,28 +132,23 @@ def client_page(text: str) -> str:
     return text
 
 
-def readme(text: str) -> str:
-    rows = [f"| `{each.name}` | {_values(each)} | {each.about} |\n" for each in BY_GROUP]
-    return _replaced(text, r"\n\| query \| values \| what it does \|\n\|---\|---\|---\|\n", "".join(rows), r"\| .*\n")
-
-
 def http_page(text: str) -> str:
-    groups: dict[str, list[str]] = {}
-    for parameter in QUERY_PARAMETERS.values():
-        if parameter.name != "format":
-            groups.setdefault(parameter.formats_in_words, []).append(f"`{parameter.name}`")
-    rows = [f"| {', '.join(names)} | {words} |\n" for words, names in groups.items()]
-    return _replaced(text, r"\n\| parameter \| goes with \|\n\|---\|---\|\n", "".join(rows), r"\| .*\n")
+    """The page about HTTP: every parameter with its values, what it does, and the formats that it goes with."""
+    parameters = sorted(QUERY_PARAMETERS.values(), key=lambda parameter: get_args(Group).index(parameter.group))
+    cells = [
+        (f"`{each.name}`", _values(each), each.help.removesuffix("; with {formats}"), each.formats_in_words)
+        for each in parameters
+    ]
+    head = r"\n\| query \| values \| what it does \| goes with \|\n\|---\|---\|---\|---\|\n"
+    return _replaced(text, head, "".join(f"| {' | '.join(row)} |\n" for row in cells), r"\| .*\n")
 
 
 FILES: dict[str, Callable[[str], str]] = {
     "client/src/fcn_client/parameters.py": client_file,
     "client/src/fcn_client/sync.py": client_methods,
     "client/src/fcn_client/aio.py": client_methods,
-    "client/README.md": client_page,
     "docs/python.md": client_page,
     "docs/http-api.md": http_page,
-    "README.md": readme,
 }
 """The files that `main` writes, and how each is made of its text."""
 

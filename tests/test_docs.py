@@ -34,7 +34,6 @@ RUN_HERE = {"http-api.md", "command-line.md"}
 GRID_COMMAND = ".venv/bin/python -c 'from model.networks.timm_backbone import "
 ELSEWHERE = {
     "index.md": ("make serve\n", "curl --fail-with-body -F file=@docs/photos/chelsea.jpg http"),  # the README has these
-    "operate.md": ("kill -HUP",),
     "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
     "python.md": (),  # tests/test_python_page.py, tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
@@ -43,7 +42,6 @@ ELSEWHERE = {
     "accuracy.md": ("# VOC:", "fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies."),
     "train-your-own.md": (),  # tests/test_train_your_own.py
     "your-own-network.md": (),  # tests/test_your_own_network.py
-    "onnx.md": (),  # tests/test_onnx_page.py
     "maps.md": (),  # tests/test_maps_page.py
     "browser.md": ("SEGMENT_CORS_ORIGINS=",),  # tests/browser/test_browser_page.py
 }
@@ -115,8 +113,8 @@ def test_the_commands_of_the_http_page_bring_what_it_says(answers: Path, live_ur
 
 
 @pytest.mark.long
-def test_the_page_of_formats_names_every_format_and_its_queries_are_answered(live_url: str) -> None:
-    text = (ROOT / "docs" / "formats.md").read_text()
+def test_the_first_page_names_every_format_and_its_queries_are_answered(live_url: str) -> None:
+    text = (ROOT / "docs" / "index.md").read_text()
     queries = re.findall(r"`([a-z_]+=[^`]+)`", text)
     assert {parse_qs(query)["format"][0] for query in queries if "format" in parse_qs(query)} == set(ANSWER_FORMATS) - {"png"}
     photo = (ROOT / "docs" / "photos" / "chelsea.jpg").read_bytes()
@@ -176,6 +174,6 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("index.html")}
-    assert {"index.html", "tour/index.html", "http-api/index.html", "faq/index.html"} <= pages
+    assert {"index.html", "http-api/index.html", "platforms/index.html"} <= pages
     text = (tmp_path / "index.html").read_text()
     assert not re.findall(r'<(?:script|link)[^>]+(?:src|href)="https?://(?!localhost)[^"]*\.(?:js|css)', text)

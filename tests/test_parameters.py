@@ -88,9 +88,9 @@ def test_the_client_has_each_parameter_of_the_formats_that_its_methods_read() ->
     assert offered == {each.name for each in PARAMETERS.values() if not each.formats or read & set(each.formats)}
 
 
-def test_the_readme_has_each_parameter() -> None:
-    table = (ROOT / "README.md").read_text().partition("| query | values |")[2].partition("\n\n")[0]
-    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(PARAMETERS)
+def test_the_http_page_has_each_parameter() -> None:
+    table = (ROOT / "docs" / "http-api.md").read_text().partition("| query | values |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(QUERY_PARAMETERS)
 
 
 def without_topology(text: str) -> str:
@@ -109,7 +109,7 @@ def test_the_client_and_the_pages_are_those_that_the_program_writes(path: str) -
 
 def test_a_place_that_the_program_does_not_find_is_an_error() -> None:
     with pytest.raises(ValueError, match="in the file; write it by hand"):
-        program.FILES["README.md"]("# a page without a table\n")
+        program.FILES["docs/http-api.md"]("# a page without a table\n")
 
 
 def lists(path: Path) -> Iterator[set[str]]:

@@ -178,13 +178,13 @@ def test_the_operating_page_states_how_large_a_photo_may_be(monkeypatch: pytest.
 
 
 def cell(name: str) -> str:
-    """The formats that a parameter goes with, as `docs/formats.md` writes them."""
+    """The formats that a parameter goes with, as `docs/index.md` writes them."""
     others = [format for format in ANSWER_FORMATS if not PARAMETERS[name].is_used(format, "polygons")]
     return "every format" + (f" but {' and '.join(f'`{format}`' for format in others)}" if others else "")
 
 
 def test_the_page_of_formats_says_with_which_formats_a_parameter_goes() -> None:
-    table = (ROOT / "docs" / "formats.md").read_text().partition("| goes with |")[2].partition("\n\n")[0]
+    table = (ROOT / "docs" / "index.md").read_text().partition("| goes with |")[2].partition("\n\n")[0]
     cells = re.findall(r"`(\w+)=[^`]*`.*?\| ([^|]*) \|$", table, re.MULTILINE)
     assert len(cells) == 4
     assert dict(cells) == {name: cell(name) for name, _ in cells}
@@ -207,13 +207,13 @@ def test_the_page_leaves_out_the_options_that_do_not_go_with_a_format() -> None:
 
 def test_the_arguments_of_the_client_s_methods_go_with_their_formats() -> None:
     own = {"segment": "json", "overlay": "overlay", "cutout": "cutout", "mask_png": "png"}
-    for page in ("docs/python.md", "client/README.md"):
-        (sentence,) = re.findall(r"^Every method has the arguments .*$", (ROOT / page).read_text(), re.MULTILINE)
-        named, _, excepted = sentence.partition("; ")
-        names = set(re.findall(r"`(\w+)`", named))
-        assert names == set(ClientOptions.__annotations__)
-        unused = {(method, name) for method, format in own.items() for name in names if not Rendering(format).uses(name)}  # type: ignore[arg-type]
-        assert {tuple(re.findall(r"`(\w+)`", excepted))} == unused
+    page = (ROOT / "docs" / "python.md").read_text()
+    (sentence,) = re.findall(r"^Every method has the arguments .*$", page, re.MULTILINE)
+    named, _, excepted = sentence.partition("; ")
+    names = set(re.findall(r"`(\w+)`", named))
+    assert names == set(ClientOptions.__annotations__)
+    unused = {(method, name) for method, format in own.items() for name in names if not Rendering(format).uses(name)}  # type: ignore[arg-type]
+    assert {tuple(re.findall(r"`(\w+)`", excepted))} == unused
 
 
 def test_the_hooks_run_before_a_commit_what_make_lint_runs() -> None:

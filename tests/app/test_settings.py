@@ -1,4 +1,4 @@
-"""Settings: their source, their checks, and the README's table of them."""
+"""Settings: their source, their checks, and the operating page's table of them."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def test_settings_are_read_once_and_do_not_change() -> None:
         Settings(_env_file=None).port = 1  # type: ignore[misc]
 
 
-def test_the_readmes_table_is_the_class() -> None:
-    rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_the_table_of_the_operating_page_is_the_class() -> None:
+    rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (.*?) \| (.*?) \|$", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
     rows_of = {name.lower(): (default.strip("`"), text) for name, default, text in rows}
     assert set(rows_of) == set(Settings.model_fields)
     for name, field in Settings.model_fields.items():

@@ -22,7 +22,7 @@ def test_it_needs_three_packages_and_none_of_the_service() -> None:
 def test_the_table_of_errors_names_them_all() -> None:
     from fcn_client import errors
 
-    section = (ROOT / "client" / "README.md").read_text().split("## Errors")[1]
+    section = (ROOT / "docs" / "python.md").read_text().split("### Errors")[1]
     table = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
     kinds = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.SegmentError)}
     assert table == {kind.__name__ for kind in kinds - {errors.SegmentError}}

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from tests.support.checkout import ROOT
 
 TEXT = (ROOT / "Dockerfile").read_text()
-OPERATE = (ROOT / "docs" / "operate.md").read_text()
+PAGE = (ROOT / "docs" / "platforms.md").read_text()
 
 
 def test_every_base_image_is_the_one_that_is_named_by_its_digest() -> None:
@@ -31,7 +31,7 @@ def test_what_is_installed_is_pinned() -> None:
 
 
 def test_each_image_holds_the_bill_of_materials_of_its_own_environment() -> None:
-    (path,) = set(re.findall(r"/usr/share/sbom/[\w.-]+", OPERATE))
+    (path,) = set(re.findall(r"/usr/share/sbom/[\w.-]+", PAGE))
     for target in ("cpu", "gpu"):
         final = TEXT.split(f"FROM base AS {target}\n")[1].split("\nFROM ")[0]
         assert f"COPY --from={target}-environment /opt/venv /opt/venv\n" in final
@@ -44,7 +44,7 @@ def test_each_image_holds_the_bill_of_materials_of_its_own_environment() -> None
 def test_the_labels_are_those_of_the_open_container_initiative() -> None:
     labels = set(re.findall(r"org\.opencontainers\.image\.([\w.]+)=", TEXT))
     assert labels == {"title", "description", "licenses", "version", "revision", "base.name"}
-    for argument in re.findall(r"--build-arg (\w+)=", OPERATE):
+    for argument in re.findall(r"--build-arg (\w+)=", PAGE):
         assert re.search(rf"^ARG {argument}\b", TEXT, re.MULTILINE), argument
 
 

@@ -1,4 +1,4 @@
-"""Masks read by other libraries: the lines of `docs/formats.md` give class ids, and the default mask gives what it says."""
+"""Masks read by other libraries: the lines of `docs/index.md` give class ids, and the default mask gives what it says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASS_MAP = np.random.default_rng(0).integers(0, 21, (30, 40)).astype(np.uint8)
 CLASS_MAP[:3] = 255
 MODULES = {"OpenCV": "cv2", "matplotlib": "matplotlib.pyplot", "imageio": "imageio.v3"}
 NAMES = {"cv2": "cv2", "matplotlib.pyplot": "plt", "imageio.v3": "imageio"}
-TABLE = (ROOT / "docs" / "formats.md").read_text().partition("## Reading a mask")[2].partition("## ")[0]
+TABLE = (ROOT / "docs" / "index.md").read_text().partition("## Reading a mask")[2].partition("## ")[0]
 ROWS = re.findall(r"^\| (\w+).*? \| `(.*)` \| (.*) \|$", TABLE, re.MULTILINE)
 
 

@@ -24,7 +24,7 @@ VARIABLES = [variable["query"]["query"] for variable in DASHBOARD["templating"][
 ADAPTER: list[dict[str, Any]] = yaml.safe_load((DEPLOY / "kubernetes" / "autoscaling" / "prometheus-adapter.yaml").read_text())[
     "rules"
 ]["custom"]
-KEDA = re.findall(r"^ {10}query: (.+)$", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
+KEDA = re.findall(r"^ {10}query: (.+)$", (ROOT / "docs" / "platforms.md").read_text(), re.MULTILINE)
 METRIC = re.compile(r"\b(?:segment|process|python)_[a-z_]+\b")
 
 
