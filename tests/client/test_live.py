@@ -247,12 +247,11 @@ def test_an_address_is_fetched_here_and_not_by_the_service(live_url: str) -> Non
         assert client.coco(f"{photos}/chelsea.jpg")["images"][0]["file_name"] == "chelsea.jpg"
 
 
+CHECK_OF_README = "\nassert result.mask('cat').sum() > 1000"
 CHECK_OF_PAGE = "\nassert cat.classes[0].name == 'cat' and cat.mask('cat').sum() > 1000 and result.classes"
 
 
-@pytest.mark.parametrize(
-    ("page", "check"), [(README, "\nassert result.mask('cat').sum() > 1000"), *long((PAGE, CHECK_OF_PAGE))], ids=["README", "page"]
-)
+@pytest.mark.parametrize(("page", "check"), [(README, CHECK_OF_README), *long((PAGE, CHECK_OF_PAGE))], ids=["README", "page"])
 def test_the_snippets_run(page: str, check: str, live_url: str) -> None:
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)).replace(ADDRESS, live_url)
     subprocess.run([sys.executable, "-c", code + check], cwd=ROOT, check=True, timeout=HANG_S)
