@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import re
+import shlex
 import shutil
 import subprocess
 import sys
