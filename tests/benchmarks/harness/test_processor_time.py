@@ -9,8 +9,7 @@ import textwrap
 import psutil
 import pytest
 
-from benchmarks.benches.served import cost_of_an_image
-from benchmarks.harness.alone import measure
+from benchmarks.benches.served import cost_of_an_image, measure_alone
 from benchmarks.harness.processor_time import ProcessorTime
 from benchmarks.harness.serving import Server
 from tests.support.polling import wait_until
@@ -67,6 +66,6 @@ def test_the_cost_of_an_image_is_the_time_divided_by_the_answers() -> None:
 
 @pytest.mark.long
 def test_segmenter_alone_is_measured_in_a_process_of_its_own() -> None:
-    cost = measure(0.2, threads=1)
-    assert cost.cpu_ms > 0
-    assert cost.wall_ms > 0
+    cost = measure_alone(0.2, threads=1)
+    assert cost.keys() == {"cpu_ms", "wall_ms"}
+    assert min(cost.values()) > 0
