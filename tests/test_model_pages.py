@@ -65,7 +65,7 @@ def test_the_commands_of_the_pages_can_be_parsed() -> None:
     commands = [
         shlex.split(line) for line in (MODELS + ACCURACY).splitlines() if line.startswith(("fcn-train ", "fcn-evaluate "))
     ]
-    assert len(commands) > 20
+    assert len(commands) >= 4
     recorded = set()
     for name, *words in commands:
         if name == "fcn-train":

@@ -85,11 +85,11 @@ def test_a_row_that_is_done_is_not_trained_again(tmp_path: Path, monkeypatch: py
 
 def test_the_table_has_means_over_seeds_and_the_widest_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_sets, "RESULTS", tmp_path / "results.json")
-    done = [row(0, 0.01, [-0.01, 0.03]), row(1, 0.03, [0.01, 0.05]), row(0, None, [None, None], set="shapes")]
+    done = [row(0, 0.01, [-0.01, 0.03]), row(1, 0.03, [0.01, 0.05]), row(0, None, [None, None], set="shapes"), row(0, 0.5, [0.4, 0.6], setting="former")]
     (tmp_path / "results.json").write_text(json.dumps(done))
     known, shapes = table_rows()
-    assert known.endswith("| 60 | the rule | 2 | 60 | 0.820 | 0.800 | +0.020 | -0.010 to +0.050 |\n")
-    assert shapes.endswith("| 60 | the rule | 1 | 60 | 0.800 | - | - | - |\n")
+    assert known.endswith("| 60 | 2 | 60 | 0.820 | 0.800 | +0.020 | -0.010 to +0.050 |\n")
+    assert shapes.endswith("| 60 | 1 | 60 | 0.800 | - | - | - |\n")
     head = f"text\n\n| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}\n"
     assert with_table(f"{head}| an old row |\n\nmore\n") == f"{head}{known}{shapes}\nmore\n"
 
