@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -61,13 +62,22 @@ def test_the_published_scores_are_the_weights_own() -> None:
     assert all(f"| {name} | {frames} |" in ACCURACY for name, frames in scores.PUBLISHED.items())
 
 
-def test_the_commands_of_the_pages_can_be_parsed() -> None:
-    commands = [
-        shlex.split(line) for line in (MODELS + ACCURACY).splitlines() if line.startswith(("fcn-train ", "fcn-evaluate "))
-    ]
-    assert len(commands) >= 4
+def commands_in(value: Any) -> Iterator[str]:
+    """The commands that a JSON document has anywhere."""
+    if isinstance(value, str) and value.startswith(("fcn-train ", "fcn-evaluate ")):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from commands_in(each)
+
+
+def test_the_commands_of_the_page_and_of_the_files_of_figures_can_be_parsed() -> None:
+    commands = [line for line in ACCURACY.splitlines() if line.startswith("fcn-evaluate ")]
+    for path in (ROOT / "benchmarks" / "studies").glob("*.json"):
+        commands += commands_in(json.loads(path.read_text()))
+    assert len(commands) > 20
     recorded = set()
-    for name, *words in commands:
+    for name, *words in map(shlex.split, commands):
         if name == "fcn-train":
             assert (ROOT / parser().parse_args(words).recipe).is_file()
         else:
