@@ -167,10 +167,10 @@ def _pair(segmenter: Segmenter, path: Path) -> Image.Image:
     photo = Image.open(path).convert("RGB")
     height = round(CUTOUT_WIDTH * photo.height / photo.width)
     both = Image.new("RGB", (2 * CUTOUT_WIDTH, height))
-    for index, format in enumerate(("binary", "cutout")):
-        answer = Image.open(io.BytesIO(_answer(segmenter, Rendering(format), path)))
+    for index, rendering in enumerate((Rendering("binary"), Rendering("cutout"))):
+        answer = Image.open(io.BytesIO(_answer(segmenter, rendering, path)))
         picture = Image.new("RGB", photo.size, GREEN)
-        picture.paste(photo, mask=answer if format == "binary" else answer.getchannel("A"))
+        picture.paste(photo, mask=answer.getchannel(answer.getbands()[-1]))
         both.paste(picture.resize((CUTOUT_WIDTH, height)), (index * CUTOUT_WIDTH, 0))
     return both
 

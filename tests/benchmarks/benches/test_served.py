@@ -17,6 +17,7 @@ from cli.main import main
 CALL_S = 0.01
 
 
+@pytest.mark.long
 def test_samples_hold_the_bytes_of_the_command_line(tmp_path: Path) -> None:
     data = photo("chelsea", SMALL)
     (tmp_path / "cat.jpg").write_bytes(data)
