@@ -56,7 +56,8 @@ def run(*, quick: bool) -> Section:
     medians = {key: statistics.median(values) for key, values in seconds.items()}
     rows = [Row.of(f"{size}, {form}", [1000 * value for value in values], "ms") for (size, form), values in seconds.items()]
     rows += [Row.of(f"{compared_size}, size of {form}", [value], "kB") for form, value in kilobytes.items()]
-    ratios = [Ratio(f"{size}, {form} / png", medians[size, form] / medians[size, "png"]) for size in sizes for form in QUERIES]
+    of_mask = medians[compared_size, "png"]
+    ratios = [Ratio(f"{compared_size}, {form} / png", medians[compared_size, form] / of_mask) for form in QUERIES if form != "png"]
     cutout_ratio = medians[compared_size, "cutout"] / medians[compared_size, "overlay"]
     ratios.append(Ratio(f"{compared_size}, cutout / overlay", cutout_ratio, at_most=None if quick else 2))
     return Section("Formats", TEXT.format(sizes=", ".join(sizes)), rows, ratios)
