@@ -56,8 +56,8 @@ def run(*, quick: bool) -> Section:
     medians = {key: statistics.median(values) for key, values in seconds.items()}
     rows = [Row.of(f"{size}, {form}", [1000 * value for value in values], "ms") for (size, form), values in seconds.items()]
     rows += [Row.of(f"{compared_size}, size of {form}", [value], "kB") for form, value in kilobytes.items()]
-    of_mask = medians[compared_size, "png"]
-    ratios = [Ratio(f"{compared_size}, {form} / png", medians[compared_size, form] / of_mask) for form in QUERIES if form != "png"]
+    times = {form: medians[compared_size, form] for form in QUERIES}
+    ratios = [Ratio(f"{compared_size}, {form} / png", time / times["png"]) for form, time in times.items() if form != "png"]
     cutout_ratio = medians[compared_size, "cutout"] / medians[compared_size, "overlay"]
     ratios.append(Ratio(f"{compared_size}, cutout / overlay", cutout_ratio, at_most=None if quick else 2))
     return Section("Formats", TEXT.format(sizes=", ".join(sizes)), rows, ratios)
