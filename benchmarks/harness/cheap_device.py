@@ -15,7 +15,7 @@ import numpy as np
 
 from app.main import create_app
 from app.server import serve
-from app.settings import Settings
+from app.settings import read_settings
 from app.telemetry import configure_logging
 from model.inference.loading import load_runtime
 from model.inference.merging import Logits
@@ -87,7 +87,7 @@ class CheapDevice:
 
 def main(argv: Sequence[str]) -> int:
     times = Times(*map(float, argv))
-    settings = Settings()
+    settings = read_settings()
     configure_logging(settings.log_format, settings.log_level)
     app = create_app(settings)
 
