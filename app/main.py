@@ -32,6 +32,7 @@ from model.command_line import CommandParser, package_version
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
+SAGEMAKER_ARGUMENT = "serve"  # SageMaker starts a container with it
 log = logging.getLogger("segment")
 SHED_ROUTES = ((segment.router, "segment_image"), (batch.router, "segment_batch"))
 PLATFORMS = {"sagemaker": sagemaker_router, "vertex_ai": vertex_ai_router}
@@ -82,12 +83,11 @@ def parser() -> argparse.ArgumentParser:
         f"  {PREFIX}{name.upper():<18} {' '.join(str(field.description).split())} (default: {default(field.default) or 'none'})"
         for name, field in Settings.model_fields.items()
     ]
-    arguments = CommandParser(
+    sagemaker = f"with the argument `{SAGEMAKER_ARGUMENT}`: serves SageMaker's routes, on port {SAGEMAKER_PORT}"
+    return CommandParser(
         "fcn-serve", hint="settings are variables: ", description=SUMMARY, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(["settings, from the environment and a .env file:", *settings]),
+        epilog="\n".join([sagemaker, "\nsettings, from the environment and a .env file:", *settings]),
     )  # fmt: skip
-    arguments.add_argument("serve", nargs="?", choices=["serve"], help=f"serves SageMaker's routes, on port {SAGEMAKER_PORT}")
-    return arguments
 
 
 def default(value: object) -> str:
@@ -96,9 +96,12 @@ def default(value: object) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    is_for_sagemaker = arguments == [SAGEMAKER_ARGUMENT]
+    if not is_for_sagemaker:
+        parser().parse_args(arguments)
     try:
-        settings = read_settings(platform="sagemaker") if arguments.serve else read_settings()
+        settings = read_settings(platform="sagemaker") if is_for_sagemaker else read_settings()
     except SettingsError as error:
         for line in str(error).split("\n"):
             print(f"fcn-serve: {line}", file=sys.stderr)

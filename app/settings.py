@@ -80,7 +80,7 @@ class Settings(BaseModel):
     """`float32`, `int8` (OpenVINO), `bfloat16`, `float16` (torch); `auto`: int8 if the processor is fast at int8 and the
     model's card allows it, bfloat16 on NVIDIA GPUs since Ampere, else float32"""
 
-    tile: Annotated[Size | None, BeforeValidator(parse_tile)] = Field(AUTO)
+    tile: Annotated[Size | None, BeforeValidator(parse_tile)] = Field(AUTO)  # type: ignore[assignment]  # parsed as well
     """tile side, or height x width such as `384x480`, in multiples of 32; `auto`: what the weights advise"""
 
     overlap: Finite = Field(0.25, ge=0, le=0.5)

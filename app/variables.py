@@ -48,8 +48,8 @@ def kubernetes_variables(variables: Mapping[str, str | None]) -> list[str]:
 def read_variables(variables: Mapping[str, str | None], settings: Collection[str]) -> dict[str, str]:
     """The values of the settings among the variables, by the settings' names. The case of a variable's name does not matter.
 
-    Raises `SettingsError` for a `SEGMENT_*` variable that is no setting, for one whose name is nearly that of a protection, and
-    a setting that is there twice or has no value. The message has no values, because they may be keys.
+    Raises `SettingsError` for a `SEGMENT_*` variable that is no setting, for a name that is nearly that of a protection, and
+    for a setting that is there twice or has no value. The message has no values, because they may be keys.
     """
     values: dict[str, str] = {}
     lines = []

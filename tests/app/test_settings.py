@@ -185,7 +185,7 @@ def test_wrong_arguments_are_one_line_and_the_version_is_told(capsys: pytest.Cap
     with pytest.raises(SystemExit, match="2"):
         main(["--port", "80"])
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fcn-serve: ")
+    assert line.startswith("fcn-serve: unrecognized arguments: --port 80")
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert re.fullmatch(r"fcn-serve \S+\n", capsys.readouterr().out)
