@@ -33,7 +33,7 @@ test-long: $(DEV_READY) browser label-studio
 	$(PYTEST) -m long --ignore=tests/benchmarks
 	$(BIN)/python -m tests.support.environments --all --pip-args="$(PIP_ARGS)"
 
-# every bench in quick mode, and the studies that train: one after the other, since each measures
+# every bench in quick mode: one after the other, since each measures
 bench-check: $(DEV_READY) browser
 	$(PYTEST) -n 0 -m long tests/benchmarks
 
@@ -77,7 +77,7 @@ audit: $(DEV_READY)
 # on a machine with an NVIDIA GPU: the tests that need one, and its figures in benchmarks/RESULTS.md
 gpu-check: $(DEV_READY)
 	$(BIN)/python -m pytest -m cuda
-	$(BIN)/fcn-bench feed gpu
+	$(BIN)/fcn-bench gpu
 
 docs: $(DEV_READY)
 	$(BIN)/mkdocs build --strict

@@ -11,23 +11,19 @@ from tqdm import tqdm
 
 from benchmarks.benches import (
     bulk,
-    feed,
     formats,
-    front,
+    former,
     gpu,
     hostile,
     overload,
     page,
     runtimes,
-    scale,
     scenes,
     served,
     size,
     soak,
     startup,
-    streams,
 )
-from benchmarks.benches import former as former_commit
 from benchmarks.harness import results
 from benchmarks.harness.load import available
 from benchmarks.harness.results import Section
@@ -37,28 +33,24 @@ from model.command_line import CommandParser
 HERE = Path(__file__).parent
 BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "runtimes": lambda args: runtimes.run(quick=args.quick),
-    "streams": lambda args: streams.run(quick=args.quick),
     "served": lambda args: served.run(quick=args.quick),
-    "formats": lambda args: formats.run(quick=args.quick, former=args.former),
+    "formats": lambda args: formats.run(quick=args.quick),
     "page": lambda args: page.run(quick=args.quick),
     "peers": lambda args: comparison.run(quick=args.quick, python=args.peers),
     "size": lambda args: size.run(quick=args.quick),
     "overload": lambda args: overload.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
-    "front": lambda args: front.run(quick=args.quick),
-    "scale": lambda args: scale.run(quick=args.quick),
     "bulk": lambda args: bulk.run(quick=args.quick),
     "scenes": lambda args: scenes.run(quick=args.quick),
-    "feed": lambda args: feed.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
+    "former": lambda args: former.run(quick=args.quick, former=args.former),
     "hostile": lambda args: hostile.run(quick=args.quick),
-    "former": lambda args: former_commit.run(quick=args.quick, former=args.former),
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
 # run only when the command line names them
 BY_NAME = ("bulk", "scenes", "page", "peers", "gpu", "soak", "hostile", "former")
 # need wrk
-WITH_LOAD = ("served", "peers", "size", "overload", "front", "scale", "feed", "gpu", "former")
+WITH_LOAD = ("served", "peers", "size", "overload", "gpu", "former")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,9 +67,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PYTHON",
         help="for peers: the Python of an environment that has the frameworks; see benchmarks/peers/README.md",
     )
-    p.add_argument(
-        "--former", metavar="FOLDER", type=Path, help="for former and formats: a checkout of the commit to compare with"
-    )
+    p.add_argument("--former", metavar="FOLDER", type=Path, help="for former: a checkout of the commit to compare with")
     return p
 
 
@@ -115,17 +105,12 @@ def missing(names: Sequence[str], peers: str | None, former: Path | None = None)
         return "peers needs --peers PYTHON, the Python of an environment with the frameworks; see benchmarks/peers/README.md"
     if peers and "peers" not in names:
         return "--peers is for the bench peers; name that, or leave it out"
-    if former and not {"former", "formats"} & set(names):
-        return "--former is for the benches former and formats; name one of them, or leave it out"
+    if former and "former" not in names:
+        return "--former is for the bench former; name that, or leave it out"
     if "former" in names and not former:
         return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
-    if "page" in names and (reason := page.missing()):
-        return reason
-    if "bulk" in names and (reason := bulk.missing()):
-        return reason
-    if "scenes" in names and (reason := scenes.missing()):
-        return reason
-    return gpu.missing() if "gpu" in names else None
+    checks = {"page": page.missing, "bulk": bulk.missing, "scenes": scenes.missing, "gpu": gpu.missing}
+    return next((reason for name, check in checks.items() if name in names and (reason := check())), None)
 
 
 if __name__ == "__main__":

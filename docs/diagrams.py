@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from PIL import Image
 
-from benchmarks.studies.cutout import pair, sheet
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
@@ -30,6 +29,7 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 DOCS = Path(__file__).parent
 PHOTO, TILING_PHOTO = DOCS / "photos" / "cows.jpg", DOCS / "photos" / "chelsea.jpg"
 CUTOUT_NAMES = ("cows", "dog", "astronaut", "chelsea")
+CUTOUT_WIDTH, GAP, GREEN = 380, 10, (60, 190, 120)
 INK, LINE, ACCENT, FILL = "#1f2933", "#52606d", "#0b7285", "#e3f2f5"
 STEPS = (
     ("bytes", "PNG, JPEG, ..."), ("plan", "size, tiles"), ("decode", "upright RGB"), ("runtime", "logits of cells"),
@@ -46,8 +46,7 @@ def main(folder: Path = DOCS / "pictures") -> None:
         draw().savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
     segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
     forms(segmenter, folder)
-    pairs = [pair(segmenter, (DOCS / "photos" / f"{name}.jpg").read_bytes()) for name in CUTOUT_NAMES]
-    sheet(pairs).save(folder / "cutouts.jpg")
+    cutouts(segmenter).save(folder / "cutouts.jpg")
 
 
 def pipeline() -> Figure:
@@ -152,8 +151,32 @@ def _picture(data: bytes) -> Image.Image:
     return Image.alpha_composite(board, image).convert("RGB")
 
 
-def _answer(segmenter: Segmenter, rendering: Rendering) -> bytes:
-    data = PHOTO.read_bytes()
+def cutouts(segmenter: Segmenter) -> Image.Image:
+    """Photos before green, two in a row: each with a hard edge, and cut out as served."""
+    pairs = [_pair(segmenter, DOCS / "photos" / f"{name}.jpg") for name in CUTOUT_NAMES]
+    rows = [pairs[start : start + 2] for start in range(0, len(pairs), 2)]
+    heights = [max(picture.height for picture in row) + GAP for row in rows]
+    sheet = Image.new("RGB", (4 * CUTOUT_WIDTH + GAP, sum(heights) - GAP), "white")
+    for index, row in enumerate(rows):
+        for column, picture in enumerate(row):
+            sheet.paste(picture, (column * (2 * CUTOUT_WIDTH + GAP), sum(heights[:index])))
+    return sheet
+
+
+def _pair(segmenter: Segmenter, path: Path) -> Image.Image:
+    photo = Image.open(path).convert("RGB")
+    height = round(CUTOUT_WIDTH * photo.height / photo.width)
+    both = Image.new("RGB", (2 * CUTOUT_WIDTH, height))
+    for index, rendering in enumerate((Rendering("binary"), Rendering("cutout"))):
+        answer = Image.open(io.BytesIO(_answer(segmenter, rendering, path)))
+        picture = Image.new("RGB", photo.size, GREEN)
+        picture.paste(photo, mask=answer.getchannel(answer.getbands()[-1]))
+        both.paste(picture.resize((CUTOUT_WIDTH, height)), (index * CUTOUT_WIDTH, 0))
+    return both
+
+
+def _answer(segmenter: Segmenter, rendering: Rendering, path: Path = PHOTO) -> bytes:
+    data = path.read_bytes()
     return segmenter.segment(data, segmenter.plan(data, Options(rendering=rendering))).body
 
 

@@ -38,9 +38,14 @@ ELSEWHERE = {
     "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
     "python.md": (),  # tests/test_python_page.py, tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
-    # trainings that took minutes to hours: benchmarks.studies.trainings ran them; tests/model builds an encoder of timm
+    # trainings that took minutes to hours; tests/model builds an encoder of timm
     "models.md": ("# FCN-8s", ".venv/bin/fcn-train --data DATA --backbone timm/", GRID_COMMAND),
-    "accuracy.md": ("# VOC:", "fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies."),
+    "accuracy.md": (
+        "# VOC:",
+        "fcn-train --data data/",
+        "fcn-evaluate --data data/",
+        "python -m benchmarks.studies.small_sets ",
+    ),
     "train-your-own.md": (),  # tests/test_train_your_own.py
     "your-own-network.md": (),  # tests/test_your_own_network.py
     "onnx.md": (),  # tests/test_onnx_page.py

@@ -36,7 +36,6 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
 
-# those of benchmarks/studies/pages are read as the pages that are made of them
 FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/peers")
 PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).glob("*.md"))
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
@@ -56,7 +55,8 @@ FOREIGN_OPTIONS = {
     },
     "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"},
     "benchmarks.peers": {"--port"},
-    "benchmarks.studies": {"--every", "--composites", "--measure"},
+    "benchmarks.commits": {"--former"},
+    "benchmarks.studies": {"--every", "--composites", "--measure"},  # programs that were removed: RESULTS.md, "Measured once"
     "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",

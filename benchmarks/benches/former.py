@@ -13,18 +13,19 @@ import httpx
 
 from benchmarks.harness.images import ONE_MEGAPIXEL, PHOTOS, photo, photos
 from benchmarks.harness.load import Sample, load, percentile, repeat
+from benchmarks.harness.processor_time import ProcessorTime
 from benchmarks.harness.results import Ratio, Row, Section
-from benchmarks.harness.serving import ROOT, PeakMemory, Server, checkout_commit, image_variables, service
+from benchmarks.harness.serving import ROOT, PeakMemory, Server, checkout_commit, service
 
 CLIENTS = 16
 LARGE_SIDE = 10_000
 SMALL_PAUSE_MS = 50.0
 TEXT = """\
 This checkout and one of commit {commit} take turns on the same cores. Each turn starts its services anew, with the default
-weights and settings, and with the glibc variables of the checkout's Dockerfile. Images a second: {clients} clients post
-JPEGs of one megapixel and get masks. The cheap network has a tenth of the channels of a MobileNetV2. Small ones: a single
-client posts JPEGs of one megapixel while the service works on images of 100 megapixels. CPU of the event loop: CPU time of
-the process's first thread for an image. Ratios divide this checkout's median by the former one's."""
+weights and settings. Images a second: {clients} clients post JPEGs of one megapixel and get masks. The cheap network has a
+tenth of the channels of a MobileNetV2. Small ones: a single client posts JPEGs of one megapixel while the service works on
+images of 100 megapixels. CPU of the event loop: CPU time of the process's first thread for an image. Ratios divide
+this checkout's median by the former one's."""
 
 
 def run(*, quick: bool, former: Path) -> Section:
@@ -70,24 +71,24 @@ def _turn(checkout: Path, photographs: list[bytes], large: bytes, narrow: Path, 
     large: a JPEG of 100 megapixels. narrow: the weights file of the cheap network. seconds: duration of each load.
     """
     start = time.perf_counter()
-    with service(checkout=checkout, environment=image_variables(checkout)) as server:
+    with service(checkout=checkout) as server:
         figures = {"start to ready": time.perf_counter() - start, "idle memory": server.memory_mb()}
         images = _with_answers(server, photographs)
         load(server.url, images, connections=CLIENTS, seconds=min(2.0, seconds))
         with PeakMemory(server) as memory:
-            before = server.main_thread_seconds()
+            before = ProcessorTime.read(server)
             answers = load(server.url, images, connections=CLIENTS, seconds=seconds).check()
-            figures["CPU of the event loop"] = 1000 * (server.main_thread_seconds() - before) / answers.good
+            figures["CPU of the event loop"] = 1000 * ProcessorTime.read(server).since(before).event_loop / answers.good
         figures |= {"images a second": answers.rate, "memory, at most": memory.most_mb}
         figures["a lone request"] = statistics.median(load(server.url, images, connections=1, seconds=seconds).milliseconds())
-    with service(checkout=checkout, environment=image_variables(checkout)) as server:
+    with service(checkout=checkout) as server:
         images = _with_answers(server, photographs)
         alone = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).check()
         with PeakMemory(server) as memory, repeat(lambda: _post(server.url, large)):
             beside = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).check()
         figures |= {"100 megapixels add": memory.risen_mb, "p99 of small ones alone": percentile(alone.milliseconds(), 99)}
         figures["p99 of small ones beside them"] = percentile(beside.milliseconds(), 99)
-    with service(checkout=checkout, environment=image_variables(checkout), weights=narrow, device="cpu") as server:
+    with service(checkout=checkout, weights=narrow, device="cpu") as server:
         images = _with_answers(server, photographs)
         load(server.url, images, connections=CLIENTS, seconds=min(2.0, seconds))
         answers = load(server.url, images, connections=CLIENTS, seconds=seconds).check()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
+from dataclasses import astuple, dataclass
 
+import httpx
 import numpy as np
 
-from benchmarks.benches.runtimes import tiles
+from benchmarks.benches.runtimes import tiles, tiles_a_second
 from benchmarks.harness.images import ONE_MEGAPIXEL, SMALL, command_line, photos, samples
 from benchmarks.harness.load import Sample, load
-from benchmarks.harness.rates import tiles_a_second
+from benchmarks.harness.processor_time import ProcessorTime
 from benchmarks.harness.results import Ratio, Row, Section
-from benchmarks.harness.serving import service
+from benchmarks.harness.serving import Server, service
 from model.command_line import install_command
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
@@ -23,12 +26,32 @@ BATCHES = (1, 8, 32)
 CALLERS = 2  # threads that call the runtime, as the scheduler's do
 CLIENTS = (1, 16, 64)
 PRECISIONS = ("bfloat16", "float32")
+SERIES = {"tiles": "segment_batch_tiles_sum", "batches": "segment_batch_tiles_count", "busy": "segment_network_seconds_total"}
 TEXT = """\
 The default network on 384x480 tiles, from uint8 pixels to float32 logits, with the copies to and from the GPU. It runs with
 torch on the GPU in batches, called by one thread, and by two as in the service. It also runs on the processor as the service
-does by default. Then the service on the GPU answers with masks of JPEGs of 500x375 and of one megapixel. On a GPU, rounding
+does by default. Then the service on the GPU answers with masks of JPEGs of 500x375 and of one megapixel. "No batch" is the
+share of the time in which the scheduler had no batch in the runtime, so that the GPU had nothing to do. On a GPU, rounding
 depends on the batch: the bench counts the answers whose bytes differ from those of the same image alone, and the agreement in
 argmax."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the service's metrics had counted at a moment of `time.perf_counter`."""
+
+    moment: float
+    tiles: float
+    batches: float
+    busy: float
+
+    @classmethod
+    def read(cls, server: Server) -> Counts:
+        text = httpx.get(f"{server.url}/metrics", timeout=60).raise_for_status().text
+        return cls(time.perf_counter(), **{name: value_of(series, text) for name, series in SERIES.items()})
+
+    def since(self, earlier: Counts) -> Counts:
+        return Counts(*(now - then for now, then in zip(astuple(self), astuple(earlier), strict=True)))
 
 
 def missing() -> str | None:
@@ -81,17 +104,35 @@ def answers_a_second(size: tuple[int, int], seconds: float) -> tuple[list[Row], 
         rows.append(Row.of(f"{name}, start to ready", [time.perf_counter() - start], "s"))
         load(server.url, images, connections=16, seconds=seconds)
         for clients in CLIENTS:
-            loop_seconds = server.main_thread_seconds()
+            counts, processors = Counts.read(server), ProcessorTime.read(server)
             result = load(server.url, images, connections=clients, seconds=seconds)
-            loop_seconds = server.main_thread_seconds() - loop_seconds
-            if result.failures or result.errors:
+            counts, processors = Counts.read(server).since(counts), ProcessorTime.read(server).since(processors)
+            if result.failures or result.errors or not result.answers:
                 raise RuntimeError(f"{name}, {clients} clients: {result.failures} failures, {result.errors} errors")
-            rows.append(Row.of(f"{name}, {clients} clients", [len(result.answers) / result.seconds], "images/s"))
+            count, workers = len(result.answers), processors.workers_user + processors.workers_system
+            rows.append(Row.of(f"{name}, {clients} clients", [count / result.seconds], "images/s"))
             rows.append(Row.of(f"{name}, {clients} clients, a request", result.milliseconds(), "ms"))
-            rows.append(Row.of(f"{name}, {clients} clients, event loop busy", [100 * loop_seconds / result.seconds], "%"))
-            wrong, answers = wrong + result.wrong, answers + len(result.answers)
+            rows += [
+                Row.of(f"{name}, {clients} clients, {what}", [value], unit)
+                for what, value, unit in (
+                    ("event loop busy", 100 * processors.event_loop / result.seconds, "%"),
+                    ("event loop, an image", 1000 * processors.event_loop / count, "ms"),
+                    ("threads of the network, an image", 1000 * processors.network / count, "ms"),
+                    ("workers, an image", 1000 * workers / count, "ms"),
+                    ("in a batch", counts.tiles / counts.batches, "tiles"),
+                    ("no batch", 100 * (1 - counts.busy / counts.moment), "%"),
+                )
+            ]
+            wrong, answers = wrong + result.wrong, answers + count
         rows.append(Row.of(f"{name}, memory afterwards", [server.memory_mb()], "MB"))
     return rows, wrong / answers
+
+
+def value_of(series: str, text: str) -> float:
+    """The value of a series without labels in Prometheus text. Raises `RuntimeError` if there is none."""
+    if match := re.search(rf"^{series} (\S+)$", text, re.MULTILINE):
+        return float(match[1])
+    raise RuntimeError(f"the metrics have no {series}")
 
 
 def _name(runtime: Runtime) -> str:

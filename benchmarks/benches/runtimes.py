@@ -20,13 +20,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.harness.images import PHOTOS, photo
-from benchmarks.harness.rates import TILE
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import ROOT
 from model.inference.cores import available_cores
 from model.inference.loading import load_runtime
+from model.inference.runtime import Runtime, Tile
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
+TILE = (384, 480)  # pixels of a tile of the published weights, (height, width)
+PARTS = 5  # of the duration of `tiles_a_second`; each gives a rate
 REFERENCE = "torch, float32"
 OTHER = "MobileNet-EdgeTPU, "  # begins the kinds that run the network of `STREETS`
 STREETS = "camvid-fcn8s-mobilenet-edgetpu"
@@ -131,6 +133,32 @@ def rate(network: Network, tile: npt.NDArray[np.uint8], seconds: float) -> float
         start = time.perf_counter()
         counts = pool.map(lambda _: len(alone(network, tile, seconds)), range(available_cores()))
         return sum(counts) / (time.perf_counter() - start)
+
+
+def tiles_a_second(runtime: Runtime, *, batch: int, callers: int, seconds: float) -> list[float]:
+    """The rate of each of `PARTS` parts of `seconds`, after a part as warm-up.
+
+    batch: tiles of a call. callers: number of threads that call the runtime.
+    """
+    batches = [list(np.random.default_rng(i).integers(0, 256, (batch, *TILE, 3), np.uint8)) for i in range(callers)]
+    for _ in range(3):
+        runtime.logits(batches[0])
+    rates = []
+    with ThreadPoolExecutor(callers) as pool:
+        for _ in range(PARTS + 1):
+            start = time.perf_counter()
+            end = start + seconds / PARTS
+            calls = sum(pool.map(lambda tiles: _calls(runtime, tiles, end), batches))  # noqa: B023
+            rates.append(calls * batch / (time.perf_counter() - start))
+    return rates[1:]
+
+
+def _calls(runtime: Runtime, batch: list[Tile], end: float) -> int:
+    calls = 0
+    while time.perf_counter() < end:
+        runtime.logits(batch)
+        calls += 1
+    return calls
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import httpx
 
 from benchmarks.harness.results import Ratio, Row, Section
-from benchmarks.harness.serving import Server, image_variables, service
+from benchmarks.harness.serving import ROOT, Server, service
 from benchmarks.harness.traffic import Outcome, Traffic, encoded_photos
 
 MINUTES = 30.0
@@ -125,6 +126,11 @@ def slope(rounds: Sequence[Round]) -> float:
     warm = rounds[len(rounds) // WARM_UP :]
     pairs = [(b.memory_mb - a.memory_mb) * 1e6 / MIB / (b.requests - a.requests) for a, b in combinations(warm, 2)]
     return statistics.median(pairs) * 10_000
+
+
+def image_variables() -> dict[str, str]:
+    """The `MALLOC_` variables for glibc that the Dockerfile sets."""
+    return dict(re.findall(r"(MALLOC_\w+)=(\d+)", (ROOT / "Dockerfile").read_text()))
 
 
 def summary(

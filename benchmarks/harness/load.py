@@ -113,10 +113,8 @@ def available() -> bool:
     return shutil.which("wrk") is not None
 
 
-def load(
-    url: str, samples: Sequence[Sample], *, connections: int, seconds: float, pause_ms: float = 0, path: str = "/segment"
-) -> Load:
-    """Posts the samples in turn over this number of connections.
+def load(url: str, samples: Sequence[Sample], *, connections: int, seconds: float, pause_ms: float = 0) -> Load:
+    """Posts the samples in turn to `/segment` over this number of connections.
 
     Each connection pauses between an answer and the next request, by `pause_ms` on average and at most twice that. Raises
     `RuntimeError` if wrk is missing or fails.
@@ -130,7 +128,7 @@ def load(
         (folder / "list").write_text("".join(f"{sample.content_type}\n" for sample in samples))
         out = folder / "answers"
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "120s", "-s", str(SCRIPT)]
-        arguments = [str(folder), str(out), path, str(pause_ms), str(connections)]
+        arguments = [str(folder), str(out), "/segment", str(pause_ms), str(connections)]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         try:
             result = subprocess.run([*command, url, "--", *arguments], capture_output=True, text=True, check=False)

@@ -108,8 +108,9 @@ def load(name: str, folder: Path) -> Section | None:
 
 
 def page(names: Sequence[str], folder: Path) -> str:
-    """The text of RESULTS.md: the last results of these benches, then `HISTORY`, results that no longer have a bench."""
-    sections = [section.markdown() for name in names if (section := load(name, folder))]
+    """The text of RESULTS.md: the last results of these benches, those of removed ones in this folder, then `HISTORY`."""
+    removed = sorted({path.stem for path in folder.glob("*.json")} - set(names))
+    sections = [section.markdown() for name in [*names, *removed] if (section := load(name, folder))]
     return "\n\n".join([HEAD, *sections, f"## Measured once\n\n{HISTORY.read_text().strip()}"]) + "\n"
 
 

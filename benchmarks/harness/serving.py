@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
 import socket
 import subprocess
@@ -60,17 +59,6 @@ class Server:
                 total += process.memory_full_info().pss
         return total / 1e6
 
-    def main_thread_seconds(self) -> float:
-        """CPU time of the process's first thread, which runs the event loop."""
-        fields = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def process_seconds(self) -> tuple[float, float]:
-        """CPU time of the server's own process, and of its descendants, also of those that have ended."""
-        own, *others = (process.cpu_times() for process in self._tree())
-        children = sum(times.children_user + times.children_system for times in others)
-        return own.user + own.system, children + sum(times.user + times.system for times in others)
-
     def has_loaded(self, library: str) -> bool:
         """Whether a file whose name contains `library` is mapped into one of the processes."""
         return any(library in Path(mapping.path).name for process in self._tree() for mapping in process.memory_maps())
@@ -82,11 +70,6 @@ class Server:
         for process in self._tree():
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-
-
-def image_variables(checkout: Path = ROOT) -> dict[str, str]:
-    """The `MALLOC_` variables for glibc that a checkout's Dockerfile sets."""
-    return dict(re.findall(r"(MALLOC_\w+)=(\d+)", (checkout / "Dockerfile").read_text()))
 
 
 def checkout_commit(checkout: Path) -> str:
@@ -101,7 +84,6 @@ def service(
     *,
     environment: Mapping[str, str] | None = None,
     checkout: Path = ROOT,
-    command: Sequence[str] = (sys.executable, "-c", SERVE),
     log: Path | None = None,
     **settings: object,
 ) -> Iterator[Server]:
@@ -114,7 +96,7 @@ def service(
     assert isinstance(port, int)
     variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port), "PYTHONPATH": str(checkout), **(environment or {})}
     variables |= {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
-    with start_server(command, port, probe, variables, checkout, log) as server:
+    with start_server([sys.executable, "-c", SERVE], port, probe, variables, checkout, log) as server:
         yield server
 
 

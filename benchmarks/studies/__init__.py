@@ -1,1 +1,1 @@
-"""Programs that measure networks and trainings and make `docs/models.md` and `docs/accuracy.md`."""
+"""What studies measured of networks and trainings; RESULTS.md, "Measured once", says how. One of them still has its program."""

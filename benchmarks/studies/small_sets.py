@@ -1,42 +1,45 @@
 """What fine-tuning is worth with 30, 60 and 200 photographs, beside the untrained start: trains the rows of `small_sets.toml`.
 
     python -m benchmarks.studies.small_sets --voc data/voc2012-animals --camvid data/camvid --out runs/small-sets
-    python -m benchmarks.studies.documents
 
 A row is a data set, a number of photographs, a setting and a seed. Its result goes to `small_sets.json`, which is in the
 repository: rows that are there are not trained again, on any machine. `--steps`, `--side`, `--crop` and `--batch` make a
-smaller budget, and rows of another budget are other rows. Names after the options choose sets and settings.
+smaller budget, and rows of another budget are other rows. Names after the options choose sets and settings. At its end the
+program writes the table of `docs/accuracy.md`, also if no row was missing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
 
-from benchmarks.studies.pseudo_labels import add_to_camvid, add_to_voc
-from benchmarks.studies.trainings import markdown_table, run_command
-from model.inference.segmenter import Segmenter
 from model.weights_file import load_weights
 from model.whole_file import whole_file
 from training.data.class_mapping import parse_class_mapping
 from training.data.demo import write_demo_data
 from training.data.label_files import find_labels
 from training.learning.score_rows import NEW
+from training.reporting.markdown import table_row
 from training.survey.datasets import get_split
 
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "accuracy.md"
 TABLE = Path(__file__).with_name("small_sets.toml")
 RESULTS = Path(__file__).with_name("small_sets.json")
 RECIPE = "training/recipes/finetune.toml"
+HEADER = ("data", "photographs", "setting", "seeds", "steps", "mean IoU", "start", "change against the start", "95% interval")
 Result = dict[str, Any]
 Entry = TypeVar("Entry")
 
@@ -92,7 +95,8 @@ def main() -> int:
     sets, settings = ([name for name in table[kind] if name in args.names] or table[kind] for kind in ("sets", "settings"))
     photographs, seeds = args.photographs or table["photographs"], args.seeds or table["seeds"]
     for seed, name, number, setting in product(seeds, sets, photographs, settings):
-        measure_row(RESULTS, Row(name, number, setting, seed, budget), lambda row: train_row(row, table, args))
+        measure_row(Row(name, number, setting, seed, budget), table, args)
+    PAGE.write_text(with_table(PAGE.read_text()))
     return 0
 
 
@@ -111,51 +115,47 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure_row(path: Path, row: Row, measure: Callable[[Row], Result]) -> None:
-    """Adds a row's result to a file of results, and prints it; a row that is there is not measured again."""
-    if not any(row.key.items() <= result.items() for result in read_results(path)):
-        result = row.key | measure(row)
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps([*read_results(path), result], indent=1) + "\n")
+def measure_row(row: Row, table: Mapping[str, Any], args: argparse.Namespace) -> None:
+    """Adds a row's result to the file of results, and prints it; a row that is there is not measured again."""
+    if not any(row.key.items() <= result.items() for result in read_results()):
+        result = row.key | train_row(row, table, args)
+        with whole_file(RESULTS) as partial:
+            partial.write_text(json.dumps([*read_results(), result], indent=1) + "\n")
         print(result)
 
 
-def read_results(path: Path) -> list[Result]:
-    """The rows of a file of results that are done."""
-    return list(json.loads(path.read_text())) if path.is_file() else []
+def read_results() -> list[Result]:
+    """The rows that are done."""
+    return list(json.loads(RESULTS.read_text())) if RESULTS.is_file() else []
 
 
-def small_sets_table() -> str:
-    """The rows that are done: means over the seeds; the change is the trained network's against the start, on val."""
+def with_table(page: str) -> str:
+    """The page with the rows that are done in its table."""
+    head = f"{table_row(*HEADER)}\n|{'---|' * len(HEADER)}\n"
+    return re.sub(f"({re.escape(head)})(?:\\|.*\n)*", lambda match: match[1] + "".join(table_rows()), page)
+
+
+def table_rows() -> list[str]:
+    """The rows of the table: means over the seeds; the change is the trained network's against the start, on val."""
     table = tomllib.loads(TABLE.read_text())
+    settings = table["settings"] | table["removed"]
     groups: dict[tuple[str, int, str, str], list[Result]] = {}
-    for result in read_results(RESULTS):
+    for result in read_results():
         place = result["set"], result["photographs"], json.dumps(result["budget"]), result["setting"]
         groups.setdefault(place, []).append(result)
-    cells = [
-        (
+    return [
+        table_row(
             table["sets"][name]["what"],
-            number,
-            table["settings"][setting]["what"],
-            len(group),
-            round(mean(result["steps"] for result in group)),
+            str(number),
+            settings[setting]["what"],
+            str(len(group)),
+            str(round(mean(result["steps"] for result in group))),
             f"{mean(result['mean_iou'] for result in group):.3f}",
             *_against_start(group),
         )
+        + "\n"
         for (name, number, _, setting), group in sorted(groups.items())
     ]
-    header = [
-        "data",
-        "photographs",
-        "setting",
-        "seeds",
-        "steps",
-        "mean IoU",
-        "start",
-        "change against the start",
-        "95% interval",
-    ]
-    return markdown_table(header, cells)
 
 
 def _against_start(group: Sequence[Result]) -> tuple[str, str, str]:
@@ -178,11 +178,7 @@ def train_row(row: Row, table: Mapping[str, Any], args: argparse.Namespace) -> R
     """
     source_set, setting = table["sets"][row.name], table["settings"][row.setting]
     data = write_set(source_set["source"], row.photographs, table["val"], args)
-    path = train(row, data, source_set, setting, table["start"], args)
-    if number := setting.get("unlabelled", 0):
-        data = add_unlabelled(data, source_set, number, path, args)
-        path = train(replace(row, photographs=row.photographs + number), data, source_set, setting, table["start"], args)
-    manifest = load_weights(path).manifest
+    manifest = load_weights(train(row, data, source_set, setting, table["start"], args)).manifest
     training, (score,) = manifest.training, manifest.scores.values()
     change = training.get("against_start", {"mean_iou": None, "mean_iou_95": [None, None]})
     return {
@@ -200,48 +196,21 @@ def train_row(row: Row, table: Mapping[str, Any], args: argparse.Namespace) -> R
 
 
 def train(
-    row: Row,
-    data: Path,
-    source_set: Mapping[str, str],
-    setting: Mapping[str, Any],
-    start: str,
-    args: argparse.Namespace,
-    every: int = 100_000,
+    row: Row, data: Path, source_set: Mapping[str, str], setting: Mapping[str, Any], start: str, args: argparse.Namespace
 ) -> Path:
-    """Trains the row's network on a data set; gives the trained network's file. every: epochs from score to score on val."""
+    """Trains the row's network on a data set; gives the trained network's file."""
     mapping = ["--class-map", source_set["class_map"]] if "class_map" in source_set else []
     labels = "camvid" if source_set["source"] == "camvid" else None
     rows = ["--set", f"start_rows={[NEW] * count_classes(data, labels, mapping)}"] if setting.get("new_scores") else []
     out: Path = args.out / "runs" / f"{row.name}-{row.photographs}-{row.setting}-{row.seed}"
     shutil.rmtree(out, ignore_errors=True)
-    command = ["fcn-train", "--data", str(data), *(["--labels", labels] if labels else []), *mapping]
-    command += ["--start", start, "--recipe", RECIPE, "--seed", str(row.seed), "--device", "cpu"]
+    command = [sys.executable, "-m", "training.commands.train", "--data", str(data), *(["--labels", labels] if labels else [])]
+    command += [*mapping, "--start", start, "--recipe", RECIPE, "--seed", str(row.seed), "--device", "cpu"]
     command += [*row.budget.changes(row.photographs), *shlex.split(setting["changes"]), *rows]
-    command += ["--threads", str(args.threads), "--evaluate-every", str(every), "--name", "net", "--out", str(out)]
-    run_command(command)
+    command += ["--threads", str(args.threads), "--evaluate-every", "100000", "--name", "net", "--out", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True)
     path = out / "net-trained.safetensors"
     return path if path.is_file() else out / "net.safetensors"
-
-
-def add_unlabelled(data: Path, source_set: Mapping[str, str], number: int, weights: Path, args: argparse.Namespace) -> Path:
-    """A copy of a set with so many more photographs of its source, whose labels the trained network gives."""
-    segmenter = Segmenter.from_weights(weights, "cpu", precision="float32", threads=args.threads)
-    folder = data.with_name(f"{data.name}-and-{number}-unlabelled")
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(data, folder, symlinks=True)
-    class_map = source_set.get("class_map", "")
-    if source_set["source"] == "voc":
-        lists = Path("ImageSets") / "Segmentation" / "train.txt"
-        train_names = set((data / lists).read_text().split())
-        names = [name for name in (args.voc / lists).read_text().split() if name not in train_names]
-        add_to_voc(folder, _evenly(names, number), args.voc, segmenter, find_labels(None, data), class_map)
-    elif source_set["source"] == "camvid":
-        train_names = {path.name for path in (data / "train").iterdir()}
-        photos = [path for path in sorted((args.camvid / "train").iterdir()) if path.name not in train_names]
-        add_to_camvid(folder, _evenly(photos, number), segmenter, find_labels("camvid", data), class_map)
-    else:
-        raise SystemExit(f"no unlabelled photographs of {source_set['source']}: choose a set of voc or camvid")
-    return folder
 
 
 def write_set(source: str, photographs: int, val: int, args: argparse.Namespace) -> Path:

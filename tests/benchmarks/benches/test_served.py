@@ -12,12 +12,12 @@ from PIL import Image
 from benchmarks.benches import runtimes
 from benchmarks.benches.served import SIDES, mixed_photos, timings
 from benchmarks.harness.images import SMALL, command_line, photo, samples
-from benchmarks.harness.rates import TILE
 from cli.main import main
 
 CALL_S = 0.01
 
 
+@pytest.mark.long
 def test_samples_hold_the_bytes_of_the_command_line(tmp_path: Path) -> None:
     data = photo("chelsea", SMALL)
     (tmp_path / "cat.jpg").write_bytes(data)
@@ -50,7 +50,7 @@ def test_calls_are_timed_alone_and_together() -> None:
         return tile
 
     tile = runtimes.tiles()[0]
-    assert tile.shape == (*TILE, 3)
+    assert tile.shape == (*runtimes.TILE, 3)
     times = runtimes.alone(network, tile, 0.05)
     assert times
     assert min(times) >= 1000 * CALL_S

@@ -39,6 +39,7 @@ def test_what_is_wanted_holds_and_what_is_not_misses_its_aim() -> None:
     assert ratios_of(*good, health=(0.01, 1.5), failures=2, changes=3) == [3, 2, 1.5]
 
 
+@pytest.mark.long
 def test_every_kind_of_request_is_answered_as_wanted(narrow_url: str) -> None:
     photos = [encode(make_photo(90, 130), format) for format in ("PNG", "JPEG")]
     digests: dict[tuple[int, str], str] = {}

@@ -7,10 +7,8 @@ import sys
 import textwrap
 
 import psutil
-import pytest
 
 from benchmarks.benches.served import cost_of_an_image
-from benchmarks.harness.alone import measure
 from benchmarks.harness.processor_time import ProcessorTime
 from benchmarks.harness.serving import Server
 from tests.support.polling import wait_until
@@ -63,10 +61,3 @@ def test_time_is_counted_by_process_and_thread() -> None:
 def test_the_cost_of_an_image_is_the_time_divided_by_the_answers() -> None:
     cost = cost_of_an_image(ProcessorTime(1, 2, 3, 4), 100)
     assert cost == {"in all": 100, "event loop": 10, "network": 20, "workers": 30, "workers, in the system": 40}
-
-
-@pytest.mark.long
-def test_segmenter_alone_is_measured_in_a_process_of_its_own() -> None:
-    cost = measure(0.2, threads=1)
-    assert cost.cpu_ms > 0
-    assert cost.wall_ms > 0

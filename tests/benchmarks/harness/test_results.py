@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.results import HISTORY, Ratio, Row, Section, load, page, save, stamp
+from benchmarks.harness.results import FOLDER, HISTORY, Ratio, Row, Section, load, page, save, stamp
+from benchmarks.main import BENCHES
 
 
 def test_a_row_is_the_median_and_the_spread() -> None:
@@ -41,4 +42,9 @@ def test_sections_are_kept_each_with_its_own_machine_and_commit(tmp_path: Path) 
     text = page(["two", "one"], tmp_path)
     for part in ("## One", "How.", "openvino", section.commit, "| a | 1.5 s | 1 to 2 |", "- b: **0.5**"):
         assert part in text
+    assert page([], tmp_path) == page(["one"], tmp_path)  # a bench that was removed keeps its section
     assert text.index("- b:") < text.index("## Measured once") < text.index(HISTORY.read_text().strip())
+
+
+def test_the_page_shows_all_that_is_kept() -> None:
+    assert (FOLDER.parent / "RESULTS.md").read_text() == page(list(BENCHES), FOLDER)

@@ -1,29 +1,19 @@
-"""The comparison with other frameworks: what workers hold, what ratios say, and a run against a server of our own."""
+"""The comparison with other frameworks: what ratios say, and a run against a server of our own."""
 
 from __future__ import annotations
 
 import io
 import sys
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.harness.images import SMALL, command_line, photo
+from benchmarks.harness.images import command_line
 from benchmarks.harness.load import Answer, Load, available
 from benchmarks.peers import comparison
 from benchmarks.peers.comparison import OURS, Peer, has_package, ratios, run
-from benchmarks.peers.worker import Worker
 
 STDLIB = Peer("standard library", "http.server", "tests.support.benchmarks.peer_server", "/health")
-
-
-@pytest.mark.long
-def test_a_worker_gives_the_command_line_s_mask() -> None:
-    data = photo("chelsea", SMALL)
-    theirs, ours = (np.asarray(Image.open(io.BytesIO(mask))) for mask in (Worker().mask(data), command_line()(data)))
-    assert theirs.shape == ours.shape == SMALL[::-1]
-    assert (theirs == ours).mean() >= comparison.AGREEMENT
 
 
 def turn(rate: int, p99: float) -> Load:

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmarks.studies import small_sets
-from benchmarks.studies.small_sets import TABLE, Budget, add_unlabelled, count_classes, small_sets_table, write_set
-from benchmarks.studies.trainings import ROOT
+from benchmarks.studies.small_sets import HEADER, ROOT, TABLE, Budget, count_classes, table_rows, with_table, write_set
 from tests.support.training.data_sets import write_camvid, write_voc
 from training.commands.train_arguments import parser
 from training.learning.recipe import make_recipe, parse_changes
@@ -64,6 +62,8 @@ def test_sets_are_evenly_chosen_links(tmp_path: Path) -> None:
 
 def test_a_row_that_is_done_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_sets, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(small_sets, "PAGE", tmp_path / "page.md")
+    (tmp_path / "page.md").write_text("")
     (tmp_path / "results.json").write_text(json.dumps([row(0, 0.01, [0.0, 0.02])]))
     trained: list[int] = []
 
@@ -87,24 +87,15 @@ def test_the_table_has_means_over_seeds_and_the_widest_interval(tmp_path: Path, 
     monkeypatch.setattr(small_sets, "RESULTS", tmp_path / "results.json")
     done = [row(0, 0.01, [-0.01, 0.03]), row(1, 0.03, [0.01, 0.05]), row(0, None, [None, None], set="shapes")]
     (tmp_path / "results.json").write_text(json.dumps(done))
-    _, _, known, shapes = small_sets_table().splitlines()
-    assert known.endswith("| 60 | the rule | 2 | 60 | 0.820 | 0.800 | +0.020 | -0.010 to +0.050 |")
-    assert shapes.endswith("| 60 | the rule | 1 | 60 | 0.800 | - | - | - |")
+    known, shapes = table_rows()
+    assert known.endswith("| 60 | the rule | 2 | 60 | 0.820 | 0.800 | +0.020 | -0.010 to +0.050 |\n")
+    assert shapes.endswith("| 60 | the rule | 1 | 60 | 0.800 | - | - | - |\n")
+    head = f"text\n\n| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}\n"
+    assert with_table(f"{head}| an old row |\n\nmore\n") == f"{head}{known}{shapes}\nmore\n"
 
 
-def test_unlabelled_photographs_get_the_masks_of_a_network(tmp_path: Path, narrow_file: Path) -> None:
-    ids = np.full((32, 32), 8, np.uint8)
-    voc = write_voc(tmp_path / "voc", {f"{i:02d}": ids for i in range(8)})
-    write_voc(tmp_path / "voc", {f"v{i}": ids for i in range(3)}, "val")
-    args = small_sets.make_parser().parse_args(["--voc", str(voc), "--out", str(tmp_path / "out"), "--threads", "1"])
-    data = write_set("voc", 4, 72, args)
-    chosen = {"source": "voc", "class_map": "cat=background,cow=circle,dog=circle,horse=square,*=triangle"}
-    folder = add_unlabelled(data, chosen, 3, narrow_file, args)
-    assert (folder / "ImageSets/Segmentation/train.txt").read_text().split() == ["00", "02", "04", "06", "01", "03", "05"]
-    assert np.array_equal(np.array(Image.open(folder / "SegmentationClass/00.png")), ids)
-    assert set(np.unique(np.array(Image.open(folder / "SegmentationClass/01.png")))) <= {8, 10, 13, 0, 255}
-    assert (data / "SegmentationClass").is_symlink()
-    assert not (voc / "SegmentationClass/01.png").is_symlink()
-    assert np.array_equal(np.array(Image.open(voc / "SegmentationClass/01.png")), ids)
-    with pytest.raises(SystemExit, match="no unlabelled photographs of shapes"):
-        add_unlabelled(write_set("shapes", 4, 2, args), {"source": "shapes"}, 3, narrow_file, args)
+def test_the_page_has_the_rows_that_are_done() -> None:
+    assert small_sets.read_results()
+    page = small_sets.PAGE.read_text()
+    assert with_table(page) == page
+    assert "".join(table_rows()) in page
