@@ -42,6 +42,7 @@ lint: $(DEV_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.support.code_lines
 
 # what may differ without PyTorch, or with what the wheel alone asks for: formats, runtimes, routes, the commands. The other tests
 # of these folders (connections, limits, loads, signals, fuzzing, journals) meet the same code and versions in `make test`

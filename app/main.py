@@ -5,31 +5,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from app.api import batch, segment, state
 from app.api.errors import install_handlers
 from app.api.headers import REMARK
 from app.api.page import mount_page
-from app.api.parameters import words
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
-from app.environment import PREFIX, UnknownSetting, WrongVariable
 from app.exchange import ConnectionMiddleware
 from app.interop.sagemaker import sagemaker_router
 from app.interop.vertex_ai import vertex_ai_router
 from app.middleware import POLLED_PATHS, LoadShedding, RequestTelemetry, UnexpectedErrors
-from app.platform_variables import SAGEMAKER_PORT, WrongPort
+from app.platform_variables import SAGEMAKER_PORT
 from app.server import serve
 from app.serving.service import Service
-from app.settings import Settings, ignored_variables
-from app.sources import UnreadLines
-from app.telemetry import configure_logging, excerpt
+from app.settings import Settings, read_settings
+from app.telemetry import configure_logging
+from app.variables import PREFIX, SettingsError, kubernetes_variables
 from imaging.object_facts import OBJECT_HEADERS
 from model.command_line import CommandParser, package_version
 
@@ -83,59 +80,34 @@ def create_app(settings: Settings) -> FastAPI:
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line. Its help lists every setting."""
     settings = [
-        f"  {PREFIX}{name.upper():<18} {field.description} (default: {_default(field.default)})"
+        f"  {PREFIX}{name.upper():<18} {' '.join(str(field.description).split())} (default: {default(field.default) or 'none'})"
         for name, field in Settings.model_fields.items()
     ]
-    epilog = (
-        f"with the argument `{SAGEMAKER_ARGUMENT}`: serves SageMaker's routes, on port {SAGEMAKER_PORT}\n\n"
-        "settings, from the environment and a .env file:\n" + "\n".join(settings)
-    )
+    sagemaker = f"with the argument `{SAGEMAKER_ARGUMENT}`: serves SageMaker's routes, on port {SAGEMAKER_PORT}"
     return CommandParser(
-        "fcn-serve", hint="settings are variables: ", description=SUMMARY, epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "fcn-serve", hint="settings are variables: ", description=SUMMARY, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join([sagemaker, "\nsettings, from the environment and a .env file:", *settings]),
     )  # fmt: skip
 
 
-def _default(value: object) -> str:
-    return str(value) if value not in ("", ()) else "none"
-
-
-def _explanation(entry: ErrorDetails) -> str:
-    """What is wrong with a setting's value: our own words, or the values that it accepts."""
-    if own := entry.get("ctx", {}).get("error"):
-        return str(own)
-    return f"must be {words(Settings.model_json_schema()['properties'][str(entry['loc'][0])])}"
+def default(value: object) -> str:
+    """A setting's default as it is written in a variable; empty if there is none."""
+    return ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
-    for_sagemaker = arguments == [SAGEMAKER_ARGUMENT]
-    if not for_sagemaker:
+    is_for_sagemaker = arguments == [SAGEMAKER_ARGUMENT]
+    if not is_for_sagemaker:
         parser().parse_args(arguments)
     try:
-        with UnreadLines():  # the error says them
-            settings = Settings(platform="sagemaker") if for_sagemaker else Settings()
-    except (UnknownSetting, WrongPort, WrongVariable) as error:
-        for line in str(error).splitlines():
+        settings = read_settings(platform="sagemaker") if is_for_sagemaker else read_settings()
+    except SettingsError as error:
+        for line in str(error).split("\n"):
             print(f"fcn-serve: {line}", file=sys.stderr)
         return 2
-    except UnicodeDecodeError:
-        print("fcn-serve: .env is not UTF-8; save it in this encoding, or remove it", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"fcn-serve: {error.filename or '.env'} cannot be read: {error.strerror}", file=sys.stderr)
-        return 2
-    except ValidationError as error:
-        for entry in error.errors():
-            name = PREFIX + "_".join(str(part) for part in entry["loc"]).upper()
-            # never print a key
-            value = "" if entry["loc"][0] == "api_keys" else f", got {excerpt(entry['input'])}"
-            print(f"fcn-serve: {name}: {_explanation(entry)}{value}", file=sys.stderr)
-        return 2
     configure_logging(settings.log_format, settings.log_level)
-    if ignored_names := ignored_variables():
-        log.warning(
-            "ignored variables that Kubernetes sets for a Service of this name: %s; the port is %d; to avoid them, set "
-            "`enableServiceLinks: false` in the pod, or rename the Service", ", ".join(ignored_names), settings.port,
-        )  # fmt: skip
+    if ignored := kubernetes_variables(os.environ):
+        advice = "set `enableServiceLinks: false` in the pod"
+        log.warning("ignored Kubernetes' variables %s; the port is %d; %s", ", ".join(ignored), settings.port, advice)
     return serve(create_app(settings))

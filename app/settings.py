@@ -1,188 +1,172 @@
-"""The service's settings: names, defaults and checks."""
+"""The service's settings: names, defaults and checks, and how they are read."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from app.access import browser_origin, check_keys, network, read_keys
-from app.environment import PREFIX, of_kubernetes
-from app.platform_variables import Platform
-from app.sockets import LARGEST_PORT
-from app.sources import PlatformVariables, checked_sources
+from app.platform_variables import Platform, implied_settings
+from app.telemetry import excerpt
+from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_text, read_variables
 from model.inference.cores import available_cores, available_memory
 from model.inference.loading import Precision, RuntimeName
 from model.inference.tiling import AUTO, Blend, Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
-ENV_FILE = Path(".env")
+LARGEST_PORT = 65_535
 LARGEST_TILE = 4096
 MEMORY_SHARE = 0.75  # of the machine's or control group's memory, for the network, the server and all requests
 NETWORK_BYTES = 350 << 20  # memory of the idle service, with a margin
 LEAST_MEMORY_BYTES = 256 << 20
-LEAST_MEMORY_MB = 250  # with less, the published weights cannot segment one pixel; the registry checks the weights in use
 LEAST_MB, LEAST_S = 0.001, 0.01  # of bodies and deadlines: with less, nothing could be sent or answered
 MOST_S = 86_400.0  # of deadlines: the system's clocks do not accept arbitrarily many seconds
-SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
-ROUTE = re.compile(r"/[A-Za-z0-9._~:@/-]*")
+SHA256 = re.compile(r"[0-9A-Fa-f]{64}(/[0-9A-Fa-f]{64})*")
+ROUTE = re.compile(r"/|(/[A-Za-z0-9._~:@-]+)+/?")
+KEY = re.compile(r"(?!['\"#])[ -~]+(?<!['\"])")
+KEY_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[1-6]?\d{1,4})?")
+DEFAULT_PORT = re.compile(r"(?<=^http:)(//.*):80$|(?<=^https:)(//.*):443$")  # browsers leave these ports out
+
+
+def _split(value: object) -> object:
+    """The comma-separated parts of a text, without blank ones."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
-class Settings(BaseSettings):
-    """Settings, read once from `SEGMENT_*` variables, a `.env` file, and the variables of managed platforms.
+class Settings(BaseModel):
+    """Settings with their descriptions, which `fcn-serve --help` and the README show. A wrong value raises `ValidationError`.
 
-    A wrong value raises `ValidationError`. A variable that is not a setting raises `UnknownSetting`, and one that does not say
-    what was meant `WrongVariable`. The `repr` has no keys.
+    The `repr` has no keys.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=ENV_FILE,
-        env_file_encoding="utf-8-sig",
-        extra="ignore",
-        frozen=True,
-        hide_input_in_errors=True,
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True, validate_default=True
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all (the container's default)")
-    port: int = Field(8000, ge=0, le=LARGEST_PORT, description="port to listen on; by default that of the platform, or `PORT`")
-    root_path: str = Field("", description="path under which a proxy serves the service, e.g. `/segmentation`")
-    weights: str = Field(
-        DEFAULT_WEIGHTS,
-        description="weights: a file, or a name in `weights/`; several are separated by commas, and the first is the default",
-    )
-    weights_sha256: CommaSeparated = Field(
-        (),
-        description="sha256 of the files that must be loaded, separated by commas in the order of the weights; "
-        "`/` separates several files of one network",
-    )
-    runtime: RuntimeName = Field(
-        "auto",
-        description="`openvino` (CPU), `torch` (GPU, or CPU), `onnxruntime` (ONNX files on a GPU, or CPU), or `auto`: "
-        "an NVIDIA GPU, else OpenVINO, else torch on the CPU",
-    )
-    device: str = Field(
-        "auto",
-        description="`auto` (an NVIDIA GPU that torch sees, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`; several: "
-        "`cuda:0,cuda:1`",
-    )
-    precision: Precision = Field(
-        "auto",
-        description="`float32`, `int8` (OpenVINO), `bfloat16`, `float16` (torch); `auto`: int8 if the processor is fast at "
-        "int8 and the model's card allows it, bfloat16 on NVIDIA GPUs since Ampere, else float32",
-    )
-    tile: str = Field(
-        AUTO, description="tile side, or height x width such as `384x480`, in multiples of 32; `auto`: what the weights advise"
-    )
-    overlap: Finite = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
-    blend: Blend = Field("mean", description="how overlapping logits are averaged")
-    max_batch_tiles: int = Field(
-        0,
-        ge=0,
-        description="most tiles in one batch on a GPU; 0: as many as its memory holds, at most 64. A CPU takes them one by one",
-    )
-    max_queued_tiles: int = Field(1024, ge=1, description="most tiles that wait or run; beyond it 503")
-    max_upload_mb: Finite = Field(64, ge=LEAST_MB, description="largest request body, in 10^6 bytes")
-    max_batch_mb: Finite = Field(
-        512, ge=LEAST_MB, description="largest body of `/segment/batch`, in 10^6 bytes; each image is limited as above"
-    )
-    memory_mb: int = Field(
-        0,
-        ge=0,
-        description="most memory that all requests use together, in 10^6 bytes, without the network's; 0: derived from the "
-        "control group or the machine",
-    )
-    max_megapixels: Finite = Field(100, gt=0, description="largest image, in 10^6 pixels")
-    upload_timeout_s: Finite = Field(30, ge=LEAST_S, le=MOST_S, description="most seconds that a body may take to arrive")
-    request_timeout_s: Finite = Field(
-        60, ge=LEAST_S, le=MOST_S, description="most seconds from the end of the body to the answer; beyond it 504"
-    )
-    lame_duck_s: Finite = Field(
-        0,
-        ge=0,
-        le=MOST_S,
-        description="seconds after SIGTERM in which images are still accepted while `/health/ready` is 503 (in containers 5)",
-    )
-    drain_s: Finite = Field(
-        30, ge=0, le=MOST_S, description="after the lame-duck time, most seconds for requests in flight to end"
-    )
-    api_keys_file: str = Field(
-        "",
-        description="file with one key per line, or `NAME:KEY`, such as a Docker secret; lines that begin with `#` are "
-        "comments",
-    )
-    api_keys: CommaSeparated = Field(
-        (),
-        repr=False,
-        validate_default=True,
-        description="comma-separated keys, or `NAME:KEY`; `/segment` answers only requests with one of them. Without keys, it "
-        "answers everybody",
-    )
-    protect_all: bool = Field(
-        False, description="requires a key for `/metrics`, `/info`, `/models`, `/classes`, `/docs` and `/openapi.json` as well"
-    )
-    cors_origins: CommaSeparated = Field(
-        (), description="comma-separated origins whose pages may call the service; `*` for all"
-    )
-    trusted_proxies: CommaSeparated = Field(
-        (),
-        description="comma-separated addresses and networks of proxies, such as `10.0.0.0/8`, whose `X-Forwarded-For` and "
-        "`X-Forwarded-Proto` are believed",
-    )
-    log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="format of the log lines; `auto`: text if standard error is a terminal, else JSON"
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
-    threads: int = Field(0, ge=0, description="CPU threads of the network; 0: one per core")
-    platform: Platform = Field(
-        "none",
-        description="`sagemaker` or `vertex_ai`: answers the routes of this platform as well; by default its variables decide",
-    )
-    vertex_health_route: str = Field("/health/ready", description="Vertex AI's health route; by default `AIP_HEALTH_ROUTE`")
-    vertex_predict_route: str = Field("/predict", description="Vertex AI's predict route; by default `AIP_PREDICT_ROUTE`")
+    host: str = "127.0.0.1"
+    """address to listen on; 0.0.0.0 for all (the container's default)"""
 
+    port: int = Field(8000, ge=0, le=LARGEST_PORT)
+    """port to listen on; by default that of the platform, or `PORT`"""
+
+    root_path: str = ""
+    """path under which a proxy serves the service, e.g. `/segmentation`"""
+
+    weights: CommaSeparated = (DEFAULT_WEIGHTS,)
+    """weights: a file, or a name in `weights/`; several are separated by commas, and the first is the default"""
+
+    weights_sha256: CommaSeparated = ()
+    """sha256 of the files that must be loaded, separated by commas in the order of the weights; `/` separates several files of
+    one network"""
+
+    runtime: RuntimeName = "auto"
+    """`openvino` (CPU), `torch` (GPU, or CPU), `onnxruntime` (ONNX files on a GPU, or CPU), or `auto`: an NVIDIA GPU, else
+    OpenVINO, else torch on the CPU"""
+
+    device: CommaSeparated = ("auto",)
+    """`auto` (an NVIDIA GPU that torch sees, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`; several: `cuda:0,cuda:1`"""
+
+    precision: Precision = "auto"
+    """`float32`, `int8` (OpenVINO), `bfloat16`, `float16` (torch); `auto`: int8 if the processor is fast at int8 and the
+    model's card allows it, bfloat16 on NVIDIA GPUs since Ampere, else float32"""
+
+    tile: Annotated[Size | None, BeforeValidator(parse_tile)] = Field(AUTO)  # type: ignore[assignment]  # parsed as well
+    """tile side, or height x width such as `384x480`, in multiples of 32; `auto`: what the weights advise"""
+
+    overlap: Finite = Field(0.25, ge=0, le=0.5)
+    """fraction of a tile shared with its neighbour"""
+
+    blend: Blend = "mean"
+    """how overlapping logits are averaged"""
+
+    max_batch_tiles: int = Field(0, ge=0)
+    """most tiles in one batch on a GPU; 0: as many as its memory holds, at most 64. A CPU takes them one by one"""
+
+    max_queued_tiles: int = Field(1024, ge=1)
+    """most tiles that wait or run; beyond it 503"""
+
+    max_upload_mb: Finite = Field(64, ge=LEAST_MB)
+    """largest request body, in 10^6 bytes"""
+
+    max_batch_mb: Finite = Field(512, ge=LEAST_MB)
+    """largest body of `/segment/batch`, in 10^6 bytes; each image is limited as above"""
+
+    memory_mb: int = Field(0, ge=0)
+    """most memory that all requests use together, in 10^6 bytes, without the network's; 0: derived from the control group or
+    the machine"""
+
+    max_megapixels: Finite = Field(100, gt=0)
+    """largest image, in 10^6 pixels"""
+
+    upload_timeout_s: Finite = Field(30, ge=LEAST_S, le=MOST_S)
+    """most seconds that a body may take to arrive"""
+
+    request_timeout_s: Finite = Field(60, ge=LEAST_S, le=MOST_S)
+    """most seconds from the end of the body to the answer; beyond it 504"""
+
+    lame_duck_s: Finite = Field(0, ge=0, le=MOST_S)
+    """seconds after SIGTERM in which images are still accepted while `/health/ready` is 503 (in containers 5)"""
+
+    drain_s: Finite = Field(30, ge=0, le=MOST_S)
+    """after the lame-duck time, most seconds for requests in flight to end"""
+
+    api_keys_file: Path | None = None
+    """file with one key per line, or `NAME:KEY`, such as a Docker secret; lines that begin with `#` are comments"""
+
+    api_keys: CommaSeparated = Field((), repr=False)
+    """comma-separated keys, or `NAME:KEY`; `/segment` answers only requests with one of them. Without keys, it answers
+    everybody"""
+
+    protect_all: bool = False
+    """requires a key for `/metrics`, `/info`, `/models`, `/classes`, `/docs` and `/openapi.json` as well"""
+
+    cors_origins: CommaSeparated = ()
+    """comma-separated origins whose pages may call the service; `*` for all"""
+
+    trusted_proxies: CommaSeparated = ()
+    """comma-separated addresses and networks of proxies, such as `10.0.0.0/8`, whose `X-Forwarded-For` and `X-Forwarded-Proto`
+    are believed"""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """format of the log lines; `auto`: text if standard error is a terminal, else JSON"""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """lowest level that is logged"""
+
+    threads: int = Field(0, ge=0)
+    """CPU threads of the network; 0: one per core"""
+
+    platform: Platform = "none"
+    """`sagemaker` or `vertex_ai`: answers the routes of this platform as well; by default its variables decide"""
+
+    vertex_health_route: str = "/health/ready"
+    """Vertex AI's health route; by default `AIP_HEALTH_ROUTE`"""
+
+    vertex_predict_route: str = "/predict"
+    """Vertex AI's predict route; by default `AIP_PREDICT_ROUTE`"""
+
+    @field_validator("host", "weights", "api_keys", "api_keys_file", "protect_all", "weights_sha256", mode="before")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment and the file, checked, and the variables of managed platforms."""
-        return init_settings, *checked_sources(env_settings, dotenv_settings, cls.model_fields), PlatformVariables(settings_cls)
-
-    @field_validator("api_keys", "cors_origins", "trusted_proxies", "weights_sha256", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        parts = _split(value)
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            raise ValueError("the quotes around it would be part of it; remove them")
-        if value and not parts:
-            raise ValueError("nothing stands between its commas; give a value, or leave it empty")
-        return parts
-
-    @field_validator("host")
-    @classmethod
-    def _host(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("is empty, which would listen on all addresses; write 0.0.0.0 for these")
+    def _not_empty(cls, value: object) -> object:
+        if isinstance(value, str) and not value.replace(",", "").strip():
+            raise ValueError("is empty; give it a value, or remove it (unset, not empty)")
         return value
 
     @field_validator("api_keys_file")
     @classmethod
-    def _key_file(cls, value: str) -> str:
+    def _key_file(cls, value: Path | None) -> Path | None:
         if value:
-            read_keys(Path(value))
+            read_keys(value)
         return value
 
     @field_validator("api_keys")
@@ -190,32 +174,26 @@ class Settings(BaseSettings):
     def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return check_keys(value)
 
-    @field_validator("memory_mb")
-    @classmethod
-    def _memory(cls, value: int) -> int:
-        if 0 < value < LEAST_MEMORY_MB:
-            raise ValueError(f"must be 0 or at least {LEAST_MEMORY_MB}, with which the smallest image can be worked on")
-        return value
-
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Writes origins as browsers send them."""
-        return tuple(map(browser_origin, value))
+        """Writes origins as browsers send them: in lower case, without a final slash or the default port of the scheme."""
+        origins = [origin.lower().rstrip("/") for origin in value]
+        if not all(map(ORIGIN.fullmatch, origins)):
+            raise ValueError("each must be * or an origin such as https://example.com or http://localhost:3000, without a path")
+        return tuple(DEFAULT_PORT.sub(r"\1\2", origin) for origin in origins)
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(network, value))
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(each)) for each in value)
 
     @field_validator("root_path")
     @classmethod
     def _root_path(cls, value: str) -> str:
         """Writes the path with a slash at its start and none at its end."""
-        if not (value.isascii() and value.isprintable()) or any(sign in value for sign in "?# ") or "://" in value:
-            raise ValueError("must be a path such as /segmentation, without scheme, spaces, ? and #")
         path = value.strip("/")
-        return f"/{path}" if path else ""
+        return cls._route(f"/{path}") if path else ""
 
     @field_validator("vertex_health_route", "vertex_predict_route")
     @classmethod
@@ -227,42 +205,39 @@ class Settings(BaseSettings):
     @field_validator("protect_all")
     @classmethod
     def _protect_all(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and not (info.data.get("api_keys", True) or info.data.get("api_keys_file")):
+        if value and not any(info.data.get(name, True) for name in ("api_keys", "api_keys_file")):
             raise ValueError("there is no key to ask for; set SEGMENT_API_KEYS or SEGMENT_API_KEYS_FILE")
         return value
 
     @field_validator("weights_sha256")
     @classmethod
     def _sha256(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        for digest in value:
-            if not all(map(SHA256.fullmatch, digest.split("/"))):
-                raise ValueError("each must be 64 hexadecimal digits, as sha256sum prints them, or several with `/` between")
-        count = len(_split(info.data.get("weights", "")))
-        if value and "weights" in info.data and len(value) != count:
-            raise ValueError(f"there must be one for each of the {count} weights files, got {len(value)}")
+        if not all(map(SHA256.fullmatch, value)):
+            raise ValueError("each must be 64 hexadecimal digits, as sha256sum prints them, or several with `/` between")
+        weights = info.data.get("weights", value)
+        if value and len(value) != len(weights):
+            raise ValueError(f"there must be one for each of the {len(weights)} weights files, got {len(value)}")
         return tuple(digest.lower() for digest in value)
 
     @field_validator("tile")
     @classmethod
-    def _tile(cls, value: str) -> str:
-        if max(parse_tile(value) or (0,)) > LARGEST_TILE:
-            raise ValueError(f"tile must be at most {LARGEST_TILE}, got {value}")
+    def _tile(cls, value: Size | None) -> Size | None:
+        if value and max(value) > LARGEST_TILE:
+            raise ValueError(f"must be at most {LARGEST_TILE}")
         return value
 
     @field_validator("device")
     @classmethod
-    def _device(cls, value: str) -> str:
-        kinds = {name.partition(":")[0] for name in _split(value)}
+    def _device(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        kinds = {name.partition(":")[0] for name in value}
         if len(kinds) != 1 or not kinds <= {"auto", "cpu", "cuda", "mps"}:
-            raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, several of one kind with commas, got {value!r}")
+            raise ValueError("must be auto, cpu, cuda, cuda:N or mps, several of one kind with commas")
         return value
 
     @field_validator("weights")
     @classmethod
-    def _weights(cls, value: str) -> str:
-        if not _split(value):
-            raise ValueError(f"must name a weights file, such as {DEFAULT_WEIGHTS}; give one, or unset this")
-        for name in _split(value):
+    def _weights(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
             find_files(name)
         return value
 
@@ -271,20 +246,7 @@ class Settings(BaseSettings):
 
         Raises `ValueError` if the file cannot be read.
         """
-        return self.api_keys + (read_keys(Path(self.api_keys_file)) if self.api_keys_file else ())
-
-    @property
-    def tile_size(self) -> Size | None:
-        """The tile's height and width; None for the size that the weights advise."""
-        return parse_tile(self.tile)
-
-    @property
-    def weights_names(self) -> tuple[str, ...]:
-        return _split(self.weights)
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        return _split(self.device)
+        return self.api_keys + (read_keys(self.api_keys_file) if self.api_keys_file else ())
 
     @property
     def memory_bytes(self) -> int:
@@ -298,11 +260,49 @@ class Settings(BaseSettings):
         return self.threads or available_cores()
 
 
-def ignored_variables() -> list[str]:
-    """The variables that Kubernetes has set for a Service named `segment`. They are not settings."""
-    return of_kubernetes(os.environ)
+def read_settings(variables: Mapping[str, str] = os.environ, env_file: Path = ENV_FILE, **values: object) -> Settings:
+    """The settings from these values, else from the variables, the file, or the variables of managed platforms.
+
+    Raises `SettingsError`.
+    """
+    names = Settings.model_fields
+    values = read_variables(read_env_file(env_file), names) | read_variables(variables, names) | values
+    implied = implied_settings(variables, values)
+    try:
+        return Settings.model_validate({setting: value for setting, (_, value) in implied.items()} | values)
+    except ValidationError as error:
+        lines = []
+        for entry in error.errors():
+            setting = str(entry["loc"][0])
+            name = implied[setting][0] if setting in implied else f"{PREFIX}{setting.upper()}"
+            problem = entry.get("ctx", {}).get("error", entry["msg"])
+            value = "" if setting == "api_keys" else f", got {excerpt(entry['input'])}"  # never a key
+            lines.append(f"{name}: {problem}{value}")
+        raise SettingsError("\n".join(lines)) from None
 
 
-def _split(text: str) -> tuple[str, ...]:
-    """The text's comma-separated parts, without blank ones."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def split_key(line: str) -> tuple[str, str]:
+    """The name and the key of `NAME:KEY`; of a key alone, an empty name and the key."""
+    name, colon, key = line.partition(":")
+    return (name.strip(), key.strip()) if colon else ("", line)
+
+
+def read_keys(path: Path) -> tuple[str, ...]:
+    """The lines of a file of keys: one key per line, with or without a name, without blank lines and comments (`#`).
+
+    Raises `ValueError` if it has no key or cannot be read, or if a key cannot be used.
+    """
+    lines = tuple(line.strip() for line in read_text(path).split("\n"))
+    if not (keys := tuple(line for line in lines if line and not line.startswith("#"))):
+        raise ValueError("the file has no key; write one a line, or unset this")
+    return check_keys(keys)
+
+
+def check_keys(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the keys with their names. Raises `ValueError`, without quoting a key, if one cannot be used."""
+    for number, line in enumerate(lines, 1):
+        name, key = split_key(line)
+        if not KEY.fullmatch(key) or (":" in line and not KEY_NAME.fullmatch(name)):
+            form = "KEY or NAME:KEY, the name of up to 64 letters, digits and . _ @ -, the key of printable ASCII"
+            raise ValueError(f"key {number} is not {form}, without quotes around it and # before it")
+    return lines

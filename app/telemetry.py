@@ -5,14 +5,13 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
-import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache, partial
 from math import inf
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -46,21 +45,29 @@ Reason = Literal[
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
-@dataclass(frozen=True)
-class ServiceState:
-    """The service's state at one moment. models: name, sha256, runtime, precision and device of each model in service."""
+STATE_METRICS = {
+    "segment_ready": "1 when ready",
+    "segment_requests_in_flight": "Requests with images under way",
+    "segment_queued_tiles": "Tiles admitted and not done",
+    "segment_max_queued_tiles": "Most tiles admitted and not done",
+    "segment_queue_seconds": "Seconds that the tiles admitted and not done take at the measured rate",
+    "segment_request_timeout_seconds": "Most seconds from body to answer",
+    "segment_memory_limit_bytes": "Memory that the process may use",
+    "segment_memory_budget_bytes": "Memory that requests may take together",
+    "segment_memory_taken_bytes": "Memory that requests are given now",
+    "segment_memory_resident_bytes": "Memory of the service and its workers, each page that they share counted once",
+    "segment_worker_cpu_seconds": "Processor time of workers, those that have ended included",
+}
 
-    ready: bool
-    queued_tiles: int
-    max_queued_tiles: int
-    queue_seconds: float
-    requests_in_flight: int
-    request_timeout_s: float
-    memory_limit: int | None
-    memory_budget: int
-    used_memory: int
-    memory_resident: int | None
-    worker_seconds: float | None
+
+class ServiceState(NamedTuple):
+    """The service's state at one moment.
+
+    values: of the metrics in `STATE_METRICS`; None for what the system does not tell. models: name, sha256, runtime, precision
+    and device of each model in service.
+    """
+
+    values: Mapping[str, float | None]
     models: Sequence[Mapping[str, str]]
 
 
@@ -73,37 +80,25 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self.registry.register(StateCollector(state))
-        self.requests = Counter("segment_requests", "Answered requests", ["route", "method", "status"], registry=self.registry)
-        self.seconds = Histogram(
-            "segment_request_seconds", "Seconds from a request's head to its answer's end", ["route"],
-            buckets=SECONDS, registry=self.registry,
-        )  # fmt: skip
-        self.rejections = Counter("segment_rejected", "Images that were not segmented", ["reason"], registry=self.registry)
-        for reason in REASONS:
-            self.rejections.labels(reason)  # starts each counter at 0, so that a rate includes the first rejection
-        self.stages = Histogram(
-            "segment_stage_seconds", "Seconds of a request in each stage", ["stage"], buckets=SECONDS, registry=self.registry
-        )
-        self.pixels = Counter("segment_pixels", "Pixels of segmented images", registry=self.registry)
-        self.class_pixels = Counter(
-            "segment_class_pixels", "Pixels of each class in segmented images", ["model", "class"], registry=self.registry
-        )
-        self._class_counters: dict[tuple[str, str], Counter] = {}
-        self.confidence = Histogram(
-            "segment_mean_confidence", "Mean confidence of an image's pixels", ["model"],
-            buckets=CONFIDENCES, registry=self.registry,
-        )  # fmt: skip
-        self.tiles = Counter("segment_tiles", "Tiles that the network has run", registry=self.registry)
-        self.batch_tiles = Histogram(
-            "segment_batch_tiles", "Tiles in a batch", buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry
-        )
-        self.worker_deaths = Counter(
-            "segment_worker_deaths", "Worker processes that ended or were ended", ["reason"], registry=self.registry
-        )
-        for death in DEATH_REASONS:
-            self.worker_deaths.labels(death)
-        self.batch_seconds = Histogram("segment_batch_seconds", "Seconds of a batch", buckets=SECONDS, registry=self.registry)
-        self.busy_seconds = Counter("segment_network_seconds", "Seconds with a batch in the network", registry=self.registry)
+        counter, histogram = partial(Counter, registry=self.registry), partial(Histogram, registry=self.registry)
+        self.requests = counter("segment_requests", "Answered requests", ["route", "method", "status"])
+        description = "Seconds from a request's head to its answer's end"
+        self.seconds = histogram("segment_request_seconds", description, ["route"], buckets=SECONDS)
+        self.rejections = counter("segment_rejected", "Images that were not segmented", ["reason"])
+        self.stages = histogram("segment_stage_seconds", "Seconds of a request in each stage", ["stage"], buckets=SECONDS)
+        self.pixels = counter("segment_pixels", "Pixels of segmented images")
+        self.class_pixels = counter("segment_class_pixels", "Pixels of each class in segmented images", ["model", "class"])
+        self.pixels_of_class = cache(self.class_pixels.labels)  # `labels` takes a lock, for each class of each image
+        description = "Mean confidence of an image's pixels"
+        self.confidence = histogram("segment_mean_confidence", description, ["model"], buckets=CONFIDENCES)
+        self.tiles = counter("segment_tiles", "Tiles that the network has run")
+        self.batch_tiles = histogram("segment_batch_tiles", "Tiles in a batch", buckets=(1, 2, 4, 8, 16, 32, 64))
+        self.worker_deaths = counter("segment_worker_deaths", "Worker processes that ended or were ended", ["reason"])
+        self.batch_seconds = histogram("segment_batch_seconds", "Seconds of a batch", buckets=SECONDS)
+        self.busy_seconds = counter("segment_network_seconds", "Seconds with a batch in the network")
+        for family, reasons in ((self.rejections, REASONS), (self.worker_deaths, DEATH_REASONS)):
+            for reason in reasons:
+                family.labels(reason)  # starts each counter at 0, so that a rate includes the first
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts a request. status: 499 if its client disconnected before the answer."""
@@ -124,9 +119,7 @@ class Metrics:
         for stage, stage_seconds in seconds.items():
             self.stages.labels(stage).observe(stage_seconds)
         for name, pixels in class_pixels.items():
-            counter = self._class_counters.get((model, name))
-            if counter is None:  # `labels` takes a lock, for each class of each image
-                counter = self._class_counters[model, name] = self.class_pixels.labels(model, name)
+            counter = self.pixels_of_class(model, name)
             if pixels:
                 counter.inc(pixels)
         self.pixels.inc(sum(class_pixels.values()))
@@ -156,23 +149,10 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily | InfoMetricFamily]:
         state = self._state()
-        yield GaugeMetricFamily("segment_ready", "1 when ready", state.ready)
-        yield GaugeMetricFamily("segment_requests_in_flight", "Requests with images under way", state.requests_in_flight)
-        yield GaugeMetricFamily("segment_queued_tiles", "Tiles admitted and not done", state.queued_tiles)
-        yield GaugeMetricFamily("segment_max_queued_tiles", "Most tiles admitted and not done", state.max_queued_tiles)
-        description = "Seconds that the tiles admitted and not done take at the measured rate"
-        yield GaugeMetricFamily("segment_queue_seconds", description, state.queue_seconds)
-        yield GaugeMetricFamily("segment_request_timeout_seconds", "Most seconds from body to answer", state.request_timeout_s)
-        if state.memory_limit:
-            yield GaugeMetricFamily("segment_memory_limit_bytes", "Memory that the process may use", state.memory_limit)
-        yield GaugeMetricFamily("segment_memory_budget_bytes", "Memory that requests may take together", state.memory_budget)
-        yield GaugeMetricFamily("segment_memory_taken_bytes", "Memory that requests are given now", state.used_memory)
-        if state.memory_resident:
-            description = "Memory of the service and its workers, each page that they share counted once"
-            yield GaugeMetricFamily("segment_memory_resident_bytes", description, state.memory_resident)
-        if state.worker_seconds is not None:
-            description = "Processor time of workers, those that have ended included"
-            yield CounterMetricFamily("segment_worker_cpu_seconds", description, state.worker_seconds)
+        for name, description in STATE_METRICS.items():
+            if (value := state.values[name]) is not None:
+                family = CounterMetricFamily if name == "segment_worker_cpu_seconds" else GaugeMetricFamily
+                yield family(name, description, value)
         models = InfoMetricFamily("segment_model", "A model that is served", labels=["name"])
         for facts in state.models:
             models.add_metric([facts["name"]], {key: value for key, value in facts.items() if key != "name"})
@@ -219,21 +199,6 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-def _silence_c_libraries() -> None:
-    """Keeps stderr for Python only. What C libraries write, such as libtiff's line per damaged row of an image, is dropped.
-
-    If such a library crashes the process, Python still writes where its threads were.
-    """
-    if not sys.stderr:  # the process was started without stderr
-        return
-    with open(os.devnull, "wb") as nowhere:
-        own = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-    # open until the process ends
-    sys.stderr = open(own, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-    faulthandler.enable(sys.stderr)
-
-
 class OnceAMinute(logging.Filter):
     """Lets a message through once a minute, whatever its arguments. Its field `left_out` counts those dropped before it.
 
@@ -261,10 +226,12 @@ class OnceAMinute(logging.Filter):
 def configure_logging(format: str, level: str) -> None:
     """Sends the log lines of the service, uvicorn and asyncio to stderr, in this format and from this level on.
 
-    format: `json`, `text`, or `auto`: text if stderr is a terminal, else JSON. Nothing else is written to stderr. A repeated
-    message of uvicorn or asyncio is logged once a minute. It changes the logging of the whole process.
+    format: `json`, `text`, or `auto`: text if stderr is a terminal, else JSON. A repeated message of uvicorn or asyncio
+    is logged once a minute. If a C library crashes, Python writes to stderr where its threads were. It changes the logging of
+    the whole process.
     """
-    _silence_c_libraries()
+    if sys.__stderr__:  # else the process was started without it
+        faulthandler.enable(sys.__stderr__)
     handler = logging.StreamHandler(sys.stderr)
     as_text = format == "text" or (format == "auto" and sys.stderr is not None and sys.stderr.isatty())
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from benchmarks.benches import (
     bulk,
     formats,
+    former,
     gpu,
     hostile,
     overload,
@@ -42,13 +43,14 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "bulk": lambda args: bulk.run(quick=args.quick),
     "scenes": lambda args: scenes.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
+    "former": lambda args: former.run(quick=args.quick, former=args.former),
     "hostile": lambda args: hostile.run(quick=args.quick),
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
 # run only when the command line names them
-BY_NAME = ("bulk", "scenes", "page", "peers", "gpu", "soak", "hostile")
+BY_NAME = ("bulk", "scenes", "page", "peers", "gpu", "soak", "hostile", "former")
 # need wrk
-WITH_LOAD = ("served", "peers", "size", "overload", "gpu")
+WITH_LOAD = ("served", "peers", "size", "overload", "gpu", "former")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PYTHON",
         help="for peers: the Python of an environment that has the frameworks; see benchmarks/peers/README.md",
     )
+    p.add_argument("--former", metavar="FOLDER", type=Path, help="for former: a checkout of the commit to compare with")
     return p
 
 
@@ -72,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 on success, 1 if a bench failed, 2 if a requested bench cannot run here."""
     args = parser().parse_args(argv)
     names = args.benches or [name for name in BENCHES if name not in BY_NAME]
-    if reason := missing(names, args.peers):
+    if reason := missing(names, args.peers, args.former):
         print(f"fcn-bench: {reason}", file=sys.stderr)
         return 2
     folder = args.out / "results"
@@ -89,8 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def missing(names: Sequence[str], peers: str | None) -> str | None:
-    """The reason why these benches cannot run here, or None if they can. peers: the value of `--peers`."""
+def missing(names: Sequence[str], peers: str | None, former: Path | None = None) -> str | None:
+    """The reason why these benches cannot run here, or None if they can.
+
+    peers: the value of `--peers`. former: the value of `--former`.
+    """
     if unknown := sorted(set(names) - set(BENCHES)):
         return f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}"
     if set(names) & set(WITH_LOAD) and not available():
@@ -99,6 +105,10 @@ def missing(names: Sequence[str], peers: str | None) -> str | None:
         return "peers needs --peers PYTHON, the Python of an environment with the frameworks; see benchmarks/peers/README.md"
     if peers and "peers" not in names:
         return "--peers is for the bench peers; name that, or leave it out"
+    if former and "former" not in names:
+        return "--former is for the bench former; name that, or leave it out"
+    if "former" in names and not former:
+        return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
     checks = {"page": page.missing, "bulk": bulk.missing, "scenes": scenes.missing, "gpu": gpu.missing}
     return next((reason for name, check in checks.items() if name in names and (reason := check())), None)
 

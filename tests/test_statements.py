@@ -21,11 +21,11 @@ import training.commands.evaluate_arguments
 import training.commands.export
 import training.commands.import_labels
 import training.commands.train_arguments
-from app.environment import FOREIGN, PREFIX
 from app.main import parser as serve_parser
 from app.serving.budget import Budget
 from app.serving.clients import Clients
 from app.settings import Settings
+from app.variables import FOREIGN, PREFIX
 from imaging.rendering import ANSWER_FORMATS, Format, Rendering
 from model.inference.loading import load_runtime
 from model.inference.memory import memory_bytes
@@ -173,7 +173,7 @@ def test_the_operating_page_states_how_large_a_photo_may_be(monkeypatch: pytest.
     for limit, cells in rows:
         memory = int(limit.split()[0]) << 30
         monkeypatch.setattr("app.settings.available_memory", lambda memory=memory: memory)
-        budget = Budget(Settings(_env_file=None).memory_bytes, 1, Clients())
+        budget = Budget(Settings().memory_bytes, 1, Clients())
         assert cells.split(" | ") == [str(largest(segmenter, format, budget.most_work)) for format in formats], limit
 
 

@@ -10,8 +10,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
-from app.access import split_key
 from app.api.errors import MEDIA_TYPE, BadRequest, Unauthorized, document
+from app.settings import split_key
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -175,7 +175,7 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
             name=name if format == "coco" else Rendering.name, **{each: values[each] for each in values if each in RENDERING}
         )
         rendering.check_uses(parameter for parameter in QUERY_PARAMETERS.values() if parameter.name in query.values)
-    return Options(tile=settings.tile_size, rendering=rendering, **{each: values[each] for each in values if each in OPTIONS})
+    return Options(tile=settings.tile, rendering=rendering, **{each: values[each] for each in values if each in OPTIONS})
 
 
 @contextmanager

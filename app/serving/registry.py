@@ -76,7 +76,7 @@ class Registry:
         """
         fresh: dict[str, Model] = {}
         try:
-            for name, digests in zip_longest(self._settings.weights_names, self._settings.weights_sha256):
+            for name, digests in zip_longest(self._settings.weights, self._settings.weights_sha256):
                 model = self._load(name, digests)
                 if model.name in fresh:
                     model.scheduler.stop()
@@ -133,7 +133,7 @@ class Registry:
         settings = self._settings
         files = find_files(name)
         load = self.load_runtime or load_runtime
-        runtimes = [load(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.devices]
+        runtimes = [load(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.device]
         for runtime in runtimes:
             sha256 = runtime.file_sha256
             if digests and sha256 not in digests.split("/"):
@@ -141,7 +141,7 @@ class Registry:
                 raise ValueError(f"{message}, and SEGMENT_WEIGHTS_SHA256 expects {digests}")
         segmenters = [Segmenter(runtime, Limits(settings.max_megapixels)) for runtime in runtimes]
         for segmenter in segmenters:
-            segmenter.warm_up(settings.tile_size)
+            segmenter.warm_up(settings.tile)
         check_limits(segmenters[0], settings)
         scheduler = Scheduler(
             runtimes, max_batch=settings.max_batch_tiles or None, on_batch=self._on_batch, on_failure=self._on_failure,
@@ -154,7 +154,7 @@ class Registry:
 def check_limits(segmenter: Segmenter, settings: Settings) -> None:
     """Raises `ValueError`, with the least value that works, if a limit refuses even an image of one pixel."""
     data = grey_png(np.zeros((1, 1), np.uint8))
-    options = Options(settings.tile_size, settings.overlap, settings.blend)
+    options = Options(settings.tile, settings.overlap, settings.blend)
     height, width = working_size((1, 1), options.side, segmenter.manifest.preprocessing.side)
     limits: list[tuple[str, float, float]] = [("MAX_MEGAPIXELS", settings.max_megapixels, height * width / 1e6)]
     if settings.max_megapixels >= height * width / 1e6 and not segmenter.manifest.preprocessing.is_multispectral:
@@ -177,7 +177,7 @@ class Loader:
 
     def __init__(self, settings: Settings, registry: Registry, fail: Callable[[str], None]) -> None:
         self.api_keys = settings.read_api_keys()
-        self.warning = unused_gpu() if settings.devices == ("auto",) else None
+        self.warning = unused_gpu() if settings.device == ("auto",) else None
         self._settings, self._registry, self._fail = settings, registry, fail
         self._is_stopped = False
         self._lock = threading.Lock()

@@ -245,20 +245,20 @@ class Service:
     def state(self) -> ServiceState:
         """The state for a scrape of the metrics. Any thread may call it."""
         runtimes = [model.segmenter.runtime for model in self.registry.models.values()]
-        return ServiceState(
-            ready=self.not_ready is None,
-            queued_tiles=self.queued_tiles,
-            max_queued_tiles=self.settings.max_queued_tiles,
-            queue_seconds=self.admission.queue_seconds,
-            requests_in_flight=self.in_flight,
-            request_timeout_s=self.settings.request_timeout_s,
-            memory_limit=available_memory(),
-            memory_budget=self.budget.limit,
-            used_memory=self.budget.used_bytes,
-            memory_resident=resident_memory(),
-            worker_seconds=child_seconds(),
-            models=[asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes],
-        )
+        values = {
+            "segment_ready": self.not_ready is None,
+            "segment_requests_in_flight": self.in_flight,
+            "segment_queued_tiles": self.queued_tiles,
+            "segment_max_queued_tiles": self.settings.max_queued_tiles,
+            "segment_queue_seconds": self.admission.queue_seconds,
+            "segment_request_timeout_seconds": self.settings.request_timeout_s,
+            "segment_memory_limit_bytes": available_memory(),
+            "segment_memory_budget_bytes": self.budget.limit,
+            "segment_memory_taken_bytes": self.budget.used_bytes,
+            "segment_memory_resident_bytes": resident_memory(),
+            "segment_worker_cpu_seconds": child_seconds(),
+        }
+        return ServiceState(values, [asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes])
 
     def deadline(self) -> float:
         """The deadline, on `time.monotonic`, of a request that starts now."""

@@ -90,6 +90,11 @@ def measured_grid(name: str, output_stride: int) -> Grid:
     of ResNet-D, average out; the grid is the nearest one. Raises `ArchitectureError` if a cell lies further than `TOLERANCE`
     from the grid.
     """
+    with torch.device("cpu"):  # a caller's `meta` has no values
+        return _measure_grid(name, output_stride)
+
+
+def _measure_grid(name: str, output_stride: int) -> Grid:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = _averaging(_encoder(name, output_stride))

@@ -40,7 +40,7 @@ def serve(narrow_file: Path) -> Serve:
     @contextmanager
     def start(**changes: Any) -> Iterator[TestClient]:
         common = {"device": "cpu", "runtime": "openvino", "precision": "float32", "tile": "96", "threads": 1}
-        settings = Settings(_env_file=None, **({"weights": str(narrow_file)} | common | changes))
+        settings = Settings(**({"weights": str(narrow_file)} | common | changes))
         app = create_app(settings)
         if registry.load_runtime is load_runtime:  # else a test has changed it
             app.state.service.registry.load_runtime = load

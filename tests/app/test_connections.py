@@ -57,9 +57,7 @@ def test_a_head_of_a_megabyte_is_a_plain_400_and_keeps_no_memory(line: bytes, na
 def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 2 * HANG_S)  # else it would end them
     port = free_port()
-    app = create_app(
-        Settings(_env_file=None, weights=str(narrow_file), device="cpu", tile="96", port=port, threads=1, drain_s=1)
-    )
+    app = create_app(Settings(weights=str(narrow_file), device="cpu", tile="96", port=port, threads=1, drain_s=1))
     service = app.state.service
     thread = threading.Thread(target=serve, args=(app, lambda _: None))
     thread.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.health_check import ports
-from app.settings import Settings
+from app.settings import read_settings
 from benchmarks.harness.serving import free_port
 from tests.support.checkout import ROOT
 from tests.support.polling import wait_until
@@ -72,7 +72,7 @@ def test_the_health_check_asks_the_port_that_is_served(variables: dict[str, str]
             patch.delenv(name, raising=False)
         for name, value in own.items():
             patch.setenv(name, value)
-        assert Settings(_env_file=None).port == int(port)
+        assert read_settings().port == int(port)
 
 
 def test_the_health_check_finds_sagemaker_s_port_without_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,11 +80,11 @@ def test_the_health_check_finds_sagemaker_s_port_without_a_variable(monkeypatch:
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PORT", "8000")
-    assert Settings(_env_file=None, platform="sagemaker").port == 8080
-    assert ports({"PORT": "8000"}) == [8000, 8080]
-    assert ports({"PORT": "8000", "segment_port": "81"}) == [81]
-    assert ports({"PORT": "81", "AIP_HTTP_PORT": "82", "SEGMENT_PLATFORM": "none"}) == [81, 8080]
-    assert ports({}) == [8000, 8080]
+    assert read_settings(platform="sagemaker").port == 8080
+    assert ports({"PORT": "8000"}) == ["8000", "8080"]
+    assert ports({"PORT": "8000", "segment_port": "81"}) == ["81"]
+    assert ports({"PORT": "81", "AIP_HTTP_PORT": "82", "SEGMENT_PLATFORM": "none"}) == ["81", "8080"]
+    assert ports({}) == ["8000", "8080"]
 
 
 def test_the_health_check_fails_where_no_port_is_right() -> None:

@@ -92,15 +92,15 @@ def test_a_port_in_use_ends_the_process_with_status_1_and_the_reason(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        assert serve(create_app(Settings(_env_file=None, weights=str(narrow_file), port=port))) == 1
+        assert serve(create_app(Settings(weights=str(narrow_file), port=port))) == 1
     assert f"cannot listen on 127.0.0.1 port {port}" in caplog.text
     assert f"choose another port, as with SEGMENT_PORT={port + 1 if port < 65_535 else port - 1}" in caplog.text
     for host in ("no.such.host.invalid", "a" * 64):  # the second is no host's name at all
-        assert serve(create_app(Settings(_env_file=None, weights=str(narrow_file), host=host))) == 1
+        assert serve(create_app(Settings(weights=str(narrow_file), host=host))) == 1
 
 
 def test_a_lost_device_ends_the_process_with_status_1(narrow_file: Path) -> None:
-    app = create_app(Settings(_env_file=None, weights=str(narrow_file), device="cpu", tile="96", port=free_port(), threads=1))
+    app = create_app(Settings(weights=str(narrow_file), device="cpu", tile="96", port=free_port(), threads=1))
     with ThreadPoolExecutor() as pool:
         statuses: list[int] = []
         status = pool.submit(serve, app, statuses.append)

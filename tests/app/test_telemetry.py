@@ -156,7 +156,7 @@ def test_who_would_be_too_late_is_told_apart_from_who_finds_no_room() -> None:
 
 
 def test_a_service_that_takes_no_images_says_which_state_it_is_in(narrow_file: Path, serve: Serve) -> None:
-    before = TestClient(create_app(Settings(_env_file=None, weights=str(narrow_file))))  # its lifespan does not begin
+    before = TestClient(create_app(Settings(weights=str(narrow_file))))  # its lifespan does not begin
     assert post(before).status_code == 503
     assert rejections(before) == {"starting": 1}
     with serve() as client:

@@ -17,8 +17,8 @@ from benchmarks.main import BENCHES, WITH_LOAD, main
 from tests.support.checkout import ROOT
 from tests.support.polling import LONGEST_S
 
-# without those that need a device, an environment
-ALONE = [name for name in BENCHES if name not in ("gpu", "peers") and not (name == "page" and page.missing())]
+# without those that need another checkout, a device, an environment
+ALONE = [name for name in BENCHES if name not in ("former", "gpu", "peers") and not (name == "page" and page.missing())]
 
 
 @pytest.mark.long
@@ -60,10 +60,19 @@ def test_peers_need_an_environment(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "--peers PYTHON" in capsys.readouterr().err
 
 
-def test_an_option_of_another_bench_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_former_service_needs_its_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(load.shutil, "which", lambda name: name)
-    assert main(["startup", "--peers", "nowhere"]) == 2
-    assert "--peers is for the bench" in capsys.readouterr().err
+    assert main(["former"]) == 2
+    assert "--former FOLDER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--peers", "--former"])
+def test_an_option_of_another_bench_is_refused(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(load.shutil, "which", lambda name: name)
+    assert main(["startup", option, "nowhere"]) == 2
+    assert f"{option} is for the bench" in capsys.readouterr().err
 
 
 def test_without_a_browser_the_page_is_refused(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from app.settings import Settings
-from app.sources import read_env_file
+from app.variables import read_env_file
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 
@@ -40,7 +40,7 @@ def test_every_line_of_the_settings_file_reaches_the_service_but_address_and_por
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_instance_has_limits_and_time_to_drain(name: str) -> None:
-    service, settings = OURS[name], Settings(_env_file=None)
+    service, settings = OURS[name], Settings()
     (lame_duck,) = re.findall(r"SEGMENT_LAME_DUCK_S=(\d+)", (ROOT / "Dockerfile").read_text())
     assert float(service["stop_grace_period"].rstrip("s")) >= float(lame_duck) + settings.drain_s + 2
     assert service["init"]
@@ -66,7 +66,7 @@ def test_a_file_of_keys_is_read_as_soon_as_it_is_named(variables: dict[str, str]
         assert {entry["format"] for entry in service["env_file"]} == {"raw"}
         paths = [ROOT / interpolated(entry["path"], variables) for entry in service["env_file"]]
         settings = {name: value for path in paths[1:] for name, value in read_env_file(path).items()}
-        assert settings == ({"segment_api_keys_file": "/run/secrets/keys"} if variables else {})
+        assert settings == ({"SEGMENT_API_KEYS_FILE": "/run/secrets/keys"} if variables else {})
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from fastapi import FastAPI
 
-from app.environment import check_names
 from app.main import create_app
 from app.server import GRACE_S
 from app.settings import Settings
 from app.telemetry import REASONS
+from app.variables import read_variables
 from tests.support.checkout import ROOT
 from tests.support.deploy.files import ADAPTER, DEPLOY, KEDA, adapter_query
 from tests.support.variants import long
@@ -87,7 +87,7 @@ def environment(manifests: Manifests) -> dict[str, str]:
 
 def settings(manifests: Manifests) -> Settings:
     values = {name.removeprefix("SEGMENT_").lower(): value for name, value in environment(manifests).items()}
-    return Settings(_env_file=None, **values)
+    return Settings(**values)
 
 
 @pytest.mark.parametrize("version", [*long("1.29"), kubernetes_validate.latest_version()])
@@ -98,7 +98,7 @@ def test_kubernetes_knows_every_field(plain: Manifests, complete: Manifests, ver
 
 def test_variables_are_settings(plain: Manifests, complete: Manifests) -> None:
     for manifests in (plain, complete):
-        check_names(environment(manifests), Settings.model_fields)
+        read_variables(environment(manifests), Settings.model_fields)
 
 
 def test_a_pod_has_the_time_that_a_drain_may_take(plain: Manifests) -> None:
@@ -172,7 +172,7 @@ def test_the_image_is_the_one_that_compose_builds(plain: Manifests, overlay: str
 def test_only_the_gpu_s_pods_ask_for_a_gpu_and_start_nowhere_else(plain: Manifests, overlay: str) -> None:
     asked = container(plain)["resources"]["limits"].get("nvidia.com/gpu")
     expected = {"cpu": (None, ("auto",)), "gpu": ("1", ("cuda",))}
-    assert (asked, settings(plain).devices) == expected[overlay]
+    assert (asked, settings(plain).device) == expected[overlay]
     surge = plain["Deployment"]["spec"]["strategy"]["rollingUpdate"]
     assert surge["maxSurge"] == (0 if asked else 1)
 

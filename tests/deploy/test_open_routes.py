@@ -78,7 +78,7 @@ def target(request: pytest.FixtureRequest, narrow_file: Path, tmp_path_factory: 
 
 def routes() -> set[str]:
     """All routes of the service, with the page and its files."""
-    return set(create_app(Settings(_env_file=None)).openapi()["paths"]) | PAGES
+    return set(create_app(Settings()).openapi()["paths"]) | PAGES
 
 
 def spelled(path: str) -> list[str]:

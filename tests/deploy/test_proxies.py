@@ -117,14 +117,14 @@ def test_a_service_that_is_killed_fails_its_own_requests_alone(name: str, narrow
 
 @each_proxy
 def test_a_proxy_waits_longer_than_the_service(name: str) -> None:
-    settings = Settings(_env_file=None)
+    settings = Settings()
     text = PROXIES[name][0].read_text()
     (seconds,) = set(re.findall(r"(?:timeout server|proxy_read_timeout) +(\d+)s", text))
     assert settings.request_timeout_s < int(seconds)
 
 
 def test_nginx_takes_bodies_as_large_as_the_service() -> None:
-    settings = Settings(_env_file=None)
+    settings = Settings()
     text = PROXIES["nginx"][0].read_text()
     one, several = (int(megabytes) * (1 << 20) for megabytes in re.findall(r"client_max_body_size (\d+)m", text))
     assert settings.max_upload_mb * 1e6 < one

@@ -18,7 +18,7 @@ from tests.support.polling import HANG_S
 def test_the_unit_s_times_and_variables_are_those_of_the_settings() -> None:
     text = (DEPLOY / "systemd" / "fcn-segment@.service").read_text()
     variables = dict(re.findall(r"SEGMENT_(\w+)=(\S+)", re.sub(r"(?m)^#.*$", "", text)))
-    settings = Settings(_env_file=None)
+    settings = Settings()
     (stop,) = map(float, re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE))
     assert set(variables) <= {field.upper() for field in Settings.model_fields}
     assert float(variables["LAME_DUCK_S"]) + settings.drain_s + 2 <= stop

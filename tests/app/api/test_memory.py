@@ -232,4 +232,4 @@ def test_a_jpeg_of_a_hundred_megapixels_is_taken_on_a_machine_of_2_gib(
     segmenter = Segmenter(runtime)
     plan = segmenter.plan(large_header, Options(quality=quality))
     assert plan.size == (10_000, 10_000)
-    Budget(Settings(_env_file=None).memory_bytes, 1, Clients()).check(memory_bytes(segmenter, large_header, plan))
+    Budget(Settings().memory_bytes, 1, Clients()).check(memory_bytes(segmenter, large_header, plan))

@@ -379,7 +379,7 @@ def alone(serve: Serve) -> Iterator[Service]:
 
 
 def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    settings = Settings(_env_file=None, weights=str(narrow_file), device="cpu", runtime="openvino", tile="96", threads=1)
+    settings = Settings(weights=str(narrow_file), device="cpu", runtime="openvino", tile="96", threads=1)
     alone = Alone(Service(settings))
     try:
         wait_until(lambda: alone.service.not_ready is None)

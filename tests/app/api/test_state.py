@@ -41,7 +41,7 @@ def test_health_tells_device_queue_and_uptime(client: TestClient) -> None:
 
 
 def test_before_it_is_loaded_it_is_live_and_refuses_images(narrow_file: Path) -> None:
-    client = TestClient(create_app(Settings(_env_file=None, weights=str(narrow_file))))  # its lifespan does not begin
+    client = TestClient(create_app(Settings(weights=str(narrow_file))))  # its lifespan does not begin
     assert client.get("/health/live").status_code == 200
     assert client.get("/health").status_code == 503
     for response in (client.get("/health/ready"), post(client), client.get("/models"), client.get("/info")):

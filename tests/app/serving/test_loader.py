@@ -30,7 +30,7 @@ def reloaders() -> list[threading.Thread]:
 def test_thirty_reloads_are_the_one_in_progress_and_one_more_that_reads_the_last_files(tmp_path: Path) -> None:
     keys, registry = tmp_path / "keys", SlowRegistry()
     keys.write_text("key-0")
-    loader = Loader(Settings(_env_file=None, api_keys_file=str(keys)), registry, lambda _: None)  # type: ignore[arg-type]
+    loader = Loader(Settings(api_keys_file=str(keys)), registry, lambda _: None)  # type: ignore[arg-type]
     loader.reload()
     wait_until(lambda: registry.loads == 1)
     for number in range(1, 31):

@@ -36,7 +36,7 @@ OPTIONS = Options(tile=(96, 96))
 
 @contextmanager
 def start_alone(weights: Path | str, ready: bool = True) -> Iterator[Alone]:
-    service = Service(Settings(_env_file=None, weights=str(weights), device="cpu", runtime="openvino", tile="96", threads=1))
+    service = Service(Settings(weights=str(weights), device="cpu", runtime="openvino", tile="96", threads=1))
     alone = Alone(service)
     try:
         if ready:
@@ -161,7 +161,7 @@ def test_an_image_that_waits_for_memory_leaves_its_worker_and_is_done_in_its_tur
 def test_a_weights_file_that_cannot_be_loaded_ends_the_service(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no weights")
-    service = Service(Settings(_env_file=None, weights=str(path), device="cpu"))
+    service = Service(Settings(weights=str(path), device="cpu"))
     failure = threading.Event()
     service.on_failure = failure.set
     alone = Alone(service)

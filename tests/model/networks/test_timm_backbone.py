@@ -24,7 +24,7 @@ from model.manifest import Manifest, WeightsError
 from model.networks.builder import build, load_classifier
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors, load_network, normalise
-from model.networks.timm_backbone import TimmBackbone
+from model.networks.timm_backbone import TimmBackbone, measured_grid
 from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from tests.support.images import encode, make_photo
@@ -61,6 +61,12 @@ def master(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     labels = numbered_labels(["ground", "disc", "square"])
     save_weights(path, half_tensors(net), Manifest(net.architecture, labels, Preprocessing(side=(64, 128)), "Apache-2.0"))
     return path
+
+
+def test_the_grid_is_measured_also_where_a_network_is_built_without_values() -> None:
+    measured_grid.cache_clear()
+    with torch.device("meta"):
+        assert TimmBackbone("test_convnext", 32).grid == "half_pixel"
 
 
 @pytest.mark.parametrize(("name", "output_stride", "grid"), GRIDS)

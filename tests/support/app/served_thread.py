@@ -35,7 +35,7 @@ class Served:
     def __init__(self, runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
         monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: runtime)
         common: dict[str, Any] = {"device": "cpu", "tile": "96", "port": free_port(), "threads": 1, "drain_s": HANG_S}
-        settings = Settings(_env_file=None, **(common | changes))
+        settings = Settings(**(common | changes))
         self.app = create_app(settings)
         self.service: Service = self.app.state.service
         self.url = f"http://127.0.0.1:{settings.port}"

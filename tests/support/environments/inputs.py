@@ -15,6 +15,7 @@ import pyogrio.raw
 import shapely
 from PIL import Image
 
+from model.weights_file import DEFAULT_WEIGHTS, find_weights
 from tests.support.checkout import ROOT
 from tests.support.environments.page_commands import PYTHON_BLOCK
 from tests.support.images import make_photo
@@ -27,9 +28,11 @@ CLASSES = ["background", "leaf", "stem", "soil", "weed"]
 
 
 def add_inputs(commands: str, page: str, folder: Path) -> None:
-    """Writes into the folder what the commands name and what is not there yet."""
+    """Writes into the folder what the commands name and what is not there yet, but not what they write themselves."""
     for name, write in INPUTS.items():
-        if re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w.-])", commands) and not (folder / name).exists():
+        is_named = re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w.-])", commands)
+        is_written = re.search(rf"--out {re.escape(name)}(?![\w.-])", commands)
+        if is_named and not is_written and not (folder / name).exists():
             write(folder / name)
     for block in PYTHON_BLOCK.findall(page):
         for name in re.findall(r'"([\w-]+\.onnx)"', block):
@@ -38,9 +41,13 @@ def add_inputs(commands: str, page: str, folder: Path) -> None:
 
 
 def _demo(folder: Path) -> dict[Path, np.ndarray]:
+    """Twenty photos, `leaf-001.jpg` and so on, and their masks."""
     write_demo_data(folder, train=14, val=6)
-    photos = sorted((folder / "JPEGImages").glob("*.jpg"))
-    return {photo: np.asarray(Image.open(folder / "SegmentationClass" / f"{photo.stem}.png")) for photo in photos}
+    photos = {}
+    for number, photo in enumerate(sorted((folder / "JPEGImages").glob("*.jpg")), 1):
+        mask = np.asarray(Image.open(folder / "SegmentationClass" / f"{photo.stem}.png"))
+        photos[photo.rename(photo.with_name(f"leaf-{number:03d}.jpg"))] = mask
+    return photos
 
 
 def _write_export(path: Path) -> None:
@@ -51,9 +58,10 @@ def _write_export(path: Path) -> None:
 def _write_data(path: Path) -> None:
     """The folder of a training, with a mask beside each of twenty photos."""
     for photo, mask in _demo(path.with_name("demo")).items():
-        for kind, image in (("images", Image.open(photo)), ("masks", Image.fromarray(mask))):
+        for kind in ("images", "masks"):
             (path / kind).mkdir(parents=True, exist_ok=True)
-            image.save(path / kind / f"{photo.stem}.png")
+        shutil.copy(photo, path / "images")
+        Image.fromarray(mask).save(path / "masks" / f"{photo.stem}.png")
     _write_classes(path / "classes.yaml", CLASSES[:4])
 
 
@@ -106,6 +114,7 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     "PHOTOS": _write_photos,
     "REST": _write_photos,
     "labelled.gpkg": lambda path: _write_layer(SCENES / "osbs-extent.geojson", path),
+    "maps.safetensors": lambda path: shutil.copy(find_weights(DEFAULT_WEIGHTS), path),
     "labels.gpkg": lambda path: _write_layer(SCENES / "osbs-labels.geojson", path),
     "project.json": _write_project,
     "scenes": _write_scenes,

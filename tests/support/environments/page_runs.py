@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pyarrow import parquet
 
+from model.weights_file import WEIGHTS_FOLDER
 from tests.support.checkout import ROOT
 from tests.support.environments.inputs import add_inputs
 from tests.support.environments.page_commands import PageCommands
@@ -43,7 +44,7 @@ CHANGES = {
 MISSING = re.compile(r"Traceback|No module named|is missing: |needs the (package|extra)|needs PyTorch")
 OF_RUN = re.compile(rb'(?i)(fcn_key\W+|"request_id":")[0-9a-f]+')  # digests of a scene's path and time; ids of requests
 RUN_OF_TABLE = re.compile(r"(?<=-)[0-9a-f]{8}(?=-\d+\.parquet)")
-TRAININGS = "runs"  # the folder whose files are compared by name: times and threads change them
+TRAININGS = "runs"  # the folder of trainings: its files, and what commands make of them, are compared by name
 VOLATILE = {"milliseconds", "seconds", "key"}  # facts of rows that depend on the run
 
 
@@ -64,6 +65,7 @@ class Place:
 
     def __init__(self, folder: Path, environment: Path) -> None:
         self._folder, self.environment = folder, environment
+        self.of_trainings = set[tuple[str, str]]()  # page and name of the files that depend on a training
 
     def page(self, name: str) -> Path:
         """The folder of a page."""
@@ -85,11 +87,15 @@ class Place:
             text = re.sub(pattern, replacement, text)
         folder = self.page(commands.page)
         path = f"{self.environment / 'bin'}:{os.environ['PATH']}"
+        shipped = set(WEIGHTS_FOLDER.iterdir())
         with object_store(folder) if "s3://" in text else nullcontext({}) as variables:
-            return subprocess.run(
+            result = subprocess.run(
                 ["bash", "-euc", text.replace(ADDRESS, url)], cwd=folder, capture_output=True, text=True, timeout=LONGEST_S,
                 env=os.environ | {"PATH": path, "VIRTUAL_ENV": str(self.environment)} | variables, check=False,
             )  # fmt: skip
+        for file in set(WEIGHTS_FOLDER.iterdir()) - shipped:  # beside the default weights, which both environments share
+            shutil.move(file, folder / file.name)
+        return result
 
 
 def reason_to_leave_out(line: str) -> str | None:
@@ -107,6 +113,7 @@ def run_and_compare(commands: PageCommands, trial: Place, whole: Place, urls: tu
         target = trial.page(commands.page) / path.name
         if not target.exists():
             (shutil.copytree if path.is_dir() else shutil.copy)(path, target)
+    before = written(trial.page(commands.page))
     result, reference = trial.run(commands, urls[0]), whole.run(commands, urls[1])
     output = f"{result.stdout}{result.stderr}".strip()[-3000:]
     if MISSING.search(output) or (commands.is_block and result.returncode):
@@ -115,6 +122,11 @@ def run_and_compare(commands: PageCommands, trial: Place, whole: Place, urls: tu
         theirs = reference.stderr.strip()[-3000:]
         raise PageFailure(commands, f"exit status {result.returncode}, and {reference.returncode} with everything\n{theirs}")
     ours, others = written(trial.page(commands.page)), written(whole.page(commands.page))
+    if f"{TRAININGS}/" in commands.text:
+        trial.of_trainings |= {(commands.page, name) for name in ours if ours[name] != before.get(name)}
+    for name in set(ours) & set(others):
+        if (commands.page, name) in trial.of_trainings:
+            ours[name] = others[name]
     if different := [name for name in sorted({*ours, *others}) if ours.get(name) != others.get(name)]:
         raise PageFailure(commands, f"other files than where everything is installed: {', '.join(different)}")
 
