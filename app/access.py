@@ -6,9 +6,8 @@ import re
 from ipaddress import ip_network
 from pathlib import Path
 
-from app.sockets import LARGEST_PORT
-
 ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?")
+LARGEST_PORT = 65_535
 DEFAULT_PORTS = {"http": "80", "https": "443"}  # browsers leave these ports out
 KEY_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 

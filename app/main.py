@@ -19,11 +19,11 @@ from app.api.headers import REMARK
 from app.api.page import mount_page
 from app.api.parameters import words
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
+from app.connections import ConnectionMiddleware
 from app.environment import PREFIX, UnknownSetting, WrongVariable
-from app.exchange import ConnectionMiddleware
 from app.interop.sagemaker import sagemaker_router
 from app.interop.vertex_ai import vertex_ai_router
-from app.middleware import POLLED_PATHS, LoadShedding, RequestTelemetry, UnexpectedErrors
+from app.middleware import POLLED_PATHS, Refusals, RequestTelemetry
 from app.platform_variables import SAGEMAKER_PORT, WrongPort
 from app.server import serve
 from app.serving.service import Service
@@ -68,8 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     mount_page(app)
     install_handlers(app)
     # the middleware added last is the outermost: it sees a request first
-    app.add_middleware(LoadShedding, service=service, paths=tuple(paths))
-    app.add_middleware(UnexpectedErrors, service=service)
+    app.add_middleware(Refusals, service=service, paths=paths)
     if settings.cors_origins:
         app.add_middleware(
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from app.sockets import LARGEST_PORT
+from app.access import LARGEST_PORT
 
 Platform = Literal["none", "sagemaker", "vertex_ai"]
 SAGEMAKER_PORT = "8080"  # SageMaker sends requests there, unless SAGEMAKER_BIND_TO_PORT is set

@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from app.access import browser_origin, check_keys, network, read_keys
+from app.access import LARGEST_PORT, browser_origin, check_keys, network, read_keys
 from app.environment import PREFIX, of_kubernetes
 from app.platform_variables import Platform
-from app.sockets import LARGEST_PORT
 from app.sources import PlatformVariables, checked_sources
 from model.inference.cores import available_cores, available_memory
 from model.inference.loading import Precision, RuntimeName

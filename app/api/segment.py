@@ -27,7 +27,7 @@ from app.api.parameters import Parameters, own_values, with_values
 from app.api.schemas import QUERY_PARAMETERS, SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import UploadLimits, media_type, read_image
-from app.exchange import PIECE_BYTES
+from app.connections import PIECE_BYTES
 from app.serving.registry import Model
 from app.serving.reservation import Reservation
 from app.serving.service import Service

@@ -17,8 +17,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app import connections
-from app.connections import Connection, Connections
-from app.exchange import ConnectionMiddleware
+from app.connections import Connection, ConnectionMiddleware, Connections
 from app.main import create_app
 from app.server import serve
 from app.serving.clients import Clients
