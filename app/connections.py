@@ -20,8 +20,9 @@ HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep an idle connection, so that none sends a request on a connection that was just closed
 KEEP_ALIVE_S = 75
 MAX_HEAD_BYTES = 1 << 15  # also of a chunk's line, and of trailers
-READ_BYTES = 1 << 12  # at a time: parsing so many takes about 10 ms if they are chunks of a byte
-LENGTH_READ_BYTES = 1 << 16  # at a time, of a body with Content-Length
+HEAD_READ_BYTES = 1 << 12  # read at a time; to parse so many takes about 10 ms if chunks of a byte follow the head
+CHUNKS_READ_BYTES = 1 << 14  # of a body in chunks; it is refused once a thousand chunks are small
+READ_BYTES = 1 << 16  # of a body with Content-Length
 DISCARD_S = 1.0  # for discarding the rest of a body when the answer closes the connection
 PIECE_BYTES = 1 << 15  # of an answer at a time: the next piece follows when the system has taken the one before
 
@@ -30,24 +31,26 @@ class Connections:
     """A server's open connections, at most `limit`. Only for the event loop.
 
     When one more opens, another is closed: the one that has waited longest for a request's head (it is idle, or has sent part
-    of a head), or else the client of a request in progress that sends or reads slowest. If there is none, the new connection
-    is closed.
+    of a head), or else the client of a request in progress that sends or reads slowest, or else the new one.
     """
 
     def __init__(self, limit: int, clients: Clients) -> None:
-        self.limit, self.count, self._clients = limit, 0, clients
-        # connections that wait for a head, and since when, the longest wait first
-        self._waiting: dict[Connection, float] = {}
+        self.limit, self.count = limit, 0
+        self._clients = clients
+        # connections that wait for a head: since when, and what ends it; the longest wait first
+        self._waiting: dict[Connection, tuple[float, asyncio.TimerHandle]] = {}
 
     def protocol(self, *args: Any, **kwargs: Any) -> Connection:
         """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
         return Connection(self, H11Protocol(*args, **kwargs))
 
     def add(self, connection: Connection) -> None:
+        """Counts a new connection, which waits for its first head."""
         self.count += 1
+        self.begin_wait(connection, HEAD_S)
         if self.count <= self.limit:
             return
-        closing, since = next(iter(self._waiting.items()), (connection, time.monotonic()))
+        closing, (since, _) = next(iter(self._waiting.items()))  # the new one, if no other waits
         # a head that has just begun may be complete the next moment
         if time.monotonic() - since < LEAST_WAIT_S and self._clients.close_slowest():
             return
@@ -58,13 +61,15 @@ class Connections:
         self.count -= 1
         self.end_wait(connection)
 
-    def begin_wait(self, connection: Connection) -> None:
-        """The connection waits for a head from now on, until `end_wait`."""
+    def begin_wait(self, connection: Connection, seconds: float) -> None:
+        """The connection waits for a head from now on, and is closed after so many seconds unless `end_wait` is called."""
         self.end_wait(connection)
-        self._waiting[connection] = time.monotonic()
+        timer = asyncio.get_running_loop().call_later(seconds, connection.tcp.abort)
+        self._waiting[connection] = time.monotonic(), timer
 
     def end_wait(self, connection: Connection) -> None:
-        self._waiting.pop(connection, None)
+        if connection in self._waiting:
+            self._waiting.pop(connection)[1].cancel()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -73,9 +78,8 @@ class Connection(asyncio.BufferedProtocol):
     `http` parses the requests, each once the one before is answered, and writes the answers. A head must arrive in full within
     `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next byte that arrives. That byte must
     arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
-
-    At most `READ_BYTES` are read at a time, so that others have their turn, but `LENGTH_READ_BYTES` of a body whose length is
-    known. request_bytes: that have arrived since the current request began, with the framing of its body's chunks.
+    At most `HEAD_READ_BYTES`, `CHUNKS_READ_BYTES` or `READ_BYTES` are read at a time, so that others have their turn.
+    request_bytes: that have arrived since the current request began, with the framing of its body's chunks.
     """
 
     def __init__(self, connections: Connections, http: asyncio.Protocol) -> None:
@@ -84,7 +88,6 @@ class Connection(asyncio.BufferedProtocol):
         self.request_bytes = 0
         self._connections = connections
         self._body_bytes = 0  # of a body with Content-Length that may still come
-        self._head_timer: asyncio.TimerHandle | None = None
         self._head_in_flight = self._half_closed = self._is_paused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -92,7 +95,6 @@ class Connection(asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(high=0)  # so that at most one piece of an answer is kept here
         self.tcp = transport
         self._connections.add(self)
-        self._await_head(HEAD_S)
 
     def pause_writing(self) -> None:
         self.http.pause_writing()
@@ -101,30 +103,32 @@ class Connection(asyncio.BufferedProtocol):
         self.http.resume_writing()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        self._buffer = bytearray(min(max(self._body_bytes, READ_BYTES), LENGTH_READ_BYTES))
+        least = CHUNKS_READ_BYTES if self.exchange else HEAD_READ_BYTES
+        self._buffer = bytearray(min(max(self._body_bytes, least), READ_BYTES))
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        data, self._buffer = bytes(memoryview(self._buffer)[:nbytes]), bytearray()  # no buffer while nothing arrives
+        data, is_full = bytes(memoryview(self._buffer)[:nbytes]), nbytes == len(self._buffer)
+        self._buffer = bytearray()  # none while nothing arrives
         self.request_bytes += nbytes
         self._body_bytes -= nbytes
         if self.exchange and self.exchange.is_last:
             return  # to what follows the connection's last request, `http` would answer 400
         if not self.exchange and not self._head_in_flight:
             self._head_in_flight = True
-            self._await_head(HEAD_S)
+            self._connections.begin_wait(self, HEAD_S)
         current_connection.set(self)
         try:
             self.http.data_received(data)
         except h11.LocalProtocolError:  # it would answer 400 to the rest of a body, after or in the midst of another answer
             self.tcp.abort()
-        if nbytes == READ_BYTES and self.tcp.is_reading():  # uvloop would read on at once, and the application would wait
+        if is_full and self._body_bytes < 0 and self.tcp.is_reading():  # uvloop would read on before the application runs
             self.tcp.pause_reading()
             self._is_paused = True
             asyncio.get_running_loop().call_soon(self.read_on)
 
     def read_on(self) -> None:
-        """Ends the pause after a read. `http` pauses, too: only call this before it does."""
+        """Ends the pause after a read. `http` makes pauses of its own when it sends or parses: not to be called after that."""
         if self._is_paused and not self.tcp.is_closing():
             self.tcp.resume_reading()
         self._is_paused = False
@@ -136,11 +140,10 @@ class Connection(asyncio.BufferedProtocol):
         sending looks the same as one that has gone, and the network should not work for a client that has gone.
         """
         self._half_closed = True
-        self._close_soon_if_idle()
+        asyncio.get_running_loop().call_soon(self._close_if_idle)  # later: a request that has arrived in full begins first
         return not self.exchange or self.exchange.answers_half_closed
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
         self._connections.remove(self)
         self._buffer = bytearray()
         # given an error, uvicorn would leave its keep-alive timer running, which would keep this connection in memory
@@ -149,7 +152,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def begin(self, exchange: Exchange) -> None:
         """The application gets a request."""
-        self._stop_timer()
         self._connections.end_wait(self)
         self.exchange, self.request_bytes, self._body_bytes = exchange, 0, int(exchange.body_length or 0)
         if self._half_closed and not exchange.answers_half_closed:
@@ -161,26 +163,17 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.exchange, self._head_in_flight = None, not exchange.body_complete
         if self._half_closed:
-            self._close_soon_if_idle()
+            asyncio.get_running_loop().call_soon(self._close_if_idle)
         elif not self.tcp.is_closing():
-            self._await_head(KEEP_ALIVE_S)
+            self._connections.begin_wait(self, KEEP_ALIVE_S)
 
-    def _close_soon_if_idle(self) -> None:
-        """Closes the connection unless a request that has arrived in full begins first."""
-        asyncio.get_running_loop().call_soon(lambda: self.exchange or self.tcp.close())
-
-    def _await_head(self, seconds: float) -> None:
-        self._stop_timer()
-        self._connections.begin_wait(self)
-        self._head_timer = asyncio.get_running_loop().call_later(seconds, self.tcp.abort)
-
-    def _stop_timer(self) -> None:
-        if self._head_timer:
-            self._head_timer.cancel()
+    def _close_if_idle(self) -> None:
+        if not self.exchange:
+            self.tcp.close()
 
 
+# of a request: the application runs in the context in which the last bytes of the head were received
 current_connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
-"""The connection of a request. The application runs in the context in which the last bytes of the head were received."""
 
 
 def request_bytes() -> int | None:
@@ -192,9 +185,9 @@ def request_bytes() -> int | None:
 class Exchange:
     """A request and its answer on a connection (None outside of a server). Only for the event loop.
 
-    An answer that closes the connection is sent at once; then the rest of the body is discarded for up to `DISCARD_S` seconds.
-    Otherwise the system would reset the connection because of unread data, and a client that still sends might not see the
-    answer. complete: completes an answer's start, and returns whether the answer closes the connection.
+    An answer that closes the connection is sent at once; then the rest of the body is discarded for up to `DISCARD_S` seconds,
+    since the system resets a connection with unread data, and a client that still sends might not see the answer.
+    complete: completes an answer's start, and returns whether the answer closes the connection.
     answers_half_closed: whether to answer a client that has stopped sending.
     """
 
@@ -202,8 +195,7 @@ class Exchange:
         self, scope: Scope, receive: Receive, send: Send, connection: Connection | None, complete: Callable[[Message], bool]
     ) -> None:
         headers = Headers(scope=scope)
-        self._scope, self._receive, self._send, self._complete = scope, receive, send, complete
-        self._connection = connection
+        self._scope, self._receive, self._send, self._connection, self._complete = scope, receive, send, connection, complete
         self.body_length = headers.get("content-length", "")
         self.body_complete = not self.body_length and "transfer-encoding" not in headers
         self.answers_half_closed = scope["method"] != "POST"
@@ -265,7 +257,7 @@ class Exchange:
         return connection.request_bytes + self._sent_bytes - connection.tcp.get_write_buffer_size() if connection else 0
 
     def _close(self) -> None:
-        self._scope["state"].get("known", {})["closed"] = "slow"  # for the request's log line
+        self._scope["state"].get("log_fields", {})["closed"] = "slow"  # for the request's log line
         if self._connection:
             self._connection.tcp.abort()
 
@@ -274,8 +266,7 @@ class ConnectionMiddleware:
     """The outermost middleware: handles a request's connection, and adds `headers` to every answer.
 
     The request's state has its `Client` as `client`, registered with `clients`. While `ending()` is true, each answer closes
-    its connection, so that the client opens its next one elsewhere. If the server has answered 400 to invalid bytes, and closes
-    the connection, no other answer is sent.
+    its connection, so that the client opens its next one elsewhere. After a 400 of the server itself, no other answer is sent.
     """
 
     def __init__(

@@ -9,15 +9,15 @@ import random
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv6Network
 from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import MEDIA_TYPE, BadRequest, Problem, Unavailable, document, nothing_at, to_problem, unexpected_problem
-from app.serving.errors import NotServing, ServingError
+from app.api.errors import MEDIA_TYPE, BadRequest, Problem, document, mapped_errors, nothing_at, to_problem, unexpected_problem
+from app.serving.errors import NotServing
 from app.serving.service import DRAINING, Service
 from app.telemetry import Metrics
 
@@ -32,7 +32,6 @@ METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 TWO_LENGTHS = "the request has both Content-Length and Transfer-Encoding, which may disagree; send one of them"
 VERSION = "the version must be HTTP/1.1 or HTTP/1.0"
 TARGET = "the request's target must be a path, or an address http://HOST/PATH, without #"
-CLOSE = {"Connection": "close"}
 log = logging.getLogger("segment")
 
 
@@ -59,7 +58,7 @@ class RequestTelemetry:
             request_id = f"{random.getrandbits(128):032x}"
         headers[REQUEST_ID] = state["request_id"] = request_id
         client = {"client": scope["client"][0]} if scope.get("client") else {}
-        state["known"] = {"request_id": request_id} | client | trace_fields(headers.getlist("traceparent"))
+        state["log_fields"] = {"request_id": request_id} | client | trace_fields(headers.getlist("traceparent"))
         start, status = time.perf_counter(), 499  # unless it is answered
 
         async def send_with_id(message: Message) -> None:
@@ -86,7 +85,7 @@ class RequestTelemetry:
         # the usual answers of polled routes are not worth a line: the service logs itself why it answers 503
         level = logging.DEBUG if route in self.polled_paths and (status < 400 or status == 503) else logging.INFO
         if log.isEnabledFor(level):
-            facts = state["known"] | {"method": method, "path": scope["path"], "status": status}
+            facts = state["log_fields"] | {"method": method, "path": scope["path"], "status": status}
             log.log(level, "request", extra={"fields": facts | {"ms": round(seconds * 1000, 1)} | fields})
 
 
@@ -120,8 +119,7 @@ class Refusals:
             await send(message)
 
         try:
-            path = check_head(scope)
-            with self._reservation(scope, path):
+            with self._reservation(scope, check_head(scope)):
                 await self.app(scope, receive, send_answer)
         except Problem as problem:
             await send_problem(scope, send, problem)
@@ -140,20 +138,16 @@ class Refusals:
     @contextmanager
     def _reservation(self, scope: Scope, path: str) -> Iterator[None]:
         """Counts a request with images, and reserves its place. Raises `Unavailable`."""
-        state = scope["state"]
         if scope["method"] != "POST" or path not in self.paths:
             yield
             return
+        state = scope["state"]
         state["route"] = path
-        try:
-            reservation = self.service.reserve(state["client"], network_of(scope))
-        except ServingError as error:
-            problem = to_problem(error)
-            raise Unavailable(problem.detail, problem.headers | CLOSE, problem.reason) from None
+        with mapped_errors():
+            state["reservation"] = self.service.reserve(state["client"], network_of(scope))
         self.service.in_flight += 1
         try:
-            with reservation:
-                state["reservation"] = reservation
+            with state["reservation"]:
                 yield
         finally:
             self.service.in_flight -= 1
@@ -165,17 +159,17 @@ def check_head(scope: Scope) -> str:
     Raises `BadRequest` for what a proxy may read otherwise (RFC 9112, sections 3.2, 6.1) and h11 lets through, and `NotFound`
     for a path with control characters: the pattern of a route would match a path that ends with a line feed.
     """
-    headers, root, raw_path = Headers(scope=scope), scope.get("root_path", ""), scope["raw_path"]
+    headers, root = Headers(scope=scope), scope.get("root_path", "")
     if scope.get("http_version", "1.1") not in ("1.0", "1.1"):
-        raise BadRequest(VERSION, CLOSE)
+        raise BadRequest(VERSION)
     if "transfer-encoding" in headers and "content-length" in headers:
-        raise BadRequest(TWO_LENGTHS, CLOSE)
-    target = raw_path.decode("latin-1").removeprefix(root)
+        raise BadRequest(TWO_LENGTHS)
+    if b"#" in scope["raw_path"] + scope["query_string"]:
+        raise BadRequest(TARGET)
+    target = scope["raw_path"].decode("latin-1").removeprefix(root)
     if not target.startswith("/") and target != "*":
         target = absolute_path(target)
         scope["path"], scope["raw_path"] = root + unquote(target), (root + target).encode("latin-1")
-    if b"#" in raw_path + scope["query_string"]:
-        raise BadRequest(TARGET, CLOSE)
     if any(character < " " for character in scope["path"]):
         raise nothing_at(scope["path"])
     return str(scope["path"]).removeprefix(root)
@@ -183,14 +177,11 @@ def check_head(scope: Scope) -> str:
 
 def absolute_path(target: str) -> str:
     """The path of a target in absolute form (RFC 9112, section 3.2.2). Raises `BadRequest` if it is invalid."""
-    try:
+    with suppress(ValueError):  # of a host or a port
         parts = urlsplit(target)
-        is_valid = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != ""
-    except ValueError:
-        is_valid = False
-    if not is_valid:
-        raise BadRequest(TARGET, CLOSE)
-    return parts.path or "/"
+        if parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0:
+            return parts.path or "/"
+    raise BadRequest(TARGET)
 
 
 def trace_fields(headers: Sequence[str]) -> dict[str, str]:
@@ -212,9 +203,9 @@ def network_of(scope: Scope) -> str:
 
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
-    """Sends a problem as the answer, without the application."""
+    """Sends a problem as the answer, without the application, and closes the connection."""
     scope["state"]["log"] = problem.log
     body = json.dumps(document(type(problem), problem.detail, scope["state"]["request_id"])).encode()
-    headers = MutableHeaders({"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers})
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers.raw})
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "connection": "close", **problem.headers}
+    await send({"type": "http.response.start", "status": problem.status, "headers": Headers(headers).raw})
     await send({"type": "http.response.body", "body": body})

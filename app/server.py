@@ -61,7 +61,6 @@ class DrainingServer(uvicorn.Server):
         self._end = end
         self._stop = threading.Event()
         self._lame_duck_s = 0.0
-        self._announcing: asyncio.Task[None] | None = None
         threading.Thread(target=self._drain, name="end", daemon=True).start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -69,8 +68,7 @@ class DrainingServer(uvicorn.Server):
         # uvicorn's backlog limits how many connections the event loop accepts at once; the system's queue is to be longer
         for listener in sockets or ():
             listener.listen(BACKLOG)
-        if sockets:
-            self._announcing = asyncio.create_task(self._announce(sockets[0].getsockname()[1]))
+            self._announcement = asyncio.create_task(self._announce(listener.getsockname()[1]))
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.loader.reload)
 
@@ -79,11 +77,6 @@ class DrainingServer(uvicorn.Server):
         while self.service.not_ready:
             await asyncio.sleep(READY_CHECK_S)
         log.info("open %s", browser_url(self.service.settings.host, port))
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._announcing:
-            self._announcing.cancel()
-        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.service.ending:
@@ -215,18 +208,12 @@ def listen(host: str, port: int) -> socket.socket:
     It drops a connection whose client acknowledges nothing, or reads nothing, for `UNREAD_S` seconds, and keeps few bytes for a
     client that reads slowly. Accepted connections inherit these options.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        options = {"TCP_DEFER_ACCEPT": SILENT_S, "TCP_USER_TIMEOUT": 1000 * UNREAD_S, "TCP_NOTSENT_LOWAT": UNSENT_BYTES}
-        for option, value in options.items():
-            if hasattr(socket, option):
-                with suppress(OSError):
-                    listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    takes_both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    listener = socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=takes_both)
+    options = {"TCP_DEFER_ACCEPT": SILENT_S, "TCP_USER_TIMEOUT": 1000 * UNREAD_S, "TCP_NOTSENT_LOWAT": UNSENT_BYTES}
+    for option, value in options.items():
+        if hasattr(socket, option):
+            with suppress(OSError):
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return listener
