@@ -88,7 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         self.request_bytes = 0
         self._connections = connections
         self._body_bytes = 0  # of a body with Content-Length that may still come
-        self._head_in_flight = self._half_closed = self._is_paused = False
+        self._head_in_flight = self._half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.http.connection_made(transport)
@@ -122,16 +122,10 @@ class Connection(asyncio.BufferedProtocol):
             self.http.data_received(data)
         except h11.LocalProtocolError:  # it would answer 400 to the rest of a body, after or in the midst of another answer
             self.tcp.abort()
-        if is_full and self._body_bytes < 0 and self.tcp.is_reading():  # uvloop would read on before the application runs
+        # uvloop would read on before the application runs; `http` itself makes no pause before it is given more
+        if is_full and self._body_bytes < 0 and self.tcp.is_reading():
             self.tcp.pause_reading()
-            self._is_paused = True
-            asyncio.get_running_loop().call_soon(self.read_on)
-
-    def read_on(self) -> None:
-        """Ends the pause after a read. `http` makes pauses of its own when it sends or parses: not to be called after that."""
-        if self._is_paused and not self.tcp.is_closing():
-            self.tcp.resume_reading()
-        self._is_paused = False
+            asyncio.get_running_loop().call_soon(self.tcp.resume_reading)
 
     def eof_received(self) -> bool:
         """Returns whether the connection stays open for writing after its client has stopped sending.
@@ -244,10 +238,8 @@ class Exchange:
             await self._send_piece({"type": message["type"], "body": b"", "more_body": False})
 
     async def _send_piece(self, message: Message) -> None:
-        if self._connection:
-            if self._connection.tcp.is_closing():
-                return
-            self._connection.read_on()
+        if self._connection and self._connection.tcp.is_closing():
+            return
         with self.client.waiting():
             await self._send(message)
         self._sent_bytes += len(message.get("body", b""))

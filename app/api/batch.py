@@ -145,9 +145,8 @@ class _PartImage:
             except Problem as problem:
                 outcome = self._failure(service, query, problem)
             except Exception as error:  # an unexpected error of one image must not end the others
-                log.error(
-                    "unexpected error", exc_info=error, extra={"fields": request.state.log_fields | {"index": self.index}}
-                )
+                fields = request.state.log_fields | {"index": self.index}
+                log.error("unexpected error", exc_info=error, extra={"fields": fields})
                 outcome = self._failure(service, query, unexpected_problem(error, service))
             if not self.outcome.cancelled():  # a cancelled one has nobody who waits for it
                 self.outcome.set_result(outcome)
