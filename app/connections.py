@@ -1,46 +1,56 @@
-"""Connections before and after their requests: a limit on their number, and a deadline for request heads."""
+"""Clients' connections: a limit on their number, a deadline for request heads, and the requests and answers on them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
 import h11
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from app.parsing import PARSES_IN_C, READ_BYTES, StrictProtocol
-from app.serving.clients import LEAST_WAIT_S, Clients
+from app.serving.clients import LEAST_WAIT_S, Client, Clients
 
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep an idle connection, so that none sends a request on a connection that was just closed
 KEEP_ALIVE_S = 75
+MAX_HEAD_BYTES = 1 << 15  # also of a chunk's line, and of trailers
+HEAD_READ_BYTES = 1 << 12  # read at a time; to parse so many takes about 10 ms if chunks of a byte follow the head
+CHUNKS_READ_BYTES = 1 << 14  # of a body in chunks; it is refused once a thousand chunks are small
+READ_BYTES = 1 << 16  # of a body with Content-Length
+DISCARD_S = 1.0  # for discarding the rest of a body when the answer closes the connection
+PIECE_BYTES = 1 << 15  # of an answer at a time: the next piece follows when the system has taken the one before
 
 
 class Connections:
     """A server's open connections, at most `limit`. Only for the event loop.
 
     When one more opens, another is closed: the one that has waited longest for a request's head (it is idle, or has sent part
-    of a head), or else the client of a request in progress that sends or reads slowest. If there is none, the new connection
-    is closed.
+    of a head), or else the client of a request in progress that sends or reads slowest, or else the new one.
     """
 
     def __init__(self, limit: int, clients: Clients) -> None:
-        self.limit = limit
-        self.count = 0
+        self.limit, self.count = limit, 0
         self._clients = clients
-        # connections that wait for a head, and since when, the longest wait first
-        self._waiting: dict[Connection, float] = {}
+        # connections that wait for a head: since when, and what ends it; the longest wait first
+        self._waiting: dict[Connection, tuple[float, asyncio.TimerHandle]] = {}
 
     def protocol(self, *args: Any, **kwargs: Any) -> Connection:
         """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
-        return Connection(self, StrictProtocol(*args, **kwargs))
+        return Connection(self, H11Protocol(*args, **kwargs))
 
     def add(self, connection: Connection) -> None:
+        """Counts a new connection, which waits for its first head."""
         self.count += 1
+        self.begin_wait(connection, HEAD_S)
         if self.count <= self.limit:
             return
-        closing, since = next(iter(self._waiting.items()), (connection, time.monotonic()))
+        closing, (since, _) = next(iter(self._waiting.items()))  # the new one, if no other waits
         # a head that has just begun may be complete the next moment
         if time.monotonic() - since < LEAST_WAIT_S and self._clients.close_slowest():
             return
@@ -51,40 +61,40 @@ class Connections:
         self.count -= 1
         self.end_wait(connection)
 
-    def begin_wait(self, connection: Connection) -> None:
-        """The connection waits for a head from now on."""
+    def begin_wait(self, connection: Connection, seconds: float) -> None:
+        """The connection waits for a head from now on, and is closed after so many seconds unless `end_wait` is called."""
         self.end_wait(connection)
-        self._waiting[connection] = time.monotonic()
+        timer = asyncio.get_running_loop().call_later(seconds, connection.tcp.abort)
+        self._waiting[connection] = time.monotonic(), timer
 
     def end_wait(self, connection: Connection) -> None:
-        """The connection does not wait for a head any more."""
-        self._waiting.pop(connection, None)
+        if connection in self._waiting:
+            self._waiting.pop(connection)[1].cancel()
 
 
 class Connection(asyncio.BufferedProtocol):
     """A client's connection, with a deadline for each request's head. Only for the event loop.
 
-    A head must arrive in full within `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next
-    byte that arrives. That byte must arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
-
-    At most `READ_BYTES` are read at a time, so that others have their turn. Bytes that arrive while `http` is busy wait here,
-    and nothing more is read until they are parsed. `ConnectionMiddleware` reports when requests and answers begin and end.
+    `http` parses the requests, each once the one before is answered, and writes the answers. A head must arrive in full within
+    `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next byte that arrives. That byte must
+    arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
+    At most `HEAD_READ_BYTES`, `CHUNKS_READ_BYTES` or `READ_BYTES` are read at a time, so that others have their turn.
+    request_bytes: that have arrived since the current request began, with the framing of its body's chunks.
     """
 
-    def __init__(self, connections: Connections, http: StrictProtocol) -> None:
-        self.open_connections = connections
+    def __init__(self, connections: Connections, http: asyncio.Protocol) -> None:
         self.http = http
-        self.waiting_bytes = b""
-        self.head_timer: asyncio.TimerHandle | None = None
-        self.head_in_flight = self.request_in_flight = self.answers_half_closed = self.half_closed = False
-        self.requests = 0
+        self.exchange: Exchange | None = None  # in progress
+        self.request_bytes = 0
+        self._connections = connections
+        self._body_bytes = 0  # of a body with Content-Length that may still come
+        self._head_in_flight = self._half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.http.connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # so that at most one piece of an answer is kept here
         self.tcp = transport
-        self.open_connections.add(self)
-        self.await_head(HEAD_S)
+        self._connections.add(self)
 
     def pause_writing(self) -> None:
         self.http.pause_writing()
@@ -93,27 +103,29 @@ class Connection(asyncio.BufferedProtocol):
         self.http.resume_writing()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        self.read_buffer = bytearray(READ_BYTES)
-        return self.read_buffer
+        least = CHUNKS_READ_BYTES if self.exchange else HEAD_READ_BYTES
+        self._buffer = bytearray(min(max(self._body_bytes, least), READ_BYTES))
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        data, self.read_buffer = bytes(memoryview(self.read_buffer)[:nbytes]), bytearray()  # no buffer while nothing arrives
-        if not self.request_in_flight and not self.head_in_flight:
-            self.head_in_flight = True
-            self.await_head(HEAD_S)
-        self.parse(self.waiting_bytes + data)
-
-    def parse(self, data: bytes) -> None:
+        data, is_full = bytes(memoryview(self._buffer)[:nbytes]), nbytes == len(self._buffer)
+        self._buffer = bytearray()  # none while nothing arrives
+        self.request_bytes += nbytes
+        self._body_bytes -= nbytes
+        if self.exchange and self.exchange.is_last:
+            return  # to what follows the connection's last request, `http` would answer 400
+        if not self.exchange and not self._head_in_flight:
+            self._head_in_flight = True
+            self._connections.begin_wait(self, HEAD_S)
         current_connection.set(self)
-        position = 0
         try:
-            while position < len(data) and not self.http.is_busy and not self.tcp.is_closing():
-                position = self.http.feed(data, position)
-        except h11.LocalProtocolError:  # it wanted to answer 400 to the rest of a body, after another answer
+            self.http.data_received(data)
+        except h11.LocalProtocolError:  # it would answer 400 to the rest of a body, after or in the midst of another answer
             self.tcp.abort()
-        self.waiting_bytes = data[position:]
-        if self.waiting_bytes:
+        # uvloop would read on before the application runs; `http` itself makes no pause before it is given more
+        if is_full and self._body_bytes < 0 and self.tcp.is_reading():
             self.tcp.pause_reading()
+            asyncio.get_running_loop().call_soon(self.tcp.resume_reading)
 
     def eof_received(self) -> bool:
         """Returns whether the connection stays open for writing after its client has stopped sending.
@@ -121,75 +133,163 @@ class Connection(asyncio.BufferedProtocol):
         It stays open while a request that costs little is answered. For an image it is closed: a client that only stops
         sending looks the same as one that has gone, and the network should not work for a client that has gone.
         """
-        self.half_closed = True
-        return self.answers_half_closed if self.request_in_flight else self.http.is_busy  # busy: a request begins in a moment
-
-    def close_if_idle(self) -> None:
-        if not self.request_in_flight and not self.http.is_busy:
-            self.tcp.close()
+        self._half_closed = True
+        asyncio.get_running_loop().call_soon(self._close_if_idle)  # later: a request that has arrived in full begins first
+        return not self.exchange or self.exchange.answers_half_closed
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.stop_waiting()
-        self.open_connections.remove(self)
-        self.read_buffer, self.waiting_bytes = bytearray(), b""
+        self._connections.remove(self)
+        self._buffer = bytearray()
         # given an error, uvicorn would leave its keep-alive timer running, which would keep this connection in memory
         self.http.connection_lost(None)
         current_connection.set(None)
 
-    def request_began(self, *, answers_half_closed: bool) -> int:
-        """Returns the request's number, for `request_ended`.
-
-        answers_half_closed: whether to answer a client that has stopped sending.
-        """
-        self.stop_waiting()
-        self.open_connections.end_wait(self)
-        if not PARSES_IN_C:
-            self.http.request_bytes = 0  # h11 does not say when the head ends: what came with it is not counted
-        self.request_in_flight, self.answers_half_closed = True, answers_half_closed
-        self.requests += 1
-        if self.half_closed and not answers_half_closed:
+    def begin(self, exchange: Exchange) -> None:
+        """The application gets a request."""
+        self._connections.end_wait(self)
+        self.exchange, self.request_bytes, self._body_bytes = exchange, 0, int(exchange.body_length or 0)
+        if self._half_closed and not exchange.answers_half_closed:
             self.tcp.close()
-        return self.requests
 
-    def answer_began(self) -> None:
-        """What arrives from now on waits for the answer's end."""
-        self.http.is_busy = True
-
-    def answer_ended(self) -> None:
-        """Parses what has arrived since the request."""
-        self.http.end_answer()
-        if self.waiting_bytes and not self.tcp.is_closing():
-            self.tcp.resume_reading()
-            self.parse(self.waiting_bytes)
-
-    def request_ended(self, number: int, *, body_complete: bool) -> None:
-        """Waits for the next head. body_complete: whether the whole body was read; if not, the next bytes belong to it."""
-        if number != self.requests:  # the next request began when the answer was sent, before this one had cleaned up
+    def end(self, exchange: Exchange) -> None:
+        """The application has returned: waits for the next head. If the body was not read in full, the next bytes are its."""
+        if exchange is not self.exchange:  # the next request began when the answer was sent, before this one had cleaned up
             return
-        self.request_in_flight, self.head_in_flight = False, not body_complete
-        if self.half_closed:  # later, so that further requests already received on the connection begin first
-            asyncio.get_running_loop().call_soon(self.close_if_idle)
+        self.exchange, self._head_in_flight = None, not exchange.body_complete
+        if self._half_closed:
+            asyncio.get_running_loop().call_soon(self._close_if_idle)
         elif not self.tcp.is_closing():
-            self.await_head(KEEP_ALIVE_S)
+            self._connections.begin_wait(self, KEEP_ALIVE_S)
 
-    def await_head(self, seconds: float) -> None:
-        self.stop_waiting()
-        self.open_connections.begin_wait(self)
-        self.head_timer = asyncio.get_running_loop().call_later(seconds, self.tcp.abort)
-
-    def stop_waiting(self) -> None:
-        if self.head_timer:
-            self.head_timer.cancel()
+    def _close_if_idle(self) -> None:
+        if not self.exchange:
+            self.tcp.close()
 
 
+# of a request: the application runs in the context in which the last bytes of the head were received
 current_connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
-"""The connection of a request. The application runs in the context in which the last bytes of the head were received."""
 
 
 def request_bytes() -> int | None:
-    """Bytes that have arrived since the application was given the current request, with the framing of its body's chunks.
-
-    None if the server does not count them.
-    """
+    """`Connection.request_bytes` of the current request's connection; None outside of a server."""
     connection = current_connection.get()
-    return connection.http.request_bytes if connection else None
+    return connection.request_bytes if connection else None
+
+
+class Exchange:
+    """A request and its answer on a connection (None outside of a server). Only for the event loop.
+
+    An answer that closes the connection is sent at once; then the rest of the body is discarded for up to `DISCARD_S` seconds,
+    since the system resets a connection with unread data, and a client that still sends might not see the answer.
+    complete: completes an answer's start, and returns whether the answer closes the connection.
+    answers_half_closed: whether to answer a client that has stopped sending.
+    """
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, connection: Connection | None, complete: Callable[[Message], bool]
+    ) -> None:
+        headers = Headers(scope=scope)
+        self._scope, self._receive, self._send, self._connection, self._complete = scope, receive, send, connection, complete
+        self.body_length = headers.get("content-length", "")
+        self.body_complete = not self.body_length and "transfer-encoding" not in headers
+        self.answers_half_closed = scope["method"] != "POST"
+        # a client that waits for "100 Continue" has not sent its body, so there is nothing to discard
+        self._more_to_come = "expect" not in headers and not self.body_complete
+        tokens = ",".join(headers.getlist("connection")).lower().split(",")
+        self._closing = scope.get("http_version") == "1.0" or "close" in map(str.strip, tokens)
+        self._has_begun = False  # the answer
+        self._sent_bytes = 0
+        self.client = scope.setdefault("state", {})["client"] = Client(self._moved_bytes, self._close)
+        self.client.uploading = not self.body_complete
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the connection closes after this answer, and all of the body has been read."""
+        return self._closing and self.body_complete
+
+    async def receive(self) -> Message:
+        """The next part of the body. The time until it has arrived counts for the client."""
+        if self.body_complete:
+            return await self._receive()
+        with self.client.waiting():
+            message = await self._receive()
+        self._more_to_come = message["type"] == "http.request" and message.get("more_body", False)
+        self.body_complete = not self._more_to_come
+        self.client.uploading = self._more_to_come and not self._has_begun
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Sends a part of the answer, in pieces of `PIECE_BYTES`."""
+        if message["type"] == "http.response.start":
+            self._closing |= self._complete(message)
+            self._has_begun, self.client.uploading = True, False
+            await self._send_piece(message)
+            return
+        body, more_body = memoryview(message.get("body", b"")), message.get("more_body", False)
+        must_discard = self._closing and self._more_to_come and not more_body
+        for start in range(0, max(len(body), 1), PIECE_BYTES):
+            more = more_body or must_discard or start + PIECE_BYTES < len(body)
+            await self._send_piece({"type": message["type"], "body": body[start : start + PIECE_BYTES], "more_body": more})
+        if must_discard:
+            with suppress(TimeoutError, asyncio.CancelledError):  # the answer must end in any case
+                async with asyncio.timeout(DISCARD_S):
+                    while self._more_to_come:
+                        await self.receive()
+            await self._send_piece({"type": message["type"], "body": b"", "more_body": False})
+
+    async def _send_piece(self, message: Message) -> None:
+        if self._connection and self._connection.tcp.is_closing():
+            return
+        with self.client.waiting():
+            await self._send(message)
+        self._sent_bytes += len(message.get("body", b""))
+
+    def _moved_bytes(self) -> int:
+        connection = self._connection
+        return connection.request_bytes + self._sent_bytes - connection.tcp.get_write_buffer_size() if connection else 0
+
+    def _close(self) -> None:
+        self._scope["state"].get("log_fields", {})["closed"] = "slow"  # for the request's log line
+        if self._connection:
+            self._connection.tcp.abort()
+
+
+class ConnectionMiddleware:
+    """The outermost middleware: handles a request's connection, and adds `headers` to every answer.
+
+    The request's state has its `Client` as `client`, registered with `clients`. While `ending()` is true, each answer closes
+    its connection, so that the client opens its next one elsewhere. After a 400 of the server itself, no other answer is sent.
+    """
+
+    def __init__(
+        self, app: ASGIApp, clients: Clients, ending: Callable[[], bool] = lambda: False, headers: Mapping[str, str] = {}
+    ) -> None:
+        self.app, self.clients, self.ending, self.headers = app, clients, ending, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        connection = current_connection.get()
+        exchange = Exchange(scope, receive, send, connection, self._complete)
+        if not connection:
+            await self.app(scope, exchange.receive, exchange.send)
+            return
+        connection.begin(exchange)
+        try:
+            with self.clients.registered(exchange.client):
+                if not connection.tcp.is_closing():
+                    await self.app(scope, exchange.receive, exchange.send)
+                while connection.tcp.is_closing() and (await receive())["type"] != "http.disconnect":
+                    pass  # without an answer, the server must not take this for an error of the application
+        finally:
+            connection.end(exchange)
+
+    def _complete(self, start: Message) -> bool:
+        """Adds headers to an answer's start. Returns whether the answer closes the connection."""
+        headers = MutableHeaders(scope=start)
+        for name, value in self.headers.items():
+            headers.setdefault(name, value)
+        if self.ending():
+            headers["Connection"] = "close"
+        return headers.get("connection") == "close"

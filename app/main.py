@@ -17,10 +17,10 @@ from app.api.errors import install_handlers
 from app.api.headers import REMARK
 from app.api.page import mount_page
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
-from app.exchange import ConnectionMiddleware
+from app.connections import ConnectionMiddleware
 from app.interop.sagemaker import sagemaker_router
 from app.interop.vertex_ai import vertex_ai_router
-from app.middleware import POLLED_PATHS, LoadShedding, RequestTelemetry, UnexpectedErrors
+from app.middleware import POLLED_PATHS, Refusals, RequestTelemetry
 from app.platform_variables import SAGEMAKER_PORT
 from app.server import serve
 from app.serving.service import Service
@@ -65,8 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     mount_page(app)
     install_handlers(app)
     # the middleware added last is the outermost: it sees a request first
-    app.add_middleware(LoadShedding, service=service, paths=tuple(paths))
-    app.add_middleware(UnexpectedErrors, service=service)
+    app.add_middleware(Refusals, service=service, paths=paths)
     if settings.cors_origins:
         app.add_middleware(
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],

@@ -1,32 +1,46 @@
-"""uvicorn with a graceful stop: requests in flight end before the process does.
+"""uvicorn with a graceful stop, its listening socket, and how many connections the limit on open files leaves room for.
 
-The process always ends, at the latest `GRACE_S` seconds after the drain's time is over.
+Requests in flight end before the process does. It always ends, at the latest `GRACE_S` seconds after the drain's time is over.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
+from typing import NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
 
-from app.connections import KEEP_ALIVE_S, Connections
-from app.parsing import MAX_HEAD_BYTES
+from app.connections import KEEP_ALIVE_S, MAX_HEAD_BYTES, Connections
 from app.serving.service import Service
-from app.sockets import BACKLOG, LARGEST_PORT, listen, make_room
+from model.inference.cores import available_memory
+from model.inference.processes.workers import worker_count
 
 log = logging.getLogger("segment")
 READY_CHECK_S = 0.1
 GRACE_S = 2.0  # seconds after the drain for stopping threads; then the process ends in any case
+BACKLOG = 2048  # connections that the system queues until they are accepted
+MOST_AT_ONCE = 64  # connections that the event loop accepts before its other work continues
+MOST_CONNECTIONS = 2000
+# of the front process and of the system's buffers, for a client that does not read
+CONNECTION_BYTES = 128 << 10
+MEMORY_SHARE = 1 / 16  # of the memory that the process may use, for connections
+UNSENT_BYTES = 1 << 16  # of an answer that the system keeps for a client, beside what is on its way
+MOST_FILES = 1 << 16  # the soft limit on open files that the process sets, if the hard limit allows
+OWN_FILES = 16  # open files of the runtime and of the process itself
+WORKER_FILES = 3  # of each worker: its socket, its process, its answer
+SILENT_S = 10  # seconds for which the system does not pass on a new connection that has sent nothing
+UNREAD_S = 60  # seconds within which a client must acknowledge data that was sent to it
 
 
 class DrainingServer(uvicorn.Server):
@@ -47,7 +61,6 @@ class DrainingServer(uvicorn.Server):
         self._end = end
         self._stop = threading.Event()
         self._lame_duck_s = 0.0
-        self._announcing: asyncio.Task[None] | None = None
         threading.Thread(target=self._drain, name="end", daemon=True).start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -55,8 +68,7 @@ class DrainingServer(uvicorn.Server):
         # uvicorn's backlog limits how many connections the event loop accepts at once; the system's queue is to be longer
         for listener in sockets or ():
             listener.listen(BACKLOG)
-        if sockets:
-            self._announcing = asyncio.create_task(self._announce(sockets[0].getsockname()[1]))
+            self._announcement = asyncio.create_task(self._announce(listener.getsockname()[1]))
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.loader.reload)
 
@@ -65,11 +77,6 @@ class DrainingServer(uvicorn.Server):
         while self.service.not_ready:
             await asyncio.sleep(READY_CHECK_S)
         log.info("open %s", browser_url(self.service.settings.host, port))
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._announcing:
-            self._announcing.cancel()
-        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.service.ending:
@@ -118,9 +125,8 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
     try:
         listener = listen(settings.host, settings.port)
     except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be encoded as a host's
-        log.critical(
-            "cannot listen on %s port %d: %s%s", settings.host, settings.port, error, _other_port(error, settings.port)
-        )
+        message = "cannot listen on %s port %d: %s; SEGMENT_HOST and SEGMENT_PORT choose others"
+        log.critical(message, settings.host, settings.port, error)
         return 1
     connections = Connections(room.connections, service.clients)
     service.admission.max_requests, service.budget.most_files = room.requests, room.batch_files
@@ -141,14 +147,6 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
     return server.status
 
 
-def _other_port(error: Exception, port: int) -> str:
-    """How to choose another port, if this one is in use or is kept for the system."""
-    if not isinstance(error, OSError) or error.errno not in (errno.EADDRINUSE, errno.EACCES):
-        return ""
-    other = 8000 if error.errno == errno.EACCES else port + 1 if port < LARGEST_PORT else port - 1
-    return f"; choose another port, as with SEGMENT_PORT={other}"
-
-
 def browser_url(host: str, port: int) -> str:
     """The address at which a browser on this machine finds a service that listens on `host`."""
     local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host)  # noqa: S104
@@ -160,3 +158,62 @@ def _wait(condition: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
+
+
+class Room(NamedTuple):
+    """How much the service takes at once: connections, connections that are accepted, requests with images, files of batches.
+
+    Beyond the first limit, another connection is closed.
+    """
+
+    connections: int
+    at_once: int
+    requests: int
+    batch_files: int
+
+
+def make_room() -> Room:
+    """Raises the soft limit on open files, within the hard limit, and returns the room for connections under it."""
+    files = MOST_FILES
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        files = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+        if soft == resource.RLIM_INFINITY or soft >= files:
+            files = MOST_FILES if soft == resource.RLIM_INFINITY else soft
+        else:
+            with suppress(OSError, ValueError):  # macOS may refuse a limit that its hard limit allows
+                resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return room_in(files, available_memory(), worker_count())
+
+
+def room_in(files: int, memory: int | None, workers: int) -> Room:
+    """The room under a limit of `files` open files, in so many bytes of memory (None if they are not known), beside workers.
+
+    A third of the files is for connections, one for images and answers of their requests, and one for the files of batches.
+    A quarter of the connections is kept for requests without images, such as health checks.
+    """
+    at_once = max(1, min(MOST_AT_ONCE, files // 16))
+    third = max(8, (files - OWN_FILES - WORKER_FILES * workers - at_once) // 3)
+    connections = min(MOST_CONNECTIONS, third, int(MEMORY_SHARE * memory) // CONNECTION_BYTES if memory else MOST_CONNECTIONS)
+    return Room(connections, at_once, connections * 3 // 4, third)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on this address, of any address family. Raises `OSError`.
+
+    If the system supports it, the system does not pass on a connection that has sent nothing for the first `SILENT_S` seconds.
+    It drops a connection whose client acknowledges nothing, or reads nothing, for `UNREAD_S` seconds, and keeps few bytes for a
+    client that reads slowly. Accepted connections inherit these options.
+    """
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    takes_both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    listener = socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=takes_both)
+    options = {"TCP_DEFER_ACCEPT": SILENT_S, "TCP_USER_TIMEOUT": 1000 * UNREAD_S, "TCP_NOTSENT_LOWAT": UNSENT_BYTES}
+    for option, value in options.items():
+        if hasattr(socket, option):
+            with suppress(OSError):
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return listener

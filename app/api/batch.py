@@ -145,7 +145,8 @@ class _PartImage:
             except Problem as problem:
                 outcome = self._failure(service, query, problem)
             except Exception as error:  # an unexpected error of one image must not end the others
-                log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": self.index}})
+                fields = request.state.log_fields | {"index": self.index}
+                log.error("unexpected error", exc_info=error, extra={"fields": fields})
                 outcome = self._failure(service, query, unexpected_problem(error, service))
             if not self.outcome.cancelled():  # a cancelled one has nobody who waits for it
                 self.outcome.set_result(outcome)
@@ -166,7 +167,7 @@ class _PartImage:
                 service.budget.hold_body(reservation, part.size or 0)
                 body = await spooled_body(part, reservation)
                 options = make_options(service, query, format, base_name(part))
-                about = request.state.known | {"index": self.index, "format": format}
+                about = request.state.log_fields | {"index": self.index, "format": format}
                 image = Image(body, options, image_limits(service), about=about)
                 answer, facts = await segment(request, service, image, query.model, reservation)
         finally:

@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import Request
 
 from app.api.errors import Problem, document
-from app.exchange import PIECE_BYTES
+from app.connections import PIECE_BYTES
 from imaging.coco import HEAD, renumber, split_document
 from model.inference.processes.messages import Answer
 

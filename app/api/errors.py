@@ -213,7 +213,7 @@ def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Adds handlers that answer errors as problem details. `app.middleware.UnexpectedErrors` answers all other errors."""
+    """Adds handlers that answer errors as problem details. `app.middleware.Refusals` answers all other errors."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)

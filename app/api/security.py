@@ -56,7 +56,7 @@ def check_key(request: Request, keys: Sequence[str]) -> None:
     if not names:
         raise Unauthorized(Unauthorized.example, {"WWW-Authenticate": "Bearer"})
     if names[0]:
-        request.state.known["key"] = names[0]
+        request.state.log_fields["key"] = names[0]
 
 
 def _bearer(authorization: str) -> str:

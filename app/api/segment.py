@@ -27,7 +27,7 @@ from app.api.parameters import Parameters, own_values, with_values
 from app.api.schemas import QUERY_PARAMETERS, SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import UploadLimits, media_type, read_image
-from app.exchange import PIECE_BYTES
+from app.connections import PIECE_BYTES
 from app.serving.registry import Model
 from app.serving.reservation import Reservation
 from app.serving.service import Service
@@ -52,7 +52,7 @@ async def ready_service(request: Request) -> Service:
     service: Service = request.app.state.service
     check_key(request, service.loader.api_keys)
     reservation: Reservation = request.state.reservation
-    reservation.sender += " " + request.state.known.get("key", "")  # clients with keys of their own take turns, too
+    reservation.sender += " " + request.state.log_fields.get("key", "")  # clients with keys of their own take turns, too
     if reason := service.refusal:
         close = {"Connection": "close"} if service.draining else {}
         raise Unavailable(reason, {"Retry-After": "1"} | close, service.refusal_reason)
@@ -83,7 +83,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     query = with_values(query, upload.values, upload.source)
     format = query.format or format_from_accept(accept)
     options = make_options(service, query, format, upload.name, picture_format_from_accept(accept))
-    image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
+    image = Image(upload.body, options, image_limits(service), gzip, request.state.log_fields | {"format": format})
     with _curl_advice(request), mapped_errors():
         check = partial(check_precondition, request.headers)
         answer, facts = await segment(request, service, image, query.model, request.state.reservation, check)

@@ -17,15 +17,14 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app import connections
-from app.connections import Connection, Connections
-from app.exchange import ConnectionMiddleware
+from app.connections import Connection, ConnectionMiddleware, Connections, current_connection
 from app.main import create_app
 from app.server import serve
 from app.serving.clients import Clients
 from app.settings import Settings
 from benchmarks.harness.serving import free_port
 from tests.support.app.exchanges import PHOTO, answer_on, connect, head
-from tests.support.polling import HANG_S, wait_until
+from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import fcn_serve, over_http
 
 CLIENTS = Clients()
@@ -146,6 +145,71 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
         time.sleep(LONGER_S)
         connection.sendall(b"2")
         assert answer_on(connection).read() == b"ok"
+
+
+def test_requests_that_are_sent_ahead_wait_and_are_not_read() -> None:
+    """Else a client could fill the memory. The first answer ends in the step of the event loop in which its request begins."""
+    go, in_work = threading.Event(), list[Connection]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            connection = current_connection.get()
+            assert connection
+            in_work.append(connection)
+            await wait_until_async(go.is_set)
+        await respond(send, 200, b"ok")
+
+    fast, slow = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        over_http(ConnectionMiddleware(app, CLIENTS), Connections(1000, CLIENTS).protocol) as port,
+        connect(port) as connection,
+    ):
+        sender = threading.Thread(target=lambda: send_all(connection, fast + slow + 400_000 * fast))
+        sender.start()
+        await_answers(connection, 1)
+        wait_until(lambda: len(in_work) == 1)
+        time.sleep(LONGER_S)
+        assert in_work[0].request_bytes < 1 << 18
+        go.set()
+        await_answers(connection, 100)
+        connection.shutdown(socket.SHUT_RDWR)
+        sender.join(HANG_S)
+
+
+def await_answers(connection: socket.socket, count: int) -> None:
+    received = b""
+    while received.count(b"200 OK") < count:
+        received += connection.recv(1 << 16)
+
+
+def send_all(connection: socket.socket, data: bytes) -> None:
+    with suppress(OSError):
+        connection.sendall(data)
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: x, Close\r\n\r\n"])
+def test_what_follows_the_last_request_of_a_connection_is_ignored(head: bytes) -> None:
+    """As a line feed too many; the parser would answer 400 to it, in place of the answer."""
+    go, in_work = threading.Event(), list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        in_work.append(scope["path"])
+        await wait_until_async(go.is_set)
+        await respond(send, 200, b"ok")
+
+    with (
+        over_http(ConnectionMiddleware(app, CLIENTS), Connections(1000, CLIENTS).protocol) as port,
+        connect(port) as connection,
+    ):
+        connection.sendall(head)
+        wait_until(lambda: in_work == ["/"])
+        connection.sendall(b"\r\n")
+        time.sleep(HEAD_S)
+        go.set()
+        answer = answer_on(connection)
+        assert (answer.status, answer.read()) == (200, b"ok")
+        assert _ends(connection)
+    assert in_work == ["/"]
 
 
 def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def test_a_batch_s_files_are_closed_when_their_images_are_done_and_count_no_more
     async def ask(service: Service) -> None:
         client = Client(lambda: 0, lambda: None)
         reservation = service.reserve(client)
-        state = {"client": client, "reservation": reservation, "known": {}}
+        state = {"client": client, "reservation": reservation, "log_fields": {}}
         request = Request({"type": "http", "state": state}, never)
         service.budget.hold_body(reservation, 9 * len(PHOTO))
         outcomes = image_outcomes(request, service, SegmentQuery(), parts, [str(each.filename) for each in parts])

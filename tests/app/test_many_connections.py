@@ -13,8 +13,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.connections import Connections
-from app.exchange import ConnectionMiddleware
+from app.connections import ConnectionMiddleware, Connections
 from app.serving.clients import Clients
 from tests.support.app.exchanges import PHOTO, answer_on, connect
 from tests.support.polling import HANG_S, wait_until, wait_until_async

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app import exchange, middleware
+from app import connections, middleware
 from app.api import batch
 from tests.support.app.exchanges import (
     PHOTO,
@@ -173,7 +173,7 @@ def test_an_odd_address_gets_no_reservation_and_others_are_served(small: tuple[T
 def test_a_full_service_refuses_by_the_head_alone(
     small: tuple[TestClient, int], path: str, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "DISCARD_S", 2 * HANG_S)
+    monkeypatch.setattr(connections, "DISCARD_S", 2 * HANG_S)
     client, port = small
     with full(client), connect(port) as connection:
         before = count_of(client, 503, path)
@@ -192,7 +192,7 @@ def test_a_full_service_refuses_by_the_head_alone(
 def test_the_body_of_a_refusal_is_discarded_for_a_while_alone(
     small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "DISCARD_S", 0.2)
+    monkeypatch.setattr(connections, "DISCARD_S", 0.2)
     client, port = small
     with full(client), connect(port) as connection:
         start = time.monotonic()
@@ -205,7 +205,7 @@ def test_the_body_of_a_refusal_is_discarded_for_a_while_alone(
 def test_a_client_that_asks_before_it_sends_gets_the_refusal_alone_and_at_once(
     small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "DISCARD_S", 2 * HANG_S)
+    monkeypatch.setattr(connections, "DISCARD_S", 2 * HANG_S)
     client, port = small
     with full(client), connect(port) as connection:
         connection.sendall(head(900_000, "Expect: 100-continue"))
@@ -221,7 +221,7 @@ def test_a_client_that_asks_before_it_sends_gets_the_refusal_alone_and_at_once(
 def test_who_sends_on_sees_the_answer_that_closes_the_connection(
     small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "DISCARD_S", 2 * HANG_S)  # a busy machine may send the bytes for longer than a second
+    monkeypatch.setattr(connections, "DISCARD_S", 2 * HANG_S)  # a busy machine may send the bytes for longer than a second
     client, port = small
 
     def refusal() -> int:
@@ -237,7 +237,7 @@ def test_who_sends_on_sees_the_answer_that_closes_the_connection(
 
 
 def test_an_upload_that_stalls_is_408(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "DISCARD_S", 0.1)
+    monkeypatch.setattr(connections, "DISCARD_S", 0.1)
     with over_socket(serve, upload_timeout_s=0.2) as (client, port):
         for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
             with connect(port) as connection:

@@ -44,7 +44,7 @@ def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
 ) -> None:
     monkeypatch.setattr("app.serving.admission.HEAD_S", 1e6)  # a slow machine may take longer for twenty heads
     monkeypatch.setattr("app.api.uploads.SLOW_S", 1e6)
-    monkeypatch.setattr("app.exchange.DISCARD_S", HANG_S)
+    monkeypatch.setattr("app.connections.DISCARD_S", HANG_S)
     with serve(max_queued_tiles=8) as client, over_http(client) as port, ExitStack() as stack:
         service = service_of(client)
         connections = [stack.enter_context(connect(port)) for _ in range(20)]

@@ -1,4 +1,4 @@
-"""Requests whose head or framing is invalid or ambiguous, with each parser: refused, with at most one line of the log.
+"""Requests whose head or framing is invalid or ambiguous: refused, with at most one line of the log.
 
 Two programs that disagree on where a request ends let a client smuggle a second one past a proxy.
 """
@@ -12,16 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from app.parsing import END, MOST_ENDS
 from benchmarks.harness.malformed import CHUNKED, GET, LAST, NEXT, POST, REFUSED, TAKEN, bodies
 from tests.support.app.exchanges import PHOTO, answer_on, connect, head
 from tests.support.polling import wait_until
-from tests.support.servers import PYTHON_ALONE, SERVE, Process, fcn_serve
+from tests.support.servers import Process, fcn_serve
 
 
-@pytest.fixture(scope="module", params=[SERVE, PYTHON_ALONE], ids=["installed", "without httptools and uvloop"])
-def running(request: pytest.FixtureRequest, narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with fcn_serve(narrow_file, tmp_path_factory.mktemp("log"), program=request.param) as it:
+@pytest.fixture(scope="module")
+def running(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with fcn_serve(narrow_file, tmp_path_factory.mktemp("log")) as it:
         wait_until(lambda: it.messages()[-1].startswith("open "))  # the last line of a start
         yield it
 
@@ -85,16 +84,6 @@ def test_a_body_ends_where_it_says_and_the_next_request_follows(running: Process
 def test_requests_sent_at_once_are_answered_one_after_the_other(running: Process) -> None:
     data = 3 * (head() + PHOTO) + 200 * NEXT + head() + PHOTO + LAST + NEXT
     assert exchange(running.port, data) == [200] * 205
-
-
-@pytest.mark.parametrize("running", [SERVE], ids=["installed"], indirect=True)
-@pytest.mark.parametrize(("count", "statuses"), [(MOST_ENDS // 2, [415, 200]), (2 * MOST_ENDS, [])])
-def test_a_body_in_chunks_that_seems_to_end_again_and_again_is_cut_off(
-    running: Process, count: int, statuses: list[int]
-) -> None:
-    """The parser is called for each end that may be the message's."""
-    body = END * count
-    assert exchange(running.port, CHUNKED + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n" + LAST) == statuses
 
 
 @pytest.mark.parametrize("size", [32_000, 40_000, 60_000])

@@ -94,7 +94,7 @@ def test_a_port_in_use_ends_the_process_with_status_1_and_the_reason(
         port = listener.getsockname()[1]
         assert serve(create_app(Settings(weights=str(narrow_file), port=port))) == 1
     assert f"cannot listen on 127.0.0.1 port {port}" in caplog.text
-    assert f"choose another port, as with SEGMENT_PORT={port + 1 if port < 65_535 else port - 1}" in caplog.text
+    assert "SEGMENT_HOST and SEGMENT_PORT choose others" in caplog.text
     for host in ("no.such.host.invalid", "a" * 64):  # the second is no host's name at all
         assert serve(create_app(Settings(weights=str(narrow_file), host=host))) == 1
 

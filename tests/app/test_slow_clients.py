@@ -16,10 +16,9 @@ import psutil
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.connections import Connections
-from app.exchange import ConnectionMiddleware
+from app.connections import ConnectionMiddleware, Connections
+from app.server import CONNECTION_BYTES
 from app.serving.clients import Client, Clients
-from app.sockets import CONNECTION_BYTES
 from tests.support.app.exchanges import PHOTO, answer_on, connect, head
 from tests.support.images import encode
 from tests.support.polling import HANG_S, wait_until

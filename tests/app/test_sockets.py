@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from app.sockets import (
+from app.server import (
     CONNECTION_BYTES,
     MOST_AT_ONCE,
     MOST_CONNECTIONS,

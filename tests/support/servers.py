@@ -26,8 +26,6 @@ from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 
 LARGE = encode(make_photo(1500, 2000), "JPEG")
-# `fcn-serve` as on a system without uvicorn's optional packages
-PYTHON_ALONE = "import sys; sys.modules['httptools'] = sys.modules['uvloop'] = None\n" + SERVE
 
 
 class Process:

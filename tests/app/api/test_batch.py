@@ -20,7 +20,7 @@ from starlette.datastructures import UploadFile
 from app.api.batch import _PartImage, image_outcomes
 from app.api.batch_bodies import Outcome, json_lines, zip_file
 from app.api.schemas import SegmentQuery
-from app.exchange import PIECE_BYTES
+from app.connections import PIECE_BYTES
 from app.serving.clients import Client
 from app.serving.reservation import Reservation
 from app.serving.service import Service

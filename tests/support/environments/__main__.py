@@ -65,7 +65,8 @@ def run_chain(
         install(venv, environment, pip_args)
         with ExitStack() as stack:
             asks = any(ADDRESS in each.text for each in own)
-            urls = tuple(stack.enter_context(served(place)).url if asks else "" for place in (trial, whole))
+            services = (whole if environment.client is not None else trial, whole)  # the client is not the service
+            urls = tuple(stack.enter_context(served(place)).url if asks else "" for place in services)
             yield from run_commands(own, trial, whole, urls)
     shutil.rmtree(venv)
 
