@@ -167,7 +167,7 @@ class LoadShedding:
             return
         scope["state"]["route"] = path
         try:
-            reservation = self.service.reserve(scope["state"]["client"], network_of(scope))
+            reservation = self.service.admission.acquire(scope["state"]["client"], network_of(scope), self.service.deadline())
         except ServingError as error:
             problem = to_problem(error)
             headers = problem.headers | {"Connection": "close"}

@@ -58,7 +58,7 @@ class DrainingServer(uvicorn.Server):
         if sockets:
             self._announcing = asyncio.create_task(self._announce(sockets[0].getsockname()[1]))
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.loader.reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.registry.reload)
 
     async def _announce(self, port: int) -> None:
         """Logs the service's address once it answers images."""
@@ -123,7 +123,7 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
         )
         return 1
     connections = Connections(room.connections, service.clients)
-    service.admission.max_requests, service.budget.most_files = room.requests, room.batch_files
+    service.admission.max_requests, service.admission.most_files = room.requests, room.batch_files
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None,
         access_log=False, server_header=False, root_path=settings.root_path, http=connections.protocol,  # type: ignore[arg-type]

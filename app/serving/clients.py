@@ -1,12 +1,10 @@
-"""Clients whose requests are in progress: what each holds, how fast it sends or reads, and whose connection is closed."""
+"""Clients whose requests are in progress: how fast each sends or reads, and whose connection is closed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-
-from app.serving.reservation import Reservation
 
 LEAST_RATE = 100_000  # bytes per second; a client that sends or reads less is slow
 SLOW_S = 5.0  # seconds of waiting for a client before it can count as slow
@@ -16,15 +14,13 @@ LEAST_WAIT_S = 1.0  # seconds of waiting for a client before it can be closed as
 class Client:
     """A client whose request is in progress.
 
-    moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. reservations: what its
-    request holds.
-    uploading: whether its body has yet to arrive. Its rate counts only the time in which the service waits for it.
+    moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. uploading: whether its body
+    has yet to arrive. Its rate counts only the time in which the service waits for it.
     """
 
     def __init__(
         self, moved_bytes: Callable[[], int], abort: Callable[[], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.reservations: set[Reservation] = set()
         self.uploading = False
         self.is_closed = False
         self._moved_bytes, self._abort, self._clock = moved_bytes, abort, clock
@@ -60,11 +56,9 @@ class Client:
         """Whether its rate over at least `SLOW_S` seconds was below `LEAST_RATE`."""
         return self.waited_s >= SLOW_S and self.rate < LEAST_RATE
 
-    def forget_half(self) -> None:
-        """Halves what was measured, so that a client that was fast and has stopped is soon a slow one."""
-        bytes_before = self._moved_bytes()
-        self._first_bytes = bytes_before - (bytes_before - self._first_bytes) // 2
-        self._waited_s, self._since = self.waited_s / 2, self._clock()
+    def measure_anew(self) -> None:
+        """Begins another measurement, so that a client that was fast and has stopped is soon a slow one."""
+        self._first_bytes, self._waited_s, self._since = self._moved_bytes(), 0.0, self._clock()
 
     def close(self) -> None:
         self.is_closed = True
@@ -85,19 +79,19 @@ class Clients:
         finally:
             del self._clients[client]
 
-    def close_slow(self, is_wanted: Callable[[Reservation], bool]) -> None:
-        """Closes each slow client whose request holds something for which others wait."""
-        self._close([client for client in self._open() if any(map(is_wanted, client.reservations)) and client.is_slow])
+    def close_slow(self, clients: Iterable[Client]) -> None:
+        """Closes those of the clients that are slow, because others wait for what their requests hold."""
+        self._close([client for client in self._open(clients) if client.is_slow])
 
-    def close_slowest(self, *, uploads_of_images: bool = False) -> bool:
+    def close_slowest(self, clients: Iterable[Client] | None = None) -> bool:
         """Closes all slow clients or, if there are none, the slowest one. Returns whether one was closed.
 
-        Does not close a client for which the service has waited less than `LEAST_WAIT_S` seconds.
+        clients: None for all. Does not close a client for which the service has waited less than `LEAST_WAIT_S` seconds.
         """
-        clients = [client for client in self._open() if not uploads_of_images or (client.uploading and client.reservations)]
-        closing = [client for client in clients if client.is_slow]
+        candidates = self._open(self._clients if clients is None else clients)
+        closing = [client for client in candidates if client.is_slow]
         if not closing:
-            waiting = [client for client in clients if client.waited_s >= LEAST_WAIT_S]
+            waiting = [client for client in candidates if client.waited_s >= LEAST_WAIT_S]
             closing = sorted(waiting, key=lambda client: client.rate)[:1]
         self._close(closing)
         return bool(closing)
@@ -105,9 +99,9 @@ class Clients:
     def _close(self, clients: list[Client]) -> None:
         for client in clients:
             client.close()
-        for client in self._open():
+        for client in self._open(self._clients):
             if client.waited_s >= SLOW_S:
-                client.forget_half()
+                client.measure_anew()
 
-    def _open(self) -> list[Client]:
-        return [client for client in self._clients if not client.is_closed]
+    def _open(self, clients: Iterable[Client]) -> list[Client]:
+        return [client for client in dict.fromkeys(clients) if not client.is_closed]
