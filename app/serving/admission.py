@@ -138,7 +138,7 @@ class Reservation(ExitStack):
         bodies[self] = count
 
     def set_files(self, count: int) -> None:
-        """Sets the number of the request's open files. Raises `QueueFull`, or `NeverFits` if there is never room for so many."""
+        """Sets the number of the request's open files. Raises `QueueFull`, or `NeverFits` if there is never so much room."""
         files, most = self._admission.files, self._admission.most_files
         if count > most:
             need = f"{count} or more images above 64 KiB, and the service may open {most} files for them"
@@ -158,15 +158,14 @@ class Reservation(ExitStack):
         """Closes slow clients that hold files, because there was no room for another one."""
         self._admission.close_slow(self._admission.files)
 
-    async def begin(self, file_bytes: int, deadline: float) -> Grant:
-        """The image's file has arrived. Waits until it may be planned; returns what it may take if its plan needs no more.
+    def begin(self, file_bytes: int, deadline: float) -> Grant:
+        """The image's file has arrived; after `wait`, it may be planned. Returns what it may take if its plan needs no more.
 
         Raises `QueueFull`.
         """
         self._file_bytes, self._deadline = file_bytes, deadline
         self._admission.check_queue(self, self._admission.small, 1, 1.0, deadline)
         self._ask(self._admission.small, 1, 1.0, FIRST_BYTES)
-        await self.wait()
         return Grant(max(0, FIRST_BYTES - file_bytes), LARGE_MEGAPIXELS)
 
     def admit(self, plan: WorkerPlan) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 LEAST_RATE = 100_000  # bytes per second; a client that sends or reads less is slow
-SLOW_S = 5.0  # seconds of waiting for a client before it can count as slow
+SLOW_S = 5.0  # seconds of waiting for a client over which its rate is measured
 LEAST_WAIT_S = 1.0  # seconds of waiting for a client before it can be closed as the slowest one
 
 
@@ -57,12 +57,14 @@ class Client:
         return self.waited_s >= SLOW_S and self.rate < LEAST_RATE
 
     def measure_anew(self) -> None:
-        """Begins another measurement, so that a client that was fast and has stopped is soon a slow one."""
+        """Begins another measurement."""
         self._first_bytes, self._waited_s, self._since = self._moved_bytes(), 0.0, self._clock()
 
     def close(self) -> None:
-        self.is_closed = True
-        self._abort()
+        """Closes its connection. Calling it again does nothing."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._abort()
 
 
 class Clients:
@@ -80,28 +82,24 @@ class Clients:
             del self._clients[client]
 
     def close_slow(self, clients: Iterable[Client]) -> None:
-        """Closes those of the clients that are slow, because others wait for what their requests hold."""
-        self._close([client for client in self._open(clients) if client.is_slow])
+        """Closes those of the clients that are slow, because others wait for what they hold.
+
+        The others are measured anew, so that a client that was fast and has stopped is soon a slow one.
+        """
+        for client in set(clients):
+            if client.is_slow:
+                client.close()
+            elif client.waited_s >= SLOW_S:
+                client.measure_anew()
 
     def close_slowest(self, clients: Iterable[Client] | None = None) -> bool:
         """Closes all slow clients or, if there are none, the slowest one. Returns whether one was closed.
 
         clients: None for all. Does not close a client for which the service has waited less than `LEAST_WAIT_S` seconds.
         """
-        candidates = self._open(self._clients if clients is None else clients)
-        closing = [client for client in candidates if client.is_slow]
-        if not closing:
-            waiting = [client for client in candidates if client.waited_s >= LEAST_WAIT_S]
-            closing = sorted(waiting, key=lambda client: client.rate)[:1]
-        self._close(closing)
-        return bool(closing)
-
-    def _close(self, clients: list[Client]) -> None:
-        for client in clients:
+        candidates = self._clients if clients is None else clients
+        waiting = [client for client in candidates if client.waited_s >= LEAST_WAIT_S and not client.is_closed]
+        closing = [client for client in waiting if client.is_slow] or sorted(waiting, key=lambda client: client.rate)[:1]
+        for client in closing:
             client.close()
-        for client in self._open(self._clients):
-            if client.waited_s >= SLOW_S:
-                client.measure_anew()
-
-    def _open(self, clients: Iterable[Client]) -> list[Client]:
-        return [client for client in dict.fromkeys(clients) if not client.is_closed]
+        return bool(closing)

@@ -19,16 +19,16 @@ from model.inference.tile_queue import TileQueue
 
 
 class Turns(Protocol):
-    """Decides what an image may take, and when. The methods are called in this order."""
+    """Decides what an image may take, and when."""
 
-    async def begin(self, file_bytes: int, deadline: float) -> Grant:
-        """Waits until the image may be planned. Returns what it may take if its plan needs no more."""
+    def begin(self, file_bytes: int, deadline: float) -> Grant:
+        """After `wait`, the image may be planned. Returns what it may take if its plan needs no more."""
 
     def admit(self, plan: WorkerPlan) -> bool:
-        """Whether the planned image may begin now; if not, `wait` is called next. Raises if it must not begin at all."""
+        """Whether the planned image may begin now; if not, after `wait`. Raises if it must not begin at all."""
 
     async def wait(self) -> None:
-        """Waits until the image may take what its plan needs."""
+        """Waits for the image's turn."""
 
     def count_tile(self) -> None:
         """A tile is done."""
@@ -37,7 +37,7 @@ class Turns(Protocol):
 class NoTurns:
     """Every image may begin at once."""
 
-    async def begin(self, file_bytes: int, deadline: float) -> Grant:
+    def begin(self, file_bytes: int, deadline: float) -> Grant:
         return Grant(MOST_BYTES)
 
     def admit(self, plan: WorkerPlan) -> bool:
@@ -85,7 +85,8 @@ async def work_on(
         return replace(answer, seconds=answer.seconds | waits)
 
     try:
-        grant = await turns.begin(image.body.length, deadline)
+        grant = turns.begin(image.body.length, deadline)
+        await turns.wait()
         async with workers.claim(deadline) as worker:
             waited_s = time.monotonic() - start
             plan = await worker.plan(image, runtime, scheduler.ahead, grant)
