@@ -16,7 +16,6 @@ from fastapi.testclient import TestClient
 
 from app.api.errors import FOREIGN, PreconditionFailed, to_problem
 from app.main import create_app
-from app.serving.errors import QueueFull
 from app.settings import Settings
 from app.telemetry import REASONS, REPEAT_S, OnceAMinute
 from model.command_line import package_version
