@@ -18,7 +18,7 @@ from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
 from model.inference.processes.messages import Body, Image
-from model.inference.processes.work import NoTurns, work_on
+from model.inference.processes.work import work_on
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime
 from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler
@@ -132,9 +132,8 @@ class Local:
         try:
             async with asyncio.timeout(self.deadline_s):
                 answer = await work_on(
-                    image, workers=self._processes, scheduler=self._scheduler, runtime=self._description, deadline=deadline,
-                    turns=NoTurns(),
-                )  # fmt: skip
+                    image, workers=self._processes, scheduler=self._scheduler, runtime=self._description, deadline=deadline
+                )
         except TimeoutError as error:
             raise DeadlinePassed(f"no answer within {self.deadline_s:g} s") from error
         try:

@@ -135,7 +135,8 @@ class _PartImage:
         """Counts the part's file or memory until its image is in work. Raises `QueueFull`."""
         size = self.part.size or 0
         is_on_disk = size > SPOOL_BYTES
-        self.reservation.set_files(int(is_on_disk))
+        if is_on_disk:
+            self.reservation.add_file()
         self.reservation.set_body(0 if is_on_disk else size)
 
     async def _run(self, request: Request, service: Service, query: SegmentQuery, slots: asyncio.Semaphore) -> None:

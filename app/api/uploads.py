@@ -76,7 +76,7 @@ class UploadLimits:
     def hold_file(self) -> None:
         """Counts one more file of the body on disk. Raises `Unavailable` or `TooLarge`."""
         with _closing():
-            self.reservation.set_files(self.reservation.files + 1)
+            self.reservation.add_file()
 
 
 @contextmanager

@@ -24,7 +24,6 @@ LONGEST_RETRY_S = 600
 CHECK_S = 1.0  # seconds between checks for slow readers
 SMALL_RATE, LARGE_RATE = 10.0, 20.0  # units of work a second, until enough is done to measure them
 AVERAGED_S = 10.0  # seconds of work over which a rate is averaged
-LONGEST_GAP_S = 3.0  # between two images that counts in full; a longer one may be a pause of the process or container
 
 
 @dataclass(eq=False)
@@ -89,7 +88,7 @@ class Lane:
         del self.working[turn]
         if is_done:
             now = self._clock()
-            busy_s = self._busy_s + min(now - self._since, max(LONGEST_GAP_S, 2 * self.seconds(turn.work)))
+            busy_s = self._busy_s + now - self._since
             share = min(1.0, AVERAGED_S / busy_s)
             self._since, self._done, self._busy_s = now, (self._done + turn.work) * share, busy_s * share
 
@@ -112,7 +111,7 @@ class Reservation(ExitStack):
         try:
             super().__exit__(None, None, None)
         finally:
-            self._admission.release(self)
+            self.release()
 
     def take_place(self, deadline: float) -> None:
         """Gives a request whose head has arrived a place, before its body is read. Raises `QueueFull`.
@@ -137,22 +136,17 @@ class Reservation(ExitStack):
             raise QueueFull(message, reason="memory")
         bodies[self] = count
 
-    def set_files(self, count: int) -> None:
-        """Sets the number of the request's open files. Raises `QueueFull`, or `NeverFits` if there is never so much room."""
+    def add_file(self) -> None:
+        """Counts one more open file of the request. Raises `QueueFull`, or `NeverFits` if there is never so much room."""
         files, most = self._admission.files, self._admission.most_files
+        count, used = files.get(self, 0) + 1, sum(files.values())
         if count > most:
             need = f"{count} or more images above 64 KiB, and the service may open {most} files for them"
             raise NeverFits(f"the batch has {need}; send fewer at once")
-        used = sum(files.values())
-        if count > self.files and used - self.files + count > most:
+        if used >= most:
             self.close_slow_batches()
             raise QueueFull(f"{used} files of batches are open and at most {most} are allowed")
         files[self] = count
-
-    @property
-    def files(self) -> int:
-        """The number of the request's open files."""
-        return self._admission.files.get(self, 0)
 
     def close_slow_batches(self) -> None:
         """Closes slow clients that hold files, because there was no room for another one."""
@@ -204,14 +198,17 @@ class Reservation(ExitStack):
                     await self.turn.has_come.wait()
             self._admission.close_slow_readers(self.turn)
 
-    def count_tile(self) -> None:
-        """Counts a done tile. The last one counts until the image is done, after argmax and encoding."""
-        if self.turn and self.turn.tiles > 1:
-            self.turn.tiles -= 1
-
-    def set_answer(self, count: int) -> None:
-        """The image is done: gives all back but the `count` bytes of its answer, which is still to be sent."""
-        self._admission.release(self, answer_bytes=count)
+    def release(self, answer_bytes: int = 0) -> None:
+        """Gives all back but so many bytes of an answer, which is still to be sent, if the image is done."""
+        if turn := self.turn:
+            self.turn = None
+            turn.lane.leave(turn, is_done=answer_bytes > 0)
+        admission = self._admission
+        for holders in (admission.places, admission.bodies, admission.answers, admission.files):
+            holders.pop(self, None)
+        if answer_bytes:
+            admission.answers[self] = answer_bytes
+        admission.give_turns()
 
 
 class Admission:
@@ -230,15 +227,9 @@ class Admission:
     """
 
     def __init__(
-        self,
-        *,
-        max_queued_tiles: int,
-        memory_bytes: int,
-        workers: int,
-        large_places: int,
-        clients: Clients,
+        self, *, max_queued_tiles: int, memory_bytes: int, workers: int, large_places: int, clients: Clients,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """max_queued_tiles: of each lane. large_places: how many large images are in work at once."""
         self.max_queued_tiles, self.max_requests, self.most_files = max_queued_tiles, MOST_REQUESTS, MOST_FILES
         self.memory_bytes = memory_bytes
@@ -262,23 +253,12 @@ class Admission:
 
     def split(self, reservation: Reservation, count: int) -> list[Reservation]:
         """Ends what a request of several images holds. Returns a reservation for each image, which has no place yet."""
-        self.release(reservation)
+        reservation.release()
         return [Reservation(self, reservation.client, reservation.sender) for _ in range(count)]
-
-    def release(self, reservation: Reservation, answer_bytes: int = 0) -> None:
-        """Takes back all that the reservation has, but so many bytes of an answer if its image is done."""
-        if turn := reservation.turn:
-            reservation.turn = None
-            turn.lane.leave(turn, is_done=answer_bytes > 0)
-        for holders in (self.places, self.bodies, self.answers, self.files):
-            holders.pop(reservation, None)
-        if answer_bytes:
-            self.answers[reservation] = answer_bytes
-        self.give_turns()
 
     @property
     def queued_tiles(self) -> int:
-        """Tiles of images that have arrived and are not done. Any thread may read it, as the next two."""
+        """Tiles of the images that have arrived and are not done. Any thread may read it, as the next two."""
         return sum(turn.tiles for lane in self.lanes for turn in lane.turns())
 
     @property

@@ -119,7 +119,7 @@ class Service:
                         deadline=deadline, turns=reservation, check=partial(on_plan, used_model),
                     )  # fmt: skip
                     reservation.callback(answer.body.close)
-                    reservation.set_answer(answer.body.length)
+                    reservation.release(answer.body.length)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -158,11 +158,6 @@ class Service:
         return next(filter(None, (model.scheduler.problem for model in self.registry.models.values())), None)
 
     @property
-    def _has_worker(self) -> bool:
-        """Whether the first worker has started."""
-        return self._first_worker is not None and self._first_worker.done()
-
-    @property
     def not_ready(self) -> str | None:
         """Why no image should be sent here now, or None."""
         return self.refusal or (DRAINING if self.ending else None)
@@ -174,7 +169,7 @@ class Service:
             return self.failure or DRAINING
         if not self.registry.models:
             return self.not_live or "starting: weights are being loaded and warmed up"
-        if not self._has_worker:
+        if not (self._first_worker and self._first_worker.done()):
             return self.not_live or "starting: the first worker process is being started"
         return self.not_live
 

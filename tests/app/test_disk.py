@@ -143,7 +143,8 @@ def test_a_batch_with_more_files_than_may_be_open_is_413_and_one_that_finds_none
             client.post("/segment/batch", files=[("file", ("a", large))] * 3 + [("file", ("b", PHOTO))] * 3).status_code == 200
         )
         with reserve(service) as reservation:
-            reservation.set_files(2)
+            reservation.add_file()
+            reservation.add_file()
             assert_problem(
                 client.post("/segment/batch", files=[("file", ("a", large))] * 2), 503, "3 files of batches are open"
             )

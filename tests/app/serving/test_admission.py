@@ -72,7 +72,7 @@ def do(admission: Admission, clock: Clock, count: int, seconds: float, *, large:
         images = [take(admission, large=large) for _ in range(at_once)]
         clock.now += seconds * at_once
         for image in images:
-            image.set_answer(1)
+            image.release(1)
             image.close()
 
 
@@ -81,18 +81,14 @@ def seconds_of(admission: Admission) -> float:
     return admission.small.seconds(1)
 
 
-def test_tiles_are_counted_until_they_are_done_and_the_last_one_until_its_image_is() -> None:
+def test_tiles_are_counted_until_their_image_is_done() -> None:
     admission = admission_of(10)
     seven, three = take(admission, 7), take(admission, 3)
     assert (admission.queued_tiles, len(admission.places)) == (10, 2)
-    for _ in range(9):
-        seven.count_tile()
-    assert admission.queued_tiles == 1 + 3
     for _ in range(2):
         seven.close()
     assert (admission.queued_tiles, len(admission.places)) == (3, 1)
-    seven.count_tile()
-    three.set_answer(5)
+    three.release(5)
     assert (admission.queued_tiles, len(admission.places), admission.used_bytes) == (0, 0, 5)
 
 
@@ -185,12 +181,13 @@ def test_the_rate_follows_a_change_and_counts_images_that_are_in_work_together()
     assert seconds_of(admission) == pytest.approx(0.125, rel=0.1)
 
 
-def test_a_process_that_was_paused_is_not_taken_for_a_slow_one() -> None:
+def test_a_process_that_was_paused_is_not_long_taken_for_a_slow_one() -> None:
     clock = Clock()
     admission = admission_of(clock=clock)
     do(admission, clock, 1000, 0.05)
     do(admission, clock, 1, 600)
-    assert seconds_of(admission) < 0.07
+    do(admission, clock, 100, 0.05)
+    assert seconds_of(admission) < 0.2
 
 
 def test_the_queue_s_seconds_are_those_of_the_slower_lane() -> None:
@@ -231,7 +228,7 @@ def test_a_wrong_estimate_lets_as_many_in_as_work_at_once_and_is_corrected_by_th
         images = [take(admission, deadline=clock.now + 60) for _ in range(2)]
         clock.now += 0.02
         for image in images:
-            image.set_answer(1)
+            image.release(1)
             image.close()
     for _ in range(100):
         arrive(admission, deadline=clock.now + 60)
@@ -296,7 +293,7 @@ def test_bodies_are_refused_beyond_a_quarter_and_corrected_downwards_at_any_time
 def test_bodies_work_and_answers_never_pass_the_limit() -> None:
     admission = admission_of()
     answer, body = take(admission, units=2), head(admission)
-    answer.set_answer(2 * UNIT)
+    answer.release(2 * UNIT)
     body.set_body(3 * UNIT)
     take(admission, units=7)
     assert admission.used_bytes == 12 * UNIT
@@ -354,7 +351,7 @@ def test_a_large_image_that_waits_for_another_one_keeps_no_small_one_waiting() -
     first, second = take(admission, large=True), take(admission, large=True)
     assert is_in_work(take(admission))
     assert not is_in_work(second)
-    first.set_answer(1)
+    first.release(1)
     assert is_in_work(second)
 
 
@@ -413,10 +410,10 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
             # it waits for the answers' quarter, for another large image, or for the bytes that the answer has
             late = head(admission)
             if units == 3:
-                answer.set_answer(3 * UNIT)
+                answer.release(3 * UNIT)
             late.begin(0, FAR)
             if units < 3:
-                answer.set_answer(units * UNIT)
+                answer.release(units * UNIT)
                 assert not late.admit(plan(units=8 if units == 2 else 1, large=units == 1))
             waits = asyncio.create_task(late.wait())
             await asyncio.sleep(CHECKED_S)
@@ -440,16 +437,17 @@ def test_who_holds_bodies_or_files_slowly_is_closed_when_another_is_refused() ->
         )
         body.set_body(2 * UNIT)
         both.set_body(UNIT)
-        files.set_files(10)
+        for _ in range(10):
+            files.add_file()
         with pytest.raises(QueueFull, match="bodies use"):
             head(admission).set_body(1)
         assert (of_body, of_files) == ([0], [])
         with pytest.raises(QueueFull, match="10 files of batches are open"):
-            head(admission).set_files(1)
+            head(admission).add_file()
         assert (of_body, of_files, fast) == ([0], [0], [])
         with pytest.raises(NeverFits, match="11 or more images above 64 KiB"):
-            files.set_files(11)
-    head(admission).set_files(10)
+            files.add_file()
+    head(admission).add_file()
 
 
 def test_a_client_that_is_fast_and_then_stops_is_slow_after_some_looks() -> None:
