@@ -14,8 +14,6 @@ from app.serving.errors import NeverFits, QueueFull
 from model.inference.processes.messages import WorkerPlan
 from model.inference.processes.worker_main import PLAN_BYTES, Grant
 
-MOST_REQUESTS = 1024
-MOST_FILES = 1 << 14  # of all batches
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the memory
 FIRST_BYTES = 96 << 20  # for each image until it is planned; planning and photos of a few megapixels need no more
 LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
@@ -231,7 +229,8 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """max_queued_tiles: of each lane. large_places: how many large images are in work at once."""
-        self.max_queued_tiles, self.max_requests, self.most_files = max_queued_tiles, MOST_REQUESTS, MOST_FILES
+        self.max_queued_tiles = max_queued_tiles
+        self.max_requests, self.most_files = 1024, 1 << 14  # the server sets what it has room for
         self.memory_bytes = memory_bytes
         self.most_bodies, self.most_answers = int(memory_bytes * BODIES_SHARE), int(memory_bytes * ANSWERS_SHARE)
         self.most_work = memory_bytes - self.most_bodies

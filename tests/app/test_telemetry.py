@@ -224,8 +224,7 @@ def test_the_queue_s_seconds_are_told(serve: Serve) -> None:
         service = service_of(client)
         assert value(client, "segment_queue_seconds") == 0
         with occupy(service, 3):
-            seconds = value(client, "segment_queue_seconds")
-            assert seconds == pytest.approx(service.admission.small.seconds(1)) > 0
+            assert value(client, "segment_queue_seconds") == pytest.approx(service.admission.small.seconds(1))
 
 
 @ON_EACH_RUNTIME
