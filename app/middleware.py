@@ -144,7 +144,7 @@ class Refusals:
         state = scope["state"]
         state["route"] = path
         with mapped_errors():
-            state["reservation"] = self.service.reserve(state["client"], network_of(scope))
+            state["reservation"] = self.service.admission.acquire(state["client"], network_of(scope), self.service.deadline())
         self.service.in_flight += 1
         try:
             with state["reservation"]:

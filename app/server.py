@@ -70,7 +70,7 @@ class DrainingServer(uvicorn.Server):
             listener.listen(BACKLOG)
             self._announcement = asyncio.create_task(self._announce(listener.getsockname()[1]))
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.loader.reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.registry.reload)
 
     async def _announce(self, port: int) -> None:
         """Logs the service's address once it answers images."""
@@ -129,7 +129,7 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
         log.critical(message, settings.host, settings.port, error)
         return 1
     connections = Connections(room.connections, service.clients)
-    service.admission.max_requests, service.budget.most_files = room.requests, room.batch_files
+    service.admission.max_requests, service.admission.most_files = room.requests, room.batch_files
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None,
         access_log=False, server_header=False, root_path=settings.root_path, http=connections.protocol,  # type: ignore[arg-type]

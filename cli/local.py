@@ -18,7 +18,7 @@ from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
 from model.inference.processes.messages import Body, Image
-from model.inference.processes.work import Work
+from model.inference.processes.work import work_on
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime
 from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler
@@ -129,10 +129,11 @@ class Local:
 
     async def _segment(self, image: Image) -> Result:
         deadline = time.monotonic() + (self.deadline_s or FOREVER_S)
-        work = Work(image, workers=self._processes, scheduler=self._scheduler, runtime=self._description, deadline=deadline)
         try:
             async with asyncio.timeout(self.deadline_s):
-                answer = await work.run()
+                answer = await work_on(
+                    image, workers=self._processes, scheduler=self._scheduler, runtime=self._description, deadline=deadline
+                )
         except TimeoutError as error:
             raise DeadlinePassed(f"no answer within {self.deadline_s:g} s") from error
         try:

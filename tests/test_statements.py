@@ -22,7 +22,7 @@ import training.commands.export
 import training.commands.import_labels
 import training.commands.train_arguments
 from app.main import parser as serve_parser
-from app.serving.budget import Budget
+from app.serving.admission import Admission
 from app.serving.clients import Clients
 from app.settings import Settings
 from app.variables import FOREIGN, PREFIX
@@ -173,8 +173,9 @@ def test_the_operating_page_states_how_large_a_photo_may_be(monkeypatch: pytest.
     for limit, cells in rows:
         memory = int(limit.split()[0]) << 30
         monkeypatch.setattr("app.settings.available_memory", lambda memory=memory: memory)
-        budget = Budget(Settings().memory_bytes, 1, Clients())
-        assert cells.split(" | ") == [str(largest(segmenter, format, budget.most_work)) for format in formats], limit
+        memory = Settings().memory_bytes
+        admission = Admission(max_queued_tiles=9, memory_bytes=memory, workers=1, large_places=1, clients=Clients())
+        assert cells.split(" | ") == [str(largest(segmenter, format, admission.most_work)) for format in formats], limit
 
 
 def cell(name: str) -> str:

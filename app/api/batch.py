@@ -20,7 +20,7 @@ from app.api.parameters import Parameters, form_values, with_values
 from app.api.schemas import SegmentQuery
 from app.api.segment import Ready, image_limits, make_options, segment, upload_limits
 from app.api.uploads import read_form, spooled_body
-from app.serving.reservation import Reservation
+from app.serving.admission import Reservation
 from app.serving.service import Service
 from model.inference.processes.messages import Image
 
@@ -97,14 +97,14 @@ async def image_outcomes(
     """
     facts: dict[str, Any] = {"format": query.format or "json", "images": len(parts), "failed": 0, "sizes": ""}
     request.state.log = facts
-    reservations = service.split(request.state.client, request.state.reservation, len(parts))
+    reservations = service.admission.split(request.state.reservation, len(parts))
     images = [_PartImage(*each) for each in zip(range(len(parts)), names, parts, reservations, strict=True)]
     slots = asyncio.Semaphore(AHEAD)
     tasks = [image.start(request, service, query, slots) for image in images]
     try:
         with mapped_errors():
             for image in images:
-                image.count(service)
+                image.count()
         for image in images:
             outcome = await image.outcome
             facts["failed"] += outcome.problem is not None
@@ -131,12 +131,13 @@ class _PartImage:
         task.add_done_callback(self._end)
         return task
 
-    def count(self, service: Service) -> None:
+    def count(self) -> None:
         """Counts the part's file or memory until its image is in work. Raises `QueueFull`."""
         size = self.part.size or 0
         is_on_disk = size > SPOOL_BYTES
-        service.budget.hold_files(self.reservation, int(is_on_disk))
-        service.budget.hold_body(self.reservation, 0 if is_on_disk else size)
+        if is_on_disk:
+            self.reservation.add_file()
+        self.reservation.set_body(0 if is_on_disk else size)
 
     async def _run(self, request: Request, service: Service, query: SegmentQuery, slots: asyncio.Semaphore) -> None:
         async with slots:
@@ -163,8 +164,8 @@ class _PartImage:
                 advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
                 raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; {advice}")
             with mapped_errors():
-                service.admission.reserve(reservation, service.deadline())
-                service.budget.hold_body(reservation, part.size or 0)
+                reservation.take_place(service.deadline())
+                reservation.set_body(part.size or 0)
                 body = await spooled_body(part, reservation)
                 options = make_options(service, query, format, base_name(part))
                 about = request.state.log_fields | {"index": self.index, "format": format}

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from app.serving.errors import NotServing, QueueFull, TooManyFiles, TooManyTiles, TooMuchMemory, UnknownModel
+from app.serving.errors import NeverFits, NotServing, QueueFull, UnknownModel
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason
 from imaging.decoding import IMAGE_FORMATS
@@ -158,9 +158,7 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
     NoConfidence: BadParameter,
     SideError: BadParameter,
     UnknownModel: BadParameter,
-    TooManyFiles: TooLarge,
-    TooManyTiles: TooLarge,
-    TooMuchMemory: TooLarge,
+    NeverFits: TooLarge,
     QueueFull: Unavailable,
     NotServing: Unavailable,
     SchedulerEnded: Unavailable,

@@ -61,7 +61,7 @@ def openapi(request: Request) -> Response:
     """The OpenAPI document, as bytes that all its answers share."""
     service, root = request.app.state.service, _root(request)
     documents: dict[tuple[str, bool], bytes] = request.app.state.documents
-    has_keys = bool(service.loader.api_keys)
+    has_keys = bool(service.registry.api_keys)
     if (root, has_keys) not in documents:
         document = request.app.openapi()
         if has_keys:

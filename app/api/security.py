@@ -36,7 +36,7 @@ async def check_key_if_protected(request: Request) -> None:
     """A dependency of routes that need a key only if `protect_all` is set. Raises `Unauthorized`."""
     service = request.app.state.service
     if service.settings.protect_all:
-        check_key(request, service.loader.api_keys)
+        check_key(request, service.registry.api_keys)
 
 
 def check_key(request: Request, keys: Sequence[str]) -> None:

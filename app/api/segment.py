@@ -28,8 +28,8 @@ from app.api.schemas import QUERY_PARAMETERS, SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import UploadLimits, media_type, read_image
 from app.connections import PIECE_BYTES
+from app.serving.admission import Reservation
 from app.serving.registry import Model
-from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.decoding import NONE_OF_THEM, Limits
 from imaging.encoding import ImageFormat
@@ -50,7 +50,7 @@ async def ready_service(request: Request) -> Service:
     Raises `Unauthorized` or `Unavailable`.
     """
     service: Service = request.app.state.service
-    check_key(request, service.loader.api_keys)
+    check_key(request, service.registry.api_keys)
     reservation: Reservation = request.state.reservation
     reservation.sender += " " + request.state.log_fields.get("key", "")  # clients with keys of their own take turns, too
     if reason := service.refusal:
@@ -123,7 +123,7 @@ def upload_limits(request: Request, service: Service, megabytes: float, setting:
     setting: the one that this number comes from.
     """
     reservation: Reservation = request.state.reservation
-    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, service.budget, reservation, setting)
+    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, reservation, setting)
 
 
 def image_limits(service: Service) -> Limits:

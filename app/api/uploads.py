@@ -27,8 +27,7 @@ from app.api.forms import DEFAULT_NAME, MAX_FILES, NO_ROOM, SPOOL_BYTES, base_na
 from app.api.json_images import COPIES, copies, image_in_json, looks_like_json
 from app.api.parameters import form_values
 from app.connections import request_bytes
-from app.serving.budget import Budget
-from app.serving.reservation import Reservation
+from app.serving.admission import Reservation
 from app.telemetry import VALUE_LENGTH
 from model.inference.processes.messages import Body
 from model.printable import printable
@@ -61,24 +60,23 @@ class Upload:
 class UploadLimits:
     """Limits on a body: the most bytes, and the most seconds that it may take to arrive.
 
-    budget: counts what the body uses, for `reservation`. setting: the one that limits the bytes, for the error.
+    reservation: counts what the body uses. setting: the one that limits the bytes, for the error.
     """
 
     bytes: int
     seconds: float
-    budget: Budget
     reservation: Reservation
     setting: str = "SEGMENT_MAX_UPLOAD_MB"
 
     def hold(self, count: int) -> None:
         """Sets the bytes of memory that the body uses. Raises `Unavailable`."""
         with _closing():
-            self.budget.hold_body(self.reservation, count)
+            self.reservation.set_body(count)
 
     def hold_file(self) -> None:
         """Counts one more file of the body on disk. Raises `Unavailable` or `TooLarge`."""
         with _closing():
-            self.budget.hold_files(self.reservation, self.reservation.files + 1)
+            self.reservation.add_file()
 
 
 @contextmanager
@@ -160,7 +158,7 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
             return await parse_form(request, body, SPOOL_BYTES, limits.hold_file)
         except Unavailable as error:
             if error.reason == "disk":
-                limits.budget.on_full_disk()
+                limits.reservation.close_slow_batches()
             raise
 
 
@@ -173,7 +171,9 @@ async def spooled_body(part: UploadFile, reservation: Reservation) -> Body:
     if length <= SPOOL_BYTES:
         return await _file_body(part, reservation)
     await check_file(part)
-    return reservation.own(Body(b"", os.dup(part.file.fileno()), length))
+    body = Body(b"", os.dup(part.file.fileno()), length)
+    reservation.callback(body.close)
+    return body
 
 
 async def _file_body(part: UploadFile, reservation: Reservation) -> Body:
@@ -190,10 +190,12 @@ def _body(data: bytes, reservation: Reservation, source: str, advice: str) -> Bo
     if not data:
         raise EmptyBody(f"{source} is empty (0 bytes); {advice}")
     try:
-        return reservation.own(Body.of(data))
+        body = Body.of(data)
     except OSError as error:
         log.error("an image could not be kept: %s", error)
         raise Unavailable("there is no room for the image; try again later", NO_ROOM, "disk") from error
+    reservation.callback(body.close)
+    return body
 
 
 def media_type(request: Request) -> str:
@@ -263,7 +265,7 @@ async def _arrival(limits: UploadLimits) -> AsyncIterator[asyncio.Timeout]:
         async with asyncio.timeout(limits.seconds) as deadline:
             yield deadline
     except BaseException as error:
-        limits.budget.end(limits.reservation)
+        limits.reservation.close()
         if not isinstance(error, TimeoutError):
             raise
         message = f"the body did not arrive within {limits.seconds:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"

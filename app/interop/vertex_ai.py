@@ -84,7 +84,7 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     finally:
         await form.close()
     limits.hold(0)
-    service.budget.hold_answer(request.state.reservation, len(body))
+    request.state.reservation.release(len(body))
     return AnswerResponse(Body(body, length=len(body)), "application/json", headers={})
 
 

@@ -1,203 +1,331 @@
-"""Admission of requests: a limited number of tiles, and only as many images as can be done before their deadline."""
+"""Admission of requests: their places in the queue, their turns, and the memory and files that they use."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from math import ceil
 
-from app.serving.clients import LEAST_RATE, Clients
-from app.serving.errors import QueueFull, TooManyTiles
-from app.serving.rates import Kind, TileRate, WorkerSeconds
-from app.serving.reservation import Reservation
-from model.inference.errors import Cancelled
+from app.serving.clients import Client, Clients
+from app.serving.errors import NeverFits, QueueFull
+from model.inference.processes.messages import WorkerPlan
+from model.inference.processes.worker_main import PLAN_BYTES, Grant
 
-FRESH_S = 2.0  # an upload that began longer ago must not keep other requests out
-HEAD_S = 0.5  # nor must one that is slow after this long
-MOST_REQUESTS = 1024
-LONGEST_RETRY_S = 600
+BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the memory
+FIRST_BYTES = 96 << 20  # for each image until it is planned; planning and photos of a few megapixels need no more
+LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
 DEADLINE_SHARE = 0.5  # a request is accepted if this share of the time to its deadline is enough: speed may halve
+LONGEST_RETRY_S = 600
+CHECK_S = 1.0  # seconds between checks for slow readers
+SMALL_RATE, LARGE_RATE = 10.0, 20.0  # units of work a second, until enough is done to measure them
+AVERAGED_S = 10.0  # seconds of work over which a rate is averaged
 
 
-class Admission:
-    """Counts what is admitted and not done, and estimates when a further request would be done. Only for the event loop.
+@dataclass(eq=False)
+class Turn:
+    """An image in a lane: it waits there for a place and memory, and has both once `has_come` is set.
 
-    Two resources are estimated apart, and the slower one counts: the network, by tiles at the measured rate, and the workers,
-    by the seconds that images of their kinds took. The scheduler runs one tile of each request in turn, so before a request of
-    n tiles is done, each other one has run at most n. At most `large_lanes` large images are in work at once, and their
-    clients take turns; small images do not wait for them. An estimate can refuse a request only if others are ahead of it; as
-    they finish, a wrong estimate is corrected.
-    Invariant: `_queued_tiles` is the sum of the tiles of `_admissions`.
+    work: in units of the lane. bytes: of memory. since: when it began to wait.
     """
 
-    def __init__(
-        self,
-        max_queued_tiles: int,
-        clock: Callable[[], float],
-        *,
-        clients: Clients | None = None,
-        workers: int = 2,
-        large_lanes: int = 1,
-    ) -> None:
-        """large_lanes: how many of the workers may work on large images at once."""
-        self.max_queued_tiles = max_queued_tiles
-        self.max_requests = MOST_REQUESTS
-        self.tile_rate = TileRate(clock)
-        self.worker_seconds = WorkerSeconds()
+    lane: Lane
+    sender: str
+    tiles: int
+    work: float
+    bytes: int
+    since: float
+    has_come: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Lane:
+    """The small images, or the large ones: at most `places` in work, and those that wait for their turn.
+
+    Senders take turns; the images of each keep their order. The lane measures how many units of work are done per second of the
+    time in which it has images in work. rate: that is assumed at first.
+    """
+
+    def __init__(self, places: int, rate: float, clock: Callable[[], float]) -> None:
+        self.places = places
+        self.working: dict[Turn, None] = {}
+        self.waiting: dict[str, list[Turn]] = {}  # by sender, in the order of their turns
         self._clock = clock
-        self._clients = clients or Clients()
-        self._workers, self._large_lanes = workers, large_lanes
-        self._uploading: set[Reservation] = set()
-        self._admissions: dict[Reservation, None] = {}
-        self._queued_tiles = 0
+        self._since, self._done, self._busy_s = 0.0, rate, 1.0
+
+    def turns(self, count: int | None = None) -> list[Turn]:
+        """The images in work, and the next `count` of each sender, or all. Any thread may call it."""
+        return [*self.working, *(turn for turns in list(self.waiting.values()) for turn in turns[:count])]
+
+    def seconds(self, work: float) -> float:
+        """The seconds that so many units of work take."""
+        return work * self._busy_s / self._done
 
     @property
-    def queued_tiles(self) -> int:
-        """Tiles admitted and not done."""
-        return self._queued_tiles
+    def next_turn(self) -> Turn | None:
+        """The turn that comes next, if a place is free."""
+        return next((turns[0] for turns in self.waiting.values()), None) if len(self.working) < self.places else None
 
-    @property
-    def requests(self) -> int:
-        """Requests that have a reservation."""
-        return len(self._uploading) + len(self._admissions)
+    def begin(self, turn: Turn) -> None:
+        """The image is in work, and its sender is the last one in turn."""
+        if not self.working:
+            self._since = self._clock()
+        if turns := self.waiting.pop(turn.sender)[1:]:
+            self.waiting[turn.sender] = turns
+        self.working[turn] = None
+        turn.has_come.set()
 
-    @property
-    def queue_seconds(self) -> float:
-        """Seconds until all admitted requests are done, by the slower resource; 0 before anything is measured.
+    def leave(self, turn: Turn, *, is_done: bool) -> None:
+        """The image is done, or is worked on no more."""
+        if not turn.has_come.is_set():
+            self.waiting[turn.sender].remove(turn)
+            if not self.waiting[turn.sender]:
+                del self.waiting[turn.sender]
+            return
+        del self.working[turn]
+        if is_done:
+            now = self._clock()
+            busy_s = self._busy_s + now - self._since
+            share = min(1.0, AVERAGED_S / busy_s)
+            self._since, self._done, self._busy_s = now, (self._done + turn.work) * share, busy_s * share
 
-        Any thread may read it.
-        """
-        admissions = list(self._admissions)  # at once: the event loop may change it meanwhile
-        large = [each for each in admissions if each.large]
-        small = [each for each in admissions if not each.large]
-        return max(
-            self._network_s(self._queued_tiles),
-            self._worker_s(small) / self._small_lanes(len(large)),
-            self._worker_s(large) / self._large_lanes,
-        )
 
-    def reserve(self, reservation: Reservation, deadline: float) -> None:
+class Reservation(ExitStack):
+    """What an image holds in the service: its place, its turn, memory, files, and what is given to `callback`.
+
+    A request has one from its head on, before its image is known. Its end gives everything back; `close` may be called again.
+    Only for the event loop. client: is closed if it is slow while others wait. sender: who sent the request, for fair turns.
+    """
+
+    def __init__(self, admission: Admission, client: Client, sender: str = "") -> None:
+        super().__init__()
+        self.client, self.sender = client, sender
+        self.turn: Turn | None = None
+        self._admission = admission
+        self._file_bytes, self._deadline = 0, 0.0
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            super().__exit__(None, None, None)
+        finally:
+            self.release()
+
+    def take_place(self, deadline: float) -> None:
         """Gives a request whose head has arrived a place, before its body is read. Raises `QueueFull`.
 
         If there are `max_requests` requests, the slowest upload is closed for it.
         """
-        now = self._clock()
-        if self.requests >= self.max_requests and not self._clients.close_slowest(uploads_of_images=True):
-            message = f"{self.requests} requests are in progress, which is the limit"
-            raise QueueFull(f"{message}; try again later", self._retry_s(self.queue_seconds))
-        reservation.since = now
-        self._check(reservation, deadline, sum(self._is_fresh(upload, now) for upload in self._uploading))
-        self._uploading.add(reservation)
+        admission, places = self._admission, self._admission.places
+        uploading = (other.client for other in places if other.client.uploading)
+        if len(places) >= admission.max_requests and not admission.clients.close_slowest(uploading):
+            message = f"{len(places)} requests are in progress, which is the limit"
+            raise QueueFull(message, _retry_s(admission.queue_seconds))
+        admission.check_queue(self, admission.small, 1, 1.0, deadline)
+        places[self] = None
 
-    def arrive(self, reservation: Reservation) -> None:
-        """Counts the request's tile from now on, because its body has arrived. Calling it again does nothing."""
-        if reservation in self._uploading:
-            self._uploading.remove(reservation)
-            self._admissions[reservation] = None
-            self._queued_tiles += reservation.tiles
+    def set_body(self, count: int) -> None:
+        """Sets the bytes that the request's body uses. Raises `QueueFull` if they grow and there is no room."""
+        bodies, most = self._admission.bodies, self._admission.most_bodies
+        before, used = bodies.get(self, 0), sum(bodies.values())
+        if count > before and used - before + count > most:
+            self._admission.close_slow(bodies)
+            message = f"bodies use {used / 1e6:.0f} MB of memory and may use at most {most / 1e6:.0f} MB"
+            raise QueueFull(message, reason="memory")
+        bodies[self] = count
 
-    def admit(self, reservation: Reservation, tiles: int, deadline: float, kind: Kind, megapixels: float) -> None:
-        """Sets what is known of a request that has arrived, once its image is planned.
+    def add_file(self) -> None:
+        """Counts one more open file of the request. Raises `QueueFull`, or `NeverFits` if there is never so much room."""
+        files, most = self._admission.files, self._admission.most_files
+        count, used = files.get(self, 0) + 1, sum(files.values())
+        if count > most:
+            need = f"{count} or more images above 64 KiB, and the service may open {most} files for them"
+            raise NeverFits(f"the batch has {need}; send fewer at once")
+        if used >= most:
+            self.close_slow_batches()
+            raise QueueFull(f"{used} files of batches are open and at most {most} are allowed")
+        files[self] = count
 
-        Raises `TooManyTiles`, `QueueFull`, or `Cancelled` if the reservation was released meanwhile.
+    def close_slow_batches(self) -> None:
+        """Closes slow clients that hold files, because there was no room for another one."""
+        self._admission.close_slow(self._admission.files)
+
+    def begin(self, file_bytes: int, deadline: float) -> Grant:
+        """The image's file has arrived; after `wait`, it may be planned. Returns what it may take if its plan needs no more.
+
+        Raises `QueueFull`.
         """
+        self._file_bytes, self._deadline = file_bytes, deadline
+        self._admission.check_queue(self, self._admission.small, 1, 1.0, deadline)
+        self._ask(self._admission.small, 1, 1.0, FIRST_BYTES)
+        return Grant(max(0, FIRST_BYTES - file_bytes), LARGE_MEGAPIXELS)
+
+    def admit(self, plan: WorkerPlan) -> bool:
+        """Admits the planned image, and says whether it may begin now; if not, `wait` is called next.
+
+        Raises `NeverFits` or `QueueFull`.
+        """
+        assert self.turn
+        admission, is_large = self._admission, plan.megapixels > LARGE_MEGAPIXELS
+        lane, work = (admission.large, plan.tile_count + plan.megapixels) if is_large else (admission.small, 1.0)
+        count = self._file_bytes + max(plan.bytes, PLAN_BYTES if is_large else 0)
+        admission.check_limits(plan.tile_count, count)
+        admission.check_queue(self, lane, plan.tile_count, work, self._deadline)
+        if not is_large and admission.has_memory(count - self.turn.bytes):
+            self.turn.tiles, self.turn.bytes = plan.tile_count, count
+            admission.give_turns()
+        else:
+            self.turn.lane.leave(self.turn, is_done=False)
+            self._ask(lane, plan.tile_count, work, count)
+        may_begin = self.turn.has_come.is_set()
+        admission.bodies[self] = 0 if may_begin else self._file_bytes
+        return may_begin
+
+    def _ask(self, lane: Lane, tiles: int, work: float, count: int) -> None:
+        """Asks for a turn in the lane, with `count` bytes. It may come at once."""
+        self.turn = Turn(lane, self.sender, tiles, work, count, self._admission.clock())
+        lane.waiting.setdefault(self.sender, []).append(self.turn)
+        self._admission.give_turns()
+
+    async def wait(self) -> None:
+        """Waits for the image's turn. Closes slow readers meanwhile."""
+        assert self.turn
+        while not self.turn.has_come.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_S):
+                    await self.turn.has_come.wait()
+            self._admission.close_slow_readers(self.turn)
+
+    def release(self, answer_bytes: int = 0) -> None:
+        """Gives all back but so many bytes of an answer, which is still to be sent, if the image is done."""
+        if turn := self.turn:
+            self.turn = None
+            turn.lane.leave(turn, is_done=answer_bytes > 0)
+        admission = self._admission
+        for holders in (admission.places, admission.bodies, admission.answers, admission.files):
+            holders.pop(self, None)
+        if answer_bytes:
+            admission.answers[self] = answer_bytes
+        admission.give_turns()
+
+
+class Admission:
+    """The state of all reservations, and the rules for them. Only for the event loop.
+
+    Each resource is a dictionary of those that hold some of it, so what is used is its sum. `places`: requests that are not
+    answered. `bodies` and `answers`: bytes of memory. `files`: of batches. Images in work hold the bytes of their turns.
+
+    Of the memory, a quarter is for bodies; uploads beyond it are refused. The rest is for work and answers. Images wait for it
+    in their turn; none begins while answers use a quarter of the limit. Each image begins in the small lane with `FIRST_BYTES`,
+    in which it is planned. If it needs more, it waits again. Large images have a lane of their own. Of the next images of both
+    lanes, the one that has waited longest comes first, so that others do not pass one that needs much memory for ever.
+
+    A request is refused if its lane has no room for its tiles, or would be done with it too near its deadline, at the rate at
+    which it has worked. Such an estimate refuses nothing while a place of the lane is free, so a wrong one is soon corrected.
+    """
+
+    def __init__(
+        self, *, max_queued_tiles: int, memory_bytes: int, workers: int, large_places: int, clients: Clients,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """max_queued_tiles: of each lane. large_places: how many large images are in work at once."""
+        self.max_queued_tiles = max_queued_tiles
+        self.max_requests, self.most_files = 1024, 1 << 14  # the server sets what it has room for
+        self.memory_bytes = memory_bytes
+        self.most_bodies, self.most_answers = int(memory_bytes * BODIES_SHARE), int(memory_bytes * ANSWERS_SHARE)
+        self.most_work = memory_bytes - self.most_bodies
+        self.clients, self.clock = clients, clock
+        self.small, self.large = Lane(workers, SMALL_RATE, clock), Lane(large_places, LARGE_RATE, clock)
+        self.lanes = (self.small, self.large)
+        self.places: dict[Reservation, None] = {}
+        self.bodies, self.answers, self.files = (dict[Reservation, int]() for _ in range(3))
+
+    def acquire(self, client: Client, sender: str, deadline: float) -> Reservation:
+        """A reservation with a place, for a request whose head has arrived. Raises `QueueFull`."""
+        reservation = Reservation(self, client, sender)
+        try:
+            reservation.take_place(deadline)
+        except BaseException:
+            reservation.close()
+            raise
+        return reservation
+
+    def split(self, reservation: Reservation, count: int) -> list[Reservation]:
+        """Ends what a request of several images holds. Returns a reservation for each image, which has no place yet."""
+        reservation.release()
+        return [Reservation(self, reservation.client, reservation.sender) for _ in range(count)]
+
+    @property
+    def queued_tiles(self) -> int:
+        """Tiles of the images that have arrived and are not done. Any thread may read it, as the next two."""
+        return sum(turn.tiles for lane in self.lanes for turn in lane.turns())
+
+    @property
+    def queue_seconds(self) -> float:
+        """Seconds until all images are done, by the slower lane."""
+        return max(lane.seconds(sum(turn.work for turn in lane.turns())) for lane in self.lanes)
+
+    @property
+    def work_bytes(self) -> int:
+        """Bytes of the images in work."""
+        return sum(turn.bytes for lane in self.lanes for turn in list(lane.working))
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes that requests use now."""
+        return sum(self.bodies.values()) + self.work_bytes + sum(self.answers.values())
+
+    def check_limits(self, tiles: int, count: int) -> None:
+        """Raises `NeverFits` if an image of so many tiles, which needs `count` bytes, could never begin."""
         if tiles > self.max_queued_tiles:
-            limit = self.max_queued_tiles
             advice = "give a smaller side; the operator can raise SEGMENT_MAX_QUEUED_TILES"
-            raise TooManyTiles(f"the image has {tiles} tiles; the limit is {limit}; {advice}")
-        if reservation not in self._admissions:
-            raise Cancelled("the request was cancelled")
-        self._check(replace(reservation, tiles=tiles, kind=kind, megapixels=megapixels), deadline, 0, reservation)
-        self._queued_tiles += tiles - reservation.tiles
-        reservation.tiles, reservation.kind, reservation.megapixels = tiles, kind, megapixels
+            raise NeverFits(f"the image has {tiles} tiles; the limit is {self.max_queued_tiles}; {advice}")
+        if count > self.most_work:
+            need = f"{count / 1e6:.0f} MB of memory, and at most {self.most_work / 1e6:.0f} MB are available"
+            advice = "send a smaller one, or ask for less (format=png, side=auto, quality=standard)"
+            operator = "the operator can raise SEGMENT_MEMORY_MB or the container's memory"
+            raise NeverFits(f"the image takes {need}; {advice}; {operator}")
 
-    def count_tile(self, reservation: Reservation) -> None:
-        """Counts a done tile of an admitted request. The last one is counted by `release`, after argmax and encoding."""
-        if reservation in self._admissions and reservation.tiles > 1:
-            reservation.tiles -= 1
-            self._queued_tiles -= 1
-
-    def release(self, reservation: Reservation) -> None:
-        """Ends the reservation's place. Calling it again does nothing."""
-        self._uploading.discard(reservation)
-        if reservation in self._admissions:
-            del self._admissions[reservation]
-            self._queued_tiles -= reservation.tiles
-
-    def _is_fresh(self, upload: Reservation, now: float) -> bool:
-        """Whether an upload counts as one queued tile, because its body will soon be there: it has just begun, or is fast."""
-        seconds = now - upload.since
-        return seconds < HEAD_S or (seconds < FRESH_S and upload.body_bytes >= LEAST_RATE * seconds)
-
-    def _check(self, request: Reservation, deadline: float, fresh_uploads: int, former: Reservation | None = None) -> None:
-        """Raises `QueueFull` if the request has no room, or would be done too near its deadline.
-
-        fresh_uploads: uploads that count as one queued tile each. former: the request's own entry, which does not count.
-        """
-        others = [other for other in self._admissions if other is not former]
-        peers = [other for other in others if other.large == request.large]
-        queued_tiles = sum(other.tiles for other in peers) + fresh_uploads
-        before_s, needed_s = self._estimate(request, others, peers, fresh_uploads)
-        if queued_tiles + request.tiles > self.max_queued_tiles:
+    def check_queue(self, reservation: Reservation, lane: Lane, tiles: int, work: float, deadline: float) -> None:
+        """Raises `QueueFull` if the lane has no room for the image, or would be done with it too near its deadline."""
+        own = reservation.turn
+        queued_tiles = sum(turn.tiles for turn in lane.turns() if turn is not own)
+        # of each other sender, as many images come before as this one has, and one more
+        before = lane.turns(len(lane.waiting.get(reservation.sender, ())) + 1)
+        before_s = lane.seconds(sum(turn.work for turn in before))
+        if queued_tiles + tiles > self.max_queued_tiles:
             message = f"{queued_tiles} tiles are queued and at most {self.max_queued_tiles} are allowed"
-            raise QueueFull(f"{message}; try again later", self._retry_s(before_s))
-        if needed_s > (allowed_s := DEADLINE_SHARE * (deadline - self._clock())):
+            raise QueueFull(message, _retry_s(before_s))
+        is_free = own in lane.working or (not lane.waiting and len(lane.working) < lane.places)
+        needed_s = before_s + lane.seconds(work)
+        if not is_free and needed_s > DEADLINE_SHARE * (deadline - self.clock()):
             problem = f"this request would be done in {needed_s:.1f} s, too close to its deadline"
-            message = f"{queued_tiles} tiles are queued, and {problem}"
-            raise QueueFull(f"{message}; try again later", self._retry_s(max(before_s, needed_s - allowed_s)), "deadline")
+            raise QueueFull(f"{queued_tiles} tiles are queued, and {problem}", _retry_s(before_s), "deadline")
 
-    def _estimate(
-        self, request: Reservation, others: list[Reservation], peers: list[Reservation], fresh_uploads: int
-    ) -> tuple[float, float]:
-        """Returns two times in seconds: until there is room, and until this request is done. The second is 0 if it may try.
+    def has_memory(self, count: int) -> bool:
+        """Whether work may use so many bytes more."""
+        answers = sum(self.answers.values())
+        return answers < self.most_answers and self.work_bytes + answers + count <= self.most_work
 
-        A small image may try while fewer small ones than lanes are before it, unless their tiles keep the network busy. A large
-        one waits for those of its client and, of each other client, for as many and one more.
-        """
-        lanes = self._large_lanes if request.large else self._small_lanes(len(others) - len(peers))
-        if request.large:
-            peers = _before_in_turn(request.sender, peers)
-        passing = [other for other in others if other.large != request.large][: None if request.large else self._large_lanes]
-        tiles = fresh_uploads + sum(min(other.tiles, request.tiles) for other in passing)
-        tiles += sum(other.tiles if request.large else min(other.tiles, request.tiles) for other in peers)
-        network_s, worker_s = self._network_s(tiles), self._worker_s(peers) + fresh_uploads * self.worker_seconds.of_small_image
-        own_s = self._network_s(request.tiles), self._worker_s([request])
-        if request.large:  # one after the other, each with its tiles
-            before_s = network_s + worker_s / lanes
-            return before_s, before_s + sum(own_s) if peers else (network_s + own_s[0] if tiles else 0.0)
-        network_total = network_s + own_s[0] if tiles else 0.0
-        worker_total = worker_s / lanes + own_s[1] if len(peers) + fresh_uploads >= lanes else 0.0
-        return max(network_s, worker_s / lanes), max(network_total, worker_total)
+    def give_turns(self) -> None:
+        """Begins waiting images, as far as places and memory allow."""
+        while (turn := self._next_turn()) and self.has_memory(turn.bytes):
+            turn.lane.begin(turn)
 
-    def _small_lanes(self, large_images: int) -> int:
-        """How many workers work on small images at once, beside so many large images."""
-        return max(1, self._workers - min(self._large_lanes, large_images))
+    def _next_turn(self) -> Turn | None:
+        turns = [turn for lane in self.lanes if (turn := lane.next_turn)]
+        return min(turns, key=lambda turn: turn.since, default=None)
 
-    def _network_s(self, tiles: int) -> float:
-        """Seconds that the network needs for so many tiles; 0 before its rate is measured."""
-        rate = self.tile_rate.per_second
-        return tiles / rate if rate else 0.0
+    def close_slow(self, holders: Mapping[Reservation, int]) -> None:
+        """Closes slow clients whose requests hold some of what others need."""
+        self.clients.close_slow(reservation.client for reservation, amount in holders.items() if amount)
 
-    def _worker_s(self, requests: Iterable[Reservation]) -> float:
-        """Seconds that one worker needs for the requests."""
-        seconds = self.worker_seconds
-        return sum(
-            seconds.expected(request.kind, request.megapixels) if request.kind else seconds.of_small_image
-            for request in requests
-        )
-
-    def _retry_s(self, seconds: float) -> int:
-        """Whole seconds for `Retry-After`: at least 1, at most `LONGEST_RETRY_S`."""
-        return min(LONGEST_RETRY_S, max(1, ceil(seconds)))
+    def close_slow_readers(self, turn: Turn) -> None:
+        """Closes slow readers if this turn comes next, and would have enough memory without any answers."""
+        if turn is self._next_turn() and self.work_bytes + turn.bytes <= self.most_work:
+            self.close_slow(self.answers)
 
 
-def _before_in_turn(sender: str, requests: list[Reservation]) -> list[Reservation]:
-    """The requests before the sender's next one: its own and, of each other sender, as many and one more."""
-    own, counts = sum(request.sender == sender for request in requests), Counter[str]()
-    before = []
-    for request in requests:
-        counts[request.sender] += 1
-        if counts[request.sender] <= own + 1:
-            before.append(request)
-    return before
+def _retry_s(seconds: float) -> int:
+    """Whole seconds for `Retry-After`: at least 1, at most `LONGEST_RETRY_S`."""
+    return min(LONGEST_RETRY_S, max(1, ceil(seconds)))

@@ -1,30 +1,26 @@
-"""Clients whose requests are in progress: what each holds, how fast it sends or reads, and whose connection is closed."""
+"""Clients whose requests are in progress: how fast each sends or reads, and whose connection is closed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from app.serving.reservation import Reservation
-
 LEAST_RATE = 100_000  # bytes per second; a client that sends or reads less is slow
-SLOW_S = 5.0  # seconds of waiting for a client before it can count as slow
+SLOW_S = 5.0  # seconds of waiting for a client over which its rate is measured
 LEAST_WAIT_S = 1.0  # seconds of waiting for a client before it can be closed as the slowest one
 
 
 class Client:
     """A client whose request is in progress.
 
-    moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. reservations: what its
-    request holds.
-    uploading: whether its body has yet to arrive. Its rate counts only the time in which the service waits for it.
+    moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. uploading: whether its body
+    has yet to arrive. Its rate counts only the time in which the service waits for it.
     """
 
     def __init__(
         self, moved_bytes: Callable[[], int], abort: Callable[[], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.reservations: set[Reservation] = set()
         self.uploading = False
         self.is_closed = False
         self._moved_bytes, self._abort, self._clock = moved_bytes, abort, clock
@@ -60,15 +56,15 @@ class Client:
         """Whether its rate over at least `SLOW_S` seconds was below `LEAST_RATE`."""
         return self.waited_s >= SLOW_S and self.rate < LEAST_RATE
 
-    def forget_half(self) -> None:
-        """Halves what was measured, so that a client that was fast and has stopped is soon a slow one."""
-        bytes_before = self._moved_bytes()
-        self._first_bytes = bytes_before - (bytes_before - self._first_bytes) // 2
-        self._waited_s, self._since = self.waited_s / 2, self._clock()
+    def measure_anew(self) -> None:
+        """Begins another measurement."""
+        self._first_bytes, self._waited_s, self._since = self._moved_bytes(), 0.0, self._clock()
 
     def close(self) -> None:
-        self.is_closed = True
-        self._abort()
+        """Closes its connection. Calling it again does nothing."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._abort()
 
 
 class Clients:
@@ -85,29 +81,25 @@ class Clients:
         finally:
             del self._clients[client]
 
-    def close_slow(self, is_wanted: Callable[[Reservation], bool]) -> None:
-        """Closes each slow client whose request holds something for which others wait."""
-        self._close([client for client in self._open() if any(map(is_wanted, client.reservations)) and client.is_slow])
+    def close_slow(self, clients: Iterable[Client]) -> None:
+        """Closes those of the clients that are slow, because others wait for what they hold.
 
-    def close_slowest(self, *, uploads_of_images: bool = False) -> bool:
+        The others are measured anew, so that a client that was fast and has stopped is soon a slow one.
+        """
+        for client in set(clients):
+            if client.is_slow:
+                client.close()
+            elif client.waited_s >= SLOW_S:
+                client.measure_anew()
+
+    def close_slowest(self, clients: Iterable[Client] | None = None) -> bool:
         """Closes all slow clients or, if there are none, the slowest one. Returns whether one was closed.
 
-        Does not close a client for which the service has waited less than `LEAST_WAIT_S` seconds.
+        clients: None for all. Does not close a client for which the service has waited less than `LEAST_WAIT_S` seconds.
         """
-        clients = [client for client in self._open() if not uploads_of_images or (client.uploading and client.reservations)]
-        closing = [client for client in clients if client.is_slow]
-        if not closing:
-            waiting = [client for client in clients if client.waited_s >= LEAST_WAIT_S]
-            closing = sorted(waiting, key=lambda client: client.rate)[:1]
-        self._close(closing)
-        return bool(closing)
-
-    def _close(self, clients: list[Client]) -> None:
-        for client in clients:
+        candidates = self._clients if clients is None else clients
+        waiting = [client for client in candidates if client.waited_s >= LEAST_WAIT_S and not client.is_closed]
+        closing = [client for client in waiting if client.is_slow] or sorted(waiting, key=lambda client: client.rate)[:1]
+        for client in closing:
             client.close()
-        for client in self._open():
-            if client.waited_s >= SLOW_S:
-                client.forget_half()
-
-    def _open(self) -> list[Client]:
-        return [client for client in self._clients if not client.is_closed]
+        return bool(closing)

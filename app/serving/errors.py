@@ -11,20 +11,8 @@ class ServingError(Exception):
     reason: Reason
 
 
-class TooManyTiles(ServingError):
-    """The image has more tiles than the queue can hold even when it is empty."""
-
-    reason = "too_large"
-
-
-class TooMuchMemory(ServingError):
-    """The image needs more memory than the budget has even when nothing else uses it."""
-
-    reason = "too_large"
-
-
-class TooManyFiles(ServingError):
-    """The batch has more files than the service may ever open for batches."""
+class NeverFits(ServingError):
+    """The request needs more tiles, memory or files than the service has even when nothing else uses them."""
 
     reason = "too_large"
 
@@ -33,7 +21,7 @@ class QueueFull(ServingError):
     """The service has no room for the request now. `retry_after`: whole seconds until a new try makes sense."""
 
     def __init__(self, message: str, retry_after: int = 1, reason: Reason = "full") -> None:
-        super().__init__(message)
+        super().__init__(f"{message}; try again later")
         self.retry_after = retry_after
         self.reason = reason
 

@@ -16,7 +16,7 @@ from math import ceil
 
 import numpy as np
 
-from app.serving.budget import BODIES_SHARE, PLANNING_BYTES
+from app.serving.admission import BODIES_SHARE, FIRST_BYTES
 from app.serving.errors import NotServing, UnknownModel
 from app.settings import Settings
 from app.telemetry import excerpt
@@ -52,21 +52,76 @@ class Model:
 
 
 class Registry:
-    """Models by name; the first is the default. Empty until `load`.
+    """Models by name; the first is the default. Empty until the first load. Beside them, the keys of clients.
 
-    Any thread may call it. `_lock` guards `models` and the counts of users; `_user_change` is notified when a user ends.
-    load_runtime: what `load` loads networks with; None for `model.inference.loading.load_runtime`.
+    Any thread may call it. Weights files are read on threads of its own; `_loading` allows one load at a time. `_change` guards
+    `models` and the counts of users, and is notified when a user ends.
+    fail: called with the reason if the first load ends without a model. load_runtime: what networks are loaded with. api_keys:
+    as read last. warning: of a GPU that torch cannot use, or None.
     """
 
-    def __init__(self, settings: Settings, on_batch: OnBatch, on_failure: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, on_batch: OnBatch, fail: Callable[[str], None]) -> None:
         self.models: dict[str, Model] = {}
         self.load_runtime: LoadRuntime | None = None
+        self.api_keys = settings.read_api_keys()
+        self.warning = unused_gpu() if settings.device == ("auto",) else None
         self._former_models: list[Model] = []
-        self._settings = settings
-        self._on_batch = on_batch
-        self._on_failure = on_failure
-        self._lock = threading.Lock()
-        self._user_change = threading.Condition(self._lock)
+        self._settings, self._on_batch, self._fail = settings, on_batch, fail
+        self._is_stopped = False
+        self._loading = threading.Lock()
+        self._is_waiting = False  # a load waits for the one in progress
+        self._change = threading.Condition()
+
+    def start(self) -> None:
+        """Loads and warms up the models in the background."""
+        threading.Thread(target=self._run, name="loader", daemon=True).start()
+
+    def reload(self) -> None:
+        """Reads the key file now, and the weights files in the background; requests go on.
+
+        One reload waits at most; it does for all later ones. If the key file cannot be read, the former keys stay. If a weights
+        file cannot be read, the former models stay. Only for the event loop.
+        """
+        try:
+            self.api_keys = self._settings.read_api_keys()
+        except ValueError as error:
+            log.error("keys are not reloaded: %s; the former keys stay in use", error)
+        if not self._is_waiting:
+            self._is_waiting = True
+            self.start()
+
+    def stop(self) -> None:
+        """Stops the models. Does not wait for a load in progress: once it is done, its models are stopped."""
+        self._is_stopped = True
+        for model in self.models.values():
+            model.scheduler.stop()
+
+    def _run(self) -> None:
+        """Waits for its turn, loads the models, and logs each model's facts, or the problem."""
+        with self._loading:
+            self._is_waiting = False
+            start, message = time.perf_counter(), "reloaded" if self.models else "ready"
+            try:
+                self.load()
+                if self._is_stopped:
+                    self.stop()
+            except (ValueError, RuntimeError, OSError, ImportError, MemoryError) as error:
+                reason = str(error) or type(error).__name__
+                if not self.models:
+                    self._fail(f"the network could not be loaded: {reason}")
+                else:
+                    log.error("not reloaded: %s; the networks loaded before stay in service", reason)
+                return
+            finally:
+                if not self.models:  # also after an unexpected error, whose traceback Python prints as this thread ends
+                    self._fail(NO_NETWORK)
+        seconds = round(time.perf_counter() - start, 2)
+        if self.warning:
+            log.warning(self.warning)
+        for name, model in self.models.items():
+            runtime = model.segmenter.runtime
+            facts = {"model": name, "seconds": seconds, **runtime.describe(), "sha256": runtime.identity.sha256}
+            log.info(message, extra={"fields": facts})
 
     def load(self) -> None:
         """Loads every weights file and serves these models from now on.
@@ -78,19 +133,17 @@ class Registry:
         try:
             for name, digests in zip_longest(self._settings.weights, self._settings.weights_sha256):
                 model = self._load(name, digests)
-                if model.name in fresh:
+                if fresh.setdefault(model.name, model) is not model:
                     model.scheduler.stop()
                     raise ValueError(f"two weights files are named {model.name}; model names must be unique")
-                fresh[model.name] = model
         except BaseException:
             for model in fresh.values():
                 model.scheduler.stop()
             raise
-        with self._lock:
-            self._former_models = former = list(self.models.values())
-            self.models = fresh
-            self._user_change.wait_for(lambda: not any(model.users for model in former))
-        for model in former:
+        with self._change:
+            self._former_models, self.models = list(self.models.values()), fresh
+            self._change.wait_for(lambda: not any(model.users for model in self._former_models))
+        for model in self._former_models:
             model.scheduler.stop()
         self._former_models = []
 
@@ -100,15 +153,15 @@ class Registry:
 
         Raises `UnknownModel` or `NotServing`.
         """
-        with self._lock:
+        with self._change:
             model = self.get(name)
             model.users += 1
         try:
             yield model
         finally:
-            with self._lock:
+            with self._change:
                 model.users -= 1
-                self._user_change.notify_all()
+                self._change.notify_all()
 
     def get(self, name: str | None = None) -> Model:
         """Returns the model as `using` does, but a reload may stop it at any time. For reading its facts."""
@@ -122,12 +175,8 @@ class Registry:
 
     def schedulers(self) -> list[Scheduler]:
         """The schedulers of the models in service, and of replaced models whose requests have not ended yet."""
-        with self._lock:
+        with self._change:
             return [model.scheduler for model in (*self.models.values(), *self._former_models)]
-
-    def stop(self) -> None:
-        for model in self.models.values():
-            model.scheduler.stop()
 
     def _load(self, name: str, digests: str | None) -> Model:
         settings = self._settings
@@ -144,7 +193,7 @@ class Registry:
             segmenter.warm_up(settings.tile)
         check_limits(segmenters[0], settings)
         scheduler = Scheduler(
-            runtimes, max_batch=settings.max_batch_tiles or None, on_batch=self._on_batch, on_failure=self._on_failure,
+            runtimes, max_batch=settings.max_batch_tiles or None, on_batch=self._on_batch, on_failure=self._fail,
             clock=time.monotonic,
         )  # fmt: skip
         scheduler.start()
@@ -159,89 +208,10 @@ def check_limits(segmenter: Segmenter, settings: Settings) -> None:
     limits: list[tuple[str, float, float]] = [("MAX_MEGAPIXELS", settings.max_megapixels, height * width / 1e6)]
     if settings.max_megapixels >= height * width / 1e6 and not segmenter.manifest.preprocessing.is_multispectral:
         plan = segmenter.plan(data, options)
-        megabytes = ceil((memory_bytes(segmenter, data, plan) + PLANNING_BYTES) / (1 - BODIES_SHARE) / 1e6)
+        megabytes = ceil(max(memory_bytes(segmenter, data, plan) + len(data), FIRST_BYTES) / (1 - BODIES_SHARE) / 1e6)
         limits += [("MEMORY_MB", settings.memory_bytes / 1e6, megabytes)]
         limits += [("MAX_QUEUED_TILES", settings.max_queued_tiles, plan.tile_count)]
     for name, value, least in limits:
         if value < least:
             model = segmenter.runtime.identity.name
             raise ValueError(f"SEGMENT_{name} is {value:g}, and {model} takes no image with less than {least:g}; raise it")
-
-
-class Loader:
-    """Reads weights files and keys on threads of its own. Any thread may call it; `_lock` allows one load at a time.
-
-    fail: called with the reason if the first load ends without a network. api_keys: as read last. warning: of a GPU that
-    torch cannot use, or None.
-    """
-
-    def __init__(self, settings: Settings, registry: Registry, fail: Callable[[str], None]) -> None:
-        self.api_keys = settings.read_api_keys()
-        self.warning = unused_gpu() if settings.device == ("auto",) else None
-        self._settings, self._registry, self._fail = settings, registry, fail
-        self._is_stopped = False
-        self._lock = threading.Lock()
-        self._next_reload = threading.Lock()  # held by the reload that waits for `_lock`
-        self._thread = threading.Thread(target=self._load, name="loader", daemon=True)
-
-    def start(self) -> None:
-        """Loads and warms up the models."""
-        self._thread.start()
-
-    def reload(self) -> None:
-        """Reads the key file and the weights files again; requests go on. One reload waits at most; it does for all later ones.
-
-        If the key file cannot be read, the former keys stay. If a weights file cannot be read, the former models stay.
-        """
-        threading.Thread(target=self._reload, name="reloader", daemon=True).start()
-
-    def stop(self) -> None:
-        """Does not wait for a load in progress: once it is done, its models are stopped."""
-        self._is_stopped = True
-
-    @property
-    def problem(self) -> str | None:
-        """Why there will never be a model, or None."""
-        has_ended = self._thread.ident and not self._thread.is_alive()
-        return NO_NETWORK if has_ended and not self._registry.models else None
-
-    def _load(self) -> None:
-        try:
-            if error := self._read_weights("ready"):
-                self._fail(f"the network could not be loaded: {error}")
-        finally:
-            if not self._registry.models:  # also after an unexpected error, whose traceback Python prints as this thread ends
-                self._fail(NO_NETWORK)
-
-    def _reload(self) -> None:
-        try:
-            self.api_keys = self._settings.read_api_keys()
-        except ValueError as error:
-            log.error("keys are not reloaded: %s; the former keys stay in use", error)
-        if not self._next_reload.acquire(blocking=False):
-            return  # another one waits, and reads the files after this moment
-        if reason := self._read_weights("reloaded", self._next_reload.release):
-            log.error("not reloaded: %s; the networks loaded before stay in service", reason)
-
-    def _read_weights(self, message: str, on_turn: Callable[[], None] = lambda: None) -> str | None:
-        """Waits for its turn, calls `on_turn`, loads the models, and logs `message` with each model's facts.
-
-        Returns the problem, or None.
-        """
-        with self._lock:
-            on_turn()
-            start = time.perf_counter()
-            try:
-                self._registry.load()
-                if self._is_stopped:
-                    self._registry.stop()
-            except (ValueError, RuntimeError, OSError, ImportError, MemoryError) as error:
-                return str(error) or type(error).__name__
-        seconds = round(time.perf_counter() - start, 2)
-        if self.warning:
-            log.warning(self.warning)
-        for name, model in self._registry.models.items():
-            runtime = model.segmenter.runtime
-            facts = {"model": name, "seconds": seconds, **runtime.describe(), "sha256": runtime.identity.sha256}
-            log.info(message, extra={"fields": facts})
-        return None

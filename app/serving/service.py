@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 
-from app.serving.admission import Admission
-from app.serving.budget import Budget, planner_count
-from app.serving.clients import Client, Clients
+from app.serving.admission import Admission, Reservation
+from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
-from app.serving.registry import Loader, Registry
-from app.serving.reservation import Reservation
+from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
-from app.serving.work import Check, RequestWork
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, ServiceState
-from model.inference.cores import available_cores, available_memory, child_seconds, resident_memory
+from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
-from model.inference.processes.messages import Answer, Image
+from model.inference.processes.messages import Answer, Image, WorkerPlan
+from model.inference.processes.work import work_on
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DeviceOutOfMemory
 
@@ -53,16 +51,11 @@ class Service:
         self.metrics = Metrics(self.state)
         self.clients = Clients()
         self.registry = Registry(settings, self.metrics.batch, self.fail)
-        self.loader = Loader(settings, self.registry, self.fail)
         self.workers = Workers(on_death=self.metrics.count_worker_death, on_failure=self.fail)
-        large_works = max(1, settings.cpu_threads // 2)
-        planners = planner_count(settings.memory_bytes, available_cores())
-        self.budget = Budget(settings.memory_bytes, large_works, self.clients, planners)
         self.admission = Admission(
-            settings.max_queued_tiles, time.monotonic, clients=self.clients, workers=self.workers.count,
-            large_lanes=large_works,
+            max_queued_tiles=settings.max_queued_tiles, memory_bytes=settings.memory_bytes, workers=self.workers.count,
+            large_places=max(1, settings.cpu_threads // 2), clients=self.clients,
         )  # fmt: skip
-        self._planning = asyncio.Semaphore(self.budget.planners)
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
         self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s)
         self._first_worker: asyncio.Task[None] | None = None
@@ -75,12 +68,11 @@ class Service:
         self.watchdog.later = later
         self.watchdog.start()
         self._first_worker = asyncio.create_task(self.workers.start())
-        self.loader.start()
+        self.registry.start()
 
     async def stop(self) -> None:
-        """Ends threads and workers. Does not wait for the loader: once it is done, it stops the models that it has loaded."""
+        """Ends threads and workers. Does not wait for a load of models in progress: once it is done, they are stopped."""
         self.draining = True
-        self.loader.stop()
         self.watchdog.stop()
         if self._first_worker:
             self._first_worker.cancel()
@@ -98,38 +90,6 @@ class Service:
         log.critical(reason)
         self.on_failure()
 
-    def reserve(self, client: Client, sender: str = "") -> Reservation:
-        """A reservation with a place in the queue, for a request whose head has arrived. Raises `QueueFull`.
-
-        client: who is closed if it is slow and others wait for what the reservation holds. sender: for fair turns.
-        It does not need a model: before one is loaded, the route answers 503 with the reason.
-        """
-        reservation = self._reservation(client, sender)
-        try:
-            self.admission.reserve(reservation, self.deadline())
-        except BaseException:
-            reservation.close()
-            raise
-        return reservation
-
-    def split(self, client: Client, reservation: Reservation, count: int) -> list[Reservation]:
-        """Ends what a request of several images holds. Returns a reservation for each image, which has no place yet."""
-        self._give_back(reservation)
-        return [self._reservation(client, reservation.sender) for _ in range(count)]
-
-    def _reservation(self, client: Client, sender: str) -> Reservation:
-        def give_back(reservation: Reservation) -> None:
-            client.reservations.discard(reservation)
-            self._give_back(reservation)
-
-        reservation = Reservation(sender, give_back)
-        client.reservations.add(reservation)
-        return reservation
-
-    def _give_back(self, reservation: Reservation) -> None:
-        self.budget.end(reservation)
-        self.admission.release(reservation)
-
     async def segment(
         self,
         image: Image,
@@ -137,29 +97,29 @@ class Service:
         reservation: Reservation,
         deadline: float,
         disconnect: asyncio.Future[None] | None = None,
-        check: Check = lambda *_: None,
+        on_plan: Callable[[Model, WorkerPlan], None] = lambda *_: None,
     ) -> Answer:
         """Segments the image with the model of this name, or the default.
 
-        disconnect: is done once the client has disconnected. check: see `Check`.
-        The work ends at once when `disconnect` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), or when this
-        call is cancelled. If it fails, it closes the reservation. Else the reservation's place ends; the answer's bytes and
-        their memory stay until the caller closes the reservation.
+        disconnect: is done once the client has disconnected. on_plan: is called with the model and the image's plan.
+        The work ends at once when `disconnect` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), when
+        `on_plan` raises, or when this call is cancelled. The reservation closes the answer, and holds its bytes until then.
 
-        Raises `UnknownModel`, `NotServing`, `TooManyTiles`, `TooMuchMemory`, `QueueFull`, `InferenceError`s, the errors of a
-        `Worker`, and those of `check`.
+        Raises `UnknownModel`, `NotServing`, `NeverFits`, `QueueFull`, `InferenceError`s, the errors of a `Worker`, and those of
+        `on_plan`.
         """
         limit = asyncio.timeout_at(deadline)
         try:
-            with self._place(reservation), self.registry.using(model) as used_model:
-                work = RequestWork(
-                    image, used_model, reservation, deadline, check, workers=self.workers, budget=self.budget,
-                    admission=self.admission, planning=self._planning, memory_setting=self._memory_setting,
-                )  # fmt: skip
+            with self.registry.using(model) as used_model:
                 async with limit:
                     if disconnect:
                         disconnect.add_done_callback(partial(_end_now, limit))
-                    answer = await work.run()
+                    answer = await work_on(
+                        image, workers=self.workers, scheduler=used_model.scheduler, runtime=used_model.description,
+                        deadline=deadline, turns=reservation, check=partial(on_plan, used_model),
+                    )  # fmt: skip
+                    reservation.callback(answer.body.close)
+                    reservation.release(answer.body.length)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -167,30 +127,15 @@ class Service:
                 raise Cancelled(CLIENT_GONE) from error
             raise DeadlinePassed(LATE.format(self.settings.request_timeout_s)) from error
         except DeviceOutOfMemory as error:
-            raise QueueFull(f"{error}; try again later", reason="device_memory") from error
+            raise QueueFull(str(error), reason="device_memory") from error
         except MemoryError as error:
             log.error("out of memory: %s", error)
-            raise QueueFull("the service's memory is full; try again later", reason="memory") from error
+            raise QueueFull("the service's memory is full", reason="memory") from error
         finally:
             # it refers to this task, whose result may be an error that refers to this frame: a cycle that keeps memory in use
             del limit
         self.metrics.count_segmentation(used_model.name, answer.seconds, answer.counts, answer.mean_confidence)
         return answer
-
-    @contextmanager
-    def _place(self, reservation: Reservation) -> Iterator[None]:
-        """The image's body has arrived. If the block raises, the reservation is closed; else its place in the queue ends."""
-        self.admission.arrive(reservation)
-        try:
-            yield
-        except BaseException:
-            reservation.close()
-            raise
-        self.admission.release(reservation)
-
-    @property
-    def _memory_setting(self) -> str:
-        return "SEGMENT_MEMORY_MB" if self.settings.memory_mb else "SEGMENT_MEMORY_MB, or the container's limit of memory"
 
     def thread_failure(self, error: RuntimeError) -> NotServing:
         """Fails the service because a thread could not be started. Returns the error to raise."""
@@ -210,14 +155,7 @@ class Service:
         """Why the process cannot recover by itself, or None."""
         if self.failure:
             return self.failure
-        if not self.registry.models:
-            return self.loader.problem
         return next(filter(None, (model.scheduler.problem for model in self.registry.models.values())), None)
-
-    @property
-    def _has_worker(self) -> bool:
-        """Whether the first worker has started."""
-        return self._first_worker is not None and self._first_worker.done()
 
     @property
     def not_ready(self) -> str | None:
@@ -231,7 +169,7 @@ class Service:
             return self.failure or DRAINING
         if not self.registry.models:
             return self.not_live or "starting: weights are being loaded and warmed up"
-        if not self._has_worker:
+        if not (self._first_worker and self._first_worker.done()):
             return self.not_live or "starting: the first worker process is being started"
         return self.not_live
 
@@ -253,8 +191,8 @@ class Service:
             "segment_queue_seconds": self.admission.queue_seconds,
             "segment_request_timeout_seconds": self.settings.request_timeout_s,
             "segment_memory_limit_bytes": available_memory(),
-            "segment_memory_budget_bytes": self.budget.limit,
-            "segment_memory_taken_bytes": self.budget.used_bytes,
+            "segment_memory_budget_bytes": self.admission.memory_bytes,
+            "segment_memory_taken_bytes": self.admission.used_bytes,
             "segment_memory_resident_bytes": resident_memory(),
             "segment_worker_cpu_seconds": child_seconds(),
         }

@@ -93,7 +93,7 @@ def test_a_reload_while_requests_come_drops_none_and_frees_the_former_network(se
             former = service.registry.models
             with ThreadPoolExecutor(1) as pool:
                 future = pool.submit(masks, client, PHOTOS * 2, 8)
-                service.loader.reload()
+                service.registry.reload()
                 wait_until(lambda former=former: service.registry.models is not former)
                 assert agreement(future.result(HANG_S), before * 2) >= 0.99
             (model,) = former.values()

@@ -19,11 +19,10 @@ from app.api.batch import image_outcomes
 from app.api.forms import SPOOL_BYTES
 from app.api.schemas import SegmentQuery
 from app.serving.clients import Client
-from app.serving.reservation import Reservation
 from app.serving.service import Service
 from model.inference.processes.frames import INLINE_BYTES
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
-from tests.support.app.services import Serve
+from tests.support.app.services import Serve, reserve
 from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
 
@@ -136,17 +135,19 @@ def test_a_batch_with_more_files_than_may_be_open_is_413_and_one_that_finds_none
     large = encode(make_photo(300, 400), compress_level=0)
     with serve() as client:
         service = service_of(client)
-        service.budget.most_files = 3
+        service.admission.most_files = 3
         response = client.post("/segment/batch", files=[("file", ("a", large))] * 4)
         assert_problem(response, 413, "4 or more images above 64 KiB", "send fewer at once")
         assert response.headers["connection"] == "close"
         assert (
             client.post("/segment/batch", files=[("file", ("a", large))] * 3 + [("file", ("b", PHOTO))] * 3).status_code == 200
         )
-        use = Reservation()
-        service.budget.hold_files(use, 2)
-        assert_problem(client.post("/segment/batch", files=[("file", ("a", large))] * 2), 503, "3 files of batches are open")
-        service.budget.end(use)
+        with reserve(service) as reservation:
+            reservation.add_file()
+            reservation.add_file()
+            assert_problem(
+                client.post("/segment/batch", files=[("file", ("a", large))] * 2), 503, "3 files of batches are open"
+            )
         assert_idle(service)
 
 
@@ -159,18 +160,19 @@ def test_a_batch_s_files_are_closed_when_their_images_are_done_and_count_no_more
 
     async def ask(service: Service) -> None:
         client = Client(lambda: 0, lambda: None)
-        reservation = service.reserve(client)
+        reservation = service.admission.acquire(client, "", service.deadline())
         state = {"client": client, "reservation": reservation, "log_fields": {}}
         request = Request({"type": "http", "state": state}, never)
-        service.budget.hold_body(reservation, 9 * len(PHOTO))
+        reservation.set_body(9 * len(PHOTO))
         outcomes = image_outcomes(request, service, SegmentQuery(), parts, [str(each.filename) for each in parts])
         assert (await anext(outcomes)).problem is None
-        assert (files[0].closed, files[8].closed, reservation.body_bytes) == (True, False, 0)
-        assert service.budget.used_bytes >= 4 * len(PHOTO)
+        assert (files[0].closed, files[8].closed) == (True, False)
+        assert 4 * len(PHOTO) <= service.admission.used_bytes
+        assert reservation not in service.admission.bodies
         async for outcome in outcomes:
             assert outcome.problem is None
         assert all(file.closed for file in files)
-        service.admission.release(reservation)
+        reservation.close()
 
     with serve() as client:
         assert client.portal

@@ -66,8 +66,8 @@ def test_a_request_s_line_has_the_name_of_its_key_and_a_name_is_no_key(
 def test_a_name_changes_with_the_file(serve: Serve, key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     with serve(api_keys_file=str(key_file)) as client, caplog.at_level("INFO", "segment"):
         key_file.write_text("dora:one\n")
-        service_of(client).loader.reload()
-        wait_until(lambda: service_of(client).loader.api_keys == ("dora:one",))
+        service_of(client).registry.reload()
+        wait_until(lambda: service_of(client).registry.api_keys == ("dora:one",))
         assert post(client, headers={"Authorization": "Bearer one"}).status_code == 200
     assert [record.fields["key"] for record in caplog.records if record.getMessage() == "request"] == ["dora"]  # type: ignore[attr-defined]
 

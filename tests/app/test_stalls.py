@@ -20,7 +20,7 @@ WHOLE_S = 5.0  # a request's time: until it is over, a busy machine has brought 
 
 
 def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.serving.rates.TRUSTED_S", 1e9)  # what hangs counts as slow work, and others might be refused
+    monkeypatch.setattr("app.serving.admission.DEADLINE_SHARE", 1e6)  # what hangs counts as slow work
     with serve_on_thread(FirstChannel(), monkeypatch, request_timeout_s=2, drain_s=2) as (it, _):
         for pid in it.service.workers.pids:
             os.kill(pid, signal.SIGSTOP)
@@ -43,7 +43,7 @@ def test_the_old_network_of_a_reload_is_watched_until_it_has_ended(monkeypatch: 
         assert old.hold.entry.wait(HANG_S)
         before = it.service.registry.get()
         monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: new)
-        it.service.loader.reload()
+        it.service.registry.reload()
         assert_problem(hangs.result(HANG_S), 504, "no answer")
         wait_until(lambda: it.service.registry.get() is not before and not before.users)
         wait_until(lambda: it.post(GOOD).status_code == 200)  # its time is no longer

@@ -16,11 +16,6 @@ from fastapi.testclient import TestClient
 
 from app.api.errors import FOREIGN, PreconditionFailed, to_problem
 from app.main import create_app
-from app.serving.admission import Admission
-from app.serving.clients import Client
-from app.serving.errors import QueueFull
-from app.serving.rates import Kind
-from app.serving.reservation import Reservation
 from app.settings import Settings
 from app.telemetry import REASONS, REPEAT_S, OnceAMinute
 from model.command_line import package_version
@@ -131,30 +126,6 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def test_who_would_be_too_late_is_told_apart_from_who_finds_no_room() -> None:
-    now = [0.0]
-    admission = Admission(100, lambda: now[0])
-    for _ in range(3):  # a tile a second
-        reservation = Reservation()
-        admission.reserve(reservation, 1e9)
-        admission.arrive(reservation)
-        admission.tile_rate.begin()
-        now[0] += 1
-        admission.tile_rate.end(is_done=True)
-        admission.release(reservation)
-    waiting, another = Reservation(), Reservation()
-    admission.reserve(waiting, 1e9)
-    admission.arrive(waiting)
-    admission.admit(waiting, 50, 1e9, Kind(large=False), 0)
-    with pytest.raises(QueueFull) as late:
-        admission.reserve(Reservation(), now[0] + 1)
-    admission.reserve(another, 1e9)
-    admission.arrive(another)
-    with pytest.raises(QueueFull) as full:
-        admission.admit(another, 51, 1e9, Kind(large=False), 0)
-    assert [to_problem(error.value).reason for error in (late, full)] == ["deadline", "full"]
-
-
 def test_a_service_that_takes_no_images_says_which_state_it_is_in(narrow_file: Path, serve: Serve) -> None:
     before = TestClient(create_app(Settings(weights=str(narrow_file))))  # its lifespan does not begin
     assert post(before).status_code == 503
@@ -192,7 +163,7 @@ def test_the_model_s_info_follows_a_reload(serve: Serve, narrow_file: Path, tmp_
         assert set(before) == {"name", "sha256", "runtime", "precision", "device"}
         old = service_of(client).registry.get()
         path.write_bytes(_trailing_space_in_header(path.read_bytes()))
-        service_of(client).loader.reload()
+        service_of(client).registry.reload()
         wait_until(lambda: service_of(client).registry.get() is not old)
         (after,) = info(client, "segment_model_info")
     assert after == before | {"sha256": after["sha256"]}
@@ -252,18 +223,8 @@ def test_the_queue_s_seconds_are_told(serve: Serve) -> None:
     with serve() as client:
         service = service_of(client)
         assert value(client, "segment_queue_seconds") == 0
-        service.admission = Admission(1000, clock := Clock())
-        for _ in range(20):
-            reservation = service.reserve(Client(lambda: 0, lambda: None))
-            service.admission.arrive(reservation)
-            service.admission.tile_rate.begin()
-            clock.now += 0.1
-            service.admission.tile_rate.end(is_done=True)
-            service.admission.release(reservation)
-        waiting = service.reserve(Client(lambda: 0, lambda: None))
-        service.admission.arrive(waiting)
-        assert value(client, "segment_queue_seconds") == pytest.approx(0.1, rel=0.01)
-        service.admission.release(waiting)
+        with occupy(service, 3):
+            assert value(client, "segment_queue_seconds") == pytest.approx(service.admission.small.seconds(1))
 
 
 @ON_EACH_RUNTIME

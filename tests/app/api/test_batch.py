@@ -21,13 +21,11 @@ from app.api.batch import _PartImage, image_outcomes
 from app.api.batch_bodies import Outcome, json_lines, zip_file
 from app.api.schemas import SegmentQuery
 from app.connections import PIECE_BYTES
-from app.serving.clients import Client
-from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.coco import INFO
 from model.inference.processes import messages
 from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
-from tests.support.app.services import Serve, hold_model, occupy
+from tests.support.app.services import Serve, hold_model, occupy, reserve
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.runtimes import ON_EACH_RUNTIME
@@ -289,7 +287,7 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
                 path = f"/segment/batch{query}"
                 connection.sendall(head(len(form), "Content-Type: multipart/form-data; boundary=x", path=path) + form)
                 assert hold.entry.wait(HANG_S)
-                wait_until(lambda: service.admission.requests == 4)
+                wait_until(lambda: len(service.admission.places) == 4)
             wait_until(lambda: service.in_flight == 0)
         assert_idle(service)
 
@@ -303,7 +301,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 
     async def cancel() -> None:
         async def answer(image: _PartImage, *_: object) -> Outcome:
-            service.budget.hold_body(image.reservation, 1000)
+            image.reservation.set_body(1000)
             if before:
                 taking.cancel()
             else:
@@ -312,8 +310,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 
         monkeypatch.setattr(_PartImage, "_answer", answer)
         part = UploadFile(io.BytesIO(PHOTOS[0]), size=len(PHOTOS[0]))
-        client = Client(lambda: 0, lambda: None)
-        request = Request({"type": "http", "state": {"client": client, "reservation": Reservation()}})
+        request = Request({"type": "http", "state": {"reservation": reserve(service)}})
         taking = asyncio.ensure_future(anext(image_outcomes(request, service, SegmentQuery(), [part], ["a.jpg"])))
         with pytest.raises(asyncio.CancelledError):
             await taking

@@ -86,7 +86,7 @@ def test_another_export_of_the_same_master_has_other_tags(serve: Serve, narrow_f
     with serve(weights=str(master), precision="int8") as client:
         own_tag, body = tag(client), post(client).content
         write_other(master, "int8", -1.0)
-        service_of(client).loader.reload()
+        service_of(client).registry.reload()
         wait_until(lambda: tag(client) != own_tag)
         answer = client.post("/segment", content=PHOTO, headers={"If-None-Match": own_tag})
         assert answer.status_code == 200

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from starlette.datastructures import UploadFile
 
 from app.api import uploads
-from app.serving.budget import Budget
+from app.serving.admission import Admission
 from app.serving.clients import Clients
 from app.settings import Settings
 from model.inference.memory import memory_bytes
@@ -30,7 +30,7 @@ from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
-BUDGET_MB = 440  # 110 of them for bodies, 134 for planning, 196 for work and answers
+BUDGET_MB = 440  # 110 of them for bodies, 330 for work and answers
 LARGE = bytes(20_000_000)
 
 
@@ -54,11 +54,11 @@ def test_uploads_are_refused_by_what_has_come_of_them_and_not_by_what_they_annou
     with ExitStack() as stack:
         for _ in range(5):  # together they announce more than there is
             stack.enter_context(connect(port)).sendall(head(50_000_000) + PHOTO)
-        wait_until(lambda: service.in_flight == 5 and service.budget.used_bytes >= 10 * len(PHOTO))
+        wait_until(lambda: service.in_flight == 5 and service.admission.used_bytes >= 10 * len(PHOTO))
         assert post(client).status_code == 200
         first = stack.enter_context(connect(port))
         first.sendall(head(50_000_000) + bytes(45_000_000))
-        wait_until(lambda: service.budget.used_bytes >= 90_000_000)
+        wait_until(lambda: service.admission.used_bytes >= 90_000_000)
         refusal = client.post("/segment", content=LARGE)
         assert_problem(refusal, 503, "bodies use", "try again later")
         assert (refusal.headers["connection"], refusal.headers["retry-after"]) == ("close", "1")
@@ -89,7 +89,7 @@ def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, m
     rest = HANG_S * uploads.LEAST_RATE
     with connect(port) as connection:  # what came at first gives time for the rest
         connection.sendall(head(len(PHOTO) + rest) + PHOTO + bytes(rest - 1000))
-        wait_until(lambda: service_of(client).budget.used_bytes > rest)
+        wait_until(lambda: service_of(client).admission.used_bytes > rest)
         monkeypatch.setattr(uploads, "SLOW_S", 0.3)
         connection.sendall(bytes(1))
         with pytest.raises(TimeoutError):
@@ -101,7 +101,8 @@ def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, m
 
 def test_an_image_that_could_never_be_worked_on_is_413_by_its_header(client: TestClient) -> None:
     large = encode(make_photo(5000, 4000), "PNG", compress_level=1)
-    assert_problem(client.post("/segment?format=overlay", content=large), 413, "MB of memory")
+    words = ("MB of memory", "send a smaller one", "the operator can raise SEGMENT_MEMORY_MB")
+    assert_problem(client.post("/segment?format=overlay", content=large), 413, *words)
     assert client.post("/segment", content=encode(make_photo(2000, 2000), "JPEG")).status_code == 200
     assert_idle(service_of(client))
 
@@ -130,7 +131,7 @@ def test_a_long_answer_goes_out_in_pieces_and_is_held_until_the_last(client: Tes
     with connect(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(image), path="/segment?format=overlay&side=96") + image)
-        wait_until(lambda: service.budget.used_bytes == len(whole.content))
+        wait_until(lambda: service.admission.used_bytes == len(whole.content))
         response = answer_on(connection)
         assert service.in_flight == 1
         assert response.read() == whole.content
@@ -164,7 +165,7 @@ def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(cl
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(body), lines, path="/segment/batch?format=overlay&side=96") + body)
         assert answer_on(connection).status == 200
-        wait_until(lambda: service.queued_tiles == 0 and service.budget.used_bytes > 6_000_000)
+        wait_until(lambda: service.queued_tiles == 0 and service.admission.used_bytes > 6_000_000)
     assert_idle(service)
 
 
@@ -186,38 +187,8 @@ def test_an_answer_of_a_batch_whose_client_goes_while_the_upload_is_closed_is_gi
     with connect(port) as connection:
         connection.sendall(head(len(body), lines, path="/segment/batch?side=96") + body)
         assert closing.wait(HANG_S)
-        assert service_of(client).budget.used_bytes > 0
+        assert service_of(client).admission.used_bytes > 0
     monkeypatch.undo()
-    assert_idle(service_of(client))
-
-
-LIGHTER = ("format=png", "side=auto", "quality=standard", "min_area")
-
-
-@pytest.mark.parametrize(
-    ("query", "ways"),
-    [
-        ({"side": "native"}, ["side=auto"]),
-        ({"side": "native", "format": "cutout"}, ["format=png", "side=auto"]),
-        ({"format": "overlay"}, ["format=png"]),
-        ({"format": "json", "min_area": "9"}, ["format=png", "min_area"]),
-        ({"quality": "high", "format": "grey"}, ["quality=standard"]),
-        ({"format": "binary"}, []),
-    ],
-    ids=str,
-)
-def test_an_image_that_never_fits_is_told_what_takes_less_and_what_the_operator_can_raise(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], ways: list[str]
-) -> None:
-    monkeypatch.setattr(service_of(client).budget, "most_work", 1)
-    answer = post(client, **query)
-    assert_problem(answer, 413, "send a smaller one", "the operator can raise SEGMENT_MEMORY_MB")
-    detail = answer.json()["detail"]
-    assert {way for way in LIGHTER if way in detail} == set(ways)
-    assert "container" not in detail  # the setting is set, so the container's limit decides nothing
-    service = service_of(client)
-    monkeypatch.setattr(service, "settings", service.settings.model_copy(update={"memory_mb": 0}))
-    assert_problem(post(client, **query), 413, "SEGMENT_MEMORY_MB, or the container's limit of memory")
     assert_idle(service_of(client))
 
 
@@ -232,4 +203,6 @@ def test_a_jpeg_of_a_hundred_megapixels_is_taken_on_a_machine_of_2_gib(
     segmenter = Segmenter(runtime)
     plan = segmenter.plan(large_header, Options(quality=quality))
     assert plan.size == (10_000, 10_000)
-    Budget(Settings().memory_bytes, 1, Clients()).check(memory_bytes(segmenter, large_header, plan))
+    memory = Settings().memory_bytes
+    admission = Admission(max_queued_tiles=9, memory_bytes=memory, workers=1, large_places=1, clients=Clients())
+    admission.check_limits(1, memory_bytes(segmenter, large_header, plan))

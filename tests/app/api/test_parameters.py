@@ -17,9 +17,8 @@ from fastapi.testclient import TestClient
 from app.api.errors import BadParameter, BadRequest
 from app.api.json_images import PIECE
 from app.api.uploads import UploadLimits, read_image
-from app.serving.budget import Budget
-from app.serving.clients import Clients
-from app.serving.reservation import Reservation
+from app.serving.admission import Admission, Reservation
+from app.serving.clients import Client, Clients
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
 from tests.support.polling import HANG_S
 
@@ -165,9 +164,11 @@ def test_json_counts_for_the_memory_that_python_s_text_takes(tail: str, escaped:
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def read() -> None:
+        admission = Admission(max_queued_tiles=1, memory_bytes=1, workers=1, large_places=1, clients=Clients())
+        reservation = Reservation(admission, Client(lambda: 0, lambda: None))
         request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
         with suppress(BadRequest, BadParameter):
-            await read_image(request, RecordedLimits(len(body), HANG_S, Budget(1, 1, Clients()), Reservation(), sizes=sizes))
+            await read_image(request, RecordedLimits(len(body), HANG_S, reservation, sizes=sizes))
 
     tracemalloc.start()
     asyncio.run(read())

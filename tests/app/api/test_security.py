@@ -191,11 +191,11 @@ def test_a_reload_reads_the_file_with_keys_again(serve: Serve, tmp_path: Path, c
     with serve(api_keys_file=str(path), protect_all=True) as client:
         assert (status("old"), status("new"), status("stays")) == (200, 401, 200)
         path.write_text("new\nstays\n")
-        service_of(client).loader.reload()
+        service_of(client).registry.reload()
         wait_until(lambda: status("new") == 200)
         assert (status("old"), status("stays")) == (401, 200)
         assert client.get("/info", headers={"X-API-Key": "new"}).status_code == 200
         path.write_text("")
-        service_of(client).loader.reload()
+        service_of(client).registry.reload()
         wait_until(lambda: "keys are not reloaded: the file has no key" in caplog.text)
         assert (status("new"), status("")) == (200, 401)

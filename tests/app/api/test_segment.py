@@ -20,7 +20,6 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from app.api.segment import segment
-from app.serving.clients import Client
 from app.serving.service import Service
 from app.settings import Settings
 from imaging.decoding import Limits
@@ -30,7 +29,7 @@ from model.inference.errors import Cancelled
 from model.inference.plan import Options
 from model.inference.processes import messages
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
-from tests.support.app.services import Alone, Serve, hold_model
+from tests.support.app.services import Alone, Serve, hold_model, reserve
 from tests.support.classes import NAMES
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
@@ -387,7 +386,7 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
         async def ask() -> None:
             disconnect = asyncio.Event()
             image = messages.Image(messages.Body.of(PHOTO), Options(), Limits())
-            reservation = alone.service.reserve(Client(lambda: 0, lambda: None))
+            reservation = reserve(alone.service)
             asking = asyncio.create_task(segment(request_of(disconnect), alone.service, image, None, reservation))
             await asyncio.to_thread(hold.entry.wait, HANG_S)
             disconnect.set()

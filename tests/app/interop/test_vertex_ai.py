@@ -173,7 +173,7 @@ def test_predictions_larger_than_vertex_ai_carries_are_413(client: TestClient) -
 def test_images_that_no_memory_is_left_for_are_503(serve: Serve) -> None:
     with serve(platform="vertex_ai", memory_mb=250) as client:
         service = service_of(client)
-        service.budget.most_bodies = 4 * len(TEXT)
+        service.admission.most_bodies = 4 * len(TEXT)
         assert_problem(predict(client, TEXT, TEXT), 503, "memory")
         assert_idle(service)
 

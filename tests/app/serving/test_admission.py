@@ -1,136 +1,129 @@
-"""Who is let in, on a clock of the test's own."""
+"""Who is let in and who waits, on a clock of the test's own."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from app.serving.admission import DEADLINE_SHARE, FRESH_S, HEAD_S, Admission
-from app.serving.clients import LEAST_RATE, Client, Clients
-from app.serving.errors import QueueFull, TooManyTiles
-from app.serving.rates import LEAST_MEGAPIXELS, UNKNOWN_SECONDS, Kind, WorkerSeconds
-from app.serving.reservation import Reservation
-from model.inference.errors import Cancelled
+from app.serving import admission as admission_module
+from app.serving.admission import DEADLINE_SHARE, FIRST_BYTES, Admission, Reservation
+from app.serving.clients import Client, Clients
+from app.serving.errors import NeverFits, QueueFull
+from model.inference.processes.messages import WorkerPlan
+from model.inference.processes.worker_main import PLAN_BYTES
 from tests.support.model.doubles import Clock
 
 FAR = 1e6
-PER_MEGAPIXEL = 0.01  # seconds of a worker that `estimating` learns
+UNIT = 2 * FIRST_BYTES  # of these tests: 12 give 3 to bodies, and 9 to work and answers
+CHECK_S, CHECKED_S = 0.001, 0.05  # between two looks for slow readers, and the time of many of them
 
 
-def reserve(admission: Admission, deadline: float, sender: str = "") -> Reservation:
-    reservation = Reservation(sender)
-    admission.reserve(reservation, deadline)
-    return reservation
+def admission_of(
+    tiles: int = 1000, *, workers: int = 100, large_places: int = 1, units: int = 12, clock: Clock | None = None
+) -> Admission:
+    return Admission(
+        max_queued_tiles=tiles, memory_bytes=units * UNIT, workers=workers, large_places=large_places, clients=Clients(),
+        clock=clock or Clock(),
+    )  # fmt: skip
 
 
-def estimating(admission: Admission) -> Admission:
-    """The admission, which has learned how long workers need for images of one format."""
-    for large in (False, True):
-        admission.worker_seconds.learn(Kind(large), 100, 100 * PER_MEGAPIXEL)
-    admission.worker_seconds.of_small_image = 0
-    return admission
+def head(admission: Admission, deadline: float = FAR, sender: str = "", client: Client | None = None) -> Reservation:
+    return admission.acquire(client or Client(lambda: 0, lambda: None), sender, deadline)
 
 
-def take(
-    admission: Admission, tiles: int, deadline: float = FAR, *, seconds: float = 0.0, large: bool = False, client: str = ""
-) -> Reservation:
-    """A request's head, its body, and then its image's plan."""
-    reservation = reserve(admission, FAR, client)
-    admission.arrive(reservation)
+def arrive(admission: Admission, sender: str = "", deadline: float = FAR) -> Reservation:
+    """A request's head and its body."""
+    reservation = head(admission, FAR, sender)
     try:
-        admission.admit(reservation, tiles, deadline, Kind(large), seconds / PER_MEGAPIXEL)
+        reservation.begin(0, deadline)
     except BaseException:
-        admission.release(reservation)
+        reservation.close()
         raise
     return reservation
 
 
-def work(admission: Admission, clock: Clock, seconds: float, tiles: int, *, at_once: bool = False) -> None:
-    """The network does so many tiles in so many seconds, one after the other or all at the end."""
-    for _ in range(1 if at_once else tiles):
-        for _ in range(tiles if at_once else 1):
-            admission.tile_rate.begin()
-        clock.now += seconds if at_once else seconds / tiles
-        for _ in range(tiles if at_once else 1):
-            admission.tile_rate.end(is_done=True)
+def plan(tiles: int = 1, units: float = 0.1, *, large: bool = False) -> WorkerPlan:
+    return WorkerPlan((3000, 2000) if large else (1000, 1000), tiles, int(units * UNIT), 1.0, "")
 
 
-def after_work(seconds: float, tiles: int, limit: int = 1000) -> tuple[Admission, Clock]:
-    """An admission that has seen this much work, one tile after the other."""
-    clock = Clock()
-    admission = Admission(limit, clock)
-    work(admission, clock, seconds, tiles)
-    return admission, clock
+def take(
+    admission: Admission, tiles: int = 1, deadline: float = FAR, *, units: float = 0.1, large: bool = False, sender: str = ""
+) -> Reservation:
+    """A request's head, its body, and then its image's plan."""
+    reservation = arrive(admission, sender, deadline)
+    try:
+        reservation.admit(plan(tiles, units, large=large))
+    except BaseException:
+        reservation.close()
+        raise
+    return reservation
 
 
-def test_tiles_are_counted_until_they_are_given_back_and_the_last_one_until_release() -> None:
-    admission = Admission(10, Clock())
+def is_in_work(reservation: Reservation) -> bool:
+    return reservation.turn is not None and reservation.turn.has_come.is_set()
+
+
+def do(admission: Admission, clock: Clock, count: int, seconds: float, *, large: bool = False, at_once: int = 1) -> None:
+    """So many images are done, one after the other or `at_once` together, each in so many seconds."""
+    for _ in range(count // at_once):
+        images = [take(admission, large=large) for _ in range(at_once)]
+        clock.now += seconds * at_once
+        for image in images:
+            image.release(1)
+            image.close()
+
+
+def seconds_of(admission: Admission) -> float:
+    """The seconds of a small image, as measured."""
+    return admission.small.seconds(1)
+
+
+def test_tiles_are_counted_until_their_image_is_done() -> None:
+    admission = admission_of(10)
     seven, three = take(admission, 7), take(admission, 3)
-    assert (admission.queued_tiles, admission.requests) == (10, 2)
-    for _ in range(9):
-        admission.count_tile(seven)
-    assert admission.queued_tiles == 1 + 3
+    assert (admission.queued_tiles, len(admission.places)) == (10, 2)
     for _ in range(2):
-        admission.release(seven)
-    assert (admission.queued_tiles, admission.requests) == (3, 1)
-    admission.count_tile(seven)
-    admission.release(three)
-    assert (admission.queued_tiles, admission.requests) == (0, 0)
+        seven.close()
+    assert (admission.queued_tiles, len(admission.places)) == (3, 1)
+    three.release(5)
+    assert (admission.queued_tiles, len(admission.places), admission.used_bytes) == (0, 0, 5)
 
 
-def test_more_tiles_than_could_ever_wait_are_too_many() -> None:
-    with pytest.raises(TooManyTiles, match=r"11 tiles.* 10"):
-        take(Admission(10, Clock()), 11)
+def test_more_tiles_or_bytes_than_there_are_never_fit() -> None:
+    admission = admission_of(10)
+    with pytest.raises(NeverFits, match=r"11 tiles.* 10"):
+        take(admission, 11)
+    take(admission, units=9)
+    with pytest.raises(NeverFits, match=r"smaller.*SEGMENT_MEMORY_MB"):
+        take(admission, units=9.01)
+    assert len(admission.places) == 1
 
 
 def test_a_full_queue_refuses_and_lets_in_again() -> None:
-    admission = Admission(10, Clock())
-    eight = take(admission, 8)
-    with pytest.raises(QueueFull, match=r"8 tiles.* 10"):
-        take(admission, 3)
-    assert admission.requests == 1
+    admission = admission_of(10)
+    eight, waiting = take(admission, 8), arrive(admission)
+    with pytest.raises(QueueFull, match=r"8 tiles.* 10.* try again later") as error_info, waiting:
+        waiting.admit(plan(3))
+    assert error_info.value.retry_after == 1
+    assert len(admission.places) == 1
     take(admission, 2)
     with pytest.raises(QueueFull, match="10 tiles are queued"):
-        reserve(admission, FAR)
-    admission.release(eight)
+        head(admission)
+    eight.close()
     take(admission, 8)
 
 
-def test_a_burst_of_heads_does_not_all_pass() -> None:
-    admission = Admission(10, Clock())
-    take(admission, 7)
-    for _ in range(3):
-        reserve(admission, FAR)
+def test_of_a_burst_of_heads_so_many_are_taken_as_there_is_room_for_when_their_bodies_arrive() -> None:
+    admission = admission_of(10)
+    heads = [head(admission) for _ in range(20)]
+    for each in heads[:10]:
+        each.begin(0, FAR)
     with pytest.raises(QueueFull, match="10 tiles are queued"):
-        reserve(admission, FAR)
-
-
-def test_at_a_measured_rate_a_burst_of_heads_passes_until_the_deadline_is_near() -> None:
-    admission, clock = after_work(10.0, 100)
-    take(admission, 1)
-    for _ in range(int(10 * DEADLINE_SHARE * 10) - 1):
-        reserve(admission, clock.now + 10)
-    with pytest.raises(QueueFull, match="too close to its deadline"):
-        reserve(admission, clock.now + 10)
-
-
-@pytest.mark.parametrize(
-    ("body", "seconds"),
-    [(0, HEAD_S), (1, HEAD_S), (0.9 * HEAD_S * LEAST_RATE, HEAD_S), (FRESH_S * LEAST_RATE, FRESH_S)],
-    ids=["head alone", "first byte", "slow", "fast"],
-)
-def test_an_upload_counts_as_a_tile_while_it_has_just_begun_or_is_fast(body: float, seconds: float) -> None:
-    clock = Clock()
-    admission = Admission(4, clock)
-    take(admission, 2)
-    for _ in range(2):
-        reserve(admission, FAR).body_bytes = int(body)
-    clock.now += 0.9 * seconds
-    with pytest.raises(QueueFull, match="4 tiles are queued"):
-        reserve(admission, FAR)
-    clock.now += 0.2 * seconds
-    reserve(admission, FAR)
+        heads[10].begin(0, FAR)
+    assert admission.queued_tiles == 10
 
 
 class Slow(Client):
@@ -142,269 +135,339 @@ class Slow(Client):
         with self.waiting():
             clock.now = 10
         self.uploading = uploading
-        self.reservations.add(Reservation())
 
 
 def test_at_the_limit_of_requests_the_slowest_upload_makes_room() -> None:
-    clients, closed = Clients(), list[int]()
-    admission = Admission(1000, Clock(), clients=clients)
+    admission, closed = admission_of(), list[int]()
     admission.max_requests = 2
-    for _ in range(2):
-        reserve(admission, FAR)
+    requests = [head(admission) for _ in range(2)]
     with pytest.raises(QueueFull, match="2 requests are in progress"):
-        reserve(admission, FAR)
+        head(admission)
+    for request in requests:
+        request.close()
+    admission.max_requests = 3
     uploads = [Slow(10**7, closed), Slow(5 * 10**6, closed), Slow(0, closed, uploading=False)]
-    with ExitStack() as stack:
-        for upload in uploads:
-            stack.enter_context(clients.registered(upload))
-        reserve(admission, FAR)
-        reserve(admission, FAR)
-        with pytest.raises(QueueFull, match="requests are in progress"):
-            reserve(admission, FAR)
+    for upload in uploads:
+        head(admission, client=upload)
+    for _ in range(2):
+        head(admission)
+    with pytest.raises(QueueFull, match="requests are in progress"):
+        head(admission)
     assert closed == [5 * 10**6, 10**7]
 
 
-def test_a_request_that_has_arrived_counts_however_long_it_waits_to_be_planned() -> None:
+@pytest.mark.parametrize("seconds", [0.05, 0.5, 50.0])
+def test_the_rate_is_that_of_the_time_in_which_there_are_images(seconds: float) -> None:
     clock = Clock()
-    admission = Admission(2, clock)
-    for _ in range(2):
-        reservation = reserve(admission, FAR)
-        for _ in range(2):
-            admission.arrive(reservation)
-    clock.now += 10 * FRESH_S
-    assert (admission.queued_tiles, admission.requests) == (2, 2)
-    with pytest.raises(QueueFull, match="2 tiles are queued"):
-        reserve(admission, FAR)
-
-
-def test_what_is_refused_once_it_is_planned_counts_as_before() -> None:
-    admission = Admission(10, Clock())
-    take(admission, 8)
-    reservation = reserve(admission, FAR)
-    admission.arrive(reservation)
-    with pytest.raises(QueueFull):
-        admission.admit(reservation, 3, FAR, Kind(large=False), 0)
-    assert (admission.queued_tiles, admission.requests) == (9, 2)
-    admission.release(reservation)
-    assert (admission.queued_tiles, admission.requests) == (8, 1)
-
-
-def test_a_reservation_that_was_given_back_is_not_admitted_afterwards() -> None:
-    admission = Admission(10, Clock())
-    reservation = reserve(admission, FAR)
-    admission.release(reservation)
-    with pytest.raises(Cancelled):
-        admission.admit(reservation, 3, FAR, Kind(large=False), 0)
-    assert (admission.queued_tiles, admission.requests) == (0, 0)
-
-
-@pytest.mark.parametrize("tiles", [1, 2])
-def test_a_tile_comes_after_one_of_each_other_request(tiles: int) -> None:
-    admission, clock = after_work(10.0, 100)  # ten a second
-    for of in (1, 5, 5):
-        take(admission, of)
-    seconds = ({1: 3, 2: 5}[tiles] + tiles) / 10 / DEADLINE_SHARE
-    with pytest.raises(QueueFull):
-        take(admission, tiles, clock.now + seconds - 0.1)
-    take(admission, tiles, clock.now + seconds + 0.1)
-
-
-@pytest.mark.parametrize(("seconds", "tiles", "rate"), [(5.0, 100, 20.0), (50.0, 100, 2.0)])
-def test_the_rate_is_that_of_the_time_in_which_the_network_has_tiles(seconds: float, tiles: int, rate: float) -> None:
-    admission, clock = after_work(seconds, tiles)
-    assert admission.tile_rate.per_second == pytest.approx(rate, rel=0.01)
+    admission = admission_of(clock=clock)
+    do(admission, clock, 1000, seconds)
+    assert seconds_of(admission) == pytest.approx(seconds, rel=0.01)
     clock.now += 1000
-    work(admission, clock, 1 / rate, 1)
-    assert admission.tile_rate.per_second == pytest.approx(rate, rel=0.01)
+    do(admission, clock, 1, seconds)
+    assert seconds_of(admission) == pytest.approx(seconds, rel=0.01)
+    for _ in range(100):  # an image that fails does not count, nor its time while it is alone
+        with take(admission):
+            clock.now += 5
+    assert seconds_of(admission) == pytest.approx(seconds, rel=0.01)
 
 
-def test_the_queue_s_seconds_are_those_of_the_slower_resource_and_0_before_there_is_a_rate() -> None:
-    fresh = Admission(100, Clock())
-    take(fresh, 40)
-    assert fresh.queue_seconds == 0
-    admission, _ = after_work(5, 100)
+def test_the_rate_follows_a_change_and_counts_images_that_are_in_work_together() -> None:
+    clock = Clock()
+    admission = admission_of(clock=clock)
+    do(admission, clock, 1000, 0.05)
+    do(admission, clock, 100, 0.5)
+    assert seconds_of(admission) == pytest.approx(0.5, rel=0.1)
+    do(admission, clock, 800, 0.125, at_once=8)
+    assert seconds_of(admission) == pytest.approx(0.125, rel=0.1)
+
+
+def test_a_process_that_was_paused_is_not_long_taken_for_a_slow_one() -> None:
+    clock = Clock()
+    admission = admission_of(clock=clock)
+    do(admission, clock, 1000, 0.05)
+    do(admission, clock, 1, 600)
+    do(admission, clock, 100, 0.05)
+    assert seconds_of(admission) < 0.2
+
+
+def test_the_queue_s_seconds_are_those_of_the_slower_lane() -> None:
+    clock = Clock()
+    admission = admission_of(clock=clock)
+    do(admission, clock, 1000, 0.05)
     assert admission.queue_seconds == 0
-    requests = [take(admission, 30), take(admission, 10)]
-    assert admission.queue_seconds == pytest.approx(40 / 20, rel=0.01)
-    estimating(admission)
-    requests.append(take(admission, 1, seconds=10))  # of two workers
-    assert admission.queue_seconds == pytest.approx(5, rel=0.01)
-    requests.append(take(admission, 1, seconds=17, large=True))
-    assert admission.queue_seconds == pytest.approx(17, rel=0.01)
+    requests = [take(admission) for _ in range(40)]
+    assert admission.queue_seconds == pytest.approx(2, rel=0.01)
+    do(admission, clock, 200, 7, large=True)  # images of 6 megapixels and a tile
+    requests.append(take(admission, large=True))
+    assert admission.queue_seconds == pytest.approx(7, rel=0.01)
     for request in requests:
-        admission.release(request)
+        request.close()
     assert admission.queue_seconds == 0
 
 
-def test_the_rate_follows_a_change() -> None:
-    admission, clock = after_work(50, 1000)
-    work(admission, clock, 50, 100)
-    assert admission.tile_rate.per_second == pytest.approx(2, rel=0.1)
-    work(admission, clock, 90, 30)
-    assert admission.tile_rate.per_second == pytest.approx(1 / 3, rel=0.1)
+def test_who_would_be_done_too_near_its_deadline_is_refused_and_told_when_those_before_it_are_done() -> None:
+    clock = Clock()
+    admission = admission_of(workers=2, clock=clock)
+    do(admission, clock, 100, 0.1)
+    for _ in range(int(10 * DEADLINE_SHARE / 0.1) - 1):
+        arrive(admission, deadline=clock.now + 10)
+    for ask in (head, lambda *_: arrive(admission, deadline=clock.now + 10)):
+        arrive(admission, deadline=clock.now + 11).close()
+        late = arrive(admission, deadline=clock.now + 11)
+        with pytest.raises(QueueFull, match=r"50 tiles.* 5\.1 s, too close to its deadline; try again later") as error_info:
+            ask(admission, clock.now + 10)
+        assert (error_info.value.retry_after, error_info.value.reason) == (5, "deadline")
+        late.close()
 
 
-def test_a_tile_that_was_given_up_does_not_count_nor_its_time_while_it_was_alone() -> None:
-    admission, clock = after_work(5, 100)
+def test_a_wrong_estimate_lets_as_many_in_as_work_at_once_and_is_corrected_by_them() -> None:
+    clock = Clock()
+    admission = admission_of(workers=2, clock=clock)
+    do(admission, clock, 100, 1000)
+    for _ in range(1000):
+        images = [take(admission, deadline=clock.now + 60) for _ in range(2)]
+        clock.now += 0.02
+        for image in images:
+            image.release(1)
+            image.close()
     for _ in range(100):
-        admission.tile_rate.begin()
-        clock.now += 5
-        admission.tile_rate.end(is_done=False)
-    assert admission.tile_rate.per_second == pytest.approx(20, rel=0.01)
+        arrive(admission, deadline=clock.now + 60)
 
 
-def test_a_process_that_was_paused_is_not_taken_for_a_slow_one() -> None:
-    admission, clock = after_work(50, 1000)
-    work(admission, clock, 600, 1)
-    assert admission.tile_rate.per_second is not None
-    assert admission.tile_rate.per_second > 14
-
-
-def test_a_pause_before_anything_is_measured_is_soon_forgotten() -> None:
-    admission, clock = after_work(0.5, 10)
-    work(admission, clock, 600, 1)
-    work(admission, clock, 20, 400)
-    assert admission.tile_rate.per_second == pytest.approx(20, rel=0.2)
-
-
-def test_a_batch_counts_as_its_tiles_one_after_the_other() -> None:
-    admission, clock = after_work(50, 250)
+def test_small_images_do_not_wait_for_large_ones_nor_find_the_queue_full_of_their_tiles() -> None:
+    clock = Clock()
+    admission = admission_of(100, workers=200, clock=clock)
+    do(admission, clock, 100, 0.02)
+    do(admission, clock, 10, 8, large=True)
+    for sender in range(4):
+        take(admission, 25, units=2, large=True, sender=str(sender))
+    with pytest.raises(QueueFull, match="100 tiles are queued"):
+        take(admission, large=True)
     for _ in range(100):
-        work(admission, clock, 1, 8, at_once=True)
-    assert admission.tile_rate.per_second == pytest.approx(8, rel=0.05)
-
-
-def test_retry_after_is_how_long_those_take_that_come_first() -> None:
-    admission, clock = after_work(50, 1000, limit=100)
-    for _ in range(100):
-        take(admission, 1)
-    with pytest.raises(QueueFull) as error_info:
-        reserve(admission, FAR)
-    assert error_info.value.retry_after == 5
-    admission, clock = after_work(50, 600)
-    take(admission, 800)
-    for _ in range(22):
-        take(admission, 1)
-    with pytest.raises(QueueFull) as error_info:
-        take(admission, 1, clock.now + 1)
-    assert error_info.value.retry_after == 2
-
-
-def test_who_has_more_tiles_than_time_is_told_how_many_seconds_are_lacking() -> None:
-    admission, clock = after_work(50, 600)
-    for _ in range(5):
-        take(admission, 1)
-    with pytest.raises(QueueFull, match=r"5 tiles.* 58\.\d s") as error_info:
-        take(admission, 700, clock.now + 60)
-    assert error_info.value.retry_after == 29
-
-
-def test_a_huge_image_keeps_no_small_one_out_since_they_take_turns() -> None:
-    admission, clock = after_work(50, 600)
-    take(admission, 800)
-    for _ in range(50):
-        take(admission, 1, clock.now + 10)
-    with pytest.raises(QueueFull, match=r"850 tiles are queued"):
-        take(admission, 149, clock.now + 30)
-
-
-def test_an_image_that_comes_to_an_empty_queue_may_try() -> None:
-    admission, clock = after_work(50, 100)
-    take(admission, 500, clock.now + 1)
-    assert admission.queued_tiles == 500
-
-
-def test_before_anything_is_measured_only_the_queues_length_counts() -> None:
-    admission = Admission(100, Clock())
-    take(admission, 50, 0.001)
-    take(admission, 50, 0.001)
-    with pytest.raises(QueueFull) as error_info:
-        reserve(admission, 0.001)
-    assert error_info.value.retry_after == 1
-
-
-def test_small_images_do_not_wait_for_what_large_ones_take_of_workers_and_of_the_network() -> None:
-    admission, clock = after_work(50, 1000)
-    estimating(admission)
-    for client in range(12):  # flat images of a hundred megapixels, whose answers take seconds
-        take(admission, 50, seconds=8, large=True, client=str(client))
-    for _ in range(160):
-        take(admission, 1, clock.now + 60, seconds=0.02)
-    with pytest.raises(QueueFull, match="too close to its deadline"):
-        take(admission, 1, clock.now + 60, seconds=8, large=True)
+        take(admission, units=0.01, deadline=clock.now + 60)
+    with pytest.raises(QueueFull, match="100 tiles are queued"):
+        head(admission)
     assert admission.queue_seconds > 30
 
 
-def test_tiles_of_large_images_that_fill_the_queue_leave_room_for_small_ones() -> None:
-    admission = Admission(100, Clock())
-    take(admission, 100, large=True)
-    with pytest.raises(QueueFull, match="100 tiles are queued"):
-        take(admission, 1, large=True)
-    for _ in range(100):
-        take(admission, 1)
-    with pytest.raises(QueueFull, match="100 tiles are queued"):
-        reserve(admission, FAR)
-
-
-def test_the_seconds_of_workers_refuse_what_the_network_would_not() -> None:
+def test_of_large_images_a_sender_waits_for_one_of_each_other_sender_and_for_its_own() -> None:
     clock = Clock()
-    admission = estimating(Admission(1000, clock, workers=3))
-    for _ in range(43):
-        take(admission, 1, clock.now + 60, seconds=2)
-    with pytest.raises(QueueFull, match=r"30\.7 s, too close") as error_info:
-        take(admission, 1, clock.now + 60, seconds=2)
-    assert error_info.value.retry_after == 29
-
-
-def test_a_wrong_estimate_of_workers_lets_as_many_in_as_work_at_once_and_is_corrected_by_them() -> None:
-    clock = Clock()
-    admission = Admission(1000, clock, workers=2)
-    kind = Kind(large=False)
-    admission.worker_seconds.learn(kind, 1.0, 1000.0)
-
-    def ask() -> Reservation:
-        return take(admission, 1, clock.now + 60)
-
-    for _ in range(100):
-        first, second = ask(), ask()
-        for each in (first, second):
-            admission.release(each)
-            admission.worker_seconds.learn(kind, 1.0, 0.01)
-    for _ in range(100):
-        ask()
-
-
-def test_what_one_kind_of_image_takes_says_nothing_of_another() -> None:
-    seconds = WorkerSeconds()
-    polygons, masks = Kind(large=False, format="json", mask="polygons"), Kind(large=False)
-    for _ in range(100):
-        seconds.learn(polygons, 2.0, 6.0)
-    seconds.learn(masks, 1.0, 0.02)
-    assert seconds.expected(polygons, 1.0) == pytest.approx(3)
-    assert seconds.expected(masks, 4.0) == pytest.approx(0.08)
-    assert seconds.expected(masks, 0.0) == pytest.approx(0.02 * LEAST_MEGAPIXELS)
-    assert seconds.expected(Kind(large=False, format="npz"), 4.0) == seconds.of_small_image
-    assert seconds.expected(Kind(large=True), 100.0) == 100 * UNKNOWN_SECONDS
-
-
-def test_of_large_images_a_client_waits_for_one_of_each_other_client_and_for_its_own() -> None:
-    clock = Clock()
-    admission = estimating(Admission(1000, clock))
+    admission = admission_of(clock=clock)
+    do(admission, clock, 100, 6, large=True)
     for _ in range(20):
-        take(admission, 1, seconds=6, large=True, client="many")
-    take(admission, 1, clock.now + 30, seconds=0.1, large=True, client="one")
-    with pytest.raises(QueueFull, match=r"12\.2 s, too close"):
-        take(admission, 1, clock.now + 24, seconds=0.1, large=True, client="one")
+        take(admission, large=True, sender="many")
+    take(admission, deadline=clock.now + 40, large=True, sender="one")
+    with pytest.raises(QueueFull, match=r"30\.0 s, too close"):
+        take(admission, deadline=clock.now + 40, large=True, sender="one")
     with pytest.raises(QueueFull, match=r"too close") as error_info:
-        take(admission, 1, clock.now + 60, seconds=6, large=True, client="many")
-    assert error_info.value.retry_after == 121
+        take(admission, deadline=clock.now + 60, large=True, sender="many")
+    assert error_info.value.retry_after in (126, 127)
 
 
-def test_large_images_of_many_clients_are_refused_early() -> None:
+def test_large_images_of_many_senders_are_refused_early() -> None:
     clock, admitted = Clock(), 0
-    admission = estimating(Admission(1000, clock))
-    for client in range(20):
+    admission = admission_of(clock=clock)
+    do(admission, clock, 100, 6, large=True)
+    for sender in range(20):
         with suppress(QueueFull):
-            take(admission, 1, clock.now + 60, seconds=6, large=True, client=str(client))
+            take(admission, deadline=clock.now + 60, large=True, sender=str(sender))
             admitted += 1
     assert admitted == 5
+
+
+def test_bodies_are_refused_beyond_a_quarter_and_corrected_downwards_at_any_time() -> None:
+    admission = admission_of()
+    one, other = head(admission), head(admission)
+    one.set_body(2 * UNIT)
+    with pytest.raises(QueueFull, match=r"bodies use .* try again later"):
+        other.set_body(UNIT + 1)
+    assert admission.used_bytes == 2 * UNIT
+    one.set_body(UNIT)
+    other.set_body(2 * UNIT)
+    assert admission.used_bytes == 3 * UNIT
+    for each in (one, other, other):
+        each.close()
+    assert admission.used_bytes == 0
+
+
+def test_bodies_work_and_answers_never_pass_the_limit() -> None:
+    admission = admission_of()
+    answer, body = take(admission, units=2), head(admission)
+    answer.release(2 * UNIT)
+    body.set_body(3 * UNIT)
+    take(admission, units=7)
+    assert admission.used_bytes == 12 * UNIT
+    waiting = arrive(admission)
+    assert not is_in_work(waiting)
+    answer.close()
+    assert is_in_work(waiting)
+    assert admission.used_bytes == int(10.5 * UNIT)  # it may be planned: it has `FIRST_BYTES`
+
+
+def test_an_image_has_memory_for_its_plan_and_its_file_and_then_what_its_plan_says() -> None:
+    admission = admission_of()
+    small, large = head(admission), head(admission)
+    for each, work, needed in ((small, plan(units=0.2), int(0.2 * UNIT)), (large, plan(units=0.1, large=True), PLAN_BYTES)):
+        each.set_body(2000)
+        assert each.begin(1000, FAR).bytes == FIRST_BYTES - 1000
+        assert FIRST_BYTES >= PLAN_BYTES
+        before = admission.used_bytes
+        assert each.admit(work)
+        assert admission.used_bytes - before == needed + 1000 - FIRST_BYTES - 2000
+
+
+def test_an_image_that_needs_less_than_it_has_gives_the_rest_to_who_waits_and_one_that_needs_more_waits_for_it() -> None:
+    admission = admission_of()
+    first, second = take(admission, units=8), arrive(admission)
+    waiting, last = head(admission), arrive(admission)
+    waiting.set_body(200)
+    waiting.begin(100, FAR)
+    assert [is_in_work(each) for each in (second, waiting, last)] == [True, False, True]
+    second.admit(plan(units=0.4))
+    assert not is_in_work(waiting)
+    last.admit(plan(units=0.1))
+    assert is_in_work(waiting)
+    assert not waiting.admit(plan(units=2))
+    assert admission.used_bytes == int(8 * UNIT) + int(0.4 * UNIT) + int(0.1 * UNIT) + 100  # its file is kept
+    first.close()
+    assert is_in_work(waiting)
+
+
+def test_images_wait_in_the_order_of_their_arrival_and_none_passes_one_that_needs_much() -> None:
+    clock = Clock()
+    admission = admission_of(clock=clock)
+    first, large = take(admission, units=5), take(admission, units=6, large=True)
+    clock.now += 1
+    small = arrive(admission)  # it would fit
+    assert not is_in_work(large)
+    assert not is_in_work(small)
+    first.close()
+    assert is_in_work(large)
+    assert is_in_work(small)
+
+
+def test_a_large_image_that_waits_for_another_one_keeps_no_small_one_waiting() -> None:
+    admission = admission_of()
+    first, second = take(admission, large=True), take(admission, large=True)
+    assert is_in_work(take(admission))
+    assert not is_in_work(second)
+    first.release(1)
+    assert is_in_work(second)
+
+
+def test_who_leaves_lets_the_next_one_in_and_leaves_nothing() -> None:
+    clock = Clock()
+    admission = admission_of(clock=clock)
+    first, given_up = take(admission, units=5), take(admission, units=6, large=True)
+    clock.now += 1
+    small = arrive(admission)
+    given_up.close()
+    assert is_in_work(small)
+    for each in (first, small):
+        each.close()
+    assert (admission.used_bytes, admission.queued_tiles, admission.large.waiting, admission.small.waiting) == (0, 0, {}, {})
+
+
+def test_senders_take_turns_and_one_s_own_images_keep_their_order() -> None:
+    admission = admission_of()
+    first = take(admission, large=True)
+    names = ["many 1", "many 2", "many 3", "one 1", "two 1", "one 2"]
+    turns = {name: take(admission, large=True, sender=name[:-2]) for name in names}
+    first.close()
+    order = []
+    while turns:
+        (name,) = [name for name, each in turns.items() if is_in_work(each)]
+        order.append(name)
+        turns.pop(name).close()
+    assert order == ["many 1", "one 1", "two 1", "many 2", "one 2", "many 3"]
+
+
+@contextmanager
+def reader(admission: Admission, moved_bytes: int) -> Iterator[tuple[Reservation, list[int]]]:
+    """A reservation of a client for which the service has waited ten seconds; what is appended when it is closed."""
+    clock, closed = Clock(), list[int]()
+    client = Client(lambda: moved_bytes, lambda: closed.append(moved_bytes), clock)
+    with client.waiting(), admission.clients.registered(client), head(admission, client=client) as reservation:
+        clock.now = 10
+        yield reservation, closed
+
+
+@pytest.mark.parametrize(
+    ("sent_bytes", "units", "is_closed"),
+    [(50_000, 3, True), (5_000_000, 3, False), (50_000, 1, False), (50_000, 2, True)],
+    ids=["slow", "fast", "room", "first"],
+)
+def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
+    monkeypatch: pytest.MonkeyPatch, sent_bytes: int, units: int, is_closed: bool
+) -> None:
+    monkeypatch.setattr(admission_module, "CHECK_S", CHECK_S)
+
+    async def ask() -> bool:
+        admission = admission_of()
+        large = take(admission, units=1, large=True)
+        with reader(admission, sent_bytes) as (answer, closed), reader(admission, sent_bytes) as (other, other_closed):
+            other.set_body(5)
+            # it waits for the answers' quarter, for another large image, or for the bytes that the answer has
+            late = head(admission)
+            if units == 3:
+                answer.release(3 * UNIT)
+            late.begin(0, FAR)
+            if units < 3:
+                answer.release(units * UNIT)
+                assert not late.admit(plan(units=8 if units == 2 else 1, large=units == 1))
+            waits = asyncio.create_task(late.wait())
+            await asyncio.sleep(CHECKED_S)
+            assert not waits.done()
+            assert not other_closed  # closing it would free no answer
+        large.close()
+        await waits
+        late.close()
+        assert admission.used_bytes == 0
+        return bool(closed)
+
+    assert asyncio.run(ask()) is is_closed
+
+
+def test_who_holds_bodies_or_files_slowly_is_closed_when_another_is_refused() -> None:
+    admission = admission_of()
+    admission.most_files = 10
+    with ExitStack() as stack:
+        (body, of_body), (files, of_files), (both, fast) = (
+            stack.enter_context(reader(admission, moved)) for moved in (0, 0, 10**8)
+        )
+        body.set_body(2 * UNIT)
+        both.set_body(UNIT)
+        for _ in range(10):
+            files.add_file()
+        with pytest.raises(QueueFull, match="bodies use"):
+            head(admission).set_body(1)
+        assert (of_body, of_files) == ([0], [])
+        with pytest.raises(QueueFull, match="10 files of batches are open"):
+            head(admission).add_file()
+        assert (of_body, of_files, fast) == ([0], [0], [])
+        with pytest.raises(NeverFits, match="11 or more images above 64 KiB"):
+            files.add_file()
+    head(admission).add_file()
+
+
+def test_a_client_that_is_fast_and_then_stops_is_slow_after_some_looks() -> None:
+    clients, clock, moved, closed = Clients(), Clock(), [0], list[int]()
+    client = Client(lambda: moved[0], lambda: closed.append(moved[0]), clock)
+    with client.waiting(), clients.registered(client):
+        for second in range(60):
+            clock.now, moved[0] = second, min(5_000_000, moved[0] + 500_000)
+            clients.close_slow([client])
+            if closed:
+                break
+    assert 10 < clock.now < 40
+
+
+def test_only_the_time_in_which_the_service_waits_for_a_client_counts() -> None:
+    clock = Clock()
+    client = Client(lambda: 10, lambda: None, clock)
+    for _ in range(100):
+        clock.now += 10  # the service works
+        with client.waiting(), client.waiting():
+            clock.now += 0.04
+    assert client.waited_s == pytest.approx(4)
+    assert not client.is_slow

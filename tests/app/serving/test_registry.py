@@ -24,7 +24,7 @@ from tests.support.runtimes import RUNTIMES
 def registry_of(weights: str, **changes: Any) -> Registry:
     common = {"device": "cpu", "precision": "float32", "tile": "96", "threads": 1, "runtime": "openvino"}
     settings = Settings(weights=weights, **(common | changes))
-    return Registry(settings, on_batch=lambda *_: None, on_failure=lambda reason: None)
+    return Registry(settings, on_batch=lambda *_: None, fail=lambda reason: None)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_limit_that_refuses_every_image_stops_the_start_with_its_least_value(
 
     def load(limits: dict[str, Any]) -> None:
         settings = Settings(weights=str(narrow_file), **common).model_copy(update=limits)
-        registry = Registry(settings, on_batch=lambda *_: None, on_failure=lambda reason: None)
+        registry = Registry(settings, on_batch=lambda *_: None, fail=lambda reason: None)
         try:
             registry.load()
         finally:

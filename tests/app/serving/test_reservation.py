@@ -7,13 +7,15 @@ import importlib
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.serving.reservation import Reservation
+from app.serving.admission import Admission
+from app.serving.clients import Client, Clients
 from model.inference.processes.messages import Body
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.services import Serve
@@ -24,16 +26,14 @@ from tests.support.polling import wait_until
 PHOTO = encode(make_photo(90, 120, seed=3))
 LARGE = encode(np.random.default_rng(4).integers(0, 256, (700, 900, 3), np.uint8))  # in a file, as its answer is
 POINTS = [
-    "app.serving.admission.Admission.reserve",
-    "app.serving.admission.Admission.arrive",
-    "app.serving.admission.Admission.admit",
-    "app.serving.admission.Admission.count_tile",
-    "app.serving.budget.Budget.hold_body",
-    "app.serving.budget.Budget.check",
-    "app.serving.budget.Budget.start_now",
-    "app.serving.budget.Budget.hold_answer",
+    "app.serving.admission.Reservation.take_place",
+    "app.serving.admission.Reservation.set_body",
+    "app.serving.admission.Reservation.begin",
+    "app.serving.admission.Reservation.admit",
+    "app.serving.admission.Reservation.wait",
+    "app.serving.admission.Reservation.release",
+    "app.serving.admission.Lane.begin",
     "app.serving.registry.Registry.using",
-    "app.serving.rates.WorkerSeconds.learn",
     "app.telemetry.Metrics.count_segmentation",
     "model.inference.processes.messages.Body.of",
     "model.inference.processes.messages.Body.read",
@@ -116,9 +116,13 @@ def test_a_failure_at_any_point_leaves_nothing(client: TestClient, point: str, a
 
 
 def test_what_a_reservation_owns_is_closed_with_it_and_what_comes_later_when_it_is_closed_again() -> None:
-    with Reservation() as reservation:
-        bodies = [reservation.own(Body.of(bytes(3 << 20)))]
+    admission = Admission(max_queued_tiles=9, memory_bytes=1 << 30, workers=1, large_places=1, clients=Clients())
+    bodies = [Body.of(bytes(3 << 20)) for _ in range(2)]
+    with admission.acquire(Client(lambda: 0, lambda: None), "", inf) as reservation:
+        reservation.callback(bodies[0].close)
         assert bodies[0].open
-    bodies.append(reservation.own(Body.of(bytes(3 << 20))))
+    reservation.callback(bodies[1].close)
+    reservation.set_body(1000)
     reservation.close()
+    assert admission.used_bytes == 0
     assert not any(body.open for body in bodies)

@@ -15,20 +15,16 @@ import numpy as np
 import psutil
 import pytest
 
-from app.serving.admission import Admission
-from app.serving.rates import LEAST_MEGAPIXELS, UNKNOWN_SECONDS, Kind
 from app.serving.service import Service
 from app.settings import Settings
-from imaging.errors import DamagedImage
-from imaging.rendering import Rendering
 from model.inference.errors import DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
 from model.inference.plan import Options
 from model.inference.processes.messages import WorkerPlan
 from model.inference.runtime import DeviceLost
 from tests.support.app.exchanges import PHOTO, assert_idle
 from tests.support.app.services import Alone, hold_model
-from tests.support.images import encode, make_photo
-from tests.support.model.doubles import Clock, FirstChannel, Hold
+from tests.support.images import encode
+from tests.support.model.doubles import FirstChannel, Hold
 from tests.support.polling import HANG_S, wait_until
 
 OPTIONS = Options(tile=(96, 96))
@@ -61,23 +57,23 @@ def test_an_answer_is_the_segmenter_s_and_leaves_nothing(alone: Alone) -> None:
 def test_a_request_counts_as_a_tile_until_it_is_planned_and_as_its_tiles_from_then_on(alone: Alone) -> None:
     plans: list[WorkerPlan] = []
     with hold_model(alone.service) as hold:
-        request = alone.segment(PHOTO, OPTIONS, check=lambda model, plan: plans.append(plan))
+        request = alone.segment(PHOTO, OPTIONS, on_plan=lambda model, plan: plans.append(plan))
         assert hold.entry.wait(HANG_S)
-        assert (alone.service.admission.requests, alone.service.queued_tiles) == (1, plans[0].tile_count)
+        assert (len(alone.service.admission.places), alone.service.queued_tiles) == (1, plans[0].tile_count)
         assert plans[0].sha256 == hashlib.sha256(PHOTO).hexdigest()
         hold.open()
         assert request.result(HANG_S)
     assert_idle(alone.service)
 
 
-def test_what_its_check_raises_ends_a_request_and_keeps_its_worker(alone: Alone) -> None:
+def test_what_is_raised_on_its_plan_ends_a_request_and_keeps_its_worker(alone: Alone) -> None:
     before = set(alone.service.workers.pids)
 
     def refuse(*_: object) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        alone.segment(PHOTO, OPTIONS, check=refuse).result(HANG_S)
+        alone.segment(PHOTO, OPTIONS, on_plan=refuse).result(HANG_S)
     assert_idle(alone.service)
     assert before <= set(alone.service.workers.pids)
 
@@ -86,7 +82,7 @@ def test_a_request_that_is_cancelled_frees_all_that_it_had_at_once(alone: Alone)
     with hold_model(alone.service) as hold:
         request, other = alone.segment(PHOTO, OPTIONS), alone.segment(PHOTO, OPTIONS)
         assert hold.entry.wait(HANG_S)
-        wait_until(lambda: alone.service.budget.used_bytes > 0)
+        wait_until(lambda: alone.service.admission.used_bytes > 0)
         assert request.cancel()
         assert other.cancel()
         assert_idle(alone.service)  # while the network is still at its tile
@@ -105,8 +101,7 @@ def test_more_requests_than_workers_are_answered_in_the_end(alone: Alone) -> Non
 
 
 def test_a_deadline_that_passes_ends_a_request_wherever_it_is(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
-    # one that has measured nothing: by what is measured some would be refused before
-    monkeypatch.setattr(alone.service, "admission", Admission(1000, time.monotonic))
+    monkeypatch.setattr("app.serving.admission.DEADLINE_SHARE", 1e6)  # else some would be refused before
     with hold_model(alone.service):
         requests = [alone.segment(PHOTO, OPTIONS, time.monotonic() + 0.2) for _ in range(2 * alone.service.workers.count)]
         for each in requests:
@@ -115,38 +110,7 @@ def test_a_deadline_that_passes_ends_a_request_wherever_it_is(alone: Alone, monk
         assert_idle(alone.service)
 
 
-def test_what_a_worker_takes_and_an_image_that_fails_tell_nothing_of_the_network_s_rate(
-    alone: Alone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock, service = Clock(), alone.service
-    admission = Admission(1000, clock)
-    monkeypatch.setattr(service, "admission", admission)
-
-    def pass_time(*_: object) -> None:
-        clock.now += 10
-
-    for _ in range(20):
-        assert alone.segment(PHOTO, OPTIONS, check=pass_time).result(HANG_S)
-        bad = alone.segment(encode(make_photo(90, 130), "JPEG")[:700], OPTIONS, check=pass_time)
-        assert isinstance(bad.exception(HANG_S), DamagedImage)
-    assert admission.tile_rate.per_second is None
-
-
-def test_the_seconds_of_a_worker_are_learned_by_kind_without_those_of_the_network(alone: Alone) -> None:
-    """Beside the test's own waiting for the network, the worker needs far less than the whole time."""
-    service, start = alone.service, time.monotonic()
-    with hold_model(service) as hold:
-        request = alone.segment(PHOTO, Options(tile=(96, 96), rendering=Rendering("npz")))
-        assert hold.entry.wait(HANG_S)
-        time.sleep(1)
-        hold.open()
-        assert request.result(HANG_S)
-    seconds = service.admission.worker_seconds.expected(Kind(large=False, format="npz"), LEAST_MEGAPIXELS)
-    assert 0 < seconds < time.monotonic() - start - 0.9
-    assert service.admission.worker_seconds.expected(Kind(large=True, format="npz"), 1) == UNKNOWN_SECONDS
-
-
-def test_an_image_that_waits_for_memory_leaves_its_worker_and_is_done_in_its_turn(alone: Alone) -> None:
+def test_an_image_that_waits_leaves_its_worker_and_is_done_in_its_turn(alone: Alone) -> None:
     """Large images are worked on one at a time here; small ones go on."""
     large = encode(np.zeros((2001, 2000, 3), np.uint8), "JPEG")
     with hold_model(alone.service) as hold:
@@ -249,7 +213,7 @@ def test_a_reload_serves_the_new_file_and_drops_no_request(narrow_file: Path, tm
         asking = [pool.submit(ask) for _ in range(4)]
         for _ in range(3):
             old = alone.service.registry.get()
-            alone.service.loader.reload()
+            alone.service.registry.reload()
             wait_until(lambda old=old: not old.scheduler.alive)  # type: ignore[misc]
         stop.set()
         assert all(each.result(HANG_S) for each in asking)
@@ -263,7 +227,7 @@ def test_a_reload_that_fails_leaves_all_as_it_was(narrow_file: Path, tmp_path: P
         service = alone.service
         before = service.registry.models
         path.write_bytes(b"broken")
-        service.loader.reload()
+        service.registry.reload()
         wait_until(lambda: "not reloaded" in caplog.text)
         assert service.registry.models is before
         assert service.not_ready is None

@@ -61,7 +61,7 @@ def assert_idle(service: Service) -> None:
 
     def usage() -> tuple[int, ...]:
         users = sum(model.users for model in service.registry.models.values())
-        return service.in_flight, service.queued_tiles, service.admission.requests, service.budget.used_bytes, users
+        return service.in_flight, service.queued_tiles, len(service.admission.places), service.admission.used_bytes, users
 
     wait_until(lambda: not any(usage()), lambda: f"in flight, tiles, reservations, bytes, users: {usage()}")
 

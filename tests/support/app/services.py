@@ -7,15 +7,13 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
-from math import inf
 from typing import Any, TypeVar
 
 from fastapi.testclient import TestClient
 
+from app.serving.admission import Reservation, Turn
 from app.serving.clients import Client
-from app.serving.rates import Kind
 from app.serving.registry import Model
-from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.decoding import Limits
 from model.inference.plan import Options
@@ -47,15 +45,15 @@ class Alone:
         return self.submit(coroutine).result(HANG_S)
 
     def segment(
-        self, data: bytes, options: Options, deadline: float | None = None, check: Callable[..., None] = lambda *_: None
+        self, data: bytes, options: Options, deadline: float | None = None, on_plan: Callable[..., None] = lambda *_: None
     ) -> Future[bytes]:
         """The answer's bytes, as a request gets them."""
-        return self.submit(self._segment(data, options, deadline, check))
+        return self.submit(self._segment(data, options, deadline, on_plan))
 
-    async def _segment(self, data: bytes, options: Options, deadline: float | None, check: Callable[..., None]) -> bytes:
+    async def _segment(self, data: bytes, options: Options, deadline: float | None, on_plan: Callable[..., None]) -> bytes:
         service, image = self.service, Image(Body.of(data), options, Limits())
-        with service.reserve(Client(lambda: 0, lambda: None)) as reservation:
-            answer = await service.segment(image, None, reservation, deadline or service.deadline(), check=check)
+        with reserve(service) as reservation:
+            answer = await service.segment(image, None, reservation, deadline or service.deadline(), on_plan=on_plan)
             return answer.body.read(answer.body.length)
 
     def stop(self) -> None:
@@ -65,21 +63,20 @@ class Alone:
         self._loop.close()
 
 
+def reserve(service: Service) -> Reservation:
+    """A reservation of a client that sends and reads nothing."""
+    return service.admission.acquire(Client(lambda: 0, lambda: None), "", service.deadline())
+
+
 @contextmanager
 def occupy(service: Service, tiles: int = 1) -> Iterator[None]:
-    """A request of so many tiles is in the queue.
-
-    It has arrived: an upload keeps others out for `FRESH_S` seconds alone, in which a busy machine may not ask.
-    """
-    admission = service.admission
-    reservation = Reservation()
-    admission.reserve(reservation, inf)
-    admission.arrive(reservation)
-    admission.admit(reservation, tiles, inf, Kind(large=False), 0)
-    try:
+    """An image of so many tiles is in work."""
+    lane = service.admission.small
+    with reserve(service) as reservation:
+        reservation.turn = Turn(lane, "", tiles, work=1.0, bytes=0, since=0.0)
+        reservation.turn.has_come.set()
+        lane.working[reservation.turn] = None
         yield
-    finally:
-        admission.release(reservation)
 
 
 @contextmanager
@@ -101,6 +98,6 @@ def hold_model(service: Service) -> Iterator[Hold]:
         yield hold
     finally:
         hold.open()
-        wait_until(lambda: service.admission.requests == 0)
+        wait_until(lambda: not service.admission.places)
         service.registry.models = before
         scheduler.stop()
