@@ -15,9 +15,9 @@ from pydantic_core import ErrorDetails
 
 from app.api import batch, segment, state
 from app.api.errors import install_handlers
-from app.api.headers import REMARK
 from app.api.page import mount_page
-from app.api.parameters import words
+from app.api.query import words
+from app.api.schemas import REMARK
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.environment import PREFIX, UnknownSetting, WrongVariable
 from app.exchange import ConnectionMiddleware
