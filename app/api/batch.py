@@ -83,8 +83,6 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     uploads, query = await read_form(body, query, SPOOL_BYTES)
     query = {"format": "json", **query}
     rendering = make_options(service.settings, query, DEFAULT_NAME).rendering  # raises before the answer begins
-    if all(upload.text for upload in uploads):
-        uploads[-1].check()
     names = [upload.name for upload in uploads]
     if rendering.is_json:  # the members of a zip have numbers
         names = distinct_names(names)
@@ -156,7 +154,7 @@ async def image_outcomes(
             reservation.close()
         for task, reservation in working:
             task.cancel()
-            task.add_done_callback(lambda _, reservation=reservation: reservation.close())
+            task.add_done_callback(lambda _, reservation=reservation: reservation.close())  # type: ignore[misc]
 
 
 async def _outcome(

@@ -65,23 +65,18 @@ log = logging.getLogger("segment")
 class Upload:
     """An image file of a request.
 
-    body: its bytes; the request's reservation owns it. name: the file's name without folders. text: of a form's field that came
-    as text, its beginning. files: how many files on disk it is, 0 or 1.
+    body: its bytes; the request's reservation owns it. name: the file's name without folders. files: how many files on
+    disk it is, 0 or 1.
     """
 
     body: Body
     name: str = DEFAULT_NAME
-    text: str = ""
     files: int = 0
 
     def check(self) -> None:
-        """Raises `EmptyBody`, or `BadRequest` for a field that came as text."""
+        """Raises `EmptyBody`."""
         if not self.body.length:
-            advice = "send an image as the field `file` of a form, or as the body"
-            raise EmptyBody(f"the image is empty (0 bytes); {advice}")
-        if self.text:
-            advice = "send the file itself, with curl: -F file=@photo.jpg"
-            raise BadRequest(f"the form's field for the image came as the text {excerpt(self.text)}; {advice}")
+            raise EmptyBody(EmptyBody.example)
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ class RequestBody:
             message = f"the body is in the content encoding {printable(coding, VALUE_LENGTH)}, and is not decoded"
             headers = {"Accept-Encoding": IDENTITY} | CLOSE
             raise UnsupportedType(f"{message}; send it as it is, without Content-Encoding", headers)
-        if length.isdigit():
+        if length.isdecimal():
             self._check_size(int(length))
 
     @property

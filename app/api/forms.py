@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
 from app.api.errors import BadRequest, Unavailable
 from app.api.query import QUERY_PARAMETERS, Query, with_values
+from app.telemetry import excerpt
 from model.inference.processes.messages import Body
 
 MEDIA_TYPE = "multipart/form-data"
@@ -86,7 +87,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
 
 
 async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Upload:
-    """The upload of a form's file. If that is on disk, a worker reads it from there."""
+    """The upload of a form's file. If that is on disk, a worker reads it from there. Raises `BadRequest` for a text."""
     # without folders, with `/` or `\`
     name = (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or DEFAULT_NAME
     size, files = part.size or 0, 0
@@ -94,7 +95,10 @@ async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Uplo
         kept, files = body.reservation.own(Body(b"", os.dup(part.file.fileno()), size)), 1
     else:
         kept = body.keep(await part.read())
-    return Upload(kept, name, "" if part.filename else _text(kept.read(TEXT_BYTES)), files)
+    if not part.filename and (text := _text(kept.read(TEXT_BYTES))):
+        advice = "send the file itself, with curl: -F file=@photo.jpg"
+        raise BadRequest(f"the form's field for the image came as the text {excerpt(text)}, and not as a file; {advice}")
+    return Upload(kept, name, files)
 
 
 def _text(start: bytes) -> str:

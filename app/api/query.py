@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from functools import cache, reduce
+from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,6 @@ from pydantic import BeforeValidator, Field, ValidationError, create_model
 from app.api.errors import BadParameter
 from app.settings import Settings
 from app.telemetry import VALUE_LENGTH, excerpt
-from imaging.encoding import ImageFormat
 from imaging.parameters import Parameter
 from imaging.rendering import RENDERING, Rendering
 from model.inference.parameters import OPTIONS, PARAMETERS
@@ -64,6 +63,7 @@ def _text(parameter: Parameter) -> Any:
 QUERY_FIELDS: dict[str, Any] = {name: _definition(parameter) for name, parameter in QUERY_PARAMETERS.items()}
 QueryModel = create_model("QueryModel", __doc__="Query parameters of `/segment`.", **QUERY_FIELDS)
 """Checks the parameters of a query, a form or JSON."""
+SCHEMAS: dict[str, Mapping[str, Any]] = QueryModel.model_json_schema()["properties"]
 
 
 async def query_parameters(request: Request) -> Query:
@@ -111,7 +111,7 @@ def json_values(query: Query, values: object) -> Query:
     return with_values(query, (values or {}).items(), "parameters")
 
 
-def make_options(settings: Settings, query: Query, file_name: str, picture: ImageFormat = "png") -> Options:
+def make_options(settings: Settings, query: Query, file_name: str, picture: str = "png") -> Options:
     """The options of a request, from its query, which has a `format`, or else from the settings.
 
     file_name: of the image, which COCO documents contain. picture: the image format of `color` and `overlay`, if the query
@@ -136,7 +136,7 @@ def make_options(settings: Settings, query: Query, file_name: str, picture: Imag
 def _wrong_values(errors: ValidationError, source: str) -> Iterable[str]:
     """For each wrong value, what is accepted and what came."""
     for name, value in {str(error["loc"][0]): error["input"] for error in errors.errors()}.items():
-        yield f"{source} {name}: must be {words(_schemas()[name])}, got {excerpt(value)}"
+        yield f"{source} {name}: must be {words(SCHEMAS[name])}, got {excerpt(value)}"
 
 
 def words(schema: Mapping[str, Any]) -> str:
@@ -164,9 +164,3 @@ def _span(schema: Mapping[str, Any]) -> str:
     if least is not None:
         return f" of at least {least:g}"
     return f" above {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
-
-
-@cache
-def _schemas() -> dict[str, Mapping[str, Any]]:
-    schemas: dict[str, Mapping[str, Any]] = QueryModel.model_json_schema()["properties"]
-    return schemas

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
-from itertools import groupby
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import FastAPI, Query, Response
@@ -19,6 +18,7 @@ from imaging.object_facts import OBJECT_HEADERS
 from model.inference.tiling import Blend
 from model.inference.views import Quality
 
+BYTES = {"schema": {"type": "string", "format": "binary"}}
 IMAGE = {"type": "string", "format": "binary", "minLength": 1}
 KEYS = {
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -184,12 +184,11 @@ class Health(BaseModel):
 def problem_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses for these problems, each with an example."""
     responses: dict[int | str, dict[str, Any]] = {}
-    for status, same in groupby(sorted(kinds, key=lambda kind: kind.status), key=lambda kind: kind.status):
-        alike = list(same)
-        examples = {kind.name: {"value": document(kind, kind.example, REQUEST_ID)} for kind in alike}
-        description = ", or: ".join(kind.title for kind in alike)
-        responses[status] = {
-            "description": description,
+    for kind in kinds:
+        alike = [each for each in kinds if each.status == kind.status]
+        examples = {each.name: {"value": document(each, each.example, REQUEST_ID)} for each in alike}
+        responses[kind.status] = {
+            "description": ", or: ".join(each.title for each in alike),
             "content": {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema(), "examples": examples}},
         }
     return responses
@@ -197,15 +196,11 @@ def problem_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
 
 def segment_responses() -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses of `/segment`."""
+    files = (*(f"image/{kind}" for kind in get_args(ImageFormat)), "image/tiff", "application/x-npz")
     success = {
         "description": "The mask: a PNG of the image's size, or JSON; with `color` and `overlay` also JPEG or WebP.",
         "model": SegmentAnswer | CocoAnswer | list[ClassMask],
-        "content": {
-            **{f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in get_args(ImageFormat)},
-            "application/x-npz": {"schema": {"type": "string", "format": "binary"}},
-            "image/tiff": {"schema": {"type": "string", "format": "binary"}},
-            "application/geo+json": {"schema": GEOJSON},
-        },
+        "content": {"application/geo+json": {"schema": GEOJSON}} | dict.fromkeys(files, BYTES),
         "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()},
     }
     return {200: success} | problem_responses(SEGMENT_PROBLEMS)
@@ -219,7 +214,7 @@ def batch_responses() -> dict[int | str, dict[str, Any]]:
         "model": CocoAnswer,
         "content": {
             "application/x-ndjson": {"schema": {"type": "string"}},
-            "application/zip": {"schema": {"type": "string", "format": "binary"}},
+            "application/zip": BYTES,
         },
     }
     return {200: success} | problem_responses(BATCH_PROBLEMS)

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import Headers
@@ -26,17 +26,14 @@ from app.serving.registry import Model
 from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.decoding import Limits
-from imaging.encoding import ImageFormat
-from imaging.errors import DamagedImage, UnknownImageType
 from imaging.object_facts import object_facts, object_headers
 from model.command_line import package_version
 from model.inference.plan import Options
 from model.inference.processes.messages import Answer, Body, Image, WorkerPlan
 from model.inference.runtime import Runtime
 
-ACCEPTED_FORMATS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
-PICTURES: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
-CURL_TYPE, CURL_ADVICE = "application/x-www-form-urlencoded", "--data-binary @photo.jpg"
+ACCEPTED_FORMATS = {"image/png": "png", "application/json": "json"}
+PICTURES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 STAGES = ("decode", "queue", "inference", "encode")
 router = APIRouter()
 
@@ -74,16 +71,12 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     accept = join_values(request.headers, "accept")
     if "format" not in query:
         query = {**query, "format": format_from_accept(accept)}
-    options = make_options(service.settings, query, upload.name, picture_format_from_accept(accept))
+    # of a picture, if the query does not say it; the query's `format` takes precedence over the header
+    options = make_options(service.settings, query, upload.name, _best(accept, PICTURES) or "png")
     gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
     image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": query["format"]})
     check = partial(check_precondition, request.headers)
-    try:
-        answer, facts = await segment(request, service, image, query.get("model"), request.state.reservation, check)
-    except (UnknownImageType, DamagedImage) as error:
-        if media_type(request) != CURL_TYPE or CURL_ADVICE in str(error):
-            raise
-        raise type(error)(f"{error} (if curl sent it with -d, which changes files: {CURL_ADVICE})") from error
+    answer, facts = await segment(request, service, image, query.get("model"), request.state.reservation, check)
     milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
     request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": query["format"], **milliseconds}
     headers = {
@@ -186,30 +179,21 @@ def takes_gzip(accept_encoding: str) -> bool:
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 
-def format_from_accept(accept: str) -> Literal["png", "json"]:
+def format_from_accept(accept: str) -> str:
     """Chooses `png` or `json` by `Accept` (RFC 9110, section 12.5.1). Raises `NotAcceptable` if it allows neither.
 
     The greater weight wins; then the type that a more specific range matches; then `png`.
     """
-    media_type = _best(accept, ACCEPTED_FORMATS)
-    if media_type is None:
-        raise NotAcceptable(f"Accept: {accept} fits neither {' nor '.join(ACCEPTED_FORMATS)}; give one of those, or ?format=")
-    return ACCEPTED_FORMATS[media_type]
+    if format := _best(accept, ACCEPTED_FORMATS):
+        return format
+    raise NotAcceptable(f"Accept: {accept} fits neither {' nor '.join(ACCEPTED_FORMATS)}; give one of those, or ?format=")
 
 
-def picture_format_from_accept(accept: str) -> ImageFormat:
-    """Chooses the image format of `color` and `overlay` by `Accept`.
-
-    If the header allows none, the answer is `png`, because the query's `format` takes precedence over the header.
-    """
-    return PICTURES.get(_best(accept, PICTURES) or "", "png")
-
-
-def _best(accept: str, offers: Mapping[str, str]) -> str | None:
-    """The media type of `offers` that the header prefers, the first of equal ones; None if it allows none."""
+def _best(accept: str, offers: Mapping[str, str]) -> str:
+    """Of the media type that the header prefers, the first of equal ones, what `offers` calls it; empty if it allows none."""
     weights = {media_type: _quality(accept, media_type) for media_type in offers}
     best = max(weights, key=lambda media_type: weights[media_type])
-    return best if weights[best][0] > 0 else None
+    return offers[best] if weights[best][0] > 0 else ""
 
 
 def _quality(accept: str, media_type: str) -> tuple[float, int]:
