@@ -38,6 +38,8 @@ HUGGING_FACE = {
     )
 }  # fmt: skip
 """The parameters that only Hugging Face's `image-segmentation` task has. `make_options` says what they are here."""
+LACKING = {"overlap_mask_area_threshold": "masks of different classes never overlap; leave it out"}
+"""Parameters of the task that this service lacks, and why. They resemble others."""
 QUERY_PARAMETERS = PARAMETERS | HUGGING_FACE
 """The parameters of `/segment`, by name."""
 Query = Mapping[str, Any]
@@ -89,8 +91,8 @@ def with_values(query: Query, pairs: Iterable[tuple[str, object]], source: str) 
         if name not in QUERY_PARAMETERS:
             nearest = difflib.get_close_matches(name[:VALUE_LENGTH].lower(), QUERY_PARAMETERS, n=1)
             advice = f"did you mean {nearest[0]}?" if nearest else "leave it out"
-            problem = f"{printable(name, VALUE_LENGTH)}: there is no such parameter"
-            raise BadParameter(f"{source} {problem}; {advice} (/docs lists them)")
+            problem = LACKING.get(name) or f"there is no such parameter; {advice} (/docs lists them)"
+            raise BadParameter(f"{source} {printable(name, VALUE_LENGTH)}: {problem}")
         if name in values or name in query:
             place = "it comes twice" if name in values else "the query has it too"
             raise BadParameter(f"{source} {name}: {place}; give it once")

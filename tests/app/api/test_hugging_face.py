@@ -75,7 +75,7 @@ def test_parameters_of_the_task_count(url: str) -> None:
     ("parameters", "words"),
     [
         ({"subtask": "panoptic"}, "parameters subtask: must be semantic, got 'panoptic'"),
-        ({"overlap_mask_area_threshold": 0.5}, "overlap_mask_area_threshold: there is no such parameter; leave it out"),
+        ({"overlap_mask_area_threshold": 0.5}, "overlap_mask_area_threshold: masks of different classes never overlap"),
         ({"threshold": 2}, "parameters threshold: must be a number from 0 to 1, got 2"),
     ],
     ids=str,
