@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from app.api import batch, segment, state
 from app.api.errors import install_handlers
-from app.api.headers import REMARK
 from app.api.page import mount_page
+from app.api.schemas import REMARK
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.connections import ConnectionMiddleware
 from app.interop.sagemaker import sagemaker_router

@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import get_args
 
-from app.api.schemas import QUERY_PARAMETERS
+from app.api.query import QUERY_PARAMETERS
 from imaging.parameters import Group, Parameter
 from model.inference.parameters import PARAMETERS
 from model.inference.small_regions import Area

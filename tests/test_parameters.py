@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 import cli.arguments
 import cluster.arguments
-from app.api.schemas import QUERY_PARAMETERS
+from app.api.query import QUERY_PARAMETERS
 from app.main import create_app
 from app.settings import Settings
 from docs import parameters as program

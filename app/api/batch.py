@@ -3,31 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import logging
-from collections.abc import AsyncGenerator, Sequence
+import zipfile
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import PurePath
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.datastructures import FormData, UploadFile
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.batch_bodies import Outcome, Outcomes, coco_document, json_lines, zip_file
-from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, mapped_errors, unexpected_problem
-from app.api.examples import batch_body, batch_responses
-from app.api.forms import DEFAULT_NAME, SPOOL_BYTES, base_name, check_files, distinct_names, images
-from app.api.parameters import Parameters, form_values, with_values
-from app.api.schemas import SegmentQuery
-from app.api.segment import Ready, image_limits, make_options, segment, upload_limits
-from app.api.uploads import read_form, spooled_body
+from app.api.body import DEFAULT_NAME, RequestBody, Upload, media_type
+from app.api.errors import BadRequest, Problem, TooLarge, document, to_problem, unexpected_problem
+from app.api.forms import MEDIA_TYPE, SPOOL_BYTES, read_form
+from app.api.query import Parameters, Query, make_options
+from app.api.schemas import batch_body, batch_responses
+from app.api.segment import Ready, image_limits, segment
 from app.serving.admission import Reservation
 from app.serving.service import Service
-from model.inference.processes.messages import Image
+from imaging.coco import HEAD, renumber, split_document
+from model.inference.processes.messages import Answer, Image
 
 router = APIRouter()
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy
 LINES = "application/x-ndjson"
+RESULTS = "results.jsonl"
 log = logging.getLogger("segment")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one image: in `body` the answer's bytes, or the JSON of a problem.
+
+    answer: without its bytes. facts: what headers say of a single image, as `app.api.segment.segment` gives them; of a failed
+    one `retry_after`, in seconds, where there is such a header.
+    """
+
+    index: int
+    file: str
+    suffix: str
+    body: bytes
+    problem: Problem | None = None
+    answer: Answer | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def heading(self) -> dict[str, Any]:
+        """The image's place, file name and status, and the facts."""
+        status = self.problem.status if self.problem else 200
+        return {"index": self.index, "file": self.file, "status": status, **self.facts}
+
+
+Outcomes = AsyncGenerator[Outcome, None]
 
 
 @router.post(
@@ -35,7 +68,7 @@ log = logging.getLogger("segment")
     summary="Segment several images",
     response_class=Response,
     response_model=None,
-    responses=batch_responses(BATCH_PROBLEMS),
+    responses=batch_responses(),
     openapi_extra=batch_body(),
 )
 async def segment_batch(request: Request, service: Ready, query: Parameters) -> Response:
@@ -44,147 +77,206 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     Form fields that are named like parameters work as in the query. With `format=json` (the default) or `hf` the answer has
     one line of JSON for each image, sent as soon as it is done. With `coco` it is one COCO document. Otherwise it is a zip.
     """
-    settings = service.settings
-    form = await read_form(request, upload_limits(request, service, settings.max_batch_mb, "SEGMENT_MAX_BATCH_MB"))
-    try:
-        query = with_values(query, form_values(form), "form field")
-        options = make_options(service, query, query.format or "json", DEFAULT_NAME)  # raises before the answer begins
-        parts = images(form)
-        await check_files(parts)
-        for _, part in form.multi_items():
-            if isinstance(part, UploadFile) and part not in parts:
-                await part.close()
-    except Problem:
-        await form.close()
-        raise
-    names = [base_name(part) for part in parts]
-    if options.rendering.is_json:  # the members of a zip have numbers
+    if media_type(request) != MEDIA_TYPE:
+        raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
+    body = RequestBody(request, service, service.settings.max_batch_mb, "SEGMENT_MAX_BATCH_MB")
+    uploads, query = await read_form(body, query, SPOOL_BYTES)
+    query = {"format": "json", **query}
+    rendering = make_options(service.settings, query, DEFAULT_NAME).rendering  # raises before the answer begins
+    names = [upload.name for upload in uploads]
+    if rendering.is_json:  # the members of a zip have numbers
         names = distinct_names(names)
-    outcomes = image_outcomes(request, service, query, parts, names)
-    if options.rendering.format == "coco":
-        return BatchResponse(coco_document(request, outcomes), form, media_type=options.rendering.media_type)
-    if options.rendering.is_json:
-        return BatchResponse(json_lines(request, outcomes), form, media_type=LINES)
+    outcomes = image_outcomes(request, service, query, uploads, names)
+    if rendering.format == "coco":
+        return BatchResponse(coco_document(outcomes), media_type=rendering.media_type)
+    if rendering.is_json:
+        return BatchResponse(json_lines(outcomes), media_type=LINES)
     headers = {"Content-Disposition": 'attachment; filename="masks.zip"'}
-    return BatchResponse(zip_file(request, outcomes), form, media_type="application/zip", headers=headers)
+    return BatchResponse(zip_file(outcomes), media_type="application/zip", headers=headers)
 
 
 class BatchResponse(StreamingResponse):
-    """Sends what a generator yields, then closes the generator and the form in every case.
+    """Sends what a generator yields, then closes it in every case. Else it would stay open until it is garbage collected."""
 
-    Without this, the generator would stay open until it is garbage collected.
-    """
-
-    def __init__(self, content: AsyncGenerator[bytes, None], form: FormData, **options: Any) -> None:
+    def __init__(self, content: AsyncGenerator[bytes, None], **options: Any) -> None:
         super().__init__(content, **options)
-        self.content, self.form = content, form
+        self.content = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
+        async with aclosing(self.content):
             await super().__call__(scope, receive, send)
-        finally:
-            await self.content.aclose()
-            await self.form.close()
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`."""
+    all_names, distinct = set(names), list[str]()
+    for name in names:
+        path, earlier = PurePath(name), set(distinct)
+        candidates = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
+        distinct.append(next(text for text in candidates if text not in all_names | earlier) if name in earlier else name)
+    return distinct
 
 
 async def image_outcomes(
-    request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile], names: Sequence[str]
+    request: Request, service: Service, query: Query, uploads: Sequence[Upload], names: Sequence[str]
 ) -> Outcomes:
-    """Yields the outcomes in the order of the parts, with these names of their files. Works on up to `AHEAD` parts at once.
+    """Yields the outcomes in the order of the uploads, with these names of their files. Works on up to `AHEAD` at once.
 
-    From now on each part has a reservation of its own instead of the request's, and is closed once its image is in work.
+    From now on each upload has a reservation of its own instead of the request's, which is closed once its outcome is sent.
     The request's log line gets the number of images, how many failed, and the sizes of the others.
     """
-    facts: dict[str, Any] = {"format": query.format or "json", "images": len(parts), "failed": 0, "sizes": ""}
+    facts: dict[str, Any] = {"format": query["format"], "images": len(uploads), "failed": 0, "sizes": ""}
     request.state.log = facts
-    reservations = service.admission.split(request.state.reservation, len(parts))
-    images = [_PartImage(*each) for each in zip(range(len(parts)), names, parts, reservations, strict=True)]
-    slots = asyncio.Semaphore(AHEAD)
-    tasks = [image.start(request, service, query, slots) for image in images]
+    reservations = service.admission.split(request.state.reservation, len(uploads))
+    waiting = deque(enumerate(zip(names, uploads, reservations, strict=True)))
+    working: deque[tuple[asyncio.Task[Outcome], Reservation]] = deque()
     try:
-        with mapped_errors():
-            for image in images:
-                image.count()
-        for image in images:
-            outcome = await image.outcome
+        for upload, reservation in zip(uploads, reservations, strict=True):
+            reservation.callback(upload.body.close)
+            if upload.is_on_disk:
+                reservation.add_file()
+            reservation.set_body(0 if upload.is_on_disk else upload.body.length)
+        while waiting or working:
+            while waiting and len(working) < AHEAD:
+                index, (name, upload, reservation) = waiting.popleft()
+                work = _outcome(request, service, query, index, name, upload, reservation)
+                working.append((asyncio.create_task(work), reservation))
+            task, reservation = working[0]
+            await asyncio.wait([task])
+            outcome = task.result()
             facts["failed"] += outcome.problem is not None
             if answer := outcome.answer:
                 facts["sizes"] = f"{facts['sizes']} {answer.size[1]}x{answer.size[0]}".lstrip()
             yield outcome
-            image.is_sent.set()
+            reservation.close()
+            working.popleft()
     finally:
-        for task in tasks:
+        for _, (_, _, reservation) in waiting:
+            reservation.close()
+        for task, reservation in working:
             task.cancel()
+            task.add_done_callback(lambda _, reservation=reservation: reservation.close())  # type: ignore[misc]
 
 
-class _PartImage:
-    """An image of a form. Its reservation is closed when its task ends: once its outcome is sent, or when it is cancelled."""
-
-    def __init__(self, index: int, name: str, part: UploadFile, reservation: Reservation) -> None:
-        self.index, self.name, self.part, self.reservation = index, name, part, reservation
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.is_sent = asyncio.Event()
-
-    def start(self, request: Request, service: Service, query: SegmentQuery, slots: asyncio.Semaphore) -> asyncio.Task[None]:
-        """The task that works on the image, once it has one of the slots."""
-        task = asyncio.create_task(self._run(request, service, query, slots))
-        task.add_done_callback(self._end)
-        return task
-
-    def count(self) -> None:
-        """Counts the part's file or memory until its image is in work. Raises `QueueFull`."""
-        size = self.part.size or 0
-        is_on_disk = size > SPOOL_BYTES
-        if is_on_disk:
-            self.reservation.add_file()
-        self.reservation.set_body(0 if is_on_disk else size)
-
-    async def _run(self, request: Request, service: Service, query: SegmentQuery, slots: asyncio.Semaphore) -> None:
-        async with slots:
-            try:
-                outcome = await self._answer(request, service, query)
-            except Problem as problem:
-                outcome = self._failure(service, query, problem)
-            except Exception as error:  # an unexpected error of one image must not end the others
-                fields = request.state.log_fields | {"index": self.index}
-                log.error("unexpected error", exc_info=error, extra={"fields": fields})
-                outcome = self._failure(service, query, unexpected_problem(error, service))
-            if not self.outcome.cancelled():  # a cancelled one has nobody who waits for it
-                self.outcome.set_result(outcome)
-                await self.is_sent.wait()
-
-    def _end(self, _: asyncio.Task[None]) -> None:
-        self.reservation.close()
-        self.outcome.cancel()  # does nothing if there is one; else whoever waits for it goes on
-
-    async def _answer(self, request: Request, service: Service, query: SegmentQuery) -> Outcome:
-        part, reservation, format = self.part, self.reservation, query.format or "json"
-        try:
-            if (part.size or 0) > service.settings.max_upload_mb * 1e6:
-                advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
-                raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; {advice}")
-            with mapped_errors():
-                reservation.take_place(service.deadline())
-                reservation.set_body(part.size or 0)
-                body = await spooled_body(part, reservation)
-                options = make_options(service, query, format, base_name(part))
-                about = request.state.log_fields | {"index": self.index, "format": format}
-                image = Image(body, options, image_limits(service), about=about)
-                answer, facts = await segment(request, service, image, query.model, reservation)
-        finally:
-            await part.close()
+async def _outcome(
+    request: Request, service: Service, query: Query, index: int, name: str, upload: Upload, reservation: Reservation
+) -> Outcome:
+    """Works on one image. If it has a problem, its outcome holds nothing more, and the problem's reason is counted."""
+    most_mb, about = service.settings.max_upload_mb, request.state.log_fields | {"index": index, "format": query["format"]}
+    try:
+        if upload.body.length > most_mb * 1e6:
+            advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
+            raise TooLarge(f"the file is larger than {most_mb:g} MB; {advice}")
+        reservation.take_place(service.deadline())
+        reservation.set_body(upload.body.length)
+        upload.check()
+        options = make_options(service.settings, query, upload.name)
+        image = Image(upload.body, options, image_limits(service), about=about)
+        answer, facts = await segment(request, service, image, query.get("model"), reservation)
         data = answer.body.read(answer.body.length)
         answer.body.close()
-        return Outcome(self.index, self.name, options.rendering.suffix, data, answer=answer, facts=facts)
+        return Outcome(index, name, options.rendering.suffix, data, answer=answer, facts=facts)
+    except Exception as error:  # an unexpected error of one image must not end the others
+        problem = to_problem(error)
+        if type(problem) is Problem:
+            log.error("unexpected error", exc_info=error, extra={"fields": about})
+            problem = unexpected_problem(error, service)
+        problem.__traceback__ = problem.__cause__ = problem.__context__ = None  # its frames refer to it, which keeps memory
+    reservation.close()
+    if problem.reason:
+        service.metrics.count_rejection(problem.reason)
+    failure: dict[str, Any] = {"box": None} if query["format"] == "cutout" else {}
+    if seconds := problem.headers.get("Retry-After"):
+        failure["retry_after"] = int(seconds)
+    body = json_bytes(document(type(problem), problem.detail, request.state.request_id))
+    return Outcome(index, name, ".problem.json", body, problem, facts=failure)
 
-    def _failure(self, service: Service, query: SegmentQuery, problem: Problem) -> Outcome:
-        """The outcome of an image with a problem, which holds nothing more. Counts the problem's reason."""
-        self.reservation.close()
-        # its frames refer to this image, which refers to the outcome: a cycle that keeps memory in use
-        problem.__traceback__ = problem.__cause__ = problem.__context__ = None
-        if problem.reason:
-            service.metrics.count_rejection(problem.reason)
-        facts: dict[str, Any] = {"box": None} if query.format == "cutout" else {}
-        if seconds := problem.headers.get("Retry-After"):
-            facts["retry_after"] = int(seconds)
-        return Outcome(self.index, self.name, ".problem.json", b"", problem, facts=facts)
+
+async def json_lines(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
+    """Yields a line of JSON for each image."""
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            yield _entry(outcome) + b"\n"
+
+
+def _entry(outcome: Outcome) -> bytes:
+    """The JSON object of one image: its heading, with its answer or its problem."""
+    name = b"problem" if outcome.problem else b"answer"
+    return json_bytes(outcome.heading)[:-1] + b',"' + name + b'":' + outcome.body + b"}"
+
+
+async def coco_document(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
+    """Yields one COCO document as it grows. An image's id is its place in the request, from 1; `problems` has the failed."""
+    entries, problems, categories, annotations = [], [], b"", 0
+    yield HEAD + b',"annotations":['
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            if outcome.problem:
+                problems.append(_entry(outcome))
+                continue
+            changes = {"file_name": outcome.file, **outcome.facts}
+            parts = renumber(split_document(outcome.body), outcome.index + 1, annotations + 1, changes)
+            entries.append(parts.image)
+            categories = parts.categories
+            if parts.number:
+                yield b"," * bool(annotations) + parts.annotations
+            annotations += parts.number
+    lists = {b"images": b",".join(entries), b"categories": categories, b"problems": b",".join(problems)}
+    yield b"]" + b"".join(b',"%s":[%s]' % item for item in lists.items()) + b"}"
+
+
+async def zip_file(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
+    """Yields a zip file as it grows. Its members are stored without compression, because masks are compressed already.
+
+    A cut-out without an object has no member. The last member is `RESULTS`, with a row for each image.
+    """
+    pipe, rows = _Pipe(), list[bytes]()
+    async with aclosing(outcomes):
+        with zipfile.ZipFile(pipe, "w") as archive:
+            async for outcome in outcomes:
+                member = None
+                if outcome.problem or outcome.facts.get("box", True):
+                    member = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
+                    archive.writestr(zipfile.ZipInfo(member), outcome.body)
+                rows.append(json_bytes(_row(outcome, member)) + b"\n")
+                yield pipe.take()
+            archive.writestr(zipfile.ZipInfo(RESULTS), b"".join(rows))
+        yield pipe.take()
+
+
+def _row(outcome: Outcome, member: str | None) -> dict[str, Any]:
+    """What is known of an image beside its picture. Of a failed one, size and confidence are None and classes empty."""
+    answer = outcome.answer
+    height, width = answer.size if answer else (None, None)
+    shares, confidence = (answer.shares, answer.mean_confidence) if answer else ({}, None)
+    facts = {"member": member, "width": width, "height": height, "classes": shares, "mean_confidence": confidence}
+    return outcome.heading | facts | {"problem": json.loads(outcome.body) if outcome.problem else None}
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """The value as JSON without spaces."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+class _Pipe(io.BytesIO):
+    """A file that keeps written data until `take` returns it.
+
+    `zipfile` seeks back in it to write a member's size before the member; without that, some readers cannot read a zip as a
+    stream.
+    """
+
+    _start = 0  # of the data that it keeps, in all the data ever written
+
+    def tell(self) -> int:
+        return self._start + super().tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._start + super().seek(offset - self._start, whence)  # raises `ValueError` for data that is gone
+
+    def take(self) -> bytes:
+        """Returns and forgets the data written since the last call."""
+        data = self.getvalue()
+        self._start += len(data)
+        super().seek(0)
+        self.truncate()
+        return data

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -67,7 +65,7 @@ class BadRequest(Problem):
 
 class EmptyBody(Problem):
     status, name, title, reason = 400, "empty-body", "Empty image", "empty"
-    example = "the body is empty (0 bytes); send an image as the field `file` of a form, or as the body"
+    example = "the image is empty (0 bytes); send an image as the field `file` of a form, or as the body"
 
 
 class Unauthorized(Problem):
@@ -147,52 +145,34 @@ SEGMENT_PROBLEMS: tuple[type[Problem], ...] = (
 BATCH_PROBLEMS: tuple[type[Problem], ...] = (
     BadRequest, Unauthorized, UploadTooSlow, TooLarge, UnsupportedType, BadParameter, Unavailable,
 )  # fmt: skip
-FOREIGN: dict[type[Exception], type[Problem]] = {
-    EmptyImage: EmptyBody,
-    UnknownImageType: UnsupportedType,
-    ImageTooLarge: TooLarge,
-    DamagedImage: Undecodable,
-    AnswerTooLarge: TooLarge,
-    UnknownClass: BadParameter,
-    UnusedParameter: BadParameter,
-    NoConfidence: BadParameter,
-    SideError: BadParameter,
-    UnknownModel: BadParameter,
-    NeverFits: TooLarge,
-    QueueFull: Unavailable,
-    NotServing: Unavailable,
-    SchedulerEnded: Unavailable,
-    WorkerFailed: Unavailable,
-    WorkersStopped: Unavailable,
-    DeadlinePassed: TimedOut,
-    Cancelled: ClientGone,
+PROBLEMS: dict[type[Problem], tuple[type[Exception], ...]] = {
+    EmptyBody: (EmptyImage,),
+    UnsupportedType: (UnknownImageType,),
+    Undecodable: (DamagedImage,),
+    TooLarge: (ImageTooLarge, AnswerTooLarge, NeverFits),
+    BadParameter: (UnknownClass, UnusedParameter, NoConfidence, SideError, UnknownModel),
+    Unavailable: (QueueFull, NotServing, SchedulerEnded, WorkerFailed, WorkersStopped),
+    TimedOut: (DeadlinePassed,),
+    ClientGone: (Cancelled, ClientDisconnect),
 }
-REASONS: dict[type[Exception], Reason] = {
-    WorkerFailed: "worker",
-    WorkersStopped: "draining",
-}
-
-
-@contextmanager
-def mapped_errors() -> Iterator[None]:
-    """Raises a `Problem` in place of each error of `FOREIGN`, and of an error because no more files may be open."""
-    try:
-        yield
-    except tuple(FOREIGN) as error:
-        raise to_problem(error) from error
-    except OSError as error:
-        if error.errno not in NO_MORE_FILES:
-            raise
-        raise Unavailable("too many files are open; try again later", {"Retry-After": "1"}, "full") from error
+FOREIGN = {error: kind for kind, errors in PROBLEMS.items() for error in errors}
+"""The problem for each error of other packages."""
 
 
 def to_problem(error: Exception) -> Problem:
-    """The problem for an error of `FOREIGN`."""
-    kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
+    """The problem for an error: that of `FOREIGN`, or 503 if no more files may be open; for any other, a plain `Problem`."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, OSError) and error.errno in NO_MORE_FILES:
+        return Unavailable("too many files are open; try again later", {"Retry-After": "1"}, "full")
+    kind = next((FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN), None)
+    if not kind:
+        return Problem(Problem.example)
     headers = {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {}
+    reasons: dict[type[Exception], Reason] = {WorkerFailed: "worker", WorkersStopped: "draining"}
     if isinstance(error, SchedulerEnded):
-        return kind(str(error), headers, "failed" if error.is_failure else "draining")
-    return kind(str(error), headers, REASONS.get(type(error)) or getattr(error, "reason", None))
+        reasons[type(error)] = "failed" if error.is_failure else "draining"
+    return kind(str(error) or kind.example, headers, reasons.get(type(error)) or getattr(error, "reason", None))
 
 
 def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any]:
@@ -211,17 +191,22 @@ def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Adds handlers that answer errors as problem details. `app.middleware.Refusals` answers all other errors."""
-    app.add_exception_handler(Problem, _on_problem)
+    """Adds handlers that answer errors as problem details. `app.middleware.UnexpectedErrors` answers all other errors."""
+    for kind in (Problem, OSError, *FOREIGN):
+        app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    request.state.log = error.log
-    content = document(type(error), error.detail, getattr(request.state, "request_id", ""))
-    return JSONResponse(content, error.status, error.headers, MEDIA_TYPE)
+async def _on_error(request: Request, error: Exception) -> Response:
+    """Answers a problem, or an error that stands for one. What the request holds is given back before the answer is sent."""
+    problem = to_problem(error)
+    if type(problem) is Problem:
+        raise error
+    if reservation := getattr(request.state, "reservation", None):
+        reservation.close()
+    request.state.log = problem.log
+    content = document(type(problem), problem.detail, getattr(request.state, "request_id", ""))
+    return JSONResponse(content, problem.status, problem.headers, MEDIA_TYPE)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -229,18 +214,14 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     path = request.scope["path"]
     if error.status_code == 404:
-        return await _on_problem(request, nothing_at(path, headers))
-    if error.status_code == 405:
-        method = printable(request.method, VALUE_LENGTH)
-        detail = f"{method} is not allowed on {printable(path, VALUE_LENGTH)}; allowed: {headers.get('Allow', 'see /docs')}"
-        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-            detail += "; a page of another origin may call the service if SEGMENT_CORS_ORIGINS names that origin"
-        return await _on_problem(request, MethodNotAllowed(detail, headers))
-    return await _on_problem(request, BadRequest(str(error.detail), headers))
-
-
-async def _on_disconnect(request: Request, error: Exception) -> Response:
-    return await _on_problem(request, ClientGone("the client went away while sending"))
+        return await _on_error(request, nothing_at(path, headers))
+    if error.status_code != 405:
+        return await _on_error(request, BadRequest(str(error.detail), headers))
+    method = printable(request.method, VALUE_LENGTH)
+    detail = f"{method} is not allowed on {printable(path, VALUE_LENGTH)}; allowed: {headers.get('Allow', 'see /docs')}"
+    if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+        detail += "; a page of another origin may call the service if SEGMENT_CORS_ORIGINS names that origin"
+    return await _on_error(request, MethodNotAllowed(detail, headers))
 
 
 def nothing_at(path: str, headers: dict[str, str] | None = None) -> NotFound:

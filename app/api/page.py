@@ -18,7 +18,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 
 from app.api.errors import nothing_at
-from app.api.examples import with_keys
+from app.api.schemas import with_keys
 from app.api.security import check_key_if_protected
 
 STATIC = Path(__file__).parent.parent / "static"

@@ -1,76 +1,41 @@
-"""Query parameters and JSON answers, as OpenAPI describes them."""
+"""What OpenAPI shows: the JSON of answers, the bodies of requests, and the problems, with examples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
-from typing import Annotated, Any, Literal, get_origin
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, create_model
+from fastapi import FastAPI, Query, Response
+from pydantic import BaseModel, Field
 
-from app.api.hugging_face import HUGGING_FACE
+from app.api.body import EXAMPLE
+from app.api.errors import BATCH_PROBLEMS, MEDIA_TYPE, SEGMENT_PROBLEMS, Problem, Unauthorized, document
+from app.api.query import QueryModel
 from imaging.encoding import ImageFormat
-from imaging.parameters import Parameter
-from imaging.rendering import Format
-from model.inference.parameters import PARAMETERS
+from imaging.object_facts import OBJECT_HEADERS
 from model.inference.tiling import Blend
 from model.inference.views import Quality
 
-MOST_CHARACTERS = 4096  # of a parameter in a query or a body
-COLOR = "#rrggbb, of the label set, the palette PNG, and pictures with palette=labels"
-DISPLAY_COLOR = "#rrggbb, of pictures with palette=display, the default"
-QUERY_PARAMETERS = PARAMETERS | HUGGING_FACE
-"""The parameters of `/segment`, by name."""
-
-
-@dataclass(frozen=True)
-class SegmentQuery:
-    """The parameters of a request. values: checked, by name; those that the request does not have are missing."""
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def format(self) -> Format | None:
-        return self.values.get("format")
-
-    @property
-    def image_format(self) -> ImageFormat | None:
-        return self.values.get("image_format")
-
-    @property
-    def model(self) -> str | None:
-        return self.values.get("model")
-
-    def with_values(self, values: Mapping[str, Any]) -> SegmentQuery:
-        """These parameters with further ones, which replace those of the same name."""
-        return SegmentQuery({**self.values, **values})
-
-
-def _definition(parameter: Parameter) -> tuple[Any, Any]:
-    """The type and the default of a parameter's field, with its description and its range."""
-    kinds = [_text(parameter)] if parameter.is_text else [_in_range(kind, parameter) for kind in parameter.members]
-    default = None if parameter.by_service or parameter.is_text else parameter.default
-    kind = reduce(or_, kinds) if default is not None else reduce(or_, kinds) | None
-    return kind, Field(default, description=parameter.about)
-
-
-def _text(parameter: Parameter) -> Any:
-    if not parameter.pattern:
-        return Annotated[str, Field(max_length=MOST_CHARACTERS)]
-    limits = Field(pattern=f"^{parameter.pattern}$", description=parameter.values, examples=list(parameter.examples))
-    return Annotated[str, limits, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # from JSON
-
-
-def _in_range(kind: Any, parameter: Parameter) -> Any:
-    has_range = get_origin(kind) is not Literal and kind is not bool
-    return Annotated[kind, Field(ge=parameter.least, le=parameter.most)] if has_range else kind
-
-
-QUERY_FIELDS: dict[str, Any] = {name: _definition(parameter) for name, parameter in QUERY_PARAMETERS.items()}
-QueryModel = create_model("QueryModel", __doc__="Query parameters of `/segment`.", **QUERY_FIELDS)
-"""Checks the parameters of a query, a form or JSON."""
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+IMAGE = {"type": "string", "format": "binary", "minLength": 1}
+KEYS = {
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+}
+GEOJSON = {"type": "object", "properties": {"type": {"const": "FeatureCollection"}}, "required": ["type", "features"]}
+REMARK = "X-Remark"
+"""Of an answer for a scene: what was decided about a band that the file wrongly calls alpha."""
+HEADERS = {
+    "X-Request-ID": "the request's id",
+    "Server-Timing": "milliseconds per stage",
+    "ETag": "weak tag of the answer, for `If-None-Match`",
+    OBJECT_HEADERS["box"]: "of a cutout: left,top,width,height of its object, or none",
+    OBJECT_HEADERS["object_pixels"]: "of other formats that take `classes`: their pixels, by default of all but the background",
+    REMARK: "of a scene: a band is no alpha, as the file says",
+}
+REQUEST_ID = "5f2c9b0e4d1a4c7f8a3b6d9e0c1f2a3b"
 
 
 class ModelName(BaseModel):
@@ -87,13 +52,16 @@ class ImageSize(BaseModel):
     height: int
 
 
-class ClassShare(BaseModel):
-    """A class that is present in the image."""
-
+class LabelEntry(BaseModel):
     id: int
     name: str
-    color: str = Field(description=COLOR)
-    display_color: str = Field(description=DISPLAY_COLOR)
+    color: str = Field(description="#rrggbb, of the label set, the palette PNG, and pictures with palette=labels")
+    display_color: str = Field(description="#rrggbb, of pictures with palette=display, the default")
+
+
+class ClassShare(LabelEntry):
+    """A class that is present in the image."""
+
     pixels: int
     fraction: float
     mean_confidence: float | None = Field(description="null for a network that gives class ids alone")
@@ -109,7 +77,7 @@ class RleMap(BaseModel):
 
 
 class PngMap(BaseModel):
-    """Class map as a palette PNG in base64."""
+    """A map as a PNG in base64: the class map with a palette."""
 
     encoding: Literal["png"]
     data: str
@@ -129,13 +97,6 @@ class PolygonMap(BaseModel):
     size: tuple[int, int] = Field(description="height, width")
     tolerance: float = Field(description="how far a point may have moved, in pixels")
     polygons: dict[str, list[list[list[tuple[float, float]]]]]
-
-
-class ConfidenceMap(BaseModel):
-    """Confidence as an 8-bit grey PNG in base64: 255 x the winning class's probability."""
-
-    encoding: Literal["png"]
-    data: str
 
 
 class Tiling(BaseModel):
@@ -160,55 +121,21 @@ class SegmentAnswer(BaseModel):
     classes: list[ClassShare]
     class_map: RleMap | PngMap | ArrayMap | PolygonMap = Field(discriminator="encoding")
     tiling: Tiling
-    confidence_map: ConfidenceMap | None = Field(None, description="with confidence=true")
-
-
-class CocoImage(BaseModel):
-    id: int
-    file_name: str
-    width: int
-    height: int
-    etag: str | None = Field(None, description="in a batch: as a header of `/segment` says it")
-    object_pixels: int | None = Field(None, description="in a batch: pixels of the classes, as a header of `/segment` says it")
-
-
-class CocoCategory(BaseModel):
-    id: int
-    name: str
-    supercategory: str
-
-
-class CocoRle(BaseModel):
-    """A mask as compressed RLE; `pycocotools.mask.decode` reads it."""
-
-    size: tuple[int, int] = Field(description="height, width")
-    counts: str
-
-
-class CocoAnnotation(BaseModel):
-    """A connected region of a class, as polygons (x, y, x, y, ...) or as one mask."""
-
-    id: int
-    image_id: int
-    category_id: int = Field(ge=1)
-    iscrowd: Literal[0]
-    segmentation: list[list[float]] | CocoRle
-    area: float
-    bbox: tuple[float, float, float, float] = Field(description="x, y, width, height")
-
-
-class CocoInfo(BaseModel):
-    description: str
+    confidence_map: PngMap | None = Field(None, description="with confidence=true: grey, 255 x the winning class's probability")
 
 
 class CocoAnswer(BaseModel):
-    """Answer of `/segment` with `format=coco`. `licenses` is empty."""
+    """Answer with `format=coco`: a document of object instances as cocodataset.org describes it. `licenses` is empty.
 
-    info: CocoInfo
-    licenses: list[dict[str, Any]]
-    images: list[CocoImage]
-    categories: list[CocoCategory]
-    annotations: list[CocoAnnotation]
+    In a batch, the id of an image is its place in the request, from 1, and `problems` has the images that have no answer.
+    """
+
+    info: dict[str, str]
+    licenses: list[Any]
+    images: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    problems: list[dict[str, Any]] | None = None
 
 
 class ClassMask(BaseModel):
@@ -219,13 +146,6 @@ class ClassMask(BaseModel):
         description="the class's mean confidence, 0 to 1; null for a network that gives class ids alone"
     )
     mask: str = Field(description="8-bit grey PNG in base64: 255 where the class is, else 0")
-
-
-class LabelEntry(BaseModel):
-    id: int
-    name: str
-    color: str = Field(description=COLOR)
-    display_color: str = Field(description=DISPLAY_COLOR)
 
 
 class ModelEntry(ModelName):
@@ -245,22 +165,6 @@ class ProblemDetails(BaseModel):
     request_id: str
 
 
-class FailedImage(BaseModel):
-    """An image of a batch that has no answer."""
-
-    index: int = Field(description="place in the request, from 0")
-    file: str
-    status: int
-    retry_after: int | None = Field(None, description="with status 503: seconds until a new try makes sense")
-    problem: ProblemDetails
-
-
-class CocoBatchAnswer(CocoAnswer):
-    """Answer of `/segment/batch` with `format=coco`; the id of an image is its place in the request, from 1."""
-
-    problems: list[FailedImage]
-
-
 class State(BaseModel):
     """Whether the process works; the reason if it does not."""
 
@@ -277,20 +181,110 @@ class Health(BaseModel):
     uptime_s: float
 
 
-class Info(BaseModel):
-    """The model in service, its scores and its settings."""
+def problem_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses for these problems, each with an example."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        alike = [each for each in kinds if each.status == kind.status]
+        examples = {each.name: {"value": document(each, each.example, REQUEST_ID)} for each in alike}
+        responses[kind.status] = {
+            "description": ", or: ".join(each.title for each in alike),
+            "content": {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema(), "examples": examples}},
+        }
+    return responses
 
-    model: ModelName
-    architecture: dict[str, Any]
-    license: str
-    training: dict[str, Any]
-    scores: dict[str, Any]
-    preprocessing: dict[str, Any]
-    temperature: float | None
-    runtime: dict[str, str]
-    warning: str | None
-    tile: tuple[int, int]
-    overlap: float
-    blend: Blend
-    limits: dict[str, float]
-    versions: dict[str, str]
+
+def segment_responses() -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses of `/segment`."""
+    files = (*(f"image/{kind}" for kind in get_args(ImageFormat)), "image/tiff", "application/x-npz")
+    success = {
+        "description": "The mask: a PNG of the image's size, or JSON; with `color` and `overlay` also JPEG or WebP.",
+        "model": SegmentAnswer | CocoAnswer | list[ClassMask],
+        "content": {"application/geo+json": {"schema": GEOJSON}} | dict.fromkeys(files, BYTES),
+        "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()},
+    }
+    return {200: success} | problem_responses(SEGMENT_PROBLEMS)
+
+
+def batch_responses() -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses of `/segment/batch`."""
+    success = {
+        "description": "A line of JSON for each image (`index`, `file`, `status`, `answer` or `problem`), one COCO document, "
+        "or a zip of masks that ends with `results.jsonl`.",
+        "model": CocoAnswer,
+        "content": {
+            "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/zip": BYTES,
+        },
+    }
+    return {200: success} | problem_responses(BATCH_PROBLEMS)
+
+
+def with_keys(document: dict[str, Any], *, all_routes: bool) -> dict[str, Any]:
+    """Adds the two ways to send a key to a copy of the OpenAPI document.
+
+    They go to the POST routes and, with `all_routes`, to every route that may answer 401.
+    """
+    document = deepcopy(document)
+    document["components"]["securitySchemes"] = KEYS
+    for operations in document["paths"].values():
+        for method, operation in operations.items():
+            if method == "post" or (all_routes and str(Unauthorized.status) in operation["responses"]):
+                operation["security"] = [{name: []} for name in KEYS]
+    return document
+
+
+@cache
+def query_document() -> list[dict[str, Any]]:
+    """The query parameters of `/segment` as FastAPI describes those of a route."""
+
+    async def described(query: Annotated[QueryModel, Query()]) -> None:
+        """Is never called."""
+
+    app = FastAPI()
+    app.add_api_route("/", described)
+    parameters: list[dict[str, Any]] = app.openapi()["paths"]["/"]["get"]["parameters"]
+    return parameters
+
+
+def batch_body() -> dict[str, Any]:
+    """OpenAPI query and request body of `/segment/batch`."""
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+    form = {"type": "object", "properties": {"file": files}, "required": ["file"]}
+    return {
+        "parameters": query_document(),
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+    }
+
+
+def upload_body() -> dict[str, Any]:
+    """OpenAPI query and request body of `/segment`: a form with `file`, the raw image, or JSON with `inputs`."""
+    form = {"type": "object", "properties": {"file": IMAGE}, "required": ["file"]}
+    document = {
+        "type": "object",
+        "required": ["inputs"],
+        "additionalProperties": False,
+        "properties": {
+            "inputs": {"type": "string", "format": "byte", "minLength": 4, "description": "the image in base64"},
+            "parameters": {"type": "object", "description": "names and values of the query"},
+        },
+    }
+    raw = {"schema": IMAGE}
+    return {
+        "parameters": query_document(),
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": form},
+                "image/*": raw,
+                "application/octet-stream": raw,
+                "application/json": {"schema": document, "example": EXAMPLE},
+            },
+        },
+    }
+
+
+SEGMENT_ROUTE: dict[str, Any] = {
+    "response_class": Response, "response_model": None, "responses": segment_responses(), "openapi_extra": upload_body(),
+}  # fmt: skip
+"""What OpenAPI shows of a route that answers as `/segment`."""

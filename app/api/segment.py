@@ -1,46 +1,40 @@
-"""`POST /segment`: answers one image in the requested format."""
+"""`POST /segment`: answers one image in the requested format.
+
+Request headers select the answer (RFC 9110): its format, its compression, and whether the client has it already.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from app.api.errors import SEGMENT_PROBLEMS, Unavailable, Undecodable, UnsupportedType, mapped_errors
-from app.api.examples import segment_responses, upload_body
-from app.api.headers import (
-    REMARK,
-    check_precondition,
-    entity_tag,
-    format_from_accept,
-    join_values,
-    picture_format_from_accept,
-    takes_gzip,
-    weak,
-)
-from app.api.parameters import Parameters, own_values, with_values
-from app.api.schemas import QUERY_PARAMETERS, SegmentQuery
+from app.api import forms
+from app.api.body import RequestBody, media_type, read_image
+from app.api.errors import NotAcceptable, PreconditionFailed, Unavailable
+from app.api.query import Parameters, make_options
+from app.api.schemas import REMARK, SEGMENT_ROUTE
 from app.api.security import check_key
-from app.api.uploads import UploadLimits, media_type, read_image
 from app.connections import PIECE_BYTES
 from app.serving.admission import Reservation
 from app.serving.registry import Model
 from app.serving.service import Service
-from imaging.decoding import NONE_OF_THEM, Limits
-from imaging.encoding import ImageFormat
+from imaging.decoding import Limits
 from imaging.object_facts import object_facts, object_headers
-from imaging.rendering import RENDERING, Format, Rendering
-from model.inference.parameters import OPTIONS
+from model.command_line import package_version
 from model.inference.plan import Options
 from model.inference.processes.messages import Answer, Body, Image, WorkerPlan
+from model.inference.runtime import Runtime
 
+ACCEPTED_FORMATS = {"image/png": "png", "application/json": "json"}
+PICTURES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 STAGES = ("decode", "queue", "inference", "encode")
-URL_ENCODED, DATA_BINARY = "application/x-www-form-urlencoded", "--data-binary"
 router = APIRouter()
 
 
@@ -63,32 +57,28 @@ Ready = Annotated[Service, Depends(ready_service)]
 """A dependency. It runs before the query is validated and the body is read."""
 
 
-@router.post(
-    "/segment",
-    summary="Segment an image",
-    response_class=Response,
-    response_model=None,
-    responses=segment_responses(SEGMENT_PROBLEMS),
-    openapi_extra=upload_body(),
-)
+@router.post("/segment", summary="Segment an image", **SEGMENT_ROUTE)
 async def segment_image(request: Request, service: Ready, query: Parameters) -> Response:
     """Answers the mask of the image in the form's field `file` (or `image`), in the raw body, or in JSON.
 
     The mask has exactly the size of the upright image. The file format is detected from the bytes. Form fields that are named
     like parameters, and `parameters` of the JSON, work as in the query.
     """
+    body = RequestBody(request, service, service.settings.max_upload_mb)
+    read = forms.read_form_image if media_type(request) == forms.MEDIA_TYPE else read_image
+    upload, query = await read(body, query)
+    upload.check()
     accept = join_values(request.headers, "accept")
-    upload = await read_image(request, upload_limits(request, service, service.settings.max_upload_mb))
+    if "format" not in query:
+        query = {**query, "format": format_from_accept(accept)}
+    # of a picture, if the query does not say it; the query's `format` takes precedence over the header
+    options = make_options(service.settings, query, upload.name, _best(accept, PICTURES) or "png")
     gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
-    query = with_values(query, upload.values, upload.source)
-    format = query.format or format_from_accept(accept)
-    options = make_options(service, query, format, upload.name, picture_format_from_accept(accept))
-    image = Image(upload.body, options, image_limits(service), gzip, request.state.log_fields | {"format": format})
-    with _curl_advice(request), mapped_errors():
-        check = partial(check_precondition, request.headers)
-        answer, facts = await segment(request, service, image, query.model, request.state.reservation, check)
+    image = Image(upload.body, options, image_limits(service), gzip, request.state.log_fields | {"format": query["format"]})
+    check = partial(check_precondition, request.headers)
+    answer, facts = await segment(request, service, image, query.get("model"), request.state.reservation, check)
     milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
-    request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": format, **milliseconds}
+    request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": query["format"], **milliseconds}
     headers = {
         "ETag": facts["etag"],
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in milliseconds.items()),
@@ -97,8 +87,8 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     }
     if answer.encoding:
         headers["Content-Encoding"] = answer.encoding
-    if remark := facts.get("remark"):
-        headers[REMARK] = remark
+    if answer.remark:
+        headers[REMARK] = answer.remark
     return AnswerResponse(answer.body, options.rendering.media_type, headers)
 
 
@@ -115,15 +105,6 @@ class AnswerResponse(Response):
         while piece := content.read(PIECE_BYTES, position):
             position += len(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": position < content.length})
-
-
-def upload_limits(request: Request, service: Service, megabytes: float, setting: str = "SEGMENT_MAX_UPLOAD_MB") -> UploadLimits:
-    """The limits for a body of up to `megabytes` 10^6 bytes. Its bytes count for the request's reservation.
-
-    setting: the one that this number comes from.
-    """
-    reservation: Reservation = request.state.reservation
-    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, reservation, setting)
 
 
 def image_limits(service: Service) -> Limits:
@@ -160,37 +141,76 @@ async def segment(
         disconnect.cancel()
 
 
-def make_options(service: Service, query: SegmentQuery, format: Format, name: str, picture: ImageFormat = "png") -> Options:
-    """The options of a request, from its query or else from the settings. Raises `BadParameter`.
-
-    name: the image's file name, which COCO documents contain. picture: the image format of `color` and `overlay`, if the query
-    has none.
-    """
-    settings = service.settings
-    values = {"overlap": settings.overlap, "blend": settings.blend} | own_values(query) | {"format": format}
-    if format in ("color", "overlay"):
-        values.setdefault("image_format", picture)
-    with mapped_errors():
-        rendering = Rendering(
-            name=name if format == "coco" else Rendering.name, **{each: values[each] for each in values if each in RENDERING}
-        )
-        rendering.check_uses(parameter for parameter in QUERY_PARAMETERS.values() if parameter.name in query.values)
-    return Options(tile=settings.tile, rendering=rendering, **{each: values[each] for each in values if each in OPTIONS})
-
-
-@contextmanager
-def _curl_advice(request: Request) -> Iterator[None]:
-    """Adds advice to the problem of an unreadable file if curl's `-d`, which changes files, may have sent it."""
-    try:
-        yield
-    except (UnsupportedType, Undecodable) as problem:
-        is_named = isinstance(problem, UnsupportedType) and not problem.detail.startswith(NONE_OF_THEM)
-        if media_type(request) != URL_ENCODED or DATA_BINARY in problem.detail or is_named:
-            raise
-        advice = f"if curl sent it with -d, which changes files, use {DATA_BINARY} @photo.jpg instead"
-        raise type(problem)(f"{problem.detail} ({advice})") from problem
-
-
 async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def entity_tag(image_sha256: str, options: Options, runtime: Runtime) -> str:
+    """A tag that is equal for requests with equal answers, on processors of one kind.
+
+    It is a hash of the image, the options, the model's identity (name, weights, runtime, precision), the loaded file and this
+    package's version.
+    """
+    facts = (image_sha256, options, runtime.identity, runtime.file_sha256, package_version())
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def check_precondition(headers: Headers, tag: str) -> None:
+    """Raises `PreconditionFailed` if `If-None-Match` names this tag: the client has the answer already."""
+    tags = [part.strip().removeprefix("W/").strip('"') for part in join_values(headers, "if-none-match").split(",")]
+    if tag in tags:
+        raise PreconditionFailed(f'the answer is still the one with the tag "{tag}"', {"ETag": weak(tag)})
+
+
+def weak(tag: str) -> str:
+    """The tag as a weak entity tag, because processors of different generations may give answers that differ in a bit."""
+    return f'W/"{tag}"'
+
+
+def join_values(headers: Headers, name: str) -> str:
+    """All values of a header that may be repeated, as one comma-separated list (RFC 9110, section 5.3)."""
+    return ",".join(headers.getlist(name))
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether `Accept-Encoding` allows gzip: its weight, or else the weight of `*`, is above 0."""
+    weights = dict(_weights(accept_encoding))
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def format_from_accept(accept: str) -> str:
+    """Chooses `png` or `json` by `Accept` (RFC 9110, section 12.5.1). Raises `NotAcceptable` if it allows neither.
+
+    The greater weight wins; then the type that a more specific range matches; then `png`.
+    """
+    if format := _best(accept, ACCEPTED_FORMATS):
+        return format
+    raise NotAcceptable(f"Accept: {accept} fits neither {' nor '.join(ACCEPTED_FORMATS)}; give one of those, or ?format=")
+
+
+def _best(accept: str, offers: Mapping[str, str]) -> str:
+    """Of the media type that the header prefers, the first of equal ones, what `offers` calls it; empty if it allows none."""
+    weights = {media_type: _quality(accept, media_type) for media_type in offers}
+    best = max(weights, key=lambda media_type: weights[media_type])
+    return offers[best] if weights[best][0] > 0 else ""
+
+
+def _quality(accept: str, media_type: str) -> tuple[float, int]:
+    """Weight and specificity (0 to 2) of the most specific range that matches the type; zeros if none does."""
+    ranges = ["*/*", f"{media_type.split('/')[0]}/*", media_type]
+    matches = [(ranges.index(name), weight) for name, weight in _weights(accept if accept.strip() else "*/*") if name in ranges]
+    specificity, weight = max(matches, default=(0, 0.0))
+    return weight, specificity
+
+
+def _weights(header: str) -> Iterator[tuple[str, float]]:
+    """The entries of a header in lower case, each with its weight `q` (RFC 9110, section 12.4.2); 0 if that is invalid."""
+    for entry in header.lower().split(","):
+        name, *parameters = (part.strip() for part in entry.split(";"))
+        weight = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
+        try:
+            value = float(weight)
+        except ValueError:
+            value = 0.0
+        yield name, value if 0 <= value <= 1 else 0.0

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Mapping
+from platform import python_version
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.errors import BadParameter, Unauthorized, Unavailable, mapped_errors
-from app.api.examples import problem_responses
-from app.api.schemas import Health, Info, LabelEntry, ModelEntry, ModelName, State
+from app.api.errors import BadParameter, Unauthorized, Unavailable
+from app.api.schemas import Health, LabelEntry, ModelEntry, State, problem_responses
 from app.api.security import check_key_if_protected
 from app.serving.service import Service
 from imaging.palette import display_palette, hex_color
@@ -32,24 +30,24 @@ Model = Annotated[str | None, Query(description=MODEL.about)]
 @router.get("/health/live", summary="Liveness", responses=UNAVAILABLE)
 async def live(request: Request) -> State:
     """503 once it cannot recover by itself, for example after an inference thread has ended or the CUDA context broke."""
-    return _state(_service(request).not_live)
+    return _good(_service(request).not_live)
 
 
 @router.get("/health/ready", summary="Readiness", responses=UNAVAILABLE)
 async def ready(request: Request) -> State:
     """200 only when the weights are loaded, the warm-up is done, and it is not draining."""
-    return _state(_service(request).not_ready)
+    return _good(_service(request).not_ready)
 
 
-@router.get("/health", summary="Both, with details", response_model=Health)
+@router.get("/health", summary="Both, with details")
 async def health(request: Request, response: Response) -> Health:
     """The status code is that of `/health/ready`."""
     service = _service(request)
     response.status_code = 503 if service.not_ready else 200
     return Health(
-        live=_describe(service.not_live),
-        ready=_describe(service.not_ready),
-        device=_device(service),
+        live=_state(service.not_live),
+        ready=_state(service.not_ready),
+        device=next((model.segmenter.runtime.device for model in service.registry.models.values()), None),
         queued_tiles=service.queued_tiles,
         requests_in_flight=service.in_flight,
         uptime_s=round(time.monotonic() - service.start_time, 1),
@@ -73,27 +71,29 @@ def classes(request: Request, model: Model = None) -> list[LabelEntry]:
 
 
 @router.get("/info", summary="The model, its scores and the limits", responses=PICKING, dependencies=KEY_CHECK)
-def info(request: Request, model: Model = None) -> Info:
+def info(request: Request, model: Model = None) -> dict[str, Any]:
     """Model, training data, licence, scores, preprocessing, device, limits and versions."""
     service, segmenter = _service(request), _segmenter(request, model)
     settings, manifest = service.settings, segmenter.manifest
     limits = ("max_upload_mb", "max_megapixels", "max_queued_tiles", "max_batch_tiles", "request_timeout_s", "upload_timeout_s")
-    return Info(
-        model=ModelName(**segmenter.identity),
-        architecture=manifest.architecture.to_dict(),
-        license=manifest.license,
-        training=_public(manifest.training),
-        scores=dict(manifest.scores),
-        preprocessing=manifest.preprocessing.to_dict(),
-        temperature=segmenter.temperature,
-        runtime=segmenter.runtime.describe(),
-        warning=service.registry.warning,
-        tile=settings.tile or manifest.preprocessing.tile,
-        overlap=settings.overlap,
-        blend=settings.blend,
-        limits={name: getattr(settings, name) for name in limits},
-        versions=_versions(),
-    )
+    training = ("data", "splits", "start", "steps", "hours", "commit")
+    versions = {name: package_version(name) for name in ("fcn-segment", "openvino", "torch", "numpy", "fastapi", "pillow")}
+    return {
+        "model": segmenter.identity,
+        "architecture": manifest.architecture.to_dict(),
+        "license": manifest.license,
+        "training": {name: manifest.training[name] for name in training if name in manifest.training},
+        "scores": manifest.scores,
+        "preprocessing": manifest.preprocessing.to_dict(),
+        "temperature": segmenter.temperature,
+        "runtime": segmenter.runtime.describe(),
+        "warning": service.registry.warning,
+        "tile": settings.tile or manifest.preprocessing.tile,
+        "overlap": settings.overlap,
+        "blend": settings.blend,
+        "limits": {name: getattr(settings, name) for name in limits},
+        "versions": {"python": python_version()} | {name: each for name, each in versions.items() if each != "unknown"},
+    }
 
 
 @router.get(
@@ -116,13 +116,7 @@ def _segmenter(request: Request, model: str | None = None) -> Segmenter:
     service = _service(request)
     if not service.registry.models:
         raise Unavailable(service.not_ready or "starting", {"Retry-After": "1"})
-    with mapped_errors():
-        return service.registry.get(model).segmenter
-
-
-def _device(service: Service) -> str | None:
-    models = list(service.registry.models.values())
-    return models[0].segmenter.runtime.device if models else None
+    return service.registry.get(model).segmenter
 
 
 def _labels(segmenter: Segmenter) -> list[LabelEntry]:
@@ -132,20 +126,11 @@ def _labels(segmenter: Segmenter) -> list[LabelEntry]:
 
 
 def _state(reason: str | None) -> State:
-    if reason:
-        raise Unavailable(reason, {"Retry-After": "1"})
-    return State(status="ok")
-
-
-def _describe(reason: str | None) -> State:
     return State(status="unavailable" if reason else "ok", reason=reason)
 
 
-def _public(training: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: training[name] for name in ("data", "splits", "start", "steps", "hours", "commit") if name in training}
-
-
-def _versions() -> dict[str, str]:
-    names = ("fcn-segment", "openvino", "torch", "numpy", "fastapi", "pillow")
-    versions = {name: package_version(name) for name in names}
-    return {"python": platform.python_version()} | {name: version for name, version in versions.items() if version != "unknown"}
+def _good(reason: str | None) -> State:
+    """The state without a reason. Raises `Unavailable` for one."""
+    if reason:
+        raise Unavailable(reason, {"Retry-After": "1"})
+    return _state(None)

@@ -11,8 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
-from app.api.errors import SEGMENT_PROBLEMS
-from app.api.examples import segment_responses, upload_body
+from app.api.schemas import SEGMENT_ROUTE
 from app.api.segment import segment_image
 from app.api.state import UNAVAILABLE, ready
 from app.settings import Settings
@@ -52,9 +51,6 @@ def sagemaker_router(_: Settings) -> APIRouter:
         name="platform_predict",
         summary="Segment an image, as `/segment`",
         description="Parameters come in `X-Amzn-SageMaker-Custom-Attributes`, written as a query: `format=json&mask=rle`.",
-        response_class=Response,
-        response_model=None,
-        responses=segment_responses(SEGMENT_PROBLEMS),
-        openapi_extra=upload_body(),
+        **SEGMENT_ROUTE,
     )
     return router

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import errno
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from fastapi import Request
-from starlette.datastructures import UploadFile
 from starlette.types import Message
 
 from app.api.batch import image_outcomes
+from app.api.body import Upload
 from app.api.forms import SPOOL_BYTES
-from app.api.schemas import SegmentQuery
 from app.serving.clients import Client
 from app.serving.service import Service
 from model.inference.processes.frames import INLINE_BYTES
+from model.inference.processes.messages import Body
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
 from tests.support.app.services import Serve, reserve
 from tests.support.images import encode, make_photo
@@ -64,25 +62,6 @@ def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
         assert client.post("/segment/batch", files=files).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "capacity", [0, pytest.param((5 << 20) - 100, marks=pytest.mark.long)], ids=["none fits", "the last bytes do not fit"]
-)
-def test_instances_of_vertex_ai_that_find_no_room_on_disk_are_503_and_leave_nothing(
-    serve: Serve, capacity: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    with serve(platform="vertex_ai") as client:
-        instances = [base64.b64encode(data).decode() for data in (PHOTO, bytes(5 << 20), bytes(1 << 20))]
-        before = open_files()
-        with disk_for_files_of(capacity):
-            response = client.post("/predict", json={"instances": instances})
-        assert_problem(response, 503, "no room on disk")
-        assert response.headers["retry-after"]
-        assert "unexpected error" not in caplog.text
-        assert_idle(service_of(client))
-        wait_until(lambda: open_files() <= before)
-        assert_problem(client.post("/predict", json={"instances": instances}), 415, "instances[1]")
-
-
 def test_files_of_a_batch_lie_on_disk_beyond_64_kib_and_those_of_segment_in_memory(serve: Serve) -> None:
     with serve() as client, disk_for_files_of(0):
         for size, status in ((SPOOL_BYTES, 200), (SPOOL_BYTES + 1, 503)):
@@ -96,15 +75,14 @@ def too_many_files(*_: object) -> int:
     raise OSError(errno.EMFILE, "too many open files")
 
 
-def test_an_image_of_a_batch_for_which_no_further_file_may_be_open_is_503(
+def test_a_batch_for_whose_images_no_further_file_may_be_open_is_503(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     large = encode(make_photo(300, 400), compress_level=0)
     assert len(large) > SPOOL_BYTES
     with serve() as client:
-        monkeypatch.setattr("app.api.uploads.os.dup", too_many_files)
-        line = client.post("/segment/batch", files={"file": ("a", large)}).json()
-        assert (line["status"], "too many files are open" in line["problem"]["detail"]) == (503, True)
+        monkeypatch.setattr("app.api.forms.os.dup", too_many_files)
+        assert_problem(client.post("/segment/batch", files={"file": ("a", large)}), 503, "too many files are open")
         assert_idle(service_of(client))
         monkeypatch.undo()
         assert client.post("/segment", content=large).status_code == 200
@@ -151,9 +129,8 @@ def test_a_batch_with_more_files_than_may_be_open_is_413_and_one_that_finds_none
         assert_idle(service)
 
 
-def test_a_batch_s_files_are_closed_when_their_images_are_done_and_count_no_more(serve: Serve) -> None:
-    files = [io.BytesIO(PHOTO) for _ in range(9)]
-    parts = [UploadFile(file, size=len(PHOTO)) for file in files]  # type: ignore[arg-type]
+def test_a_batch_s_bytes_are_given_back_when_their_images_are_done_and_count_no_more(serve: Serve) -> None:
+    uploads = [Upload(Body.of(PHOTO)) for _ in range(9)]
 
     async def never() -> Message:
         return await asyncio.Future()
@@ -164,14 +141,14 @@ def test_a_batch_s_files_are_closed_when_their_images_are_done_and_count_no_more
         state = {"client": client, "reservation": reservation, "log_fields": {}}
         request = Request({"type": "http", "state": state}, never)
         reservation.set_body(9 * len(PHOTO))
-        outcomes = image_outcomes(request, service, SegmentQuery(), parts, [str(each.filename) for each in parts])
+        outcomes = image_outcomes(request, service, {"format": "json"}, uploads, [each.name for each in uploads])
         assert (await anext(outcomes)).problem is None
-        assert (files[0].closed, files[8].closed) == (True, False)
+        assert (uploads[0].body.open, uploads[8].body.open) == (False, True)
         assert 4 * len(PHOTO) <= service.admission.used_bytes
         assert reservation not in service.admission.bodies
         async for outcome in outcomes:
             assert outcome.problem is None
-        assert all(file.closed for file in files)
+        assert not any(each.body.open for each in uploads)
         reservation.close()
 
     with serve() as client:

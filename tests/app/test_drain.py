@@ -33,8 +33,8 @@ sys.exit(main([]))
 """
 UPLOADS_FOR_EVER = """
 import sys
-import app.api.uploads
-app.api.uploads.SLOW_S = 1e6
+import app.api.body
+app.api.body.SLOW_S = 1e6
 from app.main import main
 sys.exit(main([]))
 """

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 
-from app.api.schemas import QUERY_PARAMETERS
+from app.api.query import QUERY_PARAMETERS
 from imaging.rendering import Rendering
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.openapi import LONG, QUICK, STATUSES, assert_documented

@@ -18,7 +18,7 @@ from tests.support.app.services import Serve
 from tests.support.checkout import ROOT
 
 APP = Path(app.__file__).parent
-DECLARATIONS = {"api/schemas.py", "api/hugging_face.py"}  # read when they are imported; a request calls no function of them
+DECLARATIONS = {"api/schemas.py", "api/errors.py"}  # a request without an error calls no function of them
 EVERY_SECOND = {"serving/watchdog.py"}  # of no request
 CONNECTIONS = {"connections.py"}  # of a server, which the test's client does without
 
@@ -62,7 +62,7 @@ def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> 
     section = page[page.index("## One request") :]
     section = section[: section.index("\n## ")]
     assert raw | form | json == set(re.findall(r"`((?:\w+/)?\w+\.py)`", section))
-    assert (form - raw, json - raw) == ({"api/forms.py"}, {"api/json_images.py"})
+    assert (form - raw, json - raw) == ({"api/forms.py"}, set())
     table = set(re.findall(r"`((?:\w+/)?\w+\.py)`", section[section.index("| step |") : section.index("Errors of")]))
     assert len(table - CONNECTIONS - {"exchange.py"}) == 11
     assert table <= raw

@@ -8,22 +8,20 @@ import json
 import logging
 import struct
 import zipfile
-from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 from pycocotools.coco import COCO
-from starlette.datastructures import UploadFile
 
-from app.api.batch import _PartImage, image_outcomes
-from app.api.batch_bodies import Outcome, json_lines, zip_file
-from app.api.schemas import SegmentQuery
-from app.connections import PIECE_BYTES
+from app.api.batch import image_outcomes
+from app.api.body import Upload
+from app.serving.admission import Reservation
 from app.serving.service import Service
 from imaging.coco import INFO
 from model.inference.processes import messages
+from model.inference.processes.messages import Answer
 from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
 from tests.support.app.services import Serve, hold_model, occupy, reserve
 from tests.support.images import encode, make_photo
@@ -296,38 +294,22 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
 def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
     service: Service, monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
-    tasks, end = list[asyncio.Task[None]](), _PartImage._end
-    monkeypatch.setattr(_PartImage, "_end", lambda image, task: (tasks.append(task), end(image, task)))
-
     async def cancel() -> None:
-        async def answer(image: _PartImage, *_: object) -> Outcome:
-            image.reservation.set_body(1000)
+        async def answer(_: object, __: object, ___: object, ____: object, reservation: Reservation) -> Any:
+            reservation.set_body(1000)
             if before:
                 taking.cancel()
             else:
                 asyncio.get_running_loop().call_soon(taking.cancel)
-            return Outcome(0, "a", ".png", b"")
+            return Answer(messages.Body(b"a", length=1), "", (1, 1), {}, {}, None), {}
 
-        monkeypatch.setattr(_PartImage, "_answer", answer)
-        part = UploadFile(io.BytesIO(PHOTOS[0]), size=len(PHOTOS[0]))
-        request = Request({"type": "http", "state": {"reservation": reserve(service)}})
-        taking = asyncio.ensure_future(anext(image_outcomes(request, service, SegmentQuery(), [part], ["a.jpg"])))
+        monkeypatch.setattr("app.api.batch.segment", answer)
+        state = {"reservation": reserve(service), "log_fields": {}}
+        uploads = [Upload(messages.Body.of(PHOTOS[0]))]
+        outcomes = image_outcomes(Request({"type": "http", "state": state}), service, {"format": "json"}, uploads, ["a.jpg"])
+        taking = asyncio.ensure_future(anext(outcomes))
         with pytest.raises(asyncio.CancelledError):
             await taking
 
     asyncio.run(cancel())
     assert_idle(service)
-    assert [task.cancelled() or task.exception() is None for task in tasks] == [True]
-
-
-@pytest.mark.parametrize("writer", [json_lines, zip_file])
-def test_long_answers_go_out_in_pieces(writer: Callable[..., AsyncGenerator[bytes, None]]) -> None:
-    async def outcomes() -> AsyncGenerator[Outcome, None]:
-        yield Outcome(0, "a", ".json", b"7" * 1_000_000)
-
-    async def lengths() -> list[int]:
-        return [len(piece) async for piece in writer(None, outcomes())]
-
-    sizes = asyncio.run(lengths())
-    assert sum(sizes) > 1_000_000
-    assert max(sizes) <= PIECE_BYTES

@@ -25,7 +25,7 @@ from tests.support.images import encode, make_photo
     ("query", "words"),
     [
         ({"format": "gif"}, ["query format: must be one of png, grey,", "got 'gif'"]),
-        ({"format": "polygons"}, ["query format: must be one of", "got 'polygons'; give format=json&mask=polygons"]),
+        ({"format": "polygons"}, ["query format: must be one of", "got 'polygons'"]),
         ({"mask": "polygon"}, ["query mask: must be one of rle, png, array, polygons, got 'polygon'"]),
         ({"blend": "median"}, ["query blend: must be one of mean, hann, got 'median'"]),
         ({"overlap": 0.6}, ["query overlap: must be a number from 0 to 0.5, got '0.6'"]),

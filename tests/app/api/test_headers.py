@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.api import headers
-from app.api.headers import entity_tag, takes_gzip
+from app.api import segment
+from app.api.segment import entity_tag, takes_gzip
 from imaging.rendering import Rendering
 from model.inference.plan import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, post, service_of
@@ -43,7 +43,7 @@ def test_a_tag_differs_by_all_that_an_answer_depends_on(monkeypatch: pytest.Monk
         other = FirstChannel()
         other.identity = replace(other.identity, **{name: "b"})
         tags.append(entity_tag("a", options, other))
-    monkeypatch.setattr(headers, "package_version", lambda: "another")
+    monkeypatch.setattr(segment, "package_version", lambda: "another")
     tags.append(entity_tag("a", options, runtime))
     runtime.file_sha256 = "2" * 64
     tags.append(entity_tag("a", options, runtime))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -13,9 +11,8 @@ import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from starlette.datastructures import UploadFile
 
-from app.api import uploads
+from app.api import body as request_body
 from app.serving.admission import Admission
 from app.serving.clients import Clients
 from app.settings import Settings
@@ -49,7 +46,7 @@ def port(client: TestClient) -> Iterator[int]:
 def test_uploads_are_refused_by_what_has_come_of_them_and_not_by_what_they_announce(
     client: TestClient, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "SLOW_S", 600)
+    monkeypatch.setattr(request_body, "SLOW_S", 600)
     service = service_of(client)
     with ExitStack() as stack:
         for _ in range(5):  # together they announce more than there is
@@ -77,7 +74,7 @@ def test_bodies_without_a_length_are_counted_as_well(client: TestClient) -> None
 
 
 def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "SLOW_S", 0.3)
+    monkeypatch.setattr(request_body, "SLOW_S", 0.3)
     for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
         with connect(port) as connection:
             connection.sendall(head(1000, *lines) + b"--x\r\n")
@@ -85,12 +82,12 @@ def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, m
             assert (response.status, response.getheader("connection")) == (408, "close")
             assert b"slower than 10 kB a second" in response.read()
     assert_idle(service_of(client))
-    monkeypatch.setattr(uploads, "SLOW_S", HANG_S)
-    rest = HANG_S * uploads.LEAST_RATE
+    monkeypatch.setattr(request_body, "SLOW_S", HANG_S)
+    rest = HANG_S * request_body.LEAST_RATE
     with connect(port) as connection:  # what came at first gives time for the rest
         connection.sendall(head(len(PHOTO) + rest) + PHOTO + bytes(rest - 1000))
         wait_until(lambda: service_of(client).admission.used_bytes > rest)
-        monkeypatch.setattr(uploads, "SLOW_S", 0.3)
+        monkeypatch.setattr(request_body, "SLOW_S", 0.3)
         connection.sendall(bytes(1))
         with pytest.raises(TimeoutError):
             _read_within(connection, 1.0)
@@ -168,27 +165,6 @@ def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(cl
         wait_until(lambda: service.queued_tiles == 0 and service.admission.used_bytes > 6_000_000)
     assert_idle(service)
 
-
-def test_an_answer_of_a_batch_whose_client_goes_while_the_upload_is_closed_is_given_back(
-    client: TestClient, port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Closing takes time where the upload is on a disk."""
-    closing = threading.Event()
-    close = UploadFile.close
-
-    async def close_slowly(upload: UploadFile) -> None:
-        await close(upload)
-        closing.set()
-        await asyncio.sleep(HANG_S)
-
-    monkeypatch.setattr(UploadFile, "close", close_slowly)
-    request = httpx.Request("POST", "http://x/segment/batch", files=[("file", ("photo.png", PHOTO))])
-    body, lines = request.read(), f"Content-Type: {request.headers['content-type']}"
-    with connect(port) as connection:
-        connection.sendall(head(len(body), lines, path="/segment/batch?side=96") + body)
-        assert closing.wait(HANG_S)
-        assert service_of(client).admission.used_bytes > 0
-    monkeypatch.undo()
     assert_idle(service_of(client))
 
 

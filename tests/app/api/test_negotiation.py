@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.errors import NotAcceptable
-from app.api.headers import format_from_accept
+from app.api.segment import format_from_accept
 from tests.support.app.exchanges import PHOTO, assert_problem, post
 
 

@@ -35,22 +35,6 @@ def test_a_raw_body_is_judged_by_its_bytes(client: TestClient, content_type: str
     assert response.content == post(client).content
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
-def test_a_file_that_curl_changed_is_told_how_to_send_it(client: TestClient, format: str) -> None:
-    data = encode(make_photo(24, 32), format).translate(None, b"\r\n\0")
-    answer = client.post("/segment", content=data, headers={"Content-Type": "application/x-www-form-urlencoded"})
-    assert answer.status_code in (415, 422)
-    assert "curl" in answer.json()["detail"]
-    assert "--data-binary @photo.jpg" in answer.json()["detail"]
-    assert_idle(service_of(client))
-
-
-def test_a_file_that_is_named_is_not_said_to_be_changed(client: TestClient) -> None:
-    answer = client.post("/segment", content=b"%PDF-1.7\n", headers={"Content-Type": "application/x-www-form-urlencoded"})
-    assert_problem(answer, 415, "this file is PDF")
-    assert "curl" not in answer.json()["detail"]
-
-
 def test_a_body_that_is_as_it_is_may_say_so(client: TestClient) -> None:
     answer = client.post("/segment", content=PHOTO, headers={"Content-Encoding": "identity"})
     assert answer.content == post(client).content
@@ -111,9 +95,9 @@ def test_a_file_s_name_is_told_without_folders(client: TestClient, filename: str
 
 
 def test_an_empty_body_is_400(client: TestClient) -> None:
-    assert_problem(client.post("/segment"), 400, "the body is empty")
+    assert_problem(client.post("/segment"), 400, "the image is empty (0 bytes); send an image as the field `file`")
     empty = post(client, b"")
-    assert_problem(empty, 400, "the file photo is empty (0 bytes); send a file that holds an image")
+    assert_problem(empty, 400, "the image is empty")
     assert (empty.json()["title"], empty.json()["type"]) == ("Empty image", "urn:problem-type:fcn-segment:empty-body")
 
 
@@ -182,11 +166,7 @@ def test_a_field_that_came_as_text_is_told_so(client: TestClient, text: bytes) -
     assert_problem(
         client.post("/segment", **message), 400, "came as the text", "-F file=@photo.jpg", text[:9].decode(errors="ignore")
     )
-    assert_problem(client.post("/segment/batch", **parts(*[(NAMELESS, text)] * 2)), 400, "came as the text")
-    line = client.post("/segment/batch", **parts((NAMELESS, text), (PART, PHOTO))).text.splitlines()
-    assert '"status":400' in line[0]
-    assert "came as the text" in line[0]
-    assert '"status":200' in line[1]
+    assert_problem(client.post("/segment/batch", **parts((NAMELESS, text), (PART, PHOTO))), 400, "came as the text")
     assert_idle(service_of(client))
 
 

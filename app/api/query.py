@@ -1,0 +1,168 @@
+"""The parameters of a request: their table, the check of their names and values, and the options that they ask for.
+
+They stand in the query, in a form's fields or in JSON. Errors say in words which values are accepted.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Request
+from pydantic import BeforeValidator, Field, ValidationError, create_model
+
+from app.api.errors import BadParameter
+from app.settings import Settings
+from app.telemetry import VALUE_LENGTH, excerpt
+from imaging.parameters import Parameter
+from imaging.rendering import RENDERING, Rendering
+from model.inference.parameters import OPTIONS, PARAMETERS
+from model.inference.plan import Options
+from model.printable import printable
+
+MOST_CHARACTERS = 4096  # of a parameter in a query or a body
+HUGGING_FACE = {
+    each.name: each
+    for each in (
+        Parameter(
+            name="mask_threshold", type=float, default=0, least=0, most=1, formats=("hf",),
+            help="with hf: pixels of less confidence are in no mask, as with `min_confidence`",
+        ),
+        Parameter(
+            name="subtask", type=Literal["semantic"], default="semantic", formats=("hf",),
+            help="with hf: the only task of these models",
+        ),
+    )
+}  # fmt: skip
+"""The parameters that only Hugging Face's `image-segmentation` task has. `make_options` says what they are here."""
+LACKING = {"overlap_mask_area_threshold": "masks of different classes never overlap; leave it out"}
+"""Parameters of the task that this service lacks, and why. They resemble others."""
+QUERY_PARAMETERS = PARAMETERS | HUGGING_FACE
+"""The parameters of `/segment`, by name."""
+Query = Mapping[str, Any]
+"""The parameters of a request: checked values, by name."""
+
+
+def _definition(parameter: Parameter) -> tuple[Any, Any]:
+    """The type and the default of a parameter's field, with its description and its range."""
+    limits = Field(ge=parameter.least, le=parameter.most)
+    kinds = [Annotated[kind, limits] if kind in (int, float) else kind for kind in parameter.members]
+    kind = _text(parameter) if parameter.is_text else reduce(or_, kinds)
+    default = None if parameter.by_service or parameter.is_text else parameter.default
+    return kind if default is not None else kind | None, Field(default, description=parameter.about)
+
+
+def _text(parameter: Parameter) -> Any:
+    if not parameter.pattern:
+        return Annotated[str, Field(max_length=MOST_CHARACTERS)]
+    limits = Field(pattern=f"^{parameter.pattern}$", description=parameter.values, examples=list(parameter.examples))
+    return Annotated[str, limits, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # from JSON
+
+
+QUERY_FIELDS: dict[str, Any] = {name: _definition(parameter) for name, parameter in QUERY_PARAMETERS.items()}
+QueryModel = create_model("QueryModel", __doc__="Query parameters of `/segment`.", **QUERY_FIELDS)
+"""Checks the parameters of a query, a form or JSON."""
+SCHEMAS: dict[str, Mapping[str, Any]] = QueryModel.model_json_schema()["properties"]
+
+
+async def query_parameters(request: Request) -> Query:
+    """The parameters of the query. Raises `BadParameter`.
+
+    FastAPI would read each parameter of the model on its own, which takes a fifth of the event loop's time for an image. It
+    only describes them: `app.api.schemas.query_document`.
+    """
+    return with_values({}, request.query_params.multi_items(), "query")
+
+
+Parameters = Annotated[Query, Depends(query_parameters)]
+"""A dependency: the parameters in the query."""
+
+
+def with_values(query: Query, pairs: Iterable[tuple[str, object]], source: str) -> Query:
+    """The parameters of the query, and these names and values. source: where they stand, for errors.
+
+    Raises `BadParameter` for a wrong value, an unknown name, or a name that comes twice or that the query has too.
+    """
+    values: dict[str, object] = {}
+    for name, value in pairs:
+        if name not in QUERY_PARAMETERS:
+            nearest = difflib.get_close_matches(name[:VALUE_LENGTH].lower(), QUERY_PARAMETERS, n=1)
+            advice = f"did you mean {nearest[0]}?" if nearest else "leave it out"
+            problem = LACKING.get(name) or f"there is no such parameter; {advice} (/docs lists them)"
+            raise BadParameter(f"{source} {printable(name, VALUE_LENGTH)}: {problem}")
+        if name in values or name in query:
+            place = "it comes twice" if name in values else "the query has it too"
+            raise BadParameter(f"{source} {name}: {place}; give it once")
+        values[name] = value
+    if not values:
+        return query
+    try:
+        checked = QueryModel.model_validate(values).model_dump(exclude_unset=True, exclude_none=True)
+        return {**query, **checked}
+    except ValidationError as error:
+        raise BadParameter("; ".join(_wrong_values(error, source))) from error
+
+
+def json_values(query: Query, values: object) -> Query:
+    """As `with_values`, for the object `parameters` of a request's JSON, or None. Raises `BadParameter`."""
+    if values is not None and not isinstance(values, dict):
+        raise BadParameter(f"parameters: must be an object of names and values, got {excerpt(values)}")
+    return with_values(query, (values or {}).items(), "parameters")
+
+
+def make_options(settings: Settings, query: Query, file_name: str, picture: str = "png") -> Options:
+    """The options of a request, from its query, which has a `format`, or else from the settings.
+
+    file_name: of the image, which COCO documents contain. picture: the image format of `color` and `overlay`, if the query
+    has none. Raises `BadParameter` or `UnusedParameter`.
+    """
+    values = {"overlap": settings.overlap, "blend": settings.blend, **query}
+    if query["format"] in ("color", "overlay"):
+        values.setdefault("image_format", picture)
+    if "mask_threshold" in query:
+        if "min_confidence" in query:
+            raise BadParameter("mask_threshold and min_confidence mean the same; give one of them")
+        values["min_confidence"] = query["mask_threshold"]
+    own = {name: parameter.read(values[name]) for name, parameter in (RENDERING | OPTIONS).items() if name in values}
+    if own.get("classes") == ():
+        raise BadParameter(f"classes: must be names or ids of classes, with commas, got {excerpt(values['classes'])}")
+    form = {name: value for name, value in own.items() if name in RENDERING}
+    rendering = Rendering(name=file_name if query["format"] == "coco" else Rendering.name, **form)
+    rendering.check_uses(parameter for parameter in QUERY_PARAMETERS.values() if parameter.name in query)
+    return Options(tile=settings.tile, rendering=rendering, **{name: own[name] for name in own if name in OPTIONS})
+
+
+def _wrong_values(errors: ValidationError, source: str) -> Iterable[str]:
+    """For each wrong value, what is accepted and what came."""
+    for name, value in {str(error["loc"][0]): error["input"] for error in errors.errors()}.items():
+        yield f"{source} {name}: must be {words(SCHEMAS[name])}, got {excerpt(value)}"
+
+
+def words(schema: Mapping[str, Any]) -> str:
+    """The values that a JSON schema accepts, in words, such as `a number from 0 to 1`."""
+    if "anyOf" in schema:
+        return " or ".join(words(part) for part in schema["anyOf"] if part.get("type") != "null")
+    if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
+        return f"one of {', '.join(map(str, choices))}" if len(choices) > 1 else str(choices[0])
+    if "pattern" in schema and "description" in schema:  # the description of a pattern says what it allows
+        return str(schema["description"])
+    match schema.get("type"):
+        case "boolean":
+            return "true or false"
+        case "integer":
+            return f"a whole number{_span(schema)}"
+        case "number":
+            return f"a number{_span(schema)}"
+    return f"text of at most {schema['maxLength']} characters" if "maxLength" in schema else "text"
+
+
+def _span(schema: Mapping[str, Any]) -> str:
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is not None and most is not None:
+        return f" from {least:g} to {most:g}"
+    if least is not None:
+        return f" of at least {least:g}"
+    return f" above {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
