@@ -22,7 +22,7 @@ from app.api.segment import Ready, image_limits, make_options, segment, upload_l
 from app.api.uploads import read_form, spooled_body
 from app.serving.reservation import Reservation
 from app.serving.service import Service
-from model.inference.processes.messages import Image
+from model.inference.processes.protocol import Image
 
 router = APIRouter()
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy

@@ -16,7 +16,7 @@ from fastapi import Request
 from app.api.errors import Problem, document
 from app.exchange import PIECE_BYTES
 from imaging.coco import HEAD, renumber, split_document
-from model.inference.processes.messages import Answer
+from model.inference.processes.protocol import Answer
 
 RESULTS = "results.jsonl"
 

@@ -37,7 +37,7 @@ from imaging.object_facts import object_facts, object_headers
 from imaging.rendering import RENDERING, Format, Rendering
 from model.inference.parameters import OPTIONS
 from model.inference.plan import Options
-from model.inference.processes.messages import Answer, Body, Image, WorkerPlan
+from model.inference.processes.protocol import Answer, Body, Image, WorkerPlan
 
 STAGES = ("decode", "queue", "inference", "encode")
 URL_ENCODED, DATA_BINARY = "application/x-www-form-urlencoded", "--data-binary"

@@ -30,7 +30,7 @@ from app.connections import request_bytes
 from app.serving.budget import Budget
 from app.serving.reservation import Reservation
 from app.telemetry import VALUE_LENGTH
-from model.inference.processes.messages import Body
+from model.inference.processes.protocol import Body
 from model.printable import printable
 
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average

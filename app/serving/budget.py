@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from app.serving.clients import Clients
 from app.serving.errors import QueueFull, TooManyFiles, TooMuchMemory
 from app.serving.reservation import Reservation
-from model.inference.processes.worker_main import PLAN_BYTES
+from model.inference.processes.protocol import PLAN_BYTES
 
 LEAST_PLANNERS = 2  # images that are planned at once
 PLANNING_BYTES = LEAST_PLANNERS * PLAN_BYTES

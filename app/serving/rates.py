@@ -7,7 +7,7 @@ from math import exp
 from typing import NamedTuple
 
 from model.inference.plan import Options
-from model.inference.processes.messages import WorkerPlan
+from model.inference.processes.protocol import WorkerPlan
 
 LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
 AVERAGED_S = 10.0  # seconds of busy time over which the rate is averaged

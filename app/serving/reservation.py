@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from app.serving.rates import Kind
-from model.inference.processes.messages import Body
+from model.inference.processes.protocol import Body
 
 
 @dataclass(eq=False)

@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.telemetry import Metrics, Reason, ServiceState
 from model.inference.cores import available_cores, available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
-from model.inference.processes.messages import Answer, Image
+from model.inference.processes.protocol import Answer, Image
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DeviceOutOfMemory
 

@@ -15,10 +15,9 @@ from app.serving.registry import Model
 from app.serving.reservation import Reservation
 from imaging.rendering import Rendering
 from model.inference.merging import Logits
-from model.inference.processes.messages import Answer, Image, WorkerPlan
+from model.inference.processes.protocol import NO_GRANT, Answer, Grant, Image, WorkerPlan
 from model.inference.processes.work import Work
 from model.inference.processes.worker import Worker
-from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.processes.workers import Workers
 from model.inference.runtime import Tile
 

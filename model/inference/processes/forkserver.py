@@ -1,4 +1,4 @@
-"""The parent's side of the process that forks workers, and of a forked process. For use on an event loop.
+"""The front's side of the process that forks workers, and of a forked process. For use on an event loop.
 
 The process, and so a worker, has an environment of its own: no keys and tokens, and glibc's allocator as it suits
 (https://www.gnu.org/software/libc/manual/html_node/Malloc-Tunable-Parameters.html).
@@ -7,23 +7,22 @@ The process, and so a worker, has an environment of its own: no keys and tokens,
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from model.inference.processes.confinement import hide_memory
-from model.inference.processes.forkserver_main import ENDED, FORKED, REPLY, REQUEST, main
+from model.inference.processes.forkserver_process import ENDED, REFUSED, REPLY, REQUEST, main
 
 PROGRAM = "import sys; sys.path[:] = {path!r}; from {module} import main; main({descriptor}, {parent})"
 CLOSE_S = 1.0  # longest wait for the process to end by itself once its socket is closed
 EXIT_S = 5.0  # longest wait for a killed process to exit
-POLL_S = 0.01
+NO_FORKSERVER = "the process that forks workers has ended"
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(12 << 20),  # less than Pillow's blocks of 16 MiB, which would lie between smaller ones
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
@@ -44,7 +43,7 @@ PASSED = frozenset({
 
 
 class ForkedProcess:
-    """A process that a `ForkServer` has forked. `close` frees its handle."""
+    """A process that a `ForkServer` has forked."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -64,43 +63,31 @@ class ForkedProcess:
 
     async def wait(self) -> int | None:
         """The exit code, below 0 for a signal. None if it has not ended within `EXIT_S`, or nobody knows its code."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(EXIT_S):
-                code = await asyncio.shield(self._code)
-                while code is None and self._handle is not None and not _is_readable(self._handle):
-                    await asyncio.sleep(POLL_S)
-                return code
-        return None
+        await asyncio.wait([self._code], timeout=EXIT_S)
+        return self._code.result() if self._code.done() else None
 
     def report(self, code: int | None) -> None:
-        """Sets the exit code; None for one that will never be known."""
-        if not self._code.done():
-            self._code.set_result(code)
-
-    def close(self) -> None:
+        """Says that the process has ended, or is killed and its exit code will never be known: None."""
+        self._code.set_result(code)
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)
-        with suppress(ChildProcessError):  # a process without a parent becomes a child of the container's first process
-            os.waitpid(self.pid, os.WNOHANG)
 
 
 class ForkServer:
-    """The process that forks workers. on_end: called when it has ended, or is killed because it does not answer.
+    """The process that forks workers. on_end: called with this once it has ended, or is killed since it does not answer.
 
     It begins as a new program, with nothing of this process's memory and without keys in its environment. Its forked processes
     end with it. Raises `OSError` if it cannot be started. Create it on the thread of the event loop: on Linux it ends with this
     thread. From then on, other processes of this user cannot read this one's memory (Linux).
     """
 
-    def __init__(self, on_end: Callable[[], None]) -> None:
+    def __init__(self, on_end: Callable[[ForkServer], None]) -> None:
         self.has_ended = False
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._forks: dict[int, asyncio.Future[ForkedProcess]] = {}
+        self._forks: deque[asyncio.Future[ForkedProcess]] = deque()  # in the order of the requests, as the replies are
         self._processes: dict[int, ForkedProcess] = {}
-        self._numbers = itertools.count()
-        self._replies = b""
         hide_memory()
         self._channel, other = socket.socketpair()
         path = [os.path.abspath(folder) for folder in sys.path]
@@ -118,95 +105,74 @@ class ForkServer:
         self._loop.add_reader(self._channel, self._read)
 
     async def fork(self, channel: socket.socket) -> ForkedProcess:
-        """Forks a worker that has this socket; the caller closes its own copy. Raises `OSError`."""
+        """Forks a worker that has this socket; the caller closes its own copy. Raises `OSError`.
+
+        A worker that comes once nobody waits for it finds its socket closed, and ends.
+        """
         if self.has_ended:
-            raise ConnectionError("the process that forks workers has ended")
-        number = next(self._numbers)
-        future: asyncio.Future[ForkedProcess] = self._loop.create_future()
-        self._forks[number] = future
-        try:
-            socket.send_fds(self._channel, [REQUEST.pack(number)], [channel.fileno()])
-            return await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and not future.exception():  # it came too late
-                future.result().kill()
-            raise
-        finally:
-            del self._forks[number]
+            raise ConnectionError(NO_FORKSERVER)
+        socket.send_fds(self._channel, [REQUEST], [channel.fileno()])
+        fork: asyncio.Future[ForkedProcess] = self._loop.create_future()
+        self._forks.append(fork)
+        return await fork
 
     def end(self) -> None:
-        """Kills it, and so its forked processes, which are killed here as well."""
+        """Kills it and its forked processes."""
         self._process.kill()
-        for process in self._processes.values():
-            process.kill()
         self._finish()
 
     async def close(self) -> None:
         """Has it end its forked processes and itself, and kills it if it does not. Returns when it has ended."""
         self._finish()
         for seconds in (CLOSE_S, EXIT_S):
-            end = self._loop.time() + seconds
-            while self._process.poll() is None and self._loop.time() < end:
-                await asyncio.sleep(POLL_S)
-            if self._process.returncode is not None:
-                return
+            with suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, seconds)
             self._process.kill()
+        for pid in self._processes:
+            with suppress(ChildProcessError):  # a process without a parent becomes a child of the container's first process
+                os.waitpid(pid, os.WNOHANG)
 
     def _read(self) -> None:
+        """Takes one reply."""
         try:
-            data = self._channel.recv(64 * REPLY.size)
-        except (BlockingIOError, InterruptedError):
+            reply = self._channel.recv(REPLY.size)
+        except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            reply = b""
+        if len(reply) < REPLY.size:
             self.end()
             return
-        self._replies += data
-        while len(self._replies) >= REPLY.size:
-            reply, self._replies = self._replies[: REPLY.size], self._replies[REPLY.size :]
-            self._take(*REPLY.unpack(reply))
-
-    def _take(self, kind: int, first: int, second: int) -> None:
+        kind, number, code = REPLY.unpack(reply)
         if kind == ENDED:
-            if process := self._processes.pop(first, None):
-                process.report(second)
+            if process := self._processes.pop(number, None):
+                process.report(code)
             return
-        future = self._forks.get(first)
-        if kind != FORKED:
-            if future and not future.done():
-                future.set_exception(OSError(second, os.strerror(second)))
+        fork = self._forks.popleft()
+        if fork.done():  # nobody waits for it any more
             return
-        process = self._processes[second] = ForkedProcess(second)
-        if future and not future.done():
-            future.set_result(process)
-        else:  # nobody waits for it any more
-            process.kill()
-            process.close()
+        if kind == REFUSED:
+            fork.set_exception(OSError(number, os.strerror(number)))
+        else:
+            self._processes[number] = ForkedProcess(number)
+            fork.set_result(self._processes[number])
 
     def _finish(self) -> None:
-        """Closes the socket. Who waits for a process is told that there is none, or that its exit code is not known."""
+        """Closes the socket and kills the forked processes. Who waits for one is told that there is none."""
         if self.has_ended:
             return
         self.has_ended = True
         self._loop.remove_reader(self._channel)
         self._channel.close()
-        for future in self._forks.values():
-            if not future.done():
-                future.set_exception(ConnectionError("the process that forks workers has ended"))
+        for fork in self._forks:
+            if not fork.done():
+                fork.set_exception(ConnectionError(NO_FORKSERVER))
         for process in self._processes.values():
+            process.kill()
             process.report(None)
-        self._processes.clear()
-        self._on_end()
-
-
-def _is_readable(descriptor: int) -> bool:
-    """Whether the descriptor is readable: of a process's handle, whether the process has ended."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+        self._on_end(self)
 
 
 def worker_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment for workers, from that of their parent."""
+    """The environment for workers, from that of the front."""
     return ALLOCATOR | {name: value for name, value in variables.items() if name in PASSED} | THREADS

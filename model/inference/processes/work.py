@@ -5,9 +5,8 @@ from __future__ import annotations
 from concurrent.futures import Future
 
 from model.inference.merging import Logits
-from model.inference.processes.messages import MOST_BYTES, Answer, Image, WorkerPlan
+from model.inference.processes.protocol import MOST_BYTES, Answer, Grant, Image, WorkerPlan
 from model.inference.processes.worker import Worker
-from model.inference.processes.worker_main import Grant
 from model.inference.processes.workers import Workers
 from model.inference.runtime import Tile
 from model.inference.scheduler import Scheduler

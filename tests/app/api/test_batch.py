@@ -25,7 +25,7 @@ from app.serving.clients import Client
 from app.serving.reservation import Reservation
 from app.serving.service import Service
 from imaging.coco import INFO
-from model.inference.processes import messages
+from model.inference.processes import protocol
 from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
 from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.images import encode, make_photo
@@ -227,7 +227,7 @@ def test_an_error_that_nobody_expected_is_its_image_s_alone(
 ) -> None:
     segment = Service.segment
 
-    async def failing(service: Service, image: messages.Image, *others: Any) -> Any:
+    async def failing(service: Service, image: protocol.Image, *others: Any) -> Any:
         if image.body.data == PHOTOS[1]:
             raise FloatingPointError("nobody thought of this")
         return await segment(service, image, *others)

@@ -13,7 +13,7 @@ from app.serving.budget import PLANNING_BYTES, Budget, planner_count
 from app.serving.clients import Client, Clients
 from app.serving.errors import QueueFull, TooManyFiles, TooMuchMemory
 from app.serving.reservation import Reservation
-from model.inference.processes.worker_main import PLAN_BYTES
+from model.inference.processes.protocol import PLAN_BYTES
 from tests.support.model.doubles import Clock
 
 UNIT = PLANNING_BYTES  # of these tests: a budget of 12 gives 3 to bodies, 8 to work and 1 to planning

@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.serving.reservation import Reservation
-from model.inference.processes.messages import Body
+from model.inference.processes.protocol import Body
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
@@ -35,8 +35,8 @@ POINTS = [
     "app.serving.registry.Registry.using",
     "app.serving.rates.WorkerSeconds.learn",
     "app.telemetry.Metrics.count_segmentation",
-    "model.inference.processes.messages.Body.of",
-    "model.inference.processes.messages.Body.read",
+    "model.inference.processes.protocol.Body.of",
+    "model.inference.processes.protocol.Body.read",
     "model.inference.processes.worker.Worker.plan",
     "model.inference.processes.worker.Worker.work",
     "model.inference.processes.worker.parse_plan",

@@ -44,8 +44,8 @@ os.fork = refuse
 HANGING = "import time; time.sleep(1000)\n"
 STOPPED_AT_ITS_START = """
 import os, signal
-from model.inference.processes import worker_main
-worker_main.serve = lambda channel: os.kill(os.getpid(), signal.SIGSTOP)
+from model.inference.processes import worker_process
+worker_process.serve = lambda channel: os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
