@@ -9,6 +9,7 @@ import ctypes
 import os
 import resource
 import signal
+import struct
 import sys
 import sysconfig
 from contextlib import suppress
@@ -24,16 +25,9 @@ FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}  # by version of Landlock: how many r
 NETWORK_VERSION, NETWORK_RIGHTS = 4, 0b11  # to bind, to connect (TCP)
 SCOPE_VERSION, SCOPES = 6, 0b11  # abstract sockets, signals
 SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+RULESET = struct.Struct("=QQQ")  # rights on files, rights on the network, scopes
+PATH_RULE = struct.Struct("=Qi")  # rights, descriptor
 MOST_KILLABLE = "1000"  # as `oom_score_adj`
-
-
-class _Ruleset(ctypes.Structure):
-    _fields_ = [("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scopes", ctypes.c_uint64)]
-
-
-class _PathRule(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = [("rights", ctypes.c_uint64), ("descriptor", ctypes.c_int32)]
 
 
 def hide_memory() -> None:
@@ -80,12 +74,11 @@ def confine() -> None:
     rights = (1 << FILE_RIGHTS[max(abi for abi in FILE_RIGHTS if abi <= version)]) - 1
     network, scopes = NETWORK_RIGHTS * (version >= NETWORK_VERSION), SCOPES * (version >= SCOPE_VERSION)
     # an older system takes the fields that it does not know, because they are 0
-    attributes = _Ruleset(rights, network, scopes)
-    ruleset = _call("syscall", CREATE_RULESET, ctypes.byref(attributes), ctypes.sizeof(attributes), 0)
+    ruleset = _call("syscall", CREATE_RULESET, RULESET.pack(rights, network, scopes), RULESET.size, 0)
     for folder in _readable_folders():
         with suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-            _call("syscall", ADD_RULE, ruleset, PATH_BENEATH, ctypes.byref(_PathRule(READ, descriptor)), 0)
+            _call("syscall", ADD_RULE, ruleset, PATH_BENEATH, PATH_RULE.pack(READ, descriptor), 0)
             os.close(descriptor)
     _call("syscall", RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)

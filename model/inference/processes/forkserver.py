@@ -17,12 +17,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from model.inference.processes.confinement import hide_memory
-from model.inference.processes.forkserver_process import ENDED, REFUSED, REPLY, REQUEST, main
+from model.inference.processes.forkserver_process import FORK, REPLY, REQUEST, main
 
 PROGRAM = "import sys; sys.path[:] = {path!r}; from {module} import main; main({descriptor}, {parent})"
 CLOSE_S = 1.0  # longest wait for the process to end by itself once its socket is closed
 EXIT_S = 5.0  # longest wait for a killed process to exit
-NO_FORKSERVER = "the process that forks workers has ended"
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(12 << 20),  # less than Pillow's blocks of 16 MiB, which would lie between smaller ones
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
@@ -43,35 +42,27 @@ PASSED = frozenset({
 
 
 class ForkedProcess:
-    """A process that a `ForkServer` has forked."""
+    """A process that a `ForkServer` has forked. Its id stays its own until `wait` has asked for its exit code."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, forkserver: ForkServer) -> None:
         self.pid = pid
-        self._code: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._handle: int | None = None
-        if hasattr(os, "pidfd_open"):
-            with suppress(OSError):  # the process has ended, or no descriptor is left
-                self._handle = os.pidfd_open(pid)
+        self._forkserver = forkserver
+        self._exit: asyncio.Task[int | None] | None = None
 
     def kill(self) -> None:
         """Ends the process at once, also one that is stopped. Does not need the process that has forked it."""
-        with suppress(ProcessLookupError):
-            if self._handle is not None:
-                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-            elif not self._code.done():
-                os.kill(self.pid, signal.SIGKILL)
+        if self._exit is None and not self._forkserver.has_ended:
+            os.kill(self.pid, signal.SIGKILL)
 
     async def wait(self) -> int | None:
-        """The exit code, below 0 for a signal. None if it has not ended within `EXIT_S`, or nobody knows its code."""
-        await asyncio.wait([self._code], timeout=EXIT_S)
-        return self._code.result() if self._code.done() else None
+        """Kills the process if it still runs. Returns its exit code, below 0 for a signal.
 
-    def report(self, code: int | None) -> None:
-        """Says that the process has ended, or is killed and its exit code will never be known: None."""
-        self._code.set_result(code)
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            os.close(handle)
+        None if it has not ended within `EXIT_S`, or if nobody knows its code.
+        """
+        self.kill()
+        self._exit = self._exit or asyncio.create_task(self._forkserver.exit_code(self))
+        await asyncio.wait([self._exit], timeout=EXIT_S)
+        return self._exit.result() if self._exit.done() else None
 
 
 class ForkServer:
@@ -86,8 +77,8 @@ class ForkServer:
         self.has_ended = False
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._forks: deque[asyncio.Future[ForkedProcess]] = deque()  # in the order of the requests, as the replies are
-        self._processes: dict[int, ForkedProcess] = {}
+        self._replies: deque[asyncio.Future[int]] = deque()  # in the order of the requests
+        self._processes: set[ForkedProcess] = set()
         hide_memory()
         self._channel, other = socket.socketpair()
         path = [os.path.abspath(folder) for folder in sys.path]
@@ -109,17 +100,26 @@ class ForkServer:
 
         A worker that comes once nobody waits for it finds its socket closed, and ends.
         """
-        if self.has_ended:
-            raise ConnectionError(NO_FORKSERVER)
-        socket.send_fds(self._channel, [REQUEST], [channel.fileno()])
-        fork: asyncio.Future[ForkedProcess] = self._loop.create_future()
-        self._forks.append(fork)
-        return await fork
+        pid = await self._ask(FORK, channel)
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
+        process = ForkedProcess(pid, self)
+        self._processes.add(process)
+        return process
+
+    async def exit_code(self, process: ForkedProcess) -> int | None:
+        """The exit code of a forked process that is killed; None once this has ended."""
+        try:
+            code = await self._ask(process.pid)
+        except OSError:
+            return None
+        self._processes.discard(process)
+        return code
 
     def end(self) -> None:
         """Kills it and its forked processes."""
-        self._process.kill()
         self._finish()
+        self._process.kill()
 
     async def close(self) -> None:
         """Has it end its forked processes and itself, and kills it if it does not. Returns when it has ended."""
@@ -128,48 +128,46 @@ class ForkServer:
             with suppress(subprocess.TimeoutExpired):
                 await asyncio.to_thread(self._process.wait, seconds)
             self._process.kill()
-        for pid in self._processes:
+        for process in self._processes:
             with suppress(ChildProcessError):  # a process without a parent becomes a child of the container's first process
-                os.waitpid(pid, os.WNOHANG)
+                os.waitpid(process.pid, os.WNOHANG)
+
+    async def _ask(self, pid: int, *channels: socket.socket) -> int:
+        if self.has_ended:
+            raise ConnectionError("the process that forks workers has ended")
+        socket.send_fds(self._channel, [REQUEST.pack(pid)], [channel.fileno() for channel in channels])
+        reply: asyncio.Future[int] = self._loop.create_future()
+        self._replies.append(reply)
+        return await reply
 
     def _read(self) -> None:
         """Takes one reply."""
         try:
-            reply = self._channel.recv(REPLY.size)
+            data = self._channel.recv(REPLY.size)
         except BlockingIOError:
             return
         except OSError:
-            reply = b""
-        if len(reply) < REPLY.size:
+            data = b""
+        if len(data) < REPLY.size:
             self.end()
             return
-        kind, number, code = REPLY.unpack(reply)
-        if kind == ENDED:
-            if process := self._processes.pop(number, None):
-                process.report(code)
-            return
-        fork = self._forks.popleft()
-        if fork.done():  # nobody waits for it any more
-            return
-        if kind == REFUSED:
-            fork.set_exception(OSError(number, os.strerror(number)))
-        else:
-            self._processes[number] = ForkedProcess(number)
-            fork.set_result(self._processes[number])
+        reply = self._replies.popleft()
+        if not reply.done():  # somebody waits for it
+            reply.set_result(REPLY.unpack(data)[0])
 
     def _finish(self) -> None:
-        """Closes the socket and kills the forked processes. Who waits for one is told that there is none."""
+        """Closes the socket and kills the forked processes. Who waits for a reply gets an error."""
         if self.has_ended:
             return
+        for process in self._processes:
+            with suppress(ProcessLookupError):  # it has ended with the process that has forked it
+                process.kill()
         self.has_ended = True
         self._loop.remove_reader(self._channel)
         self._channel.close()
-        for fork in self._forks:
-            if not fork.done():
-                fork.set_exception(ConnectionError(NO_FORKSERVER))
-        for process in self._processes.values():
-            process.kill()
-            process.report(None)
+        for reply in self._replies:
+            if not reply.done():
+                reply.set_exception(ConnectionError("the process that forks workers has ended"))
         self._on_end(self)
 
 

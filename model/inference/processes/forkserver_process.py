@@ -1,13 +1,12 @@
 """The process that forks workers. It has one thread, has imported the workers' modules, and never handles an image.
 
-`model.inference.processes.forkserver` is the front's side. The front sends requests, each a byte with a worker's socket; this
-process answers each in its turn. It ends, with all workers, when the front does or closes the socket.
+`model.inference.processes.forkserver` is the front's side. The front sends requests, and this process answers each in its turn.
+It ends, with all workers, when the front does or closes the socket.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import struct
@@ -15,11 +14,9 @@ from contextlib import suppress
 
 from model.inference.processes.confinement import end_with_parent, refuse_privileges
 
-REQUEST = b"f"
-REPLY = struct.Struct("!Bqq")  # one of the kinds below, and two numbers
-FORKED = 1  # process id, 0
-REFUSED = 2  # `errno` of the error, 0
-ENDED = 3  # process id, exit code (below 0: the signal)
+REQUEST = struct.Struct("!q")  # the process id of a worker that is killed, or `FORK`, with a worker's socket
+REPLY = struct.Struct("!q")  # the worker's exit code (below 0: the signal), or the new worker's process id (below 0: `-errno`)
+FORK = 0
 IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # of the process group: the front handles them
 
 
@@ -38,57 +35,42 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _serve(channel: socket.socket) -> None:
-    """Forks a process for each request, and reports the end of each. At the end of the socket it ends them all."""
+    """Answers requests until the end of the socket, and then ends all workers."""
     pids: set[int] = set()
-    wake_reader, wake_writer = socket.socketpair()  # SIGCHLD writes to it
-    wake_writer.setblocking(False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
     while True:
-        ready, _, _ = select.select([channel, wake_reader], [], [])
-        if wake_reader in ready:
-            wake_reader.recv(1 << 16)
-            _report_ends(channel, pids)
-        if channel in ready:
-            request, descriptors, _, _ = socket.recv_fds(channel, len(REQUEST), 1)
-            if not request:
-                break
+        request, descriptors, _, _ = socket.recv_fds(channel, REQUEST.size, 1)
+        if len(request) < REQUEST.size:
+            break
+        (pid,) = REQUEST.unpack(request)
+        if pid == FORK:
             with socket.socket(fileno=descriptors[0]) as worker_channel:
-                _fork(channel, pids, worker_channel, (wake_reader, wake_writer))
+                reply = _fork(worker_channel, channel)
+            if reply > 0:
+                pids.add(reply)
+        else:
+            reply = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            pids.discard(pid)
+        channel.sendall(REPLY.pack(reply))
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     for pid in pids:
         os.waitpid(pid, 0)
 
 
-def _fork(channel: socket.socket, pids: set[int], worker_channel: socket.socket, others: tuple[socket.socket, ...]) -> None:
-    """Forks a worker that has its own channel alone."""
+def _fork(worker_channel: socket.socket, channel: socket.socket) -> int:
+    """Forks a worker, which has its own channel alone. Returns its process id, or `-errno`."""
     parent = os.getpid()
     try:
         pid = os.fork()
     except OSError as error:
-        channel.sendall(REPLY.pack(REFUSED, error.errno or 0, 0))
-        return
+        return -(error.errno or 1)
     if not pid:
         try:
             from model.inference.processes.worker_process import serve
 
             end_with_parent(parent)
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for end in (channel, *others):
-                end.close()
+            channel.close()
             serve(worker_channel)
         finally:
             os._exit(1)
-    pids.add(pid)
-    channel.sendall(REPLY.pack(FORKED, pid, 0))
-
-
-def _report_ends(channel: socket.socket, pids: set[int]) -> None:
-    while pids:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if not pid:
-            return
-        pids.discard(pid)
-        channel.sendall(REPLY.pack(ENDED, pid, os.waitstatus_to_exitcode(status)))
+    return pid

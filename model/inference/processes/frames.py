@@ -37,14 +37,16 @@ def send(channel: socket.socket, head: bytes, payload: bytes | memoryview = b"")
     channel.sendall(payload)
 
 
-def receive(channel: socket.socket) -> tuple[bytes, bytearray, list[int]]:
+def receive(channel: socket.socket) -> tuple[bytes, memoryview, list[int]]:
     """The next frame's head, payload and file descriptors; blocks. Raises `WorkerEnded` when the other end is closed."""
-    prefix, descriptors, _, _ = socket.recv_fds(channel, PREFIX.size, MOST_FILES)
-    if not prefix:
+    prefix, descriptors, _, _ = socket.recv_fds(channel, PREFIX.size, MOST_FILES, socket.MSG_WAITALL)
+    if len(prefix) < PREFIX.size:
         raise WorkerEnded(CLOSED)
-    prefix += _receive(channel, PREFIX.size - len(prefix))
     head_bytes, payload_bytes = PREFIX.unpack(prefix)
-    return bytes(_receive(channel, head_bytes)), _receive(channel, payload_bytes), list(descriptors)
+    data = memoryview(bytearray(head_bytes + payload_bytes))
+    if channel.recv_into(data, len(data), socket.MSG_WAITALL) < len(data):
+        raise WorkerEnded(CLOSED)
+    return bytes(data[:head_bytes]), data[head_bytes:], list(descriptors)
 
 
 class FrameChannel:
@@ -151,15 +153,3 @@ def read_file(descriptor: int, count: int, start: int = 0) -> bytes:
         pieces.append(piece)
         start, count = start + len(piece), count - len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _receive(channel: socket.socket, count: int) -> bytearray:
-    """Exactly `count` bytes; blocks."""
-    data = bytearray(count)
-    view = memoryview(data)
-    while view:
-        size = channel.recv_into(view)
-        if not size:
-            raise WorkerEnded(CLOSED)
-        view = view[size:]
-    return data

@@ -3,11 +3,11 @@
 A conversation about an image; each line is a frame, `<-` to the worker, `->` from it:
 
     <- Task (pickled), with the body or its file    -> {"kind": "plan", ...}, or an error
-    <- Start (pickled), unless the task grants it   -> a {"kind": "tile"} for each tile, up to `ahead` before logits
+    <- Grant (pickled), unless the task covers it   -> a {"kind": "tile"} for each tile, up to `ahead` before logits
     <- logits of each tile                          -> {"kind": "file"}, if the answer is larger than a frame may be
     <- the answer's file                            -> {"kind": "answer", ...}, or an error
 
-The front may send `Drop` instead of `Start`, of logits or of the file. It ends the task.
+The front may send `Drop` instead of the grant, of logits or of the file. It ends the task.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import hashlib
 import json
 import os
 import pickle
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -45,7 +44,6 @@ MOST_BYTES = 1 << 44  # of memory that a plan may ask for; the budget refuses fa
 MOST_SECONDS = 86_400.0  # of a stage
 MOST_MESSAGE = 4000  # longest text of an error, in characters
 SHARE_DIGITS = 6  # of shares and confidence
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class TaskDropped(Exception):
@@ -64,7 +62,7 @@ REPORTED_ERRORS = {
 
 @dataclass(frozen=True)
 class Grant:
-    """Lets the worker begin right after its plan, without waiting for `Start`, if the image needs no more than this.
+    """What the work may take. With its task, it lets the worker begin right after its plan, if the image needs no more.
 
     bytes: of memory, besides the file's own. megapixels: of the image.
     """
@@ -84,8 +82,8 @@ class Task:
     """An image to segment.
 
     runtime: a pickled `DistantRuntime`. gzip: whether to compress a JSON answer. ahead: how many tiles may be sent before
-    logits must be received. grant: what the work may take without a `Start`. body_bytes: length of the body's file; None where
-    the body is the frame's payload.
+    logits must be received. grant: what the work may take without another grant. body_bytes: length of the body's file; None
+    where the body is the frame's payload.
     """
 
     runtime: bytes
@@ -95,13 +93,6 @@ class Task:
     ahead: int
     grant: Grant
     body_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Start:
-    """Permission to begin. bytes: of memory that the work may take besides the file's own bytes."""
-
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -232,12 +223,12 @@ def most_payload(segmenter: Segmenter, options: Options) -> int:
     return max(INLINE_BYTES, segmenter.channels * prod(options.tile or segmenter.manifest.preprocessing.tile))
 
 
-def parse_head(head: bytes) -> dict[str, Any]:
-    """The JSON document of a worker's frame. Raises `WorkerBroken` if it has no `kind`."""
+def parse_head(head: bytes, kinds: Sequence[str]) -> dict[str, Any]:
+    """The JSON document of a worker's frame. Raises `WorkerBroken` if it is neither an error nor of one of these kinds."""
     with _refuse("a message"):
-        document = json.loads(head)
-        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-            raise ValueError("it has no kind")
+        document: dict[str, Any] = json.loads(head)
+        if document["kind"] not in (*kinds, "error"):
+            raise ValueError(f"the kind {document['kind']!r:.100}, expected {' or '.join(kinds)}")
         return document
 
 
@@ -254,14 +245,13 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
     that follows from its pixels' size on the ground. All else follows from these.
     """
     with _refuse("a plan"):
-        _kind(head, "plan")
         height, width = (_integer(side, 1, LONGEST_SIDE) for side in head["size"])
         pixels = height * width
         if pixels > segmenter.limits.megapixels * 1e6:
             raise ValueError(f"{width}x{height} pixels, more than {segmenter.limits.megapixels:g} megapixels")
         plan = segmenter.plan_size((height, width), _options(head, options, segmenter))
         sha256 = _text(head["sha256"], 64)
-        if not SHA256.fullmatch(sha256):
+        if len(sha256) < 64 or bytes.fromhex(sha256).hex() != sha256:
             raise ValueError("a sha256 that is none")
         return WorkerPlan(
             size=plan.size,
@@ -296,18 +286,18 @@ def parse_tile(head: Mapping[str, Any], payload: memoryview, plan: WorkerPlan) -
         return np.frombuffer(payload, np.uint8).reshape((height, width, channels))
 
 
-def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int, plan: WorkerPlan) -> Answer:
+def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Body, plan: WorkerPlan) -> Answer:
     """Parses a worker's answer for an image of this plan; raises `WorkerBroken` for an invalid one.
 
-    The answer's bytes are in the frame or in the file, which nobody can change from now on.
+    The answer's bytes are in the frame, or in the file that the worker got, which nobody can change from now on.
     """
     with _refuse("an answer"):
-        _kind(head, "answer")
-        if payload:
-            body = Body(bytes(payload), None, len(payload))
-        else:
-            seal(answer_file)
-            body = Body(b"", answer_file, _integer(os.fstat(answer_file).st_size, 1, plan.bytes))
+        body = Body(bytes(payload), None, len(payload)) if payload else answer_file
+        if body.descriptor is not None:
+            seal(body.descriptor)
+            body.length = _integer(os.fstat(body.descriptor).st_size, 1, plan.bytes)
+        if not body.open:
+            raise ValueError("no bytes, and no file")
         seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
         counts = tuple(_integer(pixels, 0, plan.pixels) for pixels in head["counts"])
         if len(counts) != len(plan.class_names) or sum(counts) != plan.pixels:
@@ -341,11 +331,6 @@ def _refuse(what: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
         raise WorkerBroken(f"a worker sent {what} that cannot be: {str(error)[:300]}") from error
-
-
-def _kind(head: Mapping[str, Any], kind: str) -> None:
-    if head["kind"] != kind:
-        raise ValueError(f"a message of the kind {head['kind']!r:.100}, expected {kind}")
 
 
 def _integer(value: object, least: int, most: int) -> int:

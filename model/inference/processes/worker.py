@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import pickle
 import signal
 from collections import deque
@@ -20,29 +19,10 @@ from imaging.formats.headers import format_of
 from model.inference.cores import resident_bytes
 from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.merging import Logits
+from model.inference.processes import protocol
 from model.inference.processes.forkserver import ForkedProcess
 from model.inference.processes.frames import UNASKED, FrameChannel, WorkerBroken, anonymous_file
-from model.inference.processes.protocol import (
-    NO_GRANT,
-    PLAN_BYTES,
-    PLAN_SECONDS,
-    REPORTED_ERRORS,
-    Answer,
-    Drop,
-    Grant,
-    Image,
-    Start,
-    Task,
-    TaskDropped,
-    WorkerPlan,
-    distant_segmenter,
-    most_payload,
-    parse_answer,
-    parse_error,
-    parse_head,
-    parse_plan,
-    parse_tile,
-)  # fmt: skip
+from model.inference.processes.protocol import REPORTED_ERRORS, Answer, Body, Grant, Image, TaskDropped, WorkerPlan
 from model.inference.runtime import Tile
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
@@ -59,6 +39,8 @@ Count = Callable[[Future[Logits]], None]
 Stage = Literal["plan", "decode", "answer"]
 DeathReason = Literal["processor_time", "crash", "killed", "no_answer", "deadline", "cancelled", "grown", "replaced"]
 DEATH_REASONS: tuple[DeathReason, ...] = get_args(DeathReason)
+DEATHS: dict[int | None, DeathReason] = {-signal.SIGPROF: "processor_time", -signal.SIGKILL: "killed", None: "killed"}
+"""Reasons by exit code; all others are crashes."""
 
 
 class Worker:
@@ -74,25 +56,26 @@ class Worker:
         self.stage: Stage = "plan"
         self.death: DeathReason | None = None
         self._image: Image | None = None
-        self._task: Task | None = None
+        self._task: protocol.Task | None = None
         self._plan: WorkerPlan | None = None
         self._most_payload = 0
         self._drop_error: BaseException | None = None  # why the worker was told to drop its image
         self._log_fields: dict[str, Any] = {}
         self._first_bytes, self._library_bytes = resident_bytes(process.pid), 0
 
-    def examine(self) -> None:
-        """Kills an idle worker that has ended, sent a frame by itself, grown, or handled `MOST_IMAGES` images."""
+    def is_fit(self) -> bool:
+        """Whether it can take another image. Kills it if it has ended, sent a frame by itself, grown, or had `MOST_IMAGES`."""
+        if self.death:
+            return False
         if fault := self._frames.fault():
-            self._end_for(fault)
-            self.kill("killed")
-        elif (
-            self.images >= MOST_IMAGES
-            or resident_bytes(self.process.pid) - self._first_bytes > GROWN_BYTES + self._library_bytes
-        ):
+            self._log_fields["fault"] = str(fault)
+            self.kill("crash" if isinstance(fault, WorkerBroken) else "killed")
+        grown_bytes = resident_bytes(self.process.pid) - self._first_bytes - self._library_bytes
+        if self.images >= MOST_IMAGES or grown_bytes > GROWN_BYTES:
             self.kill("grown")
+        return self.death is None
 
-    async def plan(self, image: Image, runtime: bytes, ahead: int, grant: Grant = NO_GRANT) -> WorkerPlan:
+    async def plan(self, image: Image, runtime: bytes, ahead: int, grant: Grant = protocol.NO_GRANT) -> WorkerPlan:
         """Sends the image to the worker and returns its plan.
 
         runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits. grant: if
@@ -101,22 +84,18 @@ class Worker:
         """
         self.idle, self.stage, self._image, self._plan, self._drop_error = False, "plan", image, None, None
         self.images += 1
-        body, segmenter = image.body, distant_segmenter(runtime, image.limits)
+        body, segmenter = image.body, protocol.distant_segmenter(runtime, image.limits)
         if segmenter.reads_scene(image.options.rendering):
             self._library_bytes = LIBRARY_BYTES
-        self._most_payload = most_payload(segmenter, image.options)
+        self._most_payload = protocol.most_payload(segmenter, image.options)
         self._log_fields = {**image.about, "file": format_of(body.read(12)), "bytes": body.length, "sha256": ""}
         descriptors = [] if body.descriptor is None else [body.descriptor]
         body_bytes = body.length if descriptors else None
-        self._task = Task(runtime, image.limits, image.options, image.gzip, ahead, grant, body_bytes)
+        self._task = protocol.Task(runtime, image.limits, image.options, image.gzip, ahead, grant, body_bytes)
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
                 self._frames.send(pickle.dumps(self._task), body.data, descriptors)
-                plan = self._plan = parse_plan((await self._receive(0))[0], image.options, segmenter)
-        except TimeoutError as error:
-            # it took little processor time, or the system would have killed it: it is stopped, or gets no time
-            self.kill("no_answer")
-            raise WorkerFailed(ENDED) from error
+                plan = self._plan = protocol.parse_plan((await self._receive("plan"))[0], image.options, segmenter)
         except OSError as error:
             raise await self._failure(error) from error
         self._log_fields |= {"sha256": plan.sha256, "size": f"{plan.size[1]}x{plan.size[0]}"}
@@ -128,7 +107,7 @@ class Worker:
         self._drop(Cancelled("the image was dropped"))
         try:
             for _ in range(self._task.ahead + 1):  # tiles that it has sent meanwhile, and that it has dropped the image
-                await self._receive(self._most_payload)
+                await self._receive("tile")
             raise WorkerBroken(UNASKED)
         except OSError as error:
             await self._failure(error)
@@ -142,40 +121,41 @@ class Worker:
         `DamagedImage` (also when decoding exceeds a limit), `WorkerFailed`, or an error of `submit`'s futures.
         """
         assert self._plan, "plan comes before work"
-        self.stage = "decode"
+        plan, ahead, self.stage = self._plan, self._task.ahead, "decode"
         tiles: deque[Future[Logits]] = deque()
-        answer_file, asked_file, sent, loop = -1, False, 0, asyncio.get_running_loop()
+        answer: Answer | None = None
+        answer_file: Body | None = None
+        sent, loop = 0, asyncio.get_running_loop()
 
         def end(tile: Future[Logits]) -> None:
             with suppress(RuntimeError):  # the event loop has ended
                 loop.call_soon_threadsafe(self._end_tile, tile, tiles, count)
 
         try:
-            if not self._task.grant.covers(self._plan.bytes, self._plan.megapixels):
+            if not self._task.grant.covers(plan.bytes, plan.megapixels):
                 if fault := self._frames.fault():
                     raise fault
-                self._frames.send(pickle.dumps(Start(granted_bytes)))
-            while (kind := (frame := await self._receive(self._most_payload))[0]["kind"]) in ("tile", "file"):
+                self._frames.send(pickle.dumps(Grant(granted_bytes)))
+            while (kind := (frame := await self._receive("tile", "file", "answer"))[0]["kind"]) != "answer":
                 self.stage = "answer"
-                if kind == "file" and not asked_file and not frame[1]:
-                    answer_file, asked_file = self._send_file(), True
+                if kind == "file" and answer_file is None and not frame[1]:
+                    answer_file = Body()
+                    self._send_file(answer_file)
                     continue
-                tile = parse_tile(*frame, self._plan)
+                tile = protocol.parse_tile(*frame, plan)
                 sent += 1
-                if sent > self._plan.tile_count or len(tiles) >= self._task.ahead:
-                    raise WorkerBroken(f"{UNASKED}: tile {sent} of {self._plan.tile_count}, {len(tiles)} without logits")
+                if sent > plan.tile_count or len(tiles) >= ahead:
+                    raise WorkerBroken(f"{UNASKED}: tile {sent} of {plan.tile_count}, {len(tiles)} without logits")
                 tiles.append(submit(tile))
                 tiles[-1].add_done_callback(end)
-            answer = parse_answer(*frame, answer_file, self._plan)
-            if answer.body.descriptor is not None:
-                answer_file = -1
+            answer = protocol.parse_answer(*frame, answer_file or Body(), plan)
             self.idle = True
             return answer
         except OSError as error:
             raise await self._failure(error) from error
         finally:
-            if answer_file >= 0:
-                os.close(answer_file)
+            if answer_file and not (answer and answer.body is answer_file):
+                answer_file.close()
             while tiles:
                 tiles.popleft().cancel()
 
@@ -192,24 +172,19 @@ class Worker:
                 logits = np.ascontiguousarray(tile.result())
                 self._frames.send(pickle.dumps(logits.shape), logits.data.cast("B"))
 
-    def _send_file(self) -> int:
-        """Sends the worker a file for its answer, and returns it. If there is none, the worker drops the image: -1."""
+    def _send_file(self, answer_file: Body) -> None:
+        """Opens the file, and sends it to the worker. If there is none, the worker drops the image. Raises `OSError`."""
         try:
-            descriptor = anonymous_file()
+            answer_file.descriptor = anonymous_file()
         except OSError as error:
             self._drop(WorkerFailed(f"there is no room for the answer: {error.strerror}; try again later"))
-            return -1
-        try:
-            self._frames.send(pickle.dumps(None), descriptors=[descriptor])
-        except OSError:  # the worker has not read what came before
-            os.close(descriptor)
-            raise
-        return descriptor
+        else:
+            self._frames.send(pickle.dumps(None), descriptors=[answer_file.descriptor])
 
     def _drop(self, error: BaseException) -> None:
         """Tells the worker to drop its image. Once it says that it has, `_receive` raises the error."""
         self._drop_error = error
-        self._frames.send(pickle.dumps(Drop()))
+        self._frames.send(pickle.dumps(protocol.Drop()))
 
     def kill(self, reason: DeathReason) -> None:
         """Ends the process at once. `death` keeps the reason of the first call."""
@@ -218,16 +193,15 @@ class Worker:
 
     async def reap(self) -> None:
         """Kills the process, waits until it has ended, and frees its socket."""
-        self.process.kill()  # it may have closed its socket and still be running
         await self.process.wait()
         self._frames.close()
 
-    async def _receive(self, most_payload: int) -> tuple[dict[str, Any], memoryview]:
-        """The next frame. Raises the error that the worker reports, or `OSError`."""
-        head, payload = await self._frames.receive(most_payload)
-        document = parse_head(head)
+    async def _receive(self, *kinds: str) -> tuple[dict[str, Any], memoryview]:
+        """The next frame, which must be of one of these kinds. Raises the error that the worker reports, or `OSError`."""
+        head, payload = await self._frames.receive(self._most_payload if self._plan else 0)
+        document = protocol.parse_head(head, kinds)
         if document["kind"] == "error":
-            name, message = parse_error(document)
+            name, message = protocol.parse_error(document)
             self.idle = True
             raise self._reported_error(name, message)
         return document, payload
@@ -245,28 +219,24 @@ class Worker:
         return error(message)
 
     async def _failure(self, error: OSError) -> Exception:
-        """The exception to raise after the worker ended, or sent an invalid message, for which it is killed here."""
-        self._end_for(error)
-        self.process.kill()  # it may have closed its socket and still be running; else this changes nothing
+        """The exception to raise after the worker ended, or broke the protocol, for which it is killed here."""
+        self._log_fields["fault"] = str(error)
+        if isinstance(error, WorkerBroken):
+            self.kill("crash")
+        elif isinstance(error, TimeoutError):
+            # it took little processor time, or the system would have killed it: it is stopped, or gets no time
+            self.kill("no_answer")
         code = await self.process.wait()
-        if self.death is None:
-            unknown = code in (None, -signal.SIGKILL)
-            self.death = "processor_time" if code == -signal.SIGPROF else "killed" if unknown else "crash"
+        self.death = self.death or DEATHS.get(code, "crash")
         if self._image and self._image.body.open:  # the worker may have ended before it sent the digest
             self._log_fields["sha256"] = await asyncio.to_thread(self._image.body.sha256)
         if self.stage == "answer" or self.death not in ("processor_time", "crash"):
             return WorkerFailed(ENDED)
         return self._too_costly()
 
-    def _end_for(self, fault: OSError) -> None:
-        """Kills a worker that has broken the protocol; the log then says how."""
-        if isinstance(fault, WorkerBroken):
-            self._log_fields["fault"] = str(fault)
-            self.kill("crash")
-
     def _too_costly(self) -> DamagedImage:
-        megabytes = (self._plan.bytes if self._plan else PLAN_BYTES) / 1e6
-        seconds = self._plan.decode_seconds if self._plan else PLAN_SECONDS
+        megabytes = (self._plan.bytes if self._plan else protocol.PLAN_BYTES) / 1e6
+        seconds = self._plan.decode_seconds if self._plan else protocol.PLAN_SECONDS
         return DamagedImage(
             f"the image is damaged, or needs more than {megabytes:.0f} MB or {seconds:.0f} s of processor time to be decoded; "
             "save it again"

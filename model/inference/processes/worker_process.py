@@ -154,7 +154,7 @@ class _Conversation:
         shape, payload, _ = self._receive()
         return np.frombuffer(payload, np.float32).reshape(shape)
 
-    def _receive(self) -> tuple[Any, bytearray, list[int]]:
+    def _receive(self) -> tuple[Any, memoryview, list[int]]:
         """The next frame for this task, its head unpickled. Raises `TaskDropped`."""
         head, payload, descriptors = receive(self.channel)
         message = pickle.loads(head)  # noqa: S301

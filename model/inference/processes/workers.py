@@ -59,8 +59,8 @@ class Workers:
         self._living = 0  # workers that run or are being started
         self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()  # None: the workers were stopped
         self._turn = asyncio.Lock()  # of who waits for a worker
-        self._starts: set[asyncio.Task[None]] = set()
-        self._ends: set[asyncio.Task[None]] = set()
+        self._starts: set[asyncio.Task[object]] = set()
+        self._ends: set[asyncio.Task[object]] = set()
         self._pausing = self._deaths_in_a_row = 0
         self._failing_since: float | None = None
         self._is_stopped = False
@@ -116,9 +116,7 @@ class Workers:
             self._schedule_start()
         async with self._turn:
             while worker := await self._idle.get():
-                if worker.death is None:
-                    worker.examine()
-                if worker.death is None:
+                if worker.is_fit():
                     return worker
                 self._end(worker)
             self._idle.put_nowait(None)
@@ -126,9 +124,7 @@ class Workers:
 
     def _release(self, worker: Worker) -> None:
         """Lets the next claim have an idle worker. Ends it where it is dead or should be replaced."""
-        if worker.death is None:
-            worker.examine()
-        if worker.death is None:
+        if worker.is_fit():
             self._idle.put_nowait(worker)
         else:
             self._end(worker)
@@ -168,7 +164,7 @@ class Workers:
                 break
             except OSError as error:
                 self._failing_since = self._failing_since or start
-                reason = str(error) or type(error).__name__
+                reason = str(error) or f"no answer within {ATTEMPT_S:g} s"  # a `TimeoutError` has no text
                 log.error("a worker could not be started: %s", reason)
                 if clock() - self._failing_since >= START_S and not self._workers:
                     self._on_failure(f"no worker could be started for {START_S:g} s: {reason}")
@@ -191,18 +187,16 @@ class Workers:
                     for end in (channel, other):  # a tile is about 0.75 MB; the system may grant a smaller buffer
                         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
                     process = await forkserver.fork(other)
-                head = parse_head((await frames.receive())[0])
+                head = parse_head((await frames.receive())[0], ["ready"])
             if head["kind"] != "ready":
                 raise OSError(parse_error(head)[1])
             return Worker(process, frames)
         except BaseException as error:
             if process:
-                process.kill()
+                self._run(process.wait(), self._ends)
+            elif isinstance(error, TimeoutError):
+                forkserver.end()
             frames.close()
-            if isinstance(error, TimeoutError):
-                if not process:
-                    forkserver.end()
-                raise TimeoutError(f"no answer within {ATTEMPT_S:g} s") from error
             raise
 
     def _replace_workers(self, forkserver: ForkServer) -> None:
@@ -217,7 +211,7 @@ class Workers:
                 self._end(worker)
 
     @staticmethod
-    def _run(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    def _run(work: Coroutine[Any, Any, object], tasks: set[asyncio.Task[object]]) -> None:
         """Runs the start or the end of a process beside other work. `stop` waits for it."""
         task = asyncio.create_task(work)
         tasks.add(task)

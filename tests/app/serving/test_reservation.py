@@ -39,9 +39,9 @@ POINTS = [
     "model.inference.processes.protocol.Body.read",
     "model.inference.processes.worker.Worker.plan",
     "model.inference.processes.worker.Worker.work",
-    "model.inference.processes.worker.parse_plan",
-    "model.inference.processes.worker.parse_tile",
-    "model.inference.processes.worker.parse_answer",
+    "model.inference.processes.protocol.parse_plan",
+    "model.inference.processes.protocol.parse_tile",
+    "model.inference.processes.protocol.parse_answer",
     "model.inference.processes.workers.Workers.claim",
     "model.inference.scheduler.Scheduler.submit",
 ]

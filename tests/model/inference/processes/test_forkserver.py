@@ -216,6 +216,7 @@ async def exit_code(worker: Worker, code: str) -> int | None:
     """The exit code that the code ends a worker with."""
     worker.idle = False
     worker._frames.send(pickle.dumps(Code(f"import os, signal, socket\n{code}")))
+    await wait_until_async(lambda: bool(worker._frames.fault()))
     return await worker.process.wait()
 
 

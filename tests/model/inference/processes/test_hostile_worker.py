@@ -55,6 +55,7 @@ class Puppet:
         self.end.close()
 
     async def wait(self) -> int:
+        self.kill()
         return -9
 
 
@@ -303,7 +304,7 @@ def test_a_worker_that_speaks_after_its_answer_is_not_lent_any_more(runtime: Run
             if moment == "later":
                 it.say(PLAN)
             await wait_until_async(lambda: bool(it.frames.fault()))
-            it.worker.examine()
+            assert not it.worker.is_fit()
             assert it.worker.death == "crash"
 
     asyncio.run(inside())
@@ -365,7 +366,7 @@ def test_an_idle_worker_that_speaks_is_not_lent_any_more(runtime: Runtime) -> No
             assert it.worker.idle
             it.say(PLAN)
             await wait_until_async(lambda: bool(it.frames.fault()))
-            it.worker.examine()
+            assert not it.worker.is_fit()
             assert it.worker.death == "crash"
 
     asyncio.run(inside())

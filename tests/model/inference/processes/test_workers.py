@@ -26,7 +26,7 @@ from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes import workers as workers_module
 from model.inference.processes.protocol import MOST_BYTES, NO_GRANT, Body, Grant, Image
-from model.inference.processes.worker import Worker
+from model.inference.processes.worker import GROWN_BYTES, Worker
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from tests.support.images import encode, make_photo
@@ -298,11 +298,10 @@ def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
         for _ in range(7):
             await it.segment(PHOTO, OPTIONS)
         assert it.deaths == ["grown", "grown"]
-        monkeypatch.setattr("model.inference.processes.worker.MOST_IMAGES", 1000)
-        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", 4 << 20)
-        await it.segment(LARGE, Options(tile=(96, 96), side=1200, rendering=Rendering("overlay")))
+        monkeypatch.undo()
+        async with it.workers.claim() as worker:
+            worker._first_bytes -= GROWN_BYTES  # as if it had grown by so much more
         assert it.deaths == ["grown"] * 3
-        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", 1 << 62)
         await it.segment(PHOTO, OPTIONS)
         assert it.deaths == ["grown"] * 3
 
