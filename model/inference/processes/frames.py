@@ -19,7 +19,6 @@ from collections.abc import Sequence
 PREFIX = struct.Struct("!IQ")
 INLINE_BYTES = 1 << 20  # larger bodies and answers are passed as files
 MOST_HEAD = 1 << 16  # largest head in bytes that a worker may send
-MOST_FILES = 2  # file descriptors of one frame
 CLOSED, UNASKED = "the other end is closed", "a worker sent a frame that was not asked for"
 
 
@@ -38,8 +37,11 @@ def send(channel: socket.socket, head: bytes, payload: bytes | memoryview = b"")
 
 
 def receive(channel: socket.socket) -> tuple[bytes, memoryview, list[int]]:
-    """The next frame's head, payload and file descriptors; blocks. Raises `WorkerEnded` when the other end is closed."""
-    prefix, descriptors, _, _ = socket.recv_fds(channel, PREFIX.size, MOST_FILES, socket.MSG_WAITALL)
+    """The next frame's head, payload and file descriptor, if there is one; blocks.
+
+    Raises `WorkerEnded` when the other end is closed.
+    """
+    prefix, descriptors, _, _ = socket.recv_fds(channel, PREFIX.size, 1, socket.MSG_WAITALL)
     if len(prefix) < PREFIX.size:
         raise WorkerEnded(CLOSED)
     head_bytes, payload_bytes = PREFIX.unpack(prefix)
@@ -76,9 +78,10 @@ class FrameChannel:
         return bytes(frame[:head_bytes]), frame[head_bytes:]
 
     def send(self, head: bytes, payload: bytes | memoryview = b"", descriptors: Sequence[int] = ()) -> None:
-        """Sends a frame without waiting; bytes that the socket cannot take yet are kept. Does nothing on a closed channel.
+        """Sends a frame without waiting; bytes that the socket cannot take yet are kept.
 
-        Raises `OSError` if there are file descriptors and they could not be sent, as while an earlier frame is kept.
+        If the other end is closed, `receive` says so, and not this. Raises `OSError` if there are file descriptors and they
+        could not be sent, as while an earlier frame is kept.
         """
         start = PREFIX.pack(len(head), len(payload)) + head
         if descriptors:
@@ -108,10 +111,8 @@ class FrameChannel:
         """Sends what is kept, as far as the socket takes it; the event loop then calls this again."""
         try:
             while self._unsent:
-                rest = self._unsent[0][self._channel.send(self._unsent[0]) :]
-                if rest:
-                    self._unsent[0] = rest
-                else:
+                self._unsent[0] = self._unsent[0][self._channel.send(self._unsent[0]) :]
+                if not self._unsent[0]:
                     self._unsent.popleft()
         except BlockingIOError:
             self._loop.add_writer(self._channel, self._flush)

@@ -82,8 +82,8 @@ class Task:
     """An image to segment.
 
     runtime: a pickled `DistantRuntime`. gzip: whether to compress a JSON answer. ahead: how many tiles may be sent before
-    logits must be received. grant: what the work may take without another grant. body_bytes: length of the body's file; None
-    where the body is the frame's payload.
+    logits must be received. grant: what the work may take without another grant. The image's bytes are in the frame's
+    file, or else its payload.
     """
 
     runtime: bytes
@@ -92,7 +92,6 @@ class Task:
     gzip: bool
     ahead: int
     grant: Grant
-    body_bytes: int | None
 
 
 @dataclass(frozen=True)

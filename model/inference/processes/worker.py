@@ -82,6 +82,8 @@ class Worker:
         the plan is within it, the worker decodes and sends its first tiles at once. It gets logits only once `work` is called.
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideError`, `TilingError` or `WorkerFailed`.
         """
+        if self.death:  # since it was claimed
+            raise WorkerFailed(ENDED)
         self.idle, self.stage, self._image, self._plan, self._drop_error = False, "plan", image, None, None
         self.images += 1
         body, segmenter = image.body, protocol.distant_segmenter(runtime, image.limits)
@@ -90,8 +92,7 @@ class Worker:
         self._most_payload = protocol.most_payload(segmenter, image.options)
         self._log_fields = {**image.about, "file": format_of(body.read(12)), "bytes": body.length, "sha256": ""}
         descriptors = [] if body.descriptor is None else [body.descriptor]
-        body_bytes = body.length if descriptors else None
-        self._task = protocol.Task(runtime, image.limits, image.options, image.gzip, ahead, grant, body_bytes)
+        self._task = protocol.Task(runtime, image.limits, image.options, image.gzip, ahead, grant)
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
                 self._frames.send(pickle.dumps(self._task), body.data, descriptors)

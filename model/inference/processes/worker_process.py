@@ -22,19 +22,10 @@ import numpy as np
 from model.inference.memory import memory_bytes
 from model.inference.merging import Logits
 from model.inference.plan import Plan
+from model.inference.processes import protocol
 from model.inference.processes.confinement import confine, limit, unlimit, unlimit_cpu
 from model.inference.processes.frames import INLINE_BYTES, read_file, receive, send, write_file
-from model.inference.processes.protocol import (
-    MOST_MESSAGE,
-    PLAN_BYTES,
-    PLAN_SECONDS,
-    REPORTED_ERRORS,
-    Drop,
-    Task,
-    TaskDropped,
-    decode_seconds,
-    distant_segmenter,
-)  # fmt: skip
+from model.inference.processes.protocol import MOST_MESSAGE, PLAN_BYTES, PLAN_SECONDS, REPORTED_ERRORS, Drop, Task, TaskDropped
 from model.inference.runtime import Tile
 
 GZIP_LEVEL, GZIP_BYTES = 5, 1000
@@ -67,9 +58,9 @@ def _receive_task(channel: socket.socket) -> tuple[Task, bytes]:
         task: Task | Drop = pickle.loads(head)  # noqa: S301 (from the process that started this one)
         if isinstance(task, Task):
             break
-    if task.body_bytes is None:
+    if not descriptors:
         return task, bytes(payload)
-    body = read_file(descriptors[0], task.body_bytes)
+    body = read_file(descriptors[0], os.fstat(descriptors[0]).st_size)
     os.close(descriptors[0])
     return task, body
 
@@ -79,7 +70,7 @@ class _Conversation:
 
     def __init__(self, channel: socket.socket, task: Task, body: bytes) -> None:
         self.channel, self.task, self.body = channel, task, body
-        self.segmenter = distant_segmenter(task.runtime, task.limits)
+        self.segmenter = protocol.distant_segmenter(task.runtime, task.limits)
 
     def run(self) -> None:
         """Sends the plan, the tiles and then the answer or an error. The image's memory is freed before the last frame."""
@@ -104,7 +95,7 @@ class _Conversation:
         _reply(self.channel, {"kind": "plan", "size": plan.size, "side": side, "bytes": needed_bytes, "sha256": sha256})
         if not self.task.grant.covers(needed_bytes, plan.megapixels):
             needed_bytes = self._receive()[0].bytes
-        limit(needed_bytes, decode_seconds(plan, self.segmenter))
+        limit(needed_bytes, protocol.decode_seconds(plan, self.segmenter))
         return self._segment(plan)
 
     def _segment(self, plan: Plan) -> tuple[Head, bytes]:

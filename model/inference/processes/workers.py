@@ -56,7 +56,7 @@ class Workers:
         self.count = count or worker_count()
         self._on_death, self._on_failure = on_death, on_failure
         self._workers: set[Worker] = set()
-        self._living = 0  # workers that run or are being started
+        self._wanted = 0  # workers that run or are being started
         self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()  # None: the workers were stopped
         self._turn = asyncio.Lock()  # of who waits for a worker
         self._starts: set[asyncio.Task[object]] = set()
@@ -112,8 +112,9 @@ class Workers:
 
     async def _next(self) -> Worker:
         """The next idle worker. Starts one, if none is idle or others wait, and fewer than `count` exist."""
-        if self._living < self.count and (self._idle.empty() or self._turn.locked()):
-            self._schedule_start()
+        if self._wanted < self.count and (self._idle.empty() or self._turn.locked()):
+            self._wanted += 1
+            self._run(self._start_worker(), self._starts)
         async with self._turn:
             while worker := await self._idle.get():
                 if worker.is_fit():
@@ -134,7 +135,6 @@ class Workers:
         if worker not in self._workers:
             return
         self._workers.discard(worker)
-        self._living -= 1
         self._run(worker.reap(), self._ends)
         if self._is_stopped or worker.death is None:
             return
@@ -145,13 +145,9 @@ class Workers:
             self._deaths_in_a_row += 1
             if self._deaths_in_a_row > 1 and self._pausing < self.count // 2:
                 pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (self._deaths_in_a_row - 2))
-        self._schedule_start(pause)
-
-    def _schedule_start(self, pause: float = 0.0) -> None:
-        self._living += 1
         self._run(self._start_worker(pause), self._starts)
 
-    async def _start_worker(self, pause: float) -> None:
+    async def _start_worker(self, pause: float = 0.0) -> None:
         """Starts a worker after the pause, and retries until it succeeds."""
         self._pausing += pause > 0
         await asyncio.sleep(pause)

@@ -8,10 +8,11 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -387,8 +388,13 @@ def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_ha
 ) -> None:
     async def work(it: Asking) -> None:
         pauses: list[float] = []
-        start = it.workers._schedule_start
-        monkeypatch.setattr(it.workers, "_schedule_start", lambda pause=0.0: (pauses.append(pause), start()))
+        start = it.workers._start_worker
+
+        def start_at_once(pause: float = 0.0) -> Coroutine[Any, Any, None]:
+            pauses.append(pause)
+            return start()
+
+        monkeypatch.setattr(it.workers, "_start_worker", start_at_once)
         for _ in range(5):
             async with it.workers.claim() as worker:
                 os.kill(worker.process.pid, signal.SIGKILL)
