@@ -56,9 +56,9 @@ class Worker:
         self.stage: Stage = "plan"
         self.death: DeathReason | None = None
         self._image: Image | None = None
-        self._task: protocol.Task | None = None
         self._plan: WorkerPlan | None = None
-        self._most_payload = 0
+        self._ahead = self._most_payload = 0
+        self._has_begun = False  # within its grant
         self._drop_error: BaseException | None = None  # why the worker was told to drop its image
         self._log_fields: dict[str, Any] = {}
         self._first_bytes, self._library_bytes = resident_bytes(process.pid), 0
@@ -89,25 +89,25 @@ class Worker:
         body, segmenter = image.body, protocol.distant_segmenter(runtime, image.limits)
         if segmenter.reads_scene(image.options.rendering):
             self._library_bytes = LIBRARY_BYTES
-        self._most_payload = protocol.most_payload(segmenter, image.options)
+        self._ahead, self._most_payload = ahead, protocol.most_payload(segmenter, image.options)
         self._log_fields = {**image.about, "file": format_of(body.read(12)), "bytes": body.length, "sha256": ""}
         descriptors = [] if body.descriptor is None else [body.descriptor]
-        self._task = protocol.Task(runtime, image.limits, image.options, image.gzip, ahead, grant)
+        task = protocol.Task(runtime, image.limits, image.options, image.gzip, ahead, grant)
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
-                self._frames.send(pickle.dumps(self._task), body.data, descriptors)
+                self._frames.send(pickle.dumps(task), body.data, descriptors)
                 plan = self._plan = protocol.parse_plan((await self._receive("plan"))[0], image.options, segmenter)
         except OSError as error:
             raise await self._failure(error) from error
+        self._has_begun = grant.covers(plan.bytes, plan.megapixels)
         self._log_fields |= {"sha256": plan.sha256, "size": f"{plan.size[1]}x{plan.size[0]}"}
         return plan
 
     async def drop(self) -> None:
         """Drops the image after `plan`. Returns when the worker is idle or has ended."""
-        assert self._task, "plan comes before drop"
         self._drop(Cancelled("the image was dropped"))
         try:
-            for _ in range(self._task.ahead + 1):  # tiles that it has sent meanwhile, and that it has dropped the image
+            for _ in range(self._ahead + 1):  # tiles that it has sent meanwhile, and that it has dropped the image
                 await self._receive("tile")
             raise WorkerBroken(UNASKED)
         except OSError as error:
@@ -122,7 +122,7 @@ class Worker:
         `DamagedImage` (also when decoding exceeds a limit), `WorkerFailed`, or an error of `submit`'s futures.
         """
         assert self._plan, "plan comes before work"
-        plan, ahead, self.stage = self._plan, self._task.ahead, "decode"
+        plan, self.stage = self._plan, "decode"
         tiles: deque[Future[Logits]] = deque()
         answer: Answer | None = None
         answer_file: Body | None = None
@@ -133,7 +133,7 @@ class Worker:
                 loop.call_soon_threadsafe(self._end_tile, tile, tiles, count)
 
         try:
-            if not self._task.grant.covers(plan.bytes, plan.megapixels):
+            if not self._has_begun:
                 if fault := self._frames.fault():
                     raise fault
                 self._frames.send(pickle.dumps(Grant(granted_bytes)))
@@ -145,7 +145,7 @@ class Worker:
                     continue
                 tile = protocol.parse_tile(*frame, plan)
                 sent += 1
-                if sent > plan.tile_count or len(tiles) >= ahead:
+                if sent > plan.tile_count or len(tiles) >= self._ahead:
                     raise WorkerBroken(f"{UNASKED}: tile {sent} of {plan.tile_count}, {len(tiles)} without logits")
                 tiles.append(submit(tile))
                 tiles[-1].add_done_callback(end)
