@@ -52,7 +52,8 @@ class ForkedProcess:
     def kill(self) -> None:
         """Ends the process at once, also one that is stopped. Does not need the process that has forked it."""
         if self._exit is None and not self._forkserver.has_ended:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended with the process that has forked it
+                os.kill(self.pid, signal.SIGKILL)
 
     async def wait(self) -> int | None:
         """Kills the process if it still runs. Returns its exit code, below 0 for a signal.
@@ -160,8 +161,7 @@ class ForkServer:
         if self.has_ended:
             return
         for process in self._processes:
-            with suppress(ProcessLookupError):  # it has ended with the process that has forked it
-                process.kill()
+            process.kill()
         self.has_ended = True
         self._loop.remove_reader(self._channel)
         self._channel.close()
