@@ -28,7 +28,7 @@ from app.api.segment import Ready, image_limits, segment
 from app.serving.admission import Reservation
 from app.serving.service import Service
 from imaging.coco import HEAD, renumber, split_document
-from model.inference.processes.messages import Answer, Image
+from model.inference.processes.protocol import Answer, Image
 
 router = APIRouter()
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy

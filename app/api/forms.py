@@ -15,7 +15,7 @@ from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Uploa
 from app.api.errors import BadRequest, Unavailable
 from app.api.query import QUERY_PARAMETERS, Query, with_values
 from app.telemetry import excerpt
-from model.inference.processes.messages import Body
+from model.inference.processes.protocol import Body
 
 MEDIA_TYPE = "multipart/form-data"
 FIELDS = ("file", "image")

@@ -11,8 +11,7 @@ from math import ceil
 
 from app.serving.clients import Client, Clients
 from app.serving.errors import NeverFits, QueueFull
-from model.inference.processes.messages import WorkerPlan
-from model.inference.processes.worker_main import PLAN_BYTES, Grant
+from model.inference.processes.protocol import PLAN_BYTES, Grant, WorkerPlan
 
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the memory
 FIRST_BYTES = 96 << 20  # for each image until it is planned; planning and photos of a few megapixels need no more

@@ -6,7 +6,6 @@ import os
 from contextlib import suppress
 from math import floor
 from pathlib import Path
-from typing import Literal
 
 MEMBERSHIP = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
@@ -76,12 +75,11 @@ def resident_memory() -> int | None:
     return sum(sizes) if sizes else None
 
 
-def process_memory(pid: int | Literal["self"] = "self") -> tuple[int, int]:
-    """Bytes of a process's address space, and its resident bytes; raises `OSError` where Linux does not report them."""
-    with open(f"/proc/{pid}/statm", "rb") as file:
-        size, resident = file.read().split()[:2]
-    page = os.sysconf("SC_PAGE_SIZE")
-    return int(size) * page, int(resident) * page
+def resident_bytes(pid: int) -> int:
+    """Resident bytes of a process; 0 where Linux does not report them. proc_pid_statm(5)"""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def child_seconds() -> float | None:

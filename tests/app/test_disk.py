@@ -18,7 +18,7 @@ from app.api.forms import SPOOL_BYTES
 from app.serving.clients import Client
 from app.serving.service import Service
 from model.inference.processes.frames import INLINE_BYTES
-from model.inference.processes.messages import Body
+from model.inference.processes.protocol import Body
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
 from tests.support.app.services import Serve, reserve
 from tests.support.images import encode, make_photo

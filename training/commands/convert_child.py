@@ -10,8 +10,7 @@ import onnxruntime  # before the limits: what libraries take for themselves is n
 import openvino
 from google.protobuf.message import EncodeError
 
-from model.inference.processes.confinement import IS_LINUX, end_with_parent
-from model.inference.processes.limits import limit, prepare_limits
+from model.inference.processes.confinement import IS_LINUX, end_with_parent, limit
 from model.whole_file import check_output
 from training.commands.command import print_lines, run_command
 from training.commands.convert import parser
@@ -56,7 +55,6 @@ def _convert(args: argparse.Namespace) -> None:
     card_path = args.out.with_suffix(".md")
     for path in (args.out, card_path):
         check_output(path)
-    prepare_limits()
     limit(args.memory_mb << 20, args.cpu_seconds)
     try:
         manifest = convert(request, _tell)

@@ -1,16 +1,19 @@
-"""What a process may not do, and how the system treats it: settings of Linux (elsewhere these functions do nothing).
+"""What a worker may not do, and how the system treats it: settings of Linux (elsewhere these functions do nothing).
 
-prctl(2), landlock(7), https://docs.kernel.org/userspace-api/landlock.html
+prctl(2), setrlimit(2), setitimer(2), landlock(7), https://docs.kernel.org/userspace-api/landlock.html
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
+import struct
 import sys
 import sysconfig
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 IS_LINUX = sys.platform == "linux"
@@ -22,16 +25,9 @@ FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}  # by version of Landlock: how many r
 NETWORK_VERSION, NETWORK_RIGHTS = 4, 0b11  # to bind, to connect (TCP)
 SCOPE_VERSION, SCOPES = 6, 0b11  # abstract sockets, signals
 SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+RULESET = struct.Struct("=QQQ")  # rights on files, rights on the network, scopes
+PATH_RULE = struct.Struct("=Qi")  # rights, descriptor
 MOST_KILLABLE = "1000"  # as `oom_score_adj`
-
-
-class _Ruleset(ctypes.Structure):
-    _fields_ = [("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scopes", ctypes.c_uint64)]
-
-
-class _PathRule(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = [("rights", ctypes.c_uint64), ("descriptor", ctypes.c_int32)]
 
 
 def hide_memory() -> None:
@@ -51,41 +47,81 @@ def refuse_privileges() -> None:
     _prctl(NO_NEW_PRIVS, 1)
 
 
-def die_first() -> None:
-    """Has the system kill this process before others, also those of its control group, when memory is full."""
-    if IS_LINUX:
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(MOST_KILLABLE)
-
-
 def landlock_version() -> int:
     """The version of Landlock that the system has; 0 if it has none, or forbids it."""
-    return max(0, _system_call(CREATE_RULESET, None, 0, VERSION)) if IS_LINUX else 0
+    if IS_LINUX:
+        with suppress(OSError):
+            return _call("syscall", CREATE_RULESET, None, 0, VERSION)
+    return 0
 
 
 def confine() -> None:
     """Lets this process open no file except Python's and the libraries', as far as the system's Landlock goes.
 
     Nor may it trace other processes or read their memory, connect or bind TCP sockets, or send signals to others (the last two
-    by the version). Descriptors that are open stay usable. Call `refuse_privileges` before. Raises `OSError`.
+    by the version). Descriptors that are open stay usable. When memory is full, the system kills this process before others,
+    also those of its control group. Call `refuse_privileges` before, and this in no process that forks others.
+    Raises `OSError`.
     """
+    if not IS_LINUX:
+        return
+    _memory_statistics()
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(MOST_KILLABLE)
     version = landlock_version()
     if not version:
         return
     rights = (1 << FILE_RIGHTS[max(abi for abi in FILE_RIGHTS if abi <= version)]) - 1
-    network = NETWORK_RIGHTS if version >= NETWORK_VERSION else 0
-    scopes = SCOPES if version >= SCOPE_VERSION else 0
-    attributes = _Ruleset(rights, network, scopes)
-    known_fields = 1 + (version >= NETWORK_VERSION) + (version >= SCOPE_VERSION)
-    ruleset = _checked(_system_call(CREATE_RULESET, ctypes.byref(attributes), known_fields * 8, 0))
+    network, scopes = NETWORK_RIGHTS * (version >= NETWORK_VERSION), SCOPES * (version >= SCOPE_VERSION)
+    # an older system takes the fields that it does not know, because they are 0
+    ruleset = _call("syscall", CREATE_RULESET, RULESET.pack(rights, network, scopes), RULESET.size, 0)
     for folder in _readable_folders():
         with suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-            rule = _PathRule(READ, descriptor)
-            _checked(_system_call(ADD_RULE, ruleset, PATH_BENEATH, ctypes.byref(rule), 0))
+            _call("syscall", ADD_RULE, ruleset, PATH_BENEATH, PATH_RULE.pack(READ, descriptor), 0)
             os.close(descriptor)
-    _checked(_system_call(RESTRICT_SELF, ruleset, 0))
+    _call("syscall", RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
+
+
+def limit(memory_bytes: int, cpu_seconds: float) -> None:
+    """Allows this process `memory_bytes` more memory and `cpu_seconds` more processor time, above 0.
+
+    Beyond the first Python raises `MemoryError`; beyond the second the system kills the process with `SIGPROF`. Call it in the
+    main thread. The time is a timer's and not `RLIMIT_CPU`, which counts from the start of the process by a clock that no
+    function of Python reads: in a busy machine it runs ahead of `time.process_time` by seconds.
+    """
+    if IS_LINUX:
+        address_space = int(os.pread(_memory_statistics(), 100, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        _set_soft(resource.RLIMIT_AS, address_space + memory_bytes)
+        _set_soft(resource.RLIMIT_CORE, 0)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+
+
+def unlimit_cpu() -> None:
+    """Removes the limit on processor time."""
+    if IS_LINUX:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def unlimit() -> None:
+    """Removes both limits, so that an error can be reported."""
+    unlimit_cpu()
+    if IS_LINUX:
+        _set_soft(resource.RLIMIT_AS, resource.RLIM_INFINITY)
+
+
+@cache
+def _memory_statistics() -> int:
+    """A descriptor of this process's memory statistics: proc_pid_statm(5)."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _set_soft(limit: int, value: int) -> None:
+    """Sets the soft limit, at most to the hard limit. The hard limit stays."""
+    hard = resource.getrlimit(limit)[1]
+    resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else hard if value < 0 else min(value, hard), hard))
 
 
 def _readable_folders() -> set[str]:
@@ -97,22 +133,13 @@ def _readable_folders() -> set[str]:
 
 def _prctl(option: int, value: int) -> None:
     if IS_LINUX:
-        zero = ctypes.c_ulong(0)
-        _checked(ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), zero, zero, zero))
+        _call("prctl", option, value, 0, 0, 0)
 
 
-def _system_call(number: int, *arguments: object) -> int:
-    library = ctypes.CDLL(None, use_errno=True)
-    result: int = library.syscall(ctypes.c_long(number), *(_argument(value) for value in arguments))
-    return result
-
-
-def _argument(value: object) -> object:
-    return ctypes.c_long(value) if isinstance(value, int) else value
-
-
-def _checked(result: int) -> int:
-    """Returns the result of a system call, or raises `OSError`."""
+def _call(function: str, *arguments: object) -> int:
+    """Calls a function of the C library, with integers as `long`. Raises `OSError`."""
+    values = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    result: int = getattr(ctypes.CDLL(None, use_errno=True), function)(*values)
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from model.inference.processes.messages import MOST_BYTES, Answer, Image, WorkerPlan
-from model.inference.processes.worker_main import Grant
+from model.inference.processes.protocol import MOST_BYTES, Answer, Grant, Image, WorkerPlan
 from model.inference.processes.workers import Workers
 from model.inference.scheduler import Scheduler
 from model.inference.tile_queue import TileQueue

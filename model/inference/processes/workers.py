@@ -1,6 +1,6 @@
 """A pool of worker processes: starts them as they are needed, lends each to one image at a time, replaces those that end.
 
-All of it runs on the event loop and needs no lock.
+All of it runs on the event loop and needs no lock between threads.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from math import inf
@@ -19,8 +18,7 @@ from model.inference.errors import WorkersStopped
 from model.inference.processes.confinement import IS_LINUX, landlock_version
 from model.inference.processes.forkserver import ForkedProcess, ForkServer
 from model.inference.processes.frames import FrameChannel
-from model.inference.processes.limits import ENFORCES_LIMITS
-from model.inference.processes.messages import parse_error, parse_head
+from model.inference.processes.protocol import parse_error, parse_head
 from model.inference.processes.worker import DeathReason, Worker
 
 MOST_WORKERS = 64  # more than one event loop can supply with images
@@ -58,18 +56,18 @@ class Workers:
         self.count = count or worker_count()
         self._on_death, self._on_failure = on_death, on_failure
         self._workers: set[Worker] = set()
-        self._idle: list[Worker] = []
-        self._waiting: deque[asyncio.Future[Worker]] = deque()
-        self._starts: set[asyncio.Task[Any]] = set()
-        self._ends: set[asyncio.Task[None]] = set()
-        self._pausing = 0
-        self._deaths_in_a_row = 0
+        self._wanted = 0  # workers that run or are being started
+        self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()  # None: the workers were stopped
+        self._turn = asyncio.Lock()  # of who waits for a worker
+        self._starts: set[asyncio.Task[object]] = set()
+        self._ends: set[asyncio.Task[object]] = set()
+        self._pausing = self._deaths_in_a_row = 0
         self._failing_since: float | None = None
         self._is_stopped = False
         self._forkserver: ForkServer | None = None
-        if not ENFORCES_LIMITS:
+        if not IS_LINUX:
             log.warning("this system keeps no limits on the memory of workers: images are bounded by their deadline alone")
-        if IS_LINUX and not landlock_version():
+        elif not landlock_version():
             log.info("this system has no Landlock: workers may read what the user of this process may read")
 
     async def start(self) -> None:
@@ -80,9 +78,7 @@ class Workers:
     async def stop(self) -> None:
         """Kills the workers. Pending calls of `claim` raise `WorkersStopped`."""
         self._is_stopped = True
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(WorkersStopped("the workers were stopped"))
+        self._idle.put_nowait(None)
         for start in self._starts:
             start.cancel()
         for worker in list(self._workers):
@@ -115,51 +111,31 @@ class Workers:
             self._release(worker)
 
     async def _next(self) -> Worker:
-        """An idle worker; else starts one, if fewer than `count` exist, and waits for the next one that is free."""
-        if self._is_stopped:
+        """The next idle worker. Starts one, if none is idle or others wait, and fewer than `count` exist."""
+        if self._wanted < self.count and (self._idle.empty() or self._turn.locked()):
+            self._wanted += 1
+            self._run(self._start_worker(), self._starts)
+        async with self._turn:
+            while worker := await self._idle.get():
+                if worker.is_fit():
+                    return worker
+                self._end(worker)
+            self._idle.put_nowait(None)
             raise WorkersStopped("the workers were stopped")
-        while self._idle:
-            worker = self._idle.pop()
-            if not worker.has_ended:
-                return worker
-            worker.note_end()
-            self._end(worker)
-        if len(self._workers) + len(self._starts) < self.count:
-            self._schedule_start()
-        future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and not future.exception():
-                self._release(future.result())
-            raise
 
     def _release(self, worker: Worker) -> None:
-        """Hands an idle worker to the next waiting claim. Ends it where it is dead or worn."""
-        if worker.idle and worker.death is None:
-            if worker.has_ended:
-                worker.note_end()
-            elif worker.is_worn:
-                worker.kill("grown")
-        if worker.death is not None:
+        """Lets the next claim have an idle worker. Ends it where it is dead or should be replaced."""
+        if worker.is_fit():
+            self._idle.put_nowait(worker)
+        else:
             self._end(worker)
-            return
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(worker)
-                return
-        self._idle.append(worker)
 
     def _end(self, worker: Worker) -> None:
         """Removes a dead worker, reports its death and starts a replacement."""
         if worker not in self._workers:
             return
         self._workers.discard(worker)
-        if worker in self._idle:
-            self._idle.remove(worker)
-        self._await_end(worker.reap())
+        self._run(worker.reap(), self._ends)
         if self._is_stopped or worker.death is None:
             return
         self._on_death(worker.death)
@@ -169,20 +145,13 @@ class Workers:
             self._deaths_in_a_row += 1
             if self._deaths_in_a_row > 1 and self._pausing < self.count // 2:
                 pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (self._deaths_in_a_row - 2))
-        self._schedule_start(pause)
+        self._run(self._start_worker(pause), self._starts)
 
-    def _schedule_start(self, pause: float = 0.0) -> None:
-        start = asyncio.create_task(self._start_worker(pause))
-        self._starts.add(start)
-        start.add_done_callback(self._starts.discard)
-
-    async def _start_worker(self, pause: float) -> None:
+    async def _start_worker(self, pause: float = 0.0) -> None:
         """Starts a worker after the pause, and retries until it succeeds."""
         self._pausing += pause > 0
-        try:
-            await asyncio.sleep(pause)
-        finally:
-            self._pausing -= pause > 0
+        await asyncio.sleep(pause)
+        self._pausing -= pause > 0
         clock = asyncio.get_running_loop().time
         while True:
             start = clock()
@@ -191,67 +160,55 @@ class Workers:
                 break
             except OSError as error:
                 self._failing_since = self._failing_since or start
-                reason = str(error) or type(error).__name__
+                reason = str(error) or f"no answer within {ATTEMPT_S:g} s"  # a `TimeoutError` has no text
                 log.error("a worker could not be started: %s", reason)
                 if clock() - self._failing_since >= START_S and not self._workers:
                     self._on_failure(f"no worker could be started for {START_S:g} s: {reason}")
                 await asyncio.sleep(RETRY_S)
         self._failing_since = None
-        if task := asyncio.current_task():
-            self._starts.discard(task)  # before whoever gets the worker counts those that are being started
         self._workers.add(worker)
         self._release(worker)
 
     async def _new(self) -> Worker:
         """Forks a process and returns once it has sent its `ready` frame. Raises `OSError`."""
-        forkserver = self._running_forkserver()
+        if self._forkserver is None or self._forkserver.has_ended:
+            self._forkserver = ForkServer(self._replace_workers)
+        forkserver = self._forkserver
         channel, other = socket.socketpair()
-        channel.setblocking(False)
         frames = FrameChannel(channel)
         process: ForkedProcess | None = None
         try:
-            with other:  # the worker then holds the only copy, so its death is an end of file here
-                for end in (channel, other):  # a tile is about 0.75 MB; the system may grant a smaller buffer
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-                await frames.open()
-                async with asyncio.timeout(ATTEMPT_S):
-                    process = await forkserver.fork(other)
             async with asyncio.timeout(ATTEMPT_S):
-                head = parse_head((await frames.receive())[0])
+                with other:  # the worker then holds the only copy, so its death is an end of file here
+                    for end in (channel, other):  # a tile is about 0.75 MB; the system may grant a smaller buffer
+                        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+                    process = await forkserver.fork(other)
+                head = parse_head((await frames.receive())[0], ["ready"])
             if head["kind"] != "ready":
                 raise OSError(parse_error(head)[1])
-            if forkserver.has_ended:
-                raise ConnectionError("the process that forks workers has ended")
             return Worker(process, frames)
         except BaseException as error:
             if process:
-                process.kill()
-            await frames.close()
-            if isinstance(error, TimeoutError):
-                if not process:
-                    forkserver.end()
-                raise TimeoutError(f"no answer within {ATTEMPT_S:g} s") from error
+                self._run(process.wait(), self._ends)
+            elif isinstance(error, TimeoutError):
+                forkserver.end()
+            frames.close()
             raise
-
-    def _running_forkserver(self) -> ForkServer:
-        """The process that forks workers; starts another one where it has ended. Raises `OSError`."""
-        if self._forkserver is None or self._forkserver.has_ended:
-            self._forkserver = forkserver = ForkServer(lambda: self._replace_workers(forkserver))
-        return self._forkserver
 
     def _replace_workers(self, forkserver: ForkServer) -> None:
         """Replaces all workers, because the process that has forked them has ended."""
         if self._is_stopped:
             return
         log.error("the process that forks workers ended or did not answer: it is replaced, and all workers with it")
-        self._await_end(forkserver.close())
+        self._run(forkserver.close(), self._ends)
         for worker in list(self._workers):
             worker.kill("replaced")
             if worker.idle:
                 self._end(worker)
 
-    def _await_end(self, end: Coroutine[Any, Any, None]) -> None:
-        """Runs the end of a process beside other work. `stop` waits for it."""
-        task = asyncio.create_task(end)
-        self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
+    @staticmethod
+    def _run(work: Coroutine[Any, Any, object], tasks: set[asyncio.Task[object]]) -> None:
+        """Runs the start or the end of a process beside other work. `stop` waits for it."""
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)

@@ -27,7 +27,7 @@ from imaging.palette import display_palette
 from imaging.rendering import Format, Rendering
 from model.inference.errors import Cancelled
 from model.inference.plan import Options
-from model.inference.processes import messages
+from model.inference.processes import protocol
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
 from tests.support.app.services import Alone, Serve, hold_model, reserve
 from tests.support.classes import NAMES
@@ -385,7 +385,7 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
 
         async def ask() -> None:
             disconnect = asyncio.Event()
-            image = messages.Image(messages.Body.of(PHOTO), Options(), Limits())
+            image = protocol.Image(protocol.Body.of(PHOTO), Options(), Limits())
             reservation = reserve(alone.service)
             asking = asyncio.create_task(segment(request_of(disconnect), alone.service, image, None, reservation))
             await asyncio.to_thread(hold.entry.wait, HANG_S)

@@ -12,8 +12,7 @@ from app.serving import admission as admission_module
 from app.serving.admission import DEADLINE_SHARE, FIRST_BYTES, Admission, Reservation
 from app.serving.clients import Client, Clients
 from app.serving.errors import NeverFits, QueueFull
-from model.inference.processes.messages import WorkerPlan
-from model.inference.processes.worker_main import PLAN_BYTES
+from model.inference.processes.protocol import PLAN_BYTES, WorkerPlan
 from tests.support.model.doubles import Clock
 
 FAR = 1e6

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from app.serving.admission import Admission
 from app.serving.clients import Client, Clients
-from model.inference.processes.messages import Body
+from model.inference.processes.protocol import Body
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
@@ -35,13 +35,13 @@ POINTS = [
     "app.serving.admission.Lane.begin",
     "app.serving.registry.Registry.using",
     "app.telemetry.Metrics.count_segmentation",
-    "model.inference.processes.messages.Body.of",
-    "model.inference.processes.messages.Body.read",
+    "model.inference.processes.protocol.Body.of",
+    "model.inference.processes.protocol.Body.read",
     "model.inference.processes.worker.Worker.plan",
     "model.inference.processes.worker.Worker.work",
-    "model.inference.processes.worker.parse_plan",
-    "model.inference.processes.worker.parse_tile",
-    "model.inference.processes.worker.parse_answer",
+    "model.inference.processes.protocol.parse_plan",
+    "model.inference.processes.protocol.parse_tile",
+    "model.inference.processes.protocol.parse_answer",
     "model.inference.processes.workers.Workers.claim",
     "model.inference.scheduler.Scheduler.submit",
 ]

@@ -19,7 +19,7 @@ from app.serving.service import Service
 from app.settings import Settings
 from model.inference.errors import DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
 from model.inference.plan import Options
-from model.inference.processes.messages import WorkerPlan
+from model.inference.processes.protocol import WorkerPlan
 from model.inference.runtime import DeviceLost
 from tests.support.app.exchanges import PHOTO, assert_idle
 from tests.support.app.services import Alone, hold_model

@@ -17,7 +17,7 @@ from app.serving.registry import Model
 from app.serving.service import Service
 from imaging.decoding import Limits
 from model.inference.plan import Options
-from model.inference.processes.messages import Body, Image
+from model.inference.processes.protocol import Body, Image
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
 from tests.support.model.doubles import HeldRuntime, Hold

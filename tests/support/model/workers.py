@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager
 from imaging.decoding import Limits
 from model.inference.merging import Logits
 from model.inference.plan import Options
-from model.inference.processes.messages import Body, Image
+from model.inference.processes.protocol import NO_GRANT, Body, Grant, Image
 from model.inference.processes.worker import DeathReason
-from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Segmenter

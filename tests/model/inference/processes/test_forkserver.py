@@ -44,8 +44,8 @@ os.fork = refuse
 HANGING = "import time; time.sleep(1000)\n"
 STOPPED_AT_ITS_START = """
 import os, signal
-from model.inference.processes import worker_main
-worker_main.serve = lambda channel: os.kill(os.getpid(), signal.SIGSTOP)
+from model.inference.processes import worker_process
+worker_process.serve = lambda channel: os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
@@ -216,6 +216,7 @@ async def exit_code(worker: Worker, code: str) -> int | None:
     """The exit code that the code ends a worker with."""
     worker.idle = False
     worker._frames.send(pickle.dumps(Code(f"import os, signal, socket\n{code}")))
+    await wait_until_async(lambda: bool(worker._frames.fault()))
     return await worker.process.wait()
 
 

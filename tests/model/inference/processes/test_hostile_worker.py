@@ -22,9 +22,8 @@ from model.inference.errors import WorkerFailed
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
-from model.inference.processes.messages import Answer, Body, Image, WorkerPlan
+from model.inference.processes.protocol import NO_GRANT, Answer, Body, Grant, Image, WorkerPlan
 from model.inference.processes.worker import Worker
-from model.inference.processes.worker_main import NO_GRANT, Grant
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Segmenter
 from tests.support.images import encode, make_photo
@@ -51,9 +50,12 @@ class Puppet:
         self.end = end
 
     def kill(self) -> None:
+        with suppress(OSError):  # it is killed already
+            self.end.shutdown(socket.SHUT_RDWR)
         self.end.close()
 
     async def wait(self) -> int:
+        self.kill()
         return -9
 
 
@@ -69,6 +71,15 @@ class Hostile:
 
     def say(self, head: object, payload: bytes = b"") -> None:
         send(self.end, head if isinstance(head, bytes) else json.dumps(head).encode(), payload)
+
+    def say_tiles(self, count: int) -> int:
+        """Sends so many tiles without waiting for logits, until the parent closes the channel. How many it took."""
+        for number in range(count):
+            try:
+                self.say(TILE, bytes(96 * 96 * 3))
+            except OSError:
+                return number
+        return count
 
     async def plan(self, head: object, payload: bytes = b"", grant: Grant = NO_GRANT) -> WorkerPlan:
         """The parent asks for a plan, and this is what comes."""
@@ -94,13 +105,11 @@ class Hostile:
 @asynccontextmanager
 async def hostile(runtime: Runtime) -> AsyncIterator[Hostile]:
     here, there = socket.socketpair()
-    here.setblocking(False)
     frames = FrameChannel(here)
-    await frames.open()
     try:
         yield Hostile(runtime, frames, there)
     finally:
-        await frames.close()
+        frames.close()
         there.close()
 
 
@@ -194,14 +203,11 @@ def test_no_more_frames_are_read_than_may_wait_for_their_logits(runtime: Runtime
         async with hostile(runtime) as it:
             await it.plan(PLAN)
             working = await it.work()
-            frames = iter(range(60))
-            with suppress(OSError):  # the parent closes the channel
-                for _ in frames:
-                    await asyncio.to_thread(it.say, TILE, bytes(96 * 96 * 3))
-            assert next(frames, None) is not None
+            saying = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
             with pytest.raises(WorkerFailed):
                 await working
-            assert len(it.tiles) <= AHEAD + 1
+            assert len(it.tiles) == AHEAD
+            assert await saying < 60
             assert it.worker.death == "crash"
 
     asyncio.run(inside())
@@ -211,15 +217,13 @@ def test_a_granted_worker_s_tiles_wait_for_the_work_and_are_no_more_than_may_wai
     async def inside() -> None:
         async with hostile(runtime) as it:
             await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
-            frames = iter(range(60))
-            with suppress(OSError):  # the parent closes the channel
-                for _ in frames:
-                    await asyncio.to_thread(it.say, TILE, bytes(96 * 96 * 3))
-            assert next(frames, None) is not None
+            saying = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
+            await wait_until_async(lambda: bool(it.frames.fault()))
             assert it.tiles == []
             with pytest.raises(WorkerFailed):
                 await it.worker.work(1_000_000, it.submit)
-            assert len(it.tiles) <= AHEAD + 1
+            assert len(it.tiles) == AHEAD
+            assert await saying < 60
             assert it.worker.death == "crash"
 
     asyncio.run(inside())
@@ -230,7 +234,7 @@ def test_a_worker_whose_plan_exceeds_its_grant_may_send_nothing_before_it_is_tol
         async with hostile(runtime) as it:
             await it.plan(PLAN, grant=Grant(PLAN["bytes"] - 1))
             it.say(TILE, bytes(96 * 96 * 3))
-            await wait_until_async(lambda: bool(it.frames._frames))
+            await wait_until_async(lambda: bool(it.frames.fault()))
             with pytest.raises((DamagedImage, WorkerFailed)):
                 await it.worker.work(1_000_000, it.submit)
             assert it.worker.death == "crash"
@@ -258,7 +262,6 @@ def test_a_file_that_cannot_be_sent_is_closed(runtime: Runtime) -> None:
             before = anonymous_files()
             await it.plan(PLAN)
             working = await it.work()
-            it.frames.allow_another()
             it.frames.send(bytes(8 << 20))  # more than the socket takes
             it.say({"kind": "file"})
             with pytest.raises(WorkerFailed):
@@ -300,7 +303,9 @@ def test_a_worker_that_speaks_after_its_answer_is_not_lent_any_more(runtime: Run
             assert (await working).body.data == b"mask"
             if moment == "later":
                 it.say(PLAN)
-            await wait_until_async(lambda: it.worker.has_ended)
+            await wait_until_async(lambda: bool(it.frames.fault()))
+            assert not it.worker.is_fit()
+            assert it.worker.death == "crash"
 
     asyncio.run(inside())
 
@@ -309,7 +314,6 @@ def test_a_worker_that_speaks_after_its_answer_is_not_lent_any_more(runtime: Run
 def test_frames_arrive_whole_however_their_bytes_are_cut(runtime: Runtime, pieces: int) -> None:
     async def inside() -> None:
         async with hostile(runtime) as it:
-            it.frames.allow(4, 20_000)
             payloads = [b"", b"x" * 3, bytes(range(256)) * 20, b""]
             data = b"".join(PREFIX.pack(4, len(payload)) + b"head" + payload for payload in payloads)
 
@@ -319,7 +323,7 @@ def test_frames_arrive_whole_however_their_bytes_are_cut(runtime: Runtime, piece
 
             sending = asyncio.create_task(asyncio.to_thread(send_pieces))
             for payload in payloads:
-                head, body = await it.frames.receive()
+                head, body = await it.frames.receive(20_000)
                 assert (head, bytes(body)) == (b"head", payload)
             await sending
 
@@ -361,8 +365,8 @@ def test_an_idle_worker_that_speaks_is_not_lent_any_more(runtime: Runtime) -> No
                 await it.plan({"kind": "error", "type": "DamagedImage", "message": "broken"})
             assert it.worker.idle
             it.say(PLAN)
-            await wait_until_async(lambda: it.worker.has_ended)
-            it.worker.note_end()
+            await wait_until_async(lambda: bool(it.frames.fault()))
+            assert not it.worker.is_fit()
             assert it.worker.death == "crash"
 
     asyncio.run(inside())

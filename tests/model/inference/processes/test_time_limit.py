@@ -13,7 +13,7 @@ from tests.support.polling import HANG_S
 
 PROGRAM = """
 import time
-from model.inference.processes.limits import limit, unlimit, unlimit_cpu
+from model.inference.processes.confinement import limit, unlimit, unlimit_cpu
 
 def burn(seconds):
     start = clock()

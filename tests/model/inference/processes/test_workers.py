@@ -8,10 +8,11 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -25,9 +26,8 @@ from model.inference.errors import WorkerFailed, WorkersStopped
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes import workers as workers_module
-from model.inference.processes.messages import MOST_BYTES, Body, Image
-from model.inference.processes.worker import MEASURED_IMAGES, Worker
-from model.inference.processes.worker_main import NO_GRANT, Grant
+from model.inference.processes.protocol import MOST_BYTES, NO_GRANT, Body, Grant, Image
+from model.inference.processes.worker import GROWN_BYTES, Worker
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from tests.support.images import encode, make_photo
@@ -160,10 +160,10 @@ def test_a_worker_begins_before_it_is_told_if_its_grant_covers_the_plan_alone(ru
             covered = grant.covers(plan.bytes, plan.megapixels)
             assert covered == (grant is GRANTS[-1])
             if covered:
-                await wait_until_async(lambda: bool(worker._frames._frames))  # its first tile
+                await wait_until_async(lambda: bool(worker._frames.fault()))  # its first tile
             else:
                 await asyncio.sleep(0.05)
-                assert not worker._frames._frames
+                assert not worker._frames.fault()
             assert (await worker.work(plan.bytes, it.submit)).body.data == it.alone(PHOTO, OPTIONS)
         assert it.deaths == []
 
@@ -233,7 +233,7 @@ def test_a_worker_that_died_while_it_had_nothing_to_do_costs_nobody_anything(run
         async with it.workers.claim() as worker:
             pass
         os.kill(worker.process.pid, signal.SIGKILL)
-        await wait_until_async(lambda: worker.has_ended)
+        await wait_until_async(lambda: bool(worker._frames.fault()))
         assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
         assert it.deaths == ["killed"]
 
@@ -299,17 +299,12 @@ def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
         for _ in range(7):
             await it.segment(PHOTO, OPTIONS)
         assert it.deaths == ["grown", "grown"]
-        monkeypatch.setattr("model.inference.processes.worker.MOST_IMAGES", 1000)
-        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", 4 << 20)
-        await it.segment(LARGE, Options(tile=(96, 96), side=1200, rendering=Rendering("overlay")))
+        monkeypatch.undo()
+        async with it.workers.claim() as worker:
+            worker._first_bytes -= GROWN_BYTES  # as if it had grown by so much more
         assert it.deaths == ["grown"] * 3
-        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", 1 << 62)
         await it.segment(PHOTO, OPTIONS)
-        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", MOST_BYTES)  # more than any image may take
-        monkeypatch.setattr("model.inference.processes.worker.process_memory", lambda _: (0, 1 << 62))  # it has grown unseen
-        for images in range(2, MEASURED_IMAGES + 1):
-            await it.segment(PHOTO, OPTIONS)
-            assert len(it.deaths) == 3 + (images == MEASURED_IMAGES)
+        assert it.deaths == ["grown"] * 3
 
     run(runtime, work, 1)
 
@@ -393,8 +388,13 @@ def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_ha
 ) -> None:
     async def work(it: Asking) -> None:
         pauses: list[float] = []
-        start = it.workers._schedule_start
-        monkeypatch.setattr(it.workers, "_schedule_start", lambda pause=0.0: (pauses.append(pause), start()))
+        start = it.workers._start_worker
+
+        def start_at_once(pause: float = 0.0) -> Coroutine[Any, Any, None]:
+            pauses.append(pause)
+            return start()
+
+        monkeypatch.setattr(it.workers, "_start_worker", start_at_once)
         for _ in range(5):
             async with it.workers.claim() as worker:
                 os.kill(worker.process.pid, signal.SIGKILL)

@@ -1,32 +1,102 @@
-"""What a worker and its parent exchange about an image, and the parsers of a worker's frames, which an attacker may control."""
+"""What a worker process and the front say to each other, and the checks of a worker's words, which an attacker may control.
+
+A conversation about an image; each line is a frame, `<-` to the worker, `->` from it:
+
+    <- Task (pickled), with the body or its file    -> {"kind": "plan", ...}, or an error
+    <- Grant (pickled), unless the task covers it   -> a {"kind": "tile"} for each tile, up to `ahead` before logits
+    <- logits of each tile                          -> {"kind": "file"}, if the answer is larger than a frame may be
+    <- the answer's file                            -> {"kind": "answer", ...}, or an error
+
+The front may send `Drop` instead of the grant, of logits or of the file. It ends the task.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from math import prod
+from functools import lru_cache
+from math import inf, prod
 from typing import Any
 
 import numpy as np
 
 from imaging.cutout import ObjectBox
 from imaging.decoding import LONGEST_SIDE, Limits
-from model.inference.plan import Options
+from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
+from model.inference.errors import NoConfidence
+from model.inference.plan import Options, Plan
 from model.inference.processes.frames import INLINE_BYTES, WorkerBroken, anonymous_file, read_file, seal, write_file
-from model.inference.processes.worker_main import MOST_MESSAGE, decode_seconds, distant_segmenter
-from model.inference.runtime import Tile
+from model.inference.runtime import DistantRuntime, Tile
+from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import Size
+from model.inference.tiling import Size, TilingError
 
+PLAN_BYTES = 64 << 20  # memory that planning an image may take besides the file's own bytes
+PLAN_SECONDS = 1  # processor time that planning an image may take
+DECODE_SECONDS, DECODE_MEGAPIXELS_PER_SECOND = 1.0, 10.0  # processor time that decoding may take (`decode_seconds`)
+SCENE_MEGAPIXELS_PER_SECOND = 2.5  # of scenes, which may have many bands of 16 bits, read twice where they are scaled
 MOST_BYTES = 1 << 44  # of memory that a plan may ask for; the budget refuses far less
 MOST_SECONDS = 86_400.0  # of a stage
+MOST_MESSAGE = 4000  # longest text of an error, in characters
 SHARE_DIGITS = 6  # of shares and confidence
-SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class TaskDropped(Exception):
+    """The front sent `Drop`."""
+
+
+REPORTED_ERRORS = {
+    error.__name__: error
+    for error in (
+        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, UnknownClass, NoConfidence, SideError,
+        TilingError, MemoryError, TaskDropped,
+    )
+}  # fmt: skip
+"""Errors of an image, by name. A worker reports them and the front raises them again."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What the work may take. With its task, it lets the worker begin right after its plan, if the image needs no more.
+
+    bytes: of memory, besides the file's own. megapixels: of the image.
+    """
+
+    bytes: int
+    megapixels: float = inf
+
+    def covers(self, needed_bytes: int, megapixels: float) -> bool:
+        return needed_bytes <= self.bytes and megapixels <= self.megapixels
+
+
+NO_GRANT = Grant(0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """An image to segment.
+
+    runtime: a pickled `DistantRuntime`. gzip: whether to compress a JSON answer. ahead: how many tiles may be sent before
+    logits must be received. grant: what the work may take without another grant. The image's bytes are in the frame's
+    file, or else its payload.
+    """
+
+    runtime: bytes
+    limits: Limits
+    options: Options
+    gzip: bool
+    ahead: int
+    grant: Grant
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Ends the task, because nobody waits for it any more or one of its tiles failed."""
 
 
 @dataclass(eq=False)
@@ -103,7 +173,7 @@ class WorkerPlan:
 
     @property
     def pixels(self) -> int:
-        return self.size[0] * self.size[1]
+        return prod(self.size)
 
     @property
     def megapixels(self) -> float:
@@ -134,15 +204,31 @@ class Answer:
         return {name: round(pixels / prod(self.size), SHARE_DIGITS) for name, pixels in self.counts.items() if pixels}
 
 
-def parse_head(head: bytes) -> dict[str, Any]:
-    """The JSON document of a worker's frame. Raises `WorkerBroken` if it has no `kind`."""
-    try:
-        document = json.loads(head)
-        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-            raise ValueError("it has no kind")
+@lru_cache(maxsize=8)
+def distant_segmenter(runtime: bytes, limits: Limits) -> Segmenter:
+    """A segmenter without a network, for a pickled `DistantRuntime` of the front."""
+    distant_runtime: DistantRuntime = pickle.loads(runtime)  # noqa: S301 (the front's own)
+    return Segmenter(distant_runtime, limits)
+
+
+def decode_seconds(plan: Plan, segmenter: Segmenter) -> float:
+    """The processor time that decoding an image of this plan may take."""
+    rate = SCENE_MEGAPIXELS_PER_SECOND if segmenter.reads_scene(plan.options.rendering) else DECODE_MEGAPIXELS_PER_SECOND
+    return DECODE_SECONDS + plan.megapixels / rate
+
+
+def most_payload(segmenter: Segmenter, options: Options) -> int:
+    """The most bytes of one frame of a worker for an image: a tile's, or those of an answer that needs no file."""
+    return max(INLINE_BYTES, segmenter.channels * prod(options.tile or segmenter.manifest.preprocessing.tile))
+
+
+def parse_head(head: bytes, kinds: Sequence[str]) -> dict[str, Any]:
+    """The JSON document of a worker's frame. Raises `WorkerBroken` if it is neither an error nor of one of these kinds."""
+    with _refuse("a message"):
+        document: dict[str, Any] = json.loads(head)
+        if document["kind"] not in (*kinds, "error"):
+            raise ValueError(f"the kind {document['kind']!r:.100}, expected {' or '.join(kinds)}")
         return document
-    except (ValueError, RecursionError) as error:
-        raise WorkerBroken(f"a worker sent a message that cannot be read: {error}") from error
 
 
 def parse_error(head: Mapping[str, Any]) -> tuple[str, str]:
@@ -151,31 +237,20 @@ def parse_error(head: Mapping[str, Any]) -> tuple[str, str]:
         return _text(head["type"], 100), _text(head["message"], MOST_MESSAGE)
 
 
-def most_payload(image: Image, runtime: bytes) -> int:
-    """The most bytes of one frame of a worker for this image: a tile's, or those of an answer that needs no file."""
-    preprocessing = distant_segmenter(runtime, image.limits).manifest.preprocessing
-    tile = image.options.tile or preprocessing.tile
-    return max(INLINE_BYTES, preprocessing.channels * tile[0] * tile[1])
+def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) -> WorkerPlan:
+    """Parses a worker's plan of an image with these options; raises `WorkerBroken` for one that cannot be.
 
-
-def parse_plan(head: Mapping[str, Any], payload: memoryview, image: Image, runtime: bytes) -> WorkerPlan:
-    """Parses a worker's plan of this image; raises `WorkerBroken` for one that cannot be.
-
-    runtime: a pickled `DistantRuntime`. The worker says the image's size, which memory the work needs and the file's sha256.
-    Of a scene it says the side too, if that follows from its pixels' size on the ground. All else follows from these.
+    The worker says the image's size, which memory the work needs and the file's sha256. Of a scene it says the side too, if
+    that follows from its pixels' size on the ground. All else follows from these.
     """
     with _refuse("a plan"):
-        _kind(head, "plan")
-        if payload:
-            raise ValueError(f"a payload of {len(payload)} bytes")
         height, width = (_integer(side, 1, LONGEST_SIDE) for side in head["size"])
         pixels = height * width
-        if pixels > image.limits.megapixels * 1e6:
-            raise ValueError(f"{width}x{height} pixels, more than {image.limits.megapixels:g} megapixels")
-        segmenter = distant_segmenter(runtime, image.limits)
-        plan = segmenter.plan_size((height, width), _options(head, image.options, segmenter))
+        if pixels > segmenter.limits.megapixels * 1e6:
+            raise ValueError(f"{width}x{height} pixels, more than {segmenter.limits.megapixels:g} megapixels")
+        plan = segmenter.plan_size((height, width), _options(head, options, segmenter))
         sha256 = _text(head["sha256"], 64)
-        if not SHA256.fullmatch(sha256):
+        if len(sha256) < 64 or bytes.fromhex(sha256).hex() != sha256:
             raise ValueError("a sha256 that is none")
         return WorkerPlan(
             size=plan.size,
@@ -194,8 +269,7 @@ def _options(head: Mapping[str, Any], options: Options, segmenter: Segmenter) ->
     side = head["side"]
     if side == options.side:
         return options
-    chooses = options.side == "auto" and segmenter.manifest.preprocessing.gsd and segmenter.reads_scene(options.rendering)
-    if not chooses:
+    if options.side != "auto" or not segmenter.manifest.preprocessing.gsd or not segmenter.reads_scene(options.rendering):
         raise ValueError(f"side {str(side)[:20]}, and not the request's {options.side}")
     return replace(options, side=_integer(side, 1, LONGEST_SIDE))
 
@@ -211,35 +285,42 @@ def parse_tile(head: Mapping[str, Any], payload: memoryview, plan: WorkerPlan) -
         return np.frombuffer(payload, np.uint8).reshape((height, width, channels))
 
 
-def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int, plan: WorkerPlan) -> Answer:
+def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Body, plan: WorkerPlan) -> Answer:
     """Parses a worker's answer for an image of this plan; raises `WorkerBroken` for an invalid one.
 
-    The answer's bytes are in the frame or in the file, which nobody can change from now on.
+    The answer's bytes are in the frame, or in the file that the worker got, which nobody can change from now on.
     """
     with _refuse("an answer"):
-        _kind(head, "answer")
-        if payload:
-            body = Body(bytes(payload), None, len(payload))
-        else:
-            seal(answer_file)
-            body = Body(b"", answer_file, _integer(os.fstat(answer_file).st_size, 1, plan.bytes))
+        body = Body(bytes(payload), None, len(payload)) if payload else answer_file
+        if body.descriptor is not None:
+            seal(body.descriptor)
+            body.length = _integer(os.fstat(body.descriptor).st_size, 1, plan.bytes)
+        if not body.open:
+            raise ValueError("no bytes, and no file")
         seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
         counts = tuple(_integer(pixels, 0, plan.pixels) for pixels in head["counts"])
         if len(counts) != len(plan.class_names) or sum(counts) != plan.pixels:
             raise ValueError(f"{sum(counts)} pixels of {len(counts)} classes, not {plan.pixels} of {len(plan.class_names)}")
-        confidence = head["mean_confidence"]
+        confidence, pixels, box = head["mean_confidence"], head["object_pixels"], head["box"]
         if head["encoding"] not in ("", "gzip"):
             raise ValueError(f"the encoding {head['encoding']!r:.100}")
-        mean_confidence = None if confidence is None else round(_number(confidence, 1), SHARE_DIGITS)
-        pixels = None if head["object_pixels"] is None else _integer(head["object_pixels"], 0, plan.pixels)
-        by_name, box = dict(zip(plan.class_names, counts, strict=True)), None
-        if head["box"] is not None:
-            left, top, width, height = head["box"]
+        if box is not None:
+            left, top, width, height = box
             left, top = _integer(left, 0, plan.size[1] - 1), _integer(top, 0, plan.size[0] - 1)
             box = left, top, _integer(width, 1, plan.size[1] - left), _integer(height, 1, plan.size[0] - top)
         if not (remark := _text(head["remark"], MOST_MESSAGE)).isascii() or not (remark or " ").isprintable():
             raise ValueError(f"the remark {remark!r:.100}, expected one line of ASCII")
-        return Answer(body, head["encoding"], plan.size, seconds, by_name, mean_confidence, box, pixels, remark)
+        return Answer(
+            body,
+            head["encoding"],
+            plan.size,
+            seconds,
+            counts=dict(zip(plan.class_names, counts, strict=True)),
+            mean_confidence=None if confidence is None else round(_number(confidence, 1), SHARE_DIGITS),
+            box=box,
+            object_pixels=None if pixels is None else _integer(pixels, 0, plan.pixels),
+            remark=remark,
+        )
 
 
 @contextmanager
@@ -247,13 +328,8 @@ def _refuse(what: str) -> Iterator[None]:
     """Raises `WorkerBroken` for what a parser raises at a message that no worker of ours sends."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
         raise WorkerBroken(f"a worker sent {what} that cannot be: {str(error)[:300]}") from error
-
-
-def _kind(head: Mapping[str, Any], kind: str) -> None:
-    if head["kind"] != kind:
-        raise ValueError(f"a message of the kind {head['kind']!r:.100}, expected {kind}")
 
 
 def _integer(value: object, least: int, most: int) -> int:
