@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-
-from imaging.formats.declarations import Box
+from PIL.GifImagePlugin import GifImageFile
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom lie outside."""
 SWAPPING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 # for each EXIF orientation: a view of the upright array in the layout that the file stores (Exif 3.0, section 4.6.5.1.6)
 STORED_LAYOUTS: dict[int, Callable[[Pixels], Pixels]] = {
@@ -39,6 +40,18 @@ def rgb_profile(image: Image.Image) -> bytes | None:
         return None
     is_whole = int.from_bytes(profile[:4], "big") == len(profile) and profile[36:40] == b"acsp"
     return profile if is_whole and profile[16:20] == b"RGB " else None
+
+
+def frame_box(image: Image.Image) -> Box | None:
+    """The part of a GIF's canvas that its first frame covers; None if it covers all, or for other formats.
+
+    Call it before the image is loaded.
+    """
+    if not isinstance(image, GifImageFile) or not image.tile:
+        return None
+    left, top, right, bottom = image.tile[0][1] or (0, 0, *image.size)
+    box = left, top, right, bottom
+    return None if box == (0, 0, *image.size) else box
 
 
 def upright_array(image: Image.Image, orientation: int, frame: Box | None = None) -> Pixels:
