@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,22 +13,24 @@ from typing import NamedTuple
 import numpy as np
 from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, features
 
-from imaging.conversion import SWAPPING, Pixels, frame_box, rgb_image, rgb_profile, upright_array
+from imaging.conversion import (
+    SWAPPING,
+    Pixels,
+    exif_orientation,
+    forget_xmp,
+    frame_box,
+    orientation_of,
+    rgb_image,
+    rgb_profile,
+    upright_array,
+)
 from imaging.decoding_memory import FIXED_BYTES, Size, decoding_costs, webp_costs
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
+from imaging.formats import signatures
 from imaging.formats.boxes import is_cut_off, read_webp_header
 from imaging.formats.declarations import check_header, check_pixels
 from imaging.formats.jpeg import LOSSLESS, read_jpeg_header
-from imaging.formats.png import late_exif, scale_transparency
-from imaging.formats.signatures import (
-    UNKNOWN,
-    WITHOUT_LINE_BREAKS,
-    Foreign,
-    foreign_ending,
-    foreign_format,
-    format_of,
-    lacks_line_breaks,
-)
+from imaging.formats.png import scale_transparency
 
 ENDINGS_OF_FORMATS = {
     "PNG": (".png", ".apng"),
@@ -50,8 +52,6 @@ Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
 # by default a thread for each core, each with a stack in the worker's limit on memory
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-ORIENTATION = 0x0112
-XMP = ("xmp", "XML:com.adobe.xmp")
 LONGEST_SIDE = 100_000  # pixels; each row costs memory in Pillow and time in later steps, however short it is
 REDUCTIONS = (8, 4, 2, 1)  # by which libjpeg can divide an image's sides
 UNSUPPORTED_KINDS = ("Unsupported BMP", "unknown raw mode")  # first words of Pillow's errors for kinds that it does not read
@@ -90,17 +90,18 @@ class OpenImage:
     def __init__(self, data: bytes, limits: Limits) -> None:
         if not data:
             raise EmptyImage("the image is empty (0 bytes); send the bytes of an image file")
-        self.data, self.limits, self.format = data, limits, format_of(data)
+        self.data, self.limits, self.format = data, limits, signatures.format_of(data)
         self._image: Image.Image | None = None
         with decoder_errors(data):
             self._jpeg = read_jpeg_header(data) if self.format == "JPEG" else None
-            if self.format == "WEBP" and (webp := read_webp_header(data)):  # opening it takes memory for all of its pixels
-                check_size(webp.size, limits)
-                self.stored_size, self._orientation = webp.size, _orientation(lambda: _exif(webp.exif))
-                self._costs = webp_costs(webp.size, len(data))
+            if self.format == "WEBP" and (webp := read_webp_header(data)):
+                self.stored_size, exif = webp
+                check_size(self.stored_size, limits)
+                self._orientation = exif_orientation(exif)
+                self._costs = webp_costs(self.stored_size, len(data))
             else:
                 self._image = image = self._open()
-                self.stored_size, self._orientation = image.size, _orientation_of(image, data)
+                self.stored_size, self._orientation = image.size, orientation_of(image, data)
                 self._costs = decoding_costs(image, data, self._jpeg)
         self.size = self.stored_size if self._orientation in SWAPPING else self.stored_size[::-1]
 
@@ -156,14 +157,14 @@ class OpenImage:
 
     def _open(self) -> Image.Image:
         """Opens the file with Pillow, whose header is checked before. Raises errors of any type."""
-        if self.format == UNKNOWN or (self.format == "AVIF" and not features.check("avif")):
+        if self.format == signatures.UNKNOWN or (self.format == "AVIF" and not features.check("avif")):
             raise _unknown_type(self.data)
         page = check_header(self.data, self.format)
         image = Image.open(io.BytesIO(self.data), formats=(self.format,))
         if page:
             image.seek(page)
         check_size(image.size, self.limits)
-        _forget_xmp(image)
+        forget_xmp(image)
         if self.format == "PNG":
             scale_transparency(image, self.data)
         return image
@@ -225,43 +226,6 @@ def scale(image: Pixels, size: Size) -> Pixels:
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def _orientation_of(image: Image.Image, data: bytes) -> int:
-    """The EXIF orientation, read without decoding the pixels; a copy of a PNG with EXIF behind its pixels is opened for it."""
-    if image.format == "TIFF":  # Pillow turns it itself and reports the upright size
-        return 1
-    if image.format != "PNG":
-        return _orientation(image.getexif)
-    if not (header := late_exif(data)):
-        return _orientation(lambda: Image.Image.getexif(image))  # the PNG's own method decodes the pixels
-    try:
-        with Image.open(io.BytesIO(header), formats=("PNG",)) as copy:
-            _forget_xmp(copy)
-            return _orientation(lambda: Image.Image.getexif(copy))
-    except UnidentifiedImageError:  # the full file opened, so the unreadable part lies after the pixels
-        return 1
-
-
-def _orientation(read_exif: Callable[[], Image.Exif]) -> int:
-    """The EXIF orientation; 1 if EXIF cannot be read or its value is invalid, since the pixels may still be correct."""
-    try:
-        value = read_exif().get(ORIENTATION, 1)
-    except Exception:  # Pillow's EXIF reader raises many types on damaged data
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _exif(content: bytes) -> Image.Exif:
-    exif = Image.Exif()
-    exif.load(content)
-    return exif
-
-
-def _forget_xmp(image: Image.Image) -> None:
-    """Removes XMP, where Pillow looks for an orientation if EXIF has none. The reported size would not show such a turn."""
-    for name in XMP:
-        image.info.pop(name, None)
-
-
 @contextmanager
 def decoder_errors(data: bytes) -> Iterator[None]:
     """Makes errors of checks and decoders an `ImageError`; `MemoryError` passes."""
@@ -276,11 +240,11 @@ def decoder_errors(data: bytes) -> Iterator[None]:
 
 def _image_error(data: bytes, error: Exception) -> ImageError:
     """The error to raise for a file instead of this one, which reading it has raised."""
-    if lacks_line_breaks(data):
-        return DamagedImage(f"the image is damaged: {WITHOUT_LINE_BREAKS}")
+    if signatures.lacks_line_breaks(data):
+        return DamagedImage(f"the image is damaged: {signatures.WITHOUT_LINE_BREAKS}")
     if isinstance(error, ImageError):
         return error
-    format, text = format_of(data), str(error)
+    format, text = signatures.format_of(data), str(error)
     if text.startswith(UNSUPPORTED_KINDS) or (format == "TIFF" and isinstance(error, UnidentifiedImageError)):
         reason = "its samples and layout" if format == "TIFF" else text
         return UnknownImageType(f"the image is of a kind that is not read ({reason}); save it as 8-bit RGB")
@@ -291,19 +255,19 @@ def _image_error(data: bytes, error: Exception) -> ImageError:
 
 def _unknown_type(data: bytes) -> UnknownImageType:
     """The error for bytes of a format that is not read."""
-    if foreign := foreign_format(data):
+    if foreign := signatures.foreign_format(data):
         return UnknownImageType(_foreign_problem(foreign))
-    advice = WITHOUT_LINE_BREAKS if lacks_line_breaks(data) else "send one of those"
+    advice = signatures.WITHOUT_LINE_BREAKS if signatures.lacks_line_breaks(data) else "send one of those"
     return UnknownImageType(f"{NONE_OF_THEM}; {advice}")
 
 
 def ending_problem(ending: str) -> str | None:
     """The message of `decode` for files with an ending of a format that is not read; None for other endings."""
-    foreign = foreign_ending(ending)
+    foreign = signatures.foreign_ending(ending)
     return _foreign_problem(foreign) if foreign else None
 
 
-def _foreign_problem(foreign: Foreign) -> str:
+def _foreign_problem(foreign: signatures.Foreign) -> str:
     return f"this file is {foreign.name}; accepted are {', '.join(IMAGE_FORMATS)}; {foreign.advice}"
 
 

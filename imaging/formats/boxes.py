@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from imaging.errors import UnknownImageType
 
@@ -12,26 +10,20 @@ DESCRIPTIONS = (b"meta", b"moov")  # boxes of an AVIF that describe images and s
 CLEAN_APERTURE = b"clap"
 
 
-class WebPHeader(NamedTuple):
-    """size: the canvas's (width, height) in pixels. exif: content of the chunk `EXIF`, empty if there is none."""
+def read_webp_header(data: bytes) -> tuple[tuple[int, int], bytes] | None:
+    """A WebP's (width, height) in pixels and its EXIF, empty without one; None if the size cannot be read.
 
-    size: tuple[int, int]
-    exif: bytes
-
-
-def read_webp_header(data: bytes) -> WebPHeader | None:
-    """Reads a WebP's header; None if the size cannot be read. The decoder takes memory for the whole canvas to open a file."""
+    The decoder takes memory for all pixels when it opens a file.
+    """
     kind = data[12:16] if len(data) >= 30 else b""
     if kind == b"VP8X":
         size = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-        chunks = (data[start + 8 : end] for kind, start, end in _webp_chunks(data) if kind == b"EXIF")
-        return WebPHeader(size, next(chunks, b""))
+        return size, next((data[start + 8 : end] for kind, start, end in _webp_chunks(data) if kind == b"EXIF"), b"")
     if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return WebPHeader((width & 0x3FFF, height & 0x3FFF), b"")
+        return (int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF), b""
     if kind == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
-        return WebPHeader(((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1), b"")
+        return ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1), b""
     return None
 
 

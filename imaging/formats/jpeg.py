@@ -13,7 +13,7 @@ from PIL import Image
 
 from imaging.errors import DamagedImage, UnknownImageType
 
-UNREAD = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xF7)  # frame markers (table B.1) as below: hierarchical, and JPEG-LS
+UNREAD = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xF7)  # frame markers (table B.1), as below: hierarchical, JPEG-LS
 PROGRESSIVE = (0xC2, 0xCA)
 LOSSLESS = (0xC3, 0xCB)
 SEQUENTIAL = (0xC0, 0xC1)  # with Huffman codes
@@ -26,7 +26,7 @@ MIDDLE, NEAR = 127.5, 3  # the grey that libjpeg gives units without coded data,
 # Coded data without markers, to append to a scan. Whatever the Huffman tables are, at least one of the two decodes to
 # something other than empty units.
 TAILS = (bytes(range(254, 0, -1)), bytes(range(1, 255)))
-COEFFICIENTS, JPEG_LS = 64, 0xF7
+COEFFICIENTS = 64
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,11 @@ def check_jpeg(data: bytes) -> None:
 
 def _problem(header: JPEGHeader) -> str | None:
     """A message that says which sample type or coding is not read, and how to convert the JPEG; None if all is read."""
-    if header.process in UNREAD:
-        kind = "a JPEG-LS" if header.process == JPEG_LS else "hierarchical"
-        return f"the image is {kind} (JPEG frame {header.process:#x}), which is not read; save it as a baseline JPEG"
-    if header.precision != 8:
-        return f"the JPEG has samples of {header.precision} bits, which are not read; save it with 8 bits"
-    if header.height == 0:
-        return "the JPEG gives its height after its pixels, which is not read; save it as a baseline JPEG"
-    if len(header.components) not in (1, 3, 4):
-        return f"the JPEG has {len(header.components)} components, which are not read; save it as grey or RGB"
-    if len(header.components) == 4 and not header.adobe:
+    samples = len(header.components)
+    if header.process in UNREAD or header.precision != 8 or not header.height or samples not in (1, 3, 4):
+        what = f"frame {header.process:#x}, {samples} components of {header.precision} bits, {header.height} rows"
+        return f"the JPEG is of a kind that is not read ({what}); save it as a baseline JPEG of 8 bits, grey or RGB"
+    if samples == 4 and not header.adobe:
         return "the JPEG has 4 components and does not say whether 0 is all ink or none; save it as RGB"
     across, down = header.factors
     if any(across % horizontal or down % vertical for _, horizontal, vertical in header.components):

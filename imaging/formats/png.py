@@ -59,17 +59,15 @@ def late_exif(data: bytes) -> bytes:
 
     Pillow reads chunks behind the pixels only when it decodes these.
     """
-    before, after = [data[:8]], []
+    pixels, late = 0, list[bytes]()  # where the pixels begin; chunks behind them
     for kind, start, end in png_chunks(data):
         if end > len(data):
             break
-        if kind == b"IDAT" or after:
-            after.append(b"")
-        else:
-            before.append(data[start:end])
-        if after and (kind == b"eXIf" or (kind in TEXTS and data[start + 8 : end].startswith(EXIF_KEYWORDS))):
-            after.append(data[start:end])
-    return b"".join([*before, *after, END]) if any(after) else b""
+        if kind == b"IDAT":
+            pixels = pixels or start
+        elif pixels and (kind == b"eXIf" or (kind in TEXTS and data[start + 8 : end].startswith(EXIF_KEYWORDS))):
+            late.append(data[start:end])
+    return b"".join([data[:pixels], *late, END]) if late else b""
 
 
 def check_pixels(image: Image.Image, data: bytes) -> None:

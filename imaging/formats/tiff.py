@@ -39,10 +39,9 @@ def tiff_problem(tags: Tags) -> str | None:
         return RAW_FILE
     if Tag.PhotometricInterpretation not in tags and compression not in FAX:
         return "the TIFF does not say whether 0 is black or white; save it as grey or RGB"
-    if photometric not in PHOTOMETRICS:
-        return f"the TIFF has photometric interpretation {photometric}, which is not read; save it as grey or RGB"
-    if compression not in COMPRESSION_INFO or compression in UNREAD_COMPRESSIONS:
-        return f"the TIFF has compression {compression}, which is not read; save it with LZW or Deflate"
+    if photometric not in PHOTOMETRICS or compression not in COMPRESSION_INFO or compression in UNREAD_COMPRESSIONS:
+        kind = f"photometric interpretation {photometric} and compression {compression}"
+        return f"the TIFF has {kind}, which are not read; save it as grey or RGB, with LZW or Deflate"
     if photometric == WHITE_IS_ZERO and max(bits) > 8:
         return "the TIFF has 16-bit samples whose 0 is white, which are not read; save it with 0 as black"
     if photometric == PALETTE and max(_numbers(tags, Tag.ColorMap, MOST_8_BIT + 1), default=0) <= MOST_8_BIT:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from imaging.answer import SegmentedImage
 from imaging.classes import VOID
-from imaging.conversion import upright_array
+from imaging.conversion import UPRIGHT, upright_array
 from imaging.decoding import Limits, OpenImage, scale
 from imaging.rendering import Rendering
 from model.inference.errors import NoConfidence
@@ -38,7 +38,6 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, bands) of one shape to their logits (classes, height / stride, width / stride), in order."""
-UPRIGHT = 1  # the EXIF orientation of an image that is not turned
 BATCH = 8  # most tiles in a call of `run`
 
 

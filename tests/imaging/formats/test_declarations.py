@@ -254,7 +254,7 @@ def test_a_jpeg_cut_between_its_restart_markers_is_damaged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "value", "reason"), [(4, 12, "samples of 12 bits"), (1, 0xC5, "is hierarchical"), (9, 2, "has 2 components")]
+    ("at", "value", "reason"), [(4, 12, "3 components of 12 bits"), (1, 0xC5, "frame 0xc5"), (9, 2, "2 components of 8 bits")]
 )
 def test_a_jpeg_that_is_not_read_is_named_with_how_to_convert_it(at: int, value: int, reason: str) -> None:
     data = bytearray(file_of(Image.fromarray(PICTURE), "JPEG"))

@@ -136,8 +136,8 @@ def test_any_sampling_factors_give_the_picture_whole_and_reduced(factors: list[t
     [
         (jpeg(components(PICTURE), [(3, 1), (2, 1), (1, 1)]), "has sampling factors 3x1, 2x1, 1x1"),
         (jpeg(INKS), "has 4 components and does not say whether 0 is all ink or none"),
-        (jpeg(components(PICTURE), height=0), "gives its height after its pixels"),
-        (imagecodecs.jpegls_encode(PICTURE), "is a JPEG-LS"),
+        (jpeg(components(PICTURE), height=0), r"of a kind that is not read \(frame 0xc0, 3 components of 8 bits, 0 rows\)"),
+        (imagecodecs.jpegls_encode(PICTURE), r"of a kind that is not read \(frame 0xf7, "),
     ],
     ids=["factors", "inks", "height", "jpeg-ls"],
 )
