@@ -1,16 +1,23 @@
-"""Converts a decoded Pillow image of any mode to an upright array of RGB pixels."""
+"""Converts a decoded Pillow image of any mode to an upright array of RGB pixels, by the orientation that its EXIF says."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
 
-from imaging.formats.declarations import Box
+from imaging.formats.png import late_exif
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom lie outside."""
+ORIENTATION = 0x0112  # a tag of EXIF
+UPRIGHT = 1  # the orientation of an image that is not turned
+XMP = ("xmp", "XML:com.adobe.xmp")
 SWAPPING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 # for each EXIF orientation: a view of the upright array in the layout that the file stores (Exif 3.0, section 4.6.5.1.6)
 STORED_LAYOUTS: dict[int, Callable[[Pixels], Pixels]] = {
@@ -39,6 +46,60 @@ def rgb_profile(image: Image.Image) -> bytes | None:
         return None
     is_whole = int.from_bytes(profile[:4], "big") == len(profile) and profile[36:40] == b"acsp"
     return profile if is_whole and profile[16:20] == b"RGB " else None
+
+
+def orientation_of(image: Image.Image, data: bytes) -> int:
+    """The EXIF orientation, read without decoding the pixels; a copy of a PNG with EXIF behind its pixels is opened for it."""
+    if image.format == "TIFF":  # Pillow turns it itself and reports the upright size
+        return UPRIGHT
+    if image.format != "PNG":
+        return _orientation(image.getexif)
+    if not (header := late_exif(data)):
+        return _orientation(lambda: Image.Image.getexif(image))  # the PNG's own method decodes the pixels
+    try:
+        with Image.open(io.BytesIO(header), formats=("PNG",)) as copy:
+            forget_xmp(copy)
+            return _orientation(lambda: Image.Image.getexif(copy))
+    except UnidentifiedImageError:  # the full file opened, so the unreadable part lies after the pixels
+        return UPRIGHT
+
+
+def exif_orientation(content: bytes) -> int:
+    """The orientation in the bytes of an EXIF block."""
+    exif = Image.Exif()
+
+    def read() -> Image.Exif:
+        exif.load(content)
+        return exif
+
+    return _orientation(read)
+
+
+def _orientation(read_exif: Callable[[], Image.Exif]) -> int:
+    """The EXIF orientation; 1 if EXIF cannot be read or its value is invalid, since the pixels may still be correct."""
+    try:
+        value = read_exif().get(ORIENTATION, UPRIGHT)
+    except Exception:  # Pillow's EXIF reader raises many types on damaged data
+        return UPRIGHT
+    return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
+
+
+def forget_xmp(image: Image.Image) -> None:
+    """Removes XMP, where Pillow looks for an orientation if EXIF has none. The reported size would not show such a turn."""
+    for name in XMP:
+        image.info.pop(name, None)
+
+
+def frame_box(image: Image.Image) -> Box | None:
+    """The part of a GIF's canvas that its first frame covers; None if it covers all, or for other formats.
+
+    Call it before the image is loaded.
+    """
+    if not isinstance(image, GifImageFile) or not image.tile:
+        return None
+    left, top, right, bottom = image.tile[0][1] or (0, 0, *image.size)
+    box = left, top, right, bottom
+    return None if box == (0, 0, *image.size) else box
 
 
 def upright_array(image: Image.Image, orientation: int, frame: Box | None = None) -> Pixels:

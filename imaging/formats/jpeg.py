@@ -5,20 +5,20 @@ from __future__ import annotations
 import io
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from imaging.errors import DamagedImage
+from imaging.errors import DamagedImage, UnknownImageType
 
-HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)  # frame markers (table B.1), as in the next lines
+UNREAD = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xF7)  # frame markers (table B.1), as below: hierarchical, JPEG-LS
 PROGRESSIVE = (0xC2, 0xCA)
 LOSSLESS = (0xC3, 0xCB)
 SEQUENTIAL = (0xC0, 0xC1)  # with Huffman codes
-JPEG_LS = 0xF7
-FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), JPEG_LS)
-BARE = (0x01, *range(0xD0, 0xD9))  # markers without a length
+FRAMES = (*SEQUENTIAL, *PROGRESSIVE, *LOSSLESS, 0xC9, *UNREAD)  # 0xC9: sequential, with arithmetic codes
+BARE = (0x01, *range(0xD0, 0xDA))  # markers without a length
 SCAN, RESTART_INTERVAL, APP14, END = 0xDA, 0xDD, 0xEE, 0xD9
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -27,10 +27,6 @@ MIDDLE, NEAR = 127.5, 3  # the grey that libjpeg gives units without coded data,
 # something other than empty units.
 TAILS = (bytes(range(254, 0, -1)), bytes(range(1, 255)))
 COEFFICIENTS = 64
-# libjpeg's own progressive script has 10 scans, mozjpeg writes about a dozen, and libtiff also stops at 100
-SCANS = 100
-SCANNED_MEGAPIXELS = 2000.0  # limit of scans x megapixels; an empty scan takes about 0.8 ms per megapixel
-MOST_MARKERS = 4096  # before the first scan, and again after its header; each costs time, and 100 scans have a few hundred
 
 
 @dataclass(frozen=True)
@@ -62,28 +58,19 @@ class JPEGHeader:
     @property
     def several_scans(self) -> bool:
         """Whether the image has several scans; libjpeg then keeps all coefficients until the last one."""
-        return bool(self.components) and (self.process in (*PROGRESSIVE, *HIERARCHICAL) or not self.interleaved)
+        return self.process in PROGRESSIVE or not self.interleaved
 
     @property
-    def unit(self) -> tuple[int, int]:
-        """Width and height in pixels of a unit of blocks, in a scan of all components (section A.2)."""
-        if len(self.components) == 1:
-            return 8, 8
-        return 8 * max(across for _, across, _ in self.components), 8 * max(down for _, _, down in self.components)
+    def factors(self) -> tuple[int, int]:
+        """The largest horizontal and vertical sampling factors."""
+        return max(across for _, across, _ in self.components), max(down for _, _, down in self.components)
 
 
 def read_jpeg_header(data: bytes) -> JPEGHeader | None:
-    """Reads the segments up to the first scan; None if they cannot be parsed."""
-    position, interval, frame, process, adobe = 2, 0, b"", 0, False
-    for _ in range(MOST_MARKERS):
-        if position + 4 > len(data) or data[position] != 0xFF:
-            break
-        marker = data[position + 1]
-        if marker == 0xFF or marker in BARE:
-            position += 1 if marker == 0xFF else 2
-            continue
-        end = position + 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
-        segment = data[position + 4 : end]
+    """Reads the segments up to the first scan; None if there is no scan behind a frame."""
+    interval, frame, process, adobe = 0, b"", 0, False
+    for marker, start, end in _segments(data):
+        segment = data[start + 4 : end]
         if marker in FRAMES:
             frame, process = segment, marker
         elif marker == RESTART_INTERVAL:
@@ -93,100 +80,60 @@ def read_jpeg_header(data: bytes) -> JPEGHeader | None:
         elif marker == SCAN and len(frame) >= 6 and segment:
             height, width = struct.unpack_from(">HH", frame, 1)
             entries = (frame[start : start + 2] for start in range(6, 6 + 3 * frame[5], 3))
-            components = tuple((entry[0], entry[1] >> 4 or 1, entry[1] & 15 or 1) for entry in entries if len(entry) == 2)
             return JPEGHeader(
                 process=process,
                 precision=frame[0],
                 width=width,
                 height=height,
-                components=components,
+                components=tuple((entry[0], entry[1] >> 4 or 1, entry[1] & 15 or 1) for entry in entries if len(entry) == 2),
                 restart_interval=interval,
                 first_scan=segment[1 : 1 + 2 * segment[0] : 2],
-                scan_header=position,
+                scan_header=start,
                 scan_start=end,
                 adobe=adobe,
             )
-        position = end
     return None
 
 
-def jpeg_problem(header: JPEGHeader | None) -> str | None:
-    """A message that says which sample type or coding of the JPEG is not read, and how to convert it; None if all is read."""
-    if header is None:
-        return None
-    if header.process == JPEG_LS:
-        return "the image is a JPEG-LS, which is not read; save it as a baseline JPEG"
-    if header.process in HIERARCHICAL:
-        return f"the JPEG is hierarchical (frame {header.process:#x}), which is not read; save it as a baseline JPEG"
-    if header.precision != 8:
-        return f"the JPEG has samples of {header.precision} bits, which are not read; save it with 8 bits"
-    if header.height == 0:
-        return "the JPEG gives its height after its pixels, which is not read; save it as a baseline JPEG"
-    if len(header.components) not in (1, 3, 4):
-        return f"the JPEG has {len(header.components)} components, which are not read; save it as grey or RGB"
-    if len(header.components) == 4 and not header.adobe:
+def _segments(data: bytes, position: int = 2) -> Iterator[tuple[int, int, int]]:
+    """Yields the kind, start and end of each marker with its segment, from a position up to the end marker."""
+    marker = 0
+    while marker != END and (match := MARKER.search(data, position)):
+        marker, position = data[match.end() - 1], match.end()
+        if marker not in BARE:
+            position += max(2, int.from_bytes(data[position : position + 2], "big"))
+        yield marker, match.start(), position
+
+
+def check_jpeg(data: bytes) -> None:
+    """Raises `UnknownImageType` for samples or a coding that are not read, and `DamagedImage` for missing restart markers."""
+    if header := read_jpeg_header(data):
+        if problem := _problem(header):
+            raise UnknownImageType(problem)
+        _check_restarts(header, data)
+
+
+def _problem(header: JPEGHeader) -> str | None:
+    """A message that says which sample type or coding is not read, and how to convert the JPEG; None if all is read."""
+    samples = len(header.components)
+    if header.process in UNREAD or header.precision != 8 or not header.height or samples not in (1, 3, 4):
+        what = f"frame {header.process:#x}, {samples} components of {header.precision} bits, {header.height} rows"
+        return f"the JPEG is of a kind that is not read ({what}); save it as a baseline JPEG of 8 bits, grey or RGB"
+    if samples == 4 and not header.adobe:
         return "the JPEG has 4 components and does not say whether 0 is all ink or none; save it as RGB"
-    across, down = (max(factors) for factors in list(zip(*header.components, strict=True))[1:])
+    across, down = header.factors
     if any(across % horizontal or down % vertical for _, horizontal, vertical in header.components):
         factors = ", ".join(f"{horizontal}x{vertical}" for _, horizontal, vertical in header.components)
         return f"the JPEG has sampling factors {factors}, which are not read; save it with 4:4:4 or 4:2:0"
     return None
 
 
-def is_lossless(data: bytes) -> bool:
-    """Whether a JPEG uses the lossless process; libjpeg cannot decode such a file at a reduced size."""
-    return (header := read_jpeg_header(data)) is not None and header.process in LOSSLESS
-
-
-def check_scan_count(data: bytes) -> None:
-    """Raises `DamagedImage` if there are more scans than any program writes.
-
-    However short a scan is, it costs as much time as the whole image.
-    """
-    header = read_jpeg_header(data)
-    if not header or not header.several_scans:
-        return
-    most = max(1, min(SCANS, int(SCANNED_MEGAPIXELS * 1e6 / max(1, header.width * header.height))))
-    # An upper bound: coded data cannot contain these bytes, but segments and trailers may.
-    scans = data.count(b"\xff\xda")
-    if scans > most and (scans := _count_scans(data, most)) > most:
-        problem = f"it has {scans} scans or more at {header.width}x{header.height} pixels; at most {most} are accepted"
-        raise DamagedImage(f"the image is damaged: {problem}; save it again")
-
-
-def coefficient_bytes(data: bytes) -> int:
-    """Bytes that libjpeg needs for the coefficients of a JPEG in several scans, besides its pixels; 0 for a single scan.
-
-    Each coefficient takes 2 bytes. Blocks are counted in whole units.
-    """
-    header = read_jpeg_header(data)
-    if not header or not header.several_scans:
-        return 0
-    across, down = (max(factors) for factors in list(zip(*header.components, strict=True))[1:])
-    units = -(-header.width // (8 * across)) * -(-header.height // (8 * down))
-    blocks: int = units * sum(horizontal * vertical for _, horizontal, vertical in header.components)
-    return 128 * blocks
-
-
-def _count_scans(data: bytes, most: int) -> int:
-    """Counts the scans of the first picture; stops once there are more than `most`. FF DA inside a segment does not count."""
-    scans, position = 0, 2
-    while scans <= most and (marker := MARKER.search(data, position)):
-        position, kind = marker.end(), data[marker.end() - 1]
-        if kind == END:
-            break
-        scans += kind == SCAN
-        if kind >= 0xC0 and kind not in BARE:
-            position += max(2, int.from_bytes(data[position : position + 2], "big"))
-    return scans
-
-
-def check_restarts(header: JPEGHeader, data: bytes) -> None:
+def _check_restarts(header: JPEGHeader, data: bytes) -> None:
     """Raises `DamagedImage` if a sequential JPEG in one scan lacks restart markers, and so the units between them."""
     if not header.restart_interval or header.process in PROGRESSIVE or not header.interleaved:
         return
-    across, down = header.unit
-    units = -(-header.width // across) * -(-header.height // down)
+    across, down = (8, 8) if len(header.components) == 1 else (8 * factor for factor in header.factors)
+    units = -(-header.width // across) * -(-header.height // down)  # of blocks (section A.2)
     total = -(-units // header.restart_interval) - 1
     end = data.find(b"\xff\xd9", header.scan_start)
     count = sum(1 for _ in RESTART.finditer(data, header.scan_start, end if end >= 0 else len(data)))
@@ -219,27 +166,13 @@ def check_scans(image: Image.Image, data: bytes) -> None:
 
 
 def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
-    """The number of components that lack a coefficient, or bits of one, in the scans; and the offset where the last scan ends.
-
-    Raises `DamagedImage` for more markers than any image needs.
-    """
+    """The number of components that lack a coefficient, or bits of one, in the scans; and the offset where the last ends."""
     # for each component and coefficient, the lowest bit that the scans so far have sent; 0 means complete
     lowest = {identifier: [1] * COEFFICIENTS for identifier, _, _ in header.components}
-    position, end, markers = header.scan_header, len(data), 0
-    while match := MARKER.search(data, position):
-        position, marker = match.end(), data[match.end() - 1]
-        markers += 1
-        if markers > MOST_MARKERS:
-            raise DamagedImage(
-                "the image is damaged: more segments stand between its scans than any program writes; save it again"
-            )
+    for marker, start, after in _segments(data, header.scan_header):
+        segment = data[start + 4 : after]
         if marker == END:
-            end = match.start()
-            break
-        if marker in BARE:
-            continue
-        after = position + max(2, int.from_bytes(data[position : position + 2], "big"))
-        segment = data[position + 2 : after]
+            return sum(any(bits) for bits in lowest.values()), start
         if marker == SCAN and segment and len(segment) >= 4 + 2 * segment[0]:
             first, last, bits = segment[1 + 2 * segment[0] :][:3]
             if header.process not in PROGRESSIVE:
@@ -247,8 +180,7 @@ def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
             for identifier in segment[1 : 1 + 2 * segment[0] : 2]:
                 if identifier in lowest and first <= last < COEFFICIENTS:
                     lowest[identifier][first : last + 1] = [bits & 15] * (last + 1 - first)
-        position = after
-    return sum(any(bits) for bits in lowest.values()), end
+    return sum(any(bits) for bits in lowest.values()), len(data)
 
 
 def _is_middle_grey(image: Image.Image) -> bool:

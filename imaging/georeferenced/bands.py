@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.band_scale import BandScale
+from imaging.formats.tiff import is_opacity
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import Mask, Samples, Scene
-from imaging.opacity import is_opacity
 
 Pixels = npt.NDArray[np.uint8]
 PERCENTILES = (2, 98)

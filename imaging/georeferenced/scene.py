@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from mmap import ACCESS_READ, mmap
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from rasterio.errors import NodataShadowWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from imaging.errors import DamagedImage
-from imaging.formats.headers import TIFF
+from imaging.errors import ImageError
+from imaging.formats.signatures import TIFF
 from imaging.formats.tiff_pages import check_tables
 from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError, gdal_reason
 from imaging.georeferenced.opening import open_raster
@@ -254,9 +253,8 @@ def _check_tables(paths: Sequence[str]) -> None:
         with open(path, "rb") as file:
             if file.read(4) in TIFF:
                 try:
-                    with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-                        check_tables(data)
-                except DamagedImage as error:
+                    check_tables(file)
+                except ImageError as error:
                     raise DamagedScene(f"{path}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from imaging.decoding import Limits, check_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, UnknownImageType
-from imaging.formats.headers import TIFF
+from imaging.formats.signatures import TIFF
 from imaging.formats.tiff_pages import check_tables
 from imaging.georeferenced.bands import SAMPLED_SIDE, Advice, choose_bands
 from imaging.georeferenced.ground import metres_per_pixel
@@ -90,7 +91,7 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Scene]:
     if not data.startswith(TIFF):
         raise UnknownImageType("this network or form of answer needs a georeferenced TIFF (GeoTIFF), and this file is no TIFF")
     try:
-        check_tables(data)
+        check_tables(io.BytesIO(data))
         with open_scene(data, SAFE_DRIVERS, "the image") as scene:
             check_size(scene.size[::-1], limits)
             scene.place.require(scene.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imaging.decoding_memory import decoding_bytes, scaling_bytes
+from imaging.decoding_memory import scaling_bytes
 from model.inference.plan import Plan
 from model.inference.scene_images import scene_bytes
 from model.inference.segmenter import Segmenter
@@ -18,14 +18,13 @@ def memory_bytes(segmenter: Segmenter, data: bytes, plan: Plan) -> int:
     """
     rendering, (height, width), tiles = plan.options.rendering, plan.size, plan.tile_plan
     pixels, classes = height * width, len(segmenter.manifest.labels)
-    image, results = segmenter.channels * tiles.size[0] * tiles.size[1], 0
+    image = segmenter.channels * tiles.size[0] * tiles.size[1]
     if segmenter.reads_scene(rendering):
         decoding = scene_bytes(data, segmenter.limits, segmenter.channels) + scaling_bytes(plan.size, tiles.size) + image
         results = pixels * (1 + 3 * rendering.needs_photo)
     else:
-        decoding = decoding_bytes(data, segmenter.limits, tiles.size)
-    if rendering.needs_photo and not segmenter.reads_scene(rendering) and plan.size != tiles.size:
-        decoding, results = max(decoding, image + decoding_bytes(data, segmenter.limits)), 3 * pixels
+        decoding = segmenter.open(data, plan).decoding_bytes(tiles.size, with_photo=rendering.needs_photo)
+        results = 3 * pixels if rendering.needs_photo and plan.size != tiles.size else 0
     results += pixels * (
         1 + rendering.needs_confidence_map + rendering.needs_foreground + 2 * classes * rendering.needs_probabilities
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from imaging.decoding import OpenImage
 from imaging.parameters import Parameter
 from imaging.rendering import Rendering
 from model.inference.scaling import SIDES, Side, parse_side
@@ -69,11 +70,13 @@ class Plan:
     """The work for one image.
 
     size: upright (height, width) of the image and of the answer. views: the sizes and mirror images to run, largest first.
+    image: the photo's file, opened for this plan and not yet decoded; None if there is none.
     """
 
     size: Size
     views: tuple[View, ...]
     options: Options
+    image: OpenImage | None = field(default=None, compare=False, repr=False)
 
     @property
     def tile_plan(self) -> TilePlan:

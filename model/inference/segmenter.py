@@ -18,8 +18,8 @@ from PIL import Image
 
 from imaging.answer import SegmentedImage
 from imaging.classes import VOID
-from imaging.conversion import upright_array
-from imaging.decoding import Limits, decode, decode_photo, read_size, scale
+from imaging.conversion import UPRIGHT, upright_array
+from imaging.decoding import Limits, OpenImage, scale
 from imaging.rendering import Rendering
 from model.inference.errors import NoConfidence
 from model.inference.merging import Band, BandMerger, Logits
@@ -38,7 +38,6 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, bands) of one shape to their logits (classes, height / stride, width / stride), in order."""
-UPRIGHT = 1  # the EXIF orientation of an image that is not turned
 BATCH = 8  # most tiles in a call of `run`
 
 
@@ -98,24 +97,26 @@ class Segmenter:
             load()
 
     def plan(self, data: bytes, options: Options) -> Plan:
-        """The plan for an image file, from its header alone.
+        """The plan for an image file, from its header alone. It keeps the opened file of a photo, for one thread's `segment`.
 
         If the weights record the size on the ground of the pixels that the network learned from, `side=auto` scales a scene to
         that size. The plan's options then have the side in pixels.
 
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideError` or `TilingError`.
         """
+        image = None
         if self.reads_scene(options.rendering):
             gsd = self.manifest.preprocessing.gsd if options.side == "auto" else None
             size, side = scene_sizes(data, self.limits, gsd)
         else:
             gsd = side = None
-            size = read_size(data, self.limits)
+            image = OpenImage(data, self.limits)
+            size = image.size
         options.rendering.check(size)
         options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks
         require_confidence(self.runtime, options.rendering)
         if gsd is None:
-            return self.plan_size(size, options)
+            return replace(self.plan_size(size, options), image=image)
         side = check_scene_side(gsd, size, side)
         try:
             return self.plan_size(size, replace(options, side=side))
@@ -136,7 +137,11 @@ class Segmenter:
         """Pixels, uint8 (H, W, bands), of an image file at the plan's working size. Raises `DamagedImage`."""
         if self.reads_scene(plan.options.rendering):
             return scale(decode_scene(data, self.limits, self.channels, self._neutral).pixels, plan.tile_plan.size)
-        return decode(data, self.limits, plan.tile_plan.size)
+        return self.open(data, plan).decode(plan.tile_plan.size).pixels
+
+    def open(self, data: bytes, plan: Plan) -> OpenImage:
+        """The photo's file that the plan has opened, if it is of this data; else opens it. Raises an `ImageError`."""
+        return plan.image if plan.image and plan.image.data is data else OpenImage(data, self.limits)
 
     def reads_scene(self, rendering: Rendering) -> bool:
         """Whether image files must be georeferenced TIFFs: for answers with coordinates, or bands that photos do not have."""
@@ -172,9 +177,7 @@ class Segmenter:
                 photo = np.ascontiguousarray(scene.pixels[:, :, :3]) if rendering.needs_photo else None
                 del scene
             else:
-                image, profile = decode_photo(data, self.limits, plan.tile_plan.size)
-                if rendering.needs_photo:
-                    photo = image if plan.size == plan.tile_plan.size else decode(data, self.limits)
+                image, photo, profile = self.open(data, plan).decode(plan.tile_plan.size, with_photo=rendering.needs_photo)
         with _measure(seconds, "inference"):
             segmentation = self.infer(image, plan, run, check)
         del image

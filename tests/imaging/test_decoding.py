@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from benchmarks.harness.image_files import file_of
 from imaging import conversion
-from imaging.decoding import decode, read_size, scale
+from imaging.decoding import OpenImage, decode, read_size, scale
 from imaging.errors import DamagedImage, UnknownImageType
 from tests.support.costs import cpu_seconds
 from tests.support.images import make_photo
@@ -103,6 +103,15 @@ def test_scaling_down_averages_all_pixels_and_scaling_up_interpolates_between_th
     line = scale(two, (1, 4))[0].astype(int)
     assert np.abs(line - [[0, 10, 200], [25, 15, 150], [75, 25, 50], [100, 30, 0]]).max() <= 1
     assert scale(two, (1, 2)) is two
+
+
+@pytest.mark.parametrize("working", [(9, 11), (15, 20), SIZE], ids=str)
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
+def test_a_photo_beside_its_scaled_pixels_is_as_without_them(sample: Sample, working: tuple[int, int]) -> None:
+    image = OpenImage(sample.data, LIMITS).decode(working, with_photo=True)
+    assert image.photo is not None
+    assert np.array_equal(image.photo, decode(sample.data, LIMITS))
+    assert np.array_equal(image.pixels, decode(sample.data, LIMITS, working))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -11,8 +11,7 @@ from PIL import Image
 
 from benchmarks.harness.hostile import mutate
 from benchmarks.harness.image_files import file_of
-from imaging.decoding import Limits, decode
-from imaging.decoding_memory import decoding_bytes
+from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from tests.support.costs import cpu_seconds
 from tests.support.images import Pixels
@@ -32,7 +31,8 @@ ORIGINALS = [
 def outcome_of(data: bytes, working: tuple[int, int] | None) -> tuple[int, Pixels] | None:
     """The bytes that its header promises, and the image; None where it is refused."""
     try:
-        return decoding_bytes(data, LIMITS, working), decode(data, LIMITS, working)
+        image = OpenImage(data, LIMITS)
+        return image.decoding_bytes(working), image.decode(working).pixels
     except ImageError:
         return None
 

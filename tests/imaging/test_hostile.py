@@ -21,16 +21,13 @@ from benchmarks.harness.hostile import (
     hostile,
     jpeg_with,
     png_with,
-    scan_bomb,
     tiff_of,
     tiff_tile,
     webp_of,
 )
 from benchmarks.harness.image_files import chunk, file_of, png_of
-from imaging.decoding import Limits, decode, read_size
-from imaging.decoding_memory import decoding_bytes
+from imaging.decoding import Limits, OpenImage, decode, read_size
 from imaging.errors import DamagedImage, ImageError, ImageTooLarge
-from imaging.formats.headers import CHUNKS
 from tests.support.checkout import ROOT
 from tests.support.costs import cpu_seconds
 from tests.support.images import make_photo
@@ -41,20 +38,14 @@ TOO_LARGE = (
     "gif of a huge screen",
     "bmp of a huge side",
     "tiff of many fax rows",
-    "bmp of run lengths",
     "webp bomb",
 )
 REFUSED_IMAGES = (
     *TOO_LARGE,
-    "scan bomb",
-    "scan bomb of many more",
-    "scan bomb in a multi-picture jpeg",
     "png of inflating text",
     "png of inflating wide text",
     "png of one huge text",
     "png of a huge profile",
-    "png of several profiles",
-    "png of empty chunks",
     "bmp that lies",
     "tiff that names a huge tile twice",
     "avif of a huge side",
@@ -98,11 +89,12 @@ def test_a_hostile_file_is_refused_in_less_time_than_a_good_photo_takes(kind: st
     assert cpu_seconds(lambda: refuse(data)) < good_cpu_seconds()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in REFUSED_IMAGES if not kind.startswith(("truncated", "bmp that lies"))])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in REFUSED_IMAGES if not kind.startswith(("truncated", "bmp that", "tiff that"))]
+)
 def test_its_header_alone_refuses_it(kind: str) -> None:
-    for function in (read_size, decoding_bytes):
-        with pytest.raises(ImageTooLarge if kind in TOO_LARGE else DamagedImage):
-            function(hostile(kind), LIMITS)
+    with pytest.raises(ImageTooLarge if kind in TOO_LARGE else DamagedImage):
+        read_size(hostile(kind), LIMITS)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="a process's peak of memory is read from /proc")
@@ -118,21 +110,6 @@ def test_refusing_a_hostile_file_takes_less_memory_than_a_good_photo(tmp_path: P
     assert {kind: peak / good for kind, peak in peaks.items() if peak >= good} == {}
 
 
-@pytest.mark.parametrize("format", ["JPEG", "MPO"])
-def test_scans_are_bounded_by_number_and_by_pixels(format: str) -> None:
-    assert decode(scan_bomb(100, 64, format), LIMITS).shape == (64, 64, 3)
-    with pytest.raises(DamagedImage, match=r"101 scans .*64x64.* 100 "):
-        read_size(scan_bomb(101, 64, format), LIMITS)
-    with pytest.raises(DamagedImage, match=r"21 scans .*10000x10000.* 20"):
-        read_size(resize(scan_bomb(21, 64, format), 10_000), LIMITS)
-    assert read_size(resize(scan_bomb(20, 64, format), 10_000), LIMITS) == (10_000, 10_000)
-
-
-def resize(jpeg: bytes, side: int) -> bytes:
-    start = jpeg.index(b"\xff\xc2") + 5
-    return jpeg[:start] + side.to_bytes(2, "big") * 2 + jpeg[start + 4 :]
-
-
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
 def test_what_looks_like_scans_in_segments_and_behind_the_image_is_none(options: dict[str, bool]) -> None:
     photo = Image.fromarray(make_photo(64, 96))
@@ -145,12 +122,7 @@ def test_what_looks_like_scans_in_segments_and_behind_the_image_is_none(options:
 def test_a_tile_may_be_larger_than_a_small_image(tile: int, side: int) -> None:
     data = tiff_tile(tile, side)
     assert decode(data, LIMITS).shape == (side, side, 3)
-    assert decoding_bytes(data, LIMITS) > tile * tile
-
-
-def test_a_tag_that_libtiff_may_read_otherwise_is_refused() -> None:
-    with pytest.raises(DamagedImage, match="tag 259 is not one whole number"):  # libtiff might take another than Pillow
-        read_size(tiff_of({256: 1, 257: 100_000, 258: 1, 259: 1}, (259, 4, 1, 3)), LIMITS)
+    assert OpenImage(data, LIMITS).decoding_bytes() > tile * tile
 
 
 def test_a_directory_that_points_to_itself_ends() -> None:
@@ -158,11 +130,9 @@ def test_a_directory_that_points_to_itself_ends() -> None:
         decode(tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 34665: 8}), LIMITS)
 
 
-def test_run_lengths_of_a_bmp_are_taken_up_to_four_megapixels() -> None:
+def test_run_lengths_of_a_bmp_are_read() -> None:
     rows = b"\xff\7\1\7\0\0" * 16
     assert (decode(bmp_of(256, 16, 8, 1, rows + b"\0\1"), LIMITS) == (0, 0, 7)).all()
-    with pytest.raises(ImageTooLarge, match=r"2001x2000 pixels .* 4 megapixels in run lengths"):
-        decode(bmp_of(2001, 2000, 8, 1, rows), LIMITS)
 
 
 @pytest.mark.parametrize("before", [b"", QUIRK, b"xx!\xfe\0", b"!\xff\3abc\0"], ids=["plain", "quirk", "junk", "other"])
@@ -194,7 +164,5 @@ def test_the_canvas_of_a_webp_is_read_before_it_is_made() -> None:
 def test_long_headers_are_taken_within_their_bounds() -> None:
     assert decode(jpeg_with(b"\xff\xfe\xff\xff".ljust(65537, b"c") * 100), LIMITS).shape == (16, 16, 3)
     assert decode(png_with(chunk(b"tEXt", b"k\0" + b"t" * 6_000_000)), LIMITS).shape == (1, 1, 3)
-    assert decode(png_with(chunk(b"aaAa", b"") * (CHUNKS - 10)), LIMITS).shape == (1, 1, 3)
-    with pytest.raises(DamagedImage, match="4096 chunks"):
-        read_size(png_with(chunk(b"aaAa", b"") * CHUNKS), LIMITS)
+    assert decode(png_with(chunk(b"aaAa", b"") * 5000), LIMITS).shape == (1, 1, 3)
     assert read_size(gif_of(4, 4, before=b"!\xfe" + b"\2ab" * 10_000 + b"\0"), LIMITS) == (4, 4)

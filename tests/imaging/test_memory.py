@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.harness.image_files import bomb, file_of
+from benchmarks.harness.image_files import file_of
 from imaging import conversion, decoding_memory
-from imaging.decoding import decode
-from imaging.decoding_memory import decoding_bytes
-from imaging.errors import ImageTooLarge
+from imaging.decoding import OpenImage, decode
 from tests.support.imaging.corpus import LIMITS, SAMPLES
 from tests.support.imaging.decoding_process import decode_apart
 from tests.support.imaging.photographs import FILES, HEIGHT, PIXELS, WIDTH
@@ -36,19 +34,14 @@ def test_a_large_jpeg_takes_eight_bytes_a_pixel_or_less_and_one_that_is_reduced_
     frame = file_of(Image.new("RGB", (16, 16)), "JPEG")
     start = frame.index(b"\xff\xc0") + 5
     data = frame[:start] + (10_000).to_bytes(2) * 2 + frame[start + 4 :]
-    assert decoding_bytes(data, LIMITS) - decoding_memory.FIXED_BYTES <= 8 * 10_000**2
-    assert decoding_bytes(data, LIMITS, (960, 960)) - decoding_memory.FIXED_BYTES < 10_000**2
+    assert OpenImage(data, LIMITS).decoding_bytes() - decoding_memory.FIXED_BYTES <= 8 * 10_000**2
+    assert OpenImage(data, LIMITS).decoding_bytes((960, 960)) - decoding_memory.FIXED_BYTES < 10_000**2
 
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 def test_the_promise_needs_the_header_alone(sample: Sample) -> None:
-    promised_bytes = decoding_bytes(sample.data, LIMITS)
+    promised_bytes = OpenImage(sample.data, LIMITS).decoding_bytes()
     assert decoding_memory.FIXED_BYTES < promised_bytes < decoding_memory.FIXED_BYTES + 100_000
-
-
-def test_what_is_too_large_is_promised_nothing() -> None:
-    with pytest.raises(ImageTooLarge):
-        decoding_bytes(bomb(20000), LIMITS)
 
 
 @pytest.mark.parametrize("working", [None, (11, 19)], ids=["whole", "reduced"])

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.harness.image_files import bomb, file_of
-from imaging.decoding import Limits, decode, open_image, read_size
-from imaging.decoding_memory import decoding_bytes
+from imaging.decoding import Limits, decode, decoder_errors, read_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from tests.support.imaging.corpus import FORMATS, LIMITS, NOISE, SAMPLES, SMALL
 
@@ -94,13 +93,13 @@ def test_an_image_without_pixels_is_refused_by_its_header(format: str, axis: int
     if format == "GIF":  # its frame as well
         frame = data.index(b",\0\0\0\0") + 5
         data[frame + 2 * axis : frame + 2 * axis + 2] = bytes(2)
-    for function in (read_size, decoding_bytes, decode):
+    for function in (read_size, decode):
         with pytest.raises((DamagedImage, UnknownImageType)):
             function(bytes(data), LIMITS)
 
 
 def test_a_lack_of_memory_is_not_called_damage() -> None:
-    with pytest.raises(MemoryError), open_image(SMALL["PNG"], LIMITS):
+    with pytest.raises(MemoryError), decoder_errors(SMALL["PNG"]):
         raise MemoryError
 
 
@@ -111,7 +110,7 @@ def test_a_lack_of_memory_is_not_called_damage() -> None:
 def test_whatever_a_decoder_raises_becomes_damage_with_its_cause(error: type[Exception]) -> None:
     with (
         pytest.raises(DamagedImage, match="the PNG cannot be decoded; is the file complete") as error_info,
-        open_image(SMALL["PNG"], LIMITS),
+        decoder_errors(SMALL["PNG"]),
     ):
         raise error("what went wrong")
     assert isinstance(error_info.value.__cause__, error)

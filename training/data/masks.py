@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from imaging.conversion import frame_box
 from imaging.decoding import Limits
 from imaging.errors import ImageError
-from imaging.formats.declarations import check_declarations, check_pixels, frame_box
-from imaging.formats.headers import format_of
+from imaging.formats.declarations import check_header, check_pixels
+from imaging.formats.signatures import format_of
 from model.labels import Color, LabelSet
 from model.regular_file import read_regular_file
 from training.data.orientation import read_orientation
@@ -184,7 +185,7 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _require_pixels(path, (image.height, image.width), image_size)
             _require_lossless_ids(path, image)
-            check_declarations(image, data)
+            check_header(data, format_of(data))
             if frame_box(image):
                 raise MaskError(f"{path}: the mask's first frame covers a part of it; export masks as PNG")
             if image.format == "PNG" and (orientation := read_orientation(data)) != 1:

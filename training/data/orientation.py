@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.conversion import STORED_LAYOUTS, SWAPPING
-from imaging.decoding import ORIENTATION, XMP
+from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP
 
 Ids = npt.NDArray[np.uint8]
 DrawnOn = Literal["upright", "stored"]

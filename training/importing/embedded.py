@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.decoding import Limits, open_image
+from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from training.importing.coco.files import as_key
 
@@ -75,12 +75,10 @@ def decode_nonzero(text: object, size: Size, tolerance: int) -> Mask:
 def _open_png(data: bytes, size: Size, tolerance: int = 0) -> Image.Image:
     """The decoded image; its pixels are only decoded if its header says a PNG of this size."""
     try:
-        with open_image(data, LIMITS) as image:
-            file_size, kind = (image.height, image.width), image.format
-            fits = kind == "PNG" and all(abs(a - b) <= tolerance for a, b in zip(file_size, size, strict=True))
-            if fits:
-                image.load()
-                return image
+        image = OpenImage(data, LIMITS)
+        file_size, kind = image.stored_size[::-1], image.format
+        if kind == "PNG" and all(abs(a - b) <= tolerance for a, b in zip(file_size, size, strict=True)):
+            return image.load()
     except ImageError as error:
         raise ValueError(f"needs a PNG in base64: {error}") from error
     raise ValueError(f"needs a PNG of {size[1]}x{size[0]} pixels, got a {kind} of {file_size[1]}x{file_size[0]}")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.formats.headers import JPEG, TIFF
+from imaging.formats.signatures import JPEG, TIFF
 
 Pixels = npt.NDArray[np.uint8]
 Appearance = Literal["one colour", "cut off", "grey", "colour"]

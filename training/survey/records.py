@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
-from imaging.formats.headers import JPEG
+from imaging.formats.signatures import JPEG
 from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from model.whole_file import write_file

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from imaging.errors import DamagedImage
-from imaging.formats.headers import format_of
+from imaging.formats.signatures import format_of
 from model.inference.cores import resident_bytes
 from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.merging import Logits

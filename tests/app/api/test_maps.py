@@ -70,7 +70,7 @@ def test_what_is_wrong_with_a_scene_is_said_in_words_of_http(client: TestClient,
     assert_problem(post(client, empty, format="geotiff"), 415, "no scale; give it 8 bits: gdal_translate")
     tiled = write_scene(tmp_path / "tiled.tif", pixels(PHOTO), tiled=True, blockxsize=16, blockysize=16)
     damaged = change_table(Path(tiled).read_bytes(), 324, count=4)
-    assert_problem(post(client, damaged, format="geojson"), 422, "need 54 tiles, and a table has 4")
+    assert_problem(post(client, damaged, format="geojson"), 422, "need 54 tiles, and it has 4")
 
 
 def test_geojson(client: TestClient, scene: bytes) -> None:

@@ -15,8 +15,8 @@ from PIL import Image
 from benchmarks.harness.image_files import file_of
 from imaging.decoding import decode, read_size
 from imaging.errors import DamagedImage, UnknownImageType
-from imaging.formats.avif import avif_problem, is_avif
-from imaging.formats.headers import format_of
+from imaging.formats.boxes import check_avif
+from imaging.formats.signatures import format_of
 from tests.support.images import make_photo
 from tests.support.imaging.corpus import LIMITS
 
@@ -47,21 +47,21 @@ def test_a_clean_aperture_which_pillow_would_ignore_is_refused() -> None:
     for function in (read_size, decode):
         with pytest.raises(UnknownImageType, match="shows a part of its pixels"):
             function(data, LIMITS)  # type: ignore[operator]
-    assert avif_problem(DATA) is None
+    check_avif(DATA)
 
 
 def test_the_word_in_the_pixels_is_no_clean_aperture() -> None:
     start = DATA.index(b"mdat") + 10
-    assert avif_problem(DATA[:start] + b"clap" + DATA[start + 4 :]) is None
+    check_avif(DATA[:start] + b"clap" + DATA[start + 4 :])
 
 
 def test_a_general_brand_is_read_where_the_others_say_what_it_is() -> None:
     general = DATA[:8] + b"mif1" + DATA[12:]
-    assert is_avif(general)
+    assert format_of(general) == "AVIF"
     np.testing.assert_array_equal(decode(general, LIMITS), decode(DATA, LIMITS))
-    assert not is_avif(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    assert not is_avif(b"\0\0\0\x10ftypmif1avif")  # the version, not a brand
-    assert (format_of(DATA[:12]), format_of(b"\0\0\0\x18ftypheic")) == ("AVIF", "unknown")
+    assert format_of(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "unknown"
+    assert format_of(b"\0\0\0\x10ftypmif1avif") == "unknown"  # the version, not a brand
+    assert format_of(DATA[:12]) == "AVIF"
 
 
 @pytest.mark.parametrize("length", [16, 40, 200, len(DATA) - 20])
@@ -74,7 +74,7 @@ def test_a_truncated_file_is_damaged(length: int) -> None:
     "boxes", [b"\0\0\0\1meta", b"\0\0\0\0meta", b"\0\0\0\4meta", b"\xff\xff\xff\xffmeta", b"\0\0\0\1meta" + b"\xff" * 8]
 )
 def test_odd_lengths_of_boxes_end(boxes: bytes) -> None:
-    assert avif_problem(DATA[:32] + boxes + bytes(100)) is None
+    check_avif(DATA[:32] + boxes + bytes(100))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")

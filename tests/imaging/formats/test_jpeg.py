@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.harness.image_files import file_of
 from imaging.decoding import decode, read_size
 from imaging.errors import DamagedImage, UnknownImageType
-from imaging.formats.jpeg import MOST_MARKERS, read_jpeg_header
+from imaging.formats.jpeg import read_jpeg_header
 from tests.support.imaging.corners import GREY, PICTURE, corners
 from tests.support.imaging.corpus import LIMITS
 from tests.support.imaging.jpegs import adobe, components, jpeg
@@ -136,8 +136,8 @@ def test_any_sampling_factors_give_the_picture_whole_and_reduced(factors: list[t
     [
         (jpeg(components(PICTURE), [(3, 1), (2, 1), (1, 1)]), "has sampling factors 3x1, 2x1, 1x1"),
         (jpeg(INKS), "has 4 components and does not say whether 0 is all ink or none"),
-        (jpeg(components(PICTURE), height=0), "gives its height after its pixels"),
-        (imagecodecs.jpegls_encode(PICTURE), "is a JPEG-LS"),
+        (jpeg(components(PICTURE), height=0), r"of a kind that is not read \(frame 0xc0, 3 components of 8 bits, 0 rows\)"),
+        (imagecodecs.jpegls_encode(PICTURE), r"of a kind that is not read \(frame 0xf7, "),
     ],
     ids=["factors", "inks", "height", "jpeg-ls"],
 )
@@ -161,15 +161,3 @@ def test_what_adobes_marker_says_of_the_colors_is_so() -> None:
 def test_a_lossless_jpeg_is_read_at_every_size(working: tuple[int, int] | None) -> None:
     expected = Image.fromarray(rgb(GREY)).resize((working or GREY.shape)[::-1], Image.Resampling.BILINEAR)
     assert np.array_equal(decode(imagecodecs.ljpeg_encode(GREY), LIMITS, working), np.asarray(expected))
-
-
-def test_segments_without_number_between_scans_are_refused() -> None:
-    data = file_of(PHOTO, "JPEG", progressive=True)
-    end = data.rindex(b"\xff\xda")
-    for count in (MOST_MARKERS // 2, MOST_MARKERS + 1):
-        comments = data[:end] + b"\xff\xfe\0\2" * count + data[end:]
-        if count < MOST_MARKERS:
-            assert decode(comments, LIMITS).shape == (*SIZE, 3)
-        else:
-            with pytest.raises(DamagedImage, match="more segments stand between its scans"):
-                decode(comments, LIMITS)

@@ -155,3 +155,10 @@ def test_the_preview_of_a_raw_file_is_not_its_image(subfile: int, tag: int | Non
         assert np.array_equal(decode(data, LIMITS), PICTURE)
     else:
         assert_unread(data, "a camera's raw file")
+
+
+def test_of_a_tag_that_stands_twice_the_first_counts_for_pillow_and_for_libtiff() -> None:
+    data = tiff(PICTURE, photometric="rgb", compression="zlib", extratags=[(65000, "H", 1, 1, True)])
+    assert np.array_equal(decode(renumber(data, 65000, 259), LIMITS), PICTURE)
+    tiles = tiff(PICTURE, photometric="rgb", tile=(16, 32), compression="zlib", extratags=[(65000, "I", 1, 60_000, True)])
+    assert np.array_equal(decode(renumber(tiles, 65000, 322), LIMITS), PICTURE)

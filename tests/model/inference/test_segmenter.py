@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ from imaging.answer import SegmentedImage
 from imaging.decoding import Limits, decode, scale
 from imaging.errors import AnswerTooLarge, DamagedImage, ImageTooLarge
 from imaging.overlay import overlay_picture
-from imaging.rendering import Rendering
+from imaging.rendering import Format, Rendering
+from model.inference.memory import memory_bytes
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
@@ -212,6 +213,35 @@ def test_what_is_damaged_behind_its_header_is_refused_when_it_is_segmented(segme
     plan = segmenter.plan(data, Options())
     with pytest.raises(DamagedImage):
         segmenter.segment(data, plan)
+
+
+@pytest.mark.parametrize(
+    ("format", "answer", "side", "openings"),
+    [
+        ("JPEG", "png", 400, 1),
+        ("JPEG", "png", 100, 1),
+        ("JPEG", "overlay", 300, 1),
+        ("JPEG", "overlay", 100, 2),  # libjpeg decodes at one size only
+        ("PNG", "overlay", 100, 1),
+        ("TIFF", "overlay", 100, 1),
+        ("WEBP", "overlay", 100, 1),
+    ],
+)  # fmt: skip
+def test_an_image_file_is_opened_once(
+    segmenter: Segmenter, photo: Photo, monkeypatch: pytest.MonkeyPatch, format: str, answer: Format, side: int, openings: int
+) -> None:
+    data, calls, open_file = encode(photo(300, 400), format), [], Image.open
+
+    def count(*arguments: Any, **named: Any) -> Image.Image:
+        calls.append(arguments)
+        return open_file(*arguments, **named)
+
+    monkeypatch.setattr(Image, "open", count)
+    plan = segmenter.plan(data, Options((64, 64), side=side, rendering=Rendering(answer)))
+    assert memory_bytes(segmenter, data, plan)
+    body = segmenter.segment(data, plan).body
+    assert len(calls) == openings
+    assert segmenter.segment(data, plan).body == body  # a plan may be used again
 
 
 @pytest.mark.parametrize("rendering", [Rendering(), Rendering("json")], ids=["classes", "confidence"])

@@ -11,8 +11,7 @@ from tests.support.polling import HANG_S
 
 PROGRAM = """
 import sys
-from imaging.decoding import Limits, decode
-from imaging.decoding_memory import decoding_bytes
+from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 
 def resident(key):
@@ -22,8 +21,9 @@ def resident(key):
 data, working = sys.stdin.buffer.read(), tuple(int(word) for word in sys.argv[1:]) or None
 before, promised = resident("VmRSS"), 0
 try:
-    promised = decoding_bytes(data, Limits(), working)
-    outcome = "x".join(map(str, decode(data, Limits(), working).shape))
+    image = OpenImage(data, Limits())
+    promised = image.decoding_bytes(working)
+    outcome = "x".join(map(str, image.decode(working).pixels.shape))
 except ImageError as error:
     outcome = type(error).__name__
 print(outcome, promised, resident("VmHWM") - before)

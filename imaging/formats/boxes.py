@@ -1,0 +1,66 @@
+"""Reads WebP (RFC 9649, section 2) and AVIF (ISO/IEC 14496-12, section 4.2; 23008-12) before their decoders open them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from imaging.errors import UnknownImageType
+
+DESCRIPTIONS = (b"meta", b"moov")  # boxes of an AVIF that describe images and sequences; pixels are in other boxes
+CLEAN_APERTURE = b"clap"
+
+
+def read_webp_header(data: bytes) -> tuple[tuple[int, int], bytes] | None:
+    """A WebP's (width, height) in pixels and its EXIF, empty without one; None if the size cannot be read.
+
+    The decoder takes memory for all pixels when it opens a file.
+    """
+    kind = data[12:16] if len(data) >= 30 else b""
+    if kind == b"VP8X":
+        size = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        return size, next((data[start + 8 : end] for kind, start, end in _webp_chunks(data) if kind == b"EXIF"), b"")
+    if kind == b"VP8 ":
+        return (int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF), b""
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1), b""
+    return None
+
+
+def check_avif(data: bytes) -> None:
+    """Raises `UnknownImageType` for an AVIF that shows a part of its pixels: the decoder ignores that and returns all."""
+    for kind, start, end in _avif_boxes(data):
+        if kind in DESCRIPTIONS and data.find(CLEAN_APERTURE, start, end) >= 0:
+            raise UnknownImageType(
+                "the image is an AVIF that shows a part of its pixels (a clean aperture), which is not read; save it cropped"
+            )
+
+
+def is_cut_off(data: bytes, format: str) -> bool:
+    """Whether a WebP, or a top-level box of an AVIF, reaches beyond the data."""
+    if format == "WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    return format == "AVIF" and any(end > len(data) for _, _, end in _avif_boxes(data))
+
+
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yields the kind, start and end of each chunk."""
+    start = 12
+    while start + 8 <= len(data):
+        end = start + 8 + int.from_bytes(data[start + 4 : start + 8], "little")
+        yield data[start : start + 4], start, end
+        start = end + end % 2
+
+
+def _avif_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yields the kind, start and end of each top-level box. In a truncated file, the last end may lie beyond the data."""
+    start = 0
+    while start + 8 <= len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        if length == 1:  # the length follows the kind
+            length = int.from_bytes(data[start + 8 : start + 16], "big")
+        end = start + length if length else len(data)
+        if end < start + 8:
+            return
+        yield data[start + 4 : start + 8], start, end
+        start = end

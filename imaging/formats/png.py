@@ -1,0 +1,127 @@
+"""Reads a PNG's chunks, and finds what Pillow would read wrong (PNG, third edition)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from imaging.errors import DamagedImage
+
+# passes of an interlaced PNG: first column, first row, column step, row step (section 8.1)
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel, by colour type
+INFLATE_BYTES = 1 << 20  # inflated in one step
+TEXTS, EXIF_KEYWORDS = (b"tEXt", b"zTXt", b"iTXt"), (b"exif\0", b"Raw profile type exif\0")
+END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yields each chunk's kind, start offset and end offset (section 5.3), up to the end chunk.
+
+    In a truncated file, the last end offset may lie beyond the data.
+    """
+    start = 8
+    while start + 8 <= len(data) and (kind := data[start + 4 : start + 8]) != b"IEND":
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        yield kind, start, end
+        start = end
+
+
+def check_first_frame(data: bytes) -> None:
+    """Raises `DamagedImage` if an animated PNG's first frame does not cover the image (section 11.3.6.2)."""
+    for kind, start, _ in png_chunks(data):
+        if kind == b"IDAT":
+            return
+        if kind == b"fcTL" and data[start + 12 : start + 28] != data[16:24] + bytes(8):
+            (width, height), size = struct.unpack_from(">2I", data, start + 12), struct.unpack_from(">2I", data, 16)
+            frame = f"{width}x{height} of {size[0]}x{size[1]}"
+            raise DamagedImage(f"the image is damaged: its first frame covers {frame}; save it again")
+
+
+def scale_transparency(image: Image.Image, data: bytes) -> None:
+    """Scales the transparent sample to the 8 bits of Pillow's pixels. Of a 16-bit RGB sample, the upper 8 bits are used."""
+    depth, color_type, sample = data[24], data[25], image.info.get("transparency")
+    mask = (1 << depth) - 1
+    if color_type == 0 and depth < 16 and isinstance(sample, int):
+        # Pillow drops some of the sample's bits, so it is read from the chunk
+        sample = next(data[start + 9] for kind, start, _ in png_chunks(data) if kind == b"tRNS")
+        image.info["transparency"] = (sample & mask) * 255 // mask  # the upper bits are ignored (section 11.3.1.1)
+    elif color_type == 2 and isinstance(sample, tuple):
+        image.info["transparency"] = tuple(value >> 8 if depth == 16 else value & mask for value in sample)
+
+
+def late_exif(data: bytes) -> bytes:
+    """If EXIF stands behind the pixels, the PNG without its pixels and with that EXIF; else nothing.
+
+    Pillow reads chunks behind the pixels only when it decodes these.
+    """
+    pixels, late = 0, list[bytes]()  # where the pixels begin; chunks behind them
+    for kind, start, end in png_chunks(data):
+        if end > len(data):
+            break
+        if kind == b"IDAT":
+            pixels = pixels or start
+        elif pixels and (kind == b"eXIf" or (kind in TEXTS and data[start + 8 : end].startswith(EXIF_KEYWORDS))):
+            late.append(data[start:end])
+    return b"".join([data[:pixels], *late, END]) if late else b""
+
+
+def check_pixels(image: Image.Image, data: bytes) -> None:
+    """Raises `DamagedImage` for a decoded PNG with faults that Pillow does not report: wrong checksums, missing pixels."""
+    _check_checksums(data)
+    _check_palette(image)
+    _check_stream(image, data)
+
+
+def _check_checksums(data: bytes) -> None:
+    view = memoryview(data)
+    for kind, start, end in png_chunks(data):
+        if end > len(data):
+            return
+        if kind == b"IDAT" and zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise DamagedImage("the image is damaged: a checksum of its pixels is wrong; send the file again")
+
+
+def _check_palette(image: Image.Image) -> None:
+    """Raises `DamagedImage` for an index beyond the palette, which is an error (section 11.2.2). Pillow makes it black."""
+    if image.mode == "P" and image.palette:
+        highest = max(value for value, count in enumerate(image.histogram()) if count)
+        colors = len(image.palette.palette) // 3
+        if highest >= colors:
+            raise DamagedImage(
+                f"the image is damaged: its palette has {colors} colours, and a pixel has number {highest}; save it again"
+            )
+
+
+def _check_stream(image: Image.Image, data: bytes) -> None:
+    """Raises `DamagedImage` if the compressed stream is complete but ends before the last row.
+
+    Pillow leaves the missing rows at zero. The stream is therefore inflated a second time only if the last row is zero, or if
+    the image is interlaced.
+    """
+    width, height = image.size
+    if not image.info.get("interlace") and np.asarray(image.crop((0, height - 1, width, height))).any():
+        return
+    bits, size = data[24] * SAMPLES[data[25]], 0  # size: bytes of all rows before compression
+    for left, top, across, down in PASSES if data[28] else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        size += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0  # 1: the filter of each row
+    if (stream_bytes := _stream_bytes(data, size)) < size:
+        raise DamagedImage(
+            f"the image is damaged: its rows take {size:,} bytes, and its stream ends after {stream_bytes:,}; save it again"
+        )
+
+
+def _stream_bytes(data: bytes, row_bytes: int) -> int:
+    """Number of bytes in the image's inflated stream. Counting stops once `row_bytes` are reached."""
+    inflate, total = zlib.decompressobj(), 0
+    for kind, start, end in png_chunks(data):
+        piece = data[start + 8 : end - 4] if kind == b"IDAT" else b""
+        while piece and total < row_bytes and not inflate.eof:
+            total += len(inflate.decompress(piece, INFLATE_BYTES))
+            piece = inflate.unconsumed_tail
+    return total
