@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import MEDIA_TYPE, BadRequest, Problem, document, mapped_errors, nothing_at, to_problem, unexpected_problem
-from app.serving.errors import NotServing
+from app.api.errors import MEDIA_TYPE, BadRequest, Problem, document, nothing_at, to_problem, unexpected_problem
+from app.serving.errors import NotServing, ServingError
 from app.serving.service import DRAINING, Service
 from app.telemetry import Metrics
 
@@ -121,8 +121,8 @@ class Refusals:
         try:
             with self._reservation(scope, check_head(scope)):
                 await self.app(scope, receive, send_answer)
-        except Problem as problem:
-            await send_problem(scope, send, problem)
+        except (Problem, ServingError) as error:
+            await send_problem(scope, send, to_problem(error))
         except asyncio.CancelledError:
             if not self.service.draining:
                 raise
@@ -137,14 +137,13 @@ class Refusals:
 
     @contextmanager
     def _reservation(self, scope: Scope, path: str) -> Iterator[None]:
-        """Counts a request with images, and reserves its place. Raises `Unavailable`."""
+        """Counts a request with images, and reserves its place. Raises `QueueFull`."""
         if scope["method"] != "POST" or path not in self.paths:
             yield
             return
         state = scope["state"]
         state["route"] = path
-        with mapped_errors():
-            state["reservation"] = self.service.admission.acquire(state["client"], network_of(scope), self.service.deadline())
+        state["reservation"] = self.service.admission.acquire(state["client"], network_of(scope), self.service.deadline())
         self.service.in_flight += 1
         try:
             with state["reservation"]:

@@ -191,7 +191,7 @@ def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Adds handlers that answer errors as problem details. `app.middleware.UnexpectedErrors` answers all other errors."""
+    """Adds handlers that answer errors as problem details. `app.middleware.Refusals` answers all other errors."""
     for kind in (Problem, OSError, *FOREIGN):
         app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(HTTPException, _on_http)
