@@ -91,7 +91,7 @@ def info(request: Request, model: Model = None) -> dict[str, Any]:
         "tile": settings.tile or manifest.preprocessing.tile,
         "overlap": settings.overlap,
         "blend": settings.blend,
-        "limits": {name: getattr(settings, name) for name in limits},
+        "limits": {name: float(getattr(settings, name)) for name in limits},
         "versions": {"python": python_version()} | {name: each for name, each in versions.items() if each != "unknown"},
     }
 
