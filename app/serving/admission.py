@@ -160,7 +160,7 @@ class Reservation(ExitStack):
         return Grant(max(0, FIRST_BYTES - file_bytes), LARGE_MEGAPIXELS)
 
     def admit(self, plan: WorkerPlan) -> bool:
-        """Admits the planned image, and says whether it may begin now; if not, `wait` is called next.
+        """Admits the planned image, and says whether it may begin now; if not, it is planned again after `wait`.
 
         Raises `NeverFits` or `QueueFull`.
         """
@@ -170,7 +170,7 @@ class Reservation(ExitStack):
         count = self._file_bytes + max(plan.bytes, PLAN_BYTES if is_large else 0)
         admission.check_limits(plan.tile_count, count)
         admission.check_queue(self, lane, plan.tile_count, work, self._deadline)
-        if not is_large and admission.has_memory(count - self.turn.bytes):
+        if lane is self.turn.lane and admission.has_memory(count - self.turn.bytes):
             self.turn.tiles, self.turn.bytes = plan.tile_count, count
             admission.give_turns()
         else:
@@ -304,7 +304,7 @@ class Admission:
     def has_memory(self, count: int) -> bool:
         """Whether work may use so many bytes more."""
         answers = sum(self.answers.values())
-        return answers < self.most_answers and self.work_bytes + answers + count <= self.most_work
+        return count <= 0 or (answers < self.most_answers and self.work_bytes + answers + count <= self.most_work)
 
     def give_turns(self) -> None:
         """Begins waiting images, as far as places and memory allow."""

@@ -20,7 +20,7 @@ class Turns(Protocol):
         """After `wait`, the image may be planned. Returns what it may take if its plan needs no more."""
 
     def admit(self, plan: WorkerPlan) -> bool:
-        """Whether the planned image may begin now; if not, after `wait`. Raises if it must not begin at all."""
+        """Whether the planned image may begin now; if not, it is planned again after `wait`. Raises if it must never begin."""
 
     async def wait(self) -> None:
         """Waits for the image's turn."""
@@ -45,7 +45,7 @@ async def work_on(
     The answer's seconds of `queue` are those of waiting for a turn, a worker and the network.
     Raises `WorkersStopped`, the errors of a `Worker`, and those of `turns` and `check`.
     """
-    queue, waited_s, plan = TileQueue(deadline), 0.0, None
+    queue, waited_s = TileQueue(deadline), 0.0
     try:
         grant = turns.begin(image.body.length, deadline) if turns else Grant(MOST_BYTES)
         while True:
@@ -54,24 +54,21 @@ async def work_on(
                 await turns.wait()
             async with workers.claim(deadline) as worker:
                 waited_s += time.monotonic() - start
-                latest_plan = await worker.plan(image, runtime, scheduler.ahead, grant)
-                if not plan:
-                    plan = latest_plan
-                    try:
-                        check(plan)
-                        may_begin = not turns or turns.admit(plan)
-                    except Exception:
-                        await worker.drop()
-                        raise
-                    if not may_begin:
-                        await worker.drop()
-                        grant = Grant(plan.bytes)
-                        continue
-                image.body.close()  # the worker has its own copy
-                answer = await worker.work(plan.bytes, lambda tile: scheduler.submit(queue, tile))
-                inference_s = answer.seconds["inference"] - queue.queue_seconds
-                waits = {"queue": waited_s + queue.queue_seconds, "inference": inference_s}
-                return replace(answer, seconds=answer.seconds | waits)
+                plan = await worker.plan(image, runtime, scheduler.ahead, grant)
+                try:
+                    check(plan)
+                    may_begin = not turns or turns.admit(plan)
+                except Exception:
+                    await worker.drop()
+                    raise
+                if may_begin:
+                    image.body.close()  # the worker has its own copy
+                    answer = await worker.work(plan.bytes, lambda tile: scheduler.submit(queue, tile))
+                    inference_s = answer.seconds["inference"] - queue.queue_seconds
+                    waits = {"queue": waited_s + queue.queue_seconds, "inference": inference_s}
+                    return replace(answer, seconds=answer.seconds | waits)
+                await worker.drop()
+                grant = Grant(plan.bytes)
     finally:
         image.body.close()
         scheduler.cancel(queue)

@@ -330,6 +330,8 @@ def test_an_image_that_needs_less_than_it_has_gives_the_rest_to_who_waits_and_on
     assert admission.used_bytes == int(8 * UNIT) + int(0.4 * UNIT) + int(0.1 * UNIT) + 100  # its file is kept
     first.close()
     assert is_in_work(waiting)
+    assert waiting.admit(plan(units=2))
+    assert admission.used_bytes == int(0.4 * UNIT) + int(0.1 * UNIT) + 2 * UNIT + 100
 
 
 def test_images_wait_in_the_order_of_their_arrival_and_none_passes_one_that_needs_much() -> None:
