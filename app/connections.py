@@ -115,6 +115,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.exchange and self.exchange.is_last:
             return  # to what follows the connection's last request, `http` would answer 400
         if not self.exchange and not self._head_in_flight:
+            if not (data := data.lstrip(b"\r\n")):  # empty lines before a request are ignored (RFC 9112, section 2.2)
+                return
             self._head_in_flight = True
             self._connections.begin_wait(self, HEAD_S)
         current_connection.set(self)

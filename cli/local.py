@@ -17,7 +17,7 @@ from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
-from model.inference.processes.protocol import Body, Image
+from model.inference.processes.protocol import Blob, ImageRequest
 from model.inference.processes.work import work_on
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime
@@ -98,7 +98,7 @@ class Local:
         Raises the errors of a `Worker`, and `InferenceError`, among them `DeadlinePassed`.
         """
         options = replace(self.options, rendering=replace(self.options.rendering, name=name))
-        image = Image(Body.of(data), options, self.limits)
+        image = ImageRequest(Blob.of(data), options, self.limits)
         with self._lock:
             if self._is_closed:
                 image.body.close()
@@ -127,7 +127,7 @@ class Local:
             image.cancel()
         await asyncio.gather(*images, return_exceptions=True)
 
-    async def _segment(self, image: Image) -> Result:
+    async def _segment(self, image: ImageRequest) -> Result:
         deadline = time.monotonic() + (self.deadline_s or FOREVER_S)
         try:
             async with asyncio.timeout(self.deadline_s):

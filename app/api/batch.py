@@ -28,7 +28,7 @@ from app.api.segment import Ready, image_limits, segment
 from app.serving.admission import Reservation
 from app.serving.service import Service
 from imaging.coco import HEAD, renumber, split_document
-from model.inference.processes.protocol import Answer, Image
+from model.inference.processes.protocol import Answer, ImageRequest
 
 router = APIRouter()
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy
@@ -81,6 +81,8 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
         raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
     body = RequestBody(request, service, service.settings.max_batch_mb, "SEGMENT_MAX_BATCH_MB")
     uploads, query = await read_form(body, query, SPOOL_BYTES)
+    if all(upload.text for upload in uploads):
+        uploads[0].check()
     query = {"format": "json", **query}
     rendering = make_options(service.settings, query, DEFAULT_NAME).rendering  # raises before the answer begins
     names = [upload.name for upload in uploads]
@@ -162,7 +164,7 @@ async def _outcome(
     request: Request, service: Service, query: Query, index: int, name: str, upload: Upload, reservation: Reservation
 ) -> Outcome:
     """Works on one image. If it has a problem, its outcome holds nothing more, and the problem's reason is counted."""
-    most_mb, about = service.settings.max_upload_mb, request.state.log_fields | {"index": index, "format": query["format"]}
+    most_mb, log_fields = service.settings.max_upload_mb, request.state.log_fields | {"index": index, "format": query["format"]}
     try:
         if upload.body.length > most_mb * 1e6:
             advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
@@ -171,7 +173,7 @@ async def _outcome(
         reservation.set_body(upload.body.length)
         upload.check()
         options = make_options(service.settings, query, upload.name)
-        image = Image(upload.body, options, image_limits(service), about=about)
+        image = ImageRequest(upload.body, options, image_limits(service), log_fields=log_fields)
         answer, facts = await segment(request, service, image, query.get("model"), reservation)
         data = answer.body.read(answer.body.length)
         answer.body.close()
@@ -179,7 +181,7 @@ async def _outcome(
     except Exception as error:  # an unexpected error of one image must not end the others
         problem = to_problem(error)
         if type(problem) is Problem:
-            log.error("unexpected error", exc_info=error, extra={"fields": about})
+            log.error("unexpected error", exc_info=error, extra={"fields": log_fields})
             problem = unexpected_problem(error, service)
         problem.__traceback__ = problem.__cause__ = problem.__context__ = None  # its frames refer to it, which keeps memory
     reservation.close()

@@ -34,7 +34,7 @@ from app.serving.admission import Reservation
 from app.serving.errors import ServingError
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, excerpt
-from model.inference.processes.protocol import Body
+from model.inference.processes.protocol import Blob
 from model.printable import printable
 
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
@@ -67,15 +67,19 @@ class Upload:
     """An image file of a request.
 
     body: its bytes; the request's reservation closes it. name: the file's name without folders. is_on_disk: whether it
-    is a file there.
+    is a file there. text: its start, if it came as the text of a form's field.
     """
 
-    body: Body
+    body: Blob
     name: str = DEFAULT_NAME
     is_on_disk: bool = False
+    text: str = ""
 
     def check(self) -> None:
-        """Raises `EmptyBody`."""
+        """Raises `EmptyBody`, and `BadRequest` for a text."""
+        if self.text:
+            message = f"the form's field for the image came as the text {excerpt(self.text)}, and not as a file"
+            raise BadRequest(f"{message}; send the file itself, with curl: -F file=@photo.jpg")
         if not self.body.length:
             raise EmptyBody(EmptyBody.example)
 
@@ -121,10 +125,10 @@ class RequestBody:
         with _closing():
             self.reservation.add_file()
 
-    def keep(self, data: bytes) -> Body:
+    def keep(self, data: bytes) -> Blob:
         """Bytes of an image, which the reservation closes. Raises `Unavailable`."""
         try:
-            body = Body.of(data)
+            body = Blob.of(data)
         except OSError as error:
             log.error("an image could not be kept: %s", error)
             raise Unavailable("there is no room for the image; try again later", NO_ROOM, "disk") from error

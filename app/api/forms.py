@@ -14,8 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
 from app.api.errors import BadRequest, Unavailable
 from app.api.query import QUERY_PARAMETERS, Query, with_values
-from app.telemetry import excerpt
-from model.inference.processes.protocol import Body
+from model.inference.processes.protocol import Blob
 
 MEDIA_TYPE = "multipart/form-data"
 FIELDS = ("file", "image")
@@ -87,19 +86,16 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
 
 
 async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Upload:
-    """The upload of a form's file. If that is on disk, a worker reads it from there. Raises `BadRequest` for a text."""
+    """The upload of a form's file. If that is on disk, a worker reads it from there."""
     # without folders, with `/` or `\`
     name = (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or DEFAULT_NAME
     size = part.size or 0
     if is_on_disk := size > spool_bytes:
-        kept = Body(b"", os.dup(part.file.fileno()), size)
+        kept = Blob(b"", os.dup(part.file.fileno()), size)
         body.reservation.callback(kept.close)
     else:
         kept = body.keep(await part.read())
-    if not part.filename and (text := _text(kept.read(TEXT_BYTES))):
-        advice = "send the file itself, with curl: -F file=@photo.jpg"
-        raise BadRequest(f"the form's field for the image came as the text {excerpt(text)}, and not as a file; {advice}")
-    return Upload(kept, name, is_on_disk)
+    return Upload(kept, name, is_on_disk, "" if part.filename else _text(kept.read(TEXT_BYTES)))
 
 
 def _text(start: bytes) -> str:

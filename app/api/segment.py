@@ -29,7 +29,7 @@ from imaging.decoding import Limits
 from imaging.object_facts import object_facts, object_headers
 from model.command_line import package_version
 from model.inference.plan import Options
-from model.inference.processes.protocol import Answer, Body, Image, WorkerPlan
+from model.inference.processes.protocol import Answer, Blob, ImageRequest, WorkerPlan
 from model.inference.runtime import Runtime
 
 ACCEPTED_FORMATS = {"image/png": "png", "application/json": "json"}
@@ -74,7 +74,9 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     # of a picture, if the query does not say it; the query's `format` takes precedence over the header
     options = make_options(service.settings, query, upload.name, _best(accept, PICTURES) or "png")
     gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
-    image = Image(upload.body, options, image_limits(service), gzip, request.state.log_fields | {"format": query["format"]})
+    image = ImageRequest(
+        upload.body, options, image_limits(service), gzip, request.state.log_fields | {"format": query["format"]}
+    )
     check = partial(check_precondition, request.headers)
     answer, facts = await segment(request, service, image, query.get("model"), request.state.reservation, check)
     milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
@@ -95,7 +97,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
 class AnswerResponse(Response):
     """Sends an answer piece by piece. It does not close the body: the request's reservation does."""
 
-    def __init__(self, body: Body, media_type: str, headers: dict[str, str]) -> None:
+    def __init__(self, body: Blob, media_type: str, headers: dict[str, str]) -> None:
         super().__init__(None, media_type=media_type, headers=headers | {"Content-Length": str(body.length)})
         self.content = body
 
@@ -115,7 +117,7 @@ def image_limits(service: Service) -> Limits:
 async def segment(
     request: Request,
     service: Service,
-    image: Image,
+    image: ImageRequest,
     model: str | None,
     reservation: Reservation,
     check: Callable[[str], None] = lambda _: None,

@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.telemetry import Metrics, Reason, ServiceState
 from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
-from model.inference.processes.protocol import Answer, Image, WorkerPlan
+from model.inference.processes.protocol import Answer, ImageRequest, WorkerPlan
 from model.inference.processes.work import work_on
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DeviceOutOfMemory
@@ -92,7 +92,7 @@ class Service:
 
     async def segment(
         self,
-        image: Image,
+        image: ImageRequest,
         model: str | None,
         reservation: Reservation,
         deadline: float,

@@ -176,6 +176,20 @@ def test_requests_that_are_sent_ahead_wait_and_are_not_read() -> None:
         sender.join(HANG_S)
 
 
+def test_empty_lines_before_a_request_are_ignored() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, 200, b"ok")
+
+    with (
+        over_http(ConnectionMiddleware(app, CLIENTS), Connections(1000, CLIENTS).protocol) as port,
+        connect(port) as connection,
+    ):
+        for empty_lines in (b"\r\n", b"\n\r\n"):
+            connection.sendall(empty_lines + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = answer_on(connection)
+            assert (answer.status, answer.read()) == (200, b"ok")
+
+
 def await_answers(connection: socket.socket, count: int) -> None:
     received = b""
     while received.count(b"200 OK") < count:

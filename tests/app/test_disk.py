@@ -18,7 +18,7 @@ from app.api.forms import SPOOL_BYTES
 from app.serving.clients import Client
 from app.serving.service import Service
 from model.inference.processes.frames import INLINE_BYTES
-from model.inference.processes.protocol import Body
+from model.inference.processes.protocol import Blob
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
 from tests.support.app.services import Serve, reserve
 from tests.support.images import encode, make_photo
@@ -130,7 +130,7 @@ def test_a_batch_with_more_files_than_may_be_open_is_413_and_one_that_finds_none
 
 
 def test_a_batch_s_bytes_are_given_back_when_their_images_are_done_and_count_no_more(serve: Serve) -> None:
-    uploads = [Upload(Body.of(PHOTO)) for _ in range(9)]
+    uploads = [Upload(Blob.of(PHOTO)) for _ in range(9)]
 
     async def never() -> Message:
         return await asyncio.Future()

@@ -8,16 +8,12 @@ pickled heads.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import socket
 import struct
-import tempfile
 from collections import deque
 from collections.abc import Sequence
 
 PREFIX = struct.Struct("!IQ")
-INLINE_BYTES = 1 << 20  # larger bodies and answers are passed as files
 MOST_HEAD = 1 << 16  # largest head in bytes that a worker may send
 CLOSED, UNASKED = "the other end is closed", "a worker sent a frame that was not asked for"
 
@@ -120,37 +116,3 @@ class FrameChannel:
         except OSError:  # the other end is closed, as `receive` says
             self._unsent.clear()
         self._loop.remove_writer(self._channel)
-
-
-def anonymous_file() -> int:
-    """A descriptor of an empty file without a name: in memory on Linux, else on disk."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("fcn-segment", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
-def seal(descriptor: int) -> None:
-    """Makes an `anonymous_file` unchangeable, also for processes that have its descriptor (Linux).
-
-    Raises `OSError` if one of them can still change it: it has mapped it, or has forbidden new seals.
-    """
-    if hasattr(os, "memfd_create"):
-        changes = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, changes | fcntl.F_SEAL_SEAL)
-
-
-def write_file(descriptor: int, data: bytes | memoryview) -> None:
-    """Writes all of the data from the start of the file."""
-    view, position = memoryview(data), 0
-    while position < len(view):
-        position += os.pwrite(descriptor, view[position:], position)
-
-
-def read_file(descriptor: int, count: int, start: int = 0) -> bytes:
-    """Up to `count` bytes of the file from the offset `start`."""
-    pieces = []
-    while count and (piece := os.pread(descriptor, count, start)):
-        pieces.append(piece)
-        start, count = start + len(piece), count - len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -12,7 +12,6 @@ The front may send `Drop` instead of the grant, of logits or of the file. It end
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -30,7 +29,7 @@ from imaging.decoding import LONGEST_SIDE, Limits
 from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
 from model.inference.errors import NoConfidence
 from model.inference.plan import Options, Plan
-from model.inference.processes.frames import INLINE_BYTES, WorkerBroken, anonymous_file, read_file, seal, write_file
+from model.inference.processes.frames import INLINE_BYTES, WorkerBroken, seal
 from model.inference.runtime import DistantRuntime, Tile
 from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
@@ -99,58 +98,15 @@ class Drop:
     """Ends the task, because nobody waits for it any more or one of its tiles failed."""
 
 
-@dataclass(eq=False)
-class Body:
-    """Bytes of an image file or of an answer: in `data`, or in the open file `descriptor`. `close` frees both.
-
-    `of` puts more than `INLINE_BYTES` into an anonymous file.
-    """
-
-    data: bytes = b""
-    descriptor: int | None = None
-    length: int = 0
-
-    @classmethod
-    def of(cls, data: bytes) -> Body:
-        if len(data) <= INLINE_BYTES:
-            return cls(data, None, len(data))
-        descriptor = anonymous_file()
-        try:
-            write_file(descriptor, data)
-            seal(descriptor)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return cls(b"", descriptor, len(data))
-
-    @property
-    def open(self) -> bool:
-        return self.descriptor is not None or bool(self.data)
-
-    def close(self) -> None:
-        self.data, descriptor, self.descriptor = b"", self.descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-
-    def sha256(self) -> str:
-        return hashlib.sha256(self.read(self.length)).hexdigest()
-
-    def read(self, count: int, start: int = 0) -> bytes:
-        """Up to `count` bytes from the offset `start`."""
-        if self.descriptor is None:
-            return self.data[start : start + count]
-        return read_file(self.descriptor, min(count, self.length - start), start)
-
-
 @dataclass(frozen=True)
-class Image:
-    """An image to segment. gzip: whether to compress a JSON answer. about: the request's fields for log lines."""
+class ImageRequest:
+    """An image to segment. gzip: whether to compress a JSON answer. log_fields: the request's, for log lines."""
 
-    body: Body
+    body: Blob
     options: Options
     limits: Limits
     gzip: bool = False
-    about: Mapping[str, Any] = field(default_factory=dict)
+    log_fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -188,7 +144,7 @@ class Answer:
     in `Output`; mean_confidence has `SHARE_DIGITS` decimals.
     """
 
-    body: Body
+    body: Blob
     encoding: str
     size: Size
     seconds: dict[str, float]
@@ -285,13 +241,13 @@ def parse_tile(head: Mapping[str, Any], payload: memoryview, plan: WorkerPlan) -
         return np.frombuffer(payload, np.uint8).reshape((height, width, channels))
 
 
-def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Body, plan: WorkerPlan) -> Answer:
+def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob, plan: WorkerPlan) -> Answer:
     """Parses a worker's answer for an image of this plan; raises `WorkerBroken` for an invalid one.
 
     The answer's bytes are in the frame, or in the file that the worker got, which nobody can change from now on.
     """
     with _refuse("an answer"):
-        body = Body(bytes(payload), None, len(payload)) if payload else answer_file
+        body = Blob(bytes(payload), None, len(payload)) if payload else answer_file
         if body.descriptor is not None:
             seal(body.descriptor)
             body.length = _integer(os.fstat(body.descriptor).st_size, 1, plan.bytes)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from model.inference.processes.protocol import MOST_BYTES, Answer, Grant, Image, WorkerPlan
+from model.inference.processes.protocol import MOST_BYTES, Answer, Grant, ImageRequest, WorkerPlan
 from model.inference.processes.workers import Workers
 from model.inference.scheduler import Scheduler
 from model.inference.tile_queue import TileQueue
@@ -27,7 +27,7 @@ class Turns(Protocol):
 
 
 async def work_on(
-    image: Image,
+    image: ImageRequest,
     *,
     workers: Workers,
     scheduler: Scheduler,

@@ -22,7 +22,7 @@ from model.inference.merging import Logits
 from model.inference.processes import protocol
 from model.inference.processes.forkserver import ForkedProcess
 from model.inference.processes.frames import UNASKED, FrameChannel, WorkerBroken, anonymous_file
-from model.inference.processes.protocol import REPORTED_ERRORS, Answer, Body, Grant, Image, TaskDropped, WorkerPlan
+from model.inference.processes.protocol import REPORTED_ERRORS, Answer, Blob, Grant, ImageRequest, TaskDropped, WorkerPlan
 from model.inference.runtime import Tile
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
@@ -55,7 +55,7 @@ class Worker:
         self.idle, self.images = True, 0
         self.stage: Stage = "plan"
         self.death: DeathReason | None = None
-        self._image: Image | None = None
+        self._image: ImageRequest | None = None
         self._plan: WorkerPlan | None = None
         self._ahead = self._most_payload = 0
         self._has_begun = False  # within its grant
@@ -75,7 +75,7 @@ class Worker:
             self.kill("grown")
         return self.death is None
 
-    async def plan(self, image: Image, runtime: bytes, ahead: int, grant: Grant = protocol.NO_GRANT) -> WorkerPlan:
+    async def plan(self, image: ImageRequest, runtime: bytes, ahead: int, grant: Grant = protocol.NO_GRANT) -> WorkerPlan:
         """Sends the image to the worker and returns its plan.
 
         runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits. grant: if
@@ -90,7 +90,7 @@ class Worker:
         if segmenter.reads_scene(image.options.rendering):
             self._library_bytes = LIBRARY_BYTES
         self._ahead, self._most_payload = ahead, protocol.most_payload(segmenter, image.options)
-        self._log_fields = {**image.about, "file": format_of(body.read(12)), "bytes": body.length, "sha256": ""}
+        self._log_fields = {**image.log_fields, "file": format_of(body.read(12)), "bytes": body.length, "sha256": ""}
         descriptors = [] if body.descriptor is None else [body.descriptor]
         task = protocol.Task(runtime, image.limits, image.options, image.gzip, ahead, grant)
         try:
@@ -125,7 +125,7 @@ class Worker:
         plan, self.stage = self._plan, "decode"
         tiles: deque[Future[Logits]] = deque()
         answer: Answer | None = None
-        answer_file: Body | None = None
+        answer_file: Blob | None = None
         sent, loop = 0, asyncio.get_running_loop()
 
         def end(tile: Future[Logits]) -> None:
@@ -140,7 +140,7 @@ class Worker:
             while (kind := (frame := await self._receive("tile", "file", "answer"))[0]["kind"]) != "answer":
                 self.stage = "answer"
                 if kind == "file" and answer_file is None and not frame[1]:
-                    answer_file = Body()
+                    answer_file = Blob()
                     self._send_file(answer_file)
                     continue
                 tile = protocol.parse_tile(*frame, plan)
@@ -149,7 +149,7 @@ class Worker:
                     raise WorkerBroken(f"{UNASKED}: tile {sent} of {plan.tile_count}, {len(tiles)} without logits")
                 tiles.append(submit(tile))
                 tiles[-1].add_done_callback(end)
-            answer = protocol.parse_answer(*frame, answer_file or Body(), plan)
+            answer = protocol.parse_answer(*frame, answer_file or Blob(), plan)
             self.idle = True
             return answer
         except OSError as error:
@@ -173,7 +173,7 @@ class Worker:
                 logits = np.ascontiguousarray(tile.result())
                 self._frames.send(pickle.dumps(logits.shape), logits.data.cast("B"))
 
-    def _send_file(self, answer_file: Body) -> None:
+    def _send_file(self, answer_file: Blob) -> None:
         """Opens the file, and sends it to the worker. If there is none, the worker drops the image. Raises `OSError`."""
         try:
             answer_file.descriptor = anonymous_file()

@@ -223,7 +223,7 @@ def test_an_error_that_nobody_expected_is_its_image_s_alone(
 ) -> None:
     segment = Service.segment
 
-    async def failing(service: Service, image: protocol.Image, *others: Any) -> Any:
+    async def failing(service: Service, image: protocol.ImageRequest, *others: Any) -> Any:
         if image.body.data == PHOTOS[1]:
             raise FloatingPointError("nobody thought of this")
         return await segment(service, image, *others)
@@ -301,11 +301,11 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
                 taking.cancel()
             else:
                 asyncio.get_running_loop().call_soon(taking.cancel)
-            return Answer(protocol.Body(b"a", length=1), "", (1, 1), {}, {}, None), {}
+            return Answer(protocol.Blob(b"a", length=1), "", (1, 1), {}, {}, None), {}
 
         monkeypatch.setattr("app.api.batch.segment", answer)
         state = {"reservation": reserve(service), "log_fields": {}}
-        uploads = [Upload(protocol.Body.of(PHOTOS[0]))]
+        uploads = [Upload(protocol.Blob.of(PHOTOS[0]))]
         outcomes = image_outcomes(Request({"type": "http", "state": state}), service, {"format": "json"}, uploads, ["a.jpg"])
         taking = asyncio.ensure_future(anext(outcomes))
         with pytest.raises(asyncio.CancelledError):

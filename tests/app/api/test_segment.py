@@ -385,7 +385,7 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
 
         async def ask() -> None:
             disconnect = asyncio.Event()
-            image = protocol.Image(protocol.Body.of(PHOTO), Options(), Limits())
+            image = protocol.ImageRequest(protocol.Blob.of(PHOTO), Options(), Limits())
             reservation = reserve(alone.service)
             asking = asyncio.create_task(segment(request_of(disconnect), alone.service, image, None, reservation))
             await asyncio.to_thread(hold.entry.wait, HANG_S)

@@ -166,7 +166,11 @@ def test_a_field_that_came_as_text_is_told_so(client: TestClient, text: bytes) -
     assert_problem(
         client.post("/segment", **message), 400, "came as the text", "-F file=@photo.jpg", text[:9].decode(errors="ignore")
     )
-    assert_problem(client.post("/segment/batch", **parts((NAMELESS, text), (PART, PHOTO))), 400, "came as the text")
+    assert_problem(client.post("/segment/batch", **parts(*[(NAMELESS, text)] * 2)), 400, "came as the text")
+    line = client.post("/segment/batch", **parts((NAMELESS, text), (PART, PHOTO))).text.splitlines()
+    assert '"status":400' in line[0]
+    assert "came as the text" in line[0]
+    assert '"status":200' in line[1]
     assert_idle(service_of(client))
 
 

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from app.serving.admission import Admission
 from app.serving.clients import Client, Clients
-from model.inference.processes.protocol import Body
+from model.inference.processes.protocol import Blob
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
@@ -35,8 +35,8 @@ POINTS = [
     "app.serving.admission.Lane.begin",
     "app.serving.registry.Registry.using",
     "app.telemetry.Metrics.count_segmentation",
-    "model.inference.processes.protocol.Body.of",
-    "model.inference.processes.protocol.Body.read",
+    "model.inference.processes.protocol.Blob.of",
+    "model.inference.processes.protocol.Blob.read",
     "model.inference.processes.worker.Worker.plan",
     "model.inference.processes.worker.Worker.work",
     "model.inference.processes.protocol.parse_plan",
@@ -117,7 +117,7 @@ def test_a_failure_at_any_point_leaves_nothing(client: TestClient, point: str, a
 
 def test_what_a_reservation_owns_is_closed_with_it_and_what_comes_later_when_it_is_closed_again() -> None:
     admission = Admission(max_queued_tiles=9, memory_bytes=1 << 30, workers=1, large_places=1, clients=Clients())
-    bodies = [Body.of(bytes(3 << 20)) for _ in range(2)]
+    bodies = [Blob.of(bytes(3 << 20)) for _ in range(2)]
     with admission.acquire(Client(lambda: 0, lambda: None), "", inf) as reservation:
         reservation.callback(bodies[0].close)
         assert bodies[0].open

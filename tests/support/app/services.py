@@ -17,7 +17,7 @@ from app.serving.registry import Model
 from app.serving.service import Service
 from imaging.decoding import Limits
 from model.inference.plan import Options
-from model.inference.processes.protocol import Body, Image
+from model.inference.processes.protocol import Blob, ImageRequest
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
 from tests.support.model.doubles import HeldRuntime, Hold
@@ -51,7 +51,7 @@ class Alone:
         return self.submit(self._segment(data, options, deadline, on_plan))
 
     async def _segment(self, data: bytes, options: Options, deadline: float | None, on_plan: Callable[..., None]) -> bytes:
-        service, image = self.service, Image(Body.of(data), options, Limits())
+        service, image = self.service, ImageRequest(Blob.of(data), options, Limits())
         with reserve(service) as reservation:
             answer = await service.segment(image, None, reservation, deadline or service.deadline(), on_plan=on_plan)
             return answer.body.read(answer.body.length)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from imaging.decoding import Limits
 from model.inference.merging import Logits
 from model.inference.plan import Options
-from model.inference.processes.protocol import NO_GRANT, Body, Grant, Image
+from model.inference.processes.protocol import NO_GRANT, Blob, Grant, ImageRequest
 from model.inference.processes.worker import DeathReason
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
@@ -35,7 +35,7 @@ class Asking:
         self, data: bytes, options: Options | None = None, memory_bytes: int | None = None, grant: Grant = NO_GRANT
     ) -> bytes:
         """The answer's bytes; `memory_bytes` in place of the memory that the plan asks for."""
-        image = Image(Body.of(data), options or Options(), Limits())
+        image = ImageRequest(Blob.of(data), options or Options(), Limits())
         try:
             async with self.workers.claim() as worker:
                 plan = await worker.plan(image, self.description, ahead=2, grant=grant)

@@ -22,7 +22,7 @@ from model.inference.errors import WorkerFailed
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
-from model.inference.processes.protocol import NO_GRANT, Answer, Body, Grant, Image, WorkerPlan
+from model.inference.processes.protocol import NO_GRANT, Answer, Blob, Grant, ImageRequest, WorkerPlan
 from model.inference.processes.worker import Worker
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Segmenter
@@ -83,7 +83,7 @@ class Hostile:
 
     async def plan(self, head: object, payload: bytes = b"", grant: Grant = NO_GRANT) -> WorkerPlan:
         """The parent asks for a plan, and this is what comes."""
-        image = Image(Body.of(PHOTO), OPTIONS, Limits())
+        image = ImageRequest(Blob.of(PHOTO), OPTIONS, Limits())
         planning = asyncio.create_task(self.worker.plan(image, self.description, AHEAD, grant))
         await asyncio.sleep(0)
         receive(self.end)

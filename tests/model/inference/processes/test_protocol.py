@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from model.inference.processes.frames import WorkerBroken, anonymous_file
-from model.inference.processes.protocol import Body, WorkerPlan, parse_answer
+from model.inference.processes.protocol import Blob, WorkerPlan, parse_answer
 
 PLAN = WorkerPlan((2, 3), tile_count=1, bytes=1000, decode_seconds=1, sha256="", class_names=("sky", "cat", "dog"))
 HEAD: dict[str, Any] = {
@@ -27,19 +27,19 @@ HEAD: dict[str, Any] = {
 
 
 @pytest.fixture
-def answer_file() -> Iterator[Body]:
-    file = Body(b"", anonymous_file())
+def answer_file() -> Iterator[Blob]:
+    file = Blob(b"", anonymous_file())
     yield file
     file.close()
 
 
-def descriptor_of(file: Body) -> int:
+def descriptor_of(file: Blob) -> int:
     assert file.descriptor is not None
     return file.descriptor
 
 
 @pytest.mark.parametrize("confidence", [None, 0, 1.0, 0.25])
-def test_a_worker_s_facts_are_read(answer_file: Body, confidence: float | None) -> None:
+def test_a_worker_s_facts_are_read(answer_file: Blob, confidence: float | None) -> None:
     answer = parse_answer(HEAD | {"mean_confidence": confidence}, memoryview(b"mask"), answer_file, PLAN)
     assert (answer.body.data, answer.encoding, answer.seconds) == (b"mask", "", HEAD["seconds"])
     assert (answer.counts, answer.mean_confidence) == ({"sky": 5, "cat": 0, "dog": 1}, confidence)
@@ -64,27 +64,27 @@ def test_a_worker_s_facts_are_read(answer_file: Body, confidence: float | None) 
         ("seconds", HEAD["seconds"] | {"decode": 10**400}), ("seconds", HEAD["seconds"] | {"decode": float("inf")}),
     ],
 )  # fmt: skip
-def test_facts_that_cannot_be_are_refused(answer_file: Body, name: str, value: Any) -> None:
+def test_facts_that_cannot_be_are_refused(answer_file: Blob, name: str, value: Any) -> None:
     with pytest.raises(WorkerBroken):
         parse_answer(HEAD | {name: value}, memoryview(b"mask"), answer_file, PLAN)
 
 
 @pytest.mark.parametrize("name", ["counts", "mean_confidence", "seconds", "encoding", "box", "object_pixels", "remark"])
-def test_a_fact_that_is_missing_is_refused(answer_file: Body, name: str) -> None:
+def test_a_fact_that_is_missing_is_refused(answer_file: Blob, name: str) -> None:
     head = {key: value for key, value in HEAD.items() if key != name}
     with pytest.raises(WorkerBroken):
         parse_answer(head, memoryview(b"mask"), answer_file, PLAN)
 
 
 @pytest.mark.parametrize("length", [0, PLAN.bytes + 1, 1 << 40])
-def test_an_answer_s_file_is_no_longer_than_its_plan_allows(answer_file: Body, length: int) -> None:
+def test_an_answer_s_file_is_no_longer_than_its_plan_allows(answer_file: Blob, length: int) -> None:
     os.ftruncate(descriptor_of(answer_file), length)
     with pytest.raises(WorkerBroken, match="expected an integer from 1 to 1000"):
         parse_answer(HEAD, memoryview(b""), answer_file, PLAN)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="files are sealed on Linux alone")
-def test_nobody_can_change_an_answer_s_file_once_it_is_accepted(answer_file: Body) -> None:
+def test_nobody_can_change_an_answer_s_file_once_it_is_accepted(answer_file: Blob) -> None:
     os.pwrite(descriptor_of(answer_file), b"mask", 0)
     worker_s_copy = os.dup(descriptor_of(answer_file))
     body = parse_answer(HEAD, memoryview(b""), answer_file, PLAN).body
@@ -96,7 +96,7 @@ def test_nobody_can_change_an_answer_s_file_once_it_is_accepted(answer_file: Bod
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="files are sealed on Linux alone")
-def test_a_file_that_a_worker_can_still_change_is_no_answer(answer_file: Body) -> None:
+def test_a_file_that_a_worker_can_still_change_is_no_answer(answer_file: Blob) -> None:
     os.pwrite(descriptor_of(answer_file), b"mask", 0)
     with mmap.mmap(descriptor_of(answer_file), 4), pytest.raises(WorkerBroken):
         parse_answer(HEAD, memoryview(b""), answer_file, PLAN)

@@ -26,7 +26,7 @@ from model.inference.errors import WorkerFailed, WorkersStopped
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes import workers as workers_module
-from model.inference.processes.protocol import MOST_BYTES, NO_GRANT, Body, Grant, Image
+from model.inference.processes.protocol import MOST_BYTES, NO_GRANT, Blob, Grant, ImageRequest
 from model.inference.processes.worker import GROWN_BYTES, Worker
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
@@ -110,7 +110,7 @@ def test_what_is_wrong_with_an_image_is_raised_here_and_its_worker_goes_on(
 
 def test_limits_of_the_service_hold_in_its_workers(runtime: Runtime) -> None:
     async def work(it: Asking) -> None:
-        image = Image(Body.of(PHOTO), OPTIONS, Limits(0.001))
+        image = ImageRequest(Blob.of(PHOTO), OPTIONS, Limits(0.001))
         with pytest.raises(ImageTooLarge):
             async with it.workers.claim() as worker:
                 await worker.plan(image, it.description, ahead=2)
@@ -154,7 +154,7 @@ def test_a_grant_changes_no_answer(runtime: Runtime, grant: Grant) -> None:
 @pytest.mark.parametrize("grant", GRANTS, ids=str)
 def test_a_worker_begins_before_it_is_told_if_its_grant_covers_the_plan_alone(runtime: Runtime, grant: Grant) -> None:
     async def work(it: Asking) -> None:
-        image = Image(Body.of(PHOTO), OPTIONS, Limits())
+        image = ImageRequest(Blob.of(PHOTO), OPTIONS, Limits())
         async with it.workers.claim() as worker:
             plan = await worker.plan(image, it.description, 2, grant)
             covered = grant.covers(plan.bytes, plan.megapixels)
@@ -177,7 +177,7 @@ def test_an_image_that_is_dropped_keeps_its_worker(runtime: Runtime, grant: Gran
         pids = it.workers.pids
         for _ in range(5):
             async with it.workers.claim() as worker:
-                await worker.plan(Image(Body.of(data), OPTIONS, Limits()), it.description, 2, grant)
+                await worker.plan(ImageRequest(Blob.of(data), OPTIONS, Limits()), it.description, 2, grant)
                 await worker.drop()
                 assert worker.idle
             assert await it.segment(PHOTO, OPTIONS, grant=grant) == it.alone(PHOTO, OPTIONS)
@@ -189,7 +189,7 @@ def test_an_image_that_is_dropped_keeps_its_worker(runtime: Runtime, grant: Gran
 def test_a_worker_that_ends_while_its_image_is_dropped_is_replaced(runtime: Runtime) -> None:
     async def work(it: Asking) -> None:
         async with it.workers.claim() as worker:
-            await worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), it.description, 2)
+            await worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), it.description, 2)
             os.kill(worker.process.pid, signal.SIGKILL)
             await worker.drop()
             assert not worker.idle
@@ -283,7 +283,9 @@ def test_a_deadline_s_timer_may_end_a_millisecond_early(
         async with it.workers.claim(deadline) as worker:
             os.kill(worker.process.pid, signal.SIGSTOP)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), it.description, ahead=2), 0.1)
+                await asyncio.wait_for(
+                    worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), it.description, ahead=2), 0.1
+                )
             monkeypatch.setattr(clock, "time", lambda: deadline - early_s)
         monkeypatch.undo()
         assert it.deaths == [reason]
@@ -399,7 +401,7 @@ def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_ha
             async with it.workers.claim() as worker:
                 os.kill(worker.process.pid, signal.SIGKILL)
                 with pytest.raises(WorkerFailed):
-                    await worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), it.description, ahead=2)
+                    await worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), it.description, ahead=2)
         assert [pause for pause in pauses if pause] == pytest.approx([0.1, 0.2, 0.4, 0.8])
         await it.segment(PHOTO, OPTIONS)
         assert it.workers._deaths_in_a_row == 0
@@ -421,7 +423,7 @@ def test_a_large_file_after_a_small_image_has_room(runtime: Runtime) -> None:
 
 def test_a_body_reads_the_same_in_memory_and_in_a_file_and_closes_once(tmp_path: Path) -> None:
     data = np.random.default_rng(0).bytes(3_000_000)
-    for body in (Body.of(data[:1000]), Body.of(data)):
+    for body in (Blob.of(data[:1000]), Blob.of(data)):
         whole = data[: body.length]
         assert body.read(700, 100) == whole[100:800]
         assert body.read(10**9) == whole
