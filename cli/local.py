@@ -17,7 +17,8 @@ from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
-from model.inference.processes.protocol import Blob, ImageRequest
+from model.inference.processes.blob import Blob
+from model.inference.processes.protocol import ImageRequest
 from model.inference.processes.work import work_on
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime

@@ -34,7 +34,7 @@ from app.serving.admission import Reservation
 from app.serving.errors import ServingError
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, excerpt
-from model.inference.processes.protocol import Blob
+from model.inference.processes.blob import Blob
 from model.printable import printable
 
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average

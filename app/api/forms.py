@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
 from app.api.errors import BadRequest, Unavailable
 from app.api.query import QUERY_PARAMETERS, Query, with_values
-from model.inference.processes.protocol import Blob
+from model.inference.processes.blob import Blob
 
 MEDIA_TYPE = "multipart/form-data"
 FIELDS = ("file", "image")

@@ -29,7 +29,8 @@ from imaging.decoding import Limits
 from imaging.object_facts import object_facts, object_headers
 from model.command_line import package_version
 from model.inference.plan import Options
-from model.inference.processes.protocol import Answer, Blob, ImageRequest, WorkerPlan
+from model.inference.processes.blob import Blob
+from model.inference.processes.protocol import Answer, ImageRequest, WorkerPlan
 from model.inference.runtime import Runtime
 
 ACCEPTED_FORMATS = {"image/png": "png", "application/json": "json"}

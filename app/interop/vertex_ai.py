@@ -21,7 +21,7 @@ from app.api.schemas import SEGMENT_ROUTE, upload_body
 from app.api.segment import AnswerResponse, Ready, segment_image
 from app.api.state import UNAVAILABLE, ready
 from app.settings import Settings
-from model.inference.processes.protocol import Blob
+from model.inference.processes.blob import Blob
 
 MOST_MB = 10.0  # 10^6 bytes of a request's JSON, and of its answers: Vertex AI carries 1.5, a dedicated endpoint 10
 FORMS = 'base64 text, {"b64": TEXT}, {"content": TEXT} or {"image_bytes": {"b64": TEXT}}'

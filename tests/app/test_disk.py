@@ -17,8 +17,7 @@ from app.api.body import Upload
 from app.api.forms import SPOOL_BYTES
 from app.serving.clients import Client
 from app.serving.service import Service
-from model.inference.processes.frames import INLINE_BYTES
-from model.inference.processes.protocol import Blob
+from model.inference.processes.blob import INLINE_BYTES, Blob
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
 from tests.support.app.services import Serve, reserve
 from tests.support.images import encode, make_photo

@@ -1,4 +1,4 @@
-"""Frames between a worker process and the front, over a socket pair; and the anonymous files that go with them.
+"""Frames between a worker process and the front, over a socket pair.
 
 A frame is a prefix (lengths of head and payload), a head, and a payload of raw bytes. A worker sends its heads as JSON: an
 attacker may control the worker, and unpickling its bytes would let the attacker run code in the front. The front sends

@@ -20,9 +20,10 @@ from model.inference.cores import resident_bytes
 from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.merging import Logits
 from model.inference.processes import protocol
+from model.inference.processes.blob import Blob, anonymous_file
 from model.inference.processes.forkserver import ForkedProcess
-from model.inference.processes.frames import UNASKED, FrameChannel, WorkerBroken, anonymous_file
-from model.inference.processes.protocol import REPORTED_ERRORS, Answer, Blob, Grant, ImageRequest, TaskDropped, WorkerPlan
+from model.inference.processes.frames import UNASKED, FrameChannel, WorkerBroken
+from model.inference.processes.protocol import REPORTED_ERRORS, Answer, Grant, ImageRequest, TaskDropped, WorkerPlan
 from model.inference.runtime import Tile
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced

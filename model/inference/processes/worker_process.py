@@ -23,8 +23,9 @@ from model.inference.memory import memory_bytes
 from model.inference.merging import Logits
 from model.inference.plan import Plan
 from model.inference.processes import protocol
+from model.inference.processes.blob import INLINE_BYTES, read_file, write_file
 from model.inference.processes.confinement import confine, limit, unlimit, unlimit_cpu
-from model.inference.processes.frames import INLINE_BYTES, read_file, receive, send, write_file
+from model.inference.processes.frames import receive, send
 from model.inference.processes.protocol import MOST_MESSAGE, PLAN_BYTES, PLAN_SECONDS, REPORTED_ERRORS, Drop, Task, TaskDropped
 from model.inference.runtime import Tile
 

@@ -21,6 +21,7 @@ from app.serving.admission import Reservation
 from app.serving.service import Service
 from imaging.coco import INFO
 from model.inference.processes import protocol
+from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import Answer
 from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
 from tests.support.app.services import Serve, hold_model, occupy, reserve
@@ -301,11 +302,11 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
                 taking.cancel()
             else:
                 asyncio.get_running_loop().call_soon(taking.cancel)
-            return Answer(protocol.Blob(b"a", length=1), "", (1, 1), {}, {}, None), {}
+            return Answer(Blob(b"a", length=1), "", (1, 1), {}, {}, None), {}
 
         monkeypatch.setattr("app.api.batch.segment", answer)
         state = {"reservation": reserve(service), "log_fields": {}}
-        uploads = [Upload(protocol.Blob.of(PHOTOS[0]))]
+        uploads = [Upload(Blob.of(PHOTOS[0]))]
         outcomes = image_outcomes(Request({"type": "http", "state": state}), service, {"format": "json"}, uploads, ["a.jpg"])
         taking = asyncio.ensure_future(anext(outcomes))
         with pytest.raises(asyncio.CancelledError):

@@ -28,6 +28,7 @@ from imaging.rendering import Format, Rendering
 from model.inference.errors import Cancelled
 from model.inference.plan import Options
 from model.inference.processes import protocol
+from model.inference.processes.blob import Blob
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
 from tests.support.app.services import Alone, Serve, hold_model, reserve
 from tests.support.classes import NAMES
@@ -385,7 +386,7 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
 
         async def ask() -> None:
             disconnect = asyncio.Event()
-            image = protocol.ImageRequest(protocol.Blob.of(PHOTO), Options(), Limits())
+            image = protocol.ImageRequest(Blob.of(PHOTO), Options(), Limits())
             reservation = reserve(alone.service)
             asking = asyncio.create_task(segment(request_of(disconnect), alone.service, image, None, reservation))
             await asyncio.to_thread(hold.entry.wait, HANG_S)

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from app.serving.admission import Admission
 from app.serving.clients import Client, Clients
-from model.inference.processes.protocol import Blob
+from model.inference.processes.blob import Blob
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
@@ -35,8 +35,8 @@ POINTS = [
     "app.serving.admission.Lane.begin",
     "app.serving.registry.Registry.using",
     "app.telemetry.Metrics.count_segmentation",
-    "model.inference.processes.protocol.Blob.of",
-    "model.inference.processes.protocol.Blob.read",
+    "model.inference.processes.blob.Blob.of",
+    "model.inference.processes.blob.Blob.read",
     "model.inference.processes.worker.Worker.plan",
     "model.inference.processes.worker.Worker.work",
     "model.inference.processes.protocol.parse_plan",

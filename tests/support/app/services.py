@@ -17,7 +17,8 @@ from app.serving.registry import Model
 from app.serving.service import Service
 from imaging.decoding import Limits
 from model.inference.plan import Options
-from model.inference.processes.protocol import Blob, ImageRequest
+from model.inference.processes.blob import Blob
+from model.inference.processes.protocol import ImageRequest
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
 from tests.support.model.doubles import HeldRuntime, Hold

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from imaging.decoding import Limits
 from model.inference.merging import Logits
 from model.inference.plan import Options
-from model.inference.processes.protocol import NO_GRANT, Blob, Grant, ImageRequest
+from model.inference.processes.blob import Blob
+from model.inference.processes.protocol import NO_GRANT, Grant, ImageRequest
 from model.inference.processes.worker import DeathReason
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile

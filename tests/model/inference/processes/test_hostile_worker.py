@@ -21,8 +21,9 @@ from imaging.errors import DamagedImage
 from model.inference.errors import WorkerFailed
 from model.inference.merging import Logits
 from model.inference.plan import Options
+from model.inference.processes.blob import Blob
 from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
-from model.inference.processes.protocol import NO_GRANT, Answer, Blob, Grant, ImageRequest, WorkerPlan
+from model.inference.processes.protocol import NO_GRANT, Answer, Grant, ImageRequest, WorkerPlan
 from model.inference.processes.worker import Worker
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Segmenter

@@ -26,7 +26,8 @@ from model.inference.errors import WorkerFailed, WorkersStopped
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes import workers as workers_module
-from model.inference.processes.protocol import MOST_BYTES, NO_GRANT, Blob, Grant, ImageRequest
+from model.inference.processes.blob import Blob
+from model.inference.processes.protocol import MOST_BYTES, NO_GRANT, Grant, ImageRequest
 from model.inference.processes.worker import GROWN_BYTES, Worker
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
