@@ -29,7 +29,7 @@ from imaging.decoding import LONGEST_SIDE, Limits
 from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
 from model.inference.errors import NoConfidence
 from model.inference.plan import Options, Plan
-from model.inference.processes.blob import INLINE_BYTES, seal
+from model.inference.processes.blob import INLINE_BYTES, Blob, seal
 from model.inference.processes.frames import WorkerBroken
 from model.inference.runtime import DistantRuntime, Tile
 from model.inference.scaling import SideError
