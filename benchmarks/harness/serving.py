@@ -84,6 +84,7 @@ def service(
     *,
     environment: Mapping[str, str] | None = None,
     checkout: Path = ROOT,
+    command: Sequence[str] = (sys.executable, "-c", SERVE),
     log: Path | None = None,
     **settings: object,
 ) -> Iterator[Server]:
@@ -96,7 +97,7 @@ def service(
     assert isinstance(port, int)
     variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port), "PYTHONPATH": str(checkout), **(environment or {})}
     variables |= {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
-    with start_server([sys.executable, "-c", SERVE], port, probe, variables, checkout, log) as server:
+    with start_server(command, port, probe, variables, checkout, log) as server:
         yield server
 
 

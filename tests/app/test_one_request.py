@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 import re
 import sys
 import threading
@@ -12,19 +13,33 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import app
-from tests.support.app.exchanges import PHOTO
+import httpx
+import numpy as np
+from fastapi.testclient import TestClient
+
+from app.connections import Connections
+from imaging.decoding import Limits
+from model.inference.memory import memory_bytes
+from model.inference.merging import Logits
+from model.inference.plan import Options
+from model.inference.runtime import Tile
+from model.inference.segmenter import Segmenter
+from tests.support.app.exchanges import PHOTO, service_of
 from tests.support.app.services import Serve
 from tests.support.checkout import ROOT
+from tests.support.servers import over_http
 
-APP = Path(app.__file__).parent
-DECLARATIONS = {"api/schemas.py", "api/errors.py"}  # a request without an error calls no function of them
-EVERY_SECOND = {"serving/watchdog.py"}  # of no request
-CONNECTIONS = {"connections.py"}  # of a server, which the test's client does without
+ROOMS = ("app", "imaging", "model")
+EVERY_SECOND = {"watchdog.py", "cores.py"}  # of no request
+FACTS = {"labels.py", "manifest.py", "preprocessing.py", "architecture.py", "parameters.py"}  # of the network, and parameters
+MEASURES = {"statistics.py", "object_facts.py"}  # of a class map
+DECLARATIONS = {"schemas.py", "errors.py", "settings.py", "telemetry.py"}  # of several steps, or read when they are imported
+WORKER = {"worker_process.py"}  # a process of its own
+MOST_FILES = 50
 
 
 class Recorder:
-    """The files of `app/` in which a function is called while `on`, on threads that begin while it is installed."""
+    """The files of our own in which a function is called while `on`, on threads that begin while it is installed."""
 
     def __init__(self) -> None:
         self.on = False
@@ -32,8 +47,8 @@ class Recorder:
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
         path = Path(frame.f_code.co_filename)
-        if self.on and event == "call" and path.is_relative_to(APP):
-            self.files.add(path.relative_to(APP).as_posix())
+        if self.on and event == "call" and path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ROOMS:
+            self.files.add(path.name)
 
     @contextmanager
     def install(self) -> Iterator[None]:
@@ -51,18 +66,41 @@ def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> 
 
     def files_of(**body: Any) -> set[str]:
         recorder.files, recorder.on = set(), True
-        assert client.post("/segment", **body).status_code == 200
+        assert httpx.post(url, timeout=60, **body).status_code == 200
         recorder.on = False
-        return recorder.files - EVERY_SECOND | DECLARATIONS | CONNECTIONS
+        return recorder.files - EVERY_SECOND
 
-    with recorder.install(), serve() as client:
+    with recorder.install(), serve() as client, over_http(client, connections_of(client).protocol) as port:
+        url = f"http://127.0.0.1:{port}/segment"
         raw, form = files_of(content=PHOTO), files_of(files={"file": ("photo", PHOTO)})
         json = files_of(json={"inputs": base64.b64encode(PHOTO).decode()})
+        (model,) = service_of(client).registry.models.values()
+        recorder.files, recorder.on = set(), True
+        segment_in_worker(Segmenter(pickle.loads(model.description), Limits()))
+        recorder.on = False
+    assert (form - raw, json - raw) == ({"forms.py"}, set())
     page = (ROOT / "docs" / "design.md").read_text()
     section = page[page.index("## One request") :]
     section = section[: section.index("\n## ")]
-    assert raw | form | json == set(re.findall(r"`((?:\w+/)?\w+\.py)`", section))
-    assert (form - raw, json - raw) == ({"api/forms.py"}, set())
-    table = set(re.findall(r"`((?:\w+/)?\w+\.py)`", section[section.index("| step |") : section.index("Errors of")]))
-    assert len(table - CONNECTIONS - {"exchange.py"}) == 11
-    assert table <= raw
+    named = {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", section[: section.index("Errors of")])}
+    files = raw | form | recorder.files
+    formats = {path.name for path in (ROOT / "imaging" / "formats").iterdir()}
+    assert files - formats - FACTS - MEASURES <= named
+    assert named - DECLARATIONS - WORKER <= files
+    assert len(files | WORKER) <= MOST_FILES
+
+
+def connections_of(client: TestClient) -> Connections:
+    return Connections(1000, service_of(client).clients)
+
+
+def segment_in_worker(segmenter: Segmenter) -> None:
+    """What a worker does with the photo. All its logits are 0."""
+
+    def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
+        for tile in tiles:
+            yield np.zeros((3, tile.shape[0] // 8, tile.shape[1] // 8), np.float32)
+
+    plan = segmenter.plan(PHOTO, Options(tile=(96, 96)))
+    memory_bytes(segmenter, PHOTO, plan)
+    segmenter.segment(PHOTO, plan, run)
