@@ -32,7 +32,7 @@ POINTS = [
     "app.serving.admission.Reservation.admit",
     "app.serving.admission.Reservation.wait",
     "app.serving.admission.Reservation.release",
-    "app.serving.admission.Lane.begin",
+    "app.serving.lanes.Lane.begin",
     "app.serving.registry.Registry.using",
     "app.telemetry.Metrics.count_segmentation",
     "model.inference.processes.blob.Blob.of",
