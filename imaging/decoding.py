@@ -24,7 +24,7 @@ from imaging.conversion import (
     rgb_profile,
     upright_array,
 )
-from imaging.decoding_memory import FIXED_BYTES, Size, decoding_costs, webp_costs
+from imaging.decoding_memory import FIXED_BYTES, RUN_LENGTHS, Size, decoding_costs, webp_costs
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats import signatures
 from imaging.formats.boxes import is_cut_off, read_webp_header
@@ -52,6 +52,7 @@ Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
 # by default a thread for each core, each with a stack in the worker's limit on memory
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+RUN_LENGTH_MEGAPIXELS = 4.0  # of a BMP in run lengths, which Pillow expands in Python, byte by byte
 LONGEST_SIDE = 100_000  # pixels; each row costs memory in Pillow and time in later steps, however short it is
 REDUCTIONS = (8, 4, 2, 1)  # by which libjpeg can divide an image's sides
 UNSUPPORTED_KINDS = ("Unsupported BMP", "unknown raw mode")  # first words of Pillow's errors for kinds that it does not read
@@ -164,6 +165,9 @@ class OpenImage:
         if page:
             image.seek(page)
         check_size(image.size, self.limits)
+        if self.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
+            most = min(self.limits.megapixels, RUN_LENGTH_MEGAPIXELS)
+            check_size(image.size, Limits(most), "in run lengths ")
         forget_xmp(image)
         if self.format == "PNG":
             scale_transparency(image, self.data)
@@ -280,8 +284,8 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=PILLOW.pattern)
 
 
-def check_size(size: tuple[int, int], limits: Limits) -> None:
-    """Raises `DamagedImage` or `ImageTooLarge` for a (width, height) that no image may have."""
+def check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
+    """Raises `DamagedImage` or `ImageTooLarge` for a (width, height) that no image may have. kind: which images, in words."""
     if min(size) < 1:
         raise DamagedImage(f"the image is damaged: it announces {size[0]}x{size[1]} pixels; save it again")
     if max(size) > LONGEST_SIDE:
@@ -290,4 +294,5 @@ def check_size(size: tuple[int, int], limits: Limits) -> None:
     megapixels = size[0] * size[1] / 1e6
     if megapixels > limits.megapixels:
         problem = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"
-        raise ImageTooLarge(f"the image has {problem}; at most {limits.megapixels:g} megapixels are accepted; {limits.advice}")
+        most = f"at most {limits.megapixels:g} megapixels {kind}are accepted"
+        raise ImageTooLarge(f"the image has {problem}; {most}; {limits.advice}")

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from fastapi.testclient import TestClient
 
 from app.serving.admission import Reservation
-from app.serving.lanes import Turn
 from app.serving.clients import Client
+from app.serving.lanes import Turn
 from app.serving.registry import Model
 from app.serving.service import Service
 from imaging.decoding import Limits
