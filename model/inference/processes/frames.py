@@ -12,6 +12,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 PREFIX = struct.Struct("!IQ")
 MOST_HEAD = 1 << 16  # largest head in bytes that a worker may send
@@ -55,6 +56,7 @@ class FrameChannel:
         self._channel.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._unsent: deque[memoryview] = deque()
+        self._is_receiving = self._is_closed = False
 
     def fault(self) -> WorkerEnded | None:
         """What is wrong while nobody waits for a frame: the other end is closed, or has sent one. None if it is silent."""
@@ -88,19 +90,32 @@ class FrameChannel:
         self._flush()
 
     def close(self) -> None:
-        """Closes the socket. Nobody waits for a frame any more."""
+        """Closes the socket. Who waits for a frame gets `WorkerEnded`."""
         self._loop.remove_writer(self._channel)
-        self._channel.close()
+        self._is_closed = True
+        if self._is_receiving:
+            with suppress(OSError):  # the other end is closed
+                self._channel.shutdown(socket.SHUT_RDWR)  # wakes `_receive`, which closes it
+        else:
+            self._channel.close()
 
     async def _receive(self, count: int) -> bytearray:
         """Exactly `count` bytes."""
         data = bytearray(count)
         view = memoryview(data)
-        while view:
-            size = await self._loop.sock_recv_into(self._channel, view)
-            if not size:
-                raise WorkerEnded(CLOSED)
-            view = view[size:]
+        if self._is_closed:
+            raise WorkerEnded(CLOSED)
+        self._is_receiving = True
+        try:
+            while view:
+                size = await self._loop.sock_recv_into(self._channel, view)
+                if not size:
+                    raise WorkerEnded(CLOSED)
+                view = view[size:]
+        finally:
+            self._is_receiving = False
+            if self._is_closed:
+                self._channel.close()
         return data
 
     def _flush(self) -> None:
