@@ -387,12 +387,12 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
         async def ask() -> None:
             disconnect = asyncio.Event()
             image = protocol.ImageRequest(Blob.of(PHOTO), Options(), Limits())
-            reservation = reserve(alone.service)
-            asking = asyncio.create_task(segment(request_of(disconnect), alone.service, image, None, reservation))
-            await asyncio.to_thread(hold.entry.wait, HANG_S)
-            disconnect.set()
-            with pytest.raises(Cancelled, match="the client went away"):
-                await asking
+            with reserve(alone.service) as reservation:
+                asking = asyncio.create_task(segment(request_of(disconnect), alone.service, image, None, reservation))
+                await asyncio.to_thread(hold.entry.wait, HANG_S)
+                disconnect.set()
+                with pytest.raises(Cancelled, match="the client went away"):
+                    await asking
             assert not image.body.open
 
         with hold_model(alone.service) as hold:
