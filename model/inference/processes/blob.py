@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -9,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 
 INLINE_BYTES = 1 << 20  # larger bodies and answers are passed as files
+SEAL_ATTEMPTS = 3  # the system itself may hold a page for a moment, as while it moves it
 
 
 @dataclass(eq=False)
@@ -69,7 +71,13 @@ def seal(descriptor: int) -> None:
     """
     if hasattr(os, "memfd_create"):
         changes = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, changes | fcntl.F_SEAL_SEAL)
+        for attempt in range(SEAL_ATTEMPTS):
+            try:
+                fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, changes | fcntl.F_SEAL_SEAL)
+                return
+            except OSError as error:
+                if error.errno != errno.EBUSY or attempt == SEAL_ATTEMPTS - 1:
+                    raise
 
 
 def write_file(descriptor: int, data: bytes | memoryview) -> None:
