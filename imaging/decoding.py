@@ -160,7 +160,7 @@ class OpenImage:
         """Opens the file with Pillow, whose header is checked before. Raises errors of any type."""
         if self.format == signatures.UNKNOWN or (self.format == "AVIF" and not features.check("avif")):
             raise _unknown_type(self.data)
-        page = check_header(self.data, self.format)
+        page = check_header(self.data, self.format, self._jpeg)
         image = Image.open(io.BytesIO(self.data), formats=(self.format,))
         if page:
             image.seek(page)
@@ -180,7 +180,7 @@ class OpenImage:
         if image.size != size:
             sizes = f"its header says {size[0]}x{size[1]} pixels, but it has {image.width}x{image.height}"
             raise DamagedImage(f"the image is damaged: {sizes}; save it again")
-        check_pixels(image, self.data)
+        check_pixels(image, self.data, self._jpeg)
 
     def _stored(self, working_size: Size | None) -> Size | None:
         """Converts an upright (height, width) to the (width, height) that the file's pixels have before they are turned."""

@@ -91,11 +91,11 @@ async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Uplo
     name = (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or DEFAULT_NAME
     size = part.size or 0
     if is_on_disk := size > spool_bytes:
-        kept = Blob(b"", os.dup(part.file.fileno()), size)
-        body.reservation.callback(kept.close)
+        blob = Blob(b"", os.dup(part.file.fileno()), size)
+        body.reservation.callback(blob.close)
     else:
-        kept = body.keep(await part.read())
-    return Upload(kept, name, is_on_disk, "" if part.filename else _text(kept.read(TEXT_BYTES)))
+        blob = body.keep(await part.read())
+    return Upload(blob, name, is_on_disk, "" if part.filename else _text(blob.read(TEXT_BYTES)))
 
 
 def _text(start: bytes) -> str:

@@ -108,16 +108,15 @@ def _segments(data: bytes, position: int = 2) -> Iterator[tuple[int, int, int]]:
         yield marker, match.start(), position
 
 
-def check_jpeg(data: bytes) -> None:
+def check_jpeg(header: JPEGHeader, data: bytes) -> None:
     """Raises `UnknownImageType` for samples or a coding that are not read.
 
     Raises `DamagedImage` for missing restart markers, and for more scans than any program writes.
     """
-    if header := read_jpeg_header(data):
-        if problem := _problem(header):
-            raise UnknownImageType(problem)
-        _check_restarts(header, data)
-        _check_scan_count(header, data)
+    if problem := _problem(header):
+        raise UnknownImageType(problem)
+    _check_restarts(header, data)
+    _check_scan_count(header, data)
 
 
 def _problem(header: JPEGHeader) -> str | None:
@@ -159,14 +158,11 @@ def _check_restarts(header: JPEGHeader, data: bytes) -> None:
         raise DamagedImage(f"the image is damaged: {count} of {total} restart markers are there; is the file complete?")
 
 
-def check_scans(image: Image.Image, data: bytes) -> None:
+def check_scans(header: JPEGHeader, image: Image.Image, data: bytes) -> None:
     """Raises `DamagedImage` if a decoded JPEG's scans lack some of its coefficients, or end before the last unit.
 
     libjpeg only warns. It replaces missing coefficients by 0, and so missing units by middle grey.
     """
-    header = read_jpeg_header(data)
-    if not header:
-        return
     single = header.process not in PROGRESSIVE and header.interleaved
     if single and not (header.process in SEQUENTIAL and _is_middle_grey(image)):
         return

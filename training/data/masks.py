@@ -185,7 +185,7 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _require_pixels(path, (image.height, image.width), image_size)
             _require_lossless_ids(path, image)
-            check_header(data, format_of(data))
+            check_header(data, format_of(data), None)  # it is no JPEG
             if frame_box(image):
                 raise MaskError(f"{path}: the mask's first frame covers a part of it; export masks as PNG")
             if image.format == "PNG" and (orientation := read_orientation(data)) != 1:
@@ -196,7 +196,7 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
             bits = _sample_bits(image, data)
             mode, palette = image.mode, image.getpalette("RGB") if image.mode in ("P", "PA") else None
             pixels = np.asarray(image)
-            check_pixels(image, data)
+            check_pixels(image, data, None)
     except MaskError:
         raise
     except ImageError as error:

@@ -35,8 +35,6 @@ log = logging.getLogger("segment")
 
 Submit = Callable[[Tile], Future[Logits]]
 """Runs a tile through the network, on another thread."""
-Count = Callable[[Future[Logits]], None]
-"""Called on the event loop for each submitted tile, once it is done or cancelled."""
 Stage = Literal["plan", "decode", "answer"]
 DeathReason = Literal["processor_time", "crash", "killed", "no_answer", "deadline", "cancelled", "grown", "replaced"]
 DEATH_REASONS: tuple[DeathReason, ...] = get_args(DeathReason)
@@ -116,8 +114,8 @@ class Worker:
         except Exception:
             assert self.idle  # it has reported that it dropped the image, or an error
 
-    async def work(self, granted_bytes: int, submit: Submit, count: Count = lambda _: None) -> Answer:
-        """Segments the planned image and returns the answer. `submit` runs each tile; `count` is called when it is done.
+    async def work(self, granted_bytes: int, submit: Submit) -> Answer:
+        """Segments the planned image and returns the answer. `submit` runs each tile.
 
         granted_bytes: of memory that the worker may take besides the file's own bytes, if it has not begun. Raises
         `DamagedImage` (also when decoding exceeds a limit), `WorkerFailed`, or an error of `submit`'s futures.
@@ -129,9 +127,9 @@ class Worker:
         answer_file: Blob | None = None
         sent, loop = 0, asyncio.get_running_loop()
 
-        def end(tile: Future[Logits]) -> None:
+        def end(_: Future[Logits]) -> None:
             with suppress(RuntimeError):  # the event loop has ended
-                loop.call_soon_threadsafe(self._end_tile, tile, tiles, count)
+                loop.call_soon_threadsafe(self._send_logits, tiles)
 
         try:
             if not self._has_begun:
@@ -161,9 +159,8 @@ class Worker:
             while tiles:
                 tiles.popleft().cancel()
 
-    def _end_tile(self, tile: Future[Logits], tiles: deque[Future[Logits]], count: Count) -> None:
-        """Counts a tile, and sends the logits of finished tiles, in order. When one fails, the worker drops the image."""
-        count(tile)
+    def _send_logits(self, tiles: deque[Future[Logits]]) -> None:
+        """Sends the logits of finished tiles, in order. When one fails, the worker drops the image."""
         while tiles and tiles[0].done() and self._drop_error is None:
             tile = tiles.popleft()
             if tile.cancelled():
