@@ -22,6 +22,7 @@ from pycocotools.coco import COCO
 from docs import diagrams
 from imaging.rendering import ANSWER_FORMATS
 from tests.support.checkout import ROOT, run
+from tests.support.environments.stores import NAMES, object_store
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import scene_file, write_scene
 from tests.support.polling import HANG_S
@@ -142,8 +143,12 @@ def run_python(answers: Path, url: str) -> None:
 
 
 @pytest.mark.long
-def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str) -> None:
-    run_page("command-line.md", checkout, live_url)
+def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with object_store(checkout) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        run_page("command-line.md", checkout, live_url)
+    assert {path.stem for path in (checkout / "s3-masks" / "2026").glob("*.png")} == set(NAMES)
     photos = sorted(path.stem for path in (checkout / "docs" / "photos").glob("*.jpg"))
     assert sorted(path.stem for path in (checkout / "out").glob("*.png")) == photos
     for path in (checkout / "out").glob("*.png"):
