@@ -66,9 +66,13 @@ def _write_data(path: Path) -> None:
 
 
 def _write_photos(path: Path) -> None:
+    """Twenty photos: the quarters of those in `docs/`."""
     path.mkdir()
-    for photo in (ROOT / "docs" / "photos").glob("*.jpg"):
-        shutil.copy(photo, path)
+    for name in sorted((ROOT / "docs" / "photos").glob("*.jpg")):
+        photo = Image.open(name)
+        width, height = photo.width // 2, photo.height // 2
+        for number, (left, top) in enumerate([(0, 0), (width, 0), (0, height), (width, height)], 1):
+            photo.crop((left, top, left + width, top + height)).save(path / f"{name.stem}-{number}.jpg")
 
 
 def _write_classes(path: Path, names: list[str] = CLASSES) -> None:
@@ -76,8 +80,8 @@ def _write_classes(path: Path, names: list[str] = CLASSES) -> None:
 
 
 def _write_project(path: Path) -> None:
-    """A COCO file of the photos in PHOTOS, with one polygon each."""
-    photos = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
+    """A COCO file of the photos in PHOTOS beside it, with one polygon each."""
+    photos = sorted(path.with_name("PHOTOS").glob("*.jpg"))
     sizes = [Image.open(photo).size for photo in photos]
     images = [
         {"id": id, "file_name": photo.name, "width": width, "height": height}
