@@ -17,7 +17,7 @@ from model.command_line import install_command
 from model.networks.backbones import Backbone, Features
 
 COARSEST = 32  # pixels per cell of the last stage at output stride 32
-LENGTH = 512  # pixels of the strip on which a grid is measured
+LENGTH = 1024  # pixels of the strip on which a grid is measured: more than a cell of most encoders sees
 TOLERANCE = 0.3  # the largest distance of a cell from its grid, in cells
 
 
@@ -169,11 +169,15 @@ def _stages(name: str, encoder: Any, output_stride: int) -> tuple[int, int, int]
 def _averaging(encoder: Any) -> Any:
     """The encoder in float64 and evaluation mode, whose kernels are spatially even and positive, without biases.
 
-    The input channels of a kernel have different weights, else layer norm would remove everything.
+    Norms that are computed from the image go: they move no pixel, but their gradients nearly cancel, so rounding would count.
     """
+    from timm.layers.grn import GlobalResponseNorm
+
     for parent in list(encoder.modules()):
         for child_name, child in list(parent.named_children()):
-            if isinstance(child, nn.MaxPool2d):
+            if isinstance(child, (nn.LayerNorm, nn.GroupNorm, GlobalResponseNorm)):
+                setattr(parent, child_name, nn.Identity())
+            elif isinstance(child, nn.MaxPool2d):
                 setattr(parent, child_name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode))
         for parameter_name, parameter in parent.named_parameters(recurse=False):
             with torch.no_grad():

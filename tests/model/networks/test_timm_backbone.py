@@ -69,6 +69,10 @@ def test_the_grid_is_measured_also_where_a_network_is_built_without_values() -> 
         assert TimmBackbone("test_convnext", 32).grid == "half_pixel"
 
 
+def test_the_grid_of_an_encoder_with_large_kernels_is_measured() -> None:
+    assert measured_grid("convnext_tiny", 32) == "half_pixel"
+
+
 @pytest.mark.parametrize(("name", "output_stride", "grid"), GRIDS)
 @pytest.mark.parametrize("axis", [2, 3], ids=["rows", "columns"])
 def test_a_cell_averages_pixels_around_the_centre_of_its_grid(name: str, output_stride: int, grid: str, axis: int) -> None:
