@@ -51,6 +51,7 @@ class Local:
         # one more than cores: while the network works on an image, others are read, decoded, encoded and written
         self.workers = (threads or available_cores()) + 1
         self._runtime = DistantRuntime.of(runtime)
+        self.instructions = runtime.identity.instructions
         self._description = pickle.dumps(self._runtime)
         self._scheduler = Scheduler(
             [runtime], max_batch=None, on_batch=lambda *_: None, on_failure=lambda _: None, clock=time.monotonic
@@ -74,6 +75,7 @@ class Local:
         device: str,
         precision: str,
         threads: int,
+        cpu_isa: str,
         megapixels: float,
         deadline_s: float | None = None,
     ) -> Local:
@@ -81,14 +83,14 @@ class Local:
 
         Raises `WeightsError`, `RuntimeUnavailable`, `UnknownClass` for a class that the model lacks, or `NoConfidence`.
         """
-        network = load_runtime(find_files(weights), runtime, device, precision, threads)
+        network = load_runtime(find_files(weights), runtime, device, precision, threads, cpu_isa)
         options.rendering.class_ids(network.manifest.labels.classes)  # raises for a class that the model lacks
         require_confidence(network, options.rendering)
         limits = Limits(megapixels, "scale it down, or raise --max-megapixels")
         return cls(network, options, limits, threads, deadline_s=deadline_s)
 
     def settings_digest(self) -> str:
-        """A digest of what answers depend on: the options, the loaded file, runtime and precision."""
+        """A digest of what answers depend on: the options, the loaded file, runtime, precision and instructions."""
         # `repr` has every field of the options, also the tile: a new field is part of the key at once
         options = replace(self.options, mean_confidence=False)
         return settings_digest(options, self._runtime.identity, self._runtime.file_sha256)

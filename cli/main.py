@@ -159,6 +159,6 @@ def _backend(args: argparse.Namespace) -> AbstractContextManager[Backend]:
             tell(warning)
         local = Local.load(
             segment_options, weights=args.weights, runtime=args.runtime, device=args.device, precision=args.precision,
-            threads=args.threads, megapixels=args.max_megapixels,
+            threads=args.threads, cpu_isa=args.cpu_isa, megapixels=args.max_megapixels,
         )  # fmt: skip
     return closing(local)

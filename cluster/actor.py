@@ -23,7 +23,8 @@ Batch = Mapping[str, Sequence[bytes]]
 class SceneNetwork:
     """The network that each node loads. The fields are arguments of `fcn-bulk`.
 
-    weights: a name or a path that every node has. threads: CPU threads; 0 for one per core.
+    weights: a name or a path that every node has. threads: CPU threads; 0 for one per core. cpu_isa:
+    `auto` until the first node has chosen for all.
     """
 
     weights: str
@@ -31,6 +32,7 @@ class SceneNetwork:
     device: str
     precision: str
     threads: int
+    cpu_isa: str
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,15 @@ class Network(SceneNetwork):
         """Raises as `Local.load`."""
         return Local.load(
             self.options, weights=self.weights, runtime=self.runtime, device=self.device, precision=self.precision,
-            threads=self.threads, megapixels=self.megapixels, deadline_s=self.deadline_s,
+            threads=self.threads, cpu_isa=self.cpu_isa, megapixels=self.megapixels, deadline_s=self.deadline_s,
         )  # fmt: skip
 
 
-def network_digest(network: Network) -> str:
-    """The digest of options and model on the node that runs this, as in `Journal`."""
+def network_digest(network: Network) -> tuple[str, str]:
+    """On the node that runs this: the digest of options and model, as in `Journal`, and the instructions for all nodes."""
     local = network.load()
     try:
-        return local.settings_digest()
+        return local.settings_digest(), local.instructions or network.cpu_isa
     finally:
         local.close()
 
@@ -62,7 +64,8 @@ class ImageActor:
     """Segments batches of images on one node. Ray makes one for each actor of the pool, and calls it on one thread.
 
     An image's error, also a passed deadline, becomes its outcome: the actor lives on. Raises `ValueError` at its start if this
-    node would give other bytes than the first one: another file, runtime or precision. notes, force: as of `BulkJob`.
+    node would give other bytes than the first one: another file, runtime, precision or instructions. notes, force: as of
+    `BulkJob`.
     """
 
     def __init__(self, network: Network, answers: Answers, listing: Listing, digest: str, notes: Notes, force: bool) -> None:
@@ -71,7 +74,7 @@ class ImageActor:
             self._local.close()
             raise ValueError(
                 f"this node would answer with settings {own}, and the job began with {digest}; give all nodes the same "
-                "weights file and package, and say --runtime and --precision"
+                "weights file and package, and say --runtime, --precision and --cpu-isa"
             )
         self._job = BulkJob(self._local, answers, listing, digest, notes=notes, force=force)
         self._pool = ThreadPoolExecutor(self._local.workers)

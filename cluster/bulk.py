@@ -79,7 +79,7 @@ def _segment_scenes(args: argparse.Namespace, requests: list[SceneRequest]) -> i
     weights = _absolute(args.weights) if os.path.isfile(args.weights) else args.weights
     threads = args.threads or (0 if args.gpus else args.cpus)
     try:
-        network = SceneNetwork(weights, args.runtime, args.device, args.precision, threads)
+        network = SceneNetwork(weights, args.runtime, args.device, args.precision, threads, args.cpu_isa)
         return segment_scenes(ray, args, requests, network)
     except ray.exceptions.RayError as error:
         raise OSError(f"the job has ended: {_last_line(error)}; --resume does the rest") from error
@@ -91,14 +91,15 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
     weights = _absolute(args.weights) if os.path.isfile(args.weights) else args.weights
     network = Network(
         weights=weights, runtime=args.runtime, device=args.device, precision=args.precision,
-        threads=args.threads or (0 if args.gpus else args.cpus),
+        threads=args.threads or (0 if args.gpus else args.cpus), cpu_isa=args.cpu_isa,
         options=replace(options(args), mean_confidence=args.results is not None),
         megapixels=args.max_megapixels, deadline_s=args.deadline,
     )  # fmt: skip
     resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
     if not any(_fits(node["Resources"], args.cpus, args.gpus) for node in ray.nodes() if node["Alive"]):
         tell(f"no node has {args.cpus} CPUs and {args.gpus:g} GPUs; waiting until the cluster gets one", COMMAND)
-    digest = ray.get(ray.remote(**resources)(network_digest).remote(network))
+    digest, cpu_isa = ray.get(ray.remote(**resources)(network_digest).remote(network))
+    network = replace(network, cpu_isa=cpu_isa)
     shard, summary = args.shard or Shard(), Summary(COMMAND, rendering(args))
     records, journal = open_records(args, answers, digest, summary)
     assert journal is not None

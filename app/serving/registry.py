@@ -31,7 +31,7 @@ from model.inference.scheduler import OnBatch, Scheduler
 from model.inference.segmenter import Segmenter
 from model.weights_file import WeightsFiles, find_files
 
-LoadRuntime = Callable[[WeightsFiles, str, str, str, int], Runtime]
+LoadRuntime = Callable[[WeightsFiles, str, str, str, int, str], Runtime]
 """Loads a network, as `model.inference.loading.load_runtime` does."""
 NO_NETWORK = "the loading of the network has ended without a network"
 log = logging.getLogger("segment")
@@ -182,7 +182,8 @@ class Registry:
         settings = self._settings
         files = find_files(name)
         load = self.load_runtime or load_runtime
-        runtimes = [load(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.device]
+        options = (settings.precision, settings.threads, settings.cpu_isa)
+        runtimes = [load(files, settings.runtime, device, *options) for device in settings.device]
         for runtime in runtimes:
             sha256 = runtime.file_sha256
             if digests and sha256 not in digests.split("/"):

@@ -84,7 +84,8 @@ def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -
     with ended_at_once("fcn-segment"):
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
-        runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
+        files = find_files(args.weights)
+        runtime = load_runtime(files, args.runtime, args.device, args.precision, args.threads, args.cpu_isa)
     failures = 0
     for request in requests:
         try:
