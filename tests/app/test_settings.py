@@ -65,6 +65,7 @@ def test_threads_are_one_a_core_unless_set() -> None:
         ("UPLOAD_TIMEOUT_S", "1e10", "less than or equal to 86400, got"),
         ("LAME_DUCK_S", "1e300", "less than or equal to 86400, got"),
         ("DRAIN_S", "1e300", "less than or equal to 86400, got"),
+        ("CPU_ISA", "AVX3", "'AVX512_CORE_VNNI' or 'AVX512_CORE_AMX', got 'AVX3'"),
         ("WEIGHTS", "", "is empty"),
         ("WEIGHTS", " , ", "is empty"),
         ("CORS_ORIGINS", "example.com", "such as https://example.com"),
