@@ -17,19 +17,17 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cli.local import Network
 from cli.report import describe, tell
 from cli.scene_request import SceneRequest
 from cli.scenes.command import SceneWork, plan_work, running, segment_work, status_of
 from cli.scenes.outputs import existing_key, write_output
 from cli.scenes.rows_file import RowsFile
-from cluster.actor import SceneNetwork
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.scene import open_scene
-from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.inference.scenes import ClassRows
 from model.labels import LabelSet
-from model.weights_file import find_files
 from model.whole_file import refuse_link
 
 PARTS = ".parts"
@@ -47,14 +45,14 @@ class SceneParts:
     """
 
     work: SceneWork
-    network: SceneNetwork
+    network: Network
     labels: LabelSet
     facts: Mapping[str, str]
     rows_key: str
     spans: tuple[tuple[int, int], ...]
 
 
-def plan_parts(request: SceneRequest, network: SceneNetwork, tasks: int) -> SceneParts:
+def plan_parts(request: SceneRequest, network: Network, tasks: int) -> SceneParts:
     """The parts of a scene for so many tasks at a time. Runs on a node. Raises as `segment_scenes` of the command line."""
     runtime = _load(network)
     with open_scene(request.source) as scene:
@@ -117,7 +115,7 @@ def list_rows(request: SceneRequest, parts: SceneParts) -> Iterator[ClassRows]:
             yield from rows
 
 
-def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneRequest], network: SceneNetwork) -> int:
+def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneRequest], network: Network) -> int:
     """Segments scenes on the cluster, and returns the exit status. A scene that fails is told, and the others go on."""
     resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
     tasks = args.max_actors or max(args.min_actors, int(ray.cluster_resources().get("CPU", 1) // args.cpus))
@@ -163,8 +161,6 @@ def _until(rows: ClassRows, last: int) -> ClassRows:
 
 
 @lru_cache(maxsize=1)
-def _load(network: SceneNetwork) -> Runtime:
+def _load(network: Network) -> Runtime:
     """The network, which a process loads once for all of its tasks."""
-    return load_runtime(
-        find_files(network.weights), network.runtime, network.device, network.precision, network.threads, network.cpu_isa
-    )
+    return network.load()
