@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.telemetry import excerpt
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
+from model.inference.instructions import DECISION
 from model.inference.loading import load_runtime, unused_gpu
 from model.inference.memory import memory_bytes
 from model.inference.plan import Options
@@ -121,6 +122,7 @@ class Registry:
         for name, model in self.models.items():
             runtime = model.segmenter.runtime
             facts = {"model": name, "seconds": seconds, **runtime.describe(), "sha256": runtime.identity.sha256}
+            facts["instructions_reason"] = DECISION.reason or None
             log.info(message, extra={"fields": facts})
 
     def load(self) -> None:

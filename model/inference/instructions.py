@@ -47,9 +47,13 @@ log = logging.getLogger("segment")
 
 @dataclass
 class Decision:
-    """Why this process uses the instructions that it uses; empty until it is decided."""
+    """Why this process uses the instructions that it uses; empty until it is decided, and if OpenVINO runs no network."""
 
     reason: str = ""
+
+    def decide(self) -> None:
+        """Call it when a network is compiled, after which oneDNN takes no other limit."""
+        self.reason = self.reason or DEFAULT
 
 
 DECISION = Decision()
@@ -109,12 +113,6 @@ def measure_instructions(
     if gain >= least_gain:
         os.environ[VARIABLE] = other
     DECISION.reason = f"measured: with {other}, a tile is {gain:.2f} times as fast as with {usual}"
-
-
-def decided_reason() -> str:
-    """Why this process uses its instructions. From now on, it is decided."""
-    DECISION.reason = DECISION.reason or DEFAULT
-    return DECISION.reason
 
 
 def kept_gain(export: Path, threads: int, usual: str, other: str) -> float:

@@ -39,7 +39,7 @@ PROGRAM = """
 import hashlib, json, sys
 from pathlib import Path
 import numpy as np
-from model.inference.instructions import cpu_flags, instructions, limit_instructions, measure_instructions
+from model.inference.instructions import DECISION, instructions, limit_instructions, measure_instructions
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 
 path, least_gain = Path(sys.argv[1]), float(sys.argv[2])
@@ -49,7 +49,7 @@ if instructions() != "AVX2":
     measure_instructions(path, 1, instructions(), "AVX2", least_gain)
 runtime = OpenVINORuntime(path, 1)
 logits = runtime.logits([np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)])
-print(json.dumps(runtime.describe() | {"logits": hashlib.sha256(logits.tobytes()).hexdigest()}))
+print(json.dumps(runtime.describe() | {"reason": DECISION.reason, "logits": hashlib.sha256(logits.tobytes()).hexdigest()}))
 """
 
 
@@ -139,7 +139,9 @@ def test_a_processor_without_amx_measures_nothing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(kind, "cpu_flags", lambda: ISA_FLAGS[VNNI] | {"avx_vnni"})
     monkeypatch.setattr(kind, "tile_seconds", lambda *_: pytest.fail("a tile was measured"))
     measure_instructions(INT8, 1)
-    assert (os.environ[VARIABLE], kind.decided_reason(), list(tmp_path.iterdir())) == ("", "oneDNN's default", [])
+    assert (os.environ[VARIABLE], kind.DECISION.reason, list(tmp_path.iterdir())) == ("", "", [])
+    kind.DECISION.decide()
+    assert kind.DECISION.reason == "oneDNN's default"
 
 
 @pytest.mark.parametrize(("gain", "limit"), [(1.19, ""), (1.2, VNNI), (0.5, "")])
@@ -149,7 +151,7 @@ def test_amx_is_left_for_a_gain_of_at_least_a_fifth(
     monkeypatch.setattr(kind, "tile_seconds", lambda _export, _threads, name: gain if name == AMX else 1.0)
     measure_instructions(INT8, 1)
     assert os.environ[VARIABLE] == limit
-    assert f"{gain:.2f} times" in kind.decided_reason()
+    assert f"{gain:.2f} times" in kind.DECISION.reason
 
 
 def test_a_failed_measurement_changes_nothing(with_amx: None, tmp_path: Path) -> None:
@@ -188,8 +190,8 @@ def test_a_measurement_is_kept_with_the_processor_s_name(monkeypatch: pytest.Mon
 @WITH_VNNI
 def test_a_process_runs_with_the_limit_that_it_has_chosen() -> None:
     usual, limited = run(1.2), run(1.2, "AVX2")
-    assert usual["instructions_reason"].startswith("measured: ")
-    assert limited["instructions_reason"] == "ONEDNN_MAX_CPU_ISA=AVX2 in the environment"
+    assert usual["reason"].startswith("measured: ")
+    assert limited["reason"] == "ONEDNN_MAX_CPU_ISA=AVX2 in the environment"
     chosen = run(0.01)  # of the measurement that the first process has kept
     assert (usual["instructions"] != "AVX2", limited["instructions"], chosen["instructions"]) == (True, "AVX2", "AVX2")
     assert chosen["logits"] == limited["logits"] != usual["logits"]

@@ -102,7 +102,7 @@ def test_logits_do_not_depend_on_neighbours_nor_on_how_a_tile_lies_in_memory(run
 
 def test_runtimes_describe_themselves(runtime: Runtime, narrow: Weights) -> None:
     description = runtime.describe()
-    instructions = {"instructions", "instructions_reason"} if runtime.identity.runtime == "openvino" else set()
+    instructions = {"instructions"} if runtime.identity.runtime == "openvino" else set()
     assert set(description) == {"runtime", "version", "device", "precision", "file_sha256"} | instructions
     assert description.get("instructions", "") == runtime.identity.instructions
     assert (
