@@ -15,6 +15,7 @@ from app.platform_variables import Platform, implied_settings
 from app.telemetry import excerpt
 from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_text, read_variables
 from model.inference.cores import available_cores, available_memory
+from model.inference.instructions import CpuIsa
 from model.inference.loading import Precision, RuntimeName
 from model.inference.tiling import AUTO, Blend, Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_files
@@ -79,6 +80,10 @@ class Settings(BaseModel):
     precision: Precision = "auto"
     """`float32`, `int8` (OpenVINO), `bfloat16`, `float16` (torch); `auto`: int8 if the processor is fast at int8 and the
     model's card allows it, bfloat16 on NVIDIA GPUs since Ampere, else float32"""
+
+    cpu_isa: CpuIsa = "auto"
+    """widest instructions that OpenVINO uses on a CPU, by oneDNN's names: `AVX2`, `AVX2_VNNI`, `AVX512_CORE`,
+    `AVX512_CORE_VNNI`, `AVX512_CORE_AMX`; `auto`: the processor's, without AMX where int8 was measured to be faster without"""
 
     tile: Annotated[Size | None, BeforeValidator(parse_tile)] = Field(AUTO)  # type: ignore[assignment]  # parsed as well
     """tile side, or height x width such as `384x480`, in multiples of 32; `auto`: what the weights advise"""

@@ -63,8 +63,8 @@ STATE_METRICS = {
 class ServiceState(NamedTuple):
     """The service's state at one moment.
 
-    values: of the metrics in `STATE_METRICS`; None for what the system does not tell. models: name, sha256, runtime, precision
-    and device of each model in service.
+    values: of the metrics in `STATE_METRICS`; None for what the system does not tell. models: name, sha256, runtime, precision,
+    instructions and device of each model in service.
     """
 
     values: Mapping[str, float | None]

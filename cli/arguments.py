@@ -19,6 +19,7 @@ from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.parameters import Group, Parameter
 from imaging.rendering import ANSWER_FORMATS, RENDERING, MaskEncoding, Rendering, parse_classes
 from model.command_line import ArgumentGroup, CommandParser, argument_type
+from model.inference.instructions import CPU_ISAS
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.parameters import MODEL, OPTIONS
 from model.inference.plan import Options
@@ -26,7 +27,7 @@ from model.inference.small_regions import Area, parse_area
 from model.inference.tiling import parse_tile
 from model.weights_file import DEFAULT_WEIGHTS
 
-LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "max_megapixels")
+LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "cpu_isa", "max_megapixels")
 MOST_THREADS = 1024
 EXAMPLES = """examples:
   fcn-segment photo.jpg -o mask.png
@@ -198,6 +199,10 @@ def add_network(p: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threads", metavar="N", type=threads, default=0, help="CPU threads of the network (default: one per core)"
     )
+    group.add_argument(
+        "--cpu-isa", choices=CPU_ISAS, default="auto",
+        help="widest instructions that OpenVINO uses, by oneDNN's names (default: as in the service)",
+    )  # fmt: skip
     group.add_argument(
         "--max-megapixels",
         metavar="N",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import atexit
 import pickle
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cli.backend import Result
 from cli.resume import settings_digest
@@ -27,6 +28,29 @@ from model.inference.segmenter import require_confidence
 from model.weights_file import find_files
 
 FOREVER_S = 1e9  # no deadline
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network that a command loads. The fields are the command's arguments.
+
+    weights: a name or a path. threads: CPU threads; 0 for one per core.
+    """
+
+    weights: str
+    runtime: str
+    device: str
+    precision: str
+    threads: int
+    cpu_isa: str
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Network:
+        return cls(args.weights, args.runtime, args.device, args.precision, args.threads, args.cpu_isa)
+
+    def load(self) -> Runtime:
+        """Raises `WeightsError` or `RuntimeUnavailable`."""
+        return load_runtime(find_files(self.weights), self.runtime, self.device, self.precision, self.threads, self.cpu_isa)
 
 
 class Local:
@@ -51,6 +75,7 @@ class Local:
         # one more than cores: while the network works on an image, others are read, decoded, encoded and written
         self.workers = (threads or available_cores()) + 1
         self._runtime = DistantRuntime.of(runtime)
+        self.instructions = runtime.identity.instructions
         self._description = pickle.dumps(self._runtime)
         self._scheduler = Scheduler(
             [runtime], max_batch=None, on_batch=lambda *_: None, on_failure=lambda _: None, clock=time.monotonic
@@ -65,30 +90,19 @@ class Local:
         atexit.register(self.close)  # ends the threads before the interpreter ends
 
     @classmethod
-    def load(
-        cls,
-        options: Options,
-        *,
-        weights: str,
-        runtime: str,
-        device: str,
-        precision: str,
-        threads: int,
-        megapixels: float,
-        deadline_s: float | None = None,
-    ) -> Local:
-        """Loads a network. weights: a name or a path. megapixels: of the largest image.
+    def load(cls, network: Network, options: Options, *, megapixels: float, deadline_s: float | None = None) -> Local:
+        """Loads a network. megapixels: of the largest image.
 
         Raises `WeightsError`, `RuntimeUnavailable`, `UnknownClass` for a class that the model lacks, or `NoConfidence`.
         """
-        network = load_runtime(find_files(weights), runtime, device, precision, threads)
-        options.rendering.class_ids(network.manifest.labels.classes)  # raises for a class that the model lacks
-        require_confidence(network, options.rendering)
+        runtime = network.load()
+        options.rendering.class_ids(runtime.manifest.labels.classes)  # raises for a class that the model lacks
+        require_confidence(runtime, options.rendering)
         limits = Limits(megapixels, "scale it down, or raise --max-megapixels")
-        return cls(network, options, limits, threads, deadline_s=deadline_s)
+        return cls(runtime, options, limits, network.threads, deadline_s=deadline_s)
 
     def settings_digest(self) -> str:
-        """A digest of what answers depend on: the options, the loaded file, runtime and precision."""
+        """A digest of what answers depend on: the options, the loaded file, runtime, precision and instructions."""
         # `repr` has every field of the options, also the tile: a new field is part of the key at once
         options = replace(self.options, mean_confidence=False)
         return settings_digest(options, self._runtime.identity, self._runtime.file_sha256)

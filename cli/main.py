@@ -16,7 +16,7 @@ from cli.backend import Backend
 from cli.coco_file import CocoFile, is_coco_file
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_either
-from cli.local import Local
+from cli.local import Local, Network
 from cli.places import is_path, real
 from cli.ranking import Ranking
 from cli.records import open_records, record_all
@@ -159,8 +159,5 @@ def _backend(args: argparse.Namespace) -> AbstractContextManager[Backend]:
     with ended_at_once("fcn-segment"):  # `Local.load` imports large packages
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
-        local = Local.load(
-            segment_options, weights=args.weights, runtime=args.runtime, device=args.device, precision=args.precision,
-            threads=args.threads, megapixels=args.max_megapixels,
-        )  # fmt: skip
+        local = Local.load(Network.of(args), segment_options, megapixels=args.max_megapixels)
     return closing(local)

@@ -1,8 +1,9 @@
 """What earlier runs have written: journals below the output folder, with the key, version and sha256 of each answer.
 
 A key is a hash of all that an answer's bytes depend on: the image's name and version, the answer's name, the options, the
-loaded file, runtime and precision, and the version of this package. `--resume` skips an answer that has the bytes that were
-written with the key that it would have now. A run replaces answers that have the bytes that some run wrote, and no others.
+loaded file, runtime, precision and instructions, and the version of this package. `--resume` skips an answer that has the bytes
+that were written with the key that it would have now. A run replaces answers that have the bytes that some run wrote, and no
+others.
 
 Each process appends to a file of its own, `.fcn-segment/ENDING-DIGEST/START-SHARD-PROCESS.jsonl`: a line with the sha256
 before it writes an answer, so that a killed process loses none, and a line with all facts after it. So shards need no lock. No

@@ -10,7 +10,7 @@ from typing import Any
 
 from cli.answers import Answers
 from cli.inputs import Listing
-from cli.local import Local
+from cli.local import Local, Network
 from cli.report import Outcome
 from cli.resume import Notes
 from cli.run import BulkJob
@@ -20,40 +20,27 @@ Batch = Mapping[str, Sequence[bytes]]
 
 
 @dataclass(frozen=True)
-class SceneNetwork:
-    """The network that each node loads. The fields are arguments of `fcn-bulk`.
+class ImageWork:
+    """How every node segments images: the network, which it loads, and the options.
 
-    weights: a name or a path that every node has. threads: CPU threads; 0 for one per core.
+    network: its weights are a name or a path that every node has. deadline_s: most seconds from reading an image to its answer.
     """
 
-    weights: str
-    runtime: str
-    device: str
-    precision: str
-    threads: int
-
-
-@dataclass(frozen=True)
-class Network(SceneNetwork):
-    """The network, and how it segments images. deadline_s: most seconds from reading an image to its answer."""
-
+    network: Network
     options: Options
     megapixels: float
     deadline_s: float
 
     def load(self) -> Local:
         """Raises as `Local.load`."""
-        return Local.load(
-            self.options, weights=self.weights, runtime=self.runtime, device=self.device, precision=self.precision,
-            threads=self.threads, megapixels=self.megapixels, deadline_s=self.deadline_s,
-        )  # fmt: skip
+        return Local.load(self.network, self.options, megapixels=self.megapixels, deadline_s=self.deadline_s)
 
 
-def network_digest(network: Network) -> str:
-    """The digest of options and model on the node that runs this, as in `Journal`."""
-    local = network.load()
+def network_digest(work: ImageWork) -> tuple[str, str]:
+    """On the node that runs this: the digest of options and model, as in `Journal`, and the instructions for all nodes."""
+    local = work.load()
     try:
-        return local.settings_digest()
+        return local.settings_digest(), local.instructions or work.network.cpu_isa
     finally:
         local.close()
 
@@ -62,16 +49,17 @@ class ImageActor:
     """Segments batches of images on one node. Ray makes one for each actor of the pool, and calls it on one thread.
 
     An image's error, also a passed deadline, becomes its outcome: the actor lives on. Raises `ValueError` at its start if this
-    node would give other bytes than the first one: another file, runtime or precision. notes, force: as of `BulkJob`.
+    node would give other bytes than the first one: another file, runtime, precision or instructions. notes, force: as of
+    `BulkJob`.
     """
 
-    def __init__(self, network: Network, answers: Answers, listing: Listing, digest: str, notes: Notes, force: bool) -> None:
-        self._local = network.load()
+    def __init__(self, work: ImageWork, answers: Answers, listing: Listing, digest: str, notes: Notes, force: bool) -> None:
+        self._local = work.load()
         if (own := self._local.settings_digest()) != digest:
             self._local.close()
             raise ValueError(
                 f"this node would answer with settings {own}, and the job began with {digest}; give all nodes the same "
-                "weights file and package, and say --runtime and --precision"
+                "weights file and package, and say --runtime, --precision and --cpu-isa"
             )
         self._job = BulkJob(self._local, answers, listing, digest, notes=notes, force=force)
         self._pool = ThreadPoolExecutor(self._local.workers)

@@ -24,13 +24,14 @@ from cli.answers import Answers, open_answers
 from cli.arguments import options, rendering
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_either
+from cli.local import Network
 from cli.places import is_path
 from cli.records import open_records, record_all
 from cli.report import Outcome, Summary, exit_status, tell
 from cli.resume import Notes, done_key
 from cli.scene_request import SceneRequest, read_requests
 from cli.start import ended_at_once
-from cluster.actor import ImageActor, Network, SceneNetwork, network_digest
+from cluster.actor import ImageActor, ImageWork, network_digest
 from cluster.arguments import parser
 from model.command_line import install_command
 
@@ -76,11 +77,8 @@ def _segment_scenes(args: argparse.Namespace, requests: list[SceneRequest]) -> i
     check_outputs(requests, force=args.force)
     _check_address(args.address)
     ray.init(args.address, logging_level="error", log_to_driver=False)
-    weights = _absolute(args.weights) if os.path.isfile(args.weights) else args.weights
-    threads = args.threads or (0 if args.gpus else args.cpus)
     try:
-        network = SceneNetwork(weights, args.runtime, args.device, args.precision, threads)
-        return segment_scenes(ray, args, requests, network)
+        return segment_scenes(ray, args, requests, _network(args))
     except ray.exceptions.RayError as error:
         raise OSError(f"the job has ended: {_last_line(error)}; --resume does the rest") from error
     finally:
@@ -88,26 +86,30 @@ def _segment_scenes(args: argparse.Namespace, requests: list[SceneRequest]) -> i
 
 
 def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answers) -> int:
-    weights = _absolute(args.weights) if os.path.isfile(args.weights) else args.weights
-    network = Network(
-        weights=weights, runtime=args.runtime, device=args.device, precision=args.precision,
-        threads=args.threads or (0 if args.gpus else args.cpus),
-        options=replace(options(args), mean_confidence=args.results is not None),
-        megapixels=args.max_megapixels, deadline_s=args.deadline,
-    )  # fmt: skip
+    network = _network(args)
+    work = ImageWork(
+        network, replace(options(args), mean_confidence=args.results is not None), args.max_megapixels, args.deadline
+    )
     resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
     if not any(_fits(node["Resources"], args.cpus, args.gpus) for node in ray.nodes() if node["Alive"]):
         tell(f"no node has {args.cpus} CPUs and {args.gpus:g} GPUs; waiting until the cluster gets one", COMMAND)
-    digest = ray.get(ray.remote(**resources)(network_digest).remote(network))
+    digest, cpu_isa = ray.get(ray.remote(**resources)(network_digest).remote(work))
+    work = replace(work, network=replace(network, cpu_isa=cpu_isa))
     shard, summary = args.shard or Shard(), Summary(COMMAND, rendering(args))
     records, journal = open_records(args, answers, digest, summary)
     assert journal is not None
     images = (replace(each, name=_absolute(each.name)) for each in listing if shard.holds(each))
-    outcomes = _outcomes(ray, args, resources, images, (network, answers, listing, digest, journal.notes, args.force))
+    outcomes = _outcomes(ray, args, resources, images, (work, answers, listing, digest, journal.notes, args.force))
     try:
         return record_all(outcomes, records, summary)
     except ray.exceptions.RayError as error:
         raise OSError(f"the job has ended: {_last_line(error)}; --resume does the rest") from error
+
+
+def _network(args: argparse.Namespace) -> Network:
+    """The network as every node loads it."""
+    weights = _absolute(args.weights) if os.path.isfile(args.weights) else args.weights
+    return replace(Network.of(args), weights=weights, threads=args.threads or (0 if args.gpus else args.cpus))
 
 
 def _absolute(name: str) -> str:
@@ -141,7 +143,7 @@ def _outcomes(
     args: argparse.Namespace,
     resources: dict[str, float],
     images: Iterable[Input],
-    arguments: tuple[Network, Answers, Listing, str, Notes, bool],
+    arguments: tuple[ImageWork, Answers, Listing, str, Notes, bool],
 ) -> Iterator[Outcome]:
     """Yields the outcomes of images that no actor does, then those of the actors as they come.
 

@@ -9,27 +9,25 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from cli.local import Network
 from cli.report import describe, tell
 from cli.scene_request import SceneRequest
 from cli.scenes.command import SceneWork, plan_work, running, segment_work, status_of
 from cli.scenes.outputs import existing_key, write_output
 from cli.scenes.rows_file import RowsFile
-from cluster.actor import SceneNetwork
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.scene import open_scene
-from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.inference.scenes import ClassRows
 from model.labels import LabelSet
-from model.weights_file import find_files
 from model.whole_file import refuse_link
 
 PARTS = ".parts"
@@ -42,17 +40,19 @@ PARTS_PER_TASK = 4  # so that all nodes end at about the same time
 class SceneParts:
     """What the driver knows of a scene: its rows and their parts, and what the result says.
 
-    rows_key: what the rows depend on. spans: (first row, row after the last) of each part.
+    network: with the instructions of the first node. rows_key: what the rows depend on. spans: (first row, row after the last)
+    of each part.
     """
 
     work: SceneWork
+    network: Network
     labels: LabelSet
     facts: Mapping[str, str]
     rows_key: str
     spans: tuple[tuple[int, int], ...]
 
 
-def plan_parts(request: SceneRequest, network: SceneNetwork, tasks: int) -> SceneParts:
+def plan_parts(request: SceneRequest, network: Network, tasks: int) -> SceneParts:
     """The parts of a scene for so many tasks at a time. Runs on a node. Raises as `segment_scenes` of the command line."""
     runtime = _load(network)
     with open_scene(request.source) as scene:
@@ -60,22 +60,23 @@ def plan_parts(request: SceneRequest, network: SceneNetwork, tasks: int) -> Scen
         tops = work.plan.tiles.tops
         count = max(1, min(tasks * PARTS_PER_TASK, len(tops) // LEAST_TILE_ROWS))
         bounds = [scene.size[0] * index // count for index in range(count + 1)]
-        return SceneParts(work, runtime.manifest.labels, work.facts(runtime), work.rows_key, tuple(pairwise(bounds)))
+        network = replace(network, cpu_isa=runtime.identity.instructions or network.cpu_isa)
+        return SceneParts(work, network, runtime.manifest.labels, work.facts(runtime), work.rows_key, tuple(pairwise(bounds)))
 
 
-def segment_part(request: SceneRequest, network: SceneNetwork, parts: SceneParts, index: int) -> int:
+def segment_part(request: SceneRequest, parts: SceneParts, index: int) -> int:
     """Segments a part and writes its rows, and gives their number. Runs on a node.
 
     With `request.resume`, goes on behind the rows that are there. Raises `SceneError` if this node would give other rows than
-    the first one: another file, runtime or precision. Else raises as `segment_scenes` of the command line.
+    the first one: another file, runtime, precision or instructions. Else raises as `segment_scenes` of the command line.
     """
-    runtime, (first, last) = _load(network), parts.spans[index]
+    runtime, (first, last) = _load(parts.network), parts.spans[index]
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
         if work.rows_key != parts.rows_key:
             raise SceneError(
                 f"this node would give {scene.name} other classes than the first one; give all nodes the same weights file, "
-                "package and scene, and say --runtime and --precision"
+                "package and scene, and say --runtime, --precision and --cpu-isa"
             )
         with part_file(request, parts, index, resume=request.resume) as rows, running(runtime) as (submit, ahead):
             for part in segment_work(work, scene, runtime, submit, ahead, rows.next_row):
@@ -114,7 +115,7 @@ def list_rows(request: SceneRequest, parts: SceneParts) -> Iterator[ClassRows]:
             yield from rows
 
 
-def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneRequest], network: SceneNetwork) -> int:
+def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneRequest], network: Network) -> int:
     """Segments scenes on the cluster, and returns the exit status. A scene that fails is told, and the others go on."""
     resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
     tasks = args.max_actors or max(args.min_actors, int(ray.cluster_resources().get("CPU", 1) // args.cpus))
@@ -133,7 +134,7 @@ def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneR
             continue
         if remark := parts.work.bands.remark:
             tell(remark, "fcn-bulk")
-        jobs[request] = parts, [work.remote(request, network, parts, index) for index in range(len(parts.spans))]
+        jobs[request] = parts, [work.remote(request, parts, index) for index in range(len(parts.spans))]
     for request, (parts, references) in jobs.items():
         try:
             height, width = parts.work.plan.size
@@ -159,7 +160,7 @@ def _until(rows: ClassRows, last: int) -> ClassRows:
     return ClassRows(rows.top, rows.ids[:count], None if rows.confidence is None else rows.confidence[:count])
 
 
-@cache
-def _load(network: SceneNetwork) -> Runtime:
+@lru_cache(maxsize=1)
+def _load(network: Network) -> Runtime:
     """The network, which a process loads once for all of its tasks."""
-    return load_runtime(find_files(network.weights), network.runtime, network.device, network.precision, network.threads)
+    return network.load()

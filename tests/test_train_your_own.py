@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.harness.serving import free_port, service, start_server
-from model.inference.loading import int8_sums
+from model.inference.instructions import int8_sums
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import load_weights
 from tests.support.checkout import ROOT, run, without_setup

@@ -15,6 +15,7 @@ from app.api.security import check_key_if_protected
 from app.serving.service import Service
 from imaging.palette import display_palette, hex_color
 from model.command_line import package_version
+from model.inference.instructions import DECISION
 from model.inference.parameters import MODEL
 from model.inference.segmenter import Segmenter
 
@@ -87,6 +88,7 @@ def info(request: Request, model: Model = None) -> dict[str, Any]:
         "preprocessing": manifest.preprocessing.to_dict(),
         "temperature": segmenter.temperature,
         "runtime": segmenter.runtime.describe(),
+        "instructions_reason": DECISION.reason or None,
         "warning": service.registry.warning,
         "tile": settings.tile or manifest.preprocessing.tile,
         "overlap": settings.overlap,

@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.telemetry import excerpt
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
+from model.inference.instructions import DECISION
 from model.inference.loading import load_runtime, unused_gpu
 from model.inference.memory import memory_bytes
 from model.inference.plan import Options
@@ -31,7 +32,7 @@ from model.inference.scheduler import OnBatch, Scheduler
 from model.inference.segmenter import Segmenter
 from model.weights_file import WeightsFiles, find_files
 
-LoadRuntime = Callable[[WeightsFiles, str, str, str, int], Runtime]
+LoadRuntime = Callable[[WeightsFiles, str, str, str, int, str], Runtime]
 """Loads a network, as `model.inference.loading.load_runtime` does."""
 NO_NETWORK = "the loading of the network has ended without a network"
 log = logging.getLogger("segment")
@@ -121,6 +122,7 @@ class Registry:
         for name, model in self.models.items():
             runtime = model.segmenter.runtime
             facts = {"model": name, "seconds": seconds, **runtime.describe(), "sha256": runtime.identity.sha256}
+            facts["instructions_reason"] = DECISION.reason or None
             log.info(message, extra={"fields": facts})
 
     def load(self) -> None:
@@ -182,7 +184,8 @@ class Registry:
         settings = self._settings
         files = find_files(name)
         load = self.load_runtime or load_runtime
-        runtimes = [load(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.device]
+        options = (settings.precision, settings.threads, settings.cpu_isa)
+        runtimes = [load(files, settings.runtime, device, *options) for device in settings.device]
         for runtime in runtimes:
             sha256 = runtime.file_sha256
             if digests and sha256 not in digests.split("/"):

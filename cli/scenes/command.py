@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from cli.local import Network
 from cli.places import is_path, real, version
 from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
 from cli.resume import settings_digest
@@ -29,7 +30,7 @@ from imaging.georeferenced.place import Place
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import Scene, open_scene
 from model.command_line import package_version
-from model.inference.loading import load_runtime, unused_gpu
+from model.inference.loading import unused_gpu
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import LARGEST_FACTOR, SIDES, shrinks_too_far
 from model.inference.scenes import ClassRows, ScenePlan, Submit, plan_scene
@@ -37,7 +38,6 @@ from model.inference.scenes import segment_scene as segment_rows
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
 from model.inference.tile_queue import TileQueue
-from model.weights_file import find_files
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -
     with ended_at_once("fcn-segment"):
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
-        runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
+        runtime = Network.of(args).load()
     failures = 0
     for request in requests:
         try:

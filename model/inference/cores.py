@@ -1,9 +1,10 @@
-"""How many cores and how much memory this process may use, and how much memory and processor time it uses."""
+"""The processor, how many cores and how much memory this process may use, and how much memory and processor time it uses."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from contextlib import suppress
 from math import floor
@@ -11,9 +12,25 @@ from pathlib import Path
 
 MEMBERSHIP = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
+PROCESSOR = Path("/proc/cpuinfo")
 MEMORY_LIMITS = ("memory.max", "memory.limit_in_bytes")  # of versions 2 and 1
 M_ARENA_MAX = -8  # in glibc's malloc.h
 ARENAS = 2
+
+
+def processor_name() -> str:
+    """The processor's name as Linux reports it; elsewhere a name or its architecture."""
+    return next(iter(_processor_values("model name")), platform.processor() or platform.machine())
+
+
+def cpu_flags() -> set[str]:
+    """The instruction sets that Linux reports; an empty set on other systems."""
+    return {flag for value in _processor_values("flags", "features") for flag in value.split()}
+
+
+def _processor_values(*keys: str) -> list[str]:
+    lines = PROCESSOR.read_text().splitlines() if PROCESSOR.exists() else []
+    return [value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip().lower() in keys]
 
 
 def available_cores() -> int:

@@ -6,14 +6,13 @@ import hashlib
 import importlib.util
 import logging
 import mmap
-import os
-import platform
 from pathlib import Path
 from typing import Literal, get_args
 
 from model.command_line import install_command
+from model.inference.instructions import int8_sums, limit_instructions, measure_instructions
 from model.inference.runtime import ModelIdentity, Runtime, RuntimeUnavailable
-from model.manifest import Int8Sums, WeightsError
+from model.manifest import WeightsError
 from model.weights_file import WeightsFiles
 
 RuntimeName = Literal["auto", "openvino", "torch", "onnxruntime"]
@@ -22,25 +21,28 @@ RUNTIMES: tuple[str, ...] = get_args(RuntimeName)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 log = logging.getLogger("segment")
 GPU_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
-VNNI_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
-HELD_BACK = ("AVX2", "AVX512_CORE")  # values of ONEDNN_MAX_CPU_ISA with which oneDNN does not use VNNI
 
 
 def load_runtime(
-    files: WeightsFiles, runtime: str = "auto", device: str = "auto", precision: str = "auto", threads: int = 0
-) -> Runtime:
+    files: WeightsFiles, runtime: str = "auto", device: str = "auto", precision: str = "auto", threads: int = 0,
+    cpu_isa: str = "auto",
+) -> Runtime:  # fmt: skip
     """Loads the network of these files on a runtime, device and precision; each may be `auto`.
 
     `auto` takes the first of these that is possible: torch on an NVIDIA GPU, if torch sees one; ONNX Runtime there, for an
     ONNX file without a master; OpenVINO, if there is an export; torch on the CPU. threads: CPU threads; 0 for one per core.
-    Raises `RuntimeUnavailable` or `WeightsError`.
+    cpu_isa: of `CPU_ISAS`, the widest instructions for OpenVINO; the first load of a process decides for all. With `auto`, a
+    processor with AMX is measured once. Raises `RuntimeUnavailable` or `WeightsError`.
     """
     runtime_name = _choose(files, runtime, device, precision)
     if runtime_name != "torch":
         master = _master_sha256(files)
-        network = _load_export(
-            runtime_name, _export(files, precision if runtime_name == "openvino" else "float32"), device, threads
-        )
+        if runtime_name == "openvino":
+            limit_instructions(cpu_isa)  # before the precision is chosen, which depends on it
+        path = _export(files, precision if runtime_name == "openvino" else "float32")
+        if path == files.exports.get("int8"):
+            measure_instructions(path, threads)
+        network = _load_export(runtime_name, path, device, threads)
         _check_fresh(files, network.identity, master)
         return network
     from model.inference.runtimes.torch_runtime import TorchRuntime
@@ -194,24 +196,3 @@ def _onnxruntime_sees_gpu() -> bool:
     from model.inference.runtimes.onnxruntime_runtime import sees_gpu
 
     return sees_gpu()
-
-
-def int8_sums() -> Int8Sums | None:
-    """How this processor sums int8 products: `vnni` in 32 bits (VNNI, AMX), `avx2` in 16 bits; None where int8 is slow.
-
-    None also outside Linux on x86. Respects oneDNN's variable `ONEDNN_MAX_CPU_ISA`, with which one processor can stand in
-    for an older kind.
-    """
-    flags, most = cpu_flags(), os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    if platform.machine().lower() not in ("x86_64", "amd64") or most in ("SSE41", "AVX"):
-        return None
-    if flags & VNNI_FLAGS and most not in HELD_BACK:
-        return "vnni"
-    return "avx2" if "avx2" in flags else None
-
-
-def cpu_flags() -> set[str]:
-    """The instruction sets that Linux reports; an empty set on other systems."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split()}

@@ -30,12 +30,17 @@ class DeviceLost(RuntimeError):
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """How answers identify the model: its name, the sha256 of its master, and the runtime and precision that run it."""
+    """How answers identify the model: its name, the sha256 of its master, and the runtime and precision that run it.
+
+    instructions: oneDNN's name of the widest set that it uses, since logits may differ in their last bits; empty for other
+    runtimes, and where it is not known.
+    """
 
     name: str
     sha256: str
     runtime: str
     precision: str
+    instructions: str = ""
 
 
 class Runtime(Protocol):

@@ -17,7 +17,7 @@ from tests.support.checkout import ROOT
 CONTRACT = (
     "HOST PORT ROOT_PATH WEIGHTS RUNTIME DEVICE PRECISION TILE OVERLAP BLEND MAX_BATCH_TILES MAX_QUEUED_TILES MAX_UPLOAD_MB "
     "MAX_BATCH_MB MEMORY_MB MAX_MEGAPIXELS UPLOAD_TIMEOUT_S REQUEST_TIMEOUT_S LAME_DUCK_S DRAIN_S API_KEYS "
-    "API_KEYS_FILE PROTECT_ALL WEIGHTS_SHA256 "
+    "CPU_ISA API_KEYS_FILE PROTECT_ALL WEIGHTS_SHA256 "
     "CORS_ORIGINS TRUSTED_PROXIES LOG_FORMAT LOG_LEVEL THREADS PLATFORM VERTEX_HEALTH_ROUTE VERTEX_PREDICT_ROUTE"
 )
 
@@ -65,6 +65,7 @@ def test_threads_are_one_a_core_unless_set() -> None:
         ("UPLOAD_TIMEOUT_S", "1e10", "less than or equal to 86400, got"),
         ("LAME_DUCK_S", "1e300", "less than or equal to 86400, got"),
         ("DRAIN_S", "1e300", "less than or equal to 86400, got"),
+        ("CPU_ISA", "AVX3", "'AVX512_CORE_VNNI' or 'AVX512_CORE_AMX', got 'AVX3'"),
         ("WEIGHTS", "", "is empty"),
         ("WEIGHTS", " , ", "is empty"),
         ("CORS_ORIGINS", "example.com", "such as https://example.com"),

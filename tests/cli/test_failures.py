@@ -158,6 +158,7 @@ def test_what_cannot_start_is_told_with_status_2(
         ["--alpha", "nan"],
         ["--runtime", "abacus"],
         ["--precision", "float64"],
+        ["--cpu-isa", "AVX3"],
         ["--nonsense"],
     ],
     ids=" ".join,

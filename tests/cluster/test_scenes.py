@@ -14,10 +14,11 @@ import pytest
 import rasterio
 from ray.cluster_utils import Cluster
 
+from cli.local import Network
 from cli.scene_request import Kind, SceneRequest
 from cli.scenes.command import segment_one
 from cluster import scenes
-from cluster.scenes import SceneNetwork, join, list_rows, part_file, plan_parts, segment_part
+from cluster.scenes import join, list_rows, part_file, plan_parts, segment_part
 from imaging.georeferenced.errors import SceneError
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
@@ -29,8 +30,8 @@ from tests.support.imaging.scenes import write_scene
 
 
 @pytest.fixture(scope="module")
-def network(varied_file: Path) -> SceneNetwork:
-    return SceneNetwork(str(varied_file), "openvino", "cpu", "float32", 1)
+def network(varied_file: Path) -> Network:
+    return Network(str(varied_file), "openvino", "cpu", "float32", 1, "auto")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def request_of(tmp_path: Path) -> SceneRequest:
 )
 def test_parts_give_the_bytes_of_one_machine(
     request_of: SceneRequest,
-    network: SceneNetwork,
+    network: Network,
     runtime: Runtime,
     tmp_path: Path,
     kind: Kind,
@@ -64,7 +65,7 @@ def test_parts_give_the_bytes_of_one_machine(
     parts = plan_parts(split, network, tasks=1)
     assert len(parts.spans) > 1
     for index in reversed(range(len(parts.spans))):
-        assert segment_part(split, network, parts, index) == parts.spans[index][1] - parts.spans[index][0]
+        assert segment_part(split, parts, index) == parts.spans[index][1] - parts.spans[index][0]
     join(split, parts)
     assert Path(split.out).read_bytes() == Path(whole.out).read_bytes()
     assert os.listdir(tmp_path / "split") == [f"out.{ending}"]
@@ -72,35 +73,35 @@ def test_parts_give_the_bytes_of_one_machine(
 
 @pytest.mark.parametrize("bounds", [(0, 1, 2, 900), (0, 333, 777, 899, 900)])
 def test_a_part_may_begin_at_any_row(
-    request_of: SceneRequest, network: SceneNetwork, runtime: Runtime, tmp_path: Path, bounds: tuple[int, ...]
+    request_of: SceneRequest, network: Network, runtime: Runtime, tmp_path: Path, bounds: tuple[int, ...]
 ) -> None:
     segment_one(request_of, runtime)
     with rasterio.open(request_of.out) as file:
         expected = file.read(1)
     parts = replace(plan_parts(request_of, network, 1), spans=tuple(pairwise(bounds)))
     for index in range(len(parts.spans)):
-        segment_part(request_of, network, parts, index)
+        segment_part(request_of, parts, index)
     assert (np.concatenate([part.ids for part in list_rows(request_of, parts)]) == expected).all()
 
 
-def test_a_part_goes_on_and_a_missing_one_is_told(request_of: SceneRequest, network: SceneNetwork) -> None:
+def test_a_part_goes_on_and_a_missing_one_is_told(request_of: SceneRequest, network: Network) -> None:
     parts = plan_parts(request_of, network, 1)
-    segment_part(request_of, network, parts, 0)
+    segment_part(request_of, parts, 0)
     with part_file(request_of, parts, 0, resume=True) as rows:
         data = rows.path.read_bytes()
     rows.path.write_bytes(data[: len(data) // 2])
     with pytest.raises(OSError, match="lacks rows"):
         join(request_of, parts)
-    segment_part(replace(request_of, resume=True), network, parts, 0)
+    segment_part(replace(request_of, resume=True), parts, 0)
     assert rows.path.read_bytes() == data
 
 
 def test_files_of_another_s_beside_the_parts_stay_and_a_link_is_refused(
-    request_of: SceneRequest, network: SceneNetwork, tmp_path: Path
+    request_of: SceneRequest, network: Network, tmp_path: Path
 ) -> None:
     parts = plan_parts(request_of, network, 1)
     for index in range(len(parts.spans)):
-        segment_part(request_of, network, parts, index)
+        segment_part(request_of, parts, index)
     folder = Path(request_of.out + ".parts")
     (folder / "notes.txt").write_text("of a person")
     join(request_of, parts)
@@ -108,13 +109,13 @@ def test_files_of_another_s_beside_the_parts_stay_and_a_link_is_refused(
     folder.rename(tmp_path / "real")
     folder.symlink_to(tmp_path / "real")
     with pytest.raises(OSError, match="is a link"):
-        segment_part(request_of, network, parts, 0)
+        segment_part(request_of, parts, 0)
 
 
-def test_a_node_with_other_classes_is_refused(request_of: SceneRequest, network: SceneNetwork) -> None:
+def test_a_node_with_other_classes_is_refused(request_of: SceneRequest, network: Network) -> None:
     parts = replace(plan_parts(request_of, network, 1), rows_key="other")
     with pytest.raises(SceneError, match="give all nodes the same weights file"):
-        segment_part(request_of, network, parts, 0)
+        segment_part(request_of, parts, 0)
 
 
 @pytest.mark.torch
@@ -123,7 +124,7 @@ def test_a_network_of_five_bands_takes_scenes_of_five(tmp_path: Path) -> None:
 
     wide = tmp_path / "wide.safetensors"
     write_wide(wide)
-    network = SceneNetwork(str(wide), "torch", "cpu", "float32", 1)
+    network = Network(str(wide), "torch", "cpu", "float32", 1, "auto")
     samples = np.random.default_rng(0).integers(0, 256, (700, 90, 5), np.uint8)
     whole = SceneRequest(write_scene(tmp_path / "a.tif", samples), str(tmp_path / "whole.tif"), "raster", tile=(64, 64))
     segment_one(whole, load_runtime(find_files(str(wide)), "torch", "cpu", "float32", 1))
@@ -131,7 +132,7 @@ def test_a_network_of_five_bands_takes_scenes_of_five(tmp_path: Path) -> None:
     parts = plan_parts(split, network, tasks=1)
     assert len(parts.spans) > 1
     for index in range(len(parts.spans)):
-        segment_part(split, network, parts, index)
+        segment_part(split, parts, index)
     join(split, parts)
     assert Path(split.out).read_bytes() == Path(whole.out).read_bytes()
     three = replace(whole, source=write_scene(tmp_path / "three.tif", samples[:, :, :3]))
@@ -139,7 +140,7 @@ def test_a_network_of_five_bands_takes_scenes_of_five(tmp_path: Path) -> None:
         plan_parts(three, network, 1)
 
 
-def test_a_small_scene_is_one_part(request_of: SceneRequest, network: SceneNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_scene_is_one_part(request_of: SceneRequest, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "LEAST_TILE_ROWS", 100)
     assert plan_parts(request_of, network, 8).spans == ((0, 900),)
 

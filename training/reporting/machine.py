@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 from pathlib import Path
 
 import torch
 
+from model.inference.cores import processor_name
+
 
 def machine(threads: int | None = None) -> str:
     """The processor, the number of threads (default: torch's) and the GPU, if any, in one line."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{cpu}, {threads or torch.get_num_threads()} threads{gpu}"
+    return f"{processor_name()}, {threads or torch.get_num_threads()} threads{gpu}"
 
 
 def commit() -> str:

@@ -108,7 +108,8 @@ def conditions(segmenter: Segmenter, options: Options) -> str:
 
 def _runtime(runtime: Runtime) -> str:
     facts = runtime.describe()
-    return f"{facts['device']} {facts['precision']}, {facts['runtime']} {facts['version']}"
+    words = f"{facts['device']} {facts['precision']}, {facts['runtime']} {facts['version']}"
+    return ", ".join(filter(None, (words, runtime.identity.instructions)))
 
 
 def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.inference.loading import int8_sums
+from model.inference.instructions import int8_sums
 from model.inference.runtime import ModelIdentity, Runtime
 from model.manifest import INT8_SCORES, Int8Sums
 from training.scoring.calibration import Calibration

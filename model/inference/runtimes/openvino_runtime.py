@@ -17,6 +17,7 @@ import openvino
 
 from model.architecture import Grid
 from model.inference.cores import available_cores, available_memory
+from model.inference.instructions import DECISION, instructions
 from model.inference.merging import Logits
 from model.inference.runtime import ModelIdentity, RuntimeUnavailable, Tile
 from model.inference.runtimes.external_data import has_external_data
@@ -115,8 +116,9 @@ class OpenVINORuntime:
         export = read_export(path)
         self.manifest, self.stride, self.grid = export.manifest, export.stride, export.grid
         self.file_sha256, self.network_sha256 = export.file_sha256, export.network_sha256
-        self.identity = ModelIdentity(export.name, export.master_sha256, "openvino", export.precision)
+        self.identity = ModelIdentity(export.name, export.master_sha256, "openvino", export.precision, instructions())
         self._export = export
+        DECISION.decide()
         self.threads = threads or available_cores()
         memory = available_memory()
         streams = MOST_STREAMS if memory is None else max(1, memory // STREAM_BYTES)
@@ -156,7 +158,7 @@ class OpenVINORuntime:
     def describe(self) -> dict[str, str]:
         version = openvino.__version__.split("-")[0]
         facts = {"runtime": "openvino", "version": version, "device": self.device, "precision": self.identity.precision}
-        return facts | {"file_sha256": self.file_sha256}
+        return facts | {"instructions": self.identity.instructions or "unknown", "file_sha256": self.file_sha256}
 
     def _compile_streams(self) -> None:
         try:

@@ -39,7 +39,7 @@ def test_a_tag_differs_by_all_that_an_answer_depends_on(monkeypatch: pytest.Monk
         entity_tag("a", replace(options, rendering=Rendering("json")), runtime),
     ]
     assert entity_tag("a", Options(), FirstChannel()) == tags[0]
-    for name in ("name", "sha256", "runtime", "precision"):
+    for name in ("name", "sha256", "runtime", "precision", "instructions"):
         other = FirstChannel()
         other.identity = replace(other.identity, **{name: "b"})
         tags.append(entity_tag("a", options, other))

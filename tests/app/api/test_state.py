@@ -138,6 +138,7 @@ def test_info_tells_model_runtime_limits_and_versions(client: TestClient, servic
     info = client.get("/info").json()
     assert info["model"] == segmenter.identity
     assert info["runtime"] == segmenter.runtime.describe()
+    assert info["instructions_reason"] or info["runtime"]["runtime"] == "torch"
     assert info["architecture"]["variant"] == "fcn8s"
     assert (info["tile"], info["overlap"], info["blend"]) == ([96, 96], 0.25, "mean")
     assert info["preprocessing"]["side"] == [64, 128]

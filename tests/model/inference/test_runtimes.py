@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import onnx
 import pytest
 
 from model.command_line import install_command
+from model.inference import instructions as kind
 from model.inference import loading as choice
 from model.inference.loading import load_runtime, unused_gpu
 from model.inference.plan import Options
@@ -29,6 +29,7 @@ from tests.support.checkout import ROOT
 from tests.support.images import make_photo
 from tests.support.polling import HANG_S
 
+VNNI_FLAGS = {"avx2", "avx512bw", "avx512_vnni"}
 SCORE = {"mean_iou": 0.5, "iou": [0.5] * 4}
 WITH_ONNX = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="ONNX Runtime is not installed")
 
@@ -42,8 +43,7 @@ def files(narrow_file: Path) -> WeightsFiles:
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine without an NVIDIA driver, whose processor has what int8 needs."""
     monkeypatch.setattr(choice, "GPU_DRIVERS", ())
-    monkeypatch.setattr(choice, "cpu_flags", lambda: {"avx2", "avx512_vnni"})
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(kind, "cpu_flags", lambda: VNNI_FLAGS)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
 
 
@@ -102,7 +102,9 @@ def test_logits_do_not_depend_on_neighbours_nor_on_how_a_tile_lies_in_memory(run
 
 def test_runtimes_describe_themselves(runtime: Runtime, narrow: Weights) -> None:
     description = runtime.describe()
-    assert set(description) == {"runtime", "version", "device", "precision", "file_sha256"}
+    instructions = {"instructions"} if runtime.identity.runtime == "openvino" else set()
+    assert set(description) == {"runtime", "version", "device", "precision", "file_sha256"} | instructions
+    assert description.get("instructions", "") == runtime.identity.instructions
     assert (
         (description["device"], description["precision"]) == (runtime.device, runtime.identity.precision) == ("cpu", "float32")
     )
@@ -124,14 +126,18 @@ def test_auto_takes_openvino_with_an_export_and_torch_without(files: WeightsFile
 @pytest.mark.parametrize(
     ("flags", "most", "scores_of", "precision"),
     [
-        ({"avx2", "avx512_vnni"}, "", {"vnni"}, "int8"),
+        (VNNI_FLAGS, "", {"vnni"}, "int8"),
         ({"avx2", "avx_vnni"}, "", {"vnni"}, "int8"),
-        ({"avx2", "avx512_vnni"}, "", set(), "float32"),
-        ({"avx2", "avx512_vnni"}, "", {"avx2"}, "float32"),
+        (VNNI_FLAGS, "", set(), "float32"),
+        (VNNI_FLAGS, "", {"avx2"}, "float32"),
         ({"avx2"}, "", {"vnni"}, "float32"),
         ({"avx2"}, "", {"vnni", "avx2"}, "int8"),
-        ({"avx2", "avx512_vnni"}, "AVX2", {"vnni"}, "float32"),
-        ({"avx2", "avx512_vnni"}, "avx2", {"avx2"}, "int8"),
+        (VNNI_FLAGS, "AVX2", {"vnni"}, "float32"),
+        (VNNI_FLAGS, "avx2", {"avx2"}, "int8"),
+        (VNNI_FLAGS, "AVX512_CORE", {"vnni"}, "float32"),
+        (VNNI_FLAGS, "AVX512_CORE_BF16", {"vnni"}, "int8"),
+        (VNNI_FLAGS, "AVX2_VNNI", {"avx2"}, "int8"),
+        (VNNI_FLAGS | {"amx_int8"}, "", {"vnni"}, "int8"),
         ({"sse4_2"}, "", {"vnni", "avx2"}, "float32"),
         ({"avx2"}, "SSE41", {"vnni", "avx2"}, "float32"),
     ],
@@ -146,7 +152,7 @@ def test_auto_is_int8_where_the_processor_and_its_kind_s_score_allow_it(
     both = with_int8(
         files, tmp_path, replace(narrow.manifest, scores=scores, training={"calibration_int8": {"ece_after": 0.01}})
     )
-    monkeypatch.setattr(choice, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(kind, "cpu_flags", lambda: flags)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
     assert load_runtime(both).identity.precision == precision
     if flags != {"avx2"}:  # what does not depend on the processor is looked at once
