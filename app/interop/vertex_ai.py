@@ -19,7 +19,7 @@ from app.api.forms import MAX_FILES
 from app.api.query import Parameters, json_values, make_options
 from app.api.schemas import SEGMENT_ROUTE, upload_body
 from app.api.segment import AnswerResponse, Ready, segment_image
-from app.api.state import UNAVAILABLE, ready
+from app.api.state import READINESS, ready
 from app.settings import Settings
 from model.inference.processes.blob import Blob
 
@@ -56,9 +56,7 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
 def vertex_ai_router(settings: Settings) -> APIRouter:
     """The health and the predict route. Vertex AI sends requests only while the health route is 200, that is, while ready."""
     router = APIRouter(tags=["Vertex AI"])
-    router.add_api_route(
-        settings.vertex_health_route, ready, name="platform_health", summary="Readiness", responses=UNAVAILABLE
-    )
+    router.add_api_route(settings.vertex_health_route, ready, name="platform_health", summary="Readiness", responses=READINESS)
     upload = upload_body()
     upload["requestBody"]["content"]["application/json"] = {"schema": {"type": "object"}, "example": EXAMPLE}
     router.add_api_route(
