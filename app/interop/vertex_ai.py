@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.batch import Outcome, Outcomes, image_outcomes, json_bytes
 from app.api.body import DEFAULT_NAME, JSON_COPIES, RequestBody, Upload, media_type
 from app.api.errors import BadRequest, TooLarge
-from app.api.forms import MAX_FILES
+from app.api.forms import check_number
 from app.api.query import Parameters, json_values, make_options
 from app.api.schemas import SEGMENT_ROUTE, upload_body
 from app.api.segment import AnswerResponse, Ready, segment_image
@@ -39,8 +39,9 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     body = RequestBody(request, service, min(MOST_MB, service.settings.max_upload_mb))
     document = body.parse(await body.read(JSON_COPIES), EXAMPLE)
     instances = document.get("instances")
-    if not isinstance(instances, list) or not 1 <= len(instances) <= MAX_FILES:
-        raise BadRequest(f"the JSON has no list `instances` of 1 to {MAX_FILES} images; send {json.dumps(EXAMPLE)}")
+    if not isinstance(instances, list) or not instances:
+        raise BadRequest(f"the JSON has no list `instances` of images; send {json.dumps(EXAMPLE)}")
+    check_number(len(instances))
     query = json_values(query, document.get("parameters"))
     query = {"format": "json", **query}
     rendering = make_options(service.settings, query, DEFAULT_NAME).rendering  # raises before any image is worked on
