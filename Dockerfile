@@ -77,7 +77,8 @@ USER 10001
 WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+# a network may take minutes to compile; the first success ends the start period, and a service that cannot load ends by itself
+HEALTHCHECK --interval=10s --timeout=3s --start-period=24h --retries=3 \
     CMD ["python3", "-P", "-m", "app.health_check"]
 CMD ["fcn-serve"]
 

@@ -84,7 +84,10 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     if all(upload.text for upload in uploads):
         uploads[0].check()
     query = {"format": "json", **query}
-    rendering = make_options(service.settings, query, DEFAULT_NAME).rendering  # raises before the answer begins
+    rendering = make_options(
+        service.settings, query, DEFAULT_NAME
+    ).rendering  # as the next line, raises before the answer begins
+    body.reservation.check_queue(service.deadline())
     names = [upload.name for upload in uploads]
     if rendering.is_json:  # the members of a zip have numbers
         names = distinct_names(names)

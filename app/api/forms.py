@@ -6,13 +6,14 @@ import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Callable
+from math import inf
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
-from app.api.errors import BadRequest, Unavailable
+from app.api.body import CLOSE, DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
+from app.api.errors import BadRequest, TooLarge, Unavailable
 from app.api.query import QUERY_PARAMETERS, Query, with_values
 from model.inference.processes.blob import Blob
 
@@ -38,7 +39,8 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
     """Reads a form: its images in their order, not checked, and the query with the fields that are named like parameters.
 
     Files of more than `spool_bytes` bytes are kept on disk. Other fields have no effect.
-    Raises as `RequestBody`; `BadRequest` for a broken form or one without an image, `BadParameter`, `Unavailable`.
+    Raises as `RequestBody`; `BadRequest` for a broken form or one without an image, `TooLarge` for more than `MAX_FILES`
+    images, `BadParameter`, `Unavailable`.
     """
     # only the boundary is passed on: names are UTF-8 (RFC 7578, section 5.1.2), and a client's charset could select any codec
     _, options = parse_options_header(body.request.headers.get("content-type"))
@@ -61,7 +63,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
         if not parser.has_ended:
             raise MultiPartException("it is cut off: its closing boundary is missing")
 
-    parser = _Parser(headers, from_first_boundary(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
+    parser = _Parser(headers, from_first_boundary(), max_files=inf, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
     parser.spool_max_size, parser.on_file = spool_bytes, body.add_file
     try:
         form = await parser.parse()
@@ -104,6 +106,12 @@ def _text(start: bytes) -> str:
     return text if b"\0" not in start and len(text.encode()) > len(start) - 4 else ""
 
 
+def check_number(images: int) -> None:
+    """Raises `TooLarge` if so many images are more than a request may have."""
+    if images > MAX_FILES:
+        raise TooLarge(f"the request has more than {MAX_FILES} images, which is the limit; send fewer at once", CLOSE)
+
+
 def _unreadable(reason: str) -> BadRequest:
     return BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`")
 
@@ -112,12 +120,12 @@ class _Parser(MultiPartParser):
     """A parser that records in `has_ended` whether the form's closing boundary came; without it, the last part may be missing.
 
     It treats a field for images as a file even if it has no file name, so that it is counted and spooled as a file.
-    It calls `on_file` before a part becomes larger than `spool_max_size`.
+    It calls `on_file` before a part becomes larger than `spool_max_size`. Raises `TooLarge` for more than `MAX_FILES` files.
     """
 
     on_file: Callable[[], None]
     has_ended = False
-    _part_bytes = 0
+    _files = _part_bytes = 0
     _value = b""  # of a part's header
 
     def on_part_begin(self) -> None:
@@ -135,8 +143,11 @@ class _Parser(MultiPartParser):
         super().on_header_value(data, start, end)
 
     def on_header_end(self) -> None:
-        _, options = parse_options_header(self._value)
-        if options.get(b"name", b"").decode("latin-1") in FIELDS and b"filename" not in options:
+        disposition, options = parse_options_header(self._value)
+        is_image = options.get(b"name", b"").decode("latin-1") in FIELDS
+        self._files += disposition == b"form-data" and (is_image or b"filename" in options)
+        check_number(self._files)
+        if is_image and b"filename" not in options:
             ending = b'; filename=""'
             super().on_header_value(ending, 0, len(ending))
         self._value = b""

@@ -6,7 +6,7 @@ They stand in the query, in a form's fields or in JSON. Errors say in words whic
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
@@ -81,15 +81,17 @@ Parameters = Annotated[Query, Depends(query_parameters)]
 """A dependency: the parameters in the query."""
 
 
-def with_values(query: Query, pairs: Iterable[tuple[str, object]], source: str) -> Query:
-    """The parameters of the query, and these names and values. source: where they stand, for errors.
+def with_values(
+    query: Query, pairs: Iterable[tuple[str, object]], source: str, names: Collection[str] = QUERY_PARAMETERS
+) -> Query:
+    """The parameters of the query, and these names and values. source: where they stand, for errors. names: of the route's.
 
     Raises `BadParameter` for a wrong value, an unknown name, or a name that comes twice or that the query has too.
     """
     values: dict[str, object] = {}
     for name, value in pairs:
-        if name not in QUERY_PARAMETERS:
-            nearest = difflib.get_close_matches(name[:VALUE_LENGTH].lower(), QUERY_PARAMETERS, n=1)
+        if name not in names:
+            nearest = difflib.get_close_matches(name[:VALUE_LENGTH].lower(), names, n=1)
             advice = f"did you mean {nearest[0]}?" if nearest else "leave it out"
             problem = LACKING.get(name) or f"there is no such parameter; {advice} (/docs lists them)"
             raise BadParameter(f"{source} {printable(name, VALUE_LENGTH)}: {problem}")

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.errors import BadParameter, Unauthorized, Unavailable
+from app.api.errors import BadParameter, NotFound, Unauthorized, Unavailable
+from app.api.query import with_values
 from app.api.schemas import Health, LabelEntry, ModelEntry, State, problem_responses
 from app.api.security import check_key_if_protected
+from app.serving.errors import UnknownModel
 from app.serving.service import Service
 from imaging.palette import display_palette, hex_color
 from model.command_line import package_version
@@ -23,9 +25,18 @@ from model.inference.segmenter import Segmenter
 router = APIRouter()
 UNAVAILABLE = problem_responses([Unavailable])
 LISTING = problem_responses([Unauthorized, Unavailable])
+READINESS = problem_responses([NotFound, BadParameter, Unavailable])
 PICKING = problem_responses([Unauthorized, BadParameter, Unavailable])
 KEY_CHECK = [Depends(check_key_if_protected)]
-Model = Annotated[str | None, Query(description=MODEL.about)]
+
+
+async def model_parameter(request: Request, model: Annotated[str | None, Query(description=MODEL.about)] = None) -> str | None:
+    """The parameter `model` of a route that has no other. Raises `BadParameter`. FastAPI only describes it."""
+    name: str | None = with_values({}, request.query_params.multi_items(), "query", (MODEL.name,)).get(MODEL.name)
+    return name
+
+
+Model = Annotated[str | None, Depends(model_parameter)]
 
 
 @router.get("/health/live", summary="Liveness", responses=UNAVAILABLE)
@@ -34,10 +45,14 @@ async def live(request: Request) -> State:
     return _good(_service(request).not_live)
 
 
-@router.get("/health/ready", summary="Readiness", responses=UNAVAILABLE)
-async def ready(request: Request) -> State:
-    """200 only when the weights are loaded, the warm-up is done, and it is not draining."""
-    return _good(_service(request).not_ready)
+@router.get("/health/ready", summary="Readiness", responses=READINESS)
+async def ready(request: Request, model: Model = None) -> State:
+    """200 only when all models are loaded and warmed up, and it is not draining. With `model`, of that model alone."""
+    service = _service(request)
+    try:
+        return _good(service.not_ready if model is None else service.model_not_ready(model))
+    except UnknownModel as error:
+        raise NotFound(str(error)) from error
 
 
 @router.get("/health", summary="Both, with details")
@@ -115,10 +130,7 @@ def _service(request: Request) -> Service:
 
 
 def _segmenter(request: Request, model: str | None = None) -> Segmenter:
-    service = _service(request)
-    if not service.registry.models:
-        raise Unavailable(service.not_ready or "starting", {"Retry-After": "1"})
-    return service.registry.get(model).segmenter
+    return _service(request).registry.get(model).segmenter
 
 
 def _labels(segmenter: Segmenter) -> list[LabelEntry]:

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from app.api.schemas import SEGMENT_ROUTE
 from app.api.segment import segment_image
-from app.api.state import UNAVAILABLE, ready
+from app.api.state import READINESS, ready
 from app.settings import Settings
 from imaging.object_facts import OBJECT_HEADERS
 
@@ -43,7 +43,7 @@ class AttributesRoute(APIRoute):
 def sagemaker_router(_: Settings) -> APIRouter:
     """`/ping` and `/invocations`. SageMaker replaces an instance whose `/ping` is not 200; it is 200 only while ready."""
     router = APIRouter(tags=["Amazon SageMaker"], route_class=AttributesRoute)
-    router.add_api_route("/ping", ready, name="platform_health", summary="Readiness", responses=UNAVAILABLE)
+    router.add_api_route("/ping", ready, name="platform_health", summary="Readiness", responses=READINESS)
     router.add_api_route(
         "/invocations",
         segment_image,

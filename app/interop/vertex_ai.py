@@ -15,11 +15,11 @@ from fastapi import APIRouter, Request, Response
 from app.api.batch import Outcome, Outcomes, image_outcomes, json_bytes
 from app.api.body import DEFAULT_NAME, JSON_COPIES, RequestBody, Upload, media_type
 from app.api.errors import BadRequest, TooLarge
-from app.api.forms import MAX_FILES
+from app.api.forms import check_number
 from app.api.query import Parameters, json_values, make_options
 from app.api.schemas import SEGMENT_ROUTE, upload_body
 from app.api.segment import AnswerResponse, Ready, segment_image
-from app.api.state import UNAVAILABLE, ready
+from app.api.state import READINESS, ready
 from app.settings import Settings
 from model.inference.processes.blob import Blob
 
@@ -39,8 +39,9 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     body = RequestBody(request, service, min(MOST_MB, service.settings.max_upload_mb))
     document = body.parse(await body.read(JSON_COPIES), EXAMPLE)
     instances = document.get("instances")
-    if not isinstance(instances, list) or not 1 <= len(instances) <= MAX_FILES:
-        raise BadRequest(f"the JSON has no list `instances` of 1 to {MAX_FILES} images; send {json.dumps(EXAMPLE)}")
+    if not isinstance(instances, list) or not instances:
+        raise BadRequest(f"the JSON has no list `instances` of images; send {json.dumps(EXAMPLE)}")
+    check_number(len(instances))
     query = json_values(query, document.get("parameters"))
     query = {"format": "json", **query}
     rendering = make_options(service.settings, query, DEFAULT_NAME).rendering  # raises before any image is worked on
@@ -56,9 +57,7 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
 def vertex_ai_router(settings: Settings) -> APIRouter:
     """The health and the predict route. Vertex AI sends requests only while the health route is 200, that is, while ready."""
     router = APIRouter(tags=["Vertex AI"])
-    router.add_api_route(
-        settings.vertex_health_route, ready, name="platform_health", summary="Readiness", responses=UNAVAILABLE
-    )
+    router.add_api_route(settings.vertex_health_route, ready, name="platform_health", summary="Readiness", responses=READINESS)
     upload = upload_body()
     upload["requestBody"]["content"]["application/json"] = {"schema": {"type": "object"}, "example": EXAMPLE}
     router.add_api_route(

@@ -18,6 +18,7 @@ FIRST_BYTES = 96 << 20  # for each image until it is planned; planning and photo
 LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
 DEADLINE_SHARE = 0.5  # a request is accepted if this share of the time to its deadline is enough: speed may halve
 LONGEST_RETRY_S = 600
+MORE_MEMORY = "the operator can raise SEGMENT_MEMORY_MB or the container's memory"
 CHECK_S = 1.0  # seconds between checks for slow readers
 SMALL_RATE, LARGE_RATE = 10.0, 20.0  # units of work a second, until enough is done to measure them
 
@@ -52,13 +53,23 @@ class Reservation(ExitStack):
         if len(places) >= admission.max_requests and not admission.clients.close_slowest(uploading):
             message = f"{len(places)} requests are in progress, which is the limit"
             raise QueueFull(message, _retry_s(admission.queue_seconds))
-        admission.check_queue(self, admission.small, 1, 1.0, deadline)
+        self.check_queue(deadline)
         places[self] = None
 
+    def check_queue(self, deadline: float) -> None:
+        """Raises `QueueFull` if the queue has no room for one more image."""
+        self._admission.check_queue(self, self._admission.small, 1, 1.0, deadline)
+
     def set_body(self, count: int) -> None:
-        """Sets the bytes that the request's body uses. Raises `QueueFull` if they grow and there is no room."""
+        """Sets the bytes that the request's body uses.
+
+        Raises `QueueFull` if they grow and there is no room, or `NeverFits` if there is never so much room.
+        """
         bodies, most = self._admission.bodies, self._admission.most_bodies
         before, used = bodies.get(self, 0), sum(bodies.values())
+        if count > most:
+            need = f"{count / 1e6:.0f} MB of memory or more, and bodies may use at most {most / 1e6:.0f} MB"
+            raise NeverFits(f"the body takes {need}; send a smaller image; {MORE_MEMORY}")
         if count > before and used - before + count > most:
             self._admission.close_slow(bodies)
             message = f"bodies use {used / 1e6:.0f} MB of memory and may use at most {most / 1e6:.0f} MB"
@@ -87,7 +98,7 @@ class Reservation(ExitStack):
         Raises `QueueFull`.
         """
         self._file_bytes, self._deadline = file_bytes, deadline
-        self._admission.check_queue(self, self._admission.small, 1, 1.0, deadline)
+        self.check_queue(deadline)
         self._ask(self._admission.small, 1, 1.0, FIRST_BYTES)
         return Grant(max(0, FIRST_BYTES - file_bytes), LARGE_MEGAPIXELS)
 
@@ -214,8 +225,7 @@ class Admission:
         if count > self.most_work:
             need = f"{count / 1e6:.0f} MB of memory, and at most {self.most_work / 1e6:.0f} MB are available"
             advice = "send a smaller one, or ask for less (format=png, side=auto, quality=standard)"
-            operator = "the operator can raise SEGMENT_MEMORY_MB or the container's memory"
-            raise NeverFits(f"the image takes {need}; {advice}; {operator}")
+            raise NeverFits(f"the image takes {need}; {advice}; {MORE_MEMORY}")
 
     def check_queue(self, reservation: Reservation, lane: Lane, tiles: int, work: float, deadline: float) -> None:
         """Raises `QueueFull` if the lane has no room for the image, or would be done with it too near its deadline."""

@@ -53,16 +53,20 @@ class Model:
 
 
 class Registry:
-    """Models by name; the first is the default. Empty until the first load. Beside them, the keys of clients.
+    """Models by name; the first is the default. Beside them, the keys of clients.
 
+    At the start, each model is served as soon as it is warmed up. A reload replaces all models at once, after that.
     Any thread may call it. Weights files are read on threads of its own; `_loading` allows one load at a time. `_change` guards
     `models` and the counts of users, and is notified when a user ends.
-    fail: called with the reason if the first load ends without a model. load_runtime: what networks are loaded with. api_keys:
-    as read last. warning: of a GPU that torch cannot use, or None.
+    fail: called with the reason if the first load fails. load_runtime: what networks are loaded with. api_keys: as read last.
+    warning: of a GPU that torch cannot use, or None. names: of all models. starting: what the first load is doing with which
+    model; None once all are served.
     """
 
     def __init__(self, settings: Settings, on_batch: OnBatch, fail: Callable[[str], None]) -> None:
         self.models: dict[str, Model] = {}
+        self.names = [find_files(name).name for name in settings.weights]
+        self.starting: str | None = "starting: about to load the weights"
         self.load_runtime: LoadRuntime | None = None
         self.api_keys = settings.read_api_keys()
         self.warning = unused_gpu() if settings.device == ("auto",) else None
@@ -101,7 +105,7 @@ class Registry:
         """Waits for its turn, loads the models, and logs each model's facts, or the problem."""
         with self._loading:
             self._is_waiting = False
-            start, message = time.perf_counter(), "reloaded" if self.models else "ready"
+            start, message = time.perf_counter(), "ready" if self.starting else "reloaded"
             try:
                 self.load()
                 if self._is_stopped:
@@ -126,24 +130,28 @@ class Registry:
             log.info(message, extra={"fields": facts})
 
     def load(self) -> None:
-        """Loads every weights file and serves these models from now on.
+        """Loads every weights file and serves these models from now on, the first time each as soon as it is warmed up.
 
-        Returns once all requests of the former models have ended and their schedulers are stopped. If it raises `ValueError`,
-        `RuntimeError` or `OSError`, the former models stay in service.
+        Returns once all requests of the former models have ended and their schedulers are stopped. If it raises, the former
+        models stay in service.
         """
         fresh: dict[str, Model] = {}
+        former = self.models
         try:
             for name, digests in zip_longest(self._settings.weights, self._settings.weights_sha256):
                 model = self._load(name, digests)
                 if fresh.setdefault(model.name, model) is not model:
                     model.scheduler.stop()
                     raise ValueError(f"two weights files are named {model.name}; model names must be unique")
+                if self.starting:
+                    self.models = dict(fresh)
         except BaseException:
+            self.models = former
             for model in fresh.values():
                 model.scheduler.stop()
             raise
         with self._change:
-            self._former_models, self.models = list(self.models.values()), fresh
+            self._former_models, self.models, self.starting = list(former.values()), fresh, None
             self._change.wait_for(lambda: not any(model.users for model in self._former_models))
         for model in self._former_models:
             model.scheduler.stop()
@@ -167,13 +175,13 @@ class Registry:
 
     def get(self, name: str | None = None) -> Model:
         """Returns the model as `using` does, but a reload may stop it at any time. For reading its facts."""
-        models = self.models
-        if not models:
-            raise NotServing("starting: weights are being loaded and warmed up", "starting")
-        name = name or next(iter(models))
-        if name not in models:
-            raise UnknownModel(f"model must be one of {', '.join(models)}, got {excerpt(name)}")
-        return models[name]
+        starting, models = self.starting, self.models
+        name = name or next(iter(models or self.names))
+        if name in models:
+            return models[name]
+        if starting and name in self.names:
+            raise NotServing(starting, "starting")
+        raise UnknownModel(f"model must be one of {', '.join(self.names if starting else models)}, got {excerpt(name)}")
 
     def schedulers(self) -> list[Scheduler]:
         """The schedulers of the models in service, and of replaced models whose requests have not ended yet."""
@@ -184,6 +192,7 @@ class Registry:
         settings = self._settings
         files = find_files(name)
         load = self.load_runtime or load_runtime
+        self._log_step("loading and compiling", files.name)
         options = (settings.precision, settings.threads, settings.cpu_isa)
         runtimes = [load(files, settings.runtime, device, *options) for device in settings.device]
         for runtime in runtimes:
@@ -192,6 +201,7 @@ class Registry:
                 message = f"the file that was loaded for the weights {name} has the sha256 {sha256}"
                 raise ValueError(f"{message}, and SEGMENT_WEIGHTS_SHA256 expects {digests}")
         segmenters = [Segmenter(runtime, Limits(settings.max_megapixels)) for runtime in runtimes]
+        self._log_step("warming up", files.name)
         for segmenter in segmenters:
             segmenter.warm_up(settings.tile)
         check_limits(segmenters[0], settings)
@@ -201,6 +211,12 @@ class Registry:
         )  # fmt: skip
         scheduler.start()
         return Model(segmenters[0], scheduler)
+
+    def _log_step(self, step: str, name: str) -> None:
+        """Logs what a load is doing with the model of this name, since either step may take minutes."""
+        log.info(step, extra={"fields": {"model": name}})
+        if self.starting:
+            self.starting = f"starting: {step} {name}"
 
 
 def check_limits(segmenter: Segmenter, settings: Settings) -> None:

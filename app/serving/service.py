@@ -160,7 +160,16 @@ class Service:
     @property
     def not_ready(self) -> str | None:
         """Why no image should be sent here now, or None."""
-        return self.refusal or (DRAINING if self.ending else None)
+        return self.refusal or (DRAINING if self.ending else self.registry.starting)
+
+    def model_not_ready(self, name: str) -> str | None:
+        """Why no image for the model of this name should be sent here now, or None. Raises `UnknownModel`."""
+        problem = DRAINING if self.ending else None
+        try:
+            self.registry.get(name)
+        except NotServing as error:
+            problem = str(error)
+        return self.refusal or problem
 
     @property
     def refusal(self) -> str | None:
@@ -168,7 +177,7 @@ class Service:
         if self.draining:
             return self.failure or DRAINING
         if not self.registry.models:
-            return self.not_live or "starting: weights are being loaded and warmed up"
+            return self.not_live or self.registry.starting
         if not (self._first_worker and self._first_worker.done()):
             return self.not_live or "starting: the first worker process is being started"
         return self.not_live

@@ -19,6 +19,13 @@ Logits = npt.NDArray[np.float32]
 JOINED_BYTES = 4 << 20  # of a band that consists of several strips: larger ones only take memory, smaller ones take time
 
 
+def finite(logits: Logits) -> Logits | FloatingPointError:
+    """The tile's logits, or an error where some are NaN or infinite."""
+    if np.isfinite(logits).all():
+        return logits
+    return FloatingPointError("the network gave logits that are NaN or infinite for a tile; expected finite numbers")
+
+
 class Band(NamedTuple):
     """Finished logits, float32 (rows, columns, classes): full rows of cells, from row `top` on."""
 

@@ -79,6 +79,14 @@ class Runtime(Protocol):
         ...
 
 
+@dataclass(eq=False)
+class Device:
+    """A runtime, and the most pixels of tiles in a call that fit its memory, as far as is known; None without a limit."""
+
+    runtime: Runtime
+    max_pixels: int | None
+
+
 def most_tiles(shape: tuple[int, ...], max_batch: int, max_pixels: int | None) -> int:
     """The most tiles of this shape (height, width, bands) in a call, under limits as of a `Runtime`; at least 1."""
     return max_batch if max_pixels is None else max(1, min(max_batch, max_pixels // (shape[0] * shape[1])))

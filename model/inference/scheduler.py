@@ -8,28 +8,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-
-import numpy as np
+from math import inf
 
 from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
-from model.inference.merging import Logits
-from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Runtime, Tile, most_tiles
+from model.inference.merging import Logits, finite
+from model.inference.runtime import Device, DeviceLost, DeviceOutOfMemory, Runtime, Tile, most_tiles
 from model.inference.tile_queue import Item, TileQueue
 
+MIXED_S = 5.0  # seconds in which another photo may come after the last one
 AHEAD = 16  # most tiles that a request of many submits ahead: two batches of 8
 Clock = Callable[[], float]
 OnBatch = Callable[[int, float, float], None]
 """Is told of a batch: its tiles, its seconds, and the seconds in which any batch ran since the last such call."""
 log = logging.getLogger("segment")
 THREAD_ENDED, SCHEDULER_STOPPED = "a thread of the scheduler has ended", "the scheduler was stopped"
-
-
-@dataclass(eq=False)
-class Device:
-    """A runtime, and the most pixels of tiles in a call that fit its memory, as far as is known; None without a limit."""
-
-    runtime: Runtime
-    max_pixels: int | None
 
 
 @dataclass(eq=False)
@@ -51,7 +43,8 @@ class Scheduler:
     Each runtime has `max_concurrency` threads. A thread takes a batch of tiles of one shape and calls the runtime. A batch
     takes all that wait, as far as the runtime and `max_batch` (None: the runtime alone) allow, so it grows with the load. It
     begins at once if the runtime is idle; beside another batch, once it has half as many tiles. At most
-    `runtime.concurrency(tiles)` threads call it at the same time; `tiles` counts those running and waiting.
+    `runtime.concurrency(tiles)` threads call it at the same time; `tiles` counts those running and waiting. On a CPU, a request
+    whose tiles have run for `LONG_S` seconds runs one at a time while others come, so that they wait for one tile on all cores.
 
     A batch for which the device has too little memory is split. Later batches of this device have at most half its pixels.
     `on_batch` is called after each batch. A tile whose logits are not finite gets a `FloatingPointError`. When a device is
@@ -77,6 +70,7 @@ class Scheduler:
         self._work = threading.Condition(self._lock)
         self._queues: deque[TileQueue] = deque()
         self._stopping = False
+        self._mixed_time = -inf  # when tiles of long and of other requests were last here at the same time
         self._running = 0  # calls now
         self._busy_since = 0.0  # up to when seconds with a call are reported; while there are calls
         self.max_batch = min([*([max_batch] if max_batch else []), *(runtime.max_batch for runtime in runtimes)])
@@ -149,7 +143,7 @@ class Scheduler:
 
         The future raises `DeadlinePassed`, `Cancelled`, `SchedulerEnded`, `DeviceOutOfMemory`, or what the network raised.
         """
-        item = Item(tile, Future())
+        item = Item(tile, Future(), queue)
         with self._lock:
             if error := self._refusal(queue):
                 item.future.set_exception(error)
@@ -157,9 +151,15 @@ class Scheduler:
             queue.submit_time = self.clock() if queue.submit_time is None else queue.submit_time
             queue.waiting.append(item)
             if len(queue.waiting) == 1:
-                self._queues.append(queue)
+                self._enqueue(queue)
             self._notify()
         return item.future
+
+    def _enqueue(self, queue: TileQueue) -> None:
+        """Adds a request to the turns: before those whose tiles are running, since they have their turn now."""
+        running = [item.queue for runner in self._runners for item in runner.batch]
+        places = [i for i, other in enumerate(self._queues) if other in running and queue not in running]
+        self._queues.insert(places[0] if places else len(self._queues), queue)
 
     def cancel(self, queue: TileQueue) -> None:
         """Cancels a request: its waiting tiles leave the queue, and their futures raise `Cancelled`."""
@@ -181,7 +181,7 @@ class Scheduler:
             self._run_batch(runner, batch)
 
     def _next_batch(self, runner: Runner) -> list[Item]:
-        """Waits for tiles and takes up to a batch of one shape; an empty list tells the thread to end."""
+        """Waits for tiles and takes up to a batch of one shape; an empty list ends the thread."""
         with self._lock:
             runner.batch = []
             while not self._stopping and not self.failure:
@@ -193,21 +193,24 @@ class Scheduler:
 
     def _may_call(self, runner: Runner) -> bool:
         """Whether the runner's runtime gains from one more call at the same time."""
-        device = runner.device
-        sizes = [len(other.batch) for other in self._runners if other.device is device and other.batch]
-        waiting = sum(len(queue.waiting) for queue in self._queues)
+        device, now = runner.device, self.clock()
+        batches = [other.batch for other in self._runners if other.device is device and other.batch]
+        waiting = [item for queue in self._queues for item in queue.waiting]
+        items = [*waiting, *(item for batch in batches for item in batch)]
+        long = sum(item.queue.is_long for item in items)
+        if 0 < long < len(items):
+            self._mixed_time = now
+        # while photos come beside a large image, its tiles take turns on all cores
+        count = len(items) - long if device.runtime.max_batch == 1 and now - self._mixed_time < MIXED_S else len(items)
         # a much smaller batch gains more by waiting for further tiles than by overlapping
-        return len(sizes) < device.runtime.concurrency(sum(sizes) + waiting) and 2 * waiting >= max(sizes, default=0)
+        return len(batches) < device.runtime.concurrency(count) and 2 * len(waiting) >= max(map(len, batches), default=0)
 
     def _most_tiles(self, runner: Runner, tile: Tile) -> int:
         """The most tiles of this tile's shape in a batch of the runner. The lock is held."""
         return most_tiles(tile.shape, self.max_batch, runner.device.max_pixels)
 
     def _take(self, runner: Runner) -> list[Item]:
-        """Takes one tile of each request in turn, all of the first tile's shape.
-
-        Requests whose next tile has another shape are first in the next batch.
-        """
+        """Takes one tile of each request in turn, of one shape. Requests of another shape are first in the next batch."""
         now = self.clock()
         batch: list[Item] = []
         skipped_queues: list[TileQueue] = []
@@ -235,7 +238,7 @@ class Scheduler:
         has_memory = True
         try:
             logits = self._call(runner, batch)
-            results = [(item, _finite(tile_logits)) for item, tile_logits in zip(batch, logits, strict=True)]
+            results = [(item, finite(tile_logits)) for item, tile_logits in zip(batch, logits, strict=True)]
         except DeviceLost as error:
             self.fail(str(error))
             self._on_failure(str(error))
@@ -282,6 +285,8 @@ class Scheduler:
         finally:
             with self._lock:
                 end = self.clock()
+                for item in batch:
+                    item.queue.seconds += (end - start) / len(batch)
                 busy_seconds, self._busy_since = end - self._busy_since, end
                 self._running -= 1
         self._on_batch(len(batch), end - start, busy_seconds)
@@ -291,10 +296,3 @@ class Scheduler:
         for queue in self._queues:
             queue.fail(error)
         self._queues.clear()
-
-
-def _finite(logits: Logits) -> Logits | FloatingPointError:
-    """The tile's logits, or an error where some are NaN or infinite."""
-    if np.isfinite(logits).all():
-        return logits
-    return FloatingPointError("the network gave logits that are NaN or infinite for a tile; expected finite numbers")

@@ -11,12 +11,15 @@ from typing import NamedTuple
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
 
+LONG_S = 1.0  # seconds of the network that a photo does not need, also on slow processors
+
 
 class Item(NamedTuple):
-    """A tile, and the future that receives its logits."""
+    """A tile, the future that receives its logits, and the queue of its request."""
 
     tile: Tile
     future: Future[Logits]
+    queue: TileQueue
 
     def answer(self, result: Logits | Exception) -> None:
         """Gives the future this result, unless `Scheduler.fail` or a cancellation came first. The scheduler's lock is held."""
@@ -32,6 +35,7 @@ class TileQueue:
     """The waiting tiles of one request. The scheduler's lock guards it.
 
     deadline, submit_time (when the first tile arrived) and start_time (when its first batch began): of the scheduler's clock.
+    seconds: in which its tiles have run; those of a batch share its time.
     """
 
     deadline: float
@@ -39,6 +43,12 @@ class TileQueue:
     is_cancelled: bool = False
     submit_time: float | None = None
     start_time: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its tiles have run for so long that other requests come first."""
+        return self.seconds >= LONG_S
 
     @property
     def queue_seconds(self) -> float:

@@ -48,6 +48,11 @@ def test_the_labels_are_those_of_the_open_container_initiative() -> None:
         assert re.search(rf"^ARG {argument}\b", TEXT, re.MULTILINE), argument
 
 
+def test_the_health_check_leaves_a_network_any_time_to_compile() -> None:
+    (hours,) = map(int, re.findall(r"^HEALTHCHECK .*--start-period=(\d+)h ", TEXT, re.MULTILINE))
+    assert hours >= 24
+
+
 def test_the_build_context_holds_what_the_dockerfile_copies() -> None:
     """`.dockerignore` leaves out everything that it does not name with a `!`."""
     lines = (ROOT / ".dockerignore").read_text().split()

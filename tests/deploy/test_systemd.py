@@ -24,6 +24,12 @@ def test_the_unit_s_times_and_variables_are_those_of_the_settings() -> None:
     assert float(variables["LAME_DUCK_S"]) + settings.drain_s + 2 <= stop
 
 
+def test_no_time_limits_how_long_an_instance_loads_and_compiles_its_network() -> None:
+    lines = (DEPLOY / "systemd" / "fcn-segment@.service").read_text().splitlines()
+    assert "Type=exec" in lines  # the unit has started once the program runs
+    assert not [line for line in lines if line.startswith(("TimeoutSec", "TimeoutStartSec", "WatchdogSec", "RuntimeMaxSec"))]
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_reads_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "fcn-segment@8001.service"

@@ -62,7 +62,6 @@ class Workers:
         self._starts: set[asyncio.Task[object]] = set()
         self._ends: set[asyncio.Task[object]] = set()
         self._pausing = self._deaths_in_a_row = 0
-        self._failing_since: float | None = None
         self._is_stopped = False
         self._forkserver: ForkServer | None = None
         if not IS_LINUX:
@@ -152,20 +151,20 @@ class Workers:
         self._pausing += pause > 0
         await asyncio.sleep(pause)
         self._pausing -= pause > 0
-        clock = asyncio.get_running_loop().time
+        clock, seconds = asyncio.get_running_loop().time, 0.0
         while True:
             start = clock()
             try:
                 worker = await self._new()
                 break
             except OSError as error:
-                self._failing_since = self._failing_since or start
                 reason = str(error) or f"no answer within {ATTEMPT_S:g} s"  # a `TimeoutError` has no text
                 log.error("a worker could not be started: %s", reason)
-                if clock() - self._failing_since >= START_S and not self._workers:
+                # the rest of a longer attempt is time in which this process was paused, or kept from its event loop
+                seconds = 0.0 if self._workers else seconds + min(clock() - start, ATTEMPT_S) + RETRY_S
+                if seconds >= START_S:
                     self._on_failure(f"no worker could be started for {START_S:g} s: {reason}")
                 await asyncio.sleep(RETRY_S)
-        self._failing_since = None
         self._workers.add(worker)
         self._release(worker)
 

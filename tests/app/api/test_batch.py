@@ -8,14 +8,16 @@ import json
 import logging
 import struct
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 from pycocotools.coco import COCO
 
-from app.api.batch import image_outcomes
+from app.api.batch import AHEAD, image_outcomes
 from app.api.body import Upload
 from app.serving.admission import Reservation
 from app.serving.service import Service
@@ -23,7 +25,7 @@ from imaging.coco import INFO
 from model.inference.processes import protocol
 from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import Answer
-from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
+from tests.support.app.exchanges import answer_on, assert_idle, assert_problem, connect, head, service_of
 from tests.support.app.services import Serve, hold_model, occupy, reserve
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
@@ -259,9 +261,9 @@ def test_limits_of_the_whole_of_an_image_and_of_their_number(serve: Serve) -> No
         small = encode(make_photo(8, 8))
         assert [line["status"] for line in lines(client, parts(("a.png", small), ("b.png", bytes(5000))))] == [200, 413]
         assert_problem(client.post("/segment/batch", files=parts(("a.png", bytes(30_000)))), 413)
-        assert_problem(
-            client.post("/segment/batch", files=parts(*[("a.png", b"x")] * 101)), 400, "Maximum number of files is 100"
-        )
+        crowd = client.post("/segment/batch", files=parts(*[("a.png", b"x")] * 101))
+        assert_problem(crowd, 413, "more than 100 images", "send fewer at once")
+        assert "retry-after" not in crowd.headers
         assert_idle(service_of(client))
 
 
@@ -271,6 +273,45 @@ def test_each_image_takes_a_reservation_of_its_own_and_is_refused_alone(serve: S
             entries = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
             assert {(line["status"], line.get("retry_after")) for line in entries} == {(200, None), (503, 1)}
         assert_idle(service_of(client))
+
+
+@pytest.mark.parametrize("query", ["", "?format=coco", "?format=png"])
+def test_a_hundred_images_beside_a_full_queue_are_503_as_a_single_one_is(serve: Serve, query: str) -> None:
+    with serve(max_queued_tiles=1) as client:
+        service, files = service_of(client), parts(*[("a.png", PHOTOS[0])] * 100)
+        with occupy(service):
+            for refusal in (client.post(f"/segment/batch{query}", files=files), client.post("/segment", content=PHOTOS[0])):
+                assert_problem(refusal, 503, "1 tiles are queued and at most 1 are allowed", "try again later")
+                assert refusal.headers["retry-after"] == "1"
+        assert_idle(service)
+
+
+@pytest.mark.parametrize("query", ["", "?format=coco", "?format=png"])
+def test_a_queue_that_fills_while_the_images_arrive_refuses_them_all_at_once(serve: Serve, query: str) -> None:
+    form = httpx.Request("POST", "http://x", files=parts(*[("a.png", PHOTOS[0])] * 100))
+    body, kind = form.read(), f"Content-Type: {form.headers['content-type']}"
+    with serve(max_queued_tiles=1) as client, over_http(client) as port, connect(port) as connection:
+        service = service_of(client)
+        connection.sendall(head(len(body), kind, path=f"/segment/batch{query}") + body[:-1])
+        wait_until(lambda: service.in_flight == 1)
+        with occupy(service):
+            connection.sendall(body[-1:])
+            refusal = answer_on(connection)
+            assert (refusal.status, refusal.getheader("retry-after")) == (503, "1")
+        assert_idle(service)
+
+
+def test_a_batch_never_has_more_of_the_queue_than_a_few_single_images(serve: Serve) -> None:
+    with serve() as client, hold_model(service_of(client)) as hold, ThreadPoolExecutor() as pool:
+        service = service_of(client)
+        whole = pool.submit(client.post, "/segment/batch?side=96", files=parts(*[("a.png", PHOTOS[0])] * 100))
+        assert hold.entry.wait(HANG_S)
+        wait_until(lambda: len(service.admission.small.working) == AHEAD)
+        assert len(service.admission.places) == AHEAD
+        assert not service.admission.small.waiting
+        hold.open()
+        assert [json.loads(line)["status"] for line in whole.result(HANG_S).text.splitlines()] == [200] * 100
+        assert_idle(service)
 
 
 @pytest.mark.parametrize("query", ["", "?format=png"])

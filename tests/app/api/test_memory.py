@@ -68,7 +68,9 @@ def test_bodies_without_a_length_are_counted_as_well(client: TestClient) -> None
         for _ in range(count):
             yield bytes(1_000_000)
 
-    assert_problem(client.post("/segment", content=chunks(60)), 503, "bodies use")
+    never = client.post("/segment", content=chunks(60))  # even alone
+    assert_problem(never, 413, "MB of memory", "bodies may use at most 110 MB", "SEGMENT_MEMORY_MB")
+    assert "retry-after" not in never.headers
     assert_problem(client.post("/segment", content=chunks(10)), 415)
     assert_idle(service_of(client))
 
@@ -142,6 +144,14 @@ def test_a_batch_is_counted_image_by_image(client: TestClient) -> None:
     lines = [json.loads(line) for line in answers.text.splitlines()]
     assert [line["status"] for line in lines] == [200, 415, 200, 415, 200]
     assert_idle(service_of(client))
+
+
+def test_an_image_of_a_batch_that_never_has_memory_is_413(serve: Serve) -> None:
+    with serve(memory_mb=250, max_upload_mb=100) as client:  # 62 of them for bodies
+        answers = client.post("/segment/batch", files=[("file", ("large", bytes(65_000_000))), ("file", ("good.png", PHOTO))])
+        lines = [json.loads(line) for line in answers.text.splitlines()]
+        assert [(line["status"], line.get("retry_after")) for line in lines] == [(413, None), (200, None)]
+        assert_idle(service_of(client))
 
 
 def _read_within(connection: socket.socket, seconds: float) -> bytes:

@@ -44,7 +44,7 @@ def test_before_it_is_loaded_it_is_live_and_refuses_images(narrow_file: Path) ->
     assert client.get("/health/live").status_code == 200
     assert client.get("/health").status_code == 503
     for response in (client.get("/health/ready"), post(client), client.get("/models"), client.get("/info")):
-        assert_problem(response, 503, "starting: weights are being loaded")
+        assert_problem(response, 503, "starting: about to load the weights")
         assert response.headers["retry-after"] == "1"
 
 
@@ -125,6 +125,26 @@ def test_model_picks_the_network_and_its_labels(both: TestClient) -> None:
 def test_an_unknown_model_is_refused_with_the_choices(both: TestClient, path: str) -> None:
     response = both.request("POST" if path == "/segment" else "GET", f"{path}?model=third", content=PHOTO)
     assert_problem(response, 422, "model must be one of narrow, other, got 'third'")
+
+
+def test_readiness_of_one_model_is_asked_by_its_name(both: TestClient) -> None:
+    for query in ("", "?model=narrow", "?model=other"):
+        assert both.get(f"/health/ready{query}").json() == {"status": "ok", "reason": None}
+    assert_problem(both.get("/health/ready?model=third"), 404, "model must be one of narrow, other, got 'third'")
+    service_of(both).ending = True
+    try:
+        assert_problem(both.get("/health/ready?model=other"), 503, "draining")
+    finally:
+        service_of(both).ending = False
+
+
+@pytest.mark.parametrize("path", ["/health/ready", "/classes", "/info"])
+def test_an_unknown_parameter_of_a_route_that_has_one_is_refused(client: TestClient, path: str) -> None:
+    assert_problem(client.get(f"{path}?modle=narrow"), 422, "query modle: there is no such parameter; did you mean model?")
+    assert_problem(client.get(f"{path}?format=png"), 422, "query format: there is no such parameter; leave it out")
+    assert_problem(client.get(f"{path}?model=narrow&model=narrow"), 422, "it comes twice")
+    (parameter,) = client.get("/openapi.json").json()["paths"][path]["get"]["parameters"]
+    assert (parameter["name"], parameter["in"], parameter["required"]) == ("model", "query", False)
 
 
 def test_classes_are_the_label_set(client: TestClient) -> None:

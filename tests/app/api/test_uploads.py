@@ -184,8 +184,8 @@ def test_a_field_in_which_nothing_was_chosen_is_passed_over(client: TestClient) 
 
 
 def test_fields_without_a_file_s_name_count_as_files(client: TestClient) -> None:
-    assert_problem(client.post("/segment", **parts(*[(NAMELESS, b"a")] * 101)), 400, "Too many files")
-    assert_problem(client.post("/segment/batch", **parts(*[(NAMELESS, b"a")] * 101)), 400, "Too many files")
+    assert_problem(client.post("/segment", **parts(*[(NAMELESS, b"a")] * 101)), 413, "more than 100 images")
+    assert_problem(client.post("/segment/batch", **parts(*[(NAMELESS, b"a")] * 101)), 413, "more than 100 images")
 
 
 @pytest.mark.parametrize("path", ["/segment", "/segment/batch"])

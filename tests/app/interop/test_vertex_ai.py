@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks.harness.serving import SERVE, free_port, start_server
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, count_of, samples, service_of
-from tests.support.app.services import Serve
+from tests.support.app.services import Serve, reserve
 from tests.support.app.vertex_ai import VARIABLES
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S
@@ -145,7 +145,7 @@ BAD_BODIES = {
     "no instances": (b"{}", 400, "instances"),
     "not a list": (b'{"instances": {"b64": ""}}', 400, "instances"),
     "none": (b'{"instances": []}', 400, "instances"),
-    "too many": (json.dumps({"instances": [""] * 101}).encode(), 400, "1 to 100"),
+    "too many": (json.dumps({"instances": [""] * 101}).encode(), 413, "more than 100 images"),
     "too many values": (b'{"instances": [' + b"{}," * 10_000 + b"{}]}", 400, "10000 values"),
     "not a number": (b'{"instances": [NaN]}', 400, "not JSON"),
     "a wrong parameter": (json.dumps({"instances": [TEXT], "parameters": {"alpha": 7}}).encode(), 422, "parameters alpha"),
@@ -170,11 +170,15 @@ def test_predictions_larger_than_vertex_ai_carries_are_413(client: TestClient) -
     assert_idle(service_of(client))
 
 
-def test_images_that_no_memory_is_left_for_are_503(serve: Serve) -> None:
+def test_instances_that_no_memory_is_left_for_are_503_or_413_where_there_is_never_enough(serve: Serve) -> None:
     with serve(platform="vertex_ai", memory_mb=250) as client:
         service = service_of(client)
+        service.admission.most_bodies = 16 * len(TEXT)
+        with reserve(service) as other:
+            other.set_body(12 * len(TEXT))
+            assert_problem(predict(client, TEXT, TEXT), 503, "memory")
         service.admission.most_bodies = 4 * len(TEXT)
-        assert_problem(predict(client, TEXT, TEXT), 503, "memory")
+        assert_problem(predict(client, TEXT, TEXT), 413, "SEGMENT_MEMORY_MB")
         assert_idle(service)
 
 

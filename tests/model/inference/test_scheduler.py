@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
-from model.inference.tile_queue import TileQueue
+from model.inference.scheduler import MIXED_S
+from model.inference.tile_queue import LONG_S, TileQueue
 from tests.support.model.doubles import FAR, FirstChannel, tile
 from tests.support.model.running import running
 from tests.support.polling import HANG_S, wait_until
@@ -61,6 +63,57 @@ def test_a_small_request_does_not_wait_behind_a_huge_one() -> None:
             huge, small = it.waiting([7] * 60), it.waiting([9])
         assert (huge.result(HANG_S), small.result(HANG_S)) == ([7] * 60, [9])
     assert runtime.batches[:3] == [[1], [7], [9]]
+
+
+def test_a_request_that_comes_while_another_one_s_tile_runs_is_next() -> None:
+    runtime = FirstChannel(max_batch=1)
+    with running(runtime, max_batch=1) as it:
+        runtime.hold.close()
+        huge = it.threads.submit(it.run, [7] * 60)
+        assert runtime.hold.entry.wait(HANG_S)
+        small, other = it.waiting([8]), it.waiting([9])
+        runtime.hold.open()
+        assert (huge.result(HANG_S), small.result(HANG_S), other.result(HANG_S)) == ([7] * 60, [8], [9])
+    assert runtime.batches[:4] == [[7], [8], [9], [7]]
+
+
+class Streams(FirstChannel):
+    """Two calls at the same time are useful for two tiles. most: calls that there were at the same time."""
+
+    calls = most = 0
+
+    def concurrency(self, tiles: int) -> int:
+        return min(2, max(1, tiles))
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        self.calls += 1
+        self.most = max(self.most, self.calls)
+        try:
+            return super().logits(tiles)
+        finally:
+            self.calls -= 1
+
+
+def test_while_photos_come_a_large_image_s_tiles_run_one_at_a_time() -> None:
+    runtime, large = Streams(max_batch=1, concurrency=2), TileQueue(FAR, seconds=LONG_S)
+    with running(runtime, max_batch=1) as it:
+
+        def submit(values: list[int], queue: TileQueue) -> list[Future[Logits]]:
+            return [it.scheduler.submit(queue, tile(value)) for value in values]
+
+        with runtime.hold:
+            futures = submit([7] * 4, large)
+            wait_until(lambda: len(large.waiting) == 2)  # it is alone
+            futures += submit([9], TileQueue(FAR))
+        wait([*futures], HANG_S)
+        for pause_s, most in ((0.0, 1), (MIXED_S - 1, 1), (1.0, 2)):
+            it.clock.now += pause_s
+            runtime.most = 0
+            with runtime.hold:
+                futures = submit([7] * 4, large)
+                wait_until(lambda most=most: len(large.waiting) == 4 - most)  # type: ignore[misc]
+            wait(futures, HANG_S)
+            assert runtime.most == most
 
 
 def test_runtimes_work_at_once_and_share_the_queue() -> None:

@@ -386,6 +386,37 @@ def test_workers_that_cannot_be_started_are_a_failure_after_a_while(
     assert "a worker could not be started" in caplog.text
 
 
+class PausableLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock runs on while the process is paused, or while a call into C keeps the interpreter's lock."""
+
+    pause_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.pause_s
+
+
+def test_a_pause_of_the_process_while_the_first_worker_starts_is_no_failure(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers_module, "RETRY_S", 0.01)
+
+    async def inside() -> None:
+        it, loop = Asking(runtime, 1), asyncio.get_running_loop()
+        assert isinstance(loop, PausableLoop)
+        start = asyncio.create_task(it.workers.start())
+        for _ in range(10):  # turns in which it begins to start a worker, whose process takes far longer
+            await asyncio.sleep(0)
+        loop.pause_s = 10 * workers_module.START_S
+        await start
+        assert it.failures == []
+        assert await it.segment(PHOTO, OPTIONS)
+        await it.workers.stop()
+
+    with asyncio.Runner(loop_factory=PausableLoop) as runner:
+        runner.run(inside())
+    assert "a worker could not be started: no answer within 15 s" in caplog.text
+
+
 def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_half_of_the_workers(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
