@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -78,10 +78,11 @@ def segment_part(request: SceneRequest, network: SceneNetwork, parts: SceneParts
                 "package and scene, and say --runtime and --precision"
             )
         with part_file(request, parts, index, resume=request.resume) as rows, running(runtime) as (submit, ahead):
-            for part in segment_work(work, scene, runtime, submit, ahead, rows.next_row):
-                rows.append(_until(part, last))
-                if rows.is_complete:
-                    break
+            with closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as pieces:
+                for piece in pieces:
+                    rows.append(_until(piece, last))
+                    if rows.is_complete:
+                        break
     return last - first
 
 

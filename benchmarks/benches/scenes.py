@@ -150,7 +150,7 @@ def rate(folder: Path, size: tuple[int, int]) -> tuple[float, list[float]]:
     network_seconds(runtime, sample, 64)  # compiles what a crowd of tiles needs
     before = network_seconds(runtime, sample, len(tiles))
     start = time.perf_counter()
-    segment_one(request, runtime)
+    segment_one([request], runtime)
     seconds = time.perf_counter() - start
     after = network_seconds(runtime, sample, len(tiles))
     megapixels = size[0] * size[1] / 1e6
@@ -187,7 +187,7 @@ def differing_pixels(folder: Path) -> int:
     pixels = photos_side_by_side(*WHOLE)
     write_scene(scene, pixels)
     runtime = load_runtime(find_files(DEFAULT_WEIGHTS))
-    segment_one(SceneRequest(str(scene), str(out), "raster"), runtime)
+    segment_one([SceneRequest(str(scene), str(out), "raster")], runtime)
     whole = Segmenter(runtime)(pixels, Options(side="native")).class_map
     with rasterio.open(out) as file:
         return int((file.read(1) != whole).sum())
