@@ -150,20 +150,28 @@ def _cut(source: SceneSource, plan: TilePlan, first_tile_row: int) -> Generator[
 
 def _classes(rows: Rows, valid: Mask, temperature: float | None) -> ClassRows:
     """The classes of rows. Only the columns between the first and the last pixel with data are computed."""
-    ids = np.full(valid.shape, VOID, np.uint8)
-    confidence = None if temperature is None else np.zeros(valid.shape, np.uint8)
     columns = np.flatnonzero(valid.any(0))
     if not len(columns):
-        return ClassRows(rows.top, ids, confidence)
+        return ClassRows(rows.top, *_void(valid, temperature))
     within = slice(int(columns[0]), int(columns[-1]) + 1)
-    part, has_data = rows.columns(within), valid[:, within]
-    if temperature is None or confidence is None:
-        ids[:, within] = np.where(has_data, part.class_ids(), np.uint8(VOID))
-        return ClassRows(rows.top, ids, None)
-    probability = np.empty(has_data.shape, np.uint8)
-    ids[:, within] = np.where(has_data, part.class_ids_and_confidence(temperature, probability).ids, np.uint8(VOID))
-    confidence[:, within] = np.where(has_data, probability, np.uint8(0))
+    part, has_no_data = rows.columns(within), ~valid[:, within]
+    probability = None if temperature is None else np.empty(has_no_data.shape, np.uint8)
+    class_ids = part.class_ids() if temperature is None else part.class_ids_and_confidence(temperature, probability).ids
+    class_ids[has_no_data] = VOID
+    if probability is not None:
+        probability[has_no_data] = 0
+    if class_ids.shape == valid.shape:
+        return ClassRows(rows.top, class_ids, probability)
+    ids, confidence = _void(valid, temperature)
+    ids[:, within] = class_ids
+    if confidence is not None and probability is not None:
+        confidence[:, within] = probability
     return ClassRows(rows.top, ids, confidence)
+
+
+def _void(valid: Mask, temperature: float | None) -> tuple[Ids, Ids | None]:
+    """Class ids and confidences of rows without data."""
+    return np.full(valid.shape, VOID, np.uint8), None if temperature is None else np.zeros(valid.shape, np.uint8)
 
 
 def _joined(parts: list[ClassRows]) -> ClassRows:
