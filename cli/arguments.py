@@ -155,7 +155,9 @@ def _default(parameter: Parameter, flag: str) -> str:
 
 def add_scene(p: argparse.ArgumentParser) -> None:
     """Adds the arguments that only scenes have."""
-    group = p.add_argument_group("of a raster with coordinates (extra geo): -o FILE.tif, FILE.geojson or FILE.gpkg, or several -o")
+    group = p.add_argument_group(
+        "of a raster with coordinates (extra geo): -o FILE.tif, FILE.geojson or FILE.gpkg, or several -o"
+    )
     group.add_argument(
         "--bands", metavar="N,N,N", type=argument_type(parse_bands),
         help="numbers of the bands that the network sees, such as 4,3,2 (default: red, green and blue, or the first ones)",

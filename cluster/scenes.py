@@ -77,12 +77,15 @@ def segment_part(request: SceneRequest, network: SceneNetwork, parts: SceneParts
                 f"this node would give {scene.name} other classes than the first one; give all nodes the same weights file, "
                 "package and scene, and say --runtime and --precision"
             )
-        with part_file(request, parts, index, resume=request.resume) as rows, running(runtime) as (submit, ahead):
-            with closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as pieces:
-                for piece in pieces:
-                    rows.append(_until(piece, last))
-                    if rows.is_complete:
-                        break
+        with (
+            part_file(request, parts, index, resume=request.resume) as rows,
+            running(runtime) as (submit, ahead),
+            closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as pieces,
+        ):
+            for piece in pieces:
+                rows.append(_until(piece, last))
+                if rows.is_complete:
+                    break
     return last - first
 
 

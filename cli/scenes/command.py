@@ -146,7 +146,10 @@ def _rows(work: SceneWork, scene: Scene, runtime: Runtime, rows: RowsFile) -> Ge
     yield from rows
     if rows.is_complete:
         return
-    with running(runtime) as (submit, ahead), closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as parts:
+    with (
+        running(runtime) as (submit, ahead),
+        closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as parts,
+    ):
         for part in _progress(parts, rows):
             rows.append(part)
             yield part

@@ -1,7 +1,8 @@
 """Segments scenes of any size: rows of pixels go in from top to bottom, and rows of classes come out.
 
 The steps are those of `Segmenter`: tiles, network, merging, argmax, each on one row of tiles at a time, and each beside the
-others. So the result is that of the whole scene, and memory grows with its width alone. A run can begin at any row, and gives the rows of one from the top.
+others. So the result is that of the whole scene, and memory grows with its width alone. A run can begin at any row, and gives
+the rows of one from the top.
 """
 
 from __future__ import annotations
