@@ -109,7 +109,7 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
     )
     _add_file(p, "inputs", nargs="*", metavar="IN", help=_either([*names, "-"] if stdio else names))
     _add_file(p, "--from-file", metavar="LIST", help="file with one path or URL per line, instead of IN; - for stdin")
-    _add_file(p, "-o", "--out", required=True, help=f"where answers go: {_either(places)}")
+    _add_file(p, "-o", "--out", required=True, action=_Outputs, help=f"where answers go: {_either(places)}")
     p.add_argument("--resume", action="store_true", help="skip images that have an up-to-date answer")
     p.add_argument("--force", action="store_true", help="also replace answers that were changed after they were written")
     p.add_argument("--shard", type=_shard, metavar="I/N", help="do one of N parts of the images; I is 0 to N-1")
@@ -156,7 +156,9 @@ def _default(parameter: Parameter, flag: str) -> str:
 
 def add_scene(p: argparse.ArgumentParser) -> None:
     """Adds the arguments that only scenes have."""
-    group = p.add_argument_group("of a raster with coordinates (extra geo): -o FILE.tif, FILE.geojson or FILE.gpkg")
+    group = p.add_argument_group(
+        "of a raster with coordinates (extra geo): -o FILE.tif, FILE.geojson or FILE.gpkg, or several -o"
+    )
     group.add_argument(
         "--bands", metavar="N,N,N", type=argument_type(parse_bands),
         help="numbers of the bands that the network sees, such as 4,3,2 (default: red, green and blue, or the first ones)",
@@ -280,6 +282,16 @@ def add_completion(p: argparse.ArgumentParser) -> None:
         "--print-completion", action=_Print, choices=shtab.SUPPORTED_SHELLS, metavar="SHELL",
         help=f"print the completion script of a shell: {', '.join(shtab.SUPPORTED_SHELLS)}",
     )  # fmt: skip
+
+
+class _Outputs(argparse.Action):
+    """Keeps each `-o` in `outs`, and the last one in `out`."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: str | Sequence[Any] | None, *_: Any
+    ) -> None:
+        namespace.outs = [*getattr(namespace, "outs", []), values]
+        namespace.out = values
 
 
 class _Print(argparse.Action):

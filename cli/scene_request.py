@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import combinations
 from typing import Literal
 
 from cli.arguments import GroundArea, service_arguments
@@ -67,10 +69,15 @@ def kind_of(out: str | None) -> Kind | None:
 
 
 def read_requests(args: argparse.Namespace) -> list[SceneRequest]:
-    """The requests; none if the output is that of pictures. Raises `OSError` for arguments that do not go together."""
+    """The requests; none if the output is that of pictures. Raises `OSError` for arguments that do not go together.
+
+    Outputs of one scene have the same source, and follow one another.
+    """
     if args.scenes is None:
-        request = read_request(args)
-        return [request] if request else []
+        _check_outs(args)
+        return list(filter(None, (_read_request(args, args.inputs, out, args.outs) for out in args.outs)))
+    if len(args.outs) > 1:
+        raise OSError(f"--scenes writes a file for each scene to one folder, got -o {' and -o '.join(args.outs)}")
     if kind_of(args.out) is not None:
         raise OSError(f"--scenes writes a file for each scene to a folder, and -o {args.out} is a file; leave one of them out")
     outs: dict[str, str] = {}
@@ -80,52 +87,69 @@ def read_requests(args: argparse.Namespace) -> list[SceneRequest]:
             raise OSError(f"{earlier} and {source} would both become {out}; give them different -o folders")
     if not outs:
         raise OSError("give the scenes, such as scenes/*.tif")
-    each = (argparse.Namespace(**vars(args) | {"inputs": [source], "out": out}) for out, source in outs.items())
-    return list(filter(None, map(read_request, each)))
+    return list(filter(None, (_read_request(args, [source], out, [out]) for out, source in outs.items())))
 
 
-def read_request(args: argparse.Namespace) -> SceneRequest | None:
-    """The request of one scene; None if the output is that of pictures. Raises as `read_requests`."""
-    kind = kind_of(args.out)
+def _check_outs(args: argparse.Namespace) -> None:
+    """Raises `OSError` unless each of several outputs is of a scene and of its own kind."""
+    for first, second in combinations(args.outs, 2):
+        both = f"-o {first} and -o {second}"
+        if None in (kind_of(first), kind_of(second)):
+            raise OSError(f"{both}: several outputs are for a scene, and end in {', '.join(KINDS)}; give one")
+        if kind_of(first) == kind_of(second):
+            raise OSError(f"{both} would have the same content; give one of them")
+        if args.style and os.path.splitext(first)[0] == os.path.splitext(second)[0]:
+            raise OSError(f"{both} would have one style; give them different names, or leave --style out")
+
+
+def _read_request(args: argparse.Namespace, inputs: Sequence[str], out: str, outs: Sequence[str]) -> SceneRequest | None:
+    """The request of one of a scene's outputs; None if the output is that of pictures. Raises as `read_requests`."""
+    kind = kind_of(out)
     if kind is None:
         if options := [name for name in OF_SCENES if getattr(args, name) not in (None, False)]:
             raise OSError(f"--{options[0]} is for scenes; give -o a file that ends in {', '.join(KINDS)}, or leave it out")
         if isinstance(args.min_area, GroundArea):
             raise OSError("--min-area in m2 is for polygons of scenes; give pixels or a share such as 0.1%")
         return None
-    _check(args, kind)
+    _check(args, inputs, out, set(map(kind_of, outs)))
     values = service_arguments(args)
-    return SceneRequest(
-        source=args.inputs[0], out=args.out, kind=kind, bands=args.bands, scale=args.scale, gsd=args.gsd, cog=args.cog,
-        tile=args.tile, overlap=values.get("overlap", SceneRequest.overlap), blend=values.get("blend", SceneRequest.blend),
-        classes=parse_classes(values["classes"]) if "classes" in values else (),
+    request = SceneRequest(
+        source=inputs[0], out=out, kind=kind, bands=args.bands, scale=args.scale, gsd=args.gsd, tile=args.tile,
+        overlap=values.get("overlap", SceneRequest.overlap), blend=values.get("blend", SceneRequest.blend),
+        resume=args.resume, style=args.style,
+    )  # fmt: skip
+    if kind == "raster":
+        return replace(request, cog=args.cog)
+    return replace(
+        request, classes=parse_classes(values["classes"]) if "classes" in values else (),
         shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0),
-        min_area=args.min_area.square_metres if args.min_area is not None else 0.0, resume=args.resume, style=args.style,
+        min_area=args.min_area.square_metres if args.min_area is not None else 0.0,
     )  # fmt: skip
 
 
-def _check(args: argparse.Namespace, kind: Kind) -> None:
+def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set[Kind | None]) -> None:
+    """Raises `OSError` for arguments that do not go together. kinds: of all outputs; each argument has to fit one of them."""
     for package in ("rasterio", "pyogrio"):
         if find_spec(package) is None:
-            raise OSError(f"-o {args.out} needs the package {package}: {install_command('geo')}")
-    if len(args.inputs) != 1:
-        raise OSError(f"-o {args.out} takes one scene, got {len(args.inputs)}; give --scenes tif and a folder for several")
+            raise OSError(f"-o {out} needs the package {package}: {install_command('geo')}")
+    if len(inputs) != 1:
+        raise OSError(f"-o {out} takes one scene, got {len(inputs)}; give --scenes tif and a folder for several")
     if options := [name for name in OF_PICTURES if getattr(args, name, None) not in (None, False)]:
-        raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {args.out} is that of a scene; leave it out")
-    names = OF_ALL | (OF_POLYGONS if kind != "raster" else set())
+        raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {out} is that of a scene; leave it out")
+    names = OF_ALL | (OF_POLYGONS if kinds != {"raster"} else set())
     if others := [name for name in service_arguments(args) if name not in names]:
         parameter: Parameter = (RENDERING | OPTIONS)[others[0]]
         hint = "it applies to polygons, .geojson and .gpkg" if parameter.name in OF_POLYGONS else "scenes do not have it"
         if parameter.name == "side":
             hint = "scenes keep their pixels; --gsd METRES scales them"
-        raise OSError(as_options(f"--{parameter.name.replace('_', '-')} is not for -o {args.out}: {hint}; leave it out"))
+        raise OSError(as_options(f"--{parameter.name.replace('_', '-')} is not for -o {out}: {hint}; leave it out"))
     if args.min_area is not None and not isinstance(args.min_area, GroundArea):
         raise OSError(f"--min-area of a scene is in square metres, such as 5m2, got {args.min_area}")
-    if args.cog and kind != "raster":
-        raise OSError(f"--cog is for rasters, and -o {args.out} has polygons; leave it out")
-    if not is_path(args.out):
-        raise OSError(f"-o {args.out}: a scene's result goes to a file on this machine; copy it from there")
-    if is_path(args.inputs[0]) and real(args.inputs[0]) == real(args.out):
-        raise OSError(f"{args.out} would overwrite the scene; give another -o")
-    if is_path(args.inputs[0]) and not os.path.isfile(args.inputs[0]):
-        raise OSError(f"no file {args.inputs[0]!r}; -o {args.out} takes one scene")
+    if args.cog and "raster" not in kinds:
+        raise OSError(f"--cog is for rasters, and -o {out} has polygons; leave it out")
+    if not is_path(out):
+        raise OSError(f"-o {out}: a scene's result goes to a file on this machine; copy it from there")
+    if is_path(inputs[0]) and real(inputs[0]) == real(out):
+        raise OSError(f"{out} would overwrite the scene; give another -o")
+    if is_path(inputs[0]) and not os.path.isfile(inputs[0]):
+        raise OSError(f"no file {inputs[0]!r}; -o {out} takes one scene")

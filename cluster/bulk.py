@@ -51,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if STDIO in (*args.inputs, args.out):
         raise OSError("- is not for a cluster; give files, folders or URLs, and -o with a folder or a URL")
+    if len(args.outs) > 1:
+        raise OSError(f"{COMMAND} writes one output, got -o {' and -o '.join(args.outs)}; give one")
     requests = [replace(each, source=_absolute(each.source), out=_absolute(each.out)) for each in read_requests(args)]
     if requests:
         return _segment_scenes(args, requests)

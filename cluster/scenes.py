@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -78,9 +78,13 @@ def segment_part(request: SceneRequest, parts: SceneParts, index: int) -> int:
                 f"this node would give {scene.name} other classes than the first one; give all nodes the same weights file, "
                 "package and scene, and say --runtime, --precision and --cpu-isa"
             )
-        with part_file(request, parts, index, resume=request.resume) as rows, running(runtime) as (submit, ahead):
-            for part in segment_work(work, scene, runtime, submit, ahead, rows.next_row):
-                rows.append(_until(part, last))
+        with (
+            part_file(request, parts, index, resume=request.resume) as rows,
+            running(runtime) as (submit, ahead),
+            closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as pieces,
+        ):
+            for piece in pieces:
+                rows.append(_until(piece, last))
                 if rows.is_complete:
                     break
     return last - first

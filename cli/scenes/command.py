@@ -38,6 +38,7 @@ from model.inference.scenes import segment_scene as segment_rows
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
 from model.inference.tile_queue import TileQueue
+from model.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class SceneWork:
     def key(self) -> str:
         """What the result depends on, as a digest."""
         return settings_digest(self.rows_key, replace(self.request, source="", out="", resume=False, style=False))
+
+    def to(self, request: SceneRequest, name: str, manifest: Manifest) -> SceneWork:
+        """The work for another output of the same scene, of this name. Raises as `plan_work`."""
+        _check_polygons(request, self.place, name, manifest)
+        return replace(self, request=request, confidence=request.is_polygons and manifest.has_logits)
 
     def facts(self, runtime: Runtime) -> dict[str, str]:
         """What the result says of how it was made."""
@@ -85,16 +91,16 @@ def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
         runtime = Network.of(args).load()
-    failures = 0
-    for request in requests:
+    failures, sources = 0, list(dict.fromkeys(request.source for request in requests))
+    for source in sources:
         try:
-            segment_one(request, runtime)
+            segment_one([request for request in requests if request.source == source], runtime)
         except (OSError, SceneError) as error:
-            if len(requests) == 1:
+            if len(sources) == 1:
                 raise
             failures += 1
-            tell(f"{request.source}: {describe(error)}")
-    return status_of(failures, len(requests))
+            tell(f"{source}: {describe(error)}")
+    return status_of(failures, len(sources))
 
 
 def status_of(failures: int, count: int) -> int:
@@ -104,34 +110,55 @@ def status_of(failures: int, count: int) -> int:
     return DONE
 
 
-def segment_one(request: SceneRequest, runtime: Runtime) -> None:
-    """Segments a scene with this network. Raises as `segment_scenes`."""
-    with open_scene(request.source) as scene:
-        work = plan_work(request, scene, runtime)
-        out = Path(request.out)
-        path = Path(request.out + ENDING)
-        if request.resume and not path.exists() and existing_key(request) == work.key:
-            tell(f"{out} is done and up to date")
+def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
+    """Segments a scene with this network, once for all of its outputs. Raises as `segment_scenes`.
+
+    The first output is written while the network runs; the others then from the working file, which is beside the first.
+    """
+    first = requests[0]
+    path, manifest = Path(first.out + ENDING), runtime.manifest
+    with open_scene(first.source) as scene:
+        works = [plan_work(first, scene, runtime)]
+        works += [works[0].to(request, scene.name, manifest) for request in requests[1:]]
+        open_works = list[SceneWork]()
+        for work in works:
+            if first.resume and not path.exists() and existing_key(work.request) == work.key:
+                tell(f"{work.request.out} is done and up to date")
+            else:
+                open_works.append(work)
+        if not open_works:
             return
-        _tell_work(work, scene, runtime.manifest.preprocessing.gsd)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        labels, resume = runtime.manifest.labels, request.resume
-        with RowsFile(path, work.rows_key, scene.size, len(labels), confidence=work.confidence, resume=resume) as rows:
+        common = next((work for work in open_works if work.confidence), open_works[0])
+        _tell_work(common, scene, manifest.preprocessing.gsd)
+        for work in open_works:
+            Path(work.request.out).parent.mkdir(parents=True, exist_ok=True)
+        labels, resume = manifest.labels, first.resume
+        with RowsFile(path, common.rows_key, scene.size, len(labels), confidence=common.confidence, resume=resume) as rows:
             with _told_what_is_kept(rows):
-                if not rows.is_complete:
-                    with running(runtime) as (submit, ahead):
-                        for part in _progress(segment_work(work, scene, runtime, submit, ahead, rows.next_row), rows):
-                            rows.append(part)
-                write_output(request, work.place, rows, labels, work.facts(runtime))
+                for work in open_works:
+                    with closing(_rows(common, scene, runtime, rows)) as parts:
+                        write_output(work.request, work.place, parts, labels, work.facts(runtime))
             rows.remove()
+
+
+def _rows(work: SceneWork, scene: Scene, runtime: Runtime, rows: RowsFile) -> Generator[ClassRows]:
+    """All rows of the scene: those that are kept, then those that the network gives, which it keeps."""
+    yield from rows
+    if rows.is_complete:
+        return
+    with (
+        running(runtime) as (submit, ahead),
+        closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as parts,
+    ):
+        for part in _progress(parts, rows):
+            rows.append(part)
+            yield part
 
 
 def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWork:
     """How the scene is segmented. Raises `SceneError`, `TilingError`, and `UnknownClass` for a class that the network lacks."""
     manifest = runtime.manifest
-    if request.is_polygons:
-        metres_per_pixel(scene.place, scene.name)  # raises where there are none
-        class_ids(request, manifest.labels)  # raises for a class that the network lacks
+    _check_polygons(request, scene.place, scene.name, manifest)
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
     working, gsd = scene.size, request.gsd
     if gsd is None and scene.place.is_on_earth:
@@ -151,6 +178,12 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     return SceneWork(request, scene.place, bands, plan, request.is_polygons and manifest.has_logits, identity)
 
 
+def _check_polygons(request: SceneRequest, place: Place, name: str, manifest: Manifest) -> None:
+    if request.is_polygons:
+        metres_per_pixel(place, name)  # raises where there are none
+        class_ids(request, manifest.labels)  # raises for a class that the network lacks
+
+
 def segment_work(
     work: SceneWork, scene: Scene, runtime: Runtime, submit: Submit, ahead: int, first_row: int = 0
 ) -> Generator[ClassRows]:
@@ -158,10 +191,10 @@ def segment_work(
     fill = np.array(runtime.manifest.preprocessing.neutral, np.uint8)
     temperature = Segmenter(runtime).temperature if work.confidence else None
     void_tile: Tile = np.broadcast_to(fill, (*work.plan.tiles.tile, len(fill)))
-    with closing(SceneSource(scene, work.bands, work.plan.tiles.size, fill)) as source:
-        yield from segment_rows(
-            source, work.plan, runtime, submit, ahead=ahead, void_tile=void_tile, temperature=temperature, first_row=first_row
-        )
+    source = SceneSource(scene, work.bands, work.plan.tiles.size, fill)
+    return segment_rows(
+        source, work.plan, runtime, submit, ahead=ahead, void_tile=void_tile, temperature=temperature, first_row=first_row
+    )
 
 
 @contextmanager
@@ -204,10 +237,8 @@ def _progress(parts: Generator[ClassRows], rows: RowsFile) -> Iterator[ClassRows
     """The same rows, with a bar of pixels, from those that are there already."""
     height, width = rows.size
     has_terminal = bool(sys.stderr and sys.stderr.isatty())
-    with (
-        tqdm(total=height * width, initial=rows.next_row * width, unit="px", unit_scale=True, disable=not has_terminal) as bar,
-        closing(parts),
-    ):
+    initial = rows.next_row * width
+    with tqdm(total=height * width, initial=initial, unit="px", unit_scale=True, disable=not has_terminal) as bar:
         for part in parts:
             yield part
             bar.update(part.ids.size)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from imaging.georeferenced.bands import Bands, Pixels
 from imaging.georeferenced.place import Size, Window
 from imaging.georeferenced.scene import Mask, Scene, steps
+from imaging.prefetching import prefetch
 
 Floats = npt.NDArray[np.float32]
 ROWS = 128  # least rows that are read at once, unless the scene has fewer
@@ -35,7 +37,7 @@ class PixelRows(NamedTuple):
 
 def scene_rows(
     scene: Scene, bands: Bands, fill: npt.ArrayLike = 0, first: int = 0, columns: tuple[int, int] | None = None
-) -> Iterator[PixelRows]:
+) -> Generator[PixelRows]:
     """The rows of a scene from row `first` on, cut where its blocks end. Pixels without data have the value `fill`.
 
     fill: uint8 (bands,). columns: the first one, and the one behind the last; None for all. Raises `DamagedScene`.
@@ -157,46 +159,39 @@ def _finished(top: int, lines: Floats, fill: npt.ArrayLike) -> PixelRows:
 
 
 class SceneSource:
-    """Gives a scene's rows to the network, at its own size or scaled, and keeps which pixels have data. For one thread.
+    """Gives a scene's rows to the network, at its own size or scaled, and keeps which pixels have data.
 
-    working_size: (height, width) that the network sees. fill: of pixels without data, uint8 (bands,). One more thread reads
-    ahead. A scene gives its rows once; close it before the scene.
+    working_size: (height, width) that the network sees. fill: of pixels without data, uint8 (bands,). One thread may take rows
+    while another one asks for `valid`; a third reads ahead, and ends when the rows are closed. `_lock` guards the masks.
     """
 
     def __init__(self, scene: Scene, bands: Bands, working_size: Size, fill: npt.ArrayLike = 0) -> None:
         self._scene, self._bands, self._fill = scene, bands, fill
         self._scaling = None if working_size == scene.size else Scaling(scene.size, working_size)
         self._masks: deque[tuple[int, int, npt.NDArray[np.uint8]]] = deque()
-        self._reader = ThreadPoolExecutor(1, "scene reader")
+        self._lock = Lock()
 
-    def close(self) -> None:
-        """Waits for what is being read."""
-        self._reader.shutdown(cancel_futures=True)
-
-    def working(self, first: int) -> Iterator[PixelRows]:
+    def working(self, first: int) -> Generator[PixelRows]:
         """The rows at the working size from `first` on. Raises `DamagedScene`."""
-        if self._scaling is None:
-            yield from self._kept(first)
-        else:
-            yield from self._scaling.rows(self._kept(self._scaling.first_source_row(first)), self._fill, first)
+        source = first if self._scaling is None else self._scaling.first_source_row(first)
+        with closing(self._kept(source)) as rows:
+            yield from rows if self._scaling is None else self._scaling.rows(rows, self._fill, first)
 
     def valid(self, first: int, last: int) -> Mask:
         """Which pixels of these rows of the scene have data, bool (rows, width). Rows before `first` are forgotten."""
-        while self._masks and self._masks[0][1] <= first:
-            self._masks.popleft()
+        with self._lock:
+            while self._masks and self._masks[0][1] <= first:
+                self._masks.popleft()
+            masks = [(top, mask) for top, _, mask in self._masks if top < last]
         width = self._scene.size[1]
-        parts = [
-            np.unpackbits(mask[max(0, first - top) : last - top], axis=1, count=width).astype(np.bool_)
-            for top, _, mask in self._masks
-            if top < last
-        ]
-        return np.concatenate(parts)
+        return np.concatenate([
+            np.unpackbits(mask[max(0, first - top) : last - top], axis=1, count=width).view(np.bool_) for top, mask in masks
+        ])  # fmt: skip
 
-    def _kept(self, first: int) -> Iterator[PixelRows]:
+    def _kept(self, first: int) -> Generator[PixelRows]:
         """The scene's own rows, read ahead by one piece."""
-        rows = scene_rows(self._scene, self._bands, self._fill, first)
-        reading = self._reader.submit(next, rows, None)
-        while (part := reading.result()) is not None:
-            reading = self._reader.submit(next, rows, None)
-            self._masks.append((part.top, part.bottom, np.packbits(part.valid, axis=1)))
-            yield part
+        with closing(prefetch(scene_rows(self._scene, self._bands, self._fill, first), 1, "scene reader")) as parts:
+            for part in parts:
+                with self._lock:
+                    self._masks.append((part.top, part.bottom, np.packbits(part.valid, axis=1)))
+                yield part

@@ -52,6 +52,7 @@ class Scene:
         self._is_inverted = _is_inverted(dataset)
         self.alpha = [number for number, color in enumerate(self.colors, 1) if color == ColorInterp.alpha.name]
         self._masks = _mask_numbers(dataset)
+        self._is_full = MaskFlags.all_valid in dataset.mask_flag_enums[self._masks[0] - 1]
 
     @property
     def size(self) -> Size:
@@ -106,6 +107,8 @@ class Scene:
 
     def has_data(self, window: Window, alpha: Sequence[int] | None = None) -> bool:
         """Whether nodata, alpha or a mask band leave any pixel of a window. alpha: as in `read`. Raises `DamagedScene`."""
+        if self._is_full and not (self.alpha if alpha is None else alpha):
+            return True
         place = RasterioWindow(window.left, window.top, window.width, window.height)
         try:
             return bool(self._mask(alpha, window=place).any())
@@ -135,6 +138,9 @@ class Scene:
             return np.stack([self._dataset.read(number, **options).astype(self.dtype) for number in bands])
         if shape := options.get("out_shape"):
             options["out_shape"] = (len(bands), *shape)
+        elif self.dtype == np.uint8:  # the network's pixels have their bands side by side
+            window = options["window"]
+            options["out"] = np.moveaxis(np.empty((window.height, window.width, len(bands)), np.uint8), 2, 0)
         samples: Samples = self._dataset.read(list(bands), **options)
         return samples
 

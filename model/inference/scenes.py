@@ -1,22 +1,27 @@
 """Segments scenes of any size: rows of pixels go in from top to bottom, and rows of classes come out.
 
-The steps are those of `Segmenter`: tiles, network, merging, argmax, each on one row of tiles at a time. So the result is that
-of the whole scene, and memory grows with its width alone. A run can begin at any row, and gives the rows of one from the top.
+The steps are those of `Segmenter`: tiles, network, merging, argmax, each on one row of tiles at a time, and each beside the
+others. So the result is that of the whole scene, and memory grows with its width alone. A run can begin at any row, and gives
+the rows of one from the top.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from imaging.classes import VOID
+from imaging.prefetching import prefetch
 from model.inference.merging import BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.tiling import Blend, Region, Size, TilePlan, plan_tiles
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 Submit = Callable[[Tile], Future[Logits]]
 """Starts the network on a uint8 tile (height, width, bands); the future has its logits (classes, rows, columns)."""
+AHEAD_SHARE = 1 / 4  # of a row of tiles: what the network needs while a row becomes classes
 
 
 class ClassRows(NamedTuple):
@@ -69,85 +75,104 @@ def segment_scene(
     void_tile: Tile | None = None,
     temperature: float | None = None,
     first_row: int = 0,
-) -> Iterator[ClassRows]:
+) -> Generator[ClassRows]:
     """The classes of a scene's rows, from row `first_row` on, row of tiles by row of tiles.
 
-    ahead: how many tiles are submitted before the first one's logits are used. void_tile: a tile without data; it runs once,
-    and its logits are those of every tile without data. temperature: divisor of the logits before the softmax; None for no
-    confidence. Raises what `source` and `submit` raise.
+    One thread cuts tiles and submits them, another one turns their logits to classes, one row of tiles ahead of the caller. So
+    the network has tiles while rows become classes and while the caller writes. At most `ahead` tiles, and at least a part of a
+    row (`AHEAD_SHARE`), wait for the network or with their logits.
+
+    void_tile: a tile without data; it runs once, and its logits are those of every tile without data. temperature: divisor of
+    the logits before the softmax; None for no confidence. Raises what `source` and `submit` raise. Close the generator if you
+    leave it early: that ends the threads after the tile or band of rows in work.
     """
-    stride, grid, tiles = runtime.stride, runtime.grid, plan.tiles
-    upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.size, first_row)
+    ended = Event()
+    stride, tiles = runtime.stride, plan.tiles
+    upsampler = LogitsUpsampler(tiles.cells(stride), stride, runtime.grid, tiles.size, plan.size, first_row)
     ends = [top + tiles.tile[0] for top in tiles.tops]
     first_tile_row = bisect_right(ends, upsampler.first_cell(first_row) * stride)  # that the rows depend on
-    merger = BandMerger(tiles, grid, first_tile_row)
-    row_parts: list[ClassRows] = []
-    columns = len(tiles.lefts)
-    for index, logits in enumerate(_run(_cut(source, tiles, first_tile_row), submit, ahead, void_tile)):
-        bands = merger.add(logits)[::-1]
-        while bands:
-            for rows in upsampler.push(bands.pop()):
-                bottom = rows.top + len(rows.vertical.before)
-                row_parts.append(_classes(rows, source.valid(rows.top, bottom), temperature))
-                del rows
-        if row_parts and (index + 1) % columns == 0:
-            yield _joined(row_parts)
-            row_parts = []
+    count = max(ahead, math.ceil(AHEAD_SHARE * len(tiles.lefts)))
+
+    def parts() -> Generator[ClassRows]:
+        merger = BandMerger(tiles, runtime.grid, first_tile_row)
+        row_parts: list[ClassRows] = []
+        with closing(prefetch(_run(_cut(source, tiles, first_tile_row), submit, void_tile), count, "scene tiles")) as futures:
+            for index, future in enumerate(futures):
+                bands = merger.add(future.result())[::-1]
+                del future
+                while bands:
+                    for rows in upsampler.push(bands.pop()):
+                        if ended.is_set():
+                            return
+                        bottom = rows.top + len(rows.vertical.before)
+                        row_parts.append(_classes(rows, source.valid(rows.top, bottom), temperature))
+                        del rows
+                if ended.is_set():
+                    return
+                if row_parts and (index + 1) % len(tiles.lefts) == 0:
+                    yield _joined(row_parts)
+                    row_parts = []
+
+    yield from prefetch(parts(), 1, "scene classes", ended)
 
 
-def _run(tiles: Iterable[Tile | None], submit: Submit, ahead: int, void_tile: Tile | None) -> Iterator[Logits]:
-    """The logits of the tiles, in their order; None for a tile without data."""
+def _run(tiles: Generator[Tile | None], submit: Submit, void_tile: Tile | None) -> Generator[Future[Logits]]:
+    """Submits the tiles, None for a tile without data, and gives the futures of their logits."""
     void: Future[Logits] | None = None
-    pending: deque[Future[Logits]] = deque()
-    for tile in tiles:
-        if tile is not None or void_tile is None:
-            assert tile is not None
-            pending.append(submit(tile))
-        else:
-            void = void or submit(void_tile)
-            pending.append(void)
-        while len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+    with closing(tiles):
+        for tile in tiles:
+            if tile is not None or void_tile is None:
+                assert tile is not None
+                yield submit(tile)
+            else:
+                void = void or submit(void_tile)
+                yield void
 
 
-def _cut(source: SceneSource, plan: TilePlan, first_tile_row: int) -> Iterator[Tile | None]:
+def _cut(source: SceneSource, plan: TilePlan, first_tile_row: int) -> Generator[Tile | None]:
     """Cuts tiles from rows of pixels, from a row of tiles on; None for a tile without data. Holds one row of tiles."""
-    rows = iter(source.working(plan.tops[first_tile_row]))
     parts: deque[PixelRows] = deque()
     height, width = plan.size
-    for top in plan.tops[first_tile_row:]:
-        bottom = min(height, top + plan.tile[0])
-        while parts and _bottom(parts[0]) <= top:
-            parts.popleft()
-        while not parts or _bottom(parts[-1]) < bottom:
-            parts.append(next(rows))
-        for left in plan.lefts:
-            right = min(width, left + plan.tile[1])
-            if any(part.valid[_inside(part, top, bottom), left:right].any() for part in parts):
-                inside = np.concatenate([part.pixels[_inside(part, top, bottom), left:right] for part in parts])
-                yield plan.cut(inside, Region(0, 0, *plan.tile))
-            else:
-                yield None
+    with closing(source.working(plan.tops[first_tile_row])) as rows:
+        for top in plan.tops[first_tile_row:]:
+            bottom = min(height, top + plan.tile[0])
+            while parts and _bottom(parts[0]) <= top:
+                parts.popleft()
+            while not parts or _bottom(parts[-1]) < bottom:
+                parts.append(next(rows))
+            for left in plan.lefts:
+                right = min(width, left + plan.tile[1])
+                if any(part.valid[_inside(part, top, bottom), left:right].any() for part in parts):
+                    inside = np.concatenate([part.pixels[_inside(part, top, bottom), left:right] for part in parts])
+                    yield plan.cut(inside, Region(0, 0, *plan.tile))
+                else:
+                    yield None
 
 
 def _classes(rows: Rows, valid: Mask, temperature: float | None) -> ClassRows:
     """The classes of rows. Only the columns between the first and the last pixel with data are computed."""
-    ids = np.full(valid.shape, VOID, np.uint8)
-    confidence = None if temperature is None else np.zeros(valid.shape, np.uint8)
     columns = np.flatnonzero(valid.any(0))
     if not len(columns):
-        return ClassRows(rows.top, ids, confidence)
+        return ClassRows(rows.top, *_void(valid, temperature))
     within = slice(int(columns[0]), int(columns[-1]) + 1)
-    part, has_data = rows.columns(within), valid[:, within]
-    if temperature is None or confidence is None:
-        ids[:, within] = np.where(has_data, part.class_ids(), np.uint8(VOID))
-        return ClassRows(rows.top, ids, None)
-    probability = np.empty(has_data.shape, np.uint8)
-    ids[:, within] = np.where(has_data, part.class_ids_and_confidence(temperature, probability).ids, np.uint8(VOID))
-    confidence[:, within] = np.where(has_data, probability, np.uint8(0))
+    part, has_no_data = rows.columns(within), ~valid[:, within]
+    probability = None if temperature is None else np.empty(has_no_data.shape, np.uint8)
+    class_ids = part.class_ids() if temperature is None else part.class_ids_and_confidence(temperature, probability).ids
+    class_ids[has_no_data] = VOID
+    if probability is not None:
+        probability[has_no_data] = 0
+    if class_ids.shape == valid.shape:
+        return ClassRows(rows.top, class_ids, probability)
+    ids, confidence = _void(valid, temperature)
+    ids[:, within] = class_ids
+    if confidence is not None and probability is not None:
+        confidence[:, within] = probability
     return ClassRows(rows.top, ids, confidence)
+
+
+def _void(valid: Mask, temperature: float | None) -> tuple[Ids, Ids | None]:
+    """Class ids and confidences of rows without data."""
+    return np.full(valid.shape, VOID, np.uint8), None if temperature is None else np.zeros(valid.shape, np.uint8)
 
 
 def _joined(parts: list[ClassRows]) -> ClassRows:

@@ -78,15 +78,27 @@ class Rows(NamedTuple):
         pixel where its highest logit in the four cells is below another class's lowest.
         """
         winners = self.cells.argmax(2).astype(np.uint8)
-        mixed_cells = ~_around(winners, np.minimum, np.maximum)[2]
+        mixed_cells = _mixed(winners)
         ids: Ids = self._spread(winners)
         if not mixed_cells.any():
             return ids
-        least, most, _ = _around(self.cells, np.minimum, np.maximum)
-        possible = np.flatnonzero((most >= least.max(2, keepdims=True))[mixed_cells].any(0))
+        possible = np.flatnonzero(self._can_win(mixed_cells))
         for positions, logits in self._at(np.flatnonzero(self._spread(mixed_cells)), self.cells[:, :, possible]):
             ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
+
+    def _can_win(self, squares: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which classes can win, bool (classes,), in squares of four cells, bool (rows, columns) by the upper left cell."""
+        rows, columns = np.nonzero(squares)
+        below, beside = (np.minimum(at + 1, last - 1) for at, last in zip((rows, columns), self.cells.shape, strict=False))
+        least = self.cells[rows, columns]
+        most = least.copy()
+        for corner in ((rows, beside), (below, columns), (below, beside)):
+            logits = self.cells[corner]
+            np.minimum(least, logits, out=least)
+            np.maximum(most, logits, out=most)
+        can_win: npt.NDArray[np.bool_] = (most >= least.max(1, keepdims=True)).any(0)
+        return can_win
 
     def class_ids_and_confidence(self, temperature: float, confidence: Ids | None = None) -> ClassifiedRows:
         """The ids of `class_ids` and the probability of each pixel's class. Writes round(255 x probability) to `confidence`.
@@ -96,7 +108,7 @@ class Rows(NamedTuple):
         softmax by less than 1/255 nearly everywhere; interpolating probabilities instead would give ten times the error.
         """
         winners = self.cells.argmax(2)
-        mixed_cells = ~_around(winners, np.minimum, np.maximum)[2]
+        mixed_cells = _mixed(winners)
         ids: Ids = self._spread(winners.astype(np.uint8))
         sums_of_cells = self._sums(log_odds(self.cells, temperature), confidence)
         rows, columns = (
@@ -122,7 +134,7 @@ class Rows(NamedTuple):
         ids: uint8 (rows, width), the class of each pixel; its probability is computed.
         """
         winners = self.cells.argmax(2).astype(np.uint8)
-        mixed_cells = ~_around(winners, np.minimum, np.maximum)[2]
+        mixed_cells = _mixed(winners)
         exact = self._spread(mixed_cells) | (self._spread(winners) != ids)
         probability, classes = np.empty(ids.shape, np.float32), self.cells.shape[2]
         for rows, part in self._probabilities(log_odds(self.cells, temperature)):
@@ -276,12 +288,12 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     return merge_bytes + axes + 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED_LOGITS + 16 * LOGITS_PIXELS * classes
 
 
-def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tuple[Logits, Logits, npt.NDArray[np.bool_]]:
-    """For each square of four cells, by its upper left cell: the lowest value, the highest, and whether they are equal."""
-    padded_cells = np.pad(cells, ((0, 1), (0, 1), *((0, 0),) * (cells.ndim - 2)), mode="edge")
-    corners = padded_cells[:-1, :-1], padded_cells[:-1, 1:], padded_cells[1:, :-1], padded_cells[1:, 1:]
-    least, most = (f(f(corners[0], corners[1]), f(corners[2], corners[3])) for f in (low, high))
-    return least, most, least == most
+def _mixed(winners: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+    """For each square of four cells, by its upper left cell: whether their classes differ. Beyond the edge they repeat."""
+    padded = np.pad(winners, (0, 1), mode="edge")
+    first = padded[:-1, :-1]
+    mixed: npt.NDArray[np.bool_] = (first != padded[:-1, 1:]) | (first != padded[1:, :-1]) | (first != padded[1:, 1:])
+    return mixed
 
 
 def interpolate(cells: Logits, axis: Axis, dimension: int) -> Logits:

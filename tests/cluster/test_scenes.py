@@ -60,7 +60,7 @@ def test_parts_give_the_bytes_of_one_machine(
     gsd: float | None,
 ) -> None:
     whole = replace(request_of, kind=kind, out=str(tmp_path / f"whole.{ending}"), gsd=gsd)
-    segment_one(whole, runtime)
+    segment_one([whole], runtime)
     split = replace(whole, out=str(tmp_path / "split" / f"out.{ending}"))
     parts = plan_parts(split, network, tasks=1)
     assert len(parts.spans) > 1
@@ -75,7 +75,7 @@ def test_parts_give_the_bytes_of_one_machine(
 def test_a_part_may_begin_at_any_row(
     request_of: SceneRequest, network: Network, runtime: Runtime, tmp_path: Path, bounds: tuple[int, ...]
 ) -> None:
-    segment_one(request_of, runtime)
+    segment_one([request_of], runtime)
     with rasterio.open(request_of.out) as file:
         expected = file.read(1)
     parts = replace(plan_parts(request_of, network, 1), spans=tuple(pairwise(bounds)))
@@ -127,7 +127,7 @@ def test_a_network_of_five_bands_takes_scenes_of_five(tmp_path: Path) -> None:
     network = Network(str(wide), "torch", "cpu", "float32", 1, "auto")
     samples = np.random.default_rng(0).integers(0, 256, (700, 90, 5), np.uint8)
     whole = SceneRequest(write_scene(tmp_path / "a.tif", samples), str(tmp_path / "whole.tif"), "raster", tile=(64, 64))
-    segment_one(whole, load_runtime(find_files(str(wide)), "torch", "cpu", "float32", 1))
+    segment_one([whole], load_runtime(find_files(str(wide)), "torch", "cpu", "float32", 1))
     split = replace(whole, out=str(tmp_path / "split.tif"))
     parts = plan_parts(split, network, tasks=1)
     assert len(parts.spans) > 1
@@ -149,7 +149,7 @@ def test_a_small_scene_is_one_part(request_of: SceneRequest, network: Network, m
 def test_a_cluster_does_many_scenes_and_tells_what_fails(
     cluster: Cluster, varied_file: Path, request_of: SceneRequest, runtime: Runtime, tmp_path: Path
 ) -> None:
-    segment_one(request_of, runtime)
+    segment_one([request_of], runtime)
     write_scene(tmp_path / "b.tif", make_photo(100, 90, 1))
     (tmp_path / "c.tif").write_text("no raster")
     code = "import sys; from cli.start import bulk; sys.exit(bulk())"

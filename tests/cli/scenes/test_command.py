@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +208,27 @@ def test_a_damaged_block_keeps_what_is_finished_and_resume_goes_on(
     assert run(path, "-o", out, *TILE, "--resume") == 0
     assert "is done and up to date" in capsys.readouterr().err
     assert out.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
+    run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    scene, out = write_scene(tmp_path / "a.tif", make_photo(2000, 310), **TILED), tmp_path / "out.tif"
+
+    def failing(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("imaging.georeferenced.raster._write_rows", failing)
+        assert run(scene, "-o", out, *TILE) == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"fcn-segment: rows 0 to \d+ of 2000 are kept in .*; --resume goes on", lines[-2])
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("scene ", "runtime-"))]
+    assert sorted(os.listdir(tmp_path)) == ["a.tif", "out.tif.rows"]
+    assert run(scene, "-o", out, *TILE, "--resume") == 0
+    assert run(scene, "-o", tmp_path / "whole.tif", *TILE) == 0
+    assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
 
 
 @pytest.mark.long

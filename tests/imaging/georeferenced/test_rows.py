@@ -106,5 +106,4 @@ def test_a_source_says_where_data_is_for_rows_in_their_order(tmp_path: Path, siz
             if ready > asked:
                 assert (source.valid(asked, ready) == mask[asked:ready]).all()
                 asked = ready
-        source.close()
     assert asked > 200

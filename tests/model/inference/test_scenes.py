@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +18,10 @@ from imaging.rendering import Rendering
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
-from model.inference.scenes import ClassRows, ScenePlan, plan_scene, segment_scene
+from model.inference.scenes import AHEAD_SHARE, ClassRows, ScenePlan, plan_scene, segment_scene
 from model.inference.segmenter import Segmenter
 from tests.support.images import make_photo
+from tests.support.polling import wait_until
 
 Pixels = npt.NDArray[np.uint8]
 TILE = (64, 64)
@@ -130,6 +134,63 @@ def test_a_scene_is_scaled_for_the_network_and_its_classes_back(segmenter: Segme
 class _Scaled(Held):
     def valid(self, first: int, last: int) -> npt.NDArray[np.bool_]:
         return np.ones((last - first, 200), bool)
+
+
+def scene_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("scene ")]
+
+
+def test_the_network_goes_on_with_a_bounded_number_of_tiles_while_the_caller_writes(segmenter: Segmenter) -> None:
+    work, network = plan((700, 700)), Network(segmenter.runtime)
+    columns = len(work.tiles.lefts)
+    parts = segment_scene(Held(make_photo(700, 700)), work, segmenter.runtime, network, ahead=2)
+    next(parts)
+    # the caller has a row, one more waits for it, and tiles of the next one wait
+    expected = 2 * columns + math.ceil(AHEAD_SHARE * columns)
+    wait_until(lambda: network.tiles == expected)
+    time.sleep(0.2)
+    assert network.tiles == expected < len(work.tiles)
+    parts.close()
+    assert not scene_threads()
+
+
+@pytest.mark.parametrize("error", [OSError("no such block"), KeyboardInterrupt()])
+def test_an_error_of_any_thread_comes_after_the_rows_before_it_and_leaves_no_thread(
+    segmenter: Segmenter, error: BaseException
+) -> None:
+    class Damaged(Held):
+        def working(self, first: int) -> Iterator[Part]:
+            yield from islice(super().working(first), 8)
+            raise error
+
+    work = plan((700, 150))
+    parts = segment_scene(Damaged(make_photo(700, 150)), work, segmenter.runtime, Network(segmenter.runtime))
+    bottoms: list[int] = []
+    with pytest.raises(type(error)):
+        bottoms.extend(part.bottom for part in parts)
+    assert bottoms[-1] > 8 * 37 - 2 * TILE[0]
+    assert not scene_threads()
+
+
+def test_leaving_early_does_not_wait_for_the_row_of_tiles(segmenter: Segmenter) -> None:
+    """A network that answers no further tile of a row until the caller has left."""
+    work, runtime = plan((200, 3000)), segmenter.runtime
+    columns, left, tiles = len(work.tiles.lefts), threading.Event(), 0
+
+    def submit(tile: Tile) -> Future[Logits]:
+        nonlocal tiles
+        tiles += 1
+        if tiles > columns + 2:
+            left.wait()
+        return Network(runtime)(tile)
+
+    parts = segment_scene(Held(make_photo(200, 3000)), work, runtime, submit, ahead=1)
+    next(parts)
+    wait_until(lambda: tiles == columns + 3)
+    threading.Timer(0.2, left.set).start()
+    parts.close()
+    assert tiles <= columns + 4 + math.ceil(AHEAD_SHARE * columns) < 2 * columns
+    assert not scene_threads()
 
 
 def test_memory_does_not_grow_with_the_height(segmenter: Segmenter) -> None:

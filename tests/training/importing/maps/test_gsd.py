@@ -97,7 +97,6 @@ def test_images_are_what_a_network_sees_with_the_same_gsd(tmp_path: Path) -> Non
     with open_scene(str(scene_file)) as scene:
         source = SceneSource(scene, choose_bands(scene), image.shape[:2])
         seen = np.concatenate([part.pixels for part in source.working(0)])
-        source.close()
     cut = np.s_[: image.shape[0] // 64 * 64, : image.shape[1] // 64 * 64]  # narrow tiles at the edges are left out
     assert (image[cut] == seen[cut]).all()
 
