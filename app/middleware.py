@@ -95,11 +95,11 @@ class Refusals:
     Each POST to `paths` gets a reservation by its head alone, before anything is routed, parsed or read. The request's state
     holds it as `reservation`; it is closed once the answer is sent.
 
-    An unexpected error of a route or an error handler is logged with the request's id. It is 503 if a thread could not be
-    started, which fails the service, or if the server cancels the request because the drain has taken too long. Once an answer
-    has begun, the error is raised again, and the server closes the connection. Middleware outside this one (CORS,
-    `RequestTelemetry`, `ConnectionMiddleware`) is not covered: Starlette answers its errors with a plain 500, and uvicorn logs
-    them.
+    An unexpected error of a route or an error handler is logged with the request's id. The answer is 503 instead of 500 if a
+    thread could not be started, which fails the service, or if the server cancels the request because the drain has taken too
+    long. Once an answer has begun, the error is raised again, and the server closes the connection. Middleware outside this one
+    (CORS, `RequestTelemetry`, `ConnectionMiddleware`) is not covered: Starlette answers its errors with a plain 500, and
+    uvicorn logs them.
     """
 
     def __init__(self, app: ASGIApp, service: Service, paths: Collection[str]) -> None:

@@ -190,8 +190,9 @@ def make_room() -> Room:
 
 
 def room_in(files: int, memory: int | None, workers: int) -> Room:
-    """The room under a limit of `files` open files, in so many bytes of memory (None if they are not known), beside workers.
+    """The room for connections and requests.
 
+    files: the limit on open files. memory: bytes that the process may use, None if they are not known. workers: their number.
     A third of the files is for connections, one for images and answers of their requests, and one for the files of batches.
     A quarter of the connections is kept for requests without images, such as health checks.
     """

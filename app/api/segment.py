@@ -72,7 +72,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     accept = join_values(request.headers, "accept")
     if "format" not in query:
         query = {**query, "format": format_from_accept(accept)}
-    # of a picture, if the query does not say it; the query's `format` takes precedence over the header
+    # `Accept` also chooses the file format of a picture, unless the query has `image_format`
     options = make_options(service.settings, query, upload.name, _best(accept, PICTURES) or "png")
     gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
     image = ImageRequest(
@@ -123,7 +123,7 @@ async def segment(
     reservation: Reservation,
     check: Callable[[str], None] = lambda _: None,
 ) -> tuple[Answer, dict[str, Any]]:
-    """Does what `Service.segment` does, until the client disconnects (`Cancelled`) or the request's time has passed.
+    """Calls `Service.segment`, and ends it when the client disconnects (`Cancelled`) or the request's time has passed.
 
     check: is called with the answer's entity tag before the network runs, and may raise. Returns the answer, and its facts for
     the client: `etag`, `remark` if there is one, and those of its object.

@@ -109,7 +109,7 @@ class Reservation(ExitStack):
             self.turn.lane.leave(self.turn, is_done=False)
             self._ask(lane, plan.tile_count, work, count)
         may_begin = self.turn.has_come.is_set()
-        admission.bodies[self] = 0 if may_begin else self._file_bytes
+        admission.bodies[self] = 0 if may_begin else self._file_bytes  # the turn's bytes include the file's
         return may_begin
 
     def _ask(self, lane: Lane, tiles: int, work: float, count: int) -> None:
@@ -128,7 +128,7 @@ class Reservation(ExitStack):
             self._admission.close_slow_readers(self.turn)
 
     def release(self, answer_bytes: int = 0) -> None:
-        """Gives all back but so many bytes of an answer, which is still to be sent, if the image is done."""
+        """Gives everything back. With `answer_bytes`, the image is done: so many bytes stay held until its answer is sent."""
         if turn := self.turn:
             self.turn = None
             turn.lane.leave(turn, is_done=answer_bytes > 0)
@@ -143,16 +143,16 @@ class Reservation(ExitStack):
 class Admission:
     """The state of all reservations, and the rules for them. Only for the event loop.
 
-    Each resource is a dictionary of those that hold some of it, so what is used is its sum. `places`: requests that are not
-    answered. `bodies` and `answers`: bytes of memory. `files`: of batches. Images in work hold the bytes of their turns.
+    Each resource maps a reservation to the amount that it holds. `places`: requests that are not answered. `bodies` and
+    `answers`: bytes of memory. `files`: of batches. Images in work hold the bytes of their turns.
 
     Of the memory, a quarter is for bodies; uploads beyond it are refused. The rest is for work and answers. Images wait for it
-    in their turn; none begins while answers use a quarter of the limit. Each image begins in the small lane with `FIRST_BYTES`,
-    in which it is planned. If it needs more, it waits again. Large images have a lane of their own. Of the next images of both
-    lanes, the one that has waited longest comes first, so that others do not pass one that needs much memory for ever.
+    in their turn; none begins while answers use a quarter of the memory. Each image begins in the small lane with
+    `FIRST_BYTES`, in which it is planned. If it needs more, it waits again. Large images have a lane of their own. Of the two
+    lanes' next images, the one that has waited longer begins first, so an image that needs much memory is not passed for ever.
 
     A request is refused if its lane has no room for its tiles, or would be done with it too near its deadline, at the rate at
-    which it has worked. Such an estimate refuses nothing while a place of the lane is free, so a wrong one is soon corrected.
+    which it has worked. If a place of the lane is free, nothing is refused for time, so a wrong rate is soon measured anew.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class Admission:
         """Raises `QueueFull` if the lane has no room for the image, or would be done with it too near its deadline."""
         own = reservation.turn
         queued_tiles = sum(turn.tiles for turn in lane.turns() if turn is not own)
-        # of each other sender, as many images come before as this one has, and one more
+        # senders take turns: before this sender's image n come at most n of each other sender
         before = lane.turns(len(lane.waiting.get(reservation.sender, ())) + 1)
         before_s = lane.seconds(sum(turn.work for turn in before))
         if queued_tiles + tiles > self.max_queued_tiles:

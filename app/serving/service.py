@@ -103,7 +103,8 @@ class Service:
 
         disconnect: is done once the client has disconnected. on_plan: is called with the model and the image's plan.
         The work ends at once when `disconnect` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), when
-        `on_plan` raises, or when this call is cancelled. The reservation closes the answer, and holds its bytes until then.
+        `on_plan` raises, or when this call is cancelled. Closing the reservation closes the answer; until then the answer's
+        bytes count as used.
 
         Raises `UnknownModel`, `NotServing`, `NeverFits`, `QueueFull`, `InferenceError`s, the errors of a `Worker`, and those of
         `on_plan`.
@@ -132,8 +133,7 @@ class Service:
             log.error("out of memory: %s", error)
             raise QueueFull("the service's memory is full", reason="memory") from error
         finally:
-            # it refers to this task, whose result may be an error that refers to this frame: a cycle that keeps memory in use
-            del limit
+            del limit  # breaks the cycle limit, task, error, frame, which would keep the image's memory
         self.metrics.count_segmentation(used_model.name, answer.seconds, answer.counts, answer.mean_confidence)
         return answer
 

@@ -50,7 +50,7 @@ class Scheduler:
 
     Each runtime has `max_concurrency` threads. A thread takes a batch of tiles of one shape and calls the runtime. A batch
     takes all that wait, as far as the runtime and `max_batch` (None: the runtime alone) allow, so it grows with the load. It
-    begins at once if the runtime is idle; beside another batch, once it has half as many tiles. At most
+    begins at once if the runtime is idle; while another runs, as soon as half as many tiles wait. At most
     `runtime.concurrency(tiles)` threads call it at the same time; `tiles` counts those running and waiting.
 
     A batch for which the device has too little memory is split. Later batches of this device have at most half its pixels.
@@ -78,7 +78,7 @@ class Scheduler:
         self._queues: deque[TileQueue] = deque()
         self._stopping = False
         self._running = 0  # calls now
-        self._busy_since = 0.0  # up to when seconds with a call are reported; while there are calls
+        self._busy_since = 0.0  # busy seconds are reported up to here; valid while calls run
         self.max_batch = min([*([max_batch] if max_batch else []), *(runtime.max_batch for runtime in runtimes)])
         devices = [Device(runtime, runtime.max_pixels) for runtime in runtimes]
         # a thread may have to leave tiles to the thread of another device, so then all are notified

@@ -78,7 +78,7 @@ class Worker:
         """Sends the image to the worker and returns its plan.
 
         runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits. grant: if
-        the plan is within it, the worker decodes and sends its first tiles at once. It gets logits only once `work` is called.
+        the plan is within it, the worker decodes and sends its first tiles at once. The worker gets logits only in `work`.
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideError`, `TilingError` or `WorkerFailed`.
         """
         if self.death:  # since it was claimed

@@ -24,8 +24,7 @@ from model.inference.processes.worker import DeathReason, Worker
 MOST_WORKERS = 64  # more than one event loop can supply with images
 START_S = 30.0  # longest time without any worker
 ATTEMPT_S = START_S / 2  # longest time for one attempt to start a worker
-# before a worker is replaced, from the second death in a row that the pool did not cause
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0  # before a replacement, from the second death in a row that the pool did not cause
 BUFFER_BYTES = 1 << 20  # send buffer of a socket
 RETRY_S = 1.0  # between two attempts to start a worker
 EARLY_S = 0.002  # a timer of uvloop counts in milliseconds, and may end this long before its time
