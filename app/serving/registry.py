@@ -40,14 +40,14 @@ log = logging.getLogger("segment")
 class Model:
     """A network in service: its segmenter, the scheduler of its runtimes, and the number of requests that use it.
 
-    description: a pickled `DistantRuntime`, which tells worker processes about the runtime.
+    pickled_runtime: a pickled `DistantRuntime`, which tells worker processes about the runtime.
     """
 
     def __init__(self, segmenter: Segmenter, scheduler: Scheduler) -> None:
         self.segmenter = segmenter
         self.scheduler = scheduler
         self.name = segmenter.runtime.identity.name
-        self.description = pickle.dumps(DistantRuntime.of(segmenter.runtime))
+        self.pickled_runtime = pickle.dumps(DistantRuntime.of(segmenter.runtime))
         self.users = 0
 
 

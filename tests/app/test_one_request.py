@@ -77,7 +77,7 @@ def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> 
         json = files_of(json={"inputs": base64.b64encode(PHOTO).decode()})
         (model,) = service_of(client).registry.models.values()
         recorder.files, recorder.on = set(), True
-        segment_in_worker(Segmenter(pickle.loads(model.description), Limits()))
+        segment_in_worker(Segmenter(pickle.loads(model.pickled_runtime), Limits()))
         recorder.on = False
     assert (form - raw, json - raw) == ({"forms.py"}, set())
     page = (ROOT / "docs" / "design.md").read_text()

@@ -252,7 +252,7 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
         if body.descriptor is not None:
             seal(body.descriptor)
             body.length = _integer(os.fstat(body.descriptor).st_size, 1, plan.bytes)
-        if not body.open:
+        if not body.is_open:
             raise ValueError("no bytes, and no file")
         seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
         counts = tuple(_integer(pixels, 0, plan.pixels) for pixels in head["counts"])

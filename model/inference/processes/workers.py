@@ -57,7 +57,7 @@ class Workers:
         self._workers: set[Worker] = set()
         self._wanted = 0  # workers that run or are being started
         self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()  # None: the workers were stopped
-        self._turn = asyncio.Lock()  # of who waits for a worker
+        self._claim_lock = asyncio.Lock()  # of who waits for a worker
         self._starts: set[asyncio.Task[object]] = set()
         self._ends: set[asyncio.Task[object]] = set()
         self._pausing = self._deaths_in_a_row = 0
@@ -111,10 +111,10 @@ class Workers:
 
     async def _next(self) -> Worker:
         """The next idle worker. Starts one, if none is idle or others wait, and fewer than `count` exist."""
-        if self._wanted < self.count and (self._idle.empty() or self._turn.locked()):
+        if self._wanted < self.count and (self._idle.empty() or self._claim_lock.locked()):
             self._wanted += 1
             self._run(self._start_worker(), self._starts)
-        async with self._turn:
+        async with self._claim_lock:
             while worker := await self._idle.get():
                 if worker.is_fit():
                     return worker

@@ -162,7 +162,7 @@ def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(cl
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(body), lines, path="/segment/batch?format=overlay&side=96") + body)
         assert answer_on(connection).status == 200
-        wait_until(lambda: service.queued_tiles == 0 and service.admission.used_bytes > 6_000_000)
+        wait_until(lambda: service.admission.queued_tiles == 0 and service.admission.used_bytes > 6_000_000)
     assert_idle(service)
 
     assert_idle(service_of(client))
