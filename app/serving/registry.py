@@ -25,14 +25,12 @@ from imaging.encoding import grey_png
 from model.inference.loading import load_runtime, unused_gpu
 from model.inference.memory import memory_bytes
 from model.inference.plan import Options
-from model.inference.runtime import DistantRuntime, Runtime
+from model.inference.runtime import DistantRuntime
 from model.inference.scaling import working_size
 from model.inference.scheduler import OnBatch, Scheduler
 from model.inference.segmenter import Segmenter
-from model.weights_file import WeightsFiles, find_files
+from model.weights_file import find_files
 
-LoadRuntime = Callable[[WeightsFiles, str, str, str, int], Runtime]
-"""Loads a network, as `model.inference.loading.load_runtime` does."""
 NO_NETWORK = "the loading of the network has ended without a network"
 log = logging.getLogger("segment")
 
@@ -56,13 +54,12 @@ class Registry:
 
     Any thread may call it. Weights files are read on threads of its own; `_loading` allows one load at a time. `_change` guards
     `models` and the counts of users, and is notified when a user ends.
-    fail: called with the reason if the first load ends without a model. load_runtime: what networks are loaded with. api_keys:
-    as read last. warning: of a GPU that torch cannot use, or None.
+    fail: called with the reason if the first load ends without a model. api_keys: as read last. warning: of a GPU that torch
+    cannot use, or None.
     """
 
     def __init__(self, settings: Settings, on_batch: OnBatch, fail: Callable[[str], None]) -> None:
         self.models: dict[str, Model] = {}
-        self.load_runtime: LoadRuntime | None = None
         self.api_keys = settings.read_api_keys()
         self.warning = unused_gpu() if settings.device == ("auto",) else None
         self._former_models: list[Model] = []
@@ -179,10 +176,10 @@ class Registry:
             return [model.scheduler for model in (*self.models.values(), *self._former_models)]
 
     def _load(self, name: str, digests: str | None) -> Model:
-        settings = self._settings
-        files = find_files(name)
-        load = self.load_runtime or load_runtime
-        runtimes = [load(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.device]
+        settings, files = self._settings, find_files(name)
+        runtimes = [
+            load_runtime(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.device
+        ]
         for runtime in runtimes:
             sha256 = runtime.file_sha256
             if digests and sha256 not in digests.split("/"):

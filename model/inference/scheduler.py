@@ -83,10 +83,10 @@ class Scheduler:
         devices = [Device(runtime, runtime.max_pixels) for runtime in runtimes]
         # a thread may have to leave tiles to the thread of another device, so then all are notified
         self._notify = self._work.notify if len(devices) == 1 else self._work.notify_all
-        calls = [device for device in devices for _ in range(device.runtime.max_concurrency)]
+        device_of_thread = [device for device in devices for _ in range(device.runtime.max_concurrency)]
         self._runners = [
             Runner(device, threading.Thread(target=self._serve, args=(i,), name=f"runtime-{i}", daemon=True))
-            for i, device in enumerate(calls)
+            for i, device in enumerate(device_of_thread)
         ]
 
     def start(self) -> None:
@@ -114,7 +114,7 @@ class Scheduler:
             self._fail_all(SchedulerEnded(reason, is_failure=True))
             for runner in self._runners:
                 for item in runner.batch:
-                    item.answer(SchedulerEnded(reason, is_failure=True))
+                    item.resolve(SchedulerEnded(reason, is_failure=True))
             self._work.notify_all()
 
     @property
@@ -246,7 +246,7 @@ class Scheduler:
                 results = [(batch[0], error)]
         with self._lock:
             for item, result in results:
-                item.answer(result)
+                item.resolve(result)
         # after `except`, whose error would hold the batch's arrays
         if not results and not has_memory:
             self._run_smaller(runner, batch)

@@ -65,8 +65,8 @@ async def work_on(
                     raise
                 if may_begin:
                     answer = await worker.work(plan.bytes, partial(scheduler.submit, queue))
-                    inference_s = answer.seconds["inference"] - queue.queue_seconds
-                    waits = {"queue": waited_s + queue.queue_seconds, "inference": inference_s}
+                    inference_s = answer.seconds["inference"] - queue.wait_seconds
+                    waits = {"queue": waited_s + queue.wait_seconds, "inference": inference_s}
                     return replace(answer, seconds=answer.seconds | waits)
                 await worker.drop()
                 grant = Grant(plan.bytes)
