@@ -30,8 +30,9 @@ PIECE_BYTES = 1 << 15  # of an answer at a time: the next piece follows when the
 class Connections:
     """A server's open connections, at most `limit`. Only for the event loop.
 
-    When one more opens, another is closed: the one that has waited longest for a request's head (it is idle, or has sent part
-    of a head), or else the client of a request in progress that sends or reads slowest, or else the new one.
+    When one more opens, the connection that has waited longest for a request's head is closed (it is idle, or has sent part of
+    a head; it may be the new one). If even that one has waited only a moment, the slowest client of the requests in progress is
+    closed instead, if one is slow to send or to read.
     """
 
     def __init__(self, limit: int, clients: Clients) -> None:
@@ -124,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
             self.http.data_received(data)
         except h11.LocalProtocolError:  # it would answer 400 to the rest of a body, after or in the midst of another answer
             self.tcp.abort()
-        # uvloop would read on before the application runs; `http` itself makes no pause before it is given more
+        # uvloop would read on before the application runs; uvicorn pauses reading only when it gets more data
         if is_full and self._body_bytes < 0 and self.tcp.is_reading():
             self.tcp.pause_reading()
             asyncio.get_running_loop().call_soon(self.tcp.resume_reading)
@@ -154,7 +155,7 @@ class Connection(asyncio.BufferedProtocol):
             self.tcp.close()
 
     def end(self, exchange: Exchange) -> None:
-        """The application has returned: waits for the next head. If the body was not read in full, the next bytes are its."""
+        """The application has returned: waits for the next head. The next bytes belong to a body that was not read in full."""
         if exchange is not self.exchange:  # the next request began when the answer was sent, before this one had cleaned up
             return
         self.exchange, self._head_in_flight = None, not exchange.body_complete
@@ -168,7 +169,7 @@ class Connection(asyncio.BufferedProtocol):
             self.tcp.close()
 
 
-# of a request: the application runs in the context in which the last bytes of the head were received
+# the connection of the current request: uvicorn starts the application in the context of `data_received`
 current_connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
 
 
@@ -183,7 +184,7 @@ class Exchange:
 
     An answer that closes the connection is sent at once; then the rest of the body is discarded for up to `DISCARD_S` seconds,
     since the system resets a connection with unread data, and a client that still sends might not see the answer.
-    complete: completes an answer's start, and returns whether the answer closes the connection.
+    complete: adds headers to an answer's first message, and returns whether the answer closes the connection.
     answers_half_closed: whether to answer a client that has stopped sending.
     """
 
@@ -288,7 +289,7 @@ class ConnectionMiddleware:
             connection.end(exchange)
 
     def _complete(self, start: Message) -> bool:
-        """Adds headers to an answer's start. Returns whether the answer closes the connection."""
+        """Adds headers to an answer's first message. Returns whether the answer closes the connection."""
         headers = MutableHeaders(scope=start)
         for name, value in self.headers.items():
             headers.setdefault(name, value)

@@ -35,7 +35,6 @@ TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
 SAGEMAKER_ARGUMENT = "serve"  # SageMaker starts a container with it
 log = logging.getLogger("segment")
-SHED_ROUTES = ((segment.router, "segment_image"), (batch.router, "segment_batch"))
 PLATFORMS = {"sagemaker": sagemaker_router, "vertex_ai": vertex_ai_router}
 
 
@@ -54,7 +53,8 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.service = service
-    paths, polled_paths = {router.url_path_for(name) for router, name in SHED_ROUTES}, set(POLLED_PATHS)
+    paths = {segment.router.url_path_for("segment_image"), batch.router.url_path_for("segment_batch")}
+    polled_paths = set(POLLED_PATHS)
     if make_router := PLATFORMS.get(settings.platform):
         platform = make_router(settings)
         app.include_router(platform)  # before the others, so that a path of the platform is the platform's

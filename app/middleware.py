@@ -57,8 +57,8 @@ class RequestTelemetry:
         if not SANE_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
         headers[REQUEST_ID] = state["request_id"] = request_id
-        client = {"client": scope["client"][0]} if scope.get("client") else {}
-        state["log_fields"] = {"request_id": request_id} | client | trace_fields(headers.getlist("traceparent"))
+        address = {"client": scope["client"][0]} if scope.get("client") else {}
+        state["log_fields"] = {"request_id": request_id} | address | trace_fields(headers.getlist("traceparent"))
         start, status = time.perf_counter(), 499  # unless it is answered
 
         async def send_with_id(message: Message) -> None:
@@ -75,11 +75,11 @@ class RequestTelemetry:
             self._account(inner, scope["method"], status, time.perf_counter() - start)
 
     def _account(self, scope: Scope, method: str, status: int, seconds: float) -> None:
-        """Counts a request, and logs it with the fields in its state's `log`."""
+        """Counts a request, and logs it with the `answer_fields` of its state."""
         state = scope["state"]
         route = state.get("route") or getattr(scope.get("route"), "path", "other")
         self.metrics.count_request(route, method if method in METHODS else "other", status, seconds)
-        fields = state.get("log", {})
+        fields = state.get("answer_fields", {})
         if "route" in state and "reason" in fields:  # an image was refused
             self.metrics.count_rejection(fields["reason"])
         # the usual answers of polled routes are not worth a line: the service logs itself why it answers 503
@@ -95,11 +95,11 @@ class Refusals:
     Each POST to `paths` gets a reservation by its head alone, before anything is routed, parsed or read. The request's state
     holds it as `reservation`; it is closed once the answer is sent.
 
-    An unexpected error of a route or an error handler is logged with the request's id. It is 503 if a thread could not be
-    started, which fails the service, or if the server cancels the request because the drain has taken too long. Once an answer
-    has begun, the error is raised again, and the server closes the connection. Middleware outside this one (CORS,
-    `RequestTelemetry`, `ConnectionMiddleware`) is not covered: Starlette answers its errors with a plain 500, and uvicorn logs
-    them.
+    An unexpected error of a route or an error handler is logged with the request's id. The answer is 503 instead of 500 if a
+    thread could not be started, which fails the service, or if the server cancels the request because the drain has taken too
+    long. Once an answer has begun, the error is raised again, and the server closes the connection. Middleware outside this one
+    (CORS, `RequestTelemetry`, `ConnectionMiddleware`) is not covered: Starlette answers its errors with a plain 500, and
+    uvicorn logs them.
     """
 
     def __init__(self, app: ASGIApp, service: Service, paths: Collection[str]) -> None:
@@ -116,6 +116,8 @@ class Refusals:
         async def send_answer(message: Message) -> None:
             nonlocal has_begun
             has_begun = True
+            if message.get("status", 200) >= 400 and "reservation" in scope["state"]:
+                scope["state"]["reservation"].close()
             await send(message)
 
         try:
@@ -203,7 +205,7 @@ def network_of(scope: Scope) -> str:
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
     """Sends a problem as the answer, without the application, and closes the connection."""
-    scope["state"]["log"] = problem.log
+    scope["state"]["answer_fields"] = problem.log
     body = json.dumps(document(type(problem), problem.detail, scope["state"]["request_id"])).encode()
     headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "connection": "close", **problem.headers}
     await send({"type": "http.response.start", "status": problem.status, "headers": Headers(headers).raw})

@@ -34,7 +34,7 @@ MOST_AT_ONCE = 64  # connections that the event loop accepts before its other wo
 MOST_CONNECTIONS = 2000
 # of the front process and of the system's buffers, for a client that does not read
 CONNECTION_BYTES = 128 << 10
-MEMORY_SHARE = 1 / 16  # of the memory that the process may use, for connections
+CLIENTS_SHARE = 1 / 16  # of the memory that the process may use, for connections
 UNSENT_BYTES = 1 << 16  # of an answer that the system keeps for a client, beside what is on its way
 MOST_FILES = 1 << 16  # the soft limit on open files that the process sets, if the hard limit allows
 OWN_FILES = 16  # open files of the runtime and of the process itself
@@ -190,14 +190,15 @@ def make_room() -> Room:
 
 
 def room_in(files: int, memory: int | None, workers: int) -> Room:
-    """The room under a limit of `files` open files, in so many bytes of memory (None if they are not known), beside workers.
+    """The room for connections and requests.
 
+    files: the limit on open files. memory: bytes that the process may use, None if they are not known. workers: their number.
     A third of the files is for connections, one for images and answers of their requests, and one for the files of batches.
     A quarter of the connections is kept for requests without images, such as health checks.
     """
     at_once = max(1, min(MOST_AT_ONCE, files // 16))
     third = max(8, (files - OWN_FILES - WORKER_FILES * workers - at_once) // 3)
-    connections = min(MOST_CONNECTIONS, third, int(MEMORY_SHARE * memory) // CONNECTION_BYTES if memory else MOST_CONNECTIONS)
+    connections = min(MOST_CONNECTIONS, third, int(CLIENTS_SHARE * memory) // CONNECTION_BYTES if memory else MOST_CONNECTIONS)
     return Room(connections, at_once, connections * 3 // 4, third)
 
 

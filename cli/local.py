@@ -8,6 +8,7 @@ import atexit
 import pickle
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from cli.backend import Result
@@ -145,15 +146,14 @@ class Local:
     async def _segment(self, image: ImageRequest) -> Result:
         deadline = time.monotonic() + (self.deadline_s or FOREVER_S)
         try:
-            async with asyncio.timeout(self.deadline_s):
-                answer = await work_on(
-                    image, workers=self._processes, scheduler=self._scheduler, runtime=self._description, deadline=deadline
-                )
+            with closing(image.body):
+                async with asyncio.timeout(self.deadline_s):
+                    answer = await work_on(
+                        image, workers=self._processes, scheduler=self._scheduler, runtime=self._description, deadline=deadline
+                    )
         except TimeoutError as error:
             raise DeadlinePassed(f"no answer within {self.deadline_s:g} s") from error
-        try:
+        with closing(answer.body):
             body = answer.body.read(answer.body.length)
-        finally:
-            answer.body.close()
         facts = object_facts(image.options.rendering, answer.box, answer.object_pixels)
         return Result(body, answer.size, answer.shares, answer.mean_confidence, facts)

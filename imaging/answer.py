@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from imaging.classes import VOID, Label
 from imaging.coco import coco_document
@@ -25,10 +26,15 @@ from imaging.regions import Regions
 from imaging.rendering import Rendering
 from imaging.rle import encode_rle
 from imaging.runs import ColumnRuns, column_runs
-from imaging.statistics import class_pixels, class_statistics, mean_confidences
 
-Check = Callable[[], None]
-"""Called repeatedly while an answer is encoded; may raise to end the work."""
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """Number of pixels of one class, and their bounding box (x, y, width, height) in pixels."""
+
+    id: int
+    pixels: int
+    bbox: tuple[int, int, int, int]
 
 
 class Labels(Protocol):
@@ -63,55 +69,46 @@ class SegmentedImage:
     cell: float = 8
     profile: bytes | None = None
 
-    def encode(self, rendering: Rendering, check: Check = lambda: None) -> bytes:
+    def encode(self, rendering: Rendering) -> bytes:
         """The answer's bytes, as `encode_with_box`."""
-        return self.encode_with_box(rendering, check)[0]
+        return self.encode_with_box(rendering)[0]
 
-    def encode_with_box(self, rendering: Rendering, check: Check = lambda: None) -> tuple[bytes, ObjectBox | None]:
+    def encode_with_box(self, rendering: Rendering) -> tuple[bytes, ObjectBox | None]:
         """The answer's bytes, and of a cut-out the object's box (left, top, width, height), if there is an object.
 
-        Equal images give equal bytes. Raises `AnswerTooLarge`, `UnknownClass`, and any error of `check`.
+        Equal images give equal bytes. Raises `AnswerTooLarge` and `UnknownClass`.
         """
         rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
         class_ids = rendering.class_ids(self.labels.classes)
         if rendering.format == "cutout":
-            return self._cutout(rendering, class_ids, check)
-        return self._encode(rendering, class_ids, check), None
+            return self._cutout(rendering, class_ids)
+        return self.with_void(rendering.min_confidence)._encode(rendering, class_ids), None
 
-    def _encode(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> bytes:
-        image = self.with_void(rendering.min_confidence)
-        if rendering.format == "json":
-            return _json(image._document(rendering, class_ids, check))
-        if rendering.format == "coco":
-            tolerance = rendering.tolerance if rendering.polygons else None
-            labels = self.labels.classes
-            shares_borders = rendering.topology == "shared"
-            return _json(
-                coco_document(
-                    image.class_map, labels, class_ids, rendering.name, tolerance, check, shares_borders=shares_borders
-                )
-            )
-        if rendering.format == "hf":
-            return _json(class_masks(image.class_map, self.labels.classes, image.mean_confidence, rendering.threshold))
-        if rendering.format == "npz":
-            return _npz({name: getattr(image, name) for name in ("class_map", "confidence", "probabilities")})
-        return image._picture(rendering, class_ids, check)
-
-    def _cutout(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> Cutout:
+    def _cutout(self, rendering: Rendering, class_ids: Collection[int]) -> Cutout:
         if self.photo is None or self.foreground is None:
             raise ValueError("a cutout needs the photo and the probability of its classes")
         form, profile = rendering.cutout_form, self.profile
-        return cut_out(self.photo, self.class_map, class_ids, self.foreground, self.cell, form, check, profile)
+        return cut_out(self.photo, self.class_map, class_ids, self.foreground, self.cell, form, profile)
 
-    def _picture(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> bytes:
-        palette, picture_format = self.labels.palette, rendering.picture_format
+    def _encode(self, rendering: Rendering, class_ids: Collection[int]) -> bytes:
+        labels, picture_format = self.labels.classes, rendering.picture_format
         match rendering.format:
+            case "json":
+                return _json(self._document(rendering, class_ids))
+            case "coco":
+                tolerance = rendering.tolerance if rendering.polygons else None
+                shared = rendering.topology == "shared"
+                return _json(coco_document(self.class_map, labels, class_ids, rendering.name, tolerance, shares_borders=shared))
+            case "hf":
+                return _json(class_masks(self.class_map, labels, self.mean_confidence, rendering.threshold))
+            case "npz":
+                return _npz({name: getattr(self, name) for name in ("class_map", "confidence", "probabilities")})
             case "color":
                 return color_picture(self.class_map, self._colors(rendering), class_ids, picture_format)
             case "overlay":
                 if self.photo is None:
                     raise ValueError("an overlay needs the photo")
-                names = {label.id: label.name for label in self.labels.classes} if rendering.names else {}
+                names = {label.id: label.name for label in labels} if rendering.names else {}
                 colors, alpha = self._colors(rendering), rendering.alpha
                 return overlay_picture(
                     self.photo, self.class_map, colors, alpha, class_ids, picture_format, names, self.profile
@@ -123,9 +120,9 @@ class SegmentedImage:
             case "confidence":
                 return grey_png(self._confidence())
             case "png":
-                return mask_png(self.class_map, palette)
-            case "cutout" | "json" | "coco" | "npz" | "hf" | "geotiff" | "geojson":
-                raise ValueError(f"format={rendering.format} is no picture")
+                return mask_png(self.class_map, self.labels.palette)
+            case "cutout" | "geotiff" | "geojson":
+                raise ValueError(f"format={rendering.format} needs more than a segmented image")
 
     def _colors(self, rendering: Rendering) -> Palette:
         return display_palette(self.labels.classes) if rendering.palette == "display" else self.labels.palette
@@ -152,7 +149,7 @@ class SegmentedImage:
     def _map_with_void(self, min_confidence: float) -> npt.NDArray[np.uint8]:
         return np.where(self._confidence() < round(min_confidence * 255), np.uint8(VOID), self.class_map)
 
-    def _document(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> dict[str, Any]:
+    def _document(self, rendering: Rendering, class_ids: Collection[int]) -> dict[str, Any]:
         height, width = self.class_map.shape
         runs, display_colors = column_runs(self.class_map), display_palette(self.labels.classes)
         classes = [
@@ -172,7 +169,7 @@ class SegmentedImage:
             "model": dict(self.model),
             "image": {"width": width, "height": height},
             "classes": classes,
-            "class_map": self._class_map(rendering, runs, [entry["id"] for entry in classes], class_ids, check),
+            "class_map": self._class_map(rendering, runs, [entry["id"] for entry in classes], class_ids),
             "tiling": dict(self.tiling),
         }
         if rendering.confidence:
@@ -180,7 +177,7 @@ class SegmentedImage:
         return document
 
     def _class_map(
-        self, rendering: Rendering, runs: ColumnRuns, ids: Sequence[int], class_ids: Collection[int], check: Check
+        self, rendering: Rendering, runs: ColumnRuns, ids: Sequence[int], class_ids: Collection[int]
     ) -> dict[str, Any]:
         if rendering.mask == "array":
             return {"encoding": "array", "data": self.class_map.tolist()}
@@ -191,7 +188,7 @@ class SegmentedImage:
             polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in class_ids}
             regions = Regions(runs, map(int, polygons))
             tracing = trace_coverage if rendering.topology == "shared" else trace
-            traced = tracing(self.class_map, regions, rendering.tolerance, check)
+            traced = tracing(self.class_map, regions, rendering.tolerance)
             while batch := list(islice(traced, REGIONS_AT_ONCE)):
                 for (id, _), rings in zip(batch, to_lists([polygon for _, polygon in batch]), strict=True):
                     polygons[str(id)].append(rings)
@@ -213,6 +210,35 @@ def _npz(arrays: dict[str, npt.NDArray[Any] | None]) -> bytes:
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
     np.savez_compressed(buffer, **contiguous)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def class_statistics(runs: ColumnRuns) -> list[ClassStatistics]:
+    """Statistics of the classes that are present, largest first. Of equal ones, the lower id comes first."""
+    ends = runs.ends
+    statistics = []
+    for id in np.unique(runs.ids).tolist():
+        indices = np.flatnonzero(runs.ids == id)
+        starts, lengths = runs.starts[indices], ends[indices] - runs.starts[indices]
+        columns, rows = np.divmod(starts, runs.height)
+        left, top = int(columns[0]), int(rows.min())
+        bbox = left, top, int(columns[-1]) - left + 1, int((rows + lengths).max()) - top
+        statistics.append(ClassStatistics(id, int(lengths.sum(dtype=np.int64)), bbox))
+    return sorted(statistics, key=lambda entry: (-entry.pixels, entry.id))
+
+
+def class_pixels(class_map: npt.NDArray[np.uint8]) -> list[int]:
+    """For each id from 0 to 255, its number of pixels in a class map, uint8 (H, W)."""
+    return Image.fromarray(class_map).histogram()  # several times faster than NumPy, which widens each pixel first
+
+
+def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> list[float]:
+    """For each id from 0 to 255, the mean confidence (0 to 1) of its pixels; 0 if it has no pixels."""
+    counts = np.zeros(1 << 16, np.int64)
+    for ids, values in zip(class_map, confidence, strict=True):
+        counts += np.bincount(ids.astype(np.uint16) * 256 + values, minlength=1 << 16)
+    table = counts.reshape(256, 256)
+    means: list[float] = (table @ np.arange(256) / 255 / np.maximum(table.sum(1), 1)).tolist()
+    return means
 
 
 def class_masks(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -24,7 +24,6 @@ from imaging.runs import column_runs
 
 INFO = {"description": "Regions of classes that a network found (fcn-segment)"}
 """`info` of every document. It has no date, so that equal requests give equal bytes."""
-Check = Callable[[], None]
 Entry = tuple[int, dict[str, Any]]
 """A region's class id, and the fields of its annotation that describe the region."""
 HEAD = json.dumps({"info": INFO, "licenses": []}, separators=(",", ":")).encode()[:-1]
@@ -41,7 +40,6 @@ def coco_document(
     class_ids: Collection[int],
     file_name: str,
     tolerance: float | None,
-    check: Check = lambda: None,
     *,
     shares_borders: bool = False,
 ) -> dict[str, Any]:
@@ -51,8 +49,8 @@ def coco_document(
     With a `tolerance` in pixels, each region is one polygon; COCO's polygons have no holes, so lines without width lead to
     the holes of a region (`keyhole`). With None, regions are run lengths,
     exact to the pixel. shares_borders: whether polygons share their borders, as those of `imaging.coverage`. Category ids are
-    class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. `check` is called for
-    every few regions, and may raise to end the work. Raises `AnswerTooLarge` like `Regions` and the functions that trace.
+    class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. Raises
+    `AnswerTooLarge` like `Regions` and the functions that trace.
     """
     height, width = class_map.shape
     categories = [label for label in labels if not is_background(label.name)]
@@ -60,9 +58,9 @@ def coco_document(
     ids = [label.id for label in categories if label.id in class_ids]
     regions = Regions(column_runs(class_map), ids)
     if tolerance is None:
-        entries = _masks(regions, check)
+        entries = _masks(regions)
     else:
-        entries = _outlines((trace_coverage if shares_borders else trace)(class_map, regions, tolerance, check), check)
+        entries = _outlines((trace_coverage if shares_borders else trace)(class_map, regions, tolerance))
     return {
         "info": INFO,
         "licenses": [],
@@ -75,17 +73,17 @@ def coco_document(
     }
 
 
-def _masks(regions: Regions, check: Check) -> Iterator[Entry]:
+def _masks(regions: Regions) -> Iterator[Entry]:
     size = [regions.height, regions.width]
-    for region in regions.masks(check):
+    for region in regions.masks():
         segmentation = {"size": size, "counts": region.counts}
         yield region.id, {"segmentation": segmentation, "area": region.pixels, "bbox": list(region.bbox)}
 
 
-def _outlines(polygons: Iterable[tuple[int, shapely.Polygon]], check: Check) -> Iterator[Entry]:
+def _outlines(polygons: Iterable[tuple[int, shapely.Polygon]]) -> Iterator[Entry]:
     for id, polygon in polygons:
         left, top, right, bottom = polygon.bounds
-        outline = keyhole(polygon, check).round(2).flatten().tolist()
+        outline = keyhole(polygon).round(2).flatten().tolist()
         yield id, {"segmentation": [outline], "area": polygon.area, "bbox": [left, top, right - left, bottom - top]}
 
 
@@ -123,13 +121,12 @@ def renumber(parts: CocoParts, image_id: int, first_annotation: int, changes: Ma
     return CocoParts(json.dumps(image, separators=(",", ":")).encode(), parts.categories, annotations, parts.number)
 
 
-def keyhole(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) -> Points:
+def keyhole(polygon: shapely.Polygon) -> Points:
     """The polygon as one ring: float64 (N, 2), x then y. The last corner is not the first one again.
 
     A horizontal line leads from the leftmost corner of each hole to the next ring on its left. The ring goes along this line
     to the hole, round the hole, and back along the same line. The line has no width, so the ring encloses the same pixels as
     the polygon. The polygon must be valid, its corners at multiples of half a pixel.
-    `check` is called for every hole, and may raise to end the work.
     """
     if not polygon.interiors:
         outer: Points = shapely.get_coordinates(polygon.exterior)[:-1]
@@ -146,7 +143,6 @@ def keyhole(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) 
     pieces: list[Points] = []
     stack = [(0, 0, bounds[0])]  # a ring, the index of its next corner, and the index in `order` of its next exit
     while stack:
-        check()
         ring, corner, next_exit = stack.pop()
         if next_exit < bounds[ring + 1]:
             hole = int(order[next_exit])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -11,23 +11,17 @@ import shapely
 from imaging.errors import AnswerTooLarge
 from imaging.regions import MOST_SHARED_BORDERS, Ids, Integers, Regions, check_borders
 
-POLYGONS_AT_ONCE = 16
 
-
-def trace_coverage(
-    class_map: Ids, regions: Regions, tolerance: float, check: Callable[[], None] = lambda: None
-) -> Iterator[tuple[int, shapely.Polygon]]:
+def trace_coverage(class_map: Ids, regions: Regions, tolerance: float) -> Iterator[tuple[int, shapely.Polygon]]:
     """Yields (id, polygon) for each of these regions of the class map, with holes, in their order.
 
     Neighbours have the same points along a common border, so there are no gaps and no overlaps between them; the polygons of
     all regions of all classes cover the image. Borders run along the sides of pixels: x and y are whole numbers. A point is
     removed while the triangle with its two neighbours is smaller than the square of `tolerance` (Visvalingam and Whyatt,
     1993), unless separate borders would touch. Points where three regions meet, and those on the image's edge, stay.
-    `check` is called before the simplification, then for every few regions, and may raise to end the work.
     Raises `AnswerTooLarge` beyond `most_borders` or `MOST_SHARED_BORDERS`.
     """
     polygons = _faces(class_map)
-    check()
     corners, indices = shapely.get_coordinates(polygons, return_index=True)
     order = np.lexsort((corners[:, 0], corners[:, 1], indices))  # the pixel below and right of this corner is in the polygon
     firsts = order[np.searchsorted(indices, np.arange(len(polygons)))]
@@ -36,10 +30,7 @@ def trace_coverage(
     if tolerance:
         polygons = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
     by_region = np.argsort(of_polygons, kind="stable")[np.count_nonzero(of_polygons < 0) :]
-    for index, (id, polygon) in enumerate(zip(regions.ids, polygons[by_region], strict=True)):
-        if index % POLYGONS_AT_ONCE == 0:
-            check()
-        yield id, polygon
+    yield from zip(regions.ids, polygons[by_region], strict=True)
 
 
 def _faces(class_map: Ids) -> npt.NDArray[np.object_]:

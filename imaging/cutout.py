@@ -13,7 +13,7 @@ Estimation", ICIP: "blur fusion").
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
@@ -76,7 +76,6 @@ def cut_out(
     foreground: Pixels,
     cell: float,
     form: CutoutForm = CutoutForm(),
-    check: Callable[[], None] = lambda: None,
     profile: bytes | None = None,
 ) -> Cutout:
     """A picture of a photo's object: of the photo's size (H, W), or of the object's box.
@@ -87,20 +86,19 @@ def cut_out(
 
     class_map: uint8 (H, W). foreground: uint8 (H, W), 255 x the probability that a pixel's class is in `class_ids`. cell:
     pixels of the photo that a cell of the network covers along an axis. Within two cells of the border the opacity is the
-    filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0. `check` is called
-    for every few rows, and may raise. profile: the photo's ICC profile, which the picture gets.
+    filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0. profile: the
+    photo's ICC profile, which the picture gets.
     """
     height, width = class_map.shape
     inside = np.isin(np.arange(256), list(class_ids))[class_map]
     scale = Scale.of((height, width), cell)
     colors = reduced_colors(photo, scale)
-    opacity = refined(photo, Blocks.of(photo), colors, inside, foreground, scale, check)
-    flatten_islands(opacity, inside.view(np.uint8), cell**2, check)
+    opacity = refined(photo, Blocks.of(photo), colors, inside, foreground, scale)
+    flatten_islands(opacity, inside.view(np.uint8), cell**2)
     del inside
     layers = _layers(colors, opacity, scale)
     pixels = np.zeros((height, width, 4), np.uint8)
     for tile, box in scale.tiles((height, width)):
-        check()
         visible = opacity[tile]
         if not visible.any():
             continue
@@ -177,7 +175,6 @@ def refined(
     inside: Mask,
     foreground: Pixels,
     scale: Scale,
-    check: Callable[[], None] = lambda: None,
     rounds: Sequence[tuple[float, float]] = ROUNDS,
     smoothness: float = SMOOTHNESS,
 ) -> Pixels:
@@ -192,7 +189,6 @@ def refined(
         return opacity
     target = scale.reduced(foreground)
     for cells, contrast in rounds:
-        check()
         *slopes, intercept = (
             np.float32(contrast) * plane for plane in coefficients(colors, target, scale.radius(cells), smoothness)
         )
@@ -200,7 +196,6 @@ def refined(
         target = _mixed(colors, slopes, intercept).clip(0, 1)
     planes = [Image.fromarray(plane) for plane in (*slopes, intercept, weight)]
     for tile, box in scale.tiles(inside.shape):
-        check()
         part = opacity[tile]
         near = _enlarged(planes[-1], part.shape, box)
         if near.any():

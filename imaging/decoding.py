@@ -126,7 +126,7 @@ class OpenImage:
         Transparent pixels are blended with white. 16-bit samples are scaled to 8 bits. Colour profiles change no pixel.
         `working_size` is (height, width): the result is scaled to it with a bilinear filter, which averages when it shrinks.
         libjpeg first reduces a JPEG that is at least twice as large, to no less than that size; this takes a fraction of the
-        time. It decodes at one size only: such a JPEG is opened again for its photo, as is any file that is decoded again.
+        time. libjpeg decodes at one size only: such a JPEG is opened again for its photo, as is any file that is decoded again.
         Raises `UnknownImageType` or `DamagedImage`.
         """
         target = self._stored(working_size)

@@ -34,7 +34,7 @@ class DecodingCosts:
     def most_bytes(self, size: Size, target: Size | None) -> int:
         """The peak over loading, converting and scaling; includes the result. size, target: (width, height) in the file.
 
-        size: of the decoder's image, which a JPEG's may reduce. target: None if it is not scaled.
+        size: at which the decoder gives the image (a JPEG may be reduced). target: None if it is not scaled.
         """
         pixels = size[0] * size[1]
         if not target or target == size:

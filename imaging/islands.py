@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -17,14 +15,14 @@ Mask = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
 
-def flatten_islands(opacity: Pixels, objects: Pixels, least: float, check: Callable[[], None] = lambda: None) -> None:
+def flatten_islands(opacity: Pixels, objects: Pixels, least: float) -> None:
     """Lowers the opacity of islands in place. opacity: uint8 (H, W). objects: uint8 (H, W), 1 at the pixels of the classes.
 
     An object is a 4-connected region of `objects`. The pixels of at least 128 form 4-connected regions. The largest region that
     shares a pixel with an object remains, for each object. A region of at least `least` pixels that shares one with any object
     remains, too. All others are islands: their opacity becomes 127. The same follows with 64 and with 1, so a part that is not
     connected with an object becomes transparent. An opacity with more borders or regions than the limits of `Regions` is
-    skipped. `check` is called for each opacity, and may raise.
+    skipped.
     """
     object_runs = column_runs(objects)
     try:
@@ -32,7 +30,6 @@ def flatten_islands(opacity: Pixels, objects: Pixels, least: float, check: Calla
     except AnswerTooLarge:
         return
     for lowest in OPACITIES:
-        check()
         opaque = opacity >= lowest
         runs = column_runs(opaque.view(np.uint8))
         try:

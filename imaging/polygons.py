@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -25,16 +25,13 @@ MultiPolygon = list[list[Ring]]
 """Polygons as in GeoJSON: each is its outer ring, then its holes. A ring is a closed list of [x, y]."""
 
 
-def trace(
-    class_map: Ids, regions: Regions, tolerance: float, check: Callable[[], None] = lambda: None
-) -> Iterator[tuple[int, shapely.Polygon]]:
+def trace(class_map: Ids, regions: Regions, tolerance: float) -> Iterator[tuple[int, shapely.Polygon]]:
     """Yields (id, polygon) for each of these regions of the class map, with holes, in their order.
 
     Polygons are simplified so that no point moves by more than `tolerance` pixels. x runs right and y runs down from the
     image's upper left corner; the middle of the first pixel is (0.5, 0.5). A ring goes through the middles of the pixel sides
     that it follows. This cuts corners by half a pixel, but without simplification the middle of a pixel is inside the polygon
     if and only if the pixel is in the region.
-    `check` is called before every `REGIONS_AT_ONCE` regions, and may raise to end the work.
     Raises `AnswerTooLarge` beyond `most_borders`.
     """
     pixels, sides, successors = _borders(class_map, sorted(set(regions.ids)))
@@ -49,7 +46,6 @@ def trace(
     by_region = np.argsort(ring_regions, kind="stable")  # the outer ring first: no hole begins before it
     bounds = np.searchsorted(ring_regions[by_region], np.arange(len(regions) + 1))
     for first in range(0, len(regions), REGIONS_AT_ONCE):
-        check()
         last = min(first + REGIONS_AT_ONCE, len(regions))
         rings = by_region[bounds[first] : bounds[last]]
         lines = _close_rings(points, starts[rings], lengths[rings])

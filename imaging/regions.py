@@ -146,8 +146,8 @@ class Regions:
         columns = np.repeat(of_runs, self._ends - self._starts).reshape(self.width, self.height)
         return np.asarray(Image.fromarray(columns).transpose(Image.Transpose.TRANSPOSE))
 
-    def masks(self, check: Callable[[], None] = lambda: None) -> Iterator[ClassRegion]:
-        """Yields each region. `check` is called before each one, and may raise to end the work."""
+    def masks(self) -> Iterator[ClassRegion]:
+        """Yields each region."""
         if not len(self):
             return
         starts, ends = self._starts[self._order], self._ends[self._order]
@@ -159,7 +159,6 @@ class Regions:
         del columns, tops
         bounds = [*self._first.tolist(), len(starts)]
         for index, id in enumerate(self.ids):
-            check()
             runs = slice(bounds[index], bounds[index + 1])
             yield ClassRegion(
                 id, coco_counts(starts[runs], ends[runs], self.height, self.width), pixels[index], tuple(boxes[index])

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -131,7 +132,7 @@ async def image_outcomes(
     The request's log line gets the number of images, how many failed, and the sizes of the others.
     """
     facts: dict[str, Any] = {"format": query["format"], "images": len(uploads), "failed": 0, "sizes": ""}
-    request.state.log = facts
+    request.state.answer_fields = facts
     reservations = service.admission.split(request.state.reservation, len(uploads))
     waiting = deque(enumerate(zip(names, uploads, reservations, strict=True)))
     working: deque[tuple[asyncio.Task[Outcome], Reservation]] = deque()
@@ -177,7 +178,7 @@ async def _outcome(
         upload.check()
         options = make_options(service.settings, query, upload.name)
         image = ImageRequest(upload.body, options, image_limits(service), log_fields=log_fields)
-        answer, facts = await segment(request, service, image, query.get("model"), reservation)
+        answer, facts = await segment(request, service, image, query.get("model"), reservation, Headers())
         data = answer.body.read(answer.body.length)
         answer.body.close()
         return Outcome(index, name, options.rendering.suffix, data, answer=answer, facts=facts)

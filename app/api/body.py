@@ -37,8 +37,8 @@ from app.telemetry import VALUE_LENGTH, excerpt
 from model.inference.processes.blob import Blob
 from model.printable import printable
 
-LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
-SLOW_S = 10.0  # seconds before this average is required
+LEAST_UPLOAD_RATE = 10_000  # bytes per second that a body must arrive with on average
+UPLOAD_GRACE_S = 10.0  # seconds before this average is required
 # a chunked body is refused if `CHUNKS` chunks in a row average less than `CHUNK_BYTES`: reading them costs more than the image
 CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last: bytes that frame a chunk of 16 to 255 bytes
 IMAGE_COPIES = 2  # joining the chunks makes a second copy for a moment, and later the worker has a copy
@@ -138,7 +138,7 @@ class RequestBody:
     async def chunks(self, memory_bytes: Callable[[int], int]) -> AsyncGenerator[bytes, None]:
         """Yields the body's chunks as they arrive, and checks the limits.
 
-        A chunk must come before the average rate falls below `LEAST_RATE`, and before the time for the whole body has passed.
+        A chunk must come before the average rate falls below `LEAST_UPLOAD_RATE`, and within the time for the whole body.
         memory_bytes: returns the memory that is used once this many bytes have arrived.
         Raises `UploadTooSlow`, `TooLarge`, `BadRequest`, or what `set_memory` raises.
         """
@@ -148,10 +148,10 @@ class RequestBody:
         count = checked_count = checked_frames = 0
         while True:
             try:
-                async with asyncio.timeout_at(start + min(seconds, SLOW_S + count / LEAST_RATE)):
+                async with asyncio.timeout_at(start + min(seconds, UPLOAD_GRACE_S + count / LEAST_UPLOAD_RATE)):
                     chunk = await anext(stream)
             except TimeoutError:
-                pace = f"within {seconds:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
+                pace = f"within {seconds:g} s, or came slower than {LEAST_UPLOAD_RATE / 1000:g} kB a second"
                 raise UploadTooSlow(f"the body did not arrive {pace}", CLOSE) from None
             if not chunk:
                 return

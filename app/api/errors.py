@@ -198,13 +198,11 @@ def install_handlers(app: FastAPI) -> None:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    """Answers a problem, or an error that stands for one. What the request holds is given back before the answer is sent."""
+    """Answers a problem, or an error that stands for one."""
     problem = to_problem(error)
     if type(problem) is Problem:
         raise error
-    if reservation := getattr(request.state, "reservation", None):
-        reservation.close()
-    request.state.log = problem.log
+    request.state.answer_fields = problem.log
     content = document(type(problem), problem.detail, getattr(request.state, "request_id", ""))
     return JSONResponse(content, problem.status, problem.headers, MEDIA_TYPE)
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -23,7 +22,6 @@ from app.api.schemas import REMARK, SEGMENT_ROUTE
 from app.api.security import check_key
 from app.connections import PIECE_BYTES
 from app.serving.admission import Reservation
-from app.serving.registry import Model
 from app.serving.service import Service
 from imaging.decoding import Limits
 from imaging.object_facts import object_facts, object_headers
@@ -72,16 +70,15 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     accept = join_values(request.headers, "accept")
     if "format" not in query:
         query = {**query, "format": format_from_accept(accept)}
-    # of a picture, if the query does not say it; the query's `format` takes precedence over the header
+    # `Accept` also chooses the file format of a picture, unless the query has `image_format`
     options = make_options(service.settings, query, upload.name, _best(accept, PICTURES) or "png")
     gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
     image = ImageRequest(
         upload.body, options, image_limits(service), gzip, request.state.log_fields | {"format": query["format"]}
     )
-    check = partial(check_precondition, request.headers)
-    answer, facts = await segment(request, service, image, query.get("model"), request.state.reservation, check)
+    answer, facts = await segment(request, service, image, query.get("model"), request.state.reservation, request.headers)
     milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
-    request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": query["format"], **milliseconds}
+    request.state.answer_fields = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": query["format"], **milliseconds}
     headers = {
         "ETag": facts["etag"],
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in milliseconds.items()),
@@ -119,25 +116,27 @@ async def segment(
     request: Request,
     service: Service,
     image: ImageRequest,
-    model: str | None,
+    model_name: str | None,
     reservation: Reservation,
-    check: Callable[[str], None] = lambda _: None,
+    preconditions: Headers,
 ) -> tuple[Answer, dict[str, Any]]:
-    """Does what `Service.segment` does, until the client disconnects (`Cancelled`) or the request's time has passed.
+    """Calls `Service.segment`, and ends it when the client disconnects (`Cancelled`) or the request's time has passed.
 
-    check: is called with the answer's entity tag before the network runs, and may raise. Returns the answer, and its facts for
-    the client: `etag`, `remark` if there is one, and those of its object.
+    preconditions: headers that `check_precondition` checks before the network runs. Returns the answer, and its facts for the
+    client: `etag`, `remark` if there is one, and those of its object. Raises `UnknownModel`, `NotServing`, and as
+    `Service.segment` and `check_precondition`.
     """
     tag = ""
 
-    def check_plan(model: Model, plan: WorkerPlan) -> None:
+    def check(plan: WorkerPlan) -> None:
         nonlocal tag
         tag = entity_tag(plan.sha256, image.options, model.segmenter.runtime)
-        check(tag)
+        check_precondition(preconditions, tag)
 
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        answer = await service.segment(image, model, reservation, service.deadline(), disconnect, check_plan)
+        with service.registry.using(model_name) as model:
+            answer = await service.segment(image, model, reservation, service.deadline(), disconnect, check)
         remark = {"remark": answer.remark} if answer.remark else {}
         return answer, {"etag": weak(tag)} | remark | object_facts(image.options.rendering, answer.box, answer.object_pixels)
     finally:

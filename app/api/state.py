@@ -64,7 +64,7 @@ async def health(request: Request, response: Response) -> Health:
         live=_state(service.not_live),
         ready=_state(service.not_ready),
         device=next((model.segmenter.runtime.device for model in service.registry.models.values()), None),
-        queued_tiles=service.queued_tiles,
+        queued_tiles=service.admission.queued_tiles,
         requests_in_flight=service.in_flight,
         uptime_s=round(time.monotonic() - service.start_time, 1),
     )

@@ -11,6 +11,7 @@ from math import ceil
 from app.serving.clients import Client, Clients
 from app.serving.errors import NeverFits, QueueFull
 from app.serving.lanes import Lane, Turn
+from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import PLAN_BYTES, Grant, WorkerPlan
 
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the memory
@@ -24,9 +25,12 @@ SMALL_RATE, LARGE_RATE = 10.0, 20.0  # units of work a second, until enough is d
 
 
 class Reservation(ExitStack):
-    """What an image holds in the service: its place, its turn, memory, files, and what is given to `callback`.
+    """What an image holds in the service: its place, its turn, memory, files, and the bytes of its file and its answer.
 
-    A request has one from its head on, before its image is known. Its end gives everything back; `close` may be called again.
+    A request has one from its head on, before its image is known. The end of its `with` gives everything back. It is an
+    `ExitStack`: that end, or an earlier `close`, also calls what `callback` got, which closes those bytes. A client may take
+    long to read, so some is given back earlier: the file once a worker has it (`admit`), all but the answer once the image is
+    done (`release`), and everything before a problem is sent (`close`, by `app.middleware`).
     Only for the event loop. client: is closed if it is slow while others wait. sender: who sent the request, for fair turns.
     """
 
@@ -35,7 +39,7 @@ class Reservation(ExitStack):
         self.client, self.sender = client, sender
         self.turn: Turn | None = None
         self._admission = admission
-        self._file_bytes, self._deadline = 0, 0.0
+        self._file, self._deadline = Blob(), 0.0
 
     def __exit__(self, *error: object) -> None:
         try:
@@ -92,25 +96,26 @@ class Reservation(ExitStack):
         """Closes slow clients that hold files, because there was no room for another one."""
         self._admission.close_slow(self._admission.files)
 
-    def begin(self, file_bytes: int, deadline: float) -> Grant:
-        """The image's file has arrived; after `wait`, it may be planned. Returns what it may take if its plan needs no more.
+    def ask(self, file: Blob, deadline: float) -> Grant:
+        """Asks for a turn to plan the file, which has come after `wait`. Returns what it may take if its plan needs no more.
 
         Raises `QueueFull`.
         """
-        self._file_bytes, self._deadline = file_bytes, deadline
+        self._file, self._deadline = file, deadline
         self.check_queue(deadline)
-        self._ask(self._admission.small, 1, 1.0, FIRST_BYTES)
-        return Grant(max(0, FIRST_BYTES - file_bytes), LARGE_MEGAPIXELS)
+        self._join(self._admission.small, 1, 1.0, FIRST_BYTES)
+        return Grant(max(0, FIRST_BYTES - file.length), LARGE_MEGAPIXELS)
 
     def admit(self, plan: WorkerPlan) -> bool:
-        """Admits the planned image, and says whether it may begin now; if not, it is planned again after `wait`.
+        """Says whether the planned image may begin now; if not, it is planned again after `wait`.
 
+        If it may, its file is closed, since the worker has it, and from then on the turn's bytes include it.
         Raises `NeverFits` or `QueueFull`.
         """
         assert self.turn
         admission, is_large = self._admission, plan.megapixels > LARGE_MEGAPIXELS
         lane, work = (admission.large, plan.tile_count + plan.megapixels) if is_large else (admission.small, 1.0)
-        count = self._file_bytes + max(plan.bytes, PLAN_BYTES if is_large else 0)
+        count = self._file.length + max(plan.bytes, PLAN_BYTES if is_large else 0)
         admission.check_limits(plan.tile_count, count)
         admission.check_queue(self, lane, plan.tile_count, work, self._deadline)
         if lane is self.turn.lane and admission.has_memory(count - self.turn.bytes):
@@ -118,13 +123,15 @@ class Reservation(ExitStack):
             admission.give_turns()
         else:
             self.turn.lane.leave(self.turn, is_done=False)
-            self._ask(lane, plan.tile_count, work, count)
+            self._join(lane, plan.tile_count, work, count)
         may_begin = self.turn.has_come.is_set()
-        admission.bodies[self] = 0 if may_begin else self._file_bytes
+        if may_begin:
+            self._file.close()
+        admission.bodies[self] = 0 if may_begin else self._file.length
         return may_begin
 
-    def _ask(self, lane: Lane, tiles: int, work: float, count: int) -> None:
-        """Asks for a turn in the lane, with `count` bytes. It may come at once."""
+    def _join(self, lane: Lane, tiles: int, work: float, count: int) -> None:
+        """Joins the lane, for a turn with `count` bytes. It may come at once."""
         self.turn = Turn(lane, self.sender, tiles, work, count, self._admission.clock())
         lane.waiting.setdefault(self.sender, []).append(self.turn)
         self._admission.give_turns()
@@ -139,7 +146,7 @@ class Reservation(ExitStack):
             self._admission.close_slow_readers(self.turn)
 
     def release(self, answer_bytes: int = 0) -> None:
-        """Gives all back but so many bytes of an answer, which is still to be sent, if the image is done."""
+        """Gives everything back. With `answer_bytes`, the image is done: so many bytes stay held until its answer is sent."""
         if turn := self.turn:
             self.turn = None
             turn.lane.leave(turn, is_done=answer_bytes > 0)
@@ -154,16 +161,16 @@ class Reservation(ExitStack):
 class Admission:
     """The state of all reservations, and the rules for them. Only for the event loop.
 
-    Each resource is a dictionary of those that hold some of it, so what is used is its sum. `places`: requests that are not
-    answered. `bodies` and `answers`: bytes of memory. `files`: of batches. Images in work hold the bytes of their turns.
+    Each resource maps a reservation to the amount that it holds. `places`: requests that are not answered. `bodies` and
+    `answers`: bytes of memory. `files`: of batches. Images in work hold the bytes of their turns.
 
     Of the memory, a quarter is for bodies; uploads beyond it are refused. The rest is for work and answers. Images wait for it
-    in their turn; none begins while answers use a quarter of the limit. Each image begins in the small lane with `FIRST_BYTES`,
-    in which it is planned. If it needs more, it waits again. Large images have a lane of their own. Of the next images of both
-    lanes, the one that has waited longest comes first, so that others do not pass one that needs much memory for ever.
+    in their turn; none begins while answers use a quarter of the memory. Each image begins in the small lane with
+    `FIRST_BYTES`, in which it is planned. If it needs more, it waits again. Large images have a lane of their own. Of the two
+    lanes' next images, the one that has waited longer begins first, so an image that needs much memory is not passed for ever.
 
     A request is refused if its lane has no room for its tiles, or would be done with it too near its deadline, at the rate at
-    which it has worked. Such an estimate refuses nothing while a place of the lane is free, so a wrong one is soon corrected.
+    which it has worked. If a place of the lane is free, nothing is refused for time, so a wrong rate is soon measured anew.
     """
 
     def __init__(
@@ -231,7 +238,7 @@ class Admission:
         """Raises `QueueFull` if the lane has no room for the image, or would be done with it too near its deadline."""
         own = reservation.turn
         queued_tiles = sum(turn.tiles for turn in lane.turns() if turn is not own)
-        # of each other sender, as many images come before as this one has, and one more
+        # senders take turns: before this sender's image n come at most n of each other sender
         before = lane.turns(len(lane.waiting.get(reservation.sender, ())) + 1)
         before_s = lane.seconds(sum(turn.work for turn in before))
         if queued_tiles + tiles > self.max_queued_tiles:

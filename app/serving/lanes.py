@@ -29,7 +29,7 @@ class Lane:
     """The small images, or the large ones: at most `places` in work, and those that wait for their turn.
 
     Senders take turns; the images of each keep their order. The lane measures how many units of work are done per second of the
-    time in which it has images in work. rate: that is assumed at first.
+    time in which it has images in work. rate: units per second until one is measured.
     """
 
     def __init__(self, places: int, rate: float, clock: Callable[[], float]) -> None:

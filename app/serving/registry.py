@@ -26,14 +26,12 @@ from model.inference.instructions import DECISION
 from model.inference.loading import load_runtime, unused_gpu
 from model.inference.memory import memory_bytes
 from model.inference.plan import Options
-from model.inference.runtime import DistantRuntime, Runtime
+from model.inference.runtime import DistantRuntime
 from model.inference.scaling import working_size
 from model.inference.scheduler import OnBatch, Scheduler
 from model.inference.segmenter import Segmenter
-from model.weights_file import WeightsFiles, find_files
+from model.weights_file import find_files
 
-LoadRuntime = Callable[[WeightsFiles, str, str, str, int, str], Runtime]
-"""Loads a network, as `model.inference.loading.load_runtime` does."""
 NO_NETWORK = "the loading of the network has ended without a network"
 log = logging.getLogger("segment")
 
@@ -41,14 +39,14 @@ log = logging.getLogger("segment")
 class Model:
     """A network in service: its segmenter, the scheduler of its runtimes, and the number of requests that use it.
 
-    description: a pickled `DistantRuntime`, which tells worker processes about the runtime.
+    pickled_runtime: a pickled `DistantRuntime`, which tells worker processes about the runtime.
     """
 
     def __init__(self, segmenter: Segmenter, scheduler: Scheduler) -> None:
         self.segmenter = segmenter
         self.scheduler = scheduler
         self.name = segmenter.runtime.identity.name
-        self.description = pickle.dumps(DistantRuntime.of(segmenter.runtime))
+        self.pickled_runtime = pickle.dumps(DistantRuntime.of(segmenter.runtime))
         self.users = 0
 
 
@@ -58,16 +56,14 @@ class Registry:
     At the start, each model is served as soon as it is warmed up. A reload replaces all models at once, after that.
     Any thread may call it. Weights files are read on threads of its own; `_loading` allows one load at a time. `_change` guards
     `models` and the counts of users, and is notified when a user ends.
-    fail: called with the reason if the first load fails. load_runtime: what networks are loaded with. api_keys: as read last.
-    warning: of a GPU that torch cannot use, or None. names: of all models. starting: what the first load is doing with which
-    model; None once all are served.
+    fail: called with the reason if the first load ends without a model. api_keys: as read last. warning: of a GPU that torch
+    cannot use, or None. names: of all models. starting: what the first load is doing; None once all are served.
     """
 
     def __init__(self, settings: Settings, on_batch: OnBatch, fail: Callable[[str], None]) -> None:
         self.models: dict[str, Model] = {}
         self.names = [find_files(name).name for name in settings.weights]
         self.starting: str | None = "starting: about to load the weights"
-        self.load_runtime: LoadRuntime | None = None
         self.api_keys = settings.read_api_keys()
         self.warning = unused_gpu() if settings.device == ("auto",) else None
         self._former_models: list[Model] = []
@@ -189,12 +185,10 @@ class Registry:
             return [model.scheduler for model in (*self.models.values(), *self._former_models)]
 
     def _load(self, name: str, digests: str | None) -> Model:
-        settings = self._settings
-        files = find_files(name)
-        load = self.load_runtime or load_runtime
+        settings, files = self._settings, find_files(name)
         self._log_step("loading and compiling", files.name)
         options = (settings.precision, settings.threads, settings.cpu_isa)
-        runtimes = [load(files, settings.runtime, device, *options) for device in settings.device]
+        runtimes = [load_runtime(files, settings.runtime, device, *options) for device in settings.device]
         for runtime in runtimes:
             sha256 = runtime.file_sha256
             if digests and sha256 not in digests.split("/"):

@@ -93,37 +93,35 @@ class Service:
     async def segment(
         self,
         image: ImageRequest,
-        model: str | None,
+        model: Model,
         reservation: Reservation,
         deadline: float,
-        disconnect: asyncio.Future[None] | None = None,
-        on_plan: Callable[[Model, WorkerPlan], None] = lambda *_: None,
+        disconnect: asyncio.Future[None],
+        check: Callable[[WorkerPlan], None],
     ) -> Answer:
-        """Segments the image with the model of this name, or the default.
+        """Segments the image with this model, which the caller is `Registry.using`.
 
-        disconnect: is done once the client has disconnected. on_plan: is called with the model and the image's plan.
-        The work ends at once when `disconnect` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), when
-        `on_plan` raises, or when this call is cancelled. The reservation closes the answer, and holds its bytes until then.
+        disconnect: is done once the client has disconnected. check: is called with the image's plan.
+        The work ends at once when `disconnect` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), when `check`
+        raises, or when this call is cancelled. Closing the reservation closes the answer; until then the answer's bytes count
+        as used.
 
-        Raises `UnknownModel`, `NotServing`, `NeverFits`, `QueueFull`, `InferenceError`s, the errors of a `Worker`, and those of
-        `on_plan`.
+        Raises `NeverFits`, `QueueFull`, `InferenceError`s, the errors of a `Worker`, and those of `check`.
         """
         limit = asyncio.timeout_at(deadline)
         try:
-            with self.registry.using(model) as used_model:
-                async with limit:
-                    if disconnect:
-                        disconnect.add_done_callback(partial(_end_now, limit))
-                    answer = await work_on(
-                        image, workers=self.workers, scheduler=used_model.scheduler, runtime=used_model.description,
-                        deadline=deadline, turns=reservation, check=partial(on_plan, used_model),
-                    )  # fmt: skip
-                    reservation.callback(answer.body.close)
-                    reservation.release(answer.body.length)
+            async with limit:
+                disconnect.add_done_callback(partial(_end_now, limit))
+                answer = await work_on(
+                    image, workers=self.workers, scheduler=model.scheduler, runtime=model.pickled_runtime, deadline=deadline,
+                    reservation=reservation, check=check,
+                )  # fmt: skip
+                reservation.callback(answer.body.close)
+                reservation.release(answer.body.length)
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            if disconnect and disconnect.done():
+            if disconnect.done():
                 raise Cancelled(CLIENT_GONE) from error
             raise DeadlinePassed(LATE.format(self.settings.request_timeout_s)) from error
         except DeviceOutOfMemory as error:
@@ -132,9 +130,8 @@ class Service:
             log.error("out of memory: %s", error)
             raise QueueFull("the service's memory is full", reason="memory") from error
         finally:
-            # it refers to this task, whose result may be an error that refers to this frame: a cycle that keeps memory in use
-            del limit
-        self.metrics.count_segmentation(used_model.name, answer.seconds, answer.counts, answer.mean_confidence)
+            del limit  # breaks the cycle limit, task, error, frame, which would keep the image's memory
+        self.metrics.count_segmentation(model.name, answer.seconds, answer.counts, answer.mean_confidence)
         return answer
 
     def thread_failure(self, error: RuntimeError) -> NotServing:
@@ -145,10 +142,6 @@ class Service:
     def is_ending(self) -> bool:
         """Whether clients should open their next connection elsewhere."""
         return self.ending or self.draining
-
-    @property
-    def queued_tiles(self) -> int:
-        return self.admission.queued_tiles
 
     @property
     def not_live(self) -> str | None:
@@ -195,7 +188,7 @@ class Service:
         values = {
             "segment_ready": self.not_ready is None,
             "segment_requests_in_flight": self.in_flight,
-            "segment_queued_tiles": self.queued_tiles,
+            "segment_queued_tiles": self.admission.queued_tiles,
             "segment_max_queued_tiles": self.settings.max_queued_tiles,
             "segment_queue_seconds": self.admission.queue_seconds,
             "segment_request_timeout_seconds": self.settings.request_timeout_s,

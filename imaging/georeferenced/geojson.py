@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -20,7 +20,6 @@ Polygons = npt.NDArray[np.object_]
 Feature = dict[str, Any]
 PolygonFacts = tuple[shapely.Geometry, Mapping[str, Any]]
 """A polygon or a multipolygon in pixel positions, and its properties."""
-Check = Callable[[], None]
 
 DECIMALS = (6, 10)  # fewest and most decimals of degrees
 PARTS_OF_A_PIXEL = 100  # positions this part of a pixel apart differ in their decimals
@@ -61,13 +60,10 @@ class GeoJSONWriter:
 
 
 def feature_collection(
-    polygons: Iterable[PolygonFacts], place: Place, facts: Mapping[str, Any] | None = None, check: Check = lambda: None
+    polygons: Iterable[PolygonFacts], place: Place, facts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The document of these polygons in pixel positions with their properties. facts: further members of the document.
-
-    `check` is called before each step, and may raise to end the work.
-    """
-    maker = DegreeFeatures(place, check)
+    """The document of these polygons in pixel positions with their properties. facts: further members of the document."""
+    maker = DegreeFeatures(place)
     features = [feature for polygon, properties in polygons for feature in maker.add(polygon, properties)]
     return {"type": "FeatureCollection", **(facts or {}), "features": features + maker.finish()}
 
@@ -76,12 +72,11 @@ class DegreeFeatures:
     """Makes GeoJSON features of polygons and multipolygons in pixel positions, many at once. place: of the raster.
 
     Sides that are straight in the raster and bent in degrees get points between, so that no point is further off than
-    `MOST_BEND`. `check` is called before each step, and may raise to end the work. Raises `NoCoordinates`, and `SceneError` for
-    corners off the Earth.
+    `MOST_BEND`. Raises `NoCoordinates`, and `SceneError` for corners off the Earth.
     """
 
-    def __init__(self, place: Place, check: Check = lambda: None) -> None:
-        self._place, self._check, self._decimals = place, check, _decimals(place)
+    def __init__(self, place: Place) -> None:
+        self._place, self._decimals = place, _decimals(place)
         self._longest = _longest_straight(place)
         self._waiting: list[PolygonFacts] = []
         self._points = 0
@@ -95,7 +90,6 @@ class DegreeFeatures:
     def finish(self) -> list[Feature]:
         """The features of all polygons that wait."""
         waiting, self._waiting, self._points = self._waiting, [], 0
-        self._check()
         polygons = shapely.segmentize(np.array([polygon for polygon, _ in waiting], np.object_), self._longest)
         parts, owners = self._parts(polygons)
         coordinates = split(to_lists(shapely.orient_polygons(parts), self._decimals), owners, len(waiting))
@@ -118,7 +112,7 @@ class DegreeFeatures:
             return parts, owners
         whole, others = np.flatnonzero(is_whole), np.flatnonzero(~is_whole)
         try:
-            pieces, of_pieces = _cut_apart(parts[others], self._check)
+            pieces, of_pieces = _cut_apart(parts[others])
         except shapely.errors.GEOSException as error:
             raise SceneError(f"a polygon at a pole has no outline in degrees; {INSTEAD}") from error
         of_parts = np.append(whole, others[of_pieces])
@@ -128,7 +122,6 @@ class DegreeFeatures:
     def _degrees(self, points: Floats) -> Floats:
         degrees = np.empty_like(points)
         for first in range(0, len(points), POINTS_AT_ONCE):
-            self._check()
             part = slice(first, first + POINTS_AT_ONCE)
             try:
                 degrees[part] = self._place.to_degrees(points[part], strict=True)
@@ -158,20 +151,18 @@ def _longest_straight(place: Place) -> float:
     return max(1.0, longest)
 
 
-def _cut_apart(polygons: Polygons, check: Check) -> tuple[Polygons, Integers]:
+def _cut_apart(polygons: Polygons) -> tuple[Polygons, Integers]:
     """The parts of polygons that may cross the antimeridian or go round a pole; and the index of each one's polygon."""
     rings, owners, goes_round = _unrolled(polygons)
     at_pole = np.isin(owners, owners[goes_round])
     (plain, of_plain), (polar, of_polar) = (np.unique(owners[each], return_inverse=True) for each in (~at_pole, at_pole))
-    parts, of_parts = _cut(shapely.polygons(rings[~at_pole], indices=of_plain), check)
-    areas, of_areas = _cut(shapely.polygons(rings[at_pole]), check)
-    check()
+    parts, of_parts = _cut(shapely.polygons(rings[~at_pole], indices=of_plain))
+    areas, of_areas = _cut(shapely.polygons(rings[at_pole]))
     areas = _united(areas, of_areas, len(of_polar))  # joins what the shift by a turn has rounded apart
     is_hole = np.diff(of_polar, prepend=-1) == 0
     pieces, of_pieces = _polygons(areas[is_hole])
     holes = np.full(len(polar), shapely.MultiPolygon(), np.object_)
     shapely.multipolygons(pieces, indices=of_polar[is_hole][of_pieces], out=holes)
-    check()
     rest, of_rest = _polygons(shapely.difference(areas[~is_hole], holes))  # what the first ring holds, without the others
     return np.append(parts, rest), np.append(plain[of_parts], polar[of_rest])
 
@@ -209,14 +200,13 @@ def _with_pole(ring: Floats) -> shapely.LinearRing:
     return shapely.LinearRing(np.concatenate([outline, [[outline[-1, 0], pole], [outline[0, 0], pole]]]))
 
 
-def _cut(polygons: Polygons, check: Check) -> tuple[Polygons, Integers]:
+def _cut(polygons: Polygons) -> tuple[Polygons, Integers]:
     """The parts of polygons, cut at the antimeridian (RFC 7946, section 3.1.9), and the index of each one's polygon."""
     west, _, east, _ = shapely.bounds(polygons).T
     first, last = np.floor((west + 180) / 360).astype(np.int64), np.ceil((east + 180) / 360).astype(np.int64)
     crosses = last - first > 1
     parts, owners = [np.zeros(0, np.object_)], [np.zeros(0, np.int64)]
     for turn in np.unique(np.concatenate([*owners, *map(np.arange, first, last)])):
-        check()
         at = np.flatnonzero((first <= turn) & (turn < last))
         sides = polygons[at]
         box = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)

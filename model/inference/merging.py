@@ -39,7 +39,7 @@ class BandMerger:
     grid: where in its pixels a cell lies; it selects the weights. Holds one row of tiles, so its memory grows with
     classes x tile height x width, and does not depend on the image's height. It holds them as strips of `UNIT` pixels' height,
     since regions begin and end there. Strips become bands of at most `JOINED_BYTES`, or of one strip.
-    first_row: the row of tiles to begin with. Rows of cells that the one before it reaches then lack its logits.
+    first_row: the row of tiles to begin with. Cells that the row before also covers are then incomplete.
     """
 
     def __init__(self, plan: TilePlan, grid: Grid, first_row: int = 0) -> None:

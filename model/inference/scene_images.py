@@ -15,7 +15,6 @@ from imaging.answer import SegmentedImage
 from imaging.decoding import Limits
 from imaging.errors import UnknownImageType
 from imaging.rendering import Rendering
-from model.inference.segmentation import Check
 from model.inference.tiling import Size
 
 if TYPE_CHECKING:
@@ -64,11 +63,11 @@ def decode_scene(data: bytes, limits: Limits, channels: int, fill: npt.ArrayLike
     return read_whole(data, limits, channels, fill)
 
 
-def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering, check: Check) -> bytes:
-    """The answer's bytes. Raises `AnswerTooLarge`, an `ImageError`, and any error of `check`."""
+def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering) -> bytes:
+    """The answer's bytes. Raises `AnswerTooLarge` or an `ImageError`."""
     with _told_if_missing():
         from imaging.georeferenced.answer import encode_scene as encode
-    return encode(image, place, rendering, check)
+    return encode(image, place, rendering)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Scheduler:
 
     Each runtime has `max_concurrency` threads. A thread takes a batch of tiles of one shape and calls the runtime. A batch
     takes all that wait, as far as the runtime and `max_batch` (None: the runtime alone) allow, so it grows with the load. It
-    begins at once if the runtime is idle; beside another batch, once it has half as many tiles. At most
+    begins at once if the runtime is idle; while another runs, as soon as half as many tiles wait. At most
     `runtime.concurrency(tiles)` threads call it at the same time; `tiles` counts those running and waiting. On a CPU, a request
     whose tiles have run for `LONG_S` seconds runs one at a time while others come, so that they wait for one tile on all cores.
 
@@ -72,15 +72,15 @@ class Scheduler:
         self._stopping = False
         self._mixed_time = -inf  # when tiles of long and of other requests were last here at the same time
         self._running = 0  # calls now
-        self._busy_since = 0.0  # up to when seconds with a call are reported; while there are calls
+        self._busy_since = 0.0  # busy seconds are reported up to here; valid while calls run
         self.max_batch = min([*([max_batch] if max_batch else []), *(runtime.max_batch for runtime in runtimes)])
         devices = [Device(runtime, runtime.max_pixels) for runtime in runtimes]
         # a thread may have to leave tiles to the thread of another device, so then all are notified
         self._notify = self._work.notify if len(devices) == 1 else self._work.notify_all
-        calls = [device for device in devices for _ in range(device.runtime.max_concurrency)]
+        device_of_thread = [device for device in devices for _ in range(device.runtime.max_concurrency)]
         self._runners = [
             Runner(device, threading.Thread(target=self._serve, args=(i,), name=f"runtime-{i}", daemon=True))
-            for i, device in enumerate(calls)
+            for i, device in enumerate(device_of_thread)
         ]
 
     def start(self) -> None:
@@ -108,7 +108,7 @@ class Scheduler:
             self._fail_all(SchedulerEnded(reason, is_failure=True))
             for runner in self._runners:
                 for item in runner.batch:
-                    item.answer(SchedulerEnded(reason, is_failure=True))
+                    item.resolve(SchedulerEnded(reason, is_failure=True))
             self._work.notify_all()
 
     @property
@@ -249,7 +249,7 @@ class Scheduler:
                 results = [(batch[0], error)]
         with self._lock:
             for item, result in results:
-                item.answer(result)
+                item.resolve(result)
         # after `except`, whose error would hold the batch's arrays
         if not results and not has_memory:
             self._run_smaller(runner, batch)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from imaging.answer import class_pixels
 from imaging.rendering import Rendering
-from imaging.statistics import class_pixels
 from model.inference.probabilities import softmax
 from model.inference.tiling import Size
 from model.inference.upsampling import Rows
 
 Pixels = npt.NDArray[np.uint8]
-Check = Callable[[], None]
-"""Called for every few rows; may raise to end the work."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +71,7 @@ class SegmentationBuilder:
         self._probabilities = np.empty((classes, *size), np.float16) if rendering.needs_probabilities else None
         self._counts, self._sums = np.zeros(classes, np.intp), np.zeros(classes)
 
-    def add(self, rows: Rows, check: Check, ids: Pixels | None = None) -> None:
+    def add(self, rows: Rows, ids: Pixels | None = None) -> None:
         """Adds the next rows. ids: their classes, uint8 (rows, width), if they are not those of `Rows.class_ids`."""
         at = rows.pixel_rows
         if self._foreground_of is not None and self._foreground is not None:
@@ -94,7 +91,6 @@ class SegmentationBuilder:
         if self._probabilities is None:
             return
         for part in rows.parts():
-            check()
             self._probabilities[:, part.pixel_rows] = softmax(part.logits(), self._temperature)
 
     def finish(self) -> Segmentation:

@@ -27,7 +27,7 @@ from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SideError, check_scene_side, check_side, scene_too_coarse, working_size
 from model.inference.scene_images import decode_scene, encode_scene, load, scene_sizes
-from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
+from model.inference.segmentation import Foreground, Pixels, Segmentation, SegmentationBuilder
 from model.inference.small_regions import without_small_regions
 from model.inference.tiling import Size, TilingError, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows
@@ -160,11 +160,11 @@ class Segmenter:
     def _bands_in_words(self) -> str:
         return "RGB" if self.manifest.preprocessing.bands == RGB else ", ".join(self.manifest.preprocessing.bands)
 
-    def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Output:
+    def segment(self, data: bytes, plan: Plan, run: Run | None = None) -> Output:
         """The answer for an image file's bytes.
 
-        run: maps tiles to logits; by default the runtime, in the service its scheduler. check: is called for every few rows and
-        may raise to end the work. Raises `DamagedImage`, and what `run` and `check` raise.
+        run: maps tiles to logits; by default the runtime, in the service its scheduler. Raises `DamagedImage`, and what `run`
+        raises.
         """
         seconds: dict[str, float] = {}
         rendering = plan.options.rendering
@@ -179,7 +179,7 @@ class Segmenter:
             else:
                 image, photo, profile = self.open(data, plan).decode(plan.tile_plan.size, with_photo=rendering.needs_photo)
         with _measure(seconds, "inference"):
-            segmentation = self.infer(image, plan, run, check)
+            segmentation = self.infer(image, plan, run)
         del image
         if valid is not None:
             segmentation.class_map[~valid] = VOID
@@ -197,47 +197,40 @@ class Segmenter:
                 cell=self.runtime.stride * max(plan.size) / max(plan.tile_plan.size),
                 profile=profile,
             )
-            scene_body = None if place is None else encode_scene(segmented_image, place, rendering, check)
-            body, box = segmented_image.encode_with_box(rendering, check) if scene_body is None else (scene_body, None)
+            scene_body = None if place is None else encode_scene(segmented_image, place, rendering)
+            body, box = segmented_image.encode_with_box(rendering) if scene_body is None else (scene_body, None)
             object_pixels = segmented_image.object_pixels(rendering)
         mean_confidence = segmentation.overall_confidence if segmentation.mean_confidence else None
         return Output(body, seconds, segmentation.counts, mean_confidence, box, object_pixels, remark)
 
-    def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Segmentation:
+    def infer(self, image: Pixels, plan: Plan, run: Run | None = None) -> Segmentation:
         """Segments pixels, uint8 (H, W, bands), at the plan's working size.
 
-        Raises what `run` and `check` raise, and `AnswerTooLarge` if regions are to be replaced and there are too many.
+        Raises what `run` raises, and `AnswerTooLarge` if regions are to be replaced and there are too many.
         """
         rendering = plan.options.rendering
         temperature = self.temperature if plan.options.needs_confidence and self.manifest.has_logits else None
         labels = self.manifest.labels
         foreground = Foreground(rendering.class_ids(labels.classes), self.temperature) if rendering.needs_foreground else None
         builder = SegmentationBuilder(plan.size, len(labels), temperature, rendering, foreground)
-        bands: Iterable[Rows] = self.rows(image, plan, run, check)
+        all_rows: Iterable[Rows] = self.rows(image, plan, run)
         class_map = None
         if plan.options.replaces_regions:
-            bands = list(bands)
+            all_rows = list(all_rows)
             pixels = plan.size[0] * plan.size[1]
             min_area, fill_holes = plan.options.min_area.pixels(pixels), plan.options.fill_holes.pixels(pixels)
-            class_map = without_small_regions(bands, plan.size, min_area, fill_holes, check)
-        for rows in bands:
-            check()
-            builder.add(rows, check, None if class_map is None else class_map[rows.pixel_rows])
-            del rows  # frees its cells before the next rows are computed; so below
+            class_map = without_small_regions(all_rows, plan.size, min_area, fill_holes)
+        for rows in all_rows:
+            builder.add(rows, None if class_map is None else class_map[rows.pixel_rows])
+            del rows  # frees its cells before the next rows are computed; so with bands below
         return builder.finish()
 
-    def rows(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Iterator[Rows]:
-        """The averaged logits for RGB pixels at the plan's working size, in bands of the answer's rows from the top.
-
-        check: is called for each band, and may raise.
-        """
+    def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:
+        """The averaged logits for RGB pixels at the plan's working size, for consecutive rows of the answer from the top."""
         stride, grid, tiles = self.runtime.stride, self.runtime.grid, plan.tile_plan
         upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.size)
         for band in self._bands(image, plan, run or self.run):
-            for rows in upsampler.push(band):
-                check()
-                yield rows
-                del rows
+            yield from upsampler.push(band)
             del band
 
     def _bands(self, image: Pixels, plan: Plan, run: Run) -> Iterator[Band]:

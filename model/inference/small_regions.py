@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from imaging.regions import Regions, most_borders, most_regions
 from imaging.runs import column_runs
-from model.inference.segmentation import Check
 from model.inference.tiling import Size, TilePlan
 from model.inference.upsampling import BAND_PIXELS, Ids, Rows
 
@@ -52,25 +51,23 @@ def parse_area(text: str) -> Area:
     return Area(Fraction(text.removesuffix("%")), percent=text.endswith("%"))
 
 
-def without_small_regions(bands: Sequence[Rows], size: Size, min_area: int, fill_holes: int, check: Check) -> Ids:
+def without_small_regions(bands: Sequence[Rows], size: Size, min_area: int, fill_holes: int) -> Ids:
     """The class map, uint8 (height, width), without regions of less than `min_area` and holes of less than `fill_holes` pixels.
 
     bands: all rows of the image. The smallest region is replaced first; of equal ones, the one whose first pixel comes first in
     COCO's order. It takes the class of a neighbour, so that the two become one region: the class with the highest sum of logits
     over the region's pixels, which also has the highest product of probabilities; the lowest id among equals. This ends when no
     region is small, or when there is only one region. Then each small hole takes the class of the region around it. Raises
-    `AnswerTooLarge` like `Regions`, and what `check` raises.
+    `AnswerTooLarge` like `Regions`.
     """
     class_map = np.empty(size, np.uint8)
     for rows in bands:
-        check()
         class_map[rows.pixel_rows] = rows.class_ids()
     regions = Regions(column_runs(class_map), range(256), "leave min_area and fill_holes out")
     graph = RegionGraph(regions)
     if graph.smallest < min_area:
-        graph.merge_small(min_area, *_logit_sums(bands, regions, min_area, check), check)
+        graph.merge_small(min_area, *_logit_sums(bands, regions, min_area))
     if fill_holes:
-        check()
         graph.fill_holes(fill_holes)
     return regions.to_map(graph.ids)
 
@@ -108,13 +105,12 @@ class RegionGraph:
         """The class of each region of the class map, uint8 (N,)."""
         return np.array([self._ids[self._root(region)] for region in range(len(self._ids))], np.uint8)
 
-    def merge_small(self, min_area: int, sums: npt.NDArray[np.float64], row_of: npt.NDArray[np.intp], check: Check) -> None:
+    def merge_small(self, min_area: int, sums: npt.NDArray[np.float64], row_of: npt.NDArray[np.intp]) -> None:
         """Replaces the regions of less than `min_area` pixels. sums, row_of: as `_logit_sums` gives them."""
         rows: list[int] = row_of.tolist()
         small = [self._key(region) for region, row in enumerate(rows) if row >= 0]
         heapq.heapify(small)
         while small:
-            check()
             key = heapq.heappop(small)
             region = key[2]
             if not self._neighbours[region] or key != self._key(region) or self._merged_into[region] != region:
@@ -203,9 +199,7 @@ class RegionGraph:
         return self._pixels[region], self._first[region], region
 
 
-def _logit_sums(
-    bands: Sequence[Rows], regions: Regions, min_area: int, check: Check
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+def _logit_sums(bands: Sequence[Rows], regions: Regions, min_area: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
     """The sum of the logits over the pixels of each small region, float64 (small regions, classes); its row for each region.
 
     The row is -1 for the other regions.
@@ -217,7 +211,6 @@ def _logit_sums(
     width = inside.shape[1]
     for rows in bands:
         for positions, logits in rows.logits_at(np.flatnonzero(inside[rows.pixel_rows])):
-            check()
             of_pixels = row_of[regions.at(positions + rows.top * width)]
             order = np.argsort(of_pixels, kind="stable")
             first = np.flatnonzero(np.diff(of_pixels[order], prepend=-1))

@@ -21,7 +21,7 @@ class Item(NamedTuple):
     future: Future[Logits]
     queue: TileQueue
 
-    def answer(self, result: Logits | Exception) -> None:
+    def resolve(self, result: Logits | Exception) -> None:
         """Gives the future this result, unless `Scheduler.fail` or a cancellation came first. The scheduler's lock is held."""
         with suppress(InvalidStateError):
             if isinstance(result, Exception):
@@ -51,12 +51,12 @@ class TileQueue:
         return self.seconds >= LONG_S
 
     @property
-    def queue_seconds(self) -> float:
+    def wait_seconds(self) -> float:
         """Seconds from the arrival of the first tile to the start of its batch; 0 before that."""
         return 0.0 if self.submit_time is None or self.start_time is None else self.start_time - self.submit_time
 
     def fail(self, error: Exception) -> None:
         """Answers every waiting tile with the error. The scheduler's lock is held."""
         for item in self.waiting:
-            item.answer(error)
+            item.resolve(error)
         self.waiting.clear()

@@ -42,11 +42,12 @@ def serve(narrow_file: Path) -> Serve:
         common = {"device": "cpu", "runtime": "openvino", "precision": "float32", "tile": "96", "threads": 1}
         settings = Settings(**({"weights": str(narrow_file)} | common | changes))
         app = create_app(settings)
-        if registry.load_runtime is load_runtime:  # else a test has changed it
-            app.state.service.registry.load_runtime = load
-        with TestClient(app, raise_server_exceptions=False) as client:
-            wait_until(lambda: is_ready(client), lambda: client.get("/health").text)
-            app.state.service.registry.load_runtime = None  # a reload loads anew
+        with ExitStack() as stack:
+            with pytest.MonkeyPatch.context() as patch:  # a reload loads anew
+                if registry.load_runtime is load_runtime:  # else a test has changed it
+                    patch.setattr(registry, "load_runtime", load)
+                client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
+                wait_until(lambda: is_ready(client), lambda: client.get("/health").text)
             yield client
 
     return start

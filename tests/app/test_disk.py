@@ -142,12 +142,12 @@ def test_a_batch_s_bytes_are_given_back_when_their_images_are_done_and_count_no_
         reservation.set_body(9 * len(PHOTO))
         outcomes = image_outcomes(request, service, {"format": "json"}, uploads, [each.name for each in uploads])
         assert (await anext(outcomes)).problem is None
-        assert (uploads[0].body.open, uploads[8].body.open) == (False, True)
+        assert (uploads[0].body.is_open, uploads[8].body.is_open) == (False, True)
         assert 4 * len(PHOTO) <= service.admission.used_bytes
         assert reservation not in service.admission.bodies
         async for outcome in outcomes:
             assert outcome.problem is None
-        assert not any(each.body.open for each in uploads)
+        assert not any(each.body.is_open for each in uploads)
         reservation.close()
 
     with serve() as client:

@@ -34,7 +34,7 @@ sys.exit(main([]))
 UPLOADS_FOR_EVER = """
 import sys
 import app.api.body
-app.api.body.SLOW_S = 1e6
+app.api.body.UPLOAD_GRACE_S = 1e6
 from app.main import main
 sys.exit(main([]))
 """

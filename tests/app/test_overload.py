@@ -42,7 +42,7 @@ def test_sixteen_clients_at_once_get_the_bytes_that_they_get_alone(client: TestC
 def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.body.SLOW_S", 1e6)
+    monkeypatch.setattr("app.api.body.UPLOAD_GRACE_S", 1e6)
     monkeypatch.setattr("app.connections.DISCARD_S", HANG_S)
     with serve(max_queued_tiles=8) as client, over_http(client) as port, ExitStack() as stack:
         service = service_of(client)

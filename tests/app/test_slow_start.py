@@ -37,10 +37,11 @@ class SlowLoad:
 def starting(weights: str, load: SlowLoad) -> Iterator[TestClient]:
     """A service whose weights begin to load."""
     app = create_app(Settings(weights=weights, device="cpu", runtime="openvino", precision="float32", tile="96", threads=1))
-    app.state.service.registry.load_runtime = load
     try:
-        with TestClient(app, raise_server_exceptions=False) as client:
-            yield client
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("app.serving.registry.load_runtime", load)
+            with TestClient(app, raise_server_exceptions=False) as client:
+                yield client
     finally:
         load.compiling.open()
         load.running.open()
@@ -106,12 +107,12 @@ def test_a_second_network_that_fails_at_the_start_ends_the_service(narrow_file: 
 
 @pytest.mark.parametrize("held", ["compiling", "running"])
 def test_a_reload_that_takes_its_time_or_fails_never_takes_the_former_network_away(
-    serve: Serve, held: str, caplog: pytest.LogCaptureFixture
+    serve: Serve, held: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serve() as client:
         service, load = service_of(client), SlowLoad()
         registry, former, hold = service.registry, service.registry.models, getattr(load, held)
-        registry.load_runtime = load
+        monkeypatch.setattr("app.serving.registry.load_runtime", load)
         for error in (RuntimeError("too little memory to compile"), None):
             hold.error = error
             with hold:

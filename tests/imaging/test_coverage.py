@@ -121,20 +121,6 @@ def test_more_borders_than_its_limit_are_refused_with_a_way_out() -> None:
         polygons_of(class_map, 0, [1])
 
 
-def test_a_check_that_raises_ends_the_work() -> None:
-    calls = 0
-
-    def check() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise TimeoutError
-
-    class_map = smooth()
-    with pytest.raises(TimeoutError):
-        list(trace_coverage(class_map, Regions(column_runs(class_map), CLASSES), 1, check))
-
-
 @pytest.mark.parametrize("parameters", [{"format": "json"}, {"format": "coco"}, {"format": "png"}], ids=str)
 def test_it_is_refused_where_there_are_no_polygons(parameters: dict[str, Any]) -> None:
     with pytest.raises(UnusedParameter, match="topology applies to format=geojson and format=json or coco with mask=polygons"):

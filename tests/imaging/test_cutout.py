@@ -136,15 +136,6 @@ def test_tiles_change_no_opacity(monkeypatch: pytest.MonkeyPatch, size: tuple[in
     assert np.abs(cut(photo, foreground, cell)[..., 3].astype(int) - whole[..., 3]).max() <= 1  # by rounding
 
 
-def test_the_work_can_be_stopped() -> None:
-    def stop() -> None:
-        raise InterruptedError
-
-    inside = disc((20, 20))
-    with pytest.raises(InterruptedError):
-        cut_out(photo_of(inside), inside.astype(np.uint8), {1}, seen_in_cells(inside, 8), 8, check=stop)
-
-
 def picture(form: CutoutForm, inside: npt.NDArray[np.bool_]) -> tuple[Image.Image, tuple[int, int, int, int] | None]:
     foreground = seen_in_cells(inside, 8)
     data, box = cut_out(photo_of(inside), (foreground > 127).astype(np.uint8), {1}, foreground, 8, form)

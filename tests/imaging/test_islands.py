@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from imaging import islands
 from imaging.islands import flatten_islands
 
 Pixels = npt.NDArray[np.uint8]
@@ -86,11 +85,3 @@ def test_a_map_of_too_many_regions_stays() -> None:
     opacity = (np.indices((200, 200)).sum(0) % 2).astype(np.uint8) * np.uint8(255)
     assert np.array_equal(flatten(opacity, np.ones_like(opacity), 9), opacity)
     assert np.array_equal(flatten(np.full_like(opacity, 255), opacity, 9), np.full_like(opacity, 255))
-
-
-def test_the_work_can_be_stopped() -> None:
-    def stop() -> None:
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        islands.flatten_islands(draw("#.#"), (draw("#..") > 0).astype(np.uint8), 1, stop)

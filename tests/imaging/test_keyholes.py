@@ -127,14 +127,3 @@ def test_eight_times_the_holes_do_not_take_many_times_as_long() -> None:
 
     few, many = with_holes(100), with_holes(283)
     assert cpu_seconds(lambda: keyhole(many)) < 25 * cpu_seconds(lambda: keyhole(few))
-
-
-def test_a_check_is_called_for_every_hole() -> None:
-    calls = 0
-
-    def check() -> None:
-        nonlocal calls
-        calls += 1
-
-    keyhole(polygons_of(cup(), 0)[0], check)
-    assert calls >= 2

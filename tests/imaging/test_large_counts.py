@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
+from imaging.answer import class_statistics
 from imaging.errors import AnswerTooLarge
 from imaging.regions import Regions
 from imaging.rle import encode_rle
 from imaging.runs import ColumnRuns, column_runs
-from imaging.statistics import class_statistics
 from model.metrics import ConfusionMatrix
 
 HEIGHT, WIDTH = 50_000, 43_000  # 2.15e9 pixels

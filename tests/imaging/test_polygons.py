@@ -83,25 +83,6 @@ def test_nothing_is_no_polygon() -> None:
     assert trace_mask(np.zeros((3, 3), bool), 1) == []
 
 
-@pytest.mark.parametrize("rendering", [Rendering("json", "polygons"), Rendering("coco", "polygons")], ids=["json", "coco"])
-@pytest.mark.parametrize("most", [0, 5])
-def test_a_check_that_raises_ends_the_encoding(rendering: Rendering, most: int) -> None:
-    class_map = np.zeros((40, 40), np.uint8)
-    class_map[::4, ::4] = 1
-    calls = 0
-
-    def check() -> None:
-        nonlocal calls
-        calls += 1
-        if calls > most:
-            raise TimeoutError
-
-    answer = SegmentedImage(None, class_map, None, None, (0.5, 0.5), numbered_labels(["background", "dot"]), {}, {})
-    with pytest.raises(TimeoutError):
-        answer.encode(rendering, check)
-    assert calls == most + 1
-
-
 def test_one_pass_gives_the_polygons_of_all_classes() -> None:
     rng = np.random.default_rng(2)
     for _ in range(40):

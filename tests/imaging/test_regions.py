@@ -76,20 +76,6 @@ def test_a_region_over_the_end_of_a_column_is_one_run() -> None:
     assert region.counts == coco.frPyObjects({"size": [4, 3], "counts": [0, 12]}, 4, 3)["counts"].decode()
 
 
-def test_a_check_ends_the_work_after_any_region() -> None:
-    calls = 0
-
-    def check() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise TimeoutError
-
-    with pytest.raises(TimeoutError):
-        list(regions_of(np.eye(5, dtype=np.uint8), [1]).masks(check))
-    assert calls == 2
-
-
 def test_one_pass_gives_the_regions_of_all_classes_by_class_then_by_first_pixel() -> None:
     rng = np.random.default_rng(11)
     for _ in range(40):

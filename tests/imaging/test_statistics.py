@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from imaging.answer import ClassStatistics, class_statistics
 from imaging.runs import column_runs
-from imaging.statistics import ClassStatistics, class_statistics
 
 Pixels = npt.NDArray[np.uint8]
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=30), elements=st.integers(0, 255), fill=st.integers(0, 3))

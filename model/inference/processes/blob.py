@@ -38,7 +38,7 @@ class Blob:
         return cls(b"", descriptor, len(data))
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         return self.descriptor is not None or bool(self.data)
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 A conversation about an image; each line is a frame, `<-` to the worker, `->` from it:
 
     <- Task (pickled), with the body or its file    -> {"kind": "plan", ...}, or an error
-    <- Grant (pickled), unless the task covers it   -> a {"kind": "tile"} for each tile, up to `ahead` before logits
+    <- Grant, unless the plan is in the task's      -> a {"kind": "tile"} for each tile, up to `ahead` before logits
     <- logits of each tile                          -> {"kind": "file"}, if the answer is larger than a frame may be
     <- the answer's file                            -> {"kind": "answer", ...}, or an error
 
@@ -62,7 +62,7 @@ REPORTED_ERRORS = {
 
 @dataclass(frozen=True)
 class Grant:
-    """What the work may take. With its task, it lets the worker begin right after its plan, if the image needs no more.
+    """What the work may take. A grant sent with the task lets the worker go on after its plan, if the plan is within it.
 
     bytes: of memory, besides the file's own. megapixels: of the image.
     """
@@ -141,8 +141,8 @@ class WorkerPlan:
 class Answer:
     """An answer. encoding: of its bytes, `gzip` or empty. size: (height, width) of the image.
 
-    seconds: of the stages `decode`, `inference` and `encode`. counts: pixels of each class of the network, by name. All else as
-    in `Output`; mean_confidence has `SHARE_DIGITS` decimals.
+    seconds: of the stages `decode`, `inference` and `encode`, and `queue` after `work_on`. counts: pixels of each class of the
+    network, by name. All else as in `Output`; mean_confidence has `SHARE_DIGITS` decimals.
     """
 
     body: Blob
@@ -252,7 +252,7 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
         if body.descriptor is not None:
             seal(body.descriptor)
             body.length = _integer(os.fstat(body.descriptor).st_size, 1, plan.bytes)
-        if not body.open:
+        if not body.is_open:
             raise ValueError("no bytes, and no file")
         seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
         counts = tuple(_integer(pixels, 0, plan.pixels) for pixels in head["counts"])

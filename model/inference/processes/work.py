@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
+from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import MOST_BYTES, Answer, Grant, ImageRequest, WorkerPlan
 from model.inference.processes.workers import Workers
 from model.inference.scheduler import Scheduler
 from model.inference.tile_queue import TileQueue
 
 
-class Turns(Protocol):
+class ImageReservation(Protocol):
     """Decides what an image may take, and when."""
 
-    def begin(self, file_bytes: int, deadline: float) -> Grant:
-        """After `wait`, the image may be planned. Returns what it may take if its plan needs no more."""
+    def ask(self, file: Blob, deadline: float) -> Grant:
+        """Asks for a turn to plan the file, which has come after `wait`. Returns what it may take if its plan needs no more."""
 
     def admit(self, plan: WorkerPlan) -> bool:
         """Whether the planned image may begin now; if not, it is planned again after `wait`. Raises if it must never begin."""
@@ -33,42 +35,40 @@ async def work_on(
     scheduler: Scheduler,
     runtime: bytes,
     deadline: float,
-    turns: Turns | None = None,
+    reservation: ImageReservation | None = None,
     check: Callable[[WorkerPlan], None] = lambda _: None,
 ) -> Answer:
-    """Plans the image and works on it in the same worker. Closes the image's body; the caller closes the answer's.
+    """Plans the image and works on it in the same worker. The caller closes the image's body and the answer's.
 
     If the work has to wait, the worker is released meanwhile; then another worker plans the image again.
     Only for the event loop of `workers`. runtime: a pickled `DistantRuntime` of the scheduler's runtimes. deadline: on the
-    scheduler's clock; no tile is run later. turns: None if the image may begin at once. check: is called with the plan; what it
-    raises ends the work.
+    scheduler's clock; no tile is run later. reservation: None if the image may begin at once. check: is called with the plan;
+    what it raises ends the work.
     The answer's seconds of `queue` are those of waiting for a turn, a worker and the network.
-    Raises `WorkersStopped`, the errors of a `Worker`, and those of `turns` and `check`.
+    Raises `WorkersStopped`, the errors of a `Worker`, and those of `reservation` and `check`.
     """
     queue, waited_s = TileQueue(deadline), 0.0
     try:
-        grant = turns.begin(image.body.length, deadline) if turns else Grant(MOST_BYTES)
+        grant = reservation.ask(image.body, deadline) if reservation else Grant(MOST_BYTES)
         while True:
             start = time.monotonic()
-            if turns:
-                await turns.wait()
+            if reservation:
+                await reservation.wait()
             async with workers.claim(deadline) as worker:
                 waited_s += time.monotonic() - start
                 plan = await worker.plan(image, runtime, scheduler.ahead, grant)
                 try:
                     check(plan)
-                    may_begin = not turns or turns.admit(plan)
+                    may_begin = not reservation or reservation.admit(plan)
                 except Exception:
                     await worker.drop()
                     raise
                 if may_begin:
-                    image.body.close()  # the worker has its own copy
-                    answer = await worker.work(plan.bytes, lambda tile: scheduler.submit(queue, tile))
-                    inference_s = answer.seconds["inference"] - queue.queue_seconds
-                    waits = {"queue": waited_s + queue.queue_seconds, "inference": inference_s}
+                    answer = await worker.work(plan.bytes, partial(scheduler.submit, queue))
+                    inference_s = answer.seconds["inference"] - queue.wait_seconds
+                    waits = {"queue": waited_s + queue.wait_seconds, "inference": inference_s}
                     return replace(answer, seconds=answer.seconds | waits)
                 await worker.drop()
                 grant = Grant(plan.bytes)
     finally:
-        image.body.close()
         scheduler.cancel(queue)

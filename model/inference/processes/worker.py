@@ -7,7 +7,7 @@ import logging
 import pickle
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Literal, get_args
@@ -43,7 +43,7 @@ DEATHS: dict[int | None, DeathReason] = {-signal.SIGPROF: "processor_time", -sig
 
 
 class Worker:
-    """A worker process. It handles one image at a time: `plan`, then `work` or `drop`.
+    """The front's side of a worker process. It handles one image at a time: `plan`, then `work` or `drop`.
 
     idle: whether it can take an image. A worker that is still busy when its request ends must be killed.
     death: why the process ended; None while it runs.
@@ -57,7 +57,7 @@ class Worker:
         self._image: ImageRequest | None = None
         self._plan: WorkerPlan | None = None
         self._ahead = self._most_payload = 0
-        self._has_begun = False  # within its grant
+        self._is_granted = False  # the plan is within the grant, so the worker has gone on
         self._drop_error: BaseException | None = None  # why the worker was told to drop its image
         self._log_fields: dict[str, Any] = {}
         self._first_bytes, self._library_bytes = resident_bytes(process.pid), 0
@@ -78,7 +78,7 @@ class Worker:
         """Sends the image to the worker and returns its plan.
 
         runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits. grant: if
-        the plan is within it, the worker decodes and sends its first tiles at once. It gets logits only once `work` is called.
+        the plan is within it, the worker decodes and sends its first tiles at once. The worker gets logits only in `work`.
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideError`, `TilingError` or `WorkerFailed`.
         """
         if self.death:  # since it was claimed
@@ -98,7 +98,7 @@ class Worker:
                 plan = self._plan = protocol.parse_plan((await self._receive("plan"))[0], image.options, segmenter)
         except OSError as error:
             raise await self._failure(error) from error
-        self._has_begun = grant.covers(plan.bytes, plan.megapixels)
+        self._is_granted = grant.covers(plan.bytes, plan.megapixels)
         self._log_fields |= {"sha256": plan.sha256, "size": f"{plan.size[1]}x{plan.size[0]}"}
         return plan
 
@@ -106,13 +106,14 @@ class Worker:
         """Drops the image after `plan`. Returns when the worker is idle or has ended."""
         self._drop(Cancelled("the image was dropped"))
         try:
-            for _ in range(self._ahead + 1):  # tiles that it has sent meanwhile, and that it has dropped the image
-                await self._receive("tile")
+            for _ in range(self._ahead + 1):  # tiles that it has sent meanwhile
+                head, _ = await self._frames.receive(self._most_payload)
+                if (document := protocol.parse_head(head, ["tile"]))["kind"] == "error":  # it has dropped or failed the image
+                    self._end_image(document)
+                    return
             raise WorkerBroken(UNASKED)
         except OSError as error:
             await self._failure(error)
-        except Exception:
-            assert self.idle  # it has reported that it dropped the image, or an error
 
     async def work(self, granted_bytes: int, submit: Submit) -> Answer:
         """Segments the planned image and returns the answer. `submit` runs each tile.
@@ -132,7 +133,7 @@ class Worker:
                 loop.call_soon_threadsafe(self._send_logits, tiles)
 
         try:
-            if not self._has_begun:
+            if not self._is_granted:
                 if fault := self._frames.fault():
                     raise fault
                 self._frames.send(pickle.dumps(Grant(granted_bytes)))
@@ -200,13 +201,13 @@ class Worker:
         head, payload = await self._frames.receive(self._most_payload if self._plan else 0)
         document = protocol.parse_head(head, kinds)
         if document["kind"] == "error":
-            name, message = protocol.parse_error(document)
-            self.idle = True
-            raise self._reported_error(name, message)
+            raise self._end_image(document)
         return document, payload
 
-    def _reported_error(self, name: str, message: str) -> BaseException:
-        """The exception to raise for an error that the worker reports."""
+    def _end_image(self, document: Mapping[str, Any]) -> BaseException:
+        """The worker reports an error, and is idle. Returns the exception to raise."""
+        name, message = protocol.parse_error(document)
+        self.idle = True
         error = REPORTED_ERRORS.get(name)
         if error is TaskDropped and self._drop_error:
             return self._drop_error
@@ -227,7 +228,7 @@ class Worker:
             self.kill("no_answer")
         code = await self.process.wait()
         self.death = self.death or DEATHS.get(code, "crash")
-        if self._image and self._image.body.open:  # the worker may have ended before it sent the digest
+        if self._image and self._image.body.is_open:  # the worker may have ended before it sent the digest
             self._log_fields["sha256"] = await asyncio.to_thread(self._image.body.sha256)
         if self.stage == "answer" or self.death not in ("processor_time", "crash"):
             return WorkerFailed(ENDED)

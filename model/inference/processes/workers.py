@@ -24,8 +24,7 @@ from model.inference.processes.worker import DeathReason, Worker
 MOST_WORKERS = 64  # more than one event loop can supply with images
 START_S = 30.0  # longest time without any worker
 ATTEMPT_S = START_S / 2  # longest time for one attempt to start a worker
-# before a worker is replaced, from the second death in a row that the pool did not cause
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0  # before a replacement, from the second death in a row that the pool did not cause
 BUFFER_BYTES = 1 << 20  # send buffer of a socket
 RETRY_S = 1.0  # between two attempts to start a worker
 EARLY_S = 0.002  # a timer of uvloop counts in milliseconds, and may end this long before its time
@@ -58,7 +57,7 @@ class Workers:
         self._workers: set[Worker] = set()
         self._wanted = 0  # workers that run or are being started
         self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()  # None: the workers were stopped
-        self._turn = asyncio.Lock()  # of who waits for a worker
+        self._claim_lock = asyncio.Lock()  # of who waits for a worker
         self._starts: set[asyncio.Task[object]] = set()
         self._ends: set[asyncio.Task[object]] = set()
         self._pausing = self._deaths_in_a_row = 0
@@ -111,10 +110,10 @@ class Workers:
 
     async def _next(self) -> Worker:
         """The next idle worker. Starts one, if none is idle or others wait, and fewer than `count` exist."""
-        if self._wanted < self.count and (self._idle.empty() or self._turn.locked()):
+        if self._wanted < self.count and (self._idle.empty() or self._claim_lock.locked()):
             self._wanted += 1
             self._run(self._start_worker(), self._starts)
-        async with self._turn:
+        async with self._claim_lock:
             while worker := await self._idle.get():
                 if worker.is_fit():
                     return worker

@@ -137,8 +137,8 @@ class OpenVINORuntime:
         if self.max_concurrency == 1 or tiles <= self.max_concurrency / 2:
             return 1
         with self._lock:
-            first_call, self._compiling = not self._compiling, True
-        if first_call:
+            must_compile, self._compiling = not self._compiling, True
+        if must_compile:
             # not a daemon, even if the calling thread is one: the interpreter must wait until OpenVINO has compiled
             threading.Thread(target=self._compile_streams, name="compile-streams", daemon=False).start()
         return self.max_concurrency if len(self._networks) > 1 else 1
@@ -147,7 +147,7 @@ class OpenVINORuntime:
         """As `Runtime.logits`. Runs one tile after another; the result is a copy that the caller owns."""
         with self._lock:
             self._calls += 1
-            networks = self._networks[: self._calls]  # a single call gets only the first compilation
+            networks = self._networks[: 1 if self._calls == 1 else 2]  # streams are for calls that overlap
         try:
             outputs = [self._logits(networks, tile) for tile in tiles]
         finally:

@@ -46,7 +46,7 @@ def port(client: TestClient) -> Iterator[int]:
 def test_uploads_are_refused_by_what_has_come_of_them_and_not_by_what_they_announce(
     client: TestClient, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_body, "SLOW_S", 600)
+    monkeypatch.setattr(request_body, "UPLOAD_GRACE_S", 600)
     service = service_of(client)
     with ExitStack() as stack:
         for _ in range(5):  # together they announce more than there is
@@ -76,7 +76,7 @@ def test_bodies_without_a_length_are_counted_as_well(client: TestClient) -> None
 
 
 def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_body, "SLOW_S", 0.3)
+    monkeypatch.setattr(request_body, "UPLOAD_GRACE_S", 0.3)
     for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
         with connect(port) as connection:
             connection.sendall(head(1000, *lines) + b"--x\r\n")
@@ -84,12 +84,12 @@ def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, m
             assert (response.status, response.getheader("connection")) == (408, "close")
             assert b"slower than 10 kB a second" in response.read()
     assert_idle(service_of(client))
-    monkeypatch.setattr(request_body, "SLOW_S", HANG_S)
-    rest = HANG_S * request_body.LEAST_RATE
+    monkeypatch.setattr(request_body, "UPLOAD_GRACE_S", HANG_S)
+    rest = HANG_S * request_body.LEAST_UPLOAD_RATE
     with connect(port) as connection:  # what came at first gives time for the rest
         connection.sendall(head(len(PHOTO) + rest) + PHOTO + bytes(rest - 1000))
         wait_until(lambda: service_of(client).admission.used_bytes > rest)
-        monkeypatch.setattr(request_body, "SLOW_S", 0.3)
+        monkeypatch.setattr(request_body, "UPLOAD_GRACE_S", 0.3)
         connection.sendall(bytes(1))
         with pytest.raises(TimeoutError):
             _read_within(connection, 1.0)
@@ -172,7 +172,7 @@ def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(cl
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(body), lines, path="/segment/batch?format=overlay&side=96") + body)
         assert answer_on(connection).status == 200
-        wait_until(lambda: service.queued_tiles == 0 and service.admission.used_bytes > 6_000_000)
+        wait_until(lambda: service.admission.queued_tiles == 0 and service.admission.used_bytes > 6_000_000)
     assert_idle(service)
 
     assert_idle(service_of(client))

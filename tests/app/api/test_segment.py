@@ -16,6 +16,7 @@ import shapely
 from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -388,12 +389,13 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
             disconnect = asyncio.Event()
             image = protocol.ImageRequest(Blob.of(PHOTO), Options(), Limits())
             with reserve(alone.service) as reservation:
-                asking = asyncio.create_task(segment(request_of(disconnect), alone.service, image, None, reservation))
+                work = segment(request_of(disconnect), alone.service, image, None, reservation, Headers())
+                asking = asyncio.create_task(work)
                 await asyncio.to_thread(hold.entry.wait, HANG_S)
                 disconnect.set()
                 with pytest.raises(Cancelled, match="the client went away"):
                     await asking
-            assert not image.body.open
+            assert not image.body.is_open
 
         with hold_model(alone.service) as hold:
             alone.call(ask())
@@ -401,20 +403,3 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
         assert not caplog.records
     finally:
         alone.stop()
-
-
-def test_encoding_looks_at_the_deadline(alone: Service) -> None:
-    segmenter, image = alone.registry.get().segmenter, make_photo(200, 200)
-    options = Options(tile=(96, 96), rendering=Rendering("json", "polygons"))
-    plan, calls, last = segmenter.plan(encode(image), options), 0, 0
-
-    def check() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == last:
-            raise TimeoutError
-
-    segmenter.infer(make_photo(*plan.tile_plan.size), plan, check=check)
-    calls, last = 0, calls + 1
-    with pytest.raises(TimeoutError):
-        segmenter.segment(encode(image), plan, check=check)

@@ -135,7 +135,7 @@ def test_a_full_queue_refuses_invocations_and_ping_stays_200(serve: Serve) -> No
     with ThreadPoolExecutor() as pool, serve(platform="sagemaker", max_queued_tiles=1) as client:
         with hold_model(service_of(client)):
             first = pool.submit(invoke, client, encode(make_photo(64, 64)))  # one tile
-            wait_until(lambda: service_of(client).queued_tiles == 1)
+            wait_until(lambda: service_of(client).admission.queued_tiles == 1)
             answer = invoke(client)
             assert_problem(answer, 503)
             assert answer.headers["connection"] == "close"

@@ -12,6 +12,7 @@ from app.serving import admission as admission_module
 from app.serving.admission import DEADLINE_SHARE, FIRST_BYTES, Admission, Reservation
 from app.serving.clients import Client, Clients
 from app.serving.errors import NeverFits, QueueFull
+from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import PLAN_BYTES, WorkerPlan
 from tests.support.model.doubles import Clock
 
@@ -37,7 +38,7 @@ def arrive(admission: Admission, sender: str = "", deadline: float = FAR) -> Res
     """A request's head and its body."""
     reservation = head(admission, FAR, sender)
     try:
-        reservation.begin(0, deadline)
+        reservation.ask(Blob(), deadline)
     except BaseException:
         reservation.close()
         raise
@@ -119,9 +120,9 @@ def test_of_a_burst_of_heads_so_many_are_taken_as_there_is_room_for_when_their_b
     admission = admission_of(10)
     heads = [head(admission) for _ in range(20)]
     for each in heads[:10]:
-        each.begin(0, FAR)
+        each.ask(Blob(), FAR)
     with pytest.raises(QueueFull, match="10 tiles are queued"):
-        heads[10].begin(0, FAR)
+        heads[10].ask(Blob(), FAR)
     assert admission.queued_tiles == 10
 
 
@@ -308,7 +309,7 @@ def test_an_image_has_memory_for_its_plan_and_its_file_and_then_what_its_plan_sa
     small, large = head(admission), head(admission)
     for each, work, needed in ((small, plan(units=0.2), int(0.2 * UNIT)), (large, plan(units=0.1, large=True), PLAN_BYTES)):
         each.set_body(2000)
-        assert each.begin(1000, FAR).bytes == FIRST_BYTES - 1000
+        assert each.ask(Blob(length=1000), FAR).bytes == FIRST_BYTES - 1000
         assert FIRST_BYTES >= PLAN_BYTES
         before = admission.used_bytes
         assert each.admit(work)
@@ -320,7 +321,7 @@ def test_an_image_that_needs_less_than_it_has_gives_the_rest_to_who_waits_and_on
     first, second = take(admission, units=8), arrive(admission)
     waiting, last = head(admission), arrive(admission)
     waiting.set_body(200)
-    waiting.begin(100, FAR)
+    waiting.ask(Blob(length=100), FAR)
     assert [is_in_work(each) for each in (second, waiting, last)] == [True, False, True]
     second.admit(plan(units=0.4))
     assert not is_in_work(waiting)
@@ -412,7 +413,7 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
             late = head(admission)
             if units == 3:
                 answer.release(3 * UNIT)
-            late.begin(0, FAR)
+            late.ask(Blob(), FAR)
             if units < 3:
                 answer.release(units * UNIT)
                 assert not late.admit(plan(units=8 if units == 2 else 1, large=units == 1))

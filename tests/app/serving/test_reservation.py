@@ -28,7 +28,7 @@ LARGE = encode(np.random.default_rng(4).integers(0, 256, (700, 900, 3), np.uint8
 POINTS = [
     "app.serving.admission.Reservation.take_place",
     "app.serving.admission.Reservation.set_body",
-    "app.serving.admission.Reservation.begin",
+    "app.serving.admission.Reservation.ask",
     "app.serving.admission.Reservation.admit",
     "app.serving.admission.Reservation.wait",
     "app.serving.admission.Reservation.release",
@@ -120,9 +120,9 @@ def test_what_a_reservation_owns_is_closed_with_it_and_what_comes_later_when_it_
     bodies = [Blob.of(bytes(3 << 20)) for _ in range(2)]
     with admission.acquire(Client(lambda: 0, lambda: None), "", inf) as reservation:
         reservation.callback(bodies[0].close)
-        assert bodies[0].open
+        assert bodies[0].is_open
     reservation.callback(bodies[1].close)
     reservation.set_body(1000)
     reservation.close()
     assert admission.used_bytes == 0
-    assert not any(body.open for body in bodies)
+    assert not any(body.is_open for body in bodies)

@@ -57,9 +57,9 @@ def test_an_answer_is_the_segmenter_s_and_leaves_nothing(alone: Alone) -> None:
 def test_a_request_counts_as_a_tile_until_it_is_planned_and_as_its_tiles_from_then_on(alone: Alone) -> None:
     plans: list[WorkerPlan] = []
     with hold_model(alone.service) as hold:
-        request = alone.segment(PHOTO, OPTIONS, on_plan=lambda model, plan: plans.append(plan))
+        request = alone.segment(PHOTO, OPTIONS, check=plans.append)
         assert hold.entry.wait(HANG_S)
-        assert (len(alone.service.admission.places), alone.service.queued_tiles) == (1, plans[0].tile_count)
+        assert (len(alone.service.admission.places), alone.service.admission.queued_tiles) == (1, plans[0].tile_count)
         assert plans[0].sha256 == hashlib.sha256(PHOTO).hexdigest()
         hold.open()
         assert request.result(HANG_S)
@@ -73,7 +73,7 @@ def test_what_is_raised_on_its_plan_ends_a_request_and_keeps_its_worker(alone: A
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        alone.segment(PHOTO, OPTIONS, on_plan=refuse).result(HANG_S)
+        alone.segment(PHOTO, OPTIONS, check=refuse).result(HANG_S)
     assert_idle(alone.service)
     assert before <= set(alone.service.workers.pids)
 

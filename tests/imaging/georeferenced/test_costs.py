@@ -91,27 +91,6 @@ def test_the_number_of_transforms_does_not_grow_with_the_rings(monkeypatch: pyte
     assert transforms(DOTS) == transforms(1 - DOTS) == transforms(one)
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_each_step_can_be_ended(name: str) -> None:
-    """A check that raises at any of its calls ends the work there; steps at a pole and at the antimeridian have their own."""
-    polygon = shapely.box(0, 0, SIDE, SIDE) - shapely.box(50, 50, 60, 60)
-    calls = itertools.count(1)
-
-    def check() -> None:
-        if next(calls) == last:
-            raise TimeoutError
-
-    last = -1
-    feature_collection([(polygon, {})], place(name), check=check)
-    number = next(calls) - 1
-    assert number >= {"antimeridian": 4, "pole": 6}.get(name, 2)
-    for last in range(1, number + 1):
-        calls = itertools.count(1)
-        with pytest.raises(TimeoutError):
-            feature_collection([(polygon, {})], place(name), check=check)
-        assert next(calls) == last + 1
-
-
 def test_corners_off_the_earth_are_not_sought_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Place(
         (SIDE, SIDE), north_up(55_000, (-5_500_000, 5_500_000)), CRS.from_string("+proj=geos +h=35785831 +datum=WGS84")

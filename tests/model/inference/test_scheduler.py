@@ -183,13 +183,13 @@ def test_logits_never_come_to_another_request_among_64_threads() -> None:
 def test_queue_seconds_are_from_the_first_tile_s_arrival_to_its_batch() -> None:
     runtime, queue = FirstChannel(), TileQueue(FAR)
     with running(runtime) as it:
-        assert queue.queue_seconds == 0
+        assert queue.wait_seconds == 0
         with it.busy(runtime):
             future = it.waiting([2], queue)
             it.clock.now += 3
-            assert queue.queue_seconds == 0
+            assert queue.wait_seconds == 0
         future.result(HANG_S)
-        assert queue.queue_seconds == 3
+        assert queue.wait_seconds == 3
 
 
 def test_a_cancelled_request_s_tiles_leave_the_queue_and_its_thread_is_told() -> None:

@@ -244,23 +244,6 @@ def test_an_image_file_is_opened_once(
     assert segmenter.segment(data, plan).body == body  # a plan may be used again
 
 
-@pytest.mark.parametrize("rendering", [Rendering(), Rendering("json")], ids=["classes", "confidence"])
-def test_a_check_that_raises_ends_the_inference(segmenter: Segmenter, photo: Photo, rendering: Rendering) -> None:
-    data = encode(photo(300, 100))
-    plan = segmenter.plan(data, Options((64, 64), side="native", rendering=rendering))
-    calls, most = 0, 2
-
-    def check() -> None:
-        nonlocal calls
-        calls += 1
-        if calls > most:
-            raise TimeoutError
-
-    with pytest.raises(TimeoutError):
-        segmenter.segment(data, plan, check=check)
-    assert calls == most + 1
-
-
 class Recording:
     """A runtime that notes what it is asked for, and asks another."""
 

@@ -34,7 +34,7 @@ def bands_of(cells: Logits, size: tuple[int, int], stride: int = 1, height: int 
 
 
 def replace_regions(cells: Logits, size: tuple[int, int], min_area: int, fill_holes: int = 0, stride: int = 1) -> Ids:
-    return without_small_regions(bands_of(cells, size, stride), size, min_area, fill_holes, lambda: None)
+    return without_small_regions(bands_of(cells, size, stride), size, min_area, fill_holes)
 
 
 def logits_of(class_map: Ids, seed: int = 0, classes: int = 4) -> Logits:

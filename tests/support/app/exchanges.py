@@ -60,8 +60,8 @@ def assert_idle(service: Service) -> None:
     """Soon nothing is kept: no request in flight, tile, reservation or memory, no user of a model."""
 
     def usage() -> tuple[int, ...]:
-        users = sum(model.users for model in service.registry.models.values())
-        return service.in_flight, service.queued_tiles, len(service.admission.places), service.admission.used_bytes, users
+        users, admission = sum(model.users for model in service.registry.models.values()), service.admission
+        return service.in_flight, admission.queued_tiles, len(admission.places), admission.used_bytes, users
 
     wait_until(lambda: not any(usage()), lambda: f"in flight, tiles, reservations, bytes, users: {usage()}")
 

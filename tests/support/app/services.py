@@ -47,15 +47,17 @@ class Alone:
         return self.submit(coroutine).result(HANG_S)
 
     def segment(
-        self, data: bytes, options: Options, deadline: float | None = None, on_plan: Callable[..., None] = lambda *_: None
+        self, data: bytes, options: Options, deadline: float | None = None, check: Callable[..., None] = lambda _: None
     ) -> Future[bytes]:
         """The answer's bytes, as a request gets them."""
-        return self.submit(self._segment(data, options, deadline, on_plan))
+        return self.submit(self._segment(data, options, deadline, check))
 
-    async def _segment(self, data: bytes, options: Options, deadline: float | None, on_plan: Callable[..., None]) -> bytes:
+    async def _segment(self, data: bytes, options: Options, deadline: float | None, check: Callable[..., None]) -> bytes:
         service, image = self.service, ImageRequest(Blob.of(data), options, Limits())
-        with reserve(service) as reservation:
-            answer = await service.segment(image, None, reservation, deadline or service.deadline(), on_plan=on_plan)
+        with reserve(service) as reservation, service.registry.using() as model:
+            reservation.callback(image.body.close)
+            deadline = deadline or service.deadline()
+            answer = await service.segment(image, model, reservation, deadline, asyncio.Future(), check)
             return answer.body.read(answer.body.length)
 
     def stop(self) -> None:

@@ -461,4 +461,4 @@ def test_a_body_reads_the_same_in_memory_and_in_a_file_and_closes_once(tmp_path:
         assert body.read(10**9) == whole
         for _ in range(2):
             body.close()
-        assert not body.open
+        assert not body.is_open
