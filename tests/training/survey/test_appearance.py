@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageFile
 
-from training.survey.appearance import appearance, is_cmyk, mean_colors
+from training.survey.photos import appearance, is_cmyk, mean_colors
 
 Pixels = npt.NDArray[np.uint8]
 

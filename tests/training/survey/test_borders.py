@@ -12,8 +12,8 @@ from PIL import Image
 from tests.support.images import make_photo
 from training.commands.check import main
 from training.data.demo import write_demo_data
-from training.survey.appearance import mean_colors
-from training.survey.borders import border_cells, edge_cells, swapped
+from training.survey.photos import mean_colors
+from training.survey.placement import border_cells, edge_cells, swapped
 
 REMARK = "pairs of masks fit each other's image better than their own"
 

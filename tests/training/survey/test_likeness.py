@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support.images import make_photo
-from training.survey.likeness import image_hash, look_alike
+from training.survey.photos import image_hash, look_alike
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from model.labels import numbered_labels
 from tests.support.imaging.samples import oriented
-from training.survey.appearance import mean_colors
 from training.survey.datasets import get_split
 from training.survey.inspection import Report, pair_notes
+from training.survey.photos import mean_colors
 from training.survey.placement import PhotoEdges
 from training.survey.records import survey_all
 
