@@ -18,7 +18,7 @@ from training.converting.conversion import ConversionRequest, convert
 from training.converting.errors import RunError
 from training.converting.pixels import UNIT, Normalisation
 from training.data.label_files import read_labels
-from training.publishing.imported_files import write_imported_card
+from training.publishing.onnx_files import write_imported_card
 
 LIBRARIES = (onnxruntime, openvino)
 

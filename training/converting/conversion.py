@@ -39,7 +39,7 @@ from training.converting.resizing import before_resize, ends_in_resize, with_out
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
-from training.publishing.imported_files import imported_facts
+from training.publishing.onnx_files import imported_facts
 from training.publishing.onnx_files import write_onnx
 
 TILE = 512  # of networks whose sides may vary

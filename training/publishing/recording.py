@@ -11,8 +11,8 @@ from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from training.publishing.card import write_card
 from training.publishing.export_files import missing_packages, refresh_facts
-from training.publishing.imported_files import read_imported, save_imported
-from training.scoring.recorded import RecordedCalibration, RecordedScore
+from training.publishing.onnx_files import read_imported, save_imported
+from training.scoring.split_score import RecordedCalibration, RecordedScore
 
 
 def record(

@@ -66,16 +66,6 @@ def test_an_advised_range_can_be_tried(
     assert "side auto (160-192)" in out
 
 
-def test_the_skips_can_be_left_out(
-    arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*arguments, "--without-skips"]) == 0
-    tensors = {n: np.zeros_like(t) if n.startswith("score_pool") else t for n, t in narrow.tensors.items()}
-    assert (
-        table(score_matrix(replace(narrow, tensors=tensors), shapes), narrow.manifest.labels.names) in capsys.readouterr().out
-    )
-
-
 def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path
 ) -> None:
@@ -114,7 +104,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--side", "many"], "side must be auto, native or 32 to 16384, got 'many'"),
         (["--side", "0"], "side must be auto, native or 32 to 16384, got '0'"),
         (["--threads", "-1"], "threads must be 0 or more, got -1"),
-        (["--calibrate", "--shifts", "2"], "give --calibrate without --without-skips, --shifts, --advise and"),
+        (["--calibrate", "--shifts", "2"], "give --calibrate without --shifts, --advise and"),
         (["--overlap", "0.7"], "overlap must be between 0 and 0.5"),
         (["--device", "abacus"], "device must be auto, cpu"),
         (["--precision", "int8"], "int8 is for OpenVINO"),
@@ -127,7 +117,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
             ["--calibrate", "--labels", "voc"],
             "circle, square, triangle, the labels background, aeroplane",
         ),
-        (["--against-precision", "int8"], "give --against WEIGHTS with --against-precision"),
+        (["--against-quality", "high"], "give --against WEIGHTS with --against-quality"),
         (["--against", "nothing"], "no weights file 'nothing'"),
         (["--group", "one"], "the frames of 'val' are all of one group, 'val'"),
         (["--group", "each", "--calibrate"], "--group each prints a table; give --calibrate with one group"),
@@ -276,8 +266,6 @@ def test_what_was_changed_of_the_network_is_told(arguments: list[str], capsys: p
     assert "shift-and-stitch" not in capsys.readouterr().out
     assert main([*arguments, "--shifts", "2"]) == 0
     assert "; shift-and-stitch 2x2" in capsys.readouterr().out
-    assert main([*arguments, "--without-skips"]) == 0
-    assert "; skips' scores at zero" in capsys.readouterr().out
 
 
 def test_a_score_of_another_file_says_so(arguments: list[str], narrow: Weights, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from model.weights_file import Weights
 from tests.support.checkout import ROOT
 from tests.support.variants import long
-from training.reporting.plots import curves_chart, draw, read_curves, score_chart
+from training.reporting.curves import curves_chart, draw, read_curves, score_chart
 
 ROWS = [{"epoch": str(i), "loss": str(1 / i), "mean_iou": "" if i % 2 else "0.5"} for i in range(1, 5)]
 
@@ -90,7 +90,7 @@ def test_a_file_without_scores_has_a_chart_too(narrow: Weights, tmp_path: Path) 
 def test_a_backend_of_the_environment_does_not_matter(backend: str) -> None:
     """A notebook sets one for every process that it starts, installed for it or not."""
     program = (
-        "import os, sys; from training.reporting.plots import curves_chart; "
+        "import os, sys; from training.reporting.curves import curves_chart; "
         "rows = [{'epoch': '1', 'loss': '2'}, {'epoch': '2', 'loss': '1'}]; "
         "sys.stdout.buffer.write(curves_chart(rows)); assert os.environ['MPLBACKEND'] == sys.argv[1]"
     )
