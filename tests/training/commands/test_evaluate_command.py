@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from model.inference.plan import Options
-from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
@@ -234,18 +232,6 @@ def test_by_default_the_export_is_scored_as_the_service_runs_it(
     assert means[0] == pytest.approx(means[1], abs=0.01)
 
 
-def test_recorded_facts_reach_the_exports_beside_the_file(arguments: list[str], tmp_path: Path) -> None:
-    file = tmp_path / "mine.safetensors"
-    for ending in (".safetensors", ".onnx"):
-        shutil.copyfile(Path(arguments[5]).with_suffix(ending), file.with_suffix(ending))
-    before = read_export(file.with_suffix(".onnx"))
-    assert main([*arguments, "--weights", str(file), "--record-in", str(file), "--record-as", "shapes, val"]) == 0
-    after, master = read_export(file.with_suffix(".onnx")), load_weights(file)
-    assert after.master_sha256 == master.sha256 != before.master_sha256
-    assert after.manifest == master.manifest
-    assert list(after.manifest.scores) == ["shapes, val"]
-
-
 @pytest.mark.long
 def test_a_temperature_of_another_precision_is_stored_beside_float32s(
     arguments: list[str], narrow: Weights, tmp_path: Path
@@ -296,15 +282,3 @@ def test_a_mapping_says_what_becomes_of_every_class_that_may_be_predicted(
 ) -> None:
     assert main([*arguments, "--class-map", "circle=round,square=angular"]) == 2
     assert "names every class: background, triangle missing; add *=..." in capsys.readouterr().err
-
-
-def test_a_mask_of_another_size_is_named(
-    arguments: list[str], shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = shutil.copytree(shapes, tmp_path / "data")
-    mask = next((data / "SegmentationClass").glob("val_*.png"))
-    with Image.open(mask) as image:
-        cut = image.crop((0, 0, 50, 40))
-    cut.save(mask)
-    assert main([*arguments, "--data", str(data)]) == 2
-    assert f"{mask}: the mask is (40, 50), its image (96, 96)" in capsys.readouterr().err
