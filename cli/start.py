@@ -49,7 +49,7 @@ def convert() -> int:
 
 
 def export() -> int:
-    return _run("fcn-export", "training.commands.export", "training.commands.export_arguments")
+    return _run("fcn-export", "training.commands.export")
 
 
 @contextmanager

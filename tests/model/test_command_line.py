@@ -21,7 +21,7 @@ COMMANDS = {
     "fcn-bulk": "cluster.arguments",
     "fcn-train": "training.commands.train_arguments",
     "fcn-evaluate": "training.commands.evaluate_arguments",
-    "fcn-export": "training.commands.export_arguments",
+    "fcn-export": "training.commands.export",
     "fcn-bench": "benchmarks.main",
     "fcn-check": "training.commands.check",
     "fcn-import": "training.commands.import_labels",

@@ -12,7 +12,9 @@ from torch import nn
 from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.preprocessing import Preprocessing
+from tests.support.training.coco import Import
 from tests.support.training.runs import TINY_RECIPE, Make
+from training.commands.import_labels import main as import_labels
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
 from training.data.split import Split
@@ -68,3 +70,13 @@ def make_run(shapes_split: Split, tiny_recipe: Path, tmp_path: Path, monkeypatch
 def arguments(shapes: Path, narrow_file: Path) -> list[str]:
     names = ["--data", shapes, "--labels", shapes / "classes.json", "--weights", narrow_file]
     return [str(name) for name in names] + ["--tile", "64", "--device", "cpu", "--precision", "float32", "--runtime", "torch"]
+
+
+@pytest.fixture
+def run_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Import:
+    def run(export: Path, *options: str, status: int = 0) -> str:
+        assert import_labels([str(export), "--out", str(tmp_path / "data"), *options]) == status
+        printed = capsys.readouterr()
+        return printed.err if status else printed.out
+
+    return run

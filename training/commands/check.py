@@ -22,8 +22,7 @@ from training.data.problems import DataError
 from training.data.split import Split
 from training.learning.recipe import make_recipe, parse_changes
 from training.survey.datasets import open_split
-from training.survey.inspection import Report, pair_errors, pair_notes
-from training.survey.overview import class_rows, columns, facts, grouped
+from training.survey.inspection import Report, class_rows, columns, facts, grouped, pair_errors, pair_notes
 from training.survey.records import Survey, survey_readable
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "finetune.toml"
@@ -83,7 +82,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.weights:
         if not has_torch:
             raise ValueError(f"--weights needs PyTorch: {install_command('train')}")
-        from training.commands.check_labels import find_networks, label_lines
+        from training.commands.check_network import find_networks, label_lines
 
         networks = find_networks(args.weights)
     recipe = make_recipe(args.recipe, parse_changes(args.set))
@@ -96,7 +95,7 @@ def _check(args: argparse.Namespace) -> None:
     if not has_torch:
         plan_text = [f"the plan of a training and its crops are left out, as PyTorch is missing: {install_command('train')}"]
     elif train and train.records:
-        from training.commands.check_training import crop_pictures, training_plan
+        from training.commands.check_network import crop_pictures, training_plan
 
         recipe, plan_text = training_plan(args, recipe, train)
         crops = crop_pictures(train, recipe)

@@ -17,7 +17,7 @@ from imaging.classes import is_background
 from model.inference.scaling import working_size
 from model.labels import LabelSet
 from model.whole_file import write_file
-from training.survey.overview import Row
+from training.survey.inspection import Row
 from training.survey.records import Survey
 
 Pixels = npt.NDArray[np.uint8]

@@ -15,10 +15,10 @@ from model.whole_file import check_output
 from training.commands.command import print_lines, run_command
 from training.commands.convert import parser
 from training.converting.conversion import ConversionRequest, convert
-from training.converting.errors import RunError
+from training.converting.graph import RunError
 from training.converting.pixels import UNIT, Normalisation
 from training.data.label_files import read_labels
-from training.publishing.imported_files import write_imported_card
+from training.publishing.onnx_files import write_imported_card
 
 LIBRARIES = (onnxruntime, openvino)
 

@@ -6,11 +6,8 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
-
-import numpy as np
 
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
@@ -20,7 +17,6 @@ from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
 from model.labels import LabelSet
 from model.metrics import ConfusionMatrix
-from model.preprocessing import Preprocessing
 from model.weights_file import WeightsFiles, find_files, find_weights, load_weights
 from model.whole_file import begins_with, check_output
 from training.commands.command import print_lines, run_command
@@ -29,20 +25,24 @@ from training.commands.mask_arguments import print_mask_report
 from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.split import Split
-from training.publishing.imported_files import files_by_precision, read_imported
+from training.publishing.onnx_files import files_by_precision, read_imported
 from training.publishing.recording import record
 from training.reporting.machine import set_threads
 from training.scoring.calibration import errors_of_answers, gather
 from training.scoring.evaluate import difference_table, require_same_classes
 from training.scoring.frame_report import worst, write_json, write_picture
 from training.scoring.intervals import difference_intervals
-from training.scoring.recorded import MeasuredNetwork, RecordedScore
-from training.scoring.split_score import SplitScore, fit_and_print_temperature, score_split
+from training.scoring.split_score import (
+    MeasuredNetwork,
+    RecordedScore,
+    SplitScore,
+    fit_and_print_temperature,
+    score_split,
+)
 from training.survey.datasets import get_split
 from training.survey.groups import EACH, groups, only
 
 HOLE = "{group}"  # in the name of weights, replaced with the name of the scored group
-SKIPS = ("score_pool3.", "score_pool4.")  # prefixes of the skips' tensors
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -87,13 +87,13 @@ def _evaluate(args: argparse.Namespace) -> None:
         _pictures(args, ours, split)
     if args.record_in:
         score = RecordedScore(args.record_as, ours.values(split), MeasuredNetwork.of(ours.segmenter.runtime))
-        print(record(args.record_in, scores=[score], advise=partial(_advised, args), notes=args.note))
+        print(record(args.record_in, scores=[score], notes=args.note))
 
 
 def _other_segmenter(args: argparse.Namespace) -> Segmenter:
     """The segmenter of `--against`, on the same runtime; flags that change the network, such as `--shifts`, do not apply."""
-    name, precision = args.against.replace(HOLE, args.group or HOLE), args.against_precision or args.precision
-    return Segmenter(load_runtime(find_files(name), args.runtime, args.device, precision, args.threads))
+    files = find_files(args.against.replace(HOLE, args.group or HOLE))
+    return Segmenter(load_runtime(files, args.runtime, args.device, args.precision, args.threads))
 
 
 def _compare(ours: SplitScore, theirs: SplitScore, split: Split) -> dict[str, Any]:
@@ -135,8 +135,7 @@ def _pictures(args: argparse.Namespace, ours: SplitScore, split: Split) -> None:
 
 def _changes(args: argparse.Namespace) -> str:
     """The changes that flags make to the network, as text for the score's conditions."""
-    shifts = f"; shift-and-stitch {args.shifts}x{args.shifts}" if args.shifts != 1 else ""
-    return shifts + ("; skips' scores at zero" if args.without_skips else "")
+    return f"; shift-and-stitch {args.shifts}x{args.shifts}" if args.shifts != 1 else ""
 
 
 def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, options: Options) -> None:
@@ -190,22 +189,9 @@ def _precisions(path: Path) -> Iterator[tuple[str, WeightsFiles]]:
 
 def _runtime(args: argparse.Namespace, name: str) -> Runtime:
     """The runtime of these weights, with the changes that flags make; a changed network runs on torch."""
-    if args.without_skips or args.shifts != 1:
-        weights = load_weights(find_weights(name))
-        if args.without_skips:
-            tensors = {n: np.zeros_like(t) if n.startswith(SKIPS) else t for n, t in weights.tensors.items()}
-            weights = replace(weights, tensors=tensors)
-        runtime: Runtime = TorchRuntime(weights, args.device, args.precision, args.threads, args.shifts)
-    else:
-        runtime = load_runtime(find_files(name), args.runtime, args.device, args.precision, args.threads)
-    runtime.manifest = replace(runtime.manifest, preprocessing=_advised(args, runtime.manifest.preprocessing))
-    return runtime
-
-
-def _advised(args: argparse.Namespace, preprocessing: Preprocessing) -> Preprocessing:
-    """The preprocessing with the side of `--advise` and the tile of `--advise-tile`, if given."""
-    side = tuple(args.advise) if args.advise else preprocessing.side
-    return replace(preprocessing, side=side, tile=args.advise_tile or preprocessing.tile)
+    if args.shifts != 1:
+        return TorchRuntime(load_weights(find_weights(name)), args.device, args.precision, args.threads, args.shifts)
+    return load_runtime(find_files(name), args.runtime, args.device, args.precision, args.threads)
 
 
 if __name__ == "__main__":

@@ -90,16 +90,7 @@ def _add_inference(p: argparse.ArgumentParser) -> None:
         default=Options.blend,
         help=f"how overlapping tiles are averaged (default: {Options.blend})",
     )
-    group.add_argument(
-        "--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="use this range of the longer side instead of the file's"
-    )
-    group.add_argument(
-        "--advise-tile", type=argument_type(parse_tile), metavar="TILE", help="use this tile instead of the file's"
-    )
     group.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
-    group.add_argument(
-        "--without-skips", action="store_true", help="set the scores of the skips to zero, to measure what the skips add"
-    )
 
 
 def _add_comparison(p: argparse.ArgumentParser) -> None:
@@ -107,9 +98,6 @@ def _add_comparison(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("comparison with other weights")
     group.add_argument(
         "--against", help="weights to compare with on the same frames; prints the change of each IoU with its interval"
-    )
-    group.add_argument(
-        "--against-precision", choices=PRECISIONS, help="precision of the weights of --against (default: --precision)"
     )
     group.add_argument(
         "--against-quality", choices=get_args(Quality), help="quality for the weights of --against (default: --quality)"
@@ -155,7 +143,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.record:
         names = ("calibrate", "record_in", "record_as", "against", "json", "pictures")
         _refuse(args, names, "--record scores and records one file", "without it")
-        if _changes_network(args) or make_options(args) != Options():
+        if args.shifts != 1 or make_options(args) != Options():
             raise ValueError(
                 "--record scores the file as it is served; give --record-in FILE --record-as NAME for other options"
             )
@@ -164,10 +152,10 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.calibrate:
         names = ("record_as", "against", "json", "pictures")
         _refuse(args, names, "--calibrate fits a temperature and scores nothing", "without it")
-        if _changes_network(args) or (args.record_in and make_options(args) != Options()):
+        if args.shifts != 1 or (args.record_in and make_options(args) != Options()):
             raise ValueError(
-                "a temperature is for the file as it is served: give --calibrate without --without-skips, --shifts, --advise "
-                "and --advise-tile, and with --record-in without --side, --tile, --overlap, --blend and --quality"
+                "a temperature is for the file as it is served: give --calibrate without --shifts, and with --record-in "
+                "without --side, --tile, --overlap, --blend and --quality"
             )
         if args.class_map:
             raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
@@ -189,10 +177,10 @@ def _require_companions(args: argparse.Namespace) -> None:
         raise ValueError(f"worst must be at least 1, got {args.worst}")
     if args.group_pattern != GROUP and not args.group:
         raise ValueError("give --group NAME with --group-pattern")
-    if (args.without_skips or args.shifts != 1) and args.runtime == "openvino":
-        raise ValueError("--without-skips and --shifts change the network, which runs on PyTorch then; leave out --runtime")
-    if (args.against_precision or args.against_quality) and args.against is None:
-        raise ValueError("give --against WEIGHTS with --against-precision and --against-quality")
+    if args.shifts != 1 and args.runtime == "openvino":
+        raise ValueError("--shifts changes the network, which runs on PyTorch then; leave out --runtime")
+    if args.against_quality and args.against is None:
+        raise ValueError("give --against WEIGHTS with --against-quality")
     if args.high and not args.record:
         raise ValueError("give --record NAME with --high; --quality high scores it without recording")
 
@@ -201,8 +189,3 @@ def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str, remedy:
     """Raises `ValueError` if one of these options is there; remedy: how to give it instead."""
     if flags := [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]:
         raise ValueError(f"{reason}; give {', '.join(flags)} {remedy}")
-
-
-def _changes_network(args: argparse.Namespace) -> bool:
-    """Whether a flag changes the network or the advice in its file."""
-    return bool(args.without_skips or args.shifts != 1 or args.advise or args.advise_tile)

@@ -9,19 +9,87 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
+from model.command_line import CommandParser
 from model.inference.runtimes.openvino_runtime import read_export
 from model.manifest import WeightsError
-from model.weights_file import find_weights, load_weights
+from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 from model.whole_file import begins_with, check_output
 from training.commands.command import run_command
-from training.commands.export_arguments import KEPT, PHOTOS, parser
-from training.publishing.hub_header import CARD
-from training.publishing.imported_files import int8_path, read_imported
-from training.publishing.onnx_files import export_path
+from training.publishing.card_sections import CARD
+from training.publishing.onnx_files import export_path, int8_path, read_imported
 from training.publishing.other_programs import program_paths, write_programs
 from training.publishing.quantisation import export_imported_int8
+
+PHOTOS = 300  # photos of the calibration folder that are used
+PROGRAMS = ("deepness", "onnxruntime")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = CommandParser(
+        "fcn-export",
+        description="Writes the exports of a weights file beside it: NAME.onnx, and with --int8 also NAME.int8.onnx.",
+    )
+    source = p.add_mutually_exclusive_group()
+    source.add_argument(
+        "--weights",
+        default=DEFAULT_WEIGHTS,
+        help=f"a weights file (.safetensors), or a name in weights/ (default: {DEFAULT_WEIGHTS})",
+    )
+    source.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint.pt of a training, or its folder: also writes its weights file checkpoint.safetensors and the card",
+    )
+    p.add_argument("--int8", action="store_true", help="also write an int8 export; needs --calibration")
+    p.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FOLDER",
+        help="with --int8: photos like those that the service will get, none of them of val, to measure the ranges of int8 on; "
+        "--calibrate of fcn-evaluate is something else: a temperature for the confidence",
+    )
+    p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many photos of the folder are used (default: {PHOTOS})")
+    p.add_argument(
+        "--avx2", action="store_true", help="with --int8: weights of seven bits, so that AVX2's 16-bit sums do not overflow"
+    )
+    p.add_argument(
+        "--hub",
+        type=Path,
+        metavar="FOLDER",
+        help="also write a folder in the layout of the Hugging Face Hub: README.md with its header, weights, exports and chart",
+    )
+    p.add_argument(
+        "--for",
+        dest="programs",
+        action="append",
+        choices=PROGRAMS,
+        default=[],
+        help="also write what another program needs: NAME.deepness.onnx for QGIS's Deepness, or NAME.run.py, which makes masks "
+        "with ONNX Runtime; can be repeated",
+    )
+    p.add_argument(
+        "--resolution",
+        type=_centimetres,
+        metavar="CM",
+        help="with --for deepness: centimetres a pixel of the maps that the network knows (default: Deepness asks)",
+    )
+    p.add_argument("--force", action="store_true", help="replace files that exist; without it, they are an error")
+    return p
+
+
+def _centimetres(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"centimetres a pixel, above 0, are needed, got {text!r}")
+    return value
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,11 +100,11 @@ def main(argv: list[str] | None = None) -> int:
 def _export(args: argparse.Namespace) -> None:
     if args.int8 and args.calibration is None:
         raise ValueError("--int8 needs --calibration FOLDER, with photos on which the ranges of int8 are measured")
-    quantisation = {"calibration": None, "photos": PHOTOS, "keep": KEPT, "avx2": False}
+    quantisation = {"calibration": None, "photos": PHOTOS, "avx2": False}
     if not args.int8 and (names := [f"--{name}" for name, default in quantisation.items() if getattr(args, name) != default]):
         raise ValueError(f"{', '.join(names)} is for int8; give --int8 with it")
-    if args.photos < 1 or args.keep < 0:
-        raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
+    if args.photos < 1:
+        raise ValueError(f"--photos must be at least 1, got {args.photos}")
     if args.resolution is not None and "deepness" not in args.programs:
         raise ValueError("--resolution is for Deepness; give --for deepness with it")
     if args.checkpoint is None and read_imported(Path(args.weights)):
@@ -60,7 +128,7 @@ def _export(args: argparse.Namespace) -> None:
     paths = _export_master(args, master, is_current=is_current)
     _print_written([*paths, *write_programs(float32, args.programs, args.resolution)])
     if args.hub:
-        from training.publishing.hub import write_hub_folder
+        from training.publishing.card import write_hub_folder
 
         print(f"wrote {', '.join(map(str, write_hub_folder(master, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
 
@@ -75,7 +143,7 @@ def _export_master(args: argparse.Namespace, master: Path, *, is_current: bool) 
         save_trained(args.checkpoint)
     paths = [] if is_current else [export_float32(master)]
     if args.int8:
-        paths.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
+        paths.append(export_int8(master, args.calibration, photos=args.photos, avx2=args.avx2))
     return paths
 
 
@@ -87,7 +155,7 @@ def _export_imported(args: argparse.Namespace, path: Path) -> None:
     outputs = [*([target] if args.int8 else []), *program_paths(path, args.programs)]
     _check_outputs(outputs, force=args.force)
     if args.int8:
-        export_imported_int8(path, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2)
+        export_imported_int8(path, args.calibration, photos=args.photos, avx2=args.avx2)
     _print_written([*([target] if args.int8 else []), *write_programs(path, args.programs, args.resolution)])
 
 

@@ -6,11 +6,10 @@ import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from model.command_line import CommandParser
 from training.commands.command import print_lines, run_command
-from training.commands.import_maps import add_map_arguments, check_no_map_arguments, map_options
 from training.data.label_files import FILES
 from training.data.orientation import DrawnOn
 from training.data.problems import DataError, first_names, raise_all
@@ -22,7 +21,16 @@ from training.importing.drawing.outside import outside_names
 from training.importing.exports import SPLITS, ToolExport, read_exports
 from training.importing.omissions import Omissions, Policy
 
+if TYPE_CHECKING:  # needs the extra geo
+    from training.importing.maps.import_maps import MapOptions
+
 CLASSES = FILES[0]
+NEEDED = ("vector", "field")
+OF_MAPS = (
+    "vector", "layer", "field", "extent", "extent_layer", "tile", "block", "bands", "scale", "gsd", "all_touched",
+)  # fmt: skip
+OF_EXPORTS = ("images", "crowds", "masks_orientation", "image_field")
+TILE = 512
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,76 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def add_map_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--raster` and the arguments that go with it; none has a default, so that it can be told apart."""
+    p = parser.add_argument_group("maps", "tiles of scenes, and of polygons that a GIS drew on them; EXPORT is left out")
+    p.add_argument("--raster", type=Path, nargs="+", metavar="SCENE", help="rasters with coordinates, such as GeoTIFFs")
+    p.add_argument("--vector", type=Path, metavar="FILE", help="polygons of the classes: GeoPackage, GeoJSON, shapefile")
+    p.add_argument("--layer", metavar="NAME", help="layer of the polygons, if the file has several")
+    p.add_argument("--field", metavar="NAME", help="field of the polygons that holds their class")
+    p.add_argument(
+        "--extent", type=Path, metavar="FILE",
+        help="polygons of the labelled area: outside of it, masks are void (default: tiles with a polygon are labelled)",
+    )  # fmt: skip
+    p.add_argument("--extent-layer", metavar="NAME", help="layer of the labelled area, if the file has several")
+    p.add_argument("--tile", type=int, metavar="PIXELS", help=f"side of a tile (default: {TILE})")
+    p.add_argument(
+        "--block", type=int, metavar="TILES",
+        help="side of the blocks of ground that are train or val as a whole (default: by the number of tiles)",
+    )  # fmt: skip
+    p.add_argument(
+        "--bands", metavar="N,N,N",
+        help="bands of a scene that become red, green and blue; or one band; or 4 to 16 that stay as they are (default: its "
+        "colours, or the first three)",
+    )  # fmt: skip
+    p.add_argument(
+        "--scale", metavar="MIN,MAX",
+        help="values that become 0 and 255 (default: percentiles 2 and 98 of each band; bytes stay)",
+    )  # fmt: skip
+    p.add_argument(
+        "--gsd", type=float, metavar="METRES",
+        help="scale the scenes so that a pixel of a tile measures this much on the ground (default: the scenes' own pixels)",
+    )  # fmt: skip
+    p.add_argument(
+        "--all-touched", action="store_const", const=True,
+        help="burn pixels that a polygon touches (default: those whose centre lies in it)",
+    )  # fmt: skip
+
+
+def map_options(args: argparse.Namespace) -> MapOptions:
+    """The options of an import of maps; raises `DataError` for arguments that are missing or belong to exports."""
+    from imaging.band_scale import parse_bands, parse_scale
+    from training.importing.maps.import_maps import MapOptions
+
+    if args.export is not None:
+        raise DataError(f"--raster takes scenes and --vector their labels; {args.export} is one thing too many")
+    if missing := [name for name in NEEDED if getattr(args, name) is None]:
+        raise DataError(f"--raster needs {_flags(missing)}: the file of the polygons, and the field with their class")
+    if others := [name for name in OF_EXPORTS if getattr(args, name) is not None]:
+        raise DataError(f"{_flags(others)} goes with an EXPORT of a labelling tool, not with --raster")
+    if args.extent_layer and not args.extent:
+        raise DataError("--extent-layer names a layer of --extent, which is missing")
+    bands = None if args.bands is None else parse_bands(args.bands)
+    scale = None if args.scale is None else parse_scale(args.scale)
+    return MapOptions(
+        args.raster, args.vector, args.field, args.layer, args.extent, args.extent_layer,
+        tile=TILE if args.tile is None else args.tile, block=args.block, bands=bands, scale=scale, gsd=args.gsd,
+        all_touched=bool(args.all_touched), split=args.split or "", unknown=args.unknown, force=args.force,
+    )  # fmt: skip
+
+
+def check_no_map_arguments(args: argparse.Namespace) -> None:
+    """Raises `DataError` if there is no export, or arguments of maps beside one."""
+    if others := [name for name in OF_MAPS if getattr(args, name) is not None]:
+        raise DataError(f"{_flags(others)} goes with --raster")
+    if args.export is None:
+        raise DataError("give the EXPORT of a labelling tool, or scenes with --raster and their labels with --vector")
+
+
+def _flags(names: list[str]) -> str:
+    return " and ".join(f"--{name.replace('_', '-')}" for name in names)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
@@ -148,49 +226,32 @@ def main(argv: list[str] | None = None) -> int:
             print_lines(import_maps(args.out, how).lines(args.out, how))
             return
         check_no_map_arguments(args)
-        crowds: Crowds = args.crowds or "objects"
-        result = import_exports(
-            args.export, args.images, args.out, args.split or "", crowds, args.masks_orientation or "upright",
-            unknown=args.unknown, image_field=args.image_field, force=args.force,
-        )  # fmt: skip
-        print_lines(result.lines(args.out, crowds))
+        print_lines(import_exports(args))
 
     return run_command("fcn-import", work)
 
 
-def import_exports(
-    path: Path,
-    images: Path | None,
-    out: Path,
-    split: str = "",
-    crowds: Crowds = "objects",
-    drawn_on: DrawnOn = "upright",
-    *,
-    unknown: Policy = "error",
-    image_field: str | None = None,
-    force: bool = False,
-) -> ImportResult:
+def import_exports(args: argparse.Namespace) -> list[str]:
     """Writes images, masks and `classes.json` of all documents of an export; nothing if one of them has an error.
 
-    split: the split of the only document; without it, each has the split that the export says. unknown: what becomes of objects
-    that cannot be read. image_field: the field of Label Studio's tasks that holds the image. force: whether masks are replaced
-    that were changed since an import wrote them.
-
-    Class 0 is the background; the others are the categories in the order of their ids. If `out` already has a file of classes,
-    such as from another split, categories become its classes of the same names. Smaller objects are drawn over larger ones.
-    Boxes of objects without an outline are void. Raises `DataError` with everything that is missing or wrong in the documents,
-    if no pixel has a class, and if `out` has another image of the same name.
+    Gives lines for the user. Class 0 is the background; the others are the categories in the order of their ids. If the folder
+    already has a file of classes, such as from another split, categories become its classes of the same names. Smaller objects
+    are drawn over larger ones. Boxes of objects without an outline are void. Raises `DataError` with everything that is missing
+    or wrong in the documents, if no pixel has a class, and if the folder has another image of the same name.
     """
+    split: str = args.split or ""
+    crowds: Crowds = args.crowds or "objects"
     if split != Path(split).name:
         raise DataError(f"--split must be a name without folders, such as train, got {split!r}")
     split = SPLITS.get(split.lower(), split)
-    omissions = Omissions(unknown)
-    exports = read_exports(path, omissions, image_field)
+    omissions = Omissions(args.unknown)
+    exports = read_exports(args.export, omissions, args.image_field)
     if split and len(exports) > 1:
-        raise DataError(f"{path} has {len(exports)} splits of its own: leave out --split, or give one of their files")
-    with parts_folder(out) as parts:
-        how = DrawingOptions(images, parts, crowds, drawn_on, omissions)
-        return _write(out, exports, {export.path: split or export.split for export in exports}, how, force=force)
+        raise DataError(f"{args.export} has {len(exports)} splits of its own: leave out --split, or give one of their files")
+    splits = {export.path: split or export.split for export in exports}
+    with parts_folder(args.out) as parts:
+        how = DrawingOptions(args.images, parts, crowds, args.masks_orientation or "upright", omissions)
+        return _write(args.out, exports, splits, how, force=args.force).lines(args.out, crowds)
 
 
 def _write(out: Path, exports: list[ToolExport], splits: dict[Path, str], how: DrawingOptions, *, force: bool) -> ImportResult:
@@ -206,7 +267,7 @@ def _write(out: Path, exports: list[ToolExport], splits: dict[Path, str], how: D
     output = ImportFolder(out)
     for result in documents:
         errors += [*result.errors, *output.errors(result.split, list(result.masks))]
-    raise_all([*how.omissions.errors(), *errors])
+    raise_all([*how.omissions.errors(), *errors, *how.omissions.object_errors])
     if not classes_file:
         write_classes(out / CLASSES, classes.names)  # before the masks, which mean nothing without it
     corrections = [output.write(result.split, result.masks, force=force) for result in documents]

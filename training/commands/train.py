@@ -38,11 +38,10 @@ from training.learning.run import Run, train
 from training.learning.start_score import StartScore, score_start
 from training.learning.validation import Scorer
 from training.publishing.card import CardFacts, training_facts, write_card
+from training.publishing.card_sections import CARD
 from training.publishing.export_files import export_float32, missing_packages, remove_stale
-from training.publishing.hub_header import CARD
-from training.reporting.curves import require_tensorboard
+from training.reporting.curves import require_matplotlib, require_tensorboard
 from training.reporting.machine import commit, set_threads
-from training.reporting.plots import require_matplotlib
 from training.scoring.evaluate import table
 from training.scoring.trust import interval_line, trust_lines
 from training.survey.groups import EACH

@@ -21,10 +21,19 @@ from model.manifest import Manifest, WeightsError
 from model.preprocessing import Preprocessing
 from model.printable import printable
 from model.regular_file import read_regular_file
-from training.converting.errors import ConversionError, RunError, one_line
-from training.converting.graph import LONGEST_NAME, origin, producer, read_graph
+from training.converting.graph import (
+    LONGEST_NAME,
+    ConversionError,
+    RunError,
+    before_resize,
+    ends_in_resize,
+    one_line,
+    origin,
+    producer,
+    read_graph,
+    with_output,
+)
 from training.converting.inputs import NetworkInput, find_input
-from training.converting.original import Original
 from training.converting.outputs import NetworkOutput, probe
 from training.converting.pixels import (
     QUESTION,
@@ -34,13 +43,11 @@ from training.converting.pixels import (
     read_normalisation,
     refuse_other_tasks,
 )
-from training.converting.proof import LEAST_AGREEMENT, Proof, extended, photographs, prove
-from training.converting.resizing import before_resize, ends_in_resize, with_output
+from training.converting.proof import LEAST_AGREEMENT, Original, Proof, extended, photographs, prove
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
-from training.publishing.imported_files import imported_facts
-from training.publishing.onnx_files import write_onnx
+from training.publishing.onnx_files import imported_facts, write_onnx
 
 TILE = 512  # of networks whose sides may vary
 COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not")

@@ -1,4 +1,7 @@
-"""Reads an ONNX file of a stranger, and refuses what its network could do beside computing: checked before anything runs."""
+"""Reads an ONNX file of a stranger, refuses what its network could do beside computing, and finds the resize at its end.
+
+All is checked before anything runs.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ import onnx.inliner
 import onnx.version_converter
 from google.protobuf.message import DecodeError
 
+from model.architecture import Grid
 from model.inference.runtimes.external_data import has_external_data
 from model.printable import printable
-from training.converting.errors import ConversionError, reason
 
 MOST_BYTES = 1 << 30
 MOST_NODES = 20_000
@@ -25,20 +28,32 @@ LEAST_OPSET = 13  # the first whose Pad, Clip and Slice are those that the conve
 CORNER_OPSET = 10  # up to it, resizes take a pixel's place without halves, which later opsets call `asymmetric`
 MOST_EXPANDED = 5 * MOST_NODES  # nodes of a model whose functions are put in place
 LONGEST_NAME = 60  # letters of a name that a message shows
+# operators that keep what their first input holds
 PASSING = (
-    "Cast",
-    "Identity",
-    "Resize",
-    "Upsample",
-    "Slice",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-    "Reshape",
-    "Pad",
-    "Concat",
+    "Cast", "Identity", "Resize", "Upsample", "Slice", "Squeeze", "Unsqueeze", "Transpose", "Reshape", "Pad", "Concat",
     "Gather",
-)  # operators that keep what their first input holds
+)  # fmt: skip
+ORDERING = ("Cast", "Identity", "Softmax", "LogSoftmax")  # operators that keep the order of the classes
+GRIDS: dict[str, Grid] = {"half_pixel": "half_pixel", "pytorch_half_pixel": "half_pixel", "asymmetric": "corner"}
+LONGEST_REASON = 300  # letters
+
+
+class ConversionError(ValueError):
+    """A network that cannot be converted, or about which a question is open. The message says what to do."""
+
+
+class RunError(ConversionError):
+    """A library cannot load or run the network. Libraries do not say whether they had too little memory."""
+
+
+def reason(error: Exception) -> str:
+    """What another library's error says, in one line of at most `LONGEST_REASON` letters."""
+    return one_line(str(error)) or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """The text in one line of at most `LONGEST_REASON` letters."""
+    return printable(" ".join(text.split()), LONGEST_REASON)
 
 
 def read_graph(path: Path, data: bytes) -> onnx.ModelProto:
@@ -170,3 +185,39 @@ def _upgraded(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{printable(name, LONGEST_NAME)} ({count})" for name, count in counts.most_common(5))
+
+
+def before_resize(model: onnx.ModelProto, output: str) -> tuple[str, Grid] | None:
+    """The tensor that the last node, a linear resize, enlarges to this output, and where its cells lie; None without one.
+
+    Raises `ConversionError` for a resize that the service's interpolation does not do: not linear, or with aligned corners.
+    """
+    node = origin(model, output, ORDERING)
+    if node is None or node.op_type != "Resize":
+        return None
+    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    mode = attributes.get("mode", b"nearest").decode()
+    transform = attributes.get(TRANSFORM, b"half_pixel").decode()
+    if mode != "linear" or transform not in GRIDS:
+        raise ConversionError(
+            f"the network ends in a resize of the mode {mode}, {transform}; the service does only linear ones of "
+            f"{', '.join(GRIDS)}: convert without --before-resize"
+        )
+    return node.input[0], GRIDS[transform]
+
+
+def ends_in_resize(model: onnx.ModelProto, output: str) -> bool:
+    """Whether `before_resize` has a tensor for this output."""
+    try:
+        return before_resize(model, output) is not None
+    except ConversionError:
+        return False
+
+
+def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """A copy of the model that also gives this tensor."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if name not in {value.name for value in copy.graph.output}:
+        copy.graph.output.append(onnx.ValueInfoProto(name=name))
+    return copy

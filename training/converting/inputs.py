@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from model.imported_network import Layout
-from training.converting.errors import ConversionError
+from training.converting.graph import ConversionError
 
 CHANNELS = 3
 CHANNEL_AXES: dict[Layout, int] = {"NCHW": 1, "NHWC": 3}

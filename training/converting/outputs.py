@@ -1,18 +1,20 @@
-"""What a network's output holds, and where its cells lie: by running the network on a few images in ONNX Runtime."""
+"""What a network's output holds, where its cells lie, and the logits that it means: by running it on a few images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from model.architecture import Grid
 from model.imported_network import OutputKind
-from training.converting.errors import ConversionError, RunError
-from training.converting.logits import Array, OutputLayout, channels_first
+from training.converting.graph import ConversionError, RunError
 
+Array = npt.NDArray[Any]
+OutputLayout = Literal["NCHW", "NHWC", "NHW"]
 Tile = npt.NDArray[np.uint8]
 Run = Callable[[Tile], Mapping[str, Array]]
 """Runs the network on RGB pixels (height, width, 3), and gives all outputs by name. Raises `ConversionError`."""
@@ -30,6 +32,10 @@ OF_IDS = (
 AUXILIARY = ("aux", "auxiliary")  # in names of outputs that exist for training alone
 NOISE_STEPS = 8  # of the probes' pictures: colours of a cell of so many pixels
 SEED = 0
+LEAST_PROBABILITY = 1e-6
+"""Probabilities are at least this, and those of a sigmoid at most 1 minus this, so that their logarithms are finite."""
+ID_LOGIT = 8.0
+"""The logit of a pixel's class where a network gives ids; that of the others is 0. Overlapping tiles vote."""
 MOST_SHOWN = 6  # outputs in a message
 
 
@@ -251,3 +257,30 @@ def _shapes(values: Mapping[str, Array]) -> str:
     return ", ".join(
         f"{name} {'x'.join(map(str, array.shape))} {array.dtype}" for name, array in list(values.items())[:MOST_SHOWN]
     )
+
+
+def channels_first(values: Array, layout: OutputLayout) -> Array:
+    """(channels, rows, columns) of an output."""
+    first: Array = values if layout == "NHW" else values[0]
+    return np.moveaxis(first, 2, 0) if layout == "NHWC" else first
+
+
+def to_logits(values: Array, kind: OutputKind, classes: int) -> Array:
+    """The logits (classes, rows, columns) of an output (channels, rows, columns), as the converted file computes them.
+
+    Raises `ConversionError` for ids of no class.
+    """
+    logits: Array = values.astype(np.float32)
+    if kind == "class_ids":
+        if values.min() < 0 or values.max() >= classes or (values != np.round(values)).any():
+            raise ConversionError(
+                f"the network gives ids from {values.min():g} to {values.max():g}, and {classes} classes are named: name all, "
+                "in the order of their ids"
+            )
+        logits = np.where(values[:1] == np.arange(classes)[:, None, None], np.float32(ID_LOGIT), np.float32(0))
+    if kind == "probabilities":
+        logits = np.log(np.clip(logits, LEAST_PROBABILITY, 1))
+    if kind == "binary_probabilities":
+        logits = np.clip(logits, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+        logits = np.log(logits) - np.log(1 - logits)
+    return np.concatenate([np.zeros_like(logits), logits]) if kind.startswith("binary") else logits

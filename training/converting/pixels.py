@@ -16,7 +16,7 @@ import onnx
 import yaml
 
 from model.printable import printable
-from training.converting.errors import ConversionError
+from training.converting.graph import ConversionError
 from training.data.files import read_text
 from training.data.strict_text import read_json
 

@@ -11,23 +11,15 @@ import onnx
 import onnx.checker
 from onnx import TensorProto, helper, numpy_helper
 
-from training.converting.errors import ConversionError, reason
-from training.converting.graph import all_names
+from training.converting.graph import ConversionError, all_names, reason
 from training.converting.inputs import NetworkInput
-from training.converting.logits import ID_LOGIT, LEAST_PROBABILITY
-from training.converting.outputs import NetworkOutput
+from training.converting.outputs import ID_LOGIT, LEAST_PROBABILITY, NetworkOutput
 from training.converting.pixels import Normalisation
 
 INPUT, OUTPUT = "pixels", "logits"
 PREFIX, OURS = "network/", "fcn/"  # of the network's names that are ours too, and of our nodes
 LEAST_IR_VERSION = 8  # of the file format: before 4, constants are inputs too
 UNIT = 32  # sides of tiles are its multiples
-ELEMENT_TYPES = {
-    "float32": TensorProto.FLOAT,
-    "float16": TensorProto.FLOAT16,
-    "float64": TensorProto.DOUBLE,
-    "uint8": TensorProto.UINT8,
-}
 
 
 def wrap(
@@ -152,7 +144,7 @@ def _normalise(
             missing[axis] = nodes.add("Sub", *_wanted_side(nodes, pixels_axis, side, multiple))
         pads = nodes.add("Concat", *[none] * 4, *missing, axis=0)
         values = nodes.add("Pad", values, pads, mode="edge")
-    nodes.add("Cast", values, output=name, to=ELEMENT_TYPES[network_input.dtype])
+    nodes.add("Cast", values, output=name, to=helper.np_dtype_to_tensor_dtype(np.dtype(network_input.dtype)))
 
 
 def _wanted_side(nodes: _Nodes, axis: int, side: int | None, multiple: int) -> tuple[str, str]:

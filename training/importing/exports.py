@@ -10,7 +10,7 @@ from typing import Any
 from training.data.files import BRUSH_MASK
 from training.data.problems import DataError, first_names
 from training.data.strict_text import require_json
-from training.importing.coco.files import Document, make_document
+from training.importing.coco import Document, make_document
 from training.importing.label_studio.tasks import read_label_studio
 from training.importing.labelme import labelme_files, read_labelme
 from training.importing.omissions import Omissions

@@ -13,11 +13,10 @@ from imaging.decoding import read_size
 from imaging.errors import ImageError
 from training.data.files import images_below, without_ending
 from training.data.label_files import class_name
-from training.data.problems import DataError, first_names, raise_all
+from training.data.problems import DataError, first_names
 from training.data.strict_text import require_json
-from training.importing.coco.files import Document
-from training.importing.coco.runs import encode_part
-from training.importing.embedded import LIMITS, Size, check_size, decode_base64, decode_nonzero
+from training.importing.coco import Document
+from training.importing.encoded import LIMITS, Size, check_size, decode_base64, decode_nonzero, encode_part
 from training.importing.omissions import Omissions, may_hold_outline, outline_keys, void_object
 from training.importing.outlines import Extent, Point, corners_of_box, turned_ellipse
 
@@ -105,7 +104,6 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
     }  # fmt: skip
     document.images.append(image)
     names: set[str] = set()
-    errors: list[DataError] = []
     try:
         image["height"], image["width"] = size = _size(content)
     except ValueError as error:
@@ -118,14 +116,10 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
         try:
             entry = _draw(shape, path, f"shape {index}", size, names, omissions)
         except ValueError as error:
-            if omissions.policy == "error":
-                errors.append(DataError(f"{path}: shape {index}: {error}"))
-                continue
-            omissions.add_unknown("shapes with errors", path, f"shape {index}: {error}")
-            entry = void_object({}, size, _place(shape, size))
+            is_void = omissions.add_error("shapes with errors", path, f"shape {index}: {error}")
+            entry = void_object({}, size, _place(shape, size)) if is_void else None
         if entry:
             document.annotations.append({"id": f"shape {index}", "image_id": image["id"]} | entry)
-    raise_all(errors)
     return names
 
 

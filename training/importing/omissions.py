@@ -30,17 +30,29 @@ class Omissions:
     """
 
     def __init__(self, policy: Policy = "error") -> None:
-        self.policy = policy
+        self._policy = policy
+        self.object_errors: list[DataError] = []
         self._unknown: dict[str, dict[str, list[str]]] = {}
         self._without_area: Counter[str] = Counter()
         self._keys: Counter[str] = Counter()
 
-    def add_unknown(self, what: str, file: object, place: str) -> None:
-        """Counts an object that cannot be read; if the policy is `void`, the importer draws it as void.
+    def add_unknown(self, what: str, file: object, place: str) -> bool:
+        """Counts an object of a kind that is not known; gives whether the importer draws it as void.
 
         what: its kind, in the plural, such as `shapes of the type 'star'`. place: where it is in the file, such as `shape 3`.
         """
         self._unknown.setdefault(what, {}).setdefault(str(file), []).append(place)
+        return self._policy == "void"
+
+    def add_error(self, what: str, file: object, problem: str) -> bool:
+        """Adds an object of a known kind that is wrong; gives whether the importer draws it as void, else it is an error.
+
+        what: such as `shapes with errors`. problem: where it is in the file, and what is wrong.
+        """
+        if self._policy == "void":
+            return self.add_unknown(what, file, problem)
+        self.object_errors.append(DataError(f"{file}: {problem}"))
+        return False
 
     def add_without_area(self, what: str) -> None:
         """Counts a shape without area. what: its kind, in the plural, such as `shapes of the type line`."""
@@ -51,8 +63,8 @@ class Omissions:
         self._keys[what] += 1
 
     def errors(self) -> list[DataError]:
-        """An error for each kind of object that cannot be read; none if they become void."""
-        if self.policy == "void":
+        """An error for each kind of object that is not known; none if they become void."""
+        if self._policy == "void":
             return []
         return [
             DataError(
@@ -69,7 +81,7 @@ class Omissions:
         return notes + [
             f"{_count(files)} {what} cannot be read and are void, in {_places(files)}"
             for what, files in self._unknown.items()
-            if self.policy == "void"
+            if self._policy == "void"
         ]
 
 

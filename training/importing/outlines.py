@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, cos, dist, floor, hypot, pi, radians, sin
+from math import ceil, cos, dist, floor, hypot, pi, sin
+
+from shapely import LineString, affinity
 
 Point = tuple[float, float]
 LONGEST_CHORD = 2.0  # pixels between neighbouring corners of a polygon for an ellipse or a curve
 FEWEST_CORNERS, MOST_CORNERS = 64, 720  # of an ellipse
 FEWEST_STEPS, MOST_STEPS = 8, 360  # of a curve
 MISSING_HANDLE = 0.3  # share of the way between two vertices at which Label Studio puts a handle that is missing
-RIGHT_ANGLES = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))  # cosine and sine
 
 
 Box = tuple[float, float, float, float]
@@ -126,11 +127,5 @@ def _edges(values: Sequence[float], margin: float) -> tuple[int, int]:
 
 
 def _turned(points: list[Point], degrees: float, about: Point) -> list[float]:
-    """Multiples of 90 degrees are exact."""
-    steps, rest = divmod(degrees, 90)
-    cosine, sine = (cos(radians(degrees)), sin(radians(degrees))) if rest else RIGHT_ANGLES[int(steps) % 4]
-    coordinates: list[float] = []
-    for x, y in points:
-        right, down = x - about[0], y - about[1]
-        coordinates += (about[0] + right * cosine - down * sine, about[1] + right * sine + down * cosine)
-    return coordinates
+    """The coordinates of points that are turned clockwise about a point; multiples of 90 degrees are exact."""
+    return [value for point in affinity.rotate(LineString(points), degrees % 360, about).coords for value in point]

@@ -1,4 +1,4 @@
-"""Model cards: Markdown texts of the facts in a weights file."""
+"""Model cards, Markdown texts of the facts in a weights file, and folders with them for the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from urllib.parse import quote
 
 import torch
 
-from model.weights_file import Weights, load_weights
-from model.whole_file import write_file
+from model.weights_file import MASTER_SUFFIX, Weights, find_files, load_weights
+from model.whole_file import copy_file, write_file
 from training.data.split import Split
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
-from training.publishing.card_sections import calibration_section, number, score_tables
-from training.publishing.hub_header import hub_header
+from training.publishing.card_sections import calibration_section, hub_header, number, score_tables
+from training.reporting.curves import draw, score_chart
 from training.reporting.machine import machine
 from training.reporting.markdown import literal, table_row
-from training.reporting.plots import draw, score_chart
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,24 @@ def card(weights: Weights) -> str:
         f"sha256 `{weights.sha256}`",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def write_hub_folder(master: Path, folder: Path) -> list[Path]:
+    """Writes README.md and copies the master, its exports, its chart and its curves; gives the written paths.
+
+    Files of these names are replaced. Nothing is uploaded. Raises `ValueError` for the master's own folder.
+    """
+    if folder.resolve() == master.resolve().parent:
+        raise ValueError(f"--hub must be another folder than that of the weights, got {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    readme = folder / "README.md"
+    write_file(readme, card(load_weights(master)), follow=False)
+    name = master.name.removesuffix(MASTER_SUFFIX)
+    pictures = [master.with_name(f"{name}{ending}") for ending in (".png", ".curves.csv")]
+    files = [master, *find_files(str(master)).exports.values(), *(path for path in pictures if path.exists())]
+    for path in files:
+        copy_file(path, folder / path.name)
+    return [readme, *(folder / path.name for path in files)]
 
 
 def _facts(training: Mapping[str, Any]) -> str:

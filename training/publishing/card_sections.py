@@ -1,13 +1,23 @@
-"""Sections that the cards of trained and of imported networks have: scores and calibration. This module needs no PyTorch."""
+"""Sections of model cards: the header for the Hugging Face Hub, scores and calibration. This module needs no PyTorch."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from model.manifest import Manifest
 from training.reporting.markdown import literal, table_row
 from training.scoring.trust import few_frames_line
 
+# licences that the Hub knows by these names; others are stated as `other` with their own name
+LICENSES = (
+    "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "cc-by-nd-4.0", "gpl-3.0", "agpl-3.0", "openrail",
+)  # fmt: skip
+CARD = rb'(?s)---\n.*\nlibrary_name: "fcn-segment"\n'  # what every card begins with
+METRICS = ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
 TRANSFER = (
     "Temperature and error hold for frames of this kind. They do not carry over to others, such as other streets or another "
     "camera: there another temperature fits, and the error may be several times as large. `fcn-evaluate --calibrate` fits it "
@@ -112,3 +122,40 @@ def _ends(values: Mapping[str, Any]) -> str:
     """The interval of a mean IoU; empty if none is stored."""
     ends = values.get("mean_iou_95", (None, None))
     return "" if None in ends else f"{number(ends[0])} to {number(ends[1])}"
+
+
+def hub_header(name: str, manifest: Manifest) -> str:
+    """The header with licence, task, tags and the recorded scores; values are JSON, which YAML includes.
+
+    name: of the weights.
+    """
+    architecture = manifest.fcn
+    fields: dict[str, Any] = _license(manifest.license) | {
+        "library_name": "fcn-segment",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["semantic-segmentation", architecture.variant, architecture.backbone, "onnx", "openvino"],
+    }
+    results = [_result(score, values) for score, values in manifest.scores.items() if {"classes", "iou"} <= set(values)]
+    if results := [result for result in results if result["metrics"]]:
+        fields["model-index"] = [{"name": name, "results": results}]
+    lines = (f"{field}: {json.dumps(value, ensure_ascii=False)}" for field, value in fields.items())
+    return "\n".join(["---", *lines, "---"])
+
+
+def _license(text: str) -> dict[str, str]:
+    """The Hub's fields for a licence, by the first word of its text."""
+    first = text.split()[0].lower() if text.split() else ""
+    return {"license": first} if first in LICENSES else {"license": "other", "license_name": _slug(text) or "unknown"}
+
+
+def _result(score: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded score in the form of the Hub's `model-index`; without metrics where none is known."""
+    return {
+        "task": {"type": "image-segmentation", "name": "Semantic segmentation"},
+        "dataset": {"type": _slug(score.split(",")[0]) or "unknown", "name": score},
+        "metrics": [{"type": name, "value": values[name]} for name in METRICS if values.get(name) is not None],
+    }
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")

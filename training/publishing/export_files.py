@@ -57,7 +57,7 @@ def export_float32(master: Path) -> Path:
     return write_export(master, "float32", _without_origins(program.model_proto, onnx), facts(weights, network, "float32"))
 
 
-def export_int8(master: Path, folder: Path, *, photos: int, keep: int, avx2: bool) -> Path:
+def export_int8(master: Path, folder: Path, *, photos: int, avx2: bool) -> Path:
     """Writes the int8 export of a master's float32 export, as `quantised` makes it; gives its path.
 
     If the master holds scores and a temperature of another int8 export, they are removed from the master, its card and its
@@ -65,7 +65,7 @@ def export_int8(master: Path, folder: Path, *, photos: int, keep: int, avx2: boo
     """
     weights = load_weights(master)
     segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
-    network = quantised(export_path(master, "float32"), segmenter, folder, photos=photos, keep=keep, avx2=avx2)
+    network = quantised(export_path(master, "float32"), segmenter, folder, photos=photos, avx2=avx2)
     for path in forget_other_export(master, "int8", network_digest(network)):
         print(f"{path}: {FORGOTTEN}")
     weights = load_weights(master)

@@ -1,4 +1,4 @@
-"""Files with which other programs run a network of ours. This module needs no PyTorch.
+"""Files with which other programs run a network of ours. This module needs no PyTorch, and onnx only to write one.
 
 Deepness, a plug-in of QGIS, runs square tiles of an orthophoto. The metadata of its form is that of its documentation,
 "Creators: add metadata to model".
@@ -10,19 +10,17 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnx.checker
-import onnx.compose
-import onnx.inliner
-from onnx import TensorProto, helper, numpy_helper
 
 from model.inference.runtimes.openvino_runtime import Export, read_export
 from model.weights_file import EXPORT_SUFFIXES
 from model.whole_file import write_file
+
+if TYPE_CHECKING:
+    import onnx
 
 SUFFIXES = {"deepness": ".deepness.onnx", "onnxruntime": ".run.py"}
 INPUT, OUTPUT = "image", "probabilities"
@@ -39,6 +37,10 @@ def write_deepness(path: Path, target: Path, *, resolution: float | None) -> Non
     side: the smaller side of the network's tile, in pixels. resolution: centimetres a pixel of the photos that the network
     knows; without it, Deepness asks. Raises `ValueError` for operators that are older than `OPSET`.
     """
+    import onnx
+    import onnx.checker
+    import onnx.inliner
+
     export, model = read_export(path), onnx.inliner.inline_local_functions(onnx.load(path))
     if export.manifest.preprocessing.is_multispectral:
         raise ValueError(f"{path} sees {export.manifest.preprocessing.channels} bands, and Deepness' form has three")
@@ -47,7 +49,7 @@ def write_deepness(path: Path, target: Path, *, resolution: float | None) -> Non
         raise ValueError(f"{path} has operators of version {opset}, and Deepness' form needs {OPSET}; export it anew")
     deepness_model = _wrapped(model, export)
     onnx.checker.check_model(deepness_model)
-    helper.set_model_props(deepness_model, _metadata(export, resolution))
+    onnx.helper.set_model_props(deepness_model, _metadata(export, resolution))
     write_file(target, deepness_model.SerializeToString(), follow=False)
 
 
@@ -76,6 +78,9 @@ def _metadata(export: Export, resolution: float | None) -> dict[str, str]:
 
 def _wrapped(model: onnx.ModelProto, export: Export) -> onnx.ModelProto:
     """The model between nodes that make uint8 pixels of the input, and probabilities at full size of the logits."""
+    import onnx.compose
+    from onnx import TensorProto, helper, numpy_helper
+
     graph = onnx.compose.add_prefix(model, "network/").graph
     side, classes = tile_side(export), len(export.manifest.labels)
     constants: dict[str, npt.NDArray[Any]] = {

@@ -1,25 +1,72 @@
-"""A network's scores on one split, as text, as JSON and as a weights file stores them; and its temperature."""
+"""A network's scores on one split, as text, as JSON and as a weights file records them; and its temperature."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
 from typing import Any
 
+from model.inference.instructions import int8_sums
 from model.inference.plan import Options
+from model.inference.runtime import ModelIdentity, Runtime
 from model.inference.segmenter import Segmenter
 from model.labels import LabelSet
+from model.manifest import INT8_SCORES, Int8Sums
 from model.metrics import ConfusionMatrix
 from training.data.class_mapping import ClassMapping
 from training.data.split import Split
 from training.scoring.boundaries import FRACTION, BoundaryIoU
-from training.scoring.calibration import Sample, calibrate
+from training.scoring.calibration import Calibration, Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, require_same_classes, table
 from training.scoring.intervals import Counts, Interval, mean_iou_interval
-from training.scoring.recorded import MeasuredNetwork, RecordedCalibration
 from training.scoring.trust import score_facts, trust_lines
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """The network that was measured.
+
+    identity: the weights file's name and sha256, the runtime and the precision. network_sha256: the digest of the export's
+    network; empty for a master. sums: how the processor sums int8 products; `vnni` for other precisions.
+    """
+
+    identity: ModelIdentity
+    network_sha256: str
+    sums: Int8Sums = "vnni"
+
+    @classmethod
+    def of(cls, runtime: Runtime) -> MeasuredNetwork:
+        sums = int8_sums() if runtime.identity.precision == "int8" else None
+        return cls(runtime.identity, runtime.network_sha256, sums or "vnni")
+
+    @property
+    def precision(self) -> str:
+        """The precision as the names of scores spell it."""
+        precision = self.identity.precision
+        return INT8_SCORES[self.sums] if precision == "int8" else precision
+
+
+@dataclass(frozen=True)
+class RecordedScore:
+    """A score to record.
+
+    name: without the precision. values: as a weights file stores them. network: the network that was scored.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    network: MeasuredNetwork
+
+
+@dataclass(frozen=True)
+class RecordedCalibration:
+    """A temperature to record, the name of the split it was fitted on, and the network it was fitted for."""
+
+    calibration: Calibration
+    split: str
+    network: MeasuredNetwork
 
 
 @dataclass(frozen=True)

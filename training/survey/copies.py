@@ -1,17 +1,19 @@
-"""Images that are copies of others, or look like them, in a split and between splits; reads no file."""
+"""Images and masks that are copies of others, look like them, or were swapped, in a split and between splits; reads no file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from training.data.problems import MOST_NAMED, first_names
-from training.survey.likeness import look_alike
+from training.data.problems import MOST_NAMED, DataError, first_names
+from training.survey.photos import look_alike
+from training.survey.placement import swapped
 from training.survey.records import Survey
 
 MOST_ALIKE = 0.1  # where more of a split's images look like another, they are of a video, and nothing is said
+MOST_SHARED = 3  # frames of two splits that an error names
 OTHER_LABELS = 0.02  # share of the pixels by which the labels of two images that look alike differ
 
 
@@ -64,6 +66,65 @@ def similar_note(train: Survey, validation: Survey, pairs: Mapping[tuple[int, in
         f"{train.split.name!r}, as copies and neighbouring frames do: {first_names(examples, MOST_NAMED)}; move them into one "
         "split, else the score is too good to be true"
     )
+
+
+def shared_frames(train: Survey, validation: Survey) -> list[DataError]:
+    """An error if both splits hold the same image file, byte for byte: a score on it would be worthless."""
+    train_frames = {record.image_sha256: frame for record, frame in zip(train.records, train.split.frames, strict=True)}
+    pairs = [
+        (train_frames[record.image_sha256].image, frame.image)
+        for record, frame in zip(validation.records, validation.split.frames, strict=True)
+        if record.image_sha256 in train_frames
+    ]
+    if not pairs:
+        return []
+    names = first_names(
+        (str(first) if first == second else f"{first}, the same as {second}" for first, second in pairs), MOST_SHARED
+    )
+    return [
+        DataError(
+            f"{len(pairs)} of {len(validation.records)} frames of {validation.split.name!r} are in {train.split.name!r} too: "
+            f"{names}; a score on frames that the network was trained on tells nothing"
+        )
+    ]
+
+
+def swapped_masks(surveys: Sequence[Survey]) -> list[tuple[Path, Path]]:
+    """The pairs of masks of all these splits that seem to be swapped; reads no file.
+
+    The surveys must have read pixels.
+    """
+    frames = [frame for survey in surveys for frame in survey.split.frames]
+    records = [record for survey in surveys for record in survey.records]
+    pairs = swapped([str(record.edge_cells) for record in records], [str(record.border_cells) for record in records])
+    return [(frames[first].mask, frames[other].mask) for first, other in pairs]
+
+
+def swapped_note(pairs: Sequence[tuple[Path, Path]]) -> list[str]:
+    """A remark on the pairs of `swapped_masks`, if there are any."""
+    if not pairs:
+        return []
+    names = first_names((f"{first} and {other}" for first, other in pairs), MOST_NAMED)
+    return [f"{len(pairs)} pairs of masks fit each other's image better than their own, as if they were swapped: {names}"]
+
+
+def copied_masks(surveys: Sequence[Survey]) -> list[str]:
+    """A remark on masks of all these splits that hold the same ids for different images, if there are any.
+
+    Masks of a single class are left out, since many images may share them.
+    """
+    firsts: dict[str, tuple[Path, str]] = {}
+    pairs = []
+    for survey in surveys:
+        for frame, record in zip(survey.split.frames, survey.records, strict=True):
+            first, image = firsts.setdefault(record.ids_sha256, (frame.mask, record.image_sha256))
+            if first != frame.mask and image != record.image_sha256 and len(record.pixels) > 1:
+                pairs.append(f"{frame.mask} like {first}")
+    pairs = list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
+    if not pairs:
+        return []
+    names = first_names(pairs, MOST_NAMED)
+    return [f"{len(pairs)} masks hold the same labels as another image's, one of which may be wrong: {names}"]
 
 
 def _equal_files(survey: Survey) -> list[str]:

@@ -1,15 +1,18 @@
-"""Labels that can be read and may be wrong: masks without labels, specks, threads, other places, other files, rare classes."""
+"""Frames that can be read and may be wrong: masks without labels, specks, threads, other places, other files, odd photos.
+
+Reads no file.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from training.data.problems import MOST_NAMED, first_names
-from training.survey.borders import swapped
 from training.survey.records import Survey
 
 SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
@@ -19,32 +22,41 @@ SPECK_OF_USUAL, LARGE_SPECK = 0.01, 2e-4
 EXCEPTIONS, LINE_EXCEPTIONS = (3, 0.1), (1, 0.03)
 FEWEST_OTHERS = 3  # for each of them, masks that must do otherwise
 FEW_FRAMES, LEAST_FRAMES = 3, 10  # a class in fewer than 3 frames is rare, in a split of at least 10
+SMALL = 0.1  # share of the median's pixels below which a photo may be a thumbnail
+Finding = tuple[int, str]
+"""The index of a frame in its split, and what is odd about it; an empty text where the remark says it."""
+
+
+def remarks(survey: Survey, part: Literal["masks", "images"], kinds: Iterable[tuple[Sequence[Finding], str]]) -> list[str]:
+    """A line for each kind of remark that names a frame: the number of its findings, its text, and the first names."""
+    paths = [frame.mask if part == "masks" else frame.image for frame in survey.split.frames]
+    lines = []
+    for findings, text in kinds:
+        if findings:
+            names = first_names((f"{paths[index]}{f' ({what})' if what else ''}" for index, what in findings), MOST_NAMED)
+            lines.append(f"{len(findings)} {part} of {survey.split.name!r} {text}: {names}")
+    return lines
 
 
 def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
-    """Remarks on a split's masks, a line for each kind, with their number and the first names; reads no file.
-
-    swaps: masks of `swapped_masks`, which are not told again as masks that lie wrongly.
-    """
-    name = survey.split.name
-    kinds = [
-        (
-            [f"{mask} ({place})" for mask, place in _better_places(survey) if mask not in swaps],
-            "masks of {} do not fit their image as they lie; their borders would lie on its edges if they were: {}",
-        ),
-        (
-            [str(frame.mask) for frame, row in zip(survey.split.frames, survey.class_pixels, strict=True) if not row.any()],
-            "masks of {} hold no class, only void: {}",
-        ),
-        (_single_classes(survey), "masks of {} show one class alone, as if objects had been left out: {}"),
-        (_specks(survey), "masks of {} show a class by a speck alone, as by a slip: {}"),
-        (_threads(survey), "masks of {} show a class by thin lines alone, as scaling or JPEG leaves between others: {}"),
-        (
-            _other_kinds(survey),
-            "masks of {} are files of another kind than the others, so their values may mean other classes: {}",
-        ),
+    """Remarks on a split's masks. swaps: masks of `swapped_masks`, which are not told again as masks that lie wrongly."""
+    frames, records, counts = survey.split.frames, survey.records, survey.class_pixels
+    places = [
+        (index, record.better_place)
+        for index, record in enumerate(records)
+        if record.better_place and frames[index].mask not in swaps
     ]
-    return [f"{len(names)} {text.format(repr(name), first_names(names, MOST_NAMED))}" for names, text in kinds if names]
+    only_void = [(int(index), "") for index in np.flatnonzero(~counts.any(1))]
+    others = "are files of another kind than the others, so their values may mean other classes"
+    kinds = [
+        (places, "do not fit their image as they lie; their borders would lie on its edges if they were"),
+        (only_void, "hold no class, only void"),
+        (_single_classes(survey), "show one class alone, as if objects had been left out"),
+        (_specks(survey), "show a class by a speck alone, as by a slip"),
+        (_threads(survey), "show a class by thin lines alone, as scaling or JPEG leaves between others"),
+        (_other_kinds(survey), others),
+    ]
+    return remarks(survey, "masks", kinds)
 
 
 def rare_classes(survey: Survey) -> list[str]:
@@ -65,116 +77,88 @@ def rare_classes(survey: Survey) -> list[str]:
     ]
 
 
-def swapped_masks(surveys: Sequence[Survey]) -> list[tuple[Path, Path]]:
-    """The pairs of masks of all these splits that seem to be swapped; reads no file.
-
-    The surveys must have read pixels.
-    """
-    frames = [frame for survey in surveys for frame in survey.split.frames]
-    records = [record for survey in surveys for record in survey.records]
-    pairs = swapped([str(record.edge_cells) for record in records], [str(record.border_cells) for record in records])
-    return [(frames[first].mask, frames[other].mask) for first, other in pairs]
-
-
-def swapped_note(pairs: Sequence[tuple[Path, Path]]) -> list[str]:
-    """A remark on the pairs of `swapped_masks`, if there are any."""
-    if not pairs:
-        return []
-    names = first_names((f"{first} and {other}" for first, other in pairs), MOST_NAMED)
-    return [f"{len(pairs)} pairs of masks fit each other's image better than their own, as if they were swapped: {names}"]
-
-
-def copied_masks(surveys: Sequence[Survey]) -> list[str]:
-    """A remark on masks of all these splits that hold the same ids for different images, if there are any.
-
-    Masks of a single class are left out, since many images may share them.
-    """
-    firsts: dict[str, tuple[Path, str]] = {}
-    pairs = []
-    for survey in surveys:
-        for frame, record in zip(survey.split.frames, survey.records, strict=True):
-            first, image = firsts.setdefault(record.ids_sha256, (frame.mask, record.image_sha256))
-            if first != frame.mask and image != record.image_sha256 and len(record.pixels) > 1:
-                pairs.append(f"{frame.mask} like {first}")
-    pairs = list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
-    if not pairs:
-        return []
-    names = first_names(pairs, MOST_NAMED)
-    return [f"{len(pairs)} masks hold the same labels as another image's, one of which may be wrong: {names}"]
-
-
-def _better_places(survey: Survey) -> list[tuple[Path, str]]:
-    pairs = zip(survey.split.frames, survey.records, strict=True)
-    return [(frame.mask, record.better_place) for frame, record in pairs if record.better_place]
-
-
-def _single_classes(survey: Survey) -> list[str]:
-    """Masks that show nothing but one class and void, if they are exceptions."""
-    has_class = survey.class_pixels > 0
-    single = np.flatnonzero(has_class.sum(1) == 1)
-    if not are_exceptions(len(single), len(has_class)):
-        return []
-    names = survey.split.labels.names
-    return [f"{survey.split.frames[index].mask} ({names[int(has_class[index].argmax())]})" for index in single.tolist()]
-
-
-def _specks(survey: Survey) -> list[str]:
-    """Masks with few pixels of a class, absolutely or beside what other masks of the split show of it."""
-    counts, names = survey.class_pixels, survey.split.labels.names
-    sizes = np.array([record.size[0] * record.size[1] for record in survey.records], np.int64)
-    specks = []
-    for index in range(len(names)):
-        shares = counts[:, index] / np.maximum(1, sizes)
-        usual = float(np.median(shares[shares > 0])) if shares.any() else 0.0
-        most = max(SPECK, min(LARGE_SPECK, usual * SPECK_OF_USUAL))
-        specks += [(int(frame), names[index], index) for frame in np.flatnonzero((shares > 0) & (shares < most))]
-    return [
-        f"{survey.split.frames[frame].mask} ({name}, {counts[frame, index]} pixels)" for frame, name, index in sorted(specks)
+def odd_photos(survey: Survey) -> list[str]:
+    """Remarks on a split's photos. If the survey has read no pixels, they are on sizes and CMYK alone."""
+    looks = {
+        look: [(index, "") for index, record in enumerate(survey.records) if record.appearance == look]
+        for look in ("one colour", "cut off", "grey")
+    }
+    cmyk = [(index, "") for index, record in enumerate(survey.records) if record.is_cmyk]
+    cut_off = "are black or grey in their lower part, as a file that ended too early is when it is saved again"
+    without_profile = "are CMYK, and are read without their colour profile, so their colours differ from what viewers show"
+    kinds = [
+        (looks["one colour"], "are of one colour, as a shot of nothing is, so their labels teach nothing"),
+        (looks["cut off"], cut_off),
+        (_small(survey), "have less than a tenth of the pixels that the median image has, as a thumbnail has"),
+        (if_exceptions(looks["grey"], survey), "are grey, nearly all others are not"),
+        (cmyk, f"{without_profile}; save them as RGB"),
     ]
+    return remarks(survey, "images", kinds)
 
 
-def _threads(survey: Survey) -> list[str]:
-    """Masks in which a class is thin everywhere, if this is an exception for the class."""
-    split = survey.split
-    thin, thick = _classes_of(survey, inside=True), _classes_of(survey, inside=False)
-    totals = Counter(class_id for classes in thin for class_id in classes)
-    solid = Counter(class_id for classes in thick for class_id in classes)
-    names = []
-    for frame, classes, row in zip(split.frames, thin, survey.class_pixels, strict=True):
-        for class_id in sorted(classes):
-            text = f"{frame.mask} ({split.labels.names[class_id]}, {row[class_id]} pixels)"
-            if are_exceptions(totals[class_id], totals[class_id] + solid[class_id], LINE_EXCEPTIONS):
-                names.append(text)
-    return names
-
-
-def _classes_of(survey: Survey, *, inside: bool) -> list[set[int]]:
-    """For each frame, the classes whose ids in the mask are all thin (`inside`), or the other ones."""
-    table, number = survey.split.mapping.table, len(survey.split.labels)
-    result = []
-    for record in survey.records:
-        solid = {int(table[source]) for source in record.pixels if source not in record.thin}
-        classes = {int(table[source]) for source in record.pixels} - solid if inside else solid
-        result.append({class_id for class_id in classes if class_id < number})
-    return result
-
-
-def _other_kinds(survey: Survey) -> list[str]:
-    """Masks that are files of an exceptional kind, if nearly all others are of one."""
-    kinds = Counter(record.kind for record in survey.records)
-    if not kinds or not are_exceptions(kinds.total() - kinds.most_common(1)[0][1], kinds.total()):
-        return []
-    usual = kinds.most_common(1)[0][0]
-    return [
-        f"{frame.mask} ({record.kind}, not {usual})"
-        for frame, record in zip(survey.split.frames, survey.records, strict=True)
-        if record.kind != usual
-    ]
-
-
-def are_exceptions(number: int, total: int, most: tuple[int, float] = EXCEPTIONS) -> bool:
+def are_exceptions(number: int, total: int, most: tuple[int, float] = EXCEPTIONS, fewest_others: int = FEWEST_OTHERS) -> bool:
     """Whether so few of a split's frames do something, and so many others do not, that it may be a slip.
 
-    most: the number that are exceptions at most, or a share of `total` where that is more.
+    most: the number that are exceptions at most, or a share of `total` where that is more. fewest_others: frames that must do
+    otherwise for each of them.
     """
-    return number <= max(most[0], int(most[1] * total)) and total - number >= FEWEST_OTHERS * number
+    return number <= max(most[0], int(most[1] * total)) and total - number >= fewest_others * number
+
+
+def if_exceptions(findings: list[Finding], survey: Survey) -> list[Finding]:
+    """The findings, if they are exceptions in their split; else none."""
+    return findings if are_exceptions(len(findings), len(survey.records)) else []
+
+
+def _small(survey: Survey) -> list[Finding]:
+    """Photos of far fewer pixels than the median, with their width and height, if they are exceptions."""
+    areas = survey.areas
+    small = np.flatnonzero(areas < SMALL * np.median(areas)).tolist() if len(areas) else []
+    sizes = [survey.records[index].size for index in small]
+    return if_exceptions([(at, f"{width}x{height}") for at, (height, width) in zip(small, sizes, strict=True)], survey)
+
+
+def _single_classes(survey: Survey) -> list[Finding]:
+    """Masks that show nothing but one class and void, if they are exceptions."""
+    has_class, names = survey.class_pixels > 0, survey.split.labels.names
+    single = np.flatnonzero(has_class.sum(1) == 1).tolist()
+    return if_exceptions([(index, names[int(has_class[index].argmax())]) for index in single], survey)
+
+
+def _specks(survey: Survey) -> list[Finding]:
+    """Masks with few pixels of a class, absolutely or beside what other masks of the split show of it."""
+    counts, specks = survey.class_pixels, []
+    for index, name in enumerate(survey.split.labels.names):
+        shares = counts[:, index] / np.maximum(1, survey.areas)
+        usual = float(np.median(shares[shares > 0])) if shares.any() else 0.0
+        most = max(SPECK, min(LARGE_SPECK, usual * SPECK_OF_USUAL))
+        frames = np.flatnonzero((shares > 0) & (shares < most)).tolist()
+        specks += [(frame, f"{name}, {counts[frame, index]} pixels") for frame in frames]
+    return sorted(specks)
+
+
+def _threads(survey: Survey) -> list[Finding]:
+    """Masks in which a class is thin everywhere, if this is an exception for the class."""
+    table, names, counts = survey.split.mapping.table, survey.split.labels.names, survey.class_pixels
+    thin = []
+    for record, row in zip(survey.records, counts, strict=True):
+        solid = {int(table[source]) for source in record.pixels if source not in record.thin}
+        thin.append(set(np.flatnonzero(row).tolist()) - solid)
+    totals = Counter(class_id for classes in thin for class_id in classes)
+    return [
+        (frame, f"{names[class_id]}, {counts[frame, class_id]} pixels")
+        for frame, classes in enumerate(thin)
+        for class_id in sorted(classes)
+        if are_exceptions(totals[class_id], int((counts[:, class_id] > 0).sum()), LINE_EXCEPTIONS)
+    ]
+
+
+def _other_kinds(survey: Survey) -> list[Finding]:
+    """Masks that are files of an exceptional kind, if nearly all others are of one."""
+    usual = Counter(record.kind for record in survey.records).most_common(1)
+    others = [
+        (index, f"{record.kind}, not {usual[0][0]}")
+        for index, record in enumerate(survey.records)
+        if record.kind != usual[0][0]
+    ]
+    return if_exceptions(others, survey)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from training.data.problems import DataError
 from training.data.split import Split
 from training.survey.groups import group_name
-from training.survey.likeness import look_alike
+from training.survey.photos import look_alike
 from training.survey.records import Survey
 
 POOL = "train and val"

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from training.data.problems import DataError, first_names
+from training.data.problems import DataError
 from training.data.split import Split
-from training.survey.records import Survey
 
 GROUP = r"[^_]+"  # the default pattern: finds 0016E5 in 0016E5_07959
 EACH = "each"
-MOST_SHARED = 3  # frames of two splits that a message names
 PATTERN_HELP = (
     "regular expression for the beginning of a frame's name; the group is what it matches, or what its first parentheses "
     f"match (default: {GROUP})"
@@ -61,24 +59,3 @@ def group_name(name: str, pattern: str) -> str:
     if not group:
         raise DataError(f"{pattern!r} finds no group at the beginning of the frame's name {name!r}")
     return group
-
-
-def shared_frames(train: Survey, validation: Survey) -> list[DataError]:
-    """An error if both splits hold the same image file, byte for byte: a score on it would be worthless."""
-    train_frames = {record.image_sha256: frame for record, frame in zip(train.records, train.split.frames, strict=True)}
-    pairs = [
-        (train_frames[record.image_sha256].image, frame.image)
-        for record, frame in zip(validation.records, validation.split.frames, strict=True)
-        if record.image_sha256 in train_frames
-    ]
-    if not pairs:
-        return []
-    names = first_names(
-        (str(first) if first == second else f"{first}, the same as {second}" for first, second in pairs), MOST_SHARED
-    )
-    return [
-        DataError(
-            f"{len(pairs)} of {len(validation.records)} frames of {validation.split.name!r} are in {train.split.name!r} too: "
-            f"{names}; a score on frames that the network was trained on tells nothing"
-        )
-    ]

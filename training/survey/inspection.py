@@ -1,7 +1,8 @@
-"""What a survey tells the user before a split is used: errors, how masks are read, and what may be wrong."""
+"""What a survey tells the user before a split is used: errors, how masks are read, what may be wrong, and its numbers."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +12,21 @@ import numpy as np
 
 from training.data.alike_names import alike_names
 from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
-from training.survey.copies import copied_images, similar_frames, similar_note
-from training.survey.doubts import are_exceptions, copied_masks, doubtful_labels, rare_classes, swapped_masks, swapped_note
-from training.survey.groups import shared_frames
-from training.survey.outliers import inverted_note, outlying_masks
+from training.survey.copies import (
+    copied_images,
+    copied_masks,
+    shared_frames,
+    similar_frames,
+    similar_note,
+    swapped_masks,
+    swapped_note,
+)
+from training.survey.doubts import doubtful_labels, odd_photos, rare_classes
+from training.survey.outliers import outlying_masks
 from training.survey.records import Survey
 
-SMALL = 0.1  # share of the median's pixels below which a photo may be a thumbnail
+MOST_SIZES = 4
+Row = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ class Report:
                 f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as {self._object_ids}, "
                 "or give --masks colors"
             )
-        notes += [*doubtful_labels(self.survey, self.swaps), *outlying_masks(self.survey), *inverted_note(self.survey)]
+        notes += [*doubtful_labels(self.survey, self.swaps), *outlying_masks(self.survey)]
         notes += [*odd_photos(self.survey), *copied_images(self.survey)]
         if images := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
             notes.append(
@@ -131,53 +140,64 @@ def pair_notes(train: Survey, validation: Survey) -> list[str]:
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common
 
 
-def odd_photos(survey: Survey) -> list[str]:
-    """Remarks on a split's photos, a line for each kind, with their number and the first names.
-
-    If the survey has read no pixels, the remarks are on sizes and CMYK alone.
-    """
-    name = survey.split.name
-    kinds = [
-        (
-            _looking(survey, "one colour"),
-            "images of {} are of one colour, as a shot of nothing is, so their labels teach nothing: {}",
-        ),
-        (
-            _looking(survey, "cut off"),
-            "images of {} are black or grey in their lower part, as a file that ended too early is when it is saved again: {}",
-        ),
-        (
-            _small(survey),
-            "images of {} have less than a tenth of the pixels that the median image has, as a thumbnail has: {}",
-        ),
-        (_grey(survey), "images of {} are grey, nearly all others are not: {}"),
-        (
-            [str(frame.image) for frame, record in zip(survey.split.frames, survey.records, strict=True) if record.is_cmyk],
-            "images of {} are CMYK, and are read without their colour profile, so their colours differ from what viewers show; "
-            "save them as RGB: {}",
-        ),
+def class_rows(surveys: Sequence[Survey]) -> list[Row]:
+    """A heading, a row for each class, and one for void: its name, then for each split its frames and its share of pixels."""
+    heading = ["class"]
+    columns = []
+    for survey in surveys:
+        heading += [f"{survey.split.name}: frames", "pixels"]
+        counts = survey.class_pixels
+        counts = np.column_stack([counts, survey.areas - counts.sum(1)])  # void is the rest
+        shares = [_share(number, int(survey.areas.sum())) for number in counts.sum(0).tolist()]
+        columns.append(((counts > 0).sum(0).tolist(), shares))
+    names = [*surveys[0].split.labels.names, "(void)"] if surveys else []
+    rows = [
+        (name, *(text for frames, shares in columns for text in (str(frames[index]), shares[index])))
+        for index, name in enumerate(names)
     ]
-    return [f"{len(names)} {text.format(repr(name), first_names(names, MOST_NAMED))}" for names, text in kinds if names]
+    return [tuple(heading), *rows]
 
 
-def _looking(survey: Survey, appearance: str) -> list[str]:
-    pairs = zip(survey.split.frames, survey.records, strict=True)
-    return [str(frame.image) for frame, record in pairs if record.appearance == appearance]
-
-
-def _small(survey: Survey) -> list[str]:
-    """Photos of far fewer pixels than the median, with their width and height, if they are exceptions."""
-    areas = np.array([record.size[0] * record.size[1] for record in survey.records])
-    small = np.flatnonzero(areas < SMALL * np.median(areas)).tolist() if len(areas) else []
-    if not are_exceptions(len(small), len(areas)):
-        return []
-    sizes = [survey.records[index].size for index in small]
+def facts(survey: Survey) -> list[str]:
+    """Lines on a split: the number of frames, their sizes, the kinds of masks, and how many images EXIF turns."""
+    records = survey.records
+    sizes = Counter(f"{record.size[1]}x{record.size[0]}" for record in records).most_common()
+    kinds = Counter(record.kind for record in records)
+    turn_count = sum(record.orientation != 1 for record in records)
+    size_text = first_names((f"{size} ({count})" for size, count in sizes), MOST_SIZES)
     return [
-        f"{survey.split.frames[index].image} ({width}x{height})" for index, (height, width) in zip(small, sizes, strict=True)
+        f"{survey.split.name}: {len(records)} frames; width x height: {size_text or 'none'}",
+        f"  kinds of masks: {', '.join(f'{count} {kind}' for kind, count in kinds.most_common()) or 'none'}; "
+        f"{turn_count} images are turned by EXIF",
     ]
 
 
-def _grey(survey: Survey) -> list[str]:
-    """Grey photos, if they are exceptions."""
-    grey = _looking(survey, "grey")
-    return grey if are_exceptions(len(grey), len(survey.records)) else []
+def grouped(errors: Sequence[DataError]) -> list[str]:
+    """A line for each kind of error: its number, the first one's text, and the names of the other files."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for error in errors:
+        file, separator, text = str(error).partition(": ")
+        kind = "".join("#" if letter.isdigit() else letter for letter in text) if separator else file
+        kinds.setdefault(kind, []).append((file, str(error)))
+    lines = []
+    for same in kinds.values():
+        others = first_names((file for file, _ in same[1:]), MOST_NAMED)
+        lines.append(f"{len(same)} x {same[0][1]}" + (f"; as well: {others}" if others else ""))
+    return lines
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """Rows as lines of text: the first column to the left, the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _share(number: int, whole: int) -> str:
+    """A share in percent, with two digits where it is small; `-` for none."""
+    return f"{100 * number / whole:.3g}%" if number else "-"

@@ -1,18 +1,20 @@
-"""Finds masks that lie wrongly on their photo: mirrored, turned or moved, they would fit its edges better."""
+"""Finds masks whose borders do not lie on the edges of their photo: mirrored, turned, moved or swapped, they would fit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from training.survey.appearance import SIDE
-from training.survey.borders import border_mask, edge_strength
+from training.survey.photos import SIDE
 
 Ids = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint8]
 Grid = npt.NDArray[np.float64]
+Cells = npt.NDArray[np.bool_]
 RIM = 5  # cells beside the frame's rim that are left out: masks often end a little before it, and some photos have a black line
 FEWEST = 32  # cells of a mask's borders; fewer say nothing
 NEAREST, FARTHEST = 4, 24  # cells by which masks are moved at least, and at most; a best place at the most is none
@@ -28,6 +30,13 @@ LEAST_PEAK = 2.0  # standard deviations of that mean over all places, by which t
 LEAST_LEAD = 1.5  # by which the best move must exceed the best one elsewhere for its direction to be told, in units of the gain
 ELSEWHERE = 4  # cells from the best move
 UNCLEAR = "moved; several directions would fit"
+SWAP_SIDE = 64  # cells of photos and masks that are compared with all others
+EDGES = 0.4  # share of a photo's cells that count as edges
+FEWEST_SWAPPED = SWAP_SIDE // 4  # cells of a mask's borders; fewer say nothing
+# Of 1,200 photographs of the train split of Pascal VOC, one pair in 60,000 exceeds this, and none of 217 of val. Of swapped
+# masks, 92% and 97% of the pairs do.
+SWAP_GAIN = 7.5  # of two masks when swapped: the rise of the share of borders on edges, times the root of their cells, in sum
+ROWS = 512  # photos that are compared with all masks at once
 
 
 class PhotoEdges:
@@ -37,7 +46,7 @@ class PhotoEdges:
     """
 
     def __init__(self, colors: Pixels) -> None:
-        """colors: of the photo, `training.survey.appearance.mean_colors`."""
+        """colors: of the photo, `training.survey.photos.mean_colors`."""
         inside = np.zeros((SIDE, SIDE))
         inside[RIM:-RIM, RIM:-RIM] = 1
         self.ranks = _ranks(edge_strength(colors))
@@ -138,3 +147,74 @@ def _ranks(strength: npt.NDArray[np.int16]) -> Grid:
     _, inverse, counts = np.unique(strength, return_inverse=True, return_counts=True)
     ranks: Grid = ((np.cumsum(counts) - counts / 2) / strength.size)[inverse].reshape(strength.shape)
     return ranks
+
+
+def edge_strength(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+    """The largest difference between each cell and a neighbour, int16 (n, n). values: of cells (n, n, c), such as colours."""
+    signed = values.astype(np.int16)
+    strength = np.zeros(values.shape[:2], np.int16)
+    across, down = (np.abs(np.diff(signed, axis=axis)).max(2) for axis in (1, 0))
+    for part, steps in (
+        (strength[:, 1:], across), (strength[:, :-1], across), (strength[1:], down), (strength[:-1], down),
+    ):  # fmt: skip
+        np.maximum(part, steps, out=part)
+    return strength
+
+
+def border_mask(ids: Ids, side: int) -> Cells:
+    """Which of side x side cells of a mask (H, W) have another id than a neighbour, the frame's rim apart."""
+    rows, columns = (((np.arange(side) + 0.5) * length / side).astype(int) for length in ids.shape)
+    borders = edge_strength(ids[np.ix_(rows, columns)][..., None]) > 0
+    inner = np.zeros_like(borders)
+    inner[1:-1, 1:-1] = borders[1:-1, 1:-1]
+    return inner
+
+
+def edge_cells(colors: npt.NDArray[np.uint8]) -> str:
+    """Which of 64x64 cells of an image differ most from a neighbour, as `swapped` takes it.
+
+    colors: of the image, `training.survey.photos.mean_colors`.
+    """
+    strength = edge_strength(np.asarray(Image.fromarray(colors).resize((SWAP_SIDE, SWAP_SIDE), Image.Resampling.BOX)))
+    return _pack(strength >= max(1, np.quantile(strength, 1 - EDGES)))
+
+
+def border_cells(ids: Ids) -> str:
+    """Which of 64x64 cells of a mask (H, W) have another id than a neighbour, the frame's rim apart, as `swapped` takes it."""
+    return _pack(border_mask(ids, SWAP_SIDE))
+
+
+def swapped(edges: Sequence[str], borders: Sequence[str]) -> list[tuple[int, int]]:
+    """The index pairs of frames whose masks fit each other's photo better, the clearest first; each frame once.
+
+    edges, borders: `edge_cells` of each frame's photo and `border_cells` of its mask. Takes about 32 KB for each frame.
+    """
+    photos, masks = _unpack(edges), _unpack(borders)
+    counts = masks.sum(1)
+    usable = np.flatnonzero(counts >= FEWEST_SWAPPED)
+    photos, masks, roots = photos[usable], masks[usable] / np.maximum(1, counts[usable, None]), np.sqrt(counts[usable])
+    own = (photos * masks).sum(1)
+    pairs: list[tuple[float, int, int]] = []
+    for start in range(0, len(usable), ROWS):
+        rows = slice(start, start + ROWS)
+        gains = (photos[rows] @ masks.T - own) * roots + (masks[rows] @ photos.T - own[rows, None]) * roots[rows, None]
+        pairs += [
+            (-float(gains[row, other]), start + row, other)
+            for row, other in np.argwhere(gains > SWAP_GAIN).tolist()
+            if start + row < other
+        ]
+    once: dict[int, int] = {}
+    for _, first, other in sorted(pairs):
+        if not {first, other} & {*once, *once.values()}:
+            once[first] = other
+    return [(int(usable[first]), int(usable[other])) for first, other in once.items()]
+
+
+def _pack(cells: Cells) -> str:
+    return base64.b64encode(np.packbits(cells).tobytes()).decode("ascii")
+
+
+def _unpack(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The cells as 0 and 1, float32 (n, 4096)."""
+    data = np.frombuffer(b"".join(base64.b64decode(text) for text in texts), np.uint8)
+    return np.unpackbits(data).reshape(len(texts), SWAP_SIDE * SWAP_SIDE).astype(np.float32)

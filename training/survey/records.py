@@ -28,12 +28,9 @@ from training.data.masks import decode_mask, interpret
 from training.data.orientation import read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError, raise_all
 from training.data.split import Split
-from training.survey.appearance import Appearance, appearance, is_cmyk, mean_colors
-from training.survey.borders import border_cells, edge_cells
-from training.survey.drawing import block_side, grid_ids, unlabelled_part
-from training.survey.extents import thin_ids, typical_extents
-from training.survey.likeness import image_hash
-from training.survey.placement import PhotoEdges
+from training.survey.photos import Appearance, appearance, image_hash, is_cmyk, mean_colors
+from training.survey.placement import PhotoEdges, border_cells, edge_cells
+from training.survey.shapes import block_side, grid_ids, thin_ids, typical_extents, unlabelled_part
 
 FILE = "survey.json"
 VERSION = 8  # of the records; another number makes every run read its data set again
@@ -50,10 +47,10 @@ class FrameRecord(BaseModel):
     is_orientation_ambiguous: whether EXIF turns the image, and neither size nor borders tell that the mask was drawn on the
     upright one. is_cmyk: whether the image file holds CMYK. rim: for each class id of the source labels, the number of its
     pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and `thin_ids` of the mask's source ids.
-    image_hash: `likeness.image_hash` of the upright image. edge_cells, border_cells: `borders` of
-    the upright image and its mask. better_place: `placement.PhotoEdges.better_place`, None if the mask lies well.
-    appearance: `appearance` of the upright image. block_side, unlabelled_part, grid_ids: `drawing`
-    of the mask's source ids. From extents on, all are empty if only the image's header was read.
+    image_hash: `photos.image_hash` of the upright image. edge_cells, border_cells: `placement` of the upright image and its
+    mask. better_place: `placement.PhotoEdges.better_place`, None if the mask lies well. appearance: `photos.appearance` of the
+    upright image. block_side, unlabelled_part, grid_ids: `shapes` of the mask's source ids. From extents on, all are empty if
+    only the image's header was read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -110,6 +107,11 @@ class Survey:
     def longer_side(self) -> int:
         """The median of the frames' longer sides, in pixels."""
         return int(np.median([max(record.size) for record in self.records]))
+
+    @property
+    def areas(self) -> npt.NDArray[np.int64]:
+        """The number of pixels of each frame, int64 (frames,)."""
+        return np.array([record.size[0] * record.size[1] for record in self.records], np.int64)
 
     @property
     def class_pixels(self) -> npt.NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,12 @@ from tests.support.images import make_photo
 
 SIZE = (40, 60)
 SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
+
+
+class Import(Protocol):
+    """Imports an export into the test's folder `data`; gives what it prints on stdout, or with status 2 on stderr."""
+
+    def __call__(self, export: Path, *options: str, status: int = 0) -> str: ...
 
 
 def image(id_: Any, file_name: str, **facts: Any) -> dict[str, Any]:

@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from model.inference.plan import Options
-from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
@@ -56,26 +54,6 @@ def test_options_reach_the_served_path(
     assert table(matrix, ["background", "circle"]) in capsys.readouterr().out
 
 
-def test_an_advised_range_can_be_tried(
-    arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*arguments, "--advise", "160", "192"]) == 0
-    preprocessing = replace(narrow.manifest.preprocessing, side=(160, 192))
-    advised = replace(narrow, manifest=replace(narrow.manifest, preprocessing=preprocessing))
-    assert table(score_matrix(advised, shapes), narrow.manifest.labels.names) in (out := capsys.readouterr().out)
-    assert "side auto (160-192)" in out
-
-
-def test_the_skips_can_be_left_out(
-    arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*arguments, "--without-skips"]) == 0
-    tensors = {n: np.zeros_like(t) if n.startswith("score_pool") else t for n, t in narrow.tensors.items()}
-    assert (
-        table(score_matrix(replace(narrow, tensors=tensors), shapes), narrow.manifest.labels.names) in capsys.readouterr().out
-    )
-
-
 def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path
 ) -> None:
@@ -83,7 +61,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     shutil.copyfile(arguments[5], file)
     record = ["--record-in", str(file), "--record-as"]
     assert main([*arguments, *record, "shapes, val"]) == 0
-    assert main([*arguments, *record, "shapes, train", "--split", "train", "--advise", "96", "96"]) == 0
+    assert main([*arguments, *record, "shapes, train", "--split", "train"]) == 0
     weights = load_weights(file)
     assert list(weights.manifest.scores) == ["shapes, val", "shapes, train"]
     score = weights.manifest.scores["shapes, val"]
@@ -95,7 +73,6 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     assert low < score["mean_iou"] < high
     assert f"| 95% interval of the mean IoU | {low:.3f} to {high:.3f} |" in file.with_suffix(".md").read_text()
     assert "tile 64x64" in score["conditions"]
-    assert weights.manifest.preprocessing.side == (96, 96)
     assert set(weights.tensors) == set(narrow.tensors)
     assert all(np.array_equal(weights.tensors[name], tensor) for name, tensor in narrow.tensors.items())
     assert "shapes, train" in file.with_suffix(".md").read_text()
@@ -114,11 +91,10 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--side", "many"], "side must be auto, native or 32 to 16384, got 'many'"),
         (["--side", "0"], "side must be auto, native or 32 to 16384, got '0'"),
         (["--threads", "-1"], "threads must be 0 or more, got -1"),
-        (["--calibrate", "--shifts", "2"], "give --calibrate without --without-skips, --shifts, --advise and"),
+        (["--calibrate", "--shifts", "2"], "give --calibrate without --shifts, and with --record-in"),
         (["--overlap", "0.7"], "overlap must be between 0 and 0.5"),
         (["--device", "abacus"], "device must be auto, cpu"),
         (["--precision", "int8"], "int8 is for OpenVINO"),
-        (["--advise", "512", "256"], "32 <= low <= high"),
         (["--record-as", "mine"], "give --record-in FILE with --record-as"),
         (["--record-in", "a.safetensors", "--calibrate"], "--record-in must be a weights file, got a.safetensors"),
         (["--record-in", "README.md"], "give --record-as NAME, or --calibrate, with --record-in"),
@@ -127,7 +103,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
             ["--calibrate", "--labels", "voc"],
             "circle, square, triangle, the labels background, aeroplane",
         ),
-        (["--against-precision", "int8"], "give --against WEIGHTS with --against-precision"),
+        (["--against-quality", "high"], "give --against WEIGHTS with --against-quality"),
         (["--against", "nothing"], "no weights file 'nothing'"),
         (["--group", "one"], "the frames of 'val' are all of one group, 'val'"),
         (["--group", "each", "--calibrate"], "--group each prints a table; give --calibrate with one group"),
@@ -244,18 +220,6 @@ def test_by_default_the_export_is_scored_as_the_service_runs_it(
     assert means[0] == pytest.approx(means[1], abs=0.01)
 
 
-def test_recorded_facts_reach_the_exports_beside_the_file(arguments: list[str], tmp_path: Path) -> None:
-    file = tmp_path / "mine.safetensors"
-    for ending in (".safetensors", ".onnx"):
-        shutil.copyfile(Path(arguments[5]).with_suffix(ending), file.with_suffix(ending))
-    before = read_export(file.with_suffix(".onnx"))
-    assert main([*arguments, "--weights", str(file), "--record-in", str(file), "--record-as", "shapes, val"]) == 0
-    after, master = read_export(file.with_suffix(".onnx")), load_weights(file)
-    assert after.master_sha256 == master.sha256 != before.master_sha256
-    assert after.manifest == master.manifest
-    assert list(after.manifest.scores) == ["shapes, val"]
-
-
 @pytest.mark.long
 def test_a_temperature_of_another_precision_is_stored_beside_float32s(
     arguments: list[str], narrow: Weights, tmp_path: Path
@@ -276,8 +240,6 @@ def test_what_was_changed_of_the_network_is_told(arguments: list[str], capsys: p
     assert "shift-and-stitch" not in capsys.readouterr().out
     assert main([*arguments, "--shifts", "2"]) == 0
     assert "; shift-and-stitch 2x2" in capsys.readouterr().out
-    assert main([*arguments, "--without-skips"]) == 0
-    assert "; skips' scores at zero" in capsys.readouterr().out
 
 
 def test_a_score_of_another_file_says_so(arguments: list[str], narrow: Weights, tmp_path: Path) -> None:
@@ -308,15 +270,3 @@ def test_a_mapping_says_what_becomes_of_every_class_that_may_be_predicted(
 ) -> None:
     assert main([*arguments, "--class-map", "circle=round,square=angular"]) == 2
     assert "names every class: background, triangle missing; add *=..." in capsys.readouterr().err
-
-
-def test_a_mask_of_another_size_is_named(
-    arguments: list[str], shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = shutil.copytree(shapes, tmp_path / "data")
-    mask = next((data / "SegmentationClass").glob("val_*.png"))
-    with Image.open(mask) as image:
-        cut = image.crop((0, 0, 50, 40))
-    cut.save(mask)
-    assert main([*arguments, "--data", str(data)]) == 2
-    assert f"{mask}: the mask is (40, 50), its image (96, 96)" in capsys.readouterr().err

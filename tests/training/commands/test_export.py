@@ -36,7 +36,7 @@ from model.weights_file import (
 from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
 from tests.support.variants import long
-from training.commands.export import KEPT, main
+from training.commands.export import main
 from training.publishing.export_files import export_float32, export_int8, refresh_facts
 from training.publishing.onnx_files import export_path
 
@@ -287,7 +287,7 @@ def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Pa
     photos.mkdir()
     for seed in range(4):
         (photos / f"{seed}.png").write_bytes(encode(make_photo(96, 128, seed)))
-    path = export_int8(copy, photos, photos=4, keep=KEPT, avx2=avx2)
+    path = export_int8(copy, photos, photos=4, avx2=avx2)
     assert path == export_path(copy, "int8")
     assert read_export(path).master_sha256 == load_weights(copy).sha256
     assert read_export(path).precision == "int8"
@@ -299,8 +299,7 @@ def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--photos", "0"], "--photos must be at least 1 and --keep at least 0, got 0 and 2"),
-        (["--keep", "-1"], "--photos must be at least 1 and --keep at least 0, got 300 and -1"),
+        (["--photos", "0"], "--photos must be at least 1, got 0"),
         ([], "broken.jpg: this file is none of PNG"),
     ],
 )

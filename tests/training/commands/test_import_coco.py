@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support.training.coco import SIZE, SQUARE, document, image, read_masks, thing, write_export
+from tests.support.training.coco import SIZE, SQUARE, Import, document, image, read_masks, thing, write_export
 from training.commands.import_labels import main
 from training.data.label_files import find_labels
 
@@ -215,9 +214,7 @@ def test_a_class_of_one_split_alone_is_one_of_the_data_set(tmp_path: Path) -> No
     assert set(np.unique(read_masks(tmp_path / "data", "val")["valid"])) == {0, 2}
 
 
-def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(run_import: Import, tmp_path: Path) -> None:
     train, test, valid = (split_document(split, 1) for split in ("train", "test", "valid"))
     train["annotations"][0]["segmentation"] = [SQUARE[:-1]]
     test["annotations"][0]["segmentation"] = [SHARES]
@@ -228,8 +225,7 @@ def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(
     (root / "valid" / "valid.png").unlink()
     (root / "none").mkdir()
     (root / "none" / "_annotations.coco.json").write_text("{")
-    assert main([str(root), "--out", str(tmp_path / "data")]) == 2
-    stderr = capsys.readouterr().err
+    stderr = run_import(root, status=2)
     objects = ("polygon of 7 numbers", "shares of the image", "a name must be a text", "valid.png is in none of")
     entries = (
         "none/_annotations.coco.json is not JSON",
@@ -242,11 +238,10 @@ def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(
     assert not (tmp_path / "data").exists()
 
 
-def test_a_photo_of_two_documents_of_one_split_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_photo_of_two_documents_of_one_split_is_an_error(run_import: Import, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_export(tmp_path / "annotations" / f"instances_{name}.json", document(thing()), "a.png")
-    assert main([str(tmp_path), "--out", str(tmp_path / "data")]) == 2
-    assert "are both the image" in capsys.readouterr().err
+    assert "are both the image" in run_import(tmp_path, status=2)
 
 
 @pytest.mark.parametrize(
@@ -277,13 +272,6 @@ def test_images_without_objects_are_told_to_be_background_alone(tmp_path: Path, 
     assert "2 images have no objects, so their masks are background alone: b.png, c.png" in capsys.readouterr().out
 
 
-def test_images_without_objects_need_a_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "classes.json").write_text(json.dumps({"classes": ["leaf", "stem"]}))
-    assert run(tmp_path, document(images=[image(1, "a.png")])) == 2
-    assert "has the class 'leaf' as 0, but pixels without an object get 0" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -292,12 +280,9 @@ def test_images_without_objects_need_a_background(tmp_path: Path, capsys: pytest
         ('{"images": [], "annotations": [{"area": Infinity}]}', "Infinity is no number of JSON"),
     ],
 )
-def test_json_that_means_two_things_is_an_error(
-    tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_that_means_two_things_is_an_error(run_import: Import, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "labels.json").write_text(text)
-    assert main([str(tmp_path / "labels.json"), "--out", str(tmp_path / "data")]) == 2
-    assert message in capsys.readouterr().err
+    assert message in run_import(tmp_path / "labels.json", status=2)
 
 
 @pytest.mark.parametrize(("written", "split"), [("Train", "train"), ("valid", "val"), ("Validation", "val"), ("x", "x")])

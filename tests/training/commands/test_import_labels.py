@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from imaging.coco import coco_document
 from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
+from tests.support.training.coco import Import
 from training.commands.import_labels import main
 from training.data.label_files import find_labels
 from training.survey.datasets import get_split
@@ -22,6 +24,7 @@ from training.survey.records import survey_all
 
 HEIGHT, WIDTH = 40, 60
 SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
+Run = Callable[..., int]
 INNER = [15.0, 15.0, 20.0, 15.0, 20.0, 20.0, 15.0, 20.0]
 
 
@@ -54,14 +57,24 @@ def file(document: dict[str, Any], tmp_path: Path) -> Path:
     return folder / "labels.json"
 
 
+@pytest.fixture
+def run(file: Path, document: dict[str, Any], tmp_path: Path) -> Run:
+    """Writes the document, as the test has changed it, and imports it; gives the exit status."""
+
+    def write_and_import(*options: str) -> int:
+        file.write_text(json.dumps(document))
+        return main([str(file), "--out", str(tmp_path / "data"), *options])
+
+    return write_and_import
+
+
 def masks(out: Path, split: str = "") -> dict[str, Any]:
     return {path.stem: np.asarray(Image.open(path)) for path in (out / "masks" / split).glob("*.png")}
 
 
-def test_objects_are_drawn_and_the_smaller_lies_on_top(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_objects_are_drawn_and_the_smaller_lies_on_top(run_import: Import, file: Path, tmp_path: Path) -> None:
     out = tmp_path / "data"
-    assert main([str(file), "--out", str(out)]) == 0
-    assert "wrote 2 frames of 3 classes" in capsys.readouterr().out
+    assert "wrote 2 frames of 3 classes" in run_import(file)
     masks_by_name = masks(out)
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[10:30, 10:30] = 2
@@ -85,7 +98,7 @@ def test_the_folder_is_one_that_trainings_take(file: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("crowds", "value"), [("objects", 1), ("void", 255)])
 def test_run_lengths_are_read_and_crowds_are_told(
-    file: Path, document: dict[str, Any], tmp_path: Path, crowds: str, value: int, capsys: pytest.CaptureFixture[str]
+    run: Run, document: dict[str, Any], tmp_path: Path, crowds: str, value: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """CVAT marks every brush mask as a crowd."""
     region = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
@@ -98,8 +111,7 @@ def test_run_lengths_are_read_and_crowds_are_told(
     small = {"size": [HEIGHT, WIDTH], "counts": [3, 2, HEIGHT * WIDTH - 5]}
     for segmentation in (packed, {"size": [HEIGHT, WIDTH], "counts": counts}):
         document["annotations"] = [entry(5, segmentation), entry(2, small, crowd=1)]
-        file.write_text(json.dumps(document))
-        assert main([str(file), "--out", str(tmp_path / "data"), "--crowds", crowds]) == 0
+        assert run("--crowds", crowds) == 0
         assert "1 objects are marked as crowds (iscrowd 1)" in capsys.readouterr().out
         expected = 2 * region
         expected[3:5, 0] = value
@@ -180,28 +192,21 @@ def test_run_lengths_are_read_and_crowds_are_told(
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_is_wrong_is_told_with_status_2(
-    file: Path,
-    document: dict[str, Any],
-    change: dict[str, Any],
-    message: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    run_import: Import, file: Path, document: dict[str, Any], change: dict[str, Any], message: str
 ) -> None:
     changed = {name: value for name, value in (document | change).items() if value is not None}
     file.write_text(json.dumps(changed))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
-    assert message in capsys.readouterr().err
+    assert message in run_import(file, status=2)
 
 
 @pytest.mark.parametrize("content", ["no", "", "[" * 100_000], ids=["text", "empty", "deep"])
-def test_a_file_that_is_no_json_is_told(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_no_json_is_told(run_import: Import, tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
-    assert main([str(tmp_path / "a.json"), "--out", str(tmp_path / "data")]) == 2
-    assert "a.json is not JSON" in capsys.readouterr().err
+    assert "a.json is not JSON" in run_import(tmp_path / "a.json", status=2)
 
 
 def test_another_split_s_classes_are_those_of_the_first_by_name(
-    file: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_import: Import, file: Path, document: dict[str, Any], tmp_path: Path
 ) -> None:
     """Tools number the categories of each export by itself."""
     out = tmp_path / "data"
@@ -214,26 +219,15 @@ def test_another_split_s_classes_are_those_of_the_first_by_name(
     assert find_labels(None, out).names == ["background", "leaf", "stem"]
     document["categories"].append({"id": 3, "name": "root"})
     file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(out), "--split", "val"]) == 2
-    assert "has the categories root, which" in capsys.readouterr().err
-
-
-def test_a_category_background_is_the_background(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
-    document["categories"] += [{"id": 0, "name": "background"}]
-    document["annotations"] += [entry(0, [[40.0, 0.0, 60.0, 0.0, 60.0, 40.0, 40.0, 40.0]])]
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
-    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
-    assert sorted(np.unique(masks(tmp_path / "data")["a"])) == [0, 1, 2]
+    assert "has the categories root, which" in run_import(file, "--split", "val", status=2)
 
 
 def test_boxes_without_an_outline_are_void_and_told(
-    file: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     box = {"bbox": [40.0, 5.0, 10.5, 20.0]}
     document["annotations"] = [entry(5, [SQUARE]), entry(2, []) | box, entry(2, [[1.0, 2.0, 3.0, 4.0]])]
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert run() == 0
     stdout = capsys.readouterr().out
     assert "1 objects have a box and no outline" in stdout
     assert "1 outlines of one or two points are left out, since they have no area" in stdout
@@ -251,149 +245,97 @@ def test_an_export_may_be_imported_into_its_own_folder(file: Path) -> None:
     assert set(masks(file.parent)) == {"a", "b"}
 
 
-def test_what_is_wrong_leaves_nothing_behind(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
-    document["annotations"] += [entry(5, {"size": [40, 60], "counts": [1]}, image=9)]
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
-    assert not (tmp_path / "data").exists()
-
-
-def test_all_that_is_wrong_is_told_at_once(
-    file: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_that_is_wrong_is_told_at_once(run: Run, document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     document["images"].append({"id": 11, "file_name": "gone.jpg", "height": 40, "width": 60})
     document["annotations"] = [entry(5, {"size": [40, 60], "counts": [1]}), entry(3, [SQUARE]), entry(5, [SQUARE], image=8)]
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
+    assert run() == 2
     stderr = capsys.readouterr().err
     assert "4 errors in the data set:" in stderr
     for message in ("cover 1 pixels", "of the category 3", "of the image 8", "gone.jpg is in none of"):
         assert message in stderr
 
 
-def test_frames_whose_labels_vanished_are_told(
-    file: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_frames_whose_labels_vanished_are_told(run: Run, document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     document["annotations"] += [entry(5, [[100, 2, 110, 4, 105, 9]], image=9)]
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert run() == 0
     stdout = capsys.readouterr().out
     assert "1 objects cover no pixel of their image" in stdout
     assert "1 frames have objects, and masks without any class: b.jpg" in stdout
 
 
-def test_ids_may_be_written_as_text(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
+def test_ids_may_be_written_as_text(run: Run, document: dict[str, Any], tmp_path: Path) -> None:
     for part, names in (("images", ["id", "width"]), ("categories", ["id"]), ("annotations", ["category_id"])):
         for item in document[part]:
             item.update({name: str(item[name]) for name in names})
     document["categories"].append({"id": "plant", "name": "plant"})
     document["annotations"].append(entry("plant", [[40, 0, 60, 0, 60, 40, 40, 40]]))
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert run() == 0
     assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem", "plant"]
     assert sorted(np.unique(masks(tmp_path / "data")["a"])) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("name", ["Background", "_background_", "BACKGROUND"])
-def test_background_is_known_by_every_way_of_writing_it(
-    file: Path, document: dict[str, Any], tmp_path: Path, name: str
-) -> None:
+@pytest.mark.parametrize("name", ["background", "Background", "_background_", "BACKGROUND"])
+def test_background_is_known_by_every_way_of_writing_it(run: Run, document: dict[str, Any], tmp_path: Path, name: str) -> None:
     document["categories"] += [{"id": 0, "name": name}]
     document["annotations"] += [entry(0, [[40.0, 0.0, 60.0, 0.0, 60.0, 40.0, 40.0, 40.0]])]
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert run() == 0
     assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
     assert sorted(np.unique(masks(tmp_path / "data")["a"])) == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("written", "stored"),
-    [
-        ("images\\my leaf.jpg", "my leaf.jpg"),
-        ("C:\\photos\\my leaf.jpg", "my leaf.jpg"),
-        ("my%20leaf.jpg", "my leaf.jpg"),
-        ("my%20leaf.jpg", "my%20leaf.jpg"),
-        ("https://host.example/data/my%20leaf.jpg?sig=a/b", "my leaf.jpg"),
-        ("/data/local-files/?d=sub/my%20leaf.jpg", "my leaf.jpg"),
-        ("/data/upload/3/0a1b2c3d-my_leaf.jpg", "0a1b2c3d-my_leaf.jpg"),
-        ("/data/upload/3/0a1b2c3d-my_leaf.jpg", "my_leaf.jpg"),
-        ("../../label-studio/data/media/upload/1/a.jpg", "a.jpg"),
-        ("Bl\u00e4tter.jpg", "Bla\u0308tter.jpg"),
-        ("Bla\u0308tter.jpg", "Bl\u00e4tter.jpg"),
-        ("leaf.jpg", "leaf.JPG"),
-        ("100%.jpg", "100%.jpg"),
-        ("//[leaf]/leaf.jpg", "leaf.jpg"),
-        ("media/leaf.jpg?v=3", "leaf.jpg"),
-        ("leaf.gif", "leaf.gif"),
-    ],
-)
-def test_file_names_are_found_however_tools_write_them(file: Path, document: dict[str, Any], written: str, stored: str) -> None:
-    (file.parent / "a.jpg").rename(file.parent / stored)
-    document["images"][0]["file_name"] = written
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(file.parent / "data")]) == 0
-    assert masks(file.parent / "data")[Path(stored).stem].any()
-
-
 @pytest.mark.parametrize("stored", ["leaf.jp2", "leaf", ".leaf.jpg"])
 def test_an_image_that_trainings_would_not_find_is_refused(
-    file: Path, document: dict[str, Any], stored: str, capsys: pytest.CaptureFixture[str]
+    run: Run, file: Path, document: dict[str, Any], stored: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (file.parent / "a.jpg").rename(file.parent / stored)
     document["images"][0]["file_name"] = stored
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(file.parent / "data")]) == 2
+    assert run() == 2
     assert (
         f"{stored} is no image for a training, because its name does not end in one of .png, .apng, " in capsys.readouterr().err
     )
 
 
 def test_files_that_cannot_be_read_are_told_with_all_that_is_wrong(
-    file: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_import: Import, file: Path, document: dict[str, Any]
 ) -> None:
     (file.parent / "a.jpg").unlink()
     (file.parent / "a.jpg").symlink_to("nowhere")
     (file.parent / "sub" / "b.jpg").write_bytes(b"")
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
-    stderr = capsys.readouterr().err
+    stderr = run_import(file, status=2)
     assert "2 errors in the data set:" in stderr
     assert "a.jpg: No such file or directory" in stderr
 
 
-def test_the_same_entry_twice_is_one(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
+def test_the_same_entry_twice_is_one(run: Run, document: dict[str, Any], tmp_path: Path) -> None:
     for part in ("images", "categories"):
         document[part] *= 2
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert run() == 0
     assert sorted(np.unique(masks(tmp_path / "data")["a"])) == [0, 1, 2]
 
 
-def test_categories_of_one_name_are_one_class(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
+def test_categories_of_one_name_are_one_class(run: Run, document: dict[str, Any], tmp_path: Path) -> None:
     document["categories"] = [{"id": 5, "name": "Bl\u00e4tter"}, {"id": 2, "name": "Bla\u0308tter "}]
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert run() == 0
     assert find_labels(None, tmp_path / "data").names == ["background", "Bl\u00e4tter"]
     assert np.count_nonzero(masks(tmp_path / "data")["a"] == 1) == 400
 
 
 @pytest.mark.parametrize(("written", "id_"), [("-1", -1), ("5.0", 5), (5.0, 5), (2.5, 2.5)])
 def test_ids_are_the_same_however_they_are_written(
-    file: Path, document: dict[str, Any], tmp_path: Path, written: Any, id_: Any
+    run: Run, document: dict[str, Any], tmp_path: Path, written: Any, id_: Any
 ) -> None:
     document["categories"] = [{"id": id_, "name": "stem"}]
     document["annotations"] = [entry(written, [SQUARE])]
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert run() == 0
     assert np.count_nonzero(masks(tmp_path / "data")["a"] == 1) == 400
 
 
 def test_a_box_that_reaches_out_of_the_image_is_void_inside_it_alone(
-    file: Path, document: dict[str, Any], tmp_path: Path
+    run: Run, document: dict[str, Any], tmp_path: Path
 ) -> None:
     boxes = [[-10, -10, 15, 15], [55, 35, 20, 20], [30, 5, -4, 3]]
     document["annotations"] = [entry(5, [SQUARE]), *(entry(5, []) | {"bbox": box} for box in boxes)]
-    file.write_text(json.dumps(document))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert run() == 0
     mask = masks(tmp_path / "data")["a"]
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[10:30, 10:30], expected[:5, :5], expected[35:, 55:] = 2, 255, 255
@@ -441,9 +383,8 @@ def test_an_export_that_was_corrected_is_imported_again(file: Path, document: di
 
 
 @pytest.mark.parametrize("split", ["../x", "a/b", "/x"])
-def test_a_split_is_a_name(file: Path, tmp_path: Path, split: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(file), "--out", str(tmp_path / "data"), "--split", split]) == 2
-    assert "--split must be a name without folders" in capsys.readouterr().err
+def test_a_split_is_a_name(run_import: Import, file: Path, split: str) -> None:
+    assert "--split must be a name without folders" in run_import(file, "--split", split, status=2)
 
 
 def test_a_byte_order_mark_is_no_error(file: Path, tmp_path: Path) -> None:
@@ -472,12 +413,9 @@ def test_objects_are_drawn_on_the_photo_that_is_said(
     assert np.array_equal(masks(out)["a"], upright(expected, orientation) if drawn_on == "stored" else expected)
 
 
-def test_an_object_on_a_photo_on_its_side_is_an_error_that_names_the_switch(
-    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_object_on_a_photo_on_its_side_is_an_error_that_names_the_switch(run_import: Import, file: Path) -> None:
     (file.parent / "a.jpg").write_bytes(oriented(make_photo(HEIGHT, WIDTH), "JPEG", 6))
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
-    assert "(40, 60) in the JSON, (60, 40) upright; EXIF turns it: --masks-orientation says" in capsys.readouterr().err
+    assert "(40, 60) in the JSON, (60, 40) upright; EXIF turns it: --masks-orientation says" in run_import(file, status=2)
 
 
 @pytest.mark.parametrize("names", [["background", "leaf", "stem", "berry"], ["sky", "leaf", "stem", "berry"]])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.training.coco import SIZE, document, image, thing, write_export
+from tests.support.training.coco import SIZE, Import, document, image, thing, write_export
 from tests.support.training.label_tools import (
     label_studio_result,
     png_text,
@@ -87,20 +87,14 @@ WRITERS: dict[Write, str] = {
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_an_importer_tells_an_object_outside_of_its_photo_by_name(
-    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(write(tmp_path / "export", [INSIDE, WIDE])), "--out", str(tmp_path / "data")]) == 0
-    stdout = capsys.readouterr().out
+def test_an_importer_tells_an_object_outside_of_its_photo_by_name(run_import: Import, write: Write, tmp_path: Path) -> None:
+    stdout = run_import(write(tmp_path / "export", [INSIDE, WIDE]))
     assert f"1 objects lie to more than a tenth outside of their photos, and that part is left out: {WRITERS[write]}" in stdout
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_an_importer_of_labels_for_larger_photos_ends_with_the_factor(
-    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(write(tmp_path / "export", [INSIDE, *[FOUR_TIMES] * 2])), "--out", str(tmp_path / "data")]) == 2
-    stderr = capsys.readouterr().err
+def test_an_importer_of_labels_for_larger_photos_ends_with_the_factor(run_import: Import, write: Write, tmp_path: Path) -> None:
+    stderr = run_import(write(tmp_path / "export", [INSIDE, *[FOUR_TIMES] * 2]), status=2)
     assert "2 of 3 objects lie to more than a tenth outside of their photos, such as" in stderr
     assert "they fit photos 6 times as wide and 3 times as high: give the photos that were labelled" in stderr
     assert not (tmp_path / "data").exists()
@@ -123,14 +117,11 @@ def test_a_photo_of_another_size_than_labelled_is_an_error_with_the_factor(
     assert hint in capsys.readouterr().err
 
 
-def test_objects_on_the_stored_photo_are_told_from_those_on_the_upright_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_objects_on_the_stored_photo_are_told_from_those_on_the_upright_one(run_import: Import, tmp_path: Path) -> None:
     """EXIF turns the photo of 60x40 pixels to 40x60; the JSON says 40x60, and the objects lie on 60x40."""
     content = document(thing(segmentation=[40, 10, 58, 10, 58, 30, 40, 30]), images=[image(1, "a.jpg", height=60, width=40)])
     file = write_export(tmp_path / "export" / "labels.json", content, "a.jpg")
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(file.parent / "a.jpg").save(file.parent / "a.jpg", exif=exif)
-    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
-    assert "width and height are swapped" in capsys.readouterr().err
+    assert "width and height are swapped" in run_import(file, status=2)

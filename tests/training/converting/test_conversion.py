@@ -21,8 +21,8 @@ from model.labels import numbered_labels
 from tests.support.images import encode, make_photo
 from tests.support.training.conversions import NAMES, converted, imagenet_pixels, original_output
 from tests.support.training.foreign_networks import foreign_network
-from training.converting.errors import ConversionError
-from training.converting.logits import to_logits
+from training.converting.graph import ConversionError
+from training.converting.outputs import to_logits
 from training.converting.pixels import Normalisation
 
 PHOTO = make_photo(256, 256)  # sides that a tile can have, so that no edge is repeated

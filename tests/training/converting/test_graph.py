@@ -14,8 +14,7 @@ from onnx import TensorProto, helper
 from model.imported_network import LAYOUTS, Layout
 from tests.support.training.foreign_networks import foreign_network
 from training.converting import graph as graph_module
-from training.converting.errors import ConversionError
-from training.converting.graph import LEAST_OPSET, opset, read_graph
+from training.converting.graph import LEAST_OPSET, ConversionError, opset, read_graph
 from training.converting.inputs import find_input
 
 Change = Callable[[onnx.ModelProto], None]

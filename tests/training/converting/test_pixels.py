@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from tests.support.training.foreign_networks import foreign_network
-from training.converting.errors import ConversionError
+from training.converting.graph import ConversionError
 from training.converting.pixels import Normalisation, read_class_names, read_normalisation
 
 STEP = {"type": "Normalize", "mean": [1, 2, 3], "std": [4, 5, 6]}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.training.coco import Import
 from tests.support.training.label_tools import Ids, Region, label_studio_result, png_text, write_label_studio_results
 from training.commands.import_labels import main
 
@@ -39,12 +40,12 @@ def box(x0: int, y0: int, x1: int, y1: int) -> Region:
 def masks(tmp_path: Path, *tasks: Sequence[Mapping[str, Any]], options: Sequence[str] = ()) -> list[Ids]:
     """The masks of imported tasks."""
     file = write_label_studio_results(tmp_path / "export", SIZE, *tasks)
-    assert main([str(file), "--out", str(tmp_path / "DATA"), *options]) == 0
-    return [np.asarray(Image.open(tmp_path / "DATA" / "masks" / f"{index}.png")) for index in range(len(tasks))]
+    assert main([str(file), "--out", str(tmp_path / "data"), *options]) == 0
+    return [np.asarray(Image.open(tmp_path / "data" / "masks" / f"{index}.png")) for index in range(len(tasks))]
 
 
 def classes(tmp_path: Path) -> list[str]:
-    return [entry["name"] for entry in json.loads((tmp_path / "DATA" / "classes.json").read_text())["classes"]]
+    return [entry["name"] for entry in json.loads((tmp_path / "data" / "classes.json").read_text())["classes"]]
 
 
 def painted(region: Region, mode: str) -> str:
@@ -91,10 +92,9 @@ def test_soft_edges_of_a_bitmask_are_painted_from_the_half_on(tmp_path: Path) ->
         (None, "needs a PNG as data:image/png;base64"),
     ],
 )
-def test_a_bitmask_that_is_none_is_told(url: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bitmask_that_is_none_is_told(run_import: Import, url: object, message: str, tmp_path: Path) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, result("bitmasklabels", "stem", imageDataURL=url)])
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
-    error = capsys.readouterr().err
+    error = run_import(file, status=2)
     assert f"{file}: task 1, region bitmasklabels" in error
     assert message in error
 
@@ -158,15 +158,14 @@ def test_a_curve_with_one_handle_bends_toward_it(tmp_path: Path) -> None:
     assert int((mask == 1).sum()) == pytest.approx(area, rel=0.03)
 
 
-def test_vectors_that_branch_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_vectors_that_branch_are_told(run_import: Import, tmp_path: Path) -> None:
     vertices = [corner(10, 5), corner(40, 5), corner(40, 25), corner(10, 25)]
     for vertex, name, previous in zip(vertices, "abcd", (None, "a", "a", "c"), strict=True):
         vertex |= {"id": name, "prevPointId": previous}
     file = write_label_studio_results(
         tmp_path / "export", SIZE, [LEAF, result("vectorlabels", "stem", vertices=vertices, closed=True)]
     )
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
-    assert "its vertices branch" in capsys.readouterr().err
+    assert "its vertices branch" in run_import(file, status=2)
 
 
 @pytest.mark.parametrize(
@@ -265,21 +264,19 @@ WHOLE = box(0, 0, 60, 40) & ~box(0, 0, 4, 4)
     ],
 )  # fmt: skip
 def test_what_is_not_known_ends_the_import_or_becomes_void(
-    unknown: dict[str, Any], message: str, void: Region, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_import: Import, unknown: dict[str, Any], message: str, void: Region, tmp_path: Path
 ) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, unknown], [LEAF], [LEAF, unknown])
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
-    error = capsys.readouterr().err
+    error = run_import(file, status=2)
     assert message in error
     assert f"2 {message}" in error or "2 regions" in error
     assert f"in {file} (2: task 1, task 3): change them in the tool, or make them void with --unknown void" in error
-    assert not (tmp_path / "DATA").exists()
-    assert main([str(file), "--out", str(tmp_path / "DATA"), "--unknown", "void"]) == 0
-    output = capsys.readouterr().out
+    assert not (tmp_path / "data").exists()
+    output = run_import(file, "--unknown", "void")
     assert "cannot be read and are void" in output
     assert message in output
     for name, expected in (("0", void), ("1", np.zeros(SIZE, bool)), ("2", void)):
-        mask = np.asarray(Image.open(tmp_path / "DATA" / "masks" / f"{name}.png"))
+        mask = np.asarray(Image.open(tmp_path / "data" / "masks" / f"{name}.png"))
         np.testing.assert_array_equal(mask == VOID, expected)
         np.testing.assert_array_equal(mask == 1, box(0, 0, 4, 4))
 
@@ -317,7 +314,7 @@ def rewrite(file: Path, index: int, **changes: Any) -> None:
 def test_the_field_of_the_image(data: dict[str, Any], options: list[str], tmp_path: Path) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF])
     rewrite(file, 0, data=data)
-    assert main([str(file), "--out", str(tmp_path / "DATA"), *options]) == 0
+    assert main([str(file), "--out", str(tmp_path / "data"), *options]) == 0
 
 
 @pytest.mark.parametrize(
@@ -331,12 +328,11 @@ def test_the_field_of_the_image(data: dict[str, Any], options: list[str], tmp_pa
     ],
 )
 def test_a_field_that_is_not_sure_needs_the_option(
-    data: dict[str, Any], options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_import: Import, data: dict[str, Any], options: list[str], tmp_path: Path
 ) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF])
     rewrite(file, 0, data=data)
-    assert main([str(file), "--out", str(tmp_path / "DATA"), *options]) == 2
-    error = capsys.readouterr().err
+    error = run_import(file, *options, status=2)
     assert f"{file}: task 1 must have one image, got the fields {sorted(data)}" in error
     assert "--image-field" in error
 
@@ -347,8 +343,8 @@ def test_regions_of_the_other_image_of_a_task_are_not_drawn_on_this_one(
     other = result("polygonlabels", "stem", **SQUARE) | {"to_name": "right"}
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF | {"to_name": "left"}, other])
     rewrite(file, 0, data={"left": "0.png", "right": "1.png"})
-    assert main([str(file), "--out", str(tmp_path / "DATA"), "--image-field", "left"]) == 0
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "DATA" / "masks" / "0.png")), box(0, 0, 4, 4))
+    assert main([str(file), "--out", str(tmp_path / "data"), "--image-field", "left"]) == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "data" / "masks" / "0.png")), box(0, 0, 4, 4))
     assert "1 regions lie on other images of their tasks and are left out" in capsys.readouterr().out
 
 
@@ -356,8 +352,8 @@ def test_tags_of_several_images_that_are_named_otherwise_are_told(tmp_path: Path
     """Tags on one image, as of two layers of labels, are fine."""
     other = result("polygonlabels", "leaf", **SQUARE) | {"to_name": "second"}
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF | {"to_name": "first"}, other])
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 0
-    mask = np.asarray(Image.open(tmp_path / "DATA" / "masks" / "0.png"))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    mask = np.asarray(Image.open(tmp_path / "data" / "masks" / "0.png"))
     np.testing.assert_array_equal(mask, box(10, 5, 40, 25) | box(0, 0, 4, 4))
     rewrite(file, 0, data={"left": "0.png", "right": "1.png"})
     assert main([str(file), "--out", str(tmp_path / "OTHER"), "--image-field", "left"]) == 2
@@ -368,7 +364,7 @@ def test_annotations_that_nobody_has_confirmed_are_told(tmp_path: Path, capsys: 
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF], [LEAF], [LEAF])
     rewrite(file, 1, annotations=[], predictions=[{"result": [LEAF]}])
     rewrite(file, 2, annotations=[{"id": 3, "was_cancelled": True, "result": [LEAF]}])
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 0
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
     expected = "2 tasks have no annotation and are left out (1 of them have predictions alone): 2, 3"
     assert expected in capsys.readouterr().out
     tasks = [{"id": 1, "data": {"image": "0.png"}, "predictions": [{"result": [LEAF]}]}]
@@ -378,23 +374,19 @@ def test_annotations_that_nobody_has_confirmed_are_told(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize("value", [None, {"polygonlabels": ["leaf"]}, "text", [["leaf"]]])
-def test_an_annotation_without_a_list_of_results_is_told(
-    value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_annotation_without_a_list_of_results_is_told(run_import: Import, value: object, tmp_path: Path) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF], [LEAF])
     rewrite(file, 1, annotations=[{"id": 3, "result": value}])
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
-    assert f"{file}: task 2 must have an annotation with a list of results" in capsys.readouterr().err
+    assert f"{file}: task 2 must have an annotation with a list of results" in run_import(file, status=2)
 
 
-def test_all_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_is_told_at_once(run_import: Import, tmp_path: Path) -> None:
     """Unknown regions, wrong ones, and a photo that is missing, although its task is right."""
     wrong = result("polygonlabels", "stem", points=[[1, 2]])
     unknown = result("starlabels", "stem", **RECTANGLE)
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, wrong], [LEAF, unknown], [LEAF])
     (tmp_path / "export" / "2.png").unlink()
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
-    error = capsys.readouterr().err
+    error = run_import(file, status=2)
     assert "3 errors in the data set" in error
     for message in ("a polygon needs three points or more", "regions of the type 'starlabels'", "2.png is in none of"):
         assert message in error
@@ -409,8 +401,8 @@ def test_sizes_may_be_written_with_a_point_and_types_may_be_missing(tmp_path: Pa
 def test_tasks_of_one_id_keep_their_own_objects(tmp_path: Path) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF], [result("polygonlabels", "leaf", **SQUARE)])
     rewrite(file, 1, id=1)
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 0
-    first, second = (np.asarray(Image.open(tmp_path / "DATA" / "masks" / f"{index}.png")) for index in (0, 1))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    first, second = (np.asarray(Image.open(tmp_path / "data" / "masks" / f"{index}.png")) for index in (0, 1))
     np.testing.assert_array_equal(first, box(0, 0, 4, 4))
     np.testing.assert_array_equal(second, box(10, 5, 40, 25))
 
@@ -418,16 +410,15 @@ def test_tasks_of_one_id_keep_their_own_objects(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", ["a\nb", "x" * 1_000_000, "\x1b[31m", ""])
 def test_labels_that_are_no_names_are_told_in_a_line(label: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, result("polygonlabels", label, **SQUARE)])
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
     lines = capsys.readouterr().err.split("\r")[-1].strip().split("\n")
     assert len(lines) == 1
     assert "a name must" in lines[0]
     assert len(lines[0]) < 1000
 
 
-def test_a_small_file_that_says_a_huge_image_takes_no_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_small_file_that_says_a_huge_image_takes_no_memory(run_import: Import, tmp_path: Path) -> None:
     """A brush label of 10 bytes would be an image of 400 gigabytes."""
     huge = label_studio_result((300_000, 300_000), "brushlabels", "leaf", format="rle", rle=[0] * 10)
     file = write_label_studio_results(tmp_path / "export", SIZE, [huge])
-    assert main([str(file), "--out", str(tmp_path / "DATA")]) == 2
-    assert "is on an image of 300000x300000 pixels; at most 100 megapixels are read" in capsys.readouterr().err
+    assert "is on an image of 300000x300000 pixels; at most 100 megapixels are read" in run_import(file, status=2)

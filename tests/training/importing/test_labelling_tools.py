@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from PIL import Image
 from model.labels import voc_labels
 from tests.support.images import make_photo
 from tests.support.training.frames import find_frames
-from training.commands.import_labels import main as import_labels
 from training.data.label_files import find_labels, read_labels
 from training.data.layouts import DataError
 from training.data.split import Split
@@ -116,72 +114,6 @@ def test_a_label_map_s_colour_that_is_none_is_named(tmp_path: Path) -> None:
         read_labels(str(tmp_path / "labelmap.txt"))
 
 
-def coco(root: Path, file: str, objects: list[dict[str, Any]], categories: list[dict[str, Any]], name: str = "{}.jpg") -> Path:
-    """A document of all photos with these objects, each with an `image` index; gives its file."""
-    height, width = SIZE
-    images = [
-        {"id": index + 1, "file_name": name.format(photo), "width": width, "height": height}
-        for index, photo in enumerate(NAMES)
-    ]
-    annotations = [{"id": index, "image_id": entry.pop("image") + 1, **entry} for index, entry in enumerate(objects, 1)]
-    path = root / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"images": images, "categories": categories, "annotations": annotations}))
-    return path
-
-
-def rectangles(masks: list[Ids]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-    """Each object of the masks: its mask's index, its class and its edges (x0, y0, x1, y1)."""
-    for index, ids in enumerate(masks):
-        for value in np.unique(ids[ids > 0]).tolist():
-            rows, columns = np.nonzero(ids == value)
-            edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            yield index, value, tuple(int(edge) for edge in edges)
-
-
-def runs(inside: npt.NDArray[np.bool_]) -> list[int]:
-    flat = np.r_[False, inside.ravel(order="F")]
-    edges = np.flatnonzero(np.diff(flat)).tolist()
-    return np.diff([0, *edges, inside.size]).tolist()  # type: ignore[no-any-return]
-
-
-def test_cvat_s_brush_masks_are_of_their_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Plain run lengths with iscrowd 1, and polygons beside them."""
-    write_photos(tmp_path / "export" / "images" / "default")
-    expected = [drawn(index) for index in range(len(NAMES))]
-    objects: list[dict[str, Any]] = []
-    for index, value, (x0, y0, x1, y1) in rectangles(expected):
-        outline = [[x0, y0, x1, y0, x1, y1, x0, y1]]
-        brush = {"counts": runs(expected[index] == value), "size": list(SIZE)}
-        common = {"image": index, "category_id": value, "area": 30.0, "bbox": [x0, y0, x1 - x0, y1 - y0]}
-        objects.append(
-            common | {"segmentation": brush, "iscrowd": 1} if value == 2 else common | {"segmentation": outline, "iscrowd": 0}
-        )
-    categories = [{"id": 1, "name": "leaf", "supercategory": ""}, {"id": 2, "name": "stem", "supercategory": ""}]
-    file = coco(tmp_path / "export", "annotations/instances_default.json", objects, categories)
-    assert import_labels([str(file), "--out", str(tmp_path / "data")]) == 0
-    brushes = sum(entry["iscrowd"] for entry in objects)
-    assert f"{brushes} objects are marked as crowds" in capsys.readouterr().out
-    assert_read(read(tmp_path / "data"), expected)
-
-
-@pytest.mark.parametrize("written", ["images\\{}.jpg", "../../label-studio/data/media/upload/7/{}.jpg", "images/{}.jpg"])
-def test_label_studio_s_coco_export(tmp_path: Path, written: str) -> None:
-    """Category ids count from 0, which is no background; names bear the paths of its machine."""
-    write_photos(tmp_path / "export" / "images")
-    expected = [drawn(index) for index in range(len(NAMES))]
-    objects: list[dict[str, Any]] = []
-    for index, value, (x0, y0, x1, y1) in rectangles(expected):
-        objects.append({
-            "image": index, "category_id": value - 1, "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
-            "iscrowd": 0, "ignore": 0, "area": 30.0, "bbox": [x0, y0, x1 - x0, y1 - y0],
-        })  # fmt: skip
-    file = coco(tmp_path / "export", "result.json", objects, [{"id": 0, "name": "leaf"}, {"id": 1, "name": "stem"}], written)
-    assert import_labels([str(file), "--out", str(tmp_path / "data")]) == 0
-    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
-    assert_read(read(tmp_path / "data"), expected)
-
-
 def test_label_studio_s_brush_masks_of_one_label_are_read_by_colours(tmp_path: Path) -> None:
     """Black and white; renamed after their images."""
     write_photos(tmp_path / "images")
@@ -202,23 +134,6 @@ def test_label_studio_s_brush_masks_under_their_own_names_are_told_of(tmp_path: 
         Image.fromarray(drawn(index, 2) * 255).save(mask)
     with pytest.raises(DataError, match=r"no such mask; Label Studio's PNGs hold one label each: export JSON"):
         find_frames(tmp_path, "train")
-
-
-def test_roboflow_s_coco_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The file lies beside the images; its first category is but the name over the others."""
-    write_photos(tmp_path / "train")
-    expected = [drawn(index) for index in range(len(NAMES))]
-    objects: list[dict[str, Any]] = []
-    for index, value, (x0, y0, x1, y1) in rectangles(expected):
-        outline = [[x0, y0, x1, y0, x1, y1, x0, y1]]
-        objects.append({"image": index, "category_id": value, "segmentation": outline, "iscrowd": 0})
-    categories = [{"id": 0, "name": "plants", "supercategory": "none"}]
-    categories += [{"id": index, "name": name, "supercategory": "plants"} for index, name in ((1, "leaf"), (2, "stem"))]
-    file = coco(tmp_path / "train", "_annotations.coco.json", objects, categories)
-    assert import_labels([str(file), "--out", str(tmp_path / "data")]) == 0
-    assert "left out, because they have no objects and only group other categories: plants" in capsys.readouterr().out
-    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
-    assert_read(read(tmp_path / "data"), expected)
 
 
 @pytest.mark.parametrize("line", ["leaf:250,50", "leaf:250,50,83", "leaf", "leaf:#fa3253::"])

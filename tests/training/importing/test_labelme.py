@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.training.coco import Import
 from tests.support.training.label_tools import Ids, Region, png_text, write_labelme_shapes
 from training.commands.import_labels import main
 
 SIZE = (40, 60)
 VOID = 255
 SQUARE = [[10, 5], [40, 5], [40, 25], [10, 25]]
+CHAT = [{"role": "user", "content": "What does this photo show? " * 10, "image": None}]
 LEAF = {"label": "leaf", "shape_type": "polygon", "points": [[0, 0], [4, 0], [4, 4], [0, 4]]}
 
 
@@ -33,13 +35,13 @@ def box(x0: int, y0: int, x1: int, y1: int) -> Region:
 
 
 def read(tmp_path: Path, name: str = "0") -> Ids:
-    return np.asarray(Image.open(tmp_path / "DATA" / "masks" / f"{name}.png"))
+    return np.asarray(Image.open(tmp_path / "data" / "masks" / f"{name}.png"))
 
 
 def imported(tmp_path: Path, *shapes: Mapping[str, Any], options: Sequence[str] = ()) -> Ids:
     """The mask of a photo with these shapes; leaf is class 1, stem class 2."""
     export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, *shapes)
-    assert main([str(export), "--out", str(tmp_path / "DATA"), *options]) == 0
+    assert main([str(export), "--out", str(tmp_path / "data"), *options]) == 0
     return read(tmp_path)
 
 
@@ -104,14 +106,18 @@ def test_a_mask_lies_where_labelme_puts_it(points: object, corner: tuple[int, in
         (shape("rotation", [[10, 5], [40, 25]]), "a rotation needs 4 points, got 2"),
         (shape("rotation", [[30, 10], [36, 28], [42, 22], [24, 16]]), "the sides of its box cross"),
         (shape("circle", [[1e300, 5], [40, 5]]), "needs points as [[x, y], ...]"),
+        (shape("circle"), "a circle needs 2 points, got 4"),
+        (shape("polygon", [[1, 1], [2, 2]]), "a polygon needs three points or more, got 2"),
+        (shape("polygon", [["a", 1]]), "needs points as"),
+        (shape("polygon", label=5), "its label must be a text"),
+        (shape("mask", [[1, 1], [2, 2]], mask="x"), "needs a PNG in base64"),
         (shape("polygon", label="a\nb"), "a name must be a line of text, got 'a\\nb'"),
         (shape("polygon", label="x" * 1_000_000), "a name must have at most 200 letters"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told(wrong: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_wrong_is_told(run_import: Import, wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
     export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, wrong)
-    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 2
-    error = capsys.readouterr().err
+    error = run_import(export, status=2)
     assert f"{export / '0.json'}: shape 1: " in error
     assert message in error
     assert len(error) < 2000
@@ -145,16 +151,15 @@ WHOLE = ~box(0, 0, 4, 4)
     ],
 )  # fmt: skip
 def test_what_is_not_known_ends_the_import_or_becomes_void(
-    unknown: dict[str, Any], message: str, void: Region, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_import: Import, unknown: dict[str, Any], message: str, void: Region, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, unknown, unknown)
     write_labelme_shapes(export, SIZE, unknown, LEAF, name="1")
-    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 2
+    assert main([str(export), "--out", str(tmp_path / "data")]) == 2
     places = f"in {export / '0.json'} (2: shape 1, shape 2), {export / '1.json'} (1: shape 0)"
     assert f"3 {message} cannot be read, {places}: change them in the tool, or make them void" in capsys.readouterr().err
-    assert not (tmp_path / "DATA").exists()
-    assert main([str(export), "--out", str(tmp_path / "DATA"), "--unknown", "void"]) == 0
-    assert f"3 {message} cannot be read and are void, {places}" in capsys.readouterr().out
+    assert not (tmp_path / "data").exists()
+    assert f"3 {message} cannot be read and are void, {places}" in run_import(export, "--unknown", "void")
     for name in "01":
         np.testing.assert_array_equal(read(tmp_path, name) == VOID, void)
         np.testing.assert_array_equal(read(tmp_path, name) == 1, box(0, 0, 4, 4))
@@ -181,7 +186,7 @@ def test_files_of_old_versions_have_the_size_in_the_image(tmp_path: Path, capsys
     export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, {"label": "stem", "points": SQUARE})
     embedded = png_text(np.zeros(SIZE, np.uint8))
     rewrite(export / "0.json", imageHeight=None, imageWidth=None, imageData=embedded, lineColor=[0, 255, 0, 128])
-    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 0
+    assert main([str(export), "--out", str(tmp_path / "data")]) == 0
     np.testing.assert_array_equal(read(tmp_path) == 2, box(10, 5, 40, 25))
     for data, message in ((None, "needs imageHeight and imageWidth"), ("eA==", "has imageData that is no image")):
         rewrite(export / "0.json", imageData=data)
@@ -189,25 +194,24 @@ def test_files_of_old_versions_have_the_size_in_the_image(tmp_path: Path, capsys
         assert f"{export / '0.json'} {message}" in capsys.readouterr().err
 
 
-def test_a_small_file_that_says_a_huge_image_takes_no_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_small_file_that_says_a_huge_image_takes_no_memory(run_import: Import, tmp_path: Path) -> None:
     export = write_labelme_shapes(
         tmp_path / "export", SIZE, shape("mask", [[0, 0], [1, 1]], mask=png_text(np.ones((2, 2), bool)))
     )
     rewrite(export / "0.json", imageHeight=300_000, imageWidth=300_000)
-    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 2
-    assert "is on an image of 300000x300000 pixels; at most 100 megapixels are read" in capsys.readouterr().err
+    assert "is on an image of 300000x300000 pixels; at most 100 megapixels are read" in run_import(export, status=2)
 
 
 def test_a_key_of_a_file_that_may_hold_shapes_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF)
-    rewrite(export / "0.json", checked=True, text="a leaf", chat_history=[{"role": "user", "content": "hello"}], age=3)
-    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 0
+    rewrite(export / "0.json", checked=True, text="a leaf", chat_history=CHAT, age=3)
+    assert main([str(export), "--out", str(tmp_path / "data")]) == 0
     rewrite(export / "0.json", boxes=[{"label": "stem", "box": [1, 2, 3, 4]}])
     assert main([str(export), "--out", str(tmp_path / "OTHER")]) == 2
     assert "1 files with the key 'boxes' cannot be read" in capsys.readouterr().err
 
 
-def test_all_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_is_told_at_once(run_import: Import, tmp_path: Path) -> None:
     """Broken files, files without shapes, unknown shapes, and photos that are missing."""
     export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, shape("star"))
     for name in "1234":
@@ -216,8 +220,7 @@ def test_all_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (export / "2.png").unlink()
     (export / "3.png").unlink()
     rewrite(export / "4.json", shapes=None)
-    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 2
-    error = capsys.readouterr().err
+    error = run_import(export, status=2)
     assert "5 errors in the data set" in error
     for message in (
         "1.json is not JSON",
@@ -229,27 +232,17 @@ def test_all_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert message in error
 
 
-def test_other_files_and_endings_in_capitals_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_files_and_endings_in_capitals_are_told(run_import: Import, tmp_path: Path) -> None:
     export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF)
     write_labelme_shapes(export, SIZE, LEAF, name="1")
     (export / "1.json").rename(export / "1.JSON")
     (export / "settings.json").write_text("{}")
-    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 0
-    assert "wrote 2 frames" in (output := capsys.readouterr().out)
+    assert "wrote 2 frames" in (output := run_import(export))
     assert f"1 JSON files are not labelme's and are left out: {export / 'settings.json'}" in output
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
-def test_a_pipe_among_the_files_is_told_and_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_among_the_files_is_told_and_not_waited_for(run_import: Import, tmp_path: Path) -> None:
     export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF)
     os.mkfifo(export / "1.json")
-    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 2
-    assert f"{export / '1.json'} " in capsys.readouterr().err
-
-
-def test_a_conversation_about_the_photo_is_no_shape(tmp_path: Path) -> None:
-    """X-AnyLabeling keeps it beside the shapes."""
-    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF)
-    rewrite(export / "0.json", chat_history=[{"role": "user", "content": "What does this photo show? " * 10, "image": None}])
-    assert main([str(export), "--out", str(tmp_path / "DATA")]) == 0
-    np.testing.assert_array_equal(read(tmp_path), box(0, 0, 4, 4))
+    assert f"{export / '1.json'} " in run_import(export, status=2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as run_lengths
 
-from training.importing.coco.runs import encode_part, encode_whole
+from training.importing.encoded import encode_part, encode_whole
 from training.importing.outlines import bezier_curve, corners_of_box, turned_box, turned_ellipse
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.training.coco import SIZE, document, thing
-from training.importing.coco.files import make_document
+from training.importing.coco import make_document
 from training.importing.drawing.outside import MOST_OUTSIDE, measure, outside_error
 
 FILE = Path("labels.json")

@@ -14,9 +14,9 @@ from pycocotools import mask as run_lengths
 from imaging.rle import paint_runs, read_counts
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
-from training.importing.coco.runs import encode_whole
 from training.importing.drawing import objects
 from training.importing.drawing.objects import ObjectFacts, draw_mask, fill
+from training.importing.encoded import encode_whole
 from training.importing.omissions import Omissions
 
 Bits = npt.NDArray[np.bool_]
@@ -70,10 +70,10 @@ def test_objects_lie_over_each_other_by_their_area_on_the_whole_image(seed: int)
     expected = np.zeros(size, np.uint8)
     for _, value, bits in sorted(regions, key=lambda region: -region[0]):
         expected[bits] = value
-    facts = ObjectFacts()
-    mask = draw_mask(objects, size, {0: 0, 1: 1, 2: 2, 3: 3}, Omissions(), "labels.json", facts, "void")
+    omissions = Omissions()
+    mask = draw_mask(objects, size, {0: 0, 1: 1, 2: 2, 3: 3}, omissions, "labels.json", ObjectFacts(), "void")
+    assert not omissions.object_errors
     assert np.array_equal(mask, expected)
-    assert not facts.errors
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -130,9 +130,9 @@ few, many = ([
 far = rng.uniform(-39_999, 39_999, 4000).tolist()
 
 def peak(objects):
-    facts = ObjectFacts()
-    mask = draw_mask(objects, size, {1: 1}, Omissions(), "labels.json", facts)
-    assert not facts.errors and mask.any()
+    omissions = Omissions()
+    mask = draw_mask(objects, size, {1: 1}, omissions, "labels.json", ObjectFacts())
+    assert not omissions.object_errors and mask.any()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 one = peak(few)

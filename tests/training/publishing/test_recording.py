@@ -41,7 +41,7 @@ def copy_of(narrow_file: Path, folder: Path) -> Path:
 
 def record(master: Path, shapes: Path, sums: Int8Sums, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As on a processor that sums int8's products so."""
-    monkeypatch.setattr("training.scoring.recorded.int8_sums", lambda: sums)
+    monkeypatch.setattr("training.scoring.split_score.int8_sums", lambda: sums)
     command = ["--data", str(shapes), "--labels", str(shapes / "classes.json"), "--weights", str(master), "--device", "cpu"]
     assert main([*command, "--record", "shapes, val", "--high", "--note", "A note."]) == 0
     return master

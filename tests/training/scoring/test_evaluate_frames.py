@@ -58,7 +58,7 @@ def test_two_networks_are_compared_on_the_same_frames(
     arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "scores.json"
-    assert main([*arguments, "--without-skips", "--against", arguments[5], "--json", str(file)]) == 0
+    assert main([*arguments, "--shifts", "2", "--against", arguments[5], "--json", str(file)]) == 0
     document = json.loads(file.read_text())
     lines = capsys.readouterr().out.splitlines()
     assert document["against"]["mean_iou"] == pytest.approx(score_matrix(narrow, shapes).mean_iou, abs=1e-6)
@@ -68,7 +68,7 @@ def test_two_networks_are_compared_on_the_same_frames(
     row = next(line for line in lines[::-1] if line.startswith("mean IoU"))
     assert f"{difference:+.3f}  {low:+.3f} to {high:+.3f}" in row
     assert lines[-1].startswith(f"against narrow {narrow.sha256[:16]}, 4 frames")
-    assert "skips" not in lines[-1]
+    assert "shift" not in lines[-1]
 
 
 def test_a_network_against_itself_has_no_difference(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,9 @@ from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.layouts import DataError
 from training.data.split import Split
+from training.survey.copies import shared_frames
 from training.survey.datasets import get_split
-from training.survey.groups import groups, only, shared_frames, without
+from training.survey.groups import groups, only, without
 from training.survey.records import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])

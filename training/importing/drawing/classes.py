@@ -14,7 +14,7 @@ from model.whole_file import write_file
 from training.data.alike_names import alike_names
 from training.data.label_files import IGNORED, class_name, read_labels
 from training.data.problems import DataError, first_names, raise_all
-from training.importing.coco.files import Document, Key, is_key
+from training.importing.coco import Document, Key, is_key
 from training.importing.drawing.objects import BACKGROUND
 
 

@@ -20,7 +20,7 @@ from training.data.files import normal_name
 from training.data.layouts import repeated
 from training.data.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError
-from training.importing.coco.files import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
+from training.importing.coco import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
 from training.importing.drawing.geometry import excerpt, name_of, share_error
 from training.importing.drawing.objects import BACKGROUND, Crowds, ObjectFacts, draw_mask
 from training.importing.drawing.outside import factor_words, outside_error
@@ -49,13 +49,15 @@ class DrawingOptions:
 class DocumentMasks(ObjectFacts):
     """The masks of a document's images, and facts on its objects and images for the user.
 
-    masks: their files, by the files of the images. class_masks: number of masks that show a class. bare: images without
-    objects. blank: images with objects whose masks show no class. exif_images: those that EXIF turns, though their size does
-    not show it. other_names: images whose file has another name than the document says.
+    errors: everything that is wrong but the objects. masks: their files, by the files of the images. class_masks: number of
+    masks that show a class. bare: images without objects. blank: images with objects whose masks show no class. exif_images:
+    those that EXIF turns, though their size does not show it. other_names: images whose file has another name than the document
+    says.
     """
 
     export: ToolExport
     split: str
+    errors: list[DataError] = field(default_factory=list)
     masks: dict[Path, Path] = field(default_factory=dict)
     class_masks: int = 0
     bare: list[str] = field(default_factory=list)
@@ -82,7 +84,7 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
             _draw_image(result, entry, objects[entry["id"]], finder, ids, how)
         except DataError as error:
             result.errors.append(error)
-    if not result.class_masks and not result.errors and not how.omissions.errors():
+    if not result.class_masks and not any((result.errors, how.omissions.errors(), how.omissions.object_errors)):
         counts = f"{len(document.annotations)} objects, {result.boxes} of them boxes alone, {result.empty} without a pixel"
         result.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
     if (misplaced := outside_error(export.path, document, result.outside)) is not None:

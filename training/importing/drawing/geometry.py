@@ -8,7 +8,7 @@ from typing import Any
 
 from model.printable import printable
 from training.data.problems import DataError, first_names
-from training.importing.coco.files import Document
+from training.importing.coco import Document
 from training.importing.omissions import LONGEST_TEXT, Omissions
 from training.importing.outlines import turned_box
 

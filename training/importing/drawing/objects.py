@@ -13,7 +13,7 @@ from pycocotools import mask as run_lengths
 from imaging.classes import VOID
 from imaging.rle import paint_runs, read_counts
 from training.data.problems import DataError
-from training.importing.coco.files import Key, as_key, is_key
+from training.importing.coco import Key, as_key, is_key
 from training.importing.drawing.geometry import (
     Outline,
     are_near,
@@ -41,14 +41,13 @@ RIM = 1.0  # pixels around the image in which the borders of clipped polygons li
 
 @dataclass
 class ObjectFacts:
-    """The errors of a document's objects, and facts for the user.
+    """Facts on a document's objects for the user.
 
     boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
     no pixel. of_classes: number of objects with an area, of another class than the background. outside: objects that lie to
     more than a tenth outside of their photos.
     """
 
-    errors: list[DataError] = field(default_factory=list)
     boxes: int = 0
     crowds: int = 0
     empty: int = 0
@@ -85,8 +84,7 @@ def draw_mask(
     """The mask (H, W) of the objects of one image with the class ids of their categories, smaller objects over larger ones.
 
     omissions: counts what is not drawn. file: of the objects, for messages. facts: gets what is to be told of the objects.
-    Objects with errors are left out; the errors are in the facts. If the user wants void instead, their boxes become void, or
-    what no other object covers.
+    Objects with errors are left out. If the user wants void instead, their boxes become void, or what no other object covers.
     """
     mask = np.full(size, BACKGROUND, np.uint8)
     regions: list[_RunLengths] = []
@@ -94,11 +92,7 @@ def draw_mask(
         try:
             region = _region(entry, size, ids, omissions, file, facts, crowds)
         except DataError as error:
-            if omissions.policy == "error":
-                facts.errors.append(DataError(f"{file}: {error}"))
-                continue
-            omissions.add_unknown("objects with errors", file, str(error))
-            region = _unread_region(entry, size)
+            region = _unread_region(entry, size) if omissions.add_error("objects with errors", file, str(error)) else None
         if region:
             regions.append(region)
     for region in sorted(regions, key=lambda region: -region.area):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from training.data.problems import DataError, first_names
-from training.importing.coco.files import Document
+from training.importing.coco import Document
 from training.importing.drawing.geometry import Outline, name_of
 from training.importing.outlines import Extent, box_of
 

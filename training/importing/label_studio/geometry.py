@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.importing.coco.runs import encode_whole
-from training.importing.embedded import Size, decode_painted
+from training.importing.encoded import Size, decode_painted, encode_whole
 from training.importing.outlines import Point, bezier_curve, turned_box, turned_ellipse
 
 FORMS = {

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from imaging.decoding import IMAGE_ENDINGS
-from training.data.problems import DataError, first_names, raise_all
-from training.importing.coco.files import Document, file_names
-from training.importing.embedded import check_size
+from training.data.problems import DataError, first_names
+from training.importing.coco import Document, file_names
+from training.importing.encoded import check_size
 from training.importing.label_studio.regions import StudioRegion, find_regions
 from training.importing.omissions import Omissions, void_object
 
@@ -114,12 +114,10 @@ class TaskReader:
             image["id"] += f" (image {len(self._ids)})"
         self._ids.add(image["id"])
         self.document.images.append(image)
-        errors: list[DataError] = []
-        self._draw(image, self._objects(regions, name, errors), name, errors)
-        raise_all(errors)
+        self._draw(image, self._objects(regions, name), name)
 
-    def _objects(self, regions: Sequence[StudioRegion], name: str, errors: list[DataError]) -> list[Object]:
-        """The regions that become objects or void, with their labels; counts others, and adds to the errors."""
+    def _objects(self, regions: Sequence[StudioRegion], name: str) -> list[Object]:
+        """The regions that become objects or void, with their labels; counts others."""
         objects: list[Object] = []
         for region in regions:
             try:
@@ -130,34 +128,36 @@ class TaskReader:
                 if len(labels) > 1:
                     raise ValueError(f"has the labels {', '.join(labels)}; a pixel has one class")
             except ValueError as error:
-                if self._becomes_void(region, name, error, errors):
+                if self._becomes_void(region, name, error):
                     objects.append((region, None))
                 continue
             self._names.update(labels)
             if what is None and not labels:
                 keys = f", and with the key {region.unread_keys()[0]!r}" if region.unread_keys() else ""
                 what = f"regions of the type {region.kind} without a label{keys}"
-            if what:
-                self._omissions.add_unknown(what, self._path, name.removeprefix(f"{self._path}: "))
-            if not what or self._omissions.policy == "void":
-                objects.append((region, None if what else labels[0]))
+            if not what:
+                objects.append((region, labels[0]))
+            elif self._omissions.add_unknown(what, self._path, name.removeprefix(f"{self._path}: ")):
+                objects.append((region, None))
         return objects
 
-    def _draw(self, image: dict[str, Any], objects: Sequence[Object], name: str, errors: list[DataError]) -> None:
-        """Adds the size that regions say to the image, and the regions to the document; those without a class as void."""
+    def _draw(self, image: dict[str, Any], objects: Sequence[Object], name: str) -> None:
+        """Adds the size that regions say to the image, and the regions to the document; those without a class as void.
+
+        Raises `DataError` for regions that say several sizes, or none.
+        """
         sizes: list[tuple[Any, Any]] = []
         for region, _ in objects:
             if any(region.written_size) and region.written_size not in sizes:
                 sizes.append(region.written_size)
         if len(sizes) > 1:
-            errors.append(DataError(f"{name} has regions of images of several sizes, {str(sizes)[:LONGEST]}"))
-        if len(sizes) > 1 or not objects:
+            raise DataError(f"{name} has regions of images of several sizes, {str(sizes)[:LONGEST]}")
+        if not objects:
             return
         try:
             image["height"], image["width"] = size = check_size(*next(iter(sizes), (None, None)))
         except ValueError as error:
-            errors.append(DataError(f"{name}, region {objects[0][0].name}: {error}"))
-            return
+            raise DataError(f"{name}, region {objects[0][0].name}: {error}") from error
         for region, label in objects:
             entry = {"id": region.name, "image_id": image["id"]}
             is_void = label is None
@@ -165,20 +165,16 @@ class TaskReader:
                 if not is_void:
                     self.document.annotations.append(entry | {"category_id": label} | region.outline(size))
             except ValueError as error:
-                is_void = self._becomes_void(region, name, error, errors)
+                is_void = self._becomes_void(region, name, error)
             if is_void:
                 self.document.annotations.append(void_object(entry, size, region.place(size)))
             for key in region.unread_keys() if label else ():
                 self._omissions.add_key(f"regions have the key {key!r}")
 
-    def _becomes_void(self, region: StudioRegion, name: str, error: ValueError, errors: list[DataError]) -> bool:
-        """Whether a region with an error becomes void, as the user wants; else adds the error to the others."""
-        if self._omissions.policy == "error":
-            errors.append(DataError(f"{name}, region {region.name}: {error}"))
-            return False
-        place = f"{name.removeprefix(f'{self._path}: ')}, region {region.name}: {error}"
-        self._omissions.add_unknown("regions with errors", self._path, place)
-        return True
+    def _becomes_void(self, region: StudioRegion, name: str, error: ValueError) -> bool:
+        """Whether a region with an error becomes void, as the user wants; else the import ends with the error."""
+        problem = f"{name.removeprefix(f'{self._path}: ')}, region {region.name}: {error}"
+        return self._omissions.add_error("regions with errors", self._path, problem)
 
 
 def read_label_studio(

@@ -25,7 +25,7 @@ from training.data.ground import TILES, common_gsd
 from training.data.label_files import FILES
 from training.data.layouts import repeated
 from training.data.problems import DataError, first_names, raise_all
-from training.importing.coco.files import Document
+from training.importing.coco import Document
 from training.importing.drawing.classes import Classes, find_classes, write_classes
 from training.importing.drawing.output import parts_folder
 from training.importing.exports import SPLITS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.survey.extents import thin_ids, typical_extents
+from training.survey.shapes import thin_ids, typical_extents
 
 
 def test_a_typical_region_is_a_square_of_its_area_as_a_share_of_the_longer_side() -> None:

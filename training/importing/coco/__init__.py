@@ -1,1 +1,0 @@
-"""COCO's form, in which all exports are read: its documents, files and run lengths."""
