@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +18,7 @@ from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
 from model.labels import LabelSet
 from model.metrics import ConfusionMatrix
+from model.preprocessing import Preprocessing
 from model.weights_file import WeightsFiles, find_files, find_weights, load_weights
 from model.whole_file import begins_with, check_output
 from training.commands.command import print_lines, run_command
@@ -87,7 +89,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         _pictures(args, ours, split)
     if args.record_in:
         score = RecordedScore(args.record_as, ours.values(split), MeasuredNetwork.of(ours.segmenter.runtime))
-        print(record(args.record_in, scores=[score], notes=args.note))
+        print(record(args.record_in, scores=[score], advise=partial(_advised, args), notes=args.note))
 
 
 def _other_segmenter(args: argparse.Namespace) -> Segmenter:
@@ -190,8 +192,18 @@ def _precisions(path: Path) -> Iterator[tuple[str, WeightsFiles]]:
 def _runtime(args: argparse.Namespace, name: str) -> Runtime:
     """The runtime of these weights, with the changes that flags make; a changed network runs on torch."""
     if args.shifts != 1:
-        return TorchRuntime(load_weights(find_weights(name)), args.device, args.precision, args.threads, args.shifts)
-    return load_runtime(find_files(name), args.runtime, args.device, args.precision, args.threads)
+        weights = load_weights(find_weights(name))
+        runtime: Runtime = TorchRuntime(weights, args.device, args.precision, args.threads, args.shifts)
+    else:
+        runtime = load_runtime(find_files(name), args.runtime, args.device, args.precision, args.threads)
+    runtime.manifest = replace(runtime.manifest, preprocessing=_advised(args, runtime.manifest.preprocessing))
+    return runtime
+
+
+def _advised(args: argparse.Namespace, preprocessing: Preprocessing) -> Preprocessing:
+    """The preprocessing with the side of `--advise` and the tile of `--advise-tile`, if given."""
+    side = tuple(args.advise) if args.advise else preprocessing.side
+    return replace(preprocessing, side=side, tile=args.advise_tile or preprocessing.tile)
 
 
 if __name__ == "__main__":

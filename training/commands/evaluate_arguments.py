@@ -90,6 +90,12 @@ def _add_inference(p: argparse.ArgumentParser) -> None:
         default=Options.blend,
         help=f"how overlapping tiles are averaged (default: {Options.blend})",
     )
+    group.add_argument(
+        "--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="use this range of the longer side instead of the file's"
+    )
+    group.add_argument(
+        "--advise-tile", type=argument_type(parse_tile), metavar="TILE", help="use this tile instead of the file's"
+    )
     group.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
 
 
@@ -143,7 +149,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.record:
         names = ("calibrate", "record_in", "record_as", "against", "json", "pictures")
         _refuse(args, names, "--record scores and records one file", "without it")
-        if args.shifts != 1 or make_options(args) != Options():
+        if _changes_network(args) or make_options(args) != Options():
             raise ValueError(
                 "--record scores the file as it is served; give --record-in FILE --record-as NAME for other options"
             )
@@ -152,10 +158,10 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.calibrate:
         names = ("record_as", "against", "json", "pictures")
         _refuse(args, names, "--calibrate fits a temperature and scores nothing", "without it")
-        if args.shifts != 1 or (args.record_in and make_options(args) != Options()):
+        if _changes_network(args) or (args.record_in and make_options(args) != Options()):
             raise ValueError(
-                "a temperature is for the file as it is served: give --calibrate without --shifts, and with --record-in "
-                "without --side, --tile, --overlap, --blend and --quality"
+                "a temperature is for the file as it is served: give --calibrate without --shifts, --advise and "
+                "--advise-tile, and with --record-in without --side, --tile, --overlap, --blend and --quality"
             )
         if args.class_map:
             raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
@@ -189,3 +195,8 @@ def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str, remedy:
     """Raises `ValueError` if one of these options is there; remedy: how to give it instead."""
     if flags := [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]:
         raise ValueError(f"{reason}; give {', '.join(flags)} {remedy}")
+
+
+def _changes_network(args: argparse.Namespace) -> bool:
+    """Whether a flag changes the network or the advice in its file."""
+    return bool(args.shifts != 1 or args.advise or args.advise_tile)

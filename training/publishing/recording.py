@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from model.manifest import Manifest, scored_in
+from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from training.publishing.card import write_card
 from training.publishing.export_files import missing_packages, refresh_facts
@@ -19,11 +20,14 @@ def record(
     *,
     scores: Sequence[RecordedScore] = (),
     calibrations: Sequence[RecordedCalibration] = (),
+    advise: Callable[[Preprocessing], Preprocessing] = lambda preprocessing: preprocessing,
     notes: Sequence[str] = (),
 ) -> str:
     """Adds scores, temperatures and notes to a weights file, its card and its exports; gives a line to print.
 
-    path: a master, or the float32 file of an imported network. The tensors do not change.
+    path: a master, or the float32 file of an imported network.
+
+    advise: changes the preprocessing in the file, such as its advised side and tile. The tensors do not change.
 
     If a measured export has replaced an earlier one, the scores and the temperature of the earlier one are removed. The
     conditions of a score name the scored file if it is another one, such as the start of the training. A recorded temperature
@@ -31,10 +35,10 @@ def record(
     """
     imported_export = read_imported(path)
     if imported_export:
-        manifest = _recorded(imported_export.manifest, imported_export.master_sha256, scores, calibrations, notes)
+        manifest = _recorded(imported_export.manifest, imported_export.master_sha256, scores, calibrations, advise, notes)
         return f"recorded in {', '.join(map(str, save_imported(path, manifest)))}"
     weights = load_weights(path)
-    manifest = _recorded(weights.manifest, weights.sha256, scores, calibrations, notes)
+    manifest = _recorded(weights.manifest, weights.sha256, scores, calibrations, advise, notes)
     save_weights(path, weights.tensors, manifest)
     write_card(path)
     exports = refresh_facts(path, weights.sha256) if not missing_packages() else []
@@ -46,6 +50,7 @@ def _recorded(
     sha256: str,
     scores: Sequence[RecordedScore],
     calibrations: Sequence[RecordedCalibration],
+    advise: Callable[[Preprocessing], Preprocessing],
     notes: Sequence[str],
 ) -> Manifest:
     """The manifest with what was measured. sha256: of the master, or of the original of an imported network."""
@@ -58,7 +63,9 @@ def _recorded(
         if fit.network.sums == "vnni" or fit.network.identity.precision not in manifest.temperatures:
             manifest = _with_calibration(manifest, fit)
     all_notes = dict.fromkeys([*manifest.training.get("notes", []), *notes])
-    return replace(manifest, training={**manifest.training, "notes": list(all_notes)})
+    return replace(
+        manifest, training={**manifest.training, "notes": list(all_notes)}, preprocessing=advise(manifest.preprocessing)
+    )
 
 
 def _with_score(manifest: Manifest, score: RecordedScore, sha256: str) -> Manifest:

@@ -54,6 +54,16 @@ def test_options_reach_the_served_path(
     assert table(matrix, ["background", "circle"]) in capsys.readouterr().out
 
 
+def test_an_advised_range_can_be_tried(
+    arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--advise", "160", "192"]) == 0
+    preprocessing = replace(narrow.manifest.preprocessing, side=(160, 192))
+    advised = replace(narrow, manifest=replace(narrow.manifest, preprocessing=preprocessing))
+    assert table(score_matrix(advised, shapes), narrow.manifest.labels.names) in (out := capsys.readouterr().out)
+    assert "side auto (160-192)" in out
+
+
 def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path
 ) -> None:
@@ -61,7 +71,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     shutil.copyfile(arguments[5], file)
     record = ["--record-in", str(file), "--record-as"]
     assert main([*arguments, *record, "shapes, val"]) == 0
-    assert main([*arguments, *record, "shapes, train", "--split", "train"]) == 0
+    assert main([*arguments, *record, "shapes, train", "--split", "train", "--advise", "96", "96"]) == 0
     weights = load_weights(file)
     assert list(weights.manifest.scores) == ["shapes, val", "shapes, train"]
     score = weights.manifest.scores["shapes, val"]
@@ -73,6 +83,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     assert low < score["mean_iou"] < high
     assert f"| 95% interval of the mean IoU | {low:.3f} to {high:.3f} |" in file.with_suffix(".md").read_text()
     assert "tile 64x64" in score["conditions"]
+    assert weights.manifest.preprocessing.side == (96, 96)
     assert set(weights.tensors) == set(narrow.tensors)
     assert all(np.array_equal(weights.tensors[name], tensor) for name, tensor in narrow.tensors.items())
     assert "shapes, train" in file.with_suffix(".md").read_text()
@@ -91,10 +102,11 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--side", "many"], "side must be auto, native or 32 to 16384, got 'many'"),
         (["--side", "0"], "side must be auto, native or 32 to 16384, got '0'"),
         (["--threads", "-1"], "threads must be 0 or more, got -1"),
-        (["--calibrate", "--shifts", "2"], "give --calibrate without --shifts, and with --record-in"),
+        (["--calibrate", "--shifts", "2"], "give --calibrate without --shifts, --advise and"),
         (["--overlap", "0.7"], "overlap must be between 0 and 0.5"),
         (["--device", "abacus"], "device must be auto, cpu"),
         (["--precision", "int8"], "int8 is for OpenVINO"),
+        (["--advise", "512", "256"], "32 <= low <= high"),
         (["--record-as", "mine"], "give --record-in FILE with --record-as"),
         (["--record-in", "a.safetensors", "--calibrate"], "--record-in must be a weights file, got a.safetensors"),
         (["--record-in", "README.md"], "give --record-as NAME, or --calibrate, with --record-in"),
