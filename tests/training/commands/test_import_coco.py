@@ -266,6 +266,13 @@ def test_names_that_may_mean_one_class_are_told(
     assert ("have nearly one name" in capsys.readouterr().out) == has_remark
 
 
+def test_the_first_class_of_an_export_may_have_the_id_0(tmp_path: Path) -> None:
+    categories = [{"id": 0, "name": "leaf"}, {"id": 1, "name": "stem"}]
+    assert run(tmp_path, document(thing(1, category=0), thing(2, bbox=[40, 0, 20, 10]), categories=categories)) == 0
+    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
+    assert np.unique(read_masks(tmp_path / "data")["a"]).tolist() == [0, 1, 2]
+
+
 def test_images_without_objects_are_told_to_be_background_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = document(thing(), images=[image(1, "a.png"), image(2, "b.png"), image(3, "c.png")])
     assert run(tmp_path, content, photos=("a.png", "b.png", "c.png")) == 0
