@@ -268,7 +268,13 @@ def test_names_that_may_mean_one_class_are_told(
 
 def test_the_first_class_of_an_export_may_have_the_id_0(tmp_path: Path) -> None:
     categories = [{"id": 0, "name": "leaf"}, {"id": 1, "name": "stem"}]
-    assert run(tmp_path, document(thing(1, category=0), thing(2, bbox=[40, 0, 20, 10]), categories=categories)) == 0
+    assert (
+        run(
+            tmp_path,
+            document(thing(1, category=0), thing(2, segmentation=[[40, 0, 60, 0, 60, 10, 40, 10]]), categories=categories),
+        )
+        == 0
+    )
     assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
     assert np.unique(read_masks(tmp_path / "data")["a"]).tolist() == [0, 1, 2]
 
