@@ -127,7 +127,6 @@ def _propose(
     name: str, recipe: Recipe, survey: Survey, start: StartFacts, memory: int | None, saved_values: Mapping[str, Any]
 ) -> Proposal:
     """The proposal for one value; earlier names of `PLANNED_NAMES` are settled in the recipe."""
-    frames = min(len(survey.records), recipe.frames_per_epoch or len(survey.records))
     if name == "side":
         return _side(survey, start.side)
     if name == "tile":
@@ -137,7 +136,7 @@ def _propose(
         crop = _crop(recipe, survey)
         return Proposal(name, crop, f"{CROP_SHARE:.0%} of the working size, at most {LARGEST_CROP}")
     if name == "batch":
-        return Proposal(name, min(BATCH, frames), "crops of one step")
+        return Proposal(name, min(BATCH, len(survey.records)), "crops of one step")
     if name == "accumulate":
         return _accumulate(recipe, len(survey.split.labels), memory, saved_values)
     return propose_schedule(name, recipe, len(survey.records), len(survey.split.labels), start, saved_values)

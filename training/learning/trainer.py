@@ -21,14 +21,7 @@ from training.learning.augmentation import AugmentedSplit, combine_seeds
 from training.learning.checkpoint import Progress
 from training.learning.distributed import World
 from training.learning.loading import BatchLoader
-from training.learning.losses import (
-    cross_entropy,
-    distillation,
-    focal,
-    lovasz_softmax,
-    median_frequency_weights,
-    soft_dice,
-)
+from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, soft_dice
 from training.learning.optimization import Optimization
 from training.learning.recipe import Recipe
 from training.learning.teacher import Teacher
@@ -38,8 +31,8 @@ from training.scoring.boundaries import without_border
 class Trainer:
     """Trains a network by a recipe, on this process's share of each batch.
 
-    The cross-entropy and the focal loss are means over the labelled pixels of the whole batch, for any number of processes and
-    of `accumulate` parts. Batch norm and the Lovász and Dice losses see only one part of one process. On CUDA, batch norm sees
+    The cross-entropy is a mean over the labelled pixels of the whole batch, for any number of processes and of `accumulate`
+    parts. Batch norm and the Lovász and Dice losses see only one part of one process. On CUDA, batch norm sees
     the parts that all processes run at the same time.
 
     class_pixels: the number of pixels of each class in the data, int64 (classes,).
@@ -101,7 +94,7 @@ class Trainer:
         self.net.train()
         for layer in self.net.modules():
             if isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm):
-                layer.train(layer.weight.requires_grad and not self.recipe.freeze_batch_norm)
+                layer.train(not self.recipe.freeze_batch_norm)
 
     def _statistics(self) -> list[Tensor]:
         """The running means and variances of batch norm."""
@@ -126,52 +119,36 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
         parts = min(self.recipe.accumulate, len(images))
-        teacher_weights = self._teacher_weights(len(images))
-        pieces = (tensor.tensor_split(parts) for tensor in (images, masks, teacher_weights))
-        for index, (part_images, part_masks, part_weights) in enumerate(zip(*pieces, strict=True)):
+        pieces = zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True)
+        for index, (part_images, part_masks) in enumerate(pieces):
             # processes exchange gradients once a step, in its last part
             local = isinstance(self.parallel, DistributedDataParallel) and index < parts - 1
             with cast(DistributedDataParallel, self.parallel).no_sync() if local else nullcontext():
                 share = len(part_images) / len(images)
-                loss = self._loss(part_images, part_masks, divisor, share, part_weights)
+                loss = self._loss(part_images, part_masks, divisor, share)
                 self.optimization.backward(loss * crops)
             total += loss.detach()
         return total, self.optimization.step()
 
-    def _teacher_weights(self, crops: int) -> Tensor:
-        """The weight of the teacher's divergence for each crop of this process, (crops,); 0 for crops without the teacher.
-
-        The teacher sees the first crops of a step, up to the share `teacher_share`. Crop i of a step belongs to the process
-        of rank i modulo the number of processes.
-        """
-        size = self.world.size
-        teacher_crops = round(self.recipe.teacher_share * crops * size)
-        return (torch.arange(self.world.rank, crops * size, size) < teacher_crops) * (size / max(1, teacher_crops))
-
-    def _loss(self, images: Tensor, masks: Tensor, divisor: Tensor, share: float, teacher_weights: Tensor) -> Tensor:
+    def _loss(self, images: Tensor, masks: Tensor, divisor: Tensor, share: float) -> Tensor:
         """The loss of one part of the step's batch.
 
         divisor: number of labelled pixels in the batches of all processes, divided by the number of processes, because
-        `DistributedDataParallel` averages gradients. share: the part's share of this process's crops. teacher_weights: one for
-        each crop.
+        `DistributedDataParallel` averages gradients. share: the part's share of this process's crops.
         """
         recipe, ignore_index = self.recipe, self.data.ignore_index
         inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
         with self.optimization.autocast():
             logits = self.parallel(inputs)
-            teacher_crops = int(teacher_weights.count_nonzero())
-            target = self.teacher.log_probabilities(inputs[:teacher_crops]) if self.teacher and teacher_crops else None
+            target = self.teacher.log_probabilities(inputs) if self.teacher else None
         loss = recipe.label_weight * cross_entropy(logits, masks, ignore_index, self.class_weights, divisor)
         if recipe.lovasz_weight:
             loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignore_index)
         if recipe.dice_weight:
             loss = loss + recipe.dice_weight * share * soft_dice(logits, masks, ignore_index)
-        if recipe.focal_weight:
-            terms = focal(logits, masks, ignore_index, self.class_weights, recipe.focal_gamma, divisor)
-            loss = loss + recipe.focal_weight * terms
         if self.teacher and target is not None:
-            at_cells = logits[:teacher_crops, :, :: self.teacher.stride, :: self.teacher.stride]
-            loss = loss + recipe.teacher_weight * float(teacher_weights.sum()) * distillation(at_cells, target)
+            at_cells = logits[..., :: self.teacher.stride, :: self.teacher.stride]
+            loss = loss + recipe.teacher_weight * share * distillation(at_cells, target)
         return loss
 
     def states(self) -> dict[str, Any]:
