@@ -17,7 +17,7 @@ from training.data.problems import raise_all
 from training.learning.augmentation import rare_line, scale_warning
 from training.learning.checkpoint import saved_recipe
 from training.learning.optimization import warmup_warning
-from training.learning.plan import device_memory, plan, plan_lines
+from training.learning.plan import Facts, device_memory, plan, plan_lines
 from training.learning.recipe import Recipe
 from training.learning.start_facts import start_facts, with_rows
 from training.survey.datasets import get_split, get_splits
@@ -112,7 +112,7 @@ def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.devic
         print_lines(facts.lines)
     recipe = with_rows(recipe, facts)
     if recipe.plan:
-        recipe, proposals = plan(recipe, train, facts, device_memory(device), saved_values)
+        recipe, proposals = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
         print("\n".join(plan_lines(proposals)))
     if recipe.rare_share:
         print(rare_line(train, recipe.rare_share))
