@@ -11,7 +11,7 @@ import pytest
 from model.weights_file import load_weights
 from tests.support.training.invocations import on_shapes, score_matrix
 from training.commands.train import main
-from training.commands.train_folds import out_of_fold
+from training.commands.train_repeat import out_of_fold
 
 
 def test_the_matrices_of_folds_come_back_in_the_order_of_the_frames() -> None:

@@ -14,7 +14,7 @@ from model.inference.segmenter import Segmenter
 from model.weights_file import Weights, load_weights
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
-from training.commands.train_seeds import average_network, seed_report
+from training.commands.train_repeat import average_network, seed_report
 from training.data.label_files import read_labels
 from training.scoring.evaluate import evaluate
 from training.survey.datasets import get_split

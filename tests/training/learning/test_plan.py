@@ -17,7 +17,7 @@ from tests.support.training.data_sets import write_frame
 from tests.support.training.invocations import on_shapes
 from training.commands.check import main as check
 from training.commands.train import main
-from training.commands.train_data import plan_training
+from training.commands.train_setup import plan_training
 from training.data.class_mapping import parse_class_mapping
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
 from training.learning.optimization import warmup_warning
