@@ -106,11 +106,3 @@ def test_a_training_goes_on_from_our_own_file_with_itself_as_teacher(
     assert main(arguments) == 0
     assert "; 0 tensors are new" in capsys.readouterr().out
     assert load_weights(tmp_path / "out" / "fcn.safetensors").manifest.training["start"] == "shapes.safetensors"
-
-
-def test_the_demo_leaves_out_each_group_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    two_groups = "train_0(?=[0-4])|train_"
-    options = ["--epochs", "0", "--device", "cpu", "--threads", "1", "--out", str(tmp_path)]
-    assert main(["--demo", "--group", "each", "--group-pattern", two_groups, *options]) == 0
-    assert "mean of 2 groups: " in capsys.readouterr().out
-    assert (tmp_path / "train_0" / "fcn.safetensors").is_file()

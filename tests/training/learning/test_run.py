@@ -144,11 +144,6 @@ def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Ma
         assert "backbone.features.0.1.running_mean" in differing(before, state(network))
 
 
-def test_fewer_frames_than_a_batch_are_one_batch(make_run: Make) -> None:
-    _, progress = train(make_run(batch=32, epochs=2))
-    assert progress.step == 2
-
-
 def test_no_epochs_leave_the_network_as_it_was(make_run: Make) -> None:
     run = make_run(epochs=0, ema=0.0)
     before = state(run.net)
