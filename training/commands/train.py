@@ -32,8 +32,7 @@ from training.learning.distributed import World, join
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
-from training.learning.start_score import StartScore, score_start
-from training.learning.validation import Scorer
+from training.learning.validation import Scorer, StartScore, score_start
 from training.publishing.card import CardFacts, training_facts, write_card
 from training.publishing.hub_header import CARD
 from training.reporting.curves import require_tensorboard

@@ -30,7 +30,7 @@ from training.commands.train_setup import TrainingData, read_pool, survey_groups
 from training.commands.train_weights import TrainingWeights, export_weights, scores
 from training.data.problems import MOST_NAMED, first_names, raise_all
 from training.learning.distributed import World
-from training.learning.start_score import comparison_line
+from training.learning.validation import comparison_line
 from training.publishing.card import write_card
 from training.reporting.markdown import literal, table_row
 from training.scoring.evaluate import table

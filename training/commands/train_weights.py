@@ -19,8 +19,7 @@ from model.networks.servable import half_tensors
 from model.weights_file import load_weights, save_weights
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress, load_checkpoint_network
-from training.learning.start_score import StartScore, comparison_line
-from training.learning.validation import Scorer
+from training.learning.validation import Scorer, StartScore, comparison_line
 from training.publishing.export_files import export_float32, missing_packages, remove_stale
 from training.scoring.evaluate import conditions
 from training.scoring.intervals import mean_iou_interval

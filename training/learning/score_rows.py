@@ -14,7 +14,7 @@ from torch import Tensor
 from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
-from training.data.alike_names import name_key
+from training.data.label_files import name_key
 
 NEW = -1  # in place of a row: the class is new, and keeps its random weights
 BACKGROUND = "background"
