@@ -31,8 +31,9 @@ from training.learning.checkpoint import Progress
 from training.learning.distributed import World, join
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe, make_recipe, parse_changes
-from training.learning.run import Run, train
-from training.learning.validation import Scorer, StartScore, score_start
+from training.learning.run import train
+from training.learning.trainer import Run
+from training.learning.validation import Scorer, score_start
 from training.publishing.card import CardFacts, training_facts, write_card
 from training.publishing.hub_header import CARD
 from training.reporting.curves import require_tensorboard
@@ -119,7 +120,12 @@ def _train_once(
     recipe = world.from_first(lambda: plan_training(stated_recipe, data.train, args.start, device, args.out))
     split, validation = data.train.split, data.validation.split
     run = make_run(args, recipe, data.train, device, world)
-    bar = _score_start(args.start, run, data, str(device)) if world.first else None
+    bar = None
+    if world.first:
+        mapping = data.score_mapping
+        bar = score_start(args.start, recipe.start_rows, split.labels, run.preprocessing, validation, mapping, str(device))
+        if bar:
+            print(bar.line())
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
@@ -155,15 +161,6 @@ def _train_once(
         return None
     _finish(args, net, progress, weights, run)
     return weights
-
-
-def _score_start(start: str, run: Run, data: TrainingData, device: str) -> StartScore | None:
-    """The score of the start on val, which it prints; None if the start knows no class by name."""
-    rows, labels = run.recipe.start_rows, run.survey.split.labels
-    bar = score_start(start, rows, labels, run.preprocessing, data.validation.split, data.score_mapping, device)
-    if bar:
-        print(bar.line())
-    return bar
 
 
 def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights, run: Run) -> None:

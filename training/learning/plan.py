@@ -23,11 +23,12 @@ from training.learning.recipe import Recipe
 from training.learning.start_facts import StartFacts
 from training.survey.records import Survey
 
+Preset = dict[str, Any]
 # where every class begins with the start's scores, these are the best there is: small steps, no loss that shifts their balance
-KNOWN = {"learning_rate": 1e-5, "head_factor": 5.0, "class_weights": "none", "lovasz_weight": 0.0, "rare_share": 0.0}
+KNOWN: Preset = {"learning_rate": 1e-5, "head_factor": 5.0, "class_weights": "none", "lovasz_weight": 0.0, "rare_share": 0.0}
 # where it knows a part, the new scores learn fast, on a backbone that changes slowly and so keeps what it knows
 PARTLY_KNOWN = KNOWN | {"learning_rate": 2e-5, "head_factor": 50.0}
-NEW = {"learning_rate": 2e-4, "head_factor": 5.0, "class_weights": "median", "lovasz_weight": 0.5, "rare_share": 0.33}
+NEW: Preset = {"learning_rate": 2e-4, "head_factor": 5.0, "class_weights": "median", "lovasz_weight": 0.5, "rare_share": 0.33}
 LEAST_KNOWN = 0.25  # share of the classes that the start must know; below, what is new outweighs what could be lost
 # optimiser steps: the published training of CamVid took 1,080 for 11 classes; twice as many gained nothing (docs/accuracy.md)
 STEPS_OF_CLASS, FEWEST_STEPS, MOST_STEPS = 100, 600, 6000

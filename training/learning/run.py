@@ -3,68 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from model.manifest import Manifest
 from model.networks.fcn import FCN
-from model.preprocessing import Preprocessing
 from training.learning.augmentation import AugmentedSplit
 from training.learning.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
-from training.learning.distributed import World
-from training.learning.recipe import CACHE_MB, Recipe
-from training.learning.teacher import Teacher
-from training.learning.trainer import Trainer
+from training.learning.trainer import Run, Trainer
 from training.reporting.curves import Curves
-from training.survey.records import Survey
-
-Evaluate = Callable[[FCN], Mapping[str, float | None]]
-Save = Callable[[FCN, Progress, bool], None]
-
-
-@dataclass
-class Run:
-    """One training: the network, the surveyed split that it learns from, and the folder that it writes to.
-
-    evaluate: gives a network's `mean_iou` on val and further values for the curves. It is called every `evaluate_every`
-        epochs and after the last one.
-    save: writes weights after each scored epoch; gets the network, the progress, and whether this epoch is the best so far.
-    stop_after: the training ends after a scored epoch that comes so many epochs after the best one (0: it does not).
-    manifest: gives the manifest of the network at a progress, which its checkpoint holds.
-    cache_mb: MiB of frames in temporary files, divided among all processes. The workers of a process share its file.
-    origin: facts that belong to `resume_facts` and that the other fields do not hold, such as the start and the teacher.
-    """
-
-    net: FCN
-    survey: Survey
-    recipe: Recipe
-    preprocessing: Preprocessing
-    folder: Path
-    device: torch.device
-    teacher: Teacher | None = None
-    evaluate: Evaluate | None = None
-    evaluate_every: int = 5
-    save: Save | None = None
-    stop_after: int = 0
-    manifest: Callable[[Progress], Manifest] | None = None
-    workers: int = 0
-    cache_mb: int = CACHE_MB
-    world: World = field(default_factory=World)
-    tensorboard: bool = False
-    origin: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def resume_facts(self) -> dict[str, Any]:
-        """Facts that a checkpoint holds: a training resumes from it only if they are the same."""
-        labels = self.survey.split.labels.to_list()
-        facts = {"recipe": self.recipe.to_dict(), "frames": self.survey.contents, "labels": labels}
-        return facts | dict(self.origin)
 
 
 def train(run: Run) -> tuple[FCN, Progress]:
@@ -76,17 +26,7 @@ def train(run: Run) -> tuple[FCN, Progress]:
     run.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     data = AugmentedSplit(run.survey, recipe, (run.cache_mb << 20) // run.world.size)
-    trainer = Trainer(
-        net=run.net,
-        data=data,
-        class_pixels=run.survey.class_pixels.sum(0),
-        recipe=recipe,
-        device=run.device,
-        world=run.world,
-        preprocessing=run.preprocessing,
-        teacher=run.teacher,
-        workers=run.workers,
-    )
+    trainer = Trainer(run, data)
     resume_facts = run.resume_facts
     progress = _restore(run, trainer, resume_facts)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None

@@ -1,19 +1,20 @@
-"""Trains a network epoch by epoch, and gives the states that a checkpoint holds."""
+"""One training and what it works with; trains its network epoch by epoch, and gives the states that a checkpoint holds."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from model.manifest import Manifest
 from model.networks.fcn import FCN
 from model.networks.servable import normalise
 from model.preprocessing import Preprocessing
@@ -23,42 +24,73 @@ from training.learning.distributed import World
 from training.learning.loading import BatchLoader
 from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, soft_dice
 from training.learning.optimization import Optimization
-from training.learning.recipe import Recipe
+from training.learning.recipe import CACHE_MB, Recipe
 from training.learning.teacher import Teacher
 from training.scoring.boundaries import without_border
+from training.survey.records import Survey
+
+Evaluate = Callable[[FCN], Mapping[str, float | None]]
+Save = Callable[[FCN, Progress, bool], None]
+
+
+@dataclass
+class Run:
+    """One training: the network, the surveyed split that it learns from, and the folder that it writes to.
+
+    evaluate: gives a network's `mean_iou` on val and further values for the curves. It is called every `evaluate_every`
+        epochs and after the last one.
+    save: writes weights after each scored epoch; gets the network, the progress, and whether this epoch is the best so far.
+    stop_after: the training ends after a scored epoch that comes so many epochs after the best one (0: it does not).
+    manifest: gives the manifest of the network at a progress, which its checkpoint holds.
+    cache_mb: MiB of frames in temporary files, divided among all processes. The workers of a process share its file.
+    origin: facts that belong to `resume_facts` and that the other fields do not hold, such as the start and the teacher.
+    """
+
+    net: FCN
+    survey: Survey
+    recipe: Recipe
+    preprocessing: Preprocessing
+    folder: Path
+    device: torch.device
+    teacher: Teacher | None = None
+    evaluate: Evaluate | None = None
+    evaluate_every: int = 5
+    save: Save | None = None
+    stop_after: int = 0
+    manifest: Callable[[Progress], Manifest] | None = None
+    workers: int = 0
+    cache_mb: int = CACHE_MB
+    world: World = field(default_factory=World)
+    tensorboard: bool = False
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def resume_facts(self) -> dict[str, Any]:
+        """Facts that a checkpoint holds: a training resumes from it only if they are the same."""
+        labels = self.survey.split.labels.to_list()
+        facts = {"recipe": self.recipe.to_dict(), "frames": self.survey.contents, "labels": labels}
+        return facts | dict(self.origin)
 
 
 class Trainer:
-    """Trains a network by a recipe, on this process's share of each batch.
+    """Trains the network of a run by its recipe, on this process's share of each batch.
 
     The cross-entropy is a mean over the labelled pixels of the whole batch, for any number of processes and of `accumulate`
     parts. Batch norm and the Lovász and Dice losses see only one part of one process. On CUDA, batch norm sees
     the parts that all processes run at the same time.
-
-    class_pixels: the number of pixels of each class in the data, int64 (classes,).
     """
 
-    def __init__(
-        self,
-        net: FCN,
-        data: AugmentedSplit,
-        class_pixels: npt.NDArray[np.int64],
-        recipe: Recipe,
-        device: torch.device,
-        world: World,
-        preprocessing: Preprocessing,
-        teacher: Teacher | None = None,
-        workers: int = 0,
-    ) -> None:
-        self.net = net.to(device).to(memory_format=torch.channels_last)
-        self.data, self.recipe, self.device, self.world = data, recipe, device, world
-        self.preprocessing, self.teacher = preprocessing, teacher
-        self.loader = BatchLoader(data, recipe, world, device, workers)
-        self.optimization = Optimization(self.net, recipe, len(self.loader) * recipe.epochs, device)
-        self.parallel = world.wrap(self.net, device)
+    def __init__(self, run: Run, data: AugmentedSplit) -> None:
+        self.recipe, self.device, self.world, self.data = run.recipe, run.device, run.world, data
+        self.preprocessing, self.teacher = run.preprocessing, run.teacher
+        self.net = run.net.to(self.device).to(memory_format=torch.channels_last)
+        self.loader = BatchLoader(data, self.recipe, self.world, self.device, run.workers)
+        self.optimization = Optimization(self.net, self.recipe, len(self.loader) * self.recipe.epochs, self.device)
+        self.parallel = self.world.wrap(self.net, self.device)
         self.class_weights: Tensor | None = None
-        if recipe.class_weights == "median":
-            self.class_weights = median_frequency_weights(class_pixels, recipe.class_weights_power).to(device)
+        if self.recipe.class_weights == "median":
+            weights = median_frequency_weights(run.survey.class_pixels.sum(0), self.recipe.class_weights_power)
+            self.class_weights = weights.to(self.device)
 
     @property
     def result(self) -> FCN:
