@@ -52,7 +52,7 @@ Train = Callable[[argparse.Namespace, TrainingData | None], TrainingWeights | No
 
 def is_repeated(args: argparse.Namespace) -> bool:
     """Whether the arguments ask for several trainings."""
-    return args.group == EACH or args.seeds > 1 or args.folds > 0
+    return bool(args.group == EACH or args.seeds > 1 or args.folds)
 
 
 def repeat(args: argparse.Namespace, world: World, train: Train, first_seed: int) -> None:

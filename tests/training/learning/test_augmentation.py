@@ -54,14 +54,6 @@ def test_a_draw_is_a_uint8_image_and_an_int64_mask_of_the_crops_size(tmp_path: P
     assert len(data) == 2
 
 
-@pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_crops_and_flips_keep_every_pixel_on_its_label(tmp_path: Path, flip: float) -> None:
-    data = augment(tmp_path, scales=(1.0, 1.0), flip=flip)
-    for epoch in range(8):
-        image, mask = draw(data, epoch)
-        assert torch.equal(shown_classes(image), mask)
-
-
 def test_flips_mirror_left_and_right(tmp_path: Path) -> None:
     plain, flips = (augment(tmp_path, crop=(48, 64), **(STILL | {"flip": flip})) for flip in (0.0, 1.0))
     assert torch.equal(plain[0, 0][0].flip(2), flips[0, 0][0])

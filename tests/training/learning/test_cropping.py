@@ -60,13 +60,6 @@ def test_turned_crops_have_the_recipe_s_size() -> None:
         assert not (mask == VOID).any()
 
 
-def test_what_lies_outside_of_a_small_image_is_void_and_repeats_its_edge() -> None:
-    for image, mask in crops(torch.arange(12).reshape(3, 4), 10, crop=(8, 5), quarter_turns=0.5, rotation=20.0):
-        assert (image.shape, mask.shape) == ((3, 8, 5), (1, 8, 5))
-        assert (mask == VOID).any()
-        assert image.max() <= 11
-
-
 def test_rotation_is_up_to_its_angle_in_both_directions() -> None:
     """The angle is that of the border between a left and a right half."""
     ids = torch.zeros(200, 200)
