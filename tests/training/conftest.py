@@ -17,8 +17,8 @@ from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
 from training.data.split import Split
 from training.learning.recipe import make_recipe
+from training.learning.run import Run
 from training.learning.teacher import Teacher
-from training.learning.trainer import Run
 from training.reporting.curves import Curves
 from training.survey.datasets import get_split
 from training.survey.records import survey_all

@@ -31,8 +31,7 @@ from training.learning.checkpoint import Progress
 from training.learning.distributed import World, join
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe, make_recipe, parse_changes
-from training.learning.run import train
-from training.learning.trainer import Run
+from training.learning.run import Run, train
 from training.learning.validation import Scorer, score_start
 from training.publishing.card import CardFacts, training_facts, write_card
 from training.publishing.hub_header import CARD

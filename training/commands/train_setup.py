@@ -27,10 +27,10 @@ from training.learning.distributed import World
 from training.learning.optimization import forward_dtype, warmup_warning
 from training.learning.plan import Facts, device_memory, plan, plan_lines
 from training.learning.recipe import Recipe
+from training.learning.run import Run
 from training.learning.start_facts import start_facts, with_rows
 from training.learning.starts import load_start, start_digest, start_preprocessing, start_weights
 from training.learning.teacher import Teacher
-from training.learning.trainer import Run
 from training.survey.datasets import get_split, get_splits
 from training.survey.folds import pooled
 from training.survey.groups import GROUP, groups, only, without

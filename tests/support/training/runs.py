@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from model.networks.fcn import FCN
-from training.learning.trainer import Run
+from training.learning.run import Run
 
 Make = Callable[..., Run]
 TINY_RECIPE = """

@@ -75,7 +75,7 @@ def score_of(weights: Weights, shapes: Path) -> float:
 
 def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raises KeyboardInterrupt as Ctrl-C does, after so many epochs."""
-    from training.learning.trainer import Trainer
+    from training.learning.run import Trainer
 
     one_epoch = Trainer.train_one_epoch
 
