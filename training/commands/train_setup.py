@@ -57,10 +57,9 @@ def read_training_data(args: argparse.Namespace, file: Path) -> TrainingData:
     """
     labels, mapping, score_mapping = _classes(args)
     validation_name = args.train_split if args.group else args.val_split
-    validation_mapping = _chain(mapping, score_mapping)
     split, validation = get_splits(
-        partial(get_split, args.data, args.train_split, labels, mapping, args.masks, args.masks_orientation),
-        partial(get_split, args.data, validation_name, labels, validation_mapping, args.masks, args.masks_orientation),
+        partial(_split, args, args.train_split, labels, mapping),
+        partial(_split, args, validation_name, labels, _chain(mapping, score_mapping)),
     )
     if args.group:
         pattern = args.group_pattern or GROUP
@@ -80,10 +79,7 @@ def read_pool(args: argparse.Namespace, file: Path) -> TrainingData:
     """
     labels, mapping, score_mapping = _classes(args)
     train, validation = get_splits(
-        *(
-            partial(get_split, args.data, name, labels, mapping, args.masks, args.masks_orientation)
-            for name in (args.train_split, args.val_split)
-        )
+        *(partial(_split, args, name, labels, mapping) for name in (args.train_split, args.val_split))
     )
     (pool,) = survey_all([pooled(train, validation)], file=file)
     report = Report(pool)
@@ -91,6 +87,10 @@ def read_pool(args: argparse.Namespace, file: Path) -> TrainingData:
     print_lines([report.meaning, *report.notes])
     score_pool = Survey(replace(pool.split, mapping=_chain(mapping, score_mapping) or pool.split.mapping), pool.records)
     return TrainingData(pool, score_pool, score_mapping)
+
+
+def _split(args: argparse.Namespace, name: str, labels: LabelSet, mapping: ClassMapping | None) -> Split:
+    return get_split(args.data, name, labels, mapping, args.masks, args.masks_orientation)
 
 
 def _classes(args: argparse.Namespace) -> tuple[LabelSet, ClassMapping | None, ClassMapping | None]:
@@ -105,8 +105,7 @@ def _classes(args: argparse.Namespace) -> tuple[LabelSet, ClassMapping | None, C
 
 def survey_groups(args: argparse.Namespace, file: Path) -> list[str]:
     """Surveys the whole of the train split into `file`; gives the names of its groups."""
-    labels = find_labels(args.labels, args.data)
-    split = get_split(args.data, args.train_split, labels, None, args.masks, args.masks_orientation)
+    split = _split(args, args.train_split, find_labels(args.labels, args.data), None)
     names = groups(split, args.group_pattern or GROUP)
     survey_all([split], file=file)
     return names
