@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         _add(group, f"--{name.replace('_', '-')}", kind, f"{name} in place of the recipe's")
 
     group = p.add_argument_group("trainings and scores")
-    seeds = "train N times with different seeds; prints mean and deviation of the scores, averages the weights (default: 1)"
+    seeds = "train N times with different seeds; prints mean and deviation of the scores (default: 1)"
     _add(group, "--seeds", 1, seeds, metavar="N")
     folds = (
         "divide the frames of train and val into K folds, train K times without one of them, and score each frame by the "
