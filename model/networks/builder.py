@@ -12,10 +12,8 @@ from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, VGG16_Wei
 from model.architecture import Architecture
 from model.networks.aligned import AlignedFCN
 from model.networks.fcn import FCN, first_convolution, widen
-from model.networks.interpolated import InterpolatedFCN, TransposedFCN
-from model.networks.learned_decoder import LearnedDecoderFCN
+from model.networks.other_decoders import InterpolatedFCN, LearnedDecoderFCN, SharedFCN, TransposedFCN
 from model.networks.padded import PaddedFCN
-from model.networks.shared import SharedFCN
 from model.networks.timm_backbone import TimmBackbone
 
 MEMBERS: dict[str, type[FCN]] = {

@@ -18,7 +18,7 @@ from training.commands.check_report import Picture, overlay
 from training.data.problems import DataError
 from training.learning.augmentation import AugmentedSplit
 from training.learning.optimization import warmup_warning
-from training.learning.plan import device_memory, plan, plan_lines
+from training.learning.plan import Facts, device_memory, plan, plan_lines
 from training.learning.recipe import Recipe
 from training.learning.start_facts import start_facts, with_rows
 from training.scoring.disagreement import Disagreement, disagreements
@@ -134,7 +134,7 @@ def training_plan(args: argparse.Namespace, recipe: Recipe, train: Survey) -> tu
     if recipe.plan:
         device = choose_device(args.device)
         start = start_facts(recipe, args.start, train.split.labels, train.split, str(device))
-        recipe, proposals = plan(with_rows(recipe, start), train, start, device_memory(device))
+        recipe, proposals = plan(with_rows(recipe, start), Facts(train, start, device_memory(device)))
         lines = [*start.lines, *plan_lines(proposals)]
     warning = warmup_warning(recipe, recipe.epochs * recipe.steps_of_epoch(len(train.records)))
     return recipe, [*lines, *([warning] if warning else [])]

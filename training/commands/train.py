@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from model.command_line import install_command
 from model.manifest import Manifest
 from model.networks.device import choose_device, dtype_name
 from model.networks.fcn import FCN
@@ -23,11 +22,9 @@ from model.weights_file import load_weights
 from model.whole_file import begins_with, check_output, copy_file, whole_file
 from training.commands.command import print_lines, run_command
 from training.commands.train_arguments import FLAGS, check_arguments, parser
-from training.commands.train_data import TrainingData, plan_training, read_pool, read_training_data, survey_groups
-from training.commands.train_folds import divide_pool, without_fold, write_fold_files
-from training.commands.train_run import make_run, start_network
-from training.commands.train_seeds import write_seed_files
-from training.commands.train_weights import TrainingWeights, save_better, scores
+from training.commands.train_repeat import is_repeated, repeat
+from training.commands.train_setup import TrainingData, make_run, plan_training, read_training_data, start_network
+from training.commands.train_weights import TrainingWeights, export_weights, save_better, scores
 from training.data.demo import demo_photo, write_demo_data
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress
@@ -35,16 +32,13 @@ from training.learning.distributed import World, join
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
-from training.learning.start_score import StartScore, score_start
-from training.learning.validation import Scorer
+from training.learning.validation import Scorer, score_start
 from training.publishing.card import CardFacts, training_facts, write_card
 from training.publishing.card_sections import CARD
-from training.publishing.export_files import export_float32, missing_packages, remove_stale
 from training.reporting.curves import require_matplotlib, require_tensorboard
 from training.reporting.machine import commit, set_threads
 from training.scoring.evaluate import table
 from training.scoring.trust import interval_line, trust_lines
-from training.survey.groups import EACH
 from training.survey.records import FILE as SURVEY
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
@@ -74,14 +68,15 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
     if args.tensorboard:
         require_tensorboard()
     with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
-        if args.group == EACH:
-            _train_each_group(args, arguments, world, device)
-        elif args.seeds > 1:
-            _train_each_seed(args, arguments, world, device)
-        elif args.folds:
-            _train_each_fold(args, arguments, world, device)
+        survey_file = args.out / SURVEY
+
+        def train_once(own_args: argparse.Namespace, data: TrainingData | None = None) -> TrainingWeights | None:
+            return _train_once(own_args, arguments, world, device, survey_file, data)
+
+        if is_repeated(args):
+            repeat(args, world, train_once, _stated_recipe(args).seed)
         else:
-            _train_once(args, arguments, world, device)
+            train_once(args)
 
 
 @contextmanager
@@ -100,60 +95,6 @@ def _demo_data(args: argparse.Namespace) -> Iterator[None]:
             demo_photo().save(partial_file, "JPEG", quality=92)
 
 
-def _train_each_group(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
-    """Trains once for each group of train: without the group, into a folder of its name, scored on the group.
-
-    Prints the mean IoU of each group, and their mean. All trainings use one survey.
-    """
-    survey_file = args.out / SURVEY
-    scores = {}
-    for group in world.from_first(lambda: survey_groups(args, survey_file)):
-        own_args = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
-        if (training := _train_once(own_args, arguments, world, device, survey_file)) is not None:
-            scores[group] = training.mean_iou
-    if scores:  # only the first process has scores
-        print_lines([", ".join(f"{group} {score:.4f}" for group, score in scores.items())])
-        print(f"mean of {len(scores)} groups: {sum(scores.values()) / len(scores):.4f}")
-
-
-def _train_each_seed(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
-    """Trains `--seeds` times, with the recipe's seed and the numbers after it, each into a folder `seed-N`.
-
-    Writes and prints what `write_seed_files` says. All trainings use one survey.
-    """
-    first = _stated_recipe(args).seed
-    trainings = {}
-    for seed in range(first, first + args.seeds):
-        own_args = argparse.Namespace(**vars(args) | {"seed": seed, "out": args.out / f"seed-{seed}"})
-        if (training := _train_once(own_args, arguments, world, device, args.out / SURVEY)) is not None:
-            trainings[seed] = training
-    if trainings:  # only the first process has them
-        path, report, text = write_seed_files(trainings, args.out)
-        print(f"\n{text}")
-        print(f"wrote {report}, {path} and {path.with_suffix('.md')}")
-        _export(path)
-
-
-def _train_each_fold(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
-    """Trains `--folds` times on the frames of train and val without those of one fold, each into a folder `fold-N`.
-
-    Writes and prints what `write_fold_files` says. The same command resumes each training.
-    """
-    pool = world.from_first(lambda: read_pool(args, args.out / SURVEY))
-    fold_of = world.from_first(lambda: divide_pool(pool.train, args.folds, args.group_pattern))
-    trainings = []
-    for fold in range(args.folds):
-        print_lines([f"fold {fold + 1} of {args.folds}"] if world.first else [])
-        own_args = argparse.Namespace(**vars(args) | {"out": args.out / f"fold-{fold + 1}"})
-        training = _train_once(own_args, arguments, world, device, data=without_fold(pool, fold_of, fold))
-        if training is not None:
-            trainings.append(training)
-    if trainings:  # only the first process has them
-        report, text = write_fold_files(trainings, pool.validation, fold_of, args.out)
-        print(f"\n{text}")
-        print(f"wrote {report} and {report.with_suffix('.json')}")
-
-
 def _stated_recipe(args: argparse.Namespace) -> Recipe:
     """The recipe of the command's file and options, before it follows the data."""
     flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
@@ -165,20 +106,24 @@ def _train_once(
     arguments: list[str],
     world: World,
     device: torch.device,
-    survey_file: Path | None = None,
-    data: TrainingData | None = None,
+    survey_file: Path,
+    data: TrainingData | None,
 ) -> TrainingWeights | None:
     """Runs one training and writes its files; gives them with the final score, or None in all processes but the first.
 
-    data: to train and score on (default: what the arguments name). survey_file: where the records of the data that the
-    arguments name are kept (default: in the folder `--out`).
+    data: to train and score on; None for what the arguments name, whose records are kept in `survey_file`.
     """
     stated_recipe = _stated_recipe(args)
-    data = data or world.from_first(lambda: read_training_data(args, survey_file or args.out / SURVEY))
+    data = data or world.from_first(lambda: read_training_data(args, survey_file))
     recipe = world.from_first(lambda: plan_training(stated_recipe, data.train, args.start, device, args.out))
     split, validation = data.train.split, data.validation.split
     run = make_run(args, recipe, data.train, device, world)
-    bar = _score_start(args.start, run, data, str(device)) if world.first else None
+    bar = None
+    if world.first:
+        mapping = data.score_mapping
+        bar = score_start(args.start, recipe.start_rows, split.labels, run.preprocessing, validation, mapping, str(device))
+        if bar:
+            print(bar.line())
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
@@ -216,15 +161,6 @@ def _train_once(
     return weights
 
 
-def _score_start(start: str, run: Run, data: TrainingData, device: str) -> StartScore | None:
-    """The score of the start on val, which it prints; None if the start knows no class by name."""
-    rows, labels = run.recipe.start_rows, run.survey.split.labels
-    bar = score_start(start, rows, labels, run.preprocessing, data.validation.split, data.score_mapping, device)
-    if bar:
-        print(bar.line())
-    return bar
-
-
 def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights, run: Run) -> None:
     """Writes the weights file, curves, card and export, with the score on val, and compares it with the start's.
 
@@ -252,20 +188,7 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     trust = [interval_line(facts)] if args.folds else trust_lines(facts)
     score_lines = table(scorer.matrix, validation.labels.names).split("\n")
     print_lines([*score_lines, *trust, *lines, f"wrote {path} and {path.with_suffix('.md')}"])
-    _export(path)
-
-
-def _export(path: Path) -> None:
-    """Writes the float32 export beside the master, or prints why it cannot; removes exports of an earlier master."""
-    for stale in remove_stale(path):
-        print(f"removed {stale}, an export of the file that was there before")
-    if missing := missing_packages():
-        print(f"not exported: {', '.join(missing)} missing: {install_command('train')}, then fcn-export --weights {path}")
-        return
-    try:
-        print(f"wrote {export_float32(path)}")
-    except ValueError as error:
-        print(error)
+    export_weights(path)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
-from model.command_line import CommandParser
+from model.command_line import ArgumentGroup, CommandParser
 from training.commands.mask_arguments import add_split_arguments
 from training.learning.recipe import CACHE_MB
 from training.survey.groups import EACH, PATTERN_HELP
@@ -28,108 +29,60 @@ FLAGS = {
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     p = CommandParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
-    _add_data(p)
-    _add_recipe(p)
-    _add_schedule(p)
-    _add_machine(p)
-    _add_results(p)
+    group = p.add_argument_group("data")
+    _add(group, "--data", Path, "folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
+    group.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in a minute or two")
+    add_split_arguments(group)
+    _add(group, "--score-map", str, "score on fewer classes than the trained ones; written as --class-map")
+    _add(
+        group, "--group", str, "train on the other groups of the train split, and score on this one; each: every group in turn"
+    )
+    _add(group, "--group-pattern", str, f"{PATTERN_HELP}; with --folds, frames of one group stay in one fold")
+    _add(group, "--data-name", "", "name of the data set in the card (default: its folder's name)")
+
+    group = p.add_argument_group("recipe and start")
+    starts = "weights to begin with: none, imagenet (torchvision's), a file, or a name in weights/ (default: none)"
+    _add(group, "--start", "none", starts)
+    teacher = "weights file of a network whose probabilities the new one also learns; needs --set teacher_weight=NUMBER"
+    _add(group, "--teacher", Path, teacher)
+    _add(group, "--recipe", Path, "TOML file of hyperparameters; --set and options such as --epochs override it")
+    changes = "set a value of the recipe, as in TOML; can be repeated"
+    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=changes)
+    for name, kind in FLAGS.items():
+        _add(group, f"--{name.replace('_', '-')}", kind, f"{name} in place of the recipe's")
+
+    group = p.add_argument_group("trainings and scores")
+    seeds = "train N times with different seeds; prints mean and deviation of the scores (default: 1)"
+    _add(group, "--seeds", 1, seeds, metavar="N")
+    folds = (
+        "divide the frames of train and val into K folds, train K times without one of them, and score each frame by the "
+        "network that has not seen it (default: train once)"
+    )
+    _add(group, "--folds", 0, folds, metavar="K")
+    _add(group, "--evaluate-every", 5, "epochs between scores on val (default: 5)")
+    stop = "end when the mean IoU of val has not risen for this many epochs, and keep the best epoch (default: train all)"
+    _add(group, "--stop-after", 0, stop, metavar="EPOCHS")
+
+    group = p.add_argument_group("machine")
+    _add(group, "--device", "auto", "auto, cpu, cuda, cuda:N or mps (default: auto)")
+    _add(group, "--threads", 0, "CPU threads (default: torch's choice)")
+    _add(group, "--workers", 0, "processes that load data (default: none)")
+    _add(group, "--cache-mb", CACHE_MB, f"MiB of decoded frames kept in a temporary file (default: {CACHE_MB})")
+
+    group = p.add_argument_group("results")
+    _add(group, "--out", Path("runs/train"), "folder for checkpoint, curves and weights (default: runs/train)")
+    _add(group, "--name", "fcn", "name of the weights file, without its ending (default: fcn)")
+    _add(group, "--license", "unstated", "licence of the weights, written into the file and its card (default: unstated)")
+    group.add_argument("--note", action="append", default=[], help="a sentence for the card; can be repeated")
+    tensorboard = "also write the curves for TensorBoard; needs fcn-segment[tensorboard]"
+    group.add_argument("--tensorboard", action="store_true", help=tensorboard)
     return p
 
 
-def _add_data(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments on the splits, their classes and their groups."""
-    group = p.add_argument_group("data")
-    group.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
-    group.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in a minute or two")
-    add_split_arguments(group)
-    group.add_argument("--score-map", help="score on fewer classes than the trained ones; written as --class-map")
-    group.add_argument(
-        "--group", help="train on the other groups of the train split, and score on this one; each: every group in turn"
-    )
-    group.add_argument("--group-pattern", help=f"{PATTERN_HELP}; with --folds, frames of one group stay in one fold")
-    group.add_argument("--data-name", default="", help="name of the data set in the card (default: its folder's name)")
-
-
-def _add_recipe(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments on the weights to begin with, the recipe and the teacher."""
-    group = p.add_argument_group("recipe and start")
-    group.add_argument(
-        "--start",
-        default="none",
-        help="weights to begin with: none, imagenet (torchvision's), a file, or a name in weights/ (default: none)",
-    )
-    group.add_argument(
-        "--teacher",
-        type=Path,
-        help="weights file of a network whose probabilities the new one also learns; needs --set teacher_weight=NUMBER",
-    )
-    group.add_argument(
-        "--recipe", type=Path, help="TOML file of hyperparameters; --set and options such as --epochs override it"
-    )
-    group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="set a value of the recipe, as in TOML; can be repeated",
-    )
-    for name, kind in FLAGS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help=f"{name} in place of the recipe's")
-
-
-def _add_schedule(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments on the number of trainings, on scores and on the end."""
-    group = p.add_argument_group("trainings and scores")
-    group.add_argument(
-        "--seeds",
-        type=int,
-        default=1,
-        metavar="N",
-        help="train N times with different seeds; prints mean and deviation of the scores, averages the weights (default: 1)",
-    )
-    group.add_argument(
-        "--folds",
-        type=int,
-        default=0,
-        metavar="K",
-        help="divide the frames of train and val into K folds, train K times without one of them, and score each frame by the "
-        "network that has not seen it (default: train once)",
-    )
-    group.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
-    group.add_argument(
-        "--stop-after",
-        type=int,
-        default=0,
-        metavar="EPOCHS",
-        help="end when the mean IoU of val has not risen for this many epochs, and keep the best epoch (default: train all)",
-    )
-
-
-def _add_machine(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments on the device, processes and memory."""
-    group = p.add_argument_group("machine")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    group.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
-    group.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
-    group.add_argument(
-        "--cache-mb", type=int, default=CACHE_MB, help=f"MiB of decoded frames kept in a temporary file (default: {CACHE_MB})"
-    )
-
-
-def _add_results(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments on the files that the command writes."""
-    group = p.add_argument_group("results")
-    group.add_argument(
-        "--out", type=Path, default=Path("runs/train"), help="folder for checkpoint, curves and weights (default: runs/train)"
-    )
-    group.add_argument("--name", default="fcn", help="name of the weights file, without its ending (default: fcn)")
-    group.add_argument(
-        "--license", default="unstated", help="licence of the weights, written into the file and its card (default: unstated)"
-    )
-    group.add_argument("--note", action="append", default=[], help="a sentence for the card; can be repeated")
-    group.add_argument(
-        "--tensorboard", action="store_true", help="also write the curves for TensorBoard; needs fcn-segment[tensorboard]"
-    )
+def _add(group: ArgumentGroup, flag: str, default: Any, text: str, metavar: str | None = None) -> None:
+    """Adds an option with a value. default: its default, whose type is the value's, or a type for an option without one."""
+    kind, value = (default, None) if isinstance(default, type) else (type(default), default)
+    group.add_argument(flag, type=Path if issubclass(kind, Path) else kind, default=value, help=text, metavar=metavar)
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -154,16 +107,9 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--demo trains on generated shapes; leave out --data, --labels and --data-name")
     if args.group_pattern is not None and not (args.group or args.folds):
         raise ValueError("give --group NAME or --folds NUMBER with --group-pattern")
-    _check_folds(args)
-
-
-def _check_folds(args: argparse.Namespace) -> None:
-    """Raises `ValueError` for a number of folds that cannot be, and for options that folds do without."""
-    if args.folds == 0:
-        return
-    if args.folds < 2:
+    if args.folds < 0 or args.folds == 1:
         raise ValueError(f"--folds must be at least 2, or 0 to train once, got {args.folds}")
-    if args.group or args.seeds > 1:
+    if args.folds and (args.group or args.seeds > 1):
         raise ValueError("--folds divides all frames of train and val; leave out --group and --seeds")
-    if args.stop_after:
+    if args.folds and args.stop_after:
         raise ValueError("--stop-after would choose each fold's epoch on the frames that score it; leave it out with --folds")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from model.command_line import install_command
 from model.inference.plan import Options
 from model.manifest import Manifest, scored_in
 from model.networks.fcn import FCN
@@ -18,8 +19,8 @@ from model.networks.servable import half_tensors
 from model.weights_file import load_weights, save_weights
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress, load_checkpoint_network
-from training.learning.start_score import StartScore, comparison_line
-from training.learning.validation import Scorer
+from training.learning.validation import Scorer, StartScore, comparison_line
+from training.publishing.export_files import export_float32, missing_packages, remove_stale
 from training.scoring.evaluate import conditions
 from training.scoring.intervals import mean_iou_interval
 from training.scoring.trust import score_facts
@@ -146,3 +147,16 @@ def _of_the_start(weights: TrainingWeights, start: str, trained_score: float) ->
     note = f"The weights are those of {start}, untrained: after training, the mean IoU on val was {trained_score:.4f}, less."
     training = {**manifest.training, "notes": [*manifest.training["notes"], note]}
     return replace(manifest, training=training, scores=scores(weights.scorer, weights.data_name))
+
+
+def export_weights(path: Path) -> None:
+    """Writes the float32 export beside the master, or prints why it cannot; removes exports of an earlier master."""
+    for stale in remove_stale(path):
+        print(f"removed {stale}, an export of the file that was there before")
+    if missing := missing_packages():
+        print(f"not exported: {', '.join(missing)} missing: {install_command('train')}, then fcn-export --weights {path}")
+        return
+    try:
+        print(f"wrote {export_float32(path)}")
+    except ValueError as error:
+        print(error)

@@ -1,11 +1,14 @@
-"""Label sets by name, or from a file: our `classes.json` or `classes.yaml`, or text files of CVAT, labelme and Roboflow."""
+"""Label sets by name, or from a file: our `classes.json` or `classes.yaml`, or text files of CVAT, labelme and Roboflow.
+
+Names of classes that may mean one class are found here, too.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ LABEL_MAP, CLASS_NAMES = "labelmap.txt", "class_names.txt"  # CVAT's "Segmentati
 IGNORED = "__ignore__"  # labelme's void
 MAP_LINE = re.compile(r"(?P<name>.*):(?P<color>[^:]*):[^:]*:[^:]*")  # a line of labelmap.txt: name, colour, parts, actions
 MAP_COLOR = re.compile(r"\s*\d+\s*,\s*\d+\s*,\s*\d+\s*")
+MARKS = " _-"  # letters that do not tell names apart
 UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, lone surrogates, line and paragraph separators
 
 
@@ -191,3 +195,21 @@ def _ignore_index(document: Mapping[str, Any]) -> int:
     if type(value) is not int:
         raise LabelError(f"ignore_index must be a whole number, got {value!r}")
     return value
+
+
+def alike_names(names: Iterable[str]) -> list[str]:
+    """A line for each group of names that differ by case, blanks, hyphens, underscores or wide letters alone."""
+    groups: dict[str, dict[str, None]] = {}
+    for name in names:
+        groups.setdefault(name_key(name), {})[unicodedata.normalize("NFC", name)] = None
+    return [
+        f"the classes {', '.join(map(repr, group))} have nearly one name: if they are one class, give them one name"
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def name_key(name: str) -> str:
+    """The name without what `alike_names` does not tell apart."""
+    text = "".join(unicodedata.normalize("NFKC", name).split())
+    return "".join(letter for letter in unicodedata.normalize("NFKC", text.casefold()) if letter not in MARKS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,18 +86,19 @@ class FrameListing:
             raise DataError(
                 f"{folder} has two images of one name ({first_names(duplicates)}), which would have one mask; rename them"
             )
-        if paths := [path for path in images_below(folder) if path.parent != folder]:
-            self.notes.append(f"{len(paths)} images in folders of {folder} are left out: {first_names(paths)}")
-        if unread := unread_photos(folder):
-            names = first_names(unread, MOST_NAMED)
-            self.notes.append(f"{len(unread)} files are of no kind that is read and are left out: {names}")
+        self.leave_out([path for path in images_below(folder) if path.parent != folder], f"images in folders of {folder} are")
+        self.leave_out(unread_photos(folder), "files are of no kind that is read and are", MOST_NAMED)
         return list(images)
 
     def note_orphans(self, images: Path, masks: Path) -> None:
         """Adds a note if masks have no image."""
-        orphans = [str(files[0]) for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)]
-        if orphans:
-            self.notes.append(f"{len(orphans)} masks have no image and are left out: {first_names(orphans, MOST_NAMED)}")
+        orphans = [files[0] for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)]
+        self.leave_out(orphans, "masks have no image and are", MOST_NAMED)
+
+    def leave_out(self, items: Sequence[object], what: str, most: int = 3) -> None:
+        """Adds a note on files that are left out, if there are any. what: their kind, and why; most: names in the note."""
+        if items:
+            self.notes.append(f"{len(items)} {what} left out: {first_names(items, most)}")
 
 
 def list_frames(root: Path, split: str) -> FrameListing:
@@ -189,10 +190,8 @@ def _plain(listing: FrameListing, root: Path, split: str) -> None:
         names = _listed_names(listing, images, lines(root, split))
         _note_unlisted(listing, root, images)
     elif (images / split).is_dir():
-        if outside := [files[0] for files in listing.folders.images(images).values()]:
-            listing.notes.append(
-                f"{len(outside)} images lie in {images} beside its folders and are left out: {first_names(outside)}"
-            )
+        outside = [files[0] for files in listing.folders.images(images).values()]
+        listing.leave_out(outside, f"images lie in {images} beside its folders and are")
         images, masks = images / split, masks / split
         names = listing.names(images)
     elif any((images / other).is_dir() or list_file(root, other) for other in SPLITS):
@@ -225,8 +224,7 @@ def _note_unlisted(listing: FrameListing, root: Path, images: Path) -> None:
             names_in_lists.update(_listed_names(FrameListing(), images, lines(root, path.stem)))
     names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in images_below(images)}
     paths = [path for name, path in names.items() if name not in names_in_lists]
-    if paths:
-        listing.notes.append(f"{len(paths)} images are in no list and are left out: {first_names(paths, MOST_NAMED)}")
+    listing.leave_out(paths, "images are in no list and are", MOST_NAMED)
 
 
 def _in_split(name: str, split: str) -> bool:
@@ -248,8 +246,8 @@ def _tutorial_camvid(listing: FrameListing, root: Path, split: str) -> None:
     for name in masks:
         listing.add(name, root / split / name, root / f"{split}annot" / name)
     mask_names = set(masks)
-    if names := [name for name in listing.names(root / split) if name not in mask_names]:
-        listing.notes.append(f"{len(names)} images in {root / split} have no mask and are left out: {first_names(names)}")
+    names = [name for name in listing.names(root / split) if name not in mask_names]
+    listing.leave_out(names, f"images in {root / split} have no mask and are")
 
 
 def _published_camvid(listing: FrameListing, root: Path, split: str) -> None:
@@ -275,5 +273,5 @@ def _roboflow(listing: FrameListing, root: Path, split: str) -> None:
         if not name.endswith(ROBOFLOW_MASK) and (has_validation or split not in SPLITS or _in_split(name, split)):
             listing.add(name, folder / name, folder / f"{name}{ROBOFLOW_MASK}")
     masks = [name for name in listing.names(folder) if name.endswith(ROBOFLOW_MASK)]
-    if orphans := [name for name in masks if not listing.folders.find(folder / name.removesuffix(ROBOFLOW_MASK))]:
-        listing.notes.append(f"{len(orphans)} masks in {folder} have no image and are left out: {first_names(orphans)}")
+    orphans = [name for name in masks if not listing.folders.find(folder / name.removesuffix(ROBOFLOW_MASK))]
+    listing.leave_out(orphans, f"masks in {folder} have no image and are")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ from model.inference.tiling import Size
 from model.preprocessing import RGB
 from training.learning.cropping import Cropper
 from training.learning.frame_cache import FrameCache
-from training.learning.recipe import CACHE_MB, Recipe, RecipeError
+from training.learning.recipe import CACHE_MB, Recipe
 from training.survey.records import Survey
 
 REDUCED_SCALE = 0.5  # at this scale or below, JPEGs are decoded at reduced size
@@ -61,8 +60,8 @@ class BandJitter(nn.Module):
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     """Random crops of a split: uint8 images (bands, h, w) and int64 masks (h, w).
 
-    Keys are (epoch, index). A frame that the recipe repeats has several indices. Random choices depend only on the key and the
-    recipe's seed, so a resumed training sees the same crops.
+    Keys are (epoch, frame). Random choices depend only on the key and the recipe's seed, so a resumed training sees the same
+    crops.
 
     All workers share one cache of frames, of up to `cache_bytes`. It holds decoded pixels. For scales of the working size, it
     holds large frames reduced to the largest scale. For scales of the file of 0.5 or less, it holds JPEGs as files instead:
@@ -83,8 +82,6 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             for (height, width), is_file, record in zip(self._shapes, self._file_flags, survey.records, strict=True)
         ]
         self._cache = FrameCache(sizes, cache_bytes)
-        self._frame_indices = _epoch_frames(survey, recipe.repeats)
-        self._paste_shares = _by_id(self.split.labels.names, recipe.paste, "paste")
         self._rare = RareFrames(survey)
         self._cropper = Cropper(recipe, self.ignore_index)
         # left out at 0, because a flip always draws a random number, and recipes without it must keep their crops
@@ -101,16 +98,14 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         )
 
     def __len__(self) -> int:
-        return len(self._frame_indices)
+        return len(self.split.frames)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(combine_seeds(self.recipe.seed, epoch, index))
-            class_id, frame = self._draw_rare() or (None, self._frame_indices[index])
-            image, mask = self._crop(frame, class_id)
-            if class_ids := [class_id for class_id, share in self._paste_shares.items() if float(torch.rand(())) < share]:
-                image, mask = self._paste(image, mask, class_ids)
+            class_id, frame = self._draw_rare() or (None, index)
+            image, mask = self._transform(*self._cropper(*self._scale(frame), class_id))
             image = self._degrade(image.as_subclass(Tensor))
         return image, mask[0].as_subclass(Tensor).long()
 
@@ -119,16 +114,6 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         if not self.recipe.rare_share or not len(self._rare) or float(torch.rand(())) >= self.recipe.rare_share:
             return None
         return self._rare.draw()
-
-    def _crop(self, index: int, class_id: int | None = None) -> tuple[Tensor, Tensor]:
-        image, mask = self._transform(*self._cropper(*self._scale(index), class_id))
-        return image, mask
-
-    def _paste(self, image: Tensor, mask: Tensor, class_ids: list[int]) -> tuple[Tensor, Tensor]:
-        """Pastes the pixels of these classes from a random frame's crop, at the same place (after Ghiasi et al. 2021)."""
-        source, source_mask = self._crop(int(torch.randint(len(self.split.frames), ())))
-        region = torch.isin(source_mask, torch.tensor(class_ids, dtype=source_mask.dtype))
-        return torch.where(region, source, image), torch.where(region, source_mask, mask)
 
     def _load(self, index: int) -> tuple[bytes | Pixels, Pixels]:
         """The image, as file bytes or decoded pixels, and the mask's ids (H, W)."""
@@ -203,26 +188,6 @@ def scale_warning(longer_side: int, recipe: Recipe) -> str:
         f"{served_low} to {served_high}, where objects differ in size; --set 'scales_of=\"side\"' --set 'scales=[0.7,1.4]' "
         "trains on the service's sizes"
     )
-
-
-def _epoch_frames(survey: Survey, repeats: Mapping[str, int]) -> list[int]:
-    """The frame indices of an epoch: every frame once, then the repeats; raises `RecipeError` for an unknown class."""
-    frames = list(range(len(survey.records)))
-    times = _by_id(survey.split.labels.names, repeats, "repeats")
-    if not times:
-        return frames
-    extra = []
-    for index, pixels in enumerate(survey.class_pixels):
-        most = max((int(times.get(class_id, 1)) for class_id in pixels.nonzero()[0].tolist()), default=1)
-        extra += [index] * (most - 1)
-    return frames + extra
-
-
-def _by_id(names: Sequence[str], values: Mapping[str, float], field: str) -> dict[int, float]:
-    """Turns a recipe's values by class name into values by class id; raises `RecipeError` for an unknown class."""
-    if unknown := sorted(set(values) - set(names)):
-        raise RecipeError(f"{field} must name classes of {names}, got {unknown}")
-    return {names.index(name): value for name, value in values.items()}
 
 
 def rare_classes(class_pixels: npt.NDArray[np.int64]) -> list[int]:

@@ -13,7 +13,6 @@ from torchvision.transforms.v2 import functional as TF
 from model.inference.tiling import Size
 from training.learning.recipe import Recipe
 
-REDRAWS = 10
 Pair = tuple[tv_tensors.Image, tv_tensors.Mask]
 
 
@@ -35,7 +34,7 @@ class Cropper:
         turns = self._draw_turns()
         height, width = self.recipe.crop
         size = (width, height) if turns % 2 else (height, width)
-        top, left = self._draw_place(mask[0], size, class_id)
+        top, left = self._draw_position(mask[0], size, class_id)
         image_crop, mask_crop = self._cut(image, mask, top, left, size)
         if self.recipe.rotation:
             pair = self._rotate(image, mask, top, left, size)
@@ -50,16 +49,6 @@ class Cropper:
         if not self.recipe.quarter_turns or float(torch.rand(())) >= self.recipe.quarter_turns:
             return 0
         return 1 + int(torch.randint(3, ()))
-
-    def _draw_place(self, mask: Tensor, size: Size, class_id: int | None) -> tuple[int, int]:
-        """As `_draw_position`, again for crops of nearly one class, as `largest_share` says."""
-        for _ in range(REDRAWS if self.recipe.largest_share < 1 else 0):
-            top, left = self._draw_position(mask, size, class_id)
-            labels = mask[top : top + size[0], left : left + size[1]]
-            counts = torch.bincount(labels[labels != self.ignore_index].flatten().long())
-            if len(counts) and int(counts.max()) <= self.recipe.largest_share * int(counts.sum()):
-                return top, left
-        return self._draw_position(mask, size, class_id)
 
     def _draw_position(self, mask: Tensor, size: Size, class_id: int | None) -> tuple[int, int]:
         """The top and left of a crop of this size in a mask (H, W): any, or any that holds a random pixel of the class."""

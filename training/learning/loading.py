@@ -30,13 +30,12 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     """
 
     def __init__(self, frames: int, recipe: Recipe, world: World) -> None:
-        epoch_frames = min(frames, recipe.frames_per_epoch or frames)
         if recipe.batch % world.size:
             raise ValueError(f"batch must be a multiple of the {world.size} processes, got {recipe.batch}")
-        if epoch_frames < world.size:
-            raise ValueError(f"an epoch must have a frame for each of the {world.size} processes, got {epoch_frames}")
+        if frames < world.size:
+            raise ValueError(f"an epoch must have a frame for each of the {world.size} processes, got {frames}")
         self.frames, self.recipe, self.world = frames, recipe, world
-        self.batch = min(recipe.batch, epoch_frames - epoch_frames % world.size)
+        self.batch = min(recipe.batch, frames - frames % world.size)
         self.steps = recipe.steps_of_epoch(frames)
         self.epoch = 0
 

@@ -1,4 +1,4 @@
-"""Losses: cross-entropy and focal loss with void pixels and class weights, Lovász-softmax, Dice, and distillation."""
+"""Losses: cross-entropy with void pixels and class weights, Lovász-softmax, Dice, and distillation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-SMALLEST_ERROR = 1e-6  # 1 - p, below which the focal loss has no slope
 
 
 def cross_entropy(
@@ -20,23 +18,6 @@ def cross_entropy(
     """
     sums = F.cross_entropy(logits.float(), masks, weight=weights, ignore_index=ignore_index, reduction="sum")
     return sums / ((masks != ignore_index).sum().clamp(min=1) if divisor is None else divisor)
-
-
-def focal(
-    logits: Tensor, masks: Tensor, ignore_index: int, weights: Tensor | None, gamma: float, divisor: Tensor | None = None
-) -> Tensor:
-    """Mean focal loss, -(1 - p) ** gamma * log(p) with p of the pixel's own class (Lin et al. 2017, equations 4 and 5).
-
-    logits (N, C, H, W), masks (N, H, W). weights: of the classes, the paper's alpha. The mean is that of `cross_entropy`, which
-    a gamma of 0 gives.
-    """
-    log_p = -F.cross_entropy(logits.float(), masks, ignore_index=ignore_index, reduction="none")  # 0 where void
-    # the power's slope at 0 is infinite for a gamma below 1
-    terms = -log_p * (-torch.expm1(log_p)).clamp(min=SMALLEST_ERROR) ** gamma
-    is_void = masks == ignore_index
-    if weights is not None:
-        terms = terms * weights[masks.masked_fill(is_void, 0)]
-    return terms.sum() / ((~is_void).sum().clamp(min=1) if divisor is None else divisor)
 
 
 def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int = 4) -> Tensor:

@@ -29,7 +29,6 @@ class Optimization:
 
     def __init__(self, net: nn.Module, recipe: Recipe, steps: int, device: torch.device) -> None:
         self.recipe, self.steps, self.device, self.net = recipe, max(1, steps), device, net
-        _freeze(net, recipe.freeze_convolutions)
         groups = _parameter_groups(net, recipe)
         if recipe.optimizer == "sgd":
             self.optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, momentum=recipe.momentum)
@@ -123,16 +122,6 @@ def _average(net: nn.Module, decay: float) -> AveragedModel:
         get_ema_multi_avg_fn(min(decay, (1 + steps) / (4 + steps)))(average, current, count)  # type: ignore[no-untyped-call]
 
     return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
-
-
-def _freeze(net: nn.Module, convolutions: int) -> None:
-    """Freezes the backbone's first `convolutions` convolutions and the batch norms that follow them."""
-    layers = [layer for name, layer in net.named_modules() if name.startswith("backbone.") and not list(layer.children())]
-    for layer in layers:
-        convolutions -= isinstance(layer, nn.Conv2d)
-        if convolutions < 0:
-            return
-        layer.requires_grad_(False)
 
 
 def _parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

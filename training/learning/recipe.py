@@ -33,12 +33,6 @@ def _require_parts(parts: int, info: ValidationInfo) -> int:
     return parts
 
 
-def _require_crop(share: float, info: ValidationInfo) -> float:
-    if "batch" in info.data and share and not round(share * info.data["batch"]):
-        raise PydanticCustomError("share", "Input should be at least a crop of the batch of {batch}, or 0", info.data)
-    return share
-
-
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Row = Annotated[int, Field(ge=-1)]
@@ -48,7 +42,6 @@ Factor = Annotated[float, Field(gt=0)]
 Scales = Annotated[tuple[Factor, Factor], AfterValidator(_require_order)]
 Sides = Annotated[tuple[Positive, Positive], AfterValidator(_require_order)]
 Parts = Annotated[Positive, AfterValidator(_require_parts)]
-BatchShare = Annotated[Fraction, AfterValidator(_require_crop)]
 
 
 class RecipeError(ValueError):
@@ -64,11 +57,6 @@ class Recipe(BaseModel):
         empty, the layers are loaded if they have the same number of classes.
     start_scores: for each class, all of the start's scores that count for it, where these are more than `start_rows` has.
         Not stated: the background, if the start knows it, also has the scores of the start's classes that the data lacks.
-    frames_per_epoch: number of frames of an epoch, drawn at random for each epoch (0: all frames). A checkpoint is written
-        after each epoch.
-    repeats: how often an epoch shows the frames with a class, such as person=2. For a frame with several such classes the
-        largest number counts.
-    paste: share of crops, for each class, such as person=0.5. Pixels of the class are copied into them from another frame.
     rare_share: share of crops that show a rare class, one with fewer pixels in the data than the median class: the class is
         drawn, then a frame that shows it, then a crop that holds a pixel of it (after nnU-Net, Isensee et al. 2021, which takes
         a third). The other crops are of the epoch's frames, anywhere.
@@ -77,8 +65,6 @@ class Recipe(BaseModel):
         adds their gradients: this takes less memory.
     batch_loss: the loss whose gradient is taken. `mean`: averaged over the labelled pixels of the batch. `sum`: that mean,
         times the number of crops of the step.
-    largest_share: crops in which one class has more than this share of the labelled pixels are drawn again, up to ten times, as
-        mmsegmentation's `cat_max_ratio` does (1: none are).
     crop: (height, width) in pixels. scales: range of the random scale; its logarithm is uniform. scales_of: what is scaled.
         `side`: the image at its working size, to which the service scales it by `side`. `file`: the image in its file's size.
     flip, vertical_flip: shares of crops that are mirrored left to right, and upside down.
@@ -90,16 +76,15 @@ class Recipe(BaseModel):
     jpeg: share of crops that are compressed as JPEG (quality 30 to 90).
     learning_rate: of the backbone; head, scores and upsamplings have `head_factor` times this rate. The rates fall as
         (1 - step/steps) ** power (poly, Liu et al. 2015), after a linear rise over the first `warmup` steps.
-    freeze_convolutions: number of the backbone's first convolutions that are not trained.
     optimizer: `adamw`, or `sgd` with `momentum`.
     class_weights: `none`, or `median`: (median frequency / frequency) ** `class_weights_power`, after Eigen & Fergus 2015,
         but with frequencies over all labelled pixels.
-    label_weight, lovasz_weight, dice_weight, focal_weight: weights of the cross-entropy, the Lovász-softmax loss, the Dice
-        loss, and the focal loss of `focal_gamma` (`training.learning.losses`). Class weights count in the first and the last.
+    label_weight, lovasz_weight, dice_weight: weights of the cross-entropy, in which class weights count, the Lovász-softmax
+        loss and the Dice loss (`training.learning.losses`).
     unlabelled_border: distance in pixels, for masks with coarse borders. The losses ignore pixels that are closer to another
         class.
     teacher_weight: weight of the divergence from the teacher (Hinton et al. 2015). The teacher's probabilities are averaged
-        over `teacher_scales` and left-right flips. teacher_share: share of a step's crops that the teacher sees.
+        over `teacher_scales` and left-right flips.
     ema: decay of the moving average of the weights (0: no average). The averaged weights are then scored and saved. The decay
         is smaller in the first steps.
     autocast: precision of the forward pass: `none` (float32), `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU that
@@ -124,11 +109,7 @@ class Recipe(BaseModel):
     start_rows: tuple[Row, ...] = ()
     start_scores: tuple[Annotated[tuple[Row, ...], Field(min_length=1)], ...] = ()
     epochs: Count = 60
-    frames_per_epoch: Count = 0
-    repeats: dict[str, Positive] = {}
-    paste: dict[str, Fraction] = {}
     rare_share: Fraction = 0.0
-    largest_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     batch: Positive = 8
     accumulate: Parts = 1
     batch_loss: Literal["mean", "sum"] = "mean"
@@ -153,17 +134,13 @@ class Recipe(BaseModel):
     power: Weight = 0.9
     clip_norm: Factor = 10.0
     freeze_batch_norm: bool = False
-    freeze_convolutions: Count = 0
     class_weights: Literal["none", "median"] = "none"
     class_weights_power: float = 0.5
     lovasz_weight: Weight = 0.0
     dice_weight: Weight = 0.0
-    focal_weight: Weight = 0.0
-    focal_gamma: Weight = 2.0
     unlabelled_border: Count = 0
     teacher_weight: Weight = 0.0
     teacher_scales: Annotated[tuple[Factor, ...], Field(min_length=1)] = (1.0,)
-    teacher_share: BatchShare = 1.0
     label_weight: Weight = 1.0
     ema: Fraction = 0.0
     autocast: Literal["auto", "none", "bfloat16", "float16"] = "auto"
@@ -188,7 +165,7 @@ class Recipe(BaseModel):
 
     def steps_of_epoch(self, frames: int) -> int:
         """The optimiser's steps of an epoch over so many frames of train."""
-        return max(1, min(frames, self.frames_per_epoch or frames) // self.batch)
+        return max(1, frames // self.batch)
 
     def to_dict(self) -> dict[str, Any]:
         return self.model_dump()

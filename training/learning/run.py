@@ -1,27 +1,34 @@
-"""Runs a training from start to end: epochs, scores on val, curves and checkpoints."""
+"""Runs a training from start to end: its parts, its steps and epochs, scores on val, curves and checkpoints."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from model.manifest import Manifest
 from model.networks.fcn import FCN
+from model.networks.servable import normalise
 from model.preprocessing import Preprocessing
-from training.learning.augmentation import AugmentedSplit
+from training.learning.augmentation import AugmentedSplit, combine_seeds
 from training.learning.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
 from training.learning.distributed import World
+from training.learning.loading import BatchLoader
+from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, soft_dice
+from training.learning.optimization import Optimization
 from training.learning.recipe import CACHE_MB, Recipe
 from training.learning.teacher import Teacher
-from training.learning.trainer import Trainer
 from training.reporting.curves import Curves
+from training.scoring.boundaries import without_border
 from training.survey.records import Survey
 
 Evaluate = Callable[[FCN], Mapping[str, float | None]]
@@ -67,6 +74,126 @@ class Run:
         return facts | dict(self.origin)
 
 
+class Trainer:
+    """Trains the network of a run by its recipe, on this process's share of each batch.
+
+    The cross-entropy is a mean over the labelled pixels of the whole batch, for any number of processes and of `accumulate`
+    parts. Batch norm and the Lovász and Dice losses see only one part of one process. On CUDA, batch norm sees
+    the parts that all processes run at the same time.
+    """
+
+    def __init__(self, run: Run, data: AugmentedSplit) -> None:
+        self.recipe, self.device, self.world, self.data = run.recipe, run.device, run.world, data
+        self.preprocessing, self.teacher = run.preprocessing, run.teacher
+        self.net = run.net.to(self.device).to(memory_format=torch.channels_last)
+        self.loader = BatchLoader(data, self.recipe, self.world, self.device, run.workers)
+        self.optimization = Optimization(self.net, self.recipe, len(self.loader) * self.recipe.epochs, self.device)
+        self.parallel = self.world.wrap(self.net, self.device)
+        self.class_weights: Tensor | None = None
+        if self.recipe.class_weights == "median":
+            weights = median_frequency_weights(run.survey.class_pixels.sum(0), self.recipe.class_weights_power)
+            self.class_weights = weights.to(self.device)
+
+    @property
+    def result(self) -> FCN:
+        """The network to score and save: with averaged weights if the recipe sets `ema`."""
+        return cast(FCN, self.optimization.result)
+
+    def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
+        """Trains one epoch; gives the mean loss, and the fraction of the time spent waiting for data."""
+        self._train_mode()
+        statistics = [buffer.clone() for buffer in self._statistics()]
+        title = f"epoch {epoch + 1}/{self.recipe.epochs}"
+        bar = tqdm(total=len(self.loader), desc=title, unit="batch", mininterval=2, disable=None if self.world.first else True)
+        total, wait_seconds, start = torch.zeros((), device=self.device), 0.0, time.monotonic()
+        batches = self.loader.epoch(epoch)
+        # seeded after the loader, which draws a random number itself; each process has its own seed, for dropout
+        torch.manual_seed(combine_seeds(self.recipe.seed, epoch, self.world.rank))
+        for _ in range(len(self.loader)):
+            wait_start = time.monotonic()
+            images, masks = next(batches)
+            wait_seconds += time.monotonic() - wait_start
+            loss, is_finite = self._step(images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True))
+            if not is_finite:
+                progress.skipped += 1
+                self._restore_statistics(statistics)
+            progress.step += 1
+            total += loss
+            bar.update()
+        bar.close()
+        mean = float(self.world.sum(total)) / self.world.size / len(self.loader)
+        return mean, wait_seconds / (time.monotonic() - start)
+
+    def _train_mode(self) -> None:
+        self.net.train()
+        for layer in self.net.modules():
+            if isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm):
+                layer.train(not self.recipe.freeze_batch_norm)
+
+    def _statistics(self) -> list[Tensor]:
+        """The running means and variances of batch norm."""
+        return [buffer for buffer in self.net.buffers() if buffer.is_floating_point()]
+
+    def _restore_statistics(self, before: Sequence[Tensor]) -> None:
+        """After a skipped step: if a running mean or variance is infinite or NaN, sets all of them back to `before`.
+
+        `before` are those from the beginning of the epoch. Most skipped steps leave finite statistics, because float16
+        overflows in the gradients and not in the activations.
+        """
+        if all(bool(torch.isfinite(buffer).all()) for buffer in self._statistics()):
+            return
+        for buffer, value in zip(self._statistics(), before, strict=True):
+            buffer.copy_(value)
+
+    def _step(self, images: Tensor, masks: Tensor) -> tuple[Tensor, bool]:
+        """Trains on one batch; gives its loss, and whether its gradient was finite. Else the weights have not changed."""
+        if self.recipe.unlabelled_border:
+            masks = without_border(masks, self.data.ignore_index, self.recipe.unlabelled_border)
+        divisor = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
+        total = torch.zeros((), device=self.device)
+        crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
+        parts = min(self.recipe.accumulate, len(images))
+        pieces = zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True)
+        for index, (part_images, part_masks) in enumerate(pieces):
+            # processes exchange gradients once a step, in its last part
+            local = isinstance(self.parallel, DistributedDataParallel) and index < parts - 1
+            with cast(DistributedDataParallel, self.parallel).no_sync() if local else nullcontext():
+                share = len(part_images) / len(images)
+                loss = self._loss(part_images, part_masks, divisor, share)
+                self.optimization.backward(loss * crops)
+            total += loss.detach()
+        return total, self.optimization.step()
+
+    def _loss(self, images: Tensor, masks: Tensor, divisor: Tensor, share: float) -> Tensor:
+        """The loss of one part of the step's batch.
+
+        divisor: number of labelled pixels in the batches of all processes, divided by the number of processes, because
+        `DistributedDataParallel` averages gradients. share: the part's share of this process's crops.
+        """
+        recipe, ignore_index = self.recipe, self.data.ignore_index
+        inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
+        with self.optimization.autocast():
+            logits = self.parallel(inputs)
+            target = self.teacher.log_probabilities(inputs) if self.teacher else None
+        loss = recipe.label_weight * cross_entropy(logits, masks, ignore_index, self.class_weights, divisor)
+        if recipe.lovasz_weight:
+            loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignore_index)
+        if recipe.dice_weight:
+            loss = loss + recipe.dice_weight * share * soft_dice(logits, masks, ignore_index)
+        if self.teacher and target is not None:
+            at_cells = logits[..., :: self.teacher.stride, :: self.teacher.stride]
+            loss = loss + recipe.teacher_weight * share * distillation(at_cells, target)
+        return loss
+
+    def states(self) -> dict[str, Any]:
+        """The states of the network and the optimisation, for a checkpoint."""
+        return {"net": self.net.state_dict(), **self.optimization.state_dict()}
+
+    def restore(self, states: Mapping[str, Any]) -> None:
+        self.net.load_state_dict(states["net"])
+        self.optimization.load_state_dict(dict(states))
+
+
 def train(run: Run) -> tuple[FCN, Progress]:
     """Trains until the last epoch of the recipe, or as `stop_after` says; gives the network to save and the progress.
 
@@ -76,17 +203,7 @@ def train(run: Run) -> tuple[FCN, Progress]:
     run.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     data = AugmentedSplit(run.survey, recipe, (run.cache_mb << 20) // run.world.size)
-    trainer = Trainer(
-        net=run.net,
-        data=data,
-        class_pixels=run.survey.class_pixels.sum(0),
-        recipe=recipe,
-        device=run.device,
-        world=run.world,
-        preprocessing=run.preprocessing,
-        teacher=run.teacher,
-        workers=run.workers,
-    )
+    trainer = Trainer(run, data)
     resume_facts = run.resume_facts
     progress = _restore(run, trainer, resume_facts)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None

@@ -14,7 +14,7 @@ from torch import Tensor
 from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
-from training.data.alike_names import name_key
+from training.data.label_files import name_key
 
 NEW = -1  # in place of a row: the class is new, and keeps its random weights
 BACKGROUND = "background"
@@ -64,8 +64,7 @@ def scores_of_classes(
 
 def known_background(rows: Sequence[int], names: Sequence[str]) -> int | None:
     """The class that is background, if the start knows it."""
-    known = (index for index, row in enumerate(rows) if row != NEW and name_key(names[index]) == BACKGROUND)
-    return next(known, None)
+    return next((index for index, row in enumerate(rows) if row != NEW and name_key(names[index]) == BACKGROUND), None)
 
 
 def own_scores(rows: Sequence[int], class_scores: Sequence[int], classes: int) -> tuple[tuple[int, ...], ...]:
@@ -95,15 +94,16 @@ def score_lines(
 
 def match_lines(names: Sequence[str], start_names: Sequence[str], rows: Sequence[int]) -> list[str]:
     """What the start knows of the classes, and what is new to it, in lines of text."""
-    known = [name for name, row in zip(names, rows, strict=True) if row != NEW]
+    shared_names = [name for name, row in zip(names, rows, strict=True) if row != NEW]
     new = [name for name, row in zip(names, rows, strict=True) if row == NEW]
     others = len(set(range(len(start_names))) - set(rows))
     rest = f"; {others} of the start's classes are not in the data" if others else ""
-    if not known:
+    if not shared_names:
         return [f"no class has the name of one of the start's {len(start_names)}: the scores of all {len(names)} are new"]
     if not new:
-        return [f"the start knows all {len(names)} classes by name: {_listed(known)}{rest}"]
-    return [f"the start knows {len(known)} of {len(names)} classes by name: {_listed(known)}; new: {_listed(new)}{rest}"]
+        return [f"the start knows all {len(names)} classes by name: {_listed(shared_names)}{rest}"]
+    count = f"{len(shared_names)} of {len(names)}"
+    return [f"the start knows {count} classes by name: {_listed(shared_names)}; new: {_listed(new)}{rest}"]
 
 
 def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:

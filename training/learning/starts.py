@@ -96,21 +96,20 @@ def start_preprocessing(backbone: str, start: str) -> Preprocessing:
     """
     if start == "none":
         return Preprocessing()
-    if start != "imagenet" and _find(start).suffix in (*PICKLE_SUFFIXES, ARRAYS, CAFFE) and _is_file_of_released(_find(start)):
+    if weights := start_weights(start):
+        return weights.manifest.preprocessing
+    path = None if start == "imagenet" else _find(start)
+    if path and path.suffix in (*PICKLE_SUFFIXES, ARRAYS, CAFFE) and _is_file_of_released(path):
         return RELEASED_PREPROCESSING
-    if start != "imagenet" and backbone.startswith(TIMM):
-        return _encoder_preprocessing(backbone, start)
-    if start == "imagenet" or _find(start).suffix in PICKLE_SUFFIXES:
+    if path and backbone.startswith(TIMM):
+        mean, std = encoder_normalisation(backbone.removeprefix(TIMM))
+        return Preprocessing(mean=mean, std=std)
+    if path is None or path.suffix in PICKLE_SUFFIXES:
         if backbone not in PUBLISHED:
             raise ValueError(f"torchvision publishes no weights of {backbone}; start from a file, or from none")
         transforms = PUBLISHED[backbone].transforms()
         return Preprocessing(mean=tuple(transforms.mean), std=tuple(transforms.std))
-    try:
-        return load_weights(_find(start)).manifest.preprocessing
-    except WeightsError:
-        if backbone == "mobilenet_edgetpu":
-            return Preprocessing((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), 1 / 128)
-        return Preprocessing()
+    return Preprocessing((1.0,) * 3, (1.0,) * 3, 1 / 128) if backbone == "mobilenet_edgetpu" else Preprocessing()
 
 
 def _is_file_of_released(path: Path) -> bool:
@@ -119,15 +118,6 @@ def _is_file_of_released(path: Path) -> bool:
         return is_released(_read(path))
     except ValueError:
         return False
-
-
-def _encoder_preprocessing(backbone: str, start: str) -> Preprocessing:
-    """The preprocessing of our own file, else that of the encoder's weights by timm."""
-    try:
-        return load_weights(_find(start)).manifest.preprocessing
-    except WeightsError:
-        mean, std = encoder_normalisation(backbone.removeprefix(TIMM))
-        return Preprocessing(mean=mean, std=std)
 
 
 def _find(start: str) -> Path:

@@ -1,24 +1,35 @@
-"""Scores a network in training on val: confusion matrix and cross-entropy, in one pass along the served path."""
+"""Scores on val along the served path: of a network in training, of its start, and how far one is above the other."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import isnan
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
+from model.labels import LabelSet
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix
+from model.metrics import ConfusionMatrix, ious
 from model.networks.fcn import FCN
+from model.networks.servable import load_network
+from model.preprocessing import Preprocessing
 from training.data.class_mapping import ClassMapping, identity_mapping
+from training.data.label_files import name_key
 from training.data.split import Split
-from training.scoring.evaluate import snapshot_segmenter
-from training.scoring.intervals import Counts
+from training.learning.score_rows import BACKGROUND, NEW
+from training.learning.starts import start_weights
+from training.scoring.evaluate import predictions, snapshot_segmenter
+from training.scoring.intervals import Counts, Interval, difference_intervals, mean_iou_interval
 
 Scores = dict[str, float | None]
+OUTSIDE = 255  # the id of a start's class that is none of the data's
 
 
 class Scorer:
@@ -80,3 +91,120 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, table: Tensor, classes: in
     log_probabilities = logits[:, is_labelled].log_softmax(0)
     other_classes = table[: len(logits), None] != labels[is_labelled]
     return -float(log_probabilities.masked_fill(other_classes, -np.inf).logsumexp(0).double().sum())
+
+
+@dataclass(frozen=True)
+class StartScore:
+    """The start's score on val: with its own classes, matched by name, at the side of the training.
+
+    counts: confusion matrices (F, n + 1, n + 1), one for each frame; the last column counts pixels for which the start says
+    none of val's n classes. names: val's classes. class_ids: those of them that the start knows. is_complete: whether these are
+    all classes of the data.
+    """
+
+    start: str
+    counts: Counts
+    names: tuple[str, ...]
+    class_ids: tuple[int, ...]
+    is_complete: bool
+
+    @property
+    def interval(self) -> Interval:
+        """The mean IoU of the known classes, over the pixels that are labelled with them, with its interval."""
+        return mean_iou_interval(_only(self.counts, self.class_ids))
+
+    def against(self, counts: Counts) -> Interval:
+        """The trained network's mean IoU of the known classes minus the start's, on the same frames and pixels.
+
+        counts: of the trained network, as `Scorer.counts`: (F, n, n).
+        """
+        counts = np.pad(counts, ((0, 0), (0, 1), (0, 1)))
+        return difference_intervals(_only(counts, self.class_ids), _only(self.counts, self.class_ids))[-1]
+
+    def facts(self) -> dict[str, Any]:
+        """The score as a weights file stores it."""
+        values = ious(_only(self.counts, self.class_ids).sum(0))
+        return {
+            "classes": [self.names[index] for index in self.class_ids],
+            "iou": [None if np.isnan(value) else round(float(value), 6) for value in values[list(self.class_ids)]],
+            "mean_iou": round(self.interval.value, 6),
+            "mean_iou_95": self.interval.rounded(),
+            "frames": len(self.counts),
+        }
+
+    def line(self) -> str:
+        """The score in a line."""
+        which = "" if self.is_complete else f", over the {len(self.class_ids)} of {len(self.names)} classes that it knows"
+        interval = f"{self.interval.value:.4f} (95% interval over {len(self.counts)} frames: {self.interval})"
+        return f"the start, {self.start}, untrained, has a mean IoU of {interval} on val{which}"
+
+
+def comparison_line(what: str, change: Interval, frames: int) -> str:
+    """How far a network (`what`) is above or below the start, in words."""
+    interval = "without an interval" if np.isnan(change.low) else f"95% interval {change.low:+.4f} to {change.high:+.4f}"
+    if change.value < 0:
+        verdict = "below the start" if is_clear(change) else "below the start, by less than its interval"
+    else:
+        verdict = "better than the start" if is_clear(change) else "not better than the start by more than its interval"
+    return f"{what} is {verdict}: {change.value:+.4f} mean IoU, {interval}, on the same {frames} frames of val"
+
+
+def is_clear(change: Interval) -> bool:
+    """Whether the interval leaves no doubt about the sign; without an interval there is none."""
+    return bool(np.isnan(change.low)) or change.excludes_zero
+
+
+def score_start(
+    start: str,
+    rows: Sequence[int],
+    labels: LabelSet,
+    preprocessing: Preprocessing,
+    validation: Split,
+    score_mapping: ClassMapping | None,
+    device: str,
+) -> StartScore | None:
+    """Scores a weights file of ours on val; None for another start, and if it knows none of the classes.
+
+    rows: for each of the data's classes (`labels`), the start's class, or `NEW`. score_mapping: from the data's classes to
+    val's, if these are fewer.
+    """
+    weights = start_weights(start)
+    if weights is None or all(row == NEW for row in rows) or weights.manifest.preprocessing.channels != preprocessing.channels:
+        return None
+    to_val = score_mapping.table if score_mapping else np.arange(256, dtype=np.uint8)
+    new = {int(to_val[index]) for index, row in enumerate(rows) if row == NEW}
+    class_ids = tuple(index for index in range(len(validation.labels)) if index not in new)
+    if not class_ids:
+        return None
+    classes = len(validation.labels)
+    table = np.minimum(to_val[start_table(len(weights.manifest.labels), rows, labels)], classes)
+    manifest = replace(weights.manifest, preprocessing=preprocessing)
+    segmenter = snapshot_segmenter(load_network(weights), manifest, device)
+    counts = []
+    for truth, class_map in predictions(segmenter, validation, Options()):
+        matrix = ConfusionMatrix(classes + 1)
+        matrix.update(truth, table[class_map])
+        matrix.counts[classes] = 0  # a void id may be n, as CamVid's is
+        counts.append(matrix.counts)
+    return StartScore(start, np.stack(counts), tuple(validation.labels.names), class_ids, NEW not in rows)
+
+
+def start_table(start_classes: int, rows: Sequence[int], labels: LabelSet) -> npt.NDArray[np.uint8]:
+    """The data's class for each class of the start, uint8 (256,).
+
+    A class of the start that the data lacks is the data's background, or `OUTSIDE` if the data has none.
+    """
+    background = next((index for index, name in enumerate(labels.names) if name_key(name) == BACKGROUND), OUTSIDE)
+    table = np.full(256, OUTSIDE, np.uint8)
+    table[:start_classes] = background
+    for index, row in reversed(list(enumerate(rows))):
+        if row != NEW:
+            table[row] = index
+    return table
+
+
+def _only(counts: Counts, classes: Sequence[int]) -> Counts:
+    """The counts without the pixels that are labelled with other classes, so that means are over these classes alone."""
+    result = np.zeros_like(counts)
+    result[:, list(classes)] = counts[:, list(classes)]
+    return result

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from model.labels import LabelSet, camvid_labels
 from training.data import camvid
-from training.data.bands import read_bands
 from training.data.class_mapping import ClassMapping, identity_mapping
-from training.data.ground import read_blocks, read_gsd
 from training.data.layouts import list_frames
+from training.data.map_files import read_bands, read_blocks, read_gsd
 from training.data.masks import Meaning, label_colors
 from training.data.orientation import DrawnOn
 from training.data.problems import DataError, FrameErrors, raise_all

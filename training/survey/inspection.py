@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.alike_names import alike_names
+from training.data.label_files import alike_names
 from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
 from training.survey.copies import (
     copied_images,

@@ -166,17 +166,6 @@ def test_gradients_reach_every_parameter(variant: str, backbone: str, output_str
     assert learnable == {"score_fr"} | skips | upscore2
 
 
-def test_skip_scores_start_at_zero_and_the_coarse_score_does_not() -> None:
-    net = fresh("fcn8s")
-    assert net.score_pool3 is not None
-    assert net.score_pool4 is not None
-    for layer in (net.score_pool3, net.score_pool4):
-        assert not layer.weight.any()
-        assert layer.bias is not None
-        assert not layer.bias.any()
-    assert net.score_fr.weight.any()
-
-
 @pytest.mark.parametrize(
     ("variant", "backbone", "output_stride"),
     [

@@ -17,7 +17,7 @@ from model.networks.servable import ServableNetwork, half_tensors
 from model.preprocessing import RGB, Preprocessing, PreprocessingError
 from model.weights_file import load_weights, save_weights
 from tests.support.training.runs import TINY_RECIPE
-from training.commands.train_run import start_network
+from training.commands.train_setup import start_network
 from training.learning.recipe import make_recipe
 
 NAMES = ("red", "green", "blue", "near infrared", "height")

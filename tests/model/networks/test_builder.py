@@ -57,21 +57,6 @@ def test_a_loaded_vgg16_computes_what_the_classifier_computes() -> None:
     torch.testing.assert_close(maps.stride8, features[:17](images))
 
 
-def test_a_vgg16_of_full_width_takes_the_published_layout_head_included() -> None:
-    with torch.device("meta"):
-        net = build("fcn32s", "vgg16", 21, head_width=4096)
-    load_classifier(net, vgg16_layout())
-    converted = {name: tensor.shape for name, tensor in _fully_convolutional(vgg16_layout()).items()}
-    assert converted == {name: tensor.shape for name, tensor in net.head.state_dict().items()}
-
-
-def test_the_head_of_a_full_vgg16_is_part_of_what_must_be_there() -> None:
-    with torch.device("meta"):
-        net = build("fcn32s", "vgg16", 21, head_width=4096)
-    with pytest.raises((ValueError, KeyError), match=r"classifier\.3\.weight"):
-        load_classifier(net, {name: t for name, t in vgg16_layout().items() if name != "classifier.3.weight"})
-
-
 def test_fc6_and_fc7_as_convolutions_compute_the_linear_layers() -> None:
     def hankel(rows: int, columns: int) -> Tensor:
         """A matrix of distinct rows in little memory: entry (i, j) is number i + j of a random line."""
@@ -118,11 +103,6 @@ def test_a_tensor_of_another_shape_is_named(backbone: str, name: str, shape: str
         net = build("fcn8s", backbone, 2)
     with pytest.raises(ValueError, match=rf"{name} .*{shape}, got \(5, 3, 3, 3\)"):
         load_classifier(net, state)
-
-
-def test_a_narrower_backbone_refuses_the_published_tensors() -> None:
-    with pytest.raises(ValueError, match="must have shape"):
-        load_classifier(build("fcn8s", "mobilenet_v2", 2, width=0.5), published("mobilenet_v2").state_dict())
 
 
 def test_counters_of_batches_may_be_missing() -> None:

@@ -17,14 +17,8 @@ def test_auto_takes_cuda_where_it_is_and_else_the_cpu() -> None:
     assert choose_device("cpu") == CPU
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cuda:-1", "CPU!"])
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cuda:-1", "CPU!", "meta", "xpu", "hip"])
 def test_names_that_torch_does_not_know_are_refused(name: str) -> None:
-    with pytest.raises(DeviceError, match=f"device must .*got '{name}'"):
-        choose_device(name)
-
-
-@pytest.mark.parametrize("name", ["meta", "xpu", "hip"])
-def test_devices_that_only_torch_knows_are_refused(name: str) -> None:
     with pytest.raises(DeviceError, match=f"device must .*got '{name}'"):
         choose_device(name)
 
@@ -33,12 +27,6 @@ def test_a_gpu_that_is_not_there_is_refused_with_their_number() -> None:
     count = torch.cuda.device_count()
     with pytest.raises(DeviceError, match=f"cuda:{count} .*{count} CUDA devices"):
         choose_device(f"cuda:{count}")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_cuda_is_refused_without_a_gpu() -> None:
-    with pytest.raises(DeviceError, match=r"device cuda .* 0 CUDA devices"):
-        choose_device("cuda")
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is a Metal device")

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch import nn
 
 from benchmarks.harness.narrow import narrow_net, randomise
 from model.manifest import WeightsError
@@ -103,13 +102,6 @@ def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, photo:
         assert (logits.dtype, logits.shape) == (torch.float32, (1, 4, *size))
         assert len(logits.argmax(1).unique()) > 1
         torch.testing.assert_close(logits, expected, atol=1e-4 * float(logits.max() - logits.min()), rtol=0)
-
-
-def test_no_batch_norm_is_left_and_the_grid_is_the_networks(narrow: Weights) -> None:
-    network = ServableNetwork(narrow)
-    assert [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)] == []
-    assert not network.training
-    assert (network.stride, network.grid) == (8, "corner")
 
 
 def test_bfloat16_agrees_on_nearly_every_cell_and_gives_float32(narrow: Weights, photo: Photo) -> None:

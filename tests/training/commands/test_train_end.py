@@ -18,8 +18,7 @@ from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.learning.checkpoint import Progress
 from training.learning.score_rows import match_rows
-from training.learning.start_score import StartScore, score_start
-from training.learning.validation import Scorer
+from training.learning.validation import Scorer, StartScore, score_start
 from training.survey.datasets import get_split
 
 

@@ -11,32 +11,13 @@ import pytest
 from model.weights_file import load_weights
 from tests.support.training.invocations import on_shapes, score_matrix
 from training.commands.train import main
-from training.commands.train_folds import out_of_fold
+from training.commands.train_repeat import out_of_fold
 
 
 def test_the_matrices_of_folds_come_back_in_the_order_of_the_frames() -> None:
     fold_of = np.array([1, 0, 1, 0, 1])
     frames = np.arange(5)[:, None, None] * np.ones((1, 2, 2), np.int64)
     assert np.array_equal(out_of_fold([frames[fold_of == 0], frames[fold_of == 1]], fold_of), frames)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--folds", "1"], "--folds must be at least 2, or 0 to train once, got 1"),
-        (["--folds", "-2"], "--folds must be at least 2"),
-        (["--folds", "2", "--seeds", "2"], "leave out --group and --seeds"),
-        (["--folds", "2", "--group", "each"], "leave out --group and --seeds"),
-        (["--folds", "2", "--stop-after", "3"], "leave it out with --folds"),
-        (["--group-pattern", "a"], "give --group NAME or --folds NUMBER with --group-pattern"),
-    ],
-)
-def test_options_that_folds_do_without_are_refused(
-    options: list[str], message: str, shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *options)) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "out" / "fold-1").exists()
 
 
 @pytest.mark.long

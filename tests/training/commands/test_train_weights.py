@@ -75,7 +75,7 @@ def score_of(weights: Weights, shapes: Path) -> float:
 
 def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raises KeyboardInterrupt as Ctrl-C does, after so many epochs."""
-    from training.learning.trainer import Trainer
+    from training.learning.run import Trainer
 
     one_epoch = Trainer.train_one_epoch
 
@@ -134,10 +134,3 @@ def test_wrong_checkpoints_are_a_line(flags: list[str], capsys: pytest.CaptureFi
         status = error.code  # type: ignore[assignment]
     assert status == 2
     assert capsys.readouterr().err.startswith("fcn-export: ")
-
-
-def test_stopping_needs_a_number_of_epochs(
-    shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--stop-after", "-1")) == 2
-    assert "--stop-after must be at least 1, or 0" in capsys.readouterr().err

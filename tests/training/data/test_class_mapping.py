@@ -71,12 +71,6 @@ def test_targets_must_count_from_zero(text: str) -> None:
         parse_class_mapping(text, FOUR)
 
 
-def test_sources_may_be_names() -> None:
-    by_name, by_id = (parse_class_mapping(text, FOUR) for text in ("circle=1, square = 2, *=0", "1=1,2=2,*=0"))
-    assert np.array_equal(by_name.table, by_id.table)
-    assert by_name.labels == by_id.labels
-
-
 def test_targets_may_be_names_in_the_order_in_which_they_are_named() -> None:
     mapping = parse_class_mapping("background=ground,circle=round thing,3=edgy,square=edgy", FOUR)
     assert mapping(np.arange(5, dtype=np.uint8)).tolist() == [0, 1, 2, 2, 255]

@@ -109,9 +109,3 @@ def test_text_of_another_encoding_is_refused_by_its_name(tmp_path: Path) -> None
     (tmp_path / "classes.json").write_bytes('{"classes": ["Blätter"]}'.encode("latin-1"))
     with pytest.raises(ValueError, match=r"classes\.json is not text in utf-8: byte 16 is wrong; save it as UTF-8"):
         read_text(tmp_path / "classes.json")
-
-
-def test_lists_of_windows_may_have_backslashes(tmp_path: Path) -> None:
-    write_frame(tmp_path / "images" / "sub" / "a.jpg", tmp_path / "masks" / "sub" / "a.png", IDS)
-    (tmp_path / "train.txt").write_text("sub\\a.jpg\r\n")
-    assert [frame.name for frame in find_frames(tmp_path, "train")] == ["sub/a"]

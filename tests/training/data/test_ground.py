@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from training.data.ground import TILES, read_gsd
+from training.data.map_files import TILES, read_gsd
 from training.data.problems import DataError
 
 

@@ -75,13 +75,6 @@ def test_another_split_needs_a_list(tmp_path: Path) -> None:
         names(write_plain(tmp_path, "a"), "test")
 
 
-def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
-    write_plain(tmp_path, *(f"leaf{index}" for index in range(9)))
-    (tmp_path / "masks" / "leaf4.png").unlink()
-    with pytest.raises(DataError, match=r"masks/leaf4\.png: no such mask"):
-        [names(tmp_path, split) for split in ("train", "val")]
-
-
 def test_an_empty_folder_is_an_empty_split(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="the split 'train' is empty"):
@@ -169,12 +162,6 @@ def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
         names(tmp_path, "train")
 
 
-def test_lists_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
-    write_plain(tmp_path, "a", "b")
-    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
-    assert names(tmp_path, "train") == ["a", "b"]
-
-
 def test_a_mask_in_another_format_is_told(tmp_path: Path) -> None:
     write_plain(tmp_path, *(f"leaf{index}" for index in range(9)))
     (tmp_path / "masks" / "leaf4.png").rename(tmp_path / "masks" / "leaf4.jpg")
@@ -239,18 +226,6 @@ def test_names_that_are_not_utf_8_are_read(tmp_path: Path) -> None:
         assert frames.frames[0].name.startswith(name)
         assert len(frames.digest) == 64
         assert len(survey_all([frames])[0].contents) == 64
-
-
-def test_a_list_of_voc_s_may_hold_names_with_spaces_and_endings(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"photo 1": IDS})
-    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("photo 1.png\n")
-    assert names(tmp_path, "train") == ["photo 1"]
-
-
-def test_a_list_is_found_in_any_case_as_cvat_names_subsets(tmp_path: Path) -> None:
-    lists = write_voc(tmp_path, {"a": IDS}) / "ImageSets" / "Segmentation"
-    (lists / "train.txt").rename(lists / "Train.txt")
-    assert names(tmp_path, "train") == ["a"]
 
 
 def test_a_plain_folder_s_lists_are_found_in_any_case(tmp_path: Path) -> None:

@@ -162,12 +162,6 @@ def test_black_and_white_are_read_by_colours_where_that_is_asked_for(tmp_path: P
         assert read_mask(tmp_path / "a.png", labels, label_colors(labels), "colors").tolist() == [[0, 1], [1, 0]]
 
 
-def test_what_is_no_image_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("no mask")
-    with pytest.raises(MaskError, match=r"a\.png: not an image"):
-        read_mask(tmp_path / "a.png", voc_labels(), {})
-
-
 def test_values_are_ids_whatever_the_palette_says(tmp_path: Path) -> None:
     """labelme's palette is VOC's; the classes' own colours may be VOC's in another order."""
     labels = LabelSet(

@@ -19,7 +19,7 @@ from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_camvid, write_frame
 from training.learning.augmentation import AugmentedSplit, combine_seeds, scale_warning
-from training.learning.recipe import Recipe, RecipeError
+from training.learning.recipe import Recipe
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
 
@@ -52,14 +52,6 @@ def test_a_draw_is_a_uint8_image_and_an_int64_mask_of_the_crops_size(tmp_path: P
     assert (image.shape, mask.shape) == ((3, 40, 56), (40, 56))
     assert type(image) is type(mask) is Tensor
     assert len(data) == 2
-
-
-@pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_crops_and_flips_keep_every_pixel_on_its_label(tmp_path: Path, flip: float) -> None:
-    data = augment(tmp_path, scales=(1.0, 1.0), flip=flip)
-    for epoch in range(8):
-        image, mask = draw(data, epoch)
-        assert torch.equal(shown_classes(image), mask)
 
 
 def test_flips_mirror_left_and_right(tmp_path: Path) -> None:
@@ -202,14 +194,6 @@ def blocks(root: Path, frames: dict[str, list[int]], **options: Any) -> Augmente
     return AugmentedSplit(survey_all([split])[0], Recipe(crop=(8, 8), **(STILL | OF_FILES | options)))
 
 
-def test_frames_of_a_class_are_repeated_in_an_epoch_as_often_as_asked(tmp_path: Path) -> None:
-    frames = {"0": [0], "1": [0, 1], "2": [1, 2], "3": [3, 255]}
-    data = blocks(tmp_path, frames, repeats={"b": 2, "c": 4})
-    masks_of = [data[0, index][1][0, :2].tolist() for index in range(len(data))]
-    assert masks_of == [[0, 0], [0, 1], [1, 2], [3, 255], [0, 1], [1, 2], [1, 2], [1, 2]]
-    assert [len(blocks(tmp_path, frames, repeats=some)) for some in ({}, {"d": 1}, {"a": 3})] == [4, 4, 8]
-
-
 def test_the_share_of_crops_with_a_rare_class_is_the_recipe_s(tmp_path: Path) -> None:
     frames = {"0": [0, 1], "1": [0, 1, 0, 1, 0, 1, 0, 2], "2": [0, 0, 0, 0, 0, 0, 0, 3]}
     data = blocks(tmp_path, frames, rare_share=0.33)
@@ -234,30 +218,6 @@ def test_a_rare_class_is_in_the_crop_not_only_in_the_frame(tmp_path: Path) -> No
     masks_of = [sum(bool((data[epoch, 0][1] == 2).any()) for epoch in range(60)) for data in (seldom, always)]
     assert masks_of[0] < 20
     assert masks_of[1] == 60
-
-
-def test_repeats_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"repeats must name classes of \['a', 'b', 'c', 'd'\], got \['person'\]"):
-        blocks(tmp_path, {"0": [0]}, repeats={"person": 2, "b": 2})
-    with pytest.raises(RecipeError, match=r"paste must name classes of .*, got \['person'\]"):
-        blocks(tmp_path, {"0": [0]}, paste={"person": 0.5})
-
-
-def test_pixels_of_a_class_are_pasted_from_another_frame_with_their_labels(tmp_path: Path) -> None:
-    data = blocks(tmp_path, {"0": [0, 3], "1": [1, 2]}, paste={"b": 1.0, "d": 0.0})
-    values = set()
-    for epoch in range(12):
-        image, mask = data[epoch, 0]
-        assert image[0].tolist() == (60 * mask % 256).tolist()
-        values.add(tuple(mask[0, :2].tolist()))
-    assert values == {(0, 3), (1, 3)}
-    assert {tuple(data[epoch, 1][1][0, :2].tolist()) for epoch in range(12)} == {(1, 2)}
-
-
-def test_how_often_classes_are_pasted_is_what_the_recipe_says(tmp_path: Path) -> None:
-    data = blocks(tmp_path, {"0": [0], "1": [1]}, paste={"b": 0.5})
-    paste_count = sum(bool((data[epoch, 0][1] == 1).any()) for epoch in range(200))
-    assert 30 < paste_count < 75  # of a half of the crops, those whose other frame shows the class
 
 
 def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:

@@ -81,10 +81,6 @@ def test_progress_knows_the_best_epoch_and_how_long_ago_it_was(
     assert [epochs for epochs in range(5) if progress.lacks_gain(epochs)] == lacking
 
 
-def test_an_empty_folder_has_none(tmp_path: Path) -> None:
-    assert load_checkpoint(tmp_path, IDENTITY) is None
-
-
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [({"recipe": Recipe(seed=1).to_dict()}, r"recipe: seed \(0, now 1\);"), ({"frames": "abd"}, "frames;")],

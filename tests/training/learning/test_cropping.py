@@ -60,51 +60,6 @@ def test_turned_crops_have_the_recipe_s_size() -> None:
         assert not (mask == VOID).any()
 
 
-def test_what_lies_outside_of_a_small_image_is_void_and_repeats_its_edge() -> None:
-    for image, mask in crops(torch.arange(12).reshape(3, 4), 10, crop=(8, 5), quarter_turns=0.5, rotation=20.0):
-        assert (image.shape, mask.shape) == ((3, 8, 5), (1, 8, 5))
-        assert (mask == VOID).any()
-        assert image.max() <= 11
-
-
-def test_crops_of_nearly_one_class_are_drawn_again() -> None:
-    """Windows of 10 columns on 30 of class 0, 10 of class 1 and one of void: 5 of 32 places show both well.
-
-    All of eleven draws miss them with a probability of (27 / 32) ** 11, which is 0.15.
-    """
-    ids = torch.zeros(12, 41)
-    ids[:, 30:] = 1
-    ids[:, 40] = VOID
-
-    def refused(**changes: object) -> int:
-        shares = [float((mask[mask != VOID] == 0).float().mean()) for _, mask in crops(ids, 300, crop=(12, 10), **changes)]
-        return sum(not 0.25 <= share <= 0.75 for share in shares)
-
-    assert 20 < refused(largest_share=0.75) < 80
-    assert refused() > 220
-
-
-def test_a_mask_of_one_class_or_of_void_gives_a_crop_all_the_same() -> None:
-    for value in (1, VOID):
-        ((_, mask),) = crops(torch.full((12, 20), value), 1, crop=(6, 8), largest_share=0.5)
-        assert (mask == value).all()
-
-
-def test_crops_with_a_class_keep_it_where_nearly_one_class_is_refused() -> None:
-    ids = torch.zeros(12, 60)
-    ids[:, 20:24] = 1
-    for _, mask in crops(ids, 40, class_id=1, crop=(12, 10), largest_share=0.9):
-        assert (mask == 1).any()
-
-
-def test_without_the_refusal_crops_are_drawn_as_before() -> None:
-    ids = torch.arange(240).reshape(12, 20)
-    torch.manual_seed(3)
-    before = [mask for _, mask in crops(ids, 5, crop=(6, 8))]
-    torch.manual_seed(3)
-    assert all(map(torch.equal, before, [mask for _, mask in crops(ids, 5, crop=(6, 8), largest_share=1.0)]))
-
-
 def test_rotation_is_up_to_its_angle_in_both_directions() -> None:
     """The angle is that of the border between a left and a right half."""
     ids = torch.zeros(200, 200)

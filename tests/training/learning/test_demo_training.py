@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +38,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def demo_weights(demo: Path) -> Weights:
     return load_weights(demo / "shapes.safetensors")
-
-
-def test_the_demos_loss_falls(demo: Path) -> None:
-    with (demo / "curves.csv").open(newline="") as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert len(losses) == 4
-    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_the_demo_leaves_weights_card_and_curves(demo: Path, demo_weights: Weights) -> None:
@@ -106,11 +98,3 @@ def test_a_training_goes_on_from_our_own_file_with_itself_as_teacher(
     assert main(arguments) == 0
     assert "; 0 tensors are new" in capsys.readouterr().out
     assert load_weights(tmp_path / "out" / "fcn.safetensors").manifest.training["start"] == "shapes.safetensors"
-
-
-def test_the_demo_leaves_out_each_group_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    two_groups = "train_0(?=[0-4])|train_"
-    options = ["--epochs", "0", "--device", "cpu", "--threads", "1", "--out", str(tmp_path)]
-    assert main(["--demo", "--group", "each", "--group-pattern", two_groups, *options]) == 0
-    assert "mean of 2 groups: " in capsys.readouterr().out
-    assert (tmp_path / "train_0" / "fcn.safetensors").is_file()

@@ -106,7 +106,7 @@ def test_the_first_process_reads_the_data_for_all(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(TINY_RECIPE)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     command += [str(data), str(tmp_path / "opens"), "--data", str(data), "--labels", str(data / "classes.json")]
-    command += ["--recipe", str(tmp_path / "recipe.toml"), "--set", "class_weights='median'", "--set", "repeats={circle=2}"]
+    command += ["--recipe", str(tmp_path / "recipe.toml"), "--set", "class_weights='median'"]
     command += ["--epochs", "0", "--device", "cpu", "--threads", "1", "--out", str(tmp_path / "out")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from training.learning.losses import (
     cross_entropy,
     distillation,
-    focal,
     lovasz_softmax,
     median_frequency_weights,
     soft_dice,
@@ -129,29 +128,6 @@ def half_void() -> torch.Tensor:
     return masks
 
 
-@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0, 5.0])
-def test_the_focal_loss_is_its_formula(gamma: float) -> None:
-    weights = torch.tensor([1.0, 2.0, 0.0, 0.5])
-    p = LOGITS.double().softmax(1).numpy()[:, :, 3:]
-    truth = MASKS.numpy()[:, 3:]
-    terms = [
-        -weights[c].item() * (1 - p[n, c, y, x]) ** gamma * np.log(p[n, c, y, x]) for (n, y, x), c in np.ndenumerate(truth)
-    ]
-    assert focal(LOGITS, half_void(), 255, weights, gamma).item() == pytest.approx(np.mean(terms), rel=1e-5)
-
-
-def test_the_focal_loss_of_gamma_0_is_the_cross_entropy() -> None:
-    weights = torch.tensor([1.0, 2.0, 0.0, 0.5])
-    for some in (None, weights):
-        assert torch.allclose(focal(LOGITS, half_void(), 255, some, 0.0), cross_entropy(LOGITS, half_void(), 255, some))
-
-
-def test_the_focal_loss_of_parts_adds_up_to_that_of_the_batch() -> None:
-    divisor = (half_void() != 255).sum()
-    parts = [focal(LOGITS[i : i + 1], half_void()[i : i + 1], 255, None, 2.0, divisor) for i in (0, 1)]
-    assert torch.allclose(parts[0] + parts[1], focal(LOGITS, half_void(), 255, None, 2.0))
-
-
 def dice_by_definition(logits: torch.Tensor, masks: torch.Tensor) -> float:
     """The mean over the shown classes of 1 - 2|PG| / (|P| + |G|), over both crops at once, in float64."""
     p, truth = logits.double().softmax(1).numpy(), masks.numpy()
@@ -176,14 +152,12 @@ def test_the_dice_loss_is_zero_for_the_truth_and_one_for_another_class() -> None
     assert soft_dice(soft((MASKS + 1) % 4, 1 - 1e-9), MASKS, 255).item() == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["dice", "focal 0.5", "focal 2"])
 @pytest.mark.parametrize("size", [0.0, 1.0, 1e4])
 @pytest.mark.parametrize("void", ["none", "half", "all"])
-def test_gradients_are_finite_and_void_has_none(loss: str, size: float, void: str) -> None:
+def test_gradients_of_the_dice_loss_are_finite_and_void_has_none(size: float, void: str) -> None:
     logits = (size * LOGITS).bfloat16().requires_grad_()
     masks = {"none": MASKS, "half": half_void(), "all": torch.full_like(MASKS, 255)}[void]
-    name, _, gamma = loss.partition(" ")
-    value = soft_dice(logits, masks, 255) if name == "dice" else focal(logits, masks, 255, None, float(gamma))
+    value = soft_dice(logits, masks, 255)
     value.backward()
     assert logits.grad is not None
     assert torch.isfinite(value)

@@ -17,11 +17,11 @@ from tests.support.training.data_sets import write_frame
 from tests.support.training.invocations import on_shapes
 from training.commands.check import main as check
 from training.commands.train import main
-from training.commands.train_data import plan_training
+from training.commands.train_setup import plan_training
 from training.data.class_mapping import parse_class_mapping
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
 from training.learning.optimization import warmup_warning
-from training.learning.plan import PLANNED_NAMES, plan, plan_lines
+from training.learning.plan import RULES, Facts, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe
 from training.learning.start_facts import StartFacts
 from training.survey.datasets import get_split
@@ -49,7 +49,7 @@ def survey_of(
 
 
 def plan_recipe(survey: Survey, *, memory: int | None = 64 * GB, side: tuple[int, int] = (512, 512), **changes: Any) -> Recipe:
-    return plan(Recipe(**(NARROW | changes)), survey, StartFacts(side), memory)[0]
+    return plan(Recipe(**(NARROW | changes)), Facts(survey, StartFacts(side), memory))[0]
 
 
 def test_the_start_s_side_is_kept_where_classes_are_large(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_the_start_s_side_is_kept_where_classes_are_large(tmp_path: Path) -> Non
 )
 def test_a_small_class_takes_a_larger_side(tmp_path: Path, stem: int, side: int) -> None:
     survey = survey_of(tmp_path, size=(960, 1280), stem=stem)
-    recipe, proposals = plan(Recipe(**NARROW), survey, START, 64 * GB)
+    recipe, proposals = plan(Recipe(**NARROW), Facts(survey, START, 64 * GB))
     assert recipe.side == (side, side)
     assert "'stem'" in proposals[0].reason
 
@@ -115,24 +115,24 @@ def test_what_is_stated_stays(tmp_path: Path) -> None:
     own_values = {"side": (96, 96), "tile": (64, 64), "crop": (64, 96), "batch": 3, "accumulate": 2, "epochs": 7}
     own_values |= {"warmup": 3, "learning_rate": 1e-3, "head_factor": 2.0, "class_weights": "none", "lovasz_weight": 0.1}
     own_values |= {"rare_share": 0.0, "freeze_batch_norm": True}
-    recipe, proposals = plan(Recipe(**(NARROW | own_values)), survey, START, 1)
-    assert [getattr(recipe, name) for name in PLANNED_NAMES] == list(own_values.values())
+    recipe, proposals = plan(Recipe(**(NARROW | own_values)), Facts(survey, START, 1))
+    assert [getattr(recipe, name) for name in RULES] == list(own_values.values())
     assert proposals == []
-    recipe, proposals = plan(Recipe(**(NARROW | {"side": (96, 96)})), survey, START, 64 * GB)
+    recipe, proposals = plan(Recipe(**(NARROW | {"side": (96, 96)})), Facts(survey, START, 64 * GB))
     assert recipe.crop == (64, 96)
-    assert [proposal.name for proposal in proposals] == list(PLANNED_NAMES[1:])
+    assert [proposal.name for proposal in proposals] == list(RULES)[1:]
 
 
 def test_a_resumed_training_keeps_its_parts_of_a_batch(tmp_path: Path) -> None:
     survey = survey_of(tmp_path, stem=4)
-    first, _ = plan(Recipe(**NARROW), survey, START, 64 * GB)
-    with_less_memory = plan(Recipe(**NARROW), survey, START, 1)[0]
+    first, _ = plan(Recipe(**NARROW), Facts(survey, START, 64 * GB))
+    with_less_memory = plan(Recipe(**NARROW), Facts(survey, START, 1))[0]
     assert with_less_memory.accumulate > first.accumulate
     save_checkpoint(tmp_path, Progress(), {}, {"recipe": first.to_dict()})
-    recipe, proposals = plan(Recipe(**NARROW), survey, START, 1, saved_recipe(tmp_path))
+    recipe, proposals = plan(Recipe(**NARROW), Facts(survey, START, 1, saved_recipe(tmp_path)))
     assert recipe == first
     assert [p.reason for p in proposals if p.name == "accumulate"] == ["parts of a batch, as in the checkpoint"]
-    other = plan(Recipe(**(NARROW | {"batch": 6})), survey, START, 1, saved_recipe(tmp_path))[0]
+    other = plan(Recipe(**(NARROW | {"batch": 6})), Facts(survey, START, 1, saved_recipe(tmp_path)))[0]
     assert other.accumulate == 6
 
 
@@ -143,7 +143,7 @@ def test_without_a_checkpoint_that_can_be_read_nothing_is_saved(tmp_path: Path) 
 
 
 def test_lines_show_values_as_they_are_set(tmp_path: Path) -> None:
-    recipe, proposals = plan(Recipe(**NARROW), survey_of(tmp_path, stem=20), START, 64 * GB)
+    recipe, proposals = plan(Recipe(**NARROW), Facts(survey_of(tmp_path, stem=20), START, 64 * GB))
     first, *lines = plan_lines(proposals)
     assert "--set NAME=VALUE" in first
     changes = {name: rest.split("  ")[0] for name, rest in (line.split(maxsplit=1) for line in lines)}
@@ -155,7 +155,7 @@ def test_the_recipe_for_own_labels_follows_the_data_and_those_of_the_published_w
     folder = Path(__file__).parents[3] / "training" / "recipes"
     finetune = make_recipe(folder / "finetune.toml", {})
     assert finetune.plan
-    assert not set(PLANNED_NAMES) & finetune.model_fields_set
+    assert not set(RULES) & finetune.model_fields_set
     file_recipe = make_recipe(folder / "voc-fcn8s-mobilenet-v2.toml", {})
     assert (file_recipe.plan, file_recipe.scales_of) == (False, "file")
 

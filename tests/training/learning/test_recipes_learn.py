@@ -31,8 +31,7 @@ def test_class_weights_change_what_is_learnt(make_run: Make) -> None:
     [
         {"optimizer": "sgd", "learning_rate": 1e-2},
         {"lovasz_weight": 1.0},
-        {"dice_weight": 1.0},
-        {"focal_weight": 1.0, "label_weight": 0.0, "class_weights": "median"},
+        {"dice_weight": 1.0, "label_weight": 0.0, "class_weights": "median"},
         {"skip_width": 8},
     ],
 )

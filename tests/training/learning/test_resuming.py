@@ -22,14 +22,7 @@ from training.learning.run import train
         pytest.param({"ema": 0.0}, marks=pytest.mark.long),
         {"ema": 0.9, "dropout": True},
         pytest.param({"lovasz_weight": 1.0}, marks=pytest.mark.long),
-        {
-            "rare_share": 0.5,
-            "rotation": 20.0,
-            "quarter_turns": 0.5,
-            "vertical_flip": 0.5,
-            "dice_weight": 1.0,
-            "focal_weight": 1.0,
-        },
+        {"rare_share": 0.5, "rotation": 20.0, "quarter_turns": 0.5, "vertical_flip": 0.5, "dice_weight": 1.0},
     ],
     ids=["plain", "averaged with dropout", "with Lovász", "with rare crops, turns and all losses"],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,15 +15,7 @@ from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
-from training.learning.plan import (
-    KNOWN,
-    KNOWN_STEPS,
-    LEAST_KNOWN,
-    PARTLY_KNOWN,
-    SCHEDULE_NAMES,
-    SMALL,
-    propose_schedule,
-)
+from training.learning.plan import KNOWN, KNOWN_STEPS, LEAST_KNOWN, PARTLY_KNOWN, RULES, SMALL, Facts
 from training.learning.recipe import Recipe, RecipeError
 from training.learning.score_rows import NEW, scores_of_classes
 from training.learning.start_facts import StartFacts, count_answers, start_facts, with_rows
@@ -33,18 +26,23 @@ PART_KNOWN = StartFacts((512, 512), (0, NEW, 1), has_batch_norm=True)
 NO_START = StartFacts((512, 512))
 
 
+def facts_of(start: StartFacts, frames: int = 64, **saved_values: Any) -> Facts:
+    """Those of so many frames with three classes."""
+    survey: Any = SimpleNamespace(records=range(frames), split=SimpleNamespace(labels=range(3)))
+    return Facts(survey, start, None, saved_values)
+
+
 def schedule(start: StartFacts, frames: int = 64, **changes: Any) -> Recipe:
     recipe = Recipe(plan=True, **changes)
-    for name in SCHEDULE_NAMES:
+    for name in list(RULES)[list(RULES).index("epochs") :]:
         if name not in changes:
-            value = propose_schedule(name, recipe, frames, 3, start, {}).value
-            recipe = Recipe(**recipe.model_dump(exclude_unset=True) | {name: value})
+            recipe = recipe.model_copy(update={name: RULES[name](recipe, facts_of(start, frames))[0]})
     return recipe
 
 
 def test_known_classes_are_trained_gently_and_briefly() -> None:
     known, new = schedule(KNOWN_START), schedule(NO_START)
-    assert known.learning_rate == KNOWN.learning_rate < new.learning_rate
+    assert known.learning_rate == KNOWN["learning_rate"] < new.learning_rate
     assert (known.class_weights, known.lovasz_weight, known.rare_share) == ("none", 0.0, 0.0)
     assert (new.class_weights, new.lovasz_weight > 0, new.rare_share > 0) == ("median", True, True)
     assert known.epochs * known.steps_of_epoch(64) == KNOWN_STEPS < new.epochs * new.steps_of_epoch(64)
@@ -52,7 +50,7 @@ def test_known_classes_are_trained_gently_and_briefly() -> None:
 
 def test_classes_known_in_part_train_the_head_fast_and_the_backbone_gently_for_as_long_as_new_ones() -> None:
     part, known, new = schedule(PART_KNOWN), schedule(KNOWN_START), schedule(NO_START)
-    assert (part.learning_rate, part.head_factor) == (PARTLY_KNOWN.learning_rate, PARTLY_KNOWN.head_factor)
+    assert (part.learning_rate, part.head_factor) == (PARTLY_KNOWN["learning_rate"], PARTLY_KNOWN["head_factor"])
     assert part.learning_rate < new.learning_rate
     assert part.learning_rate * part.head_factor > 10 * known.learning_rate * known.head_factor
     assert (part.class_weights, part.lovasz_weight, part.rare_share) == ("none", 0.0, 0.0)
@@ -80,12 +78,12 @@ def test_the_warm_up_is_a_tenth_of_the_steps(epochs: int, warmup: int) -> None:
 
 def test_a_resumed_training_keeps_its_warm_up() -> None:
     """Else a larger number of epochs would be another training's."""
-    longer = propose_schedule("warmup", Recipe(epochs=100), 64, 3, NO_START, {"warmup": 24})
-    assert (longer.value, longer.reason) == (24, "as in the checkpoint")
+    longer = RULES["warmup"](Recipe(epochs=100), facts_of(NO_START, warmup=24))
+    assert longer == (24, "as in the checkpoint")
 
 
 def test_a_reason_says_how_much_is_new() -> None:
-    reasons = [propose_schedule("learning_rate", Recipe(), 64, 3, s, {}).reason for s in (KNOWN_START, PART_KNOWN, NO_START)]
+    reasons = [RULES["learning_rate"](Recipe(), facts_of(start))[1] for start in (KNOWN_START, PART_KNOWN, NO_START)]
     assert reasons == [
         "every class begins with the start's scores",
         "1 of 3 classes are new to the start",

@@ -19,8 +19,7 @@ from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.data.split import Split
 from training.learning.score_rows import NEW, match_rows
-from training.learning.start_score import OUTSIDE, StartScore, comparison_line, score_start, start_table
-from training.learning.validation import Scorer
+from training.learning.validation import OUTSIDE, Scorer, StartScore, comparison_line, score_start, start_table
 from training.scoring.evaluate import evaluate
 from training.scoring.intervals import Interval
 from training.survey.datasets import get_split

@@ -59,7 +59,7 @@ def test_a_training_reads_each_file_once_before_its_first_batch_and_a_second_run
     count_opens: Count, shapes: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
     """With all that asks for classes of frames. Without epochs, only val is read again: for the final score."""
-    uses = ["--set", "class_weights='median'", "--set", "repeats={circle=2}", "--epochs", "0"]
+    uses = ["--set", "class_weights='median'", "--set", "rare_share=0.5", "--epochs", "0"]
     arguments = on_shapes(shapes, tiny_recipe, tmp_path / "out", *uses)
     for reads in (1, 0):
         opens = count_opens(shapes, lambda: main(arguments))

@@ -11,8 +11,7 @@ from typing import Any
 from imaging.classes import VOID, is_background
 from model.labels import LabelError, voc_color
 from model.whole_file import write_file
-from training.data.alike_names import alike_names
-from training.data.label_files import IGNORED, class_name, read_labels
+from training.data.label_files import IGNORED, alike_names, class_name, read_labels
 from training.data.problems import DataError, first_names, raise_all
 from training.importing.coco import Document, Key, is_key
 from training.importing.drawing.objects import BACKGROUND

@@ -19,11 +19,10 @@ from imaging.georeferenced.geojson import feature_collection
 from model.preprocessing import GSD
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
-from training.data.bands import BANDS, write_bands
 from training.data.files import images_below, normal_name
-from training.data.ground import TILES, common_gsd
 from training.data.label_files import FILES
 from training.data.layouts import repeated
+from training.data.map_files import BANDS, TILES, common_gsd, write_bands
 from training.data.problems import DataError, first_names, raise_all
 from training.importing.coco import Document
 from training.importing.drawing.classes import Classes, find_classes, write_classes

@@ -26,7 +26,7 @@ from tests.support.training.maps import CORNER, UTM, photo_scene, write_features
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.import_labels import main
 from training.commands.train import main as train
-from training.data.ground import read_gsd
+from training.data.map_files import read_gsd
 
 PLACES = {
     "metres": (UTM, Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])),

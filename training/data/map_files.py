@@ -1,17 +1,40 @@
-"""The ground that a data set's images show: `tiles.geojson` in its folder has it, which `fcn-import` writes of maps."""
+"""What `fcn-import` writes of maps beside a data set's images: their bands in `bands.json`, their ground in `tiles.geojson`."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from model.preprocessing import GSD, is_gsd
+from model.preprocessing import GSD, MOST_BANDS, RGB, is_gsd
+from model.whole_file import write_file
 from training.data.problems import DataError
 from training.data.strict_text import require_json
 
-TILES = "tiles.geojson"
+BANDS, TILES = "bands.json", "tiles.geojson"
 MOST_RATIO = 1.1  # of the largest to the smallest pixel, along one side, of those that count as equal
+
+
+def read_bands(root: Path) -> tuple[str, ...]:
+    """The names of the bands of a folder's images; `RGB` without a file. Raises `DataError` for a file that says no bands."""
+    path = root / BANDS
+    if not path.is_file():
+        return RGB
+    document = require_json(path)
+    names = document.get("bands") if isinstance(document, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not 3 <= len(names) <= MOST_BANDS:
+        raise DataError(f'{path} must be {{"bands": [...]}} with 3 to {MOST_BANDS} names, got {str(document)[:80]}')
+    return tuple(names)
+
+
+def write_bands(root: Path, bands: Sequence[str]) -> None:
+    """Writes the file, or removes it for images of red, green and blue."""
+    if tuple(bands) == RGB:
+        (root / BANDS).unlink(missing_ok=True)
+        return
+    write_file(root / BANDS, json.dumps({"bands": list(bands)}) + "\n", follow=False)
 
 
 def read_gsd(root: Path) -> float | None:

@@ -1,0 +1,171 @@
+"""Networks with other decoders than the paper's: scores that are resized, a single step, and learned upsampling."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.architecture import Architecture
+from model.networks.fcn import FCN
+from model.networks.heads import skip_score
+from model.networks.padded import set_bilinear
+
+
+class InterpolatedFCN(FCN):
+    """An FCN whose scores are interpolated to the size of each skip before the sum, and finally to the image's size.
+
+    So it accepts any image size, and its upsampling needs no crops and has no weights. Interpolation to a size that is not a
+    multiple of the map's size shifts scores by up to half a cell. With head `conv1x1` it is a variant of `SharedFCN`: the
+    backbone and score layers are the same, but scores have no ReLU, bilinear interpolation replaces the transposed
+    convolutions, and poolings round up.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        stride8, stride16, _ = self.backbone.channels
+        self.score_fr = nn.Conv2d(self.head_channels, architecture.num_classes, 1)
+        self.score_pool4 = skip_score(stride16, architecture) if architecture.variant != "fcn32s" else None
+        self.score_pool3 = skip_score(stride8, architecture) if architecture.variant == "fcn8s" else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
+        features = self.backbone(images)
+        scores: Tensor = self.score_fr(self.head(features.last))
+        for score, skip in ((self.score_pool4, features.stride16), (self.score_pool3, features.stride8)):
+            if score is not None:
+                scores = _resize(scores, skip) + score(skip)
+        return _resize(scores.float(), images)
+
+
+class TransposedFCN(FCN):
+    """An FCN-32s with one learnable transposed convolution of kernel 64, stride 32 and padding 16, which starts as bilinear.
+
+    After *Dive into Deep Learning* (Zhang et al. 2023, section 14.11), which uses ResNet-18. For sizes that are not multiples
+    of 32, the logits are cut at the right and bottom edges. The kernel is meant for cells in the middle of their 32 pixels,
+    but ResNet-18's cells lie on the first pixel. So, as in the book, untrained logits lie 15.5 pixels too far right and down,
+    and training has to correct this.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        classes = architecture.num_classes
+        self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
+        self.upscore = nn.ConvTranspose2d(classes, classes, 64, stride=32, padding=16)
+        set_bilinear(self.upscore)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
+        height, width = images.shape[-2:]
+        full: Tensor = self.upscore(self.score_fr(self.head(self.backbone(images).last)))
+        return full[..., :height, :width].float()
+
+
+class SharedFCN(FCN):
+    """FCN-32s, 16s or 8s on VGG16 with 1x1 conv6 and conv7. Its upsampling is learned from random kernels.
+
+    Each score passes through a ReLU. The steps of 2x of FCN-16s and 8s use the same transposed convolution, of kernel 2 and
+    stride 2. The last step uses one whose kernel and stride are the network's: 32, 16 or 8. Both have a bias. Poolings round
+    down, so maps have floor(side / stride) cells. Nearest-neighbour interpolation resizes each upsampled map to the next map's
+    size, which it already has for sides that are multiples of 32.
+    """
+
+    least_side = 32
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        classes = architecture.num_classes
+        stride8, stride16, _ = self.backbone.channels
+        for layer in self.backbone.modules():
+            if isinstance(layer, nn.MaxPool2d):
+                layer.ceil_mode = False
+        # scores start at random: at zero, where the other networks' scores start, the ReLU would pass no gradient
+        self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
+        self.score_pool4: nn.Conv2d | None = None
+        self.score_pool3: nn.Conv2d | None = None
+        stride = 32
+        if architecture.variant != "fcn32s":
+            self.score_pool4 = nn.Conv2d(stride16, classes, 1)
+            stride = 16
+        if architecture.variant == "fcn8s":
+            self.score_pool3 = nn.Conv2d(stride8, classes, 1)
+            stride = 8
+        if stride < 32:
+            self.upscore2 = nn.ConvTranspose2d(classes, classes, 2, stride=2)
+        # the name differs by variant, so that a finer net that starts from a coarser one does not load its final upsampling
+        self.final_name = f"upscore{stride}"
+        self.add_module(self.final_name, nn.ConvTranspose2d(classes, classes, stride, stride=stride))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 32.
+
+        Smaller images raise `ValueError`.
+        """
+        height, width = images.shape[-2:]
+        if height < self.least_side or width < self.least_side:
+            raise ValueError(
+                f"the decoder shared needs images of at least {self.least_side}x{self.least_side} pixels, "
+                f"got {height}x{width} (height x width); enlarge or pad them"
+            )
+        features = self.backbone(images)
+        scores = self.score_fr(self.head(features.last)).relu()
+        for score, skip in ((self.score_pool4, features.stride16), (self.score_pool3, features.stride8)):
+            if score is not None:
+                scores = _resize_nearest(self.upscore2(scores), skip) + score(skip).relu()
+        return _resize_nearest(self.get_submodule(self.final_name)(scores), images).float()
+
+
+class LearnedDecoderFCN(FCN):
+    """An encoder, and a decoder of five 3x3 transposed convolutions of stride 2, each with ReLU and batch norm.
+
+    It sums features instead of scores: FCN-16s adds the backbone's map of stride 16 after the first transposed convolution,
+    FCN-8s also the map of stride 8 after the second one. A 1x1 convolution at full resolution classifies the pixels. All
+    kernels start at random and are learned, which Long, Shelhamer & Darrell 2015, section 3.3, mention as a possibility.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        stride8, stride16, _ = self.backbone.channels
+        second = stride8 if architecture.variant == "fcn8s" else stride16 // 2
+        widths = [self.head_channels, stride16, second, *(max(8, second >> step) for step in (1, 2, 3))]
+        self.steps = nn.ModuleList(_Step(before, after) for before, after in pairwise(widths))
+        self.score = nn.Conv2d(widths[-1], architecture.num_classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
+        features = self.backbone(images)
+        variant = self.architecture.variant
+        skips = [None if variant == "fcn32s" else features.stride16, features.stride8 if variant == "fcn8s" else None]
+        maps = self.head(features.last)
+        for step, skip in zip(self.steps, [*skips, None, None, None], strict=True):
+            maps = step(maps, skip)
+        height, width = images.shape[-2:]
+        logits: Tensor = self.score(maps[..., :height, :width])
+        return logits.float()
+
+
+class _Step(nn.Module):
+    """Doubles the resolution. A skip is added after the ReLU and before the batch norm."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.deconv = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1)
+        self.bn = nn.BatchNorm2d(after)
+
+    def forward(self, maps: Tensor, skip: Tensor | None) -> Tensor:
+        maps = self.deconv(maps).relu()
+        if skip is not None:
+            maps = maps[..., : skip.shape[2], : skip.shape[3]] + skip
+        result: Tensor = self.bn(maps)
+        return result
+
+
+def _resize(maps: Tensor, like: Tensor) -> Tensor:
+    """The maps at the height and width of `like`, by bilinear interpolation."""
+    return F.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _resize_nearest(maps: Tensor, like: Tensor) -> Tensor:
+    """The maps at the height and width of `like`, by nearest neighbours."""
+    return F.interpolate(maps, size=like.shape[-2:], mode="nearest")

@@ -1,0 +1,211 @@
+"""What a training begins with, by the arguments of `fcn-train`: its data, its recipe, the network and the teacher."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from model.labels import LabelSet
+from model.networks.builder import build_network, widened
+from model.networks.device import dtype_name
+from model.networks.fcn import FCN
+from model.networks.servable import load_network
+from model.preprocessing import RGB, Preprocessing
+from model.weights_file import Weights, load_weights
+from training.commands.command import print_lines
+from training.data.class_mapping import ClassMapping, parse_class_mapping
+from training.data.label_files import find_labels
+from training.data.problems import raise_all
+from training.data.split import Split
+from training.learning.augmentation import rare_line, scale_warning, scaled_size
+from training.learning.checkpoint import saved_recipe
+from training.learning.distributed import World
+from training.learning.optimization import forward_dtype, warmup_warning
+from training.learning.plan import Facts, device_memory, plan, plan_lines
+from training.learning.recipe import Recipe
+from training.learning.run import Run
+from training.learning.start_facts import start_facts, with_rows
+from training.learning.starts import load_start, start_digest, start_preprocessing, start_weights
+from training.learning.teacher import Teacher
+from training.survey.datasets import get_split, get_splits
+from training.survey.folds import pooled
+from training.survey.groups import GROUP, groups, only, without
+from training.survey.inspection import Report, pair_errors, pair_notes
+from training.survey.records import Survey, survey_all
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The surveyed splits of a training.
+
+    score_mapping: from the classes of `train` to those of `validation`, if these are fewer.
+    """
+
+    train: Survey
+    validation: Survey
+    score_mapping: ClassMapping | None
+
+
+def read_training_data(args: argparse.Namespace, file: Path) -> TrainingData:
+    """Surveys both splits; prints how masks are read, and what may be wrong.
+
+    file: where the survey's records are kept. Raises `DataError` for errors in the data, and `ValueError` for wrong arguments.
+    """
+    labels, mapping, score_mapping = _classes(args)
+    validation_name = args.train_split if args.group else args.val_split
+    split, validation = get_splits(
+        partial(_split, args, args.train_split, labels, mapping),
+        partial(_split, args, validation_name, labels, _chain(mapping, score_mapping)),
+    )
+    if args.group:
+        pattern = args.group_pattern or GROUP
+        split = without(split, args.group, pattern)
+        validation = only(validation, args.group, pattern)
+    train, val = survey_all([split, validation], file=file)
+    raise_all(pair_errors(train, val))
+    print_lines([Report(train).meaning, *pair_notes(train, val)])
+    return TrainingData(train, val, score_mapping)
+
+
+def read_pool(args: argparse.Namespace, file: Path) -> TrainingData:
+    """Surveys the frames of train and val as one split; prints how masks are read, and what may be wrong.
+
+    `train` and `validation` of the result have the same frames; the masks of `validation` are mapped to the classes of the
+    score. file, errors: as of `read_training_data`.
+    """
+    labels, mapping, score_mapping = _classes(args)
+    train, validation = get_splits(
+        *(partial(_split, args, name, labels, mapping) for name in (args.train_split, args.val_split))
+    )
+    (pool,) = survey_all([pooled(train, validation)], file=file)
+    report = Report(pool)
+    raise_all(report.errors(fewest_classes=2))
+    print_lines([report.meaning, *report.notes])
+    score_pool = Survey(replace(pool.split, mapping=_chain(mapping, score_mapping) or pool.split.mapping), pool.records)
+    return TrainingData(pool, score_pool, score_mapping)
+
+
+def _split(args: argparse.Namespace, name: str, labels: LabelSet, mapping: ClassMapping | None) -> Split:
+    return get_split(args.data, name, labels, mapping, args.masks, args.masks_orientation)
+
+
+def _classes(args: argparse.Namespace) -> tuple[LabelSet, ClassMapping | None, ClassMapping | None]:
+    """The classes of the masks, the mapping to those of the training, and from these to those of the score."""
+    labels = find_labels(args.labels, args.data)
+    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
+    if not args.score_map:
+        return labels, mapping, None
+    trained_labels = mapping.labels if mapping else labels
+    return labels, mapping, parse_class_mapping(args.score_map, trained_labels).require_complete(trained_labels)
+
+
+def survey_groups(args: argparse.Namespace, file: Path) -> list[str]:
+    """Surveys the whole of the train split into `file`; gives the names of its groups."""
+    split = _split(args, args.train_split, find_labels(args.labels, args.data), None)
+    names = groups(split, args.group_pattern or GROUP)
+    survey_all([split], file=file)
+    return names
+
+
+def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.device, folder: Path) -> Recipe:
+    """The recipe with the values that follow the data and the start; prints them with their reasons, and what does not fit.
+
+    folder: where the training's checkpoint is, if it resumes.
+    """
+    saved_values = saved_recipe(folder)
+    facts = start_facts(recipe, start, train.split.labels, train.split, str(device), saved_values)
+    if facts.lines:
+        print_lines(facts.lines)
+    recipe = with_rows(recipe, facts)
+    if recipe.plan:
+        recipe, proposals = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
+        print("\n".join(plan_lines(proposals)))
+    if recipe.rare_share:
+        print(rare_line(train, recipe.rare_share))
+    steps = recipe.epochs * recipe.steps_of_epoch(len(train.records))
+    for warning in (scale_warning(train.longer_side, recipe), warmup_warning(recipe, steps)):
+        if warning:
+            print(warning)
+    return recipe
+
+
+def _chain(first: ClassMapping | None, second: ClassMapping | None) -> ClassMapping | None:
+    """One mapping that applies `first`, then `second`; None without both."""
+    if first is None or second is None:
+        return second or first
+    return ClassMapping(second.table[first.table], second.labels)
+
+
+def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
+    """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
+    split = survey.split
+    net, new_tensors = start_network(recipe, args.start, len(split.labels), len(split.bands))
+    if world.first:
+        parameters = sum(p.numel() for p in net.parameters())
+        precision = dtype_name(forward_dtype(recipe, device))
+        line = f"training {parameters:,} parameters on {len(split.frames)} frames in {precision}"
+        print(f"{line}; {len(new_tensors)} tensors are new")
+    preprocessing = start_preprocessing(recipe.backbone, args.start).of_bands(split.bands)
+    preprocessing = replace(preprocessing, side=recipe.side, tile=recipe.tile, gsd=_gsd(survey, recipe))
+    origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
+    teacher = None
+    if args.teacher:
+        weights = load_weights(args.teacher)
+        teacher = _teacher(weights, recipe, split, preprocessing).to(device)
+        origin["teacher"] = weights.sha256
+    elif recipe.teacher_weight:
+        raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}, which needs a teacher; give --teacher FILE")
+    return Run(
+        net=net,
+        survey=survey,
+        recipe=recipe,
+        preprocessing=preprocessing,
+        folder=args.out,
+        device=device,
+        teacher=teacher,
+        evaluate_every=args.evaluate_every,
+        stop_after=args.stop_after,
+        workers=args.workers,
+        cache_mb=args.cache_mb,
+        world=world,
+        tensorboard=args.tensorboard,
+        origin=origin,
+    )
+
+
+def _gsd(survey: Survey, recipe: Recipe) -> float | None:
+    """Metres of a pixel that the network sees of a typical frame; None if the images are no tiles of scenes of one scale."""
+    gsd, longer = survey.split.gsd, survey.longer_side
+    return None if gsd is None else gsd * longer / max(scaled_size((longer, longer), recipe))
+
+
+def start_network(recipe: Recipe, start: str, classes: int, bands: int) -> tuple[FCN, list[str]]:
+    """The network with the start's tensors, and the names of the tensors that are new.
+
+    bands: of the images. If the start's images have three, its first convolution is widened to them.
+    """
+    torch.manual_seed(recipe.seed)
+    weights = None if bands == len(RGB) else start_weights(start)
+    if bands == len(RGB) or start == "none" or (weights and weights.manifest.fcn.bands == bands):
+        net = build_network(recipe.architecture(classes, bands))
+        return net, load_start(net, start, recipe.score_rows)
+    of_photos = build_network(recipe.architecture(classes))
+    new_tensors = load_start(of_photos, start, recipe.score_rows)
+    return widened(of_photos, bands), new_tensors
+
+
+def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing) -> Teacher:
+    """The teacher; raises `ValueError` if it does not fit the training."""
+    manifest = weights.manifest
+    if not recipe.teacher_weight:
+        raise ValueError("--teacher has no effect, because the recipe's teacher_weight is 0; add --set teacher_weight=1.0")
+    if manifest.labels.names != split.labels.names:
+        raise ValueError(f"the teacher must have the classes {split.labels.names}, got {manifest.labels.names}")
+    teacher_input, student_input = ((p.mean, p.std) for p in (manifest.preprocessing, preprocessing))
+    if teacher_input != student_input:
+        raise ValueError(f"the teacher must have the same mean and std as the start, {student_input}, got {teacher_input}")
+    return Teacher(load_network(weights), recipe.teacher_scales)
