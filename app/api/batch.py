@@ -85,9 +85,8 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     if all(upload.text for upload in uploads):
         uploads[0].check()
     query = {"format": "json", **query}
-    rendering = make_options(
-        service.settings, query, DEFAULT_NAME
-    ).rendering  # as the next line, raises before the answer begins
+    # these raise before the answer begins
+    rendering = make_options(service.settings, query, DEFAULT_NAME).rendering
     body.reservation.check_queue(service.deadline())
     names = [upload.name for upload in uploads]
     if rendering.is_json:  # the members of a zip have numbers

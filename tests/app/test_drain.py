@@ -27,7 +27,7 @@ sys.exit(main([]))
 SEGMENTS_FOR_EVER = """
 import sys, time
 import model.inference.scheduler
-model.inference.scheduler._finite = lambda *_: time.sleep(1e6)
+model.inference.scheduler.finite = lambda *_: time.sleep(1e6)
 from app.main import main
 sys.exit(main([]))
 """

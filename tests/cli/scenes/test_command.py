@@ -19,6 +19,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
 from imaging.classes import VOID
+from imaging.georeferenced import raster
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
@@ -215,16 +216,19 @@ def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
     run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     scene, out = write_scene(tmp_path / "a.tif", make_photo(2000, 310), **TILED), tmp_path / "out.tif"
+    threads = set(threading.enumerate())
 
     def failing(*_: object) -> None:
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("imaging.georeferenced.raster._write_rows", failing)
+        patch.setattr(raster, "_write_rows", failing)
         assert run(scene, "-o", out, *TILE) == (130 if isinstance(error, KeyboardInterrupt) else 2)
     lines = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"fcn-segment: rows 0 to \d+ of 2000 are kept in .*; --resume goes on", lines[-2])
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("scene ", "runtime-"))]
+    assert not [
+        thread.name for thread in set(threading.enumerate()) - threads if thread.name.startswith(("scene ", "runtime-"))
+    ]
     assert sorted(os.listdir(tmp_path)) == ["a.tif", "out.tif.rows"]
     assert run(scene, "-o", out, *TILE, "--resume") == 0
     assert run(scene, "-o", tmp_path / "whole.tif", *TILE) == 0

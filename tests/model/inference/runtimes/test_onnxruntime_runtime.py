@@ -45,7 +45,7 @@ def test_it_gives_what_openvino_gives(files: WeightsFiles, openvino_runtime: Run
         "precision": "float32",
         "file_sha256": openvino_runtime.file_sha256,
     }
-    assert replace(runtime.identity, runtime="openvino") == openvino_runtime.identity
+    assert replace(runtime.identity, runtime="openvino") == replace(openvino_runtime.identity, instructions="")
     assert (runtime.stride, runtime.grid) == (openvino_runtime.stride, openvino_runtime.grid)
     for shape in [(32, 32), (64, 96)]:
         tiles = [make_photo(*shape, seed) for seed in range(3)]
