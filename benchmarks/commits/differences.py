@@ -40,6 +40,9 @@ RULES = (
     Rule("key", "of an input's folder and time", r"^commands", rb'(?i)(?<=key">)[0-9a-f]{16}|(?<=key": ")[0-9a-f]{16,}'),
     Rule("written", "an answer's time", r"/\.fcn-segment/", rb'(?<="written": ")[^"]+'),
     Rule("port", "a free one", r": ", rb"(?<=127\.0\.0\.1:)\d+"),
+    Rule("tag", "has the instructions of the processor in it", r": ", rb'(?<=")[0-9a-f]{32}(?=\\?")'),
+    Rule("settings", "have the instructions of the processor in them", r"/\.fcn-segment/", rb"(?<=-)[0-9a-f]{16}(?=/)"),
+    Rule("length of a message", "other words", r"^(?!parameters|images).*header content-length$", rb".+"),
 )
 
 
@@ -50,7 +53,20 @@ class Expected(NamedTuple):
     reason: str
 
 
-EXPECTED: tuple[Expected, ...] = ()
+MESSAGE = r"(body|header content-length)$"
+EXPECTED: tuple[Expected, ...] = (
+    Expected(rf"[?&](\w+)=[^&]*&\1=.*: {MESSAGE}", "a value that comes twice: shorter messages"),
+    Expected(rf"(empty|^ending, POST /segment): {MESSAGE}", "an empty file: shorter messages"),
+    Expected(rf"^(forms|JSON), .*: {MESSAGE}", "wrong fields, and JSON that is not UTF-8: shorter messages"),
+    Expected(r"^batches, .* of 4: (body|member (002-a\.problem\.json|results\.jsonl))$", "an empty file: shorter messages"),
+    Expected(rf"^hostile files, .*: {MESSAGE}", "files that Pillow reads right are decoded within the worker's limits"),
+    Expected(r"^hostile files, .*png of (empty pixels|much beside its pixels|several profiles): ", "the same"),
+    Expected(r"^routes, FOO ", "unknown methods are 405, as problem documents"),
+    Expected(r"^sockets, ", "requests are parsed by h11, which refuses heads in other words"),
+    Expected(r"/info: body$", "the instructions of the processor"),
+    Expected(r"fcn-evaluate --data demo.*: (file scores\.json|stdout)$", "the instructions of the processor"),
+    Expected(r"^messages, (fcn-\w+ --help|.*--cpu-isa.*): ", "--cpu-isa, several -o, options that are gone"),
+)
 
 
 class Difference(NamedTuple):
