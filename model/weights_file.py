@@ -91,7 +91,9 @@ def load_weights(path: Path) -> Weights:
         # reads the file once, so that the digest matches the loaded bytes even if the file is replaced at the same time
         data = path.read_bytes()
         tensors = load(data)
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+    except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}") from error
     except KeyError as error:
         raise WeightsError(f"{path} has tensors of the type {error}, which numpy lacks; give float32 or float16") from error

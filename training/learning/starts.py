@@ -135,7 +135,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         return read_caffe_model(path)
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyogrio.raw
 import shapely
+import timm
 from PIL import Image
+from safetensors.torch import save_file
 
 from model.weights_file import DEFAULT_WEIGHTS, find_weights
 from tests.support.checkout import ROOT
@@ -110,12 +112,18 @@ def _write_layer(source: Path, path: Path) -> None:
     )
 
 
+def _write_encoder(path: Path) -> None:
+    """An untrained encoder, as timm saves its weights."""
+    save_file(timm.create_model(path.stem, pretrained=False).state_dict(), path)
+
+
 INPUTS: dict[str, Callable[[Path], object]] = {
     "classes.yaml": _write_classes,
     "scene.tif": lambda path: write_scene(path, make_photo(60, 90)),
     "DATA": _write_data,
     "EXPORT": _write_export,
     "PHOTOS": _write_photos,
+    "convnext_tiny.safetensors": _write_encoder,
     "REST": _write_photos,
     "labelled.gpkg": lambda path: _write_layer(SCENES / "osbs-extent.geojson", path),
     "maps.safetensors": lambda path: shutil.copy(find_weights(DEFAULT_WEIGHTS), path),

@@ -40,7 +40,7 @@ from training.data.demo import write_demo_data
         (["--demo", "--data", "{tmp}"], "--demo trains on generated shapes; leave out --data"),
         (["--threads", "-1"], "threads must be 0 or more"),
         (["--name", "a/b"], "--name must be a file name of up to 200 bytes, got 'a/b'"),
-        (["--start", "{tmp}"], "is not a safetensors file"),
+        (["--start", "{tmp}"], "cannot be read"),
         (
             ["--teacher", "weights/voc-fcn8s-mobilenet-v2.safetensors"],
             "--teacher has no effect",
