@@ -25,7 +25,7 @@ ID, OTHER = b"0" * 32, b"f" * 32
 def test_what_differs_by_nature_is_equal_and_must_be_there(
     kind: str, request_: str, part: str, former: bytes, this: bytes
 ) -> None:
-    report = Report()
+    report = Report(expected=())
     report.add(kind, request_, {part: former}, {part: this})
     assert report.unexpected() == []
     report.add(kind, request_, {part: former}, {})
@@ -33,7 +33,7 @@ def test_what_differs_by_nature_is_equal_and_must_be_there(
 
 
 def test_names_and_labels_of_metrics_count() -> None:
-    report = Report()
+    report = Report(expected=())
     report.add("routes", "GET /metrics", {"body": b'a{b="c"} 1.0\n'}, {"body": b'a{b="d"} 1.0\n'})
     assert len(report.unexpected()) == 1
 
