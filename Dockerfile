@@ -70,6 +70,7 @@ RUN useradd --system --uid 10001 --no-create-home segment \
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    MALLOC_ARENA_MAX=2 \
     SEGMENT_HOST=0.0.0.0 \
     PORT=8000 \
     SEGMENT_LAME_DUCK_S=5

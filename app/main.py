@@ -29,7 +29,6 @@ from app.telemetry import configure_logging
 from app.variables import PREFIX, SettingsError, kubernetes_variables
 from imaging.object_facts import OBJECT_HEADERS
 from model.command_line import CommandParser, package_version
-from model.inference.cores import limit_arenas
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
@@ -107,7 +106,6 @@ def main(argv: list[str] | None = None) -> int:
             print(f"fcn-serve: {line}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
-    limit_arenas()
     if ignored := kubernetes_variables(os.environ):
         advice = "set `enableServiceLinks: false` in the pod"
         log.warning("ignored Kubernetes' variables %s; the port is %d; %s", ", ".join(ignored), settings.port, advice)

@@ -26,7 +26,6 @@ from cli.run import BulkJob, leave, run_all
 from cli.scene_request import read_requests
 from cli.start import ended_at_once
 from imaging.coco import HEAD
-from model.inference.cores import limit_arenas
 from model.inference.loading import unused_gpu
 from model.whole_file import begins_with, check_output, open_descriptor
 
@@ -40,7 +39,6 @@ def main(argv: list[str] | None = None) -> int:
     0: all images are done. 2: no image is done, or an error has ended the run. 3: some images failed, all others are done. 130:
     Ctrl-C has interrupted the run. 141: the reader of stdout has closed it; the signal SIGPIPE gives the same status.
     """
-    limit_arenas()
     return leave(exit_status(lambda: _run(parser().parse_args(argv))))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import httpx
 
 from benchmarks.harness.results import Ratio, Row, Section
-from benchmarks.harness.serving import Server, service
+from benchmarks.harness.serving import ROOT, Server, service
 from benchmarks.harness.traffic import Outcome, Traffic, encoded_photos
 
 MINUTES = 30.0
@@ -29,7 +30,7 @@ PROBE_S = 0.2  # between two health checks
 MIB = 1 << 20
 MOST_SLOPE_MIB, MOST_HEALTH_S = 1.0, 1.0
 TEXT = f"""\
-{CLIENTS} clients, default settings. They send photos of many sizes and formats with
+{CLIENTS} clients, default settings, the Dockerfile's `MALLOC_` variables. They send photos of many sizes and formats with
 every form of answer, as forms and raw bodies; batches; damaged files; files made to cost much; bad queries; hostile and
 incomplete heads; stalled uploads; and pipelined requests. Some clients disconnect before the answer. After each round, when
 no request is in progress, the bench reads the memory (proportional set size). Its slope is the median over all pairs of
@@ -81,7 +82,7 @@ def run(*, quick: bool, minutes: float = MINUTES) -> Section:
     seconds = 60 * (QUICK_MINUTES if quick else minutes)
     count = max(LEAST_ROUNDS, round(seconds / ROUND_S))
     with (
-        service(log_level="error") as server,
+        service(environment=image_variables(), log_level="error") as server,
         Health(server.url) as health,
         ExitStack() as open_clients,
     ):
@@ -125,6 +126,11 @@ def slope(rounds: Sequence[Round]) -> float:
     warm = rounds[len(rounds) // WARM_UP :]
     pairs = [(b.memory_mb - a.memory_mb) * 1e6 / MIB / (b.requests - a.requests) for a, b in combinations(warm, 2)]
     return statistics.median(pairs) * 10_000
+
+
+def image_variables() -> dict[str, str]:
+    """The `MALLOC_` variables for glibc that the Dockerfile sets."""
+    return dict(re.findall(r"(MALLOC_\w+)=(\d+)", (ROOT / "Dockerfile").read_text()))
 
 
 def summary(

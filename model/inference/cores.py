@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
-import sys
 from contextlib import suppress
 from math import floor
 from pathlib import Path
@@ -14,8 +12,6 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
 PROCESSOR = Path("/proc/cpuinfo")
 MEMORY_LIMITS = ("memory.max", "memory.limit_in_bytes")  # of versions 2 and 1
-M_ARENA_MAX = -8  # in glibc's malloc.h
-ARENAS = 2
 
 
 def processor_name() -> str:
@@ -85,16 +81,6 @@ def _numbers(file: Path) -> list[int]:
     with suppress(OSError):
         return [int(word) for word in file.read_text().split() if word.lstrip("-").isdecimal()]
     return []
-
-
-def limit_arenas() -> None:
-    """Lets the threads of this process share `ARENAS` heaps; by default glibc keeps free memory for each thread. mallopt(3)
-
-    Call it before other threads start. The variables `MALLOC_ARENA_MAX` and `GLIBC_TUNABLES` win. No effect without glibc.
-    """
-    if sys.platform == "linux" and not os.environ.keys() & {"MALLOC_ARENA_MAX", "GLIBC_TUNABLES"}:
-        with suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def resident_memory() -> int | None:

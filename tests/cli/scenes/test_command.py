@@ -308,7 +308,7 @@ def test_memory_has_a_limit_that_the_area_exceeds(narrow_file: Path, tmp_path: P
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({700 << 20}, {700 << 20})); "
     words = command(narrow_file, path, "-o", tmp_path / "out.tif", *TILE)
     words[2] = limit + words[2]
-    done = subprocess.run(words, env=environment(), stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(words, env=environment(MALLOC_ARENA_MAX="2"), stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stderr
     ids = read(tmp_path / "out.tif")
     assert (ids[:39_000] == VOID).all()

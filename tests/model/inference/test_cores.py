@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from model.inference import cores
-from model.inference.cores import ARENAS, available_cores, available_memory
+from model.inference.cores import available_cores, available_memory
 
 
 @pytest.fixture
@@ -134,30 +132,3 @@ def test_fewer_cores_in_the_affinity_than_in_the_quota_count(group: Path, monkey
     assert available_cores() == 4
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 9})
     assert available_cores() == 3
-
-
-ALLOCATING_THREADS = """
-import ctypes, sys, threading
-from model.inference.cores import limit_arenas
-limit_arenas()
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-barrier = threading.Barrier(8)
-def allocate():
-    barrier.wait()
-    libc.malloc(1000)
-    barrier.wait()  # a thread that has ended leaves its heap to the next one
-threads = [threading.Thread(target=allocate) for _ in range(8)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
-libc.fflush(None)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
-@pytest.mark.parametrize(("variable", "most"), [({}, ARENAS), ({"MALLOC_ARENA_MAX": "4"}, 4)])
-def test_threads_share_heaps(variable: dict[str, str], most: int) -> None:
-    command = [sys.executable, "-c", ALLOCATING_THREADS]
-    output = subprocess.run(command, env=os.environ | variable, capture_output=True, text=True, check=True).stdout
-    assert output.count("<heap nr=") == most
