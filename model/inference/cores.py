@@ -16,7 +16,8 @@ MEMORY_LIMITS = ("memory.max", "memory.limit_in_bytes")  # of versions 2 and 1
 
 def processor_name() -> str:
     """The processor's name as Linux reports it; elsewhere a name or its architecture."""
-    return next(iter(_processor_values("model name")), platform.processor() or platform.machine())
+    names = _processor_values("model name")
+    return names[0] if names else platform.processor() or platform.machine()  # `processor` may start a process
 
 
 def cpu_flags() -> set[str]:

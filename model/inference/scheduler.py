@@ -158,8 +158,10 @@ class Scheduler:
     def _enqueue(self, queue: TileQueue) -> None:
         """Adds a request to the turns: before those whose tiles are running, since they have their turn now."""
         running = [item.queue for runner in self._runners for item in runner.batch]
-        places = [i for i, other in enumerate(self._queues) if other in running and queue not in running]
-        self._queues.insert(places[0] if places else len(self._queues), queue)
+        place = len(self._queues)
+        if queue not in running:
+            place = next((i for i, other in enumerate(self._queues) if other in running), place)
+        self._queues.insert(place, queue)
 
     def cancel(self, queue: TileQueue) -> None:
         """Cancels a request: its waiting tiles leave the queue, and their futures raise `Cancelled`."""
@@ -195,15 +197,16 @@ class Scheduler:
         """Whether the runner's runtime gains from one more call at the same time."""
         device, now = runner.device, self.clock()
         batches = [other.batch for other in self._runners if other.device is device and other.batch]
-        waiting = [item for queue in self._queues for item in queue.waiting]
-        items = [*waiting, *(item for batch in batches for item in batch)]
-        long = sum(item.queue.is_long for item in items)
-        if 0 < long < len(items):
+        waiting = sum(len(queue.waiting) for queue in self._queues)
+        running = [item.queue for batch in batches for item in batch]
+        tiles = waiting + len(running)
+        long = sum(len(queue.waiting) for queue in self._queues if queue.is_long) + sum(queue.is_long for queue in running)
+        if 0 < long < tiles:
             self._mixed_time = now
         # while photos come beside a large image, its tiles take turns on all cores
-        count = len(items) - long if device.runtime.max_batch == 1 and now - self._mixed_time < MIXED_S else len(items)
+        count = tiles - long if device.runtime.max_batch == 1 and now - self._mixed_time < MIXED_S else tiles
         # a much smaller batch gains more by waiting for further tiles than by overlapping
-        return len(batches) < device.runtime.concurrency(count) and 2 * len(waiting) >= max(map(len, batches), default=0)
+        return len(batches) < device.runtime.concurrency(count) and 2 * waiting >= max(map(len, batches), default=0)
 
     def _most_tiles(self, runner: Runner, tile: Tile) -> int:
         """The most tiles of this tile's shape in a batch of the runner. The lock is held."""
