@@ -71,3 +71,10 @@ def test_excerpts_name_the_place() -> None:
     assert excerpt(b'{"a": 1}', b"{}") == "$: 'a' is there on one side alone"
     assert excerpt(b'{"a": 1}', b'{"a":1}').startswith("byte 5 of 8 and 7: ")
     assert excerpt(b"abc", b"abcd") == "byte 3 of 3 and 4: b'abc' / b'abcd'"
+
+
+def test_a_length_is_judged_as_its_body() -> None:
+    report, length = Report(expected=[Expected("GET /a: body$", "a has other words")]), "header content-length"
+    for request in ("GET /a", "GET /b"):
+        report.add("routes", request, {"body": b"x", length: b"1"}, {"body": b"xy", length: b"2"})
+    assert [(each.request, each.part) for each in report.unexpected()] == [("GET /b", "body"), ("GET /b", length)]
