@@ -78,7 +78,7 @@ class FrameChannel:
     def send(self, head: bytes, payload: bytes | memoryview = b"", descriptors: Sequence[int] = ()) -> None:
         """Sends a frame without waiting; bytes that the socket cannot take yet are kept.
 
-        If the other end is closed, `receive` says so, and not this. Raises `OSError` if there are file descriptors and they
+        If either end is closed, `receive` says so, and not this. Raises `OSError` if there are file descriptors and they
         could not be sent, as while an earlier frame is kept.
         """
         start = PREFIX.pack(len(head), len(payload)) + head
@@ -86,11 +86,14 @@ class FrameChannel:
             if self._unsent:
                 raise BlockingIOError("an earlier frame is kept")
             start = start[socket.send_fds(self._channel, [start], descriptors) :]
-        self._unsent += memoryview(start), memoryview(payload)
-        self._flush()
+        if not self._is_closed:
+            self._unsent += memoryview(start), memoryview(payload)
+            self._flush()
 
     def close(self) -> None:
-        """Closes the socket. Who waits for a frame gets `WorkerEnded`."""
+        """Closes the socket, once. Who waits for a frame gets `WorkerEnded`."""
+        if self._is_closed:
+            return
         self._loop.remove_writer(self._channel)
         self._is_closed = True
         if self._is_receiving:

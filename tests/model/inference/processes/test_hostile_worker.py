@@ -382,3 +382,14 @@ def test_lengths_that_no_worker_announces_end_its_channel_before_they_are_read(r
                     await it.frames.receive()
 
     asyncio.run(inside())
+
+
+def test_what_is_sent_to_a_closed_channel_is_left_out(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            it.frames.close()
+            it.frames.send(b"{}", b"logits that came after the end of their worker")
+            with pytest.raises(WorkerEnded):
+                await it.frames.receive()
+
+    asyncio.run(inside())
