@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import httpx
 import numpy as np
@@ -17,8 +18,11 @@ from benchmarks.harness.load import Sample, load
 from benchmarks.harness.processor_time import ProcessorTime
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import ROOT, PeakMemory, Server, service
+from model.inference.cores import available_cores
 from model.inference.loading import load_runtime
+from model.inference.merging import Logits
 from model.inference.plan import Options
+from model.inference.runtime import Tile
 from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
@@ -30,15 +34,17 @@ MIXED_PHOTOS = 2000
 MIXED_SIZES = 60
 SIDES = (200, 3000)  # shortest and longest of the mixed sizes
 MOST_IDLE_MB, MOST_AFTER_MB, MOST_AT_ALL_MB = 350, 512, 512
-MOST_CPU, MOST_LONE, MOST_LOOP_MS = 1.18, 1.30, 1.8
+MOST_CPU, MOST_LONE, MOST_LOOP_MS, MOST_WORKERS_MS = 1.15, 1.20, 2.5, 1.5
+STEPS = ("network", "decode", "encode", "rest")
 TEXT = f"""\
 Masks of JPEGs of one megapixel (1152x864), default settings, wrk on the same cores. Each turn starts the service anew. Every
 answer was compared with the bytes of `fcn-segment`. Stages are those in the `Server-Timing` of single requests, which does not
 include reading the request and sending the answer. Processor time is that of the service's processes while 16 clients ask,
 divided by the answers. `Segmenter` alone is measured before each turn, in a process without a service: its processor
-time with one thread, its wall time with a thread for each core. Memory is the proportional set size of the process and its
-children: idle when it is ready; the peak with 16 clients; and of another process after {MIXED_PHOTOS} photos of {MIXED_SIZES}
-sizes from {SIDES[0]}x{SIDES[0]} to {SIDES[1]}x{SIDES[1]}."""
+time with one thread, its wall time with a thread for each core. Two cores may be two threads of one, which slow each other
+down; so its steps are also measured in one process for each core at once, and the workers are compared with those. Memory is
+the proportional set size of the process and its children: idle when it is ready; the peak with 16 clients; and of another
+process after {MIXED_PHOTOS} photos of {MIXED_SIZES} sizes from {SIDES[0]}x{SIDES[0]} to {SIDES[1]}x{SIDES[1]}."""
 
 
 def run(*, quick: bool) -> Section:
@@ -51,10 +57,13 @@ def run(*, quick: bool) -> Section:
     most_mb: list[float] = []
     stages: dict[str, list[float]] = {}
     alone: dict[str, list[float]] = {"cpu": [], "wall": []}
+    steps: dict[str, list[float]] = {}
     costs: list[dict[str, float]] = []
     for _ in range(1 if quick else 3):
         alone["cpu"].append(measure_alone(seconds / 2, threads=1)["cpu_ms"])
         alone["wall"].append(measure_alone(seconds / 2, threads=0)["wall_ms"])
+        for step, value in measure_alone(seconds / 2, threads=1, processes=available_cores()).items():
+            steps.setdefault(step.removesuffix("_ms"), []).append(value)
         with service() as server:
             idle_mb.append(server.memory_mb())
             with PeakMemory(server) as memory:
@@ -77,6 +86,7 @@ def run(*, quick: bool) -> Section:
     rows += [Row.of(f"of it, {stage}", values, "ms") for stage, values in stages.items()]
     rows.append(Row.of("`Segmenter` alone, processor time", alone["cpu"], "ms"))
     rows += [Row.of(f"served, processor time, {part}", [cost[part] for cost in costs], "ms") for part in costs[0]]
+    rows += [Row.of(f"`Segmenter` on each core at once, {step}", steps[step], "ms") for step in ("cpu", *STEPS)]
     rows += [
         Row.of("memory, idle", idle_mb, "MB"),
         Row.of("memory, at most with 16 clients", most_mb, "MB"),
@@ -84,6 +94,7 @@ def run(*, quick: bool) -> Section:
     ]
     ratios = [
         *cost_ratios(costs, lone_ms, alone),
+        workers_beside_segmenter(costs, steps),
         Ratio("images a second, 64 clients / 16 clients", statistics.median(rates[64]) / statistics.median(rates[16])),
         Ratio("memory, idle, in MB", statistics.median(idle_mb), at_most=MOST_IDLE_MB),
         Ratio("memory, at most with 16 clients, in MB", max(most_mb), at_most=MOST_AT_ALL_MB),
@@ -101,6 +112,13 @@ def cost_ratios(costs: list[dict[str, float]], lone_ms: list[float], alone: dict
         Ratio("processor time of the event loop, ms", event_loop, at_most=MOST_LOOP_MS),
         Ratio("a lone request / `Segmenter` alone, wall time", statistics.median(lone_ms) / wall, at_most=MOST_LONE),
     ]
+
+
+def workers_beside_segmenter(costs: list[dict[str, float]], steps: dict[str, list[float]]) -> Ratio:
+    """What the workers take beyond `Segmenter`'s own steps beside the network, by medians, in milliseconds."""
+    workers = statistics.median(cost["workers"] + cost["workers, in the system"] for cost in costs)
+    own = statistics.median(steps["cpu"]) - statistics.median(steps["network"])
+    return Ratio("workers - `Segmenter` on each core beside its network, ms", workers - own, at_most=MOST_WORKERS_MS)
 
 
 def cost_of_an_image(time: ProcessorTime, answers: int) -> dict[str, float]:
@@ -145,23 +163,29 @@ def memory_after(images: list[Sample], count: int) -> float:
         return server.memory_mb()
 
 
-def measure_alone(seconds: float, threads: int) -> dict[str, float]:
-    """Runs `main` in a new process and returns what it prints. threads: of the network; 0 for one per core.
+def measure_alone(seconds: float, threads: int, processes: int = 1) -> dict[str, float]:
+    """Runs `main` in new processes at once, and returns the mean of what they print.
 
-    Raises `RuntimeError` if the process fails.
+    threads: of the network; 0 for one per core. Raises `RuntimeError` if a process fails.
     """
     command = [sys.executable, "-m", "benchmarks.benches.served", str(seconds), str(threads)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if process.returncode:
-        raise RuntimeError(f"Segmenter in one process failed: {process.stderr.strip()[-300:]}")
-    cost: dict[str, float] = json.loads(process.stdout)
-    return cost
+    running = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(processes)
+    ]
+    costs: list[dict[str, float]] = []
+    for process in running:
+        output, errors = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"Segmenter in one process failed: {errors.strip()[-300:]}")
+        costs.append(json.loads(output))
+    return {name: statistics.mean(cost[name] for cost in costs) for name in costs[0]}
 
 
 def main() -> None:
     """Prints what an image of one megapixel costs `Segmenter` without a service, in milliseconds, as JSON.
 
-    cpu_ms: processor time, in the mean. wall_ms: wall time, in the median. Command line: seconds, threads.
+    cpu_ms: processor time, in the mean; network_ms: of it, the network. decode_ms, encode_ms: wall time of these steps, in the
+    mean; rest_ms: what is left of cpu_ms. wall_ms: wall time of all, in the median. Command line: seconds, threads.
     """
     seconds, threads = float(sys.argv[1]), int(sys.argv[2])
     options = Options()
@@ -170,14 +194,30 @@ def main() -> None:
     images = itertools.cycle(photos([ONE_MEGAPIXEL]))
     for data in itertools.islice(images, WARM_UP):
         segmenter.segment(data, segmenter.plan(data, options))
-    walls = []
+    walls: list[float] = []
+    spent = dict.fromkeys(("network", "decode", "inference", "encode"), 0.0)
+
+    def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
+        logits = segmenter.run(tiles)
+        while True:
+            start = time.process_time()
+            item = next(logits, None)
+            spent["network"] += time.process_time() - start
+            if item is None:
+                return
+            yield item
+
     cpu, end = time.process_time(), time.perf_counter() + seconds
     while time.perf_counter() < end:
         data, start = next(images), time.perf_counter()
-        segmenter.segment(data, segmenter.plan(data, options))
+        output = segmenter.segment(data, segmenter.plan(data, options), run)
         walls.append(1000 * (time.perf_counter() - start))
-    cpu_ms = 1000 * (time.process_time() - cpu) / len(walls)
-    print(json.dumps({"cpu_ms": cpu_ms, "wall_ms": statistics.median(walls)}))
+        for stage, value in output.seconds.items():
+            spent[stage] += value
+    spent["cpu"] = time.process_time() - cpu
+    spent["rest"] = spent["cpu"] - sum(spent[step] for step in ("network", "decode", "encode"))
+    costs = {f"{step}_ms": 1000 * spent[step] / len(walls) for step in ("cpu", *STEPS)}
+    print(json.dumps(costs | {"wall_ms": statistics.median(walls)}))
 
 
 if __name__ == "__main__":
