@@ -1,8 +1,9 @@
-# make serve | test | test-long | bench-check | lint | wheel-check | environments | audit | gpu-check | docs | train-demo | clean
+# make serve | test | test-long | lint | wheel-check | environments | audit | gpu-check | docs | train-demo | clean
 # PIP_ARGS reaches pip, for an index of one's own.
 PYTHON ?= python3
 PIP_ARGS ?=
 AUDIT_ARGS ?=
+PARTS ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
@@ -15,7 +16,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 READY := $(VENV)/.serve-ready$(if $(GPU),-gpu)
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: serve test short-tests test-long bench-check lint wheel-check environments audit gpu-check docs train-demo clean browser label-studio
+.PHONY: serve test short-tests test-long lint wheel-check environments audit gpu-check docs train-demo clean browser label-studio
 .DEFAULT_GOAL := serve
 
 serve: $(READY)
@@ -28,14 +29,10 @@ test: $(DEV_READY) browser
 short-tests: $(DEV_READY)
 	$(PYTEST) -m "not long"
 
-# what takes longer: small trainings, the grid of browser sizes, longer fuzzing
+# what takes longer: small trainings, the grid of browser sizes, longer fuzzing, benches, the pages' other environments. In parts,
+# so that it can be ended and go on (PARTS="model cli" runs these); tests/long-run.json says at which commit each was last green
 test-long: $(DEV_READY) browser label-studio
-	$(PYTEST) -m long --ignore=tests/benchmarks
-	$(BIN)/python -m tests.support.environments --all --pip-args="$(PIP_ARGS)"
-
-# every bench in quick mode: one after the other, since each measures
-bench-check: $(DEV_READY) browser
-	$(PYTEST) -n 0 -m long tests/benchmarks
+	$(BIN)/python -m tests.support.long_run --pip-args="$(PIP_ARGS)" $(PARTS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
