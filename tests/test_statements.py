@@ -12,7 +12,6 @@ import pytest
 from fcn_client.parameters import Options as ClientOptions
 
 import benchmarks.main
-import benchmarks.studies.small_sets
 import cli.arguments
 import cluster.arguments
 import training.commands.check
@@ -44,7 +43,6 @@ PARSERS = [
     training.commands.evaluate_arguments.parser, training.commands.export.parser,
     training.commands.import_labels.parser, training.commands.check.parser,
     training.commands.convert.parser, serve_parser, benchmarks.main.parser, fcn_client.label_studio.arguments.parser,
-    benchmarks.studies.small_sets.make_parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary", "--fail-with-body"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
@@ -56,7 +54,8 @@ FOREIGN_OPTIONS = {
     "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"},
     "benchmarks.peers": {"--port"},
     "benchmarks.commits": {"--former"},
-    "benchmarks.studies": {"--every", "--composites", "--measure"},  # programs that were removed: RESULTS.md, "Measured once"
+    # programs that were removed: RESULTS.md, "Measured once"
+    "benchmarks.studies": {"--every", "--composites", "--measure", "--voc", "--camvid", "--photographs", "--steps"},
     "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",

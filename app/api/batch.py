@@ -82,8 +82,6 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
         raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
     body = RequestBody(request, service, service.settings.max_batch_mb, "SEGMENT_MAX_BATCH_MB")
     uploads, query = await read_form(body, query, SPOOL_BYTES)
-    if all(upload.text for upload in uploads):
-        uploads[0].check()
     query = {"format": "json", **query}
     # these raise before the answer begins
     rendering = make_options(service.settings, query, DEFAULT_NAME).rendering
@@ -174,7 +172,6 @@ async def _outcome(
             raise TooLarge(f"the file is larger than {most_mb:g} MB; {advice}")
         reservation.take_place(service.deadline())
         reservation.set_body(upload.body.length)
-        upload.check()
         options = make_options(service.settings, query, upload.name)
         image = ImageRequest(upload.body, options, image_limits(service), log_fields=log_fields)
         answer, facts = await segment(request, service, image, query.get("model"), reservation, Headers())

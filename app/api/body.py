@@ -21,7 +21,6 @@ from pydantic_core import from_json
 from app.api.errors import (
     BadParameter,
     BadRequest,
-    EmptyBody,
     TooLarge,
     Unavailable,
     UnsupportedType,
@@ -67,21 +66,12 @@ class Upload:
     """An image file of a request.
 
     body: its bytes; the request's reservation closes it. name: the file's name without folders. is_on_disk: whether it
-    is a file there. text: its start, if it came as the text of a form's field.
+    is a file there.
     """
 
     body: Blob
     name: str = DEFAULT_NAME
     is_on_disk: bool = False
-    text: str = ""
-
-    def check(self) -> None:
-        """Raises `EmptyBody`, and `BadRequest` for a text."""
-        if self.text:
-            message = f"the form's field for the image came as the text {excerpt(self.text)}, and not as a file"
-            raise BadRequest(f"{message}; send the file itself, with curl: -F file=@photo.jpg")
-        if not self.body.length:
-            raise EmptyBody(EmptyBody.example)
 
 
 @dataclass(frozen=True)

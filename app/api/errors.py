@@ -65,7 +65,7 @@ class BadRequest(Problem):
 
 class EmptyBody(Problem):
     status, name, title, reason = 400, "empty-body", "Empty image", "empty"
-    example = "the image is empty (0 bytes); send an image as the field `file` of a form, or as the body"
+    example = "the image is empty (0 bytes); send the bytes of an image file"
 
 
 class Unauthorized(Problem):

@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.api.body import CLOSE, DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
 from app.api.errors import BadRequest, TooLarge, Unavailable
 from app.api.query import QUERY_PARAMETERS, Query, with_values
+from app.telemetry import excerpt
 from model.inference.processes.blob import Blob
 
 MEDIA_TYPE = "multipart/form-data"
@@ -22,7 +23,7 @@ FIELDS = ("file", "image")
 LONGEST_NAME = 255  # characters of a file's name, as on file systems; only the end of a longer name is used
 MAX_FILES = 100
 MAX_FIELDS, FIELD_BYTES = 40, 4096  # limits on form fields that are not files: parameters, and what is not read
-TEXT_BYTES = 1024  # bytes of an image field that are checked for being text
+TEXT_BYTES = 1024  # of a field for an image that is checked for being text, which no image is
 SPOOL_BYTES = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
 log = logging.getLogger("segment")
 
@@ -88,7 +89,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
 
 
 async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Upload:
-    """The upload of a form's file. If that is on disk, a worker reads it from there."""
+    """The upload of a form's file. If that is on disk, a worker reads it from there. Raises `BadRequest` for a text."""
     # without folders, with `/` or `\`
     name = (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or DEFAULT_NAME
     size = part.size or 0
@@ -97,13 +98,11 @@ async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Uplo
         body.reservation.callback(blob.close)
     else:
         blob = body.keep(await part.read())
-    return Upload(blob, name, is_on_disk, "" if part.filename else _text(blob.read(TEXT_BYTES)))
-
-
-def _text(start: bytes) -> str:
-    """The start of a file as text; empty if it is not text, which has no byte 0, and is UTF-8 up to a character that is cut."""
-    text = start.decode(errors="ignore")
-    return text if b"\0" not in start and len(text.encode()) > len(start) - 4 else ""
+    text = "" if part.filename or size > TEXT_BYTES else blob.read(size).decode(errors="replace")
+    if text and not {"\0", "\ufffd"} & {*text}:
+        message = f"the form's field for the image came as the text {excerpt(text)}, and not as a file"
+        raise BadRequest(f"{message}; send the file itself, with curl: -F file=@photo.jpg")
+    return Upload(blob, name, is_on_disk)
 
 
 def check_number(images: int) -> None:

@@ -6,41 +6,26 @@ export const absolute = (path) => new URL(`../${path}`, import.meta.url).href;
 
 const headers = (key) => (key ? { "X-API-Key": key } : {});
 
-/** Posts the file as a form; gives the answer as a blob. XMLHttpRequest, as fetch reports no progress of an upload. */
-export function upload(file, query, key, { onProgress, onSent, signal }) {
+/** The answer of `/segment` to this file and query, as a blob. Throws a `Problem`. XMLHttpRequest, as fetch reports no progress of an upload. */
+export function segment(file, query, key, { onProgress, onSent, signal } = {}) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", absolute(`segment?${query}`));
     request.responseType = "blob";
     for (const [name, value] of Object.entries(headers(key))) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-    request.upload.onload = onSent;
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress?.(event.loaded / event.total);
+    request.upload.onload = () => onSent?.();
     request.onload = async () => {
       if (request.status === 200) resolve(request.response);
       else reject(await problemOf(request.status, request.getResponseHeader("Retry-After"), request.response, key));
     };
     request.onerror = () => reject(unreachable());
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
-    signal.addEventListener("abort", () => request.abort());
+    signal?.addEventListener("abort", () => request.abort());
     const form = new FormData();
     form.append("file", file);
     request.send(form);
   });
-}
-
-/** The answer of `/segment` to this file and query, as a blob; `onHeaders` gets its headers. Throws a `Problem`. */
-export async function segment(file, query, key, onHeaders = () => {}) {
-  const body = new FormData();
-  body.append("file", file);
-  let response;
-  try {
-    response = await fetch(absolute(`segment?${query}`), { method: "POST", body, headers: headers(key) });
-  } catch {
-    throw unreachable();
-  }
-  if (!response.ok) throw await problemOf(response.status, response.headers.get("Retry-After"), await response.blob(), key);
-  onHeaders(response.headers);
-  return response.blob();
 }
 
 /** The JSON of a route, or null where the service refuses it or cannot be reached. */

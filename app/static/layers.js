@@ -1,10 +1,9 @@
 /** What lies over the photo: the colours of classes, or of confidence; and what is known of each pixel. */
-import { withDisplayColors } from "./colors.js";
-import { HEAT } from "./heat.js";
+import { HEAT, withDisplayColors } from "./colors.js";
 import { paintOutlines } from "./outlines.js";
 import { imageOf } from "./photo.js";
 import { regionsOf } from "./regions.js";
-import { LARGEST_SIDE, classMap } from "./rle.js";
+import { classMap } from "./rle.js";
 
 export const isBackground = ({ id, name }) => id === 0 && /^_*background_*$/i.test(name.trim());
 
@@ -15,6 +14,10 @@ export const isNothing = (classes) => classes.every((entry) => isBackground(entr
 
 /** Black adds nothing to a photo but darkness; so does a background. */
 export const isClear = (entry) => isBackground(entry) || entry.color === "#000000";
+
+/** The classes of an answer, with the colours in which the page shows them, and whether they are `clear` at first. */
+export const classesOf = ({ classes }) =>
+  withDisplayColors(classes).map((entry, at) => ({ ...entry, clear: isClear(classes[at]) }));
 
 const wordOf = ([red, green, blue, opacity = 255]) => ((opacity << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 
@@ -37,8 +40,8 @@ export class Segments {
 
   constructor(answer) {
     const { width, height } = answer.image;
-    const map = classMap(answer.class_map, LARGEST_SIDE);
-    const classes = withDisplayColors(answer.classes).map((entry, at) => ({ ...entry, clear: isClear(answer.classes[at]) }));
+    const map = classMap(answer.class_map);
+    const classes = classesOf(answer);
     Object.assign(this, { width, height, classes, map, grey: null });
     this.byId = new Map(classes.map((entry) => [entry.id, entry]));
   }

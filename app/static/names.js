@@ -7,40 +7,20 @@ const LEAST_SHARE = 0.004; // of the image; smaller regions have no name
 const MOST = 24;
 const LARGEST_PART = 0.6; // of its region, that a name may cover
 
-/** The regions that get a name, of the classes that are shown. */
-export const namedRegions = (segments, isShown) =>
-  segments.regions
-    .filter(({ id, share }) => share >= LEAST_SHARE && segments.byId.has(id) && isShown(segments.byId.get(id)))
-    .slice(0, MOST);
-
-const overlaps = (one, other) =>
+const within = (value, low, high) => Math.max(low, Math.min(high, value));
+const overlap = (one, other) =>
   one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom;
-
-/**
- * Boxes of this width and height around the centres, inside of `bounds`. One that would cover most of its region (of `area`
- * square pixels), that is wider than the bounds, or that would cover another is left out.
- */
-export function placedBoxes(entries, bounds) {
-  const boxes = [];
-  for (const { centre, width, height, area, item } of entries) {
-    if (width * height > LARGEST_PART * area || width > bounds.right - bounds.left || height > bounds.bottom - bounds.top) continue;
-    const within = (value, low, high) => Math.max(low, Math.min(high, value));
-    const left = within(centre.x - width / 2, bounds.left, bounds.right - width);
-    const top = within(centre.y - height / 2, bounds.top, bounds.bottom - height);
-    const box = { left, top, right: left + width, bottom: top + height, item };
-    if (!boxes.some((other) => overlaps(box, other))) boxes.push(box);
-  }
-  return boxes;
-}
 
 export class Names {
   constructor(container, viewer, divider) {
     Object.assign(this, { container, viewer, divider, labels: [], frame: 0 });
   }
 
-  show(segments, isShown) {
-    this.labels = namedRegions(segments, isShown).map((region) => {
-      const { name, color } = segments.byId.get(region.id);
+  /** Names the regions of the classes that `isShown`. */
+  show({ regions, byId }, isShown) {
+    const named = regions.filter(({ id, share }) => share >= LEAST_SHARE && byId.has(id) && isShown(byId.get(id)));
+    this.labels = named.slice(0, MOST).map((region) => {
+      const { name, color } = byId.get(region.id);
       const element = make("span", { className: "name-tag", textContent: name });
       Object.assign(element.style, { backgroundColor: color, color: inkOn(color) });
       return { region, element };
@@ -61,7 +41,6 @@ export class Names {
   }
 
   arrange() {
-    if (!this.labels.length) return;
     const { viewer } = this;
     const { clientWidth, clientHeight } = viewer.stage;
     const [width, height] = [viewer.width * viewer.scale, viewer.height * viewer.scale];
@@ -70,23 +49,27 @@ export class Names {
       left: Math.max(edge, viewer.x), top: Math.max(0, viewer.y),
       right: Math.min(clientWidth, viewer.x + width), bottom: Math.min(clientHeight, viewer.y + height),
     };
-    const view = {
-      left: (bounds.left - viewer.x) / width, top: (bounds.top - viewer.y) / height,
-      right: (bounds.right - viewer.x) / width, bottom: (bounds.bottom - viewer.y) / height,
-    };
-    const entries = this.labels.map(({ region, element }) => {
-      const centre = centreOf(region, view);
-      element.hidden = !centre;
-      return centre && {
-        centre: { x: centre.x * width + viewer.x, y: centre.y * height + viewer.y },
-        width: element.offsetWidth, height: element.offsetHeight, area: region.share * width * height, item: element,
-      };
-    }).filter(Boolean);
-    const boxes = new Map(placedBoxes(entries, bounds).map((box) => [box.item, box]));
-    for (const { element } of this.labels) {
-      const box = boxes.get(element);
-      element.hidden = !box;
-      if (box) element.style.transform = `translate(${Math.round(box.left)}px, ${Math.round(box.top)}px)`;
+    const boxes = [];
+    for (const { region, element } of this.labels) {
+      const box = this.boxOf(region, element, bounds, width, height);
+      element.hidden = !box || boxes.some((other) => overlap(box, other));
+      if (element.hidden) continue;
+      boxes.push(box);
+      element.style.transform = `translate(${Math.round(box.left)}px, ${Math.round(box.top)}px)`;
     }
+  }
+
+  /** Where the name lies in its region of the image of this size; null if it would cover most of it or is wider than the bounds. */
+  boxOf(region, { offsetWidth, offsetHeight }, { left, top, right, bottom }, width, height) {
+    const { x, y } = this.viewer;
+    const view = { left: (left - x) / width, top: (top - y) / height, right: (right - x) / width, bottom: (bottom - y) / height };
+    const centre = centreOf(region, view);
+    const tooLarge = offsetWidth * offsetHeight > LARGEST_PART * region.share * width * height;
+    if (!centre || tooLarge || offsetWidth > right - left || offsetHeight > bottom - top) return null;
+    const box = {
+      left: within(centre.x * width + x - offsetWidth / 2, left, right - offsetWidth),
+      top: within(centre.y * height + y - offsetHeight / 2, top, bottom - offsetHeight),
+    };
+    return { ...box, right: box.left + offsetWidth, bottom: box.top + offsetHeight };
   }
 }

@@ -1,7 +1,6 @@
 /** How the next image is to be segmented, as a query; and the key that goes with it. */
 import { readJson } from "./api.js";
 import { $, make } from "./dom.js";
-import { firstFault, watchFields } from "./fields.js";
 import { optionProblem } from "./problems.js";
 
 const KEY = "segment-key";
@@ -26,9 +25,37 @@ export function currentQuery() {
   return new URLSearchParams(Object.entries(options).filter(([, value]) => value)).toString();
 }
 
+const labelOf = (field) => field.labels[0].firstChild.textContent.split(",")[0].trim();
+
+/** What is wrong with the value of a field, as a sentence, or "". */
+function faultOf(field) {
+  const { valid, stepMismatch, rangeUnderflow, rangeOverflow } = field.validity;
+  // the attribute `step` is for the arrows of the field; without it, numbers are whole
+  const between = stepMismatch && field.step && !rangeUnderflow && !rangeOverflow;
+  return valid || between || field.closest("[hidden]") ? "" : `${labelOf(field)}: write ${field.dataset.expected}.`;
+}
+
+/** Shows or clears what is wrong with the value of a field, below the field. */
+function showFault(field, fault) {
+  const id = `${field.id}-fault`;
+  $(id)?.remove();
+  field.ariaInvalid = fault ? "true" : null;
+  if (fault) {
+    field.setAttribute("aria-describedby", id);
+    field.labels[0].after(make("p", { id, className: "fine fault", role: "alert", textContent: fault }));
+  } else field.removeAttribute("aria-describedby");
+}
+
+/** Tells a wrong value when the user leaves its field, and clears it as soon as the value is right. */
+function watchFields(form) {
+  const fields = [...form.querySelectorAll("[data-expected]")];
+  form.addEventListener("change", () => fields.forEach((field) => showFault(field, faultOf(field))));
+  form.addEventListener("input", ({ target }) => { if (target.ariaInvalid && !faultOf(target)) showFault(target, ""); });
+}
+
 /** Throws a `Problem` where an option has a value that the service would refuse. */
 export function checkOptions() {
-  const fault = firstFault($("options-form"));
+  const fault = [...$("options-form").querySelectorAll("[data-expected]")].map(faultOf).find(Boolean);
   if (fault) throw optionProblem(fault);
 }
 

@@ -1,23 +1,10 @@
 /** Lines along the borders of the classes that are shown: a light one on a dark one, which shows on any photo. */
+import { reduced } from "./rle.js";
 
 const PIXELS_PER_RADIUS = 1600;
 const LARGEST_SIDE = 2048; // of the canvas: larger ones take long to paint
 const DARK = 0x8c000000; // opacity, blue, green, red
 const LIGHT = 0xebffffff;
-
-/** The class map (nearest pixels) with no side above `LARGEST_SIDE`. */
-function reduce(map) {
-  const scale = LARGEST_SIDE / Math.max(map.width, map.height);
-  if (scale >= 1) return map;
-  const [width, height] = [map.width, map.height].map((side) => Math.max(1, Math.round(side * scale)));
-  const ids = new Uint8Array(width * height);
-  const columns = Uint32Array.from({ length: width }, (_, x) => Math.floor(((x + 0.5) * map.width) / width));
-  for (let y = 0; y < height; y += 1) {
-    const row = Math.floor(((y + 0.5) * map.height) / height) * map.width;
-    for (let x = 0; x < width; x += 1) ids[y * width + x] = map.ids[row + columns[x]];
-  }
-  return { width, height, ids };
-}
 
 /** The pixels (their indices) whose right or lower neighbour belongs to another class, where one of both is shown. */
 function bordersOf({ width, height, ids }, visibleIds) {
@@ -46,7 +33,7 @@ function mark(words, indices, radius, word, { width, height }) {
 
 /** Paints the outlines of the classes with these ids over the whole canvas, which gets a size of its own. */
 export function paintOutlines(canvas, classMap, visibleIds) {
-  const map = reduce(classMap);
+  const map = reduced(classMap, LARGEST_SIDE);
   Object.assign(canvas, { width: map.width, height: map.height });
   const image = new ImageData(map.width, map.height);
   const words = new Uint32Array(image.data.buffer);

@@ -5,11 +5,10 @@ import { watchArchive } from "./archive.js";
 import { $, keepFocus, showStatus } from "./dom.js";
 import { watchDownloads } from "./downloads.js";
 import { segmentQuery } from "./formats.js";
-import { watchInputs } from "./inputs.js";
+import { showSamples, watchInputs } from "./inputs.js";
 import { askForKey, checkOptions, currentKey, currentQuery, offerModels, watchOptions } from "./options.js";
 import { Queue } from "./queue.js";
 import { Result } from "./result.js";
-import { showSamples } from "./samples.js";
 import { watchCopies } from "./snippets.js";
 import { Thumbnails } from "./thumbnails.js";
 
@@ -41,11 +40,7 @@ async function confidenceOf(item) {
   }
 }
 
-/** Settings of a file for download; the viewer's own picture where it shows this item. */
-const fileSettings = (item) => ({
-  opacity: result.opacity, withNames: result.withNames, key: currentKey(),
-  picture: item === current() && result.segments ? result.picture() : null,
-});
+const fileSettings = () => ({ opacity: result.opacity, withNames: result.withNames, key: currentKey() });
 
 function choose(item) {
   const before = current();
@@ -113,11 +108,11 @@ function showService() {
 
 async function start() {
   if (!(await isReady())) {
-    queue.setStarting(true);
+    queue.paused = true;
     showStatus(STARTING);
     do await new Promise((resolve) => setTimeout(resolve, POLL_MS)); while (!(await isReady()));
     showStatus("The service is ready.");
-    queue.setStarting(false);
+    queue.again([]);
   }
   showService();
 }

@@ -1,7 +1,7 @@
 /** Photos in turn: one at a time, each with its own state, options and answer. */
 import { segmentQuery } from "./formats.js";
 import { Problem } from "./problems.js";
-import { upload } from "./api.js";
+import { segment } from "./api.js";
 
 let count = 0;
 
@@ -11,12 +11,12 @@ export class Queue {
    * `paused` sends nothing: the service starts, or it asks for a key.
    */
   constructor(settings, onChange) {
-    Object.assign(this, { settings, onChange, items: [], running: null, paused: false, starting: false });
+    Object.assign(this, { settings, onChange, items: [], running: null, paused: false });
   }
 
   add(files) {
     const items = [...files].map((file) => ({
-      id: ++count, file, name: file.name || "pasted image", state: "waiting", starting: this.starting,
+      id: ++count, file, name: file.name || "pasted image", state: "waiting",
       progress: 0, problem: null, answer: null, confidence: null, query: null, view: null,
     }));
     this.items.push(...items);
@@ -64,20 +64,13 @@ export class Queue {
     }
   }
 
-  /** Keeps photos waiting while the service starts, and sends them once it has started. */
-  setStarting(starting) {
-    this.starting = starting;
-    for (const item of this.items.filter(({ state }) => state === "waiting")) this.set(item, { starting });
-    this.next();
-  }
-
   /** Sends again all that were refused for want of a key. */
   unlock() {
     this.again(this.items.filter((item) => item.problem?.status === 401));
   }
 
   next() {
-    if (this.running || this.paused || this.starting) return;
+    if (this.running || this.paused) return;
     const item = this.items.find(({ state }) => state === "waiting");
     if (item) this.run(item);
   }
@@ -88,7 +81,7 @@ export class Queue {
     try {
       const { query, key } = this.settings();
       this.set(item, { state: "sending" });
-      const answer = await upload(item.file, segmentQuery("json", query), key, {
+      const answer = await segment(item.file, segmentQuery("json", query), key, {
         onProgress: (progress) => this.set(item, { progress }),
         onSent: () => this.set(item, { state: "working", progress: 1 }),
         signal: item.abort.signal,

@@ -1,23 +1,10 @@
 /** Connected regions of a class map, and where a name fits best in them. */
+import { reduced } from "./rle.js";
 
 const LARGEST = 200; // cells a side: places of names need no more
 
-/** The class map at a grid of at most `LARGEST` cells a side. */
-function gridOf({ width, height, ids }) {
-  const scale = Math.min(1, LARGEST / Math.max(width, height));
-  const [columns, rows] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
-  const cells = new Uint8Array(columns * rows);
-  for (let row = 0; row < rows; row += 1) {
-    const y = Math.floor(((row + 0.5) * height) / rows);
-    for (let column = 0; column < columns; column += 1) {
-      cells[row * columns + column] = ids[y * width + Math.floor(((column + 0.5) * width) / columns)];
-    }
-  }
-  return { columns, rows, cells };
-}
-
 /** For each cell, its distance to the nearest cell of another class or to the border, in cells. */
-function distances({ columns, rows, cells }) {
+function distances({ width: columns, height: rows, ids: cells }) {
   const depth = new Float32Array(cells.length);
   const pass = (order, neighbours) => {
     for (const at of order) {
@@ -41,8 +28,8 @@ function distances({ columns, rows, cells }) {
 
 /** The regions, largest first: the id of the class, the share of the image, and the cells with their depths. */
 export function regionsOf(map) {
-  const grid = gridOf(map);
-  const { columns, rows, cells } = grid;
+  const grid = reduced(map, LARGEST);
+  const { width: columns, height: rows, ids: cells } = grid;
   const depth = distances(grid);
   const marks = new Uint8Array(cells.length);
   const regions = [];

@@ -1,7 +1,7 @@
 /** One photo in the viewer: the photo at once, its classes when they come, or what went wrong. */
+import { drawScale } from "./colors.js";
 import { Divider } from "./divider.js";
 import { $, percent, showStatus } from "./dom.js";
-import { drawScale } from "./heat.js";
 import { Segments, isBackground, isNothing } from "./layers.js";
 import { Legend, firstView } from "./legend.js";
 import { Names } from "./names.js";
@@ -67,14 +67,6 @@ export class Result {
     }
     if (this.withNames && !confidence) this.names.show(this.segments, this.legend.isShown);
     else this.names.clear();
-  }
-
-  /** What the stage shows now, for a file of the same picture. `isShown` is null where there are no names. */
-  picture() {
-    const { segments, shownPhoto, opacity } = this;
-    const confidence = isPressed("sure");
-    const layers = { colors: $("colors"), outlines: confidence ? null : $("outlines") };
-    return { photo: shownPhoto?.element, segments, confidence, ...layers, opacity, isShown: this.withNames && !confidence ? this.legend.isShown : null };
   }
 
   /** Confidence in place of the classes' colours; the service is asked for it when it is first shown. */

@@ -1,10 +1,10 @@
 /** COCO's compressed run lengths, as the server writes class maps: columns from the left, each from the top. */
 
-export const LARGEST_SIDE = 4096;
-export const NOTHING = 254;
+const LARGEST_SIDE = 4096;
+const NOTHING = 254;
 
 /** The lengths of runs outside and inside the class, in turn. */
-export function runsOf(text) {
+function runsOf(text) {
   const runs = new Uint32Array(text.length);
   let count = 0;
   for (let at = 0; at < text.length;) {
@@ -24,54 +24,31 @@ export function runsOf(text) {
   return runs.subarray(0, count);
 }
 
-/** For each source index, the first kept index whose sample lies at or behind it. */
-function firstIndices(length, reduced) {
-  const first = new Int32Array(length + 1);
-  let source = 0;
-  for (let index = 0; index < reduced; index += 1) {
-    const sample = Math.floor(((index + 0.5) * length) / reduced);
-    while (source <= sample) first[source++] = index;
-  }
-  while (source <= length) first[source++] = reduced;
-  return first;
-}
-
-function transpose(columns, width, height) {
-  const rows = new Uint8Array(width * height);
-  const block = 64;
-  for (let top = 0; top < height; top += block) {
-    const bottom = Math.min(height, top + block);
-    for (let left = 0; left < width; left += block) {
-      const right = Math.min(width, left + block);
-      for (let x = left; x < right; x += 1) for (let y = top; y < bottom; y += 1) rows[y * width + x] = columns[x * height + y];
+/** The map by row, scaled down (nearest) so that no side is over `largest`. `steps`: from a pixel of `ids` to those right and below. */
+export function reduced({ width, height, ids }, largest, steps = [1, width]) {
+  const scale = Math.min(1, largest / Math.max(width, height));
+  const [w, h] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+  const sources = (length, count, step) => Uint32Array.from({ length: count }, (_, at) => Math.floor(((at + 0.5) * length) / count) * step);
+  const [columns, rows] = [sources(width, w, steps[0]), sources(height, h, steps[1])];
+  const result = new Uint8Array(w * h);
+  const block = 64; // pixels that are read and written together, whichever way `ids` runs
+  for (let left = 0; left < w; left += block) {
+    for (let y = 0; y < h; y += 1) {
+      for (let x = left; x < Math.min(w, left + block); x += 1) result[y * w + x] = ids[columns[x] + rows[y]];
     }
   }
-  return rows;
+  return { width: w, height: h, ids: result };
 }
 
 /** Class ids by row, of an image scaled down (nearest) so that no side is over `largest`. */
 export function classMap({ size: [height, width], counts }, largest = LARGEST_SIDE) {
-  const scale = Math.min(1, largest / Math.max(width, height));
-  const [w, h] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
-  const columnOf = firstIndices(width, w);
-  const rowOf = firstIndices(height, h);
-  const columns = new Uint8Array(w * h).fill(NOTHING);
+  const ids = new Uint8Array(width * height).fill(NOTHING);
   for (const [id, text] of Object.entries(counts)) {
-    const runs = runsOf(text);
     let start = 0;
-    for (let index = 0; index + 1 < runs.length; index += 2) {
-      start += runs[index];
-      const end = start + runs[index + 1];
-      for (let x = Math.floor(start / height); start < end; x += 1) {
-        const stop = Math.min(end, (x + 1) * height);
-        const column = columnOf[x];
-        if (column < columnOf[x + 1]) {
-          const top = x * height;
-          columns.fill(Number(id), column * h + rowOf[start - top], column * h + rowOf[stop - top]);
-        }
-        start = stop;
-      }
-    }
+    runsOf(text).forEach((run, index) => {
+      if (index % 2) ids.fill(Number(id), start, start + run);
+      start += run;
+    });
   }
-  return { width: w, height: h, ids: transpose(columns, w, h) };
+  return reduced({ width, height, ids }, largest, [height, 1]);
 }

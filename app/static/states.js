@@ -3,8 +3,8 @@ import { $, showStatus } from "./dom.js";
 
 const CANCELLED = { title: "Cancelled", detail: "You cancelled this photo. It has no classes yet.", status: 0, retryAfter: null, retry: true };
 
-const busyText = ({ state, progress, starting }) => ({
-  waiting: starting ? "Waiting for the service to start" : "Waiting for its turn",
+const busyText = ({ state, progress }) => ({
+  waiting: "Waiting for its turn",
   sending: `Sending, ${Math.floor(progress * 100)} %`,
   working: "Working: the model finds the classes",
 })[state];

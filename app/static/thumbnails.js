@@ -4,10 +4,9 @@ import { thumbnailOf } from "./photo.js";
 
 const SIDE = 144;
 
-function stateText({ state, progress, problem, starting }) {
+function stateText({ state, progress, problem }) {
   if (state === "sending") return `sending ${Math.floor(progress * 100)} %`;
-  if (state === "failed" && problem.status === 401) return "needs a key";
-  return state === "waiting" && starting ? "service starts" : state;
+  return state === "failed" && problem.status === 401 ? "needs a key" : state;
 }
 
 export class Thumbnails {

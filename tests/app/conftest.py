@@ -21,6 +21,7 @@ from tests.support.app.exchanges import service_of
 from tests.support.app.services import Serve
 from tests.support.networks import loading_once
 from tests.support.polling import wait_until
+from tests.support.servers import Process, fcn_serve
 
 
 def is_ready(client: TestClient) -> bool:
@@ -64,6 +65,14 @@ def client_of(serve: Serve) -> Iterator[Callable[[str], TestClient]]:
 def client(request: pytest.FixtureRequest, client_of: Callable[[str], TestClient]) -> TestClient:
     """A service on OpenVINO, or on the runtime of `ON_EACH_RUNTIME`: what tests of the HTTP contract ask."""
     return client_of(getattr(request, "param", "openvino"))
+
+
+@pytest.fixture(scope="session")
+def running(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A process of the service, which tests only ask."""
+    with fcn_serve(narrow_file, tmp_path_factory.mktemp("running")) as it:
+        wait_until(lambda: it.messages()[-1].startswith("open "))  # the last line of a start
+        yield it
 
 
 @pytest.fixture

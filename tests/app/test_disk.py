@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from fastapi import Request
-from starlette.types import Message
 
-from app.api.batch import image_outcomes
-from app.api.body import Upload
 from app.api.forms import SPOOL_BYTES
-from app.serving.clients import Client
-from app.serving.service import Service
-from model.inference.processes.blob import INLINE_BYTES, Blob
+from model.inference.processes.blob import INLINE_BYTES
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
 from tests.support.app.services import Serve, reserve
 from tests.support.images import encode, make_photo
@@ -38,16 +31,11 @@ def disk_for_files_of(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize(
-    "capacity", [pytest.param(0, marks=pytest.mark.long), (5 << 20) - 100], ids=["none fits", "the last bytes do not fit"]
-)
-def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
-    serve: Serve, capacity: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     with serve() as client:
         files = [("file", ("a", PHOTO)), ("file", ("b", bytes(5 << 20)))]
         before = open_files()
-        with disk_for_files_of(capacity):
+        with disk_for_files_of((5 << 20) - 100):  # the last bytes do not fit
             response = client.post("/segment/batch", files=files)
         assert_problem(response, 503, "no room on disk")
         assert response.headers["retry-after"]
@@ -126,31 +114,3 @@ def test_a_batch_with_more_files_than_may_be_open_is_413_and_one_that_finds_none
                 client.post("/segment/batch", files=[("file", ("a", large))] * 2), 503, "3 files of batches are open"
             )
         assert_idle(service)
-
-
-def test_a_batch_s_bytes_are_given_back_when_their_images_are_done_and_count_no_more(serve: Serve) -> None:
-    uploads = [Upload(Blob.of(PHOTO)) for _ in range(9)]
-
-    async def never() -> Message:
-        return await asyncio.Future()
-
-    async def ask(service: Service) -> None:
-        client = Client(lambda: 0, lambda: None)
-        reservation = service.admission.acquire(client, "", service.deadline())
-        state = {"client": client, "reservation": reservation, "log_fields": {}}
-        request = Request({"type": "http", "state": state}, never)
-        reservation.set_body(9 * len(PHOTO))
-        outcomes = image_outcomes(request, service, {"format": "json"}, uploads, [each.name for each in uploads])
-        assert (await anext(outcomes)).problem is None
-        assert (uploads[0].body.is_open, uploads[8].body.is_open) == (False, True)
-        assert 4 * len(PHOTO) <= service.admission.used_bytes
-        assert reservation not in service.admission.bodies
-        async for outcome in outcomes:
-            assert outcome.problem is None
-        assert not any(each.body.is_open for each in uploads)
-        reservation.close()
-
-    with serve() as client:
-        assert client.portal
-        client.portal.call(ask, service_of(client))
-        assert_idle(service_of(client))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.app.exchanges import PHOTO, answer_on, connect, head
 from tests.support.polling import HANG_S, wait_until
@@ -73,6 +74,7 @@ def stall(it: Process) -> Iterator[socket.socket]:
         yield connection
 
 
+@pytest.mark.long
 def test_a_drain_takes_as_long_as_it_may_and_no_longer(narrow_file: Path, tmp_path: Path) -> None:
     settings = {"drain_s": "1", "upload_timeout_s": "600"}
     with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it, stall(it) as connection:
@@ -86,6 +88,7 @@ def test_a_drain_takes_as_long_as_it_may_and_no_longer(narrow_file: Path, tmp_pa
     assert "Traceback" not in it.log.read_text()
 
 
+@pytest.mark.long
 def test_a_second_signal_ends_the_process_before_the_drain_does(narrow_file: Path, tmp_path: Path) -> None:
     settings = {"drain_s": "600", "upload_timeout_s": "600"}
     with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it, stall(it):
@@ -95,35 +98,34 @@ def test_a_second_signal_ends_the_process_before_the_drain_does(narrow_file: Pat
         assert it.process.wait(HANG_S) == 128 + signal.SIGTERM
 
 
-def test_for_the_lame_duck_time_images_are_taken_and_connections_closed(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path, lame_duck_s="600") as it:
-        assert "connection" not in it.post().headers
-        it.signal(signal.SIGTERM)
-        wait_until(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
-        answer = it.post()
-        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
-
-
-def test_after_the_lame_duck_time_images_are_refused(narrow_file: Path, tmp_path: Path) -> None:
-    settings = {"lame_duck_s": "1", "drain_s": "600", "upload_timeout_s": "600"}
+def test_for_the_lame_duck_time_images_are_taken_and_connections_closed_and_then_refused(
+    narrow_file: Path, tmp_path: Path
+) -> None:
+    settings = {"lame_duck_s": "2", "drain_s": "600", "upload_timeout_s": "600"}
     with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it:
+        assert "connection" not in it.post().headers
         with stall(it):  # so that the drain lasts
             start = time.monotonic()
             it.signal(signal.SIGTERM)
+            wait_until(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
+            answer = it.post()
+            if time.monotonic() - start < 2:  # the machine is not too busy
+                assert (answer.status_code, answer.headers["connection"]) == (200, "close")
             wait_until(lambda: it.post().status_code == 503)
-            assert time.monotonic() - start >= 1
+            assert time.monotonic() - start >= 2
             refusal = it.post(LARGE)
             assert (refusal.status_code, refusal.headers["connection"]) == (503, "close")
         assert it.process.wait(HANG_S) == 0
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_the_lame_duck_time_out(narrow_file: Path, tmp_path: Path) -> None:
     with fcn_serve(narrow_file, tmp_path, lame_duck_s="600") as it:
         it.signal(signal.SIGINT)
         assert it.process.wait(HANG_S) == 0
 
 
+@pytest.mark.long
 def test_sigterm_while_the_network_is_loaded_ends_the_process_at_once(narrow_file: Path, tmp_path: Path) -> None:
     with fcn_serve(narrow_file, tmp_path, ready=False, program=LOADS_FOR_EVER) as it:
         wait_until(lambda: "listening" in it.messages())

@@ -46,24 +46,19 @@ def test_what_cannot_be_printed_is_escaped_and_what_is_long_is_cut() -> None:
     assert len(excerpt({"a": "b" * 5000})) < 110
 
 
-@pytest.mark.parametrize("parameter", ["format", "side", "model", "overlap", "confidence"])
-@pytest.mark.parametrize("value", [ODD, "x" * 3000, "\x00" * 3000], ids=["odd", "long", "zeros"])
-def test_parameters_come_back_escaped_and_cut(client: TestClient, parameter: str, value: str) -> None:
-    response = client.post("/segment", params={parameter: value}, content=PHOTO)
-    assert_problem(response, 422, parameter)
-    detail = response.json()["detail"]
-    assert detail.isprintable()
-    assert len(detail) < 700
-    if value == ODD:
-        assert ESCAPES in detail
-
-
-@pytest.mark.parametrize("path", ["/" + "x" * 3000, "/%0d%0a%1b%5b31m", "/%ff%00%e2%80%ae"], ids=len)
-def test_paths_come_back_escaped_and_cut(client: TestClient, path: str) -> None:
-    response = client.get(path)
-    assert_problem(response, 404, "nothing at /", "the routes are listed at /docs")
-    assert response.json()["detail"].isprintable()
-    assert len(response.json()["detail"]) < 160
+def test_parameters_and_paths_come_back_escaped_and_cut(client: TestClient) -> None:
+    for parameter, value in (("format", ODD), ("side", "x" * 3000), ("model", ODD), ("confidence", "\x00" * 3000)):
+        response = client.post("/segment", params={parameter: value}, content=PHOTO)
+        assert_problem(response, 422, parameter)
+        detail = response.json()["detail"]
+        assert detail.isprintable()
+        assert len(detail) < 700
+        assert ESCAPES in detail or value != ODD
+    for path in ("/" + "x" * 3000, "/%0d%0a%1b%5b31m", "/%ff%00%e2%80%ae"):
+        response = client.get(path)
+        assert_problem(response, 404, "nothing at /", "the routes are listed at /docs")
+        assert response.json()["detail"].isprintable()
+        assert len(response.json()["detail"]) < 160
 
 
 def test_every_detail_is_bounded_and_printable(client: TestClient) -> None:
@@ -95,14 +90,11 @@ def test_a_request_is_one_log_line_of_bounded_length(client: TestClient, formatt
             assert json.loads(line)["message"] == "request"
 
 
-@pytest.mark.parametrize("formatter", FORMATTERS, ids=["json", "text"])
-def test_an_unexpected_error_is_one_log_line_with_the_traceback(
-    formatter: logging.Formatter, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_error_is_one_log_line_with_the_traceback(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_body() -> bytes:
         raise OSError(f"broken by {ODD}" + "x" * 20_000)
 
-    with serve() as client, capture_log(formatter) as stream:
+    with serve() as client, capture_log(TextFormatter()) as stream:
         service = client.app.state.service  # type: ignore[attr-defined]
         monkeypatch.setattr(service.metrics, "text", break_body)
         assert_problem(client.get("/metrics"), 500)

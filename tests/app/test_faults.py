@@ -40,27 +40,28 @@ class Faulty(FirstChannel):
         return logits
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "words"),
-    [
-        (RuntimeError("this tile cannot be run"), 500, "the log has the request's id"),
-        ("nan", 500, "the log has the request's id"),
-        (DeviceOutOfMemory("the device's memory is full"), 503, "memory is full; try again later"),
-        (MemoryError("12 GiB"), 503, "the service's memory is full; try again later"),
-    ],
-)
+FAULTS: list[tuple[Exception | str, int, str]] = [
+    (RuntimeError("this tile cannot be run"), 500, "the log has the request's id"),
+    ("nan", 500, "the log has the request's id"),
+    (DeviceOutOfMemory("the device's memory is full"), 503, "memory is full; try again later"),
+    (MemoryError("12 GiB"), 503, "the service's memory is full; try again later"),
+]
+
+
 def test_a_tile_that_fails_is_its_request_s_error_and_the_service_goes_on(
-    fault: Exception | str, status: int, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serve_on_thread(Faulty(fault), monkeypatch) as (it, _):
-        assert_problem(it.post(BAD), status, words)
-        assert it.post(GOOD).status_code == 200
-        for path in ("/health/live", "/health/ready"):
-            assert httpx.get(f"{it.url}{path}", timeout=HANG_S).status_code == 200
-        # a request is counted after its answer is sent
-        wait_until(lambda: f'status="{status}"' in httpx.get(f"{it.url}/metrics", timeout=HANG_S).text)
-    if fault == "nan":
-        assert "NaN or infinite" in caplog.text
+    runtime = Faulty("")
+    with serve_on_thread(runtime, monkeypatch) as (it, _):
+        for fault, status, words in FAULTS:
+            runtime.fault = fault
+            assert_problem(it.post(BAD), status, words)
+            assert it.post(GOOD).status_code == 200
+            for path in ("/health/live", "/health/ready"):
+                assert httpx.get(f"{it.url}{path}", timeout=HANG_S).status_code == 200
+            # a request is counted after its answer is sent
+            wait_until(lambda status=status: f'status="{status}"' in httpx.get(f"{it.url}/metrics", timeout=HANG_S).text)  # type: ignore[misc]
+    assert "NaN or infinite" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -93,23 +94,17 @@ def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
     assert it.exit_statuses == [1]
 
 
-@pytest.mark.parametrize(
-    ("name", "path"),
-    [("AnyIO", "/metrics"), ("AnyIO", "/info")],
-)
-def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(
-    name: str, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
-        if thread.name.startswith(name):
+        if thread.name.startswith("AnyIO"):
             raise RuntimeError("can't start new thread")
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with serve_on_thread(FirstChannel(), monkeypatch) as (it, status):
-        response = httpx.get(f"{it.url}{path}", timeout=HANG_S)
+        response = httpx.get(f"{it.url}/metrics", timeout=HANG_S)
         assert_problem(response, 503, "a thread could not be started: can't start new thread")
         assert response.headers["retry-after"]
         assert "can't start new thread" in (it.service.not_live or "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from app.server import browser_url
 from benchmarks.harness.serving import SERVE, free_port
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S, wait_until
-from tests.support.servers import fcn_serve
 
 pty = pytest.importorskip("pty", reason="there are no pseudo-terminals")
 
@@ -52,6 +50,7 @@ def on_a_terminal(port: int, weights: Path, **settings: str) -> Iterator[list[st
         os.close(ours)
 
 
+@pytest.mark.long
 def test_on_a_terminal_the_log_is_text_that_says_where_to_look(narrow_file: Path) -> None:
     port = free_port()
     with on_a_terminal(port, narrow_file) as pieces:
@@ -60,30 +59,12 @@ def test_on_a_terminal_the_log_is_text_that_says_where_to_look(narrow_file: Path
     assert not any(line.startswith("{") for line in "".join(pieces).splitlines())
 
 
-@pytest.mark.long
-def test_json_may_be_asked_for_on_a_terminal(narrow_file: Path) -> None:
-    port = free_port()
-    with on_a_terminal(port, narrow_file, log_format="json") as pieces:
-        wait_until(lambda: f'"open http://127.0.0.1:{port}"' in "".join(pieces), lambda: "".join(pieces))
-
-
-def test_elsewhere_the_log_is_json(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path) as it:
-        wait_until(lambda: f"open {it.url}" in it.messages())
-    for line in it.log.read_text().splitlines():
-        assert json.loads(line)["message"]
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:80"),
-        ("0.0.0.0", "http://127.0.0.1:80"),
-        ("", "http://127.0.0.1:80"),
-        ("::", "http://[::1]:80"),
-        ("fd00::7", "http://[fd00::7]:80"),
-        ("segment.example", "http://segment.example:80"),
-    ],
-)
-def test_the_address_is_one_that_a_browser_opens(host: str, url: str) -> None:
-    assert browser_url(host, 80) == url
+def test_the_address_is_one_that_a_browser_opens() -> None:
+    urls = {
+        "0.0.0.0": "http://127.0.0.1:80",
+        "": "http://127.0.0.1:80",
+        "::": "http://[::1]:80",
+        "fd00::7": "http://[fd00::7]:80",
+        "segment.example": "http://segment.example:80",
+    }
+    assert {host: browser_url(host, 80) for host in urls} == urls

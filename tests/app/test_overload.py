@@ -10,17 +10,15 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connect, head, post, service_of
-from tests.support.app.services import Serve, hold_model, occupy
+from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, connect, head, service_of
+from tests.support.app.services import Serve, hold_model
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
-from tests.support.runtimes import ON_EACH_RUNTIME
 from tests.support.servers import over_http
 
 QUERIES: list[dict[str, Any]] = [{}, {"format": "json"}, {"side": 300, "blend": "hann"}, {"format": "overlay"}]
 
 
-@ON_EACH_RUNTIME
 def test_sixteen_clients_at_once_get_the_bytes_that_they_get_alone(client: TestClient) -> None:
     images = [encode(make_photo(40 + 13 * i, 200 - 9 * i, seed=i)) for i in range(16)]
     requests = [(image, QUERIES[i % len(QUERIES)]) for i, image in enumerate(images)] * 2
@@ -70,26 +68,4 @@ def test_a_batch_is_counted_from_its_head(serve: Serve) -> None:
             wait_until(lambda: service.in_flight == 1)
             assert len(service.admission.places) == 1
             assert client.get("/health").json()["requests_in_flight"] == 1
-        assert_idle(service)
-
-
-def test_more_tiles_than_are_left_are_refused_by_the_image_s_header(serve: Serve) -> None:
-    with serve(max_queued_tiles=3) as client:
-        with occupy(service_of(client), 2):
-            response = post(client, PHOTO[: len(PHOTO) // 2])
-            assert_problem(response, 503, "2 tiles are queued and at most 3 are allowed")
-            assert int(response.headers["retry-after"]) >= 1
-        assert post(client).status_code == 200
-
-
-@pytest.mark.parametrize("path", ["/segment", "/segment?format=json&mask=polygons"])
-def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, path: str) -> None:
-    with serve() as client, over_http(client) as port:
-        service = service_of(client)
-        with hold_model(service) as hold:
-            with connect(port) as connection:
-                connection.sendall(head(path=path) + PHOTO)
-                assert hold.entry.wait(HANG_S)
-            wait_until(lambda: service.in_flight == 0)
-            assert post(client, b"no image").status_code == 415
         assert_idle(service)

@@ -16,7 +16,6 @@ import pytest
 from benchmarks.harness.serving import service
 from tests.support.app.exchanges import PHOTO
 from tests.support.polling import HANG_S, wait_until
-from tests.support.variants import long
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 FOREIGN = ("fastapi", "starlette", "uvicorn", "pydantic_core", "openvino", "torch")
@@ -39,19 +38,43 @@ def have_ended(processes: list[psutil.Process]) -> bool:
     return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
 
 
-def test_a_worker_has_imported_neither_the_web_nor_a_runtime(narrow_file: Path, tmp_path: Path) -> None:
-    with start_command(narrow_file, tmp_path) as (process, url):
-        for _ in range(3):
-            assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
-        workers = process.children(recursive=True)
-        assert len(workers) >= 2
-        for worker in workers:
-            files = {Path(each.path).name for each in worker.memory_maps() if each.path.endswith(".so")}
-            foreign_names = {name for name in FOREIGN for file in files if name in file}
-            assert foreign_names == set(), worker.cmdline()
+def test_workers_import_neither_the_web_nor_a_runtime_are_replaced_and_end_with_the_service(
+    narrow_file: Path, tmp_path: Path
+) -> None:
+    key = "Key-that-no-other-process-reads"
+    headers = {"X-API-Key": key}
+    with start_command(narrow_file, tmp_path, api_keys=key) as (process, url):
+
+        def status() -> int:
+            return httpx.post(f"{url}/segment", content=PHOTO, headers=headers, timeout=HANG_S).status_code
+
+        assert [status() for _ in range(3)] == [200] * 3
+        below = process.children(recursive=True)
+        assert len(below) >= 2
+        for each in below:
+            files = {Path(file.path).name for file in each.memory_maps() if file.path.endswith(".so")}
+            assert {name for name in FOREIGN for file in files if name in file} == set(), each.cmdline()
+            assert key.encode() not in Path(f"/proc/{each.pid}/environ").read_bytes()
+        # the system gives the files of such a process to root
+        assert os.stat(f"/proc/{process.pid}/environ").st_uid == 0
+        if os.getuid():
+            with pytest.raises(PermissionError):
+                Path(f"/proc/{process.pid}/environ").read_bytes()
+        metrics = httpx.get(f"{url}/metrics", timeout=HANG_S).text
+        for name in ("process_open_fds", "process_resident_memory_bytes", "segment_memory_resident_bytes"):
+            assert any(line.startswith(f"{name} ") and float(line.split()[1]) > 0 for line in metrics.splitlines()), name
+        for each in below:  # SIGTERM to the group ends the process that workers are forked from; another one takes its place
+            each.kill()
+        wait_until(lambda: have_ended(below))
+        assert status() == 200
+        below = process.children(recursive=True)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(HANG_S) == 0
+        wait_until(lambda: have_ended(below))
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", *long("SIGINT", "SIGHUP")])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
 def test_signals_to_the_whole_group_drain_as_those_to_the_service_alone(narrow_file: Path, tmp_path: Path, name: str) -> None:
     with start_command(narrow_file, tmp_path) as (process, url):
         assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
@@ -65,28 +88,7 @@ def test_signals_to_the_whole_group_drain_as_those_to_the_service_alone(narrow_f
 
 
 @pytest.mark.long
-def test_a_service_that_is_killed_leaves_no_process(narrow_file: Path, tmp_path: Path) -> None:
-    with start_command(narrow_file, tmp_path) as (process, url):
-        assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
-        below = process.children(recursive=True)
-        assert len(below) >= 2
-        process.kill()
-        process.wait(HANG_S)
-        wait_until(lambda: have_ended(below))
-
-
-def test_workers_are_replaced_while_the_group_s_other_process_is_gone(narrow_file: Path, tmp_path: Path) -> None:
-    """SIGTERM to the group ends the process that workers are forked from; another one takes its place."""
-    with start_command(narrow_file, tmp_path, lame_duck_s=600) as (process, url):
-        below = process.children(recursive=True)
-        for each in below:
-            each.kill()
-        wait_until(lambda: have_ended(below))
-        answer = httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S)
-        assert answer.status_code == 200
-
-
-@pytest.mark.parametrize("stopped", [*long("workers"), "all"])
+@pytest.mark.parametrize("stopped", ["workers", "all"])
 def test_a_drain_does_not_wait_for_processes_that_are_stopped(narrow_file: Path, tmp_path: Path, stopped: str) -> None:
     with start_command(narrow_file, tmp_path, drain_s=10_000) as (process, url):
         assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
@@ -119,19 +121,3 @@ def test_who_forks_workers_hangs_and_photos_are_answered_again(narrow_file: Path
         wait_until(lambda: httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200)
         assert have_ended([forkserver])
     assert "the process that forks workers ended or did not answer" in (tmp_path / "log").read_text()
-
-
-def test_the_service_s_memory_is_closed_to_the_user_s_other_processes(narrow_file: Path, tmp_path: Path) -> None:
-    key = "Key-that-no-other-process-reads"
-    with start_command(narrow_file, tmp_path, api_keys=key) as (process, url):
-        assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 401
-        for each in process.children(recursive=True):
-            assert key.encode() not in Path(f"/proc/{each.pid}/environ").read_bytes()
-        # the system gives the files of such a process to root
-        assert os.stat(f"/proc/{process.pid}/environ").st_uid == 0
-        if os.getuid():
-            with pytest.raises(PermissionError):
-                Path(f"/proc/{process.pid}/environ").read_bytes()
-        metrics = httpx.get(f"{url}/metrics", timeout=HANG_S).text
-        for name in ("process_open_fds", "process_resident_memory_bytes", "segment_memory_resident_bytes"):
-            assert any(line.startswith(f"{name} ") and float(line.split()[1]) > 0 for line in metrics.splitlines()), name

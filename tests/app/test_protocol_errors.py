@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from benchmarks.harness.malformed import OTHERS, ROUTES, garbage
 from tests.support.app.exchanges import PHOTO, connect
 from tests.support.polling import wait_until
-from tests.support.servers import Process, fcn_serve
-
-
-@pytest.fixture(scope="module")
-def running(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with fcn_serve(narrow_file, tmp_path_factory.mktemp("log")) as it:
-        yield it
+from tests.support.servers import Process
 
 
 @pytest.mark.parametrize(

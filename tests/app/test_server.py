@@ -9,11 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.main import create_app
@@ -32,12 +30,11 @@ from app.server import (
     serve,
 )
 from app.settings import Settings
-from benchmarks.harness.hostile import fax, tiff_of
 from benchmarks.harness.serving import free_port
 from tests.support.app.exchanges import PHOTO
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S, wait_until
-from tests.support.servers import LARGE, fcn_serve
+from tests.support.servers import fcn_serve
 
 
 def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, tmp_path: Path) -> None:
@@ -65,33 +62,6 @@ def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, 
         assert it.process.poll() is None
 
 
-def test_health_is_answered_while_a_large_image_is_segmented(narrow_file: Path, tmp_path: Path) -> None:
-    with (
-        fcn_serve(narrow_file, tmp_path, root_path="/seg") as it,
-        httpx.Client(base_url=it.url, timeout=HANG_S) as other,  # made before the time that is measured
-        ThreadPoolExecutor() as pool,
-    ):
-        large = pool.submit(it.post, LARGE, side=2000, format="json", mask="array")
-        began, times = time.monotonic(), []
-        while not large.done():
-            start = time.monotonic()
-            assert other.get("/health/live").status_code == 200
-            times.append(time.monotonic() - start)
-        assert large.result().status_code == 200
-        assert len(times) > 2
-        assert max(times) < (time.monotonic() - began) / 2
-
-
-@pytest.mark.long
-def test_a_library_s_own_lines_are_not_in_the_log(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path) as it:
-        assert it.post(fax(100)).status_code == 200  # libtiff writes one for each damaged row
-        assert it.post(tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 277: 33})).status_code == 415  # Pillow, one
-        wait_until(lambda: it.messages().count("request") == 2)
-    assert "Bad code word" not in it.log.read_text()
-    assert "More samples" not in it.log.read_text()
-
-
 def test_weights_that_cannot_be_loaded_end_the_process_with_status_1_and_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"not a weights file")
@@ -110,17 +80,6 @@ def test_a_port_in_use_ends_the_process_with_status_1_and_the_reason(
     assert "SEGMENT_HOST and SEGMENT_PORT choose others" in caplog.text
     for host in ("no.such.host.invalid", "a" * 64):  # the second is no host's name at all
         assert serve(create_app(Settings(weights=str(narrow_file), host=host))) == 1
-
-
-def test_a_lost_device_ends_the_process_with_status_1(narrow_file: Path) -> None:
-    app = create_app(Settings(weights=str(narrow_file), device="cpu", tile="96", port=free_port(), threads=1))
-    with ThreadPoolExecutor() as pool:
-        statuses: list[int] = []
-        status = pool.submit(serve, app, statuses.append)
-        wait_until(lambda: app.state.service.not_ready is None)
-        app.state.service.fail("the device is broken")
-        assert status.result(HANG_S) == 1
-        assert statuses == [1]
 
 
 WATCHED_PROGRAM = """

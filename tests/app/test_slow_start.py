@@ -20,6 +20,7 @@ from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, serv
 from tests.support.app.services import Serve
 from tests.support.model.doubles import HeldRuntime, Hold
 from tests.support.polling import HANG_S, wait_until
+from tests.support.variants import long
 
 
 class SlowLoad:
@@ -93,19 +94,7 @@ def test_while_networks_compile_and_warm_up_it_is_live_and_says_what_it_waits_fo
         assert_idle(service_of(client))
 
 
-def test_a_second_network_that_fails_at_the_start_ends_the_service(narrow_file: Path, tmp_path: Path) -> None:
-    copy, load = tmp_path / "copy.onnx", SlowLoad()
-    shutil.copy(narrow_file.with_suffix(".onnx"), copy)
-    with starting(f"{narrow_file},{copy}", load) as client:
-        copy.write_bytes(b"broken")
-        service = service_of(client)
-        wait_until(lambda: service.failure is not None)
-        assert "copy.onnx is no file of fcn-export" in (service.failure or "")
-        assert_problem(client.get("/health/live"), 503, "the network could not be loaded")
-        assert_problem(client.post("/segment", content=PHOTO), 503, "the network could not be loaded")
-
-
-@pytest.mark.parametrize("held", ["compiling", "running"])
+@pytest.mark.parametrize("held", ["compiling", *long("running")])
 def test_a_reload_that_takes_its_time_or_fails_never_takes_the_former_network_away(
     serve: Serve, held: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

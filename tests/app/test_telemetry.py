@@ -6,15 +6,15 @@ import logging
 import platform
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from app.api.errors import FOREIGN, PreconditionFailed, to_problem
+from app.api.errors import PreconditionFailed
+from app.api.segment import STAGES
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry import REASONS, REPEAT_S, OnceAMinute
@@ -27,7 +27,6 @@ from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
 from tests.support.model.doubles import Clock
 from tests.support.polling import wait_until
-from tests.support.runtimes import ON_EACH_RUNTIME
 
 OPERATE = (ROOT / "docs" / "operate.md").read_text()
 
@@ -48,13 +47,6 @@ def value(client: TestClient, name: str) -> float:
     return match.value
 
 
-@pytest.fixture(scope="module")
-def key_client(serve: Serve) -> Iterator[TestClient]:
-    """A service that takes requests with a key, of at most 20 kB."""
-    with serve(api_keys="abc", max_upload_mb=0.02, max_megapixels=0.05, max_queued_tiles=10) as client:
-        yield client
-
-
 def status_of(client: TestClient, content: Any = PHOTO, query: str = "", **headers: str) -> int:
     with_key = {"X-API-Key": "abc"} | headers
     return int(client.post(f"/segment{query}", content=content, headers=with_key).status_code)
@@ -70,55 +62,50 @@ REFUSALS: list[tuple[str, Callable[[TestClient], int]]] = [
     ("type", lambda client: status_of(client, b"text")),
     ("damaged", lambda client: status_of(client, PHOTO[:100])),
     ("parameter", lambda client: status_of(client, query="?format=gif")),
-    ("parameter", lambda client: status_of(client, query="?model=other")),
     ("not_acceptable", lambda client: status_of(client, accept="text/csv")),
 ]
 
 
-@pytest.mark.parametrize(("reason", "refusal"), REFUSALS)
-def test_a_rejection_is_counted_and_logged_with_its_reason(
-    reason: str, refusal: Callable[[TestClient], int], key_client: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = rejections(key_client)
-    with caplog.at_level(logging.INFO, "segment"):
-        assert 400 <= refusal(key_client) < 500
-    assert rejections(key_client) == before | {reason: before.get(reason, 0) + 1}
-    assert caplog.records[0].fields["reason"] == reason  # type: ignore[attr-defined]
+def test_a_rejection_is_counted_and_logged_with_its_reason(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    with serve(api_keys="abc", max_upload_mb=0.02, max_megapixels=0.05, max_queued_tiles=10) as client:
+        for reason, refusal in REFUSALS:
+            before = rejections(client)
+            with caplog.at_level(logging.INFO, "segment"):
+                caplog.clear()
+                assert 400 <= refusal(client) < 500
+            assert rejections(client) == before | {reason: before.get(reason, 0) + 1}
+            assert caplog.records[0].fields["reason"] == reason  # type: ignore[attr-defined]
+        before = rejections(client)  # what is no image and what the client has are no rejections
+        tag = client.post("/segment", content=PHOTO, headers={"X-API-Key": "abc"}).headers["etag"]
+        assert status_of(client, **{"If-None-Match": tag}) == PreconditionFailed.status
+        assert client.get("/segment").status_code == 405
+        assert client.get("/nothing").status_code == 404
+        assert client.get("/info", params={"model": "other"}).status_code == 422
+        assert rejections(client) == before
 
 
-def test_an_image_of_a_batch_is_counted_by_itself(serve: Serve) -> None:
-    with serve() as client:
-        response = client.post("/segment/batch", files=[("file", PHOTO), ("file", b"text"), ("file", b"")])
-        assert (response.status_code, rejections(client)) == (200, {"type": 1, "empty": 1})
-
-
-def test_an_image_of_a_batch_for_which_no_thread_can_be_started_is_counted(
+def test_an_image_of_a_batch_is_counted_by_itself_and_load_by_what_was_short(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serve() as client:
-        scheduler = service_of(client).registry.get().scheduler
-        monkeypatch.setattr(scheduler, "submit", lambda *_: _raise(RuntimeError("can't start new thread")))
+    with serve(max_queued_tiles=4) as client:
+        response = client.post("/segment/batch", files=[("file", PHOTO), ("file", b"text"), ("file", b"")])
+        assert (response.status_code, rejections(client)) == (200, {"type": 1, "empty": 1})
+        service = service_of(client)
+        with occupy(service, 4):
+            assert post(client).status_code == 503
+        model = service.registry.get()
+        with monkeypatch.context() as patch:
+            error = DeviceOutOfMemory("the memory is full")
+            patch.setattr(model.segmenter.runtime, "logits", lambda _: _raise(error))
+            assert post(client, encode(make_photo(50, 50))).status_code == 503
+        counts = {"type": 1, "empty": 1, "full": 1, "device_memory": 1}
+        assert rejections(client) == counts
+        monkeypatch.setattr(model.scheduler, "submit", lambda *_: _raise(RuntimeError("can't start new thread")))
         response = client.post("/segment/batch", files=[("file", PHOTO)])
-        assert (response.json()["status"], rejections(client)) == (503, {"failed": 1})
-
-
-def test_a_passed_deadline_is_counted(serve: Serve) -> None:
+        assert (response.json()["status"], rejections(client)) == (503, counts | {"failed": 1})
     with serve(request_timeout_s=0.2) as client, hold_model(service_of(client)):
         assert client.post("/segment", content=PHOTO).status_code == 504
         assert rejections(client) == {"timeout": 1}
-
-
-def test_who_is_refused_for_load_is_counted_by_what_was_short(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serve(max_queued_tiles=1) as client:
-        service = service_of(client)
-        with occupy(service):
-            assert post(client).status_code == 503
-        assert rejections(client) == {"full": 1}
-        monkeypatch.setattr(
-            service.registry.get().segmenter.runtime, "logits", lambda _: _raise(DeviceOutOfMemory("the memory is full"))
-        )
-        assert post(client, encode(make_photo(50, 50))).status_code == 503
-        assert rejections(client) == {"full": 1, "device_memory": 1}
 
 
 def _raise(error: Exception) -> None:
@@ -135,21 +122,6 @@ def test_a_service_that_takes_no_images_says_which_state_it_is_in(narrow_file: P
         service_of(client).fail("the device is lost")
         assert post(client).status_code == 503
         assert rejections(client) == {"draining": 1, "failed": 1}
-
-
-def test_what_is_no_image_and_what_the_client_has_are_no_rejections(client: TestClient) -> None:
-    before = rejections(client)
-    tag = post(client).headers["etag"]
-    assert post(client, headers={"If-None-Match": tag}).status_code == PreconditionFailed.status
-    assert client.get("/segment").status_code == 405
-    assert client.get("/nothing").status_code == 404
-    assert client.get("/info", params={"model": "other"}).status_code == 422
-    assert rejections(client) == before
-
-
-def test_every_error_of_the_lower_rooms_has_a_reason() -> None:
-    errors = [kind("what is wrong") for kind in FOREIGN]
-    assert {to_problem(error).reason for error in errors if to_problem(error).status != 499} <= set(REASONS)  # its client went
 
 
 @pytest.mark.torch
@@ -174,8 +146,7 @@ def _trailing_space_in_header(data: bytes) -> bytes:
     return (length + 8).to_bytes(8, "little") + data[8 : 8 + length] + b" " * 8 + data[8 + length :]
 
 
-@ON_EACH_RUNTIME
-def test_metrics_tell_of_the_build_the_limits_and_the_load(client: TestClient) -> None:
+def test_metrics_tell_of_the_build_the_limits_the_load_and_the_process(client: TestClient) -> None:
     expected = {"version": package_version(), "python": platform.python_version()}
     assert info(client, "segment_build_info") == [expected]
     assert value(client, "segment_max_queued_tiles") == 1024
@@ -184,9 +155,17 @@ def test_metrics_tell_of_the_build_the_limits_and_the_load(client: TestClient) -
     service_of(client).in_flight += 1
     assert value(client, "segment_requests_in_flight") == 1
     service_of(client).in_flight -= 1
+    if Path("/proc/self/stat").exists():  # process metrics are of Linux
+        assert value(client, "process_resident_memory_bytes") > 10e6
+        assert 0 < value(client, "process_open_fds") < value(client, "process_max_fds")
+        before = value(client, "process_cpu_seconds_total")
+        wait_until(lambda: value(client, "process_cpu_seconds_total") > before)
 
 
-def test_pixels_are_counted_by_class_whatever_the_answer_shows(serve: Serve) -> None:
+def test_stages_tiles_pixels_by_class_and_mean_confidence_are_counted_where_the_answer_needs_it(serve: Serve) -> None:
+    def of(client: TestClient, name: str) -> float:
+        return next((sample.value for sample in samples(client) if sample.name == name), 0)
+
     def pixels_of_classes(client: TestClient) -> dict[str, float]:
         series = [sample for sample in samples(client) if sample.name == "segment_class_pixels_total"]
         assert {sample.labels["model"] for sample in series} <= {service_of(client).registry.get().name}
@@ -194,45 +173,24 @@ def test_pixels_are_counted_by_class_whatever_the_answer_shows(serve: Serve) -> 
 
     with serve() as client:
         assert pixels_of_classes(client) == {}
+        for query in ("format=png", "format=coco", "format=color&classes=0"):
+            assert client.post(f"/segment?{query}", content=PHOTO).status_code == 200
+        assert of(client, "segment_mean_confidence_count") == 0
         classes = client.post("/segment", params={"format": "json"}, content=PHOTO).json()["classes"]
+        assert of(client, "segment_mean_confidence_count") == 1
+        mean = sum(each["fraction"] * each["mean_confidence"] for each in classes)
+        assert of(client, "segment_mean_confidence_sum") == pytest.approx(mean, abs=1e-4)
         names = {entry["name"] for entry in client.get("/classes").json()}
         once = dict.fromkeys(names, 0) | {entry["name"]: entry["pixels"] for entry in classes}
-        assert pixels_of_classes(client) == once
-        for query in ("format=png", "format=json&min_confidence=0.9", "format=color&classes=0"):
-            assert client.post(f"/segment?{query}", content=PHOTO).status_code == 200
         assert pixels_of_classes(client) == {name: 4 * pixels for name, pixels in once.items()}
-        assert value(client, "segment_pixels_total") == 4 * sum(once.values())
-
-
-def test_mean_confidence_is_counted_where_the_answer_needs_it(serve: Serve) -> None:
-    def of(client: TestClient, name: str) -> float:
-        return next((sample.value for sample in samples(client) if sample.name == f"segment_mean_confidence_{name}"), 0)
-
-    with serve() as client:
-        for format in ("png", "grey", "color", "coco"):
-            assert client.post("/segment", params={"format": format}, content=PHOTO).status_code == 200
-        assert of(client, "count") == 0
-        classes = client.post("/segment", params={"format": "json"}, content=PHOTO).json()["classes"]
-        assert of(client, "count") == 1
-        assert of(client, "sum") == pytest.approx(sum(each["fraction"] * each["mean_confidence"] for each in classes), abs=1e-4)
-
-
-def test_the_queue_s_seconds_are_told(serve: Serve) -> None:
-    with serve() as client:
+        assert value(client, "segment_pixels_total") == 4 * sum(once.values()) == 4 * 90 * 130
+        assert value(client, "segment_tiles_total") == value(client, "segment_batch_tiles_sum") == 8
+        stages = [sample for sample in samples(client) if sample.name == "segment_stage_seconds_count"]
+        assert {sample.labels["stage"]: sample.value for sample in stages} == dict.fromkeys(STAGES, 4)
         service = service_of(client)
         assert value(client, "segment_queue_seconds") == 0
         with occupy(service, 3):
             assert value(client, "segment_queue_seconds") == pytest.approx(service.admission.small.seconds(1))
-
-
-@ON_EACH_RUNTIME
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="process metrics are of Linux")
-def test_metrics_tell_of_the_process(client: TestClient) -> None:
-    assert value(client, "process_resident_memory_bytes") > 10e6
-    assert 0 < value(client, "process_open_fds") < value(client, "process_max_fds")
-    assert abs(value(client, "process_start_time_seconds") - time.time()) < 24 * 3600
-    before = value(client, "process_cpu_seconds_total")
-    wait_until(lambda: value(client, "process_cpu_seconds_total") > before)
 
 
 def test_the_operating_page_names_every_metric_and_every_reason(client: TestClient) -> None:

@@ -40,58 +40,28 @@ def test_a_quick_run_reports_a_bench_with_machine_and_commit(name: str, tmp_path
     assert all(ratio["value"] == 0 for ratio in exact if ratio["at_most"] == 0)
 
 
-def test_an_unknown_bench_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["speed"]) == 2
-    assert f"no bench speed; there are {', '.join(BENCHES)}" in capsys.readouterr().err
-
-
-def test_without_the_load_generator_its_name_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    for name in WITH_LOAD:
-        assert main([name]) == 2
-        assert "apt install wrk" in capsys.readouterr().err
-
-
-def test_peers_need_an_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(load.shutil, "which", lambda name: name)
-    assert main(["peers"]) == 2
-    assert "--peers PYTHON" in capsys.readouterr().err
-
-
-def test_a_former_service_needs_its_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(load.shutil, "which", lambda name: name)
-    assert main(["former"]) == 2
-    assert "--former FOLDER" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("option", ["--peers", "--former"])
-def test_an_option_of_another_bench_is_refused(
-    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(load.shutil, "which", lambda name: name)
-    assert main(["startup", option, "nowhere"]) == 2
-    assert f"{option} is for the bench" in capsys.readouterr().err
-
-
-def test_without_a_browser_the_page_is_refused(
+def test_what_cannot_run_here_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
-    assert main(["page"]) == 2
-    assert "page needs Playwright and Chromium" in capsys.readouterr().err
+    def refusal(*words: str) -> str:
+        assert main([*words, "--out", str(tmp_path)]) == 2
+        assert not list(tmp_path.iterdir())
+        return capsys.readouterr().err
 
-
-@pytest.mark.skipif(gpu.missing() is None, reason="there is a GPU")
-def test_without_a_gpu_its_bench_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    assert f"no bench speed; there are {', '.join(BENCHES)}" in refusal("speed")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nowhere")
+        patch.setenv("PLAYWRIGHT_BROWSERS_PATH", "/nowhere")
+        assert "page needs Playwright and Chromium" in refusal("page")
+        for name in WITH_LOAD:
+            assert "apt install wrk" in refusal(name)
     monkeypatch.setattr(load.shutil, "which", lambda name: name)
-    assert main(["startup", "gpu", "--out", str(tmp_path)]) == 2
-    assert "gpu needs an NVIDIA GPU that PyTorch sees" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert "--peers PYTHON" in refusal("peers")
+    assert "--former FOLDER" in refusal("former")
+    for option in ("--peers", "--former"):
+        assert f"{option} is for the bench" in refusal("startup", option, "nowhere")
+    if gpu.missing():
+        assert "gpu needs an NVIDIA GPU that PyTorch sees" in refusal("startup", "gpu")
 
 
 @pytest.mark.cuda

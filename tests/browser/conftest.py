@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,31 +65,16 @@ def visit(browser: Browser, narrow_url: str) -> Iterator[Visit]:
     assert errors == []
 
 
-@pytest.fixture
-def gate_service(narrow_url: str) -> Iterator[tuple[str, threading.Event]]:
-    """The service, asked through a proxy that passes images on once the event is set."""
-    gate = threading.Event()
-    with proxy_to(narrow_url, gate=gate) as url:
-        yield url, gate
-        gate.set()
-
-
-@pytest.fixture(scope="package")
-def prefixed_url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service under a path that a proxy strips, as it is set up for; without a slash at the end."""
-    log = tmp_path_factory.mktemp("prefixed") / "log"
-    settings = {"weights": narrow_file, "device": "cpu", "threads": 1, "root_path": "/segmentation"}
-    with service(log=log, **settings) as target, proxy_to(target.url, prefix="/segmentation") as url:
-        yield url
-
-
 @pytest.fixture(scope="package")
 def protected_url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service that asks for the key `open sesame` whatever it is asked."""
+    """A service that asks for the key `open sesame` whatever it is asked, under a path that a proxy strips; without a slash."""
     log = tmp_path_factory.mktemp("protected") / "log"
-    settings = {"weights": narrow_file, "device": "cpu", "threads": 1, "api_keys": "open sesame", "protect_all": True}
-    with service(log=log, **settings) as server:
-        yield server.url
+    settings = {"weights": narrow_file, "device": "cpu", "threads": 1, "root_path": "/segmentation"}
+    with (
+        service(log=log, **settings, api_keys="open sesame", protect_all=True) as target,
+        proxy_to(target.url, "/segmentation") as url,
+    ):
+        yield url
 
 
 @pytest.fixture

@@ -11,11 +11,15 @@ from playwright.sync_api import Page, expect
 from tests.support.browser.page import Visit, answer_of, on_screen, picture, reply, segment_file, until
 
 
+def box(page: Page, selector: str) -> dict[str, float]:
+    bounds = page.locator(selector).bounding_box()
+    assert bounds
+    return dict(bounds)
+
+
 def image_box(page: Page) -> tuple[float, float, float]:
     """Left and top of the image in the stage, and its width."""
-    photo, frame = page.locator("#photo").bounding_box(), page.locator("#stage").bounding_box()
-    assert photo
-    assert frame
+    photo, frame = box(page, "#photo"), box(page, "#stage")
     return photo["x"] - frame["x"], photo["y"] - frame["y"], photo["width"]
 
 
@@ -24,60 +28,38 @@ def prepare(page: Page) -> Page:
     return segment_file(page, picture("wide.png", 600, 900))
 
 
-@pytest.fixture
-def wide(page: Page) -> Page:
-    return prepare(page)
-
-
-@pytest.mark.long
-def test_buttons_zoom_in_out_to_the_whole_and_until_pixels_are_squares(wide: Page) -> None:
-    whole = image_box(wide)
-    wide.click("#zoom-in")
-    assert image_box(wide)[2] == pytest.approx(whole[2] * 1.4, rel=0.01)
-    expect(wide.locator("#fit")).to_have_attribute("aria-pressed", "false")
-    wide.click("#zoom-out")
-    assert image_box(wide) == pytest.approx(whole)
-    wide.click("#full")
-    assert image_box(wide)[2] == pytest.approx(900)
-    expect(wide.locator("#scale")).to_have_text("100 %")
-    wide.click("#fit")
-    assert image_box(wide) == pytest.approx(whole)
+def test_buttons_and_keys_zoom_to_the_whole_to_100_percent_and_until_pixels_are_squares(page: Page) -> None:
+    stage, whole = prepare(page).locator("#stage"), image_box(page)
+    page.click("#zoom-in")
+    assert image_box(page)[2] == pytest.approx(whole[2] * 1.4, rel=0.01)
+    expect(page.locator("#fit")).to_have_attribute("aria-pressed", "false")
+    page.click("#zoom-out")
+    assert image_box(page) == pytest.approx(whole)
+    page.click("#full")
+    expect(page.locator("#scale")).to_have_text("100 %")
+    page.click("#fit")
+    assert image_box(page) == pytest.approx(whole)
+    stage.press("1")
+    assert image_box(page)[2] == pytest.approx(900)
+    stage.press("+")
+    stage.press("+")
+    before = image_box(page)
+    stage.press("Shift+ArrowRight")
+    stage.press("Shift+ArrowDown")
+    assert image_box(page)[:2] == pytest.approx((before[0] - 60, before[1] - 60))
+    for _ in range(50):
+        stage.press("ArrowRight")  # the picture follows the cursor
+    assert image_box(page)[0] < before[0] - 60
+    spot, frame = box(page, "#spot"), box(page, "#stage")
+    assert frame["x"] <= spot["x"] <= frame["x"] + frame["width"]
+    stage.press("-")
+    assert image_box(page)[2] < before[2]
     for _ in range(9):
-        wide.click("#zoom-in")
-    expect(wide.locator("#stage")).to_have_class(re.compile("pixels"))
-    assert wide.locator("#colors").evaluate("(e) => getComputedStyle(e).imageRendering") == "pixelated"
-
-
-def test_ctrl_and_the_wheel_zoom_around_the_pointer_and_dragging_moves(wide: Page) -> None:
-    before = image_box(wide)
-    spot = on_screen(wide, 300, 400)
-    wide.mouse.move(*spot)
-    wide.keyboard.down("Control")
-    for _ in range(3):
-        wide.mouse.wheel(0, -100)
-    wide.keyboard.up("Control")
-    expect(wide.locator("#fit")).to_have_attribute("aria-pressed", "false")
-    until(wide, lambda: image_box(wide)[2] > before[2] * 2)
-    assert on_screen(wide, 300, 400) == pytest.approx(spot, abs=3)
-    wide.mouse.down()
-    wide.mouse.move(spot[0] - 80, spot[1] - 50, steps=3)
-    wide.mouse.up()
-    assert on_screen(wide, 300, 400) == pytest.approx((spot[0] - 80, spot[1] - 50), abs=3)
-    assert wide.locator("#colors").bounding_box() == wide.locator("#photo").bounding_box()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("is_zoomed", [False, True], ids=["whole", "zoomed"])
-def test_the_wheel_scrolls_the_page_down_and_up(wide: Page, is_zoomed: bool) -> None:
-    if is_zoomed:
-        wide.click("#zoom-in")
-    width = image_box(wide)[2]
-    wide.mouse.move(*on_screen(wide, 300, 400))
-    wide.mouse.wheel(0, 200)
-    until(wide, lambda: wide.evaluate("scrollY > 100"))
-    wide.mouse.wheel(0, -200)
-    until(wide, lambda: wide.evaluate("scrollY === 0"))
-    assert image_box(wide)[2] == width
+        page.click("#zoom-in")
+    expect(page.locator("#stage")).to_have_class(re.compile("pixels"))
+    assert page.locator("#colors").evaluate("(e) => getComputedStyle(e).imageRendering") == "pixelated"
+    stage.press("0")
+    assert image_box(page) == pytest.approx(whole)
 
 
 GESTURE = """([name, scale, x, y]) => {
@@ -86,50 +68,31 @@ GESTURE = """([name, scale, x, y]) => {
 }"""
 
 
-@pytest.mark.long
-def test_the_pinch_of_safari_zooms_around_the_pointer(wide: Page) -> None:
-    before, spot = image_box(wide), on_screen(wide, 300, 400)
+def test_ctrl_and_the_wheel_or_safari_s_pinch_zoom_around_the_pointer_and_dragging_moves(page: Page) -> None:
+    before, spot = image_box(prepare(page)), on_screen(page, 300, 400)
+    page.mouse.move(*spot)
+    page.mouse.wheel(0, 200)  # alone it scrolls the page
+    until(page, lambda: page.evaluate("scrollY > 100"))
+    page.mouse.wheel(0, -200)
+    until(page, lambda: page.evaluate("scrollY === 0"))
+    assert image_box(page)[2] == before[2]
+    page.keyboard.down("Control")
+    for _ in range(3):
+        page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    expect(page.locator("#fit")).to_have_attribute("aria-pressed", "false")
+    until(page, lambda: image_box(page)[2] > before[2] * 2)
+    assert on_screen(page, 300, 400) == pytest.approx(spot, abs=3)
+    page.mouse.down()
+    page.mouse.move(spot[0] - 80, spot[1] - 50, steps=3)
+    page.mouse.up()
+    assert on_screen(page, 300, 400) == pytest.approx((spot[0] - 80, spot[1] - 50), abs=3)
+    assert box(page, "#colors") == box(page, "#photo")
+    width, spot = image_box(page)[2], on_screen(page, 300, 400)
     for name, scale in (("gesturestart", 1), ("gesturechange", 1.5), ("gesturechange", 2)):
-        assert wide.evaluate(GESTURE, [name, scale, *spot])
-    assert image_box(wide)[2] == pytest.approx(before[2] * 2, rel=0.01)
-    assert on_screen(wide, 300, 400) == pytest.approx(spot, abs=3)
-
-
-@pytest.mark.long
-def test_keys_zoom_and_move(wide: Page) -> None:
-    stage, whole = wide.locator("#stage"), image_box(wide)
-    stage.press("+")
-    stage.press("+")
-    box_of_zoom = image_box(wide)
-    assert box_of_zoom[2] > whole[2] * 1.9
-    stage.press("Shift+ArrowRight")
-    stage.press("Shift+ArrowDown")
-    assert image_box(wide)[:2] == pytest.approx((box_of_zoom[0] - 60, box_of_zoom[1] - 60))
-    stage.press("-")
-    assert image_box(wide)[2] < box_of_zoom[2]
-    stage.press("1")
-    expect(wide.locator("#scale")).to_have_text("100 %")
-    stage.press("0")
-    assert image_box(wide) == pytest.approx(whole)
-
-
-@pytest.mark.long
-def test_the_picture_follows_the_cursor_of_the_keyboard_and_stays_in_sight(wide: Page) -> None:
-    stage = wide.locator("#stage")
-    for _ in range(4):
-        stage.press("+")
-    before = image_box(wide)
-    for _ in range(50):
-        stage.press("ArrowRight")
-    assert image_box(wide)[0] < before[0] - 50
-    spot, frame = wide.locator("#spot").bounding_box(), stage.bounding_box()
-    assert spot
-    assert frame
-    assert frame["x"] <= spot["x"] <= frame["x"] + frame["width"]
-    for _ in range(60):
-        stage.press("Shift+ArrowRight")
-    left, _, width = image_box(wide)
-    assert left + width == pytest.approx(frame["width"], abs=1)
+        assert page.evaluate(GESTURE, [name, scale, *spot])
+    assert image_box(page)[2] == pytest.approx(width * 2, rel=0.01)
+    assert on_screen(page, 300, 400) == pytest.approx(spot, abs=3)
 
 
 @pytest.mark.long

@@ -21,26 +21,24 @@ OURS = {name: service for name, service in COMPOSE["services"].items() if "build
 HAPROXY = ROOT / "deploy" / "haproxy"
 
 
+@pytest.mark.long
 def test_the_file_is_one_by_the_compose_specification() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_every_line_of_the_settings_file_reaches_the_service_but_address_and_port(name: str) -> None:
-    service = OURS[name]
+@pytest.mark.parametrize("service", OURS.values(), ids=OURS)
+def test_every_line_of_the_settings_file_reaches_each_instance_which_has_limits_and_time_to_drain(
+    service: dict[str, Any],
+) -> None:
     assert service["env_file"][0] == {"path": ".env", "required": False, "format": "raw"}
     fields = {f"SEGMENT_{field}".upper() for field in Settings.model_fields}
     assert set(service["environment"]) <= fields
     assert set(service["environment"]) - {"SEGMENT_DEVICE", "SEGMENT_TRUSTED_PROXIES"} == {"SEGMENT_HOST", "SEGMENT_PORT"}
     for port in service.get("ports", []):
         assert port.endswith(f":{service['environment']['SEGMENT_PORT']}")
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_each_instance_has_limits_and_time_to_drain(name: str) -> None:
-    service, settings = OURS[name], Settings()
+    settings = Settings()
     (lame_duck,) = re.findall(r"SEGMENT_LAME_DUCK_S=(\d+)", (ROOT / "Dockerfile").read_text())
     assert float(service["stop_grace_period"].rstrip("s")) >= float(lame_duck) + settings.drain_s + 2
     assert service["init"]
@@ -50,11 +48,10 @@ def test_each_instance_has_limits_and_time_to_drain(name: str) -> None:
     assert re.fullmatch(r"/tmp:size=\$\{TMP_SIZE:-\dg\}", folder)
 
 
-@pytest.mark.parametrize("name", COMPOSE["services"])
-def test_no_service_fills_the_disk_with_logs_or_takes_all_memory(name: str) -> None:
-    service = COMPOSE["services"][name]
-    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
-    assert service["mem_limit"]
+def test_no_service_fills_the_disk_with_logs_or_takes_all_memory() -> None:
+    for service in COMPOSE["services"].values():
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+        assert service["mem_limit"]
 
 
 @pytest.mark.parametrize("variables", [{}, {"KEYS_FILE": "./keys.txt"}, {"KEYS_FILE": ""}], ids=["none", "a file", "empty"])
@@ -69,19 +66,17 @@ def test_a_file_of_keys_is_read_as_soon_as_it_is_named(variables: dict[str, str]
         assert settings == ({"SEGMENT_API_KEYS_FILE": "/run/secrets/keys"} if variables else {})
 
 
-@pytest.mark.parametrize(
-    "variables", [{}, {"PUBLISH_ADDRESS": ""}, {"PUBLISH_ADDRESS": "0.0.0.0"}], ids=["none", "empty", "all"]
-)
-def test_ports_are_those_of_this_machine_unless_an_address_is_set(variables: dict[str, str]) -> None:
-    addresses = {
-        name: {interpolated(port, variables).rsplit(":", 2)[0] for port in service.get("ports", ())}
-        for name, service in COMPOSE["services"].items()
-    }
-    own = variables.get("PUBLISH_ADDRESS") or "127.0.0.1"
-    assert addresses == {
-        "segment": {own}, "gpu": {own}, "proxy": {own}, "replica": set(),
-        "prometheus": {"127.0.0.1"}, "grafana": {"127.0.0.1"},
-    }  # fmt: skip
+def test_ports_are_those_of_this_machine_unless_an_address_is_set() -> None:
+    all_variables: list[dict[str, str]] = [{}, {"PUBLISH_ADDRESS": ""}, {"PUBLISH_ADDRESS": "0.0.0.0"}]
+    for variables in all_variables:
+        addresses = {
+            name: {interpolated(port, variables).rsplit(":", 2)[0] for port in service.get("ports", ())}
+            for name, service in COMPOSE["services"].items()
+        }
+        own, local = {variables.get("PUBLISH_ADDRESS") or "127.0.0.1"}, {"127.0.0.1"}
+        assert addresses == {
+            "segment": own, "gpu": own, "proxy": own, "replica": set(), "prometheus": local, "grafana": local,
+        }  # fmt: skip
 
 
 def interpolated(text: str, variables: dict[str, str]) -> str:
@@ -116,9 +111,10 @@ def test_the_replicas_have_the_proxy_s_configuration_but_for_their_addresses() -
     assert missing == ["server first 127.0.0.1:8001", "server second 127.0.0.1:8002", "bind 127.0.0.1:8404"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
-@pytest.mark.parametrize("name", ["haproxy.cfg", "compose.cfg"])
-def test_haproxy_reads_its_configuration(name: str) -> None:
-    command = ["haproxy", "-c", "-f", str(HAPROXY / name)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
+def test_haproxy_reads_its_configurations() -> None:
+    for name in ("haproxy.cfg", "compose.cfg"):
+        command = ["haproxy", "-c", "-f", str(HAPROXY / name)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
+        assert (result.returncode, result.stderr) == (0, "")

@@ -23,9 +23,9 @@ VALUES = {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
 (SCRIPT,) = CONTAINER["args"]
 
 
-@pytest.mark.parametrize("version", ["1.29", kubernetes_validate.latest_version()])
-def test_kubernetes_knows_every_field(version: str) -> None:
-    kubernetes_validate.validate(JOB, version, strict=True)
+def test_kubernetes_knows_every_field() -> None:
+    for version in ("1.29", kubernetes_validate.latest_version()):
+        kubernetes_validate.validate(JOB, version, strict=True)
 
 
 def test_each_index_does_its_shard() -> None:

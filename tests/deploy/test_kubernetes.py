@@ -21,8 +21,8 @@ from app.telemetry import REASONS
 from app.variables import read_variables
 from tests.support.checkout import ROOT
 from tests.support.deploy.files import ADAPTER, DEPLOY, KEDA, adapter_query
-from tests.support.variants import long
 
+pytestmark = pytest.mark.long  # kubectl builds them
 FOLDER = DEPLOY / "kubernetes"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LABELS = {"app.kubernetes.io/name": "segment"}
@@ -90,13 +90,10 @@ def settings(manifests: Manifests) -> Settings:
     return Settings(**values)
 
 
-@pytest.mark.parametrize("version", [*long("1.29"), kubernetes_validate.latest_version()])
-def test_kubernetes_knows_every_field(plain: Manifests, complete: Manifests, version: str) -> None:
+def test_kubernetes_knows_every_field_and_variables_are_settings(plain: Manifests, complete: Manifests) -> None:
     for manifest in (*plain.values(), *complete.values()):
-        kubernetes_validate.validate(manifest, version, strict=True)
-
-
-def test_variables_are_settings(plain: Manifests, complete: Manifests) -> None:
+        for version in ("1.29", kubernetes_validate.latest_version()):
+            kubernetes_validate.validate(manifest, version, strict=True)
     for manifests in (plain, complete):
         read_variables(environment(manifests), Settings.model_fields)
 

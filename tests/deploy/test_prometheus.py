@@ -29,20 +29,19 @@ from tests.support.deploy.files import (
     program,
 )
 from tests.support.polling import HANG_S, wait_until
-from tests.support.variants import long
 
 FOLDER = DEPLOY / "prometheus"
 SELECTOR = re.compile(r"\b(?:segment|process)_[a-z_]+\{[^}]*\}")
 OF_STATUS = re.compile(r', status[=!~]+"[^"]*"')  # of answers that no service gives for long
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [
         ["check", "rules", "alerts.yml"],
         ["check", "config", "prometheus.yml"],
-        ["test", "rules", "alerts_test.yml"],
-        *long(["test", "rules", "answers_test.yml"]),
+        ["test", "rules", "alerts_test.yml", "answers_test.yml"],
     ],
 )
 def test_prometheus_takes_rules_and_configuration_and_the_rules_pass_their_tests(arguments: list[str]) -> None:
@@ -82,6 +81,7 @@ def test_what_is_scraped_is_every_instance_of_the_compose_file() -> None:
     assert {names["port"]} == set(map(int, ports.values()))
 
 
+@pytest.mark.long
 def test_the_instances_of_systemd_may_be_scraped_in_place_of_those_of_docker(tmp_path: Path) -> None:
     text = (FOLDER / "prometheus.yml").read_text()
     text, count = re.subn(r"(?m)^    # (static_configs: )", r"    \1", text)

@@ -30,6 +30,7 @@ def test_no_time_limits_how_long_an_instance_loads_and_compiles_its_network() ->
     assert not [line for line in lines if line.startswith(("TimeoutSec", "TimeoutStartSec", "WatchdogSec", "RuntimeMaxSec"))]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_reads_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "fcn-segment@8001.service"

@@ -29,7 +29,6 @@ STARTS = {
     "torchrun": "runpy.run_module('training.commands.train', run_name='__main__')",
     "python -m": "runpy.run_module('training.commands.evaluate', run_name='__main__')",
     "the plan and the networks of fcn-check": "import training.commands.check_network",
-    "a study": "runpy.run_module('benchmarks.studies.small_sets', run_name='__main__')",
     "the narrow network of the benches": "import benchmarks.harness.narrow",
     "a part of the training alone": "import training.learning.run",
     "a part of the scores alone": "import training.scoring.calibration",

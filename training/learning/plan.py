@@ -1,6 +1,6 @@
 """Proposes what follows the data, the memory and the start: working size, crop, batch, rates, steps, warm-up and losses.
 
-`benchmarks/studies/small_sets.py` measures the rule; "Small data sets" in docs/accuracy.md has the rows that were run.
+`benchmarks/studies/small_sets.json` measures the rule: "Small data sets" in docs/accuracy.md.
 """
 
 from __future__ import annotations

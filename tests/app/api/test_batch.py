@@ -29,7 +29,6 @@ from tests.support.app.exchanges import answer_on, assert_idle, assert_problem, 
 from tests.support.app.services import Serve, hold_model, occupy, reserve
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
-from tests.support.runtimes import ON_EACH_RUNTIME
 from tests.support.servers import over_http
 
 PHOTOS = [encode(make_photo(40 + 8 * i, 60, seed=i)) for i in range(7)]
@@ -47,37 +46,33 @@ def lines(client: TestClient, files: list[Part], **query: Any) -> list[dict[str,
     return [json.loads(line) for line in response.text.splitlines()]
 
 
-@ON_EACH_RUNTIME
-def test_every_image_has_a_line_in_order_with_its_own_answer(client: TestClient, service: Service) -> None:
-    entries = lines(client, parts(*((f"folder/{i}.png", data) for i, data in enumerate(PHOTOS))))
-    assert [(line["index"], line["file"], line["status"]) for line in entries] == [(i, f"{i}.png", 200) for i in range(7)]
-    for line, data in zip(entries, PHOTOS, strict=True):
-        assert line["answer"] == client.post("/segment?format=json", content=data).json()
-    assert_idle(service)
-
-
-def test_a_bad_image_answers_its_own_error_and_the_others_are_done(client: TestClient, service: Service) -> None:
-    files = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("c.png", PHOTOS[1][:200]), ("d.png", b""), ("e.png", PHOTOS[2]))
-    entries = lines(client, files)
-    assert [line["status"] for line in entries] == [200, 415, 422, 400, 200]
-    problem = entries[1]["problem"]
-    assert set(problem) == {"type", "title", "status", "detail", "request_id"}
-    assert problem["status"] == 415
-    assert_idle(service)
-
-
-def test_the_log_line_of_a_batch_has_the_sizes(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    files = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("c.png", PHOTOS[2]))
+def test_every_image_has_a_line_in_order_with_its_own_answer_or_error(
+    client: TestClient, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["x/a.png", "y/a.png", "a (2).png", "bad", "a.png", "", "", "empty.png"]
+    data = [*PHOTOS[:3], b"text", *PHOTOS[3:6], b""]
+    distinct = ["a.png", "a (3).png", "a (2).png", "bad", "a (4).png", "image", "image (2)", "empty.png"]
+    files = parts(*zip(names, data, strict=True))
     with caplog.at_level(logging.INFO, "segment"):
         caplog.clear()
-        lines(client, files)
+        entries = lines(client, files, side=96, mask="png")
+    assert [(line["index"], line["file"]) for line in entries] == list(enumerate(distinct))
+    assert [line["status"] for line in entries] == [200, 200, 200, 415, 200, 200, 200, 400]
+    for line, image in zip(entries, data, strict=True):
+        if line["status"] == 200:
+            assert line["answer"] == client.post("/segment?format=json&side=96&mask=png", content=image).json()
+    problem = entries[3]["problem"]
+    assert set(problem) == {"type", "title", "status", "detail", "request_id"}
+    assert problem["status"] == 415
     (record,) = [record for record in caplog.records if record.message == "request"]
     fields: dict[str, Any] = record.fields  # type: ignore[attr-defined]
-    expected = {"format": "json", "images": 3, "failed": 1, "sizes": "60x40 60x56"}
+    expected = {"format": "json", "images": 8, "failed": 2, "sizes": "60x40 60x48 60x56 60x64 60x72 60x80"}
     assert {name: fields[name] for name in expected} == expected
+    files = [(field, (name, PHOTOS[0])) for field, name in (("file", "a"), ("image", "b"), ("file", "c"))]
+    assert [(line["index"], line["file"]) for line in lines(client, files)] == [(0, "a"), (1, "b"), (2, "c")]
+    assert_idle(service)
 
 
-@ON_EACH_RUNTIME
 def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> None:
     files = parts(("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]))
     response = client.post("/segment/batch?format=png", files=files)
@@ -110,13 +105,9 @@ TINY = encode(make_photo(8, 8))  # the narrow network sees circles alone in it
 @pytest.mark.parametrize(
     ("query", "names"),
     [
-        ({"format": "png"}, ["etag"]),
         ({"format": "grey", "min_confidence": 0.5}, ["etag"]),
-        ({"format": "cutout", "classes": "circle", "crop": True}, ["etag", "box"]),
         ({"format": "cutout", "classes": "square", "image_format": "webp", "background": "#ffffff"}, ["etag", "box"]),
         ({"format": "overlay", "classes": "triangle"}, ["etag", "object_pixels"]),
-        ({"format": "color", "image_format": "webp"}, ["etag", "object_pixels"]),
-        ({"format": "binary", "min_confidence": 1}, ["etag", "object_pixels"]),
     ],
     ids=str,
 )
@@ -151,22 +142,11 @@ def archive_member(body: bytes, name: str) -> bytes:
         return archive.read(name)
 
 
-def test_a_cutout_of_nothing_is_no_picture_in_a_zip(client: TestClient) -> None:
-    for name, count in (("square", 0), ("circle", 2)):
-        files = parts(("a.png", PHOTOS[0]), ("b.png", PHOTOS[1]))
-        body = client.post(f"/segment/batch?format=cutout&classes={name}", files=files).content
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            assert len(archive.namelist()) == 1 + count
-
-
-@pytest.mark.parametrize("query", [{}, {"mask": "polygons", "classes": "triangle"}, {"format": "hf"}], ids=str)
-def test_a_line_says_what_headers_say_of_one(client: TestClient, query: dict[str, Any]) -> None:
-    for line, data in zip(lines(client, parts(("a", PHOTOS[0]), ("b", TINY)), **query), (PHOTOS[0], TINY), strict=True):
-        facts = header_facts(client, data, **{"format": "json"} | query)
-        assert line == {"index": line["index"], "file": line["file"], "status": 200, "answer": line["answer"], **facts}
-
-
-def test_coco_says_what_headers_say_of_one(client: TestClient) -> None:
+def test_lines_and_coco_say_what_headers_say_of_one(client: TestClient) -> None:
+    for query in ({"mask": "polygons", "classes": "triangle"}, {"format": "hf"}):
+        for line, data in zip(lines(client, parts(("a", PHOTOS[0]), ("b", TINY)), **query), (PHOTOS[0], TINY), strict=True):
+            facts = header_facts(client, data, **{"format": "json"} | query)
+            assert line == {"index": line["index"], "file": line["file"], "status": 200, "answer": line["answer"], **facts}
     query = {"format": "coco", "classes": "triangle"}
     entries = client.post("/segment/batch", params=query, files=parts(("a", PHOTOS[0]), ("a", TINY))).json()["images"]
     for entry, data in zip(entries, (PHOTOS[0], TINY), strict=True):
@@ -199,30 +179,14 @@ def test_coco_is_one_document_whose_ids_do_not_repeat(client: TestClient, servic
     assert_idle(service)
 
 
-def test_equal_names_are_told_apart_in_lines_and_in_coco(client: TestClient) -> None:
-    names = ["x/a.png", "y/a.png", "a (2).png", "a.png", "a.png", "", ""]
-    files = parts(*zip(names, PHOTOS, strict=True)) + parts(("a.png", b"text"))
-    distinct = ["a.png", "a (3).png", "a (2).png", "a (4).png", "a (5).png", "image", "image (2)", "a (6).png"]
-    assert [line["file"] for line in lines(client, files)] == distinct
-    whole = client.post("/segment/batch?format=coco", files=files).json()
-    assert [image["file_name"] for image in whole["images"]] == distinct[:-1]
-    assert [entry["file"] for entry in whole["problems"]] == distinct[-1:]
-
-
 def test_coco_of_failed_images_alone_is_a_document_without_images(client: TestClient) -> None:
     whole = client.post("/segment/batch?format=coco", files=parts(("b.txt", b"text"))).json()
     assert (whole["images"], whole["annotations"], len(whole["problems"])) == ([], [], 1)
     assert (whole["info"], whole["licenses"]) == (INFO, [])
 
 
-def test_images_come_in_the_form_s_order_whatever_their_field(client: TestClient) -> None:
-    files = [(field, (name, PHOTOS[0])) for field, name in (("file", "a"), ("image", "b"), ("file", "c"))]
-    assert [(line["index"], line["file"]) for line in lines(client, files)] == [(0, "a"), (1, "b"), (2, "c")]
-
-
-@pytest.mark.parametrize("format", ["json", "png"])
 def test_an_error_that_nobody_expected_is_its_image_s_alone(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, format: str
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     segment = Service.segment
 
@@ -233,26 +197,18 @@ def test_an_error_that_nobody_expected_is_its_image_s_alone(
 
     monkeypatch.setattr(Service, "segment", failing)
     files = parts(*((name, data) for name, data in zip("abc", PHOTOS, strict=False)))
-    response = client.post(f"/segment/batch?format={format}", files=files)
-    assert response.status_code == 200
-    if format == "json":
-        assert [json.loads(line)["status"] for line in response.text.splitlines()] == [200, 500, 200]
-    else:
-        with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
-            assert json.loads(archive.read("001-b.problem.json"))["status"] == 500
-            assert len(archive.namelist()) == 4
+    assert [line["status"] for line in lines(client, files)] == [200, 500, 200]
+    with zipfile.ZipFile(io.BytesIO(client.post("/segment/batch?format=png", files=files).content)) as archive:
+        assert json.loads(archive.read("001-b.problem.json"))["status"] == 500
+        assert len(archive.namelist()) == 4
     assert "nobody thought of this" in caplog.text
     assert_idle(service_of(client))
 
 
-def test_parameters_hold_for_every_image(client: TestClient) -> None:
-    entries = lines(client, parts(("a.png", PHOTOS[0])), side=96, mask="png")
-    assert entries[0]["answer"] == client.post("/segment?format=json&side=96&mask=png", content=PHOTOS[0]).json()
-
-
-@pytest.mark.parametrize("message", [{"files": [("other", ("a.png", b"x"))]}, {"content": b"raw"}, {}], ids=str)
-def test_without_images_the_whole_is_refused(client: TestClient, service: Service, message: dict[str, Any]) -> None:
-    assert_problem(client.post("/segment/batch", **message), 400)
+def test_without_images_the_whole_is_refused(client: TestClient, service: Service) -> None:
+    messages: list[dict[str, Any]] = [{"files": [("other", ("a.png", b"x"))]}, {"content": b"raw"}, {}]
+    for message in messages:
+        assert_problem(client.post("/segment/batch", **message), 400)
     assert_idle(service)
 
 
@@ -267,32 +223,26 @@ def test_limits_of_the_whole_of_an_image_and_of_their_number(serve: Serve) -> No
         assert_idle(service_of(client))
 
 
-def test_each_image_takes_a_reservation_of_its_own_and_is_refused_alone(serve: Serve) -> None:
+def test_a_full_queue_refuses_single_images_of_a_batch_or_the_whole_as_it_does_a_single_one(serve: Serve) -> None:
     with serve(max_queued_tiles=2) as client:
-        with occupy(service_of(client)):
-            entries = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
-            assert {(line["status"], line.get("retry_after")) for line in entries} == {(200, None), (503, 1)}
-        assert_idle(service_of(client))
-
-
-@pytest.mark.parametrize("query", ["", "?format=coco", "?format=png"])
-def test_a_hundred_images_beside_a_full_queue_are_503_as_a_single_one_is(serve: Serve, query: str) -> None:
-    with serve(max_queued_tiles=1) as client:
         service, files = service_of(client), parts(*[("a.png", PHOTOS[0])] * 100)
         with occupy(service):
-            for refusal in (client.post(f"/segment/batch{query}", files=files), client.post("/segment", content=PHOTOS[0])):
-                assert_problem(refusal, 503, "1 tiles are queued and at most 1 are allowed", "try again later")
-                assert refusal.headers["retry-after"] == "1"
+            entries = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
+            assert {(line["status"], line.get("retry_after")) for line in entries} == {(200, None), (503, 1)}
+        with occupy(service, 2):
+            for path in ("/segment/batch", "/segment/batch?format=coco", "/segment/batch?format=png"):
+                refusal = client.post(path, files=files)
+                assert_problem(refusal, 503, "2 tiles are queued and at most 2 are allowed", "try again later")
+                assert int(refusal.headers["retry-after"]) >= 1
         assert_idle(service)
 
 
-@pytest.mark.parametrize("query", ["", "?format=coco", "?format=png"])
-def test_a_queue_that_fills_while_the_images_arrive_refuses_them_all_at_once(serve: Serve, query: str) -> None:
+def test_a_queue_that_fills_while_the_images_arrive_refuses_them_all_at_once(serve: Serve) -> None:
     form = httpx.Request("POST", "http://x", files=parts(*[("a.png", PHOTOS[0])] * 100))
     body, kind = form.read(), f"Content-Type: {form.headers['content-type']}"
     with serve(max_queued_tiles=1) as client, over_http(client) as port, connect(port) as connection:
         service = service_of(client)
-        connection.sendall(head(len(body), kind, path=f"/segment/batch{query}") + body[:-1])
+        connection.sendall(head(len(body), kind, path="/segment/batch") + body[:-1])
         wait_until(lambda: service.in_flight == 1)
         with occupy(service):
             connection.sendall(body[-1:])
@@ -314,8 +264,7 @@ def test_a_batch_never_has_more_of_the_queue_than_a_few_single_images(serve: Ser
         assert_idle(service)
 
 
-@pytest.mark.parametrize("query", ["", "?format=png"])
-def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, query: str) -> None:
+def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve) -> None:
     form = b"".join(
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + data + b"\r\n" for data in PHOTOS
     )
@@ -324,7 +273,7 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
         service = service_of(client)
         with hold_model(service) as hold:
             with connect(port) as connection:
-                path = f"/segment/batch{query}"
+                path = "/segment/batch?format=png"
                 connection.sendall(head(len(form), "Content-Type: multipart/form-data; boundary=x", path=path) + form)
                 assert hold.entry.wait(HANG_S)
                 wait_until(lambda: len(service.admission.places) == 4)

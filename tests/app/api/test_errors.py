@@ -1,7 +1,10 @@
-"""What the service says to parameters, files and addresses that are wrong, and that it goes on."""
+"""What the service says to files and addresses that are wrong, as the API reference has it, and that it goes on."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any
@@ -12,74 +15,91 @@ from fastapi.testclient import TestClient
 
 import app
 import imaging
+from app.api import errors
 from app.api.errors import FOREIGN, SEGMENT_PROBLEMS, Problem, to_problem
 from app.serving.errors import QueueFull, ServingError
+from app.serving.service import LATE
+from app.telemetry import REASONS
 from benchmarks.harness.image_files import bomb
 from imaging.errors import ImageError
-from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
-from tests.support.app.services import Serve
+from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connect, head, post, service_of
+from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.images import encode, make_photo
+from tests.support.polling import HANG_S
+from tests.support.servers import over_http
+
+KEY = {"X-API-Key": "abc"}
 
 
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        ({"format": "gif"}, ["query format: must be one of png, grey,", "got 'gif'"]),
-        ({"format": "polygons"}, ["query format: must be one of", "got 'polygons'"]),
-        ({"mask": "polygon"}, ["query mask: must be one of rle, png, array, polygons, got 'polygon'"]),
-        ({"blend": "median"}, ["query blend: must be one of mean, hann, got 'median'"]),
-        ({"overlap": 0.6}, ["query overlap: must be a number from 0 to 0.5, got '0.6'"]),
-        ({"overlap": "nan"}, ["overlap"]),
-        ({"side": 31}, ["side", "32"]),
-        ({"side": 20000}, ["side", "16384"]),
-        ({"side": "big"}, ["query side: must be one of auto, native or a whole number from 32 to 16384, got 'big'"]),
-        ({"side": "\x00\ud7ff"}, ["side"]),
-        ({"alpha": -1}, ["alpha"]),
-        ({"min_confidence": "inf"}, ["min_confidence"]),
-        (
-            {"min_area": "1e3"},
-            [
-                "query min_area: must be a whole number of pixels such as 200, or a share of the image from 0% to 100%",
-                "got '1e3'",
-            ],
-        ),
-        ({"fill_holes": "101%"}, ["query fill_holes: ", "got '101%'"]),
-        ({"tolerance": 101}, ["tolerance"]),
-        ({"model": "third"}, ["model must be one of narrow, got 'third'"]),
-    ],
-    ids=str,
-)
-def test_bad_parameters_are_422_with_the_choices(client: TestClient, query: dict[str, Any], words: list[str]) -> None:
-    assert_problem(post(client, **query), 422, *words)
+@pytest.fixture(scope="module")
+def key_client(serve: Serve) -> Iterator[TestClient]:
+    with serve(api_keys="abc") as running:
+        yield running
 
 
-def test_a_damaged_image_and_a_wrong_parameter_are_different_problems(client: TestClient) -> None:
-    damage, wrong = post(client, PHOTO[:400]).json(), post(client, mask="gif").json()
-    assert (damage["type"], damage["title"]) == ("urn:problem-type:fcn-segment:damaged-image", "Damaged image")
-    assert (wrong["type"], wrong["title"]) == ("urn:problem-type:fcn-segment:wrong-parameter", "Wrong parameter")
+def full(client: TestClient) -> Any:
+    with occupy(service_of(client), 1024):
+        return client.post("/segment", content=PHOTO, headers=KEY)
 
 
-def test_every_problem_has_its_own_type() -> None:
-    def kinds(kind: type[Problem]) -> list[type[Problem]]:
-        return [kind, *(below for child in kind.__subclasses__() for below in kinds(child))]
-
-    names = [kind.name for kind in kinds(Problem)]
-    assert len(names) == len(set(names))
+def repeat(client: TestClient) -> Any:
+    tag = client.post("/segment", content=PHOTO, headers=KEY).headers["etag"]
+    return client.post("/segment", content=PHOTO, headers=KEY | {"If-None-Match": tag})
 
 
-@pytest.mark.parametrize(
-    ("data", "status", "word"),
-    [
+ANSWERS: list[tuple[type[Problem], Callable[[TestClient], Any]]] = [
+    (errors.BadRequest, lambda client: post(client, field="picture", headers=KEY)),
+    (errors.EmptyBody, lambda client: client.post("/segment", content=b"", headers=KEY)),
+    (errors.Unauthorized, lambda client: client.post("/segment", content=PHOTO)),
+    (errors.NotFound, lambda client: client.post("/segments", content=PHOTO, headers=KEY)),
+    (errors.MethodNotAllowed, lambda client: client.get("/segment", headers=KEY)),
+    (errors.NotAcceptable, lambda client: client.post("/segment", content=PHOTO, headers=KEY | {"Accept": "text/csv"})),
+    (errors.PreconditionFailed, repeat),
+    (errors.TooLarge, lambda client: client.post("/segment", content=bomb(20_000), headers=KEY)),
+    (errors.UnsupportedType, lambda client: client.post("/segment", content=b"text", headers=KEY)),
+    (errors.Undecodable, lambda client: client.post("/segment", content=PHOTO[:-30], headers=KEY)),
+    (errors.BadParameter, lambda client: client.post("/segment?mask=gif", content=PHOTO, headers=KEY)),
+    (errors.Unavailable, full),
+]
+
+
+def test_a_problem_is_answered_as_its_example_in_the_reference_says(key_client: TestClient) -> None:
+    tag = re.compile('"[0-9a-f]{32}"')
+    for kind, ask in ANSWERS:
+        response = ask(key_client)
+        assert (response.status_code, response.json()["title"]) == (kind.status, kind.title)
+        assert response.json()["type"] == f"urn:problem-type:fcn-segment:{kind.name}"
+        assert tag.sub("tag", response.json()["detail"]) == tag.sub("tag", kind.example)
+    assert set(SEGMENT_PROBLEMS) <= {kind for kind, _ in ANSWERS} | {errors.TimedOut, errors.UploadTooSlow}
+    operation = key_client.get("/openapi.json").json()["paths"]["/segment"]["post"]
+    for status in {kind.status for kind in SEGMENT_PROBLEMS}:
+        examples = operation["responses"][str(status)]["content"]["application/problem+json"]["examples"]
+        assert set(examples) == {kind.name for kind in SEGMENT_PROBLEMS if kind.status == status}
+        assert all(example["value"]["status"] == status and example["value"]["detail"] for example in examples.values())
+
+
+def test_the_examples_of_deadlines_are_what_is_answered(serve: Serve) -> None:
+    with serve(request_timeout_s=0.2, upload_timeout_s=0.2) as client, over_http(client) as port, connect(port) as connection:
+        with hold_model(service_of(client)):
+            late = client.post("/segment", content=PHOTO).json()["detail"]
+        connection.settimeout(HANG_S)
+        connection.sendall(head(1000) + b"abc")
+        slow = json.loads(answer_on(connection).read())["detail"]
+        assert_idle(service_of(client))
+    assert late.replace("0.2 s", "60 s") in (errors.TimedOut.example, LATE)  # whichever sees it first
+    assert slow.replace("0.2 s", "30 s") == errors.UploadTooSlow.example
+
+
+def test_broken_files_are_named_and_leave_the_service_healthy(client: TestClient) -> None:
+    for data, status, word in (
         (b"just some text", 415, "PNG, JPEG"),
         (encode(make_photo(80, 80), "JPEG")[:700], 422, "damaged"),
-        (PHOTO[:400], 422, "damaged"),
         (bomb(20000), 413, "400.0 megapixels"),
-    ],
-    ids=["text", "truncated JPEG", "truncated PNG", "bomb"],
-)
-def test_broken_files_are_named_and_leave_the_service_healthy(client: TestClient, data: bytes, status: int, word: str) -> None:
-    assert_problem(post(client, data), status, word)
-    assert_problem(client.post("/segment", content=data), status, word)
+    ):
+        assert_problem(post(client, data), status, word)
+        assert_problem(client.post("/segment", content=data), status, word)
+    array = encode(np.zeros((2001, 2000, 3), np.uint8))
+    assert_problem(post(client, array, format="json", mask="array"), 413, "4 megapixels", "mask=rle")
     assert client.get("/health/ready").status_code == 200
     assert_idle(service_of(client))
 
@@ -91,39 +111,28 @@ def test_limits_of_pixels_and_tiles_are_413_that_name_them(serve: Serve) -> None
         words = ("has 36 tiles; the limit is 4; give a smaller side", "SEGMENT_MAX_QUEUED_TILES")
         assert_problem(post(client, half_image, side="native"), 413, *words)
         assert_problem(post(client, half_image), 422, "damaged")
+        assert_problem(post(client, encode(make_photo(320, 320)), side=640), 422, "640x640 pixels", "0.2")
         assert_idle(service_of(client))
-
-
-def test_an_array_above_four_megapixels_is_413_before_any_work(client: TestClient) -> None:
-    data = encode(np.zeros((2001, 2000, 3), np.uint8))
-    assert_problem(post(client, data, format="json", mask="array"), 413, "4 megapixels", "mask=rle")
-    assert_idle(service_of(client))
-
-
-@pytest.mark.parametrize("path", ["/segment%0A", "/segment/batch%0A", "/health%0A", "/%0A", "/a%00"])
-def test_a_path_with_a_control_character_is_none(client: TestClient, path: str) -> None:
-    """A route's pattern would take a line feed at its end for none, and the paths that are shed would not."""
-    assert_problem(client.post(path, content=PHOTO), 404, "nothing at /")
 
 
 def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
     for path in ("/nothing", "/segments", "/%ff%00"):
         assert_problem(client.post(path, content=PHOTO), 404, "the routes are listed at /docs")
+    # a route's pattern would take a line feed at its end for none, and the paths that are shed would not
+    for path in ("/segment%0A", "/segment/batch%0A", "/health%0A", "/%0A", "/a%00"):
+        assert_problem(client.post(path, content=PHOTO), 404, "nothing at /")
     for path in ("/segment", "/segment/batch"):
         assert_problem(client.get(path), 405, "GET", path, "POST")
         assert client.head(path).status_code == 405
     assert_problem(client.post("/health/live"), 405, "GET")
-
-
-def test_a_slash_at_the_end_is_another_path_and_leads_nowhere(client: TestClient) -> None:
-    """A redirection would name the host that the client claims to have asked."""
-    for path in ("/segment/", "/health/live/", "/info/"):
+    # a redirection to the path without the slash would name the host that the client claims to have asked
+    for path in ("/segment/", "/health/live/"):
         response = client.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)
         assert_problem(response, 404)
         assert "location" not in response.headers
 
 
-def test_every_error_of_imaging_and_serving_has_a_problem() -> None:
+def test_every_error_of_imaging_and_serving_has_a_problem_of_its_own_type_and_a_reason() -> None:
     def leaves(kind: type[Exception]) -> set[type[Exception]]:
         below = kind.__subclasses__()
         return set().union(*map(leaves, below)) if below else {kind}
@@ -133,30 +142,9 @@ def test_every_error_of_imaging_and_serving_has_a_problem() -> None:
             import_module(module.name)
     lacking = [kind for kind in leaves(ImageError) | leaves(ServingError) if not set(kind.__mro__) & set(FOREIGN)]
     assert not lacking
-    assert {to_problem(kind("why")).detail.removesuffix("; try again later") for kind in FOREIGN} == {"why"}
+    problems = [to_problem(kind("why")) for kind in FOREIGN]
+    assert {problem.detail.removesuffix("; try again later") for problem in problems} == {"why"}
+    assert {problem.reason for problem in problems if problem.status != 499} <= set(REASONS)  # its client went
     assert to_problem(QueueFull("full", 7)).headers == {"Retry-After": "7"}
-
-
-def test_examples_of_errors_are_what_the_service_says(client: TestClient) -> None:
-    answers = {
-        415: client.post("/segment", content=b"text"),
-        405: client.get("/segment"),
-        406: client.post("/segment", content=b"x", headers={"Accept": "text/csv"}),
-        422: client.post("/segment?mask=gif", content=b"x"),
-    }
-    kinds = {kind.status: kind for kind in Problem.__subclasses__()}
-    for status, response in answers.items():
-        assert (response.status_code, response.json()["title"]) == (status, kinds[status].title)
-        assert response.json()["detail"] == kinds[status].example
-
-
-def test_the_api_reference_shows_an_example_of_every_error(client: TestClient) -> None:
-    operation = client.get("/openapi.json").json()["paths"]["/segment"]["post"]
-    statuses = {kind.status for kind in SEGMENT_PROBLEMS}
-    assert statuses == {400, 401, 406, 408, 412, 413, 415, 422, 503, 504}
-    for status in statuses:
-        examples = operation["responses"][str(status)]["content"]["application/problem+json"]["examples"]
-        assert set(examples) == {kind.name for kind in SEGMENT_PROBLEMS if kind.status == status}
-        for example in examples.values():
-            assert example["value"]["status"] == status
-            assert example["value"]["detail"]
+    names = [kind.name for kind in (Problem, *Problem.__subclasses__())]
+    assert len(names) == len(set(names))

@@ -19,7 +19,6 @@ from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
 from tests.support.model.doubles import FirstChannel
 from tests.support.polling import wait_until
-from tests.support.runtimes import ON_EACH_RUNTIME
 
 OTHER = encode(make_photo(90, 130, seed=1))
 
@@ -50,18 +49,11 @@ def test_a_tag_differs_by_all_that_an_answer_depends_on(monkeypatch: pytest.Monk
     assert len(set(tags)) == len(tags)
 
 
-@ON_EACH_RUNTIME
 def test_an_answer_s_tag_is_weak_and_the_same_for_equal_requests(client: TestClient) -> None:
     tags = [tag(client), tag(client, format="json"), tag(client, side=96), tag(client, OTHER), tag(client, overlap=0.5)]
     assert tags[0] == tag(client)
     assert len(set(tags)) == len(tags)
     assert all(each.startswith('W/"') and each.endswith('"') for each in tags)
-
-
-@pytest.mark.torch
-def test_runtimes_have_tags_of_their_own(serve: Serve) -> None:
-    with serve(runtime="openvino") as one, serve(runtime="torch") as other:
-        assert tag(one) != tag(other)
 
 
 def test_who_has_the_answer_is_not_answered_again(client: TestClient) -> None:
@@ -105,30 +97,17 @@ def test_json_is_compressed_where_the_client_takes_it(client: TestClient) -> Non
     assert {"Accept", "Accept-Encoding"} <= set(gzip_answer.headers["vary"].split(", "))
     assert "content-encoding" not in post(client, headers={"Accept-Encoding": "gzip"}).headers
 
-
-@pytest.mark.parametrize(
-    ("accept_encoding", "takes"),
-    [
-        *(("gzip", True), ("*", True), ("br;q=1, GZIP;q=0.1", True), ("gzip;q=0", False), ("br", False), ("", False)),
-        *(("*;q=1, gzip;q=0", False), ("gzip, *;q=0", True), ("*;q=0, gzip", True), ("*;q=0", False)),
-    ],
-)
-def test_what_the_client_takes(accept_encoding: str, takes: bool) -> None:
-    assert takes_gzip(accept_encoding) is takes
-
-
-def test_a_short_answer_is_not_compressed_and_equal_ones_are_equally(client: TestClient) -> None:
-    headers = {"Accept-Encoding": "gzip"}
-    tiny = client.post("/segment?format=json", content=encode(make_photo(2, 2)), headers=headers)
+    tiny = client.post("/segment?format=json", content=encode(make_photo(2, 2)), headers={"Accept-Encoding": "gzip"})
     assert "content-encoding" not in tiny.headers
     assert len(tiny.content) < 1000
-    etags = {client.post("/segment?format=json&mask=array", content=PHOTO, headers=headers).content for _ in range(3)}
-    assert len(etags) == 1
+    for taken in ("gzip", "*", "br;q=1, GZIP;q=0.1", "gzip, *;q=0", "*;q=0, gzip"):
+        assert takes_gzip(taken), taken
+    for refused in ("gzip;q=0", "br", "", "*;q=1, gzip;q=0", "*;q=0"):
+        assert not takes_gzip(refused), refused
 
 
 def test_headers_that_come_twice_are_one_list(client: TestClient) -> None:
-    own_tag = tag(client)
-    etag_headers = [("If-None-Match", '"other"'), ("If-None-Match", own_tag)]
+    etag_headers = [("If-None-Match", '"other"'), ("If-None-Match", tag(client))]
     assert client.post("/segment", content=PHOTO, headers=etag_headers).status_code == 412
     encoding_headers = [("Accept-Encoding", "br"), ("Accept-Encoding", "gzip")]
     answer = client.post("/segment?format=json&mask=array", content=PHOTO, headers=encoding_headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,14 +89,6 @@ def test_geojson(client: TestClient, scene: bytes) -> None:
         assert set(feature["properties"]) == {"class_id", "class", "area_m2", "confidence"}
 
 
-def test_a_batch_of_scenes(client: TestClient, scene: bytes) -> None:
-    files = [("file", ("a.tif", scene)), ("file", ("b.jpg", PHOTO))]
-    lines = client.post("/segment/batch", params={"format": "geojson"}, files=files).text.splitlines()
-    first, second = map(json.loads, lines)
-    assert first["answer"]["type"] == "FeatureCollection"
-    assert second["status"] == 415
-
-
 def test_files_without_coordinates(client: TestClient, tmp_path: Path) -> None:
     plain = Path(write_scene(tmp_path / "plain.tif", make_photo(*SIZE), crs=None, transform=Affine.identity())).read_bytes()
     for format in ("geotiff", "geojson"):
@@ -103,27 +96,16 @@ def test_files_without_coordinates(client: TestClient, tmp_path: Path) -> None:
         assert_problem(post(client, plain, format=format), 415, "has no coordinate system")
 
 
-def test_a_damaged_scene(client: TestClient, scene: bytes) -> None:
+def test_a_damaged_scene_and_one_that_names_overviews_elsewhere(client: TestClient, scene: bytes, tmp_path: Path) -> None:
     assert_problem(post(client, scene[: len(scene) // 2], format="geotiff"), 422, "the image is damaged")
-    assert post(client, scene, format="geotiff").status_code == 200
-
-
-def test_a_scene_that_names_overviews_elsewhere(client: TestClient, scene: bytes, tmp_path: Path) -> None:
     with rasterio.open(tmp_path / "scene.tif", "r+") as file:
         file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE="/vsicurl/http://127.0.0.1:1/a.tif")
     answer = post(client, (tmp_path / "scene.tif").read_bytes(), format="geotiff")
     assert_problem(answer, 415, "names a file of overviews")
 
 
-def test_parameters_that_have_no_effect(client: TestClient, scene: bytes) -> None:
-    assert_problem(post(client, scene, format="geotiff", tolerance=2), 422, "tolerance applies to")
-    assert_problem(post(client, scene, format="geojson", mask="polygons"), 422, "mask applies to")
-
-
 def test_the_front_process_imports_no_gdal(client: TestClient, scene: bytes, service: Service) -> None:
     """Asked in a process of its own, since tests import rasterio."""
-    import subprocess
-
     program = "import app.main, sys; print([name for name in ('rasterio', 'pyogrio', 'affine') if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

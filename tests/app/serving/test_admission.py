@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -116,16 +116,6 @@ def test_a_full_queue_refuses_and_lets_in_again() -> None:
     take(admission, 8)
 
 
-def test_of_a_burst_of_heads_so_many_are_taken_as_there_is_room_for_when_their_bodies_arrive() -> None:
-    admission = admission_of(10)
-    heads = [head(admission) for _ in range(20)]
-    for each in heads[:10]:
-        each.ask(Blob(), FAR)
-    with pytest.raises(QueueFull, match="10 tiles are queued"):
-        heads[10].ask(Blob(), FAR)
-    assert admission.queued_tiles == 10
-
-
 class Slow(Client):
     """A client that has sent so many bytes in ten seconds."""
 
@@ -156,9 +146,8 @@ def test_at_the_limit_of_requests_the_slowest_upload_makes_room() -> None:
     assert closed == [5 * 10**6, 10**7]
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.5, 50.0])
-def test_the_rate_is_that_of_the_time_in_which_there_are_images(seconds: float) -> None:
-    clock = Clock()
+def test_the_rate_is_that_of_the_time_in_which_there_are_images() -> None:
+    clock, seconds = Clock(), 0.5
     admission = admission_of(clock=clock)
     do(admission, clock, 1000, seconds)
     assert seconds_of(admission) == pytest.approx(seconds, rel=0.01)
@@ -179,13 +168,7 @@ def test_the_rate_follows_a_change_and_counts_images_that_are_in_work_together()
     assert seconds_of(admission) == pytest.approx(0.5, rel=0.1)
     do(admission, clock, 800, 0.125, at_once=8)
     assert seconds_of(admission) == pytest.approx(0.125, rel=0.1)
-
-
-def test_a_process_that_was_paused_is_not_long_taken_for_a_slow_one() -> None:
-    clock = Clock()
-    admission = admission_of(clock=clock)
-    do(admission, clock, 1000, 0.05)
-    do(admission, clock, 1, 600)
+    do(admission, clock, 1, 600)  # the process was paused
     do(admission, clock, 100, 0.05)
     assert seconds_of(admission) < 0.2
 
@@ -262,17 +245,6 @@ def test_of_large_images_a_sender_waits_for_one_of_each_other_sender_and_for_its
     with pytest.raises(QueueFull, match=r"too close") as error_info:
         take(admission, deadline=clock.now + 60, large=True, sender="many")
     assert error_info.value.retry_after in (126, 127)
-
-
-def test_large_images_of_many_senders_are_refused_early() -> None:
-    clock, admitted = Clock(), 0
-    admission = admission_of(clock=clock)
-    do(admission, clock, 100, 6, large=True)
-    for sender in range(20):
-        with suppress(QueueFull):
-            take(admission, deadline=clock.now + 60, large=True, sender=str(sender))
-            admitted += 1
-    assert admitted == 5
 
 
 def test_bodies_are_refused_beyond_a_quarter_and_corrected_downwards_at_any_time() -> None:
@@ -355,19 +327,6 @@ def test_a_large_image_that_waits_for_another_one_keeps_no_small_one_waiting() -
     assert not is_in_work(second)
     first.release(1)
     assert is_in_work(second)
-
-
-def test_who_leaves_lets_the_next_one_in_and_leaves_nothing() -> None:
-    clock = Clock()
-    admission = admission_of(clock=clock)
-    first, given_up = take(admission, units=5), take(admission, units=6, large=True)
-    clock.now += 1
-    small = arrive(admission)
-    given_up.close()
-    assert is_in_work(small)
-    for each in (first, small):
-        each.close()
-    assert (admission.used_bytes, admission.queued_tiles, admission.large.waiting, admission.small.waiting) == (0, 0, {}, {})
 
 
 def test_senders_take_turns_and_one_s_own_images_keep_their_order() -> None:

@@ -22,6 +22,7 @@ from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
 from tests.support.open_files import anonymous_files
 from tests.support.polling import wait_until
+from tests.support.variants import long
 
 PHOTO = encode(make_photo(90, 120, seed=3))
 LARGE = encode(np.random.default_rng(4).integers(0, 256, (700, 900, 3), np.uint8))  # in a file, as its answer is
@@ -96,9 +97,10 @@ def failing(owner: Any, name: str, error: type[BaseException], *, after: bool) -
         setattr(owner, name, original)
 
 
-@pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
-@pytest.mark.parametrize("after", [True, pytest.param(False, marks=pytest.mark.long)], ids=["after", "before"])
-@pytest.mark.parametrize("point", POINTS)
+CASES = [(point, after, path) for point in POINTS for after in (True, False) for path in ("/segment", "/segment/batch")]
+
+
+@pytest.mark.parametrize(("point", "after", "path"), [*CASES[::3], *long(*(case for case in CASES if case not in CASES[::3]))])
 def test_a_failure_at_any_point_leaves_nothing(client: TestClient, point: str, after: bool, path: str) -> None:
     owner, name = attribute(point)
     before = anonymous_files()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,10 +14,8 @@ import pytest
 
 from app.serving.service import Service
 from app.settings import Settings
-from model.inference.errors import DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
+from model.inference.errors import DeadlinePassed, WorkerFailed, WorkersStopped
 from model.inference.plan import Options
-from model.inference.processes.protocol import WorkerPlan
-from model.inference.runtime import DeviceLost
 from tests.support.app.exchanges import PHOTO, assert_idle
 from tests.support.app.services import Alone, hold_model
 from tests.support.images import encode
@@ -46,24 +41,6 @@ def start_alone(weights: Path | str, ready: bool = True) -> Iterator[Alone]:
 def alone(narrow_file: Path) -> Iterator[Alone]:
     with start_alone(narrow_file) as service:
         yield service
-
-
-def test_an_answer_is_the_segmenter_s_and_leaves_nothing(alone: Alone) -> None:
-    segmenter = alone.service.registry.get().segmenter
-    assert alone.segment(PHOTO, OPTIONS).result(HANG_S) == segmenter.segment(PHOTO, segmenter.plan(PHOTO, OPTIONS)).body
-    assert_idle(alone.service)
-
-
-def test_a_request_counts_as_a_tile_until_it_is_planned_and_as_its_tiles_from_then_on(alone: Alone) -> None:
-    plans: list[WorkerPlan] = []
-    with hold_model(alone.service) as hold:
-        request = alone.segment(PHOTO, OPTIONS, check=plans.append)
-        assert hold.entry.wait(HANG_S)
-        assert (len(alone.service.admission.places), alone.service.admission.queued_tiles) == (1, plans[0].tile_count)
-        assert plans[0].sha256 == hashlib.sha256(PHOTO).hexdigest()
-        hold.open()
-        assert request.result(HANG_S)
-    assert_idle(alone.service)
 
 
 def test_what_is_raised_on_its_plan_ends_a_request_and_keeps_its_worker(alone: Alone) -> None:
@@ -122,19 +99,6 @@ def test_an_image_that_waits_leaves_its_worker_and_is_done_in_its_turn(alone: Al
     assert_idle(alone.service)
 
 
-def test_a_weights_file_that_cannot_be_loaded_ends_the_service(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "broken.onnx"
-    path.write_bytes(b"no weights")
-    service = Service(Settings(weights=str(path), device="cpu"))
-    failure = threading.Event()
-    service.on_failure = failure.set
-    alone = Alone(service)
-    assert failure.wait(HANG_S)
-    assert "could not be loaded" in (service.failure or "")
-    assert service.not_live == service.not_ready == service.failure == caplog.records[-1].message
-    alone.stop()
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_loader_that_ends_by_a_bug_is_the_service_s_failure(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: {}["a bug"])
@@ -164,21 +128,6 @@ def test_a_service_that_is_stopped_while_it_loads_does_not_wait_and_keeps_no_thr
         assert alone.service.failure is None
 
 
-def test_a_lost_device_ends_the_service(narrow_file: Path) -> None:
-    with start_alone(narrow_file) as alone:
-        service, failure = alone.service, threading.Event()
-        service.on_failure = failure.set
-        with hold_model(service) as hold:
-            hold.error = DeviceLost("the device is broken")
-            request = alone.segment(PHOTO, OPTIONS)
-            hold.open()
-            with pytest.raises(SchedulerEnded, match="the device is broken"):
-                request.result(HANG_S)
-            assert failure.wait(HANG_S)
-            assert service.failure == service.not_live == service.not_ready == "the device is broken"
-        assert_idle(service)
-
-
 def test_a_service_that_is_stopped_takes_nothing_and_answers_what_waits(narrow_file: Path) -> None:
     with start_alone(narrow_file) as alone:
         service = alone.service
@@ -195,40 +144,3 @@ def test_a_service_that_is_stopped_takes_nothing_and_answers_what_waits(narrow_f
             hold.open()
             stopping.result(HANG_S)
         assert_idle(service)
-
-
-def test_a_reload_serves_the_new_file_and_drops_no_request(narrow_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "mine.onnx"
-    shutil.copy(narrow_file.with_suffix(".onnx"), path)
-    stop = threading.Event()
-
-    def ask() -> int:
-        count = 0
-        while not stop.is_set():
-            assert alone.segment(PHOTO, OPTIONS).result(HANG_S)
-            count += 1
-        return count
-
-    with start_alone(path) as alone, ThreadPoolExecutor(4) as pool:
-        asking = [pool.submit(ask) for _ in range(4)]
-        for _ in range(3):
-            old = alone.service.registry.get()
-            alone.service.registry.reload()
-            wait_until(lambda old=old: not old.scheduler.alive)  # type: ignore[misc]
-        stop.set()
-        assert all(each.result(HANG_S) for each in asking)
-        assert_idle(alone.service)
-
-
-def test_a_reload_that_fails_leaves_all_as_it_was(narrow_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "mine.onnx"
-    shutil.copy(narrow_file.with_suffix(".onnx"), path)
-    with start_alone(path) as alone:
-        service = alone.service
-        before = service.registry.models
-        path.write_bytes(b"broken")
-        service.registry.reload()
-        wait_until(lambda: "not reloaded" in caplog.text)
-        assert service.registry.models is before
-        assert service.not_ready is None
-        assert alone.segment(PHOTO, OPTIONS).result(HANG_S)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
@@ -19,7 +14,6 @@ from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.scheduler import THREAD_ENDED
 from tests.support.app.watched_scheduler import WatchedScheduler
-from tests.support.checkout import ROOT
 from tests.support.model.doubles import FirstChannel
 from tests.support.polling import HANG_S, wait_until
 
@@ -145,42 +139,3 @@ def test_an_event_loop_that_does_not_answer_is_seen_and_one_that_answers_late_is
         answer()
     assert [watchdog.look() for _ in range(5)] == [None] * 5
     assert "the event loop has been at one call for 5 s" in (watchdog.look() or "")
-
-
-PAUSE_S, LOOKS_S = 5.0, 0.2  # a pause longer than a stall; after it, the time of some looks
-PAUSE_PROGRAM = """
-import time
-from concurrent.futures import ThreadPoolExecutor
-from app.serving.watchdog import Watchdog
-from tests.support.app.watched_scheduler import WatchedScheduler
-from tests.support.model.doubles import FirstChannel
-from tests.support.polling import HANG_S
-
-runtime = FirstChannel()
-it = WatchedScheduler(runtime)
-watchdog = Watchdog(lambda: it.schedulers, it.failures.append, stall_s={stall_s}, interval={interval})
-runtime.hold.close()
-it.ask(1)
-runtime.hold.entry.wait(HANG_S)
-watchdog.start()
-print("waiting", flush=True)
-input()
-print(it.failures, flush=True)
-runtime.hold.open()
-"""
-
-
-@pytest.mark.long
-@pytest.mark.skipif(os.name != "posix", reason="only POSIX can pause a process")
-def test_a_pause_of_the_whole_process_does_not_count() -> None:
-    command = [sys.executable, "-c", PAUSE_PROGRAM.format(stall_s=PAUSE_S - 1, interval=LOOKS_S / 4)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin
-        assert process.stdout
-        assert process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(PAUSE_S)
-        process.send_signal(signal.SIGCONT)
-        time.sleep(LOOKS_S)
-        out, _ = process.communicate("\n", timeout=HANG_S)
-    assert out == "[]\n"

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import pytest
-
 from benchmarks.commits.differences import Expected, Report, excerpt
 
 DIFFERENCE = "differs: routes, GET /c: body: only the former has it: b'x'"
 ID, OTHER = b"0" * 32, b"f" * 32
 
 
-@pytest.mark.parametrize(
-    ("kind", "request_", "part", "former", "this"),
-    [
-        ("routes", "GET /nothing", "header date", b"Mon, 01 Jan 2026 00:00:00 GMT", b"Tue, 02 Jan 2026 00:00:00 GMT"),
-        ("routes", "GET /nothing", "header x-request-id", ID, OTHER),
-        ("routes", "GET /nothing", "body", b'{"request_id":"%b"}' % ID, b'{"request_id":"%b"}' % OTHER),
-        ("images", "POST /segment", "header server-timing", b"decode;dur=1.5, queue;dur=0", b"decode;dur=12, queue;dur=0.1"),
-        ("routes", "GET /health", "body", b'{"uptime_s":1.5}', b'{"uptime_s":20.1}'),
-        ("routes", "GET /metrics", "body", b'# HELP a b\na{b="c"} 1.0\n', b'# HELP a b\na{b="c"} 2e+06\n'),
-        ("commands", "fcn-segment in", "stdout", b'{"seconds": 0.1}', b'{"seconds": 2.5}'),
-    ],
-)
-def test_what_differs_by_nature_is_equal_and_must_be_there(
-    kind: str, request_: str, part: str, former: bytes, this: bytes
-) -> None:
-    report = Report(expected=())
-    report.add(kind, request_, {part: former}, {part: this})
-    assert report.unexpected() == []
-    report.add(kind, request_, {part: former}, {})
-    assert [each.part for each in report.unexpected()] == [part]
+BY_NATURE = [
+    ("routes", "GET /nothing", "header date", b"Mon, 01 Jan 2026 00:00:00 GMT", b"Tue, 02 Jan 2026 00:00:00 GMT"),
+    ("routes", "GET /nothing", "header x-request-id", ID, OTHER),
+    ("routes", "GET /nothing", "body", b'{"request_id":"%b"}' % ID, b'{"request_id":"%b"}' % OTHER),
+    ("images", "POST /segment", "header server-timing", b"decode;dur=1.5, queue;dur=0", b"decode;dur=12, queue;dur=0.1"),
+    ("routes", "GET /health", "body", b'{"uptime_s":1.5}', b'{"uptime_s":20.1}'),
+    ("routes", "GET /metrics", "body", b'# HELP a b\na{b="c"} 1.0\n', b'# HELP a b\na{b="c"} 2e+06\n'),
+    ("commands", "fcn-segment in", "stdout", b'{"seconds": 0.1}', b'{"seconds": 2.5}'),
+]
+
+
+def test_what_differs_by_nature_is_equal_and_must_be_there() -> None:
+    for kind, request, part, former, this in BY_NATURE:
+        report = Report(expected=())
+        report.add(kind, request, {part: former}, {part: this})
+        assert report.unexpected() == []
+        report.add(kind, request, {part: former}, {})
+        assert [each.part for each in report.unexpected()] == [part]
 
 
 def test_names_and_labels_of_metrics_count() -> None:

@@ -66,6 +66,7 @@ async def backwards(scope: Scope, receive: Receive, send: Send) -> None:
     await Response(body[::-1], status, headers)(scope, receive, send)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not available(), reason="wrk is not installed")
 def test_a_load_tells_right_answers_from_wrong_ones_and_refusals() -> None:
     images = [Sample(b"abc", b"cba"), Sample(b"def", b"abc"), Sample(b"no image", None)]

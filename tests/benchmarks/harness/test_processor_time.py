@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import psutil
+import pytest
 
 from benchmarks.benches.served import cost_of_an_image
 from benchmarks.harness.processor_time import ProcessorTime
@@ -50,6 +51,7 @@ def time_of(part: str) -> ProcessorTime:
         process.communicate(b"")
 
 
+@pytest.mark.long
 def test_time_is_counted_by_process_and_thread() -> None:
     for part in ("event_loop", "network", "workers_user"):
         time = time_of(part)

@@ -12,6 +12,7 @@ from benchmarks.harness import serving
 from benchmarks.harness.serving import PeakMemory, Server, free_port, start_server
 from tests.support.polling import HANG_S
 
+pytestmark = pytest.mark.long
 GREEDY = """
 import mmap, sqlite3, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -47,7 +48,9 @@ def greedy() -> Iterator[Server]:
         yield server
 
 
-def test_memory_that_is_taken_for_a_moment_is_seen(greedy: Server) -> None:
+def test_memory_of_a_moment_and_loaded_libraries_are_seen_and_a_paused_server_does_not_answer(
+    greedy: Server,
+) -> None:
     before = greedy.memory_mb()
     with PeakMemory(greedy) as peak:
         httpx.get(greedy.url + "/take", timeout=HANG_S)
@@ -59,13 +62,8 @@ def test_memory_that_is_taken_for_a_moment_is_seen(greedy: Server) -> None:
     assert peak.most_mb == pytest.approx(before + peak.risen_mb, abs=taken_mb / 10)
     assert greedy.memory_mb() < before + taken_mb / 5
 
-
-def test_loaded_libraries_are_seen(greedy: Server) -> None:
     assert greedy.has_loaded("libsqlite3")
     assert not greedy.has_loaded("libtorch")
-
-
-def test_a_paused_server_does_not_answer(greedy: Server) -> None:
     greedy.pause()
     with pytest.raises(httpx.TimeoutException):
         httpx.get(greedy.url, timeout=0.3)

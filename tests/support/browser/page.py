@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable
@@ -50,7 +49,7 @@ def segment_file(page: Page, file: Any = CAT) -> Page:
     return page
 
 
-def answer_of(class_map: Pixels, confidence: Pixels | None = None, name: str = "by hand") -> dict[str, Any]:
+def answer_of(class_map: Pixels, name: str = "by hand") -> dict[str, Any]:
     """The JSON answer for this class map, with the classes of `COLORS`."""
     height, width = class_map.shape
     ids = [int(i) for i in np.unique(class_map)]
@@ -62,15 +61,12 @@ def answer_of(class_map: Pixels, confidence: Pixels | None = None, name: str = "
         for i in ids
     ]  # fmt: skip
     counts = encode_rle(column_runs(class_map), ids)
-    answer = {
+    return {
         "model": {"name": name, "sha256": "0" * 64},
         "image": {"width": width, "height": height},
         "classes": classes,
         "class_map": {"encoding": "rle", "size": [height, width], "counts": counts},
     }
-    if confidence is not None:
-        answer["confidence_map"] = {"encoding": "png", "data": base64.b64encode(encode(confidence)).decode()}
-    return answer
 
 
 def reply(page: Page, *answers: dict[str, Any]) -> list[str]:

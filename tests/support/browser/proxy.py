@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,12 +18,11 @@ OWN = ("host", "content-length", "connection")
 
 
 class Proxy:
-    """Takes the prefix away (of itself alone, a slash is left) and asks the service; a POST only once the gate is open."""
+    """Takes the prefix away (of itself alone, a slash is left) and asks the service."""
 
-    def __init__(self, target: str, prefix: str, gate: threading.Event | None) -> None:
+    def __init__(self, target: str, prefix: str) -> None:
         self.target = target
         self.prefix = prefix
-        self.gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -37,8 +34,6 @@ class Proxy:
             body = await request.body()
         except ClientDisconnect:
             return
-        if scope["method"] == "POST" and self.gate:
-            await asyncio.to_thread(self.gate.wait, HANG_S)
         url = f"{self.target}{path}?{request.url.query}"
         headers = {name: value for name, value in request.headers.items() if name not in OWN}
         async with httpx.AsyncClient(timeout=HANG_S) as client:
@@ -48,7 +43,7 @@ class Proxy:
 
 
 @contextmanager
-def proxy_to(target: str, prefix: str = "", gate: threading.Event | None = None) -> Iterator[str]:
+def proxy_to(target: str, prefix: str) -> Iterator[str]:
     """The address at which the target answers through the proxy."""
-    with over_http(Proxy(target, prefix, gate)) as port:
+    with over_http(Proxy(target, prefix)) as port:
         yield f"http://127.0.0.1:{port}{prefix}"

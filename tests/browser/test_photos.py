@@ -1,23 +1,31 @@
-"""Images on their way: how they come, one after the other, their states, and cancelling."""
+"""Photos on their way: how they come, one after the other, and files of all of them."""
 
 from __future__ import annotations
 
 import base64
+import io
+import json
 import re
+import zipfile
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser.page import (
     ANSWER_MS,
+    CAT,
     SEGMENT,
     Visit,
     answer_of,
     color_at,
     give,
     picture,
+    problem,
     quarters,
     reply,
     state,
@@ -25,6 +33,7 @@ from tests.support.browser.page import (
     until,
 )
 from tests.support.images import Pixels, encode
+from tests.support.polling import HANG_S
 
 TRANSFER = """(files) => {
     const transfer = new DataTransfer();
@@ -33,6 +42,10 @@ TRANSFER = """(files) => {
         transfer.items.add(new File([bytes], name, { type: mimeType }));
     }
     return transfer;
+}"""
+PASTE = """async (data) => {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": new Blob([bytes], { type: "image/png" }) })]);
 }"""
 
 
@@ -46,24 +59,29 @@ def drop(page: Page, selector: str, *files: dict[str, Any]) -> None:
     assert page.locator("body.over").count() == 0
 
 
-def solid(height: int, width: int, value: int) -> Pixels:
-    return np.full((height, width), value, np.uint8)
-
-
-@pytest.mark.long
-def test_photos_dropped_anywhere_get_their_own_answers(page: Page) -> None:
+def test_photos_are_dropped_anywhere_pasted_and_removed(visit: Visit) -> None:
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
     drop(page, "#drop", picture("first.png", 40, 70))
     state(page, "first.png", "done")
     drop(page, "footer", picture("second.png", 50, 110, seed=1))
     state(page, "second.png", "done")
-    expect(thumb(page, "second.png")).to_have_attribute("aria-current", "true")
-    for name, size in (("second.png", "110 . 50"), ("first.png", "70 . 40"), ("second.png", "110 . 50")):
-        thumb(page, name).click()
-        expect(page.locator("#status")).to_have_text(re.compile(f"^{name}: {size} pixels"))
-        expect(thumb(page, name)).to_have_attribute("aria-current", "true")
-        width, height = (int(side) for side in size.split(" . "))
-        for layer in ("(e) => [e.naturalWidth, e.naturalHeight]", "(e) => [e.width, e.height]"):
-            assert page.locator("#photo" if "natural" in layer else "#colors").evaluate(layer) == [width, height]
+    expect(page.locator("#status")).to_have_text(re.compile("^second.png: 110 . 50 pixels"))
+    page.evaluate(PASTE, base64.b64encode(picture("a.png")["buffer"]).decode())
+    page.keyboard.press("Control+V")
+    expect(page.locator(".thumb")).to_have_count(3)
+    for left in (2, 1, 0):
+        page.click("#discard")
+        expect(page.locator(".thumb")).to_have_count(left)
+    expect(page.locator("#work")).to_be_hidden()
+    expect(page.locator(".lede")).to_be_visible()
+    expect(page.locator("#result")).to_be_hidden()
+    give(page, picture("a.png"))
+    state(page, "a.png", "done")
+    expect(page.locator("#result")).to_be_visible()
+
+
+def solid(height: int, width: int, value: int) -> Pixels:
+    return np.full((height, width), value, np.uint8)
 
 
 def test_answers_go_to_their_images_however_one_clicks(page: Page) -> None:
@@ -95,54 +113,11 @@ def test_what_is_slow_to_draw_does_not_cover_what_was_chosen_later(page: Page) -
     give(page, picture("slow.png", 1500, 1500), picture("quick.png", 20, 31))
     for name in ("slow.png", "quick.png"):
         state(page, name, "done")
-    thumb(page, "quick.png").click()
-    expect(page.locator("#answer-model")).to_have_text("quick")
     page.evaluate("document.querySelectorAll('.thumb').forEach((button) => button.click())")
     page.wait_for_timeout(2000)
     expect(page.locator("#answer-model")).to_have_text("quick")
     assert page.locator("#photo").evaluate("(e) => e.naturalWidth") == 31
     assert page.locator("#colors").evaluate("(e) => e.width") == 31
-
-
-@pytest.mark.long
-def test_one_image_is_sent_at_a_time_and_one_that_waits_is_cancelled_before(page: Page) -> None:
-    routes: list[Route] = []
-    page.route(SEGMENT, lambda route: routes.append(route))
-    give(page, picture("a.png"), picture("b.png"))
-    until(page, lambda: routes)
-    state(page, "a.png", "sending")
-    state(page, "b.png", "waiting")
-    give(page, picture("c.png"))
-    state(page, "c.png", "waiting")
-    thumb(page, "b.png").click()
-    expect(page.locator("#busy-text")).to_have_text("Waiting for its turn")
-    page.click("#cancel")
-    state(page, "b.png", "cancelled")
-    page.wait_for_timeout(200)
-    assert len(routes) == 1
-    routes[0].fulfill(json=answer_of(quarters()))
-    until(page, lambda: len(routes) == 2)
-    state(page, "a.png", "done")
-    assert b'filename="c.png"' in (routes[1].request.post_data_buffer or b"")
-    routes[1].fulfill(json=answer_of(quarters()))
-    state(page, "c.png", "done")
-
-
-@pytest.mark.long
-def test_a_photo_is_pasted_from_the_clipboard(visit: Visit) -> None:
-    page = visit(permissions=["clipboard-read", "clipboard-write"])
-    reply(page, answer_of(quarters()))
-    data = base64.b64encode(picture("a.png")["buffer"]).decode()
-    page.evaluate(
-        """async (data) => {
-            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-            await navigator.clipboard.write([new ClipboardItem({ "image/png": new Blob([bytes], { type: "image/png" }) })]);
-        }""",
-        data,
-    )
-    page.keyboard.press("Control+V")
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
-    expect(page.locator(".thumb")).to_have_count(1)
 
 
 @pytest.mark.long
@@ -172,40 +147,93 @@ def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
     state(page, "noise.png", "done")
 
 
-def test_cancelling_stops_the_request_and_goes_on_with_the_next(page: Page) -> None:
+def test_one_image_is_sent_at_a_time_and_one_is_cancelled_before_or_while_it_is_sent(page: Page) -> None:
     routes: list[Route] = []
     failures: list[str] = []
     page.on("requestfailed", lambda request: failures.append(request.failure or ""))
     page.route(SEGMENT, lambda route: routes.append(route))
-    give(page, picture("a.png"), picture("b.png"))
+    give(page, *(picture(f"{name}.png") for name in "abc"))
     until(page, lambda: routes)
+    state(page, "a.png", "sending")
+    thumb(page, "b.png").click()
+    expect(page.locator("#busy-text")).to_have_text("Waiting for its turn")
+    page.click("#cancel")
+    state(page, "b.png", "cancelled")
+    thumb(page, "a.png").click()
     page.click("#cancel")
     state(page, "a.png", "cancelled")
     expect(page.locator("#problem-title")).to_have_text("Cancelled")
     until(page, lambda: len(routes) == 2)
+    assert b'filename="c.png"' in (routes[1].request.post_data_buffer or b"")
     assert failures == ["net::ERR_ABORTED"]
     routes[1].fulfill(json=answer_of(quarters()))
-    state(page, "b.png", "done")
+    state(page, "c.png", "done")
     expect(page.locator("#result")).to_be_hidden()
     page.click("#retry")
     until(page, lambda: len(routes) == 3)
     routes[2].fulfill(json=answer_of(quarters()))
     state(page, "a.png", "done")
     expect(page.locator("#result")).to_be_visible()
+    page.click("#rerun")
+    until(page, lambda: len(routes) == 4)
+    page.click("#cancel")
+    state(page, "a.png", "done")  # the former result stays
+    expect(page.locator("#problem")).to_be_hidden()
 
 
-@pytest.mark.long
-def test_images_are_removed_until_the_start_is_back(page: Page) -> None:
-    give(page, picture("a.png"), picture("b.png", 40, 70))
-    for name in ("a.png", "b.png"):
-        state(page, name, "done")
-    page.click("#discard")
-    expect(page.locator(".thumb")).to_have_count(1)
-    expect(page.locator("#status")).to_contain_text("b.png: 70")
-    page.click("#discard")
-    expect(page.locator("#work")).to_be_hidden()
-    expect(page.locator(".lede")).to_be_visible()
-    expect(page.locator("#result")).to_be_hidden()
+def download_all(page: Page, format: str) -> tuple[str, bytes]:
+    page.select_option("#all-format", format)
+    with page.expect_download() as download:
+        page.click("#all")
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+def test_all_masks_come_as_a_zip_and_all_regions_as_one_coco_document(page: Page, narrow_url: str) -> None:
+    cat = {"name": CAT.name, "mimeType": "image/jpeg", "buffer": CAT.read_bytes()}
+    photos = [picture("фото.png", 40, 70), picture("b.png", 50, 110, seed=1), picture("b.png", 30, 30, seed=2), cat]
+    give(page, *photos)
+    expect(page.locator("#count")).to_have_text("4 of 4 done")
+    name, data = download_all(page, "mask")
+    assert name == "segmented-mask.zip"
+    expect(page.locator("#status")).to_have_text("segmented-mask.zip is saved, with 4 photos.")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["фото-mask.png", "b-mask.png", "b-mask (2).png", "chelsea-mask.png"]
+        for entry, photo in zip(archive.namelist(), photos, strict=True):
+            expected = httpx.post(f"{narrow_url}/segment", content=photo["buffer"], timeout=HANG_S).content
+            assert np.array_equal(np.asarray(Image.open(archive.open(entry))), np.asarray(Image.open(io.BytesIO(expected))))
+    name, data = download_all(page, "coco")
+    document = json.loads(data)
+    assert name == "segmented-coco.json"
+    names = ["фото.png", "b.png", "b (2).png", CAT.name]
+    assert [(image["id"], image["file_name"]) for image in document["images"]] == list(enumerate(names, 1))
+    ids = [annotation["id"] for annotation in document["annotations"]]
+    assert ids == list(range(1, len(ids) + 1))
+    assert {annotation["image_id"] for annotation in document["annotations"]} <= {1, 2, 3, 4}
+
+
+def test_many_are_counted_one_that_fails_is_named_and_each_keeps_what_was_chosen_for_it(visit: Visit) -> None:
+    page = visit(allowed_statuses=(413, 503))
+    plain, document = answer_of(np.zeros((60, 90), np.uint8)), {"images": [], "categories": [], "annotations": []}
+    refusal, busy = problem(413, "Too large", "scale it down", "too-large"), problem(503, "Not available now", "full")
+    requests = reply(page, answer_of(quarters()), refusal, answer_of(quarters()), plain, busy, document)
     give(page, picture("a.png"))
     state(page, "a.png", "done")
-    expect(page.locator("#result")).to_be_visible()
+    expect(page.locator("#batch")).to_be_hidden()
+    page.locator("#classes li", has_text="stone").locator(".alone").click()
+    give(page, picture("b.png"), picture("c.png"), picture("background.png"))
+    expect(page.locator("#count")).to_have_text("3 of 4 done, 1 failed")
+    expect(page.locator("#batch-progress")).to_be_hidden()
+    download_all(page, "coco")
+    expect(page.locator("#status")).to_contain_text("with 2 photos. 1 photo failed: a.png: The server is busy")
+    classes = [request.rsplit("=", 1)[1] for request in requests[4:]]
+    assert classes == ["0%2C2", "0%2C1%2C2", "0"]  # COCO has no annotations of the background: it is an image without any
+    page.unroute(SEGMENT)
+    reply(page, answer_of(quarters()))
+    page.click("#again-all")
+    expect(page.locator("#count")).to_have_text("4 of 4 done")
+    page.click("#clear")
+    expect(page.locator("#work")).to_be_hidden()
+    expect(page.locator("#all-part")).to_be_hidden()
+    expect(page.locator("#file")).to_be_focused()
+    assert page.locator(".thumb").count() == 0
