@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,7 @@ import httpx
 
 from fcn_client.bodies import ENCODING
 
-VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE"
+VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSLKEYLOGFILE"
 
 
 def base(url: str) -> httpx.URL:
@@ -61,13 +60,4 @@ def usable_environment(url: httpx.URL) -> Iterator[None]:
         yield
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         where = f"{url.scheme}://{url.netloc.decode()}"
-        raise ValueError(f"{variables_of()} cannot be used for {where}: {error}; change or unset it") from error
-
-
-def variables_of() -> str:
-    """The variables of the environment that keep httpx from opening a client."""
-    try:
-        ssl.create_default_context()  # httpx makes one, which opens the file of TLS keys
-    except OSError:
-        return "SSLKEYLOGFILE"
-    return VARIABLES
+        raise ValueError(f"{VARIABLES} cannot be used for {where}: {error}; change or unset it") from error
