@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.folders import PHOTO, Segment, files_in, write_files
-from tests.support.variants import long
 
 
 def test_what_has_an_image_s_name_and_cannot_be_read_is_a_line(
@@ -34,17 +33,6 @@ def test_what_has_an_image_s_name_and_cannot_be_read_is_a_line(
             assert line.startswith(f"fcn-segment: {folder / name}.png: ")
 
 
-def test_folders_behind_links_are_inputs_and_a_circle_is_entered_once(run: Segment, tmp_path: Path) -> None:
-    folder = write_files(tmp_path / "in", {"a.png": PHOTO, "b/c.png": PHOTO})
-    write_files(tmp_path / "other", {"d.png": PHOTO})
-    (folder / "b" / "circle").symlink_to("..")
-    (folder / "other").symlink_to("../other")
-    assert run(folder, "-o", tmp_path / "out") == 0
-    assert files_in(tmp_path / "out") == ["a.png", "b/c.png", "other/d.png"]
-    assert run(folder / "**" / "*.png", "-o", tmp_path / "pattern") == 0
-    assert files_in(tmp_path / "pattern") == ["a.png", "b/c.png", "other/d.png"]
-
-
 @pytest.mark.parametrize("arguments", [["", "-o", "out"], ["photo.png", "", "-o", "out"], ["photo.png", "-o", ""]])
 def test_an_empty_name_is_no_folder(
     arguments: list[str], run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -54,20 +42,6 @@ def test_an_empty_name_is_no_folder(
     assert run(*arguments) == 2
     assert "a name is empty, perhaps from a variable that is not set" in capsys.readouterr().err
     assert files_in(tmp_path) == ["photo.png"]
-
-
-@pytest.mark.parametrize("out", ["mask.json", "MASK.JPG", *long("mask.jpg")])  # a .tif is a scene's
-def test_an_answer_is_not_named_as_another_format(
-    out: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path, {"photo.png": PHOTO})
-    assert run(tmp_path / "photo.png", "-o", tmp_path / out) == 2
-    assert f"the answer is a .png file, and -o {tmp_path / out} is named otherwise" in capsys.readouterr().err
-    assert run(tmp_path / "photo.png", "-o", f"{tmp_path / out}/") == 0
-    assert files_in(tmp_path) == sorted(["photo.png", f"{out}/photo.png"])
-    assert run(tmp_path / "photo.png", "-o", tmp_path / out, "--resume") == 0
-    assert run(tmp_path, "-o", tmp_path / "in" / out) == 2
-    assert f"-o {tmp_path / 'in' / out} is named as a file" in capsys.readouterr().err
 
 
 def test_the_case_of_an_ending_is_as_given_and_a_folder_may_have_one(run: Segment, tmp_path: Path) -> None:
@@ -110,12 +84,3 @@ def test_closed_streams_are_told(
     assert (run.returncode, run.stderr.count("\n")) == (status, 1)
     assert words in run.stderr
     assert not (tmp_path / "mask.png").exists()
-
-
-def test_folders_of_many_levels_are_mirrored(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    deep = "/".join("abcdefghij" * 3)
-    write_files(tmp_path / "in", {f"{deep}/photo.png": PHOTO, "image.png/photo.png": PHOTO})
-    assert run(tmp_path / "in", "-o", tmp_path / "out") == 0
-    assert files_in(tmp_path / "out") == [f"{deep}/photo.png", "image.png/photo.png"]
-    assert run(tmp_path / "in" / "a" / "..", "-o", tmp_path / "out", "--resume") == 0
-    assert "2 skipped" in capsys.readouterr().err

@@ -6,17 +6,15 @@ import json
 import subprocess
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.answers import STATE, open_answers
-from cli.backend import Result
 from cli.input import Input, Shard
 from cli.inputs import list_inputs, list_names
-from cli.main import main
 from cli.places import names_below, read_whole, write_whole
+from cli.report import Result
 from cli.resume import Journal
 from cli.run import AHEAD, BulkJob, run_all
 from imaging.rendering import Rendering
@@ -81,23 +79,6 @@ def test_shards_together_do_each_image_once(run: Segment, tmp_path: Path, capsys
     assert files_in(tmp_path / "out") == sorted(f"{number}.png" for number in range(9))
     assert run(tmp_path / "in", "-o", tmp_path / "out", "--resume") == 0
     assert "9 skipped" in capsys.readouterr().err
-
-
-def test_a_name_that_leads_out_of_the_output_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
-    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
-    job = job_of(Copying(), tmp_path / "in", tmp_path / "out")
-    first, second = job.listing
-    images = [replace(first, answer_stem=f"../x/{first.answer_stem}"), second]
-    assert [outcome.status for outcome in run_all(job, images, threads=1)] == ["failed", "done"]
-    assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize("shard", ["3/3", "1", "-1/3", "a/b", "0/0", "/"])
-def test_a_shard_that_is_none_is_told(shard: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        run(tmp_path, "-o", tmp_path / "out", f"--shard={shard}")
-    assert leaving.value.code == 2
-    assert "must be I/N" in capsys.readouterr().err
 
 
 def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_path: Path) -> None:
@@ -170,17 +151,6 @@ def test_a_shard_says_that_the_last_run_had_other_settings(
     for options, lines in [(["0/2"], 0), (["1/2", "--side", 64], 1), (["1/2", "--side", 64], 0)]:
         assert run(*arguments, *options) == 0
         assert capsys.readouterr().err.count("the last run there had other options") == lines
-
-
-def test_the_run_of_a_service_is_resumed_by_its_model(
-    narrow_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
-    arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", narrow_url, "--resume"]
-    for options, count in [([], 0), ([], 2), (["--side", "64"], 0)]:
-        assert main([*arguments, *options, "--json"]) == 0
-        lines = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
-        assert lines.count("skipped") == count
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from cluster.arguments import parser
+from cluster.bulk import parser
 from tests.support.checkout import ROOT
 
 JOB: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "ray" / "job.yaml").read_text())
