@@ -59,6 +59,9 @@ def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:
         (["nowhere.png", "-o", "out"], "no file or folder 'nowhere.png'"),
         (["{empty}", "-o", "out"], "no images in "),
         (["{photo}", "{photo}", "-o", "-"], "-o - takes one image"),
+        (["{photo}", "--from-file", "names", "-o", "out"], "give IN or --from-file, and not both"),
+        (["-o", "out"], "give IN or --from-file, and not both"),
+        (["--from-file", "/dev/null", "-o", "{empty}"], "no names in /dev/null"),
         (["{photo}", "-o", "a.png", "--weights", "nothing"], "no weights file 'nothing'"),
         pytest.param(
             ["{photo}", "-o", "a.png", "--weights", "{empty}/broken.safetensors"],

@@ -118,6 +118,9 @@ def test_several_folders_keep_their_names_and_patterns_of_one_folder_are_one_inp
         list_inputs(["a/1.jpg", "b/1.jpg"], "out")
     with pytest.raises(OSError, match="is a web address, to which nothing can be written"):
         list_inputs(["a"], "https://host/out/")
+    for names, out in ([""], "out"), (["a", ""], "out"), (["a"], ""):
+        with pytest.raises(OSError, match="a name is empty, perhaps from a variable that is not set"):
+            list_inputs(names, out)
 
 
 def test_a_list_is_mirrored_and_images_of_the_output_folder_are_not_read(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import SEGMENT
+from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.polling import HANG_S
 from tests.support.variants import long
@@ -157,13 +157,39 @@ def test_pipes_sockets_and_kernel_files_among_inputs_are_problems(
     Path("in/linked.png").symlink_to("pipe.png")
     Path("in/zero.png").symlink_to("/dev/zero")
     Path("in/kernel.png").symlink_to("/proc/kmsg")
+    Path("in/broken.png").symlink_to("nowhere.png")
+    Path("in/circle.png").symlink_to("circle.png")
     names = [*sorted(str(path) for path in Path("in").iterdir()), ""]
     Path("list").write_text("\n".join(names))
     for words, folder in ([["in"], "one"], [["in/*.png"], "two"], [["--from-file", "list"], "three"]):
         assert run(*words, "-o", folder) == 3
         err = capfd.readouterr().err
-        assert all(f"in/{name}.png: " in err for name in ("pipe", "linked", "zero", "kernel"))
+        assert all(f"in/{name}.png: " in err for name in ("pipe", "linked", "zero", "kernel", "broken", "circle"))
         assert any(path.name == "a.png" for path in Path(folder).rglob("*.png"))
     for name in ("pipe", "zero"):
         assert run(f"in/{name}.png", "-o", "mask.png") == 2
         assert "is a pipe, a socket or a device; - reads stdin" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stream", "status", "words"),
+    [
+        (["{photo}", "-o", "-"], 1, 3, "stdout is closed"),
+        (["{photo}", "-o", "{out}", "--json"], 1, 2, "stdout is closed"),
+        (["-", "-o", "{out}"], 0, 3, "stdin: it is closed"),
+    ],
+)
+def test_closed_streams_are_told(
+    arguments: list[str], stream: int, status: int, words: str, narrow_file: Path, tmp_path: Path
+) -> None:
+    write_files(tmp_path, {"photo.png": PHOTO})
+    photo_arguments = [each.format(photo=tmp_path / "photo.png", out=tmp_path / "mask.png") for each in arguments]
+    program = (
+        f"import os, sys; os.close({stream}); os.execv(sys.executable, [sys.executable, '-c', {SEGMENT!r}, *sys.argv[1:]])"
+    )
+    options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
+    command = [sys.executable, "-c", program, *photo_arguments, *options]
+    run = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr.count("\n")) == (status, 1)
+    assert words in run.stderr
+    assert not (tmp_path / "mask.png").exists()

@@ -91,18 +91,6 @@ def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_pat
     assert files_in(tmp_path / "out") == ["a.png", "b/c.png"]
 
 
-@pytest.mark.parametrize("arguments", [["in", "--from-file", "names"], []])
-def test_names_come_from_one_place(arguments: list[str], run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*arguments, "-o", "out") == 2
-    assert "give IN or --from-file, and not both" in capsys.readouterr().err
-
-
-def test_an_empty_list_is_told(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_files(tmp_path, {"names": b"\n"})
-    assert run("--from-file", tmp_path / "names", "-o", tmp_path / "out") == 2
-    assert "no names in" in capsys.readouterr().err
-
-
 def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> None:
     write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": b"text", "c.heic": b"text"})
     name = tmp_path / "results.jsonl"
@@ -141,16 +129,6 @@ def test_stdin_is_never_skipped(narrow_file: Path, tmp_path: Path) -> None:
         subprocess.run(arguments, input=image, cwd=tmp_path, env=environment(), check=True)
         answers.add((tmp_path / "out" / "stdin.png").read_bytes())
     assert len(answers) == 2
-
-
-def test_a_shard_says_that_the_last_run_had_other_settings(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path / "in", {f"{number}.png": PHOTO for number in range(9)})
-    arguments = [tmp_path / "in", "-o", tmp_path / "out", "--shard"]
-    for options, lines in [(["0/2"], 0), (["1/2", "--side", 64], 1), (["1/2", "--side", 64], 0)]:
-        assert run(*arguments, *options) == 0
-        assert capsys.readouterr().err.count("the last run there had other options") == lines
 
 
 @pytest.mark.long

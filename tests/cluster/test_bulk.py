@@ -14,7 +14,6 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from benchmarks.harness.hostile import hostile
-from cluster.bulk import parser
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import environment
 from tests.support.cli.folders import files_in, write_files
@@ -106,12 +105,6 @@ def test_relative_names_are_those_of_the_folder_of_the_command(
 def test_stdin_and_stdout_are_refused(arguments: list[str], start: Start) -> None:
     status, errors = ended(start("bulk", *arguments))
     assert (status, errors.count("\n"), "- is not for a cluster" in errors) == (2, 1, True), errors
-
-
-def test_the_help_offers_no_stdin_for_images_and_no_stdout() -> None:
-    text = parser().format_help()
-    assert "stdout" not in text
-    assert text.count("stdin") == 1, "that of --from-file"
 
 
 @pytest.mark.long

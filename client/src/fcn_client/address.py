@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 
@@ -51,13 +49,3 @@ def is_this_machine(host: str) -> bool:
         return False
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
-
-
-@contextmanager
-def usable_environment(url: httpx.URL) -> Iterator[None]:
-    """Turns errors of opening a client into `ValueError`: the environment's proxies or certificates cannot be used."""
-    try:
-        yield
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        where = f"{url.scheme}://{url.netloc.decode()}"
-        raise ValueError(f"{VARIABLES} cannot be used for {where}: {error}; change or unset it") from error

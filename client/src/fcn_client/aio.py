@@ -53,8 +53,7 @@ class AsyncSegmentClient:
             own = httpx.AsyncHTTPTransport() if transport is None and address.is_this_machine(url.host) else transport
             return httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout, transport=own)
 
-        with address.usable_environment(url):
-            self._connections = Connections(connect, repeatable=transport is None)
+        self._connections = Connections(connect, url, repeatable=transport is None)
 
     async def __aenter__(self) -> Self:
         return self

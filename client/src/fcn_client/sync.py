@@ -58,8 +58,7 @@ class SegmentClient:
             own = httpx.HTTPTransport() if transport is None and address.is_this_machine(url.host) else transport
             return httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=own)
 
-        with address.usable_environment(url):
-            self._connections = Connections(connect, repeatable=transport is None)
+        self._connections = Connections(connect, url, repeatable=transport is None)
         self._connections.get()  # before there are threads that could make a second one
 
     def __enter__(self) -> Self:
