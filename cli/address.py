@@ -1,16 +1,16 @@
-"""Opens an HTTP client for a service: checks its address and API key, and uses the environment's proxies."""
+"""Opens HTTP clients, with the environment's proxies; for a service, checks its address and API key."""
 
 from __future__ import annotations
 
 import ipaddress
-import ssl
 from contextlib import closing
+from typing import Any
 
 import httpx
 
 TIMEOUT_S = 300.0
-VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE"
-OF_TRANSFER = {"content-encoding", "content-length", "transfer-encoding"}
+VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSLKEYLOGFILE"
+OF_TRANSFER = {b"content-encoding", b"content-length", b"transfer-encoding"}
 """Headers of a body as it travels."""
 
 
@@ -25,12 +25,16 @@ def open_client(server: str, api_key: str | None) -> httpx.Client:
     """
     url = _address(server)
     headers = {"Accept-Encoding": "gzip"} | ({"X-API-Key": _key(api_key)} if api_key else {})
+    return open_http(is_this_machine(url.host), f" for {origin(url)}", base_url=url, headers=headers, timeout=TIMEOUT_S)
+
+
+def open_http(this_machine: bool, where: str = "", **options: Any) -> httpx.Client:
+    """Opens a client for hosts that are this machine, or for others. where: for the error. Raises `AddressError`."""
     try:
         # with a transport of its own, httpx uses no proxy
-        transport = httpx.HTTPTransport() if is_this_machine(url.host) else None
-        return httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, transport=transport)
+        return httpx.Client(transport=httpx.HTTPTransport() if this_machine else None, **options)
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise AddressError(f"{variables_of()} cannot be used for {origin(url)}: {error}; change or unset it") from error
+        raise AddressError(f"{VARIABLES} cannot be used{where}: {error}; change or unset it") from error
 
 
 def ask(client: httpx.Client, request: httpx.Request, most_bytes: int) -> httpx.Response:
@@ -47,17 +51,8 @@ def ask(client: httpx.Client, request: httpx.Request, most_bytes: int) -> httpx.
             body += chunk
             if len(body) > most_bytes:
                 raise httpx.DecodingError(f"an answer of more than {most_bytes / 1e6:,.0f} MB")
-        headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in OF_TRANSFER]
+        headers = [(name, value) for name, value in response.headers.raw if name.lower() not in OF_TRANSFER]
         return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=request)
-
-
-def variables_of() -> str:
-    """The variables of the environment that keep httpx from opening a client."""
-    try:
-        ssl.create_default_context()  # httpx makes one, which opens the file of TLS keys
-    except OSError:
-        return "SSLKEYLOGFILE"
-    return VARIABLES
 
 
 def origin(url: httpx.URL) -> str:

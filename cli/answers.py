@@ -98,13 +98,11 @@ def open_answers(out: str, rendering: Rendering, single: bool) -> Answers:
 
 def _advice(ending: str, rendering: Rendering) -> str:
     """Options with which answers, or other answers, have this ending."""
-    pictures = {suffix: image_format for image_format, suffix in IMAGE_SUFFIXES.items()}
-    if ending in pictures and rendering.is_picture:
-        return f"add --image-format {pictures[ending]}"
-    if ending in pictures and ending != IMAGE_SUFFIXES["png"]:
-        return f"ask for a picture: --format overlay --image-format {pictures[ending]}"
+    image_format = next((name for name, suffix in IMAGE_SUFFIXES.items() if suffix == ending), None)
+    if image_format and rendering.is_picture:
+        return f"add --image-format {image_format}"
     if ending == SUFFIXES["geotiff"]:
         return "give --format geotiff, if the image has coordinates"
     if ending in ANSWERS:
         return f"give --format {ending.removeprefix('.')}"
-    return "ask for a picture: --format overlay --image-format jpeg"
+    return f"ask for a picture: --format overlay --image-format {image_format or 'jpeg'}"

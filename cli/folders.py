@@ -1,4 +1,4 @@
-"""Lists the images of a folder and of the folders below it, one folder at a time."""
+"""Lists the images below a folder, one folder at a time, or below a URL of an object store, a page at a time."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.image_names import APPLE_FOLDER, ENDINGS, AnswerNames, kind_of, problem_of
+from cli.image_names import APPLE_FOLDER, ENDINGS, AnswerNames, Pattern, kind_of, matches_any, problem_of
 from cli.input import Input
-from cli.patterns import Pattern, Positions, matches_any
 from cli.places import real
+from cli.stores import is_below, list_objects, split_url
 
 
 @dataclass(frozen=True)
 class _Level:
-    """path: as listed. relative: below the root. real: without links. states: of each pattern. below_link: behind a link."""
+    """path: as listed. relative: below the root. real: without links. below_link: behind a link."""
 
     path: str
     relative: str
     real: Path
-    states: tuple[Positions, ...]
     below_link: bool = False
 
 
@@ -35,7 +34,7 @@ class Folder:
     root: str
     out: str | None = None
     patterns: Sequence[Pattern] = ()
-    _link_targets: set[Path] = field(default_factory=set)
+    _behind_links: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._real = real(self.root)
@@ -44,8 +43,8 @@ class Folder:
 
     def __iter__(self) -> Iterator[Input]:
         """Yields the images, and inputs with a problem: unreadable folders, photographs of types that are not accepted."""
-        self._link_targets = set()
-        stack = [_Level(self.root, "", self._real, tuple(pattern.start for pattern in self.patterns))]
+        self._behind_links = set()
+        stack = [_Level(self.root, "", self._real)]
         while stack:
             folder = stack.pop()
             try:
@@ -70,10 +69,9 @@ class Folder:
         return not inside and matches_any(self.patterns, place.relative_to(self._real).as_posix())
 
     def _image(self, folder: _Level, entry: os.DirEntry[str], names: AnswerNames) -> Iterator[Input]:
-        kind = kind_of(entry.name)
-        if kind == "other" or not self._complete(self._step(folder, entry.name)):
+        kind, relative = kind_of(entry.name), f"{folder.relative}/{entry.name}".lstrip("/")
+        if kind == "other" or not matches_any(self.patterns, relative):
             return
-        relative = f"{folder.relative}/{entry.name}".lstrip("/")
         if kind == "image":
             # a file that cannot be read, such as a broken link, counts as an image: its outcome says so
             yield Input(entry.path, relative, f"{folder.relative}/{names.name(entry.name)}".lstrip("/"))
@@ -82,33 +80,52 @@ class Folder:
 
     def _inner(self, folder: _Level, entry: os.DirEntry[str]) -> _Level | None:
         """The folder of this entry; None if it is not to be listed."""
-        states = self._step(folder, entry.name)
-        if entry.name == APPLE_FOLDER or (self.patterns and not any(states)):
+        relative, is_link = f"{folder.relative}/{entry.name}".lstrip("/"), folder.below_link or entry.is_symlink()
+        place = real(entry.path) if is_link else folder.real / entry.name
+        if entry.name == APPLE_FOLDER or not matches_any(self.patterns, relative, is_folder=True):
             return None
-        link = entry.is_symlink()
-        place = real(entry.path) if link else folder.real / entry.name
         if self._output and place.is_relative_to(self._output):
             return None
-        if link or folder.below_link:
-            if place.is_relative_to(self._real) or self._real.is_relative_to(place) or place in self._link_targets:
+        if is_link:
+            if place.is_relative_to(self._real) or self._real.is_relative_to(place) or place in self._behind_links:
                 return None
-            if link and any(place.is_relative_to(each) for each in self._link_targets):
-                return None
-            if link:
-                self._link_targets.add(place)
-        return _Level(entry.path, f"{folder.relative}/{entry.name}".lstrip("/"), place, states, link or folder.below_link)
-
-    def _step(self, folder: _Level, name: str) -> tuple[Positions, ...]:
-        return tuple(pattern.step(positions, name) for pattern, positions in zip(self.patterns, folder.states, strict=True))
-
-    def _complete(self, states: tuple[Positions, ...]) -> bool:
-        if not self.patterns:
-            return True
-        return any(pattern.complete(positions) for pattern, positions in zip(self.patterns, states, strict=True))
+            self._behind_links.add(place)
+        return _Level(entry.path, relative, place, is_link)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link in a circle
+        return False
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The objects below a URL as an input: all images, or those that one of the patterns matches.
+
+    Objects below the output's URL are left out. Stores list objects in the order of their keys, so nothing is kept in memory.
+    """
+
+    root: str
+    out: str | None = None
+    patterns: Sequence[Pattern] = ()
+
+    def __iter__(self) -> Iterator[Input]:
+        bucket, prefix = split_url(self.root)
+        start = len(prefix) + 1 if prefix else 0
+        names = AnswerNames()
+        for entry in list_objects(self.root):
+            relative, name = entry.key[start:], entry.key.rpartition("/")[2]
+            kind, url = kind_of(name), f"{bucket}/{entry.key}"
+            outside = APPLE_FOLDER in relative.split("/") or (self.out is not None and is_below(url, self.out))
+            if kind == "other" or outside or not matches_any(self.patterns, relative):
+                continue
+            if kind == "image":
+                yield Input(url, relative, names.name(relative), entry.version)
+            elif entry.size:  # an empty object without an ending stands for a folder
+                yield Input(url, relative, relative, entry.version, problem_of(name))
+
+    def holds(self, path: Path) -> bool:
+        """False for every path: a bucket has no files."""
         return False

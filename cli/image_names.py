@@ -1,8 +1,12 @@
-"""Which names are images, and how their answers are named."""
+"""Which names are images, which of them a pattern such as `in/**/*.jpg` matches, and how their answers are named."""
 
 from __future__ import annotations
 
+import glob
 import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Literal
 
 from imaging.decoding import IMAGE_ENDINGS, ending_problem
@@ -10,7 +14,10 @@ from imaging.decoding import IMAGE_ENDINGS, ending_problem
 ENDINGS = frozenset(IMAGE_ENDINGS)
 # macOS writes such files and folders next to images, on other file systems and in archives
 APPLE_DOUBLE, APPLE_FOLDER = "._", "__MACOSX"
+ANY_DEPTH = "**"
 Kind = Literal["image", "not accepted", "other"]
+Pattern = tuple[str, ...]
+"""The parts of a pattern below a folder. It means what it means in Python's `glob`."""
 
 
 def kind_of(name: str) -> Kind:
@@ -30,6 +37,36 @@ def problem_of(name: str) -> str:
         return problem
     subject = f"{ending} is" if ending else "a name without an ending is"
     return f"not an accepted type: {subject} none of {', '.join(sorted(ENDINGS))}; save it as one of them"
+
+
+def split_pattern(name: str) -> tuple[str, str]:
+    """The leading folders of a pattern, up to the first part with a wildcard, and the rest."""
+    parts = PurePosixPath(name).parts
+    count = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    return str(PurePosixPath(*parts[:count])), "/".join(parts[count:])
+
+
+def matches_any(patterns: Sequence[Pattern], relative: str, *, is_folder: bool = False) -> bool:
+    """Whether one of the patterns matches the path; without patterns every path does.
+
+    is_folder: whether one of them matches anything that may be below the path.
+    """
+    return not patterns or any(_matches(pattern, tuple(relative.split("/")), is_folder) for pattern in patterns)
+
+
+def _matches(pattern: Pattern, names: tuple[str, ...], is_folder: bool) -> bool:
+    if not names:
+        return bool(pattern) if is_folder else set(pattern) <= {ANY_DEPTH}
+    if not pattern:
+        return False
+    part, rest = pattern[0], pattern[1:]
+    if part == ANY_DEPTH and _matches(rest, names, is_folder):
+        return True
+    if names[0].startswith(".") and not part.startswith("."):
+        return False
+    if part == ANY_DEPTH:
+        return _matches(pattern, names[1:], is_folder)
+    return fnmatchcase(names[0], part) and _matches(rest, names[1:], is_folder)
 
 
 class AnswerNames:

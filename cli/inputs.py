@@ -27,14 +27,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from cli.buckets import Bucket, is_below
-from cli.folders import Folder
-from cli.image_names import ENDINGS, AnswerNames
+from cli.folders import Bucket, Folder
+from cli.image_names import ENDINGS, AnswerNames, split_pattern
 from cli.input import STDIO, Input, is_stream
 from cli.name_lists import NameList
-from cli.patterns import Pattern, split_pattern
 from cli.places import is_path, real
-from cli.stores import is_url, object_version
+from cli.stores import is_below, is_url, object_version
 from cli.web import is_web, web_path
 
 
@@ -112,26 +110,24 @@ def list_inputs(names: Sequence[str], out: str) -> Listing:
     if "" in (*names, out):
         raise OSError("a name is empty, perhaps from a variable that is not set; give . for the current folder")
     files: list[str] = []
-    roots: dict[tuple[str, bool], list[str]] = {}
-    root_names: dict[tuple[str, bool], str] = {}
+    roots: dict[str, tuple[str, list[str]]] = {}
     for name in names:
         root, pattern = _root_and_pattern(name)
         if root is None:
             files.append(name)
             continue
-        key = (root.rstrip("/"), True) if is_url(root) else (str(real(root)), False)
-        root_names.setdefault(key, root)
-        roots.setdefault(key, []).append(pattern)
-    folders = [_folder(root_names[key], patterns, out) for key, patterns in roots.items()]
-    for folder, key in zip(folders, roots, strict=True):
+        place = root.rstrip("/") if is_url(root) else str(real(root))
+        roots.setdefault(place, (root, []))[1].append(pattern)
+    folders = {place: _folder(root, patterns, out) for place, (root, patterns) in roots.items()}
+    for folder in folders.values():
         if next(iter(folder), None) is None:
-            text = names[0] if len(names) == 1 else root_names[key]
+            text = names[0] if len(names) == 1 else folder.root
             raise OSError(f"no images in {text!r}; their names end in {', '.join(sorted(ENDINGS))}")
     sources: list[InputSource] = [_files(files)] if files else []
     if len(folders) + bool(files) == 1:
-        return Listing([*sources, *folders], single=len(files) == 1)
+        return Listing([*sources, *folders.values()], single=len(files) == 1)
     by_name: dict[str, str] = {}
-    for folder, (place, _) in zip(folders, roots, strict=True):
+    for place, folder in folders.items():
         name = place.rpartition("/")[2] or "root"
         if (earlier := by_name.setdefault(name, folder.root)) != folder.root:
             raise OSError(
@@ -188,15 +184,15 @@ def _is_object(url: str) -> bool:
 
 def _folder(root: str, patterns: Sequence[str], out: str) -> Folder | Bucket:
     """The inputs below a folder or URL that one of the patterns matches; all of them if a pattern is empty."""
-    compiled_patterns = [] if "" in patterns else [Pattern(text) for text in patterns]
+    parts = [] if "" in patterns else [tuple(text.split("/")) for text in patterns]
     if not is_url(root):
-        return Folder(root, None if is_url(out) else out, compiled_patterns)
+        return Folder(root, None if is_url(out) else out, parts)
     inside = is_url(out) and is_below(out, root) and not is_below(root, out)
     if is_url(out) and is_below(root, out):
         raise OSError(
             f"the answers in {out} could overwrite images of {root}; give another -o, such as {root.rstrip('/')}-masks"
         )
-    return Bucket(root, out if inside else None, compiled_patterns)
+    return Bucket(root, out if inside else None, parts)
 
 
 def _files(names: Sequence[str]) -> _Files:

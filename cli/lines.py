@@ -32,14 +32,11 @@ class LineFile:
         self._part, self._since = 0, time.monotonic()
         self._run = secrets.token_hex(4)
 
-    def append(self, line: str) -> bool:
-        """Adds a line. Returns whether this call wrote it, with all lines before it, to the file or store."""
+    def append(self, line: str) -> None:
+        """Adds a line, or several with line feeds between."""
         self._pending.append(line.encode() + b"\n")
-        full = len(self._pending) >= PART_LINES or time.monotonic() - self._since > PART_S
-        if is_url(self._name) and not full:
-            return False
-        self.flush()
-        return True
+        if not is_url(self._name) or len(self._pending) >= PART_LINES or time.monotonic() - self._since > PART_S:
+            self.flush()
 
     def flush(self) -> None:
         """Writes the pending lines."""

@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from cli.backend import Result
+from cli.report import Result
 from cli.resume import settings_digest
 from imaging.decoding import Limits
 from imaging.object_facts import object_facts

@@ -12,17 +12,15 @@ from pathlib import Path
 
 from cli.answers import Answers, open_answers
 from cli.arguments import options, parser, rendering
-from cli.backend import Backend
 from cli.coco_file import CocoFile, is_coco_file
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_either
 from cli.local import Local, Network
 from cli.places import is_path, real
-from cli.ranking import Ranking
-from cli.records import open_records, record_all
+from cli.records import Ranking, open_records, record_all
 from cli.remote import Remote
 from cli.report import DONE, INTERRUPTED, SOME_FAILED, Outcome, Summary, exit_status, tell
-from cli.run import BulkJob, leave, run_all
+from cli.run import Backend, BulkJob, leave, run_all
 from cli.scene_request import read_requests
 from cli.start import ended_at_once
 from imaging.coco import HEAD

@@ -11,12 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from cli.buckets import is_below
 from cli.hashes import HashMap, hash_of
 from cli.image_names import ENDINGS, AnswerNames, kind_of, problem_of
 from cli.input import STDIO, Input
 from cli.places import real
-from cli.stores import folder_names, is_url
+from cli.stores import folder_names, is_below, is_url
 from cli.web import is_web, web_path
 
 FOLDERS = 10_000  # most folders in the cache of `_kept_endings`
@@ -48,40 +47,32 @@ class NameList:
         return False
 
     def _input(self, name: str) -> Input:
-        if "\0" in name:
-            text = name.replace("\0", "\\0")
-            return Input(text, text, text, problem="its name has a null byte; write the list in UTF-8, one name on each line")
-        if is_web(name):
-            return _web_input(name)
-        relative = _relative(name)
-        folder, _, last = relative.rpartition("/")
-        problem = self._problem(name, last)
-        if problem:
-            return Input(name, relative, relative, problem=problem)
         try:
-            full_names = _kept_endings(os.path.dirname(name) or ".")
+            return Input(name, *self._places(name))
         except OSError as error:
-            return Input(name, relative, relative, problem=str(error))
-        stem = last if last in full_names else os.path.splitext(last)[0]
-        return Input(name, relative, f"{folder}/{stem}".lstrip("/"))
+            text = name.replace("\0", "\\0")
+            return Input(text, text, text, problem=str(error))
 
-    def _problem(self, name: str, last: str) -> str | None:
+    def _places(self, name: str) -> tuple[str, str]:
+        """The paths of the image and of its answer, as `Input` has them. Raises `OSError` for what is not read."""
+        if "\0" in name:
+            raise OSError("its name has a null byte; write the list in UTF-8, one name on each line")
+        if is_web(name):  # what it is is not judged by its name
+            relative = web_path(name)
+            stem, ending = os.path.splitext(relative)
+            return relative, stem if ending.lower() in ENDINGS else relative
+        relative = _relative(name)
+        last = relative.rpartition("/")[2]
         if kind_of(last) != "image":
-            return problem_of(last)
-        if self.out is None or is_url(name) != is_url(self.out):
-            return None
-        inside = is_below(name, self.out) if is_url(name) else real(name).is_relative_to(real(self.out))
-        return f"it lies in the output folder {self.out}; give another -o" if inside else None
+            raise OSError(problem_of(last))
+        if self.out is not None and is_url(name) == is_url(self.out) and _is_inside(name, self.out):
+            raise OSError(f"it lies in the output folder {self.out}; give another -o")
+        keeps_ending = last in _kept_endings(os.path.dirname(name) or ".")
+        return relative, relative if keeps_ending else os.path.splitext(relative)[0]
 
 
-def _web_input(name: str) -> Input:
-    """The image at a web address. What it is is not judged by its name."""
-    try:
-        relative = web_path(name)
-    except OSError as error:
-        return Input(name, name, name, problem=str(error))
-    stem, ending = os.path.splitext(relative)
-    return Input(name, relative, stem if ending.lower() in ENDINGS else relative)
+def _is_inside(name: str, folder: str) -> bool:
+    return is_below(name, folder) if is_url(name) else real(name).is_relative_to(real(folder))
 
 
 @lru_cache(maxsize=FOLDERS)

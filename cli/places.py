@@ -6,7 +6,6 @@ Any thread may call these functions. They raise `OSError`.
 from __future__ import annotations
 
 import os
-import re
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -28,7 +27,6 @@ from model.whole_file import whole_file
 LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
 DIGEST_LENGTH = 16
 CHUNK = 1 << 20  # bytes
-CUT_NAME = re.compile(rf"-[0-9a-f]{{{DIGEST_LENGTH}}}$")
 
 
 def is_path(name: str) -> bool:
@@ -97,7 +95,7 @@ def names_below(folder: str) -> list[str]:
     """Names of the files or objects below a folder, relative to it, sorted. Empty if there is no such folder."""
     if is_url(folder):
         start = len(split_url(folder)[1]) + 1 if split_url(folder)[1] else 0
-        return sorted(entry.key[start:] for entry in list_objects(folder) if not entry.problem)
+        return sorted(entry.key[start:] for entry in list_objects(folder))
     paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
     return sorted(path.relative_to(folder).as_posix() for path in paths)
 
@@ -105,8 +103,7 @@ def names_below(folder: str) -> list[str]:
 def fitting_name(name: str, suffix: str) -> str:
     """The name; if it is too long for file systems, its start, a digest of the whole name, and the suffix."""
     data = os.fsencode(name)
-    # a name that looks as if it were cut is cut too, so that no other name is cut to it
-    if len(data) <= LONGEST_NAME and not (len(data) > LONGEST_NAME - 4 and CUT_NAME.search(name.removesuffix(suffix))):
+    if len(data) <= LONGEST_NAME:
         return name
     digest = sha256(data).hexdigest()[:DIGEST_LENGTH]
     start = data[: LONGEST_NAME - len(f"-{digest}{suffix}")].decode("utf-8", "ignore")

@@ -1,15 +1,27 @@
-"""Records outcomes: rows in the table of results, then lines in the journal of answers that are done."""
+"""Records outcomes: rows in the table of results, then lines in the journal of answers that are done; and `--rank`."""
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from argparse import Namespace
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from cli.answers import Answers
-from cli.report import INTERRUPTED, Outcome, Summary, print_line
+from cli.image_names import ENDINGS
+from cli.input import STDIO
+from cli.inputs import Listing
+from cli.places import is_path, write_whole
+from cli.report import INTERRUPTED, Outcome, Summary, print_line, write_stdout
 from cli.resume import OTHER_SETTINGS, Journal
 from cli.table import Row, Table, open_table
+from cli.web import is_web
+from model.whole_file import begins_with, check_output
+
+RANKING = f"(?i)(stdin|https?://.*|.*({'|'.join(map(re.escape, ENDINGS))}))\r?\n".encode()  # a line that names an image
+LONGEST_S = 60.0  # that rows wait for others, if the table writes many at once
 
 
 class Records:
@@ -18,26 +30,32 @@ class Records:
     It adds the line after it has written the row. So the next run does an image again whose row a killed run has lost.
     """
 
-    def __init__(self, answers: Answers, table: Table, journal: Journal | None) -> None:
+    def __init__(self, answers: Answers, table: Table | None, journal: Journal | None) -> None:
         self._answers, self._table, self._journal = answers, table, journal
-        self._pending: deque[Outcome] = deque()
+        self._pending: list[Outcome] = []
+        self._since = time.monotonic()
 
     def add(self, outcome: Outcome) -> None:
         """Records an outcome. A skipped image gets a row only if the table has none with its key."""
-        if outcome.status == "skipped" and (outcome.key is None or self._table.has(outcome.key)):
+        if outcome.status == "skipped" and not (outcome.key and self._table and not self._table.has(outcome.key)):
             return
         self._pending.append(outcome)
-        self._note(self._table.add(_row(outcome)))
+        if not self._table or len(self._pending) >= self._table.at_once or time.monotonic() - self._since > LONGEST_S:
+            self._write()
 
     def close(self) -> None:
         """Writes the pending rows and lines, and closes the files."""
-        self._note(self._table.close())
+        self._write()
+        if self._table:
+            self._table.close()
         if self._journal:
             self._journal.close()
 
-    def _note(self, count: int) -> None:
-        for _ in range(count):
-            outcome = self._pending.popleft()
+    def _write(self) -> None:
+        pending, self._pending, self._since = self._pending, [], time.monotonic()
+        if self._table and pending:
+            self._table.write(list(map(_row, pending)))
+        for outcome in pending:
             # a file that has changed is in the journal already, and one that was kept without an answer's result is such
             if self._journal and outcome.status in ("done", "kept") and outcome.result:
                 self._journal.append(self._answers.relative(outcome.image), outcome.key, outcome.marks)
@@ -55,7 +73,8 @@ def open_records(args: Namespace, answers: Answers, digest: str | None, summary:
         journal = Journal(answers, digest, args.shard)
         if journal.other_settings and (args.resume or args.shard):
             summary.tell(f"{answers.out}: {OTHER_SETTINGS}")
-    records = Records(answers, open_table(args.results, args.shard, resume=args.resume, force=args.force), journal)
+    table = open_table(args.results, args.shard, resume=args.resume, force=args.force) if args.results is not None else None
+    records = Records(answers, table, journal)
     answers.remove_partials()
     return records, journal
 
@@ -96,3 +115,41 @@ def _row(outcome: Outcome) -> Row:
     height, width = result.size or (None, None)
     box = result.facts.get("box")
     return Row(name, target, width, height, result.shares, result.mean_confidence, milliseconds, key=key, box=box)
+
+
+class Ranking:
+    """`--rank`: orders the images of a run by the mean confidence of their pixels, the lowest first. For one thread.
+
+    name: of the file or object to write, `-` for stdout. The names stay in memory until `write`. Failed images are left out.
+    Raises `OSError` for a folder, a web address, a file that is one of the images, one that cannot be written, and without
+    `force` for one that does not begin with the name of an image.
+    """
+
+    def __init__(self, name: str, listing: Listing, *, force: bool = False) -> None:
+        is_file = is_path(name) and name != STDIO
+        if is_web(name) or (is_file and os.path.isdir(name)):
+            raise OSError(f"--rank {name} must be a file or an object; give one, such as ranking.txt")
+        if is_file and listing.holds(Path(name)):
+            raise OSError(f"--rank {name} would overwrite an image; give another file")
+        if is_file:
+            check_output(name, None if force else begins_with(RANKING))
+        self._name = name
+        self._images: list[tuple[float, str]] = []
+
+    def passing(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        """The same outcomes; keeps the name and the confidence of each. Raises `OSError` for a network without confidence."""
+        for outcome in outcomes:
+            if outcome.result and outcome.result.mean_confidence is None:
+                raise OSError("--rank needs confidence, and this network gives class ids alone; leave --rank out")
+            if outcome.result and outcome.result.mean_confidence is not None:
+                self._images.append((outcome.result.mean_confidence, outcome.image.name))
+            yield outcome
+
+    def write(self) -> None:
+        """Writes the names, one on each line. Images of equal confidence keep their order."""
+        names = [name for _, name in sorted(self._images, key=lambda image: image[0])]
+        data = b"".join(os.fsencode(name) + b"\n" for name in names)
+        if self._name == STDIO:
+            write_stdout(data)
+        else:
+            write_whole(self._name, data)

@@ -13,8 +13,7 @@ import httpx
 
 from cli.address import ask, open_client, origin
 from cli.arguments import LOCAL, parser, rendering, service_arguments
-from cli.backend import Result
-from cli.report import as_options
+from cli.report import Result, as_options
 from cli.resume import settings_digest
 from imaging.object_facts import read_object_headers
 from imaging.rendering import MEDIA_TYPES

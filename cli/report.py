@@ -7,14 +7,14 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from tqdm import tqdm
 
 from cli.answers import Marks
-from cli.backend import Result
 from cli.input import Input
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
 from imaging.object_facts import lacks_object
@@ -24,7 +24,7 @@ from model.inference.errors import InferenceError, NoConfidence
 from model.inference.parameters import OPTIONS
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
 from model.inference.scaling import SideError
-from model.inference.tiling import TilingError
+from model.inference.tiling import Size, TilingError
 from model.manifest import WeightsError
 
 DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 130, 141
@@ -38,6 +38,22 @@ OF_OPTIONS = AnswerTooLarge, UnknownClass, UnusedParameter, NoConfidence
 NAMES = "|".join(RENDERING | OPTIONS)
 WITH_VALUE = re.compile(rf"(?<![\w'-])({NAMES})=(?=(\w?))")
 ALONE = re.compile(rf"(?<![\w'-])({NAMES})(?= applies to | out\b| and fill_holes )")
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer's bytes, and facts for the table of results.
+
+    size: (height, width) of the upright image. shares: of the pixels of each class that is there, 0 to 1, before
+    `min_confidence`. mean_confidence: of all pixels. A service does not say these; then they are None or empty. facts: of its
+    object, as of `imaging.object_facts`.
+    """
+
+    body: bytes
+    size: Size | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    mean_confidence: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,7 @@ class Notes:
         """Adds a line of a journal. A torn line adds nothing."""
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             note = json.loads(line)
-            marks = {note.get("sha256"), note.get("written")} - {None}
-            if marks != {""}:  # lines of before have no mark for objects
-                marks.add(KNOWN)
-            for mark in marks:
+            for mark in {KNOWN, note.get("sha256"), note.get("written")} - {None}:
                 self._keys.set(f"{note['answer']} {mark}", hash_of(note.get("key") or ""))
 
     def has(self, answer: str, mark: str, key: str) -> bool:
@@ -81,10 +78,8 @@ class Notes:
             return "missing"
         if not self.knows(answer):
             return "unknown"
-        marks = (now,) if is_url(target) else (_former_version(target),)
-        if any(self.knows(answer, mark) for mark in marks) or self.knows(answer, _sha256(target)):
-            return "ours"
-        return "changed"
+        known = (is_url(target) and self.knows(answer, now)) or self.knows(answer, _sha256(target))
+        return "ours" if known else "changed"
 
 
 class Journal:
@@ -145,8 +140,7 @@ def done_key(notes: Notes, digest: str, answers: Answers, image: Input) -> str |
     if not image_version or (now := _version(target)) is None:
         return None
     key = answer_key(digest, image.full_name, image_version, answer)
-    marks = (now, "") if is_url(target) else (now, _former_version(target))
-    if any(notes.has(answer, mark, key) for mark in marks):
+    if notes.has(answer, now, key):
         return key
     # a copy has another time
     return key if not is_url(target) and notes.knows(answer) and notes.has(answer, _sha256(target), key) else None
@@ -160,12 +154,6 @@ def _version(target: str) -> str | None:
         return version(target)
     except FileNotFoundError:
         return None
-
-
-def _former_version(path: str) -> str:
-    """The file's size and time of change in seconds, which are all that lines of before say of its bytes."""
-    status = os.stat(path)
-    return f"{status.st_size} {int(status.st_mtime)}"
 
 
 def _sha256(target: str) -> str:

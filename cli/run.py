@@ -10,19 +10,19 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 from tqdm import tqdm
 
 from cli.answers import Answers, Marks
-from cli.backend import Backend
 from cli.input import STDIO, Input
 from cli.inputs import Listing
 from cli.places import read_whole
 from cli.remote import ServerUnusable
-from cli.report import Outcome, describe, write_stdout
+from cli.report import Outcome, Result, describe, write_stdout
 from cli.resume import CHANGED, UNKNOWN, Journal, Notes, State, answer_key, done_key
 from cli.stores import StoreUnavailable, is_url
 from model.inference.errors import SchedulerEnded
@@ -32,6 +32,21 @@ THREADS = "fcn-segment image"
 AHEAD = 4  # most images for each thread whose outcomes are not reported yet
 GRACE_S = 2.0  # how long an interrupted run waits for the images in progress
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # errors of the disk, which affect every answer
+
+
+class Backend(Protocol):
+    """Turns image files' bytes into answers, here or on a service. `workers` threads call it at once."""
+
+    @property
+    def workers(self) -> int: ...
+
+    def settings_digest(self) -> str | None:
+        """A digest of options and model, for the journal of answers; None if the model is not known. Raises `OSError`."""
+        ...
+
+    def __call__(self, data: bytes, name: str) -> Result: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass
@@ -86,11 +101,12 @@ class BulkJob:
             self.answers.check()
         data, version = image.read()
         result = self.backend(data, image.file_name)
+        facts = replace(result, body=b"")  # outcomes wait for others, and bytes need memory
         if state == "unknown" and read_whole(target)[0] != result.body:
-            return Outcome(image, target, "kept", time.perf_counter() - start, UNKNOWN, result=result)
+            return Outcome(image, target, "kept", time.perf_counter() - start, UNKNOWN, result=facts)
         marks = self._write(answer, target, result.body)
         key = self.digest and answer_key(self.digest, image.full_name, version, answer)
-        return Outcome(image, target, "done", time.perf_counter() - start, result=result, key=key, marks=marks)
+        return Outcome(image, target, "done", time.perf_counter() - start, result=facts, key=key, marks=marks)
 
     def _write(self, answer: str, target: str, body: bytes) -> Marks | None:
         """Writes an answer and gives its marks; None for stdout."""

@@ -11,45 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 
 INTERRUPTED, NOTHING_DONE = 130, 2
-
-
-def segment() -> int:
-    return _run("fcn-segment", "cli.main")
-
-
-def serve() -> int:
-    return _run("fcn-serve", "app.main")
-
-
-def bulk() -> int:
-    return _run("fcn-bulk", "cluster.bulk")
-
-
-def check() -> int:
-    return _run("fcn-check", "training.commands.check")
-
-
-def import_labels() -> int:
-    return _run("fcn-import", "training.commands.import_labels")
-
-
-def train() -> int:
-    return _run("fcn-train", "training.commands.train", "training.commands.train_arguments")
-
-
-def evaluate() -> int:
-    return _run("fcn-evaluate", "training.commands.evaluate", "training.commands.evaluate_arguments")
-
-
-def convert() -> int:
-    return _run("fcn-convert", "training.commands.convert")
-
-
-def export() -> int:
-    return _run("fcn-export", "training.commands.export")
 
 
 @contextmanager
@@ -106,3 +71,14 @@ def _leave(command: str) -> None:
     with suppress(OSError):
         os.write(2, f"{command}: interrupted\n".encode())
     os._exit(INTERRUPTED)
+
+
+segment = partial(_run, "fcn-segment", "cli.main")
+serve = partial(_run, "fcn-serve", "app.main")
+bulk = partial(_run, "fcn-bulk", "cluster.bulk")
+check = partial(_run, "fcn-check", "training.commands.check")
+import_labels = partial(_run, "fcn-import", "training.commands.import_labels")
+train = partial(_run, "fcn-train", "training.commands.train", "training.commands.train_arguments")
+evaluate = partial(_run, "fcn-evaluate", "training.commands.evaluate", "training.commands.evaluate_arguments")
+convert = partial(_run, "fcn-convert", "training.commands.convert")
+export = partial(_run, "fcn-export", "training.commands.export")

@@ -27,22 +27,16 @@ class StoreUnavailable(OSError):
     """The store does not answer, or does not know the bucket or the key."""
 
 
-class UnreadableKey(OSError):
-    """A listing has a key with an empty part, such as `a//b.jpg`, which obstore does not read."""
-
-
 @dataclass(frozen=True)
 class StoredObject:
     """An object in a listing.
 
-    key: below the bucket. version: changes when the content does. size: bytes. problem: for a folder that has keys with an
-    empty part, why some of its objects are not listed; `key` is the folder's then.
+    key: below the bucket. version: changes when the content does. size: bytes.
     """
 
     key: str
     version: str
     size: int
-    problem: str | None = None
 
 
 def is_url(name: str) -> bool:
@@ -60,59 +54,18 @@ def split_url(url: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", key.strip("/")
 
 
+def is_below(url: str, folder: str) -> bool:
+    """Whether a URL names something in a folder, or the folder itself."""
+    return f"{url.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
+
+
 def list_objects(url: str) -> Iterator[StoredObject]:
-    """Lists the objects below a URL, in the order of their keys, with at most a few pages of them in memory.
-
-    A key with an empty part makes obstore refuse its whole page. From that page on, this lists folder by folder.
-    """
+    """Lists the objects below a URL, in the order of their keys, with at most a few pages of them in memory."""
     bucket, prefix = split_url(url)
-    last = ""
-    try:
-        for entry in _list(bucket, prefix):
-            yield entry
-            last = entry.key
-    except UnreadableKey:
-        yield from _list_folders(bucket, prefix, last)
-
-
-def _list(bucket: str, prefix: str, offset: str | None = None) -> Iterator[StoredObject]:
-    """The objects below a prefix whose keys sort after `offset`. Raises `UnreadableKey`."""
     with _errors(f"{bucket}/{prefix}"):
-        for page in _store(bucket).list(prefix or None, offset=offset, chunk_size=PAGE):
+        for page in _store(bucket).list(prefix or None, chunk_size=PAGE):
             for entry in page:
-                yield _object(entry["path"], entry["size"], entry["e_tag"])
-
-
-def _list_folders(bucket: str, folder: str, last: str) -> Iterator[StoredObject]:
-    """The objects below a folder whose keys sort after `last`, with one request for each folder."""
-    try:
-        with _errors(f"{bucket}/{folder}"):
-            result = _store(bucket).list_with_delimiter(folder or None)
-    except UnreadableKey as error:
-        yield from _list_rest(bucket, folder, last, error)
-        return
-    entries = {entry["path"]: entry for entry in result["objects"]}
-    for key in sorted([*entries, *(f"{prefix}/" for prefix in result["common_prefixes"])]):
-        if key in entries:
-            if key > last:
-                yield _object(key, entries[key]["size"], entries[key]["e_tag"])
-        elif key == "/":
-            yield StoredObject(key, "", 0, "keys that begin with / cannot be read; rename them")
-        elif key > last or last.startswith(key):
-            yield from _list_folders(bucket, key.removesuffix("/"), last)
-
-
-def _list_rest(bucket: str, folder: str, last: str, error: UnreadableKey) -> Iterator[StoredObject]:
-    """The objects of a folder that has keys `folder//...`: those that sort after them, since an offset passes over them."""
-    yield StoredObject(f"{folder}/", "", 0, f"{error}, nor are names here that sort before 0")
-    offset = f"{folder}/0"
-    try:
-        for entry in _list(bucket, folder, offset):
-            offset = entry.key
-            if entry.key > last:
-                yield entry
-    except UnreadableKey as another:
-        yield StoredObject(f"{folder}/", "", 0, f"{another}, nor is what sorts after {offset}")
+                yield StoredObject(entry["path"], _version(entry["size"], entry["e_tag"]), entry["size"])
 
 
 def folder_names(url: str) -> list[str]:
@@ -160,10 +113,6 @@ def delete_object(url: str) -> None:
         _store(bucket).delete(key)
 
 
-def _object(key: str, size: int, e_tag: str | None) -> StoredObject:
-    return StoredObject(key, _version(size, e_tag), size)
-
-
 def check_size(count: int) -> None:
     """Raises `OSError` for a file or an object of more than `MOST_BYTES`, which is read whole."""
     if count > MOST_BYTES:
@@ -176,10 +125,8 @@ def _version(size: int, e_tag: str | None) -> str:
 
 @lru_cache(maxsize=64)
 def _store(bucket: str) -> ObjectStore:
-    try:
-        from obstore.store import from_url
-    except ImportError as error:
-        raise StoreUnavailable(f"{bucket} needs the package obstore: {install_command('cloud')}") from error
+    from obstore.store import from_url
+
     return from_url(bucket, client_options={"allow_http": True})  # where the environment's endpoint is http://
 
 
@@ -196,8 +143,8 @@ def _errors(url: str) -> Iterator[None]:
         raise FileNotFoundError(f"no object {url}") from error
     except PermissionDeniedError as error:
         raise PermissionError(f"{url}: permission denied; see the store's policy for these keys") from error
-    except InvalidPathError as error:
-        raise UnreadableKey(f"{_first_line(error)}; rename it, since such keys are not listed") from error
+    except InvalidPathError as error:  # a key with an empty part, such as `a//b.jpg`
+        raise OSError(f"{url}: {_first_line(error)}; rename it, or name the images with --from-file") from error
     except ValueError as error:
         raise OSError(f"{url}: {_first_line(error)}") from error
     except BaseError as error:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from cli.hashes import HashMap
 from cli.input import Shard
-from cli.lines import LineFile, part_names, read_lines, remove_lines
+from cli.lines import PART_LINES, LineFile, part_names, read_lines, remove_lines
 from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
 from imaging.cutout import ObjectBox
@@ -23,7 +23,6 @@ from model.command_line import install_command
 from model.whole_file import begins_with, check_output
 
 ENDINGS = (".jsonl", ".parquet")
-PART_ROWS, PART_S = 5000, 60.0  # most rows of a Parquet file, and most seconds between two files
 JSON_LINES_SHARD = re.compile(r"\d+-of-(\d+)")
 ROW = rb'(?s)\{"name": "(.*", "target": |[^\n]*\Z)'
 PARQUET_PART = re.compile(r"part-\d+-of-(\d+)-")
@@ -51,32 +50,38 @@ class Row:
     box: ObjectBox | None = None
 
 
-class Table(Protocol):
-    """Takes rows. For one thread. Raises `OSError`."""
+class Table:
+    """Takes rows, on one thread. Methods raise `OSError`. This one, which others extend, keeps none.
+
+    at_once: how many rows a call of `write` is for. keys: of the rows of earlier runs.
+    """
+
+    at_once = 1
+
+    def __init__(self, keys: Iterable[str | None] = ()) -> None:
+        self._keys = HashMap()
+        for key in filter(None, keys):
+            self._keys.set(key, 1)
 
     def has(self, key: str) -> bool:
         """Whether the table has a row with this key from an earlier run."""
-        ...
+        return self._keys.get(key) is not None
 
-    def add(self, row: Row) -> int:
-        """Adds a row. Returns how many pending rows, oldest first, were written by this call."""
-        ...
+    def write(self, rows: Sequence[Row]) -> None:
+        """Writes rows, one at least."""
 
-    def close(self) -> int:
-        """Writes the pending rows. Returns their number."""
-        ...
+    def close(self) -> None:
+        """Closes the table's file."""
 
 
-def open_table(name: str | None, shard: Shard | None = None, *, resume: bool = False, force: bool = False) -> Table:
-    """The table of this name: `NAME.jsonl`, `NAME.parquet`, or none.
+def open_table(name: str, shard: Shard | None = None, *, resume: bool = False, force: bool = False) -> Table:
+    """The table of this name: `NAME.jsonl` or `NAME.parquet`.
 
     Several shards may write at once: each has its own file `NAME-I-of-N.jsonl` (below a URL, objects `NAME/I-of-N/...`), or its
     own files in the folder `NAME.parquet`. Without `resume` it removes the shard's earlier rows; with it, it keeps them, and 16
     bytes of each in memory. Raises `OSError` for another ending, if the table has rows of another number of shards, and without
     `force` if a file has other lines than rows.
     """
-    if name is None:
-        return NoTable()
     ending = os.path.splitext(name)[1]
     if ending not in ENDINGS:
         raise OSError(f"--results {name} must end in {' or '.join(ENDINGS)}")
@@ -86,20 +91,7 @@ def open_table(name: str | None, shard: Shard | None = None, *, resume: bool = F
     return ParquetTable(name, shard, resume=resume)
 
 
-class NoTable:
-    """Writes no table."""
-
-    def has(self, key: str) -> bool:
-        return True
-
-    def add(self, row: Row) -> int:
-        return 1
-
-    def close(self) -> int:
-        return 0
-
-
-class JsonLinesTable:
+class JsonLinesTable(Table):
     """A line of JSON for each row, in ASCII. Bytes of names that are not UTF-8 become lone surrogates."""
 
     def __init__(self, name: str, shard: Shard, *, resume: bool, force: bool) -> None:
@@ -111,28 +103,22 @@ class JsonLinesTable:
             check_output(name, None if force else begins_with(ROW))
         elif not resume:
             remove_lines(name)
-        self._keys = _keys(_json_lines_keys(name) if resume else ())
+        super().__init__(_json_lines_keys(name) if resume else ())
+        self.at_once = PART_LINES if is_url(name) else 1  # a store writes objects whole
         self._file = LineFile(name, fresh=not (resume or is_url(name)))
-        self._pending = 0
 
-    def has(self, key: str) -> bool:
-        return self._keys.get(key) is not None
+    def write(self, rows: Sequence[Row]) -> None:
+        self._file.append("\n".join(json.dumps(asdict(row)) for row in rows))
+        self._file.flush()
 
-    def add(self, row: Row) -> int:
-        self._pending += 1
-        return self._take_count() if self._file.append(json.dumps(asdict(row))) else 0
-
-    def close(self) -> int:
+    def close(self) -> None:
         self._file.close()
-        return self._take_count()
-
-    def _take_count(self) -> int:
-        count, self._pending = self._pending, 0
-        return count
 
 
-class ParquetTable:
+class ParquetTable(Table):
     """Files `part-SHARD-RUN-NUMBER.parquet` in a folder. Libraries such as pyarrow read the folder as one table."""
+
+    at_once = 5000
 
     def __init__(self, folder: str, shard: Shard, *, resume: bool) -> None:
         _pyarrow()  # fails before the work, not after it
@@ -140,30 +126,18 @@ class ParquetTable:
         self._folder, self._prefix = folder, f"{label}-{secrets.token_hex(4)}"
         if not is_url(folder):
             check_output(join(folder, f"{self._prefix}.parquet"))
-        self._pending: list[Row] = []
-        self._number, self._since = 0, time.monotonic()
+        self._number = 0
         names = names_below(folder)
         _check_shards(folder, shard, {int(match[1]) for name in names if (match := PARQUET_PART.match(name))})
         mine = [join(folder, name) for name in names if re.fullmatch(rf"{label}-[0-9a-f]{{8}}-\d{{4,}}\.parquet", name)]
         for name in mine if not resume else ():
             with suppress(FileNotFoundError):
                 remove(name)
-        self._keys = _keys(_parquet_keys(mine) if resume else ())
+        super().__init__(_parquet_keys(mine) if resume else ())
 
-    def has(self, key: str) -> bool:
-        return self._keys.get(key) is not None
-
-    def add(self, row: Row) -> int:
-        self._pending.append(row)
-        full = len(self._pending) >= PART_ROWS or time.monotonic() - self._since > PART_S
-        return self.close() if full else 0
-
-    def close(self) -> int:
-        rows, self._pending, self._since = self._pending, [], time.monotonic()
-        if rows:
-            write_whole(join(self._folder, f"{self._prefix}-{self._number:04}.parquet"), _parquet(rows))
-            self._number += 1
-        return len(rows)
+    def write(self, rows: Sequence[Row]) -> None:
+        write_whole(join(self._folder, f"{self._prefix}-{self._number:04}.parquet"), _parquet(rows))
+        self._number += 1
 
 
 def _check_shards(name: str, shard: Shard, counts: set[int]) -> None:
@@ -179,21 +153,10 @@ def _json_lines_counts(name: str) -> set[int]:
     """The numbers of shards whose rows a table of JSON lines has."""
     stem = name.removesuffix(".jsonl")
     if is_url(name):
-        parts = names_below(stem)
-        return {int(match[1]) if (match := JSON_LINES_SHARD.match(part)) else 1 for part in parts}
-    folder, base = os.path.split(stem)
-    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-    endings = [each.removeprefix(f"{base}-") for each in names if each.startswith(f"{base}-") and each.endswith(".jsonl")]
-    counts = {int(match[1]) for each in endings if (match := JSON_LINES_SHARD.fullmatch(each.removesuffix(".jsonl")))}
+        return {int(match[1]) if (match := JSON_LINES_SHARD.match(part)) else 1 for part in names_below(stem)}
+    endings = [each[len(stem) + 1 : -len(".jsonl")] for each in glob.glob(f"{glob.escape(stem)}-*.jsonl")]
+    counts = {int(match[1]) for each in endings if (match := JSON_LINES_SHARD.fullmatch(each))}
     return counts | ({1} if os.path.exists(name) else set())
-
-
-def _keys(keys: Iterable[str | None]) -> HashMap:
-    result = HashMap()
-    for key in keys:
-        if key:
-            result.set(key, 1)
-    return result
 
 
 def _json_lines_keys(name: str) -> Iterator[str | None]:

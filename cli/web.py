@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from cli.address import is_this_machine, variables_of
+from cli.address import is_this_machine, open_http
 from model.command_line import package_version
 
 SCHEMES = ("http", "https")
@@ -61,9 +61,9 @@ def web_version(address: str) -> str:
 def _answer(method: str, address: str) -> Iterator[httpx.Response]:
     """The answer to a request, before its body is read. Follows redirections, and reads none of their bodies."""
     url = _parse(address)
-    request = _client(url).build_request(method, url)
+    request = _client(is_this_machine(url.host)).build_request(method, url)
     for _ in range(1 + MOST_REDIRECTS):
-        response = _client(request.url).send(request, stream=True)
+        response = _client(is_this_machine(request.url.host)).send(request, stream=True)
         try:
             if response.next_request is None:
                 yield response
@@ -111,18 +111,8 @@ def _errors() -> Iterator[None]:
         raise OSError(f"it cannot be fetched: {str(error) or type(error).__name__}; see that a browser opens it") from error
 
 
-def _client(url: httpx.URL) -> httpx.Client:
-    return _open_client(is_this_machine(url.host))
-
-
 @cache
-def _open_client(this_machine: bool) -> httpx.Client:
-    """The client for addresses of this machine, or for others, which it reaches through the proxies of the environment."""
-    try:
-        return httpx.Client(
-            transport=httpx.HTTPTransport() if this_machine else None, timeout=SILENCE_S,
-            # an encoding would change the entity tag; some hosts refuse programs that do not name themselves
-            headers={"Accept-Encoding": "identity", "User-Agent": f"fcn-segment/{package_version()}"},
-        )  # fmt: skip
-    except (ValueError, ImportError, OSError) as error:
-        raise OSError(f"{variables_of()} cannot be used: {error}; change or unset it") from error
+def _client(this_machine: bool) -> httpx.Client:
+    # an encoding would change the entity tag; some hosts refuse programs that do not name themselves
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"fcn-segment/{package_version()}"}
+    return open_http(this_machine, timeout=SILENCE_S, headers=headers)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cli.answers import Answers
 from cli.inputs import Listing
 from cli.local import Local, Network
-from cli.report import Outcome
 from cli.resume import Notes
 from cli.run import BulkJob
 from model.inference.plan import Options
@@ -65,10 +64,6 @@ class ImageActor:
         self._pool = ThreadPoolExecutor(self._local.workers)
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
-        """Column `image`: pickled `Input`s. The result's column `outcome`: pickled `Outcome`s without the answers' bytes."""
+        """Column `image`: pickled `Input`s. The result's column `outcome`: pickled `Outcome`s."""
         images = [pickle.loads(image) for image in batch["image"]]  # noqa: S301 (the driver has pickled them)
-        return {"outcome": [pickle.dumps(_without_body(outcome)) for outcome in self._pool.map(self._job, images)]}
-
-
-def _without_body(outcome: Outcome) -> Outcome:
-    return replace(outcome, result=outcome.result and replace(outcome.result, body=b""))
+        return {"outcome": [pickle.dumps(outcome) for outcome in self._pool.map(self._job, images)]}

@@ -14,14 +14,15 @@ import pickle
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
+from math import inf
 from typing import Any
 
 from cli.answers import Answers, open_answers
-from cli.arguments import options, rendering
+from cli.arguments import add_answer, add_inputs, add_network, add_scene, number, options, rendering, whole_number
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_either
 from cli.local import Network
@@ -32,15 +33,43 @@ from cli.resume import Notes, done_key
 from cli.scene_request import SceneRequest, read_requests
 from cli.start import ended_at_once
 from cluster.actor import ImageActor, ImageWork, network_digest
-from cluster.arguments import parser
-from model.command_line import install_command
+from model.command_line import CommandParser, install_command
 
 COMMAND = "fcn-bulk"
 BLOCK_IMAGES = 64  # most names in a block; Ray gives a block to one actor, and the whole block again if that actor is lost
 BLOCKS_PER_ACTOR = 4  # fewest blocks for each actor, so that all actors end at about the same time
 CONNECT_S = 10.0
 CHECKS = 32  # answers that are looked up at once
+DEADLINE_S = 600.0
+MOST_ACTORS = 100_000
 BATCH_IMAGES = 16  # most images in one call of an actor
+
+
+def parser() -> argparse.ArgumentParser:
+    """Builds the parser: the arguments of `fcn-segment` that suit a cluster, and the size of the actor pool."""
+    p = CommandParser(
+        COMMAND, usage="fcn-bulk IN... -o OUT [options]",
+        description="Segments images on a Ray cluster and writes the same answers as fcn-segment.",
+    )  # fmt: skip
+    add_inputs(p, stdio=False)
+    add_answer(p)
+    add_scene(p)
+    add_network(p)
+    pool = p.add_argument_group("on the cluster")
+    pool.add_argument("--address", default="auto", help="address of the cluster; auto: RAY_ADDRESS, or the one on this machine")
+    pool.add_argument("--min-actors", type=whole_number(1, MOST_ACTORS), default=1, help="fewest actors (default: 1)")
+    pool.add_argument(
+        "--max-actors", type=whole_number(1, MOST_ACTORS), help="most actors (default: as many as the cluster's CPUs allow)"
+    )
+    pool.add_argument("--cpus", type=whole_number(1, 1024), default=1, help="CPUs of an actor (default: 1)")
+    pool.add_argument(
+        "--gpus", type=number(0, 64), default=0.0, help="GPUs of an actor; with a fraction, actors share a GPU (default: 0)"
+    )
+    pool.add_argument(
+        "--deadline", type=number(0, inf, above=True), default=DEADLINE_S, metavar="SECONDS",
+        help="seconds after which an image counts as failed (default: %(default)g)",
+    )  # fmt: skip
+    return p
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,30 +88,30 @@ def _run(args: argparse.Namespace) -> int:
     out = _absolute(args.out) if args.out else args.out
     listing = list_either(args.inputs, args.from_file, out)
     answers = open_answers(out, rendering(args), single=False)
-    with ended_at_once(COMMAND):  # imports large packages
-        ray = _ray()
-    _check_address(args.address)
-    ray.init(args.address, logging_level="error", log_to_driver=False)
-    try:
+    with _cluster(args.address) as ray:
         return _segment(ray, args, listing, answers)
-    except ray.exceptions.RayError as error:
-        raise OSError(f"the job has not begun: {_last_line(error)}") from error
-    finally:
-        ray.shutdown()
 
 
 def _segment_scenes(args: argparse.Namespace, requests: list[SceneRequest]) -> int:
     with ended_at_once(COMMAND):  # imports large packages
-        ray = _ray()
         from cli.scenes.outputs import check_outputs
         from cluster.scenes import segment_scenes
     check_outputs(requests, force=args.force)
-    _check_address(args.address)
-    ray.init(args.address, logging_level="error", log_to_driver=False)
-    try:
+    with _cluster(args.address) as ray:
         return segment_scenes(ray, args, requests, _network(args))
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    """The package `ray`, connected to the cluster. Raises `OSError` if there is none, and for an error of the cluster."""
+    with ended_at_once(COMMAND):  # imports large packages
+        ray = _ray()
+    _check_address(address)
+    ray.init(address, logging_level="error", log_to_driver=False)
+    try:
+        yield ray
     except ray.exceptions.RayError as error:
-        raise OSError(f"the job has ended: {_last_line(error)}; --resume does the rest") from error
+        raise OSError(f"the job has ended: {str(error).strip().splitlines()[-1]}; --resume does the rest") from error
     finally:
         ray.shutdown()
 
@@ -102,10 +131,7 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
     assert journal is not None
     images = (replace(each, name=_absolute(each.name)) for each in listing if shard.holds(each))
     outcomes = _outcomes(ray, args, resources, images, (work, answers, listing, digest, journal.notes, args.force))
-    try:
-        return record_all(outcomes, records, summary)
-    except ray.exceptions.RayError as error:
-        raise OSError(f"the job has ended: {_last_line(error)}; --resume does the rest") from error
+    return record_all(outcomes, records, summary)
 
 
 def _network(args: argparse.Namespace) -> Network:
@@ -117,11 +143,6 @@ def _network(args: argparse.Namespace) -> Network:
 def _absolute(name: str) -> str:
     """The name as every process understands it: a path from the root, or the URL."""
     return os.path.join(os.getcwd(), name) if is_path(name) else name
-
-
-def _last_line(error: Exception) -> str:
-    """The line that says what happened; a cluster's errors have the traceback of another process before it."""
-    return str(error).strip().splitlines()[-1]
 
 
 def _check_address(address: str) -> None:

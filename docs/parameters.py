@@ -1,14 +1,13 @@
 """Writes what the pages and the client say of the parameters, from their table.
 
-`python -m docs.parameters` writes `client/src/fcn_client/parameters.py`, the arguments of the client's methods, and the tables
-of the pages.
+`python -m docs.parameters` writes `client/src/fcn_client/parameters.py` and the tables of the pages.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 from typing import get_args
@@ -21,7 +20,6 @@ from model.inference.small_regions import Area
 ROOT = Path(__file__).parents[1]
 COMMAND = "python -m docs.parameters"
 WIDTH = 128
-INDENT, DEEPER = " " * 8, " " * 12
 BY_GROUP = sorted(PARAMETERS.values(), key=lambda parameter: get_args(Group).index(parameter.group))
 COMMON = [parameter for parameter in BY_GROUP if parameter.is_used("png", "rle") and parameter.name != "format"]
 """What a mask depends on: every method of the client has it."""
@@ -29,44 +27,42 @@ COMMON = [parameter for parameter in BY_GROUP if parameter.is_used("png", "rle")
 
 @dataclass(frozen=True)
 class Method:
-    """A method of the client. form: parameters that it chooses itself. defaults: of arguments that are always sent.
+    """A method of the client.
 
+    form: parameters that it asks for, unless its options say otherwise. adjustable: those of them that are options too.
     without: parameters of its format that its result has no place for.
     """
 
     name: str
     form: Mapping[str, str]
-    defaults: Mapping[str, object] = field(default_factory=dict)
+    adjustable: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
 
     @property
     def own(self) -> list[Parameter]:
         """The parameters that it has besides the common ones."""
-        names = {"format", *self.form, *self.without, *(parameter.name for parameter in COMMON)}
-        format, mask = self.form["format"], self.form.get("mask", "polygons")
+        names = {"format", *self.form, *self.without, *(parameter.name for parameter in COMMON)} - {*self.adjustable}
+        format, mask = self.form["format"], "polygons" if "mask" in self.adjustable else self.form.get("mask", "polygons")
         return [each for each in BY_GROUP if each.name not in names and each.is_used(format, mask)]
+
+    @property
+    def options(self) -> str:
+        """The name of the type of its options."""
+        return f"{self.name.title()}Options" if self.own else "Options"
 
 
 METHODS = (
-    Method("segment", {"format": "json", "mask": "rle"}),
-    Method("overlay", {"format": "overlay"}, {"alpha": PARAMETERS["alpha"].default, "image_format": "jpeg"}),
+    Method("segment", {"format": "json", "mask": "png"}),
+    Method("mask_png", {"format": "png"}),
+    Method("overlay", {"format": "overlay", "image_format": "jpeg"}, adjustable=("image_format",)),
     Method("cutout", {"format": "cutout"}),
     Method("polygons", {"format": "json", "mask": "polygons"}, without=("confidence",)),
-    Method("coco", {"format": "coco"}, {"mask": "rle"}),
+    Method("coco", {"format": "coco", "mask": "rle"}, adjustable=("mask",)),
 )
 NARROWED = {"mask": ("rle", "polygons")}
 """Choices that the client offers of a parameter, where others would give the same answers."""
 TEXTS = {tuple[str, ...]: "Classes", Area: "int | str"}
 """The client's types of texts that may also be something else."""
-# where a method's arguments stand in the client's files, before them and themselves
-SIGNATURE = r"def {}\(\n        self,\n        image: ImageLike,\n        \*,\n"
-SIGNATURE_OF_MANY = r"def {}_many\(\n(?:        .*\n){{3}}        concurrency: int = 4,\n"
-ARGUMENT = r"        \w+: .*\n"
-QUERY = r'        query = (?=calls\.query\(\s*"{}",)'
-PARTIAL = r"        ask = (?=partial\(\s*self\.{},)"
-CALL = r"[\w.]+\([^)]*\)"
-DOCSTRING = r'    def {}\((?:(?!.*def ).*\n)+?        """.*\n\n'  # of the blocking client; the other one's refer to it
-TEXT = r'(?!        """).*\n'
 
 
 def main(root: Path = ROOT) -> None:
@@ -85,11 +81,9 @@ def client_file(_: str) -> str:
         if parameter.choices
     }
     aliases = [f"{_alias(name)} = {_literal(values)}" for name, values in choices.items()]
-    options = [
-        line for parameter in COMMON for line in (*_comment(parameter), f"    {parameter.name}: {_type(parameter)} | None")
-    ]
     forms = [f'    "{method.name}": {_dict(method.form)},' for method in METHODS]
-    own = [f'    "{method.name}": {_names(each.name for each in method.own)},' for method in METHODS]
+    own = [line for method in METHODS if method.own for line in _options(method)]
+    names = [f'    "{method.name}": tuple({method.options}.__annotations__),' for method in METHODS]
     return "\n".join([
         f'"""The service\'s parameters. `{COMMAND}` in the service\'s repository writes this file."""', "",
         "from __future__ import annotations", "", "from collections.abc import Iterable",
@@ -97,36 +91,18 @@ def client_file(_: str) -> str:
         '"""Names or ids of classes: one, several with commas, or a list."""', "", "",
         "class Options(TypedDict, total=False):",
         '    """Options of every method. The service chooses the value of a missing option or None."""', "",
-        *options, "", "", "FORMS: dict[str, dict[str, str]] = {", *forms, "}",
-        '"""The parameters that each method chooses itself."""', "OWN: dict[str, tuple[str, ...]] = {", *own, "}",
-        '"""The parameters that each method has besides `Options`."""', "",
+        *_fields(COMMON, lambda parameter: parameter.about), *own, "", "",
+        "FORMS: dict[str, dict[str, str]] = {", *forms, "}",
+        '"""What each method asks for, unless its options say otherwise."""',
+        "NAMES: dict[str, tuple[str, ...]] = {", *names, "}", '"""The options of each method."""', "",
     ])  # fmt: skip
-
-
-def client_methods(text: str) -> str:
-    """The blocking or the asynchronous client with the arguments of its methods."""
-    for method in METHODS:
-        arguments = "".join(f"{INDENT}{_argument(method, each)},\n" for each in method.own)
-        values = [f"{each.name}={_value(method, each)}" for each in method.own]
-        same = [f"{each.name}={each.name}" for each in method.own]
-        texts = "".join(f"{line}\n" for each in method.own for line in _about(each))
-        text = _replaced(text, SIGNATURE.format(method.name), arguments, ARGUMENT)
-        text = _replaced(text, QUERY.format(method.name), _call("calls.query", f'"{method.name}"', "options", *values), CALL)
-        if re.search(docstring := DOCSTRING.format(method.name), text):
-            text = _replaced(text, docstring, texts, TEXT)
-        if re.search(signature := SIGNATURE_OF_MANY.format(method.name), text):
-            text = _replaced(text, signature, arguments, ARGUMENT)
-            text = _replaced(
-                text, PARTIAL.format(method.name), _call("partial", f"self.{method.name}", *same, "**options"), CALL
-            )
-    return text
 
 
 def client_page(text: str) -> str:
     """A page about the client: the arguments of all methods, and those of each."""
     names = [f"`{parameter.name}`" for parameter in COMMON]
     text = _replaced(text, "Every method has the arguments ", f"{', '.join(names[:-1])} and {names[-1]}", r"[`\w, ]")
-    for method in METHODS:
+    for method in filter(lambda each: each.own, METHODS):
         cell = ", ".join(f"`{each.name}`" for each in method.own) + " "
         text = _replaced(text, rf"\n\| `{method.name}`.* \| ", cell, r"[`\w, ]")
     return text
@@ -145,8 +121,6 @@ def http_page(text: str) -> str:
 
 FILES: dict[str, Callable[[str], str]] = {
     "client/src/fcn_client/parameters.py": client_file,
-    "client/src/fcn_client/sync.py": client_methods,
-    "client/src/fcn_client/aio.py": client_methods,
     "docs/python.md": client_page,
     "docs/http-api.md": http_page,
 }
@@ -174,27 +148,21 @@ def _values(parameter: Parameter) -> str:
     return ", ".join(parts)
 
 
-def _argument(method: Method, parameter: Parameter) -> str:
-    """An argument of a method: its name, type and default."""
-    kind = re.sub(r"^(?=[A-Z])", "parameters.", _type(parameter))
-    if parameter.name in method.defaults:
-        return f"{parameter.name}: {kind} = {_quoted(method.defaults[parameter.name])}"
-    if parameter.type is bool and not parameter.default:
-        return f"{parameter.name}: bool = False"
-    return f"{parameter.name}: {kind} | None = None"
+def _options(method: Method) -> list[str]:
+    """The lines of the type of a method's options."""
+    return [
+        "", "", f"class {method.options}(Options, total=False):", f'    """Options of `{method.name}`."""', "",
+        *_fields(method.own, lambda parameter: re.sub(r"^with \w+: |; with {formats}", "", parameter.option)),
+    ]  # fmt: skip
 
 
-def _call(function: str, *arguments: str) -> str:
-    """A call as ruff formats it: in one line, or with a line for each argument."""
-    line = f"{function}({', '.join(arguments)})"
-    if len(f"{INDENT}query = {line}") <= WIDTH:
-        return line
-    return f"{function}(\n" + "".join(f"{DEEPER}{argument},\n" for argument in arguments) + f"{INDENT})"
-
-
-def _value(method: Method, parameter: Parameter) -> str:
-    """What a method passes on of its argument. None is not sent."""
-    return f"{parameter.name} or None" if _argument(method, parameter).endswith("= False") else parameter.name
+def _fields(parameters: Iterable[Parameter], about: Callable[[Parameter], str]) -> list[str]:
+    """The lines of the options of these parameters. about: says what one does."""
+    return [
+        line
+        for each in parameters
+        for line in (*(f"    # {text}" for text in wrap(about(each), WIDTH - 6)), f"    {each.name}: {_type(each)} | None")
+    ]
 
 
 def _type(parameter: Parameter) -> str:
@@ -213,26 +181,12 @@ def _literal(values: Iterable[object]) -> str:
     return f"Literal[{', '.join(texts)}]" + " | int" * (int in values)
 
 
-def _comment(parameter: Parameter) -> list[str]:
-    return [f"    # {line}" for line in wrap(parameter.about, WIDTH - 6)]
-
-
-def _about(parameter: Parameter) -> list[str]:
-    """The lines of a docstring about an argument."""
-    words = re.sub(r"^with \w+: |; with {formats}", "", parameter.option)
-    return [f"{INDENT}{line}" for line in wrap(f"{parameter.name}: {words}.", WIDTH - 8, subsequent_indent="    ")]
-
-
 def _quoted(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def _dict(values: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{_quoted(name)}: {_quoted(value)}" for name, value in values.items()) + "}"
-
-
-def _names(names: Iterable[str]) -> str:
-    return repr(tuple(names)).replace("'", '"')
 
 
 if __name__ == "__main__":

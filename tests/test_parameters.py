@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import cli.arguments
-import cluster.arguments
+import cluster.bulk
 from app.api.query import QUERY_PARAMETERS
 from app.main import create_app
 from app.settings import Settings
@@ -70,11 +70,11 @@ def test_http_has_each_parameter_with_its_values_and_its_help(path: str) -> None
         assert spans == ({(parameter.least, parameter.most)} if parameter.least < parameter.most else set())
 
 
-@pytest.mark.parametrize("parser", [cli.arguments.parser, cluster.arguments.parser], ids=["fcn-segment", "fcn-bulk"])
+@pytest.mark.parametrize("parser", [cli.arguments.parser, cluster.bulk.parser], ids=["fcn-segment", "fcn-bulk"])
 def test_the_command_line_has_each_parameter_that_has_an_option(parser: Any) -> None:
     arguments = {action.dest: action for action in parser()._actions}
     for parameter in PARAMETERS.values():
-        if parameter.name == "model" and parser is cluster.arguments.parser:
+        if parameter.name == "model" and parser is cluster.bulk.parser:
             continue
         assert (parameter.name in arguments) == bool(parameter.option), parameter.name
         if parameter.is_choice:
@@ -82,9 +82,8 @@ def test_the_command_line_has_each_parameter_that_has_an_option(parser: Any) -> 
 
 
 def test_the_client_has_each_parameter_of_the_formats_that_its_methods_read() -> None:
-    own = fcn_client.parameters.OWN
-    offered = {*fcn_client.parameters.Options.__annotations__, *(name for names in own.values() for name in names), "format"}
-    read = {form["format"] for form in fcn_client.parameters.FORMS.values()} | {"png"}
+    offered = {*(name for names in fcn_client.parameters.NAMES.values() for name in names), "format"}
+    read = {form["format"] for form in fcn_client.parameters.FORMS.values()}
     assert offered == {each.name for each in PARAMETERS.values() if not each.formats or read & set(each.formats)}
 
 
@@ -95,8 +94,8 @@ def test_the_http_page_has_each_parameter() -> None:
 
 def without_topology(text: str) -> str:
     """The text as it was before there was such a parameter, where its program writes."""
-    lines = [line for line in text.splitlines(keepends=True) if not re.match(r"( {8}|\| `)topology\W", line)]
-    return re.sub(r", (`topology`|topology=topology)(?=[ ,)])", "", "".join(lines))
+    lines = [line for line in text.splitlines(keepends=True) if not re.match(r"( {4}|\| `)topology\W", line)]
+    return re.sub(r", `topology`(?=[ ,])", "", "".join(lines))
 
 
 @pytest.mark.parametrize("path", program.FILES)

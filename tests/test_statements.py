@@ -7,13 +7,13 @@ import struct
 from pathlib import Path
 from urllib.parse import parse_qs
 
-import fcn_client.label_studio.arguments
+import fcn_client.label_studio.command
 import pytest
 from fcn_client.parameters import Options as ClientOptions
 
 import benchmarks.main
 import cli.arguments
-import cluster.arguments
+import cluster.bulk
 import training.commands.check
 import training.commands.convert
 import training.commands.evaluate_arguments
@@ -39,10 +39,10 @@ FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/
 PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).glob("*.md"))
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
 PARSERS = [
-    cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser,
+    cli.arguments.parser, cluster.bulk.parser, training.commands.train_arguments.parser,
     training.commands.evaluate_arguments.parser, training.commands.export.parser,
     training.commands.import_labels.parser, training.commands.check.parser,
-    training.commands.convert.parser, serve_parser, benchmarks.main.parser, fcn_client.label_studio.arguments.parser,
+    training.commands.convert.parser, serve_parser, benchmarks.main.parser, fcn_client.label_studio.command.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary", "--fail-with-body"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},

@@ -1,4 +1,4 @@
-"""The command with the narrow network, a service that is full at first, and a bucket."""
+"""The command with the narrow network, and a bucket."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from uuid import uuid4
 import pytest
 
 from cli.main import main
-from tests.support.cli.busy_service import Busy
 from tests.support.cli.folders import Segment
-from tests.support.http_servers import running
 from tests.support.networks import loading_once
 
 
@@ -32,12 +30,6 @@ def run(narrow_file: Path) -> Segment:
         return main([*options, *map(str, arguments)])
 
     return run
-
-
-@pytest.fixture
-def busy(request: pytest.FixtureRequest) -> Iterator[Busy]:
-    with running(Busy(request.param)) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,11 @@ def test_an_output_is_a_file_or_a_folder(out: str, rendering: Rendering, single:
     assert open_answers(out, rendering, single) == Answers(out, rendering.suffix, file)
 
 
+def test_a_folder_that_is_named_as_a_file_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "masks.png").mkdir()
+    assert not open_answers(str(tmp_path / "masks.png"), Rendering(), single=True).file
+
+
 @pytest.mark.parametrize(
     ("out", "single", "words"),
     [

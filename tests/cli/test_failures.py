@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.backend import Result
 from cli.main import main
-from model.inference.runtime import DeviceOutOfMemory
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, write_files
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 
 
 def test_a_broken_file_among_good_ones_is_named_and_the_others_are_done(
@@ -49,42 +47,6 @@ def test_an_array_that_is_too_large_fails_with_a_way_out(
     assert "--mask rle or --mask png" in capsys.readouterr().err
 
 
-class Exhausted:
-    """A device without memory left for the second image."""
-
-    workers = 1
-
-    def __call__(self, data: bytes, name: str) -> Result:
-        if name == "b.png":
-            raise DeviceOutOfMemory("no memory left for 1 tile")
-        return Result(b"mask")
-
-
-def test_a_device_that_fails_at_an_image_does_not_end_the_run(tmp_path: Path) -> None:
-    write_files(tmp_path, {"a.png": PHOTO, "b.png": PHOTO, "c.png": PHOTO})
-    outcomes = outcomes_of(Exhausted(), tmp_path, tmp_path / "out")
-    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
-    assert outcomes[1].problem == "no memory left for 1 tile"
-
-
-def test_an_answer_that_cannot_be_written_is_named(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_files(tmp_path, {"photo.png": PHOTO, "file": b""})
-    assert run(tmp_path / "photo.png", "-o", tmp_path / "file" / "mask.png") == 3
-    assert "photo.png: " in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("names", "form"),
-    [(["a/photo.png", "b/photo.png"], "files"), (["in/photo.png", "in/photo.jpg"], "folder")],
-    ids=["two files of one name", "two endings in one folder"],
-)
-def test_no_answer_overwrites_another(names: list[str], form: str, run: Segment, tmp_path: Path) -> None:
-    write_files(tmp_path, dict(zip(names, (PHOTO, OTHER), strict=True)))
-    inputs = [tmp_path / name for name in names] if form == "files" else [tmp_path / "in"]
-    status = run(*inputs, "-o", tmp_path / "out")
-    assert status == 2 or len(files_in(tmp_path / "out")) == 2
-
-
 def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:
     write_files(tmp_path / "in", {"photo.png": PHOTO})
     run(tmp_path / "in", "-o", tmp_path / "in")
@@ -95,11 +57,12 @@ def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["nowhere.png", "-o", "out"], "no file or folder 'nowhere.png'"),
-        (["{photo}", "nowhere", "-o", "out"], "no file or folder 'nowhere'"),
         (["{empty}", "-o", "out"], "no images in "),
         (["{photo}", "{photo}", "-o", "-"], "-o - takes one image"),
+        (["{photo}", "--from-file", "names", "-o", "out"], "give IN or --from-file, and not both"),
+        (["-o", "out"], "give IN or --from-file, and not both"),
+        (["--from-file", "/dev/null", "-o", "{empty}"], "no names in /dev/null"),
         (["{photo}", "-o", "a.png", "--weights", "nothing"], "no weights file 'nothing'"),
-        (["{photo}", "-o", "a.png", "--weights", "{photo}"], "no weights file"),
         pytest.param(
             ["{photo}", "-o", "a.png", "--weights", "{empty}/broken.safetensors"],
             "is not a safetensors file",
@@ -128,50 +91,15 @@ def test_what_cannot_start_is_told_with_status_2(
 @pytest.mark.parametrize(
     "extra",
     [
-        ["--format", "gif"],
-        ["--mask", "outlines"],
-        ["--blend", "max"],
-        ["--side", "31"],
-        ["--side", "16385"],
-        ["--side", "wide"],
-        ["--tile", "100"],
-        ["--tile", "0"],
-        ["--tile", "-32"],
-        ["--tolerance", "-1"],
-        ["--tolerance", "nan"],
-        ["--tolerance", "101"],
-        ["--threads", "-1"],
-        ["--threads", "9999999999"],
-        ["--threads", "two"],
-        ["--max-megapixels", "-1"],
-        ["--max-megapixels", "0"],
-        ["--max-megapixels", "nan"],
-        ["--max-megapixels", "inf"],
-        ["--min-confidence", "2"],
-        ["--min-area", "-5"],
-        ["--fill-holes", "half"],
-        ["--overlap", "half"],
-        ["--overlap", "0.6"],
-        ["--overlap", "nan"],
-        ["--alpha", "1.5"],
-        ["--alpha", "-0.1"],
-        ["--alpha", "nan"],
-        ["--runtime", "abacus"],
-        ["--precision", "float64"],
-        ["--cpu-isa", "AVX3"],
-        ["--nonsense"],
+        ["--format", "gif"], ["--mask", "outlines"], ["--side", "31"], ["--side", "wide"], ["--tile", "100"], ["--tile", "-32"],
+        ["--tolerance", "nan"], ["--tolerance", "101"], ["--threads", "-1"], ["--threads", "two"], ["--max-megapixels", "0"],
+        ["--max-megapixels", "inf"], ["--min-area", "-5"], ["--fill-holes", "half"], ["--overlap", "0.6"], ["--shard", "3/3"],
+        ["--shard", "a/b"], ["--cpu-isa", "AVX3"], ["--nonsense"],
     ],
     ids=" ".join,
-)
-def test_bad_arguments_exit_with_status_2_and_are_named(
-    extra: list[str], narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path, {"photo.png": PHOTO})
-    weights = ["--weights", str(narrow_file)]
-    status = exit_status(
-        [str(tmp_path / "photo.png"), "-o", str(tmp_path / "mask.png"), "--format", "overlay", *weights, *extra]
-    )
-    assert status == 2
+)  # fmt: skip
+def test_bad_arguments_exit_with_status_2_and_are_named(extra: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(["photo.png", "-o", "mask.png", *extra]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fcn-segment: ")
     assert extra[0].lstrip("-") in line

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.support.cli.folders import Segment
@@ -39,17 +38,6 @@ def test_images_side_by_side_get_the_bytes_of_each_alone(run: Segment) -> None:
     for i in (0, 3):
         assert run(f"in/{i}.png", "-o", "alone.json", *options) == 0
         assert Path(f"out/{i}.json").read_bytes() == Path("alone.json").read_bytes()
-
-
-def test_patterns_mirror_the_folders_below_their_fixed_part(run: Segment) -> None:
-    write("in/a/1.png", "in/a/2.jpg", "in/b/deep/3.png", "in/b/notes.txt", "in/4.png")
-    assert run("in/**/*.png", "-o", "out") == 0
-    assert files_in("out") == ["4.png", "a/1.png", "b/deep/3.png"]
-
-
-def test_a_pattern_of_nothing_is_said(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("in/*.png", "-o", "out") == 2
-    assert "no images in 'in/*.png'" in capsys.readouterr().err
 
 
 def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,31 +89,3 @@ def test_with_json_each_image_has_a_line_on_stdout(run: Segment, capsys: pytest.
     assert "none of PNG" in by_source["in/2.png"]["error"]
     assert by_source["in/1.png"]["target"] == "out/1.png"
     assert by_source["in/1.png"]["seconds"] > 0
-
-
-def test_lines_and_bytes_do_not_share_stdout(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
-    write("1.png")
-    assert run("1.png", "-o", "-", "--json") == 2
-    output = capsys.readouterr()
-    assert output.out == ""
-    assert "--json and -o -" in output.err
-
-
-@pytest.mark.parametrize(("format", "suffix"), [("npz", ".npz"), ("coco", ".json"), ("overlay", ".png")])
-def test_the_answers_name_ends_as_its_format_does(format: str, suffix: str, run: Segment) -> None:
-    write("in/1.png")
-    assert run("in", "-o", "out", "--format", format) == 0
-    assert files_in("out") == ["1" + suffix]
-
-
-def test_coco_bears_the_images_name_and_npz_its_arrays(run: Segment) -> None:
-    write("in/photo.png")
-    assert run("in", "-o", "coco", "--format", "coco") == 0
-    assert json.loads(Path("coco/photo.json").read_text())["images"][0]["file_name"] == "photo.png"
-    assert run("in", "-o", "npz", "--format", "npz", "--probabilities") == 0
-    with np.load("npz/photo.npz") as arrays:
-        assert arrays["probabilities"].shape == (4, 40, 33)
-        np.testing.assert_allclose(arrays["probabilities"].astype(float).sum(0), 1, atol=5e-3)
-        np.testing.assert_array_equal(arrays["probabilities"].argmax(0) == arrays["class_map"], True)
-        best = arrays["probabilities"].max(0).astype(float) * 255
-        np.testing.assert_allclose(best, arrays["confidence"], atol=3)

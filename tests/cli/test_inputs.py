@@ -74,11 +74,6 @@ def test_a_folder_behind_links_is_listed_once_and_no_circle_is_entered(tmp_path:
     assert "b/c.png" in inputs
 
 
-def test_the_output_folder_is_left_out(tmp_path: Path) -> None:
-    empty(tmp_path, "in/a.png", "in/masks/old.png", "in/masks/deep/old.png")
-    assert answers(list_inputs([str(tmp_path / "in")], str(tmp_path / "in" / "masks"))) == {"a.png": "a"}
-
-
 def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(empty(tmp_path / "in", "a.png"))
     for _ in range(20):  # beyond the longest path that the system takes
@@ -121,6 +116,11 @@ def test_several_folders_keep_their_names_and_patterns_of_one_folder_are_one_inp
         list_inputs(["a", "c/a"], "out")
     with pytest.raises(OSError, match="would both become 1"):
         list_inputs(["a/1.jpg", "b/1.jpg"], "out")
+    with pytest.raises(OSError, match="is a web address, to which nothing can be written"):
+        list_inputs(["a"], "https://host/out/")
+    for names, out in ([""], "out"), (["a", ""], "out"), (["a"], ""):
+        with pytest.raises(OSError, match="a name is empty, perhaps from a variable that is not set"):
+            list_inputs(names, out)
 
 
 def test_a_list_is_mirrored_and_images_of_the_output_folder_are_not_read(

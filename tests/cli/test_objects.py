@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from cli.backend import Result
 from cli.input import Input
 from cli.main import main
-from cli.report import Outcome, Summary
+from cli.report import Outcome, Result, Summary
 from imaging.rendering import Rendering
 from tests.support.cli.folders import PHOTO, Segment, files_in, write_files
 from tests.support.images import encode, make_photo
@@ -30,9 +29,7 @@ def rows(table: Path) -> list[Any]:
         (["--format", "cutout", "--classes", "square", "--crop"], [f"2 of 2 {CHOSEN}"]),
         (["--format", "cutout", "--classes", "circle"], []),
         (["--format", "overlay", "--classes", "triangle"], [f"1 of 2 {CHOSEN}"]),
-        (["--format", "color", "--image-format", "webp", "--classes", "triangle"], [f"1 of 2 {CHOSEN}"]),
         (["--format", "binary", "--min-confidence", "1"], [f"2 of 2 {ALL}"]),
-        (["--format", "coco", "--min-confidence", "1"], [f"2 of 2 {ALL}"]),
         (["--format", "json", "--mask", "polygons", "--classes", "square,triangle"], [f"1 of 2 {CHOSEN}"]),
         (["--format", "json"], []),
         (["--format", "png", "--min-confidence", "1"], []),

@@ -22,16 +22,6 @@ def test_a_null_byte_in_a_list_is_one_problem(run: Segment, tmp_path: Path, caps
     assert "null byte" in capsys.readouterr().err
 
 
-def test_a_name_that_a_list_has_many_times_is_done_once(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = write_files(tmp_path / "in", {"a.png": PHOTO})
-    names = tmp_path / "names"
-    names.write_text(f"{folder}/a.png\n" * 50)
-    assert run("--from-file", names, "-o", tmp_path / "out", "--json") == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1
-
-
 def test_an_image_of_another_folder_is_another_image(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also if its name, size and time are the same."""
     for name, seed in (("A", 0), ("B", 1)):

@@ -10,7 +10,7 @@ import pytest
 
 from cli.inputs import list_inputs
 from cli.main import main
-from cli.ranking import Ranking
+from cli.records import Ranking
 from tests.support.cli.folders import Segment, write_files
 from tests.support.images import encode, make_photo
 
@@ -37,7 +37,7 @@ def test_a_ranking_of_an_earlier_run_is_replaced(tmp_path: Path, name: str) -> N
     Ranking(str(tmp_path / "rank.txt"), list_inputs(["-"], "out"))
 
 
-@pytest.mark.parametrize("extra", [[], ["--format", "json"], ["--format", "json", "--min-confidence", "0.5"]], ids=" ".join)
+@pytest.mark.parametrize("extra", [[], ["--format", "json", "--min-confidence", "0.5"]], ids=" ".join)
 def test_a_service_gives_the_order_and_the_facts_of_the_command_line(
     extra: list[str], run: Segment, narrow_url: str, tmp_path: Path
 ) -> None:
@@ -54,18 +54,11 @@ def test_a_service_gives_the_order_and_the_facts_of_the_command_line(
         assert (name, value) == (other_name, pytest.approx(other, abs=2e-6))
 
 
-def test_the_ranking_goes_to_stdout(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_files(tmp_path, PHOTOS)
-    assert run(tmp_path / "in", "-o", tmp_path / "out", "--rank", "-") == 0
-    assert sorted(capsys.readouterr().out.splitlines()) == [str(tmp_path / name) for name in PHOTOS]
-
-
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
         (["--rank", "r.txt", "--resume"], "--rank orders all images, and --resume skips some"),
         (["--rank", "r.txt", "--shard", "0/2"], "--rank orders all images, and --shard does a part of them"),
-        (["--rank", "-", "--json"], "--json and --rank - would both write to stdout"),
         (["--rank", "{in}"], "must be a file or an object"),
         (["--rank", "{in}/0.png"], "would overwrite an image"),
     ],

@@ -6,17 +6,15 @@ import json
 import subprocess
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.answers import STATE, open_answers
-from cli.backend import Result
 from cli.input import Input, Shard
 from cli.inputs import list_inputs, list_names
-from cli.main import main
 from cli.places import names_below, read_whole, write_whole
+from cli.report import Result
 from cli.resume import Journal
 from cli.run import AHEAD, BulkJob, run_all
 from imaging.rendering import Rendering
@@ -83,23 +81,6 @@ def test_shards_together_do_each_image_once(run: Segment, tmp_path: Path, capsys
     assert "9 skipped" in capsys.readouterr().err
 
 
-def test_a_name_that_leads_out_of_the_output_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
-    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
-    job = job_of(Copying(), tmp_path / "in", tmp_path / "out")
-    first, second = job.listing
-    images = [replace(first, answer_stem=f"../x/{first.answer_stem}"), second]
-    assert [outcome.status for outcome in run_all(job, images, threads=1)] == ["failed", "done"]
-    assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize("shard", ["3/3", "1", "-1/3", "a/b", "0/0", "/"])
-def test_a_shard_that_is_none_is_told(shard: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        run(tmp_path, "-o", tmp_path / "out", f"--shard={shard}")
-    assert leaving.value.code == 2
-    assert "must be I/N" in capsys.readouterr().err
-
-
 def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_path: Path) -> None:
     write_files(tmp_path, {"a.png": PHOTO, "b/c.png": PHOTO, "b/notes.txt": b"text"})
     arguments = command(narrow_file, "--from-file", "-", "-o", "out")
@@ -108,18 +89,6 @@ def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_pat
     )
     assert (result.returncode, result.stderr.count(b"\n")) == (3, 1)
     assert files_in(tmp_path / "out") == ["a.png", "b/c.png"]
-
-
-@pytest.mark.parametrize("arguments", [["in", "--from-file", "names"], []])
-def test_names_come_from_one_place(arguments: list[str], run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*arguments, "-o", "out") == 2
-    assert "give IN or --from-file, and not both" in capsys.readouterr().err
-
-
-def test_an_empty_list_is_told(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_files(tmp_path, {"names": b"\n"})
-    assert run("--from-file", tmp_path / "names", "-o", tmp_path / "out") == 2
-    assert "no names in" in capsys.readouterr().err
 
 
 def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> None:
@@ -160,27 +129,6 @@ def test_stdin_is_never_skipped(narrow_file: Path, tmp_path: Path) -> None:
         subprocess.run(arguments, input=image, cwd=tmp_path, env=environment(), check=True)
         answers.add((tmp_path / "out" / "stdin.png").read_bytes())
     assert len(answers) == 2
-
-
-def test_a_shard_says_that_the_last_run_had_other_settings(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path / "in", {f"{number}.png": PHOTO for number in range(9)})
-    arguments = [tmp_path / "in", "-o", tmp_path / "out", "--shard"]
-    for options, lines in [(["0/2"], 0), (["1/2", "--side", 64], 1), (["1/2", "--side", 64], 0)]:
-        assert run(*arguments, *options) == 0
-        assert capsys.readouterr().err.count("the last run there had other options") == lines
-
-
-def test_the_run_of_a_service_is_resumed_by_its_model(
-    narrow_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
-    arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", narrow_url, "--resume"]
-    for options, count in [([], 0), ([], 2), (["--side", "64"], 0)]:
-        assert main([*arguments, *options, "--json"]) == 0
-        lines = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
-        assert lines.count("skipped") == count
 
 
 @pytest.mark.long

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from benchmarks.harness.hostile import hostile
-from cli.backend import Result
 from cli.main import main
-from model.inference.runtime import DeviceLost
+from cli.report import Result
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, write_files
@@ -64,6 +64,7 @@ def test_a_thumbnail_that_a_side_is_too_large_for_is_a_line_and_the_others_are_d
         (ValueError("no such thing"), "ValueError: no such thing"),
         (RuntimeError("two\nlines"), r"RuntimeError: two\nlines"),
         (MemoryError(), "MemoryError"),
+        (DeviceOutOfMemory("no memory left for 1 tile"), "no memory left for 1 tile"),
         (OSError("the file is gone"), "the file is gone"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -156,19 +157,6 @@ def test_a_reader_that_goes_ends_the_run_quietly(tmp_path: Path, narrow_file: Pa
         assert process.stderr.read() == b""
     assert process.wait() == 141
     assert len(files_in(tmp_path / "out")) < 200
-
-
-def test_bytes_for_a_reader_that_has_gone_end_quietly(tmp_path: Path, narrow_file: Path) -> None:
-    write_files(tmp_path, {"photo.png": PHOTO})
-    process = subprocess.Popen(
-        command(narrow_file, tmp_path / "photo.png", "-o", "-"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout
-    assert process.stderr
-    process.stdout.close()
-    with process.stderr:
-        assert process.stderr.read() == b""
-    assert process.wait() == 141
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from fcn_client import AsyncSegmentClient, SegmentClient
+from fcn_client import SegmentClient
 from fcn_client.address import is_this_machine
 from fcn_client.images import upload_of
 
 from tests.support import http_servers
+from tests.support.client.scripted_service import Kind, both, client_of
 
-Make = Callable[..., object]
-kinds = pytest.mark.parametrize("kind", [SegmentClient, AsyncSegmentClient])
 BROKEN_VARIABLES = {
     "socks": {"ALL_PROXY": "socks://proxy:1080"},
     "socks5 without its package": {"ALL_PROXY": "socks5://proxy:1080"},
     "no port": {"http_proxy": "http://proxy:port"},
     "brackets": {"NO_PROXY": "[::1]"},
     "no certificates": {"SSL_CERT_FILE": "/nowhere/at-all"},
+    "no file of TLS keys": {"SSLKEYLOGFILE": "/nowhere/at-all"},
 }
 
 
@@ -43,55 +43,62 @@ def port() -> Iterator[int]:
         yield server.server_port
 
 
-@kinds
+@both
 @pytest.mark.parametrize(
-    "url", ["service:8000", "", "http://", "http://[::1", "http://service:port", "ftp://service", "http://service/?a=b"]
+    "url", ["service:8000", "", "http://[::1", "http://service:port", "ftp://service", "http://service/?a=b"]
 )
-def test_an_address_that_is_none_is_told(kind: Make, url: str) -> None:
+def test_an_address_that_is_none_is_told(kind: Kind, url: str) -> None:
     with pytest.raises(ValueError, match=r"base_url must .*http://127\.0\.0\.1:8000"):
         kind(url)
 
 
-@kinds
-@pytest.mark.parametrize("url", ["https://service", "http://127.0.0.1:1"])
-def test_a_file_of_tls_keys_that_cannot_be_written_is_named(
-    kind: Make, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
-    with pytest.raises(ValueError, match=f"^SSLKEYLOGFILE cannot be used for {url}: "):
-        kind(url)
+@both
+@pytest.mark.parametrize(
+    ("limits", "message"), [({"timeout": 0}, "timeout must be above 0 s"), ({"retries": -1}, "retries at least 0")]
+)
+def test_limits_that_leave_nothing_to_ask_are_refused(kind: Kind, limits: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind("http://service", **limits)
 
 
-@kinds
+def test_the_path_of_the_address_and_the_key_go_along() -> None:
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, json=[])
+
+    with SegmentClient("http://service/under/path", api_key="k", transport=httpx.MockTransport(answer)) as client:
+        client.classes("m")
+    assert str(requests[0].url) == "http://service/under/path/classes?model=m"
+    assert requests[0].headers["x-api-key"] == "k"
+
+
+@both
 @pytest.mark.parametrize("key", ["schlüssel", "a\nb", "word\n", " word"])
-def test_a_key_that_no_header_carries_is_refused_and_not_told(kind: Make, key: str) -> None:
+def test_a_key_that_no_header_carries_is_refused_and_not_told(kind: Kind, key: str) -> None:
     with pytest.raises(ValueError, match=r"api_key must .*ASCII") as error_info:
         kind("http://service", api_key=key)
     assert key.strip() not in str(error_info.value)
 
 
-@kinds
+@both
 @pytest.mark.parametrize("variables", BROKEN_VARIABLES.values(), ids=BROKEN_VARIABLES)
-def test_proxies_that_cannot_be_used_are_told(kind: Make, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_that_cannot_be_used_are_told(kind: Kind, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=r"ALL_PROXY.*NO_PROXY.*SSL_CERT_FILE.*http://service\.invalid"):
+    with pytest.raises(ValueError, match=r"ALL_PROXY.*NO_PROXY.*SSL_CERT_FILE or SSLKEYLOGFILE.*http://service\.invalid"):
         kind("http://service.invalid")
 
 
+@both
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_this_machine_is_asked_without_a_proxy(host: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def ask() -> object:
-        async with AsyncSegmentClient(url, retries=0) as client:
-            return await client.classes()
-
+def test_this_machine_is_asked_without_a_proxy(kind: Kind, host: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks://proxy:1080")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "[::1]")
-    url = f"http://{host}:{port}"
-    with SegmentClient(url, retries=0) as client:
+    with client_of(kind, f"http://{host}:{port}", retries=0) as client:
         assert client.classes() == []
-    assert asyncio.run(ask()) == []
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from fcn_client import FetchFailed
-from fcn_client.fetching import MOST_REDIRECTS, fetch, is_address
+from fcn_client.fetching import MOST_REDIRECTS, fetch
 
 ADDRESS = "https://user:secret@example.org/photos/a%20cat.jpg?signature=secret"
 TEXT = "https://example.org/photos/a%20cat.jpg"
@@ -22,12 +21,6 @@ def fetch_from(answer: httpx.Response | Exception, **options: int) -> tuple[str,
         return answer
 
     return fetch(ADDRESS, timeout=60, transport=httpx.MockTransport(reply), **options)
-
-
-def test_an_address_is_no_path() -> None:
-    assert [is_address(text) for text in ("http://a/b.png", "HTTPS://a", "http:/a", "photos/https://a", "s3://a/b")] == [
-        True, True, False, False, False,
-    ]  # fmt: skip
 
 
 def test_name_and_bytes_are_those_of_the_file() -> None:
@@ -76,16 +69,15 @@ def test_a_key_goes_to_no_other_host_after_a_redirect() -> None:
     assert requests == [("studio", "Token key"), ("studio", "Token key")] + [("bucket", None)] * (MOST_REDIRECTS - 2)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "br"])
-def test_identity_is_asked_for_and_another_encoding_is_refused(encoding: str) -> None:
+def test_identity_is_asked_for_and_another_encoding_is_refused() -> None:
     asked = []
 
     def reply(request: httpx.Request) -> httpx.Response:
         asked.append(request.headers["Accept-Encoding"])
         body = httpx.ByteStream(gzip.compress(gzip.compress(bytes(50_000_000))))
-        return httpx.Response(200, headers={"Content-Encoding": encoding}, stream=body)
+        return httpx.Response(200, headers={"Content-Encoding": "gzip, gzip"}, stream=body)
 
-    with pytest.raises(FetchFailed, match=f"in the encoding {encoding}, though identity was asked for"):
+    with pytest.raises(FetchFailed, match="in the encoding gzip, gzip, though identity was asked for"):
         fetch(ADDRESS, timeout=60, transport=httpx.MockTransport(reply))
     assert asked == ["identity"]
 
@@ -105,13 +97,6 @@ def test_the_body_of_a_redirection_is_not_read() -> None:
 
     assert fetch(ADDRESS, timeout=60, transport=httpx.MockTransport(reply))[1] == b"photo"
     assert not read
-
-
-def test_a_file_of_tls_keys_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
-    for address in ("https://example.org/a.png", "http://127.0.0.1:1/a.png"):
-        with pytest.raises(FetchFailed, match="SSLKEYLOGFILE cannot be used"):
-            fetch(address, timeout=5)
 
 
 @pytest.mark.parametrize("url", ["http://", "http://exa mple/", "http://[::1/a.png"])

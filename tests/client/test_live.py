@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import re
@@ -15,19 +14,12 @@ import httpx
 import numpy as np
 import pytest
 import shapely
-from fcn_client import (
-    AsyncSegmentClient,
-    FetchFailed,
-    InvalidImage,
-    Segmentation,
-    SegmentClient,
-    UnsupportedImage,
-    WrongParameter,
-)
+from fcn_client import FetchFailed, InvalidImage, Segmentation, SegmentClient, UnsupportedImage, WrongParameter
 from PIL import Image
 
 from tests.support.checkout import ROOT
 from tests.support.client.file_server import served_folder
+from tests.support.client.scripted_service import Kind, both, client_of
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S
 from tests.support.variants import long
@@ -44,22 +36,10 @@ def mask_of(url: str, data: bytes, **query: Any) -> np.ndarray[Any, np.dtype[np.
         return np.asarray(image)
 
 
-def segment_async(url: str, *args: Any, **options: Any) -> Segmentation:
-    async def ask() -> Segmentation:
-        async with AsyncSegmentClient(url) as client:
-            return await client.segment(*args, **options)
-
-    return asyncio.run(ask())
-
-
-def segment_sync(url: str, *args: Any, **options: Any) -> Segmentation:
-    with SegmentClient(url) as client:
-        return client.segment(*args, **options)
-
-
-@pytest.mark.parametrize("segment", [segment_sync, segment_async], ids=["sync", "async"])
-def test_arrays_are_those_of_the_mask_and_the_confidence(live_url: str, segment: Any) -> None:
-    result = segment(live_url, PHOTO, confidence=True, min_confidence=0.6, side=512)
+@both
+def test_arrays_are_those_of_the_mask_and_the_confidence(live_url: str, kind: Kind) -> None:
+    with client_of(kind, live_url) as client:
+        result = client.segment(PHOTO, confidence=True, min_confidence=0.6, side=512)
     data = PHOTO.read_bytes()
     np.testing.assert_array_equal(result.class_map, mask_of(live_url, data, min_confidence=0.6, side=512))
     np.testing.assert_array_equal(result.confidence, mask_of(live_url, data, format="confidence", side=512))
@@ -77,46 +57,17 @@ def test_arrays_are_those_of_the_mask_and_the_confidence(live_url: str, segment:
         result.mask("catt")
 
 
-def test_every_form_of_an_image_is_the_same_image(live_url: str) -> None:
-    pixels = make_photo(70, 90)
-    data = encode(pixels)
-    with SegmentClient(live_url) as client, io.BytesIO(data) as file:
-        expected = client.segment(data).class_map
-        for image in (pixels, Image.fromarray(pixels), file):
-            np.testing.assert_array_equal(client.segment(image).class_map, expected)
-        assert client.segment(data).confidence is None
-
-
-def test_a_pillow_image_is_taken_as_its_pixels_lie(live_url: str) -> None:
-    image = Image.fromarray(make_photo(40, 60))
-    image.getexif()[0x0112] = 6
-    with SegmentClient(live_url) as client:
-        assert client.segment(image).class_map.shape == (40, 60)
-
-
-@pytest.mark.parametrize("image", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 2), np.uint8)], ids=["float", "channels"])
-def test_other_arrays_are_refused_here(image: Any) -> None:
-    with SegmentClient(ADDRESS) as client, pytest.raises(ValueError, match="uint8"):
-        client.segment(image)
-    with SegmentClient(ADDRESS) as client, pytest.raises(TypeError, match="got int"):
-        client.segment(7)  # type: ignore[arg-type]
-
-
-def test_one_bad_image_of_many_does_not_end_it(narrow_url: str) -> None:
+@both
+def test_one_bad_image_of_many_does_not_end_it(narrow_url: str, kind: Kind) -> None:
     images = [encode(make_photo(40 + i, 50, seed=i)) for i in range(7)]
     items: list[Any] = [*images[:3], b"text", Path("missing.png"), *images[3:]]
-
-    async def ask() -> list[Any]:
-        async with AsyncSegmentClient(narrow_url) as client:
-            return [result async for _, result in client.segment_many(items, concurrency=3)]
-
-    with SegmentClient(narrow_url) as client:
-        for results in ([result for _, result in client.segment_many(items, concurrency=3)], asyncio.run(ask())):
-            assert isinstance(results[3], UnsupportedImage)
-            assert isinstance(results[4], FileNotFoundError)
-            good = results[:3] + results[5:]
-            assert [result.class_map.shape for result in good] == [(40 + i, 50) for i in range(7)]
-            np.testing.assert_array_equal(good[6].class_map, mask_of(narrow_url, images[6]))
+    with client_of(kind, narrow_url) as client:
+        results = [result for _, result in client.segment_many(items, concurrency=3)]
+    assert isinstance(results[3], UnsupportedImage)
+    assert isinstance(results[4], FileNotFoundError)
+    good = results[:3] + results[5:]
+    assert [result.class_map.shape for result in good] == [(40 + i, 50) for i in range(7)]
+    np.testing.assert_array_equal(good[6].class_map, mask_of(narrow_url, images[6]))
 
 
 def test_other_forms_and_what_is_served(live_url: str) -> None:
@@ -146,30 +97,11 @@ def test_other_forms_and_what_is_served(live_url: str) -> None:
             client.segment(PHOTO.read_bytes()[:5000])
 
 
-def forms_sync(url: str) -> tuple[Any, Any, Any]:
-    with SegmentClient(url) as client:
-        return (
-            client.polygons(PHOTO, tolerance=0, classes=["cat"]),
-            client.coco(PHOTO, mask="polygons", classes=8),
-            client.coco(PHOTO),
-        )
-
-
-def forms_async(url: str) -> tuple[Any, Any, Any]:
-    async def ask() -> tuple[Any, Any, Any]:
-        async with AsyncSegmentClient(url) as client:
-            return (
-                await client.polygons(PHOTO, tolerance=0, classes=["cat"]),
-                await client.coco(PHOTO, mask="polygons", classes=8),
-                await client.coco(PHOTO),
-            )
-
-    return asyncio.run(ask())
-
-
-@pytest.mark.parametrize("forms", [forms_sync, forms_async], ids=["sync", "async"])
-def test_polygons_and_coco_cover_the_mask(live_url: str, forms: Any) -> None:
-    polygons, outlines, masks = forms(live_url)
+@both
+def test_polygons_and_coco_cover_the_mask(live_url: str, kind: Kind) -> None:
+    with client_of(kind, live_url) as client:
+        polygons = client.polygons(PHOTO, tolerance=0, classes=["cat"])
+        outlines, masks = client.coco(PHOTO, mask="polygons", classes=8), client.coco(PHOTO)
     cat = mask_of(live_url, PHOTO.read_bytes()) == 8
     assert set(polygons) == {"cat"}
     area = sum(shapely.Polygon(outer, holes).area for outer, *holes in polygons["cat"])
@@ -188,54 +120,29 @@ def test_neighbours_share_their_borders(live_url: str) -> None:
     assert document["annotations"]
 
 
-def pictures_sync(url: str) -> Any:
-    with SegmentClient(url) as client:
-        return (
-            client.overlay(PHOTO, classes=["cat"], palette="labels", names=False, image_format="png"),
-            client.overlay(PHOTO, image_format="png"),
-            client.segment(PHOTO, min_area="50%", fill_holes=10),
-        )
-
-
-def pictures_async(url: str) -> Any:
-    async def ask() -> Any:
-        async with AsyncSegmentClient(url) as client:
-            return (
-                await client.overlay(PHOTO, classes=["cat"], palette="labels", names=False, image_format="png"),
-                await client.overlay(PHOTO, image_format="png"),
-                await client.segment(PHOTO, min_area="50%", fill_holes=10),
-            )
-
-    return asyncio.run(ask())
-
-
-@pytest.mark.parametrize("pictures", [pictures_sync, pictures_async], ids=["sync", "async"])
-def test_parameters_of_pictures_reach_the_service(live_url: str, pictures: Any) -> None:
-    overlay, default, answer = pictures(live_url)
+@both
+def test_parameters_of_pictures_reach_the_service(live_url: str, kind: Kind) -> None:
     cat = mask_of(live_url, PHOTO.read_bytes()) == 8
-    with overlay, default, Image.open(PHOTO) as photo:
+    with client_of(kind, live_url) as client, Image.open(PHOTO) as photo:
+        overlay = client.overlay(PHOTO, classes=["cat"], palette="labels", names=False, image_format="png")
         changes = (np.asarray(overlay).astype(int) - np.asarray(photo)).any(-1)
         assert (changes & cat).sum() > 0.9 * cat.sum()
-        assert (np.asarray(overlay) != np.asarray(default)).any()
-    assert {entry.name for entry in answer.classes} == {"cat"}
+        assert (np.asarray(overlay) != np.asarray(client.overlay(PHOTO, image_format="png"))).any()
+        assert client.overlay(PHOTO).format == "JPEG"
+        answer = client.segment(PHOTO, min_area="50%", fill_holes=10)
+        assert {entry.name for entry in answer.classes} == {"cat"}
 
 
-def test_a_cutout_is_the_photo_where_the_class_is(live_url: str) -> None:
+@both
+def test_a_cutout_is_the_photo_where_the_class_is(live_url: str, kind: Kind) -> None:
     cat = mask_of(live_url, PHOTO.read_bytes()) == 8
-
-    async def ask() -> Image.Image:
-        async with AsyncSegmentClient(live_url) as client:
-            return await client.cutout(PHOTO, classes="cat")
-
-    with SegmentClient(live_url) as client, client.cutout(PHOTO, classes="cat") as cutout, asyncio.run(ask()) as same:
+    with client_of(kind, live_url) as client, client.cutout(PHOTO, classes="cat") as cutout:
         assert (cutout.mode, cutout.size) == ("RGBA", (451, 300))
         left, top, width, height = cutout.info["box"]
         assert cutout.getbbox() == (left, top, left + width, top + height)
         assert client.cutout(PHOTO, classes="bus").info["box"] is None
         assert client.overlay(PHOTO, classes="bus").info["object_pixels"] == 0
-        pixels = np.asarray(cutout)
-        assert ((pixels[..., 3] > 127) != cat).mean() < 0.02
-        np.testing.assert_array_equal(np.asarray(same), pixels)
+        assert ((np.asarray(cutout)[..., 3] > 127) != cat).mean() < 0.02
 
 
 def test_an_address_is_fetched_here_and_not_by_the_service(live_url: str) -> None:

@@ -116,18 +116,6 @@ def test_a_forked_client_gets_its_own_answers(echo: Echo) -> None:
         assert wrong_sync(client, "parent") == 0
 
 
-def test_a_child_of_a_child_and_its_threads_have_their_own_connections(echo: Echo) -> None:
-    with SegmentClient(echo.url) as client:
-        assert wrong_sync(client, "parent") == 0
-
-        def grandchildren(name: str) -> int:
-            with ThreadPoolExecutor(4) as pool:
-                own = sum(pool.map(lambda number: wrong_sync(client, f"{name}-{number}"), range(4)))
-            return own + sum(in_children(2, lambda child: wrong_sync(client, name + child)))
-
-        assert in_children(2, grandchildren) == [0, 0]
-
-
 def test_a_child_that_closes_the_client_leaves_the_parents_open(echo: Echo) -> None:
     def close(name: str) -> int:
         client.close()
@@ -179,17 +167,3 @@ def test_a_transport_of_the_callers_is_not_shared() -> None:
 
         assert in_children(1, ask) == [0]
         assert client.raw(b"x") == b"mask"
-
-
-def test_many_images_do_not_go_on_in_a_child(echo: Echo) -> None:
-    with SegmentClient(echo.url) as client:
-        results = client.segment_many([b"x"] * 40, concurrency=2)
-        next(results)
-
-        def go_on(name: str) -> int:
-            with pytest.raises(RuntimeError, match="segment_many was started in another process"):
-                next(results)
-            return 0
-
-        assert in_children(1, go_on) == [0]
-        assert len(list(results)) == 39

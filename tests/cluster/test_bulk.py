@@ -14,7 +14,6 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from benchmarks.harness.hostile import hostile
-from cluster.arguments import parser
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import environment
 from tests.support.cli.folders import files_in, write_files
@@ -108,12 +107,6 @@ def test_stdin_and_stdout_are_refused(arguments: list[str], start: Start) -> Non
     assert (status, errors.count("\n"), "- is not for a cluster" in errors) == (2, 1, True), errors
 
 
-def test_the_help_offers_no_stdin_for_images_and_no_stdout() -> None:
-    text = parser().format_help()
-    assert "stdout" not in text
-    assert text.count("stdin") == 1, "that of --from-file"
-
-
 @pytest.mark.long
 def test_what_a_cluster_cannot_do_is_one_line(cluster: Cluster, start: Start, tmp_path: Path) -> None:
     folder = photos(tmp_path / "in", 8)
@@ -179,18 +172,3 @@ def test_a_job_that_is_killed_is_completed_by_the_next_one(killed: str, cluster:
     latest = {row["name"]: row for row in rows(table)}
     assert len(latest) == 200
     assert sum(bool(row["problem"]) for row in latest.values()) == 5 + len(HOSTILE)
-
-
-@pytest.mark.long
-def test_a_job_of_2000_images_that_is_killed_twice_ends_complete(cluster: Cluster, start: Start, tmp_path: Path) -> None:
-    folder, out, table = photos(tmp_path / "in", 2000), tmp_path / "out", tmp_path / "results.jsonl"
-    arguments = [folder, "-o", out, "--results", table, "--resume", "--address", cluster.address, "--min-actors", 2]
-    for count in (500, 1200):
-        job = start("bulk", *arguments)
-        wait_until(lambda count=count: lines_of(table) > count)  # type: ignore[misc]
-        job.send_signal(signal.SIGKILL)
-        job.communicate()
-    status, errors = ended(start("bulk", *arguments))
-    assert status == 3, errors
-    assert len(files_in(out)) == 2000 - 5 - len(HOSTILE)
-    assert len({row["name"] for row in rows(table)}) == 2000

@@ -118,28 +118,6 @@ def test_a_node_with_other_classes_is_refused(request_of: SceneRequest, network:
         segment_part(request_of, parts, 0)
 
 
-@pytest.mark.torch
-def test_a_network_of_five_bands_takes_scenes_of_five(tmp_path: Path) -> None:
-    from tests.support.cli.wide import write_wide  # needs PyTorch
-
-    wide = tmp_path / "wide.safetensors"
-    write_wide(wide)
-    network = Network(str(wide), "torch", "cpu", "float32", 1, "auto")
-    samples = np.random.default_rng(0).integers(0, 256, (700, 90, 5), np.uint8)
-    whole = SceneRequest(write_scene(tmp_path / "a.tif", samples), str(tmp_path / "whole.tif"), "raster", tile=(64, 64))
-    segment_one([whole], load_runtime(find_files(str(wide)), "torch", "cpu", "float32", 1))
-    split = replace(whole, out=str(tmp_path / "split.tif"))
-    parts = plan_parts(split, network, tasks=1)
-    assert len(parts.spans) > 1
-    for index in range(len(parts.spans)):
-        segment_part(split, parts, index)
-    join(split, parts)
-    assert Path(split.out).read_bytes() == Path(whole.out).read_bytes()
-    three = replace(whole, source=write_scene(tmp_path / "three.tif", samples[:, :, :3]))
-    with pytest.raises(SceneError, match=r"three\.tif has 3 bands, and the network sees 5"):
-        plan_parts(three, network, 1)
-
-
 def test_a_small_scene_is_one_part(request_of: SceneRequest, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "LEAST_TILE_ROWS", 100)
     assert plan_parts(request_of, network, 8).spans == ((0, 900),)

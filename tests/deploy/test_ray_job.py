@@ -9,7 +9,7 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
-from cluster.arguments import parser
+from cluster.bulk import parser
 from tests.support.checkout import ROOT
 
 JOB: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "ray" / "job.yaml").read_text())

@@ -18,7 +18,7 @@ from tests.support.checkout import ROOT
 COMMANDS = {
     "fcn-serve": "app.main",
     "fcn-segment": "cli.arguments",
-    "fcn-bulk": "cluster.arguments",
+    "fcn-bulk": "cluster.bulk",
     "fcn-train": "training.commands.train_arguments",
     "fcn-evaluate": "training.commands.evaluate_arguments",
     "fcn-export": "training.commands.export",

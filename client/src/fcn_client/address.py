@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 
 from fcn_client.bodies import ENCODING
 
-VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE"
+VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSLKEYLOGFILE"
 
 
 def base(url: str) -> httpx.URL:
@@ -52,22 +49,3 @@ def is_this_machine(host: str) -> bool:
         return False
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
-
-
-@contextmanager
-def usable_environment(url: httpx.URL) -> Iterator[None]:
-    """Turns errors of opening a client into `ValueError`: the environment's proxies or certificates cannot be used."""
-    try:
-        yield
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        where = f"{url.scheme}://{url.netloc.decode()}"
-        raise ValueError(f"{variables_of()} cannot be used for {where}: {error}; change or unset it") from error
-
-
-def variables_of() -> str:
-    """The variables of the environment that keep httpx from opening a client."""
-    try:
-        ssl.create_default_context()  # httpx makes one, which opens the file of TLS keys
-    except OSError:
-        return "SSLKEYLOGFILE"
-    return VARIABLES

@@ -12,15 +12,15 @@ from typing import Any, Self, Unpack
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, bodies, calls, parameters
+from fcn_client import address, answers, bodies, calls
 from fcn_client.calls import Call
 from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order_async
-from fcn_client.parameters import OWN, Options
+from fcn_client.parameters import CocoOptions, CutoutOptions, Options, OverlayOptions, PolygonsOptions, SegmentOptions
 from fcn_client.results import Label, Model, Polygon, Segmentation
-from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
+from fcn_client.retrying import POLL_S, Attempts, Outcome
 
 
 class AsyncSegmentClient:
@@ -53,8 +53,7 @@ class AsyncSegmentClient:
             own = httpx.AsyncHTTPTransport() if transport is None and address.is_this_machine(url.host) else transport
             return httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout, transport=own)
 
-        with address.usable_environment(url):
-            self._connections = Connections(connect, repeatable=transport is None)
+        self._connections = Connections(connect, url, repeatable=transport is None)
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,31 +65,18 @@ class AsyncSegmentClient:
         for client in self._connections.close(asyncio.get_running_loop()):
             await client.aclose()
 
-    async def segment(
-        self,
-        image: ImageLike,
-        *,
-        confidence: bool = False,
-        **options: Unpack[Options],
-    ) -> Segmentation:
+    async def segment(self, image: ImageLike, **options: Unpack[SegmentOptions]) -> Segmentation:
         """As `SegmentClient.segment`."""
-        query = calls.query("segment", options, confidence=confidence or None)
-        response = await self._post(image, query)
+        response = await self._post(image, calls.query("segment", options))
         return await asyncio.to_thread(answers.segmentation, response, await self._labels_of(response))
 
     def segment_many(
-        self,
-        images: Iterable[ImageLike],
-        *,
-        concurrency: int = 4,
-        confidence: bool = False,
-        **options: Unpack[Options],
+        self, images: Iterable[ImageLike], *, concurrency: int = 4, **options: Unpack[SegmentOptions]
     ) -> AsyncIterator[tuple[ImageLike, Segmentation | Exception]]:
         """As `SegmentClient.segment_many`."""
         check_concurrency(concurrency)
-        calls.check_options(options, ("concurrency", *OWN["segment"]))
-        ask = partial(self.segment, confidence=confidence, **options)
-        return in_order_async(images, ask, concurrency)
+        calls.query("segment", options)
+        return in_order_async(images, partial(self.segment, **options), concurrency)
 
     async def raw(self, image: ImageLike, **query: Any) -> bytes:
         """As `SegmentClient.raw`."""
@@ -98,78 +84,23 @@ class AsyncSegmentClient:
 
     async def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
         """As `SegmentClient.mask_png`."""
-        return await self.raw(image, **calls.check_options(options), format="png")
+        return await self.raw(image, **calls.query("mask_png", options))
 
-    async def overlay(
-        self,
-        image: ImageLike,
-        *,
-        classes: parameters.Classes | None = None,
-        alpha: float = 0.5,
-        image_format: parameters.ImageFormat = "jpeg",
-        palette: parameters.Palette | None = None,
-        names: bool | None = None,
-        **options: Unpack[Options],
-    ) -> Image.Image:
+    async def overlay(self, image: ImageLike, **options: Unpack[OverlayOptions]) -> Image.Image:
         """As `SegmentClient.overlay`."""
-        query = calls.query(
-            "overlay",
-            options,
-            classes=classes,
-            alpha=alpha,
-            image_format=image_format,
-            palette=palette,
-            names=names,
-        )
-        return await asyncio.to_thread(answers.picture, await self._post(image, query))
+        return await asyncio.to_thread(answers.picture, await self._post(image, calls.query("overlay", options)))
 
-    async def cutout(
-        self,
-        image: ImageLike,
-        *,
-        classes: parameters.Classes | None = None,
-        image_format: parameters.ImageFormat | None = None,
-        crop: bool = False,
-        background: str | None = None,
-        **options: Unpack[Options],
-    ) -> Image.Image:
+    async def cutout(self, image: ImageLike, **options: Unpack[CutoutOptions]) -> Image.Image:
         """As `SegmentClient.cutout`."""
-        query = calls.query(
-            "cutout",
-            options,
-            classes=classes,
-            image_format=image_format,
-            crop=crop or None,
-            background=background,
-        )
-        return await asyncio.to_thread(answers.picture, await self._post(image, query))
+        return await asyncio.to_thread(answers.picture, await self._post(image, calls.query("cutout", options)))
 
-    async def polygons(
-        self,
-        image: ImageLike,
-        *,
-        classes: parameters.Classes | None = None,
-        tolerance: float | None = None,
-        topology: parameters.Topology | None = None,
-        **options: Unpack[Options],
-    ) -> dict[str, list[Polygon]]:
+    async def polygons(self, image: ImageLike, **options: Unpack[PolygonsOptions]) -> dict[str, list[Polygon]]:
         """As `SegmentClient.polygons`."""
-        query = calls.query("polygons", options, classes=classes, tolerance=tolerance, topology=topology)
-        return await asyncio.to_thread(answers.polygons, await self._post(image, query))
+        return await asyncio.to_thread(answers.polygons, await self._post(image, calls.query("polygons", options)))
 
-    async def coco(
-        self,
-        image: ImageLike,
-        *,
-        mask: parameters.Mask = "rle",
-        classes: parameters.Classes | None = None,
-        tolerance: float | None = None,
-        topology: parameters.Topology | None = None,
-        **options: Unpack[Options],
-    ) -> dict[str, Any]:
+    async def coco(self, image: ImageLike, **options: Unpack[CocoOptions]) -> dict[str, Any]:
         """As `SegmentClient.coco`."""
-        query = calls.query("coco", options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
-        return await asyncio.to_thread(answers.document, await self._post(image, query))
+        return await asyncio.to_thread(answers.document, await self._post(image, calls.query("coco", options)))
 
     async def classes(self, model: str | None = None) -> list[Label]:
         """As `SegmentClient.classes`."""
@@ -186,14 +117,14 @@ class AsyncSegmentClient:
     async def ready(self) -> bool:
         """As `SegmentClient.ready`."""
         try:
-            answers.not_a_page(await self._ask(calls.get("health/ready"), attempts(0, self.timeout, self._clock)))
+            answers.not_a_page(await self._ask(calls.get("health/ready"), Attempts(0, self.timeout, self._clock)))
         except (ServerBusy, ConnectionFailed):
             return False
         return True
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
         """As `SegmentClient.wait_until_ready`."""
-        answers.not_a_page(await self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S)))
+        answers.not_a_page(await self._ask(calls.get("health/ready"), Attempts(math.inf, timeout, self._clock, POLL_S)))
 
     async def _post(self, image: ImageLike, query: dict[str, Any]) -> httpx.Response:
         return await self._ask(await asyncio.to_thread(calls.post, image, query, self.timeout))
@@ -205,19 +136,15 @@ class AsyncSegmentClient:
             self._labels[model] = await self.classes(model[0])
         return self._labels[model]
 
-    async def _ask(self, call: Call, plan: Attempts | None = None) -> httpx.Response:
-        plan = plan or attempts(self.retries, self.timeout, self._clock)
-        try:
-            step = next(plan)
-            while True:
-                if isinstance(step, Send):
-                    step = plan.send(await self._send(call, step.seconds))
-                else:
-                    await self._sleep(step.seconds)
-                    step = next(plan)
-        except StopIteration as end:
-            answer: httpx.Response = end.value
-            return answer
+    async def _ask(self, call: Call, attempts: Attempts | None = None) -> httpx.Response:
+        attempts = attempts or Attempts(self.retries, self.timeout, self._clock)
+        while True:
+            outcome = await self._send(call, attempts.left)
+            pause = attempts.pause_after(outcome)
+            if pause is None:
+                assert isinstance(outcome, httpx.Response)
+                return outcome
+            await self._sleep(pause)
 
     async def _send(self, call: Call, seconds: float) -> Outcome:
         try:

@@ -1,13 +1,10 @@
-"""Converts responses to typed values. Unknown fields in a response are ignored.
-
-Class maps come in COCO's compressed run-length encoding. It stores the run lengths of a mask column by column, each as the
-difference to the length two before it.
-"""
+"""Converts responses to typed values. Unknown fields in a response are ignored."""
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -21,16 +18,12 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from fcn_client import headers
 from fcn_client.errors import UnexpectedAnswer
 from fcn_client.results import ClassShare, Label, Model, Polygon, Segmentation
 
 DECODERS: dict[str, type[ImageFile]] = {"image/png": PngImageFile, "image/jpeg": JpegImageFile, "image/webp": WebPImageFile}
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, SyntaxError)
-BITS, MORE, SIGN, FIRST = 5, 0x20, 0x10, 48  # of a character of run lengths
-LONGEST = 8  # characters of one run length
-VOID = 255
-Integers = npt.NDArray[np.int64]
+STAGE = re.compile(r"\s*([\w.-]+)\s*;\s*dur=(\d+(?:\.\d+)?)\s*", re.ASCII | re.IGNORECASE)  # of `Server-Timing`
 
 
 def model_of(response: httpx.Response) -> tuple[str, str]:
@@ -41,19 +34,19 @@ def model_of(response: httpx.Response) -> tuple[str, str]:
 
 
 def segmentation(response: httpx.Response, labels: Sequence[Label]) -> Segmentation:
-    """Reads an answer with `format=json&mask=rle`. `labels`: those of the model."""
+    """Reads an answer with `format=json&mask=png`. `labels`: those of the model."""
     with _reading(response):
         document = response.json()
-        height, width = document["class_map"]["size"]
+        size = document["image"]["height"], document["image"]["width"]
         confidence = document.get("confidence_map")
         return Segmentation(
-            class_map=class_map_of_counts(document["class_map"]["counts"], (height, width)),
-            confidence=_grey(confidence["data"], (height, width)) if confidence else None,
+            class_map=_pixels(document["class_map"], size),
+            confidence=_pixels(confidence, size) if confidence else None,
             classes=tuple(_share(entry) for entry in document["classes"]),
             model=document["model"],
             tiling=document["tiling"],
             request_id=response.headers.get("X-Request-ID", ""),
-            timing=headers.timing(response),
+            timing=timing(response),
             labels=tuple(labels),
         )
 
@@ -89,11 +82,29 @@ def document(response: httpx.Response) -> dict[str, Any]:
 
 
 def picture(response: httpx.Response) -> ImageFile:
-    """Decodes a PNG, JPEG or WebP. Its `info` has what `headers.object_facts` says."""
+    """Decodes a PNG, JPEG or WebP. Its `info` has what `object_facts` says."""
     with _reading(response):
         image = _decode(response.content, response.headers.get("Content-Type", ""))
-        image.info.update(headers.object_facts(response))
+        image.info.update(object_facts(response))
         return image
+
+
+def object_facts(response: httpx.Response) -> dict[str, tuple[int, ...] | int | None]:
+    """What the service says of a picture's object, the pixels of its classes.
+
+    Of a cut-out its `box` (left, top, width, height), None if there is none; of other pictures `object_pixels`, their number.
+    Raises `ValueError` for headers that are not the service's.
+    """
+    box, pixels = (response.headers.get(name) for name in ("X-Object-Box", "X-Object-Pixels"))
+    if box:
+        return {"box": None if box == "none" else tuple(map(int, box.split(",")))}
+    return {"object_pixels": int(pixels)} if pixels else {}
+
+
+def timing(response: httpx.Response) -> dict[str, float]:
+    """Milliseconds per stage, from `Server-Timing: decode;dur=1.2, ...`. Other entries are skipped."""
+    entries = response.headers.get("Server-Timing", "").split(",")
+    return {match[1]: float(match[2]) for match in map(STAGE.fullmatch, entries) if match}
 
 
 def body(response: httpx.Response) -> bytes:
@@ -147,11 +158,12 @@ def _ring(points: object) -> npt.NDArray[np.float64]:
     return ring
 
 
-def _grey(data: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    with _decode(base64.b64decode(data)) as image:
+def _pixels(entry: Mapping[str, str], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The values of an 8-bit PNG in a JSON answer, uint8 of this (height, width)."""
+    with _decode(base64.b64decode(entry["data"])) as image:
         values = np.array(image)
     if values.shape != size or values.dtype != np.uint8:
-        raise ValueError(f"a confidence map of {values.shape} {values.dtype} came for an image of {size}")
+        raise ValueError(f"a map of {values.shape} {values.dtype} came for an image of {size}")
     return values
 
 
@@ -160,46 +172,3 @@ def _decode(data: bytes, media_type: str = "image/png") -> ImageFile:
     image = DECODERS[media_type](io.BytesIO(data))
     image.load()
     return image
-
-
-def runs(text: str) -> Integers:
-    """The run lengths in a string of COCO's `counts`, alternately outside and inside the mask. Raises `ValueError`."""
-    chunks = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - FIRST
-    last = np.flatnonzero((chunks & MORE) == 0)
-    first = np.concatenate([[0], last[:-1] + 1])
-    sizes = last - first + 1
-    if not last.size or last[-1] != chunks.size - 1 or sizes.max() > LONGEST or chunks.min() < 0 or chunks.max() >= 2 * MORE:
-        raise ValueError(f"not a run-length encoding: {text[:40]!r}")
-    shifts = BITS * (np.arange(chunks.size) - np.repeat(first, sizes))
-    lengths: Integers = np.add.reduceat((chunks & (MORE - 1)) << shifts, first)
-    lengths -= np.where(chunks[last] & SIGN, 1 << BITS * sizes, 0)
-    for parity in (1, 2):
-        lengths[parity::2] = np.cumsum(lengths[parity::2])
-    return lengths
-
-
-def class_map_of_counts(counts: Mapping[str, str], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The class map, uint8 (H, W), given one string for each class id. Pixels of no class are 255.
-
-    Raises `ValueError` for runs that overlap or do not add up to the image.
-    """
-    height, width = size
-    inside = [_inside(id, runs(text), height * width) for id, text in counts.items()]
-    spans = np.concatenate([np.empty((0, 3), np.int64), *inside])
-    spans = spans[np.argsort(spans[:, 0], kind="stable")]
-    if (spans[1:, 0] < spans[:-1, 1]).any():
-        raise ValueError("the runs of two classes overlap")
-    edges = np.concatenate([[0], spans[:, :2].ravel(), [height * width]])
-    values = np.full(edges.size - 1, VOID, np.uint8)
-    values[1::2] = spans[:, 2]
-    return np.ascontiguousarray(np.repeat(values, np.diff(edges)).reshape(width, height).T)
-
-
-def _inside(id: str, lengths: Integers, pixels: int) -> Integers:
-    """The runs inside the class, as rows of start, end and class id. `lengths`: alternately outside and inside."""
-    if lengths.min() < 0 or lengths.sum() != pixels:
-        raise ValueError(f"runs of class {id} cover {lengths.sum()} pixels, the image has {pixels}")
-    if not 0 <= int(id) <= VOID:
-        raise ValueError(f"a class id is 0 to {VOID}, got {id}")
-    ends = np.cumsum(lengths)[1::2]
-    return np.column_stack([ends - lengths[1::2], ends, np.full(ends.size, int(id))])

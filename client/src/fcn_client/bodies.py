@@ -9,7 +9,7 @@ import httpx
 
 MOST_BYTES = 4 << 30  # of an answer of the service
 ENCODING = "gzip"
-OF_TRANSFER = {"content-encoding", "content-length", "transfer-encoding"}
+OF_TRANSFER = {b"content-encoding", b"content-length", b"transfer-encoding"}
 """Headers of a body as it travels."""
 
 
@@ -46,5 +46,5 @@ def _add(body: bytearray, chunk: bytes, response: httpx.Response, most_bytes: in
 
 
 def _whole(response: httpx.Response, body: bytes) -> httpx.Response:
-    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in OF_TRANSFER]
+    headers = [(name, value) for name, value in response.headers.raw if name.lower() not in OF_TRANSFER]
     return httpx.Response(response.status_code, headers=headers, content=body, request=response.request)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import httpx
 
 from fcn_client.images import ImageLike, upload_of
-from fcn_client.parameters import FORMS, Classes, Options
+from fcn_client.parameters import FORMS, NAMES, Classes
 
 TIMEOUT_S = 120.0
 CONNECT_S = 10.0
@@ -36,11 +36,14 @@ def get(path: str, model: str | None = None) -> Call:
     return Call("GET", path, {"model": model} if model else {})
 
 
-def query(method: str, options: Mapping[str, Any], **own: Any) -> dict[str, Any]:
-    """The query of a client's method. own: its arguments besides `Options`; None is not sent."""
-    if "classes" in own:
-        own["classes"] = class_list(own["classes"])
-    return check_options(options, own) | FORMS[method] | own
+def query(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The query of a client's method. Raises `TypeError` for an option that it does not have."""
+    names = NAMES[method]
+    if unknown := sorted(options.keys() - {*names}):
+        nearest = difflib.get_close_matches(unknown[0], names, n=1)
+        advice = f"did you mean {nearest[0]}? " if nearest else ""
+        raise TypeError(f"no option {', '.join(unknown)}; {advice}there are {', '.join(names)}")
+    return {**FORMS[method], **options, "classes": class_list(options.get("classes"))}
 
 
 def class_list(classes: Classes | None) -> str | None:
@@ -51,16 +54,6 @@ def class_list(classes: Classes | None) -> str | None:
     if not text:
         raise ValueError("classes must name at least one class, got an empty list; leave it out for all classes")
     return text
-
-
-def check_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Any]:
-    """Copies the options. own: names of the method's other options. Raises `TypeError` for an unknown option."""
-    names = [*own, *Options.__annotations__]
-    if unknown := sorted(options.keys() - Options.__annotations__.keys()):
-        nearest = difflib.get_close_matches(unknown[0], names, n=1)
-        advice = f"did you mean {nearest[0]}? " if nearest else ""
-        raise TypeError(f"no option {', '.join(unknown)}; {advice}there are {', '.join(names)}")
-    return dict(options)
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+import httpx
+
+from fcn_client.address import VARIABLES
+
 HttpClient = TypeVar("HttpClient")
 Owner = tuple[int, asyncio.AbstractEventLoop | None]
 
@@ -21,15 +25,20 @@ class Connections(Generic[HttpClient]):
     released in the child.
     """
 
-    def __init__(self, connect: Callable[[], HttpClient], *, repeatable: bool) -> None:
-        """connect: makes a client, here the first one, so that its errors come early. repeatable: whether it may make another.
+    def __init__(self, connect: Callable[[], HttpClient], url: httpx.URL, *, repeatable: bool) -> None:
+        """connect: makes a client for this address, here the first one. repeatable: whether it may make another.
 
-        It may not if the caller of the library gave a transport, whose connections would be shared.
+        It may not if the caller of the library gave a transport, whose connections would be shared. Raises `ValueError` if the
+        environment's proxies or certificates cannot be used.
         """
         self._connect = connect
         self._repeatable = repeatable
         self._process = os.getpid()
-        self._spare = [connect()]
+        try:
+            self._spare = [connect()]
+        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+            where = f"{url.scheme}://{url.netloc.decode()}"
+            raise ValueError(f"{VARIABLES} cannot be used for {where}: {error}; change or unset it") from error
         self._clients: dict[Owner, HttpClient] = {}
         self._is_closed = False
 

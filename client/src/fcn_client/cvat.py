@@ -41,16 +41,8 @@ def create(
     fill_holes, side, quality: as over HTTP.
     Raises `ValueError` for wrong aliases and `SegmentError` if the service does not answer.
     """
-    options: Options = {
-        "model": model, "min_area": min_area, "fill_holes": fill_holes, "side": side, "quality": quality,
-    }  # fmt: skip
-    return Detector(
-        partial(SegmentClient, url, api_key=api_key),
-        options=options,
-        polygons=polygons,
-        tolerance=tolerance,
-        aliases=parse_aliases(aliases),
-    )
+    options = Options(model=model, min_area=min_area, fill_holes=fill_holes, side=side, quality=quality)
+    return Detector(partial(SegmentClient, url, api_key=api_key), options, polygons, tolerance, parse_aliases(aliases))
 
 
 class Detector:
@@ -59,16 +51,12 @@ class Detector:
     def __init__(
         self,
         connect: Callable[[], SegmentClient],
-        *,
         options: Options,
         polygons: bool,
         tolerance: float | None,
         aliases: dict[str, str],
     ) -> None:
-        self._connect = connect
-        self._options = options
-        self._polygons = polygons
-        self._tolerance = tolerance
+        self._connect, self._options, self._polygons, self._tolerance = connect, options, polygons, tolerance
         with connect() as client:
             labels = client.classes(options.get("model"))
         check_aliases(aliases, labels)

@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 
 import httpx
 
-from fcn_client.headers import retry_after
-
 
 class SegmentError(Exception):
     """Base class of the errors of a call.
@@ -105,7 +103,8 @@ def error_of(response: httpx.Response) -> SegmentError:
     request_id = response.headers.get("X-Request-ID", "")
     error = kind(str(problem.get("detail", "")), status=response.status_code, problem=problem, request_id=request_id)
     if isinstance(error, ServerBusy):
-        error.retry_after = retry_after(response)
+        value = response.headers.get("Retry-After", "")
+        error.retry_after = float(value) if value.isascii() and value.isdigit() else None
     return error
 
 

@@ -65,7 +65,7 @@ def _client(location: httpx.URL, timeout: float, transport: httpx.BaseTransport 
             transport = httpx.HTTPTransport()
         return httpx.Client(transport=transport, timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_S)))
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise FetchFailed(f"{address.variables_of()} cannot be used: {error}; change or unset it") from error
+        raise FetchFailed(f"{address.VARIABLES} cannot be used: {error}; change or unset it") from error
 
 
 def _body(response: httpx.Response, end: float, timeout: float, most_bytes: int) -> bytes:

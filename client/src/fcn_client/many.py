@@ -6,7 +6,6 @@ More images are queued than are processed at once, so that a slow image does not
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,21 +27,15 @@ def check_concurrency(concurrency: int) -> None:
 def in_order(
     items: Iterable[Item], ask: Callable[[Item], Segmentation], concurrency: int
 ) -> Iterator[tuple[Item, Segmentation | Exception]]:
-    """Runs `ask` on threads. If closed early, it waits for the running calls and starts no more.
-
-    Raises `RuntimeError` if another process continues it after a fork: the threads exist in the first process alone.
-    """
+    """Runs `ask` on threads. If closed early, it waits for the running calls and starts no more."""
     calls: deque[tuple[Item, Future[Segmentation]]] = deque()
     pool = ThreadPoolExecutor(concurrency)
-    process = os.getpid()
     try:
         for item in items:
-            _require_process(process)
             calls.append((item, pool.submit(ask, item)))
             if len(calls) == AHEAD * concurrency:
                 yield _outcome(*calls.popleft())
         while calls:
-            _require_process(process)
             yield _outcome(*calls.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
@@ -72,11 +65,6 @@ async def in_order_async(
         for _, task in calls:
             task.cancel()
         await asyncio.gather(*(task for _, task in calls), return_exceptions=True)
-
-
-def _require_process(process: int) -> None:
-    if os.getpid() != process:
-        raise RuntimeError("segment_many was started in another process, whose threads do the work; start it in this one")
 
 
 def _outcome(item: Item, work: Future[Segmentation] | asyncio.Task[Segmentation]) -> tuple[Item, Segmentation | Exception]:

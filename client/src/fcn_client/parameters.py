@@ -38,19 +38,80 @@ class Options(TypedDict, total=False):
     model: str | None
 
 
+class SegmentOptions(Options, total=False):
+    """Options of `segment`."""
+
+    # add the confidence map
+    confidence: bool | None
+
+
+class OverlayOptions(Options, total=False):
+    """Options of `overlay`."""
+
+    # classes that the answer shows: names or ids, separated by commas
+    classes: Classes | None
+    # opacity of the colours in an overlay
+    alpha: float | None
+    # file format of color, overlay and cutout
+    image_format: ImageFormat | None
+    # colours of color and overlay: easy to tell apart, or the label set's
+    palette: Palette | None
+    # write the classes' names on an overlay
+    names: bool | None
+
+
+class CutoutOptions(Options, total=False):
+    """Options of `cutout`."""
+
+    # classes that the answer shows: names or ids, separated by commas
+    classes: Classes | None
+    # file format of color, overlay and cutout
+    image_format: ImageFormat | None
+    # the object's box alone
+    crop: bool | None
+    # a colour below the object
+    background: str | None
+
+
+class PolygonsOptions(Options, total=False):
+    """Options of `polygons`."""
+
+    # classes that the answer shows: names or ids, separated by commas
+    classes: Classes | None
+    # how far polygons' points may move, in pixels
+    tolerance: float | None
+    # neighbouring polygons share their borders, without gaps
+    topology: Topology | None
+
+
+class CocoOptions(Options, total=False):
+    """Options of `coco`."""
+
+    # how json and coco write regions
+    mask: Mask | None
+    # classes that the answer shows: names or ids, separated by commas
+    classes: Classes | None
+    # how far polygons' points may move, in pixels
+    tolerance: float | None
+    # neighbouring polygons share their borders, without gaps
+    topology: Topology | None
+
+
 FORMS: dict[str, dict[str, str]] = {
-    "segment": {"format": "json", "mask": "rle"},
-    "overlay": {"format": "overlay"},
+    "segment": {"format": "json", "mask": "png"},
+    "mask_png": {"format": "png"},
+    "overlay": {"format": "overlay", "image_format": "jpeg"},
     "cutout": {"format": "cutout"},
     "polygons": {"format": "json", "mask": "polygons"},
-    "coco": {"format": "coco"},
+    "coco": {"format": "coco", "mask": "rle"},
 }
-"""The parameters that each method chooses itself."""
-OWN: dict[str, tuple[str, ...]] = {
-    "segment": ("confidence",),
-    "overlay": ("classes", "alpha", "image_format", "palette", "names"),
-    "cutout": ("classes", "image_format", "crop", "background"),
-    "polygons": ("classes", "tolerance", "topology"),
-    "coco": ("mask", "classes", "tolerance", "topology"),
+"""What each method asks for, unless its options say otherwise."""
+NAMES: dict[str, tuple[str, ...]] = {
+    "segment": tuple(SegmentOptions.__annotations__),
+    "mask_png": tuple(Options.__annotations__),
+    "overlay": tuple(OverlayOptions.__annotations__),
+    "cutout": tuple(CutoutOptions.__annotations__),
+    "polygons": tuple(PolygonsOptions.__annotations__),
+    "coco": tuple(CocoOptions.__annotations__),
 }
-"""The parameters that each method has besides `Options`."""
+"""The options of each method."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator
-from typing import NamedTuple
+from collections.abc import Callable
 
 import httpx
 
@@ -15,52 +14,44 @@ LEAST_S = 0.001
 POLL_S = 0.2  # between two checks whether a service is ready
 
 
-class Send(NamedTuple):
-    """Tells the client to send the request with this timeout, and to pass back the response or the error."""
-
-    seconds: float
-
-
-class Sleep(NamedTuple):
-    """Tells the client to sleep for this many seconds."""
-
-    seconds: float
-
-
 Outcome = httpx.Response | httpx.RequestError
-Attempts = Generator[Send | Sleep, Outcome | None, httpx.Response]
-"""Yields the next step, receives the outcome of a `Send`, and returns the successful response."""
 
 
-def attempts(retries: float, seconds: float, clock: Callable[[], float], pause: float | None = None) -> Attempts:
-    """Plans the attempts of a call: retries after 503 and lost connections, at most `retries` times and within `seconds`.
+class Attempts:
+    """The attempts of a call: retries after 503 and lost connections, at most `retries` times and within `seconds`.
 
     pause: seconds between attempts, whatever the service says. With None, the pause is the value of `Retry-After`; without
-    that header it grows with each attempt. Raises the error of the last attempt.
+    that header it grows with each attempt.
     """
-    end = clock() + seconds
-    attempt = 0
-    while True:
-        outcome = yield Send(max(LEAST_S, end - clock()))
-        if isinstance(outcome, httpx.Response) and outcome.is_success:
-            return outcome
-        error = error_of(outcome) if isinstance(outcome, httpx.Response) else _connection_error(outcome, seconds)
-        wait = _wait(error, attempt) if pause is None else pause
-        if not error.repeatable or attempt >= retries or clock() + wait > end:
+
+    def __init__(self, retries: float, seconds: float, clock: Callable[[], float], pause: float | None = None) -> None:
+        self._retries, self._seconds, self._clock, self._pause = retries, seconds, clock, pause
+        self._end = clock() + seconds
+        self._count = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds for the next attempt."""
+        return max(LEAST_S, self._end - self._clock())
+
+    def pause_after(self, outcome: Outcome) -> float | None:
+        """Seconds to sleep before another attempt; None after an answer 2xx. Raises the error of the last attempt."""
+        if isinstance(outcome, httpx.RequestError):
+            error: SegmentError = connection_error(outcome, self._seconds)
+            error.__cause__ = outcome
+        elif outcome.is_success:
+            return None
+        else:
+            error = error_of(outcome)
+        pause = _pause(error, self._count) if self._pause is None else self._pause
+        if not error.repeatable or self._count >= self._retries or self._clock() + pause > self._end:
             raise error
-        yield Sleep(wait)
-        attempt += 1
+        self._count += 1
+        return pause
 
 
-def _connection_error(error: httpx.RequestError | None, seconds: float) -> SegmentError:
-    assert error is not None
-    failure = connection_error(error, seconds)
-    failure.__cause__ = error
-    return failure
-
-
-def _wait(error: SegmentError, attempt: int) -> float:
+def _pause(error: SegmentError, count: int) -> float:
     if isinstance(error, ServerBusy) and error.retry_after is not None:
         return error.retry_after
-    backoff: float = FIRST_S * 2.0 ** min(attempt, 16)
+    backoff: float = FIRST_S * 2.0 ** min(count, 16)
     return min(MOST_S, backoff) * random.uniform(0.5, 1)  # noqa: S311 (spreads clients, guards nothing)

@@ -11,15 +11,15 @@ from typing import Any, Self, Unpack
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, bodies, calls, parameters
+from fcn_client import address, answers, bodies, calls
 from fcn_client.calls import Call
 from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order
-from fcn_client.parameters import OWN, Options
+from fcn_client.parameters import CocoOptions, CutoutOptions, Options, OverlayOptions, PolygonsOptions, SegmentOptions
 from fcn_client.results import Label, Model, Polygon, Segmentation
-from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
+from fcn_client.retrying import POLL_S, Attempts, Outcome
 
 
 class SegmentClient:
@@ -58,8 +58,7 @@ class SegmentClient:
             own = httpx.HTTPTransport() if transport is None and address.is_this_machine(url.host) else transport
             return httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=own)
 
-        with address.usable_environment(url):
-            self._connections = Connections(connect, repeatable=transport is None)
+        self._connections = Connections(connect, url, repeatable=transport is None)
         self._connections.get()  # before there are threads that could make a second one
 
     def __enter__(self) -> Self:
@@ -72,34 +71,18 @@ class SegmentClient:
         for client in self._connections.close():
             client.close()
 
-    def segment(
-        self,
-        image: ImageLike,
-        *,
-        confidence: bool = False,
-        **options: Unpack[Options],
-    ) -> Segmentation:
-        """Segments an image.
-
-        confidence: add the confidence map.
-        """
-        query = calls.query("segment", options, confidence=confidence or None)
-        response = self._post(image, query)
+    def segment(self, image: ImageLike, **options: Unpack[SegmentOptions]) -> Segmentation:
+        """Segments an image. With `confidence=True`, the answer has the confidence map."""
+        response = self._post(image, calls.query("segment", options))
         return answers.segmentation(response, self._labels_of(response))
 
     def segment_many(
-        self,
-        images: Iterable[ImageLike],
-        *,
-        concurrency: int = 4,
-        confidence: bool = False,
-        **options: Unpack[Options],
+        self, images: Iterable[ImageLike], *, concurrency: int = 4, **options: Unpack[SegmentOptions]
     ) -> Iterator[tuple[ImageLike, Segmentation | Exception]]:
         """Segments many images and yields each with its answer or its error, in order. Takes images only as they are needed."""
         check_concurrency(concurrency)
-        calls.check_options(options, ("concurrency", *OWN["segment"]))
-        ask = partial(self.segment, confidence=confidence, **options)
-        return in_order(images, ask, concurrency)
+        calls.query("segment", options)
+        return in_order(images, partial(self.segment, **options), concurrency)
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:
         """The answer's bytes for any query parameters of `/segment`, such as `format="npz"`."""
@@ -107,102 +90,26 @@ class SegmentClient:
 
     def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
         """A palette PNG whose pixel values are class ids."""
-        return self.raw(image, **calls.check_options(options), format="png")
+        return self.raw(image, **calls.query("mask_png", options))
 
-    def overlay(
-        self,
-        image: ImageLike,
-        *,
-        classes: parameters.Classes | None = None,
-        alpha: float = 0.5,
-        image_format: parameters.ImageFormat = "jpeg",
-        palette: parameters.Palette | None = None,
-        names: bool | None = None,
-        **options: Unpack[Options],
-    ) -> Image.Image:
-        """The photo overlaid with class colours, as an RGB image.
+    def overlay(self, image: ImageLike, **options: Unpack[OverlayOptions]) -> Image.Image:
+        """The photo overlaid with class colours, as an RGB image. The service sends a JPEG, or what `image_format` says."""
+        return answers.picture(self._post(image, calls.query("overlay", options)))
 
-        classes: classes that the answer shows: names or ids, separated by commas.
-        alpha: opacity of the colours in an overlay.
-        image_format: file format of color, overlay and cutout.
-        palette: colours of color and overlay: easy to tell apart, or the label set's.
-        names: write the classes' names on an overlay.
-        """
-        query = calls.query(
-            "overlay",
-            options,
-            classes=classes,
-            alpha=alpha,
-            image_format=image_format,
-            palette=palette,
-            names=names,
-        )
-        return answers.picture(self._post(image, query))
+    def cutout(self, image: ImageLike, **options: Unpack[CutoutOptions]) -> Image.Image:
+        """The photo as an RGBA image of its size, opaque where the classes are. Without `classes`: all but the background."""
+        return answers.picture(self._post(image, calls.query("cutout", options)))
 
-    def cutout(
-        self,
-        image: ImageLike,
-        *,
-        classes: parameters.Classes | None = None,
-        image_format: parameters.ImageFormat | None = None,
-        crop: bool = False,
-        background: str | None = None,
-        **options: Unpack[Options],
-    ) -> Image.Image:
-        """The photo as an RGBA image of its size, opaque where the classes are. Without `classes`: all but the background.
+    def polygons(self, image: ImageLike, **options: Unpack[PolygonsOptions]) -> dict[str, list[Polygon]]:
+        """The polygons of each class that is present, by its name: for each region its outer ring, then its holes."""
+        return answers.polygons(self._post(image, calls.query("polygons", options)))
 
-        classes: classes that the answer shows: names or ids, separated by commas.
-        image_format: file format of color, overlay and cutout.
-        crop: the object's box alone.
-        background: a colour below the object.
-        """
-        query = calls.query(
-            "cutout",
-            options,
-            classes=classes,
-            image_format=image_format,
-            crop=crop or None,
-            background=background,
-        )
-        return answers.picture(self._post(image, query))
-
-    def polygons(
-        self,
-        image: ImageLike,
-        *,
-        classes: parameters.Classes | None = None,
-        tolerance: float | None = None,
-        topology: parameters.Topology | None = None,
-        **options: Unpack[Options],
-    ) -> dict[str, list[Polygon]]:
-        """The polygons of each class that is present, by its name: for each region its outer ring, then its holes.
-
-        classes: classes that the answer shows: names or ids, separated by commas.
-        tolerance: how far polygons' points may move, in pixels.
-        topology: neighbouring polygons share their borders, without gaps.
-        """
-        query = calls.query("polygons", options, classes=classes, tolerance=tolerance, topology=topology)
-        return answers.polygons(self._post(image, query))
-
-    def coco(
-        self,
-        image: ImageLike,
-        *,
-        mask: parameters.Mask = "rle",
-        classes: parameters.Classes | None = None,
-        tolerance: float | None = None,
-        topology: parameters.Topology | None = None,
-        **options: Unpack[Options],
-    ) -> dict[str, Any]:
+    def coco(self, image: ImageLike, **options: Unpack[CocoOptions]) -> dict[str, Any]:
         """The COCO document of the image, with one annotation for each class and connected region.
 
-        mask: how json and coco write regions.
-        classes: classes that the answer shows: names or ids, separated by commas.
-        tolerance: how far polygons' points may move, in pixels.
-        topology: neighbouring polygons share their borders, without gaps.
+        With `mask="polygons"` regions are polygons, else run lengths.
         """
-        query = calls.query("coco", options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
-        return answers.document(self._post(image, query))
+        return answers.document(self._post(image, calls.query("coco", options)))
 
     def classes(self, model: str | None = None) -> list[Label]:
         """The classes of a model; None means the default model."""
@@ -219,7 +126,7 @@ class SegmentClient:
     def ready(self) -> bool:
         """Whether the service accepts images now. Asks once, without retries."""
         try:
-            answers.not_a_page(self._ask(calls.get("health/ready"), attempts(0, self.timeout, self._clock)))
+            answers.not_a_page(self._ask(calls.get("health/ready"), Attempts(0, self.timeout, self._clock)))
         except (ServerBusy, ConnectionFailed):
             return False
         return True
@@ -229,7 +136,7 @@ class SegmentClient:
 
         Raises `ConnectionFailed` or `ServerBusy`, with the reason, if it is not ready within `timeout` seconds.
         """
-        answers.not_a_page(self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S)))
+        answers.not_a_page(self._ask(calls.get("health/ready"), Attempts(math.inf, timeout, self._clock, POLL_S)))
 
     def _post(self, image: ImageLike, query: dict[str, Any]) -> httpx.Response:
         return self._ask(calls.post(image, query, self.timeout))
@@ -241,19 +148,15 @@ class SegmentClient:
             self._labels[model] = self.classes(model[0])
         return self._labels[model]
 
-    def _ask(self, call: Call, plan: Attempts | None = None) -> httpx.Response:
-        plan = plan or attempts(self.retries, self.timeout, self._clock)
-        try:
-            step = next(plan)
-            while True:
-                if isinstance(step, Send):
-                    step = plan.send(self._send(call, step.seconds))
-                else:
-                    self._sleep(step.seconds)
-                    step = next(plan)
-        except StopIteration as end:
-            answer: httpx.Response = end.value
-            return answer
+    def _ask(self, call: Call, attempts: Attempts | None = None) -> httpx.Response:
+        attempts = attempts or Attempts(self.retries, self.timeout, self._clock)
+        while True:
+            outcome = self._send(call, attempts.left)
+            pause = attempts.pause_after(outcome)
+            if pause is None:
+                assert isinstance(outcome, httpx.Response)
+                return outcome
+            self._sleep(pause)
 
     def _send(self, call: Call, seconds: float) -> Outcome:
         try:

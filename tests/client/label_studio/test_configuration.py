@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fcn_client.label_studio.predicting import UnusableConfiguration, read_control
+from fcn_client.label_studio.predicting import Unusable, read_control
 
 from tests.support.client.label_studio import configuration
 
@@ -40,5 +40,5 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;">]><View>&c;</V
     ids=["empty", "cut", "entities", "none", "rectangles", "no image"],
 )
 def test_a_configuration_that_takes_no_masks_is_told(text: str, message: str) -> None:
-    with pytest.raises(UnusableConfiguration, match=message):
+    with pytest.raises(Unusable, match=message):
         read_control(text)

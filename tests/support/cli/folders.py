@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli.answers import STATE, open_answers
-from cli.backend import Backend
 from cli.inputs import list_inputs
 from cli.report import Outcome
-from cli.run import BulkJob, run_all
+from cli.run import Backend, BulkJob, run_all
 from imaging.rendering import Rendering
 from tests.support.images import encode, make_photo
 

@@ -1,9 +1,11 @@
-"""A service that answers as its script says, and what asks it; no sleep takes time."""
+"""A service that answers as its script says, and both kinds of clients with methods that wait; no sleep takes time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +13,8 @@ from fcn_client import AsyncSegmentClient, SegmentClient
 from fcn_client.images import ImageLike
 
 Script = Sequence[httpx.Response | httpx.RequestError]
+Kind = type[SegmentClient] | type[AsyncSegmentClient]
+both = pytest.mark.parametrize("kind", [SegmentClient, AsyncSegmentClient], ids=["sync", "async"])
 
 
 def problem(status: int, headers: dict[str, str] | None = None) -> httpx.Response:
@@ -51,22 +55,47 @@ class Service:
         return self.now
 
 
-def ask_sync(service: Service, retries: int = 4, timeout: float = 120, image: ImageLike = b"image") -> bytes:
+class Waiting:
+    """An asynchronous client whose methods wait for their answers."""
+
+    def __init__(self, client: AsyncSegmentClient, run: Callable[..., Any]) -> None:
+        self._client, self._run = client, run
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            answer = getattr(self._client, name)(*arguments, **options)
+            return self._run(everything(answer) if hasattr(answer, "__anext__") else answer)
+
+        return call
+
+
+async def everything(items: Any) -> list[Any]:
+    return [item async for item in items]
+
+
+@contextmanager
+def client_of(kind: Kind, url: str = "http://service", **settings: Any) -> Iterator[Any]:
+    """A client of this kind, whose methods wait for their answers."""
+    if kind is SegmentClient:
+        with SegmentClient(url, **settings) as client:
+            yield client
+        return
+    with asyncio.Runner() as runner:
+        asynchronous = AsyncSegmentClient(url, **settings)
+        try:
+            yield Waiting(asynchronous, runner.run)
+        finally:
+            runner.run(asynchronous.aclose())
+
+
+def answering(kind: Kind, service: Service, **settings: Any) -> Any:
+    """A client of this service and its clock."""
+    sleep = service.sleep if kind is SegmentClient else service.asleep
     transport = httpx.MockTransport(service.answer)
-    settings = {"retries": retries, "timeout": timeout, "sleep": service.sleep, "clock": service.clock}
-    with SegmentClient("http://service/path", transport=transport, **settings) as client:  # type: ignore[arg-type]
-        return client.mask_png(image)
+    return client_of(kind, "http://service/path", transport=transport, sleep=sleep, clock=service.clock, **settings)
 
 
-def ask_async(service: Service, retries: int = 4, timeout: float = 120, image: ImageLike = b"image") -> bytes:
-    async def ask() -> bytes:
-        transport = httpx.MockTransport(service.answer)
-        settings = {"retries": retries, "timeout": timeout, "sleep": service.asleep, "clock": service.clock}
-        async with AsyncSegmentClient("http://service/path", transport=transport, **settings) as client:  # type: ignore[arg-type]
-            return await client.mask_png(image)
-
-    return asyncio.run(ask())
-
-
-Ask = Callable[..., bytes]
-both = pytest.mark.parametrize("ask", [ask_sync, ask_async], ids=["sync", "async"])
+def ask(kind: Kind, service: Service, image: ImageLike = b"image", **settings: Any) -> bytes:
+    with answering(kind, service, **settings) as client:
+        mask: bytes = client.mask_png(image)
+        return mask

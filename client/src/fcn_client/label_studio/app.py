@@ -8,22 +8,22 @@ import json
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser, SimpleUser
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fcn_client import address
 from fcn_client.aio import AsyncSegmentClient
-from fcn_client.calls import TIMEOUT_S, limits
+from fcn_client.calls import TIMEOUT_S
 from fcn_client.errors import SegmentError
-from fcn_client.label_studio.predicting import Control, Predictor, UnusableConfiguration, read_control, version
+from fcn_client.label_studio.predicting import Control, Predictor, Unusable, read_control, version
 from fcn_client.label_studio.studio import SETUP_S, Studio
 from fcn_client.matching import check_aliases, match
 from fcn_client.parameters import Options
@@ -55,10 +55,6 @@ class Settings:
     setup_timeout: float = SETUP_S
 
 
-class Unusable(Exception):
-    """A request that is not one of Label Studio's: it is answered with 400."""
-
-
 class StudioBackend:
     """Answers the routes. It runs on one event loop, and fetches images and encodes answers in threads."""
 
@@ -77,6 +73,7 @@ class StudioBackend:
     async def setup(self, request: Request) -> Response:
         """Names the model's version, and logs which labels have no class. 503 if the service does not answer."""
         body = await _read_json(request)
+        schema = _text(body, "schema")
         self._studio = self._studio_of(_text(body, "hostname"), _text(body, "access_token"))
         try:
             model = await self._model()
@@ -85,12 +82,12 @@ class StudioBackend:
             log.error("%s", error)
             return JSONResponse({"error": str(error)}, 503)
         try:
-            control = read_control(_text(body, "schema"))
+            control = read_control(schema)
             matches = match(model.classes, control.labels, self._settings.aliases)
             if missing := set(control.labels.values()) - set(matches.values()):
                 choices = ", ".join(label.name for label in model.classes)
                 self._warn_once(f"no class for the labels {', '.join(sorted(missing))}; classes are {choices}")
-        except UnusableConfiguration as error:
+        except Unusable as error:
             self._warn_once(str(error))
         name = version({"name": model.name, "sha256": model.sha256})
         if name != self._version:
@@ -104,10 +101,7 @@ class StudioBackend:
         tasks = body.get("tasks")
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise Unusable(f"tasks must be a list of objects, got {type(tasks).__name__}")
-        try:
-            control = read_control(_text(body, "label_config"))
-        except UnusableConfiguration as error:
-            raise Unusable(str(error)) from error
+        control = read_control(_text(body, "label_config"))
         return JSONResponse({"results": await asyncio.gather(*(self._predict_task(task, control) for task in tasks))})
 
     async def webhook(self, request: Request) -> Response:
@@ -169,31 +163,22 @@ class StudioBackend:
 
 def create_app(settings: Settings) -> Starlette:
     """The backend as an ASGI application. Raises `ValueError` for what cannot be used: an address, key, timeout or password."""
-    limits(settings.setup_timeout, retries=0)
-    address.base(settings.service)
-    address.headers(settings.api_key)
     if bool(settings.user) != bool(settings.password) or ":" in settings.user:  # RFC 7617, section 2
         raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS must both have a value, the user without a colon; or unset both")
+    client = AsyncSegmentClient(settings.service, api_key=settings.api_key)
+    quick = AsyncSegmentClient(settings.service, api_key=settings.api_key, timeout=settings.setup_timeout, retries=0)
+    studio = StudioBackend(settings, client, quick)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with (
-            AsyncSegmentClient(settings.service, api_key=settings.api_key) as client,
-            AsyncSegmentClient(settings.service, api_key=settings.api_key, timeout=settings.setup_timeout, retries=0) as quick,
-        ):
-            app.state.backend = StudioBackend(settings, client, quick)
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with client, quick:
             yield
 
-    def route(path: str, name: str, method: str) -> Route:
-        async def endpoint(request: Request) -> Response:
-            answer: Response = await getattr(request.app.state.backend, name)(request)
-            return answer
-
-        return Route(path, endpoint, methods=[method])
-
-    routes = [route("/", "health", "GET"), route("/health", "health", "GET"), route("/versions", "versions", "GET")]
-    routes += [route(f"/{name}", name, "POST") for name in ("setup", "predict", "webhook")]
-    guard = [Middleware(BasicAuthentication, user=settings.user, password=settings.password)] if settings.user else []
+    routes = [Route("/", studio.health), Route("/health", studio.health), Route("/versions", studio.versions)]
+    posts = {"/setup": studio.setup, "/predict": studio.predict, "/webhook": studio.webhook}
+    routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in posts.items()]
+    backend = BasicAuthentication(settings.user, settings.password)
+    guard = [Middleware(AuthenticationMiddleware, backend=backend, on_error=_unauthorized)] if settings.user else []
     return Starlette(
         routes=routes,
         middleware=guard,
@@ -202,27 +187,23 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
-class BasicAuthentication:
-    """Answers 401 to requests without this user and password (RFC 7617)."""
+class BasicAuthentication(AuthenticationBackend):
+    """Lets in requests with this user and password (RFC 7617)."""
 
-    def __init__(self, app: ASGIApp, user: str, password: str) -> None:
-        self._app = app
-        self._credentials = f"{user}:{password}".encode()
+    def __init__(self, user: str, password: str) -> None:
+        self._user, self._credentials = user, f"{user}:{password}".encode()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._is_right(Request(scope).headers.get("Authorization", "")):
-            response = JSONResponse({"error": "wrong user or password"}, 401, {"WWW-Authenticate": "Basic"})
-            await response(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _is_right(self, header: str) -> bool:
-        scheme, _, value = header.partition(" ")
-        try:
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
+        scheme, _, value = conn.headers.get("Authorization", "").partition(" ")
+        with suppress(ValueError):  # no base64, or no ASCII
             credentials = base64.b64decode(value, validate=True)
-        except ValueError:  # no base64, or no ASCII
-            return False
-        return scheme.lower() == "basic" and secrets.compare_digest(credentials, self._credentials)
+            if scheme.lower() == "basic" and secrets.compare_digest(credentials, self._credentials):
+                return AuthCredentials(), SimpleUser(self._user)
+        raise AuthenticationError("wrong user or password")
+
+
+def _unauthorized(_: HTTPConnection, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 401, {"WWW-Authenticate": "Basic"})
 
 
 async def _read_json(request: Request) -> dict[str, Any]:

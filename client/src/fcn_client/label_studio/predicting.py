@@ -30,8 +30,8 @@ SIZES = (3, 6, 10, 16)
 INSIDE, OUTSIDE = f"{255:08b}", f"{0:08b}"
 
 
-class UnusableConfiguration(ValueError):
-    """A labelling configuration without a tag that takes the service's answers."""
+class Unusable(Exception):
+    """What Label Studio sends cannot be used, such as a configuration without a tag that takes the service's answers."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Control:
 
 
 def read_control(configuration: str) -> Control:
-    """The first `BrushLabels` or `PolygonLabels` of an `Image`. Raises `UnusableConfiguration`."""
+    """The first `BrushLabels` or `PolygonLabels` of an `Image`. Raises `Unusable`."""
     try:
         root: Element = fromstring(configuration)
     except (ParseError, DefusedXmlException) as error:
-        raise UnusableConfiguration(f"the labelling configuration is no XML: {error}") from error
+        raise Unusable(f"the labelling configuration is no XML: {error}") from error
     images = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
     for tag in root.iter():
         to_name = tag.get("toName", "").split(",")[0].strip()
@@ -69,7 +69,7 @@ def read_control(configuration: str) -> Control:
                 labels={name: alias or name for value, alias in labels for name in (value, alias) if name},
             )
     control_text = f"{' or '.join(KINDS)} whose toName is an Image"
-    raise UnusableConfiguration(f"the labelling configuration has no {control_text}; add one in Settings, Labeling Interface")
+    raise Unusable(f"the labelling configuration has no {control_text}; add one in Settings, Labeling Interface")
 
 
 @dataclass(frozen=True)
