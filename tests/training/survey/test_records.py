@@ -18,7 +18,7 @@ from tests.support.training.data_sets import write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
-from training.data.orientation import DrawnOn
+from training.data.masks import DrawnOn
 from training.data.problems import DataError
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
