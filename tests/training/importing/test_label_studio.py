@@ -149,7 +149,7 @@ def test_a_box_is_turned_by_any_angle(tmp_path: Path) -> None:
 def test_labels_beside_their_shape_and_answers_about_it_belong_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As the tags Polygon and Labels write them; the labels may repeat the shape, or lack it."""
+    """As the tags Polygon and Labels write them; the labels may repeat the shape, with a rotation of 0, or lack it."""
     shape = {"points": percent((10, 5), (40, 5), (40, 25), (10, 25)), "closed": True}
     whole = result("polygon", **shape)
     labels = whole | {"type": "labels", "value": {"labels": ["leaf"]}}
@@ -157,10 +157,15 @@ def test_labels_beside_their_shape_and_answers_about_it_belong_together(
     answer = whole | {"type": "choices", "value": {**shape, "choices": ["sick"]}}
     about_all = {"id": "q", "type": "choices", "to_name": "image", "value": {"choices": ["sunny"]}}
     relation = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
-    first, second, third = masks(tmp_path, [whole, labels], [whole, repeated, answer, about_all, relation], [repeated, LEAF])
+    boxed = result("rectangle", x=50, y=25, width=50, height=25)
+    named = boxed | {"type": "labels", "value": boxed["value"] | {"rotation": 0, "labels": ["leaf"]}}
+    first, second, third = masks(
+        tmp_path, [whole, labels], [whole, repeated, answer, about_all, relation], [repeated, LEAF, boxed, named]
+    )
     for mask in (first, second):
         np.testing.assert_array_equal(mask, box(10, 5, 40, 25))
-    np.testing.assert_array_equal(third, box(10, 5, 40, 25) | box(0, 0, 4, 4))
+    np.testing.assert_array_equal(third == VOID, box(30, 10, 60, 20))
+    np.testing.assert_array_equal(third == 1, (box(10, 5, 40, 25) | box(0, 0, 4, 4)) & ~box(30, 10, 60, 20))
     output = capsys.readouterr().out
     assert "1 answers of the type choices about a whole image are left out" in output
     assert "1 relations between regions are left out" in output
@@ -177,13 +182,6 @@ def test_what_is_wrong_becomes_void_where_the_user_wants_it(tmp_path: Path, caps
     assert "2 regions with errors cannot be read and are void" in output
     for message in ("has the labels leaf, stem; a pixel has one class", "needs a PNG in base64"):
         assert message in output
-
-
-def test_labels_whose_shape_has_a_rotation_of_zero_belong_to_the_one_without(tmp_path: Path) -> None:
-    shape = result("rectangle", x=50, y=25, width=50, height=25)
-    labels = shape | {"type": "labels", "value": shape["value"] | {"rotation": 0, "labels": ["leaf"]}}
-    (mask,) = masks(tmp_path, [LEAF, shape, labels])
-    np.testing.assert_array_equal(mask == VOID, box(30, 10, 60, 20))
 
 
 SQUARE = {"points": percent((10, 5), (40, 5), (40, 25), (10, 25)), "closed": True}

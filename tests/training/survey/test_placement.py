@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented
-from training.commands.check import main
-from training.data.demo import write_demo_data
+from training.data.demo import NAMES, write_demo_data
+from training.survey.copies import swapped_masks, swapped_note
 from training.survey.datasets import get_split
 from training.survey.inspection import Report, pair_notes
 from training.survey.photos import mean_colors
@@ -125,31 +125,21 @@ def edges_of(*photos: npt.NDArray[np.uint8]) -> list[str]:
     return [edge_cells(mean_colors(photo)) for photo in photos]
 
 
-def swap(first: Path, other: Path) -> None:
-    first_bytes = first.read_bytes()
-    first.write_bytes(other.read_bytes())
-    other.write_bytes(first_bytes)
-
-
 @pytest.mark.parametrize("pair", [("train_002", "train_005"), ("train_007", "val_001")])
-def test_swapped_masks_are_told_by_name(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In one split, and between splits; nothing is said of the masks as they were drawn."""
+def test_swapped_masks_are_told_by_name(pair: tuple[str, str], tmp_path: Path) -> None:
+    """In one split, and between splits, of any size; nothing is said of the masks as they were drawn."""
     write_demo_data(tmp_path, train=12, val=4)
-    assert main([str(tmp_path)]) == 0
-    assert REMARK not in capsys.readouterr().out
+    surveys = survey_all([get_split(tmp_path, name, numbered_labels([*NAMES])) for name in ("train", "val")])
+    assert swapped_masks(surveys) == []
     masks = [tmp_path / "SegmentationClass" / f"{name}.png" for name in pair]
-    swap(*masks)
-    assert main([str(tmp_path)]) == 0
-    assert f"1 {REMARK}, as if they were swapped: {masks[0]} and {masks[1]}\n" in capsys.readouterr().out
-
-
-def test_several_pairs_and_images_of_any_size(tmp_path: Path) -> None:
-    write_demo_data(tmp_path, train=12, val=0)
-    photos = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "JPEGImages").iterdir())]
-    masks = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "SegmentationClass").iterdir())]
-    masks[1], masks[4], masks[6], masks[8] = masks[4], masks[1], masks[8], masks[6]
-    large = [np.asarray(Image.fromarray(mask).resize((500, 300), Image.Resampling.NEAREST)) for mask in masks]
-    assert sorted(swapped(edges_of(*photos), [*map(border_cells, large)])) == [(1, 4), (6, 8)]
+    for mask, other in zip(masks, [Image.open(path).resize((500, 300), 0) for path in reversed(masks)], strict=True):
+        other.save(mask)
+    for name in pair:
+        photo = tmp_path / "JPEGImages" / f"{name}.jpg"
+        Image.open(photo).resize((500, 300)).save(photo)
+    surveys = survey_all([get_split(tmp_path, name, numbered_labels([*NAMES])) for name in ("train", "val")])
+    (note,) = swapped_note(swapped_masks(surveys))
+    assert note == f"1 {REMARK}, as if they were swapped: {masks[0]} and {masks[1]}"
 
 
 def test_frames_without_borders_or_edges_say_nothing() -> None:
