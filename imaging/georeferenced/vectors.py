@@ -1,4 +1,4 @@
-"""Reads polygons with their attributes from vector files of a GIS, and moves them to the pixels of a raster."""
+"""Reads polygons with their attributes from vector files of a GIS, moves them to the pixels of a raster, and burns them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import pyogrio
 import shapely
+from affine import Affine
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyogrio.raw import read
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
+from rasterio.features import rasterize
 from rasterio.warp import transform, transform_bounds
 
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.local_files import check_files, check_system, list_names, read_head
-from imaging.georeferenced.place import Floats, Place
+from imaging.georeferenced.place import Floats, Place, Window
 
 Geometries = npt.NDArray[np.object_]
 """Geometries of shapely (N,)."""
@@ -36,6 +38,7 @@ LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an ed
 METRES_A_DEGREE = 111_320.0
 MARGIN = 0.01  # share of a raster's extent by which polygons are sought around it
 MOST_NAMES = 20
+NOTHING = -1  # value of pixels outside of all polygons
 
 
 class VectorError(ValueError):
@@ -202,3 +205,26 @@ def system_name(crs: CRS) -> str:
     """A coordinate system in few letters: its EPSG code if it has one, else the beginning of its WKT."""
     code = crs.to_epsg()
     return f"EPSG:{code}" if code else str(crs.to_wkt())[:60]
+
+
+class Burner:
+    """Burns polygons into windows of one raster.
+
+    A pixel belongs to a polygon that holds its centre. Smaller polygons lie over larger ones.
+    """
+
+    def __init__(self, polygons: Geometries, values: Sequence[int], on_top: Sequence[bool]) -> None:
+        """polygons: in the raster's pixels. values: of their pixels, 0 to 255. on_top: those that lie over all others."""
+        areas = shapely.area(polygons)
+        rank = sorted(range(len(values)), key=lambda at: (on_top[at], -areas[at], at))
+        self._shapes = [(polygons[at], values[at]) for at in rank]
+        self._tree = shapely.STRtree(polygons[rank])
+
+    def burn(self, window: Window) -> npt.NDArray[np.int16]:
+        """The values of a window's pixels (H, W), `NOTHING` outside of all polygons."""
+        place = Affine.translation(window.left, window.top)
+        area = shapely.box(window.left, window.top, window.left + window.width, window.top + window.height)
+        values = np.full((window.height, window.width), NOTHING, np.int16)
+        if indices := sorted(self._tree.query(area, predicate="intersects").tolist()):
+            rasterize([self._shapes[at] for at in indices], out=values, transform=place)
+        return values

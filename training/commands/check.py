@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,26 +21,12 @@ from training.data.label_files import find_labels
 from training.data.problems import DataError
 from training.data.split import Split
 from training.learning.recipe import make_recipe, parse_changes
-from training.survey.datasets import open_split
-from training.survey.inspection import Report, class_rows, columns, facts, grouped, pair_errors, pair_notes
-from training.survey.records import Survey, survey_readable
+from training.survey.datasets import get_split
+from training.survey.inspection import pair_errors, pair_notes
+from training.survey.records import survey_readable
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "finetune.toml"
 FRAMES, WORST = 48, 20
-
-
-@dataclass(frozen=True)
-class SplitReport:
-    """The surveyed splits, those of them that could be opened; their errors, and remarks on them."""
-
-    surveys: list[Survey]
-    errors: list[DataError]
-    notes: list[str]
-
-    @property
-    def facts(self) -> list[str]:
-        """What the splits hold, in lines of text."""
-        return [line for survey in self.surveys for line in (*facts(survey), f"  {Report(survey).meaning}")]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,10 +73,10 @@ def _check(args: argparse.Namespace) -> None:
         networks = find_networks(args.weights)
     recipe = make_recipe(args.recipe, parse_changes(args.set))
     labels = find_labels(args.labels, args.data)
-    findings = check_data(args, labels)
-    lines = _lines(findings)
+    report = check_data(args, labels)
+    lines = report.lines()
     crops: Iterable[Picture] = ()
-    train = next((survey for survey in findings.surveys if survey.split.name == args.train_split), None)
+    train = next((survey for survey in report.surveys if survey.split.name == args.train_split), None)
     plan_text: list[str] = []
     if not has_torch:
         plan_text = [f"the plan of a training and its crops are left out, as PyTorch is missing: {install_command('train')}"]
@@ -100,51 +86,32 @@ def _check(args: argparse.Namespace) -> None:
         recipe, plan_text = training_plan(args, recipe, train)
         crops = crop_pictures(train, recipe)
     print_lines([*lines, *plan_text])
-    doubts = label_lines(networks, findings.surveys, args.worst or WORST) if args.weights else []
+    doubts = label_lines(networks, report.surveys, args.worst or WORST) if args.weights else []
     print_lines(doubts)
     if args.report:
-        report = DataReport(
-            name=args.data.resolve().name,
-            errors=[str(error) for error in findings.errors],
-            notes=[*findings.notes, *doubts],
-            facts=findings.facts,
-            classes=class_rows(findings.surveys),
-            plan=plan_text,
-        )
-        write_report(args.report, report, findings.surveys, args.frames, crops)
+        write_report(args.report, replace(report, notes=[*report.notes, *doubts], plan=plan_text), args.frames, crops)
         print(f"wrote {args.report}")
-    if findings.errors:
-        raise DataError(f"{len(findings.errors)} errors; a training would stop")
+    if report.errors:
+        raise DataError(f"{len(report.errors)} errors; a training would stop")
 
 
-def check_data(args: argparse.Namespace, labels: LabelSet) -> SplitReport:
+def check_data(args: argparse.Namespace, labels: LabelSet) -> DataReport:
     """Opens and surveys both splits; what cannot be opened or read becomes an error."""
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     splits: list[Split] = []
     errors: list[DataError] = []
     for name in (args.train_split, args.val_split):
         try:
-            split, missing = open_split(args.data, name, labels, mapping, args.masks, args.masks_orientation)
+            splits.append(get_split(args.data, name, labels, mapping, args.masks, args.masks_orientation))
         except DataError as error:
             errors += error.each
-        else:
-            splits.append(split)
-            errors += missing
     surveys, unreadable = survey_readable(splits)
-    errors += unreadable
-    if len(surveys) < 2:
-        return SplitReport(surveys, list({str(error): error for error in errors}.values()), [])
-    train, validation = surveys
-    return SplitReport(surveys, [*errors, *pair_errors(train, validation)], pair_notes(train, validation))
-
-
-def _lines(findings: SplitReport) -> list[str]:
-    """The report in text."""
-    lines = findings.facts
-    if findings.surveys:
-        lines += ["", *columns(class_rows(findings.surveys)), ""]
-    lines += [f"{len(findings.errors)} errors", *(f"  {line}" for line in grouped(findings.errors))]
-    return [*lines, f"{len(findings.notes)} remarks", *(f"  {note}" for note in findings.notes)]
+    errors = list({str(error): error for error in (*errors, *unreadable)}.values())
+    notes: list[str] = []
+    if len(surveys) == 2:
+        errors += pair_errors(*surveys)
+        notes = pair_notes(*surveys)
+    return DataReport(args.data.resolve().name, surveys, errors, notes)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from imaging.classes import is_background
 from model.inference.scaling import working_size
 from model.labels import LabelSet
 from model.whole_file import write_file
-from training.survey.inspection import Row
+from training.data.problems import DataError
+from training.survey.inspection import Report, Row, class_rows, columns, facts, grouped
 from training.survey.records import Survey
 
 Pixels = npt.NDArray[np.uint8]
@@ -49,29 +50,46 @@ figure { margin: 0; } img { max-width: 100%; } figcaption { font-size: 13px; ove
 
 @dataclass(frozen=True)
 class DataReport:
-    """What the page shows. errors, notes, facts, plan: lines of text. classes: rows of a table, the first its heading."""
+    """What `fcn-check` says of a data set.
+
+    surveys: the splits that could be opened, the first of them that of the training. errors: of the splits. notes: remarks on
+    them. plan: lines of text on the training.
+    """
 
     name: str
-    errors: Sequence[str]
+    surveys: Sequence[Survey]
+    errors: Sequence[DataError]
     notes: Sequence[str]
-    facts: Sequence[str]
-    classes: Sequence[Row]
-    plan: Sequence[str]
+    plan: Sequence[str] = ()
+
+    @property
+    def facts(self) -> list[str]:
+        """What the splits hold, in lines of text."""
+        return [line for survey in self.surveys for line in (*facts(survey), f"  {Report(survey).meaning}")]
+
+    def lines(self) -> list[str]:
+        """The report in text, but for the plan."""
+        lines = self.facts
+        if self.surveys:
+            lines += ["", *columns(class_rows(self.surveys)), ""]
+        lines += [f"{len(self.errors)} errors", *(f"  {line}" for line in grouped(self.errors))]
+        return [*lines, f"{len(self.notes)} remarks", *(f"  {note}" for note in self.notes)]
 
 
-def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], frames: int, crops: Iterable[Picture] = ()) -> None:
+def write_report(path: Path, report: DataReport, frames: int, crops: Iterable[Picture] = ()) -> None:
     """Writes the page: one HTML file with all pictures in it, which needs no network.
 
-    surveys: the splits, the first of them that of the training. frames: how many frames of each split are shown. crops: as
-    a training sees them, each beside its labels. Creates its folder. Reads the images that are shown.
+    frames: how many frames of each split are shown. crops: as a training sees them, each beside its labels. Creates its folder.
+    Reads the images that are shown.
     """
+    surveys = report.surveys
     labels = surveys[0].split.labels if surveys else None
     parts = [
         f"<h1>{escape(report.name)}</h1>",
-        _list(f"{len(report.errors)} errors", report.errors, "wrong"),
+        _list(f"{len(report.errors)} errors", list(map(str, report.errors)), "wrong"),
         _list(f"{len(report.notes)} remarks", report.notes, "notes"),
         "<h2>Classes</h2>",
-        _table(report.classes, labels),
+        _table(class_rows(surveys), labels),
         "<h2>Files</h2>",
         f"<pre>{escape(chr(10).join(report.facts))}</pre>",
     ]

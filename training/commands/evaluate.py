@@ -42,7 +42,7 @@ from training.scoring.split_score import (
     score_split,
 )
 from training.survey.datasets import get_split
-from training.survey.groups import EACH, groups, only
+from training.survey.folds import EACH, groups, only
 
 HOLE = "{group}"  # in the name of weights, replaced with the name of the scored group
 

@@ -15,7 +15,7 @@ from model.inference.tiling import parse_tile
 from model.inference.views import Quality
 from model.weights_file import DEFAULT_WEIGHTS
 from training.commands.mask_arguments import add_mask_arguments
-from training.survey.groups import EACH, GROUP, PATTERN_HELP
+from training.survey.folds import EACH, GROUP, PATTERN_HELP
 
 WORST = 10  # how many frames --pictures saves
 

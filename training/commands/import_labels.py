@@ -4,104 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from model.command_line import CommandParser
 from training.commands.command import print_lines, run_command
-from training.data.label_files import FILES
-from training.data.orientation import DrawnOn
+from training.data.masks import DrawnOn
 from training.data.problems import DataError, first_names, raise_all
-from training.importing.drawing.classes import Classes, find_classes, write_classes
-from training.importing.drawing.documents import DocumentMasks, DrawingOptions, draw_document
-from training.importing.drawing.objects import Crowds
-from training.importing.drawing.output import ImportFolder, parts_folder
-from training.importing.drawing.outside import outside_names
-from training.importing.exports import SPLITS, ToolExport, read_exports
+from training.importing.classes import Classes, find_classes, write_classes
+from training.importing.documents import DocumentMasks, DrawingOptions, draw_document, outside_names
+from training.importing.exports import ToolExport, read_exports, split_name
+from training.importing.objects import Crowds
 from training.importing.omissions import Omissions, Policy
+from training.importing.output import ImportFolder, parts_folder
 
 if TYPE_CHECKING:  # needs the extra geo
     from training.importing.maps.import_maps import MapOptions
 
-CLASSES = FILES[0]
 NEEDED = ("vector", "field")
 OF_MAPS = (
-    "vector", "layer", "field", "extent", "extent_layer", "tile", "block", "bands", "scale", "gsd", "all_touched",
+    "vector", "layer", "field", "extent", "extent_layer", "tile", "block", "bands", "scale", "gsd",
 )  # fmt: skip
 OF_EXPORTS = ("images", "crowds", "masks_orientation", "image_field")
 TILE = 512
-
-
-@dataclass(frozen=True)
-class ImportResult:
-    """The classes and documents that an import wrote, and lines for the user.
-
-    corrections: masks of each document that a person has changed since they were written, and that are still there. notes: on
-    all documents.
-    """
-
-    classes: Classes
-    documents: list[DocumentMasks]
-    corrections: list[list[Path]]
-    notes: list[str] = field(default_factory=list)
-
-    def lines(self, out: Path, crowds: Crowds) -> list[str]:
-        """The lines to print after the import."""
-        lines = []
-        for result, corrections in zip(self.documents, self.corrections, strict=True):
-            frames = " ".join(filter(None, [str(len(result.masks) - len(corrections)), result.split, "frames"]))
-            names = self.classes.names
-            lines.append(f"wrote {frames} of {len(names)} classes to {out}: {', '.join(names)}")
-            if corrections:
-                count = len(corrections)
-                lines.append(f"{count} masks are not as fcn-import wrote them, and are kept; --force replaces them:")
-                lines += [f"  {path}" for path in corrections]
-            lines += [*result.export.notes, *_facts(result, crowds)]
-        if self.classes.groups:
-            names = self.classes.groups
-            lines.append(f"left out, because they have no objects and only group other categories: {', '.join(names)}")
-        return [*lines, *self.classes.alike, *self.notes]
-
-
-def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
-    """Lines on what a document's objects and images are."""
-    lines = []
-    if result.other_names:
-        lines.append(
-            f"{len(result.other_names)} images were found by their bare name or under another one, such as "
-            f"{first_names(result.other_names)}; check that these are the labelled photos"
-        )
-    if result.boxes:
-        lines.append(
-            f"{result.boxes} objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
-        )
-    if result.crowds:
-        becomes = (
-            ", as CVAT marks every brush mask; they keep their class, or become void with --crowds void"
-            if crowds == "objects"
-            else " and become void, which is neither learnt nor scored"
-        )
-        lines.append(f"{result.crowds} objects are marked as crowds (iscrowd 1){becomes}")
-    if result.empty:
-        lines.append(f"{result.empty} objects cover no pixel of their image")
-    if result.outside:
-        lines.append(
-            f"{len(result.outside)} objects lie to more than a tenth outside of their photos, and that part is left out: "
-            f"{outside_names(result.export.document, result.outside)}"
-        )
-    if result.bare:
-        lines.append(
-            f"{len(result.bare)} images have no objects, so their masks are background alone: {first_names(result.bare)}"
-        )
-    if result.blank:
-        lines.append(f"{len(result.blank)} frames have objects, and masks without any class: {first_names(result.blank)}")
-    if result.exif_images:
-        lines.append(
-            f"{len(result.exif_images)} images are turned by EXIF, such as {first_names(result.exif_images)}: objects are read "
-            "as drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"
-        )
-    return lines
 
 
 def parser() -> argparse.ArgumentParser:
@@ -175,10 +100,6 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
         "--gsd", type=float, metavar="METRES",
         help="scale the scenes so that a pixel of a tile measures this much on the ground (default: the scenes' own pixels)",
     )  # fmt: skip
-    p.add_argument(
-        "--all-touched", action="store_const", const=True,
-        help="burn pixels that a polygon touches (default: those whose centre lies in it)",
-    )  # fmt: skip
 
 
 def map_options(args: argparse.Namespace) -> MapOptions:
@@ -199,7 +120,7 @@ def map_options(args: argparse.Namespace) -> MapOptions:
     return MapOptions(
         args.raster, args.vector, args.field, args.layer, args.extent, args.extent_layer,
         tile=TILE if args.tile is None else args.tile, block=args.block, bands=bands, scale=scale, gsd=args.gsd,
-        all_touched=bool(args.all_touched), split=args.split or "", unknown=args.unknown, force=args.force,
+        split=args.split or "", unknown=args.unknown, force=args.force,
     )  # fmt: skip
 
 
@@ -222,8 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.raster:
             from training.importing.maps.import_maps import import_maps  # needs the extra geo
 
-            how = map_options(args)
-            print_lines(import_maps(args.out, how).lines(args.out, how))
+            print_lines(import_maps(args.out, map_options(args)))
             return
         check_no_map_arguments(args)
         print_lines(import_exports(args))
@@ -239,39 +159,76 @@ def import_exports(args: argparse.Namespace) -> list[str]:
     are drawn over larger ones. Boxes of objects without an outline are void. Raises `DataError` with everything that is missing
     or wrong in the documents, if no pixel has a class, and if the folder has another image of the same name.
     """
-    split: str = args.split or ""
-    crowds: Crowds = args.crowds or "objects"
-    if split != Path(split).name:
-        raise DataError(f"--split must be a name without folders, such as train, got {split!r}")
-    split = SPLITS.get(split.lower(), split)
+    split = split_name(args.split or "")
     omissions = Omissions(args.unknown)
     exports = read_exports(args.export, omissions, args.image_field)
     if split and len(exports) > 1:
         raise DataError(f"{args.export} has {len(exports)} splits of its own: leave out --split, or give one of their files")
-    splits = {export.path: split or export.split for export in exports}
     with parts_folder(args.out) as parts:
-        how = DrawingOptions(args.images, parts, crowds, args.masks_orientation or "upright", omissions)
-        return _write(args.out, exports, splits, how, force=args.force).lines(args.out, crowds)
+        how = DrawingOptions(args.images, parts, args.crowds or "objects", args.masks_orientation or "upright", omissions)
+        return _write(args.out, exports, split, how, force=args.force)
 
 
-def _write(out: Path, exports: list[ToolExport], splits: dict[Path, str], how: DrawingOptions, *, force: bool) -> ImportResult:
-    """Draws all documents, and writes them if none has an error. splits: of the documents, by their files."""
-    classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
+def _write(out: Path, exports: list[ToolExport], split: str, how: DrawingOptions, *, force: bool) -> list[str]:
+    """Draws all documents, and writes them if none has an error. split: of all documents; empty for their own."""
     errors: list[DataError] = []
     try:
-        classes = find_classes({export.path: export.document for export in exports}, classes_file)
+        classes = find_classes({export.path: export.document for export in exports}, out)
     except DataError as error:  # photos and objects may have further errors
         errors += error.each
         classes = Classes([], [{entry["id"]: 1 for entry in export.document.categories} for export in exports])
-    documents = [draw_document(export, splits[export.path], ids, how) for export, ids in zip(exports, classes.ids, strict=True)]
     output = ImportFolder(out)
-    for result in documents:
+    documents: list[DocumentMasks] = []
+    for export, ids in zip(exports, classes.ids, strict=True):
+        documents.append(result := draw_document(export, split or export.split, ids, how))
         errors += [*result.errors, *output.errors(result.split, list(result.masks))]
     raise_all([*how.omissions.errors(), *errors, *how.omissions.object_errors])
-    if not classes_file:
-        write_classes(out / CLASSES, classes.names)  # before the masks, which mean nothing without it
-    corrections = [output.write(result.split, result.masks, force=force) for result in documents]
-    return ImportResult(classes, documents, corrections, how.omissions.notes())
+    write_classes(out, classes.names)  # before the masks, which mean nothing without it
+    lines = []
+    for result in documents:
+        corrections = output.write(result.split, result.masks, force=force)
+        frames = " ".join(filter(None, [str(len(result.masks) - len(corrections)), result.split, "frames"]))
+        lines.append(f"wrote {frames} of {len(classes.names)} classes to {out}: {', '.join(classes.names)}")
+        if corrections:
+            lines.append(f"{len(corrections)} masks are not as fcn-import wrote them, and are kept; --force replaces them:")
+            lines += [f"  {path}" for path in corrections]
+        lines += [*result.export.notes, *_facts(result, how.crowds)]
+    if classes.groups:
+        lines.append(f"left out, because they have no objects and only group other categories: {', '.join(classes.groups)}")
+    return [*lines, *classes.alike, *how.omissions.notes()]
+
+
+def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
+    """Lines on what a document's objects and images are."""
+    crowd_rule = {
+        "objects": "as CVAT marks every brush mask; they keep their class, or become void with --crowds void",
+        "void": "and become void, which is neither learnt nor scored",
+    }
+    numbers = [
+        (result.boxes, "objects have a box and no outline: their boxes are void, which is neither learnt nor scored"),
+        (result.crowds, f"objects are marked as crowds (iscrowd 1), {crowd_rule[crowds]}"),
+        (result.empty, "objects cover no pixel of their image"),
+    ]
+    names = [
+        (
+            result.other_names,
+            "images were found by their bare name or under another one; check that these are the labelled photos",
+        ),
+        (result.bare, "images have no objects, so their masks are background alone"),
+        (result.blank, "frames have objects, and masks without any class"),
+        (
+            result.exif_images,
+            "images are turned by EXIF, and objects are read as drawn on the upright image; if they were drawn on the stored "
+            "one, give --masks-orientation stored",
+        ),
+    ]
+    lines = [f"{number} {what}" for number, what in numbers if number]
+    if result.outside:
+        lines.append(
+            f"{len(result.outside)} objects lie to more than a tenth outside of their photos, and that part is left out: "
+            f"{outside_names(result.export.document, result.outside)}"
+        )
+    return lines + [f"{len(files)} {what}: {first_names(files)}" for files, what in names if files]
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from typing import get_args
 
 from model.command_line import ArgumentGroup
 from training.commands.command import print_lines
-from training.data.masks import Meaning
-from training.data.orientation import DrawnOn
+from training.data.masks import DrawnOn, Meaning
 from training.data.split import Split
 from training.survey.inspection import report_all
 from training.survey.records import survey_all

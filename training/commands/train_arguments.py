@@ -10,7 +10,7 @@ from typing import Any
 from model.command_line import ArgumentGroup, CommandParser
 from training.commands.mask_arguments import add_split_arguments
 from training.learning.recipe import CACHE_MB
-from training.survey.groups import EACH, PATTERN_HELP
+from training.survey.folds import EACH, PATTERN_HELP
 
 LONGEST_NAME = 200  # bytes, without endings such as .safetensors
 FLAGS = {

@@ -29,8 +29,7 @@ from training.scoring.evaluate import table
 from training.scoring.frame_report import frame_scores
 from training.scoring.intervals import Counts, mean_iou_interval
 from training.scoring.trust import interval_line, score_facts
-from training.survey.folds import belonging, divide, part
-from training.survey.groups import EACH
+from training.survey.folds import EACH, belonging, divide, part
 from training.survey.inspection import pair_errors
 from training.survey.records import FILE as SURVEY
 from training.survey.records import Survey

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,9 +30,8 @@ from training.learning.run import Run
 from training.learning.start_facts import start_facts, with_rows
 from training.learning.starts import load_start, start_digest, start_preprocessing, start_weights
 from training.learning.teacher import Teacher
-from training.survey.datasets import get_split, get_splits
-from training.survey.folds import pooled
-from training.survey.groups import GROUP, groups, only, without
+from training.survey.datasets import get_split
+from training.survey.folds import GROUP, groups, only, pooled, without
 from training.survey.inspection import Report, pair_errors, pair_notes
 from training.survey.records import Survey, survey_all
 
@@ -57,10 +55,8 @@ def read_training_data(args: argparse.Namespace, file: Path) -> TrainingData:
     """
     labels, mapping, score_mapping = _classes(args)
     validation_name = args.train_split if args.group else args.val_split
-    split, validation = get_splits(
-        partial(_split, args, args.train_split, labels, mapping),
-        partial(_split, args, validation_name, labels, _chain(mapping, score_mapping)),
-    )
+    split = _split(args, args.train_split, labels, mapping)
+    validation = _split(args, validation_name, labels, _chain(mapping, score_mapping))
     if args.group:
         pattern = args.group_pattern or GROUP
         split = without(split, args.group, pattern)
@@ -78,9 +74,7 @@ def read_pool(args: argparse.Namespace, file: Path) -> TrainingData:
     score. file, errors: as of `read_training_data`.
     """
     labels, mapping, score_mapping = _classes(args)
-    train, validation = get_splits(
-        *(partial(_split, args, name, labels, mapping) for name in (args.train_split, args.val_split))
-    )
+    train, validation = (_split(args, name, labels, mapping) for name in (args.train_split, args.val_split))
     (pool,) = survey_all([pooled(train, validation)], file=file)
     report = Report(pool)
     raise_all(report.errors(fewest_classes=2))

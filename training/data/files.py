@@ -11,7 +11,6 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from imaging.decoding import IMAGE_ENDINGS
@@ -32,7 +31,6 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one file for each label
-NEAR = 0.8  # similarity of two names, as difflib measures it, at which one may be the other misspelt
 DRIVE = re.compile(r"[A-Za-z]:/")
 
 
@@ -114,19 +112,13 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path} is not text in {encoding}: byte {error.start} is wrong; save it as UTF-8") from error
 
 
-def mask_hint(folders: Folders, mask: Path, images: Path) -> str:
-    """A reason to append to the error that there is no such mask; empty if there is none.
-
-    mask: the path without its ending. images: the folder of the images, which tells the masks that no image has.
-    """
+def mask_hint(folders: Folders, mask: Path) -> str:
+    """A reason to append to the error that there is no such mask; empty if there is none. mask: the path without its ending."""
     if other := folders.find(mask):
         return f"; {other.name} is no PNG: export masks as PNG"
     names = folders.images(mask.parent)
-    orphans = {name.casefold(): name for name in names if not folders.find(images / name)}
-    longer = [name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-", f"{mask.name}."))]
-    near = get_close_matches(normal_name(mask.name).casefold(), orphans, n=1, cutoff=NEAR)
-    if name := next(iter([*longer, *(orphans[key] for key in near)]), None):
-        return f"; there is {names[name][0].name}; rename it: a mask has the name of its image"
+    if longer := [name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-", f"{mask.name}."))]:
+        return f"; there is {names[longer[0]][0].name}; rename it: a mask has the name of its image"
     if any(BRUSH_MASK.match(name) for name in names):
         return "; Label Studio's PNGs hold one label each: export JSON, and make masks of it with fcn-import"
     if (mask.parent.parent / "labelmap.txt").is_file():

@@ -8,22 +8,27 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from imaging.classes import is_background
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
 from model.printable import printable
 from training.data.files import read_text
 from training.data.layouts import PIXEL_CLASSES, repeated
-from training.data.problems import first_names
 from training.data.strict_text import parse_yaml, read_json
 
-KEYS, CLASS_KEYS = ("classes", "ignore_index"), ("id", "name", "color")
 LONGEST_NAME = 200  # letters of a class's name
-LONGEST_KEY = 40  # letters of an unknown key that a message shows
+LONGEST_KEY = 40  # letters of a key or value that a message shows
+MOST_PROBLEMS = 3  # that a message shows
+RULES = {
+    "model_type": "a class must be a name, in quotes where it could be something else, or have id, name and color",
+    "string_type": "this must be a text, in YAML in quotes",
+}
 KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
 FILES = ("classes.json", "classes.yaml", "classes.yml")
 LABEL_MAP, CLASS_NAMES = "labelmap.txt", "class_names.txt"  # CVAT's "Segmentation mask", and labelme2voc's
@@ -73,11 +78,13 @@ def read_labels(name: str) -> LabelSet:
         reason = " ".join(str(error).split())
         raise LabelError(f"labels must be voc, camvid, or a JSON or YAML file, got {name!r}: {reason}") from error
     try:
-        if isinstance(document, dict):
-            _check_keys(document, KEYS)
         if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
             raise LabelError('a list of classes is needed: {"classes": ["background", "leaf"], "ignore_index": 255}')
-        labels = LabelSet.from_list(_entries(document["classes"]), _ignore_index(document))
+        entries = [{"id": at, "name": each} if isinstance(each, str) else each for at, each in enumerate(document["classes"])]
+        content = _ClassFile.model_validate(document | {"classes": entries})
+        labels = LabelSet.from_list([entry.to_dict() for entry in content.classes], content.ignore_index)
+    except ValidationError as error:
+        raise LabelError(f"{name}: {'; '.join(map(_problem, error.errors()[:MOST_PROBLEMS]))}") from error
     except LabelError as error:
         raise LabelError(f"{name}: {error}") from error
     if duplicates := repeated(labels.names):
@@ -85,15 +92,14 @@ def read_labels(name: str) -> LabelSet:
     return labels
 
 
-def _check_keys(document: Mapping[Any, Any], keys: Sequence[str]) -> None:
-    """Raises `LabelError` for keys that are none of `keys`, with the nearest one of each."""
-    unknown = []
-    for key in document:
-        if key not in keys:
-            near = get_close_matches(str(key)[:LONGEST_KEY].casefold(), keys, n=1)
-            unknown.append(repr(key)[: LONGEST_KEY + 2] + (f" (did you mean {near[0]!r}?)" if near else ""))
-    if unknown:
-        raise LabelError(f"there is no key {first_names(unknown)}; the keys are {', '.join(keys)}")
+def _problem(error: ErrorDetails) -> str:
+    """What is wrong with a value, in a line: its place, what it must be, and what it is."""
+    place, value = printable(".".join(map(str, error["loc"])), LONGEST_KEY), printable(str(error["input"]), LONGEST_KEY)
+    if error["type"] == "extra_forbidden":
+        return f"there is no key {place}; the keys are classes and ignore_index, and id, name and color of a class"
+    if error["type"] == "value_error":
+        return f"{place}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{place}: {RULES.get(error['type'], error['msg'])}, got {value}"
 
 
 def _read(path: Path) -> object:
@@ -162,39 +168,25 @@ def class_name(value: Any) -> str:
     return name
 
 
-def _entries(classes: Sequence[Any]) -> list[dict[str, Any]]:
-    entries = []
-    for index, entry in enumerate(classes):
-        try:
-            entries.append(_entry(index, entry))
-        except LabelError as error:
-            raise LabelError(f"class {index}: {error}") from error
-    return entries
+class _ClassEntry(BaseModel):
+    """A class of a JSON or YAML file. Without a colour, it has VOC's."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    id: int
+    name: Annotated[str, AfterValidator(class_name)]
+    color: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        color = self.color if "color" in self.model_fields_set else "#{:02x}{:02x}{:02x}".format(*voc_color(self.id))
+        return {"id": self.id, "name": self.name, "color": color}
 
 
-def _entry(index: int, entry: Any) -> dict[str, Any]:
-    """A class's id, name and colour; raises `LabelError`."""
-    fields: Any = {"id": index, "name": entry} if isinstance(entry, str) else entry
-    if isinstance(fields, Mapping):
-        _check_keys(fields, CLASS_KEYS)
-    if not isinstance(fields, Mapping) or type(fields.get("id")) is not int or "name" not in fields:
-        raise LabelError(
-            "a class must be a name, in quotes where it could be something else, or have id, name and color; got "
-            f"{printable(str(entry), LONGEST_KEY)}"
-        )
-    color = fields.get("color", "#{:02x}{:02x}{:02x}".format(*voc_color(fields["id"])))
-    if not isinstance(color, str):
-        raise LabelError(f"color must be a text like '#3ca951' (in YAML, in quotes), got {printable(str(color), LONGEST_KEY)}")
-    if not isinstance(fields["name"], str):
-        raise LabelError(f"a name must be a text, in quotes where it could be something else, got {fields['name']!r}")
-    return {"id": fields["id"], "name": class_name(fields["name"]), "color": color}
+class _ClassFile(BaseModel):
+    """A JSON or YAML file of classes."""
 
-
-def _ignore_index(document: Mapping[str, Any]) -> int:
-    value = document.get("ignore_index", 255)
-    if type(value) is not int:
-        raise LabelError(f"ignore_index must be a whole number, got {value!r}")
-    return value
+    model_config = ConfigDict(extra="forbid", strict=True)
+    classes: list[_ClassEntry]
+    ignore_index: int = 255
 
 
 def alike_names(names: Iterable[str]) -> list[str]:

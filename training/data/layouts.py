@@ -73,8 +73,8 @@ class FrameListing:
         elif image_files and mask_files:
             self.frames.append(Frame(name, image_files[0], mask_files[0]))
         elif image_files:
-            # a hint compares the name with all others of the folder; it is made only for the errors that a message shows
-            hint = mask_hint(self.folders, masks[0], image.parent) if len(self.missing) < MOST else ""
+            # a hint takes time by the number of names; it is made only for the errors that a message shows
+            hint = mask_hint(self.folders, masks[0]) if len(self.missing) < MOST else ""
             self.missing.append(DataError(f"{masks[0]}.png: no such mask{hint}"))
         else:
             self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))

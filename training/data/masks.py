@@ -1,8 +1,12 @@
-"""Reads masks: class ids as grey or palette images, or one colour for each class."""
+"""Reads masks: class ids as grey or palette images, or one colour for each class.
+
+EXIF turns photos: masks that were drawn on a photo's stored pixels are turned as well.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +14,15 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from imaging.conversion import frame_box
+from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP
 from imaging.decoding import Limits
 from imaging.errors import ImageError
 from imaging.formats.declarations import check_header, check_pixels
 from imaging.formats.signatures import format_of
 from model.labels import Color, LabelSet
 from model.regular_file import read_regular_file
-from training.data.orientation import read_orientation
 from training.data.problems import DataError
 
 Ids = npt.NDArray[np.uint8]
@@ -30,16 +33,9 @@ Meaning = Literal["ids", "colors"]
 `ids`: the pixel values of grey and palette images are class ids; RGB images are read by the classes' colours.
 `colors`: all images are read by the classes' colours.
 """
-
-LOSSLESS = ("PNG", "BMP", "GIF", "TIFF")
-LOSSY = ("WEBP", "AVIF")
-FORMATS = (*LOSSLESS, "JPEG")  # that are opened; a JPEG for its message
-LOSES = "{path}: the file is a {kind}, which may not keep ids exactly; export masks as PNG"
-GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
-MODES = (*GREY, "LA", "P", "PA", "RGB", "RGBA")
-BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 258, 259, 262  # tags of a TIFF
-LOSSLESS_TIFF = (1, 5, 8, 32946, 32773)  # none, LZW, Deflate (two codes), PackBits
-BLACK_IS_ZERO, RGB, PALETTE = 1, 2, 3
+DrawnOn = Literal["upright", "stored"]
+"""What masks were drawn on: `upright`, the photo as viewers show it; `stored`, the file's pixels before EXIF turns them."""
+BITS = 24  # place of the bits per sample in a PNG (third edition, section 11.2.1)
 
 
 class MaskError(DataError):
@@ -93,11 +89,8 @@ class MaskFile:
         if unknown and self.repeats_ids(labels):
             return MaskFile(self.path, rgb[..., 0]).ids(labels)
         if unknown:
-            class_colors = [entry.hex_color for entry in labels.classes]
-            doubles = [code for code in unknown if code in class_colors]
-            hint = f"; {doubles[0]} is the colour of several classes: give each its own" if doubles else ""
             raise MaskError(
-                f"{self.path}: colours {unknown[:5]} stand for no class; save ids, or list each class's colour{hint}"
+                f"{self.path}: colours {unknown[:5]} stand for no class, or for several; save ids, or list each colour"
             )
         ids = np.array([table[code] for code in values.tolist()], np.uint8)
         return ids[inverse].reshape(codes.shape)
@@ -132,14 +125,10 @@ class MaskFile:
         return greys and values <= {*range(len(labels)), labels.ignore_index, 255} and not values <= {0, 255}
 
     def _rgb(self) -> Ids:
-        """The mask as uint8 RGB (H, W, 3); raises `MaskError` for 16 bits, and for values outside the palette."""
+        """The mask as uint8 RGB (H, W, 3); raises `MaskError` for 16 bits."""
         if self.pixels.ndim == 3:
             return self.pixels.astype(np.uint8)
         if self.palette is not None:
-            if self.pixels.max() >= len(self.palette):
-                raise MaskError(
-                    f"{self.path}: its palette has {len(self.palette)} colours, its pixels {self.pixels.max()}; save it again"
-                )
             rgb: Ids = self.palette[self.pixels]
             return rgb
         if self.white > 255:
@@ -176,40 +165,33 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
     """Decodes a mask without changing a value: grey with 1 to 16 bits, palette indices, or RGB; alpha must be opaque.
 
     image_size: (height, width) of its image, empty if unknown. A mask of more pixels is not decoded; without it, one of more
-    pixels than any image may have. Raises `MaskError` naming the file for such a mask, and if the file is no image, lacks
-    pixels, is turned by EXIF, has another mode or uses lossy compression. The file's bytes decide, not its name.
+    pixels than any image may have. Raises `MaskError` naming the file for such a mask, and if the file is no PNG, lacks pixels,
+    or is turned by EXIF. The file's bytes decide, not its name.
     """
-    if (kind := format_of(data[:12])) in LOSSY:  # their decoders take memory for all pixels when they open a file
-        raise MaskError(LOSES.format(path=path, kind=kind))
+    if (kind := format_of(data)) != "PNG":
+        raise MaskError(f"{path}: its {len(data)} bytes are no PNG ({kind}); export masks as PNG, which keeps ids exactly")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             _require_pixels(path, (image.height, image.width), image_size)
-            _require_lossless_ids(path, image)
-            check_header(data, format_of(data), None)  # it is no JPEG
-            if frame_box(image):
-                raise MaskError(f"{path}: the mask's first frame covers a part of it; export masks as PNG")
-            if image.format == "PNG" and (orientation := read_orientation(data)) != 1:
+            check_header(data, kind, None)  # it is no JPEG
+            if (orientation := read_orientation(data)) != 1:
                 raise MaskError(
                     f"{path}: EXIF turns the mask itself (orientation {orientation}), and viewers show it otherwise than it "
                     "lies; save it without EXIF"
                 )
-            bits = _sample_bits(image, data)
-            mode, palette = image.mode, image.getpalette("RGB") if image.mode in ("P", "PA") else None
+            mode, palette = image.mode, image.getpalette("RGB") if image.mode == "P" else None
             pixels = np.asarray(image)
             check_pixels(image, data, None)
     except MaskError:
         raise
     except ImageError as error:
         raise MaskError(f"{path}: {error}") from error
-    except UnidentifiedImageError as error:
-        raise MaskError(f"{path}: not an image: its {len(data)} bytes are none of {', '.join(LOSSLESS)}") from error
-    except OSError as error:
-        raise MaskError(f"{path}: not an image: {error.strerror or error}") from error
     except Exception as error:  # as in the service's decoder: Pillow's readers raise errors of any type
         raise MaskError(f"{path}: not an image: {error or type(error).__name__}") from error
-    if bits > 8 and mode not in GREY:  # Pillow drops the lower half of each sample
+    bits = data[BITS]
+    if bits > 8 and mode != "I;16":  # Pillow drops the lower half of each sample
         raise MaskError(f"{path}: a mask of 16 bits must be grey, got mode {mode}; save it in 8 bits")
-    if mode in ("LA", "PA", "RGBA"):
+    if mode in ("LA", "RGBA"):
         if (pixels[..., -1] != 255).any():
             raise MaskError(f"{path}: a mask has no transparent pixels, since they show no class; save it without alpha")
         pixels = pixels[..., :3] if mode == "RGBA" else pixels[..., 0]
@@ -229,22 +211,31 @@ def _require_pixels(path: Path, size: tuple[int, int], image_size: tuple[int, ..
         raise MaskError(f"{path}: the mask is {size}; no image of more than {Limits().megapixels:g} megapixels is read")
 
 
-def _require_lossless_ids(path: Path, image: Image.Image) -> None:
-    """Raises `MaskError` for a mode without ids, and for a format or compression that may change values."""
-    if image.mode not in MODES:
-        raise MaskError(f"{path}: a mask must be an 8-bit grey, palette or RGB image, got mode {image.mode}")
-    tags = getattr(image, "tag_v2", {})
-    if image.format not in LOSSLESS or tags.get(COMPRESSION, 1) not in LOSSLESS_TIFF:
-        raise MaskError(LOSES.format(path=path, kind=image.format))
-    is_known = tags.get(PHOTOMETRIC, BLACK_IS_ZERO) in (BLACK_IS_ZERO, RGB, PALETTE) and image.mode != "I"
-    if image.format == "TIFF" and not is_known:
-        raise MaskError(f"{path}: this kind of TIFF is not read as a mask; export masks as PNG")
+def read_orientation(data: bytes) -> int:
+    """The EXIF orientation, 1 (not turned) to 8, by which `imaging.decoding.decode` turns an image file."""
+    if not re.search(rb"exif|II\*\0|MM\0\*", data, re.IGNORECASE):
+        return 1
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format == "PNG":
+                image.load()  # EXIF may come after the pixels
+            for name in XMP:  # Pillow would read the orientation from it; the service does not
+                image.info.pop(name, None)
+            value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # unreadable EXIF does not turn the image
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _sample_bits(image: Image.Image, data: bytes) -> int:
-    """Bits per sample, from the header of a PNG (third edition, section 11.2.1) or TIFF; 1 or 8 for other formats."""
-    if image.format == "PNG":
-        return data[24]
-    if image.format == "TIFF":
-        return int(max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (1,))))
-    return 1 if image.mode == "1" else 8
+def swaps_sides(orientation: int) -> bool:
+    """Whether an EXIF orientation swaps height and width."""
+    return orientation in SWAPPING
+
+
+def turn_upright(mask: Ids, orientation: int) -> Ids:
+    """Turns a mask (H, W) of a photo's stored pixels as the orientation turns the photo."""
+    if orientation not in STORED_LAYOUTS:
+        return mask
+    upright = np.empty(mask.shape[::-1] if swaps_sides(orientation) else mask.shape, mask.dtype)
+    STORED_LAYOUTS[orientation](upright)[:] = mask
+    return upright

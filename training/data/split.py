@@ -18,8 +18,7 @@ from model.regular_file import read_regular_file
 from training.data.class_mapping import ClassMapping
 from training.data.files import NAME_ENCODING
 from training.data.layouts import Frame
-from training.data.masks import Colors, Meaning, interpret, open_mask
-from training.data.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
+from training.data.masks import Colors, DrawnOn, Meaning, interpret, open_mask, read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError
 
 
@@ -29,6 +28,7 @@ class Split:
 
     mapping: from the masks' own classes (`source_labels`) to the split's (`labels`). colors: the class id of each mask colour.
     meaning, drawn_on: how all masks of the data set are read. notes: remarks on the files, printed before they are used.
+    missing: an error for each listed frame that lacks a file; a survey tells them with those of the other frames.
     bands: of the images; with more than three, they are georeferenced TIFFs. gsd: metres on the ground of a pixel, if the
     images are tiles of scenes whose pixels measure the same; else None. blocks: of ground, by the names of the
     frames that lie in them.
@@ -42,6 +42,7 @@ class Split:
     meaning: Meaning = "ids"
     drawn_on: DrawnOn = "upright"
     notes: tuple[str, ...] = ()
+    missing: tuple[DataError, ...] = ()
     bands: tuple[str, ...] = RGB
     gsd: float | None = None
     blocks: Mapping[str, str] = field(default_factory=dict)

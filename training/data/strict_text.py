@@ -56,49 +56,43 @@ def parse_yaml(text: str) -> object:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
-    return _Values().of(node) if node else None
+    return _value(node, {}) if node else None
 
 
-class _Values:
-    """The values of YAML's nodes. A node that several places refer to is read once."""
+def _value(node: yaml.Node, values: dict[int, object]) -> object:
+    """The value of a node. values: those of nodes, by their ids, since several places may refer to one."""
+    import yaml
 
-    def __init__(self) -> None:
-        self._by_node: dict[int, object] = {}
-
-    def of(self, node: yaml.Node) -> object:
-        if id(node) not in self._by_node:
-            self._by_node[id(node)] = self._read(node)
-        return self._by_node[id(node)]
-
-    def _read(self, node: yaml.Node) -> object:
-        import yaml
-
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node.value)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.of(item) for item in node.value]
-        is_quoted = isinstance(node, yaml.ScalarNode) and bool(node.style)
-        if node.tag == TEXT and (is_quoted or not OTHERWISE.fullmatch(node.value)):
-            return node.value
-        if node.tag == WHOLE and DECIMAL.fullmatch(node.value):
-            return int(node.value)
-        if node.tag == NULL:
-            return None
+    if id(node) in values:
+        return values[id(node)]
+    value: object = None
+    if isinstance(node, yaml.MappingNode):
+        value = _mapping(node.value, values)
+    elif isinstance(node, yaml.SequenceNode):
+        value = [_value(item, values) for item in node.value]
+    elif node.tag == WHOLE and DECIMAL.fullmatch(node.value):
+        value = int(node.value)
+    elif node.tag == TEXT and ((isinstance(node, yaml.ScalarNode) and node.style) or not OTHERWISE.fullmatch(node.value)):
+        value = node.value
+    elif node.tag != NULL:
         kind = "number or bool" if node.tag == TEXT else node.tag.rpartition(":")[2]
         raise ValueError(
             f"line {node.start_mark.line + 1}: YAML may read {node.value[:SHOWN]!r} as {kind}; a text needs quotes, a whole "
             "number has decimal digits alone"
         )
+    values[id(node)] = value
+    return value
 
-    def _mapping(self, pairs: Sequence[tuple[yaml.Node, yaml.Node]]) -> dict[object, object]:
-        values: dict[object, object] = {}
-        for key_node, value_node in pairs:
-            key = self.of(key_node)
-            if isinstance(key, list | dict) or key in values:
-                problem = "is no word" if isinstance(key, list | dict) else "comes twice"
-                raise ValueError(f"line {key_node.start_mark.line + 1}: the key {str(key)[:SHOWN]!r} {problem}")
-            values[key] = self.of(value_node)
-        return values
+
+def _mapping(pairs: Sequence[tuple[yaml.Node, yaml.Node]], values: dict[int, object]) -> dict[object, object]:
+    result: dict[object, object] = {}
+    for key_node, value_node in pairs:
+        key = _value(key_node, values)
+        if isinstance(key, list | dict) or key in result:
+            problem = "is no word" if isinstance(key, list | dict) else "comes twice"
+            raise ValueError(f"line {key_node.start_mark.line + 1}: the key {str(key)[:SHOWN]!r} {problem}")
+        result[key] = _value(value_node, values)
+    return result
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -98,18 +98,16 @@ def as_key(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def file_names(text: str) -> list[str]:
-    """The paths that a `file_name` may mean, the likeliest first.
+def candidates(text: str) -> dict[str, bool]:
+    """The paths that a `file_name` may mean, the likeliest first, and whether each is the one that it says.
 
-    Candidates are the text itself, the path of an address, both with slashes and unescaped, then the bare file names.
+    These are the text itself and the path of an address, both with slashes and unescaped. Then come bare file names, with and
+    without Label Studio's prefix.
     """
-    paths, names = _paths_and_names(text)
-    return paths + names
-
-
-def _paths_and_names(text: str) -> tuple[list[str], list[str]]:
-    """The candidates of `file_names`: the paths, and the names that are left without folders and Label Studio's prefix."""
-    address = _split(text)
+    try:
+        address = urlsplit(text)
+    except ValueError:  # no address
+        address = SplitResult("", "", text, "", "")
     # Label Studio serves local files as /data/local-files/?d=folder/a.jpg
     query = parse_qs(address.query).get("d", [])
     paths = [address.path if address.scheme in ("http", "https", "s3", "gs", "file") else text, *query]
@@ -119,22 +117,8 @@ def _paths_and_names(text: str) -> tuple[list[str], list[str]]:
     paths += [unquote(path) for path in paths]
     names = [re.split(r"[/\\]", path)[-1] for path in paths]
     names += [UPLOAD.sub("", name) for name in reversed(names)]
-    whole, bare = ([text for text in dict.fromkeys(texts) if text and not text.endswith("/")] for texts in (paths, names))
-    return whole, [name for name in bare if name not in whole]
-
-
-def _split(text: str) -> SplitResult:
-    """The parts of an address; a text that urllib refuses counts as a path."""
-    try:
-        return urlsplit(text)
-    except ValueError:
-        return SplitResult("", "", text, "", "")
-
-
-def base_name(text: str) -> str:
-    """The bare name of the file, without folders, escapes and ending."""
-    bare = [name for name in file_names(text) if "/" not in name and "\\" not in name and "%" not in name]
-    return without_ending(bare[0] if bare else Path(text).name)
+    result = dict.fromkeys(names, False) | dict.fromkeys(paths, True)
+    return {path: result[path] for path in dict.fromkeys([*paths, *names]) if path and not path.endswith("/")}
 
 
 class ImageFinder:
@@ -163,17 +147,16 @@ class ImageFinder:
         `DataError` if there is no such file, for one outside of the folders, and for one whose name training would not take for
         an image.
         """
-        paths, names = _paths_and_names(text)
         leads_out = False
-        for name in (*paths, *names):
+        for name, is_own in candidates(text).items():
             for path in (Path(os.path.normpath(folder / name)) for folder in self.folders):
                 if not any(path_below(folder, path) for folder in self.folders):
                     leads_out = True
-                elif _is_file(path):
-                    return self._require_inside(_require_image(path)), name in paths
+                elif os.path.isfile(path):
+                    return self._require_inside(_require_image(path)), is_own
                 elif similar := self._files.find(stem := path.with_name(without_ending(path.name))):
                     has_ending = stem == path or similar.suffix.lower() == path.suffix.lower()
-                    return self._require_inside(similar), name in paths and has_ending
+                    return self._require_inside(similar), is_own and has_ending
         folders = ", ".join(map(str, self.folders)) + (", and leads out of them" if leads_out else "")
         raise DataError(f"{printable(text, LONGEST_NAME)} is in none of {folders}; say with --images where the images are")
 
@@ -185,13 +168,6 @@ class ImageFinder:
                 f"{path} is a link out of the export's folder, to {target}: give the folder of its images as --images"
             )
         return path
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # such as for a name that is too long for the file system, or that holds a zero
-        return False
 
 
 def _require_image(path: Path) -> Path:

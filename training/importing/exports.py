@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data.files import BRUSH_MASK
-from training.data.problems import DataError, first_names
+from training.data.problems import DataError
 from training.data.strict_text import require_json
 from training.importing.coco import Document, make_document
 from training.importing.label_studio.tasks import read_label_studio
@@ -41,6 +40,13 @@ class ToolExport:
     errors: list[DataError] = field(default_factory=list)
 
 
+def split_name(text: str) -> str:
+    """The split that `--split` names, as trainings look for it; empty without one. Raises `DataError` for a path."""
+    if text != Path(text).name:
+        raise DataError(f"--split must be a name without folders, such as train, got {text!r}")
+    return SPLITS.get(text.lower(), text)
+
+
 def read_exports(path: Path, omissions: Omissions, image_field: str | None = None) -> list[ToolExport]:
     """The documents of a file or folder that a tool exported, one for each split.
 
@@ -50,11 +56,10 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     """
     if not path.is_dir():
         return _read_files({path: ""}, omissions, image_field)
-    if files := sorted(path.glob(f"*/{ROBOFLOW}")):
-        splits = {file: SPLITS.get(file.parent.name.lower(), file.parent.name) for file in files}
-        return _read_files(splits, omissions, image_field)
-    if files := sorted([*path.glob(CVAT), *path.glob(f"annotations/{CVAT}")]):
-        splits = {file: SPLITS.get(file.stem.removeprefix("instances_").lower(), "") for file in files}
+    roboflow = {file: SPLITS.get(file.parent.name.lower(), file.parent.name) for file in sorted(path.glob(f"*/{ROBOFLOW}"))}
+    subsets = sorted([*path.glob(CVAT), *path.glob(f"annotations/{CVAT}")])
+    cvat = {file: SPLITS.get(file.stem.removeprefix("instances_").lower(), "") for file in subsets}
+    if splits := roboflow or cvat:
         return _read_files(splits, omissions, image_field)
     documents = sorted(path.glob("[!.]*.json"))
     labelme = labelme_files(path)
@@ -65,12 +70,7 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     if labelme:
         document, notes, errors = read_labelme(path, labelme, omissions)
         return [ToolExport(path, document, notes=notes, errors=errors)]
-    if masks := sorted(file.name for file in path.rglob("*.png") if BRUSH_MASK.match(file.name)):
-        raise DataError(
-            f"{path} has Label Studio's PNGs, such as {first_names(masks, 1)}, whose names do not say of which image they are: "
-            "export JSON"
-        )
-    raise DataError(f"{path} holds no known export; expected {KNOWN}")
+    raise DataError(f"{path} holds no known export; expected {KNOWN}; PNGs of Label Studio do not say of which image they are")
 
 
 def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[ToolExport]:

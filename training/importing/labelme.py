@@ -7,8 +7,6 @@ from math import dist
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as run_lengths
-
 from imaging.decoding import read_size
 from imaging.errors import ImageError
 from training.data.files import images_below, without_ending
@@ -16,9 +14,18 @@ from training.data.label_files import class_name
 from training.data.problems import DataError, first_names
 from training.data.strict_text import require_json
 from training.importing.coco import Document
-from training.importing.encoded import LIMITS, Size, check_size, decode_base64, decode_nonzero, encode_part
 from training.importing.omissions import Omissions, may_hold_outline, outline_keys, void_object
-from training.importing.outlines import Extent, Point, corners_of_box, turned_ellipse
+from training.importing.outlines import (
+    LIMITS,
+    Point,
+    Size,
+    check_size,
+    corners_of_box,
+    decode_base64,
+    decode_nonzero,
+    ellipse_corners,
+    encode_mask,
+)
 
 POINTS = {
     "polygon": None, "quadrilateral": (4,), "circle": (2,), "mask": (2,), "rectangle": (2, 4), "oriented_rectangle": (4,),
@@ -116,8 +123,8 @@ def _add(document: Document, folder: Path, path: Path, omissions: Omissions) -> 
         try:
             entry = _draw(shape, path, f"shape {index}", size, names, omissions)
         except ValueError as error:
-            is_void = omissions.add_error("shapes with errors", path, f"shape {index}: {error}")
-            entry = void_object({}, size, _place(shape, size)) if is_void else None
+            omissions.add_error("shapes with errors", path, f"shape {index}: {error}")
+            entry = void_object({}, size, _place(shape, size))
         if entry:
             document.annotations.append({"id": f"shape {index}", "image_id": image["id"]} | entry)
     return names
@@ -231,13 +238,11 @@ def _outline(shape: Mapping[str, Any], size: Size) -> dict[str, Any]:
         return {"segmentation": [[value for point in points for value in point]]}
     if kind == "circle":
         radius = dist(*points)
-        return {"segmentation": [turned_ellipse(points[0], (radius, radius))]}
+        return {"segmentation": [ellipse_corners(points[0], (radius, radius))]}
     if kind == "mask":
         (x0, y0), (x1, y1) = points
         # labelme cuts the fractions off, and counts the pixel of the second point in; other programs do not count it
         left, top, right, bottom = int(min(x0, x1)), int(min(y0, y1)), int(max(x0, x1)), int(max(y0, y1))
         part = decode_nonzero(shape.get("mask"), (bottom - top + 1, right - left + 1), tolerance=1)
-        segmentation = encode_part(part, (left, top), size)
-        outside = 1 - float(run_lengths.area(segmentation)) / max(1, int(part.sum()))
-        return {"segmentation": segmentation, "extent": Extent((left, top, right, bottom), size, outside)}
+        return {"segmentation": encode_mask(part, size, corner=(top, left))}
     return {"bbox": corners_of_box(points)}

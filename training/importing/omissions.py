@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from training.data.label_files import IGNORED
 from training.data.problems import DataError, first_names
-from training.importing.outlines import Point, box_around, turned_box
+from training.importing.outlines import Point, box_around
 
 Policy = Literal["error", "void"]
 FACTS = (
     "id", "track_id", "instance_id", "category_id", "class_id", "confidence", "probability", "area", "color", "z_order",
 )  # fmt: skip
 """Keys that tools and programs add to objects with numbers that are no outline."""
-DEEPEST = 10
+ANGLES = ("rotation", "angle", "theta", "orientation", "rotate")
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*|-?inf|nan", re.IGNORECASE)
 LONGEST_TEXT = 100  # letters; a longer one may be a path of points, or an encoded image
 
 
@@ -25,8 +27,8 @@ class Omissions:
     An importer knows the shapes without area (points, lines): it leaves them out and tells their number. It reads the outline
     of any other shape as a whole. A shape, key or type that it does not know, or an object without a class, ends the import
     with an error that has its name, its files and its number. With the policy `void`, the place where it lies becomes void
-    instead; if the place is not known, all of the image but its other objects. An additional key that cannot hold an outline
-    is told.
+    instead; if the place is not known, all of the image but its other objects. Importers draw it as void with both policies,
+    since the other one writes nothing. An additional key that cannot hold an outline is told.
     """
 
     def __init__(self, policy: Policy = "error") -> None:
@@ -36,23 +38,22 @@ class Omissions:
         self._without_area: Counter[str] = Counter()
         self._keys: Counter[str] = Counter()
 
-    def add_unknown(self, what: str, file: object, place: str) -> bool:
-        """Counts an object of a kind that is not known; gives whether the importer draws it as void.
+    def add_unknown(self, what: str, file: object, place: str) -> None:
+        """Counts an object of a kind that is not known.
 
         what: its kind, in the plural, such as `shapes of the type 'star'`. place: where it is in the file, such as `shape 3`.
         """
         self._unknown.setdefault(what, {}).setdefault(str(file), []).append(place)
-        return self._policy == "void"
 
-    def add_error(self, what: str, file: object, problem: str) -> bool:
-        """Adds an object of a known kind that is wrong; gives whether the importer draws it as void, else it is an error.
+    def add_error(self, what: str, file: object, problem: str) -> None:
+        """Adds an object of a known kind that is wrong.
 
         what: such as `shapes with errors`. problem: where it is in the file, and what is wrong.
         """
         if self._policy == "void":
-            return self.add_unknown(what, file, problem)
-        self.object_errors.append(DataError(f"{file}: {problem}"))
-        return False
+            self.add_unknown(what, file, problem)
+        else:
+            self.object_errors.append(DataError(f"{file}: {problem}"))
 
     def add_without_area(self, what: str) -> None:
         """Counts a shape without area. what: its kind, in the plural, such as `shapes of the type line`."""
@@ -90,39 +91,35 @@ def void_object(entry: Mapping[str, Any], size: tuple[int, int], place: Mapping[
 
     entry: its id and its image's. place: its `segmentation` or `bbox` in pixels, or its points.
     """
-    if not isinstance(place, Mapping):
-        return {**entry, "category_id": IGNORED, "segmentation": [box_around(place, size)]}
-    box = place.get("bbox")
-    if box and len(box) == 4:
-        box = turned_box(box, 0, about=(0, 0))
-    return {**entry, "category_id": IGNORED, "segmentation": [box] if box else place["segmentation"]}
+    outline = place if isinstance(place, Mapping) else {"segmentation": [box_around(place, size)]}
+    return {**entry, "category_id": IGNORED, **outline}
 
 
-def outline_keys(unknown: Mapping[str, Any]) -> list[str]:
-    """Those of an object's unknown keys whose values may belong to its outline."""
-    return [key for key, value in unknown.items() if key.lower() not in FACTS and may_hold_outline(value)]
+def outline_keys(unknown: Mapping[str, Any], fewest: int = 1) -> list[str]:
+    """Those of an object's unknown keys whose values may belong to its outline, or say by how much it is turned.
 
-
-def may_hold_outline(value: Any, depth: int = DEEPEST) -> bool:
-    """Whether the value of an unknown key may belong to an object's outline: a number, a long text, or a list of such.
-
-    True and false, null, short texts, and lists and objects of these alone cannot. depth: levels of lists in lists that are
-    looked into; what lies deeper may.
+    fewest: numbers that an outline has at least.
     """
-    if isinstance(value, Mapping | list):
-        parts = value.values() if isinstance(value, Mapping) else value
-        return depth < 1 or any(may_hold_outline(part, depth - 1) for part in parts)
-    if isinstance(value, str):
-        return len(value) > LONGEST_TEXT or _is_number(value)
-    return value is not None and not isinstance(value, bool)
+    values = {key: value for key, value in unknown.items() if key.lower() not in FACTS}
+    angles = [key for key, value in values.items() if key.lower() in ANGLES and value and may_hold_outline(value)]
+    return [key for key, value in values.items() if key in angles or may_hold_outline(value, fewest)]
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def may_hold_outline(value: Any, fewest: int = 1) -> bool:
+    """Whether the value of an unknown key may belong to an object's outline: numbers at any depth, run lengths, or a long text.
+
+    True and false, null, short texts, and lists and objects of these alone cannot.
+    """
+    stack, count = [value], 0
+    while stack and count < fewest:
+        item = stack.pop()
+        if (isinstance(item, str) and len(item) > LONGEST_TEXT) or (isinstance(item, dict) and "counts" in item):
+            return True
+        if isinstance(item, dict | list):
+            stack += item.values() if isinstance(item, dict) else item
+        else:
+            count += item is not None and not isinstance(item, bool) and NUMBER.fullmatch(str(item)) is not None
+    return count >= fewest
 
 
 def _count(files: Mapping[str, list[str]]) -> int:

@@ -1,62 +1,53 @@
-"""Outlines of shapes as polygons: x and y in pixels, x to the right and y down."""
+"""Shapes of labelling tools in COCO's form: outlines as polygons, x and y in pixels, and masks as run lengths.
+
+x points to the right and y down. Masks come as PNGs in base64, and are read within the limits of images. Run lengths go down
+the columns.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil, cos, dist, floor, hypot, pi, sin
+from math import ceil, cos, floor, hypot, pi, sin
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pycocotools import mask as run_lengths
 from shapely import LineString, affinity
 
+from imaging.decoding import Limits, OpenImage
+from imaging.errors import ImageError
+from training.importing.coco import as_key
+
 Point = tuple[float, float]
-LONGEST_CHORD = 2.0  # pixels between neighbouring corners of a polygon for an ellipse or a curve
+LONGEST_CHORD = 2.0  # pixels between neighbouring corners of a polygon for an ellipse
 FEWEST_CORNERS, MOST_CORNERS = 64, 720  # of an ellipse
-FEWEST_STEPS, MOST_STEPS = 8, 360  # of a curve
-MISSING_HANDLE = 0.3  # share of the way between two vertices at which Label Studio puts a handle that is missing
+LIMITS = Limits()
+DATA_URL = re.compile(r"data:image/png;base64,", re.IGNORECASE)
+HALF = 128  # alpha from which on a pixel is painted
+Mask = npt.NDArray[np.bool_]
+Size = tuple[int, int]
+"""(height, width)"""
 
 
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom edge."""
-
-
-@dataclass(frozen=True)
-class Extent:
-    """The box around an object in pixels of its photo, whose size is (height, width).
-
-    outside: share of the object's area that lies outside of the photo.
-    """
-
-    box: Box
-    size: tuple[int, int]
-    outside: float = 0.0
-
-    @property
-    def edges(self) -> Box:
-        """The box in shares of the photo's width and height."""
-        (left, top, right, bottom), (height, width) = self.box, self.size
-        return left / width, top / height, right / width, bottom / height
-
-
-def box_of(polygons: Sequence[Sequence[float]]) -> Box:
-    """The box around polygons of x and y in turn."""
-    xs, ys = ([value for polygon in polygons for value in polygon[axis::2]] for axis in (0, 1))
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def touched_corners(box: Sequence[float]) -> list[float]:
+def pixel_corners(box: Sequence[float]) -> list[float]:
     """The corners of all pixels that a box (left, top, width, height) touches, x and y in turn; of a turned box, its own."""
     if len(box) == 8:
         return list(box)
     left, top, width, height = box
     x, y = floor(left), floor(top)
-    return turned_box((x, y, max(0, ceil(left + width) - x), max(0, ceil(top + height) - y)), 0, about=(0, 0))
+    return box_corners((x, y, max(0, ceil(left + width) - x), max(0, ceil(top + height) - y)))
 
 
-def turned_box(box: Sequence[float], degrees: float, *, about: Point) -> list[float]:
+def box_corners(box: Sequence[float], degrees: float = 0.0, about: Point = (0.0, 0.0)) -> list[float]:
     """The four corners of a box (left, top, width, height), turned clockwise about a point: x and y in turn."""
     left, top, width, height = box
     corners = ((left, top), (left + width, top), (left + width, top + height), (left, top + height))
-    return _turned(list(corners), degrees, about)
+    return _rotate(corners, degrees, about)
 
 
 def corners_of_box(points: Sequence[Point]) -> list[float]:
@@ -76,56 +67,106 @@ def corners_of_box(points: Sequence[Point]) -> list[float]:
     return [value for point in points for value in point]
 
 
-def turned_ellipse(center: Point, radii: Point, degrees: float = 0.0) -> list[float]:
+def ellipse_corners(center: Point, radii: Point, degrees: float = 0.0) -> list[float]:
     """A polygon on an ellipse with these radii along x and y, turned clockwise about its centre: x and y in turn."""
     count = int(min(MOST_CORNERS, max(FEWEST_CORNERS, 2 * pi * hypot(*radii) / LONGEST_CHORD)))
     angles = [2 * pi * index / count for index in range(count)]
-    corners = [(center[0] + radii[0] * cos(angle), center[1] + radii[1] * sin(angle)) for angle in angles]
-    return _turned(corners, degrees, center)
-
-
-def bezier_curve(start: Point, handle: Point | None, other_handle: Point | None, end: Point) -> list[Point]:
-    """Points on a cubic Bezier curve, the end left out; without handles, the start alone, since the curve is a line."""
-    if handle is None and other_handle is None:
-        return [start]
-    toward = ((end[0] - start[0]) * MISSING_HANDLE, (end[1] - start[1]) * MISSING_HANDLE)
-    first = handle or (start[0] + toward[0], start[1] + toward[1])
-    second = other_handle or (end[0] - toward[0], end[1] - toward[1])
-    length = dist(start, first) + dist(first, second) + dist(second, end)  # not shorter than the curve
-    steps = int(min(MOST_STEPS, max(FEWEST_STEPS, ceil(length / LONGEST_CHORD))))
-    points: list[Point] = []
-    for step in range(steps):
-        t = step / steps
-        weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3)
-        x, y = (
-            sum(weight * point[axis] for weight, point in zip(weights, (start, first, second, end), strict=True))
-            for axis in (0, 1)
-        )
-        points.append((x, y))
-    return points
+    return _rotate(
+        [(center[0] + radii[0] * cos(angle), center[1] + radii[1] * sin(angle)) for angle in angles], degrees, center
+    )
 
 
 def box_around(points: Sequence[Point], size: tuple[int, int]) -> list[float]:
     """The pixels of an image (height, width) in which an unknown shape with these points lies, as four corners.
 
-    That is the box around three points or more. One of two points may be the centre of a circle through the other, so the box
-    is then as far around each as the other is away. Without two points, it is the whole image.
+    That is the box around three points or more. With fewer, it is the whole image: two may be the centre and rim of a circle.
     """
     height, width = size
-    if len(points) < 2:
-        return [0, 0, width, 0, width, height, 0, height]
-    margin = dist(*points) if len(points) == 2 else 0.0
-    left, right = (min(width, max(0, edge)) for edge in _edges([x for x, _ in points], margin))
-    top, bottom = (min(height, max(0, edge)) for edge in _edges([y for _, y in points], margin))
-    return [left, top, right, top, right, bottom, left, bottom]
+    if len(points) < 3:
+        return box_corners((0, 0, width, height))
+    xs = [min(width, max(0.0, x)) for x, _ in points]
+    ys = [min(height, max(0.0, y)) for _, y in points]
+    return pixel_corners((min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)))
 
 
-def _edges(values: Sequence[float], margin: float) -> tuple[int, int]:
-    """The first pixel that values and margin touch, and the one after the last."""
-    first = floor(min(values) - margin)
-    return first, max(first + 1, ceil(max(values) + margin))
-
-
-def _turned(points: list[Point], degrees: float, about: Point) -> list[float]:
+def _rotate(points: Sequence[Point], degrees: float, about: Point) -> list[float]:
     """The coordinates of points that are turned clockwise about a point; multiples of 90 degrees are exact."""
     return [value for point in affinity.rotate(LineString(points), degrees % 360, about).coords for value in point]
+
+
+def check_size(height: object, width: object) -> Size:
+    """An image's size in the JSON; raises `ValueError` if it is none, or has more pixels than are read of an image."""
+    height, width = as_key(height), as_key(width)  # 60.0 is 60
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+        raise ValueError(f"needs the height and width of its image in pixels, got {str((height, width))[:60]}")
+    if height * width > LIMITS.megapixels * 1e6:
+        raise ValueError(f"is on an image of {width}x{height} pixels; at most {LIMITS.megapixels:g} megapixels are read")
+    return height, width
+
+
+def decode_base64(text: object) -> bytes:
+    """Raises `ValueError` for anything but a text in base64."""
+    try:
+        return base64.b64decode(text if isinstance(text, str) else "?", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"needs a PNG in base64, got {str(text)[:60]}") from error
+
+
+def decode_painted(url: object, size: Size) -> Mask:
+    """The painted pixels (H, W) of a PNG of this size in a data URL, as Label Studio writes bitmasks.
+
+    Painted are pixels whose alpha is at least 128. In a PNG that is opaque everywhere, as other programs write masks, pixels
+    that are not black are painted. Raises `ValueError`.
+    """
+    prefix = DATA_URL.match(url) if isinstance(url, str) else None
+    if not isinstance(url, str) or not prefix:
+        raise ValueError(f"needs a PNG as data:image/png;base64, and its bytes, got {str(url)[:60]}")
+    image = _open_png(decode_base64(url[prefix.end() :]), size)
+    if image.has_transparency_data:
+        alpha = np.asarray((image if image.mode == "RGBA" else image.convert("RGBA")).getchannel("A"))
+        if alpha.min() < 255 or image.convert("RGB").getcolors(1) is not None:  # of one colour
+            return alpha >= HALF
+    colors = np.asarray(image.convert("RGB"))
+    mask: Mask = colors.max(axis=-1) > 0
+    return mask
+
+
+def decode_nonzero(text: object, size: Size, tolerance: int) -> Mask:
+    """The pixels (h, w) of a grey PNG in base64 that are not 0, as labelme writes masks.
+
+    tolerance: pixels by which its height and width may differ from `size`. Raises `ValueError`.
+    """
+    image = _open_png(decode_base64(text), size, tolerance)
+    if image.has_transparency_data:
+        raise ValueError("needs a grey PNG without transparency as its mask")
+    values = np.asarray(image)
+    nonzero: Mask = (values.max(axis=-1) if values.ndim == 3 else values) != 0
+    return nonzero
+
+
+def _open_png(data: bytes, size: Size, tolerance: int = 0) -> Image.Image:
+    """The decoded image; its pixels are only decoded if its header says a PNG of this size."""
+    try:
+        image = OpenImage(data, LIMITS)
+        file_size, kind = image.stored_size[::-1], image.format
+        if kind == "PNG" and all(abs(a - b) <= tolerance for a, b in zip(file_size, size, strict=True)):
+            return image.load()
+    except ImageError as error:
+        raise ValueError(f"needs a PNG in base64: {error}") from error
+    raise ValueError(f"needs a PNG of {size[1]}x{size[0]} pixels, got a {kind} of {file_size[1]}x{file_size[0]}")
+
+
+def encode_mask(mask: Mask, size: Size, corner: tuple[int, int] = (0, 0)) -> dict[str, Any]:
+    """The compressed run lengths, as COCO's `segmentation`, of an image of this size that shows a mask.
+
+    corner: row and column of the image where the mask begins; it may reach out of the image.
+    """
+    whole = np.zeros(size, np.uint8, order="F")
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) + start for axis, start in zip((1, 0), corner, strict=True))
+    if len(rows):  # only the part with painted pixels is copied, as this is slow
+        top, bottom = max(int(rows[0]), 0), min(int(rows[-1]) + 1, size[0])
+        left, right = max(int(columns[0]), 0), min(int(columns[-1]) + 1, size[1])
+        if top < bottom and left < right:
+            part = mask[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
+            whole[top:bottom, left:right] = part
+    return {"counts": run_lengths.encode(whole)["counts"].decode("ascii"), "size": list(size)}

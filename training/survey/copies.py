@@ -54,18 +54,20 @@ def _nearest(pairs: Mapping[tuple[int, int], int]) -> dict[int, int]:
     return nearest
 
 
-def similar_note(train: Survey, validation: Survey, pairs: Mapping[tuple[int, int], int]) -> str:
-    """A remark on the pairs of `similar_frames`, of which there is at least one; it names the nearest frame for each."""
-    in_train = _nearest(pairs)
+def similar_images(train: Survey, validation: Survey) -> list[str]:
+    """A remark on images of two splits that look alike, if there are any; it names the nearest frame for each."""
+    in_train = _nearest(similar_frames(train, validation))
+    if not in_train:
+        return []
     examples = [
         f"{validation.split.frames[second].image} like {train.split.frames[first].image}"
         for second, first in sorted(in_train.items())
     ]
-    return (
+    return [
         f"{len(in_train)} of {len(validation.records)} images of {validation.split.name!r} look like images of "
         f"{train.split.name!r}, as copies and neighbouring frames do: {first_names(examples, MOST_NAMED)}; move them into one "
         "split, else the score is too good to be true"
-    )
+    ]
 
 
 def shared_frames(train: Survey, validation: Survey) -> list[DataError]:

@@ -16,13 +16,11 @@ from training.survey.copies import (
     copied_images,
     copied_masks,
     shared_frames,
-    similar_frames,
-    similar_note,
+    similar_images,
     swapped_masks,
     swapped_note,
 )
-from training.survey.doubts import doubtful_labels, odd_photos, rare_classes
-from training.survey.outliers import outlying_masks
+from training.survey.doubts import doubtful_labels, odd_photos, outlying_masks, rare_classes
 from training.survey.records import Survey
 
 MOST_SIZES = 4
@@ -72,16 +70,6 @@ class Report:
         return "masks: pixel values are class ids"
 
     @property
-    def _object_ids(self) -> str:
-        """The ids that masks of objects hold, in words: those that the other masks show beside 0, or the classes'."""
-        labels = self.survey.split.source_labels
-        values = {value for record in self.survey.records for value in record.pixels if 0 < value < len(labels)}
-        ids = sorted(values) or list(range(1, len(labels)))
-        if len(ids) < 2:
-            return str(ids[0] if ids else 1)
-        return f"the id of their class ({first_names((f'{labels.names[value]} {value}' for value in ids), MOST_NAMED)})"
-
-    @property
     def notes(self) -> list[str]:
         """What may be wrong with the split, one line for each remark."""
         split, labels = self.survey.split, self.survey.split.labels
@@ -98,8 +86,8 @@ class Report:
         if black_and_white := [frame.mask for frame, record in frames if record.is_black_and_white]:
             notes.append(
                 f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
-                f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as {self._object_ids}, "
-                "or give --masks colors"
+                f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as the id of their "
+                "class, or give --masks colors"
             )
         notes += [*doubtful_labels(self.survey, self.swaps), *outlying_masks(self.survey)]
         notes += [*odd_photos(self.survey), *copied_images(self.survey)]
@@ -135,8 +123,7 @@ def pair_notes(train: Survey, validation: Survey) -> list[str]:
     swaps = frozenset(mask for pair in pairs for mask in pair)
     lines = [*swapped_note(pairs), *copied_masks(surveys)]
     lines += [note for survey in surveys for note in Report(survey, swaps).notes]
-    if similar := similar_frames(train, validation):
-        lines.append(similar_note(train, validation, similar))
+    lines += similar_images(train, validation)
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common
 
 

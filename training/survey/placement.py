@@ -25,11 +25,6 @@ KEPT = 0.75  # share of the borders that must stay inside the frame
 # of their masks if they were mirrored, turned by 180 degrees, or moved by 4% to 12% of the width.
 LEAST_GAIN = 2.0  # rise of the mean rank of the edges below the borders, times the root of the number of their cells
 LEAST_PEAK = 2.0  # standard deviations of that mean over all places, by which the best one exceeds their mean
-# Of 524 masks of CamVid and 243 of VOC that were moved and named, the direction was wrong for 9 and 18; with this lead, for 2
-# and 3, and it is told for 95% and 83% of the others.
-LEAST_LEAD = 1.5  # by which the best move must exceed the best one elsewhere for its direction to be told, in units of the gain
-ELSEWHERE = 4  # cells from the best move
-UNCLEAR = "moved; several directions would fit"
 SWAP_SIDE = 64  # cells of photos and masks that are compared with all others
 EDGES = 0.4  # share of a photo's cells that count as edges
 FEWEST_SWAPPED = SWAP_SIDE // 4  # cells of a mask's borders; fewer say nothing
@@ -54,9 +49,9 @@ class PhotoEdges:
         self._inside = inside > 0
 
     def better_place(self, ids: Ids) -> str | None:
-        """What must be done to a mask (H, W) for its borders to lie on the edges; None if they do, or if they say nothing.
+        """What must be done to a mask (H, W) for its borders to lie on the edges: `moved`, or one of the texts of `_turned`.
 
-        Such as `mirrored`, or `moved by some 50 pixels to the left and 20 pixels down`; `UNCLEAR` where several moves fit.
+        None if they do, or if they say nothing.
         """
         lying = self._scores(ids)
         if lying is None:
@@ -67,10 +62,9 @@ class PhotoEdges:
         _near(far, NEAREST - 1)[:] = np.nan
         gain = _gain(lying, far, own)
         if gain > LEAST_GAIN:
-            down, right = (int(index) - FARTHEST for index in np.unravel_index(int(np.nanargmax(far)), far.shape))
-            if max(abs(down), abs(right)) < FARTHEST:
-                is_clear = _lead(far) * np.sqrt(lying[1]) >= LEAST_LEAD
-                best = gain, _move((down, right), (ids.shape[0], ids.shape[1])) if is_clear else UNCLEAR
+            move = np.subtract(np.unravel_index(int(np.nanargmax(far)), far.shape), FARTHEST)
+            if np.abs(move).max() < FARTHEST:
+                best = gain, "moved"
         for text, turn in _turned(ids):
             scores = self._scores(turn)
             gain = 0.0 if scores is None else _gain(scores, _near(scores[0], SLACK), own)
@@ -109,14 +103,6 @@ def _gain(scores: tuple[Grid, int], best: Grid, own: float) -> float:
     return float((np.nanmax(best) - own) * np.sqrt(count))
 
 
-def _lead(grid: Grid) -> float:
-    """By how much the best move exceeds the best one that lies elsewhere."""
-    row, column = np.unravel_index(int(np.nanargmax(grid)), grid.shape)
-    others = grid.copy()
-    others[max(0, row - ELSEWHERE) : row + ELSEWHERE + 1, max(0, column - ELSEWHERE) : column + ELSEWHERE + 1] = np.nan
-    return float(np.nanmax(grid) - np.nanmax(others)) if not np.isnan(others).all() else np.inf
-
-
 def _near(grid: Grid, cells: int) -> Grid:
     """The part of a grid of moves that are at most so many cells long."""
     return grid[FARTHEST - cells : FARTHEST + cells + 1, FARTHEST - cells : FARTHEST + cells + 1]
@@ -129,17 +115,6 @@ def _turned(ids: Ids) -> Iterator[tuple[str, Ids]]:
     if ids.shape[0] == ids.shape[1]:
         yield "turned by 90 degrees to the left", np.rot90(ids)
         yield "turned by 90 degrees to the right", np.rot90(ids, 3)
-
-
-def _move(cells: tuple[int, int], size: tuple[int, int]) -> str:
-    """A move of rows and columns of the grid, in words and pixels of the mask."""
-    down, right = (round(steps * side / SIDE) for steps, side in zip(cells, size, strict=True))
-    parts = []
-    if right:
-        parts.append(f"{abs(right)} pixels to the {'right' if right > 0 else 'left'}")
-    if down:
-        parts.append(f"{abs(down)} pixels {'down' if down > 0 else 'up'}")
-    return f"moved by some {' and '.join(parts)}"
 
 
 def _ranks(strength: npt.NDArray[np.int16]) -> Grid:

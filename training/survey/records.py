@@ -24,8 +24,7 @@ from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
 from training.data.files import NAME_ENCODING
-from training.data.masks import decode_mask, interpret
-from training.data.orientation import read_orientation, swaps_sides, turn_upright
+from training.data.masks import decode_mask, interpret, read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError, raise_all
 from training.data.split import Split
 from training.survey.photos import Appearance, appearance, image_hash, is_cmyk, mean_colors
@@ -143,7 +142,7 @@ def survey_all(splits: Sequence[Split], *, pixels: bool = True, file: Path | Non
 def survey_readable(
     splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None
 ) -> tuple[list[Survey], list[DataError]]:
-    """Surveys the frames that can be read, of several splits of one data set; gives the errors of the other frames.
+    """Surveys the frames that can be read, of several splits of one data set; gives the errors of the other frames, each once.
 
     A frame that is listed several times is read once. pixels: whether images are decoded, or only their headers read. file:
     where the records are kept; a frame is not read again if its record has the same paths, sizes and times of change.
@@ -154,6 +153,7 @@ def survey_readable(
     errors: list[DataError] = []
     for split in splits:
         frames, records = [], []
+        errors += split.missing
         for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False, disable=None):
             key = _key(split, index)
             try:
@@ -167,12 +167,7 @@ def survey_readable(
         surveys.append(Survey(replace(split, frames=tuple(frames)), tuple(records)))
     if file:
         _save(file, records_of_keys)
-    return surveys, errors
-
-
-def frame_errors(splits: Sequence[Split]) -> list[DataError]:
-    """The errors of all frames of these splits; reads every frame."""
-    return survey_readable(splits)[1]
+    return surveys, list({str(error): error for error in errors}.values())
 
 
 def _key(split: Split, index: int) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.support.training.data_sets import write_frame
 from training.commands.check import main
@@ -88,12 +87,6 @@ def test_a_mask_is_no_larger_than_its_photo(data: Path, photo: str, capsys: pyte
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000  # KiB
 
 
-@pytest.mark.parametrize("format", ["WEBP", "AVIF"])
-def test_a_mask_of_a_lossy_format_is_not_opened(data: Path, format: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.new("L", (32, 24)).save(data / "masks" / "train" / "b.png", format)
-    assert f"the file is a {format}, which may not keep ids exactly" in errors(data, capsys)
-
-
 def test_names_are_printed_without_a_terminal_s_codes(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     odd = "\x1b[2J\x1b[31mx\n0 errors\u202e"
     (data / "images" / "train" / "b.png").rename(data / "images" / "train" / f"{odd}.png")
@@ -110,10 +103,7 @@ def test_names_are_printed_without_a_terminal_s_codes(data: Path, capsys: pytest
     assert told.out.count(r"\x1b[2J\x1b[31mx\n0 errors\u202e") >= 3  # errors, and a remark
 
 
-@pytest.mark.parametrize(("names", "has_remark"), [("leaf, ' Leaf'", True), ("leaf, le_af", True), ("leaf, stem", False)])
-def test_classes_with_nearly_one_name_are_told(
-    data: Path, names: str, has_remark: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (data / "classes.yaml").write_text(f"classes: [soil, {{id: 1, name: leaf}}, {{id: 2, name: {names.split(', ')[1]}}}]\n")
+def test_classes_with_nearly_one_name_are_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "classes.yaml").write_text("classes: [soil, leaf, ' Leaf']\n")
     assert main([str(data), *NARROW]) == 0
-    assert capsys.readouterr().out.count("have nearly one name") == has_remark
+    assert capsys.readouterr().out.count("have nearly one name") == 1

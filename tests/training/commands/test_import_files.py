@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.support.training.coco import SQUARE, Import, document, image, read_masks, thing, write_export, write_photo
 from training.commands.import_labels import main
-from training.importing.drawing.output import PARTS, RECORD, ImportFolder
+from training.importing.output import PARTS, RECORD, ImportFolder
 
 INNER = [15.0, 15.0, 20.0, 15.0, 20.0, 20.0, 15.0, 20.0]
 
@@ -59,14 +59,16 @@ def correct(out: Path, name: str = "a") -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def test_a_photo_that_is_found_by_its_bare_name_is_told(run_import: Import, file: Path) -> None:
     rename_photo(file, "camera2/a.png")
-    remark = "1 images were found by their bare name or under another one, such as camera2/a.png (a.png); check that these are"
+    remark = (
+        "1 images were found by their bare name or under another one; check that these are the labelled photos: camera2/a.png"
+    )
     assert remark in run_import(file)
 
 
 @pytest.mark.parametrize("written", ["camera2/b.png", "20240115-b.png", "./b.png"])
 def test_two_entries_of_one_photo_are_an_error(run_import: Import, file: Path, written: str) -> None:
     rename_photo(file, written)
-    assert re.search(r"are both the image|of one name", run_import(file, status=2))
+    assert "are both the image" in run_import(file, status=2)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +109,7 @@ def test_a_folder_of_images_that_the_user_names_may_be_a_link(file: Path, out: P
 
 
 @pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "/proc/kmsg", "folder", "socket name"])
-@pytest.mark.parametrize("named", [False, True])
-def test_what_is_no_regular_file_neither_hangs_nor_is_read(
-    run_import: Import, file: Path, out: Path, kind: str, named: bool
-) -> None:
+def test_what_is_no_regular_file_neither_hangs_nor_is_read(run_import: Import, file: Path, out: Path, kind: str) -> None:
     photo = file.parent / "a.png"
     photo.unlink()
     if kind == "pipe":
@@ -121,14 +120,11 @@ def test_what_is_no_regular_file_neither_hangs_nor_is_read(
         photo.symlink_to(kind)
     else:
         rename_photo(file, "a\0.png")
-    options = ["--images", str(file.parent)] if named else []
-    assert "a.png" in run_import(file, *options, status=2) or kind == "socket name"
+    assert "a.png" in run_import(file, "--images", str(file.parent), status=2) or kind == "socket name"
     assert not out.exists()
-
-
-def test_the_document_may_not_be_a_pipe(run_import: Import, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "labels.json")
-    assert "not a regular file" in run_import(tmp_path / "labels.json", status=2)
+    file.unlink()
+    os.mkfifo(file)
+    assert "not a regular file" in run_import(file, status=2)
 
 
 def test_names_are_printed_without_a_terminal_s_codes(file: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,22 +165,17 @@ def test_force_replaces_corrected_masks(run_import: Import, file: Path, out: Pat
     assert np.count_nonzero(read_masks(out)["a"]) == 25
 
 
-def test_a_mask_that_was_saved_again_with_the_same_pixels_is_not_a_corrected_one(
+def test_a_mask_that_was_removed_or_saved_again_with_the_same_pixels_is_not_a_corrected_one(
     run_import: Import, file: Path, out: Path
 ) -> None:
     assert main([str(file), "--out", str(out)]) == 0
-    Image.open(out / "masks" / "a.png").save(out / "masks" / "a.png", compress_level=0)
-    assert "kept" not in run_import(file)
-
-
-def test_a_mask_that_was_removed_is_written_again(file: Path, out: Path) -> None:
-    assert main([str(file), "--out", str(out)]) == 0
+    Image.open(out / "masks" / "b.png").save(out / "masks" / "b.png", compress_level=0)
     (out / "masks" / "a.png").unlink()
-    assert main([str(file), "--out", str(out)]) == 0
+    assert "kept" not in run_import(file)
     assert np.count_nonzero(read_masks(out)["a"]) == 400
 
 
-@pytest.mark.parametrize("record", [None, "", "{", '{"masks/a.png": 3}'])
+@pytest.mark.parametrize("record", [None, "{"])
 def test_without_a_record_masks_that_differ_are_kept(run_import: Import, file: Path, out: Path, record: str | None) -> None:
     """As in a folder of an older version, or one that was copied without hidden files."""
     assert main([str(file), "--out", str(out)]) == 0
@@ -199,14 +190,13 @@ def test_without_a_record_masks_that_differ_are_kept(run_import: Import, file: P
     assert np.count_nonzero(read_masks(out)["b"]) == 25
 
 
-@pytest.mark.parametrize("name", ["a.PNG", "a.Png"])
-def test_a_corrected_mask_may_have_its_ending_in_another_case(file: Path, out: Path, name: str) -> None:
+def test_a_corrected_mask_may_have_its_ending_in_another_case(file: Path, out: Path) -> None:
     assert main([str(file), "--out", str(out)]) == 0
     corrected = correct(out)
-    (out / "masks" / "a.png").rename(out / "masks" / name)
+    (out / "masks" / "a.png").rename(out / "masks" / "a.Png")
     assert main([str(file), "--out", str(out)]) == 0
-    assert sorted(path.name for path in (out / "masks").iterdir()) == sorted([name, "b.png"])
-    assert np.array_equal(np.asarray(Image.open(out / "masks" / name)), corrected)
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["a.Png", "b.png"]
+    assert np.array_equal(np.asarray(Image.open(out / "masks" / "a.Png")), corrected)
 
 
 def test_a_mask_that_is_a_link_is_written_through_it(file: Path, out: Path, tmp_path: Path) -> None:
@@ -269,13 +259,6 @@ def test_a_photo_is_never_written_over_by_its_mask(run_import: Import, file: Pat
     before = (out / "masks" / "a.png").read_bytes()
     assert "a.png lies where the mask of" in run_import(file, "--images", str(out / "masks"), status=2)
     assert (out / "masks" / "a.png").read_bytes() == before
-
-
-def test_one_folder_for_photos_and_masks_is_an_error(run_import: Import, file: Path, out: Path) -> None:
-    (out / "images").mkdir(parents=True)
-    (out / "masks").symlink_to("images")
-    assert "are one folder: a photo and its mask need two" in run_import(file, status=2)
-    assert not list((out / "images").iterdir())
 
 
 def test_the_record_is_not_taken_for_an_export(file: Path) -> None:

@@ -12,43 +12,25 @@ from training.data.map_files import TILES, read_gsd
 from training.data.problems import DataError
 
 
-def write(folder: Path, document: Any) -> Path:
+def gsd_of(folder: Path, document: Any) -> float | None:
     (folder / TILES).write_text(json.dumps(document))
-    return folder
+    return read_gsd(folder)
 
 
-@pytest.mark.parametrize(
-    ("pixels", "gsd"),
-    [
-        ([[0.5, 0.5]], 0.5),
-        ([[0.5, 0.5], [0.5, 0.54]], 0.52),
-        ([[0.5, 0.5], [0.1, 0.1]], None),
-        ([[0.3, 0.6]], None),
-        ([[0.5, 0.5], None], None),
-        ([], None),
-    ],
-)
-def test_scenes_of_one_scale_have_a_gsd(tmp_path: Path, pixels: list[Any], gsd: float | None) -> None:
-    assert read_gsd(write(tmp_path, {"scenes": [{"pixel_m": pixel} for pixel in pixels]})) == (
-        gsd and pytest.approx(gsd, rel=1e-2)
-    )
-
-
-@pytest.mark.parametrize("document", [{}, [], {"scenes": [{}]}, {"scenes": ["a.tif"]}, {"scenes": 5}, {"scenes": True}])
-def test_a_file_without_sizes_has_none(tmp_path: Path, document: Any) -> None:
-    assert read_gsd(write(tmp_path, document)) is None
-
-
-def test_a_folder_of_photos_has_none(tmp_path: Path) -> None:
+def test_scenes_of_one_scale_have_a_gsd_and_photos_none(tmp_path: Path) -> None:
     assert read_gsd(tmp_path) is None
+    for pixels, gsd in (([[0.5, 0.5]], 0.5), ([[0.5, 0.5], [0.5, 0.54]], 0.52)):
+        assert gsd_of(tmp_path, {"scenes": [{"pixel_m": pixel} for pixel in pixels]}) == pytest.approx(gsd, rel=1e-2)
+    for others in ([[0.5, 0.5], [0.1, 0.1]], [[0.3, 0.6]], [[0.5, 0.5], None], []):
+        assert gsd_of(tmp_path, {"scenes": [{"pixel_m": pixel} for pixel in others]}) is None
+    for document in ({}, [], {"scenes": [{}]}, {"scenes": ["a.tif"]}, {"scenes": 5}, {"scenes": True}):
+        assert gsd_of(tmp_path, document) is None
 
 
-@pytest.mark.parametrize(
-    "pixel", ["a", [0.5], [0, 1], [-1, -1], ["a", "b"], [True, True], [10**400, 1], [1e-200, 1e-200], [1e200, 1e200]]
-)
+@pytest.mark.parametrize("pixel", ["a", [0.5], [0, 1], [-1, -1], ["a", "b"], [True, True], [10**400, 1], [1e-200, 1e-200]])
 def test_sizes_that_are_none_are_named(tmp_path: Path, pixel: Any) -> None:
     with pytest.raises(DataError, match=r"tiles\.geojson: pixel_m must be the height and width of a pixel in metres"):
-        read_gsd(write(tmp_path, {"scenes": [{"pixel_m": pixel}]}))
+        gsd_of(tmp_path, {"scenes": [{"pixel_m": pixel}]})
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def test_colours_are_looked_up_void_s_too(tmp_path: Path) -> None:
 
 def test_a_colour_of_no_class_is_named(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.full((2, 2, 3), (1, 2, 3), np.uint8))
-    with pytest.raises(MaskError, match=r"a\.png: colours \['#010203'\] stand for no class"):
+    with pytest.raises(MaskError, match=r"a\.png: colours \['#010203'\] stand for no class, or for several"):
         read_mask(path, voc_labels(), label_colors(voc_labels()))
 
 
@@ -58,14 +57,15 @@ def test_a_colour_of_two_classes_stands_for_neither(tmp_path: Path) -> None:
 
 
 def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MaskError, match=r"a\.png: ids \[7, 9\] are neither one of 2 classes nor void"):
-        read_mask(save(tmp_path / "a.png", np.array([[0, 7, 9, 255]], np.uint8)), numbered_labels(["a", "b"]), {})
-
-
-def test_other_modes_are_refused(tmp_path: Path) -> None:
-    Image.new("CMYK", (2, 2)).save(tmp_path / "a.tif")
-    with pytest.raises(MaskError, match="must be an 8-bit grey, palette or RGB image, got mode CMYK"):
-        read_mask(tmp_path / "a.tif", voc_labels(), {})
+    """With the option for palettes, whose colours may be meant."""
+    path = save(tmp_path / "a.png", np.array([[0, 7, 9, 255]], np.uint8))
+    with pytest.raises(MaskError, match=r"a\.png: ids \[7, 9\] are neither one of 2 classes nor void$"):
+        read_mask(path, numbered_labels(["a", "b"]), {})
+    image = Image.open(path)
+    image.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
+    image.save(path)
+    with pytest.raises(MaskError, match=r"ids \[7, 9\] .* give --masks colors"):
+        read_mask(path, numbered_labels(["a", "b"]), {})
 
 
 PLAIN = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)
@@ -97,12 +97,6 @@ def test_plain_ids_in_other_modes_are_read(tmp_path: Path, mode: str) -> None:
     assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR)), PLAIN)
 
 
-def test_rgba_holds_colours_as_rgb_does(tmp_path: Path) -> None:
-    colours = np.asarray(FOUR.palette, np.uint8)[PLAIN]
-    Image.fromarray(colours).convert("RGBA").save(tmp_path / "a.png")
-    assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR)), PLAIN)
-
-
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_transparent_masks_are_refused(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(PLAIN).convert(mode)
@@ -125,26 +119,6 @@ def test_sixteen_bits_in_several_channels_are_refused(tmp_path: Path, color_type
     (tmp_path / "a.png").write_bytes(png_of(2, 1, 16, color_type, rows))
     with pytest.raises(MaskError, match=r"a\.png: a mask of 16 bits must be grey, got mode"):
         read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
-
-
-@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_lossy_masks_are_refused_by_their_bytes(tmp_path: Path, format: str, mode: str) -> None:
-    Image.new(mode, (8, 8)).save(tmp_path / "a.png", format)
-    with pytest.raises(
-        MaskError, match=rf"a\.png: the file is a {format}, which may not keep ids exactly; export masks as PNG"
-    ):
-        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
-
-
-def test_a_tiff_is_read_but_for_lossy_and_inverted_ones(tmp_path: Path) -> None:
-    for options in ({}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}):
-        Image.fromarray(PLAIN).save(tmp_path / "a.png", "TIFF", **options)
-        assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
-    for options in ({"compression": "jpeg"}, {"tiffinfo": {262: 0}}):
-        Image.fromarray(PLAIN).save(tmp_path / "a.png", "TIFF", **options)
-        with pytest.raises(MaskError, match=r"a\.png: .* export masks as PNG"):
-            read_mask(tmp_path / "a.png", FOUR, {})
 
 
 def test_black_and_white_in_rgb_are_colours_not_void(tmp_path: Path) -> None:
@@ -200,14 +174,6 @@ def test_a_palette_of_other_colours_or_the_classes_own_contradicts_nothing(tmp_p
         assert np.array_equal(read_mask(tmp_path / "a.png", labels, label_colors(labels)), IDS)
 
 
-def test_an_id_of_a_palette_that_is_no_class_is_named_with_the_switch(tmp_path: Path) -> None:
-    image = Image.fromarray(np.array([[0, 9]], np.uint8))
-    image.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
-    image.save(tmp_path / "a.png")
-    with pytest.raises(MaskError, match=r"ids \[9\] .* give --masks colors"):
-        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
-
-
 def test_a_mask_without_its_last_rows_is_refused(tmp_path: Path) -> None:
     """Pillow leaves them at 0, which is a class."""
     rows = b"".join(b"\0" + row.tobytes() for row in PLAIN)
@@ -225,39 +191,27 @@ def test_a_first_frame_that_covers_a_part_of_the_mask_is_refused(tmp_path: Path)
     (tmp_path / "a.png").write_bytes(png_of(4, 2, 8, 0, b"\0" + PLAIN[0].tobytes(), **frame))
     with pytest.raises(MaskError, match=r"a\.png: the image is damaged: its first frame covers 4x1 of 4x2"):
         read_mask(tmp_path / "a.png", FOUR, {})
-    file = io.BytesIO()
-    Image.fromarray(PLAIN).save(file, "GIF")
-    data = bytearray(file.getvalue())
-    data[6:10] = struct.pack("<HH", 8, 4)  # of the canvas
-    (tmp_path / "b.png").write_bytes(data)
-    with pytest.raises(MaskError, match=r"b\.png: the mask's first frame covers a part of it; export masks as PNG"):
-        read_mask(tmp_path / "b.png", FOUR, {})
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_mask_that_exif_turns_itself_is_refused(tmp_path: Path, orientation: int) -> None:
+def test_a_mask_that_exif_turns_itself_is_refused(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(PLAIN).save(tmp_path / "a.png", exif=exif)
-    if orientation == 1:
-        assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
-        return
-    with pytest.raises(MaskError, match=rf"a\.png: EXIF turns the mask itself \(orientation {orientation}\)"):
+    for orientation in (1, 6):
+        exif[0x0112] = orientation
+        Image.fromarray(PLAIN).save(tmp_path / f"{orientation}.png", exif=exif)
+    assert np.array_equal(read_mask(tmp_path / "1.png", FOUR, {}), PLAIN)
+    with pytest.raises(MaskError, match=r"6\.png: EXIF turns the mask itself \(orientation 6\)"):
+        read_mask(tmp_path / "6.png", FOUR, {})
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "GIF", "TIFF", "BMP", "unknown"])
+def test_what_is_no_png_by_its_bytes_is_refused(tmp_path: Path, format: str) -> None:
+    """A lossy format may change ids; Pillow reads some others otherwise than their authors mean."""
+    (tmp_path / "a.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    if format != "unknown":
+        Image.new("L", (8, 8)).save(tmp_path / "a.png", format)
+    size = (tmp_path / "a.png").stat().st_size
+    with pytest.raises(MaskError, match=rf"a\.png: its {size} bytes are no PNG \({format}\); export masks as PNG"):
         read_mask(tmp_path / "a.png", FOUR, {})
-
-
-@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"], ids=["empty", "pointer"])
-def test_what_is_no_image_is_told_in_plain_words(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(MaskError, match=rf"a\.png: not an image: its {len(content)} bytes are none of PNG, BMP, GIF, TIFF$"):
-        read_mask(tmp_path / "a.png", FOUR, {})
-
-
-def test_a_colour_of_two_classes_is_told_as_such(tmp_path: Path) -> None:
-    labels = LabelSet((LabelClass(0, "a", (0, 0, 0)), LabelClass(1, "b", (9, 9, 8)), LabelClass(2, "c", (9, 9, 8))))
-    path = save(tmp_path / "a.png", np.array([[[9, 9, 8], [0, 0, 0]]], np.uint8))
-    with pytest.raises(MaskError, match=r"stand for no class.*; #090908 is the colour of several classes: give each its own"):
-        read_mask(path, labels, label_colors(labels))
 
 
 def test_an_index_beyond_the_palette_has_no_colour(tmp_path: Path) -> None:

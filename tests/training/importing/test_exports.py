@@ -78,44 +78,31 @@ def edit(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps(document))
 
 
-def test_labelme_s_circles_are_areas_and_its_rectangles_and_ignored_shapes_are_void(
+def test_labelme_s_circles_are_areas_and_ignored_shapes_void(
     frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export = write_labelme(tmp_path / "export", frames, CLASSES)
-    edit(export / "photo 0.json", shape_type="circle", points=[[16.0, 12.0], [16.0, 20.0]])
-    edit(export / "photo 2.json", shape_type="rectangle", points=[[9.0, 8.0], [4.0, 2.0]])
-    edit(export / "photo 4.json", label="__ignore__")
-    edit(export / "photo 6.json", shape_type="line", points=[[1, 1], [5, 5]])
-    (export / "photo 8.json").unlink()
-    masks = imported(export, tmp_path / "data")
-    assert int((masks["photo 0"] == 1).sum()) == pytest.approx(np.pi * 8**2, rel=0.05)
-    box = np.zeros(SIZE, bool)
-    box[2:8, 4:9] = True
-    np.testing.assert_array_equal(masks["photo 2"] == 255, box)
-    np.testing.assert_array_equal(masks["photo 4"] == 255, drawn(4) == 1)
-    assert not masks["photo 6"].any()
-    assert "photo 8" not in masks
-    output = capsys.readouterr().out
-    assert "1 objects have a box and no outline" in output
-    assert "1 shapes of the type line are left out" in output
-    assert "1 images have no JSON file and are left out" in output
-    assert find_labels(None, tmp_path / "data").names == CLASSES
-
-
-def test_labelme_s_images_may_lie_elsewhere_in_a_folder_that_is_named(
-    run_import: Import, frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    """The photos may lie elsewhere, in a folder that is named."""
     export = write_labelme(tmp_path / "labels" / "day 1", frames, CLASSES)
+    edit(export / "photo 0.json", shape_type="circle", points=[[16.0, 12.0], [16.0, 20.0]])
+    edit(export / "photo 4.json", label="__ignore__")
     for path in export.glob("*.json"):
         document = json.loads(path.read_text())
         document["imagePath"] = f"..\\..\\photos\\{document['imagePath']}"
         path.write_text(json.dumps(document))
+    (export / "photo 8.json").unlink()
     for path in export.glob("*.jpg"):
-        path.unlink()
-    assert "photos/photo 0.jpg is in none of" in run_import(tmp_path / "labels", status=2)
-    photos = str(next(iter(frames)).parent)
-    assert len(imported(tmp_path / "labels", tmp_path / "data", "--images", photos)) == FRAMES
-    assert "bare name" not in capsys.readouterr().out
+        if path.stem != "photo 8":
+            path.unlink()
+    assert main([str(tmp_path / "labels"), "--out", str(tmp_path / "data")]) == 2
+    assert "photos/photo 0.jpg is in none of" in capsys.readouterr().err
+    masks = imported(tmp_path / "labels", tmp_path / "data", "--images", str(next(iter(frames)).parent))
+    assert int((masks["photo 0"] == 1).sum()) == pytest.approx(np.pi * 8**2, rel=0.05)
+    np.testing.assert_array_equal(masks["photo 4"] == 255, drawn(4) == 1)
+    assert "photo 8" not in masks
+    output = capsys.readouterr().out
+    assert "bare name" not in output
+    assert "1 images have no JSON file and are left out" in output
+    assert find_labels(None, tmp_path / "data").names == CLASSES
 
 
 def test_label_studio_s_ellipses_and_rectangles(frames: dict[Path, Ids], tmp_path: Path) -> None:
@@ -159,47 +146,39 @@ def test_what_is_wrong_in_label_studio_s_tasks_is_told_by_name(
     file = write_label_studio(tmp_path / "export", frames, CLASSES)
     tasks = json.loads(file.read_text())
     regions = [task["annotations"][0]["result"][-1] for task in tasks]
-    regions[0]["value"]["polygonlabels"] = ["leaf", "stem"]
     regions[1]["value"]["rle"] = regions[1]["value"]["rle"][:-3]
-    regions[3]["value"]["rle"] = [300]
     regions[5].update(original_width=40)
     regions[6]["image_rotation"] = 90
     regions[8]["value"]["points"] = [[1, 2]]
-    tasks[10]["data"] = {}
     file.write_text(json.dumps(tasks))
     error = run_import(file, status=2)
     for message in (
-        "7 errors in the data set", "task 1, region r1: has the labels leaf, stem; a pixel has one class",
-        "task 2, region r2: a brush label ends after", "task 4, region r2: a brush label must be a list of numbers",
+        "4 errors in the data set", "task 2, region r2: a brush label ends after",
         "task 6 has regions of images of several sizes", "task 7, region r1: was drawn on an image turned by 90 degrees",
-        "task 9, region r1: a polygon needs three points or more", "task 11 must have one image",
+        "task 9, region r1: a polygon needs three points or more",
     ):  # fmt: skip
         assert message in error
 
 
 def test_exports_without_the_whole_labels_are_told(run_import: Import, tmp_path: Path) -> None:
-    """JSON-MIN, PNGs whose names tell no image, one labelme file, a folder of anything else."""
+    """JSON-MIN, one labelme file, a folder of anything else."""
     minimal = tmp_path / "min.json"
     minimal.write_text(json.dumps([{"id": 1, "image": "/data/upload/1/a.jpg", "tag": []}]))
-    masks, single, other = (tmp_path / name for name in ("masks", "single", "other"))
-    for folder in (masks, single, other):
+    single, other = tmp_path / "single", tmp_path / "other"
+    for folder in (single, other):
         folder.mkdir()
-    Image.new("L", (4, 4)).save(masks / "task-1-annotation-2-by-1-tag-leaf-0.png")
     (single / "a.json").write_text(json.dumps({"shapes": [], "imagePath": "a.jpg"}))
     expected = {
-        minimal: "export JSON, not JSON-MIN", masks: "whose names do not say of which image they are: export JSON",
-        single / "a.json": f"give the folder {single}", other: "holds no known export; expected COCO's JSON",
+        minimal: "export JSON, not JSON-MIN", single / "a.json": f"give the folder {single}",
+        other: "holds no known export; expected COCO's JSON",
     }  # fmt: skip
     for path, message in expected.items():
         assert message in run_import(path, status=2)
 
 
-def test_a_split_of_a_folder_with_splits_is_refused(run_import: Import, frames: dict[Path, Ids], tmp_path: Path) -> None:
+def test_options_that_do_not_go_with_an_export_are_refused(run_import: Import, frames: dict[Path, Ids], tmp_path: Path) -> None:
     export = EXPORTS["roboflow-coco"](tmp_path / "export", frames, CLASSES)
     assert "has 2 splits of its own: leave out --split" in run_import(export, "--split", "train", status=2)
-
-
-def test_the_field_of_an_image_is_for_label_studio_alone(run_import: Import, frames: dict[Path, Ids], tmp_path: Path) -> None:
     for tool in ("labelme", "roboflow-coco"):
         export = EXPORTS[tool](tmp_path / tool, frames, CLASSES)
         assert "--image-field is for the tasks of Label Studio's JSON" in run_import(export, "--image-field", "photo", status=2)

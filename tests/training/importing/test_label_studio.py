@@ -14,6 +14,9 @@ from PIL import Image
 from tests.support.training.coco import Import
 from tests.support.training.label_tools import Ids, Region, label_studio_result, png_text, write_label_studio_results
 from training.commands.import_labels import main
+from training.importing.label_studio.geometry import draw
+from training.importing.label_studio.tasks import find_image_field
+from training.importing.outlines import decode_painted
 
 SIZE = (40, 60)
 VOID = 255
@@ -59,8 +62,15 @@ def painted(region: Region, mode: str) -> str:
     return f"data:image/png;base64,{png_text(pixels)}"
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "L", "1", "RGB"])
-@pytest.mark.parametrize("kind", ["bitmasklabels", "bitmask"])
+def test_soft_edges_of_a_bitmask_are_painted_from_the_half_on() -> None:
+    pixels = np.zeros((*SIZE, 4), np.uint8)
+    pixels[3, 5:8, 3] = 127, 128, 255
+    np.testing.assert_array_equal(decode_painted(f"data:image/png;base64,{png_text(pixels)}", SIZE), box(6, 3, 8, 4))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("RGBA", "bitmasklabels"), ("RGBA", "bitmask"), *((mode, "bitmask") for mode in ("LA", "L", "1", "RGB"))]
+)
 def test_a_bitmask_is_a_mask_of_its_class(mode: str, kind: str, tmp_path: Path) -> None:
     stem = result(kind, imageDataURL=painted(box(10, 5, 40, 25), mode))
     labels = {**stem, "type": "labels", "value": {"labels": ["stem"]}} if kind == "bitmask" else stem
@@ -71,42 +81,25 @@ def test_a_bitmask_is_a_mask_of_its_class(mode: str, kind: str, tmp_path: Path) 
     np.testing.assert_array_equal(first, box(0, 0, 4, 4))
 
 
-def test_soft_edges_of_a_bitmask_are_painted_from_the_half_on(tmp_path: Path) -> None:
-    pixels = np.zeros((*SIZE, 4), np.uint8)
-    pixels[3, 5:8, 3] = 127, 128, 255
-    (mask,) = masks(tmp_path, [result("bitmasklabels", "leaf", imageDataURL=f"data:image/png;base64,{png_text(pixels)}")])
-    np.testing.assert_array_equal(mask, box(6, 3, 8, 4))
-
-
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        (
-            f"data:image/png;base64,{png_text(np.zeros((40, 59, 4), np.uint8))}",
-            "needs a PNG of 60x40 pixels, got a PNG of 59x40",
-        ),
+        (f"data:image/png;base64,{png_text(np.zeros((40, 59, 4), np.uint8))}", "a PNG of 60x40 pixels, got a PNG of 59x40"),
         (f"data:image/png;base64,{png_text(np.zeros((40, 60), np.uint8))[:60]}", "needs a PNG in base64"),
         ("data:image/png;base64,?", "needs a PNG in base64"),
         ("data:image/jpeg;base64,AAAA", "needs a PNG as data:image/png;base64"),
-        ("mask.png", "needs a PNG as data:image/png;base64"),
         (None, "needs a PNG as data:image/png;base64"),
     ],
+    ids=lambda value: str(value)[:30],
 )
-def test_a_bitmask_that_is_none_is_told(run_import: Import, url: object, message: str, tmp_path: Path) -> None:
-    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, result("bitmasklabels", "stem", imageDataURL=url)])
-    error = run_import(file, status=2)
-    assert f"{file}: task 1, region bitmasklabels" in error
-    assert message in error
+def test_a_bitmask_that_is_none_is_told(url: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decode_painted(url, SIZE)
 
 
 def corner(x: float, y: float, **others: Any) -> dict[str, Any]:
     (point,) = percent((x, y))
     return {"x": point[0], "y": point[1], "isBezier": False, **others}
-
-
-def handle(x: float, y: float) -> dict[str, float]:
-    (point,) = percent((x, y))
-    return {"x": point[0], "y": point[1]}
 
 
 def test_a_closed_vector_is_a_polygon_along_its_links(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,60 +114,19 @@ def test_a_closed_vector_is_a_polygon_along_its_links(tmp_path: Path, capsys: py
     assert "1 regions of the type vectorlabels are left out, since they have no area" in capsys.readouterr().out
 
 
-def test_curves_of_a_vector_are_followed(tmp_path: Path) -> None:
-    """Four curves that make a circle within a thousandth of its radius."""
-    x, y, radius, arm = 30, 20, 15, 15 * 0.5523
-    circle = [
-        corner(
-            x + radius, y, isBezier=True, controlPoint1=handle(x + radius, y - arm), controlPoint2=handle(x + radius, y + arm)
-        ),
-        corner(
-            x, y + radius, isBezier=True, controlPoint1=handle(x + arm, y + radius), controlPoint2=handle(x - arm, y + radius)
-        ),
-        corner(
-            x - radius, y, isBezier=True, controlPoint1=handle(x - radius, y + arm), controlPoint2=handle(x - radius, y - arm)
-        ),
-        corner(
-            x, y - radius, isBezier=True, controlPoint1=handle(x - arm, y - radius), controlPoint2=handle(x + arm, y - radius)
-        ),
-    ]
-    (mask,) = masks(tmp_path, [result("vectorlabels", "leaf", vertices=circle, closed=True)])
-    rows, columns = np.nonzero(mask == 1)
-    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (5, 35, 15, 45)
-    assert int((mask == 1).sum()) == pytest.approx(np.pi * radius**2, rel=0.03)
-
-
-def test_a_curve_with_one_handle_bends_toward_it(tmp_path: Path) -> None:
-    """Label Studio puts the other handle at three tenths of the way."""
-    vertices = [
-        corner(10, 20, isBezier=True, controlPoint1=handle(10, 20), controlPoint2=handle(10, 0)),
-        corner(40, 20), corner(40, 30), corner(10, 30),
-    ]  # fmt: skip
-    (mask,) = masks(tmp_path, [result("vectorlabels", "leaf", vertices=vertices, closed=True)])
-    t = np.linspace(0, 1, 1000)
-    xs = 10 * (1 - t) ** 3 + 3 * t * (1 - t) ** 2 * 10 + 3 * t**2 * (1 - t) * 31 + t**3 * 40
-    ys = 20 * (1 - t) ** 3 + 3 * t**2 * (1 - t) * 20 + t**3 * 20
-    area = float(np.trapezoid(20 - ys, xs)) + 300
-    assert int((mask == 1).sum()) == pytest.approx(area, rel=0.03)
-
-
-def test_vectors_that_branch_are_told(run_import: Import, tmp_path: Path) -> None:
-    vertices = [corner(10, 5), corner(40, 5), corner(40, 25), corner(10, 25)]
-    for vertex, name, previous in zip(vertices, "abcd", (None, "a", "a", "c"), strict=True):
-        vertex |= {"id": name, "prevPointId": previous}
-    file = write_label_studio_results(
-        tmp_path / "export", SIZE, [LEAF, result("vectorlabels", "stem", vertices=vertices, closed=True)]
-    )
-    assert "its vertices branch" in run_import(file, status=2)
-
-
 @pytest.mark.parametrize(
-    ("turn", "edges"),
-    [
-        (0, (30, 10, 50, 14)), (90, (26, 10, 30, 30)), (180, (10, 6, 30, 10)), (270, (30, 0, 34, 10)), (-90, (30, 0, 34, 10)),
-        (360, (30, 10, 50, 14)), (450, (26, 10, 30, 30)),
-    ],
-)  # fmt: skip
+    ("previous", "others", "message"),
+    [("-aac", {}, "its vertices branch"), ("-abc", {"isBezier": True, "controlPoint1": {"x": 1, "y": 2}}, "has curves")],
+)
+def test_vectors_that_branch_or_bend_are_told(previous: str, others: dict[str, Any], message: str) -> None:
+    vertices = [corner(10, 5), corner(40, 5), corner(40, 25, **others), corner(10, 25)]
+    for vertex, name, before in zip(vertices, "abcd", previous, strict=True):
+        vertex |= {"id": name, "prevPointId": before.strip("-")}
+    with pytest.raises(ValueError, match=message):
+        draw({"vertices": vertices, "closed": True}, SIZE)
+
+
+@pytest.mark.parametrize(("turn", "edges"), [(0, (30, 10, 50, 14)), (90, (26, 10, 30, 30)), (-90, (30, 0, 34, 10))])
 def test_a_box_is_turned_about_its_upper_left_corner(turn: float, edges: tuple[int, int, int, int], tmp_path: Path) -> None:
     turned = result("rectanglelabels", "leaf", x=50, y=25, width=100 * 20 / 60, height=10, rotation=turn)
     (mask,) = masks(tmp_path, [LEAF, turned])
@@ -197,7 +149,7 @@ def test_a_box_is_turned_by_any_angle(tmp_path: Path) -> None:
 def test_labels_beside_their_shape_and_answers_about_it_belong_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As the tags Polygon and Labels write them; the labels may repeat the shape, or lack it."""
+    """As the tags Polygon and Labels write them; the labels may repeat the shape, with a rotation of 0, or lack it."""
     shape = {"points": percent((10, 5), (40, 5), (40, 25), (10, 25)), "closed": True}
     whole = result("polygon", **shape)
     labels = whole | {"type": "labels", "value": {"labels": ["leaf"]}}
@@ -205,10 +157,15 @@ def test_labels_beside_their_shape_and_answers_about_it_belong_together(
     answer = whole | {"type": "choices", "value": {**shape, "choices": ["sick"]}}
     about_all = {"id": "q", "type": "choices", "to_name": "image", "value": {"choices": ["sunny"]}}
     relation = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
-    first, second, third = masks(tmp_path, [whole, labels], [whole, repeated, answer, about_all, relation], [repeated, LEAF])
+    boxed = result("rectangle", x=50, y=25, width=50, height=25)
+    named = boxed | {"type": "labels", "value": boxed["value"] | {"rotation": 0, "labels": ["leaf"]}}
+    first, second, third = masks(
+        tmp_path, [whole, labels], [whole, repeated, answer, about_all, relation], [repeated, LEAF, boxed, named]
+    )
     for mask in (first, second):
         np.testing.assert_array_equal(mask, box(10, 5, 40, 25))
-    np.testing.assert_array_equal(third, box(10, 5, 40, 25) | box(0, 0, 4, 4))
+    np.testing.assert_array_equal(third == VOID, box(30, 10, 60, 20))
+    np.testing.assert_array_equal(third == 1, (box(10, 5, 40, 25) | box(0, 0, 4, 4)) & ~box(30, 10, 60, 20))
     output = capsys.readouterr().out
     assert "1 answers of the type choices about a whole image are left out" in output
     assert "1 relations between regions are left out" in output
@@ -227,13 +184,6 @@ def test_what_is_wrong_becomes_void_where_the_user_wants_it(tmp_path: Path, caps
         assert message in output
 
 
-def test_labels_whose_shape_has_a_rotation_of_zero_belong_to_the_one_without(tmp_path: Path) -> None:
-    shape = result("rectangle", x=50, y=25, width=50, height=25)
-    labels = shape | {"type": "labels", "value": shape["value"] | {"rotation": 0, "labels": ["leaf"]}}
-    (mask,) = masks(tmp_path, [LEAF, shape, labels])
-    np.testing.assert_array_equal(mask == VOID, box(30, 10, 60, 20))
-
-
 SQUARE = {"points": percent((10, 5), (40, 5), (40, 25), (10, 25)), "closed": True}
 VERTICES = [{"x": x, "y": y} for x, y in percent((10, 5), (40, 5), (40, 25), (10, 25))]
 RECTANGLE = {"x": 50, "y": 25, "width": 100 * 20 / 60, "height": 10, "rotation": 90}
@@ -244,8 +194,6 @@ WHOLE = box(0, 0, 60, 40) & ~box(0, 0, 4, 4)
     ("unknown", "message", "void"),
     [
         (result("polygonlabels", **SQUARE, polygonlabels=[]), "of the type polygonlabels without a label", box(10, 5, 40, 25)),
-        (result("polygon", **SQUARE), "regions of the type polygon without a label", box(10, 5, 40, 25)),
-        (result("taxonomy", **SQUARE, taxonomy=[["a", "b"]]), "of the type taxonomy without a label", box(10, 5, 40, 25)),
         (result("choices", **RECTANGLE, choices=["stem"]), "of the type choices without a label", box(26, 10, 30, 30)),
         (result("polygonlabels", **SQUARE, superlabels=["stem"]), "and with the key 'superlabels'", box(10, 5, 40, 25)),
         (result("starlabels", "stem", **RECTANGLE), "regions of the type 'starlabels'", box(26, 10, 30, 30)),
@@ -253,12 +201,10 @@ WHOLE = box(0, 0, 60, 40) & ~box(0, 0, 4, 4)
         (result("starlabels", "stem", center=[1, 2], arms=5), "regions of the type 'starlabels'", WHOLE),
         (result("rectanglelabels", "stem", **RECTANGLE, shear=0.5), "regions with the key 'shear'", WHOLE),
         (result("rectanglelabels", "stem", **SQUARE), "of the type rectanglelabels with closed, points", box(10, 5, 40, 25)),
-        (result("rectanglelabels", "stem"), "regions of the type rectanglelabels with no shape", WHOLE),
         (result("rectanglelabels", "stem", x=5, y=5, width=5), "of the type rectanglelabels with width, x, y", WHOLE),
         (result("brushlabels", "stem", format="png", rle=[0]), "brush labels of the format 'png'", WHOLE),
         (result("polygonlabels", "stem", **SQUARE | {"closed": False}), "that are not closed", box(10, 5, 40, 25)),
         (result("vectorlabels", "stem", vertices=VERTICES, closed="true"), "with a closed that is neither", box(10, 5, 40, 25)),
-        (result("vectorlabels", "stem", vertices=VERTICES, closed=1), "with a closed that is neither", box(10, 5, 40, 25)),
         (result("videorectangle", "stem", sequence=[{"frame": 1, "x": 5}]), "regions of the type 'videorectangle'", WHOLE),
         ({"id": "x", "type": "newlabels", "value": {"newlabels": ["stem"]}}, "regions of the type 'newlabels'", WHOLE),
     ],
@@ -299,42 +245,32 @@ def rewrite(file: Path, index: int, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "options"),
+    ("data", "targets", "name", "field"),
     [
-        ({"photo_url": "0.png"}, []),
-        ({"photo_url": "0.png", "caption": "a leaf"}, ["--image-field", "photo_url"]),
-        ({"photo": "0.png", "thumbnail": "small.png"}, ["--image-field", "photo"]),
-        ({"image": "small.png", "photo": ["0.png"]}, ["--image-field", "photo"]),
-        ({"image": "0.png", "thumbnail": "small.png"}, []),
-        ({"image": "0.png", "caption": "a leaf"}, []),
-        ({"image": ["0.png"], "caption": "a leaf", "number": 3}, []),
-        ({"picture": ["0.png"]}, []),
+        ({"photo_url": "0.png"}, "image", None, "photo_url"),
+        ({"photo_url": "0.png", "caption": "a leaf"}, "image", None, "photo_url"),
+        ({"photo_url": "0.png", "caption": "a leaf"}, "image", "caption", "caption"),
+        ({"photo": "0.png", "thumbnail": "small.png"}, "image", None, None),
+        ({"photo": "0.png", "thumbnail": "small.png"}, "image", "photo", "photo"),
+        ({"image": "0.png", "thumbnail": "small.png"}, "image", None, "image"),
+        ({"image": "0.png", "thumbnail": "small.png"}, "photo", None, None),
+        ({"image": ["0.png"], "caption": "a leaf", "number": 3}, "image", None, "image"),
+        ({"address": "http://x/?id=3", "caption": "a leaf"}, "image", None, None),
+        ({"photo": ["0.png", "1.png"]}, "image", "photo", None),
+        ({"photo": "0.png"}, "image", "photo_url", None),
+        ({}, "image", None, None),
     ],
 )
-def test_the_field_of_the_image(data: dict[str, Any], options: list[str], tmp_path: Path) -> None:
-    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF])
-    rewrite(file, 0, data=data)
-    assert main([str(file), "--out", str(tmp_path / "data"), *options]) == 0
+def test_the_field_of_the_image(data: dict[str, Any], targets: str, name: str | None, field: str | None) -> None:
+    assert find_image_field(data, {targets}, name) == field
 
 
-@pytest.mark.parametrize(
-    ("data", "options"),
-    [
-        ({"photo_url": "0.png", "caption": "a leaf"}, []),
-        ({"photo": "0.png", "thumbnail": "small.png"}, []),
-        ({"photo": "0.png"}, ["--image-field", "photo_url"]),
-        ({"photo": ["0.png", "1.png"]}, ["--image-field", "photo"]),
-        ({}, []),
-    ],
-)
-def test_a_field_that_is_not_sure_needs_the_option(
-    run_import: Import, data: dict[str, Any], options: list[str], tmp_path: Path
-) -> None:
+def test_a_field_that_is_not_sure_needs_the_option(run_import: Import, tmp_path: Path) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF])
-    rewrite(file, 0, data=data)
-    error = run_import(file, *options, status=2)
-    assert f"{file}: task 1 must have one image, got the fields {sorted(data)}" in error
-    assert "--image-field" in error
+    rewrite(file, 0, data={"photo": "0.png", "thumbnail": "small.png"})
+    error = run_import(file, status=2)
+    assert f"{file}: task 1 must have one image, got the fields ['photo', 'thumbnail']: give the field" in error
+    assert "wrote 1 frames" in run_import(file, "--image-field", "photo")
 
 
 def test_regions_of_the_other_image_of_a_task_are_not_drawn_on_this_one(
@@ -365,15 +301,14 @@ def test_annotations_that_nobody_has_confirmed_are_told(tmp_path: Path, capsys: 
     rewrite(file, 1, annotations=[], predictions=[{"result": [LEAF]}])
     rewrite(file, 2, annotations=[{"id": 3, "was_cancelled": True, "result": [LEAF]}])
     assert main([str(file), "--out", str(tmp_path / "data")]) == 0
-    expected = "2 tasks have no annotation and are left out (1 of them have predictions alone): 2, 3"
-    assert expected in capsys.readouterr().out
+    assert "2 tasks have no annotation and are left out: 2, 3" in capsys.readouterr().out
     tasks = [{"id": 1, "data": {"image": "0.png"}, "predictions": [{"result": [LEAF]}]}]
     file.write_text(json.dumps(tasks))
     assert main([str(file), "--out", str(tmp_path / "OTHER")]) == 2
     assert "has 1 tasks, and none with an annotation: submit the tasks in Label Studio" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", [None, {"polygonlabels": ["leaf"]}, "text", [["leaf"]]])
+@pytest.mark.parametrize("value", [None, [["leaf"]]])
 def test_an_annotation_without_a_list_of_results_is_told(run_import: Import, value: object, tmp_path: Path) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF], [LEAF])
     rewrite(file, 1, annotations=[{"id": 3, "result": value}])
@@ -392,14 +327,10 @@ def test_all_is_told_at_once(run_import: Import, tmp_path: Path) -> None:
         assert message in error
 
 
-def test_sizes_may_be_written_with_a_point_and_types_may_be_missing(tmp_path: Path) -> None:
-    square = result("polygonlabels", "leaf", **SQUARE) | {"original_height": 40.0, "original_width": 60.0}
-    (mask,) = masks(tmp_path, [square | {"type": None}])
-    np.testing.assert_array_equal(mask, box(10, 5, 40, 25))
-
-
 def test_tasks_of_one_id_keep_their_own_objects(tmp_path: Path) -> None:
-    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF], [result("polygonlabels", "leaf", **SQUARE)])
+    """Sizes may be written with a point, and types may be missing."""
+    square = result("polygonlabels", "leaf", **SQUARE) | {"original_height": 40.0, "original_width": 60.0, "type": None}
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF], [square])
     rewrite(file, 1, id=1)
     assert main([str(file), "--out", str(tmp_path / "data")]) == 0
     first, second = (np.asarray(Image.open(tmp_path / "data" / "masks" / f"{index}.png")) for index in (0, 1))
@@ -407,7 +338,7 @@ def test_tasks_of_one_id_keep_their_own_objects(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second, box(10, 5, 40, 25))
 
 
-@pytest.mark.parametrize("label", ["a\nb", "x" * 1_000_000, "\x1b[31m", ""])
+@pytest.mark.parametrize("label", ["\x1b[31m\n", "x" * 1_000_000])
 def test_labels_that_are_no_names_are_told_in_a_line(label: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, result("polygonlabels", label, **SQUARE)])
     assert main([str(file), "--out", str(tmp_path / "data")]) == 2

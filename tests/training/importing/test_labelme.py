@@ -46,27 +46,28 @@ def imported(tmp_path: Path, *shapes: Mapping[str, Any], options: Sequence[str] 
 
 
 def test_a_shape_without_a_type_is_a_polygon(tmp_path: Path) -> None:
+    """So is a quadrilateral."""
     untyped = {"label": "stem", "points": SQUARE, "line_color": None, "fill_color": [255, 0, 0, 128]}
+    third = shape("quadrilateral", [[0, 30], [9, 30], [9, 35], [0, 35]])
     second = shape(None, [[50, 5], [55, 5], [55, 25], [50, 25]])
-    np.testing.assert_array_equal(imported(tmp_path, untyped, second) == 2, box(10, 5, 40, 25) | box(50, 5, 55, 25))
+    expected = box(10, 5, 40, 25) | box(50, 5, 55, 25) | box(0, 30, 9, 35)
+    np.testing.assert_array_equal(imported(tmp_path, untyped, second, third) == 2, expected)
 
 
 @pytest.mark.parametrize(
     ("kind", "points", "others"),
     [
-        ("rectangle", SQUARE, {}),
         ("rectangle", [[40, 25], [10, 25], [10, 5], [40, 5]], {"score": 0.9, "difficult": False, "attributes": {"age": 3}}),
-        ("rectangle", [[10, 5], [40, 25], [40, 5], [10, 25]], {"direction": 0}),
-        ("rectangle", [[10, 25], [40, 5]], {"kie_linking": []}),
+        ("rectangle", [[10, 25], [40, 5]], {"kie_linking": [], "direction": 0}),
         ("rotation", SQUARE, {"direction": 1.5707963, "difficult": False}),
         ("oriented_rectangle", SQUARE, {}),
     ],
 )
-def test_a_box_of_four_points_is_void(kind: str, points: object, others: dict[str, Any], tmp_path: Path) -> None:
+def test_a_box_of_two_or_four_points_is_void(kind: str, points: object, others: dict[str, Any], tmp_path: Path) -> None:
     np.testing.assert_array_equal(imported(tmp_path, shape(kind, points, **others)) == VOID, box(10, 5, 40, 25))
 
 
-@pytest.mark.parametrize("kind", ["rotation", "oriented_rectangle", "rectangle"])
+@pytest.mark.parametrize("kind", ["rotation", "rectangle"])
 def test_a_turned_box_is_void_where_it_lies(kind: str, tmp_path: Path) -> None:
     mask = imported(tmp_path, shape(kind, [[30, 10], [42, 22], [36, 28], [24, 16]]))
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
@@ -76,23 +77,20 @@ def test_a_turned_box_is_void_where_it_lies(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal((mask == VOID)[~border], inside[~border])
 
 
-def test_a_quadrilateral_is_an_area(tmp_path: Path) -> None:
-    np.testing.assert_array_equal(imported(tmp_path, shape("quadrilateral")) == 2, box(10, 5, 40, 25))
-
-
 @pytest.mark.parametrize(
     ("points", "corner"),
     [
-        ([[10.7, 5.9], [14.2, 8.1]], (10, 5)), ([[10, 5], [14, 8]], (10, 5)), ([[14.2, 8.1], [10.7, 5.9]], (10, 5)),
-        ([[10.5, 5.5], [14.5, 8.5]], (10, 5)), ([[10, 5], [15, 9]], (10, 5)),
+        ([[10.7, 5.9], [14.2, 8.1]], (10, 5)), ([[14.2, 8.1], [10.7, 5.9]], (10, 5)), ([[10, 5], [15, 9]], (10, 5)),
+        ([[-2, 5], [2, 8]], (-2, 5)),
     ],
 )  # fmt: skip
 def test_a_mask_lies_where_labelme_puts_it(points: object, corner: tuple[int, int], tmp_path: Path) -> None:
-    """labelme cuts off the fractions of its corners; a few programs count the second corner as outside."""
+    """labelme cuts off the fractions of its corners; few programs count the second corner as outside. One leaves the photo."""
     part = np.ones((4, 5), bool)
     part[0, 0] = False
-    expected = box(corner[0], corner[1], corner[0] + 5, corner[1] + 4)
-    expected[corner[1], corner[0]] = False
+    expected = box(max(0, corner[0]), corner[1], corner[0] + 5, corner[1] + 4)
+    if corner[0] >= 0:
+        expected[corner[1], corner[0]] = False
     np.testing.assert_array_equal(imported(tmp_path, shape("mask", points, mask=png_text(part))) == 2, expected)
 
 
@@ -106,12 +104,9 @@ def test_a_mask_lies_where_labelme_puts_it(points: object, corner: tuple[int, in
         (shape("rotation", [[10, 5], [40, 25]]), "a rotation needs 4 points, got 2"),
         (shape("rotation", [[30, 10], [36, 28], [42, 22], [24, 16]]), "the sides of its box cross"),
         (shape("circle", [[1e300, 5], [40, 5]]), "needs points as [[x, y], ...]"),
-        (shape("circle"), "a circle needs 2 points, got 4"),
         (shape("polygon", [[1, 1], [2, 2]]), "a polygon needs three points or more, got 2"),
         (shape("polygon", [["a", 1]]), "needs points as"),
         (shape("polygon", label=5), "its label must be a text"),
-        (shape("mask", [[1, 1], [2, 2]], mask="x"), "needs a PNG in base64"),
-        (shape("polygon", label="a\nb"), "a name must be a line of text, got 'a\\nb'"),
         (shape("polygon", label="x" * 1_000_000), "a name must have at most 200 letters"),
     ],
 )  # fmt: skip
@@ -138,15 +133,12 @@ WHOLE = ~box(0, 0, 4, 4)
     [
         (shape("star"), "shapes of the type 'star'", box(10, 5, 40, 25)),
         (shape("cuboid", [*SQUARE, [15, 10], [45, 10], [45, 30], [15, 30]]), "shapes of the type 'cuboid'", box(10, 5, 45, 30)),
-        (shape("ellipse", [[30, 20], [30, 25.2]]), "shapes of the type 'ellipse'", box(24, 14, 36, 31)),
+        (shape("ellipse", [[30, 20], [30, 25.2]]), "shapes of the type 'ellipse'", WHOLE),
         (shape("star", [[30, 20]]), "shapes of the type 'star'", WHOLE),
-        (shape("star", None), "shapes of the type 'star'", WHOLE),
         (shape("polygon", label=""), "shapes without a label", box(10, 5, 40, 25)),
-        (shape("rectangle", label=None), "shapes without a label", box(10, 5, 40, 25)),
         (shape("rectangle", angle=30), "shapes of the type rectangle with the key 'angle'", WHOLE),
         (shape("rectangle", direction=0.5), "shapes of the type rectangle with the key 'direction'", WHOLE),
         (shape("polygon", holes=[SQUARE]), "shapes of the type polygon with the key 'holes'", WHOLE),
-        (shape("polygon", mask="iVBORw0KGgo" * 20), "shapes of the type polygon with the key 'mask'", WHOLE),
         (shape("polygon", mask="iVBORw0KGgo"), "shapes of the type polygon with the key 'mask'", WHOLE),
     ],
 )  # fmt: skip

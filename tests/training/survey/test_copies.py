@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from model.labels import numbered_labels
 from tests.support.variants import long
-from training.survey.copies import copied_images, similar_frames, similar_note
+from training.survey.copies import copied_images, similar_images
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
 
@@ -96,7 +96,7 @@ def test_of_several_images_that_look_alike_the_nearest_is_named(root: Path) -> N
     lines = (root / "train.txt").read_text().replace("h\n", "")
     (root / "train.txt").write_text(lines)
     train, validation = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
-    note = similar_note(train, validation, similar_frames(train, validation))
+    (note,) = similar_images(train, validation)
     assert f"{root}/images/h.jpg like {root}/images/g-near.jpg;" in note
 
 

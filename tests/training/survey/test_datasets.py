@@ -1,23 +1,20 @@
-"""Both layouts on disk, and errors that name the file."""
+"""Splits in both layouts: their frames and masks, and errors that name the file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from imaging.decoding import Limits, decode
-from model.labels import camvid_labels, numbered_labels, voc_labels
+from model.labels import camvid_labels, numbered_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
 from tests.support.training.data_sets import write_camvid, write_frame, write_voc
 from training.data.class_mapping import parse_class_mapping
-from training.data.layouts import DataError
-from training.data.masks import MaskError
-from training.data.split import Split
+from training.data.problems import DataError
 from training.survey.datasets import get_split
 from training.survey.inspection import Report, report_all
 from training.survey.records import survey_all
@@ -28,9 +25,9 @@ IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 
 @pytest.mark.parametrize("nesting", ["", "VOC2012", "VOCdevkit/VOC2012"])
 def test_voc_folders_are_found_at_every_nesting(tmp_path: Path, nesting: str) -> None:
-    write_voc(tmp_path / nesting, {"b": IDS, "a": IDS[::-1]})
+    write_voc(tmp_path / nesting, {"2008.0001": IDS, "a": IDS[::-1]})
     split = get_split(tmp_path, "train", FOUR)
-    assert [frame.name for frame in split.frames] == ["b", "a"]
+    assert [(frame.name, frame.image.name) for frame in split.frames] == [("2008.0001", "2008.0001.png"), ("a", "a.png")]
     assert np.array_equal(split.mask(0), IDS)
     assert np.array_equal(split.mask(1), IDS[::-1])
     assert split.image(0)[..., 0].tolist() == [[0, 60, 60], [120, 180, 255 * 60 % 256]]
@@ -43,19 +40,6 @@ def test_camvid_folders_are_read_in_the_order_of_names(tmp_path: Path) -> None:
     assert np.array_equal(split.mask(1), IDS)
 
 
-def test_a_palette_mask_gives_its_ids(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": IDS})
-    mask = Image.fromarray(IDS)
-    mask.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
-    mask.save(tmp_path / "SegmentationClass" / "a.png")
-    assert np.array_equal(get_split(tmp_path, "train", FOUR).mask(0), IDS)
-
-
-def test_names_with_dots_find_their_files(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"2008.0001": IDS})
-    assert get_split(tmp_path, "train", FOUR).frames[0].image.name == "2008.0001.png"
-
-
 def test_the_mapping_is_applied_to_masks_and_void_of_the_source_stays_void(tmp_path: Path) -> None:
     labels = camvid_labels()
     write_camvid(tmp_path, {"a": np.array([[0, 3, 8], [9, 11, 255]], np.uint8)})
@@ -65,9 +49,8 @@ def test_the_mapping_is_applied_to_masks_and_void_of_the_source_stays_void(tmp_p
 
 
 def test_the_digest_tells_lists_apart(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": IDS, "b": IDS}, "one")
-    write_voc(tmp_path, {"b": IDS, "a": IDS}, "two")
-    write_voc(tmp_path, {"a": IDS, "b": IDS}, "three")
+    for name, frames in (("one", "ab"), ("two", "ba"), ("three", "ab")):
+        write_voc(tmp_path, dict.fromkeys(frames, IDS), name)
     one, two, three = (get_split(tmp_path, name, FOUR).digest for name in ("one", "two", "three"))
     assert one == three != two
     assert len(one) == 64
@@ -77,80 +60,66 @@ def test_the_digest_tells_lists_apart(tmp_path: Path) -> None:
 def test_training_sees_images_upright_as_the_served_path_does(tmp_path: Path, orientation: int) -> None:
     photo = make_photo(4, 6)
     ids = upright(np.arange(24, dtype=np.uint8).reshape(4, 6) % 4, orientation)
-    write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", ids, upright(photo, orientation))
     image = tmp_path / "train" / "a.png"
+    write_frame(image, tmp_path / "trainannot" / "a.png", ids, upright(photo, orientation))
     image.write_bytes(oriented(photo, "PNG", orientation))
     split = get_split(tmp_path, "train", FOUR)
     assert np.array_equal(split.image(0), decode(image.read_bytes(), Limits()))
     assert np.array_equal(split.mask(0), ids)
 
 
-def test_a_folder_of_neither_layout_is_refused_naming_both(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none of the known layouts: images/ and masks/, .*VOCdevkit.*CamVid") as caught:
-        get_split(tmp_path, "val", FOUR)
-    assert str(tmp_path) in str(caught.value)
-
-
-def test_a_missing_list_is_named(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": IDS})
-    with pytest.raises(DataError, match=r"ImageSets/Segmentation/val\.txt is not there"):
-        get_split(tmp_path, "val", FOUR)
-
-
-def test_an_empty_list_is_an_empty_split(tmp_path: Path) -> None:
-    write_voc(tmp_path, {})
-    with pytest.raises(DataError, match="split 'train' is empty"):
-        get_split(tmp_path, "train", FOUR)
-
-
-def test_a_folder_without_masks_is_an_empty_split(tmp_path: Path) -> None:
-    (tmp_path / "trainannot").mkdir()
-    with pytest.raises(DataError, match="split 'train' is empty"):
-        get_split(tmp_path, "train", FOUR)
-
-
-@pytest.mark.parametrize("write", [write_voc, write_camvid])
-def test_a_missing_image_is_named(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
-    write(tmp_path, {"a": IDS, "b": IDS})
-    next(path for path in tmp_path.rglob("b.png") if path.parent.name in ("train", "JPEGImages")).unlink()
-    with pytest.raises(DataError, match=r"(train|JPEGImages)/b: no such image"):
-        get_split(tmp_path, "train", FOUR)
-
-
-def mask_error(root: Path, mask: npt.NDArray[np.uint8]) -> str:
-    """The message about this mask of an image of 2x3."""
-    write_voc(root, {"good": IDS, "bad": IDS})
-    Image.fromarray(mask).save(root / "SegmentationClass" / "bad.png")
-    split = get_split(root, "train", FOUR)
-    assert np.array_equal(split.mask(0), IDS)
-    with pytest.raises((DataError, MaskError)) as caught:
-        split.mask(1)
-    assert "SegmentationClass/bad.png" in str(caught.value)
-    return str(caught.value)
-
-
-def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
-    assert "ids [4, 200]" in mask_error(tmp_path, np.array([[0, 1, 4], [200, 3, 255]], np.uint8))
-
-
-def report_of(split: Split) -> Report:
-    (report,) = report_all(survey_all([split]))
-    return report
+def test_missing_and_wrong_files_of_several_splits_are_told_together(tmp_path: Path) -> None:
+    """A file that both splits name, once."""
+    write_voc(tmp_path, dict.fromkeys(["good", "gone", "unlabelled"], IDS))
+    write_voc(tmp_path, {"ids": IDS + 90}, "val")
+    (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text("ids\ngone\n")
+    (tmp_path / "JPEGImages" / "gone.png").unlink()
+    (tmp_path / "SegmentationClass" / "unlabelled.png").unlink()
+    splits = [get_split(tmp_path, name, FOUR) for name in ("train", "val")]
+    assert [frame.name for frame in splits[0].frames] == ["good"]
+    with pytest.raises(DataError, match="3 errors in the data set") as caught:
+        survey_all(splits)
+    for message in ("JPEGImages/gone: no such image", "unlabelled.png: no such mask", "ids.png: ids [89, 90"):
+        assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(("ids", "shown"), [([255], "no class"), ([0, 255], "background")])
 def test_masks_that_show_a_single_class_are_not_learnt_from(tmp_path: Path, ids: list[int], shown: str) -> None:
     write_voc(tmp_path, {"a": np.resize(np.array(ids, np.uint8), (2, 3))})
-    (error,) = Report(survey_all([get_split(tmp_path, "train", FOUR)])[0]).errors(fewest_classes=2)
+    (survey,) = survey_all([get_split(tmp_path, "train", FOUR)])
+    (error,) = Report(survey).errors(fewest_classes=2)
     assert f"show {shown} of 4 classes" in str(error)
     assert "255 is void, not an object" in str(error)
+    if shown == "no class":  # void cannot be scored either
+        with pytest.raises(DataError, match="show no class"):
+            report_all([survey])
+    else:
+        assert report_all([survey])[0].class_ids == {0}
 
 
-def test_masks_that_show_a_single_class_can_be_scored_and_void_ones_not(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": np.zeros((2, 3), np.uint8)})
-    split = get_split(tmp_path, "train", FOUR)
-    assert report_of(split).class_ids == {0}
-    assert survey_all([split])[0].longer_side == 3
-    write_voc(tmp_path, {"a": np.full((2, 3), 255, np.uint8)})
-    with pytest.raises(DataError, match="show no class"):
-        report_of(get_split(tmp_path, "train", FOUR))
+def test_both_files_of_a_frame_may_be_wrong(tmp_path: Path) -> None:
+    """Links to nowhere, folders and empty files are told with the others."""
+    write_voc(tmp_path, dict.fromkeys("abcd", IDS))
+    photos, masks = tmp_path / "JPEGImages", tmp_path / "SegmentationClass"
+    for path in (photos / "a.png", photos / "b.png", masks / "a.png"):
+        path.unlink()
+    (photos / "a.png").symlink_to("nowhere")
+    (masks / "a.png").symlink_to("nowhere")
+    (photos / "b.png").mkdir()
+    (photos / "c.png").write_bytes(b"")
+    Image.fromarray(IDS + 90).save(masks / "c.png")
+    with pytest.raises(DataError, match="5 errors in the data set") as caught:
+        survey_all([get_split(tmp_path, "train", FOUR)])
+    assert f"{photos / 'a.png'}: No such file or directory" in str(caught.value)
+    assert f"{photos / 'b.png'}: Is a directory" in str(caught.value)
+
+
+def test_ten_errors_are_written_out(tmp_path: Path) -> None:
+    write_voc(tmp_path, {f"frame{index:02}": IDS + 90 for index in range(13)})
+    with pytest.raises(DataError) as caught:
+        survey_all([get_split(tmp_path, "train", FOUR)])
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "13 errors in the data set:"
+    assert "frame00.png" in lines[1]
+    assert "frame09.png" in lines[10]
+    assert lines[11:] == ["  and 3 more"]

@@ -17,7 +17,7 @@ from training.data.layouts import DataError
 from training.data.split import Split
 from training.survey.copies import shared_frames
 from training.survey.datasets import get_split
-from training.survey.groups import groups, only, without
+from training.survey.folds import GROUP, groups, only, without
 from training.survey.records import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
@@ -43,8 +43,24 @@ def names(split: Split) -> list[str]:
     return [frame.name for frame in split.frames]
 
 
-def test_groups_are_what_stands_before_the_first_line_below(split: Split) -> None:
-    assert groups(split) == ["0001TP", "0006R0", "0016E5"]
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (GROUP, ["0001TP", "0006R0", "0016E5"]),
+        (r"\d{4}.", ["0001T", "0006R", "0016E"]),
+        (r".*(\d)(\d)$", ["2", "3", "5", "6", "9"]),  # what the first parentheses find
+        (r"(?:0001|0006)?(.)", ["0", "R", "T"]),
+    ],
+)
+def test_groups_are_what_a_pattern_finds(split: Split, pattern: str, expected: list[str]) -> None:
+    assert groups(split, pattern) == expected
+
+
+def test_missing_files_are_told_before_groups_are_sought(drives: Path) -> None:
+    for image in (drives / "train").iterdir():
+        image.unlink()
+    with pytest.raises(DataError, match="6 errors in the data set"):
+        groups(get_split(drives, "train", FOUR))
 
 
 def test_a_group_alone_and_the_rest_hold_every_frame_once(split: Split) -> None:
@@ -53,18 +69,6 @@ def test_a_group_alone_and_the_rest_hold_every_frame_once(split: Split) -> None:
     assert sorted(names(alone) + names(rest)) == sorted(names(split))
     assert (alone.name, rest.name) == ("train 0006R0", "train without 0006R0")
     assert np.array_equal(alone.mask(1), split.mask(2))
-
-
-def test_another_pattern_makes_other_groups(split: Split) -> None:
-    assert groups(split, r"\d{4}.") == ["0001T", "0006R", "0016E"]
-    assert names(only(split, "000", r"\d{3}")) == ["0001TP_006690", "0006R0_f00930", "0006R0_f00960"]
-
-
-def test_a_group_is_what_the_first_parentheses_find(split: Split) -> None:
-    last_but_one = r".*(\d)(\d)$"
-    assert groups(split, last_but_one) == ["2", "3", "5", "6", "9"]
-    assert names(only(split, "9", last_but_one)) == ["0001TP_006690", "0016E5_00390"]
-    assert groups(split, r"(?:0001|0006)?(.)") == ["0", "R", "T"]
 
 
 @pytest.mark.parametrize(
@@ -87,12 +91,8 @@ def test_frames_of_both_splits_are_refused_whatever_their_names(drives: Path, sp
     write_camvid(drives, {"copy": ids(3), "other": ids(9)}, "val")
     (error,) = shared_frames(*survey_all([split, get_split(drives, "val", FOUR)]))
     assert re.search(r"1 of 2 frames of 'val' are in 'train' too: .*0016E5_00390.*copy\.png", str(error))
-    assert shared_frames(*survey_all([without(split, "0006R0"), only(split, "0006R0")])) == []
-
-
-def test_equal_names_of_different_frames_are_taken(drives: Path, split: Split) -> None:
-    write_camvid(drives, {"0001TP_006690": ids(9)}, "val")
-    assert shared_frames(*survey_all([split, get_split(drives, "val", FOUR)])) == []
+    write_camvid(drives, {"0001TP_006690": ids(9)}, "test")  # a name of train, and another image
+    assert shared_frames(*survey_all([split, get_split(drives, "test", FOUR)])) == []
 
 
 def test_a_training_on_frames_of_val_is_refused(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,10 @@ from tests.support.training.invocations import on_shapes
 from training.commands.evaluate import main as evaluate
 from training.commands.train import main
 from training.data.demo import write_demo_data
-from training.data.orientation import DrawnOn, read_orientation, turn_upright
-from training.data.problems import DataError, FrameErrors
+from training.data.masks import DrawnOn, read_orientation, turn_upright
+from training.data.problems import DataError
 from training.data.split import Split
-from training.survey.datasets import get_split, get_splits
+from training.survey.datasets import get_split
 from training.survey.inspection import Report, report_all
 from training.survey.records import survey_all
 
@@ -32,56 +31,6 @@ Ids = npt.NDArray[np.uint8]
 
 def save(path: Path, ids: Ids) -> None:
     Image.fromarray(ids).save(path)
-
-
-def test_all_errors_of_a_split_are_told_with_their_number(tmp_path: Path) -> None:
-    """A mask of another size, ids that are no class, a damaged image, and what no file is there for."""
-    write_voc(tmp_path, dict.fromkeys(["good", "size", "ids", "image", "gone", "unlabelled"], IDS))
-    masks, images = tmp_path / "SegmentationClass", tmp_path / "JPEGImages"
-    save(masks / "size.png", IDS.T.copy())
-    save(masks / "ids.png", IDS + 90)
-    (images / "image.png").write_bytes(b"no")
-    (images / "gone.png").unlink()
-    (masks / "unlabelled.png").unlink()
-    with pytest.raises(FrameErrors) as caught:
-        get_split(tmp_path, "train", FOUR)
-    first, *others = str(caught.value).splitlines()
-    assert first == "5 errors in the data set:"
-    for name, message in {
-        "JPEGImages/gone": "no such image",
-        "SegmentationClass/unlabelled.png": "no such mask",
-        "SegmentationClass/size.png": "the mask is (3, 2), its image (2, 3)",
-        "SegmentationClass/ids.png": "neither one of 4 classes",
-        "JPEGImages/image.png": "none of PNG",
-    }.items():
-        assert len([line for line in others if name in line and message in line]) == 1
-
-
-def test_an_image_and_its_mask_may_both_be_wrong(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": IDS, "b": IDS})
-    (tmp_path / "JPEGImages" / "a.png").write_bytes(b"no")
-    save(tmp_path / "SegmentationClass" / "a.png", IDS + 90)
-    with pytest.raises(DataError, match="2 errors in the data set"):
-        survey_all([get_split(tmp_path, "train", FOUR)])
-
-
-def test_ten_errors_are_written_out(tmp_path: Path) -> None:
-    write_voc(tmp_path, {f"frame{index:02}": IDS + 90 for index in range(13)})
-    with pytest.raises(DataError) as caught:
-        survey_all([get_split(tmp_path, "train", FOUR)])
-    lines = str(caught.value).splitlines()
-    assert lines[0] == "13 errors in the data set:"
-    assert "frame00.png" in lines[1]
-    assert "frame09.png" in lines[10]
-    assert lines[11:] == ["  and 3 more"]
-
-
-def test_errors_of_two_splits_are_told_together(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": IDS, "b": IDS})
-    write_voc(tmp_path, {"c": IDS + 90}, "val")
-    (tmp_path / "SegmentationClass" / "b.png").unlink()
-    with pytest.raises(DataError, match=r"(?s)2 errors in the data set.*b\.png: no such mask.*c\.png: ids"):
-        get_splits(*(partial(get_split, tmp_path, name, FOUR) for name in ("train", "val")))
 
 
 def test_both_commands_tell_all_errors(
@@ -141,30 +90,20 @@ def test_images_without_a_mask_are_told_where_masks_are_the_list(tmp_path: Path)
     assert notes(get_split(tmp_path, "train", FOUR)) == [f"1 images in {tmp_path / 'train'} have no mask and are left out: b"]
 
 
-@pytest.mark.parametrize("orientation", [2, 3, 4])
-@pytest.mark.parametrize("side", [(4, 6), (6, 6)])
+@pytest.mark.parametrize(
+    ("orientation", "side", "is_told"),
+    [(2, (4, 6), True), (3, (6, 6), True), (4, (4, 6), True), (6, (6, 6), True), (6, (4, 6), False), (8, (4, 6), False)],
+)
 def test_images_that_exif_turns_are_told_where_sizes_do_not_tell(
-    tmp_path: Path, orientation: int, side: tuple[int, int]
+    tmp_path: Path, orientation: int, side: tuple[int, int], is_told: bool
 ) -> None:
-    assert turned_notes(tmp_path, orientation, side) == [told_of("'train'", tmp_path)]
-
-
-@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_of_images_that_exif_lays_on_their_side_the_square_ones_are_told(tmp_path: Path, orientation: int) -> None:
-    assert turned_notes(tmp_path, orientation, (6, 6)) == [told_of("'train'", tmp_path)]
-    assert turned_notes(tmp_path, orientation, (4, 6)) == []
-
-
-def turned_notes(root: Path, orientation: int, side: tuple[int, int]) -> list[str]:
-    write_turned(root, orientation, side, "upright")
-    return notes(get_split(root, "train", FOUR))
-
-
-def told_of(name: str, root: Path) -> str:
-    return (
-        f"1 images of {name} are turned by EXIF, such as {root / 'images' / 'train' / 'a.png'}: masks are read as drawn on "
-        "the upright image; if they were drawn on the stored one, --masks-orientation stored"
+    """A mask of one that EXIF lays on its side fits either the upright or the stored one."""
+    write_turned(tmp_path, orientation, side, "upright")
+    expected = (
+        f"1 images of 'train' are turned by EXIF, such as {tmp_path}/images/train/a.png: masks are read as drawn on the "
+        "upright image; if they were drawn on the stored one, --masks-orientation stored"
     )
+    assert notes(get_split(tmp_path, "train", FOUR)) == ([expected] if is_told else [])
 
 
 def write_turned(root: Path, orientation: int, side: tuple[int, int], drawn_on: DrawnOn) -> Ids:
@@ -207,8 +146,12 @@ def test_the_orientation_is_the_decoder_s(format: str) -> None:
 
 
 def test_how_masks_are_read_is_told_in_a_line(tmp_path: Path) -> None:
+    """RGB images that repeat ids in all channels hold ids."""
     write_voc(tmp_path, {"a": IDS, "b": IDS})
-    assert report_of(get_split(tmp_path, "train", FOUR)).meaning == "masks: pixel values are class ids"
+    save(tmp_path / "SegmentationClass" / "a.png", np.dstack([IDS] * 3))
+    split = get_split(tmp_path, "train", FOUR)
+    assert report_of(split).meaning == "masks: pixel values are class ids"
+    assert np.array_equal(split.mask(0), IDS)
     rgb = np.asarray(FOUR.palette, np.uint8)[IDS]
     save(tmp_path / "SegmentationClass" / "a.png", rgb)
     mixed = report_of(get_split(tmp_path, "train", FOUR)).meaning
@@ -264,50 +207,11 @@ def test_both_commands_print_how_masks_are_read(
     assert "masks: pixel values" not in output.out
 
 
-def test_files_that_cannot_be_read_are_told_with_the_others(tmp_path: Path) -> None:
-    """A link to nowhere, a folder of an image's name, an empty file."""
-    write_voc(tmp_path, dict.fromkeys("abc", IDS))
-    photos, masks = tmp_path / "JPEGImages", tmp_path / "SegmentationClass"
-    for path in (photos / "a.png", photos / "b.png", masks / "a.png"):
-        path.unlink()
-    (photos / "a.png").symlink_to("nowhere")
-    (photos / "b.png").mkdir()
-    (masks / "a.png").symlink_to("nowhere")
-    (photos / "c.png").write_bytes(b"")
-    with pytest.raises(FrameErrors) as caught:
-        survey_all([get_split(tmp_path, "train", FOUR)])
-    message = str(caught.value)
-    assert message.startswith("4 errors in the data set:")
-    assert f"{photos / 'a.png'}: No such file or directory" in message
-    assert f"{photos / 'b.png'}: Is a directory" in message
-
-
 def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
     """Where others show classes, their white would be void without a word."""
     white = np.array([[0, 255, 255], [0, 0, 0]], np.uint8)
     write_voc(tmp_path, {"a": IDS, "b": white, "c": np.full((2, 3), 255, np.uint8)})
     report = report_of(get_split(tmp_path, "train", FOUR))
     path = tmp_path / "SegmentationClass" / "b.png"
-    message = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object"
+    message = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object; save objects as the id"
     assert [note for note in report.notes if note.startswith(message)]
-
-
-@pytest.mark.parametrize(
-    ("others", "ids"),
-    [([], "the id of their class (b 1, c 2, d 3)"), ([1], "1,"), ([1, 3], "the id of their class (b 1, d 3)")],
-)
-def test_objects_are_to_be_saved_as_the_ids_that_other_masks_hold(others: list[int], ids: str, tmp_path: Path) -> None:
-    labels = LabelSet.from_list([{"id": i, "name": name, "color": "#000000"} for i, name in enumerate("abcd")], 255)
-    frames = {"white": np.array([[0, 255, 255], [0, 0, 0]], np.uint8)}
-    frames |= {str(value): np.array([[0, value, value], [0, 0, 0]], np.uint8) for value in others}
-    write_voc(tmp_path, frames)
-    (note,) = (note for note in report_of(get_split(tmp_path, "train", labels)).notes if "hold 0 and 255 alone" in note)
-    assert f"255 is void, not an object; save objects as {ids}" in note
-
-
-def test_rgb_masks_that_repeat_ids_are_told_as_ids(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": IDS, "b": IDS})
-    save(tmp_path / "SegmentationClass" / "a.png", np.dstack([IDS] * 3))
-    split = get_split(tmp_path, "train", FOUR)
-    assert report_of(split).meaning == "masks: pixel values are class ids"
-    assert np.array_equal(split.mask(0), IDS)

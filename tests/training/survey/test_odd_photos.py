@@ -54,52 +54,38 @@ def remarks(root: Path) -> list[str]:
     return [note.replace(f"{root}/images/", "") for note in Report(survey).notes]
 
 
-def test_photos_of_one_kind_give_no_remark(root: Path) -> None:
-    assert remarks(root) == []
-
-
-def test_a_photo_of_one_colour_is_told_with_it(root: Path) -> None:
-    add(root, "g", Image.new("RGB", (320, 240)))
-    add(root, "h", Image.new("RGB", (320, 240), (10, 200, 30)), 21)
-    assert remarks(root) == [
-        "2 images of 'train' are of one colour, as a shot of nothing is, so their labels teach nothing: g.jpg, h.jpg"
-    ]
-
-
-def test_a_photo_that_was_saved_after_half_of_its_download_is_told(root: Path) -> None:
-    pixels = np.array(photo(20))
+def cut_off(image: Image.Image) -> Image.Image:
+    """As it is saved after half of its download."""
+    pixels = np.array(image)
     pixels[130:] = 128
-    add(root, "g", Image.fromarray(pixels))
-    assert remarks(root) == [
-        "1 images of 'train' are black or grey in their lower part, as a file that ended too early is when it is saved again: "
-        "g.jpg"
-    ]
+    return Image.fromarray(pixels)
 
 
-def test_a_thumbnail_is_told_with_its_size(root: Path) -> None:
-    add(root, "g", photo(20).resize((80, 60)))
-    assert remarks(root) == [
-        "1 images of 'train' have less than a tenth of the pixels that the median image has, as a thumbnail has: g.jpg (80x60)"
-    ]
+WITHOUT_PROFILE = "are CMYK, and are read without their colour profile, so their colours differ from what viewers"
+ENDED = "are black or grey in their lower part, as a file that ended too early is when it is saved again"
 
 
-def test_many_small_photos_are_no_exceptions(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("image", "remark"),
+    [
+        (Image.new("RGB", (320, 240)), "are of one colour, as a shot of nothing is, so their labels teach nothing: g.jpg"),
+        (Image.new("RGB", (320, 240), (10, 200, 30)), "are of one colour, as a shot of nothing is, so their labels teach "
+         "nothing: g.jpg"),
+        (cut_off(photo(20)), f"{ENDED}: g.jpg"),
+        (photo(20).resize((80, 60)), "have less than a tenth of the pixels that the median image has, as a thumbnail has: "
+         "g.jpg (80x60)"),
+        (photo(20).convert("L"), "are grey, nearly all others are not: g.jpg"),
+        (photo(20).convert("CMYK"), f"{WITHOUT_PROFILE} show; save them as RGB: g.jpg"),
+    ],
+)  # fmt: skip
+def test_an_odd_photo_is_told_by_name(root: Path, image: Image.Image, remark: str) -> None:
+    assert remarks(root) == []
+    add(root, "g", image)
+    assert remarks(root) == [f"1 images of 'train' {remark}"]
+
+
+def test_many_small_or_grey_photos_are_no_exceptions(root: Path) -> None:
     for seed in range(20, 25):
         add(root, f"g{seed}", photo(seed).resize((80, 60)), seed)
+        photo(seed - 20).convert("L").save(root / "images" / f"f{seed - 20}.jpg")
     assert remarks(root) == []
-
-
-def test_a_grey_photo_is_told_among_photos_of_colour_alone(root: Path) -> None:
-    add(root, "g", photo(20).convert("L"))
-    assert remarks(root) == ["1 images of 'train' are grey, nearly all others are not: g.jpg"]
-    for seed in range(12):
-        photo(seed).convert("L").save(root / "images" / f"f{seed}.jpg")
-    assert remarks(root) == []
-
-
-def test_a_cmyk_photo_is_told(root: Path) -> None:
-    add(root, "g", photo(20).convert("CMYK"))
-    assert remarks(root) == [
-        "1 images of 'train' are CMYK, and are read without their colour profile, so their colours differ from what viewers "
-        "show; save them as RGB: g.jpg"
-    ]

@@ -76,9 +76,6 @@ def test_cmyk_is_told_from_the_header() -> None:
     assert [is_cmyk(saved(rgb, format)) for format in ("JPEG", "TIFF", "PNG", "WEBP")] == [False] * 4
 
 
-Pixels = npt.NDArray[np.uint8]
-
-
 def photos() -> list[Pixels]:
     """Six pictures of coarse random blocks."""
     rng = np.random.default_rng(5)
@@ -95,7 +92,7 @@ def copied(photo: Pixels, quality: int, scale: float) -> Pixels:
         return np.asarray(image)
 
 
-@pytest.mark.parametrize(("quality", "scale"), [(95, 1.0), (30, 1.0), (60, 0.4), (80, 1.5)])
+@pytest.mark.parametrize(("quality", "scale"), [(30, 1.0), (60, 0.4), (80, 1.5)])
 def test_a_copy_looks_like_its_original_alone(quality: int, scale: float) -> None:
     originals = [image_hash(photo) for photo in photos()]
     copies = [image_hash(copied(photo, quality, scale)) for photo in photos()]

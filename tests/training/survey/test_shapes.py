@@ -15,18 +15,12 @@ def test_a_typical_region_is_a_square_of_its_area_as_a_share_of_the_longer_side(
     assert typical_extents(ids) == pytest.approx({0: np.sqrt(5000 - 400 - 400) / 100, 1: 0.2, 2: 0.2})
 
 
-def test_specks_do_not_count() -> None:
+def test_of_several_regions_the_middle_of_their_pixels_counts() -> None:
+    """So specks do not."""
     ids = np.zeros((60, 80), np.uint8)
     ids[10:34, 10:34] = 1
     ids[50, 0:40:2] = 1
     assert typical_extents(ids)[1] == pytest.approx(0.3)
-
-
-def test_of_several_regions_the_middle_of_their_pixels_counts() -> None:
-    ids = np.zeros((40, 100), np.uint8)
-    for left in range(0, 100, 20):
-        ids[5:15, left : left + 10] = 3
-    assert typical_extents(ids)[3] == pytest.approx(0.1)
 
 
 def test_large_masks_give_the_shares_of_small_ones() -> None:

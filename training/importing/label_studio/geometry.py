@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.importing.encoded import Size, decode_painted, encode_whole
-from training.importing.outlines import Point, bezier_curve, turned_box, turned_ellipse
+from training.importing.outlines import Point, Size, box_corners, decode_painted, ellipse_corners, encode_mask
 
 FORMS = {
     "brush": (frozenset({"rle"}), frozenset({"format"})),
@@ -29,6 +28,7 @@ FORMS = {
 """The keys of each form of geometry: those that it needs, and those that it may have."""
 LARGEST = 1e6  # percent
 DIGITS = 6  # of pixels; percent such as 100 / 3 would else end beside a border of pixels
+HANDLES = ("controlPoint1", "controlPoint2")  # of a vector's Bezier curves
 CHANNELS = 4  # a brush label is an RGBA image; its alpha says what is painted
 HALF = 128  # pixels at the edge of a stroke are painted in part
 
@@ -53,9 +53,9 @@ def draw(geometry: Mapping[str, Any], size: Size) -> dict[str, Any]:
     if form == "brush":
         if not isinstance(geometry["rle"], list):
             raise ValueError(f"needs rle as a list of numbers, got {str(geometry['rle'])[:60]}")
-        return {"segmentation": encode_whole(decode_brush(geometry["rle"], size))}
+        return {"segmentation": encode_mask(decode_brush(geometry["rle"], size), size)}
     if form == "bitmask":
-        return {"segmentation": encode_whole(decode_painted(geometry["imageDataURL"], size))}
+        return {"segmentation": encode_mask(decode_painted(geometry["imageDataURL"], size), size)}
     if form in ("polygon", "vector"):
         points = _polygon(geometry["points"], scale) if form == "polygon" else _path(geometry["vertices"], scale)
         return {"segmentation": [[value for point in points for value in point]]}
@@ -63,10 +63,10 @@ def draw(geometry: Mapping[str, Any], size: Size) -> dict[str, Any]:
     left, top = _pixels((geometry["x"], geometry["y"]), scale)
     if form == "ellipse":
         radii = _pixels((geometry["radiusX"], geometry["radiusY"]), scale)
-        return {"segmentation": [turned_ellipse((left, top), radii, turn)]}
+        return {"segmentation": [ellipse_corners((left, top), radii, turn)]}
     across, along = _pixels((geometry["width"], geometry["height"]), scale)
     # Label Studio turns a rectangle about its upper left corner, and an ellipse about its centre
-    return {"bbox": turned_box((left, top, across, along), turn, about=(left, top)) if turn else [left, top, across, along]}
+    return {"bbox": box_corners((left, top, across, along), turn, about=(left, top)) if turn else [left, top, across, along]}
 
 
 def known_points(geometry: Mapping[str, Any], size: Size) -> list[Point]:
@@ -84,20 +84,11 @@ def _polygon(points: Any, scale: Point) -> list[Point]:
 
 
 def _path(vertices: Any, scale: Point) -> list[Point]:
-    """The closed path of a vector, whose Bezier curves become polygons."""
+    """The closed path of a vector; raises `ValueError` for one with curves."""
     points = _in_order(vertices)
-    path: list[Point] = []
-    for start, end in zip(points, [*points[1:], *points[:1]], strict=True):
-        first, last = _pixels(_pair(start), scale), _pixels(_pair(end), scale)
-        path += bezier_curve(first, _handle(start, "controlPoint2", scale), _handle(end, "controlPoint1", scale), last)
-    return path
-
-
-def _handle(vertex: Any, key: str, scale: Point) -> Point | None:
-    """A handle of a vertex; None if the vertex is a corner."""
-    if not isinstance(vertex, dict) or not vertex.get("isBezier") or vertex.get(key) is None:
-        return None
-    return _pixels(_pair(vertex[key]), scale)
+    if any(isinstance(vertex, dict) and vertex.get("isBezier") and any(map(vertex.get, HANDLES)) for vertex in points):
+        raise ValueError("has curves: draw it as a polygon, or with the brush")
+    return [_pixels(_pair(vertex), scale) for vertex in points]
 
 
 def _in_order(vertices: Any) -> Sequence[Any]:
@@ -149,49 +140,36 @@ def decode_brush(values: Sequence[int], size: tuple[int, int]) -> npt.NDArray[np
     height, width = size
     if not all(isinstance(value, int) and 0 <= value <= 255 for value in values):
         raise ValueError(f"a brush label must be a list of numbers from 0 to 255, got {str(values)[:60]}")
-    reader = _Bits(np.unpackbits(np.array(values, np.uint8)))
-    count, value_bits = reader.number(32), reader.number(5) + 1
+    bits = np.unpackbits(np.array(values, np.uint8))
+    position = 0
+
+    def take(number: int) -> npt.NDArray[np.uint8]:
+        nonlocal position
+        if position + number > len(bits):
+            raise ValueError(f"a brush label ends after {len(values)} bytes, within a run")
+        position += number
+        return bits[position - number : position]
+
+    def read(width: int) -> int:
+        return int("".join(map(str, take(width).tolist())), 2)
+
+    count, value_bits = read(32), read(5) + 1
     if count != height * width * CHANNELS or value_bits != 8:
         raise ValueError(
             f"a brush label of {height}x{width} pixels needs {height * width * CHANNELS} values of 8 bits, got {count} of "
             f"{value_bits}"
         )
-    sizes = [reader.number(4) + 1 for _ in range(4)]
+    sizes = [read(4) + 1 for _ in range(4)]
     mask = np.zeros(height * width, bool)
     start = 0
     while start < count:
-        is_repeated = reader.number(1)
-        length = reader.number(sizes[reader.number(2)]) + 1
+        is_repeated = read(1)
+        length = read(sizes[read(2)]) + 1
         end = start + length
         if end > count:
             raise ValueError(f"a brush label of {count} values has runs of {end}")
         alphas = mask[start // CHANNELS : end // CHANNELS]  # the last channel of each pixel
-        if is_repeated:
-            alphas[:] = reader.number(8) >= HALF
-        else:
-            alphas[:] = reader.octets(length)[(CHANNELS - 1 - start) % CHANNELS :: CHANNELS] >= HALF
+        octets = read(8) if is_repeated else np.packbits(take(8 * length))[(CHANNELS - 1 - start) % CHANNELS :: CHANNELS]
+        alphas[:] = octets >= HALF
         start = end
     return mask.reshape(height, width)
-
-
-class _Bits:
-    """Reads numbers from an array of bits, one after the other."""
-
-    def __init__(self, bits: npt.NDArray[np.uint8]) -> None:
-        self._bits = bits
-        self._position = 0
-
-    def number(self, width: int) -> int:
-        """The next number of so many bits, the highest first."""
-        return int("".join(map(str, self._next(width).tolist())), 2)
-
-    def octets(self, count: int) -> npt.NDArray[np.uint8]:
-        """The next `count` numbers of 8 bits, uint8."""
-        return np.packbits(self._next(8 * count))
-
-    def _next(self, count: int) -> npt.NDArray[np.uint8]:
-        bits = self._bits[self._position : self._position + count]
-        if len(bits) < count:
-            raise ValueError(f"a brush label ends after {len(self._bits) // 8} bytes, within a run")
-        self._position += count
-        return bits

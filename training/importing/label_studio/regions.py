@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.data.label_files import class_name
-from training.importing.encoded import Size
 from training.importing.label_studio.geometry import FORMS, draw, find_form, is_closed, known_points
 from training.importing.omissions import outline_keys
-from training.importing.outlines import Point
+from training.importing.outlines import Point, Size
 
 Result = Mapping[str, Any]
 SHAPES = {

@@ -9,15 +9,13 @@ from typing import Any
 
 from imaging.decoding import IMAGE_ENDINGS
 from training.data.problems import DataError, first_names
-from training.importing.coco import Document, file_names
-from training.importing.encoded import check_size
+from training.importing.coco import Document, candidates
 from training.importing.label_studio.regions import StudioRegion, find_regions
 from training.importing.omissions import Omissions, void_object
+from training.importing.outlines import Size, check_size
 
 LONGEST = 60  # letters of a text of the export that a message shows
 LONGEST_NAME = 4096  # letters of an image's name or address
-Object = tuple[StudioRegion, str | None]
-"""A region and its label; None for a region that becomes void."""
 
 
 class TaskReader:
@@ -32,21 +30,17 @@ class TaskReader:
         self._names: set[str] = set()  # of classes, also of those that only unknown objects have
         self._ids: set[str] = set()  # of images
         self._bare_tasks: list[object] = []
-        self._prediction_tasks = 0  # number of tasks with predictions alone
-        self._several = 0  # number of tasks with several annotations
-        self._others: Counter[str] = Counter()  # what results hold beside regions
-        self._elsewhere = 0  # number of regions of other images of their tasks
+        self._facts: Counter[str] = Counter()  # what tasks hold beside objects, with its number
 
     def read(self, task: Any) -> None:
         """Adds a task's image and objects, unless nobody has annotated it; adds what is wrong to the errors."""
         try:
             annotations = self._annotations(task)
-            if not annotations:
+            if annotations:
+                self._facts["tasks have several annotations: the ground truth counts, or the last one"] += len(annotations) > 1
+                self._add(task, self._results(task, annotations[0]))
+            else:
                 self._bare_tasks.append(task.get("id"))
-                self._prediction_tasks += bool(task.get("predictions"))
-                return
-            self._several += len(annotations) > 1
-            self._add(task, self._results(task, annotations[0]))
         except DataError as error:
             self.errors += error.each
 
@@ -57,29 +51,20 @@ class TaskReader:
 
     def notes(self) -> list[str]:
         """Lines for the user about what the tasks hold beside the objects."""
-        notes = []
-        if self._bare_tasks:
-            hint = f" ({self._prediction_tasks} of them have predictions alone)" if self._prediction_tasks else ""
-            notes.append(
-                f"{len(self._bare_tasks)} tasks have no annotation and are left out{hint}: {first_names(self._bare_tasks)}"
-            )
-        if self._several:
-            notes.append(f"{self._several} tasks have several annotations: the ground truth counts, or the last one")
-        notes += [f"{count} {what} are left out" for what, count in self._others.items()]
-        if self._elsewhere:
-            notes.append(f"{self._elsewhere} regions lie on other images of their tasks and are left out")
-        return notes
+        bare, count = first_names(self._bare_tasks), len(self._bare_tasks)
+        notes = [f"{count} tasks have no annotation and are left out: {bare}"] if bare else []
+        return notes + [f"{count} {what}" for what, count in self._facts.items() if count]
 
     def _name(self, task: Mapping[str, Any]) -> str:
-        return f"{self._path}: task {str(task.get('id'))[:60]}"
+        return f"{self._path}: task {str(task.get('id'))[:LONGEST]}"
 
     def _annotations(self, task: Any) -> list[dict[str, Any]]:
         """The annotations of a task that were not cancelled: the ground truth first, then the others, the last first."""
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
-            raise DataError(f"{self._path}: a task must have data, got {str(task)[:60]}")
+            raise DataError(f"{self._path}: a task must have data, got {str(task)[:LONGEST]}")
         annotations = task.get("annotations", task.get("completions", []))
         if not isinstance(annotations, list) or not all(isinstance(entry, dict) for entry in annotations):
-            raise DataError(f"{self._name(task)} must have a list of annotations, got {str(annotations)[:60]}")
+            raise DataError(f"{self._name(task)} must have a list of annotations, got {str(annotations)[:LONGEST]}")
         valid = [entry for entry in reversed(annotations) if not entry.get("was_cancelled")]
         return sorted(valid, key=lambda entry: not entry.get("ground_truth"))
 
@@ -92,8 +77,8 @@ class TaskReader:
     def _add(self, task: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
         """Adds a task's image and the objects of its results."""
         name = self._name(task)
-        regions, answers = find_regions(results)
-        self._others.update(answers)
+        regions, others = find_regions(results)
+        self._facts.update({f"{what} are left out": count for what, count in others.items()})
         targets = {region.to_name for region in regions if region.to_name is not None}
         field = find_image_field(task["data"], targets, self._image_field)
         if field is None:
@@ -101,9 +86,10 @@ class TaskReader:
                 f"{name} must have one image, got the fields {str(sorted(task['data']))[:200]}: give the field of the image "
                 "with --image-field"
             )
-        if len(targets) > 1 and (others := targets & set(task["data"]) - {field}):
-            self._elsewhere += sum(region.to_name in others for region in regions)
-            regions = [region for region in regions if region.to_name not in others]
+        if len(targets) > 1 and (elsewhere := targets & set(task["data"]) - {field}):
+            here = [region for region in regions if region.to_name not in elsewhere]
+            self._facts["regions lie on other images of their tasks and are left out"] += len(regions) - len(here)
+            regions = here
         elif len(targets) > 1 and sum(_is_image_name(image_name(value)) for value in task["data"].values()) > 1:
             raise DataError(
                 f"{name} has several images, and regions of the tags {first_names(sorted(targets))}, which do not say "
@@ -114,67 +100,53 @@ class TaskReader:
             image["id"] += f" (image {len(self._ids)})"
         self._ids.add(image["id"])
         self.document.images.append(image)
-        self._draw(image, self._objects(regions, name), name)
+        if regions:
+            self._draw(image, regions, name)
 
-    def _objects(self, regions: Sequence[StudioRegion], name: str) -> list[Object]:
-        """The regions that become objects or void, with their labels; counts others."""
-        objects: list[Object] = []
-        for region in regions:
-            try:
-                labels, what = region.labels(), region.unknown()
-                if what is None and region.has_no_area():
-                    self._omissions.add_without_area(f"regions of the type {region.kind}")
-                    continue
-                if len(labels) > 1:
-                    raise ValueError(f"has the labels {', '.join(labels)}; a pixel has one class")
-            except ValueError as error:
-                if self._becomes_void(region, name, error):
-                    objects.append((region, None))
-                continue
-            self._names.update(labels)
-            if what is None and not labels:
-                keys = f", and with the key {region.unread_keys()[0]!r}" if region.unread_keys() else ""
-                what = f"regions of the type {region.kind} without a label{keys}"
-            if not what:
-                objects.append((region, labels[0]))
-            elif self._omissions.add_unknown(what, self._path, name.removeprefix(f"{self._path}: ")):
-                objects.append((region, None))
-        return objects
-
-    def _draw(self, image: dict[str, Any], objects: Sequence[Object], name: str) -> None:
-        """Adds the size that regions say to the image, and the regions to the document; those without a class as void.
+    def _draw(self, image: dict[str, Any], regions: Sequence[StudioRegion], name: str) -> None:
+        """Adds the size that regions say to the image, and the regions with an area to the document.
 
         Raises `DataError` for regions that say several sizes, or none.
         """
-        sizes: list[tuple[Any, Any]] = []
-        for region, _ in objects:
-            if any(region.written_size) and region.written_size not in sizes:
-                sizes.append(region.written_size)
-        if len(sizes) > 1:
+        sizes = [region.written_size for region in regions if any(region.written_size)] or [(None, None)]
+        if any(size != sizes[0] for size in sizes):
             raise DataError(f"{name} has regions of images of several sizes, {str(sizes)[:LONGEST]}")
-        if not objects:
-            return
         try:
-            image["height"], image["width"] = size = check_size(*next(iter(sizes), (None, None)))
+            image["height"], image["width"] = size = check_size(*sizes[0])
         except ValueError as error:
-            raise DataError(f"{name}, region {objects[0][0].name}: {error}") from error
-        for region, label in objects:
-            entry = {"id": region.name, "image_id": image["id"]}
-            is_void = label is None
+            raise DataError(f"{name}, region {regions[0].name}: {error}") from error
+        place = name.removeprefix(f"{self._path}: ")
+        for region in regions:
             try:
-                if not is_void:
-                    self.document.annotations.append(entry | {"category_id": label} | region.outline(size))
+                entry = self._object(region, size, place)
             except ValueError as error:
-                is_void = self._becomes_void(region, name, error)
-            if is_void:
-                self.document.annotations.append(void_object(entry, size, region.place(size)))
-            for key in region.unread_keys() if label else ():
-                self._omissions.add_key(f"regions have the key {key!r}")
+                self._omissions.add_error("regions with errors", self._path, f"{place}, region {region.name}: {error}")
+                entry = void_object({}, size, region.place(size))
+            if entry:
+                self.document.annotations.append({"id": region.name, "image_id": image["id"]} | entry)
 
-    def _becomes_void(self, region: StudioRegion, name: str, error: ValueError) -> bool:
-        """Whether a region with an error becomes void, as the user wants; else the import ends with the error."""
-        problem = f"{name.removeprefix(f'{self._path}: ')}, region {region.name}: {error}"
-        return self._omissions.add_error("regions with errors", self._path, problem)
+    def _object(self, region: StudioRegion, size: Size, place: str) -> dict[str, Any] | None:
+        """A region's category and outline, or what makes it void; None for one without area. Raises `ValueError`.
+
+        place: the task, for messages.
+        """
+        labels, what = region.labels(), region.unknown()
+        if what is None and region.has_no_area():
+            self._omissions.add_without_area(f"regions of the type {region.kind}")
+            return None
+        if len(labels) > 1:
+            raise ValueError(f"has the labels {', '.join(labels)}; a pixel has one class")
+        self._names.update(labels)
+        keys = region.unread_keys()
+        if what is None and not labels:
+            with_key = f", and with the key {keys[0]!r}" if keys else ""
+            what = f"regions of the type {region.kind} without a label{with_key}"
+        if what is not None:
+            self._omissions.add_unknown(what, self._path, place)
+            return void_object({}, size, region.place(size))
+        for key in keys:
+            self._omissions.add_key(f"regions have the key {key!r}")
+        return {"category_id": labels[0]} | region.outline(size)
 
 
 def read_label_studio(
@@ -201,14 +173,15 @@ def read_label_studio(
 def find_image_field(data: Mapping[str, Any], targets: set[str], name: str | None) -> str | None:
     """The field of a task's data that holds its image; None if that is not sure.
 
-    That is the named one; or the only text; or else the only text whose field is named `image`, or like the tag that regions
-    belong to (`targets`). If other texts look like images as well, all regions must belong to the tag of that name.
+    That is the named one; or the only text whose field is named `image`, or like the tag that regions belong to (`targets`); or
+    else the only one that looks like an image's name. If other texts look like images as well, all regions must belong to the
+    tag of that name.
     """
     texts = {key: text for key, value in data.items() if (text := image_name(value))}
     if name is not None:
         return name if name in texts else None
-    fields = [key for key in texts if len(texts) == 1 or key in targets or key == "image"]
     images = [key for key, text in texts.items() if _is_image_name(text)]
+    fields = [key for key in texts if key == "image" or key in targets] or images or list(texts)
     is_sure = len(fields) == 1 and (set(images) <= set(fields) or targets == set(fields))
     return fields[0] if is_sure else None
 
@@ -220,4 +193,4 @@ def image_name(value: Any) -> str:
 
 
 def _is_image_name(text: str) -> bool:
-    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in file_names(text[:LONGEST_NAME]))
+    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in candidates(text[:LONGEST_NAME]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import floor, hypot
 
 import numpy as np
@@ -69,16 +69,14 @@ class Ground:
 class Division:
     """The split of each tile. left_out: tiles of train whose ground a tile of val shows too.
 
-    blocks: the block of each tile. tiles_a_side: tiles along a block's side. bordering: the number of tiles of val that have a
-    tile of train beside them.
+    blocks: the block of each tile. tiles_a_side: tiles along a block's side.
     """
 
     val: frozenset[Block]
     blocks: list[Block]
     ground: Ground
     tiles_a_side: int
-    left_out: frozenset[int] = field(default_factory=frozenset)
-    bordering: int = 0
+    left_out: frozenset[int]
 
     def split(self, tile: int) -> str | None:
         """The split of a tile; None if it is left out."""
@@ -115,11 +113,7 @@ def divide(
     for block, class_set in zip(blocks, classes_of_tiles, strict=True):
         classes[block] = classes.get(block, frozenset()) | class_set
     val = _choose(Counter(blocks), classes)
-    left_out = _common(footprints, blocks, val)
-    in_train = [each for at, each in enumerate(footprints) if blocks[at] not in val and at not in left_out]
-    in_val = [each for at, each in enumerate(footprints) if blocks[at] in val]
-    near = shapely.STRtree(in_train).query(in_val, predicate="dwithin", distance=COMMON * min(ground.side) / a_side)
-    return Division(val, blocks, ground, a_side, left_out, len(set(near[0].tolist())))
+    return Division(val, blocks, ground, a_side, _common(footprints, blocks, val))
 
 
 def _choose(counts: Mapping[Block, int], classes: Mapping[Block, frozenset[int]]) -> frozenset[Block]:

@@ -7,29 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
 from imaging.band_scale import BandScale
 from imaging.classes import VOID
 from imaging.georeferenced.bands import Bands, Pixels, choose_bands
-from imaging.georeferenced.burning import Burner
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.ground import metres_per_pixel, scaled_size
 from imaging.georeferenced.place import Place, Window
 from imaging.georeferenced.raster import write_tile
 from imaging.georeferenced.rows import Scaling
 from imaging.georeferenced.scene import Mask, Scene, open_scene
-from imaging.georeferenced.vectors import system_name
+from imaging.georeferenced.vectors import NOTHING, Burner, system_name
 from model.inference.scaling import LARGEST_FACTOR
 from model.preprocessing import RGB
 from training.data.problems import DataError, first_names
-from training.importing.drawing.objects import BACKGROUND
 from training.importing.maps.layers import Layer
+from training.importing.objects import BACKGROUND
 
 NARROWEST = 32  # pixels, of a tile at a scene's right or lower edge
-MOST_PLACES = 3
 
 
 @dataclass(frozen=True)
@@ -93,16 +90,13 @@ class Tile:
 class Cutting:
     """What was cut of all scenes.
 
-    bare_tiles, narrow_tiles: numbers of tiles that are left out, as they have no label or are too narrow. overlaps: pixels in
-    polygons of different classes. places: coordinates of the first of them. beyond: pixels of polygons outside of the extent.
-    outside: numbers of the features that lie on no scene.
+    bare_tiles, narrow_tiles: numbers of tiles that are left out, as they have no label or are too narrow. beyond: pixels of
+    polygons outside of the extent. outside: numbers of the features that lie on no scene.
     """
 
     tiles: list[Tile] = field(default_factory=list)
     bare_tiles: int = 0
     narrow_tiles: int = 0
-    overlaps: int = 0
-    places: list[str] = field(default_factory=list)
     beyond: int = 0
     outside: list[int] = field(default_factory=list)
 
@@ -117,7 +111,6 @@ class CuttingOptions:
     side: int
     ids: dict[str, int]
     extent: Layer | None = None
-    all_touched: bool = False
 
 
 def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None, gsd: float | None) -> Source:
@@ -160,7 +153,7 @@ def cut(sources: Sequence[Source], labels: Layer, how: CuttingOptions, folder: P
     result = Cutting()
     on_scenes: set[int] = set()
     for source in sources:
-        burner, indices = labels.burner(source.place, how.ids, all_touched=how.all_touched)
+        burner, indices = labels.burner(source.place, how.ids)
         on_scenes.update(indices)
         extent = how.extent.burner(source.place, {"": BACKGROUND})[0] if how.extent else None
         windows = list(windows_of(source.place.size, how.side))
@@ -204,17 +197,17 @@ def _cut_tile(
 ) -> bool:
     """Writes a tile, adds it to the result and counts what to tell; gives whether it has a label."""
     labels, extent = burners
-    masks = labels.burn(window)
-    is_labelled = extent.burn(window).is_covered if extent else np.full(masks.mask.shape, masks.is_covered.any())
-    result.beyond += int((masks.is_covered & ~is_labelled).sum())
+    values = labels.burn(window)
+    is_covered = values != NOTHING
+    is_labelled = extent.burn(window) != NOTHING if extent else np.full(values.shape, is_covered.any())
+    result.beyond += int((is_covered & ~is_labelled).sum())
     if not is_labelled.any():
         return False
     pixels, valid = source.read(scene, window)
-    mask = np.where(is_labelled & valid, masks.mask, VOID).astype(np.uint8)
+    mask = np.where(is_labelled & valid, np.where(is_covered, values, BACKGROUND), VOID).astype(np.uint8)
     classes = frozenset(np.unique(mask).tolist()) - {VOID}
     if not classes:
         return False
-    _count_overlap(result, source, window, masks.overlap & is_labelled & valid)
     name = f"{source.path.stem}_r{window.top // how.side:03d}_c{window.left // how.side:03d}"
     image, data = folder / "images" / f"{name}{source.ending}", pixels * valid[..., None]
     if source.names == RGB:
@@ -224,11 +217,3 @@ def _cut_tile(
     Image.fromarray(mask).save(folder / "masks" / f"{name}.png")
     result.tiles.append(Tile(name, source, window, classes))
     return True
-
-
-def _count_overlap(result: Cutting, source: Source, window: Window, overlap: npt.NDArray[np.bool_]) -> None:
-    result.overlaps += int(overlap.sum())
-    if overlap.any() and len(result.places) < MOST_PLACES:
-        row, column = np.argwhere(overlap)[0] + 0.5
-        x, y = source.place.to_map([[window.left + column, window.top + row]])[0]
-        result.places.append(f"{x:.10g}, {y:.10g} in {source.path.name}")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,17 @@ from model.preprocessing import GSD
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
 from training.data.files import images_below, normal_name
-from training.data.label_files import FILES
 from training.data.layouts import repeated
 from training.data.map_files import BANDS, TILES, common_gsd, write_bands
 from training.data.problems import DataError, first_names, raise_all
+from training.importing.classes import Classes, find_classes, write_classes
 from training.importing.coco import Document
-from training.importing.drawing.classes import Classes, find_classes, write_classes
-from training.importing.drawing.output import parts_folder
-from training.importing.exports import SPLITS
+from training.importing.exports import split_name
 from training.importing.maps.blocks import Block, Division, divide
 from training.importing.maps.cutting import Cutting, CuttingOptions, Source, Tile, cut, open_source
 from training.importing.maps.layers import Layer, read_layer
 from training.importing.omissions import Omissions, Policy
+from training.importing.output import parts_folder
 
 SIDES = (64, 4096)  # pixels, of a tile
 PARTS = ("images", "masks")
@@ -58,72 +58,21 @@ class MapOptions:
     bands: tuple[int, ...] | None = None
     scale: BandScale | None = None
     gsd: float | None = None
-    all_touched: bool = False
     split: str = ""
     unknown: Policy = "error"
     force: bool = False
 
 
-@dataclass(frozen=True)
-class ImportedMap:
-    """What an import of maps wrote. notes: on polygons that became void."""
-
-    classes: Classes
-    labels: Layer
-    cutting: Cutting
-    splits: list[str | None]
-    division: Division | None
-    sources: list[Source] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def lines(self, out: Path, how: MapOptions) -> list[str]:
-        """The lines to print after the import."""
-        cutting = self.cutting
-        counts = {split: self.splits.count(split) for split in dict.fromkeys(self.splits) if split is not None}
-        frames = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
-        names = self.classes.names
-        rule = "that a polygon touches" if how.all_touched else "whose centre lies in a polygon"
-        lines = [
-            *(source.facts() for source in self.sources),
-            *(source.bands.remark for source in self.sources if source.bands.remark),
-            f"wrote {frames} tiles of {how.tile}x{how.tile} pixels and {len(names)} classes to {out}: {', '.join(names)}",
-            f"pixels {rule} of {self.labels.name} have its class; {_outside(how)}",
-            f"left out: {cutting.bare_tiles} tiles without labels, {cutting.narrow_tiles} at edges that are too narrow",
-        ]
-        if self.division:
-            lines.append(_blocks(self.division))
-            if bordering := self.division.bordering:
-                lines.append(
-                    f"{bordering} of {counts['val']} tiles of val have a tile of train beside them, with halves of the same "
-                    "objects, so val flatters: larger blocks (--block) lessen it; --split test scores another place"
-                )
-        if words := _different_pixels(self.sources):
-            lines.append(words)
-        if cutting.overlaps:
-            lines.append(
-                f"{cutting.overlaps} pixels lie in polygons of different classes, such as at {'; '.join(cutting.places)}: the "
-                "smaller polygon counts"
-            )
-        if cutting.beyond:
-            lines.append(f"{cutting.beyond} pixels of polygons lie outside of the extent, and are void")
-        if cutting.outside:
-            lines.append(f"{len(cutting.outside)} polygons lie on no scene: feature {first_names(cutting.outside)}")
-        if self.labels.empty:
-            lines.append(f"{self.labels.empty} features have no outline and are left out")
-        lines.append(f"{out / TILES} says which ground each tile shows; a GIS opens it")
-        return [*lines, *self.classes.alike, *self.notes]
-
-
-def _different_pixels(sources: Sequence[Source]) -> str:
-    """What to do about pixels of different lengths on the ground; empty if they are about the same, or have none."""
+def _different_pixels(sources: Sequence[Source]) -> list[str]:
+    """A line on pixels of different lengths on the ground; none if they are about the same, or have no length."""
     pixels = [source.pixel_m for source in sources if source.pixel_m]
     if not pixels or common_gsd(pixels):
-        return ""
+        return []
     lengths = [length for pixel in pixels for length in pixel]
-    return (
+    return [
         f"a side of a pixel measures {min(lengths):.3g} to {max(lengths):.3g} m on the ground, and a network knows things at "
         "one scale: --gsd METRES makes all the same, and fcn-segment then knows it from the weights"
-    )
+    ]
 
 
 def _outside(how: MapOptions) -> str:
@@ -132,23 +81,27 @@ def _outside(how: MapOptions) -> str:
     return "other pixels of their tiles are background; if not all of them are labelled, give --extent"
 
 
-def _blocks(division: Division) -> str:
+def _blocks(division: Division) -> list[str]:
+    """Lines on how tiles are divided."""
     side, blocks = division.tiles_a_side, set(division.blocks)
     width, height = division.ground.side
     unit = "degrees" if division.ground.crs.is_geographic else division.ground.crs.linear_units
     left_out = f"; {len(division.left_out)} tiles of train show ground of val and are left out" if division.left_out else ""
     size = f"{side}x{side} tiles, {width:.6g} x {height:.6g} {unit}"
-    return f"{len(division.val)} of {len(blocks)} blocks of ground are val; a block is {size}{left_out}"
+    return [
+        f"{len(division.val)} of {len(blocks)} blocks of ground are val; a block is {size}{left_out}",
+        "tiles of val beside tiles of train may show halves of the same objects, so val flatters: larger blocks (--block) "
+        "lessen it; --split test scores another place",
+    ]
 
 
-def import_maps(out: Path, how: MapOptions) -> ImportedMap:
-    """Writes tiles, masks, `classes.json` and `tiles.geojson`; nothing if something is wrong.
+def import_maps(out: Path, how: MapOptions) -> list[str]:
+    """Writes tiles, masks, `classes.json` and `tiles.geojson`; nothing if something is wrong. Gives lines for the user.
 
     Class 0 is the background; the others are the values of the field in alphabetical order. If `out` already has a file of
     classes, they become its classes of the same names. Raises `DataError`.
     """
-    if how.split != Path(how.split).name:
-        raise DataError(f"--split must be a name without folders, such as train, got {how.split!r}")
+    split = split_name(how.split)
     if not SIDES[0] <= how.tile <= SIDES[1]:
         raise DataError(f"--tile must be {SIDES[0]} to {SIDES[1]} pixels, got {how.tile}")
     if how.block is not None and how.block < 1:
@@ -162,25 +115,49 @@ def import_maps(out: Path, how: MapOptions) -> ImportedMap:
     labels = read_layer(how.vector, how.layer, how.field, omissions)
     extent = _read_extent(how)
     raise_all(omissions.errors())
-    classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
-    classes, ids = _find_classes(labels, classes_file)
+    classes, ids = _find_classes(labels, out)
     sources = [open_source(path, how.bands, how.scale, how.gsd) for path in how.rasters]
     if len({source.names for source in sources}) > 1:
         bands = first_names(f"{source.path}: {', '.join(source.names)}" for source in sources)
         raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")
     with parts_folder(out) as parts:
-        cutting = cut(sources, labels, CuttingOptions(how.tile, ids, extent, how.all_touched), parts)
+        cutting = cut(sources, labels, CuttingOptions(how.tile, ids, extent), parts)
         places, classes_of_tiles = [tile.place for tile in cutting.tiles], [tile.classes for tile in cutting.tiles]
-        division = None if how.split else divide(sources[0].place, how.tile, places, classes_of_tiles, how.block)
-        split = SPLITS.get(how.split.lower(), how.split)
+        division = None if split else divide(sources[0].place, how.tile, places, classes_of_tiles, how.block)
         splits = [division.split(index) if division else split for index in range(len(cutting.tiles))]
         for path in earlier:
             path.unlink()
-        if not classes_file:
-            write_classes(out / FILES[0], classes.names)  # before the masks, which mean nothing without it
+        write_classes(out, classes.names)  # before the masks, which mean nothing without it
         write_bands(out, sources[0].names)
         write_tiles(out, parts, sources, cutting.tiles, splits, division.blocks if division else [])
-    return ImportedMap(classes, labels, cutting, splits, division, sources, omissions.notes())
+    counts = Counter(split for split in splits if split is not None)
+    frames = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
+    return [
+        *(source.facts() for source in sources),
+        *(source.bands.remark for source in sources if source.bands.remark),
+        f"wrote {frames} tiles of {how.tile}x{how.tile} pixels to {out}",
+        f"{len(classes.names)} classes: {', '.join(classes.names)}",
+        f"pixels whose centre lies in a polygon of {labels.name} have its class; {_outside(how)}",
+        f"left out: {cutting.bare_tiles} tiles without labels, {cutting.narrow_tiles} at edges that are too narrow",
+        *(_blocks(division) if division else ()),
+        *_different_pixels(sources),
+        *_polygons(labels, cutting),
+        f"{out / TILES} says which ground each tile shows; a GIS opens it",
+        *classes.alike,
+        *omissions.notes(),
+    ]
+
+
+def _polygons(labels: Layer, cutting: Cutting) -> list[str]:
+    """Lines on polygons that are not in the masks."""
+    lines = []
+    if cutting.beyond:
+        lines.append(f"{cutting.beyond} pixels of polygons lie outside of the extent, and are void")
+    if cutting.outside:
+        lines.append(f"{len(cutting.outside)} polygons lie on no scene: feature {first_names(cutting.outside)}")
+    if labels.empty:
+        lines.append(f"{labels.empty} features have no outline and are left out")
+    return lines
 
 
 def _read_extent(how: MapOptions) -> Layer | None:
@@ -193,14 +170,14 @@ def _read_extent(how: MapOptions) -> Layer | None:
     return extent
 
 
-def _find_classes(labels: Layer, file: Path | None) -> tuple[Classes, dict[str, int]]:
+def _find_classes(labels: Layer, out: Path) -> tuple[Classes, dict[str, int]]:
     """The classes of a layer, and their ids by name: its values, first numbers and then words, in their order."""
     names = sorted({name for name in labels.classes if name is not None}, key=_order)
     if not names:
         raise DataError(f"{labels.name}: no polygon has a class that can be read")
     categories = [{"id": index, "name": name} for index, name in enumerate(names)]  # ids say the order of the classes
     document = Document([], [{"category_id": index} for index in range(len(names))], categories)
-    classes = find_classes({Path(labels.name): document}, file)
+    classes = find_classes({Path(labels.name): document}, out)
     return classes, {name: classes.ids[0][index] for index, name in enumerate(names)}
 
 

@@ -11,16 +11,14 @@ import numpy as np
 import shapely
 
 from imaging.classes import VOID
-from imaging.georeferenced.burning import Burner
 from imaging.georeferenced.place import Place
-from imaging.georeferenced.vectors import Features, Geometries, System, VectorError, polygons_in_pixels, read_features
+from imaging.georeferenced.vectors import Burner, Features, Geometries, System, VectorError, polygons_in_pixels, read_features
 from model.labels import LabelError
 from training.data.label_files import class_name
 from training.data.problems import DataError, first_names
 from training.importing.omissions import Omissions
 
 POLYGONS = ("Polygon", "MultiPolygon")
-WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "LinearRing", "MultiLineString")
 LONGEST_REASON = 100  # letters of what is wrong with a polygon
 INVALID = "invalid polygons (in QGIS, Processing > Fix geometries repairs them)"
 
@@ -40,7 +38,7 @@ class Layer:
     classes: list[str | None]
     empty: int = 0
 
-    def burner(self, place: Place, ids: dict[str, int], *, all_touched: bool = False) -> tuple[Burner, list[int]]:
+    def burner(self, place: Place, ids: dict[str, int]) -> tuple[Burner, list[int]]:
         """What burns the polygons into a scene, and the indices of those on it. ids: of the classes, by name."""
         try:
             indices, polygons = polygons_in_pixels(self.polygons, self.crs, place)
@@ -48,7 +46,7 @@ class Layer:
             raise DataError(f"{self.name}: {error}") from error
         names = [self.classes[index] for index in indices]
         values = [VOID if name is None else ids[name] for name in names]
-        burner = Burner(polygons, values, [name is None for name in names], all_touched=all_touched)
+        burner = Burner(polygons, values, [name is None for name in names])
         height, width = place.size
         return burner, indices[shapely.intersects(polygons, shapely.box(0, 0, width, height))].tolist()
 
@@ -65,7 +63,7 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
     except VectorError as error:
         raise DataError(str(error)) from error
     name = f"{path}, layer {features.layer}"
-    _refuse_without_area(name, features)
+    _require_polygons(name, features)
     is_missing = shapely.is_missing(features.geometries)
     is_empty = ~features.has_geometry | (shapely.is_empty(features.geometries) & ~is_missing)
     if is_empty.all():
@@ -82,20 +80,18 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
     return Layer(name, features.crs, polygons, numbers, classes, int(is_empty.sum()))
 
 
-def _refuse_without_area(name: str, features: Features) -> None:
+def _require_polygons(name: str, features: Features) -> None:
     """Raises `DataError` for points, lines and other geometries that are no polygons."""
-    kinds: dict[str, list[int]] = {}
-    for geometry, number in zip(features.geometries, features.numbers, strict=True):
-        if geometry is not None and geometry.geom_type not in POLYGONS:
-            kinds.setdefault(geometry.geom_type, []).append(number)
-    if not kinds:
-        return
-    types = first_names(f"{len(numbers)} of type {kind} (feature {first_names(numbers)})" for kind, numbers in kinds.items())
-    if any(kind in WITHOUT_AREA for kind in kinds):
-        advice = "points and lines have no area, so they say of no pixel what it is: draw polygons, or buffer them in the GIS"
-    else:
-        advice = "only polygons are read: split collections into polygons in the GIS"
-    raise DataError(f"{name} has features that are no polygons, {types}; {advice}")
+    others = [
+        f"feature {number} ({geometry.geom_type})"
+        for geometry, number in zip(features.geometries, features.numbers, strict=True)
+        if geometry is not None and geometry.geom_type not in POLYGONS
+    ]
+    if others:
+        raise DataError(
+            f"{name} has {len(others)} features that are no polygons, {first_names(others)}; points and lines have no area, so "
+            "they say of no pixel what it is: draw polygons, buffer them, or split collections into polygons in the GIS"
+        )
 
 
 def _class(value: Any, place: str) -> str | None:

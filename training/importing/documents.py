@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,20 @@ from imaging.errors import ImageError
 from model.printable import printable
 from model.regular_file import read_regular_file
 from training.data.files import normal_name
-from training.data.layouts import repeated
-from training.data.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
-from training.data.problems import DataError
-from training.importing.coco import LONGEST_NAME, Document, ImageFinder, Key, base_name, is_key
-from training.importing.drawing.geometry import excerpt, name_of, share_error
-from training.importing.drawing.objects import BACKGROUND, Crowds, ObjectFacts, draw_mask
-from training.importing.drawing.outside import factor_words, outside_error
+from training.data.masks import DrawnOn, read_orientation, swaps_sides, turn_upright
+from training.data.problems import DataError, first_names
+from training.importing.coco import LONGEST_NAME, Document, ImageFinder, Key, is_key
 from training.importing.exports import ToolExport
+from training.importing.geometry import excerpt, name_of, share_error
+from training.importing.objects import (
+    BACKGROUND,
+    MOST_OUTSIDE,
+    Crowds,
+    ObjectFacts,
+    OutsideObject,
+    draw_mask,
+    share_outside,
+)
 from training.importing.omissions import Omissions
 
 Objects = dict[Any, list[Mapping[str, Any]]]
@@ -75,8 +81,6 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
     result = DocumentMasks(export=export, split=split, errors=list(export.errors))
     if error := share_error(export.path, document):
         result.errors.append(error)
-    if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
-        result.errors.append(DataError(f"{export.path}: images of one name {duplicates[:5]} would have one mask; rename them"))
     objects = _by_image(export.path, document, result.errors)
     finder = ImageFinder(export.path, how.images)
     for entry in tqdm(document.images, desc="masks", unit="image", leave=False, disable=None):
@@ -118,7 +122,7 @@ def _draw_image(
     if other != (path, file_name):
         of_other = f" of {other[0]}" if other[0] != path else ""
         names = f"{_shown(other[1])}{of_other} and {_shown(file_name)}"
-        raise DataError(f"{names} are both the image {source}, and would have one mask")
+        raise DataError(f"{names} are both the image {source}, or of its name, and would have one mask: rename one")
     size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
     of_classes = result.of_classes
     mask = draw_mask(objects, size, ids, how.omissions, path, result, how.crowds)
@@ -158,12 +162,38 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_obje
     if size != json_size and (has_objects or any(json_size)):
         if swaps_sides(orientation) and json_size == size[::-1]:
             hint = "EXIF turns it: --masks-orientation says whether objects were drawn on the upright or the stored photo"
-        elif not all(type(side) is int and side > 0 for side in json_size):
-            hint = "write the height and width of the photo that objects were drawn on into the JSON"
-        elif json_size == size[::-1]:
-            hint = "was it turned after it was labelled?"
         else:
-            factors = factor_words(json_size[1] / size[1], json_size[0] / size[0])
-            hint = f"the labels fit a photo {factors}: give the photo that was labelled, or scale the labels and their size"
+            hint = "give the photo that was labelled, or write the height and width of this one, and scale or turn the labels"
         raise DataError(f"{source} is {json_size} in the JSON, {size} {drawn_on}; {hint}")
     return size, orientation
+
+
+def outside_names(document: Document, objects: Sequence[OutsideObject]) -> str:
+    """The first objects by file, id and class, with the shares of them that lie outside, and the number of others."""
+    files = {entry["id"]: entry["file_name"] for entry in document.images}
+    classes = {entry["id"]: entry["name"] for entry in document.categories}
+    return first_names(
+        f"{files[entry['image_id']]}: {name_of(entry)}, {classes[entry['category_id']]}, {share_outside(corners):.0%}"
+        for entry, corners in objects
+    )
+
+
+def outside_error(path: Path, document: Document, objects: Sequence[OutsideObject]) -> DataError | None:
+    """The error of a document most of whose objects are these, which lie outside of their photos; None for others.
+
+    It says how far they reach. Objects that reach less than a tenth of a side beyond their photos are small or careless, and no
+    error. One in a hundred may reach farther than the error says.
+    """
+    if 2 * len(objects) <= len(document.annotations):
+        return None
+    corners = np.array([each for _, each in objects])
+    left, top = np.quantile(corners[:, 0], 0.01, axis=0, method="lower")
+    right, bottom = np.quantile(corners[:, 1], 0.99, axis=0, method="higher")
+    if max(-left, -top, right - 1, bottom - 1) <= MOST_OUTSIDE:
+        return None
+    counts = f"{len(objects)} of {len(document.annotations)} objects lie to more than a tenth outside of their photos"
+    reach = f"from {left:.2g} to {right:.2g} times the width and from {top:.2g} to {bottom:.2g} times the height"
+    return DataError(
+        f"{path}: {counts}, such as {outside_names(document, objects)}: they reach {reach}; give the photos that were "
+        "labelled, or scale, move or turn the labels"
+    )

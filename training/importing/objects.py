@@ -14,7 +14,7 @@ from imaging.classes import VOID
 from imaging.rle import paint_runs, read_counts
 from training.data.problems import DataError
 from training.importing.coco import Key, as_key, is_key
-from training.importing.drawing.geometry import (
+from training.importing.geometry import (
     Outline,
     are_near,
     count_further_keys,
@@ -25,18 +25,19 @@ from training.importing.drawing.geometry import (
     read_outline,
     unread_place,
 )
-from training.importing.drawing.outside import MOST_OUTSIDE, Object, measure
 from training.importing.omissions import Omissions
-from training.importing.outlines import Extent, box_of, touched_corners
+from training.importing.outlines import pixel_corners
 
 BACKGROUND = 0
 Crowds = Literal["objects", "void"]
 Points = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-STEPS = 5  # points of an outline for each pixel of its length, of which pycocotools keeps all in memory, at 16 bytes each
-MOST_STEPS = 1 << 24
+LONGEST_OUTLINE = 3_000_000  # pixels; pycocotools keeps five points of 16 bytes for each of them in memory
 PARTS = 16  # polygons that are merged at once: merging many one after the other takes time by their square
-RIM = 1.0  # pixels around the image in which the borders of clipped polygons lie
+MOST_OUTSIDE = 0.1  # share of the box around an object, and of a photo's sides, that may lie outside
+SLACK = 1.0  # pixels around a photo that count as inside
+OutsideObject = tuple[Mapping[str, Any], Points]
+"""An entry of a document, and the corners of the box around it, (x, y) twice, in shares of the photo's width and height."""
 
 
 @dataclass
@@ -52,12 +53,7 @@ class ObjectFacts:
     crowds: int = 0
     empty: int = 0
     of_classes: int = 0
-    outside: list[Object] = field(default_factory=list)
-
-    def add_extent(self, entry: Mapping[str, Any], extent: Extent) -> None:
-        """Adds an object with an area, if it lies outside."""
-        if extent.outside > MOST_OUTSIDE:
-            self.outside.append((entry, extent))
+    outside: list[OutsideObject] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def draw_mask(
     """The mask (H, W) of the objects of one image with the class ids of their categories, smaller objects over larger ones.
 
     omissions: counts what is not drawn. file: of the objects, for messages. facts: gets what is to be told of the objects.
-    Objects with errors are left out. If the user wants void instead, their boxes become void, or what no other object covers.
+    Objects with errors are void: their boxes, or what no other object covers.
     """
     mask = np.full(size, BACKGROUND, np.uint8)
     regions: list[_RunLengths] = []
@@ -92,7 +88,8 @@ def draw_mask(
         try:
             region = _region(entry, size, ids, omissions, file, facts, crowds)
         except DataError as error:
-            region = _unread_region(entry, size) if omissions.add_error("objects with errors", file, str(error)) else None
+            omissions.add_error("objects with errors", file, str(error))
+            region = _unread_region(entry, size)
         if region:
             regions.append(region)
     for region in sorted(regions, key=lambda region: -region.area):
@@ -123,26 +120,42 @@ def _region(
         if entry.get("keypoints"):
             omissions.add_without_area("objects with keypoints alone")
         return None
-    if isinstance(outline, list) and not all(are_near(points, size) for points in outline):
-        facts.add_extent(entry, Extent(box_of(outline), size, outside=1.0))
-        raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")
     if outline:
         count_further_keys(entry, omissions)
     facts.boxes += bool(box)
-    outline = outline or [touched_corners(box)]
+    outline = outline or [pixel_corners(box)]
+    if isinstance(outline, list) and (corners := box_outside(outline, size)) is not None:
+        facts.outside.append((entry, corners))
+    if isinstance(outline, list) and not all(are_near(points, size) for points in outline):
+        raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")
     region = _RunLengths(_runs(entry, outline, size), VOID if box or (crowds == "void" and crowd) else id_)
     facts.of_classes += id_ not in (BACKGROUND, VOID)
     facts.empty += not region.area
-    extent = entry.get("extent")  # of a mask that its reader has cut
-    facts.add_extent(entry, extent if isinstance(extent, Extent) else measure(outline, size))
     return region
+
+
+def box_outside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Points | None:
+    """The corners of the box around polygons, as in `OutsideObject`; None if at most a tenth is outside of the image."""
+    points = np.concatenate([np.array(polygon, np.float64).reshape(-1, 2) for polygon in polygons])
+    sides = np.array(size[::-1], np.float64)
+    corners = np.stack([points.min(0), points.max(0)])
+    if (corners[0] >= -SLACK).all() and (corners[1] <= sides + SLACK).all():
+        return None
+    corners /= sides
+    return corners if share_outside(corners) > MOST_OUTSIDE else None
+
+
+def share_outside(corners: Points) -> float:
+    """The share of a box's area that lies outside of 0 to 1."""
+    area = float(np.diff(corners, axis=0).prod())
+    return 1 - float(np.diff(corners.clip(0, 1), axis=0).prod()) / area if area else 1.0
 
 
 def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _RunLengths:
     """The box of an object that cannot be read, or the whole image if that cannot be read either; void."""
     try:
         if box := read_box(entry, size):
-            return _RunLengths(_runs(entry, [touched_corners(box)], size), VOID)
+            return _RunLengths(_runs(entry, [pixel_corners(box)], size), VOID)
     except DataError:
         pass
     return _RunLengths(np.array([0, size[0] * size[1]]), VOID)
@@ -173,42 +186,19 @@ def _runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> 
 def fill(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Integers:
     """The run lengths of the pixels inside any of the polygons, as `imaging.rle.read_counts` gives them.
 
-    polygons: x and y in turn, of three or more points each. size: (height, width). Only a polygon whose outline is too long to
-    be held in memory is clipped to the image first; raises `ValueError` if it still is too long.
+    polygons: x and y in turn, of three or more points each. size: (height, width). Raises `ValueError` for an outline that is
+    too long to be held in memory.
     """
     parts = []
     for polygon in polygons:
         points = np.array(polygon, np.float64).reshape(-1, 2)
-        if _steps(points) > MOST_STEPS:
-            points = _clip(points, size)
-        if _steps(points) > MOST_STEPS:
+        length = int(np.abs(np.roll(points, -1, axis=0) - points).max(axis=1).sum())
+        if length > LONGEST_OUTLINE:
             raise ValueError(
-                f"a polygon of {len(polygon) // 2} points has an outline of {_steps(points) // STEPS:,} pixels inside its "
-                f"image, of which at most {MOST_STEPS // STEPS:,} can be drawn"
+                f"a polygon of {len(points)} points has an outline of {length:,} pixels, of which at most {LONGEST_OUTLINE:,} "
+                "can be drawn"
             )
-        if len(points) > 2:
-            parts += run_lengths.frPyObjects([points.ravel().tolist()], *size)
-    if not parts:
-        return np.array([size[0] * size[1]])
+        parts += run_lengths.frPyObjects([list(polygon)], *size)
     while len(parts) > 1:
         parts = [run_lengths.merge(parts[start : start + PARTS]) for start in range(0, len(parts), PARTS)]
     return read_counts(parts[0]["counts"].decode(), size)
-
-
-def _steps(points: Points) -> int:
-    """The points that pycocotools makes of an outline."""
-    return int(STEPS * np.abs(np.roll(points, -1, axis=0) - points).max(axis=1).sum()) if len(points) else 0
-
-
-def _clip(points: Points, size: tuple[int, int]) -> Points:
-    """The part of a polygon, which may cross itself, that lies inside the image and its rim (Sutherland and Hodgman 1974)."""
-    for axis, side in enumerate(size[::-1]):
-        for bound, sign in ((-RIM, 1), (side + RIM, -1)):
-            inside = sign * (points[:, axis] - bound) >= 0
-            following = np.roll(points, -1, axis=0)
-            crosses = inside != np.roll(inside, -1)
-            lengths = np.where(crosses, following[:, axis] - points[:, axis], 1.0)
-            at_bound = points + ((bound - points[:, axis]) / lengths)[:, None] * (following - points)
-            at_bound[:, axis] = bound
-            points = np.stack([points, at_bound], 1)[np.stack([inside, crosses], 1)]
-    return points

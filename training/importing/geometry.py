@@ -9,17 +9,15 @@ from typing import Any
 from model.printable import printable
 from training.data.problems import DataError, first_names
 from training.importing.coco import Document
-from training.importing.omissions import LONGEST_TEXT, Omissions
-from training.importing.outlines import turned_box
+from training.importing.omissions import ANGLES, Omissions, may_hold_outline, outline_keys
+from training.importing.outlines import box_corners
 
 Outline = list[list[float]] | Mapping[str, Any]
 """Polygons of three or more points, x and y in turn; or run lengths."""
 CROWD, NO_CROWD = ("1", "1.0", "true"), ("0", "0.0", "false", "none", "")
-READ = ("segmentation", "bbox")
-FACTS = ("id", "image_id", "category_id", "area", "iscrowd", "attributes", "keypoints", "color")
-ANGLES = ("rotation", "angle", "theta", "orientation", "rotate")
+KNOWN = ("id", "image_id", "category_id", "segmentation", "bbox", "area", "iscrowd", "attributes", "keypoints", "color")
 FARTHEST = 10  # image sides from the origin; points beyond are no pixels of the image
-SLACK = 0.05  # by which shares of the image may lie outside of 0 to 1
+SHARE_SLACK = 0.05  # by which shares of the image may lie outside of 0 to 1
 ROUNDING = 0.01  # pixels by which a polygon's corners may differ from those of its box
 FEWEST_NUMBERS = 4  # of a key's value that may be an outline
 SHOWN = 60  # letters of a value that a message shows
@@ -45,14 +43,11 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
     segmentation = entry.get("segmentation")
     if segmentation is None:
         return None
-    if isinstance(segmentation, dict):
-        if set(segmentation) != {"counts", "size"}:
-            raise DataError(
-                f"{name_of(entry)} needs polygons, or run lengths with counts and size alone; got {excerpt(segmentation)}"
-            )
+    if isinstance(segmentation, dict) and set(segmentation) == {"counts", "size"}:
         return segmentation
     if not isinstance(segmentation, list):
-        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {excerpt(segmentation)}")
+        form = "polygons, or run lengths with counts and size alone"
+        raise DataError(f"{name_of(entry)} needs {form}; got {excerpt(segmentation)}")
     polygons = segmentation if any(isinstance(part, list | dict) for part in segmentation) else [segmentation]
     _require_polygons(entry, polygons)
     with_area = [part for part in polygons if len(part) >= 6]
@@ -60,7 +55,7 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
         if 0 < len(part) < 6 and (with_area or not entry.get("bbox")):
             omissions.add_without_area("outlines of one or two points")
     if _is_box(with_area, entry.get("bbox")):
-        if angles := [key for key in entry if _is_angle(key, entry[key])]:
+        if angles := [key for key in _unknown_keys(entry) if key.lower() in ANGLES]:
             raise DataError(f"{name_of(entry)} has a polygon that is its box, and the key {angles[0]!r}, which may turn it")
         if degrees := _rotation(entry):
             return [_turn_box(entry["bbox"], degrees)]
@@ -118,7 +113,7 @@ def unread_place(entry: Mapping[str, Any]) -> str | None:
     """
     if keys := _unknown_keys(entry):
         return f"objects with the key {first_names(sorted(map(repr, keys)))} and without a segmentation"
-    is_placed = entry.get("bbox") or any(_has_numbers(entry.get(key), 1) for key in ("segmentation", "keypoints"))
+    is_placed = entry.get("bbox") or any(may_hold_outline(entry.get(key)) for key in ("segmentation", "keypoints"))
     return None if is_placed else "objects without a segmentation and without a box"
 
 
@@ -132,15 +127,13 @@ def share_error(name: object, document: Document) -> DataError | None:
     """The error of a document whose coordinates are shares of the image, as Azure writes them; None if they are pixels.
 
     name: of the document. Those of an object are shares if they lie between 0 and 1, or by rounding a little outside, and are
-    not all whole. If nothing in the document reaches far beyond that, whole ones are shares too; run lengths are pixels.
+    not all whole; whole ones are, if all of the document's lie between 0 and 1.
     """
     places = [(entry, numbers) for entry in document.annotations for numbers in _coordinates(entry)]
-    shares = [
-        entry for entry, numbers in places if _are_between(numbers, -SLACK, 1 + SLACK) and any(value % 1 for value in numbers)
-    ]
+    small = [each for each in places if all(-SHARE_SLACK <= value <= 1 + SHARE_SLACK for value in each[1])]
     has_runs = any(isinstance(entry.get("segmentation"), dict) for entry in document.annotations)
-    if not shares and not has_runs and all(_are_between(numbers, -0.5, 1.5) for _, numbers in places):
-        shares = [entry for entry, _ in places]
+    all_small = len(small) == len(places) and not has_runs
+    shares = [entry for entry, numbers in small if all_small or any(value % 1 for value in numbers)]
     if not shares:
         return None
     names = first_names(dict.fromkeys(map(name_of, shares)))
@@ -175,7 +168,7 @@ def _rotation(entry: Mapping[str, Any]) -> float:
 
 def _turn_box(box: Sequence[float], degrees: float) -> list[float]:
     left, top, width, height = box
-    return turned_box(box, degrees, about=(left + width / 2, top + height / 2))
+    return box_corners(box, degrees, about=(left + width / 2, top + height / 2))
 
 
 def _is_box(polygons: Sequence[Sequence[float]], box: Any) -> bool:
@@ -194,35 +187,8 @@ def _is_near(value: float, others: Iterable[float]) -> bool:
 
 
 def _unknown_keys(entry: Mapping[str, Any]) -> list[str]:
-    """The keys that are not known and may say where an object lies: by an angle, by some numbers, or by a long text."""
-    return [
-        key
-        for key, value in entry.items()
-        if key not in (*READ, *FACTS) and (_is_angle(key, value) or _has_numbers(value, FEWEST_NUMBERS))
-    ]
-
-
-def _is_angle(key: str, value: Any) -> bool:
-    """Whether a key may say by how much an object is turned, and it is."""
-    return key.lower() in ANGLES and _is_number(value) and value != 0
-
-
-def _has_numbers(value: Any, fewest: int) -> bool:
-    """Whether a value holds at least so many numbers, at any depth, or run lengths or a long text."""
-    stack, count = [value], 0
-    while stack and count < fewest:
-        item = stack.pop()
-        if isinstance(item, dict):
-            if "counts" in item:
-                return True
-            stack += item.values()
-        elif isinstance(item, list):
-            stack += item
-        elif isinstance(item, str) and len(item) > LONGEST_TEXT:
-            return True
-        else:
-            count += _is_number(item)
-    return count >= fewest
+    """The keys that are not known and may say where an object lies, or by how much it is turned."""
+    return outline_keys({key: value for key, value in entry.items() if key not in KNOWN}, FEWEST_NUMBERS)
 
 
 def _is_number(value: Any) -> bool:
@@ -230,7 +196,3 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 1e300 and isfinite(value)
-
-
-def _are_between(values: Sequence[float], least: float, most: float) -> bool:
-    return all(least <= value <= most for value in values)

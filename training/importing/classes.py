@@ -11,10 +11,10 @@ from typing import Any
 from imaging.classes import VOID, is_background
 from model.labels import LabelError, voc_color
 from model.whole_file import write_file
-from training.data.label_files import IGNORED, alike_names, class_name, read_labels
+from training.data.label_files import FILES, IGNORED, alike_names, class_name, read_labels
 from training.data.problems import DataError, first_names, raise_all
 from training.importing.coco import Document, Key, is_key
-from training.importing.drawing.objects import BACKGROUND
+from training.importing.objects import BACKGROUND
 
 
 def find_groups(documents: Sequence[Document]) -> list[str]:
@@ -43,13 +43,14 @@ class Classes:
     alike: list[str] = field(default_factory=list)
 
 
-def find_classes(documents: Mapping[Path, Document], file: Path | None) -> Classes:
+def find_classes(documents: Mapping[Path, Document], out: Path) -> Classes:
     """The classes of all documents of an export: their categories in the order of their ids, without those that only group.
 
-    documents: by their files. file: existing file of classes, if any: categories then become its classes of the same names.
-    labelme's category `__ignore__` is void. Raises `DataError` if the file lacks a category, if its class 0 is not a
+    documents: by their files. out: the data set's folder. If it has a file of classes, categories become its classes of the
+    same names. labelme's category `__ignore__` is void. Raises `DataError` if the file lacks a category, if its class 0 is no
     background, for names that are no text, and for more than 255 classes.
     """
+    file = _classes_file(out)
     groups = find_groups(list(documents.values()))
     names = {path: _names(path, document, groups) for path, document in documents.items()}
     objects = [name for each in names.values() for name in each.values() if name != IGNORED and not is_background(name)]
@@ -94,10 +95,16 @@ def _order(category: Mapping[str, Any]) -> tuple[bool, Any]:
     return isinstance(category["id"], str), category["id"]
 
 
-def write_classes(path: Path, labels: Sequence[str]) -> None:
-    """Writes a `classes.json` of these classes in VOC's colours."""
+def _classes_file(out: Path) -> Path | None:
+    return next((out / name for name in FILES if (out / name).is_file()), None)
+
+
+def write_classes(out: Path, labels: Sequence[str]) -> None:
+    """Writes a `classes.json` of these classes in VOC's colours, unless the folder has a file of classes."""
+    if _classes_file(out):
+        return
     colors = ("#{:02x}{:02x}{:02x}".format(*voc_color(index)) for index in range(len(labels)))
     classes = [
         {"id": index, "name": name, "color": color} for index, (name, color) in enumerate(zip(labels, colors, strict=True))
     ]
-    write_file(path, json.dumps({"classes": classes, "ignore_index": VOID}, indent=1) + "\n", follow=False)
+    write_file(out / FILES[0], json.dumps({"classes": classes, "ignore_index": VOID}, indent=1) + "\n", follow=False)

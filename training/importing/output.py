@@ -49,9 +49,9 @@ def parts_folder(out: Path) -> Iterator[Path]:
 class ImportFolder:
     """A data set's folder that an import writes to.
 
-    `RECORD` in it has the sha256 of each mask as imports wrote it, by the mask's path in the folder. A mask with another one
-    was changed by a person, unless it holds the same pixels. While masks are replaced, the record has the old and the new
-    sha256, so a killed import does not make its own masks look changed. One import at a time.
+    `RECORD` in it has every sha256 of each mask as imports wrote it, by the mask's path in the folder. A mask with another one
+    was changed by a person, unless it holds the same pixels. The record is written before the masks, so a killed import does
+    not make its own masks look changed. One import at a time.
     """
 
     out: Path
@@ -65,16 +65,13 @@ class ImportFolder:
 
     def errors(self, split: str, sources: Sequence[Path]) -> list[DataError]:
         """The errors of photos that would replace another photo, or be replaced by a mask."""
-        images, masks = self.out / "images" / split, self.out / "masks" / split
-        if os.path.realpath(images) == os.path.realpath(masks):
-            return [DataError(f"{images} and {masks} are one folder: a photo and its mask need two")]
         places = {os.path.realpath(self._mask(split, source, {})): source for source in sources}
         errors = [
             DataError(f"{source} lies where the mask of {places[place]} is written: give another --out")
             for source in sources
             if (place := os.path.realpath(source)) in places
         ]
-        files = Folders().images(images)
+        files = Folders().images(self.out / "images" / split)
         return errors + [
             DataError(
                 f"{existing} is another image than {source}, and both would have one mask; rename one, or give another --out"
@@ -95,8 +92,11 @@ class ImportFolder:
         targets = {source: self._mask(split, source, existing) for source in masks}
         corrections = [targets[source] for source, mask in masks.items() if self._is_changed(targets[source], mask)]
         new_masks = {source: mask for source, mask in masks.items() if force or targets[source] not in corrections}
-        digests = {self._key(targets[source]): _sha256(mask) for source, mask in new_masks.items()}
-        self._save_record({key: [*self.record.get(key, []), digest] for key, digest in digests.items()})
+        for source, mask in new_masks.items():
+            digests = self.record.setdefault(self._key(targets[source]), [])
+            if (digest := _sha256(mask)) not in digests:
+                digests.append(digest)
+        write_file(self.out / RECORD, DIGESTS.dump_json(dict(sorted(self.record.items())), indent=1), follow=False)
         for source, mask in masks.items():
             copy = self.out / "images" / split / source.name
             if not copy.exists():
@@ -104,7 +104,6 @@ class ImportFolder:
             if source in new_masks:
                 refuse_planted_link(targets[source])
                 shutil.move(mask, os.path.realpath(targets[source]))  # through a link of the user's
-        self._save_record({key: [digest] for key, digest in digests.items()})
         return [] if force else corrections
 
     def _mask(self, split: str, source: Path, existing: Mapping[str, list[Path]]) -> Path:
@@ -127,10 +126,6 @@ class ImportFolder:
             return not np.array_equal(open_mask(target).pixels, open_mask(mask).pixels)
         except (OSError, DataError):  # no mask of ours
             return True
-
-    def _save_record(self, digests: Mapping[str, list[str]]) -> None:
-        self.record |= {key: list(dict.fromkeys(values)) for key, values in digests.items()}
-        write_file(self.out / RECORD, DIGESTS.dump_json(dict(sorted(self.record.items())), indent=1), follow=False)
 
 
 def _sha256(path: Path) -> str:

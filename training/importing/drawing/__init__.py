@@ -1,1 +1,0 @@
-"""Draws the objects of documents of COCO's form as masks of class ids."""
