@@ -1,4 +1,4 @@
-"""Reads polygons with their attributes from vector files of a GIS, and moves them to the pixels of a raster."""
+"""Reads polygons with their attributes from vector files of a GIS, moves them to a raster, and burns them into masks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import pyogrio
 import shapely
+from affine import Affine
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyogrio.raw import read
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
+from rasterio.features import rasterize
 from rasterio.warp import transform, transform_bounds
 
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.local_files import check_files, check_system, list_names, read_head
-from imaging.georeferenced.place import Floats, Place
+from imaging.georeferenced.opening import check_files, check_system, list_names, read_head
+from imaging.georeferenced.place import Floats, Place, Window
 
 Geometries = npt.NDArray[np.object_]
 """Geometries of shapely (N,)."""
@@ -36,6 +38,7 @@ LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an ed
 METRES_A_DEGREE = 111_320.0
 MARGIN = 0.01  # share of a raster's extent by which polygons are sought around it
 MOST_NAMES = 20
+NOTHING = -1  # value of pixels outside of all polygons, while they are burned
 
 
 class VectorError(ValueError):
@@ -202,3 +205,48 @@ def system_name(crs: CRS) -> str:
     """A coordinate system in few letters: its EPSG code if it has one, else the beginning of its WKT."""
     code = crs.to_epsg()
     return f"EPSG:{code}" if code else str(crs.to_wkt())[:60]
+
+
+@dataclass(frozen=True)
+class BurnMasks:
+    """The mask of a window, uint8 (H, W), 0 outside of all polygons.
+
+    is_covered: the pixels in a polygon. overlap: those in polygons of different values. Both are bool (H, W).
+    """
+
+    mask: npt.NDArray[np.uint8]
+    is_covered: npt.NDArray[np.bool_]
+    overlap: npt.NDArray[np.bool_]
+
+
+class Burner:
+    """Burns polygons into windows of one raster.
+
+    A pixel belongs to a polygon that holds its centre; with `all_touched`, to any that touches it. Smaller polygons lie over
+    larger ones.
+    """
+
+    def __init__(self, polygons: Geometries, values: Sequence[int], on_top: Sequence[bool], *, all_touched: bool) -> None:
+        """polygons: in the raster's pixels. values: of their pixels, 0 to 255. on_top: those that lie over all others."""
+        self._polygons, self._values, self._all_touched = polygons, list(values), all_touched
+        areas = shapely.area(polygons)
+        rank = sorted(range(len(values)), key=lambda at: (on_top[at], -areas[at], at))
+        self._order = {at: place for place, at in enumerate(rank)}
+        self._tree = shapely.STRtree(polygons)
+
+    def burn(self, window: Window) -> BurnMasks:
+        """Burns the polygons into a window."""
+        size, place = (window.height, window.width), Affine.translation(window.left, window.top)
+        area = shapely.box(window.left, window.top, window.left + window.width, window.top + window.height)
+        order = sorted((int(at) for at in self._tree.query(area, predicate="intersects")), key=self._order.__getitem__)
+        values = np.full(size, NOTHING, np.int16)
+        if order:
+            shapes = [(self._polygons[at], self._values[at]) for at in order]
+            rasterize(shapes, out=values, transform=place, all_touched=self._all_touched)
+        counts = np.zeros(size, np.uint8)
+        distinct = {self._values[at] for at in order}
+        for value in sorted(distinct) if len(distinct) > 1 else ():
+            shapes = [(self._polygons[at], 1) for at in order if self._values[at] == value]
+            counts += rasterize(shapes, size, transform=place, all_touched=self._all_touched, dtype="uint8")
+        is_covered = values != NOTHING
+        return BurnMasks(np.where(is_covered, values, 0).astype(np.uint8), is_covered, counts > 1)

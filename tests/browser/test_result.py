@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from imaging.palette import oklab
 from tests.support.browser.page import (
     ANSWER_MS,
     CAT,
@@ -30,6 +29,7 @@ from tests.support.browser.page import (
 )
 from tests.support.images import encode
 from tests.support.polling import HANG_S
+from tests.support.vision import oklab
 
 HEAT = 'async () => (await import("./static/heat.js")).HEAT'
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from imaging.rle import encode_rle
-from imaging.runs import column_runs
+from imaging.runs import column_runs, encode_rle
 from tests.support.images import Pixels
 
 READ_PROGRAM = """async ([map, largest]) => {

@@ -15,8 +15,7 @@ from fcn_client import AsyncSegmentClient, Label, SegmentClient, UnexpectedAnswe
 from PIL import Image
 
 from imaging.encoding import grey_png
-from imaging.rle import encode_rle
-from imaging.runs import column_runs
+from imaging.runs import column_runs, encode_rle
 
 CLASS_MAP = np.array([[0, 8, 8], [0, 0, 8]], np.uint8)
 HEADERS = {"X-Request-ID": "abc", "Server-Timing": "decode;dur=1.2, queue;dur=0"}

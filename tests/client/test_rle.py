@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from imaging.rle import encode_rle
-from imaging.runs import column_runs
+from imaging.runs import column_runs, encode_rle
 
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=60), elements=st.sampled_from([0, 3, 255]))
 

@@ -11,9 +11,8 @@ import numpy as np
 import shapely
 
 from imaging.classes import VOID
-from imaging.georeferenced.burning import Burner
 from imaging.georeferenced.place import Place
-from imaging.georeferenced.vectors import Features, Geometries, System, VectorError, polygons_in_pixels, read_features
+from imaging.georeferenced.vectors import Burner, Features, Geometries, System, VectorError, polygons_in_pixels, read_features
 from model.labels import LabelError
 from training.data.label_files import class_name
 from training.data.problems import DataError, first_names
