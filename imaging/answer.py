@@ -16,16 +16,14 @@ from PIL import Image
 
 from imaging.classes import VOID, Label
 from imaging.coco import coco_document
-from imaging.coverage import trace_coverage
 from imaging.cutout import Cutout, ObjectBox, cut_out
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.overlay import overlay_picture
 from imaging.palette import display_palette, hex_color
-from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace
+from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace, trace_coverage
 from imaging.regions import Regions
 from imaging.rendering import Rendering
-from imaging.rle import encode_rle
-from imaging.runs import ColumnRuns, column_runs
+from imaging.runs import ColumnRuns, column_runs, encode_rle
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ import numpy.typing as npt
 import shapely
 
 from imaging.classes import Label, is_background
-from imaging.coverage import trace_coverage
-from imaging.polygons import trace
+from imaging.polygons import trace, trace_coverage
 from imaging.regions import Ids, Regions
 from imaging.runs import column_runs
 
@@ -48,7 +47,7 @@ def coco_document(
     `licenses` is empty: the licence of the image is not known. The background and void have no annotations.
     With a `tolerance` in pixels, each region is one polygon; COCO's polygons have no holes, so lines without width lead to
     the holes of a region (`keyhole`). With None, regions are run lengths,
-    exact to the pixel. shares_borders: whether polygons share their borders, as those of `imaging.coverage`. Category ids are
+    exact to the pixel. shares_borders: whether polygons share their borders, as those of `trace_coverage`. Category ids are
     class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. Raises
     `AnswerTooLarge` like `Regions` and the functions that trace.
     """

@@ -24,10 +24,10 @@ from imaging.conversion import (
     rgb_profile,
     upright_array,
 )
-from imaging.decoding_memory import FIXED_BYTES, RUN_LENGTHS, Size, decoding_costs, webp_costs
+from imaging.decoding_memory import FIXED_BYTES, Size, decoding_costs, webp_costs
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats import signatures
-from imaging.formats.boxes import is_cut_off, read_webp_header
+from imaging.formats.boxes import read_webp_header
 from imaging.formats.declarations import check_header, check_pixels
 from imaging.formats.jpeg import LOSSLESS, read_jpeg_header
 from imaging.formats.png import scale_transparency
@@ -52,7 +52,6 @@ Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
 # by default a thread for each core, each with a stack in the worker's limit on memory
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-RUN_LENGTH_MEGAPIXELS = 4.0  # of a BMP in run lengths, which Pillow expands in Python, byte by byte
 LONGEST_SIDE = 100_000  # pixels; each row costs memory in Pillow and time in later steps, however short it is
 REDUCTIONS = (8, 4, 2, 1)  # by which libjpeg can divide an image's sides
 UNSUPPORTED_KINDS = ("Unsupported BMP", "unknown raw mode")  # first words of Pillow's errors for kinds that it does not read
@@ -113,12 +112,12 @@ class OpenImage:
         use; for a TIFF, the file's length more.
         """
         whole, target = self.stored_size, self._stored(working_size)
-        reduced = self._reduced_size(target)
-        needed = self._costs.most_bytes(reduced, target)
+        size = self._reduced_size(target)
+        most = self._costs.most_bytes(size, target)
         if with_photo and target and target != whole:
             photo, pixels = 3 * whole[0] * whole[1], 3 * target[0] * target[1]
-            needed = needed + photo if reduced == whole else max(needed, pixels + self._costs.most_bytes(whole, None))
-        return FIXED_BYTES + needed
+            most = most + photo if size == whole else max(most, pixels + self._costs.most_bytes(whole, None))
+        return FIXED_BYTES + most
 
     def decode(self, working_size: Size | None = None, *, with_photo: bool = False) -> DecodedPhoto:
         """Decodes the first frame and turns it upright by its EXIF orientation.
@@ -165,9 +164,6 @@ class OpenImage:
         if page:
             image.seek(page)
         check_size(image.size, self.limits)
-        if self.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
-            most = min(self.limits.megapixels, RUN_LENGTH_MEGAPIXELS)
-            check_size(image.size, Limits(most), "in run lengths ")
         forget_xmp(image)
         if self.format == "PNG":
             scale_transparency(image, self.data)
@@ -193,8 +189,8 @@ class OpenImage:
     def _reduced_size(self, target: Size | None) -> Size:
         """The (width, height) to which `_reduce` reduces the image."""
         (width, height), (across, down) = self.stored_size, target or self.stored_size
-        fitting = (factor for factor in REDUCTIONS if factor * across <= width and factor * down <= height)
-        factor = next(fitting, 1) if self._may_be_reduced else 1
+        factors = (factor for factor in REDUCTIONS if factor * across <= width and factor * down <= height)
+        factor = next(factors, 1) if self._may_be_reduced else 1
         return -(-width // factor), -(-height // factor)
 
     def _reduce(self, image: Image.Image, target: Size | None) -> tuple[float, float, float, float] | None:
@@ -252,8 +248,7 @@ def _image_error(data: bytes, error: Exception) -> ImageError:
     if text.startswith(UNSUPPORTED_KINDS) or (format == "TIFF" and isinstance(error, UnidentifiedImageError)):
         reason = "its samples and layout" if format == "TIFF" else text
         return UnknownImageType(f"the image is of a kind that is not read ({reason}); save it as 8-bit RGB")
-    ends_early = "truncated" in text.lower() or is_cut_off(data, format)
-    problem = "the file ends early" if ends_early else f"the {format} cannot be decoded"
+    problem = "the file ends early" if "truncated" in text.lower() else f"the {format} cannot be decoded"
     return DamagedImage(f"the image is damaged: {problem}; is the file complete?")
 
 
@@ -284,8 +279,8 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=PILLOW.pattern)
 
 
-def check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
-    """Raises `DamagedImage` or `ImageTooLarge` for a (width, height) that no image may have. kind: which images, in words."""
+def check_size(size: tuple[int, int], limits: Limits) -> None:
+    """Raises `DamagedImage` or `ImageTooLarge` for a (width, height) that no image may have."""
     if min(size) < 1:
         raise DamagedImage(f"the image is damaged: it announces {size[0]}x{size[1]} pixels; save it again")
     if max(size) > LONGEST_SIDE:
@@ -294,5 +289,4 @@ def check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
     megapixels = size[0] * size[1] / 1e6
     if megapixels > limits.megapixels:
         problem = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"
-        most = f"at most {limits.megapixels:g} megapixels {kind}are accepted"
-        raise ImageTooLarge(f"the image has {problem}; {most}; {limits.advice}")
+        raise ImageTooLarge(f"the image has {problem}; at most {limits.megapixels:g} megapixels are accepted; {limits.advice}")

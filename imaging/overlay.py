@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 
@@ -24,20 +25,19 @@ from imaging.encoding import (
 )
 from imaging.errors import AnswerTooLarge
 from imaging.palette import is_light
-from imaging.regions import Regions
-from imaging.runs import column_runs
+from imaging.polygons import faces
 
 Flags = npt.NDArray[np.bool_]
 LEAST_ROWS = 64  # of a band, since the rows around it that outlines need are computed twice
 CASING, LINE = ((0, 0, 0), 140), ((255, 255, 255), 235)
 """Colour and opacity (0 to 255) of the line along borders, and of the wider one below it."""
 PIXELS_PER_RADIUS, MOST_RADIUS = 1600, 8
-Integers = npt.NDArray[np.int64]
 Box = tuple[int, int, int, int]
 LONGEST_SIDE = 256  # of the reduced class map on which names are placed; it bounds the work
 LINES = 30  # of text that fit into a square image: the font's size
 LEAST_SIZE = 12  # of the font, in pixels
 MOST_NAMES = 100
+TOLERANCE = 0.5  # pixels of the reduced class map, by which a circle may be smaller than the largest
 NO_CHARACTER = "\U0010ffff"  # which no font has
 
 
@@ -160,7 +160,7 @@ def place_names(class_map: Pixels, replacements: Sequence[int], names: Mapping[i
         return []
     texts: dict[int, str] = {}
     result: list[Name] = []
-    for id, row, column in _inner_points(small_map, list(names), size / step / 2):
+    for id, row, column in _inner_points(small_map, names, size / step / 2):
         if id not in texts:
             texts[id] = names[id] if _fits(names[id], font, width) else str(id)
         box = _box(texts[id], font, size, (column * step + step // 2, row * step + step // 2), (width, height))
@@ -169,46 +169,22 @@ def place_names(class_map: Pixels, replacements: Sequence[int], names: Mapping[i
     return result
 
 
-def _inner_points(ids: Pixels, class_ids: Sequence[int], radius: float) -> list[tuple[int, int, int]]:
-    """Class id, row and column of the innermost point of each region into which a circle of this radius fits, largest first."""
+def _inner_points(ids: Pixels, class_ids: Collection[int], radius: float) -> list[tuple[int, int, int]]:
+    """Class id, row and column of the centre of the largest circle in each region, largest first; none below this radius."""
     try:
-        regions = Regions(column_runs(ids), class_ids)
+        polygons = faces(ids)
     except AnswerTooLarge:
         return []
-    height, width = ids.shape
-    of_pixels = regions.at(np.arange(ids.size, dtype=np.int64))
-    depths = _depths(of_pixels.reshape(height, width)).ravel()
-    deepest = np.zeros(len(regions), np.int64)
-    inside = of_pixels >= 0
-    np.maximum.at(deepest, of_pixels[inside], depths[inside])
-    large = [region for region in np.argsort(-deepest, kind="stable").tolist() if deepest[region] >= radius]
-    points = []
-    for region in large[:MOST_NAMES]:
-        rows, columns = np.divmod(np.flatnonzero((of_pixels == region) & (depths == deepest[region])), width)
-        nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
-        points.append((regions.ids[region], int(rows[nearest]), int(columns[nearest])))
-    return points
-
-
-def _depths(regions: Integers) -> Integers:
-    """For each pixel (H, W), its distance to the border of its region, in an octagonal metric; 1 at the border."""
-    padded_regions = np.pad(regions, 1, constant_values=-1)
-    inside = regions >= 0
-    depths = np.zeros(regions.shape, np.int64)
-    first = np.ones(regions.shape, np.bool_)
-    for row, column in ((0, 1), (2, 1), (1, 0), (1, 2)):
-        first &= padded_regions[row : row + regions.shape[0], column : column + regions.shape[1]] == regions
-    depths[inside] = 1
-    inside &= first
-    diagonal = True
-    while inside.any():
-        depths += inside
-        around = np.pad(inside, 1)
-        across = around[:, :-2] & around[:, 1:-1] & around[:, 2:]
-        down = around[:-2] & around[1:-1] & around[2:]
-        inside = across[:-2] & across[1:-1] & across[2:] if diagonal else across[1:-1] & down[:, 1:-1]
-        diagonal = not diagonal
-    return depths
+    polygons = polygons[shapely.area(polygons) >= math.pi * radius**2]
+    circles = shapely.maximum_inscribed_circle(polygons, tolerance=TOLERANCE)  # a line from the centre to the border
+    radii, centres = shapely.length(circles), shapely.get_coordinates(circles)[::2].astype(int)
+    of_names = [
+        (int(ids[row, column]), row, column)
+        for index in np.argsort(-radii, kind="stable").tolist()
+        for column, row in [centres[index].tolist()]
+        if radii[index] >= radius and ids[row, column] in class_ids
+    ]
+    return of_names[:MOST_NAMES]
 
 
 def _fits(text: str, font: FreeTypeFont, width: int) -> bool:

@@ -1,4 +1,4 @@
-"""Traces the regions of a class map as polygons with holes. Coordinates are in image pixels."""
+"""Traces regions of a class map as polygons with holes, each alone or with shared borders. Coordinates are image pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from imaging.regions import Ids, Integers, Regions, check_borders
+from imaging.errors import AnswerTooLarge
+from imaging.regions import MOST_SHARED_BORDERS, Ids, Integers, Regions, check_borders
 
 FEWEST = 4  # points of the smallest closed ring, whose first point is repeated at its end
 REGIONS_AT_ONCE = 16
@@ -60,13 +61,8 @@ def _borders(class_map: Ids, ids: list[int]) -> tuple[Integers, Integers, Intege
     the next pixel, or turns to the diagonally adjacent pixel if that is of the same class, too.
     """
     height, width = class_map.shape
-    flat = np.ascontiguousarray(class_map).reshape(-1)
-    differs_right, below = flat[1:] != flat[:-1], np.flatnonzero(flat[width:] != flat[:-width])
-    differs_right[width - 1 :: width] = False
-    check_borders(int(np.count_nonzero(differs_right)) + len(below), flat.size)
-    differs_right[width - 1 :: width] = True
-    right = np.append(np.flatnonzero(differs_right), flat.size - 1)
-    del differs_right
+    flat, right, below = _differences(class_map)
+    right = np.union1d(right, np.arange(width - 1, flat.size, width))
     is_outlined = np.isin(np.arange(256), ids)
     groups = [
         pixels[is_outlined[flat[pixels]]]
@@ -103,6 +99,19 @@ def _borders(class_map: Ids, ids: list[int]) -> tuple[Integers, Integers, Intege
             successor[mask] = firsts[next_side] + np.searchsorted(groups[next_side], next_pixels[mask])
         successors.append(successor)
     return np.concatenate(groups), np.repeat(np.arange(SIDES), np.diff(firsts)), np.concatenate(successors)
+
+
+def _differences(class_map: Ids) -> tuple[Ids, Integers, Integers]:
+    """The pixels, row by row, and the indices of those that differ from the next one in their row, and from the one below.
+
+    Raises `AnswerTooLarge` beyond `most_borders`.
+    """
+    width = class_map.shape[1]
+    flat = np.ascontiguousarray(class_map).reshape(-1)
+    differs, below = flat[1:] != flat[:-1], np.flatnonzero(flat[width:] != flat[:-width])
+    differs[width - 1 :: width] = False
+    check_borders(int(np.count_nonzero(differs)) + len(below), flat.size)
+    return flat, np.flatnonzero(differs), below
 
 
 def _rings(successors: Integers) -> tuple[Integers, Integers]:
@@ -155,6 +164,62 @@ def _polygons(lines: npt.NDArray[np.object_], regions: Integers) -> npt.NDArray[
     points, line_of_point = shapely.get_coordinates(lines, return_index=True)
     polygons: npt.NDArray[np.object_] = shapely.polygons(shapely.linearrings(points, indices=line_of_point), indices=regions)
     return polygons
+
+
+def trace_coverage(class_map: Ids, regions: Regions, tolerance: float) -> Iterator[tuple[int, shapely.Polygon]]:
+    """Yields (id, polygon) for each of these regions of the class map, with holes, in their order.
+
+    Neighbours have the same points along a common border, so there are no gaps and no overlaps between them; the polygons of
+    all regions of all classes cover the image. Borders run along the sides of pixels: x and y are whole numbers. A point is
+    removed while the triangle with its two neighbours is smaller than the square of `tolerance` (Visvalingam and Whyatt,
+    1993), unless separate borders would touch. Points where three regions meet, and those on the image's edge, stay.
+    Raises `AnswerTooLarge` beyond `most_borders` or `MOST_SHARED_BORDERS`.
+    """
+    polygons = faces(class_map)
+    corners, indices = shapely.get_coordinates(polygons, return_index=True)
+    order = np.lexsort((corners[:, 0], corners[:, 1], indices))  # the pixel below and right of this corner is in the polygon
+    firsts = order[np.searchsorted(indices, np.arange(len(polygons)))]
+    columns, rows = corners[firsts].astype(np.int64).T
+    of_polygons = regions.at(rows * class_map.shape[1] + columns)
+    if tolerance:
+        polygons = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
+    by_region = np.argsort(of_polygons, kind="stable")[np.count_nonzero(of_polygons < 0) :]
+    yield from zip(regions.ids, polygons[by_region], strict=True)
+
+
+def faces(class_map: Ids) -> npt.NDArray[np.object_]:
+    """The 4-connected regions of all classes, as polygons along the sides of pixels."""
+    height, width = class_map.shape
+    _, right, below = _differences(class_map)
+    if (borders := len(right) + len(below)) > MOST_SHARED_BORDERS:
+        problem = f"the class map has {borders:,} borders between classes; at most {MOST_SHARED_BORDERS:,} are handled"
+        raise AnswerTooLarge(f"{problem} with topology=shared; leave it out")
+    # where unit sides begin, those of the image's edge too: horizontal ones at their left end, vertical ones at their top end
+    top, left = np.arange(width), np.arange(height)
+    rows, columns = np.divmod(np.concatenate([top, below + width, top + height * width]), width)
+    side_rows, side_columns = right // width, right % width + 1
+    side_rows = np.concatenate([left, side_rows, left])
+    side_columns = np.concatenate([0 * left, side_columns, 0 * left + width])
+    horizontal = _straight(rows, columns, np.append(side_rows, side_rows + 1), np.append(side_columns, side_columns))
+    vertical = _straight(side_columns, side_rows, np.append(columns, columns + 1), np.append(rows, rows))
+    lines = shapely.linestrings(np.concatenate([horizontal[:, :, ::-1], vertical]).astype(np.float64))
+    faces: npt.NDArray[np.object_] = shapely.get_parts(shapely.polygonize(lines))
+    return faces
+
+
+def _straight(lines: Integers, begins: Integers, crossing_lines: Integers, crossings: Integers) -> Integers:
+    """Joins unit sides along lines of the pixel grid, up to where other sides meet them.
+
+    lines, begins: each side's line, and the position on it where the side begins. crossing_lines, crossings: points on these
+    lines that sides of the other direction touch. Returns (N, 2, 2): of each joined side the two ends, as (line, position).
+    """
+    stride = int(max(begins.max(), crossings.max())) + 2
+    sides = np.sort(lines * stride + begins)
+    is_first = (np.diff(sides, prepend=-2) != 1) | np.isin(sides, crossing_lines * stride + crossings)
+    first = np.flatnonzero(is_first)
+    last = np.append(first[1:], len(sides)) - 1
+    line, begin = np.divmod(sides[first], stride)
+    return np.stack([np.column_stack([line, begin]), np.column_stack([line, begin + last - first + 1])], 1)
 
 
 def to_lists(polygons: Sequence[shapely.Polygon], decimals: int = 2) -> list[list[Ring]]:

@@ -25,8 +25,7 @@ from cli.scenes.rows_file import ENDING, RowsFile
 from cli.start import ended_at_once
 from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.ground import metres_per_pixel, scaled_size
-from imaging.georeferenced.place import Place
+from imaging.georeferenced.place import Place, metres_per_pixel, scaled_size
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import Scene, open_scene
 from model.command_line import package_version

@@ -1,4 +1,4 @@
-"""Writes the result of a scene from its rows of classes."""
+"""Writes the result of a scene from its rows of classes, and a style of QGIS, which takes the one that has a layer's name."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from xml.etree import ElementTree
 
 from cli.scene_request import SceneRequest
 from cli.scenes.rows_file import ENDING
-from imaging.classes import class_id, is_background
+from imaging.classes import Label, class_id, is_background
 from imaging.georeferenced import layers
 from imaging.georeferenced.geojson import GeoJSONWriter
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import RasterFacts, read_key, write_raster
-from imaging.georeferenced.styles import HEAD, polygon_style, raster_style
 from model.inference.scenes import ClassRows
 from model.labels import LabelSet
 from model.whole_file import OTHER, begins_with, check_output, whole_file, write_file
 
 LAYER, STYLE = "objects", ".qml"
 HEAD_BYTES = 1 << 14  # of a GeoJSON document, where its key is
+DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+VERSION = "3.22"  # of QGIS, whose elements these are; later ones read them
+STYLE_HEAD = f'{DOCTYPE}<qgis version="{VERSION}"'.encode()
+"""What every style of ours begins with."""
+OPACITY = "0.6"
 
 
 def class_ids(request: SceneRequest, labels: LabelSet) -> list[int]:
@@ -61,7 +66,7 @@ def check_outputs(requests: Sequence[SceneRequest], *, force: bool) -> None:
         check_output(out, None if force else partial(_other, request))
         check_output(request.out + ENDING, None if force else begins_with(rb'\{"key": '))
         if request.style:
-            check_output(out.with_suffix(STYLE), None if force else begins_with(re.escape(HEAD)))
+            check_output(out.with_suffix(STYLE), None if force else begins_with(re.escape(STYLE_HEAD)))
 
 
 def _other(request: SceneRequest, path: Path) -> str:
@@ -103,3 +108,41 @@ def _geojson_key(path: Path) -> str | None:
 
 def _lowered(tags: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in tags.items()}
+
+
+def raster_style(labels: Iterable[Label]) -> str:
+    """The style of a raster of class ids: a palette with names."""
+    root = ElementTree.Element("qgis", version=VERSION)
+    renderer = ElementTree.SubElement(
+        ElementTree.SubElement(root, "pipe"), "rasterrenderer", type="paletted", band="1", opacity=OPACITY, alphaBand="-1"
+    )
+    palette = ElementTree.SubElement(renderer, "colorPalette")
+    for label in labels:
+        ElementTree.SubElement(
+            palette, "paletteEntry", value=str(label.id), color=label.hex_color, alpha="255", label=label.name
+        )
+    return _text(root)
+
+
+def polygon_style(labels: Iterable[Label]) -> str:
+    """The style of polygons with the field `class`: a fill for each class."""
+    root = ElementTree.Element("qgis", version=VERSION, styleCategories="Symbology")
+    renderer = ElementTree.SubElement(root, "renderer-v2", type="categorizedSymbol", attr="class", symbollevels="0")
+    categories, symbols = (ElementTree.SubElement(renderer, name) for name in ("categories", "symbols"))
+    for index, label in enumerate(labels):
+        name = str(index)
+        ElementTree.SubElement(
+            categories, "category", value=label.name, label=label.name, symbol=name, render="true", type="string"
+        )
+        symbol = ElementTree.SubElement(symbols, "symbol", name=name, type="fill", alpha=OPACITY)
+        layer = ElementTree.SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0", "locked": "0"})
+        options = ElementTree.SubElement(layer, "Option", type="Map")
+        color = ",".join(str(int(label.hex_color[start : start + 2], 16)) for start in (1, 3, 5))
+        for key, value in (("color", f"{color},255"), ("style", "solid"), ("outline_color", f"{color},255")):
+            ElementTree.SubElement(options, "Option", name=key, type="QString", value=value)
+    return _text(root)
+
+
+def _text(root: ElementTree.Element) -> str:
+    ElementTree.indent(root)
+    return f"{DOCTYPE}{ElementTree.tostring(root, encoding='unicode')}\n"

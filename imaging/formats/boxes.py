@@ -36,13 +36,6 @@ def check_avif(data: bytes) -> None:
             )
 
 
-def is_cut_off(data: bytes, format: str) -> bool:
-    """Whether a WebP, or a top-level box of an AVIF, reaches beyond the data."""
-    if format == "WEBP":
-        return int.from_bytes(data[4:8], "little") + 8 > len(data)
-    return format == "AVIF" and any(end > len(data) for _, _, end in _avif_boxes(data))
-
-
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yields the kind, start and end of each chunk."""
     start = 12

@@ -8,8 +8,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from imaging.formats import png
 from imaging.formats.boxes import check_avif
 from imaging.formats.jpeg import JPEGHeader, check_jpeg, check_scans
-from imaging.formats.tiff import check_fourth_sample
-from imaging.formats.tiff_pages import check_page
+from imaging.formats.tiff import check_fourth_sample, check_page
 
 
 def check_header(data: bytes, format: str, jpeg: JPEGHeader | None) -> int:

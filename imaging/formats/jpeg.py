@@ -27,9 +27,7 @@ MIDDLE, NEAR = 127.5, 3  # the grey that libjpeg gives units without coded data,
 # something other than empty units.
 TAILS = (bytes(range(254, 0, -1)), bytes(range(1, 255)))
 COEFFICIENTS = 64
-# libjpeg's own progressive script has 10 scans, mozjpeg writes about a dozen, and libtiff also stops at 100
-MOST_SCANS = 100
-SCANNED_MEGAPIXELS = 2000.0  # limit of scans x megapixels; an empty scan takes about 0.8 ms per megapixel
+MOST_SCANS = 100  # libjpeg's own progressive script has 10 scans, mozjpeg writes about a dozen, and libtiff also stops at 100
 
 
 @dataclass(frozen=True)
@@ -111,12 +109,17 @@ def _segments(data: bytes, position: int = 2) -> Iterator[tuple[int, int, int]]:
 def check_jpeg(header: JPEGHeader, data: bytes) -> None:
     """Raises `UnknownImageType` for samples or a coding that are not read.
 
-    Raises `DamagedImage` for missing restart markers, and for more scans than any program writes.
+    Raises `DamagedImage` for missing restart markers, and for more scans than any program writes: however short a scan is, it
+    takes as much time as the whole image.
     """
     if problem := _problem(header):
         raise UnknownImageType(problem)
     _check_restarts(header, data)
-    _check_scan_count(header, data)
+    # first an upper bound: coded data cannot contain these bytes, but segments and trailers may
+    if header.several_scans and data.count(b"\xff\xda") > MOST_SCANS:
+        scans = sum(kind == SCAN for kind, _, _ in _segments(data))
+        if scans > MOST_SCANS:
+            raise DamagedImage(f"the image is damaged: it has {scans} scans; at most {MOST_SCANS} are accepted; save it again")
 
 
 def _problem(header: JPEGHeader) -> str | None:
@@ -132,17 +135,6 @@ def _problem(header: JPEGHeader) -> str | None:
         factors = ", ".join(f"{horizontal}x{vertical}" for _, horizontal, vertical in header.components)
         return f"the JPEG has sampling factors {factors}, which are not read; save it with 4:4:4 or 4:2:0"
     return None
-
-
-def _check_scan_count(header: JPEGHeader, data: bytes) -> None:
-    """However short a scan is, it takes as much time as the whole image."""
-    most = max(1, min(MOST_SCANS, int(SCANNED_MEGAPIXELS * 1e6 / max(1, header.width * header.height))))
-    # first an upper bound: coded data cannot contain these bytes, but segments and trailers may
-    if header.several_scans and data.count(b"\xff\xda") > most:
-        scans = sum(kind == SCAN for kind, _, _ in _segments(data))
-        if scans > most:
-            problem = f"it has {scans} scans at {header.width}x{header.height} pixels; at most {most} are accepted"
-            raise DamagedImage(f"the image is damaged: {problem}; save it again")
 
 
 def _check_restarts(header: JPEGHeader, data: bytes) -> None:

@@ -2,3 +2,27 @@
 
 Needs the extra `geo`. Only this folder imports rasterio and pyogrio.
 """
+
+from __future__ import annotations
+
+from imaging.errors import UnknownImageType
+
+PACKAGES = ("affine", "pyogrio", "rasterio")
+MISSING = (
+    "an answer with coordinates needs rasterio, which is not installed here: install this package with its extra geo, or ask "
+    "for another format"
+)
+
+
+def load() -> None:
+    """Imports what decodes georeferenced TIFFs and encodes answers with their coordinates, which takes memory and a moment.
+
+    Call it before an import of this folder where the extra may be missing. Raises `UnknownImageType` if it is.
+    """
+    try:
+        import imaging.georeferenced.answer
+        import imaging.georeferenced.whole  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] in PACKAGES:
+            raise UnknownImageType(MISSING) from error
+        raise

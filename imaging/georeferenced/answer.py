@@ -12,12 +12,10 @@ import shapely
 
 from imaging.answer import SegmentedImage
 from imaging.classes import is_background
-from imaging.coverage import trace_coverage
 from imaging.georeferenced.geojson import feature_collection
-from imaging.georeferenced.ground import pixel_areas
-from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.place import Place, Window, pixel_areas
 from imaging.georeferenced.raster import RasterFacts, raster_bytes
-from imaging.polygons import trace
+from imaging.polygons import trace, trace_coverage
 from imaging.regions import Regions
 from imaging.rendering import Rendering
 from imaging.runs import column_runs

@@ -111,9 +111,9 @@ def choose_bands(
     shares = {number: share for number in scene.alpha if number not in (numbers or ()) and (share := _between(scene, number))}
     alpha = tuple(number for number in scene.alpha if number not in (*shares, *(numbers or ())))
     band_numbers = tuple(numbers) if numbers is not None else _default_numbers(scene, alpha, channels)
-    if missing := [number for number in band_numbers if number > len(scene.colors)]:
+    if absent := [number for number in band_numbers if number > len(scene.colors)]:
         raise SceneError(
-            f"{scene.name} has no band {missing[0]}: it has the bands {', '.join(map(str, range(1, len(scene.colors) + 1)))}"
+            f"{scene.name} has no band {absent[0]}: it has the bands {', '.join(map(str, range(1, len(scene.colors) + 1)))}"
         )
     remark = "" if numbers is not None else _remark(scene, shares, band_numbers, advice)
     facts = partial(Bands, alpha=alpha, remark=remark)
@@ -147,10 +147,10 @@ def _between(scene: Scene, number: int) -> float:
 
 def _remark(scene: Scene, shares: Mapping[int, float], numbers: Sequence[int], advice: Advice) -> str:
     """What to tell of bands that are no opacity. shares: of their pixels between transparent and opaque."""
-    seen = ",".join(map(str, dict.fromkeys(number for number in numbers if number not in shares)))
+    network_bands = ",".join(map(str, dict.fromkeys(number for number in numbers if number not in shares)))
     return "; ".join(
         f"{scene.name}: band {number}, which the file calls alpha, is neither 0 nor {scene.full(number)} in {share:.0%} of the "
-        f"pixels, so it is taken for samples, not for transparency: {advice.bands.format(numbers=seen, alpha=number)}"
+        f"pixels, so it is taken for samples, not for transparency: {advice.bands.format(numbers=network_bands, alpha=number)}"
         for number, share in shares.items()
     )
 

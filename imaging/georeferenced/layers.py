@@ -14,9 +14,8 @@ import shapely
 
 from imaging.classes import Label
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.ground import pixel_areas
 from imaging.georeferenced.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
-from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.place import Place, Window, pixel_areas
 from imaging.georeferenced.raster import KEY_TAG, in_blocks
 from imaging.georeferenced.vectors import VectorError, check_vector_file
 
@@ -71,7 +70,7 @@ def write_layer(
 
     tolerance: in the units of the scene's system; no outer ring moves further (Douglas and Peucker, 1973), and holes that would
     be thinner vanish. With
-    shared borders, neighbours are simplified together (Visvalingam and Whyatt, 1993), as `imaging.coverage` does it. Raises
+    shared borders, neighbours are simplified together (Visvalingam and Whyatt, 1993), as `trace_coverage` does it. Raises
     `SceneError` if that needs too many points.
     """
     polygons_to_write: Iterator[MapObject] = (each for each in objects if each.square_metres >= min_area)
@@ -164,8 +163,7 @@ def other_tables(path: Path, layer: str) -> str:
     tables = dict(zip(names, dates, strict=True))
     if others := sorted(set(tables) - {layer}):
         return f"the layers or tables {', '.join(others)}"
-    is_own = tables == {layer: DATE} and layer_key(path, layer)
-    return "" if is_own else f"the layer {layer} of another program, or changed since it was written"
+    return "" if tables == {layer: DATE} else f"the layer {layer} of another program, or changed since it was written"
 
 
 def _properties(each: MapObject, label: Label) -> dict[str, Any]:
@@ -195,8 +193,8 @@ def _simplified(objects: Iterator[MapObject], place: Place, tolerance: float) ->
         is_lost |= ~shapely.is_valid(simple)
         has_many = is_lost & (shapely.get_num_interior_rings(polygons) >= MOST_HOLES)
         # GEOS may drop the point where a ring begins, and so move it by up to twice its tolerance
-        mended = is_lost & ~has_many
-        simple[mended] = shapely.simplify(polygons[mended], tolerance / 2, preserve_topology=True)
+        rest = is_lost & ~has_many
+        simple[rest] = shapely.simplify(polygons[rest], tolerance / 2, preserve_topology=True)
         results = np.where(has_many, originals, shapely.transform(simple, place.to_pixels))
         yield from map(_moved, batch, results)
 

@@ -6,19 +6,21 @@ GDAL opens the files that a raster names, and those beside it, with any of its d
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
+from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from imaging.georeferenced.errors import SceneError, gdal_reason
-from imaging.georeferenced.local_files import check_files, check_system, list_names, read_head
 
 UNKNOWN_FORMAT = "not recognized as being in a supported file format"  # GDAL's words for a file of another format
 VRT = "VRT"
@@ -41,6 +43,11 @@ ColorTableComponent
 """The elements, attributes and classes that are read: they name no file but as `SOURCE`, and run no code."""
 KNOWN = frozenset(WORDS.split())
 SOURCE = "SourceFilename"
+HEAD_BYTES = 1024  # that GDAL looks at to choose a driver
+GRIDS = re.compile(r"PARAMETERFILE|grids\s*=\s*(?!@null)", re.IGNORECASE)
+"""What names a file in the words of a coordinate system, or of an operation between two."""
+TEXTS = (".aux.xml", ".hdr", ".prj")
+"""Endings of files beside a file that say its coordinate system."""
 
 
 @contextmanager
@@ -132,11 +139,10 @@ class LocalRasters:
 def _opened(open_with: Callable[..., DatasetReader], drivers: Sequence[str], name: str) -> DatasetReader:
     """The dataset, opened by the first driver that reads it. Raises `SceneError` with the reason of the one that knows it."""
     reasons = []
+    ignore_warnings()
     for driver in drivers:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = open_with(driver=driver)
+            dataset = open_with(driver=driver)
         except RasterioError as error:
             reasons.append(gdal_reason(error))
         else:
@@ -144,6 +150,15 @@ def _opened(open_with: Callable[..., DatasetReader], drivers: Sequence[str], nam
             return dataset
     reason = next((each for each in reasons if UNKNOWN_FORMAT not in each), reasons[0] if reasons else "it is a VRT")
     raise SceneError(f"{name} is not read as a scene ({', '.join(drivers)}): {reason}")
+
+
+def ignore_warnings() -> None:
+    """Ignores that a raster lies nowhere, or has nodata and alpha, which both count here.
+
+    The filters stay for the process's life: `catch_warnings` would undo those that other threads set.
+    """
+    for category in (NotGeoreferencedWarning, NodataShadowWarning):
+        warnings.simplefilter("ignore", category)
 
 
 def _check_names(dataset: DatasetReader, name: str) -> None:
@@ -156,3 +171,47 @@ def _check_names(dataset: DatasetReader, name: str) -> None:
         folders = {os.path.dirname(os.path.realpath(each)) for each in (other, dataset.name)}
         if len(folders) > 1 or not os.path.isfile(other):
             raise SceneError(f"{name} names {other!r}, which is no file beside it; write it as a GeoTIFF with gdal_translate")
+
+
+def check_files(path: Path, names: Callable[[Path], dict[str, list[str]]]) -> list[Path]:
+    """Checks a file and those beside it that have its name with another ending, and gives these.
+
+    names: lists a folder, as `list_names`. Raises `SceneError` for a pipe or a device, for which GDAL would wait, and for a
+    coordinate system that names a file.
+    """
+    if not path.is_file():
+        raise SceneError(f"{path} is {'no regular file' if path.exists() else 'not there'}; give a file on this machine")
+    beginning = f"{path.stem}.".lower()
+    similar = names(path.parent)[_key(path.name)]
+    beside = [path.parent / name for name in similar if name.lower().startswith(beginning) and name != path.name]
+    if other := next((each for each in beside if each.exists() and not (each.is_file() or each.is_dir())), None):
+        raise SceneError(f"{path} is not read: {other}, which goes with it, is no regular file; remove it")
+    for other in beside:
+        if other.name.lower().endswith(TEXTS):
+            check_system(unescape(other.read_text("utf-8", "replace")), str(other))
+    return [each for each in beside if each.is_file()]
+
+
+def list_names(folder: Path) -> dict[str, list[str]]:
+    """The names in a folder, by what is before their first dot in small letters."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name in os.listdir(folder):
+        names[_key(name)].append(name)
+    return names
+
+
+def _key(name: str) -> str:
+    return name.lower().partition(".")[0]
+
+
+def read_head(path: Path) -> bytes:
+    """The first bytes of a regular file."""
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def check_system(words: str, name: str) -> None:
+    """Raises `SceneError` if the words of a coordinate system name a file of shifts, which PROJ would open."""
+    if match := GRIDS.search(words):
+        text = words[match.start() : match.start() + 80].split("\n")[0]
+        raise SceneError(f"{name} names a file in its coordinate system ({text!r}); give it another system")

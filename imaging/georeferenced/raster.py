@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
 from imaging.classes import VOID, Label
 from imaging.georeferenced.errors import SceneError, gdal_reason
+from imaging.georeferenced.opening import ignore_warnings
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.scene import CACHE_MB
 
@@ -49,8 +49,8 @@ def write_raster(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFac
     """
     environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK}
     plain = path.with_name(f"{path.stem}.plain{path.suffix}") if cog else path
-    with rasterio.Env(**environment), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    ignore_warnings()
+    with rasterio.Env(**environment):
         try:
             sums = _write(plain, place, rows, facts)
             if cog:
@@ -90,12 +90,11 @@ def write_tile(path: Path, pixels: npt.NDArray[np.uint8], place: Place, names: S
 
 def read_key(path: os.PathLike[str] | str) -> str | None:
     """The tag `KEY_TAG` of a raster; None if there is no such file or tag."""
+    ignore_warnings()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver="GTiff") as file:
-                key: str | None = file.tags().get(KEY_TAG)
-                return key
+        with rasterio.open(path, driver="GTiff") as file:
+            key: str | None = file.tags().get(KEY_TAG)
+            return key
     except RasterioError:
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NodataShadowWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from imaging.errors import ImageError
 from imaging.formats.signatures import TIFF
-from imaging.formats.tiff_pages import check_tables
-from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError, gdal_reason
+from imaging.formats.tiff import check_tables
+from imaging.georeferenced.errors import DamagedScene, SceneError, gdal_reason
 from imaging.georeferenced.opening import open_raster
 from imaging.georeferenced.place import Place, Size, Window
 
@@ -146,11 +145,9 @@ class Scene:
 
     def _mask(self, alpha: Sequence[int] | None, **options: Any) -> Mask:
         """Which pixels have data. rasterio's `dataset_mask` looks at the last of four bands alone, alpha or not."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NodataShadowWarning)  # of files that have nodata and alpha: both count
-            mask: Mask = self._dataset.read_masks(self._masks[0], **options) > 0
-            for number in self._masks[1:]:
-                mask |= self._dataset.read_masks(number, **options) > 0
+        mask: Mask = self._dataset.read_masks(self._masks[0], **options) > 0
+        for number in self._masks[1:]:
+            mask |= self._dataset.read_masks(number, **options) > 0
         for number in self.alpha if alpha is None else alpha:
             mask &= self._dataset.read(number, **options) > 0
         return mask
@@ -174,25 +171,11 @@ class Scene:
                 self._read(bands, None, window=RasterioWindow(left, top, width, height))
             except RasterioError as own:
                 pixels = f"pixels {left}, {top} to {left + width}, {top + height}"
-                at = f"block {left // columns}, {top // rows} (column, row), {pixels}{self._around(left, top)}"
+                at = f"block {left // columns}, {top // rows} (column, row), {pixels}"
                 return DamagedScene(f"{self.name}: {at}, cannot be read: {gdal_reason(own)}")
         return DamagedScene(
             f"{self.name}: pixels {tuple(window)} (top, left, height, width) cannot be read: {gdal_reason(error)}"
         )
-
-    def _around(self, column: int, row: int) -> str:
-        """The coordinates of a pixel's corner, in words; empty if the scene has none."""
-        if not self.place.is_known:
-            return ""
-        x, y = self.place.to_map([[column, row]])[0]
-        words = f", from {x:.10g}, {y:.10g}"
-        try:
-            longitude, latitude = self.place.to_degrees([[column, row]])[0]
-        except NoCoordinates:
-            return words
-        if not np.isfinite([longitude, latitude]).all():  # in space, such as beside the Earth's disk
-            return words
-        return f"{words} (longitude {longitude:.6f}, latitude {latitude:.6f})"
 
 
 @contextmanager
@@ -210,8 +193,14 @@ def open_scene(source: str | bytes, drivers: Sequence[str] = DRIVERS, name: str 
     else:
         environment["CPL_VSIL_CURL_ALLOWED_FILENAME"] = "none"  # no address at all, should a way to one be overlooked
     with rasterio.Env(**environment), open_raster(source, drivers, label) as dataset:
-        _check(dataset, label)
-        yield Scene(label, dataset)
+        try:
+            _check(dataset, label)
+            scene = Scene(label, dataset)
+        except (ImageError, MemoryError):
+            raise
+        except Exception as error:  # of types that are not public, such as for ground control points in an .aux.xml
+            raise DamagedScene(f"{' with '.join([label, *dataset.files[1:]])} cannot be read: {gdal_reason(error)}") from error
+        yield scene
 
 
 def address_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Reads polygons with their attributes from vector files of a GIS, moves them to the pixels of a raster, and burns them."""
+"""Reads polygons with their attributes from vector files of a GIS, moves them to a raster, and burns them into masks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rasterio.features import rasterize
 from rasterio.warp import transform, transform_bounds
 
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.local_files import check_files, check_system, list_names, read_head
+from imaging.georeferenced.opening import check_files, check_system, list_names, read_head
 from imaging.georeferenced.place import Floats, Place, Window
 
 Geometries = npt.NDArray[np.object_]

@@ -14,10 +14,9 @@ import numpy.typing as npt
 from imaging.decoding import Limits, check_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, UnknownImageType
 from imaging.formats.signatures import TIFF
-from imaging.formats.tiff_pages import check_tables
+from imaging.formats.tiff import check_tables
 from imaging.georeferenced.bands import SAMPLED_SIDE, Advice, choose_bands
-from imaging.georeferenced.ground import metres_per_pixel
-from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.place import Place, Window, metres_per_pixel
 from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Mask, Scene, open_scene
 
 OF_IMAGES = Advice(

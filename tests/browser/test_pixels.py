@@ -16,8 +16,7 @@ from playwright.sync_api import Page, expect
 from imaging.classes import is_background
 from imaging.decoding import Limits, decode
 from imaging.palette import oklab
-from imaging.rle import encode_rle
-from imaging.runs import column_runs
+from imaging.runs import column_runs, encode_rle
 from tests.support.browser.page import answer_of, give, reply, segment_file
 from tests.support.images import Pixels
 

@@ -142,30 +142,9 @@ def test_an_overlay_bears_names_and_leaves_the_background_unless_told_otherwise(
     assert answer(class_map).encode(Rendering("overlay", classes=("background",))) == background
 
 
-def test_media_types_and_what_needs_confidence() -> None:
-    assert [Rendering(f).media_type for f in ("png", "color", "overlay", "confidence")] == ["image/png"] * 4
-    assert Rendering("json").media_type == "application/json"
-    needing = [f for f in ("png", "color", "overlay", "confidence", "json") if Rendering(f).needs_confidence]  # type: ignore[arg-type]
-    assert needing == ["confidence", "json"]
-
-
 def test_confidence_that_was_not_computed_cannot_be_drawn() -> None:
     with pytest.raises(ValueError, match="confidence was not computed"):
         answer(confidence=False).encode(Rendering("confidence"))
-
-
-def test_an_array_above_4_megapixels_is_refused_with_a_way_out() -> None:
-    large = answer(np.zeros((2001, 2000), np.uint8))
-    with pytest.raises(AnswerTooLarge, match=r"up to 4 megapixels.*has 4\.0.*mask=rle or mask=png"):
-        large.encode(Rendering("json", "array"))
-    assert large.encode(Rendering("json", "rle"))
-    assert large.encode(Rendering("png"))
-
-
-def test_an_array_of_exactly_4_megapixels_is_given() -> None:
-    Rendering("json", "array").check((2000, 2000))
-    with pytest.raises(AnswerTooLarge):
-        Rendering("json", "array").check((2000, 2001))
 
 
 def test_the_confidence_map_comes_with_json_where_it_is_asked_for() -> None:
@@ -209,29 +188,6 @@ def test_polygons_bear_their_tolerance_and_one_entry_a_class() -> None:
     class_map = json.loads(answer().encode(Rendering("json", "polygons", tolerance=0)))["class_map"]
     assert (class_map["encoding"], class_map["size"], class_map["tolerance"]) == ("polygons", [3, 4], 0)
     assert set(class_map["polygons"]) == {"0", "1", "3"}
-
-
-@pytest.mark.parametrize(
-    ("rendering", "megapixels"),
-    [
-        (Rendering("json", "array"), 4),
-        (Rendering("npz", probabilities=True), 4),
-    ],
-    ids=str,
-)
-def test_what_takes_much_memory_is_given_to_a_size(rendering: Rendering, megapixels: int) -> None:
-    rendering.check((1000, megapixels * 1000))
-    with pytest.raises(AnswerTooLarge, match=f"up to {megapixels} megapixels, and this image has"):
-        rendering.check((1000, megapixels * 1000 + 100))
-
-
-@pytest.mark.parametrize(
-    "rendering",
-    [Rendering("coco", "polygons"), Rendering("json", "polygons"), Rendering("npz"), Rendering("png")],
-    ids=str,
-)
-def test_other_forms_are_given_for_every_size(rendering: Rendering) -> None:
-    rendering.check((20_000, 20_000))
 
 
 @pytest.mark.parametrize(

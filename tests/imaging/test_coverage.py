@@ -16,9 +16,8 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from imaging.answer import SegmentedImage
-from imaging.coverage import trace_coverage
-from imaging.errors import AnswerTooLarge, UnusedParameter
-from imaging.polygons import trace
+from imaging.errors import AnswerTooLarge
+from imaging.polygons import trace, trace_coverage
 from imaging.regions import MOST_SHARED_BORDERS, Regions
 from imaging.rendering import Rendering
 from imaging.runs import column_runs
@@ -119,9 +118,3 @@ def test_more_borders_than_its_limit_are_refused_with_a_way_out() -> None:
         AnswerTooLarge, match=f"122,500 borders.*at most {MOST_SHARED_BORDERS:,}.*topology=shared; leave it out"
     ):
         polygons_of(class_map, 0, [1])
-
-
-@pytest.mark.parametrize("parameters", [{"format": "json"}, {"format": "coco"}, {"format": "png"}], ids=str)
-def test_it_is_refused_where_there_are_no_polygons(parameters: dict[str, Any]) -> None:
-    with pytest.raises(UnusedParameter, match="topology applies to format=geojson and format=json or coco with mask=polygons"):
-        Rendering(**parameters, topology="shared")

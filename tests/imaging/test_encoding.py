@@ -21,7 +21,7 @@ from tests.support.images import make_photo
 Pixels = npt.NDArray[np.uint8]
 PALETTE = voc_labels().palette
 ALL = range(256)
-MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 20))
+MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 255))
 IHDR = struct.Struct(">IIBB")
 
 
@@ -51,17 +51,6 @@ def test_a_mask_holds_all_256_colors_of_its_label_set() -> None:
     start = data.index(b"PLTE")
     assert struct.unpack(">I", data[start - 4 : start]) == (3 * 256,)
     assert data[start + 4 : start + 4 + 768] == bytes(np.asarray(labels.palette, np.uint8))
-
-
-def test_a_mask_of_one_class_keeps_the_depth_and_the_palette() -> None:
-    data = mask_png(np.zeros((1, 1), np.uint8), PALETTE)
-    assert IHDR.unpack(data[16:26]) == (1, 1, 8, 3)
-    assert len(open_image(data).getpalette() or []) == 768
-
-
-def test_every_id_survives() -> None:
-    class_map = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.array_equal(np.asarray(open_image(mask_png(class_map, PALETTE))), class_map)
 
 
 def test_a_mask_that_is_a_view_is_written_as_it_looks() -> None:

@@ -78,16 +78,6 @@ def test_a_line_to_a_hole_runs_inside_the_polygon() -> None:
         assert shapely.covers(polygon.buffer(1e-9), edges).all()
 
 
-def test_a_cup_with_two_tiny_holes_is_one_annotation_of_one_ring() -> None:
-    (annotation,) = annotations(cup(), 1.0)
-    (exact,) = annotations(cup(), None)
-    assert len(annotation["segmentation"]) == 1
-    (code,) = coco.frPyObjects(annotation["segmentation"], 120, 120)
-    assert coco.iou([code], [exact["segmentation"]], [0])[0, 0] > 0.98
-    assert annotation["area"] == pytest.approx(exact["area"], rel=0.02)
-    assert coco.decode(code)[40:42, 50:53].sum() <= 2  # of 6 pixels, its corners
-
-
 def test_pillow_leaves_the_holes_empty() -> None:
     class_map = cup()
     class_map[30:60, 60:90] = 0

@@ -9,8 +9,7 @@ from pycocotools import mask as coco
 from imaging.answer import class_statistics
 from imaging.errors import AnswerTooLarge
 from imaging.regions import Regions
-from imaging.rle import encode_rle
-from imaging.runs import ColumnRuns, column_runs
+from imaging.runs import ColumnRuns, column_runs, encode_rle
 from model.metrics import ConfusionMatrix
 
 HEIGHT, WIDTH = 50_000, 43_000  # 2.15e9 pixels

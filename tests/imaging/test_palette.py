@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imaging.palette import VISIONS, Vision, display_palette, is_light, oklab
+from imaging.palette import display_palette, is_light
 from model.labels import LabelSet, camvid_labels, numbered_labels, voc_labels
+from tests.support.vision import VISIONS, Vision, oklab
 
 VOC, CAMVID = voc_labels(), camvid_labels()
 
@@ -30,28 +31,10 @@ def test_classes_are_farther_apart_than_by_the_label_sets_colors(labels: LabelSe
     assert distance > 1.5 * least_distance([label.color for label in labels.classes], vision)
 
 
-def test_oklab_is_that_of_its_author() -> None:
-    np.testing.assert_allclose(oklab([[255, 255, 255], [0, 0, 0]]), [[1, 0, 0], [0, 0, 0]], atol=1e-4)
-    np.testing.assert_allclose(oklab([[255, 0, 0], [0, 0, 255]])[:, 0], [0.628, 0.452], atol=1e-3)
-
-
-def test_a_simulation_keeps_grey_and_blurs_red_and_green() -> None:
-    greys = np.repeat(np.arange(0, 256, 51)[:, None], 3, 1)
-    for vision in VISIONS:
-        np.testing.assert_allclose(oklab(greys, vision), oklab(greys), atol=1e-3)
-    red_and_green: list[tuple[int, int, int]] = [(200, 60, 0), (110, 120, 0)]
-    assert least_distance(red_and_green, "deuteranopia") < 0.4 * least_distance(red_and_green, "normal")
-
-
 def test_every_class_of_the_largest_label_set_has_a_color_of_its_own() -> None:
     colors = class_colors(numbered_labels([f"class {i}" for i in range(255)]))
     assert len(set(colors)) == 255
     assert len(display_palette(VOC.classes)) == 256
-
-
-def test_a_color_stays_when_classes_are_added() -> None:
-    few, many = numbered_labels(["background", "leaf", "stem"]), numbered_labels(["background", "leaf", "stem", "fruit", "pot"])
-    assert class_colors(few) == class_colors(many)[:3]
 
 
 def test_background_and_void_are_grey_and_no_class_is() -> None:

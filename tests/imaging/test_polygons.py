@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from imaging.answer import SegmentedImage
 from imaging.polygons import to_lists, trace
 from imaging.regions import Regions
-from imaging.rendering import Rendering
 from imaging.runs import column_runs
-from model.labels import numbered_labels
 from tests.support.costs import cpu_seconds
 
 Mask = npt.NDArray[np.bool_]
@@ -79,10 +76,6 @@ def test_no_point_moves_by_more_than_the_tolerance(tolerance: float) -> None:
     assert simple.is_valid
 
 
-def test_nothing_is_no_polygon() -> None:
-    assert trace_mask(np.zeros((3, 3), bool), 1) == []
-
-
 def test_one_pass_gives_the_polygons_of_all_classes() -> None:
     rng = np.random.default_rng(2)
     for _ in range(40):
@@ -121,17 +114,6 @@ def test_work_grows_with_borders_and_not_with_classes() -> None:
     one = cpu_seconds(lambda: list(trace_regions(few, range(2), 1)))
     all_of_them = cpu_seconds(lambda: list(trace_regions(many, range(256), 1)))
     assert all_of_them < 4 * one  # 128 times, were each class looked for
-
-
-def test_an_image_of_fifty_megapixels_with_a_few_objects_is_traced() -> None:
-    class_map = np.zeros((7000, 7200), np.uint8)
-    class_map[1000:3000, 2000:5000] = 8
-    class_map[1500:2000, 2500:3000] = 0
-    ((_, whole),) = trace_regions(class_map, [8], 0)
-    assert (whole.bounds, len(whole.interiors)) == ((2000, 1000, 5000, 3000), 1)
-    answer = SegmentedImage(None, class_map, None, None, [1.0] * 9, numbered_labels([f"c{id}" for id in range(9)]), {}, {})
-    for rendering in (Rendering("json", "polygons"), Rendering("coco", "polygons"), Rendering("coco")):
-        assert answer.encode(rendering)
 
 
 def test_eight_times_the_holes_are_traced_in_not_many_times_the_time() -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import struct
 import zlib
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.harness.image_files import bomb, file_of
 from imaging.decoding import Limits, decode, decoder_errors, read_size
-from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
-from tests.support.imaging.corpus import FORMATS, LIMITS, NOISE, SAMPLES, SMALL
+from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
+from tests.support.imaging.corpus import FORMATS, LIMITS, NOISE, SMALL
 
 
 @pytest.mark.parametrize("function", [decode, read_size])
@@ -54,7 +51,9 @@ def test_formats_outside_the_list_are_unknown_though_pillow_reads_them() -> None
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_truncated_file_is_damaged(format: str) -> None:
     data = file_of(Image.fromarray(NOISE), format)
-    with pytest.raises(DamagedImage, match="is damaged: the file ends early; is the file complete"):
+    with pytest.raises(
+        DamagedImage, match=r"is damaged: (the file ends early|the (WEBP|AVIF) cannot be decoded); is the file complete"
+    ):
         decode(data[: len(data) * 2 // 3], LIMITS)
 
 
@@ -62,17 +61,6 @@ def test_a_truncated_file_is_damaged(format: str) -> None:
 def test_a_file_that_ends_within_its_header_is_damaged(format: str) -> None:
     with pytest.raises(DamagedImage):
         decode(SMALL[format][:20], LIMITS)
-
-
-def test_pixels_that_do_not_inflate_are_damaged() -> None:
-    data = bytearray(SMALL["PNG"])
-    start = data.index(b"IDAT") + 4
-    content = b"\xff" * 40
-    data[start : start + 40] = content
-    length = struct.unpack(">I", data[start - 8 : start - 4])[0]
-    data[start + length : start + length + 4] = struct.pack(">I", zlib.crc32(data[start - 4 : start + length]))
-    with pytest.raises(DamagedImage):
-        decode(bytes(data), LIMITS)
 
 
 @pytest.mark.parametrize("format", ["GIF", "BMP", "PNG", "JPEG", "TIFF", "WEBP"])
@@ -114,43 +102,3 @@ def test_whatever_a_decoder_raises_becomes_damage_with_its_cause(error: type[Exc
     ):
         raise error("what went wrong")
     assert isinstance(error_info.value.__cause__, error)
-
-
-def test_every_image_error_is_an_image_error() -> None:
-    for kind in (EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage):
-        assert issubclass(kind, ImageError)
-
-
-MUTATION = st.tuples(st.integers(0, 1 << 16), st.integers(0, 255))
-
-
-@settings(max_examples=400, deadline=None, derandomize=True)
-@given(st.sampled_from(FORMATS), st.lists(MUTATION, min_size=1, max_size=6), st.integers(0, 1 << 16))
-def test_corrupted_bytes_give_an_image_or_an_image_error(format: str, changes: list[tuple[int, int]], length: int) -> None:
-    check_changes(SMALL[format], changes, length)
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(
-    st.sampled_from(["16-bit grey tiff", "transparent gif", "transparent palette png", "rgba webp", "cmyk jpeg", "1-bit tiff"]),
-    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4),
-)
-def test_corrupted_headers_give_an_image_or_an_image_error(kind: str, changes: list[tuple[int, int]]) -> None:
-    check_changes(SAMPLES[kind].data, changes, 0)
-
-
-def check_changes(original: bytes, changes: list[tuple[int, int]], length: int) -> None:
-    data = bytearray(original)
-    for position, value in changes:
-        data[position % len(data)] = value
-    if length % 4 == 0:
-        del data[len(data) - length % len(data) :]
-    limits = Limits(megapixels=1)
-    try:
-        image = decode(bytes(data), limits)
-    except ImageError:
-        return
-    assert image.dtype == np.uint8
-    assert image.ndim == 3
-    assert image.shape[2] == 3
-    assert read_size(bytes(data), limits) == image.shape[:2]

@@ -12,8 +12,7 @@ from pycocotools import mask as coco
 from imaging.errors import AnswerTooLarge
 from imaging.polygons import trace
 from imaging.regions import ClassRegion, Regions, most_borders, most_regions
-from imaging.rle import encode_rle
-from imaging.runs import column_runs
+from imaging.runs import column_runs, encode_rle
 
 Inside = npt.NDArray[np.bool_]
 

@@ -28,14 +28,6 @@ def test_classes_are_named_or_numbered_in_upper_or_lower_case(options: dict[str,
 
 
 @pytest.mark.parametrize(
-    "options", [{"format": format} for format in ANSWER_FORMATS if {"format": format} not in SHOWING], ids=str
-)
-def test_classes_are_refused_where_nothing_is_made_of_them(options: dict[str, Any]) -> None:
-    with pytest.raises(UnusedParameter, match=f"classes applies to .*got format={options['format']}"):
-        Rendering(**options, classes=("cat",))
-
-
-@pytest.mark.parametrize(
     ("rendering", "advice"),
     [
         (Rendering("json", "array"), "ask for mask=rle or mask=png"),
@@ -94,22 +86,12 @@ def test_a_confidence_map_is_needed_where_the_answer_holds_one(format: Any) -> N
             {"format": "png", "mask": "polygons"},
             "mask applies to format=json, coco, got format=png; give format=json&mask=polygons, or leave mask out",
         ),
-        ({"format": "json", "probabilities": True}, "probabilities applies to format=npz, got format=json"),
-        ({"format": "color", "alpha": 0.6}, "alpha applies to format=overlay, got format=color"),
-        ({"format": "npz", "confidence": True}, "confidence applies to format=json, got format=npz"),
-        ({"format": "confidence", "min_confidence": 0.5}, "min_confidence applies to .*, got format=confidence"),
         (
             {"format": "png", "tolerance": 2.0},
             "tolerance applies to format=geojson and format=json or coco with mask=polygons, got",
         ),
-        ({"format": "json", "tolerance": 2.0}, "tolerance applies to .* got format=json, mask=rle; give mask=polygons, or"),
         ({"format": "coco", "topology": "shared"}, "got format=coco, mask=rle; give mask=polygons, or leave topology out"),
         ({"format": "png", "tolerance": 2.0}, "got format=png; give format=json&mask=polygons, or leave tolerance out"),
-        ({"format": "confidence", "classes": ("cat",)}, "got format=confidence; give format=color, or leave classes out"),
-        (
-            {"format": "json", "classes": ("cat",)},
-            "classes applies to .* format=json with mask=polygons, got",
-        ),
     ],
     ids=str,
 )
@@ -130,10 +112,6 @@ def test_a_parameter_changes_the_form_of_answer_or_is_refused(format: Any) -> No
                 replace(rendering, **{name: value})
 
 
-def test_parameters_of_all_formats_are_used_by_each() -> None:
-    assert all(Rendering(format).uses(name) for format in ANSWER_FORMATS for name in ("side", "blend", "quality", "model"))  # type: ignore[arg-type]
-
-
 def test_without_classes_all_are_shown_but_for_the_background_of_binary() -> None:
     assert Rendering("color").class_ids(VOC) == set(range(256))
     assert Rendering("binary").class_ids(VOC) == set(range(1, 21))
@@ -147,12 +125,6 @@ def test_a_cutout_shows_the_same_and_takes_no_least_confidence() -> None:
     with pytest.raises(UnusedParameter, match="min_confidence applies to"):
         Rendering("cutout", min_confidence=0.5)
     assert Rendering("cutout").media_type == "image/png"
-
-
-def test_binary_needs_classes_where_there_is_no_background() -> None:
-    with pytest.raises(UnknownClass, match=r"needs classes=.*Sky, Building"):
-        Rendering("binary").class_ids(camvid_labels().classes)
-    assert Rendering("binary", classes=("car",)).class_ids(camvid_labels().classes) == {8}
 
 
 @pytest.mark.parametrize(

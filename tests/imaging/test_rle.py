@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 
-from imaging.rle import encode_rle, paint_runs, read_counts
-from imaging.runs import column_runs
+from imaging.runs import column_runs, encode_rle, paint_runs, read_counts
 
 Pixels = npt.NDArray[np.uint8]
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 255), fill=st.integers(0, 3))
@@ -63,19 +62,12 @@ def test_compressed_and_plain_counts_are_decoded_as_pycocotools_does(shape: tupl
     ("counts", "message"),
     [
         ([3, 2], "run lengths cover 5 pixels, the image has 3x4 = 12"),
-        ([3, 2, 70], "cover 75 pixels"),
-        ([], "cover 0 pixels"),
         ([14, -4, 2], "a run length is 0 or more, got -4"),
         ([3.5, 8.5], "whole numbers"),
-        (["3", 9], "whole numbers"),
         ([True, 11], "whole numbers"),
         ([10**30, 12 - 10**30], "far longer than an image"),
-        ("32", "cover 5 pixels"),
         ("", "not a run-length encoding"),
-        ("3\x7f", "not a run-length encoding"),
-        ("3é", "not a run-length encoding"),
         ("3o", "not a run-length encoding"),
-        ("oooooooooo0", "not a run-length encoding"),
         ("oooooooo5", "not a run-length encoding"),
     ],
     ids=str,

@@ -8,20 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from imaging.answer import ClassStatistics, class_statistics
+from imaging.answer import class_statistics
 from imaging.runs import column_runs
 
 Pixels = npt.NDArray[np.uint8]
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=30), elements=st.integers(0, 255), fill=st.integers(0, 3))
-
-
-def test_a_small_map() -> None:
-    class_map = np.array([[0, 0, 0, 0, 0], [0, 5, 0, 5, 0], [0, 0, 0, 0, 2]], np.uint8)
-    assert class_statistics(column_runs(class_map)) == [
-        ClassStatistics(0, 12, (0, 0, 5, 3)),
-        ClassStatistics(5, 2, (1, 1, 3, 1)),
-        ClassStatistics(2, 1, (4, 2, 1, 1)),
-    ]
 
 
 def test_of_equally_large_classes_the_lower_id_comes_first() -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pycocotools import mask as run_lengths
 
 from imaging.classes import VOID
-from imaging.rle import paint_runs, read_counts
+from imaging.runs import paint_runs, read_counts
 from training.data.problems import DataError
 from training.importing.coco import Key, as_key, is_key
 from training.importing.geometry import (
@@ -184,7 +184,7 @@ def _runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> 
 
 
 def fill(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Integers:
-    """The run lengths of the pixels inside any of the polygons, as `imaging.rle.read_counts` gives them.
+    """The run lengths of the pixels inside any of the polygons, as `imaging.runs.read_counts` gives them.
 
     polygons: x and y in turn, of three or more points each. size: (height, width). Raises `ValueError` for an outline that is
     too long to be held in memory.

@@ -57,6 +57,8 @@ def test_each_output_has_the_bytes_of_its_own_run_and_the_network_runs_once(
     assert run(scene, *outs(together, *NAMES), *TILE, "--cog", "--min-area", "5m2", "--resume") == 0
     assert capsys.readouterr().err.count("is done and up to date") == 2
     assert (together / "b.gpkg").read_bytes() == (alone / "b.gpkg").read_bytes()
+    assert run(scene, *outs(together, "b.gpkg"), *TILE, "--min-area", "9m2", "--resume") == 0
+    assert "is done" not in capsys.readouterr().err
 
 
 def test_after_an_error_of_the_second_output_resume_runs_no_network(

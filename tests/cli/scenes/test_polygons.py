@@ -72,19 +72,6 @@ def test_geojson_has_the_same_objects_in_degrees(run: Segment, scene: str, tmp_p
             assert 48.84 < latitude < 48.87
 
 
-@pytest.mark.parametrize("ending", ["geojson", "gpkg"])
-def test_resume_knows_what_is_done_and_equal_runs_give_equal_bytes(
-    run: Segment, scene: str, tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("a", "b"):
-        assert run(scene, "-o", tmp_path / f"{name}.{ending}", *TILE) == 0
-    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
-    assert run(scene, "-o", tmp_path / f"a.{ending}", *TILE, "--resume") == 0
-    assert "is done and up to date" in capsys.readouterr().err
-    assert run(scene, "-o", tmp_path / f"a.{ending}", *TILE, "--resume", "--min-area", "9m2") == 0
-    assert "is done" not in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("topology", [[], ["--topology", "shared"]])
 @pytest.mark.parametrize("tolerance", [[], ["--tolerance", "1.5"]])
 def test_polygons_are_simplified_in_map_units(
@@ -141,30 +128,3 @@ def test_an_empty_layer_is_a_layer(run: Segment, scene: str, tmp_path: Path) -> 
     for ending in ("gpkg", "geojson"):
         assert run(scene, "-o", tmp_path / f"a.{ending}", *TILE, "--min-area", "9999999m2") == 0
         assert pyogrio.read_info(tmp_path / f"a.{ending}")["features"] == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["a.tif", "-o", "a.gpkg", "--classes", "trea"], "this model has no class 'trea'"),
-        (["a.tif", "-o", "a.gpkg", "--min-area", "200"], "is in square metres, such as 5m2"),
-        (["a.tif", "-o", "a.gpkg", "--cog"], "--cog is for rasters"),
-        (["nowhere.tif", "-o", "a.geojson"], "nowhere.tif has no coordinate system"),
-        (["site.tif", "-o", "a.geojson"], "no relation to the Earth"),
-    ],
-)
-def test_what_polygons_do_not_have_is_said_in_a_line(
-    run: Segment,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_scene("a.tif", PHOTO)
-    write_scene("nowhere.tif", PHOTO, crs=None)
-    write_scene("site.tif", PHOTO, crs='LOCAL_CS["site",UNIT["metre",1]]')
-    assert run(*arguments) == 2
-    assert message in capsys.readouterr().err
-    assert not list(tmp_path.glob("a.g*"))

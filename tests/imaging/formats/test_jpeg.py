@@ -55,8 +55,8 @@ def cut(data: bytes, share: float) -> bytes:
     return data[: header.scan_start + int((end - header.scan_start) * share)] + b"\xff\xd9"
 
 
-@pytest.mark.parametrize("working", WORKING, ids=str)
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8, 0.97])
+@pytest.mark.parametrize("working", WORKING[::2], ids=str)
+@pytest.mark.parametrize("share", [0.05, 0.97])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_jpeg_that_was_cut_and_closed_is_damaged(kind: str, share: float, working: tuple[int, int] | None) -> None:
     mode, options = KINDS[kind]
@@ -103,7 +103,7 @@ def test_what_stands_between_the_coded_data_and_the_end_marker_changes_nothing(f
         decode(jpeg(components(PICTURE), share=0.95, fill=fill[:3], restart=restart), LIMITS)
 
 
-@pytest.mark.parametrize("working", WORKING, ids=str)
+@pytest.mark.parametrize("working", WORKING[::2], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("color", [(128, 128, 128), (127, 127, 127)], ids=["128", "127"])
 def test_a_photo_that_ends_in_middle_grey_is_none(kind: str, color: tuple[int, ...], working: tuple[int, int] | None) -> None:

@@ -142,21 +142,6 @@ def test_strips_beside_tiles_are_damage_and_missing_strips_are_counted() -> None
         read_size(with_tag(strips, 279, [3015, 0, 3015]), LIMITS)
 
 
-@pytest.mark.parametrize(
-    ("subfile", "tag", "right"),
-    [(1, 50706, False), (0, 50706, False), (1, 330, False), (0, 330, True), (1, None, True)],
-    ids=["dng", "dng without preview", "preview", "pyramid", "small page"],
-)
-def test_the_preview_of_a_raw_file_is_not_its_image(subfile: int, tag: int | None, right: bool) -> None:
-    tags = [(65000, "I", 1, 8, True)] if tag else []
-    data = tiff(PICTURE, photometric="rgb", subfiletype=subfile, extratags=tags)
-    data = renumber(data, 65000, tag) if tag else data
-    if right:
-        assert np.array_equal(decode(data, LIMITS), PICTURE)
-    else:
-        assert_unread(data, "a camera's raw file")
-
-
 def test_of_a_tag_that_stands_twice_the_first_counts_for_pillow_and_for_libtiff() -> None:
     data = tiff(PICTURE, photometric="rgb", compression="zlib", extratags=[(65000, "H", 1, 1, True)])
     assert np.array_equal(decode(renumber(data, 65000, 259), LIMITS), PICTURE)

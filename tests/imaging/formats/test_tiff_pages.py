@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
 
 from imaging.decoding import Limits, OpenImage, decode, read_size
 from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
-from imaging.formats.tiff_pages import MOST_PAGES
+from imaging.formats.tiff import MOST_PAGES
 from tests.support.images import Pixels
 from tests.support.imaging.corners import PICTURE, corners, tiff
 from tests.support.imaging.corpus import LIMITS
@@ -80,13 +79,6 @@ def test_what_looks_like_a_thumbnail_and_does_not_say_so_is_refused(sub: bool) -
     for function in (decode, read_size):
         with pytest.raises(UnknownImageType, match=r"first page of the TIFF has 67x45 pixels, .* 268x180; save the page"):
             function(data, LIMITS)
-
-
-def test_pillow_s_pages_are_told_apart_as_well() -> None:
-    file = io.BytesIO()
-    Image.fromarray(THUMBNAIL).save(file, "TIFF", save_all=True, append_images=[Image.fromarray(LARGE)])
-    with pytest.raises(UnknownImageType, match="save the page that you mean"):
-        decode(file.getvalue(), LIMITS)
 
 
 @pytest.mark.parametrize(

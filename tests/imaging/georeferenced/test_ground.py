@@ -15,8 +15,7 @@ from rasterio.warp import transform as change_system
 
 from imaging.georeferenced.errors import NoCoordinates, SceneError
 from imaging.georeferenced.geojson import GeoJSONWriter, feature_collection
-from imaging.georeferenced.ground import metres_per_pixel, pixel_areas, scaled_size
-from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
 from tests.support.imaging.scenes import UTM, north_up
 
 SIZE = (200, 300)

@@ -20,7 +20,7 @@ from affine import Affine
 from PIL import Image
 from rasterio.enums import Resampling
 
-from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.errors import DamagedScene, SceneError
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import DRIVERS, SAFE_DRIVERS, open_scene
 from imaging.georeferenced.vectors import VectorError, read_features
@@ -366,7 +366,7 @@ VECTORS: dict[str, tuple[Callable[[Outside], str], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("ending", ["geojson", "gpkg", "shp"])
+@pytest.mark.parametrize("ending", ["geojson", "gpkg"])
 @pytest.mark.parametrize("name", VECTORS)
 def test_a_vector_file_leads_nowhere(outside: Outside, tmp_path: Path, name: str, ending: str) -> None:
     write, message = VECTORS[name]
@@ -403,3 +403,10 @@ def write_square(path: Path, driver: str) -> Path:
         path, outlines, [np.array(["a"], object)], ["class"], driver=driver, geometry_type="Polygon", crs="EPSG:4326"
     )  # fmt: skip
     return path
+
+
+def test_a_damaged_side_file_is_named(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO, crs=None, transform=None)
+    (tmp_path / "a.tif.aux.xml").write_text('<PAMDataset><GCPList Projection=""><GCP Id="" Pixel="a"/></GCPList></PAMDataset>')
+    with pytest.raises(DamagedScene, match=r"a\.tif with .*a\.tif\.aux\.xml cannot be read: GCP"), open_scene(path):
+        pass

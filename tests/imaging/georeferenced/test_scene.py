@@ -109,7 +109,7 @@ def test_a_nodata_that_the_samples_cannot_have_hides_nothing(tmp_path: Path) -> 
         assert scene.read(WHOLE, [1])[1].all()
 
 
-def test_a_damaged_block_is_named_with_its_coordinates(tmp_path: Path) -> None:
+def test_a_damaged_block_is_named_with_its_pixels(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     noise = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
     write_scene(path, noise, tiled=True, blockxsize=32, blockysize=32, compress="deflate", interleave="pixel")
@@ -120,7 +120,7 @@ def test_a_damaged_block_is_named_with_its_coordinates(tmp_path: Path) -> None:
     path.write_bytes(data)
     with open_scene(str(path)) as scene:
         scene.read(Window(0, 0, 32, 160), [1])
-        with pytest.raises(DamagedScene, match=r"block 2, 1 \(column, row\), pixels 64, 32 to 96, 64, from 448032, 5411984 "):
+        with pytest.raises(DamagedScene, match=r"block 2, 1 \(column, row\), pixels 64, 32 to 96, 64, cannot be read"):
             scene.read(WHOLE, [1, 2, 3])
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, Route, expect
 
-from imaging.rle import encode_rle
-from imaging.runs import column_runs
+from imaging.runs import column_runs, encode_rle
 from tests.support.checkout import ROOT
 from tests.support.images import Pixels, encode, make_photo
 from tests.support.polling import HANG_S

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from pycocotools import mask as run_lengths
 
-from imaging.rle import paint_runs, read_counts
+from imaging.runs import paint_runs, read_counts
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 from training.importing.objects import ObjectFacts, draw_mask, fill

@@ -14,8 +14,7 @@ from imaging.band_scale import BandScale
 from imaging.classes import VOID
 from imaging.georeferenced.bands import Bands, Pixels, choose_bands
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.ground import metres_per_pixel, scaled_size
-from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.place import Place, Window, metres_per_pixel, scaled_size
 from imaging.georeferenced.raster import write_tile
 from imaging.georeferenced.rows import Scaling
 from imaging.georeferenced.scene import Mask, Scene, open_scene

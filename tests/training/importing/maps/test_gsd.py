@@ -15,8 +15,7 @@ from rasterio.warp import transform
 
 from cli.main import main as segment
 from imaging.georeferenced.bands import choose_bands
-from imaging.georeferenced.ground import metres_per_pixel
-from imaging.georeferenced.place import Place
+from imaging.georeferenced.place import Place, metres_per_pixel
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import open_scene
 from imaging.georeferenced.vectors import System
