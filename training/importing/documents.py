@@ -181,8 +181,8 @@ def outside_names(document: Document, objects: Sequence[OutsideObject]) -> str:
 def outside_error(path: Path, document: Document, objects: Sequence[OutsideObject]) -> DataError | None:
     """The error of a document most of whose objects are these, which lie outside of their photos; None for others.
 
-    It names the factors that would fit. Objects that reach less than a tenth of a side beyond their photos are small or careless, and no
-    error. One in a hundred may reach farther than the factors say.
+    It names the factors that would fit. Objects that reach less than a tenth of a side beyond their photos are small or
+    careless, and no error. One in a hundred may reach farther than the factors say.
     """
     if 2 * len(objects) <= len(document.annotations):
         return None
@@ -193,8 +193,9 @@ def outside_error(path: Path, document: Document, objects: Sequence[OutsideObjec
         return None
     counts = f"{len(objects)} of {len(document.annotations)} objects lie to more than a tenth outside of their photos"
     reach = f"from {left:.2g} to {right:.2g} times the width and from {top:.2g} to {bottom:.2g} times the height"
+    if min(left, top) >= -MOST_OUTSIDE:
+        reach += f", so photos {max(1.0, right):.2g} times as wide and {max(1.0, bottom):.2g} times as high would fit"
     return DataError(
-        f"{path}: {counts}, such as {outside_names(document, objects)}: they reach {reach}, so they fit "
-        f"photos {max(1.0, right):.2g} times as wide and {max(1.0, bottom):.2g} times as high; give the photos that were labelled, "
-        "or scale, move or turn the labels"
+        f"{path}: {counts}, such as {outside_names(document, objects)}: they reach {reach}; give the photos that were "
+        "labelled, or scale, move or turn the labels"
     )
