@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping
+from io import StringIO
 from pathlib import Path
+
+from dotenv import dotenv_values
 
 PREFIX = "SEGMENT_"
 ENV_FILE = Path(".env")
+PROTECTIONS = ("HOST", "API_KEYS", "API_KEYS_FILE", "PROTECT_ALL", "WEIGHTS_SHA256")  # unset, they leave something open
 FOREIGN = {"PUBLISHED_PORT", "KEY"}  # used by docker-compose.yml, and by the commands that the web page shows
 UNCOMMENTED = {"API_KEYS", "API_KEYS_FILE"}  # any text may be their value, so what follows them is no comment
+NEAR = 0.9  # of 1, by `difflib`: one or two letters are wrong
+WORD = re.compile(r"\w+", re.ASCII)
 # variables, with the beginning of their values, that Kubernetes sets in each container for a Service `segment` or `segment-...`
 SERVICE_LINK = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)=|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=|PORT=(tcp|udp|sctp)://)",
     re.ASCII | re.IGNORECASE,
 )
-OURS = re.compile(r"SEGMENT[\W_]", re.IGNORECASE)
-LINE = re.compile(rf"(?:export\s+)?{PREFIX}(\w+)\s*=(.*)", re.ASCII | re.IGNORECASE)
-QUOTED = re.compile(r"""\s*(['"])(.*)\1(?:\s+#.*)?""")
+LINE = re.compile(rf"(?:export\s+)?'?{PREFIX}(\w+)'?\s*=(.*)", re.ASCII | re.IGNORECASE)
+QUOTED = re.compile(r"""(['"])(.*?)\1(?:\s+#.*)?""")
 COMMENT = re.compile(r"\s+#.*")
 
 
@@ -27,35 +33,52 @@ class SettingsError(ValueError):
     """Settings with which the service does not start. The message has a line for each, and never a key."""
 
 
-def kubernetes_variables(variables: Mapping[str, str]) -> list[str]:
+class UnreadLines(logging.Handler):
+    """Raises `SettingsError` for python-dotenv's warning about a line that it skips."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise SettingsError(f"{ENV_FILE}: {record.getMessage()}; write NAME=value there")
+
+
+def kubernetes_variables(variables: Mapping[str, str | None]) -> list[str]:
     """The names, sorted, of the variables that Kubernetes has set for a Service named `segment`. They are not settings."""
     return sorted(name for name, value in variables.items() if SERVICE_LINK.match(f"{name}={value}"))
 
 
-def read_variables(variables: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
+def read_variables(variables: Mapping[str, str | None], settings: Collection[str]) -> dict[str, str]:
     """The values of the settings among the variables, by the settings' names. The case of a variable's name does not matter.
 
-    Raises `SettingsError` for a `SEGMENT_*` variable that is no setting, and for a setting that is there twice. The message has
-    no values, because they may be keys.
+    Raises `SettingsError` for a `SEGMENT_*` variable that is no setting, for a name that is nearly that of a protection, and
+    for a setting that is there twice or has no value. The message has no values, because they may be keys.
     """
     values: dict[str, str] = {}
     lines = []
     for name in sorted(variables.keys() - {*kubernetes_variables(variables)}):
-        setting = name.upper().removeprefix(PREFIX)
-        if setting == name.upper() or setting in FOREIGN:
-            continue
-        if setting.lower() not in settings:
-            shown = re.sub(r"\W.*", "", name.upper(), flags=re.ASCII | re.DOTALL)[:100]  # what follows may be a value
-            nearest = difflib.get_close_matches(shown, [f"{PREFIX}{each}".upper() for each in settings], 1, 0.9)
-            hint = f"did you mean {nearest[0]}?" if nearest else "remove it"
-            lines.append(f"{shown}: there is no such setting; {hint} (fcn-serve --help lists them)")
-        elif setting.lower() in values:
+        setting = name.lower().removeprefix(PREFIX.lower())
+        if setting == name.lower() or setting not in settings:
+            lines += _unknown(name, settings)
+        elif setting in values:
             lines.append(f"{name.upper()}: it is set in capitals and in small letters; keep one of them")
+        elif (value := variables[name]) is None:
+            lines.append(f"{name.upper()}: has no value; write NAME=value")
         else:
-            values[setting.lower()] = variables[name]
+            values[setting] = value
     if lines:
         raise SettingsError("\n".join(lines))
     return values
+
+
+def _unknown(name: str, settings: Collection[str]) -> list[str]:
+    """The line about a variable that is no setting; none if it is another program's."""
+    name = name.upper()
+    is_ours = name.startswith(PREFIX) if WORD.fullmatch(name) else PREFIX in name
+    names = [f"{PREFIX}{setting}".upper() for setting in (settings if is_ours else PROTECTIONS)]
+    matches = difflib.get_close_matches(re.sub(r"\W", "_", name, flags=re.ASCII), names, 1, NEAR)
+    if name.removeprefix(PREFIX) in FOREIGN or not (is_ours or matches):
+        return []
+    shown = ascii(name)[1:-1] if matches else WORD.findall(name, name.index(PREFIX))[0][:100]  # what follows may be a value
+    hint = f"did you mean {matches[0]}?" if matches else "remove it" if WORD.fullmatch(name) else "write NAME=value"
+    return [f"{shown}: there is no such setting; {hint} (fcn-serve --help lists them)"]
 
 
 def read_text(path: Path) -> str:
@@ -67,32 +90,31 @@ def read_text(path: Path) -> str:
         raise SettingsError(f"{path} cannot be read: {reason}") from None
 
 
-def read_env_file(path: Path) -> dict[str, str]:
-    """The `SEGMENT_*` variables in the file; none if there is no such file. Each stands on a line of its own.
+def read_env_file(path: Path) -> dict[str, str | None]:
+    """The variables in the file; none if there is no such file. None: a name without a value.
 
-    Values are literal; quotes around a value are not part of it, nor is a comment behind it. Raises `SettingsError`, without a
-    value, if the file cannot be read, for a line that names `SEGMENT` and is not `SEGMENT_NAME=value`, and for a setting that
-    other programs may read otherwise: one that is there twice, and a value with a `#` that may be part of a key, or with a
-    backslash at its end.
+    Quotes around a value are not part of it. Raises `SettingsError`, without a value, if the file cannot be read, for a line
+    that is not `NAME=value`, and for a setting that could be read in two ways: the line as it stands and python-dotenv do not
+    say the same, because the setting is there twice, in another value's quotes, or beside a `#`, a backslash or a quote.
     """
     if not os.path.lexists(path):  # a link that leads nowhere is an error
         return {}
-    values: dict[str, str] = {}
-    for number, line in enumerate(map(str.strip, read_text(path).split("\n")), 1):
-        if line.startswith("#") or not OURS.search(line.partition("=")[0]):
-            continue
-        if not (match := LINE.fullmatch(line)):
-            raise SettingsError(f"line {number} of {path} is not {PREFIX}NAME=value")
-        setting, value = match[1].upper(), match[2]
-        has_comment = setting in UNCOMMENTED and COMMENT.search(value) is not None
-        if quoted := QUOTED.fullmatch(value):
-            value, has_comment = quoted[2], False
-        else:
-            value = COMMENT.sub("", value).strip()
-        name = f"{PREFIX}{setting}"
-        if name in values or has_comment or value.endswith("\\"):
-            problem = f"line {number} of {path} can be read in two ways"
-            advice = "write the setting once, the value between single quotes, and nothing after it"
-            raise SettingsError(f"{name}: {problem}; {advice}")
-        values[name] = value
-    return values
+    text, handler, log = read_text(path), UnreadLines(logging.WARNING), logging.getLogger("dotenv")
+    log.addHandler(handler)
+    try:
+        variables = dotenv_values(stream=StringIO(text), interpolate=False)
+    finally:
+        log.removeHandler(handler)
+    values = {name.upper(): value for name, value in variables.items()}
+    for number, line in enumerate(text.split("\n"), 1):
+        if match := LINE.fullmatch(line.strip()):
+            setting, value = match[1].upper(), match[2].strip()
+            if quoted := QUOTED.fullmatch(value):
+                value = quoted[2]
+            elif setting not in UNCOMMENTED:
+                value = COMMENT.sub("", match[2]).strip()
+            if value != values.get(f"{PREFIX}{setting}") or value.endswith("\\"):
+                problem = f"line {number} of {path} can be read in two ways"
+                advice = "write the setting once, the value between single quotes, and nothing after it"
+                raise SettingsError(f"{PREFIX}{setting}: {problem}; {advice}")
+    return variables

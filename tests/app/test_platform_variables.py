@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.main import main
 from app.settings import Settings, read_settings
+from benchmarks.harness.serving import SERVE, free_port, start_server
 from tests.support.app.vertex_ai import VARIABLES
+from tests.support.polling import HANG_S
 
 
 @pytest.fixture(autouse=True)
@@ -40,18 +44,24 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) ->
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value),
 )
+@pytest.mark.parametrize("own_port", [None, "7000"])
 def test_variables_imply_the_platform_and_the_port_unless_it_is_set(
-    variables: dict[str, str], platform: str, port: int, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str], platform: str, port: int, own_port: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_with(monkeypatch, variables)
-    assert (settings.platform, settings.port) == (platform, port)
-    if platform == "vertex_ai" and len(variables) > 2:
-        assert settings.vertex_health_route == VARIABLES["AIP_HEALTH_ROUTE"]
-        assert settings.vertex_predict_route == VARIABLES["AIP_PREDICT_ROUTE"]
+    own = {"SEGMENT_PORT": own_port} if own_port else {}
+    settings = settings_with(monkeypatch, variables | own)
+    assert (settings.platform, settings.port) == (platform, int(own_port or port))
+
+
+def test_the_port_in_the_env_file_beats_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("SEGMENT_PORT=7000\n")
-    assert read_settings().port == 7000
-    monkeypatch.setenv("SEGMENT_PORT", "7001")
-    assert read_settings().port == 7001
+    assert settings_with(monkeypatch, {"PORT": "8081"}).port == 7000
+
+
+def test_vertex_ais_variables_give_its_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_with(monkeypatch, VARIABLES)
+    assert settings.vertex_health_route == VARIABLES["AIP_HEALTH_ROUTE"]
+    assert settings.vertex_predict_route == VARIABLES["AIP_PREDICT_ROUTE"]
 
 
 @pytest.mark.parametrize(
@@ -74,3 +84,11 @@ def test_a_wrong_variable_stops_the_start_with_a_line(
     assert main([]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"fcn-serve: {words}")
+
+
+@pytest.mark.long
+def test_the_service_listens_on_the_port_of_cloud_run(narrow_file: Path, tmp_path: Path) -> None:
+    port = free_port()
+    variables = {"PORT": str(port), "K_SERVICE": "segment", "SEGMENT_WEIGHTS": str(narrow_file), "SEGMENT_DEVICE": "cpu"}
+    with start_server([sys.executable, "-c", SERVE], port, "/health/ready", variables) as server:
+        assert httpx.get(f"{server.url}/ping", timeout=HANG_S).status_code == 404

@@ -28,18 +28,20 @@ def test_every_setting_of_the_contract_is_there() -> None:
 
 def test_the_environment_and_a_dotenv_file_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, narrow_file: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfSEGMENT_PORT=81\nSEGMENT_TILE=384x480\nSOMETHING_ELSE=1\n")
+    (tmp_path / ".env").write_text("SEGMENT_PORT=81\nSEGMENT_TILE=384x480\nSOMETHING_ELSE=1\n")
     monkeypatch.setenv("SEGMENT_PORT", "82")
     monkeypatch.setenv("SEGMENT_WEIGHTS", f"{narrow_file}, {DEFAULT_WEIGHTS}")
-    monkeypatch.setenv("SEGMENT_API_KEYS", "a, b,\n")  # secrets of Kubernetes often end with a line's end
+    monkeypatch.setenv("SEGMENT_API_KEYS", "a, b,")
     monkeypatch.setenv("SEGMENT_DEVICE", "cuda:0,cuda:1")
     settings = read_settings()
     assert (settings.port, settings.tile, settings.api_keys) == (82, (384, 480), ("a", "b"))
     assert settings.weights == (str(narrow_file), DEFAULT_WEIGHTS)
     assert settings.device == ("cuda:0", "cuda:1")
-    assert (Settings(threads=3).cpu_threads, settings.cpu_threads) == (3, available_cores())
-    with pytest.raises(ValidationError, match="frozen"):
-        settings.port = 1  # type: ignore[misc]
+
+
+def test_threads_are_one_a_core_unless_set() -> None:
+    assert Settings(threads=3).cpu_threads == 3
+    assert Settings().cpu_threads == available_cores()
 
 
 @pytest.mark.parametrize(
@@ -50,21 +52,30 @@ def test_the_environment_and_a_dotenv_file_are_read(monkeypatch: pytest.MonkeyPa
         ("PORT", "http", "SEGMENT_PORT"),
         ("WEIGHTS", "nothing", "no weights file 'nothing'"),
         ("RUNTIME", "tensorflow", "should be 'auto', 'openvino', 'torch' or 'onnxruntime', got 'tensorflow'"),
+        ("PRECISION", "int4", "SEGMENT_PRECISION"),
         ("DEVICE", "tpu", "must be auto, cpu, cuda, cuda:N or mps"),
         ("DEVICE", "cpu,cuda", "several of one kind"),
+        ("OVERLAP", "0.7", "SEGMENT_OVERLAP"),
         ("MAX_UPLOAD_MB", "inf", "SEGMENT_MAX_UPLOAD_MB"),
         ("MAX_UPLOAD_MB", "0.0000001", "greater than or equal to 0.001"),
+        ("MAX_BATCH_MB", "0", "greater than or equal to 0.001"),
         ("REQUEST_TIMEOUT_S", "0.000001", "greater than or equal to 0.01, got"),
+        ("UPLOAD_TIMEOUT_S", "0", "greater than or equal to 0.01, got"),
         ("REQUEST_TIMEOUT_S", "1e300", "less than or equal to 86400, got"),
+        ("UPLOAD_TIMEOUT_S", "1e10", "less than or equal to 86400, got"),
+        ("LAME_DUCK_S", "1e300", "less than or equal to 86400, got"),
         ("DRAIN_S", "1e300", "less than or equal to 86400, got"),
         ("CPU_ISA", "AVX3", "'AVX512_CORE_VNNI' or 'AVX512_CORE_AMX', got 'AVX3'"),
+        ("WEIGHTS", "", "is empty"),
         ("WEIGHTS", " , ", "is empty"),
+        ("CORS_ORIGINS", "example.com", "such as https://example.com"),
         ("CORS_ORIGINS", "https://example.com, localhost:3000", "such as https://example.com"),
         ("CORS_ORIGINS", "https://example.com/app", "without a path"),
         ("CORS_ORIGINS", "https://*.example.com", "such as https://example.com"),
         ("CORS_ORIGINS", "https://example.com:99999", "such as https://example.com"),
         ("CORS_ORIGINS", "https://b\u00fccher.example", "such as https://example.com"),
         ("ROOT_PATH", "https://example.com/seg", "must be a path such as /predict"),
+        ("TRUSTED_PROXIES", "*", "does not appear to be an IPv4 or IPv6 network"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example.com", "does not appear to be an IPv4 or IPv6 network"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "host bits"),
     ],
@@ -77,6 +88,11 @@ def test_a_wrong_value_stops_the_start_with_a_clear_message(
     stderr = capsys.readouterr().err
     assert stderr.startswith(f"fcn-serve: SEGMENT_{name}: ")
     assert words in stderr
+
+
+def test_settings_are_read_once_and_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
 
 
 def test_the_table_of_the_operating_page_is_the_class() -> None:
@@ -107,25 +123,63 @@ def test_the_memory_of_requests_is_three_quarters_of_what_there_is_less_the_netw
     assert Settings(memory_mb=700).memory_bytes == 700_000_000
 
 
-ORIGINS = {
-    "https://example.com/": ("https://example.com",),
-    "HTTPS://Example.com:443/, http://a:80": ("https://example.com", "http://a"),
-    "http://localhost:3000,http://[::1]:8080/": ("http://localhost:3000", "http://[::1]:8080"),
-    "http://127.0.0.1:443": ("http://127.0.0.1:443",),
-    "*": ("*",),
-    "null, capacitor://localhost": ("null", "capacitor://localhost"),
-    "": (),
-}
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("https://example.com/", ("https://example.com",)),
+        ("HTTPS://Example.com:443/, http://a:80", ("https://example.com", "http://a")),
+        ("http://localhost:3000,http://[::1]:8080/", ("http://localhost:3000", "http://[::1]:8080")),
+        ("http://127.0.0.1:443", ("http://127.0.0.1:443",)),
+        ("*", ("*",)),
+        ("null", ("null",)),
+        ("capacitor://localhost", ("capacitor://localhost",)),
+        ("", ()),
+    ],
+)
+def test_origins_are_those_that_browsers_send(value: str, origins: tuple[str, ...]) -> None:
+    assert Settings(cors_origins=value).cors_origins == origins
 
 
-def test_origins_are_those_that_browsers_send() -> None:
-    for value, origins in ORIGINS.items():
-        assert Settings(cors_origins=value).cors_origins == origins
+@pytest.mark.parametrize(("value", "path"), [("seg", "/seg"), ("/seg/", "/seg"), ("/a/b", "/a/b"), ("/", ""), ("", "")])
+def test_a_root_path_begins_with_a_slash_and_ends_without(value: str, path: str) -> None:
+    assert Settings(root_path=value).root_path == path
 
 
-def test_a_root_path_begins_with_a_slash_and_ends_without() -> None:
-    for value, path in (("seg", "/seg"), ("/seg/", "/seg"), ("/a/b", "/a/b"), ("/", ""), ("", "")):
-        assert Settings(root_path=value).root_path == path
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("SEGMENT_PORT=81".encode("utf-16"), ".env cannot be read: it is not UTF-8"),
+        ("# Gr\u00f6\u00dfe\nSEGMENT_PORT=81".encode("latin-1"), ".env cannot be read: it is not UTF-8"),
+        (b"\xef\xbb\xbfSEGMENT_PORT=http\n", "SEGMENT_PORT: "),
+    ],
+    ids=["UTF-16", "Latin-1", "byte order mark"],
+)
+def test_a_dotenv_file_that_cannot_be_read_is_a_line(
+    content: bytes, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fcn-serve: {words}")
+
+
+def test_a_byte_order_mark_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfSEGMENT_PORT=81\n")
+    assert read_settings().port == 81
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfek\x00", b"\x00\x01", b""], ids=["UTF-16", "binary", "empty"])
+def test_a_file_with_keys_that_is_none_is_a_line_without_them(
+    content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "keys").write_bytes(content)
+    monkeypatch.setenv("SEGMENT_API_KEYS_FILE", str(tmp_path / "keys"))
+    assert main([]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("fcn-serve: SEGMENT_API_KEYS")
 
 
 def test_wrong_arguments_are_one_line_and_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
