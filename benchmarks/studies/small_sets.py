@@ -31,7 +31,7 @@ from training.data.class_mapping import parse_class_mapping
 from training.data.demo import write_demo_data
 from training.data.label_files import find_labels
 from training.learning.score_rows import NEW
-from training.reporting.markdown import table_row
+from training.publishing.card_sections import table_row
 from training.survey.datasets import get_split
 
 ROOT = Path(__file__).parents[2]

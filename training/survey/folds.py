@@ -6,6 +6,7 @@ one group of `--group-pattern`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,11 +15,14 @@ import numpy.typing as npt
 
 from training.data.problems import DataError
 from training.data.split import Split
-from training.survey.groups import group_name
 from training.survey.photos import look_alike
 from training.survey.records import Survey
 
 POOL = "train and val"
+PATTERN_HELP = (
+    "a regular expression for the beginning of a frame's name; the group is what it matches, or what its first parentheses "
+    "match"
+)
 
 
 def pooled(train: Split, validation: Split) -> Split:
@@ -65,6 +69,18 @@ def belonging(survey: Survey, pattern: str | None) -> npt.NDArray[np.int64]:
         firsts: dict[str, int] = {}
         pairs += [(firsts.setdefault(name, index), index) for index, name in enumerate(names)]
     return _components(len(frames), pairs)
+
+
+def group_name(name: str, pattern: str) -> str:
+    """The group of a frame of this name; raises `DataError` if it has none, or for a pattern that is none."""
+    try:
+        match = re.match(pattern, name)
+    except re.error as error:
+        raise DataError(f"--group-pattern must be a regular expression, got {pattern!r}: {error}") from error
+    group = (match[1] if match.re.groups else match[0]) if match else None
+    if not group:
+        raise DataError(f"{pattern!r} finds no group at the beginning of the frame's name {name!r}")
+    return group
 
 
 def _components(number: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
