@@ -11,8 +11,7 @@ from pathlib import Path
 
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import find_weights, load_weights
-from training.publishing.card_sections import checked_frames
-from training.reporting.markdown import table_row
+from training.publishing.card_sections import checked_frames, table_row
 
 PAGE = Path(__file__).with_name("accuracy.md")
 PUBLISHED = {

@@ -14,8 +14,7 @@ from model.command_line import CommandParser, install_command
 from model.labels import LabelSet
 from model.whole_file import begins_with, check_output
 from training.commands.check_report import START, DataReport, Picture, write_report
-from training.commands.command import print_lines, run_command
-from training.commands.mask_arguments import add_split_arguments
+from training.commands.command import add_split_options, print_lines, run_command
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.problems import DataError
@@ -34,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "data", type=Path, metavar="DATA", help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid"
     )
-    add_split_arguments(p)
+    add_split_options(p)
     p.add_argument("--recipe", type=Path, default=RECIPE, help="recipe for the plan and the crops (default: finetune.toml)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a value of the recipe, as in TOML")
     p.add_argument("--start", default="none", help="weights that the training begins with, for the plan (default: none)")

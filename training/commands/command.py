@@ -1,4 +1,4 @@
-"""Exit statuses and one-line errors, shared by the training commands."""
+"""What the training commands share: exit statuses, one-line errors, and arguments on splits, classes and masks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO, get_args
 
-from model.command_line import install_command
+from model.command_line import ArgumentGroup, install_command
 from model.printable import printable
+from training.data.masks import DrawnOn, Meaning
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 """Exit statuses after an error, after Ctrl-C, and after the reader of stdout has closed the pipe (128 + SIGPIPE)."""
@@ -67,3 +69,30 @@ def _escape_unprintable() -> None:
     """Makes stdout print letters that its encoding lacks as escapes, since files and classes may have any name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def add_option(group: ArgumentGroup, flag: str, default: Any, text: str, **options: Any) -> None:
+    """Adds an option with a value. default: its default, whose type is the value's, or a type for an option without one."""
+    kind, value = (default, None) if isinstance(default, type) else (type(default), default)
+    group.add_argument(flag, type=Path if issubclass(kind, Path) else kind, default=value, help=text, **options)
+
+
+def add_label_options(group: ArgumentGroup) -> None:
+    """Adds `--labels`, `--class-map`, `--masks` and `--masks-orientation`."""
+    labels = "classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
+    add_option(group, "--labels", str, labels)
+    add_option(group, "--class-map", str, "fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (*: all other classes)")
+    masks = (
+        "what masks hold. ids: class ids as the pixel values of grey and palette images, or class colours in RGB images; "
+        "colors: class colours, whatever the kind of image (default: ids)"
+    )
+    add_option(group, "--masks", "ids", masks, choices=get_args(Meaning))
+    drawn_on = "whether masks were drawn on the photo as EXIF turns it (upright) or as its file stores it (default: upright)"
+    add_option(group, "--masks-orientation", "upright", drawn_on, choices=get_args(DrawnOn))
+
+
+def add_split_options(group: ArgumentGroup) -> None:
+    """Adds the options of `add_label_options`, `--train-split` and `--val-split`."""
+    add_label_options(group)
+    add_option(group, "--train-split", "train", "split to learn from (default: train)")
+    add_option(group, "--val-split", "val", "split to score on (default: val)")

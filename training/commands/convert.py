@@ -10,25 +10,24 @@ import os
 import signal
 import subprocess
 import sys
-from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
+from typing import NoReturn, get_args
 
+from model.architecture import Grid
 from model.command_line import CommandParser, argument_type, install_command
 from model.imported_network import LAYOUTS, OUTPUT_KINDS
 from model.inference.scaling import SIDES
 from model.inference.tiling import parse_tile
-from training.commands.command import FAILED, INTERRUPTED, run_command
+from training.commands.command import FAILED, INTERRUPTED, add_option, run_command
 
 CHILD = "training.commands.convert_child"
 LEAST_MB, MOST = 256, 10_000_000
 TERMINATED = 143  # exit status after SIGTERM (128 + 15)
-GRIDS = ("corner", "half_pixel")
 MEMORY_MB, CPU_S = 8192, 3600
-MOST_SIDE = SIDES[1]
+LEAST_SIDE, MOST_SIDE = SIDES
 
 
 def parser() -> CommandParser:
@@ -38,84 +37,60 @@ def parser() -> CommandParser:
         "that file does not say, nor a preprocessor_config.json, config.json, pipeline.json or deploy.yaml beside it, it asks "
         "for. It compares the converted file with the original.",
     )
-    p.add_argument("network", type=Path, metavar="NET.onnx")
-    p.add_argument("-o", "--out", type=Path, required=True, metavar="NAME.onnx", help="the file to write; its card is NAME.md")
-    p.add_argument("--classes", metavar="FILE", help="the classes in the order of their ids: YAML or JSON; or voc, camvid")
-    p.add_argument("--license", default="unknown", help="the network's licence, for the card and /info")
-    p.add_argument("--note", action="append", default=[], help="a sentence for the card; can be repeated")
+    p.add_argument("source", type=Path, metavar="NET.onnx")
+    out = "the file to write; its card is NAME.md"
+    p.add_argument("-o", "--out", dest="target", type=Path, required=True, metavar="NAME.onnx", help=out)
+    add_option(p, "--classes", str, "the classes in the order of their ids: YAML or JSON; or voc, camvid", metavar="FILE")
+    add_option(p, "--license", "unknown", "the network's licence, for the card and /info")
+    p.add_argument("--note", dest="notes", action="append", default=[], help="a sentence for the card; can be repeated")
     p.add_argument("--force", action="store_true", help="replace files that exist; without it, they are an error")
-    p.add_argument(
-        "--layout", choices=LAYOUTS, help="the axes of the input, where the file says no number of channels: batch, channels..."
-    )
+    layout = "the axes of the input, where the file says no number of channels: batch, channels..."
+    add_option(p, "--layout", str, layout, choices=LAYOUTS)
+
     pixels = p.add_argument_group("pixels", "the network takes (pixel * scale - mean) / std")
-    pixels.add_argument("--mean", type=argument_type(_triple), metavar="A,B,C", help="of each channel, in the network's order")
-    pixels.add_argument("--std", type=argument_type(_triple), metavar="A,B,C", help="of each channel, in the network's order")
-    pixels.add_argument(
-        "--scale", type=argument_type(_factor), metavar="NUMBER", help="of pixels from 0 to 255 (default: 1/255)"
-    )
+    for name in ("mean", "std"):
+        numbers = argument_type(_numbers("0.485,0.456,0.406"))
+        pixels.add_argument(f"--{name}", type=numbers, metavar="A,B,C", help="of each channel, in the network's order")
+    add_option(pixels, "--scale", float, "of pixels from 0 to 255 (default: 1/255)", metavar="NUMBER")
     pixels.add_argument("--bgr", action="store_true", help="the network takes blue first")
+
     output = p.add_argument_group("output", "found out by running the network")
-    output.add_argument("--output", metavar="NAME", help="the output to serve, of several")
-    output.add_argument("--kind", choices=OUTPUT_KINDS, help="what the output holds")
-    output.add_argument(
-        "--grid", choices=GRIDS, help="where a cell of several pixels lies: on their first one, or in the middle"
-    )
-    output.add_argument(
-        "--before-resize",
-        action="store_true",
-        help="end before the network's last resize, which the service does itself in a fraction of the memory",
-    )
+    add_option(output, "--output", str, "the output to serve, of several", metavar="NAME")
+    add_option(output, "--kind", str, "what the output holds", choices=OUTPUT_KINDS)
+    grid = "where a cell of several pixels lies: on their first one, or in the middle"
+    add_option(output, "--grid", str, grid, choices=get_args(Grid))
+    resize = "end before the network's last resize, which the service does itself in a fraction of the memory"
+    output.add_argument("--before-resize", action="store_true", help=resize)
+
     sizes = p.add_argument_group("sizes")
-    sizes.add_argument("--tile", type=argument_type(_tile), metavar="SIDE", help="of tiles: 512, or 384x480 (height x width)")
-    sizes.add_argument(
-        "--side",
-        type=argument_type(_side),
-        metavar="LOW,HIGH",
-        help="the longer sides, in pixels, at which the network works best",
-    )
+    tile = "of tiles: 512, or 384x480 (height x width)"
+    sizes.add_argument("--tile", type=argument_type(parse_tile), metavar="SIDE", help=tile)
+    side = "the longer sides, in pixels, at which the network works best"
+    sizes.add_argument("--side", type=argument_type(_numbers("256,1024")), metavar="LOW,HIGH", help=side)
+
     proof = p.add_argument_group("proof")
-    proof.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs to compare on (default: three of the page's)")
+    add_option(proof, "--photos", Path, "photographs to compare on (default: three of the page's)", metavar="FOLDER")
+
     limits = p.add_argument_group("limits on the process that runs the network")
-    limits.add_argument("--memory-mb", type=int, default=MEMORY_MB, help=f"default: {MEMORY_MB}")
-    limits.add_argument("--cpu-seconds", type=int, default=CPU_S, help=f"of processor time (default: {CPU_S})")
+    add_option(limits, "--memory-mb", MEMORY_MB, f"default: {MEMORY_MB}")
+    add_option(limits, "--cpu-seconds", CPU_S, f"of processor time (default: {CPU_S})")
     return p
 
 
-def _triple(text: str) -> tuple[float, float, float]:
-    try:
-        first, second, third = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ArgumentTypeError(f"three numbers with commas are needed, such as 0.485,0.456,0.406; got {text!r}") from None
-    return first, second, third
+def _numbers(example: str) -> Callable[[str], tuple[float, ...]]:
+    """A parser of numbers with commas: as many as the example has, and whole ones if these are."""
+    kind = float if "." in example else int
 
+    def parse(text: str) -> tuple[float, ...]:
+        try:
+            numbers = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != len(example.split(",")):
+            raise ValueError(f"numbers with commas are needed, such as {example}; got {text!r}")
+        return numbers
 
-def _factor(text: str) -> float:
-    """A number, or a fraction such as 1/255."""
-    numerator, _, denominator = text.partition("/")
-    try:
-        return float(numerator) / float(denominator or 1)
-    except (ValueError, ZeroDivisionError):
-        raise ArgumentTypeError(f"a number such as 1 or 1/255 is needed, got {text!r}") from None
-
-
-def _tile(text: str) -> tuple[int, int]:
-    tile = parse_tile(text)
-    if tile is None:
-        raise ArgumentTypeError(f"a side such as 512 or 384x480 is needed, got {text!r}")
-    return tile
-
-
-def _side(text: str) -> tuple[int, int]:
-    parts = text.split(",")
-    if (
-        not all(part.strip().isdecimal() for part in parts)
-        or len(parts) != 2
-        or not 32 <= int(parts[0]) <= int(parts[1]) <= MOST_SIDE
-    ):
-        raise ArgumentTypeError(
-            f"two numbers from 32 to {MOST_SIDE} are needed, the lower one first, such as 256,1024; got {text!r}"
-        )
-    return int(parts[0]), int(parts[1])
+    return parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -129,6 +104,8 @@ def _check(args: argparse.Namespace) -> None:
     missing = [name for name in ("onnx", "onnxruntime", "openvino", "yaml") if find_spec(name) is None]
     if missing:
         raise ValueError(f"{', '.join(missing)} is missing: {install_command('convert')}")
+    if args.side and not LEAST_SIDE <= args.side[0] <= args.side[1] <= MOST_SIDE:
+        raise ValueError(f"--side must be two numbers from {LEAST_SIDE} to {MOST_SIDE}, the lower one first, got {args.side}")
     if not LEAST_MB <= args.memory_mb <= MOST or not 1 <= args.cpu_seconds <= MOST:
         raise ValueError(
             f"--memory-mb must be {LEAST_MB} to {MOST} and --cpu-seconds 1 to {MOST}, got {args.memory_mb} and "
@@ -136,17 +113,17 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.photos and not args.photos.is_dir():
         raise ValueError(f"--photos must be a folder, got {args.photos}")
-    if not args.out.parent.is_dir():
-        raise ValueError(f"the folder {args.out.parent} is not there: make it, or give another -o")
-    if args.out.exists() and args.network.exists() and args.out.samefile(args.network):
-        raise ValueError(f"{args.out} is the network itself: give another -o")
-    if args.out.suffix != ".onnx" or args.out.name.endswith(".int8.onnx"):
-        raise ValueError(f"the file to write must end in .onnx, not in .int8.onnx, got {args.out}")
+    if not args.target.parent.is_dir():
+        raise ValueError(f"the folder {args.target.parent} is not there: make it, or give another -o")
+    if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
+        raise ValueError(f"{args.target} is the network itself: give another -o")
+    if args.target.suffix != ".onnx" or args.target.name.endswith(".int8.onnx"):
+        raise ValueError(f"the file to write must end in .onnx, not in .int8.onnx, got {args.target}")
     if (args.mean is None) != (args.std is None):
         raise ValueError("--mean and --std go together: give both")
     if args.mean is None and args.scale is not None:
         raise ValueError("--scale goes with --mean and --std: give these too")
-    existing = [str(path) for path in (args.out, args.out.with_suffix(".md")) if path.exists()]
+    existing = [str(path) for path in (args.target, args.target.with_suffix(".md")) if path.exists()]
     if existing and not args.force:
         raise ValueError(f"already there: {', '.join(existing)}; nothing was written; give --force to replace")
 

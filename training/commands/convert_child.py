@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import fields
 
 import onnxruntime  # before the limits: what libraries take for themselves is not the network's
 import openvino
@@ -35,25 +36,11 @@ def _convert(args: argparse.Namespace) -> None:
     if args.mean is not None:
         scale = UNIT if args.scale is None else args.scale
         normalisation = Normalisation(args.mean, args.std, scale, args.bgr)
-    request = ConversionRequest(
-        source=args.network,
-        target=args.out,
-        labels=read_labels(args.classes) if args.classes else None,
-        normalisation=normalisation,
-        layout=args.layout,
-        bgr=args.bgr,
-        output=args.output,
-        kind=args.kind,
-        grid=args.grid,
-        before_resize=args.before_resize,
-        tile=args.tile,
-        side=args.side,
-        license=args.license,
-        notes=tuple(args.note),
-        photos=args.photos,
-    )
-    card_path = args.out.with_suffix(".md")
-    for path in (args.out, card_path):
+    stated = {field.name: getattr(args, field.name) for field in fields(ConversionRequest) if field.name in args}
+    labels = read_labels(args.classes) if args.classes else None
+    request = ConversionRequest(**stated, labels=labels, normalisation=normalisation)
+    card_path = request.target.with_suffix(".md")
+    for path in (request.target, card_path):
         check_output(path)
     limit(args.memory_mb << 20, args.cpu_seconds)
     try:
@@ -64,8 +51,8 @@ def _convert(args: argparse.Namespace) -> None:
         ) from error
     except RunError as error:
         raise ValueError(f"{error}; if it needs more memory than --memory-mb {args.memory_mb}, allow it more") from error
-    write_imported_card(args.out, manifest)
-    print_lines([f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and {card_path}"])
+    write_imported_card(request.target, manifest)
+    print_lines([f"wrote {request.target} ({request.target.stat().st_size / 1e6:.1f} MB) and {card_path}"])
 
 
 def _tell(line: str) -> None:

@@ -22,8 +22,8 @@ from model.weights_file import load_weights
 from model.whole_file import begins_with, check_output, copy_file, whole_file
 from training.commands.command import print_lines, run_command
 from training.commands.train_arguments import FLAGS, check_arguments, parser
-from training.commands.train_repeat import is_repeated, repeat
-from training.commands.train_setup import TrainingData, make_run, plan_training, read_training_data, start_network
+from training.commands.train_repeat import repeat
+from training.commands.train_setup import TrainingData, make_run, plan_training, start_network, survey_splits
 from training.commands.train_weights import TrainingWeights, export_weights, save_better, scores
 from training.data.demo import demo_photo, write_demo_data
 from training.learning.checkpoint import FILE as CHECKPOINT
@@ -33,12 +33,12 @@ from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
 from training.learning.validation import Scorer, score_start
-from training.publishing.card import CardFacts, training_facts, write_card
+from training.publishing.card import training_facts, write_card
 from training.publishing.card_sections import CARD
 from training.reporting.curves import require_matplotlib, require_tensorboard
 from training.reporting.machine import commit, set_threads
 from training.scoring.evaluate import table
-from training.scoring.trust import interval_line, trust_lines
+from training.scoring.intervals import interval_line, trust_lines
 from training.survey.records import FILE as SURVEY
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
 
     def stop_message() -> str:
-        # with --group each, every group has its own folder
+        # each seed and fold has a folder of its own
         has_checkpoint = any(args.out.rglob(CHECKPOINT))
         outlook = "resumes after the last finished epoch" if has_checkpoint else "begins again, since no epoch was finished"
         weights = sorted(str(path) for kind in ("last", "best") for path in args.out.rglob(f"{args.name}-{kind}.safetensors"))
@@ -68,15 +68,14 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
     if args.tensorboard:
         require_tensorboard()
     with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
-        survey_file = args.out / SURVEY
 
-        def train_once(own_args: argparse.Namespace, data: TrainingData | None = None) -> TrainingWeights | None:
-            return _train_once(own_args, arguments, world, device, survey_file, data)
+        def train_once(own_args: argparse.Namespace, data: TrainingData) -> TrainingWeights | None:
+            return _train_once(own_args, arguments, world, device, data)
 
-        if is_repeated(args):
+        if args.folds or args.seeds > 1:
             repeat(args, world, train_once, _stated_recipe(args).seed)
         else:
-            train_once(args)
+            train_once(args, world.from_first(lambda: survey_splits(args, args.out / SURVEY)))
 
 
 @contextmanager
@@ -102,36 +101,23 @@ def _stated_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _train_once(
-    args: argparse.Namespace,
-    arguments: list[str],
-    world: World,
-    device: torch.device,
-    survey_file: Path,
-    data: TrainingData | None,
+    args: argparse.Namespace, arguments: list[str], world: World, device: torch.device, data: TrainingData
 ) -> TrainingWeights | None:
-    """Runs one training and writes its files; gives them with the final score, or None in all processes but the first.
-
-    data: to train and score on; None for what the arguments name, whose records are kept in `survey_file`.
-    """
+    """Runs one training and writes its files; gives them with the final score, or None in all processes but the first."""
     stated_recipe = _stated_recipe(args)
-    data = data or world.from_first(lambda: read_training_data(args, survey_file))
     recipe = world.from_first(lambda: plan_training(stated_recipe, data.train, args.start, device, args.out))
     split, validation = data.train.split, data.validation.split
     run = make_run(args, recipe, data.train, device, world)
-    bar = None
-    if world.first:
-        mapping = data.score_mapping
-        bar = score_start(args.start, recipe.start_rows, split.labels, run.preprocessing, validation, mapping, str(device))
-        if bar:
-            print(bar.line())
+    bar = score_start(args.start, recipe.start_rows, run.preprocessing, validation, str(device)) if world.first else None
+    if bar:
+        print(bar.line())
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
-    facts = CardFacts(
-        split=split,
-        validation=validation,
+    facts = partial(
+        training_facts,
+        splits=(split, validation),
         recipe=recipe,
-        progress=Progress(),
         command=f"{launcher} {shlex.join(arguments)}",
         data_name=args.data_name or f"folder {folder} (not named)",
         start=args.start,
@@ -142,19 +128,14 @@ def _train_once(
     )
 
     def at(progress: Progress) -> Manifest:
-        return replace(manifest, training=training_facts(replace(facts, progress=progress)))
+        return replace(manifest, training=facts(progress=progress))
 
-    scorer = Scorer(manifest, validation, data.score_mapping, str(device))
+    scorer = Scorer(manifest, validation, str(device))
     weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or folder, bar)
     if world.first:
         weights.remove_earlier()
-    run.evaluate, run.save, run.manifest = scorer, weights.save, at
-    try:
-        net, progress = train(run)
-    except KeyboardInterrupt:
-        if world.first:
-            weights.save_checkpoint()
-        raise
+    run.evaluate, run.save = scorer, weights.save
+    net, progress = train(run)
     if not world.first:
         return None
     _finish(args, net, progress, weights, run)
@@ -168,7 +149,6 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     data's classes, if it knows all of them and scores more.
     """
     scorer, manifest = weights.scorer, weights.manifest(progress)
-    validation = scorer.validation
     is_last = progress.best_epoch in (0, progress.epoch)
     if args.stop_after and not is_last and weights.best.is_file():
         best = load_weights(weights.best)
@@ -186,7 +166,7 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     write_card(path)
     (facts,) = scores(scorer, weights.data_name).values()
     trust = [interval_line(facts)] if args.folds else trust_lines(facts)
-    score_lines = table(scorer.matrix, validation.labels.names).split("\n")
+    score_lines = table(scorer.matrix, scorer.validation.labels.names).split("\n")
     print_lines([*score_lines, *trust, *lines, f"wrote {path} and {path.with_suffix('.md')}"])
     export_weights(path)
 

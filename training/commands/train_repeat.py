@@ -1,8 +1,4 @@
-"""`fcn-train` with several trainings: each group left out in turn, several seeds, or folds of train and val.
-
-With `--folds`, every frame of train and val is scored by a network that was trained without it. With `--seeds`, the report has
-the spread of the scores.
-"""
+"""`fcn-train` with several trainings: several seeds, or folds of train and val, and a report on their scores."""
 
 from __future__ import annotations
 
@@ -20,16 +16,15 @@ from model.metrics import ConfusionMatrix
 from model.weights_file import load_weights
 from model.whole_file import write_file
 from training.commands.command import print_lines
-from training.commands.train_setup import TrainingData, read_pool, survey_groups
+from training.commands.train_setup import TrainingData, survey_pool, survey_splits
 from training.commands.train_weights import TrainingWeights
 from training.data.problems import MOST_NAMED, first_names, raise_all
 from training.learning.distributed import World
-from training.reporting.markdown import literal, table_row
+from training.publishing.card_sections import literal, table_row
 from training.scoring.evaluate import table
 from training.scoring.frame_report import frame_scores
-from training.scoring.intervals import Counts, mean_iou_interval
-from training.scoring.trust import interval_line, score_facts
-from training.survey.folds import EACH, belonging, divide, part
+from training.scoring.intervals import Counts, interval_line, mean_iou_interval, score_facts
+from training.survey.folds import belonging, divide, part
 from training.survey.inspection import pair_errors
 from training.survey.records import FILE as SURVEY
 from training.survey.records import Survey
@@ -37,48 +32,38 @@ from training.survey.records import Survey
 Folds = npt.NDArray[np.int64]
 """The fold of each frame (F,), 0 to K - 1; texts, folders and files count from 1."""
 Score = Mapping[str, Any]
-Train = Callable[[argparse.Namespace, TrainingData | None], TrainingWeights | None]
-"""Trains once by these arguments, on this data or on what the arguments name; None in all processes but the first."""
-
-
-def is_repeated(args: argparse.Namespace) -> bool:
-    """Whether the arguments ask for several trainings."""
-    return bool(args.group == EACH or args.seeds > 1 or args.folds)
+TextAndPaths = tuple[str, list[Path]]
+"""A text, and the paths of the files that hold it and its numbers."""
+Train = Callable[[argparse.Namespace, TrainingData], TrainingWeights | None]
+"""Trains once by these arguments, on this data; None in all processes but the first."""
 
 
 def repeat(args: argparse.Namespace, world: World, train: Train, first_seed: int) -> None:
-    """Trains once for each group, seed or fold, each into a folder of its own, and reports all of them.
+    """Trains once for each fold or seed, each into a folder of its own; writes and prints a report on all of them.
 
-    Groups print the mean IoU of each, and their mean. Seeds and folds write and print what `write_seed_files` and
-    `write_fold_files` say. All trainings use one survey, and the same command resumes each of them.
+    With folds, every frame of train and val is scored by a network that was trained without it. With seeds, the report has the
+    spread of the scores. All trainings use one survey, and the same command resumes each of them.
     """
-    out, survey_file = args.out, args.out / SURVEY
+    kind, file = "fold" if args.folds else "seed", args.out / SURVEY
     if args.folds:
-        pool = world.from_first(lambda: read_pool(args, survey_file))
-        fold_of = world.from_first(lambda: divide_pool(pool.train, args.folds, args.group_pattern))
-        trainings = []
-        for fold in range(args.folds):
-            print_lines([f"fold {fold + 1} of {args.folds}"] if world.first else [])
-            trainings.append(train(_with(args, out=out / f"fold-{fold + 1}"), without_fold(pool, fold_of, fold)))
-        if complete := [training for training in trainings if training]:  # only the first process has them
-            report, text = write_fold_files(complete, pool.validation, fold_of, out)
-            print(f"\n{text}\nwrote {report} and {report.with_suffix('.json')}")
-    elif args.seeds > 1:
-        seeds = range(first_seed, first_seed + args.seeds)
-        by_seed = {seed: train(_with(args, seed=seed, out=out / f"seed-{seed}"), None) for seed in seeds}
-        if world.first:
-            report, text = write_seed_files({seed: each for seed, each in by_seed.items() if each}, out)
-            print(f"\n{text}\nwrote {report}")
+        pool = world.from_first(lambda: survey_pool(args, file))
+        fold_of = world.from_first(lambda: divide_pool(pool, args.folds, args.group_pattern))
+        runs = {fold + 1: without_fold(pool, fold_of, fold) for fold in range(args.folds)}
     else:
-        groups = world.from_first(lambda: survey_groups(args, survey_file))
-        by_group = {group: train(_with(args, group=group, out=out / group), None) for group in groups}
-        if group_scores := {group: each.mean_iou for group, each in by_group.items() if each}:
-            print_lines([", ".join(f"{group} {score:.4f}" for group, score in group_scores.items())])
-            print(f"mean of {len(group_scores)} groups: {mean(group_scores.values()):.4f}")
-
-
-def _with(args: argparse.Namespace, **changes: Any) -> argparse.Namespace:
-    return argparse.Namespace(**vars(args) | changes)
+        seeds = range(first_seed, first_seed + args.seeds)
+        runs = dict.fromkeys(seeds, world.from_first(lambda: survey_splits(args, file)))
+    trainings = {}
+    for number, data in runs.items():
+        print_lines([f"{kind} {number}"] if world.first else [])
+        changes = {"out": args.out / f"{kind}-{number}"} | ({} if args.folds else {"seed": number})
+        if training := train(argparse.Namespace(**vars(args) | changes), data):
+            trainings[number] = training
+    if trainings:  # only the first process has them
+        if args.folds:
+            text, paths = write_fold_files(list(trainings.values()), pool, fold_of, args.out)
+        else:
+            text, paths = write_seed_files(trainings, args.out)
+        print(f"\n{text}\nwrote {' and '.join(map(str, paths))}")
 
 
 def divide_pool(pool: Survey, folds: int, pattern: str | None) -> Folds:
@@ -106,23 +91,22 @@ def divide_pool(pool: Survey, folds: int, pattern: str | None) -> Folds:
     return fold_of
 
 
-def without_fold(pool: TrainingData, fold_of: Folds, fold: int) -> TrainingData:
+def without_fold(pool: Survey, fold_of: Folds, fold: int) -> TrainingData:
     """The data of one training: the frames of the other folds to learn from, and those of this fold to score on.
 
     Raises `DataError` if the training could not learn from them or be scored on them.
     """
-    name = pool.train.split.name
-    train = part(pool.train, fold_of != fold, f"{name} without fold {fold + 1}")
-    validation = part(pool.validation, fold_of == fold, f"{name}, fold {fold + 1}")
+    name = pool.split.name
+    train = part(pool, fold_of != fold, f"{name} without fold {fold + 1}")
+    validation = part(pool, fold_of == fold, f"{name}, fold {fold + 1}")
     raise_all(pair_errors(train, validation))
-    return TrainingData(train, validation, pool.score_mapping)
+    return TrainingData(train, validation)
 
 
-def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of: Folds, folder: Path) -> tuple[Path, str]:
+def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of: Folds, folder: Path) -> TextAndPaths:
     """Writes `NAME-folds.md`, the scores over all frames, and `NAME-folds.json`, each frame's fold and score.
 
-    trainings: one for each fold, scored on it. Gives the path of the first file, and its text. `fcn-check --weights` reads
-    the second one.
+    trainings: one for each fold, scored on it. `fcn-check --weights` reads the second file.
     """
     counts = out_of_fold([training.scorer.counts for training in trainings], fold_of)
     names = pool.split.labels.names
@@ -146,7 +130,7 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
     frames = [row | keys[row["image"]] for row in frame_scores(counts, pool.split)]
     document = facts | {"folds": rows, "frames_by_class": facts["frames"], "frames": frames}
     write_file(report.with_suffix(".json"), json.dumps(document, indent=1) + "\n", follow=False)
-    return report, text
+    return text, [report, report.with_suffix(".json")]
 
 
 def out_of_fold(counts: Sequence[Counts | None], fold_of: Folds) -> Counts:
@@ -184,8 +168,8 @@ def fold_report(name: str, counts: Counts, facts: dict[str, Any], folds: Sequenc
     )
 
 
-def write_seed_files(trainings: Mapping[int, TrainingWeights], folder: Path) -> tuple[Path, str]:
-    """Writes `NAME-seeds.md`, the scores on val of trainings that differ by seed alone; gives its path and text.
+def write_seed_files(trainings: Mapping[int, TrainingWeights], folder: Path) -> TextAndPaths:
+    """Writes `NAME-seeds.md`, the scores on val of trainings that differ by seed alone.
 
     trainings: by seed, at least two, each with its trained file.
     """
@@ -196,7 +180,7 @@ def write_seed_files(trainings: Mapping[int, TrainingWeights], folder: Path) -> 
     text = seed_report(name, seed_scores, trainings[best].trained, best)
     report = folder / f"{name}-seeds.md"
     write_file(report, text, follow=False)
-    return report, text
+    return text, [report]
 
 
 def seed_report(name: str, seed_scores: Mapping[int, Score], best_file: Path, best: int) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from model.labels import LabelSet
 from model.networks.builder import build_network, widened
 from model.networks.device import dtype_name
 from model.networks.fcn import FCN
@@ -16,7 +15,7 @@ from model.networks.servable import load_network
 from model.preprocessing import RGB, Preprocessing
 from model.weights_file import Weights, load_weights
 from training.commands.command import print_lines
-from training.data.class_mapping import ClassMapping, parse_class_mapping
+from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.problems import raise_all
 from training.data.split import Split
@@ -31,78 +30,47 @@ from training.learning.start_facts import start_facts, with_rows
 from training.learning.starts import load_start, start_digest, start_preprocessing, start_weights
 from training.learning.teacher import Teacher
 from training.survey.datasets import get_split
-from training.survey.folds import GROUP, groups, only, pooled, without
+from training.survey.folds import pooled
 from training.survey.inspection import Report, pair_errors, pair_notes
 from training.survey.records import Survey, survey_all
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The surveyed splits of a training.
-
-    score_mapping: from the classes of `train` to those of `validation`, if these are fewer.
-    """
+    """The surveyed splits of a training."""
 
     train: Survey
     validation: Survey
-    score_mapping: ClassMapping | None
 
 
-def read_training_data(args: argparse.Namespace, file: Path) -> TrainingData:
+def survey_splits(args: argparse.Namespace, file: Path) -> TrainingData:
     """Surveys both splits; prints how masks are read, and what may be wrong.
 
     file: where the survey's records are kept. Raises `DataError` for errors in the data, and `ValueError` for wrong arguments.
     """
-    labels, mapping, score_mapping = _classes(args)
-    validation_name = args.train_split if args.group else args.val_split
-    split = _split(args, args.train_split, labels, mapping)
-    validation = _split(args, validation_name, labels, _chain(mapping, score_mapping))
-    if args.group:
-        pattern = args.group_pattern or GROUP
-        split = without(split, args.group, pattern)
-        validation = only(validation, args.group, pattern)
-    train, val = survey_all([split, validation], file=file)
-    raise_all(pair_errors(train, val))
-    print_lines([Report(train).meaning, *pair_notes(train, val)])
-    return TrainingData(train, val, score_mapping)
+    train, validation = survey_all(_splits(args), file=file)
+    raise_all(pair_errors(train, validation))
+    print_lines([Report(train).meaning, *pair_notes(train, validation)])
+    return TrainingData(train, validation)
 
 
-def read_pool(args: argparse.Namespace, file: Path) -> TrainingData:
-    """Surveys the frames of train and val as one split; prints how masks are read, and what may be wrong.
-
-    `train` and `validation` of the result have the same frames; the masks of `validation` are mapped to the classes of the
-    score. file, errors: as of `read_training_data`.
-    """
-    labels, mapping, score_mapping = _classes(args)
-    train, validation = (_split(args, name, labels, mapping) for name in (args.train_split, args.val_split))
-    (pool,) = survey_all([pooled(train, validation)], file=file)
+def survey_pool(args: argparse.Namespace, file: Path) -> Survey:
+    """Surveys the frames of train and val as one split; prints and raises as `survey_splits`."""
+    (pool,) = survey_all([pooled(*_splits(args))], file=file)
     report = Report(pool)
     raise_all(report.errors(fewest_classes=2))
     print_lines([report.meaning, *report.notes])
-    score_pool = Survey(replace(pool.split, mapping=_chain(mapping, score_mapping) or pool.split.mapping), pool.records)
-    return TrainingData(pool, score_pool, score_mapping)
+    return pool
 
 
-def _split(args: argparse.Namespace, name: str, labels: LabelSet, mapping: ClassMapping | None) -> Split:
-    return get_split(args.data, name, labels, mapping, args.masks, args.masks_orientation)
-
-
-def _classes(args: argparse.Namespace) -> tuple[LabelSet, ClassMapping | None, ClassMapping | None]:
-    """The classes of the masks, the mapping to those of the training, and from these to those of the score."""
+def _splits(args: argparse.Namespace) -> tuple[Split, Split]:
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
-    if not args.score_map:
-        return labels, mapping, None
-    trained_labels = mapping.labels if mapping else labels
-    return labels, mapping, parse_class_mapping(args.score_map, trained_labels).require_complete(trained_labels)
-
-
-def survey_groups(args: argparse.Namespace, file: Path) -> list[str]:
-    """Surveys the whole of the train split into `file`; gives the names of its groups."""
-    split = _split(args, args.train_split, find_labels(args.labels, args.data), None)
-    names = groups(split, args.group_pattern or GROUP)
-    survey_all([split], file=file)
-    return names
+    train, validation = (
+        get_split(args.data, name, labels, mapping, args.masks, args.masks_orientation)
+        for name in (args.train_split, args.val_split)
+    )
+    return train, validation
 
 
 def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.device, folder: Path) -> Recipe:
@@ -125,13 +93,6 @@ def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.devic
         if warning:
             print(warning)
     return recipe
-
-
-def _chain(first: ClassMapping | None, second: ClassMapping | None) -> ClassMapping | None:
-    """One mapping that applies `first`, then `second`; None without both."""
-    if first is None or second is None:
-        return second or first
-    return ClassMapping(second.table[first.table], second.labels)
 
 
 def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:

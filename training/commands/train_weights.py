@@ -1,4 +1,4 @@
-"""The weights files that `fcn-train` writes while it trains: the last scored epoch's, the best one's, and the final one.
+"""The weights files that `fcn-train` writes while it trains: the last epoch's, the best one's, and the final one.
 
 The final one holds the start's weights where the training made them worse.
 """
@@ -6,7 +6,6 @@ The final one holds the start's weights where the training made them worse.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from model.inference.plan import Options
 from model.manifest import Manifest, scored_in
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
-from model.weights_file import load_weights, save_weights
+from model.weights_file import save_weights
 from training.learning.checkpoint import FILE as CHECKPOINT
-from training.learning.checkpoint import Progress, load_checkpoint_network
+from training.learning.checkpoint import Progress
 from training.learning.validation import Scorer, StartScore, comparison_line
 from training.publishing.export_files import export_float32, missing_packages, remove_stale
 from training.scoring.evaluate import conditions
-from training.scoring.intervals import mean_iou_interval
-from training.scoring.trust import score_facts
+from training.scoring.intervals import mean_iou_interval, score_facts
 
 StartNetwork = Callable[[], tuple[FCN, list[str]]]
 ADVICE = "label more photos, or train more gently: --set learning_rate=NUMBER below the plan's, or fewer --epochs"
@@ -33,8 +31,8 @@ ADVICE = "label more photos, or train more gently: --set learning_rate=NUMBER be
 class TrainingWeights:
     """Writes `NAME-last.safetensors` and `NAME-best.safetensors` in a folder.
 
-    manifest: gives the manifest at a progress. scorer: holds the last scores. data_name: of val's data set, in the scores.
-    bar: the start's score, if the start is a weights file of ours that knows some of the classes.
+    manifest: gives the manifest at a progress, without scores. scorer: holds the last scores. data_name: of val's data set,
+    in the scores. bar: the start's score, if the start is a weights file of ours that knows some of the classes.
     """
 
     folder: Path
@@ -72,22 +70,13 @@ class TrainingWeights:
     def best(self) -> Path:
         return self.folder / f"{self.name}-best.safetensors"
 
-    def save(self, net: FCN, progress: Progress, is_best: bool) -> None:
-        """Writes the network that the scorer has scored last."""
-        manifest = replace(self.manifest(progress), scores=scores(self.scorer, self.data_name))
-        tensors = half_tensors(net)
+    def save(self, net: FCN, progress: Progress, is_best: bool | None) -> None:
+        """Writes the network after an epoch. is_best: whether its score is the best so far; None for an epoch without one."""
+        manifest, tensors = self.manifest(progress), half_tensors(net)
+        if is_best is not None:
+            manifest = replace(manifest, scores=scores(self.scorer, self.data_name))
         for path in (self.last, self.best) if is_best else (self.last,):
             save_weights(path, tensors, manifest)
-
-    def save_checkpoint(self) -> None:
-        """Writes the checkpoint's network as the last one, if no scored file of that epoch is there; without scores.
-
-        Does nothing without a checkpoint that holds a network.
-        """
-        with suppress(ValueError, OSError):
-            net, manifest = load_checkpoint_network(self.folder / CHECKPOINT)
-            if not self.last.is_file() or load_weights(self.last).manifest.training["epochs"] != manifest.training["epochs"]:
-                save_weights(self.last, half_tensors(net), manifest)
 
     def remove_earlier(self) -> None:
         """Removes both files if the folder has no checkpoint: they are of another training."""

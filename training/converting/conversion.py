@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,7 +43,7 @@ from training.converting.pixels import (
     read_normalisation,
     refuse_other_tasks,
 )
-from training.converting.proof import LEAST_AGREEMENT, Original, Proof, extended, photographs, prove
+from training.converting.proof import LEAST_AGREEMENT, Original, photographs, prove
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
@@ -76,7 +76,7 @@ class ConversionRequest:
     tile: Size | None = None
     side: tuple[int, int] | None = None
     license: str = "unknown"
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
     photos: Path | None = None
 
 
@@ -93,18 +93,19 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     tell(f"input   {network_input.describe()}")
     normalisation = _normalisation(request, network_input, model)
     tell(f"pixels  {normalisation.describe()}")
-    original = Original(data, network_input, normalisation)
-    whole = _probe(request, original, model, network_input, request.output)
+    original = Original(model, network_input, normalisation, data)
+    output = whole = _probe(request, original, request.output)
     tell(f"output  {whole.describe()}")
-    output = whole
     if request.before_resize:
-        model, output = _cut(request, whole, model, network_input, normalisation)
+        name, grid = before_resize(model, whole.name)
+        model = with_output(model, name)
+        kind = whole.kind if whole.kind.startswith("binary") else request.kind
+        output = _probe(replace(request, kind=kind, grid=grid), Original(model, network_input, normalisation), name)
         tell(f"cut     {output.describe()}")
     elif ends_in_resize(model, whole.name):
         tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
-    labels = _labels(request, model, _number_of_classes(output, model, network_input, normalisation))
-    source = printable(request.source.name, LONGEST_NAME), hashlib.sha256(data).hexdigest(), producer(model)
-    manifest = _manifest(request, labels, network_input, normalisation, output, source)
+    labels = _labels(request, model, _number_of_classes(original, output))
+    manifest = _manifest(request, labels, original, output, hashlib.sha256(data).hexdigest())
     model = wrap(model, network_input, normalisation, output, classes=len(labels))
     with TemporaryDirectory() as folder:
         file = Path(folder) / request.target.name
@@ -114,26 +115,28 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
             original,
             output,
             whole=whole if request.before_resize else None,
-            fits=lambda pixels: extended(pixels, network_input.sides, max(output.multiple, UNIT)),
+            multiple=max(output.multiple, UNIT),
             photographs=photographs(request.photos),
         )
-        tell(f"proof   {proof.describe()}")
-        _require(proof)
-        if proof.classes == 1:
-            tell("        one class says little: compare on photographs that show others: --photos FOLDER")
+    tell(f"proof   {proof.describe()}")
+    if proof.agreement < LEAST_AGREEMENT:
+        raise ConversionError(
+            f"the converted file gives other classes than the original: {proof.describe()}; at least {LEAST_AGREEMENT} are "
+            "needed. Nothing was written"
+        )
+    if proof.classes == 1:
+        tell("        one class says little: compare on photographs that show others: --photos FOLDER")
     manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
     write_onnx(request.target, model, imported_facts(manifest, "float32", output.stride, output.grid))
     return manifest
 
 
-def _probe(
-    request: ConversionRequest, original: Original, model: onnx.ModelProto, network_input: NetworkInput, name: str | None
-) -> NetworkOutput:
+def _probe(request: ConversionRequest, original: Original, name: str | None) -> NetworkOutput:
     def operator(output: str) -> str:
-        node = origin(model, output)
+        node = origin(original.model, output)
         return node.op_type if node else "nothing"
 
-    output = probe(original, network_input.sides, name=name, kind=request.kind, grid=request.grid, origin=operator)
+    output = probe(original, original.input.sides, name=name, kind=request.kind, grid=request.grid, origin=operator)
     if request.grid or output.stride == 1 or not is_hugging_face(request.source):
         return output
     return replace(output, grid="half_pixel")  # transformers interpolates logits in this way, and trains networks on the result
@@ -147,18 +150,16 @@ def _runtime(file: Path) -> OpenVINORuntime:
         raise RunError(f"OpenVINO cannot run the converted network: {one_line(text)}") from error
 
 
-def _number_of_classes(
-    output: NetworkOutput, model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation
-) -> int | None:
+def _number_of_classes(original: Original, output: NetworkOutput) -> int | None:
     """The number of classes; of ids, that of the channels of which they are the largest; None if nothing says it."""
-    node = origin(model, output.name)
+    node = origin(original.model, output.name)
     if output.kind != "class_ids" or node is None:
         return output.classes
     if node.op_type != "ArgMax":
         return 2 if node.op_type in COMPARISONS else None
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-    scores = Original(with_output(model, node.input[0]).SerializeToString(), network_input, normalisation)
-    height, width = (side or 3 * max(UNIT, output.multiple) for side in network_input.sides)
+    scores = Original(with_output(original.model, node.input[0]), original.input, original.normalisation)
+    height, width = (side or 3 * max(UNIT, output.multiple) for side in original.input.sides)
     return int(scores(np.zeros((height, width, 3), np.uint8))[node.input[0]].shape[axis])
 
 
@@ -175,24 +176,6 @@ def _normalisation(request: ConversionRequest, network_input: NetworkInput, mode
     if normalisation is None:
         raise ConversionError(QUESTION)
     return normalisation
-
-
-def _cut(
-    request: ConversionRequest,
-    whole: NetworkOutput,
-    model: onnx.ModelProto,
-    network_input: NetworkInput,
-    normalisation: Normalisation,
-) -> tuple[onnx.ModelProto, NetworkOutput]:
-    """The network without its last resize: a model that also gives the tensor before it, and what that tensor holds."""
-    place = before_resize(model, whole.name)
-    if place is None:
-        raise ConversionError(f"the output {whole.name} does not end in a resize: convert without --before-resize")
-    name, grid = place
-    model = with_output(model, name)
-    original = Original(model.SerializeToString(), network_input, normalisation)
-    kind = whole.kind if whole.kind.startswith("binary") else request.kind
-    return model, _probe(replace(request, kind=kind, grid=grid), original, model, network_input, name)
 
 
 def _labels(request: ConversionRequest, model: onnx.ModelProto, number: int | None) -> LabelSet:
@@ -216,50 +199,30 @@ def _labels(request: ConversionRequest, model: onnx.ModelProto, number: int | No
     return labels
 
 
-def _manifest(
-    request: ConversionRequest,
-    labels: LabelSet,
-    network_input: NetworkInput,
-    normalisation: Normalisation,
-    output: NetworkOutput,
-    source: tuple[str, str, str],
-) -> Manifest:
-    """The document of the converted file. source: name and sha256 of the original, and the program that wrote it."""
-    sides = network_input.sides
-    largest = None if sides == (None, None) else _largest_tile(sides)
+def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, output: NetworkOutput, sha256: str) -> Manifest:
+    """The document of the converted file. sha256: of the original."""
+    sides, normalisation = original.input.sides, original.normalisation
+    height, width = (TILE if side is None else side // UNIT * UNIT for side in sides)
+    if not height or not width:
+        raise ConversionError(f"the network takes {original.input.size} alone; at least {UNIT}x{UNIT} are needed")
+    largest = None if sides == (None, None) else (height, width)
     if largest and request.tile and request.tile != largest:
-        raise ConversionError(f"the network takes {_sides(sides)} alone: leave out --tile")
+        raise ConversionError(f"the network takes {original.input.size} alone: leave out --tile")
     tile = largest or request.tile or (TILE, TILE)
     side = request.side or (min(SIDE[0], max(tile)), max(SIDE[1], max(tile)))
-    name, sha256, written_by = source
     network = ImportedNetwork(
         num_classes=len(labels),
-        source=name,
+        source=printable(request.source.name, LONGEST_NAME),
         source_sha256=sha256,
-        producer=written_by,
+        producer=producer(original.model),
         output=output.kind,
         largest_tile=largest,
     )
     preprocessing = Preprocessing(normalisation.rgb_mean, normalisation.rgb_std, normalisation.scale, side, tile)
-    training = {"notes": list(request.notes), "normalisation": normalisation.describe(), "input": network_input.describe()}
-    return Manifest(network, labels, preprocessing, request.license, training | {"output": output.describe()})
-
-
-def _largest_tile(sides: tuple[int | None, int | None]) -> Size:
-    """The largest tile, of multiples of 32, that fits into fixed sides (height, width); `TILE` where a side may vary."""
-    height, width = (TILE if side is None else side // UNIT * UNIT for side in sides)
-    if not height or not width:
-        raise ConversionError(f"the network takes {_sides(sides)} alone; at least {UNIT}x{UNIT} are needed")
-    return height, width
-
-
-def _sides(sides: tuple[int | None, int | None]) -> str:
-    return " x ".join("any" if side is None else str(side) for side in sides) + " pixels"
-
-
-def _require(proof: Proof) -> None:
-    if proof.agreement < LEAST_AGREEMENT:
-        raise ConversionError(
-            f"the converted file gives other classes than the original: {proof.describe()}; at least {LEAST_AGREEMENT} are "
-            "needed. Nothing was written"
-        )
+    training = {
+        "notes": list(request.notes),
+        "normalisation": normalisation.describe(),
+        "input": original.input.describe(),
+        "output": output.describe(),
+    }
+    return Manifest(network, labels, preprocessing, request.license, training)

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import onnx
+import onnx.checker
 import onnx.inliner
 import onnx.version_converter
 from google.protobuf.message import DecodeError
@@ -26,7 +27,6 @@ DOMAINS = ("", "ai.onnx")
 UNBOUNDED = ("Loop", "Scan", "SequenceMap")  # repeat a graph, by a number that may come from the input
 LEAST_OPSET = 13  # the first whose Pad, Clip and Slice are those that the converted file uses
 CORNER_OPSET = 10  # up to it, resizes take a pixel's place without halves, which later opsets call `asymmetric`
-MOST_EXPANDED = 5 * MOST_NODES  # nodes of a model whose functions are put in place
 LONGEST_NAME = 60  # letters of a name that a message shows
 # operators that keep what their first input holds
 PASSING = (
@@ -59,7 +59,8 @@ def one_line(text: str) -> str:
 def read_graph(path: Path, data: bytes) -> onnx.ModelProto:
     """The model of an ONNX file's bytes, of `LEAST_OPSET` or above, without functions of its own. path: for messages.
 
-    Raises `ConversionError` for a file that is no ONNX model, tensors in other files, operators that are not ONNX's own,
+    Call it in a process that may die: functions may be nested to any depth. Raises `ConversionError` for a file that is no
+    ONNX model, tensors in other files, operators that are not ONNX's own,
     operators that repeat a graph, and more bytes or nodes than the limits.
     """
     if len(data) > MOST_BYTES:
@@ -81,8 +82,10 @@ def read_graph(path: Path, data: bytes) -> onnx.ModelProto:
     if not model.graph.node:
         raise ConversionError(f"{path} is no ONNX file, or its network is empty")
     if model.functions:
-        _check_functions(path, model)
-        model = onnx.inliner.inline_local_functions(model)
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except onnx.checker.ValidationError as error:
+            raise ConversionError(f"{path} has functions that cannot be put in place: {reason(error)}") from error
     _check_nodes(path, model)
     return _upgraded(path, model)
 
@@ -121,27 +124,6 @@ def origin(model: onnx.ModelProto, name: str, passing: Collection[str] = PASSING
     while node is not None and node.op_type in passing and node.input:
         node = by_output.get(node.input[0])
     return node
-
-
-def _check_functions(path: Path, model: onnx.ModelProto) -> None:
-    """Raises `ConversionError` for functions that call themselves, or that make more than `MOST_EXPANDED` nodes."""
-    functions = {(function.domain, function.name): function for function in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-
-    def size(key: tuple[str, str], callers: tuple[tuple[str, str], ...]) -> int:
-        if key in callers:
-            raise ConversionError(f"{path} has a function that calls itself: {printable(key[1], LONGEST_NAME)}")
-        if key not in sizes:
-            inner = ((node.domain, node.op_type) for node in functions[key].node)
-            sizes[key] = sum(size(name, (*callers, key)) if name in functions else 1 for name in inner)
-        return sizes[key]
-
-    node_types = ((node.domain, node.op_type) for node in nodes(model.graph))
-    total = sum(size(name, ()) if name in functions else 1 for name in node_types)
-    if total > MOST_EXPANDED:
-        raise ConversionError(
-            f"{path} has {total:,} operators, with those of its functions; at most {MOST_EXPANDED:,} are read"
-        )
 
 
 def _check_count(path: Path, model: onnx.ModelProto) -> None:
@@ -187,14 +169,15 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{printable(name, LONGEST_NAME)} ({count})" for name, count in counts.most_common(5))
 
 
-def before_resize(model: onnx.ModelProto, output: str) -> tuple[str, Grid] | None:
-    """The tensor that the last node, a linear resize, enlarges to this output, and where its cells lie; None without one.
+def before_resize(model: onnx.ModelProto, output: str) -> tuple[str, Grid]:
+    """The tensor that the last node, a linear resize, enlarges to this output, and where its cells lie.
 
-    Raises `ConversionError` for a resize that the service's interpolation does not do: not linear, or with aligned corners.
+    Raises `ConversionError` without a resize, and for one that the service's interpolation does not do: not linear, or with
+    aligned corners.
     """
     node = origin(model, output, ORDERING)
     if node is None or node.op_type != "Resize":
-        return None
+        raise ConversionError(f"the output {output} does not end in a resize: convert without --before-resize")
     attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     mode = attributes.get("mode", b"nearest").decode()
     transform = attributes.get(TRANSFORM, b"half_pixel").decode()
@@ -209,9 +192,10 @@ def before_resize(model: onnx.ModelProto, output: str) -> tuple[str, Grid] | Non
 def ends_in_resize(model: onnx.ModelProto, output: str) -> bool:
     """Whether `before_resize` has a tensor for this output."""
     try:
-        return before_resize(model, output) is not None
+        before_resize(model, output)
     except ConversionError:
         return False
+    return True
 
 
 def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:

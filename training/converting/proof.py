@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime
 
 from imaging.decoding import Limits, decode, read_size
@@ -21,7 +22,7 @@ from model.inference.tiling import Size, plan_tiles
 from model.regular_file import read_regular_file
 from training.converting.graph import ConversionError, RunError, reason
 from training.converting.inputs import NetworkInput
-from training.converting.outputs import Array, NetworkOutput, Run, channels_first, to_logits
+from training.converting.outputs import Array, NetworkOutput, channels_first, to_logits
 from training.converting.pixels import Normalisation
 from training.data.files import images_below
 
@@ -39,15 +40,21 @@ NUMBERS = {
 
 
 class Original:
-    """The network as it came, in ONNX Runtime on one thread, with the pixels that it wants."""
+    """The network as it came, in ONNX Runtime on one thread, with the pixels that it wants.
 
-    def __init__(self, model: bytes, network_input: NetworkInput, normalisation: Normalisation) -> None:
+    data: the file's bytes, as they came (default: those of `model`).
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation, data: bytes = b""
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
-        self.input, self.normalisation = network_input, normalisation
+        self.model, self.input, self.normalisation = model, network_input, normalisation
         try:
-            self._session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+            data = data or model.SerializeToString()
+            self._session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own classes have no common base below it
             raise RunError(f"ONNX Runtime cannot load the network: {reason(error)}") from error
         self._names = [output.name for output in self._session.get_outputs() if output.type in NUMBERS]
@@ -89,33 +96,37 @@ class Proof:
 
 def prove(
     runtime: Runtime,
-    original: Run,
+    original: Original,
     output: NetworkOutput,
     *,
     whole: NetworkOutput | None,
-    fits: Callable[[Pixels], Pixels],
+    multiple: int,
     photographs: Iterable[Pixels],
 ) -> Proof:
     """Compares a converted file with the original on photographs, in one tile each, and on parts of them with odd sides.
 
-    original: runs the original. output: what the converted file ends with. whole: the original's own output, where the file
-    ends before its resize; else None. fits: extends pixels to sides that the original takes, at the right and bottom.
+    output: what the converted file ends with. whole: the original's own output, where the file ends before its resize; else
+    None. multiple: of the sides that the original takes, where these may vary.
     """
     equal = total = pictures = 0
     class_ids: set[int] = set()
     largest = 0.0
     for picture in _pictures(photographs, runtime.manifest.preprocessing.tile):
         pictures += 1
+        height, width = picture.shape[:2]
+        plan = plan_tiles((height, width), runtime.manifest.preprocessing.tile)
+        tile = plan.cut(picture, next(plan.regions))  # extended as the service extends it
+        theirs = _original_logits(runtime, original, whole or output, extended(tile, original.input.sides, multiple))
         if whole is None:
-            ours, theirs = _cells(runtime, original, output, fits, picture)
+            ours = runtime.logits([tile])[0]
+            theirs = theirs[:, : ours.shape[1], : ours.shape[2]]
             largest = max(largest, float(np.abs(ours - theirs).max()))
-            classes = theirs.argmax(0)
-            same = ours.argmax(0) == classes
+            classes, our_classes = theirs.argmax(0), ours.argmax(0)
         else:
-            classes = _original_classes(runtime, original, whole, fits, picture)
-            same = Segmenter(runtime)(picture, Options(side="native")).class_map == classes
+            classes = theirs.argmax(0)[:height, :width]
+            our_classes = Segmenter(runtime)(picture, Options(side="native")).class_map
         class_ids.update(np.unique(classes).tolist())
-        equal, total = equal + int(same.sum()), total + same.size
+        equal, total = equal + int((our_classes == classes).sum()), total + classes.size
     if not pictures:
         raise ConversionError("there are no photographs to compare on; give a folder of some: --photos FOLDER")
     return Proof(pictures, len(class_ids), equal / total, None if whole else largest)
@@ -144,30 +155,7 @@ def _pictures(photographs: Iterable[Pixels], tile: Size) -> Iterator[Pixels]:
         yield np.ascontiguousarray(corner[:height, :width])
 
 
-def _cells(
-    runtime: Runtime, original: Run, output: NetworkOutput, fits: Callable[[Pixels], Pixels], picture: Pixels
-) -> tuple[Array, Array]:
-    """The logits (classes, rows, columns) of both for a picture, extended to a tile as the service extends it."""
-    tile = _tile(runtime, picture)
-    ours, theirs = runtime.logits([tile])[0], _original_logits(runtime, original, output, fits(tile))
-    return ours, theirs[:, : ours.shape[1], : ours.shape[2]]
-
-
-def _original_classes(
-    runtime: Runtime, original: Run, whole: NetworkOutput, fits: Callable[[Pixels], Pixels], picture: Pixels
-) -> Array:
-    """The classes of the original's own output, in full resolution, cut to the picture."""
-    classes: Array = _original_logits(runtime, original, whole, fits(_tile(runtime, picture))).argmax(0)
-    return classes[: picture.shape[0], : picture.shape[1]]
-
-
-def _tile(runtime: Runtime, picture: Pixels) -> Pixels:
-    """The picture, extended to a tile as the service extends it."""
-    plan = plan_tiles((picture.shape[0], picture.shape[1]), runtime.manifest.preprocessing.tile)
-    return plan.cut(picture, next(plan.regions))
-
-
-def _original_logits(runtime: Runtime, original: Run, output: NetworkOutput, pixels: Pixels) -> Array:
+def _original_logits(runtime: Runtime, original: Original, output: NetworkOutput, pixels: Pixels) -> Array:
     """The logits (classes, rows, columns) that an output of the original means, for sides that the original takes."""
     values = channels_first(original(pixels)[output.name], output.layout)
     if not np.isfinite(values).all():

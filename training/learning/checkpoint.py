@@ -10,9 +10,6 @@ from typing import IO, Any, BinaryIO, cast
 
 import torch
 
-from model.manifest import Manifest
-from model.networks.builder import build_network
-from model.networks.fcn import FCN
 from model.whole_file import whole_file
 
 FILE = "checkpoint.pt"
@@ -53,15 +50,12 @@ class Progress:
         return 0 < epochs <= self.scored_epoch - self.best_epoch
 
 
-def save_checkpoint(
-    folder: Path, progress: Progress, states: dict[str, Any], resume_facts: dict[str, Any], manifest: str = ""
-) -> None:
+def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], resume_facts: dict[str, Any]) -> None:
     """Writes the checkpoint atomically: if the process is killed, the previous checkpoint stays. Raises `OSError`.
 
-    resume_facts: facts of the training; it resumes from this checkpoint only if they are the same. manifest: the JSON of the
-    weights file that the network would become.
+    resume_facts: facts of the training; it resumes from this checkpoint only if they are the same.
     """
-    content = {"progress": vars(progress), "states": states, "identity": resume_facts, "manifest": manifest}
+    content = {"progress": vars(progress), "states": states, "identity": resume_facts}
     with whole_file(folder / FILE) as partial, partial.open("wb") as file:
         sink = _Sink(file)
         torch.save(content, cast(IO[bytes], sink))  # it calls `write` and `flush` alone
@@ -101,7 +95,12 @@ def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progres
     path = folder / FILE
     if not path.is_file():
         return None
-    content = _read(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{path} is damaged, or no checkpoint of fcn-train: {first_line(error)}; remove it to begin again"
+        ) from error
     try:
         progress, states = Progress(**content["progress"]), dict(content["states"])
         saved_facts = dict(content["identity"])
@@ -128,36 +127,6 @@ def saved_recipe(folder: Path) -> Mapping[str, Any]:
         return dict(torch.load(folder / FILE, map_location="cpu", weights_only=True, mmap=True)["identity"]["recipe"])
     except (OSError, *UNREADABLE):
         return {}
-
-
-def load_checkpoint_network(path: Path) -> tuple[FCN, Manifest]:
-    """The network of a checkpoint file, with averaged weights if the training averages them, and its manifest, without scores.
-
-    Raises `ValueError`, naming the file, if it is damaged, no checkpoint, or one from before checkpoints held manifests.
-    """
-    content = _read(path)
-    try:
-        states, manifest = content["states"], Manifest.from_json(content["manifest"])
-        net = build_network(manifest.fcn)
-        average = states.get("average", {})
-        prefix = "module."
-        tensors = {name.removeprefix(prefix): value for name, value in average.items() if name.startswith(prefix)}
-        net.load_state_dict(tensors or states["net"])
-    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} holds no network to save: {first_line(error)}; one more epoch of this version of fcn-train writes it"
-        ) from error
-    return net, manifest
-
-
-def _read(path: Path) -> Any:
-    """The content of a file of torch.save; raises `ValueError` naming a file that cannot be read."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise ValueError(
-            f"{path} is damaged, or no checkpoint of fcn-train: {first_line(error)}; remove it to begin again"
-        ) from error
 
 
 def first_line(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from model.networks.device import choose_dtype
+from model.networks.fcn import FCN
 from training.learning.recipe import Recipe
 
 Parts = tuple[Tensor, ...] | list[Tensor]
@@ -27,7 +29,7 @@ class Optimization:
     they are how the gradient scaler finds its scale.
     """
 
-    def __init__(self, net: nn.Module, recipe: Recipe, steps: int, device: torch.device) -> None:
+    def __init__(self, net: FCN, recipe: Recipe, steps: int, device: torch.device) -> None:
         self.recipe, self.steps, self.device, self.net = recipe, max(1, steps), device, net
         groups = _parameter_groups(net, recipe)
         if recipe.optimizer == "sgd":
@@ -45,9 +47,9 @@ class Optimization:
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
-    def result(self) -> nn.Module:
-        """The network with averaged weights if the recipe asks for them, else the trained network."""
-        return self.average.module if self.average else self.net
+    def result(self) -> FCN:
+        """The network to score and save: with averaged weights if the recipe sets `ema`, else the trained network."""
+        return cast(FCN, self.average.module) if self.average else self.net
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
@@ -71,7 +73,9 @@ class Optimization:
         return finite
 
     def state_dict(self) -> dict[str, Any]:
+        """The states of the network and its optimisation, for a checkpoint."""
         states: dict[str, Any] = {
+            "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -80,7 +84,9 @@ class Optimization:
             states["average"] = self.average.state_dict()
         return states
 
-    def load_state_dict(self, states: dict[str, Any]) -> None:
+    def load_state_dict(self, states: Mapping[str, Any]) -> None:
+        """Restores the states that `state_dict` gave; raises what torch raises for others."""
+        self.net.load_state_dict(states["net"])
         self.optimizer.load_state_dict(states["optimizer"])
         self.scheduler.load_state_dict(states["scheduler"])
         for group, rate in zip(self.optimizer.param_groups, self.scheduler.base_lrs, strict=True):

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from model.manifest import Manifest
 from model.networks.fcn import FCN
 from model.networks.servable import normalise
 from model.preprocessing import Preprocessing
@@ -32,7 +31,7 @@ from training.scoring.boundaries import without_border
 from training.survey.records import Survey
 
 Evaluate = Callable[[FCN], Mapping[str, float | None]]
-Save = Callable[[FCN, Progress, bool], None]
+Save = Callable[[FCN, Progress, bool | None], None]
 
 
 @dataclass
@@ -41,9 +40,9 @@ class Run:
 
     evaluate: gives a network's `mean_iou` on val and further values for the curves. It is called every `evaluate_every`
         epochs and after the last one.
-    save: writes weights after each scored epoch; gets the network, the progress, and whether this epoch is the best so far.
+    save: writes weights after each epoch; gets the network, the progress, and whether the epoch's score is the best so far:
+        None for an epoch without a score.
     stop_after: the training ends after a scored epoch that comes so many epochs after the best one (0: it does not).
-    manifest: gives the manifest of the network at a progress, which its checkpoint holds.
     cache_mb: MiB of frames in temporary files, divided among all processes. The workers of a process share its file.
     origin: facts that belong to `resume_facts` and that the other fields do not hold, such as the start and the teacher.
     """
@@ -59,7 +58,6 @@ class Run:
     evaluate_every: int = 5
     save: Save | None = None
     stop_after: int = 0
-    manifest: Callable[[Progress], Manifest] | None = None
     workers: int = 0
     cache_mb: int = CACHE_MB
     world: World = field(default_factory=World)
@@ -93,11 +91,6 @@ class Trainer:
         if self.recipe.class_weights == "median":
             weights = median_frequency_weights(run.survey.class_pixels.sum(0), self.recipe.class_weights_power)
             self.class_weights = weights.to(self.device)
-
-    @property
-    def result(self) -> FCN:
-        """The network to score and save: with averaged weights if the recipe sets `ema`."""
-        return cast(FCN, self.optimization.result)
 
     def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
         """Trains one epoch; gives the mean loss, and the fraction of the time spent waiting for data."""
@@ -185,14 +178,6 @@ class Trainer:
             loss = loss + recipe.teacher_weight * share * distillation(at_cells, target)
         return loss
 
-    def states(self) -> dict[str, Any]:
-        """The states of the network and the optimisation, for a checkpoint."""
-        return {"net": self.net.state_dict(), **self.optimization.state_dict()}
-
-    def restore(self, states: Mapping[str, Any]) -> None:
-        self.net.load_state_dict(states["net"])
-        self.optimization.load_state_dict(dict(states))
-
 
 def train(run: Run) -> tuple[FCN, Progress]:
     """Trains until the last epoch of the recipe, or as `stop_after` says; gives the network to save and the progress.
@@ -216,21 +201,20 @@ def train(run: Run) -> tuple[FCN, Progress]:
         progress.epoch = epoch + 1
         progress.seconds += time.monotonic() - start
         if curves:
-            scores = _evaluate(run, trainer.result, progress.epoch)
+            scores = _evaluate(run, trainer.optimization.result, progress.epoch)
             rate = trainer.optimization.learning_rate
             curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=wait_share, **scores)
-            if (score := scores["mean_iou"]) is not None:
-                is_best = progress.take_score(score)
-                if run.save:
-                    run.save(trainer.result, progress, is_best)
-            manifest = run.manifest(progress).to_json() if run.manifest else ""
-            save_checkpoint(run.folder, progress, trainer.states(), resume_facts, manifest)
+            score = scores["mean_iou"]
+            is_best = None if score is None else progress.take_score(score)
+            if run.save:
+                run.save(trainer.optimization.result, progress, is_best)
+            save_checkpoint(run.folder, progress, trainer.optimization.state_dict(), resume_facts)
             remaining_seconds = (time.monotonic() - begin) / (progress.epoch - first) * (recipe.epochs - progress.epoch)
-            tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, scores["mean_iou"], remaining_seconds))
+            tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, score, remaining_seconds))
         run.world.wait()
     if curves:
         curves.plot()
-    return trainer.result, progress
+    return trainer.optimization.result, progress
 
 
 def _restore(run: Run, trainer: Trainer, resume_facts: dict[str, Any]) -> Progress:
@@ -239,7 +223,7 @@ def _restore(run: Run, trainer: Trainer, resume_facts: dict[str, Any]) -> Progre
         return Progress()
     progress, states = checkpoint
     try:
-        trainer.restore(states)
+        trainer.optimization.load_state_dict(states)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{run.folder / FILE} does not hold the states of this training: {first_line(error)}; remove it to begin again"

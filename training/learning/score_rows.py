@@ -15,10 +15,11 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
 from training.data.label_files import name_key
+from training.data.problems import first_names
 
 NEW = -1  # in place of a row: the class is new, and keeps its random weights
 BACKGROUND = "background"
-AT_MOST = 6  # names in a line
+MOST = 6  # names in a line
 
 
 def match_rows(names: Sequence[str], start_names: Sequence[str]) -> tuple[int, ...]:
@@ -88,7 +89,7 @@ def score_lines(
         own_names = dict.fromkeys(owners[score] for score in own if score != NEW)
         if others := [other for other in own_names if name_key(other) != name_key(name)]:
             new = "; it also has a new score" if NEW in own else ""
-            lines.append(f"what the start says is {_listed(others)} counts as {name}{new}")
+            lines.append(f"what the start says is {first_names(others, MOST)} counts as {name}{new}")
     return lines
 
 
@@ -101,9 +102,9 @@ def match_lines(names: Sequence[str], start_names: Sequence[str], rows: Sequence
     if not shared_names:
         return [f"no class has the name of one of the start's {len(start_names)}: the scores of all {len(names)} are new"]
     if not new:
-        return [f"the start knows all {len(names)} classes by name: {_listed(shared_names)}{rest}"]
+        return [f"the start knows all {len(names)} classes by name: {first_names(shared_names, MOST)}{rest}"]
     count = f"{len(shared_names)} of {len(names)}"
-    return [f"the start knows {count} classes by name: {_listed(shared_names)}; new: {_listed(new)}{rest}"]
+    return [f"the start knows {count} classes by name: {first_names(shared_names, MOST)}; new: {first_names(new, MOST)}{rest}"]
 
 
 def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
@@ -164,9 +165,3 @@ def _placed(own: Tensor, values: Tensor, axes: Sequence[int], places: Tensor) ->
         return values
     inner = _placed(own.index_select(axes[0], places), values, axes[1:], places)
     return own.index_copy(axes[0], places, inner)
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - AT_MOST} more" if len(names) > AT_MOST else ""
-    return ", ".join(names[:AT_MOST]) + more

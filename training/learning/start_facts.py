@@ -41,15 +41,13 @@ class StartFacts:
     """side: the range of the longer side, in pixels, that the start's weights advise. rows: for each class of the data, a row
     of the start's score layers, or `NEW`; empty if the start's classes have no names. scores: for each class, all of the
     start's scores that count for it; empty where `rows` says all. has_batch_norm: whether the network has batch norms, and
-    the start holds the statistics of all of them. manifest: of a weights file of ours. lines: what the start knows of the
-    classes.
+    the start holds the statistics of all of them. lines: what the start knows of the classes.
     """
 
     side: tuple[int, int]
     rows: tuple[int, ...] = ()
     scores: tuple[tuple[int, ...], ...] = ()
     has_batch_norm: bool = False
-    manifest: Manifest | None = None
     lines: tuple[str, ...] = ()
 
     @property
@@ -98,7 +96,7 @@ def start_facts(
                     f"{start} has several scores for a class, and the decoder {recipe.decoder} takes one; give the decoder "
                     "aligned, or -1 in start_rows for new scores"
                 )
-    return StartFacts(side, rows, scores, _has_batch_norm(recipe, start, manifest, bands), manifest, tuple(lines))
+    return StartFacts(side, rows, scores, _has_batch_norm(recipe, start, manifest, bands), tuple(lines))
 
 
 def with_rows(recipe: Recipe, facts: StartFacts) -> Recipe:

@@ -8,11 +8,9 @@ The FCNs on VGG16 that were released for Caffe have their layers' names there, a
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -29,7 +27,7 @@ from training.learning.caffe_model import read_caffe_model
 from training.learning.checkpoint import UNREADABLE
 from training.learning.score_rows import score_tensors
 
-ARRAYS, CAFFE = ".npz", ".caffemodel"
+CAFFE = ".caffemodel"
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
 NESTED_KEYS = ("state_dict", "model_state_dict", "model")  # keys under which other trainers put a network's tensors
 WRAPPER_PREFIX = "module."  # prefix of every name in a network that was trained on several GPUs
@@ -42,7 +40,7 @@ FIRST = "conv1_1.weight"
 def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
     """Loads the start's tensors that fit into the network; gives the sorted names of the tensors that stay new.
 
-    start: `none`, `imagenet` (torchvision's hub), a safetensors, npz, caffemodel or PyTorch file (`PICKLE_SUFFIXES`), or a
+    start: `none`, `imagenet` (torchvision's hub), a safetensors, caffemodel or PyTorch file (`PICKLE_SUFFIXES`), or a
         name in `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
         released FCN, or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image
         pooling, 1x1 branch, projection and logits).
@@ -73,7 +71,7 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
 
 def start_weights(start: str) -> Weights | None:
     """The start's content, if it is a weights file of ours; None for every other start."""
-    if start in ("none", "imagenet") or _find(start).suffix in (*PICKLE_SUFFIXES, ARRAYS, CAFFE):
+    if start in ("none", "imagenet") or _find(start).suffix in (*PICKLE_SUFFIXES, CAFFE):
         return None
     try:
         return load_weights(_find(start))
@@ -99,7 +97,7 @@ def start_preprocessing(backbone: str, start: str) -> Preprocessing:
     if weights := start_weights(start):
         return weights.manifest.preprocessing
     path = None if start == "imagenet" else _find(start)
-    if path and path.suffix in (*PICKLE_SUFFIXES, ARRAYS, CAFFE) and _is_file_of_released(path):
+    if path and path.suffix in (*PICKLE_SUFFIXES, CAFFE) and _is_file_of_released(path):
         return RELEASED_PREPROCESSING
     if path and backbone.startswith(TIMM):
         mean, std = encoder_normalisation(backbone.removeprefix(TIMM))
@@ -129,8 +127,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name; raises `ValueError` naming a file that cannot be read."""
     if path.suffix in PICKLE_SUFFIXES:
         return _read_pickle(path)
-    if path.suffix == ARRAYS:
-        return _read_arrays(path)
     if path.suffix == CAFFE:
         return read_caffe_model(path)
     try:
@@ -139,15 +135,6 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
-
-
-def _read_arrays(path: Path) -> dict[str, Tensor]:
-    """The arrays of numbers of an npz file; raises `ValueError` naming a file that holds others."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an npz file of arrays of numbers: {error}") from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

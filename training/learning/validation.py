@@ -14,13 +14,11 @@ from torch import Tensor
 
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
-from model.labels import LabelSet
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix, ious
 from model.networks.fcn import FCN
 from model.networks.servable import load_network
 from model.preprocessing import Preprocessing
-from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.label_files import name_key
 from training.data.split import Split
 from training.learning.score_rows import BACKGROUND, NEW
@@ -29,19 +27,17 @@ from training.scoring.evaluate import predictions, snapshot_segmenter
 from training.scoring.intervals import Counts, Interval, difference_intervals, mean_iou_interval
 
 Scores = dict[str, float | None]
-OUTSIDE = 255  # the id of a start's class that is none of the data's
 
 
 class Scorer:
     """Scores networks of one manifest on a split; `counts` and `segmenter` are those of the last call.
 
-    mapping: from the network's classes to the split's, if the split has fewer. The counts equal those of
-    `training.scoring.evaluate.frame_counts` with the service's options: a confusion matrix for each frame (F, n, n).
+    The counts equal those of `training.scoring.evaluate.frame_counts` with the service's options: a confusion matrix for each
+    frame (F, n, n).
     """
 
-    def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping | None, device: str) -> None:
+    def __init__(self, manifest: Manifest, validation: Split, device: str) -> None:
         self.manifest, self.validation, self.device = manifest, validation, device
-        self.mapping = mapping or identity_mapping(manifest.labels)
         self.counts: Counts | None = None
         self.segmenter: Segmenter | None = None
 
@@ -55,12 +51,11 @@ class Scorer:
         """Gives `mean_iou`, `val_loss`, and `iou/NAME` of each class; None for a class that val does not show.
 
         `val_loss` is the mean cross-entropy over the labelled pixels of all frames, without class weights and the other terms
-        of the training's loss. Its logits are those whose maximum gives the class map. With a mapping to fewer classes, the
-        probability of a label is the sum over the classes that map to it. It is None without labelled pixels.
+        of the training's loss. Its logits are those whose maximum gives the class map. It is None without labelled pixels.
         """
         self.segmenter = segmenter = snapshot_segmenter(net, self.manifest, self.device)
         split = self.validation
-        classes, loss, table = len(split.labels), 0.0, torch.from_numpy(self.mapping.table.copy())
+        classes, loss = len(split.labels), 0.0
         counts = []
         for index in range(len(split.frames)):
             matrix = ConfusionMatrix(classes)
@@ -68,11 +63,11 @@ class Scorer:
             plan = segmenter.plan(data, Options())
             for rows in segmenter.rows(segmenter.decode(data, plan), plan):
                 ids = rows.class_ids()
-                matrix.update(truth[rows.top : rows.top + len(ids)], self.mapping(ids))
+                matrix.update(truth[rows.top : rows.top + len(ids)], ids)
                 for part in rows.parts():
                     logits = torch.from_numpy(part.logits())
                     labels = torch.from_numpy(truth[part.top : part.top + logits.shape[1]].copy())
-                    loss += cross_entropy_sum(logits, labels, table, classes)
+                    loss += cross_entropy_sum(logits, labels)
             counts.append(matrix.counts)
         self.counts = np.stack(counts)
         matrix = self.matrix
@@ -82,15 +77,11 @@ class Scorer:
         return scores | {f"iou/{name}": None if isnan(iou) else iou for name, iou in class_scores}
 
 
-def cross_entropy_sum(logits: Tensor, labels: Tensor, table: Tensor, classes: int) -> float:
-    """The sum of the cross-entropy over the pixels whose label is below `classes`.
-
-    logits (C, H, W); labels: uint8 (H, W). table: maps each of the C classes to a label.
-    """
-    is_labelled = labels < classes
+def cross_entropy_sum(logits: Tensor, labels: Tensor) -> float:
+    """The sum of the cross-entropy over the pixels that have a label. logits (C, H, W); labels: uint8 (H, W)."""
+    is_labelled = labels < len(logits)
     log_probabilities = logits[:, is_labelled].log_softmax(0)
-    other_classes = table[: len(logits), None] != labels[is_labelled]
-    return -float(log_probabilities.masked_fill(other_classes, -np.inf).logsumexp(0).double().sum())
+    return -float(log_probabilities.gather(0, labels[is_labelled][None].long()).double().sum())
 
 
 @dataclass(frozen=True)
@@ -98,15 +89,18 @@ class StartScore:
     """The start's score on val: with its own classes, matched by name, at the side of the training.
 
     counts: confusion matrices (F, n + 1, n + 1), one for each frame; the last column counts pixels for which the start says
-    none of val's n classes. names: val's classes. class_ids: those of them that the start knows. is_complete: whether these are
-    all classes of the data.
+    none of val's n classes. names: val's classes. class_ids: those of them that the start knows.
     """
 
     start: str
     counts: Counts
     names: tuple[str, ...]
     class_ids: tuple[int, ...]
-    is_complete: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the start knows all classes."""
+        return len(self.class_ids) == len(self.names)
 
     @property
     def interval(self) -> Interval:
@@ -155,48 +149,37 @@ def is_clear(change: Interval) -> bool:
 
 
 def score_start(
-    start: str,
-    rows: Sequence[int],
-    labels: LabelSet,
-    preprocessing: Preprocessing,
-    validation: Split,
-    score_mapping: ClassMapping | None,
-    device: str,
+    start: str, rows: Sequence[int], preprocessing: Preprocessing, validation: Split, device: str
 ) -> StartScore | None:
     """Scores a weights file of ours on val; None for another start, and if it knows none of the classes.
 
-    rows: for each of the data's classes (`labels`), the start's class, or `NEW`. score_mapping: from the data's classes to
-    val's, if these are fewer.
+    rows: for each of the data's classes, the start's class, or `NEW`.
     """
     weights = start_weights(start)
     if weights is None or all(row == NEW for row in rows) or weights.manifest.preprocessing.channels != preprocessing.channels:
         return None
-    to_val = score_mapping.table if score_mapping else np.arange(256, dtype=np.uint8)
-    new = {int(to_val[index]) for index, row in enumerate(rows) if row == NEW}
-    class_ids = tuple(index for index in range(len(validation.labels)) if index not in new)
-    if not class_ids:
-        return None
-    classes = len(validation.labels)
-    table = np.minimum(to_val[start_table(len(weights.manifest.labels), rows, labels)], classes)
+    names = tuple(validation.labels.names)
+    class_ids = tuple(index for index, row in enumerate(rows) if row != NEW)
+    table = start_table(len(weights.manifest.labels), rows, names)
     manifest = replace(weights.manifest, preprocessing=preprocessing)
     segmenter = snapshot_segmenter(load_network(weights), manifest, device)
     counts = []
     for truth, class_map in predictions(segmenter, validation, Options()):
-        matrix = ConfusionMatrix(classes + 1)
+        matrix = ConfusionMatrix(len(names) + 1)
         matrix.update(truth, table[class_map])
-        matrix.counts[classes] = 0  # a void id may be n, as CamVid's is
+        matrix.counts[len(names)] = 0  # a void id may be n, as CamVid's is
         counts.append(matrix.counts)
-    return StartScore(start, np.stack(counts), tuple(validation.labels.names), class_ids, NEW not in rows)
+    return StartScore(start, np.stack(counts), names, class_ids)
 
 
-def start_table(start_classes: int, rows: Sequence[int], labels: LabelSet) -> npt.NDArray[np.uint8]:
-    """The data's class for each class of the start, uint8 (256,).
+def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """The data's class for each class of the start, uint8 (256,). names: of the data's classes.
 
-    A class of the start that the data lacks is the data's background, or `OUTSIDE` if the data has none.
+    A class of the start that the data lacks is the data's background, or `len(names)` if the data has none.
     """
-    background = next((index for index, name in enumerate(labels.names) if name_key(name) == BACKGROUND), OUTSIDE)
-    table = np.full(256, OUTSIDE, np.uint8)
-    table[:start_classes] = background
+    outside = len(names)
+    table = np.full(256, outside, np.uint8)
+    table[:start_classes] = next((index for index, name in enumerate(names) if name_key(name) == BACKGROUND), outside)
     for index, row in reversed(list(enumerate(rows))):
         if row != NEW:
             table[row] = index

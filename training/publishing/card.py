@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,53 +14,48 @@ from model.whole_file import copy_file, write_file
 from training.data.split import Split
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
-from training.publishing.card_sections import calibration_section, hub_header, number, score_tables
+from training.publishing.card_sections import calibration_section, hub_header, literal, number, score_tables, table_row
 from training.reporting.curves import draw, score_chart
 from training.reporting.machine import machine
-from training.reporting.markdown import literal, table_row
 
 
-@dataclass(frozen=True)
-class CardFacts:
-    """Facts about a training, for the weights file."""
+def training_facts(
+    *,
+    splits: Sequence[Split],
+    recipe: Recipe,
+    progress: Progress,
+    command: str,
+    data_name: str,
+    start: str,
+    notes: Sequence[str],
+    commit: str,
+    precision: str,
+    start_score: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The `training` part of a weights file's header, which the card shows.
 
-    split: Split
-    validation: Split
-    recipe: Recipe
-    progress: Progress
-    command: str
-    data_name: str
-    start: str
-    notes: Sequence[str]
-    commit: str
-    precision: str
-    start_score: Mapping[str, Any] = field(default_factory=dict)
-
-
-def training_facts(facts: CardFacts) -> dict[str, Any]:
-    """The `training` part of a weights file's header. `start_score` is there if the start was scored."""
-    start_score = {"start_score": dict(facts.start_score)} if facts.start_score else {}
-    return {
-        "data": facts.data_name,
-        "splits": {
-            split.name: {"frames": len(split.frames), "sha256": split.digest} for split in (facts.split, facts.validation)
-        },
-        "start": Path(facts.start).name,
-        "recipe": facts.recipe.to_dict(),
-        "seed": facts.recipe.seed,
-        "epochs": facts.progress.epoch,
-        "best_epoch": facts.progress.best_epoch,
-        "steps": facts.progress.step,
-        "skipped_steps": facts.progress.skipped,
-        "went_on_from_epochs": facts.progress.went_on_from,
-        "hours": round(facts.progress.seconds / 3600, 3),
+    splits: train and val. start_score: empty if the start was not scored; then the part has none.
+    """
+    facts = {
+        "data": data_name,
+        "splits": {split.name: {"frames": len(split.frames), "sha256": split.digest} for split in splits},
+        "start": Path(start).name,
+        "recipe": recipe.to_dict(),
+        "seed": recipe.seed,
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "steps": progress.step,
+        "skipped_steps": progress.skipped,
+        "went_on_from_epochs": progress.went_on_from,
+        "hours": round(progress.seconds / 3600, 3),
         "machine": machine(),
-        "precision": facts.precision,
+        "precision": precision,
         "torch": torch.__version__,
-        "commit": facts.commit,
-        "command": facts.command,
-        "notes": list(facts.notes),
-    } | start_score
+        "commit": commit,
+        "command": command,
+        "notes": list(notes),
+    }
+    return facts | ({"start_score": dict(start_score)} if start_score else {})
 
 
 def write_card(path: Path) -> None:

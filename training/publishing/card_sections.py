@@ -1,4 +1,7 @@
-"""Sections of model cards: the header for the Hugging Face Hub, scores and calibration. This module needs no PyTorch."""
+"""Sections of model cards: the header for the Hugging Face Hub, scores and calibration; cells of Markdown.
+
+This module needs no PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model.manifest import Manifest
-from training.reporting.markdown import literal, table_row
-from training.scoring.trust import few_frames_line
+from training.scoring.intervals import few_frames_line
 
 # licences that the Hub knows by these names; others are stated as `other` with their own name
 LICENSES = (
@@ -23,6 +25,21 @@ TRANSFER = (
     "camera: there another temperature fits, and the error may be several times as large. `fcn-evaluate --calibrate` fits it "
     "on frames of your own."
 )
+
+
+def table_row(*cells: str) -> str:
+    """A row of a Markdown table; escapes bars in cells, and replaces line breaks with spaces."""
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _cell(text: str) -> str:
+    # backslashes before a bar are doubled: otherwise they would escape the backslash that escapes the bar
+    return re.sub(r"(\\*)\|", lambda bar: bar[1] * 2 + "\\|", " ".join(text.splitlines()))
+
+
+def literal(name: str) -> str:
+    """Escapes a name so that Markdown shows it literally: not `_background_` in italics, nor `$x$` as a formula."""
+    return re.sub(r"[*`$<\[]|(?<!\w)_|_(?!\w)", r"\\\g<0>", name)
 
 
 def calibration_section(training: Mapping[str, Any]) -> list[str]:

@@ -13,10 +13,8 @@ from torch.export import Dim
 from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
-from model.networks.servable import ServableNetwork, half_tensors
-from model.weights_file import MASTER_SUFFIX, Weights, find_files, load_weights, save_weights
-from training.learning.checkpoint import FILE as CHECKPOINT
-from training.learning.checkpoint import load_checkpoint_network
+from model.networks.servable import ServableNetwork
+from model.weights_file import Weights, find_files, load_weights, save_weights
 from training.publishing.card import write_card
 from training.publishing.onnx_files import export_facts, export_path, network_digest, write_onnx
 from training.publishing.quantisation import FORGOTTEN, INPUT, quantised
@@ -114,31 +112,6 @@ def remove_stale(master: Path) -> list[Path]:
     for path in stale:
         path.unlink()
     return stale
-
-
-def _checkpoint_file(checkpoint: Path) -> Path:
-    """The file of a training's checkpoint. checkpoint: the file, or its folder."""
-    return checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
-
-
-def trained_master(checkpoint: Path) -> Path:
-    """The path of the master that `save_trained` writes."""
-    return _checkpoint_file(checkpoint).with_suffix(MASTER_SUFFIX)
-
-
-def save_trained(checkpoint: Path) -> Path:
-    """Writes the network of a training's checkpoint as a master with its card; gives the master's path.
-
-    checkpoint: the file, or its folder. The master has no scores; exports of an earlier one are removed. Raises `ValueError`
-    if the file is no checkpoint.
-    """
-    net, manifest = load_checkpoint_network(_checkpoint_file(checkpoint))
-    master = trained_master(checkpoint)
-    save_weights(master, half_tensors(net), manifest)
-    remove_stale(master)
-    write_card(master)
-    print(f"wrote {master}, of epoch {manifest.training['epochs']}, without scores; fcn-evaluate --record NAME measures them")
-    return master
 
 
 def _without_origins(model: Any, onnx: Any) -> Any:

@@ -16,8 +16,7 @@ from model.inference.runtimes.openvino_runtime import NETWORK_SHA256, Export, re
 from model.manifest import METADATA_KEY, Manifest
 from model.weights_file import EXPORT_SUFFIXES, MASTER_SUFFIX
 from model.whole_file import write_file
-from training.publishing.card_sections import calibration_section, score_tables
-from training.reporting.markdown import literal
+from training.publishing.card_sections import calibration_section, literal, score_tables
 
 
 def export_path(master: Path, precision: str) -> Path:

@@ -30,12 +30,11 @@ THRESHOLD = 0.0  # of a probability, below which Deepness sets the background: t
 SMALL_SEGMENT = 0  # pixels; Deepness removes smaller segments
 
 
-def write_deepness(path: Path, target: Path, *, resolution: float | None) -> None:
+def write_deepness(path: Path, target: Path) -> None:
     """Writes the network of a float32 export in the form that Deepness runs.
 
     Its input is float32 (1, 3, side, side), from 0 to 1 in RGB; its output is float32 probabilities (1, classes, side, side).
-    side: the smaller side of the network's tile, in pixels. resolution: centimetres a pixel of the photos that the network
-    knows; without it, Deepness asks. Raises `ValueError` for operators that are older than `OPSET`.
+    side: the smaller side of the network's tile, in pixels. Raises `ValueError` for operators that are older than `OPSET`.
     """
     import onnx
     import onnx.checker
@@ -49,7 +48,7 @@ def write_deepness(path: Path, target: Path, *, resolution: float | None) -> Non
         raise ValueError(f"{path} has operators of version {opset}, and Deepness' form needs {OPSET}; export it anew")
     deepness_model = _wrapped(model, export)
     onnx.checker.check_model(deepness_model)
-    onnx.helper.set_model_props(deepness_model, _metadata(export, resolution))
+    onnx.helper.set_model_props(deepness_model, _metadata(export))
     write_file(target, deepness_model.SerializeToString(), follow=False)
 
 
@@ -59,7 +58,7 @@ def tile_side(export: Export) -> int:
     return min(export.manifest.largest_tile or preprocessing.tile)
 
 
-def _metadata(export: Export, resolution: float | None) -> dict[str, str]:
+def _metadata(export: Export) -> dict[str, str]:
     names = dict(enumerate(export.manifest.labels.names))
     values: dict[str, object] = {
         "model_type": "Segmentor",
@@ -71,8 +70,8 @@ def _metadata(export: Export, resolution: float | None) -> dict[str, str]:
         "standardization_mean": [0.0] * 3,
         "standardization_std": [1.0] * 3,
     }
-    if resolution is not None:
-        values["resolution"] = resolution
+    if gsd := export.manifest.preprocessing.gsd:
+        values["resolution"] = round(100 * gsd, 6)  # in centimetres a pixel; without it, Deepness asks
     return {name: json.dumps(value) for name, value in values.items()}
 
 
@@ -121,15 +120,15 @@ def program_paths(path: Path, programs: Sequence[str]) -> list[Path]:
     return [path.with_name(stem + SUFFIXES[program]) for program in programs]
 
 
-def write_programs(path: Path, programs: Sequence[str], resolution: float | None) -> list[Path]:
+def write_programs(path: Path, programs: Sequence[str]) -> list[Path]:
     """Writes, beside a float32 export, what each of the programs needs: `deepness`, `onnxruntime`. Gives the paths.
 
-    resolution: see `write_deepness`. Raises as `write_deepness`.
+    Raises as `write_deepness`.
     """
     targets = program_paths(path, programs)
     for program, target in zip(programs, targets, strict=True):
         if program == "deepness":
-            write_deepness(path, target, resolution=resolution)
+            write_deepness(path, target)
         else:
             write_file(target, (files("training.publishing") / "run_onnx.py.txt").read_bytes(), follow=False)
     return targets

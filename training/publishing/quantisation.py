@@ -19,6 +19,7 @@ from training.data.files import images_below
 from training.publishing.onnx_files import imported_facts, int8_path, network_digest, save_imported, write_onnx
 
 INPUT = "pixels"
+MOST_PHOTOS = 300  # unless the command says otherwise
 # The first convolutions of the network that stay in float32; in a MobileNetV2, the stem and the first depthwise convolution.
 # With these two in int8, twice as many cells change their class, and no time is saved. Keeping more changes hardly any cell.
 KEPT = 2

@@ -31,34 +31,23 @@ from training.scoring.intervals import Interval
 ClassMap = npt.NDArray[np.uint8]
 
 
-def evaluate(
-    segmenter: Segmenter, split: Split, options: Options, mapping: ClassMapping | None = None, *, quiet: bool = False
-) -> ConfusionMatrix:
-    """The confusion matrix of the segmenter's class maps against the split's masks.
-
-    `mapping` maps the segmenter's ids; the split maps its labels itself. Raises `DataError` if labels and predictions do not
-    have the same classes in the same order, and for an image that cannot be decoded or whose size differs from its mask's.
-    """
-    return ConfusionMatrix.of_frames(frame_counts(segmenter, split, options, mapping, quiet=quiet))
-
-
 def frame_counts(
     segmenter: Segmenter,
     split: Split,
     options: Options,
     mapping: ClassMapping | None = None,
     boundaries: BoundaryIoU | None = None,
-    *,
-    quiet: bool = False,
 ) -> npt.NDArray[np.int64]:
-    """The confusion matrices (F, n, n) of `evaluate`, one for each frame; raises the same errors.
+    """The confusion matrices (F, n, n) of the segmenter's class maps against the split's masks, one for each frame.
 
-    boundaries: is updated with the same class maps, if there is one.
+    mapping: of the segmenter's ids; the split maps its labels itself. boundaries: is updated with the same class maps, if there
+    is one. Raises `DataError` if labels and predictions do not have the same classes in the same order, and for an image that
+    cannot be decoded or whose size differs from its mask's.
     """
     labels = mapping.labels if mapping else segmenter.manifest.labels
     require_same_classes(labels, split.labels)
     counts = []
-    for truth, class_map in predictions(segmenter, split, options, quiet=quiet):
+    for truth, class_map in predictions(segmenter, split, options):
         matrix = ConfusionMatrix(len(labels))
         class_map = mapping(class_map) if mapping else class_map
         matrix.update(truth, class_map)
@@ -77,11 +66,9 @@ def require_same_classes(network: LabelSet, data: LabelSet) -> None:
         )
 
 
-def predictions(
-    segmenter: Segmenter, split: Split, options: Options, *, quiet: bool = False
-) -> Iterator[tuple[ClassMap, ClassMap]]:
+def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterator[tuple[ClassMap, ClassMap]]:
     """Yields each frame's mask (H, W) and the class map (H, W) that the served path gives for its image file."""
-    for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=quiet or None):
+    for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=None):
         truth = split.mask(index)
         try:
             class_map = segmenter(split.file(index), options).class_map

@@ -16,60 +16,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from training.data.problems import DataError, raise_all
+from training.data.problems import DataError
 from training.data.split import Split
 from training.survey.photos import look_alike
 from training.survey.records import Survey
 
-GROUP = r"[^_]+"  # the default pattern: finds 0016E5 in 0016E5_07959
-EACH = "each"
-PATTERN_HELP = (
-    "regular expression for the beginning of a frame's name; the group is what it matches, or what its first parentheses "
-    f"match (default: {GROUP})"
-)
 POOL = "train and val"
-
-
-def groups(split: Split, pattern: str = GROUP) -> list[str]:
-    """The sorted groups of the split's frames; raises `DataError` for a single one, a name that has none, and missing files."""
-    raise_all(split.missing)
-    result = sorted({group_name(frame.name, pattern) for frame in split.frames})
-    if len(result) < 2:
-        raise DataError(
-            f"the frames of {split.name!r} are all of one group, {result[0]!r}; two are needed, to train and to score; "
-            f"--group-pattern, now {pattern!r}, finds the group at the beginning of a frame's name"
-        )
-    return result
-
-
-def only(split: Split, group: str, pattern: str = GROUP) -> Split:
-    """The split with only the frames of this group."""
-    return _pick(split, group, pattern, f"{split.name} {group}", inside=True)
-
-
-def without(split: Split, group: str, pattern: str = GROUP) -> Split:
-    """The split with only the frames of the other groups."""
-    return _pick(split, group, pattern, f"{split.name} without {group}", inside=False)
-
-
-def _pick(split: Split, group: str, pattern: str, name: str, *, inside: bool) -> Split:
-    names = groups(split, pattern)
-    if group not in names:
-        raise DataError(f"the frames of {split.name!r} are of the groups {', '.join(names)}; got {group!r}")
-    frames = tuple(frame for frame in split.frames if (group_name(frame.name, pattern) == group) == inside)
-    return replace(split, name=name, frames=frames)
-
-
-def group_name(name: str, pattern: str) -> str:
-    """The group of a frame of this name; raises `DataError` if it has none, or for a pattern that is none."""
-    try:
-        match = re.match(pattern, name)
-    except re.error as error:
-        raise DataError(f"--group-pattern must be a regular expression, got {pattern!r}: {error}") from error
-    group = (match[1] if match.re.groups else match[0]) if match else None
-    if not group:
-        raise DataError(f"{pattern!r} finds no group at the beginning of the frame's name {name!r}")
-    return group
+PATTERN_HELP = (
+    "a regular expression for the beginning of a frame's name; the group is what it matches, or what its first parentheses "
+    "match"
+)
 
 
 def pooled(train: Split, validation: Split) -> Split:
@@ -117,6 +73,18 @@ def belonging(survey: Survey, pattern: str | None) -> npt.NDArray[np.int64]:
         firsts: dict[str, int] = {}
         pairs += [(firsts.setdefault(name, index), index) for index, name in enumerate(names)]
     return _components(len(frames), pairs)
+
+
+def group_name(name: str, pattern: str) -> str:
+    """The group of a frame of this name; raises `DataError` if it has none, or for a pattern that is none."""
+    try:
+        match = re.match(pattern, name)
+    except re.error as error:
+        raise DataError(f"--group-pattern must be a regular expression, got {pattern!r}: {error}") from error
+    group = (match[1] if match.re.groups else match[0]) if match else None
+    if not group:
+        raise DataError(f"{pattern!r} finds no group at the beginning of the frame's name {name!r}")
+    return group
 
 
 def _components(number: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:

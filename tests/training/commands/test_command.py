@@ -6,20 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 
 from model.command_line import install_command
 from tests.support.checkout import ROOT
-from training.commands import evaluate as evaluate_command
-from training.commands import export, import_labels
-from training.commands import train as train_command
 from training.commands.command import run_command
-
-Main = Callable[[list[str]], int]
-COMMANDS = [train_command.main, evaluate_command.main, export.main, import_labels.main]
 
 
 def failing(error: BaseException) -> Callable[[], None]:
@@ -33,14 +26,12 @@ def failing(error: BaseException) -> Callable[[], None]:
     ("error", "status", "message"),
     [
         (ValueError("no"), 2, "fcn-x: no\n"),
-        (FileNotFoundError(2, "No such file", "a"), 2, "fcn-x: [Errno 2] No such file: 'a'\n"),
         (KeyboardInterrupt(), 130, "\nfcn-x: stopped\n"),
         (
             ModuleNotFoundError("No module named 'nncf'", name="nncf"),
             2,
             f"fcn-x: nncf is missing: {install_command('train')}\n",
         ),
-        (MemoryError(), 2, "fcn-x: memory ran out; smaller crops"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "fcn-x: memory ran out; smaller crops"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), 2, "fcn-x: memory ran out"),
     ],
@@ -57,18 +48,6 @@ def test_a_mistake_of_the_program_keeps_its_traceback() -> None:
     for error in (RuntimeError("shapes"), KeyError("net"), TypeError("no")):
         with pytest.raises(type(error)):
             run_command("fcn-x", failing(error))
-
-
-@pytest.mark.parametrize("main", COMMANDS, ids=["train", "evaluate", "export", "import"])
-def test_wrong_arguments_are_a_line_and_each_has_a_version(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["--photos", "x", "--worst", "x", "--epochs", "x", "--crowds", "x"])
-    stderr = capsys.readouterr().err
-    assert len(stderr.splitlines()) == 1
-    assert stderr.rstrip().endswith("--help")
-    with pytest.raises(SystemExit, match="0"):
-        main(["--version"])
-    assert len(capsys.readouterr().out.split()) >= 2
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -93,15 +72,6 @@ def test_a_reader_who_has_gone_ends_a_command_in_silence() -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
-
-
-@pytest.mark.parametrize("name", ["", "..", "a/b", "a\nb", "a" * 201])
-def test_a_name_that_no_file_can_have_is_told_before_the_training(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert train_command.main(["--demo", "--out", str(tmp_path / "out"), "--name", name]) == 2
-    assert "fcn-train: --name must be a file name of up to 200 bytes, got" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
 
 
 def test_an_error_of_megabytes_is_one_line_that_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:

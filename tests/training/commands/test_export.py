@@ -88,18 +88,14 @@ def test_an_export_carries_its_masters_sha256_and_facts(name: str, precision: st
     assert export.manifest == master.manifest
     assert (export.name, export.precision) == (name, precision)
     assert (export.stride, export.grid) == (8, "corner")
+    data = export.path.read_bytes()
+    assert [word for word in (b"/work", b"/home", b"/root", b"/tmp", b"site-packages", b".py") if word in data] == []
     model = onnx.load(export.path)
     onnx.checker.check_model(model)
     assert [(value.name, value.type.tensor_type.elem_type) for value in (*model.graph.input, *model.graph.output)] == [
         ("pixels", onnx.TensorProto.UINT8),
         ("logits", onnx.TensorProto.FLOAT),
     ]
-
-
-@pytest.mark.parametrize(("name", "precision"), EXPORTS, ids="-".join)
-def test_an_export_names_no_path_of_a_machine(name: str, precision: str) -> None:
-    data = find_files(name).exports[precision].read_bytes()
-    assert [word for word in (b"/work", b"/home", b"/root", b"/tmp", b"site-packages", b".py") if word in data] == []
 
 
 @pytest.mark.parametrize("name", [DEFAULT_WEIGHTS, *long(*(name for name in FLOAT32 if name != DEFAULT_WEIGHTS))])
@@ -139,16 +135,6 @@ def copy(narrow_file: Path, tmp_path: Path) -> Path:
     return tmp_path / "narrow.safetensors"
 
 
-@pytest.mark.long
-def test_a_master_is_exported_beside_itself(copy: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]) -> None:
-    path = export_path(copy, "float32")
-    path.unlink()
-    assert main(["--weights", str(copy)]) == 0
-    assert capsys.readouterr().out.startswith(f"wrote {path} (")
-    assert {entry.name for entry in copy.parent.iterdir()} == {"narrow.safetensors", "narrow.onnx"}
-    check_export(path, copy, narrow)
-
-
 def check_export(path: Path, master: Path, weights: Weights) -> None:
     assert read_export(path).master_sha256 == load_weights(master).sha256
     tile = make_photo(64, 96)
@@ -173,22 +159,6 @@ def test_a_file_that_exists_is_replaced_with_force_alone(
     check_export(path, copy, narrow)
 
 
-def test_an_int8_export_is_not_replaced_either(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = export_path(copy, "int8")
-    path.write_bytes(b"mine")
-    assert main(["--weights", str(copy), "--int8", "--calibration", str(tmp_path)]) == 2
-    assert f"already there: {path};" in capsys.readouterr().err
-    assert path.read_bytes() == b"mine"
-
-
-def test_without_arguments_the_files_of_the_default_weights_stay(capsys: pytest.CaptureFixture[str]) -> None:
-    path = find_files(DEFAULT_WEIGHTS).exports["float32"]
-    before = path.stat().st_mtime_ns
-    assert main([]) == 2
-    assert capsys.readouterr().err.startswith(f"fcn-export: already there: {path};")
-    assert path.stat().st_mtime_ns == before
-
-
 def test_facts_are_written_anew_and_the_network_stays(copy: Path, narrow: Weights) -> None:
     path, tile = export_path(copy, "float32"), make_photo(64, 96)
     before = OpenVINORuntime(path).logits([tile])
@@ -206,67 +176,56 @@ def test_facts_are_written_anew_and_the_network_stays(copy: Path, narrow: Weight
     assert np.array_equal(OpenVINORuntime(path).logits([tile]), before)
 
 
-def test_facts_of_a_master_without_exports_are_nothing_to_write(copy: Path) -> None:
-    export_path(copy, "float32").unlink()
-    assert refresh_facts(copy, load_weights(copy).sha256) == []
-    assert [entry.name for entry in copy.parent.iterdir()] == ["narrow.safetensors"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--weights", "nothing"], "no weights file 'nothing'"),
         (["--calibration", "{tmp}"], "--calibration is for int8; give --int8 with it"),
         (["--int8"], "--int8 needs --calibration FOLDER"),
-        (["--int8", "--calibration", "{tmp}"], "no photos in {tmp}; their names end in "),
+        (["--int8", "--calibration", "{tmp}/none"], "no photos in {tmp}/none; their names end in "),
+        (["--int8", "--calibration", "{tmp}", "--photos", "0"], "--photos must be at least 1, got 0"),
+        (["--int8", "--calibration", "{tmp}/photos"], "{tmp}/photos/broken.jpg: this file is none of PNG"),
     ],
-    ids=["no weights", "no int8", "no folder", "no photos"],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_errors_are_told_on_stderr_with_status_2(
     copy: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "none").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no")
     command = ["--weights", str(copy), *(argument.format(tmp=tmp_path) for argument in arguments)]
     assert main(command) == 2
     assert capsys.readouterr().err.startswith(f"fcn-export: {message.format(tmp=tmp_path)}")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("decoder", ["interpolated", "learned"])
-def test_other_decoders_are_exported_too(tmp_path: Path, narrow: Weights, decoder: str) -> None:
-    head, stride = ("none", 16) if decoder == "interpolated" else ("fc", 32)
-    options = {"width": 0.1, "head": head, "head_width": 16, "output_stride": stride, "decoder": decoder}
-    net = randomise(build("fcn8s", "mobilenet_v2", 4, **options)).eval()
+@pytest.mark.parametrize(
+    ("backbone", "decoder", "head", "stride"),
+    [
+        ("mobilenet_v2", "interpolated", "none", 16),
+        ("mobilenet_v2", "learned", "fc", 32),
+        ("vgg16", "shared", "conv1x1", 32),
+    ],
+)
+def test_other_decoders_are_exported_and_served(
+    tmp_path: Path, narrow: Weights, backbone: str, decoder: str, head: str, stride: int
+) -> None:
+    torch.manual_seed(0)
+    width = 1.0 if backbone == "vgg16" else 0.1
+    net = build("fcn8s", backbone, 4, width=width, head=head, head_width=16, output_stride=stride, decoder=decoder)
     path = tmp_path / "other.safetensors"
-    save_weights(
-        path, half_tensors(net), Manifest(net.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "none")
-    )
+    manifest = Manifest(net.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "none")
+    save_weights(path, half_tensors(randomise(net).eval()), manifest)
     exported, master = OpenVINORuntime(export_float32(path)), TorchRuntime(load_weights(path), "cpu", "float32")
     for size in ((64, 96), (128, 32)):
         expected = master.logits([make_photo(*size)])
         assert np.ptp(expected) > 0.1
-        np.testing.assert_allclose(exported.logits([make_photo(*size)]), expected, atol=1e-3)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("variant", ["fcn8s", "fcn16s", "fcn32s"])
-def test_the_decoder_shared_is_exported_and_served(tmp_path: Path, narrow: Weights, variant: str) -> None:
-    torch.manual_seed(0)
-    net = randomise(build(variant, "vgg16", 4, head="conv1x1", head_width=16, output_stride=32, decoder="shared")).eval()
-    path = tmp_path / "shared.safetensors"
-    manifest = Manifest(net.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "none")
-    save_weights(path, half_tensors(net), manifest)
-    exported, master = OpenVINORuntime(export_float32(path)), TorchRuntime(load_weights(path), "cpu", "float32")
-    for size in ((32, 32), (64, 96), (128, 32), (160, 224)):
-        expected = master.logits([make_photo(*size)])
-        assert expected.shape == (1, 4, *size)
-        assert len(np.unique(expected.argmax(1))) > 1
-        np.testing.assert_allclose(exported.logits([make_photo(*size)]), expected, atol=1e-4 * np.ptp(expected))
-    for size in ((1, 1), (31, 50), (97, 33)):  # the service extends each to multiples of 32
-        photo = make_photo(*size)
-        segmenters = [Segmenter(runtime) for runtime in (exported, master)]
-        ids = [one.infer(photo, one.plan(encode(photo), Options())).class_map for one in segmenters]
-        assert ids[0].shape == size
-        assert (ids[0] == ids[1]).mean() > 0.99
+        np.testing.assert_allclose(exported.logits([make_photo(*size)]), expected, atol=1e-3 * max(1, np.ptp(expected)))
+    photo = make_photo(31, 50)  # the service extends it to multiples of 32
+    ids = [Segmenter(runtime)(photo, Options()).class_map for runtime in (exported, master)]
+    assert ids[0].shape == (31, 50)
+    assert (ids[0] == ids[1]).mean() > 0.99
 
 
 def test_a_network_that_cannot_be_exported_is_refused_with_what_to_do(
@@ -281,33 +240,15 @@ def test_a_network_that_cannot_be_exported_is_refused_with_what_to_do(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("avx2", [False, True])
-def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Path, avx2: bool) -> None:
+def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for seed in range(4):
         (photos / f"{seed}.png").write_bytes(encode(make_photo(96, 128, seed)))
-    path = export_int8(copy, photos, photos=4, avx2=avx2)
+    path = export_int8(copy, photos, photos=4, avx2=True)
     assert path == export_path(copy, "int8")
     assert read_export(path).master_sha256 == load_weights(copy).sha256
     assert read_export(path).precision == "int8"
     tile = make_photo(96, 128, 9)
     full, quantised = OpenVINORuntime(export_path(copy, "float32")), OpenVINORuntime(path)
     assert (full.logits([tile]).argmax(1) == quantised.logits([tile]).argmax(1)).mean() >= 0.9
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--photos", "0"], "--photos must be at least 1, got 0"),
-        ([], "broken.jpg: this file is none of PNG"),
-    ],
-)
-def test_what_is_wrong_with_a_calibration_is_named(
-    copy: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no")
-    command = ["--weights", str(copy), "--int8", "--calibration", str(tmp_path / "photos"), *arguments]
-    assert main(command) == 2
-    assert message in capsys.readouterr().err

@@ -16,7 +16,6 @@ import torch
 
 from tests.support.checkout import ROOT
 from tests.support.training.invocations import on_shapes
-from training.commands import evaluate as evaluate_command
 from training.commands import export, import_labels
 from training.commands import train as train_command
 from training.learning.checkpoint import FILE
@@ -45,7 +44,6 @@ def test_a_training_says_whether_the_same_command_goes_on(
 @pytest.mark.parametrize(
     ("module", "function", "arguments", "name"),
     [
-        (evaluate_command, "find_labels", ["--data", "."], "fcn-evaluate"),
         (export, "find_weights", [], "fcn-export"),
         (import_labels, "import_exports", ["a.json", "--out", "b"], "fcn-import"),
     ],
@@ -78,7 +76,7 @@ def test_a_terminal_s_ctrl_c_leaves_a_checkpoint_that_is_gone_on_from(
     assert run.returncode == 130
     assert "Traceback" not in errors
     assert "the same command resumes" in errors
-    progress, _ = load_whole(tmp_path)
+    progress = torch.load(tmp_path / FILE, map_location="cpu", weights_only=True)["progress"]
     assert 1 <= progress["epoch"] < 500
 
 
@@ -92,8 +90,3 @@ def blocks_interrupts(process: psutil.Process) -> bool:
     status = Path(f"/proc/{process.pid}/status").read_text()
     (mask,) = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk")]
     return bool(mask >> (signal.SIGINT - 1) & 1)
-
-
-def load_whole(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    content = torch.load(folder / FILE, map_location="cpu", weights_only=True)
-    return content["progress"], content["states"]

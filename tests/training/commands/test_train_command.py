@@ -1,8 +1,8 @@
-"""`fcn-train`: from data to a weights file and its card, across kills."""
+"""`fcn-train`: from data to a weights file and its card, across kills; what is wrong with its arguments and data."""
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,24 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import read_export
-from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Segmenter
 from model.weights_file import load_weights
 from tests.support.checkout import ROOT
 from tests.support.polling import LONGEST_S
 from tests.support.training.invocations import on_shapes
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main
-from training.data.class_mapping import parse_class_mapping
+from training.commands.train_arguments import check_arguments, parser
 from training.data.demo import write_demo_data
-from training.data.label_files import read_labels
-from training.scoring.evaluate import evaluate
-from training.survey.datasets import get_split
-
-pytestmark = pytest.mark.long
 
 PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train import main; sys.exit(main())"]
 
@@ -37,6 +30,7 @@ PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train impor
 DIES = """
 import os, signal, sys
 from training.commands.train import main
+from training.commands.train_arguments import check_arguments, parser
 
 def hook(event, arguments):
     if event == "os.rename" and os.path.exists(arguments[1]) and os.path.basename(arguments[1]) == "checkpoint.pt":
@@ -52,6 +46,7 @@ def epochs_in(folder: Path) -> int:
     return int(progress["epoch"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, workers: int) -> None:
     write_demo_data(tmp_path / "data", train=32, val=3)
@@ -75,34 +70,24 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, wor
     assert second.manifest.training["steps"] == 32
 
 
+@pytest.mark.long
 def test_flags_beat_the_recipe_and_the_file_bears_name_and_licence(
     shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--epochs", "1", "--batch", "8", "--seed", "9", "--name", "mine", "--license", "CC0-1.0"]
+    flags += ["--class-map", "0=0,1=1,*=2"]
     assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *flags)) == 0
     weights = load_weights(tmp_path / "out" / "mine.safetensors")
     recipe = weights.manifest.training["recipe"]
     assert (recipe["epochs"], recipe["batch"], recipe["seed"], recipe["width"]) == (1, 8, 9, 0.1)
     assert weights.manifest.license == "CC0-1.0"
+    assert weights.manifest.labels.names == ["background", "circle", "square"]
     assert list(weights.manifest.scores) == [f"{shapes.name}, val"]
     assert f"| data | folder {shapes.name} (not named) |" in (tmp_path / "out" / "mine.md").read_text()
     assert "mean IoU" in capsys.readouterr().out
 
 
-def test_a_class_map_trains_and_a_score_map_scores_fewer_classes(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
-    maps = ["--epochs", "1", "--class-map", "0=0,1=1,*=2", "--score-map", "0=0,*=1"]
-    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *maps)) == 0
-    weights = load_weights(tmp_path / "out" / "fcn.safetensors")
-    assert weights.manifest.labels.names == ["background", "circle", "square"]
-    (scores,) = weights.manifest.scores.values()
-    assert scores["classes"] == ["background", "circle"]
-    labels = read_labels(str(shapes / "classes.json"))
-    split = get_split(shapes, "val", labels, parse_class_mapping("0=0,*=1", labels))
-    scored = parse_class_mapping("0=0,*=1", weights.manifest.labels)
-    matrix = evaluate(Segmenter(TorchRuntime(weights, "cpu")), split, Options(), scored, quiet=True)
-    assert scores["mean_iou"] == matrix.scores()["mean_iou"]
-
-
+@pytest.mark.long
 def test_exports_of_what_was_there_before_go(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     """Else the service would go on with the former network, by an int8 export that nobody made anew."""
     out = tmp_path / "out"
@@ -114,6 +99,7 @@ def test_exports_of_what_was_there_before_go(shapes: Path, tiny_recipe: Path, tm
     assert read_export(out / "fcn.onnx").master_sha256 == load_weights(out / "fcn.safetensors").sha256
 
 
+@pytest.mark.long
 def test_charts_that_cannot_be_drawn_leave_weights_and_card(
     shapes: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,8 +115,61 @@ def test_charts_that_cannot_be_drawn_leave_weights_and_card(
     assert (tmp_path / "out" / "fcn.md").is_file()
 
 
-def test_a_notebook_s_backend_ends_no_training(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
-    command = [*PROGRAM, *on_shapes(shapes, tiny_recipe, tmp_path, "--epochs", "1")]
-    environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=LONGEST_S)
-    assert {"fcn.safetensors", "fcn.png", "curves.png"} <= {path.name for path in tmp_path.iterdir()}
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([], "give --data FOLDER, or --demo"),
+        (["--demo", "--data", "x"], "--demo trains on generated shapes; leave out --data"),
+        (["--demo", "--evaluate-every", "0"], "--evaluate-every must be at least 1, got 0"),
+        (["--demo", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["--demo", "--cache-mb", "-1"], "--cache-mb must be at least 0, got -1"),
+        (["--demo", "--name", "a/b"], "--name must be a file name of up to 200 bytes, got 'a/b'"),
+        (["--demo", "--folds", "1"], "--folds must be at least 2, or 0 to train once, got 1"),
+        (["--demo", "--folds", "2", "--seeds", "2"], "leave out --seeds"),
+        (["--demo", "--folds", "2", "--stop-after", "3"], "leave it out with --folds"),
+        (["--demo", "--group-pattern", "x"], "give --folds NUMBER with --group-pattern"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_values_that_no_training_can_have_are_named(changes: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_arguments(parser().parse_args(changes))
+
+
+TEACHER = ["--teacher", "weights/voc-fcn8s-mobilenet-v2.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--data", "nowhere"], "nowhere is not a folder"),
+        (["--val-split", "all"], "all.txt is not there"),
+        (["--labels", "nothing"], "labels must be voc, camvid, or a JSON or YAML file"),
+        (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--set", "teacher_weight=1.0"], "give --teacher FILE"),
+        (TEACHER, "--teacher has no effect"),
+        (
+            [*TEACHER, "--set", "teacher_weight=1.0"],
+            "the teacher must have the classes ['background', 'circle'",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_a_line_with_status_2(
+    changes: list[str], message: str, shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*on_shapes(shapes, tiny_recipe, tmp_path / "out"), *changes]) == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("fcn-train: ")
+    assert message in error
+    assert not list(tmp_path.rglob("fcn.safetensors"))
+
+
+def test_a_mask_that_does_not_fit_stops_the_training_naming_it(
+    tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_demo_data(tmp_path / "data", train=4, val=1)
+    bad = tmp_path / "data" / "SegmentationClass" / "train_002.png"
+    Image.fromarray(np.full((96, 96), 77, np.uint8)).save(bad)
+    assert main(on_shapes(tmp_path / "data", tiny_recipe, tmp_path / "out")) == 2
+    assert f"{bad}: ids [77]" in capsys.readouterr().err

@@ -14,7 +14,6 @@ from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
 from training.commands.train_weights import TrainingWeights, save_better
-from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.learning.checkpoint import Progress
 from training.learning.score_rows import match_rows
@@ -41,14 +40,13 @@ def weights(shapes: Path, narrow: Weights, tmp_path: Path) -> TrainingWeights:
     def manifest(progress: Progress) -> Manifest:
         return replace(narrow.manifest, training={"notes": [], "epochs": progress.epoch}, scores={})
 
-    return TrainingWeights(tmp_path, "mine", manifest, Scorer(narrow.manifest, split, None, "cpu"), "shapes")
+    return TrainingWeights(tmp_path, "mine", manifest, Scorer(narrow.manifest, split, "cpu"), "shapes")
 
 
-def bar(file: Path, narrow: Weights, shapes: Path, mapping: str | None = None) -> StartScore | None:
-    labels = read_labels(str(shapes / "classes.json"))
-    split = get_split(shapes, "val", labels, parse_class_mapping(mapping, labels) if mapping else None)
+def bar(file: Path, narrow: Weights, shapes: Path) -> StartScore | None:
+    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     rows = match_rows(split.labels.names, narrow.manifest.labels.names)
-    return score_start(str(file), rows, split.labels, narrow.manifest.preprocessing, split, None, "cpu")
+    return score_start(str(file), rows, narrow.manifest.preprocessing, split, "cpu")
 
 
 def end(weights: TrainingWeights, net: FCN) -> list[str]:
@@ -101,7 +99,7 @@ def test_a_network_below_a_start_that_knows_a_part_is_told_and_saved(
 ) -> None:
     part = bar(narrow_file, narrow, shapes)
     assert part is not None
-    weights = replace(weights, bar=replace(part, class_ids=(0, 1, 2), is_complete=False))
+    weights = replace(weights, bar=replace(part, class_ids=(0, 1, 2)))
     lines = end(weights, constant())
     assert "below the start" in lines[0]
     assert "over the classes that the start knows" in lines[1]
@@ -121,8 +119,3 @@ def test_rows_of_the_start_that_score_less_than_the_training_are_not_kept(
     assert not weights.beside.exists()
     assert weights.mean_iou == before
     assert load_weights(weights.final).manifest.training["epochs"] == 3
-
-
-def test_without_a_start_of_ours_nothing_is_said(weights: TrainingWeights) -> None:
-    assert end(weights, constant()) == []
-    assert "against_start" not in load_weights(weights.final).manifest.training

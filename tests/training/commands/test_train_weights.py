@@ -52,25 +52,13 @@ def test_a_training_without_gain_ends_with_the_best_epoch(
     assert epochs[0] == epochs[2] < epochs[1] < 30
     assert equal(final, best)
     assert not equal(final, last)
+    assert best.manifest.scores[next(iter(best.manifest.scores))]["mean_iou"] == pytest.approx(
+        score_matrix(best, shapes).mean_iou, abs=0.02
+    )
     assert f"epoch {epochs[2]} of {epochs[1]} was the best; its weights are kept" in capsys.readouterr().out
     ((name, score),) = final.manifest.scores.items()
     assert score["mean_iou"] == best.manifest.scores[name]["mean_iou"] > last.manifest.scores[name]["mean_iou"]
     assert f"| best epoch | {epochs[2]} |" in (tmp_path / "out" / "fcn.md").read_text()
-
-
-@pytest.mark.long
-def test_best_and_last_are_written_with_their_scores(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
-    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--epochs", "1")) == 0
-    final, last, best = (load_weights(tmp_path / "out" / f"fcn{kind}.safetensors") for kind in ("", "-last", "-best"))
-    assert equal(final, last)
-    assert equal(final, best)
-    assert final.manifest.scores == last.manifest.scores
-    (score,) = last.manifest.scores.values()
-    assert score["mean_iou"] == pytest.approx(score_of(last, shapes), abs=0.02)
-
-
-def score_of(weights: Weights, shapes: Path) -> float:
-    return score_matrix(weights, shapes).mean_iou
 
 
 def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,15 +91,8 @@ def test_ctrl_c_leaves_weights_of_the_last_finished_epoch_and_says_where(
     assert load_weights(last).manifest.scores == {}
     assert load_weights(best).manifest.training["epochs"] == 2
     assert load_weights(best).manifest.scores
-
-    assert export(["--checkpoint", str(tmp_path / "out")]) == 0
-    assert export(["--checkpoint", str(tmp_path / "out")]) == 2
-    assert "checkpoint.safetensors, " in capsys.readouterr().err
-    assert export(["--checkpoint", str(tmp_path / "out"), "--force"]) == 0
-    master = tmp_path / "out" / "checkpoint.safetensors"
-    assert equal(load_weights(master), load_weights(last))
-    assert read_export(master.with_suffix(".onnx")).master_sha256 == load_weights(master).sha256
-    assert "# checkpoint" in master.with_suffix(".md").read_text()
+    assert export(["--weights", str(last)]) == 0
+    assert read_export(last.with_suffix(".onnx")).master_sha256 == load_weights(last).sha256
 
 
 def test_weights_of_an_earlier_training_are_removed(
@@ -124,13 +105,3 @@ def test_weights_of_an_earlier_training_are_removed(
     assert main(on_shapes(shapes, tiny_recipe, out)) == 130
     assert not list(out.glob("*.safetensors"))
     assert "begins again" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("flags", [["--checkpoint", "nowhere"], ["--checkpoint", "a", "--weights", "b"]], ids=" ".join)
-def test_wrong_checkpoints_are_a_line(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    try:
-        status = export(flags)
-    except SystemExit as error:
-        status = error.code  # type: ignore[assignment]
-    assert status == 2
-    assert capsys.readouterr().err.startswith("fcn-export: ")

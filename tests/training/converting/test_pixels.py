@@ -41,6 +41,7 @@ def read(path: Path, metadata: dict[str, str] | None = None) -> Normalisation | 
         ("pipeline.json", {"a": [STEP | {"to_rgb": True}]}, [1, 2, 3], [4, 5, 6], 1, False),
         ("pipeline.json", STEP | {"to_rgb": False}, [1, 2, 3], [4, 5, 6], 1, True),
         ("deploy.yaml", {"Deploy": {"transforms": [{"type": "Normalize"}]}}, [0.5] * 3, [0.5] * 3, 1 / 255, False),
+        ("deploy.yaml", {"a": [{"type": "Resize"}, {"type": "Normalize", "mean": MEAN}]}, MEAN, [0.5] * 3, 1 / 255, False),
     ],
 )  # fmt: skip
 def test_a_file_of_the_library_beside_the_network(
@@ -70,14 +71,11 @@ def test_metadata_in_the_file_itself(tmp_path: Path) -> None:
     ("name", "text", "words"),
     [
         ("preprocessor_config.json", "{", "cannot be read"),
-        ("preprocessor_config.json", "[]", "must hold an object"),
         ("preprocessor_config.json", '{"image_mean": [0.5], "image_std": [1, 1, 1]}', "three numbers"),
         ("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}', "std and scale above 0"),
         ("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "do_grayscale": true}', "do_grayscale"),
         ("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "rescale_factor": true}', "a number"),
         ("pipeline.json", json.dumps([STEP, STEP]), "2 times"),
-        ("deploy.yaml", "a: [", "cannot be read"),
-        ("preprocessor_config.json", f'{{"image_mean": [1{"0" * 400}, 0, 0], "image_std": [1, 1, 1]}}', "three numbers"),
         ("preprocessor_config.json", PLAIN.replace("}", f', "rescale_factor": 1{"0" * 400}}}'), "a number"),
     ],
 )  # fmt: skip
@@ -87,27 +85,12 @@ def test_a_file_that_says_something_else_is_an_error(tmp_path: Path, name: str, 
         read(tmp_path / "net.onnx")
 
 
-def test_a_deploy_file_as_paddleseg_writes_it(tmp_path: Path) -> None:
-    (tmp_path / "deploy.yaml").write_text(
-        "Deploy:\n  input_shape: [-1, 3, -1, -1]\n  transforms:\n  - type: Resize\n    keep_ratio: true\n"
-        "  - mean:\n    - 0.485\n    - 0.456\n    - 0.406\n    std: [0.229, 0.224, 0.225]\n    type: Normalize\n"
-    )
-    normalisation = read(tmp_path / "net.onnx")
-    assert normalisation is not None
-    assert (list(normalisation.mean), list(normalisation.std)) == (MEAN, STD)
-
-
-@pytest.mark.parametrize(
-    "names", ['{"0": null, "1": {"x": 1}}', "[" * 5000, '{"0": "a", "2": "b"}', '{"x": "a"}', "[1]", "7", "{"]
-)
+@pytest.mark.parametrize("names", ['{"0": null}', "[" * 5000, '{"0": "a", "2": "b"}', "[1]", "{"])
 def test_names_whose_ids_do_not_follow_each_other_are_an_error(tmp_path: Path, names: str) -> None:
     path = foreign_network(tmp_path / "net.onnx", metadata={"class_names": names})
     with pytest.raises(ConversionError):
         read_class_names(path, onnx.load(path))
-
-
-def test_names_of_hugging_face_s_configuration(tmp_path: Path) -> None:
-    path = foreign_network(tmp_path / "net.onnx")
+    path = foreign_network(tmp_path / "plain.onnx")
     assert read_class_names(path, onnx.load(path)) is None
     (tmp_path / "config.json").write_text('{"id2label": {"1": "sky", "0": "road"}}')
     assert read_class_names(path, onnx.load(path)) == ["road", "sky"]
@@ -117,7 +100,6 @@ def test_names_of_hugging_face_s_configuration(tmp_path: Path) -> None:
     ("mean", "std", "scale", "words"),
     [
         (123.675, 58.395, 1 / 255, "mean 123.675 and std 58.395 do not fit pixels from 0 to 1: .* -2.11.* --scale 1"),
-        (123.675, 1, 1 / 255, "do not fit pixels from 0 to 1"),
         (0.485, 0.229, 1, "pixels from 0 to 255: .* get -2.117.* for black and 1111.* for white; .* no --scale"),
         (0, 0.5, 1, "get 0 for black and 510 for white"),
     ],
@@ -125,10 +107,3 @@ def test_names_of_hugging_face_s_configuration(tmp_path: Path) -> None:
 def test_mean_and_std_of_another_scale_are_refused(mean: float, std: float, scale: float, words: str) -> None:
     with pytest.raises(ConversionError, match=words):
         Normalisation((mean,) * 3, (std,) * 3, scale)
-
-
-@pytest.mark.parametrize(
-    ("mean", "std", "scale"), [(0, 1, 1), (127.5, 127.5, 1), (103.53, 1, 1), (0, 1, 1 / 255), (1, 1, 2 / 255)]
-)
-def test_usual_values_fit(mean: float, std: float, scale: float) -> None:
-    Normalisation((mean,) * 3, (std,) * 3, scale)

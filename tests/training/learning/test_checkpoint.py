@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from model.manifest import Manifest
-from tests.support.training.runs import Make, differing, state
-from training.learning.checkpoint import FILE, Progress, load_checkpoint, load_checkpoint_network, save_checkpoint
+from training.learning.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint
 from training.learning.recipe import Recipe
-from training.learning.run import train
 
 IDENTITY = {"recipe": Recipe().to_dict(), "frames": "abc"}
 PROGRESS = Progress(epoch=3, step=30, seconds=1.5, skipped=1)
@@ -28,41 +24,12 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     assert progress == PROGRESS
     assert torch.equal(file_states["net"]["weight"], torch.arange(3.0))
     assert file_states["optimizer"] == states["optimizer"]
-
-
-def test_a_checkpoint_of_before_went_on_from_was_kept_is_read(tmp_path: Path) -> None:
-    progress = {name: value for name, value in vars(PROGRESS).items() if name != "went_on_from"}
-    torch.save({"progress": progress, "states": {}, "identity": IDENTITY}, tmp_path / FILE)
-    assert load_checkpoint(tmp_path, IDENTITY) == (PROGRESS, {})
-
-
-def test_the_network_of_a_checkpoint_is_what_the_training_would_save(make_run: Make) -> None:
-    for ema in (0.0, 0.9):
-        run = make_run(f"ema{ema}", epochs=1, ema=ema)
-        manifest = Manifest(run.net.architecture, run.survey.split.labels, run.preprocessing, "CC0-1.0")
-        network, _ = train(replace(run, manifest=lambda progress, m=manifest: replace(m, training={"epochs": progress.epoch})))
-        net, manifest_of_file = load_checkpoint_network(run.folder / FILE)
-        assert differing(state(network), state(net)) == []
-        assert (manifest_of_file.license, manifest_of_file.training, manifest_of_file.labels) == (
-            "CC0-1.0",
-            {"epochs": 1},
-            manifest.labels,
-        )
-
-
-def test_a_checkpoint_without_a_manifest_has_no_network_to_save(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, PROGRESS, {"net": {}}, IDENTITY)
-    with pytest.raises(ValueError, match=r"checkpoint\.pt holds no network to save"):
-        load_checkpoint_network(tmp_path / FILE)
-    (tmp_path / FILE).write_bytes(b"half")
-    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged"):
-        load_checkpoint_network(tmp_path / FILE)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
 @pytest.mark.parametrize(
     ("scores", "best", "lacking"),
     [
-        ([0.5, 0.6, 0.55], (2, 0.6), [1]),
         ([0.5, 0.5, 0.5], (1, 0.5), [1, 2]),
         ([0.5, 0.4, None, None], (1, 0.5), [1]),
         ([0.1, 0.2, 0.3], (3, 0.3), []),
@@ -91,11 +58,6 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, changes: di
         load_checkpoint(tmp_path, IDENTITY | changes)
 
 
-def test_only_whole_checkpoints_are_in_place(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, PROGRESS, {"net": {}}, IDENTITY)
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
-
-
 def test_a_write_that_fails_leaves_the_former_checkpoint(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, PROGRESS, {"net": {"weight": torch.ones(1)}}, IDENTITY)
     with pytest.raises(Exception, match=r"pickle|local object"):
@@ -103,11 +65,6 @@ def test_a_write_that_fails_leaves_the_former_checkpoint(tmp_path: Path) -> None
     checkpoint = load_checkpoint(tmp_path, IDENTITY)
     assert checkpoint is not None
     assert checkpoint[0].epoch == 3
-
-
-def test_a_half_written_file_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / f"{FILE}.part").write_bytes(b"half")
-    assert load_checkpoint(tmp_path, IDENTITY) is None
 
 
 def test_nothing_but_data_is_unpickled(tmp_path: Path) -> None:
@@ -118,13 +75,10 @@ def test_nothing_but_data_is_unpickled(tmp_path: Path) -> None:
 
 FOREIGN: dict[str, Any] = {
     "a network's state": {"backbone.0.weight": torch.ones(1)},
-    "a tensor": torch.ones(2),
     "a list": [1, 2],
     "another program's": {"epoch": 3, "state_dict": {}, "optimizer": {}},
     "other progress": {"progress": {"epoch": 1, "best": 0.5}, "states": {}, "identity": IDENTITY},
-    "no recipe": {"progress": vars(PROGRESS), "states": {}, "identity": {"frames": "abc"}},
     "a recipe without epochs": {"progress": vars(PROGRESS), "states": {}, "identity": {"recipe": {}}},
-    "states that are none": {"progress": vars(PROGRESS), "states": 3, "identity": IDENTITY},
     "nothing": None,
 }
 
@@ -136,7 +90,7 @@ def test_a_file_of_another_program_is_refused_by_its_name(tmp_path: Path, conten
         load_checkpoint(tmp_path, IDENTITY)
 
 
-@pytest.mark.parametrize("data", [b"", b"no", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\0" * 999], ids=repr)
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x02}q\x00."], ids=repr)
 def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path, data: bytes) -> None:
     (tmp_path / FILE).write_bytes(data)
     with pytest.raises(ValueError, match=r"checkpoint\.pt is .*remove it"):

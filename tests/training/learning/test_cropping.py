@@ -49,15 +49,11 @@ def test_quarter_turns_are_of_90_180_and_270_degrees() -> None:
         assert torch.equal(image[0], mask[0])
         counts[[torch.equal(mask[0], each) for each in expected].index(True)] += 1
     assert min(counts) > 8
+    for image, mask in crops(torch.arange(240).reshape(12, 20), 9, crop=(6, 10), quarter_turns=0.7):
+        assert (image.shape, mask.shape) == ((3, 6, 10), (1, 6, 10))
+        assert not (mask == VOID).any()
     same_count = sum(torch.equal(mask[0], ids) for _, mask in crops(ids, 100, crop=(8, 8), quarter_turns=0.5))
     assert 30 < same_count < 70
-
-
-def test_turned_crops_have_the_recipe_s_size() -> None:
-    for image, mask in crops(torch.arange(240).reshape(12, 20), 30, crop=(6, 10), quarter_turns=0.7):
-        assert (image.shape, mask.shape) == ((3, 6, 10), (1, 6, 10))
-        assert torch.equal(image[0], mask[0])
-        assert not (mask == VOID).any()
 
 
 def test_rotation_is_up_to_its_angle_in_both_directions() -> None:
@@ -83,21 +79,12 @@ def test_rotation_keeps_every_pixel_on_its_label() -> None:
         # bilinear pixels at borders of blocks lie between ids
         assert ((image[:1].int() - mask.int()).abs()[is_labelled] <= 30).float().mean() > 0.95
         assert (image[:1] == mask)[is_labelled].float().mean() > 0.8
+    # the corners show what lies around the crop
+    around = crops(torch.arange(200).repeat(200, 1), 40, crop=(20, 20), rotation=40.0)
+    assert sum(not (mask == VOID).any() for _, mask in around) > 20
 
 
-def test_the_corners_of_rotated_crops_show_what_lies_around_them() -> None:
-    ids = torch.arange(200).repeat(200, 1)
-    rotations = crops(ids, 40, crop=(20, 20), rotation=40.0)
-    turns = [mask for _, mask in rotations if (mask[0, 0] != mask[0, -1]).any()]
-    assert len(turns) > 30
-    assert sum(not (mask == VOID).any() for mask in turns) > 20
-    for image, _ in crops(torch.full((40, 40), 200), 20, crop=(40, 40), rotation=40.0):
-        assert (image == 200).all()
-
-
-@pytest.mark.parametrize(
-    "place", [(0, 0), *(pytest.param(place, marks=pytest.mark.long) for place in ((59, 79), (30, 5), (25, 40)))]
-)
+@pytest.mark.parametrize("place", [(0, 0), (59, 79)])
 @pytest.mark.parametrize("changes", [{}, {"rotation": 45.0}, {"quarter_turns": 0.7, "rotation": 15.0}], ids=str)
 def test_a_crop_holds_a_pixel_of_the_class_it_is_asked_for(place: tuple[int, int], changes: dict[str, float]) -> None:
     ids = torch.zeros(60, 80)
@@ -115,10 +102,3 @@ def test_the_pixel_of_the_class_lies_anywhere_in_the_crop() -> None:
     assert places.amin(0).tolist() == [0, 0]
     assert places.amax(0).tolist() == [15, 23]
     assert places.float().mean(0).tolist() == pytest.approx([7.5, 11.5], abs=1.5)
-
-
-def test_a_class_that_the_mask_lacks_changes_nothing() -> None:
-    image, mask = crops(torch.arange(30).reshape(5, 6), 1, class_id=99, crop=(3, 4), rotation=10.0)[0]
-    assert mask.shape == (1, 3, 4)
-    assert (mask != VOID).any()
-    assert image.shape == (3, 3, 4)

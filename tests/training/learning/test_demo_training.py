@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from cli.main import main as segment_main
-from model.inference.plan import Options
-from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Segmenter
 from model.weights_file import Weights, load_weights
 from tests.support.checkout import ROOT
-from tests.support.images import make_photo
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
-from training.data.demo import write_demo_data
-from training.data.label_files import read_labels
 from training.publishing.card import card
-from training.scoring.evaluate import conditions, evaluate
-from training.survey.datasets import get_split
 
 pytestmark = pytest.mark.long
 
@@ -64,26 +53,6 @@ def test_the_demos_file_tells_its_training(demo: Path, demo_weights: Weights) ->
     assert training["command"].startswith("fcn-train --demo --epochs 4 --device cpu ")
     assert training["splits"]["train"]["frames"] == 96
     assert list(manifest.scores) == ["generated shapes, val"]
-
-
-def test_the_demos_scores_are_those_of_the_served_path(demo_weights: Weights, tmp_path: Path) -> None:
-    labels = read_labels(str(write_demo_data(tmp_path)))
-    split = get_split(tmp_path, "val", labels)
-    segmenter = Segmenter(TorchRuntime(demo_weights, "cpu", threads=1))  # as the demo was called
-    expected = evaluate(segmenter, split, Options(), quiet=True).scores() | {"classes": labels.names}
-    record = demo_weights.manifest.scores["generated shapes, val"]
-    assert {name: record[name] for name in expected} == expected
-    assert record["conditions"] == conditions(segmenter, Options())
-
-
-def test_the_command_line_segments_with_the_demos_file(demo: Path, tmp_path: Path) -> None:
-    Image.fromarray(make_photo(70, 50)).save(tmp_path / "photo.png")
-    out = tmp_path / "mask.png"
-    arguments = [tmp_path / "photo.png", "-o", out, "--weights", demo / "shapes.safetensors", "--device", "cpu"]
-    assert segment_main([str(argument) for argument in arguments]) == 0
-    with Image.open(out) as mask:
-        assert (mask.mode, mask.size) == ("P", (50, 70))
-        assert np.asarray(mask).max() < 4
 
 
 def test_a_training_goes_on_from_our_own_file_with_itself_as_teacher(

@@ -19,12 +19,9 @@ LOGITS = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 MASKS = torch.randint(0, 4, (2, 6, 5), generator=torch.Generator().manual_seed(1))
 
 
-def test_cross_entropy_is_torchs_mean() -> None:
-    assert torch.allclose(cross_entropy(LOGITS, MASKS, 255, None), F.cross_entropy(LOGITS, MASKS))
-
-
 def test_void_pixels_count_neither_in_the_sum_nor_in_the_mean() -> None:
     masks = MASKS.clone()
+    assert torch.allclose(cross_entropy(LOGITS, masks, 255, None), F.cross_entropy(LOGITS, MASKS))
     masks[:, :3] = 255
     expected = F.cross_entropy(LOGITS[:, :, 3:], MASKS[:, 3:])
     assert torch.allclose(cross_entropy(LOGITS, masks, 255, None), expected)
@@ -48,19 +45,8 @@ def test_class_weights_weigh_each_pixel_and_the_mean_is_over_pixels() -> None:
     assert torch.allclose(cross_entropy(LOGITS, MASKS, 255, weights), per_pixel.mean())
 
 
-def test_bfloat16_logits_are_scored_in_float32() -> None:
-    loss = cross_entropy(LOGITS.bfloat16(), MASKS, 255, None)
-    assert loss.dtype == torch.float32
-    assert torch.allclose(loss, F.cross_entropy(LOGITS.bfloat16().float(), MASKS))
-
-
-def test_distillation_of_equals_is_zero_and_of_others_above() -> None:
-    teacher = LOGITS.log_softmax(1)
-    assert distillation(LOGITS + 7, teacher).item() == pytest.approx(0, abs=1e-6)
-    assert distillation(LOGITS.flip(1), teacher).item() > 0.1
-
-
 def test_distillation_is_the_mean_divergence_per_pixel() -> None:
+    assert distillation(LOGITS + 7, LOGITS.log_softmax(1)).item() == pytest.approx(0, abs=1e-6)
     student, teacher = LOGITS, LOGITS.roll(1, 1)
     p, q = teacher.softmax(1), student.softmax(1)
     assert torch.allclose(distillation(student, teacher.log_softmax(1)), (p * (p / q).log()).sum(1).mean(), atol=1e-5)
@@ -87,11 +73,6 @@ def test_lovasz_is_one_minus_the_mean_iou_for_certain_predictions() -> None:
     assert lovasz_softmax(soft(masks, 1 - 1e-9), masks, 255, step=1).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_lovasz_falls_as_the_right_class_grows_likelier() -> None:
-    losses = [lovasz_softmax(soft(MASKS, confidence), MASKS, 255, step=1).item() for confidence in (0.3, 0.6, 0.9)]
-    assert losses == sorted(losses, reverse=True)
-
-
 def test_lovasz_leaves_void_and_absent_classes_out() -> None:
     masks = MASKS.clone()
     masks[masks == 3] = 255
@@ -99,9 +80,6 @@ def test_lovasz_leaves_void_and_absent_classes_out() -> None:
     expected = lovasz_softmax(logits, masks, 255, step=1)
     logits[:, :, :, 0] = torch.where((masks[:, None, :, 0] == 255), 50.0, logits[:, :, :, 0])
     assert lovasz_softmax(logits, masks, 255, step=1).item() == pytest.approx(expected.item())
-
-
-def test_lovasz_of_a_batch_without_labels_is_zero() -> None:
     assert lovasz_softmax(LOGITS, torch.full_like(MASKS, 255), 255).item() == 0
 
 
@@ -147,13 +125,7 @@ def test_the_dice_loss_is_its_formula() -> None:
     assert soft_dice(LOGITS, masks, 255).item() == pytest.approx(dice_by_definition(LOGITS, masks), rel=1e-5)
 
 
-def test_the_dice_loss_is_zero_for_the_truth_and_one_for_another_class() -> None:
-    assert soft_dice(soft(MASKS, 1 - 1e-9), MASKS, 255).item() == pytest.approx(0, abs=1e-6)
-    assert soft_dice(soft((MASKS + 1) % 4, 1 - 1e-9), MASKS, 255).item() == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize("size", [0.0, 1.0, 1e4])
-@pytest.mark.parametrize("void", ["none", "half", "all"])
+@pytest.mark.parametrize(("size", "void"), [(0.0, "none"), (1.0, "half"), (1e4, "all")])
 def test_gradients_of_the_dice_loss_are_finite_and_void_has_none(size: float, void: str) -> None:
     logits = (size * LOGITS).bfloat16().requires_grad_()
     masks = {"none": MASKS, "half": half_void(), "all": torch.full_like(MASKS, 255)}[void]

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame
 from tests.support.training.invocations import on_shapes
-from training.commands.check import main as check
 from training.commands.train import main
-from training.commands.train_setup import plan_training
 from training.data.class_mapping import parse_class_mapping
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
 from training.learning.optimization import warmup_warning
-from training.learning.plan import RULES, Facts, plan, plan_lines
+from training.learning.plan import RULES, Facts, plan
 from training.learning.recipe import Recipe, make_recipe
 from training.learning.start_facts import StartFacts
 from training.survey.datasets import get_split
@@ -58,9 +54,7 @@ def test_the_start_s_side_is_kept_where_classes_are_large(tmp_path: Path) -> Non
     assert plan_recipe(survey_of(tmp_path, size=(960, 1280), stem=200), side=(720, 960)).side == (960, 960)
 
 
-@pytest.mark.parametrize(
-    ("stem", "side"), [*(pytest.param(*pair, marks=pytest.mark.long) for pair in ((200, 512), (50, 640))), (35, 896), (4, 1024)]
-)
+@pytest.mark.parametrize(("stem", "side"), [(50, 640), (4, 1024)])
 def test_a_small_class_takes_a_larger_side(tmp_path: Path, stem: int, side: int) -> None:
     survey = survey_of(tmp_path, size=(960, 1280), stem=stem)
     recipe, proposals = plan(Recipe(**NARROW), Facts(survey, START, 64 * GB))
@@ -78,20 +72,9 @@ def test_a_class_that_is_mapped_away_is_not_looked_at(tmp_path: Path) -> None:
     assert plan_recipe(survey).side == (512, 512)
 
 
-@pytest.mark.parametrize(("size", "crop"), [((480, 640), (288, 384)), ((640, 480), (384, 288)), ((500, 500), (384, 384))])
+@pytest.mark.parametrize(("size", "crop"), [((480, 640), (288, 384)), ((640, 480), (384, 288))])
 def test_crops_have_the_shape_of_the_frames(tmp_path: Path, size: tuple[int, int], crop: tuple[int, int]) -> None:
     assert plan_recipe(survey_of(tmp_path, size=size)).crop == crop
-
-
-def test_frames_in_both_orientations_give_square_crops(tmp_path: Path) -> None:
-    survey_of(tmp_path, size=(640, 480), frames=2)
-    (tmp_path / "images" / "train" / "1.jpg").rename(tmp_path / "images" / "train" / "lying.jpg")
-    (tmp_path / "masks" / "train" / "1.png").rename(tmp_path / "masks" / "train" / "lying.png")
-    write_frame(
-        tmp_path / "images/train/1.jpg", tmp_path / "masks/train/1.png", np.eye(480, 640, dtype=np.uint8), make_photo(480, 640)
-    )
-    split = get_split(tmp_path, "train", LABELS)
-    assert plan_recipe(survey_all([split])[0]).crop == (384, 384)
 
 
 def test_few_frames_have_more_epochs_and_a_smaller_batch(tmp_path: Path) -> None:
@@ -128,27 +111,14 @@ def test_a_resumed_training_keeps_its_parts_of_a_batch(tmp_path: Path) -> None:
     first, _ = plan(Recipe(**NARROW), Facts(survey, START, 64 * GB))
     with_less_memory = plan(Recipe(**NARROW), Facts(survey, START, 1))[0]
     assert with_less_memory.accumulate > first.accumulate
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    assert saved_recipe(tmp_path) == {}
     save_checkpoint(tmp_path, Progress(), {}, {"recipe": first.to_dict()})
     recipe, proposals = plan(Recipe(**NARROW), Facts(survey, START, 1, saved_recipe(tmp_path)))
     assert recipe == first
     assert [p.reason for p in proposals if p.name == "accumulate"] == ["parts of a batch, as in the checkpoint"]
     other = plan(Recipe(**(NARROW | {"batch": 6})), Facts(survey, START, 1, saved_recipe(tmp_path)))[0]
     assert other.accumulate == 6
-
-
-def test_without_a_checkpoint_that_can_be_read_nothing_is_saved(tmp_path: Path) -> None:
-    assert saved_recipe(tmp_path) == {}
-    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
-    assert saved_recipe(tmp_path) == {}
-
-
-def test_lines_show_values_as_they_are_set(tmp_path: Path) -> None:
-    recipe, proposals = plan(Recipe(**NARROW), Facts(survey_of(tmp_path, stem=20), START, 64 * GB))
-    first, *lines = plan_lines(proposals)
-    assert "--set NAME=VALUE" in first
-    changes = {name: rest.split("  ")[0] for name, rest in (line.split(maxsplit=1) for line in lines)}
-    assert changes["side"] == f"[{recipe.side[0]}, {recipe.side[1]}]"
-    assert changes["epochs"] == str(recipe.epochs)
 
 
 def test_the_recipe_for_own_labels_follows_the_data_and_those_of_the_published_weights_do_not() -> None:
@@ -167,6 +137,7 @@ def test_a_training_prints_its_plan_and_trains_by_it(shapes: Path, tmp_path: Pat
     assert main(on_shapes(shapes, recipe, tmp_path / "out", "--epochs", "1")) == 0
     out = capsys.readouterr().out
     lines = [re.split(" {2,}", line) for line in out.splitlines()]  # the columns are as wide as their longest name
+    assert "--set NAME=VALUE changes a value" in out
     assert any(line[1:2] == ["side"] and "[192, 192]" in line for line in lines)
     assert not any(line[1:2] == ["epochs"] for line in lines)
 
@@ -182,21 +153,3 @@ def test_a_warm_up_as_long_as_the_training_is_told_with_the_highest_rate() -> No
         assert warning is not None
         assert warning.startswith(f"the warm-up takes 40 steps and the training {steps}, so the learning rate never reaches")
         assert f"its highest is {highest:.0%} of it; --set warmup={steps // 10}, or train for more epochs" in warning
-
-
-def test_both_commands_print_that_the_warm_up_is_too_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    survey_of(tmp_path, size=(96, 128))
-    for name in ("images", "masks"):
-        shutil.copytree(tmp_path / name / "train", tmp_path / name / "val")
-    for path in (tmp_path / "images" / "val").iterdir():
-        path.write_bytes(path.read_bytes() + b"\0")  # another file
-    labels = tmp_path / "classes.yaml"
-    labels.write_text("classes: [soil, leaf, stem]")
-    changes = ["--set", "epochs=2", "--set", "warmup=7", "--labels", str(labels)]
-    assert check([str(tmp_path), *changes]) == 0
-    assert "the warm-up takes 7 steps and the training 2, so" in capsys.readouterr().out
-    assert check([str(tmp_path), *changes, "--set", "warmup=1"]) == 0
-    assert "warm-up" not in capsys.readouterr().out
-    survey = survey_all([get_split(tmp_path, "train", LABELS)])[0]
-    plan_training(Recipe(epochs=2, warmup=7), survey, "none", torch.device("cpu"), tmp_path)
-    assert "the warm-up takes 7 steps and the training 2, so" in capsys.readouterr().out

@@ -26,7 +26,9 @@ def test_a_training_counts_its_steps_and_writes_curves_and_checkpoint(make_run: 
 
 
 def test_equal_runs_give_equal_networks_and_another_seed_another(make_run: Make) -> None:
-    first, second, other = (train(make_run(name, seed=seed, epochs=1))[0] for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    first, second, other = (
+        train(make_run(name, seed=seed, epochs=1))[0] for name, seed in (("a", 0), ("b", 0), ("c", 20_250_607_000_000))
+    )
     assert differing(state(first), state(second)) == []
     assert len(differing(state(first), state(other))) > 100
 
@@ -49,17 +51,12 @@ def test_the_learning_rate_warms_up_and_falls_to_zero(make_run: Make) -> None:
     assert rates == pytest.approx([base * 5 / 8 * 12 / 16, base * 8 / 16, base * 4 / 16, 0], rel=1e-4)
 
 
-def test_val_is_scored_as_often_as_asked_and_at_the_end(make_run: Make) -> None:
-    run = replace(make_run(epochs=3, batch=16), evaluate=lambda net: {"mean_iou": 0.25}, evaluate_every=2)
-    train(run)
-    assert [row["mean_iou"] for row in rows(run.folder)] == ["", "0.25", "0.25"]
-
-
 @pytest.mark.long
 def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
     make_run: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scores, epochs = iter([0.1, 0.3, 0.2, 0.3, 0.9, 0.8]), []
+    scores = iter([0.1, 0.3, 0.2, 0.3, 0.9, 0.8])
+    epochs: list[tuple[int, bool | None]] = []
     run = replace(
         make_run(epochs=9),
         evaluate=lambda net: {"mean_iou": next(scores)},
@@ -75,13 +72,8 @@ def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
     assert "epoch 4 of 9 is done, nothing is left to train" in capsys.readouterr().out
     _, longer = train(replace(run, net=make_run(epochs=9).net, stop_after=3, recipe=run.recipe, evaluate_every=5))
     assert (longer.epoch, longer.best_epoch) == (9, 5)
-
-
-def test_weights_are_saved_at_scored_epochs_alone(make_run: Make) -> None:
-    epochs: list[int] = []
-    run = replace(make_run(epochs=5, batch=16), evaluate=lambda net: {"mean_iou": 0.5}, evaluate_every=2)
-    train(replace(run, save=lambda net, progress, is_best: epochs.append(progress.epoch)))
-    assert epochs == [2, 4, 5]
+    assert epochs[4:] == [(5, True), (6, None), (7, None), (8, None), (9, False)], "weights are written after every epoch"
+    assert [row["mean_iou"] for row in rows(run.folder)][4:] == ["0.9", "", "", "", "0.8"]
 
 
 def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
@@ -100,19 +92,9 @@ def test_a_border_without_labels_is_not_learnt_from(make_run: Make) -> None:
     assert [float(row["loss"]) for row in rows(run.folder)] == [0]
 
 
-def test_the_divergence_from_a_teacher_does_not_depend_on_how_the_batch_is_cut(make_run: Make) -> None:
-    changes = {"teacher_weight": 1.0, "label_weight": 0.0, "freeze_batch_norm": True, "epochs": 1}
-    losses = []
-    for parts in (1, 3):
-        run = make_run(str(parts), teacher=True, accumulate=parts, **changes)
-        train(run)
-        losses.append(float(rows(run.folder)[0]["loss"]))
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
-
-
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
-@pytest.mark.parametrize("ema", [pytest.param(0.0, marks=pytest.mark.long), 0.5])
-def test_a_step_with_an_infinite_gradient_leaves_weights_and_average_and_is_counted(make_run: Make, ema: float) -> None:
+def test_a_step_with_an_infinite_gradient_leaves_weights_and_average_and_is_counted(make_run: Make) -> None:
+    ema = 0.5
     run = make_run(epochs=1, ema=ema)
     with torch.no_grad():
         run.net.score_fr.weight.fill_(float("inf"))
@@ -125,8 +107,8 @@ def test_a_step_with_an_infinite_gradient_leaves_weights_and_average_and_is_coun
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.long), 3])
-def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Make, step: int) -> None:
+def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Make) -> None:
+    step = 3
     run = make_run(epochs=1, ema=0.5)
     calls = []
 
@@ -144,22 +126,12 @@ def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Ma
         assert "backbone.features.0.1.running_mean" in differing(before, state(network))
 
 
-def test_no_epochs_leave_the_network_as_it_was(make_run: Make) -> None:
-    run = make_run(epochs=0, ema=0.0)
-    before = state(run.net)
-    net, progress = train(run)
-    assert progress.step == 0
-    assert differing(before, state(net)) == []
-
-
 def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
-    runs = [make_run(f"parts{n}", accumulate=n, freeze_batch_norm=True, ema=0.0, epochs=1) for n in (1, 2, 4)]
+    runs = [make_run(f"parts{n}", accumulate=n, freeze_batch_norm=True, ema=0.0, epochs=1) for n in (1, 4)]
     nets = [train(run)[0] for run in runs]
     losses = [[float(row["loss"]) for row in rows(run.folder)] for run in runs]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
-    assert losses[2] == pytest.approx(losses[0], rel=1e-4)
-    for net in nets[1:]:
-        torch.testing.assert_close(net.state_dict(), nets[0].state_dict(), atol=2e-3, rtol=1e-2)
+    torch.testing.assert_close(nets[1].state_dict(), nets[0].state_dict(), atol=2e-3, rtol=1e-2)
 
 
 def test_each_epoch_says_its_loss_its_wait_and_the_time_left(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,11 +152,6 @@ def test_tensorboard_gets_the_numbers_of_the_curves(make_run: Make) -> None:
     events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
     losses = [(event.step, event.value) for event in events.Scalars("loss")]
     assert losses == [(int(row["epoch"]), pytest.approx(float(row["loss"]), rel=1e-4)) for row in rows(run.folder)]
-
-
-def test_large_seeds_are_taken(make_run: Make) -> None:
-    _, progress = train(make_run(epochs=1, seed=20_250_607_000_000))
-    assert progress.step == 4
 
 
 def test_the_average_of_a_short_training_forgets_how_it_began(make_run: Make) -> None:

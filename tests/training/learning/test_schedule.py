@@ -55,9 +55,19 @@ def test_classes_known_in_part_train_the_head_fast_and_the_backbone_gently_for_a
     assert part.learning_rate * part.head_factor > 10 * known.learning_rate * known.head_factor
     assert (part.class_weights, part.lovasz_weight, part.rare_share) == ("none", 0.0, 0.0)
     assert part.epochs == new.epochs
+    reasons = [RULES["learning_rate"](Recipe(), facts_of(start))[1] for start in (KNOWN_START, PART_KNOWN)]
+    assert reasons == ["every class begins with the start's scores", "1 of 3 classes are new to the start"]
 
 
-@pytest.mark.parametrize(("new_classes", "is_partly_known"), [(2, True), (3, True), (4, False)])
+def test_few_frames_keep_the_start_s_statistics_and_a_resumed_training_its_warm_up() -> None:
+    """With another warm-up, a larger number of epochs would be another training's."""
+    assert [schedule(KNOWN_START, frames).freeze_batch_norm for frames in (SMALL - 1, SMALL)] == [True, False]
+    assert not schedule(NO_START, 30).freeze_batch_norm
+    assert [schedule(NO_START, epochs=epochs).warmup for epochs in (2, 30, 100)] == [1, 24, 50]
+    assert RULES["warmup"](Recipe(epochs=100), facts_of(NO_START, warmup=24)) == (24, "as in the checkpoint")
+
+
+@pytest.mark.parametrize(("new_classes", "is_partly_known"), [(3, True), (4, False)])
 def test_a_start_that_knows_little_trains_as_if_all_classes_were_new(new_classes: int, is_partly_known: bool) -> None:
     start = StartFacts((512, 512), (0, *[NEW] * new_classes), has_batch_norm=True)
     assert (start.known_share >= LEAST_KNOWN) == is_partly_known
@@ -65,39 +75,12 @@ def test_a_start_that_knows_little_trains_as_if_all_classes_were_new(new_classes
     assert schedule(start).model_dump(exclude=untrained) == expected.model_dump(exclude=untrained)
 
 
-@pytest.mark.parametrize(("frames", "is_frozen"), [(30, True), (SMALL - 1, True), (SMALL, False)])
-def test_few_frames_keep_the_start_s_statistics(frames: int, is_frozen: bool) -> None:
-    assert schedule(KNOWN_START, frames).freeze_batch_norm == is_frozen
-    assert not schedule(NO_START, frames).freeze_batch_norm
-
-
-@pytest.mark.parametrize(("epochs", "warmup"), [(2, 1), (30, 24), (100, 50)])
-def test_the_warm_up_is_a_tenth_of_the_steps(epochs: int, warmup: int) -> None:
-    assert schedule(NO_START, epochs=epochs).warmup == warmup
-
-
-def test_a_resumed_training_keeps_its_warm_up() -> None:
-    """Else a larger number of epochs would be another training's."""
-    longer = RULES["warmup"](Recipe(epochs=100), facts_of(NO_START, warmup=24))
-    assert longer == (24, "as in the checkpoint")
-
-
-def test_a_reason_says_how_much_is_new() -> None:
-    reasons = [RULES["learning_rate"](Recipe(), facts_of(start))[1] for start in (KNOWN_START, PART_KNOWN, NO_START)]
-    assert reasons == [
-        "every class begins with the start's scores",
-        "1 of 3 classes are new to the start",
-        "3 of 3 classes are new to the start",
-    ]
-
-
 def test_the_facts_of_a_start(narrow_file: Any) -> None:
     """The narrow network has a head with batch norm, and the classes of the generated shapes."""
     labels = numbered_labels(["square", "star"])
     own = Recipe(backbone="mobilenet_v2", width=0.1, head="fc", head_width=16)
     facts = start_facts(own, str(narrow_file), labels)
-    assert facts.manifest is not None
-    names = facts.manifest.labels.names
+    names = load_weights(narrow_file).manifest.labels.names
     assert facts.rows == (names.index("square"), NEW)
     assert facts.known_share == 0.5
     assert facts.has_batch_norm
@@ -141,7 +124,7 @@ def test_a_start_of_many_scores_keeps_each_with_its_class(narrow_file: Any, tmp_
     labels = numbered_labels([names[2], "star", names[1]])
     own = Recipe(backbone="mobilenet_v2", width=0.1, head="fc", head_width=16)
     scores = ((4, 5), (NEW,), (3,))
-    changes: list[dict[str, Any]] = [{}, {"start_rows": (2, NEW, 1)}, {"start_scores": ()}, {"variant": "fcn16s"}]
+    changes: list[dict[str, Any]] = [{}, {"start_rows": (2, NEW, 1)}, {"variant": "fcn16s"}]
     for change in changes:
         recipe = own.model_copy(update=change)
         assert start_facts(recipe, str(tmp_path / "start.safetensors"), labels).scores == scores

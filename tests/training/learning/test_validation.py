@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from benchmarks.harness.narrow import narrow_net
 from model.inference.plan import Options
 from model.weights_file import Weights
-from training.data.class_mapping import ClassMapping, parse_class_mapping
+from tests.support.training.invocations import evaluate
+from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.data.split import Split
 from training.learning.validation import Scorer, cross_entropy_sum
-from training.scoring.evaluate import evaluate, snapshot_segmenter
+from training.scoring.evaluate import snapshot_segmenter
 from training.survey.datasets import get_split
 
 LOGITS = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
@@ -34,64 +35,47 @@ def validation(shapes: Path) -> Split:
     return get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
 
 
-def loss_by_hand(narrow: Weights, split: Split, mapping: ClassMapping) -> float:
+def loss_by_hand(narrow: Weights, split: Split) -> float:
     """The mean cross-entropy over all pixels, of whole frames' logits in float64."""
     segmenter = snapshot_segmenter(narrow_net(), narrow.manifest, "cpu")
     losses = []
     for index in range(len(split.frames)):
         plan = segmenter.plan(split.file(index), Options())
         rows = list(segmenter.rows(split.image(index), plan))
-        probabilities = np.concatenate([part.logits() for some in rows for part in some.parts()], 1).astype(np.float64)
-        probabilities = np.exp(probabilities) / np.exp(probabilities).sum(0)
+        logits = np.concatenate([part.logits() for some in rows for part in some.parts()], 1).astype(np.float64)
         truth = split.mask(index)
-        probabilities_of_labels = np.stack(
-            [probabilities[mapping.table[:4] == target].sum(0) for target in range(len(split.labels))]
-        )
-        losses.append(
-            -np.log(np.take_along_axis(probabilities_of_labels, np.minimum(truth, 3)[None].astype(int), 0)[0][truth != 255])
-        )
+        probabilities = np.exp(logits) / np.exp(logits).sum(0)
+        of_labels = np.take_along_axis(probabilities, np.minimum(truth, 3)[None].astype(int), 0)[0]
+        losses.append(-np.log(of_labels[truth != 255]))
     return float(np.concatenate(losses).mean())
 
 
-@pytest.mark.parametrize("fewer", ["0=0,1=1,2=2,3=3", "0=0,*=1"])
-def test_one_pass_gives_the_scores_of_the_served_path_and_its_loss(
-    narrow: Weights, shapes: Path, validation: Split, fewer: str
-) -> None:
+def test_one_pass_gives_the_scores_of_the_served_path_and_its_loss(narrow: Weights, validation: Split) -> None:
     manifest = replace(narrow.manifest, labels=validation.labels)
-    mapping = parse_class_mapping(fewer, validation.labels)
-    split = get_split(shapes, "val", validation.labels, mapping)
-    scorer = Scorer(manifest, split, None if len(split.labels) == 4 else mapping, "cpu")
+    scorer = Scorer(manifest, validation, "cpu")
     scores = scorer(narrow_net())
-    expected = evaluate(snapshot_segmenter(narrow_net(), manifest, "cpu"), split, Options(), mapping, quiet=True)
-    assert scorer.matrix is not None
+    expected = evaluate(snapshot_segmenter(narrow_net(), manifest, "cpu"), validation, Options())
     assert np.array_equal(scorer.matrix.counts, expected.counts)
-    assert list(scores) == ["mean_iou", "val_loss", *(f"iou/{name}" for name in split.labels.names)]
+    assert list(scores) == ["mean_iou", "val_loss", *(f"iou/{name}" for name in validation.labels.names)]
     assert scores["mean_iou"] == expected.mean_iou
-    ious = [scores[f"iou/{name}"] for name in split.labels.names]
+    ious = [scores[f"iou/{name}"] for name in validation.labels.names]
     assert ious == [None if np.isnan(iou) else iou for iou in expected.iou]
-    assert scores["val_loss"] == pytest.approx(loss_by_hand(narrow, split, mapping), rel=1e-4)
-
-
-def test_it_takes_no_more_threads_than_the_training(narrow: Weights, validation: Split) -> None:
-    Scorer(narrow.manifest, validation, None, "cpu")(narrow_net())
-    assert torch.get_num_threads() == 1
+    assert scores["val_loss"] == pytest.approx(loss_by_hand(narrow, validation), rel=1e-4)
+    assert torch.get_num_threads() == 1  # no more than the training's
 
 
 def test_a_class_that_val_does_not_show_has_no_iou(narrow: Weights, shapes: Path, validation: Split) -> None:
-    fewer = parse_class_mapping("0=0,*=1", validation.labels)
-    empty = replace(fewer, table=np.where(fewer.table == 1, 0, fewer.table).astype(np.uint8))
-    split = get_split(shapes, "val", validation.labels, empty)
-    scores = Scorer(narrow.manifest, split, fewer, "cpu")(narrow_net())
-    assert scores["iou/circle"] is None
-    assert scores["iou/background"] == scores["mean_iou"]
+    same = parse_class_mapping("0=0,1=1,2=2,3=3", validation.labels)
+    without = replace(same, table=np.where(same.table == 1, 0, same.table).astype(np.uint8))
+    split = get_split(shapes, "val", validation.labels, without)
+    assert Scorer(narrow.manifest, split, "cpu")(narrow_net())["iou/circle"] is None
 
 
 def test_the_loss_is_torchs_and_void_does_not_count() -> None:
-    table = torch.arange(256).byte()
     expected = F.cross_entropy(LOGITS[None], LABELS[None].long(), reduction="sum").item()
-    assert cross_entropy_sum(LOGITS, LABELS, table, 4) == pytest.approx(expected, rel=1e-5)
+    assert cross_entropy_sum(LOGITS, LABELS) == pytest.approx(expected, rel=1e-5)
     void = LABELS.clone()
     void[:3] = 255
     expected = F.cross_entropy(LOGITS[None, :, 3:], LABELS[None, 3:].long(), reduction="sum").item()
-    assert cross_entropy_sum(LOGITS, void, table, 4) == pytest.approx(expected, rel=1e-5)
-    assert cross_entropy_sum(LOGITS, torch.full_like(LABELS, 255), table, 4) == 0
+    assert cross_entropy_sum(LOGITS, void) == pytest.approx(expected, rel=1e-5)
+    assert cross_entropy_sum(LOGITS, torch.full_like(LABELS, 255)) == 0

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from PIL import Image
 
-from model.inference.runtimes.openvino_runtime import OpenVINORuntime
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.segmenter import Segmenter
 from tests.support.checkout import ROOT
 from tests.support.images import make_photo
 from tests.support.training.conversions import converted
 from tests.support.training.foreign_networks import foreign_network
 from training.commands.export import main
+from training.publishing.onnx_files import imported_facts, write_onnx
 
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
 NAME = "voc-fcn8s-mobilenet-v2"
@@ -31,7 +34,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_deepness_gets_probabilities_that_give_the_mask_of_the_service(weights: Path, tmp_path: Path) -> None:
-    assert main(["--weights", str(weights), "--for", "deepness", "--resolution", "12.5"]) == 0
+    assert main(["--weights", str(weights), "--for", "deepness"]) == 0
     session = onnxruntime.InferenceSession(tmp_path / f"{NAME}.deepness.onnx", providers=["CPUExecutionProvider"])
     (network_input,), (output,) = session.get_inputs(), session.get_outputs()
     assert network_input.shape == [1, 3, 512, 512]
@@ -39,7 +42,7 @@ def test_deepness_gets_probabilities_that_give_the_mask_of_the_service(weights: 
     facts = {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()}
     assert facts["model_type"] == "Segmentor"
     assert facts["class_names"]["8"] == "cat"
-    assert (facts["tile_size"], facts["resolution"]) == (512, 12.5)
+    assert facts["tile_size"] == 512
     with Image.open(PHOTO) as photo:
         tile = photo.convert("RGB").resize((512, 512))
     tile.save(tmp_path / "tile.png")
@@ -65,15 +68,18 @@ def test_a_converted_network_goes_to_deepness_as_well(tmp_path: Path) -> None:
         facts = session.get_modelmeta().custom_metadata_map
         assert json.loads(facts["class_names"]) == {"0": "background", "1": "leaf", "2": "stem"}
         assert "resolution" not in facts
+    path = tmp_path / "converted.onnx"
+    export = read_export(path)
+    manifest = replace(export.manifest, preprocessing=replace(export.manifest.preprocessing, gsd=0.125))
+    write_onnx(path, onnx.load(path), imported_facts(manifest, "float32", export.stride, export.grid))
+    assert main(["--weights", str(path), "--for", "deepness", "--force"]) == 0
+    (resolution,) = (p.value for p in onnx.load(tmp_path / "converted.deepness.onnx").metadata_props if p.key == "resolution")
+    assert resolution == "12.5"  # centimetres
 
 
-def test_existing_files_and_options_without_their_program_are_refused(
-    weights: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_existing_files_are_refused(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["--weights", str(weights), "--for", "onnxruntime"]
     assert main(command) == 0
     assert weights.with_suffix(".run.py").read_text() == (ROOT / "training" / "publishing" / "run_onnx.py.txt").read_text()
     assert main(command) != 0
     assert f"{NAME}.run.py" in capsys.readouterr().err
-    assert main(["--weights", str(weights), "--resolution", "10"]) != 0
-    assert "--for deepness" in capsys.readouterr().err

@@ -8,20 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from model.architecture import Architecture
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
-from model.labels import numbered_labels
 from model.manifest import Int8Sums, Manifest
-from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from tests.support.training.exports import write_other
 from training.commands.evaluate import main
 from training.publishing.export_files import refresh_facts
 from training.publishing.onnx_files import export_path
 
-MANIFEST = Manifest(
-    Architecture("fcn8s", "mobilenet_v2", 2, output_stride=16), numbered_labels(["a", "b"]), Preprocessing(), "none"
-)
 RECORDED = ["shapes, val", "shapes, val, quality high", "shapes, val, int8", "shapes, val, quality high, int8"]
 
 
@@ -41,7 +35,7 @@ def copy_of(narrow_file: Path, folder: Path) -> Path:
 
 def record(master: Path, shapes: Path, sums: Int8Sums, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As on a processor that sums int8's products so."""
-    monkeypatch.setattr("training.scoring.split_score.int8_sums", lambda: sums)
+    monkeypatch.setattr("training.publishing.recording.int8_sums", lambda: sums)
     command = ["--data", str(shapes), "--labels", str(shapes / "classes.json"), "--weights", str(master), "--device", "cpu"]
     assert main([*command, "--record", "shapes, val", "--high", "--note", "A note."]) == 0
     return master
@@ -131,14 +125,3 @@ def test_an_export_that_was_put_there_by_hand_is_not_served_with_the_records_of_
     export = write_other(other, "int8", 0.7)
     shutil.copyfile(export, export_path(recorded, "int8"))
     assert_nothing_of_int8(read_export(export_path(recorded, "int8")).manifest)
-
-
-def test_records_of_float32_are_the_master_s_own() -> None:
-    manifest = replace(MANIFEST, temperatures={"float32": 2.0, "int8": 3.0}, exports={"int8": "a"})
-    assert manifest.of_export("float32", "b") is manifest
-    assert manifest.of_export("int8", "a") is manifest
-    assert manifest.of_export("int8", "b").temperatures == {"float32": 2.0}
-    assert manifest.of_export("int8", "b").exports == {"int8": "b"}
-    with pytest.raises(ValueError, match="records in float32 are of the master's own tensors"):
-        manifest.without("float32")
-    assert Manifest.from_json(manifest.to_json()) == manifest

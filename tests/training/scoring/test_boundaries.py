@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from training.scoring.boundaries import BoundaryIoU, near_borders, without_border
+from training.scoring.boundaries import BoundaryIoU, without_border
 
 
 def halves(column: int, height: int = 40, width: int = 60) -> npt.NDArray[np.uint8]:
@@ -32,8 +32,7 @@ def published_iou(labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uin
     return float((mine & theirs).sum() / (mine | theirs).sum())
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("fraction", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize(("fraction", "seed"), [(0.01, 0), (0.05, 1), (0.2, 2)])
 def test_it_is_the_published_one(fraction: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 3, (2, 5, 7), dtype=np.uint8)
@@ -43,17 +42,6 @@ def test_it_is_the_published_one(fraction: float, seed: int) -> None:
     distance = max(1, round(fraction * float(np.hypot(*labels.shape))))
     expected = [published_iou(labels, predictions, item, distance) for item in range(3)]
     assert boundaries.iou == pytest.approx(expected)
-
-
-def test_near_a_border_is_what_has_another_class_or_the_edge_within_the_distance() -> None:
-    near = near_borders(halves(30), 3, 9)
-    assert (near[3:-3, 27:30] == 0).all()
-    assert (near[3:-3, 30:33] == 1).all()
-    assert (near[3:-3, 3:27] == 9).all()
-    assert (near[3:-3, 33:-3] == 9).all()
-    edge = np.ones((40, 60), bool)
-    edge[3:-3, 3:-3] = False
-    assert (near[edge] == halves(30)[edge]).all()
 
 
 def test_equal_maps_have_one_also_beside_void() -> None:
@@ -73,12 +61,6 @@ def test_a_class_that_the_labels_do_not_show_counts_in_no_mean() -> None:
     assert np.isnan(boundaries.iou[2])
     assert boundaries.iou[1] == 1.0
     assert boundaries.mean_iou == pytest.approx((boundaries.iou[0] + 1) / 2)
-
-
-def test_labels_without_a_class_have_no_score() -> None:
-    boundaries = BoundaryIoU(2)
-    boundaries.update(np.full((40, 60), 255, np.uint8), halves(30))
-    assert np.isnan(boundaries.mean_iou)
 
 
 def test_pixels_near_another_class_lose_their_label() -> None:

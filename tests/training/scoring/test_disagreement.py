@@ -27,13 +27,13 @@ def test_another_class_than_the_label_is_told_with_its_place_and_share() -> None
     label, predicted, confidence = maps()
     predicted[20:50, 10:40] = 2
     confidence[:] = 204
-    found = region(label, predicted, confidence)
-    assert (found.index, found.label, found.prediction) == (7, 1, 2)
-    assert found.box == (11, 21, 39, 49)  # without the strip along the border
-    assert found.share == pytest.approx(28 * 28 / 4800)
-    assert found.confidence == pytest.approx(0.8)
-    assert found.weight == pytest.approx(0.8 * found.share)
-    assert found.differing == pytest.approx(900 / 4800)
+    result = region(label, predicted, confidence)
+    assert (result.index, result.label, result.prediction) == (7, 1, 2)
+    assert result.box == (11, 21, 39, 49)  # without the strip along the border
+    assert result.share == pytest.approx(28 * 28 / 4800)
+    assert result.confidence == pytest.approx(0.8)
+    assert result.weight == pytest.approx(0.8 * result.share)
+    assert result.differing == pytest.approx(900 / 4800)
 
 
 @pytest.mark.parametrize(("swapped", "expected"), [(False, (0, 3)), (True, (1, 2))])
@@ -44,8 +44,8 @@ def test_the_region_that_weighs_most_is_told(swapped: bool, expected: tuple[int,
     if swapped:
         confidence[:, 50:] = 140  # twice as large, and half as sure
         predicted[:20, 50:] = 0
-    found = region(label, predicted, confidence)
-    assert (found.label, found.prediction) == expected
+    result = region(label, predicted, confidence)
+    assert (result.label, result.prediction) == expected
 
 
 def test_what_is_no_mistake_is_not_told() -> None:
@@ -63,6 +63,6 @@ def test_what_is_no_mistake_is_not_told() -> None:
 def test_more_pairs_of_classes_than_a_map_can_number_do_no_harm() -> None:
     label = np.repeat(np.repeat(np.arange(20, dtype=np.uint8), 8)[:, None], 160, 1)
     predicted = np.repeat(np.repeat(np.arange(20, dtype=np.uint8) + 30, 8)[None], 160, 0)
-    found = region(label, predicted, np.full((160, 160), 255, np.uint8))
-    assert found.prediction == 30 + found.box[0] // 8
-    assert found.label == found.box[1] // 8
+    result = region(label, predicted, np.full((160, 160), 255, np.uint8))
+    assert result.prediction == 30 + result.box[0] // 8
+    assert result.label == result.box[1] // 8

@@ -17,10 +17,10 @@ from model.metrics import ConfusionMatrix
 from model.weights_file import Weights
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame
+from tests.support.training.invocations import evaluate
 from training.data.class_mapping import parse_class_mapping
-from training.data.layouts import DataError
 from training.data.split import Split
-from training.scoring.evaluate import conditions, evaluate, table
+from training.scoring.evaluate import conditions, table
 from training.survey.datasets import get_split
 
 OPTIONS = Options(tile=(64, 64), overlap=0.25, side=96)
@@ -70,7 +70,7 @@ def counted(split: Split, maps: list[npt.NDArray[np.uint8]], classes: int, merge
 
 @pytest.mark.parametrize("options", [OPTIONS, Options()], ids=["side 96", "the service's defaults"])
 def test_the_matrix_is_the_one_counted_by_hand(segmenter: Segmenter, split: Split, options: Options) -> None:
-    matrix = evaluate(segmenter, split, options, quiet=True)
+    matrix = evaluate(segmenter, split, options)
     expected = counted(split, predictions(segmenter, split, options), 4, {i: i for i in range(4)})
     assert matrix.counts.tolist() == expected
     counts = np.array(expected)
@@ -84,15 +84,8 @@ def test_a_mapping_merges_labels_and_predictions_alike(segmenter: Segmenter, spl
     labels = segmenter.manifest.labels
     mapping = parse_class_mapping("1=1,*=0", labels)
     mapped = get_split(photos, "val", labels, mapping)
-    matrix = evaluate(segmenter, mapped, OPTIONS, mapping, quiet=True)
+    matrix = evaluate(segmenter, mapped, OPTIONS, mapping)
     assert matrix.counts.tolist() == counted(mapped, predictions(segmenter, split), 2, {0: 0, 1: 1, 2: 0, 3: 0})
-
-
-def test_different_numbers_of_classes_are_refused_naming_both(segmenter: Segmenter, photos: Path) -> None:
-    labels = segmenter.manifest.labels
-    mapped = get_split(photos, "val", labels, parse_class_mapping("1=1,*=0", labels))
-    with pytest.raises(DataError, match="circle, square, triangle, the labels background, circle: both must"):
-        evaluate(segmenter, mapped, OPTIONS, quiet=True)
 
 
 def test_the_conditions_say_how_it_was_measured(segmenter: Segmenter) -> None:

@@ -1,9 +1,8 @@
-"""`fcn-evaluate` over single frames: lists, pictures, other weights beside, groups."""
+"""`fcn-evaluate` over single frames: lists, pictures, other weights beside."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +15,9 @@ from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.weights_file import Weights
-from tests.support.training.invocations import score_matrix
+from tests.support.training.invocations import evaluate, score_matrix
 from training.commands.evaluate import main
 from training.data.label_files import read_labels
-from training.scoring.evaluate import evaluate
 from training.survey.datasets import get_split
 
 
@@ -41,7 +39,7 @@ def test_frames_are_listed_with_the_worst_first_and_the_worst_are_shown(
     split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     index = [frame.name for frame in split.frames].index(frames[0]["name"])
     only = replace(split, frames=split.frames[index : index + 1])
-    alone = evaluate(Segmenter(TorchRuntime(narrow, "cpu", "float32")), only, Options((64, 64)), quiet=True)
+    alone = evaluate(Segmenter(TorchRuntime(narrow, "cpu", "float32")), only, Options((64, 64)))
     assert frames[0]["iou"] == alone.scores()["iou"]
     pictures = sorted(path.name for path in folder.iterdir())
     assert pictures == [f"{rank:03d}-{frame['name']}.png" for rank, frame in enumerate(frames[:2], 1)]
@@ -58,7 +56,10 @@ def test_two_networks_are_compared_on_the_same_frames(
     arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "scores.json"
-    assert main([*arguments, "--shifts", "2", "--against", arguments[5], "--json", str(file)]) == 0
+    assert (
+        main([*arguments, "--quality", "high", "--against", arguments[5], "--against-quality", "standard", "--json", str(file)])
+        == 0
+    )
     document = json.loads(file.read_text())
     lines = capsys.readouterr().out.splitlines()
     assert document["against"]["mean_iou"] == pytest.approx(score_matrix(narrow, shapes).mean_iou, abs=1e-6)
@@ -68,34 +69,10 @@ def test_two_networks_are_compared_on_the_same_frames(
     row = next(line for line in lines[::-1] if line.startswith("mean IoU"))
     assert f"{difference:+.3f}  {low:+.3f} to {high:+.3f}" in row
     assert lines[-1].startswith(f"against narrow {narrow.sha256[:16]}, 4 frames")
-    assert "shift" not in lines[-1]
-
-
-def test_a_network_against_itself_has_no_difference(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "quality" not in lines[-1]
     assert main([*arguments, "--against", arguments[5]]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines()[::-1] if line.startswith("mean IoU"))
-    assert row.endswith("+0.000  +0.000 to +0.000")
-
-
-def test_groups_are_scored_alone_and_by_weights_of_their_own(
-    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pattern = ["--split", "train", "--group-pattern", "train_00|train_01"]
-    split = get_split(shapes, "train", read_labels(str(shapes / "classes.json")))
-    segmenter = Segmenter(TorchRuntime(narrow, "cpu", "float32"))
-    halves = [replace(split, frames=some) for some in (split.frames[:10], split.frames[10:])]
-    means = [evaluate(segmenter, half, Options((64, 64)), quiet=True).mean_iou for half in halves]
-    assert main([*arguments, *pattern, "--group", "train_01"]) == 0
-    assert f"mean IoU {means[1]:6.3f}" in re.sub(" +", " ", capsys.readouterr().out).replace("mean IoU ", "mean IoU  ")
-    for group in ("train_00", "train_01"):
-        shutil.copyfile(arguments[5], tmp_path / f"{group}.safetensors")
-    changed = [*arguments, *pattern, "--weights", str(tmp_path / "{group}.safetensors")]
-    assert main([*changed, "--group", "each"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" (")[0] for line in lines[:2]] == [
-        f"train_0{index}: mean IoU {mean:.4f}" for index, mean in enumerate(means)
-    ]
-    assert lines[2] == f"mean of 2 groups: {sum(means) / 2:.4f}"
+    assert row.endswith("+0.000  +0.000 to +0.000"), "a network has no difference from itself"
 
 
 def test_a_picture_of_a_frame_with_the_longest_name_is_written(arguments: list[str], shapes: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -9,9 +10,20 @@ import numpy.typing as npt
 import pytest
 
 from model.metrics import ConfusionMatrix
-from training.scoring.intervals import Interval, difference_intervals, mean_iou_interval, rare_classes
+from training.scoring.evaluate import table
+from training.scoring.intervals import (
+    Counts,
+    Interval,
+    difference_intervals,
+    few_frames_line,
+    interval_line,
+    mean_iou_interval,
+    rare_classes,
+    score_facts,
+    trust_lines,
+)
 
-Counts = npt.NDArray[np.int64]
+NAMES = ["ground", "car", "bus"]
 
 
 def frames(accuracies: npt.NDArray[np.float64], pixels: int = 1000) -> Counts:
@@ -27,18 +39,10 @@ def varied(count: int, seed: int = 0) -> npt.NDArray[np.float64]:
     return np.random.default_rng(seed).uniform(0.6, 0.9, count)
 
 
-def test_the_value_is_the_score_over_all_frames() -> None:
-    counts = frames(varied(50))
-    matrix = ConfusionMatrix(2)
-    matrix.counts = counts.sum(0)
-    interval = mean_iou_interval(counts)
-    assert interval.value == matrix.mean_iou
-    assert interval.low < interval.value < interval.high
-
-
 def test_equal_frames_leave_no_doubt_and_more_frames_leave_less() -> None:
     even = mean_iou_interval(frames(np.full(20, 0.8)))
     assert even.low == even.value == even.high
+    assert mean_iou_interval(frames(varied(50))).value == ConfusionMatrix.of_frames(frames(varied(50))).mean_iou
     few, many = (mean_iou_interval(frames(varied(count))) for count in (20, 500))
     assert many.high - many.low < (few.high - few.low) / 3
 
@@ -68,12 +72,6 @@ def test_what_both_find_hard_does_not_hide_a_difference() -> None:
     assert (back.low, back.high) == pytest.approx((-mean.high, -mean.low))
 
 
-def test_a_difference_by_chance_is_not_decided() -> None:
-    interval = difference_intervals(frames(varied(60, 1)), frames(varied(60, 2)))[-1]
-    assert interval.low < 0 < interval.high
-    assert not interval.excludes_zero
-
-
 def test_classes_without_labels_have_no_interval() -> None:
     counts = np.zeros((3, 3, 3), np.int64)
     counts[:, 0, 0], counts[:, 1, 1], counts[:, 1, 2] = 10, 5, 5
@@ -83,32 +81,6 @@ def test_classes_without_labels_have_no_interval() -> None:
     assert not classes[2].excludes_zero
     assert (mean.value, mean.low, mean.high) == (0, 0, 0)
     assert mean_iou_interval(counts).value == pytest.approx(0.75)
-
-
-def test_equal_calls_give_equal_intervals() -> None:
-    counts = frames(varied(30))
-    assert mean_iou_interval(counts) == mean_iou_interval(counts)
-    assert isinstance(mean_iou_interval(counts), Interval)
-
-
-def test_other_frames_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"the same frames and classes, got \(3, 2, 2\) and \(4, 2, 2\)"):
-        difference_intervals(frames(varied(3)), frames(varied(4)))
-
-
-def test_a_class_of_a_single_frame_has_no_interval() -> None:
-    """A draw without that frame says nothing of the class, and all others say the same."""
-    counts = np.zeros((20, 2, 2), np.int64)
-    counts[:, 0, 0] = 100
-    ours, theirs = counts.copy(), counts.copy()
-    ours[3, 1], theirs[3, 1] = [40, 60], [45, 55]
-    background, rare, mean = difference_intervals(ours, theirs)
-    assert rare.value > 0
-    assert math.isnan(rare.low)
-    assert math.isnan(rare.high)
-    assert not rare.excludes_zero
-    assert not math.isnan(background.low)
-    assert not math.isnan(mean.low)
 
 
 def rare_counts(frames: int, classes: int, background: float, others: float) -> Counts:
@@ -126,14 +98,11 @@ def test_every_draw_s_mean_is_over_the_classes_of_the_score() -> None:
     interval = mean_iou_interval(counts)
     assert interval.low <= interval.value <= interval.high
     assert interval.high < 0.6
-    assert difference_intervals(counts, counts)[-1] == Interval(0, 0, 0)
-
-
-def test_classes_of_few_frames_are_named() -> None:
-    counts = rare_counts(frames=30, classes=4, background=0.95, others=0.4)
     assert rare_classes(counts) == {1: 1, 2: 1, 3: 1}
-    counts[10:14, 1, 1] = 5
-    assert rare_classes(counts) == {2: 1, 3: 1}
+    background, *rare, mean = difference_intervals(counts, counts)
+    assert mean == Interval(0, 0, 0)
+    assert not math.isnan(background.low)
+    assert all(math.isnan(each.low) and not each.excludes_zero for each in rare), "of a single frame"
 
 
 def test_where_hardly_a_draw_shows_every_class_there_is_no_interval() -> None:
@@ -152,3 +121,48 @@ def test_a_single_frame_has_no_interval() -> None:
     assert alone.rounded() == [None, None]
     assert str(alone) == "without an interval"
     assert not any(difference.excludes_zero for difference in difference_intervals(ours, theirs))
+
+
+def spread(number: int, wrong_share: float) -> Counts:
+    """Matrices of frames that show two of three classes, with a share of errors that differs by up to `wrong_share`."""
+    wrong = (np.random.default_rng(0).random(number) * wrong_share * 1000).astype(np.int64)
+    counts = np.zeros((number, 3, 3), np.int64)
+    counts[:, 0, 0], counts[:, 0, 1], counts[:, 1, 1] = 1000 - wrong, wrong, 500
+    return counts
+
+
+def facts(counts: Counts) -> dict[str, object]:
+    return score_facts(counts, mean_iou_interval(counts), NAMES)
+
+
+def test_a_score_over_few_frames_or_with_a_wide_interval_is_told_to_be_a_rough_one() -> None:
+    some, many = facts(spread(12, 0.8)), facts(spread(300, 0.8))
+    low, high = mean_iou_interval(spread(12, 0.8)).rounded()
+    assert f"over 12 frames: on as many others of this kind it may well be {low:.2f} or {high:.2f}" in few_frames_line(some)
+    assert trust_lines(some) == [interval_line(some), few_frames_line(some)]
+    assert trust_lines(many) == [interval_line(many)]
+    assert "bootstrap over 300 frames" in interval_line(many)
+    rare = spread(100, 0.0)
+    rare[:20, 2, 2] = rare[20:40, 2, 0] = 500  # a class that is recognised in half of its frames
+    assert few_frames_line(facts(rare))
+    assert "over 1 frames, too few for an interval" in few_frames_line(facts(spread(1, 0.5)))
+
+
+def test_what_has_no_labels_or_is_of_before_has_no_sentence() -> None:
+    void = facts(np.zeros((2, 3, 3), np.int64))
+    assert few_frames_line(void) == ""
+    json.dumps(void, allow_nan=False)
+    assert few_frames_line({"mean_iou": 0.5, "mean_iou_95": [0.1, 0.9]}) == ""
+
+
+def test_classes_that_are_predicted_alone_are_named_with_the_mean_that_counts_them() -> None:
+    counts = spread(3, 0.0)
+    assert "predicted" not in table(ConfusionMatrix.of_frames(counts), NAMES)
+    assert "predicted_only" not in facts(counts)
+    counts[0, 0, 2] = 40
+    matrix = ConfusionMatrix.of_frames(counts)
+    line = table(matrix, NAMES).splitlines()[-1]
+    assert "bus (40 pixels)" in line
+    assert line.endswith(f"{matrix.mean_iou * 2 / 3:.3f}")
+    assert facts(counts)["predicted_only"] == {"bus": 40}
+    assert facts(counts)["mean_iou_with_predicted"] == pytest.approx(matrix.mean_iou * 2 / 3, abs=1e-6)

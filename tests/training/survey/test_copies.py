@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image, ImageOps
 
 from model.labels import numbered_labels
 from tests.support.variants import long
-from training.survey.copies import copied_images, similar_images
+from training.survey.copies import copied_images, shared_frames, similar_images
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
 
@@ -104,3 +105,15 @@ def test_nothing_is_told_of_the_frames_of_a_video(root: Path) -> None:
     for step in range(4):
         add(root, f"g{step}", photo(5).crop((step, 0, 310 + step, 240)), mask(5)[:, step : 310 + step])
     assert remarks(root) == []
+
+
+def test_frames_of_both_splits_are_refused_whatever_their_names(root: Path) -> None:
+    add(root, "copy", photo(3), mask(3))
+    add(root, "other", photo(9), mask(3))
+    (root / "train.txt").write_text("".join(f"f{seed}\n" for seed in range(8)))
+    (root / "val.txt").write_text("copy\nother\n")
+    train, val = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
+    (error,) = shared_frames(train, val)
+    assert re.search(r"1 of 2 frames of 'val' are in 'train' too: .*copy\.jpg", str(error))
+    (root / "val.txt").write_text("other\n")
+    assert shared_frames(train, survey_all([get_split(root, "val", LABELS)])[0]) == []

@@ -15,7 +15,7 @@ from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame, write_noise
 from training.data.problems import DataError
 from training.survey.datasets import get_split
-from training.survey.folds import belonging, divide, part, pooled
+from training.survey.folds import belonging, divide, group_name, part, pooled
 from training.survey.records import Survey, survey_all
 
 LABELS = LabelSet.from_list([{"id": i, "name": name, "color": "#000000"} for i, name in enumerate("abc")], 255)
@@ -52,6 +52,24 @@ def test_frames_of_a_group_stay_in_one_fold(noise: Survey) -> None:
     for group in set(groups):
         assert len({fold for fold, name in zip(folds.tolist(), groups, strict=True) if name == group}) == 1
     assert set(folds.tolist()) == {0, 1, 2}
+
+
+def test_as_many_folds_as_groups_leave_one_group_out_each(noise: Survey) -> None:
+    folds = divide(noise, 6, "[^_]+")
+    groups = [frame.name.split("_")[0] for frame in noise.split.frames]
+    assert len({(fold, name) for fold, name in zip(folds.tolist(), groups, strict=True)}) == len(set(groups)) == 6
+
+
+def test_a_group_is_the_match_or_what_the_first_parentheses_find() -> None:
+    assert group_name("0016E5_00390", r"\d{4}") == "0016"
+    assert group_name("0016E5_00390", r".*(\d)(\d)$") == "9"
+    for pattern, message in (
+        ("x", "'x' finds no group at the beginning"),
+        (r"\d+(x)?", "finds no group"),
+        ("(", "must be a regular"),
+    ):
+        with pytest.raises(DataError, match=message):
+            group_name("0016E5_00390", pattern)
 
 
 def test_tiles_of_a_block_of_ground_stay_in_one_fold(tmp_path: Path) -> None:
