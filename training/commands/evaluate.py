@@ -11,12 +11,14 @@ from typing import Any, get_args
 
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
+from model.inference.runtime import Runtime
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
 from model.labels import LabelSet
 from model.metrics import ConfusionMatrix
 from model.preprocessing import Preprocessing
-from model.weights_file import WeightsFiles, find_files, find_weights
+from model.weights_file import WeightsFiles, find_files, find_weights, load_weights
 from model.whole_file import begins_with, check_output
 from training.commands.command import print_lines, run_command
 from training.commands.evaluate_arguments import WORST, check_arguments, make_options, parser
@@ -61,6 +63,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         return
     other = _segmenter(args, find_files(args.against), args.precision, is_advised=False) if args.against else None
     ours = score_split(segmenter, split, labels, mapping, options)
+    if args.shifts != 1:
+        ours = replace(ours, where=f"{ours.where}; shift-and-stitch {args.shifts}x{args.shifts}")
     print(ours.text(split))
     facts = ours.facts(split)
     if other:
@@ -75,8 +79,12 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _segmenter(args: argparse.Namespace, files: WeightsFiles, precision: str, *, is_advised: bool = True) -> Segmenter:
-    """The segmenter of these files. is_advised: with the side of `--advise` and the tile of `--advise-tile`."""
-    runtime = load_runtime(files, args.runtime, args.device, precision, args.threads)
+    """The segmenter of these files. is_advised: with `--shifts`, the side of `--advise` and the tile of `--advise-tile`."""
+    if is_advised and args.shifts != 1:
+        weights = load_weights(find_weights(args.weights))
+        runtime: Runtime = TorchRuntime(weights, args.device, precision, args.threads, args.shifts)
+    else:
+        runtime = load_runtime(files, args.runtime, args.device, precision, args.threads)
     if is_advised:
         runtime.manifest = replace(runtime.manifest, preprocessing=_advised(args, runtime.manifest.preprocessing))
     return Segmenter(runtime)

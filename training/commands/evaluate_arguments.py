@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add_option(group, "--overlap", Options.overlap, overlap)
     blend = f"how overlapping tiles are averaged (default: {Options.blend})"
     add_option(group, "--blend", Options.blend, blend, choices=("mean", "hann"))
+    add_option(group, "--shifts", 1, "shift-and-stitch with this many shifts per axis, in PyTorch (default: none)")
     advise = "use this range of the longer side instead of the file's; --record writes it into the file"
     add_option(group, "--advise", int, advise, nargs=2, metavar=("LOW", "HIGH"))
     advise_tile = "use this tile instead of the file's; --record writes it into the file"
@@ -85,6 +86,8 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise ValueError(f"{_flag(name)} has no effect without {_flag(companion)}: give both, or leave it out")
     if args.worst is not None and args.worst < 1:
         raise ValueError(f"worst must be at least 1, got {args.worst}")
+    if args.shifts != 1 and (args.runtime == "openvino" or args.record or args.calibrate):
+        raise ValueError("--shifts runs another network, in PyTorch; leave out --runtime, --record and --calibrate")
     if args.record:
         _refuse(args, ("calibrate", *SCORING), "--record scores and records one file")
         if make_options(args) != Options() or args.precision != "auto":

@@ -91,6 +91,7 @@ def test_calibration_is_told_and_not_stored(arguments: list[str], narrow: Weight
         (["--against-quality", "high"], "--against-quality has no effect without --against"),
         (["--worst", "-1", "--pictures", "worst"], "worst must be at least 1, got -1"),
         (["--record", "val", "--calibrate"], "--record scores and records one file; give --calibrate without it"),
+        (["--shifts", "2", "--runtime", "openvino"], "in PyTorch; leave out --runtime"),
         (["--record", "val", "--side", "96"], "--record scores the file as it is served"),
         (["--record", "val", "--precision", "int8"], "in each of its precisions; give it without"),
         (
@@ -114,6 +115,7 @@ def test_options_that_have_no_effect_are_named(changes: list[str], message: str)
         (["--calibrate", "--class-map", "0=0,*=1"], "the network has the classes background, circle"),
         (["--class-map", "circle=round,square=angular"], "names every class: background, triangle missing; add *=..."),
         (["--precision", "int8"], "int8 is for OpenVINO"),
+        (["--shifts", "3"], "shifts must divide the scores' stride of 8, got 3"),
         (["--advise", "512", "256"], "32 <= low <= high"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -156,3 +158,8 @@ def test_by_default_the_export_is_scored_as_the_service_runs_it(
     by_torch = capsys.readouterr().out.splitlines()
     means = [float(line.split()[2]) for line in (*rows, *by_torch) if re.match("mean IoU +0", line)]
     assert means[0] == pytest.approx(means[1], abs=0.01)
+
+
+def test_a_score_with_shift_and_stitch_says_so(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments, "--shifts", "2"]) == 0
+    assert "; shift-and-stitch 2x2" in capsys.readouterr().out
