@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pycocotools.coco import COCO
 from cli.coco_file import CocoFile
 from cli.input import Input
 from cli.report import Outcome
-from tests.support.checkout import SEGMENT
+from tests.support.cli.commands import command
 from tests.support.cli.folders import Segment
 from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
@@ -79,9 +78,8 @@ def test_an_image_that_fails_is_left_out_and_the_rest_is_kept_for_another_run(ph
 def test_a_killed_run_started_again_ends_with_the_same_document(photos: Path, run: Segment, narrow_file: Path) -> None:
     for seed in range(20):
         (photos / f"many{seed:03}.png").write_bytes(encode(make_photo(64, 96, seed)))
-    options = ["in", "-o", "one.json", "--format", "coco", "--weights", str(narrow_file), "--device", "cpu"]
-    options += ["--precision", "float32", "--threads", "1"]
-    process = subprocess.Popen([sys.executable, "-c", SEGMENT, *options])
+    options = ["in", "-o", "one.json", "--format", "coco"]
+    process = subprocess.Popen(command(narrow_file, *options))
     wait_until(lambda: process.poll() is not None or len(list(Path(".fcn-segment").rglob("parts/*.json"))) > 4)
     process.kill()
     process.wait()

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from cli.answers import STATE
 from cli.coco_file import CocoFile
 from cli.stores import read_object, write_object
-from tests.support.checkout import SEGMENT
+from tests.support.cli.commands import command
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
@@ -104,8 +103,7 @@ def test_what_a_killed_run_wrote_is_replaced_by_a_run_with_other_options(
 ) -> None:
     for seed in range(20):
         (photos / f"many{seed:03}.png").write_bytes(encode(make_photo(64, 96, seed)))
-    options = ["in", "-o", "out", "--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
-    process = subprocess.Popen([sys.executable, "-c", SEGMENT, *options])
+    process = subprocess.Popen(command(narrow_file, "in", "-o", "out"))
     wait_until(lambda: process.poll() is not None or len(files_in(Path("out"))) > 4)
     process.kill()
     process.wait()

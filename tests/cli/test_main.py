@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from model.inference.runtime import Tile
 from model.inference.segmenter import Segmenter
 from model.inference.small_regions import parse_area
 from model.weights_file import find_files
-from tests.support.checkout import ROOT, SEGMENT
+from tests.support.checkout import ROOT
+from tests.support.cli.commands import command
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 
 
@@ -179,9 +179,7 @@ def test_a_folder_is_mirrored_recursively(run: Segment, expected: Callable[..., 
 
 
 def test_stdin_goes_to_stdout(narrow_file: Path, expected: Callable[..., bytes]) -> None:
-    command = [sys.executable, "-c", SEGMENT, "-", "-o", "-", "--weights", str(narrow_file)]
-    command += ["--device", "cpu", "--precision", "float32", "--threads", "1"]
-    run = subprocess.run(command, input=PHOTO, capture_output=True, cwd=ROOT, check=False)
+    run = subprocess.run(command(narrow_file, "-", "-o", "-"), input=PHOTO, capture_output=True, cwd=ROOT, check=False)
     assert (run.returncode, run.stderr) == (0, b"")
     assert run.stdout == expected(PHOTO, Rendering())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ import pytest
 from cli.answers import Answers
 from cli.inputs import list_inputs
 from cli.main import main
-from tests.support.checkout import ROOT, SEGMENT
+from tests.support.checkout import ROOT
+from tests.support.cli.commands import command
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.variants import long
 
@@ -45,11 +45,8 @@ def test_a_name_that_is_not_utf_8_is_written_and_told(
 def test_a_terminal_of_ascii_is_told_of_any_name(folder: Path, narrow_file: Path) -> None:
     write_files(folder, {LATIN1: b"text", "Käfer.png": b"text", "two\nlines.png": b"text"})
     variables = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    arguments = [sys.executable, "-c", SEGMENT, str(folder), "-o", str(folder.parent / "out"), "--json"]
-    run = subprocess.run(
-        [*arguments, "--weights", str(narrow_file), "--device", "cpu", "--threads", "1"],
-        cwd=ROOT, env=os.environ | variables, capture_output=True, check=False,
-    )  # fmt: skip
+    arguments = command(narrow_file, folder, "-o", folder.parent / "out", "--json")
+    run = subprocess.run(arguments, cwd=ROOT, env=os.environ | variables, capture_output=True, check=False)
     assert (run.returncode, run.stderr.count(b"\n")) == (3, 4), run.stderr
     assert [json.loads(line)["status"] for line in run.stdout.splitlines()].count("failed") == 3
     assert b"Traceback" not in run.stderr

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ROOT, SEGMENT
+from tests.support.checkout import ROOT
+from tests.support.cli.commands import command
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.polling import HANG_S
 from tests.support.variants import long
@@ -79,11 +80,8 @@ def test_a_pipe_gets_the_output(photos: Path, run: Segment, option: str) -> None
 
 @pytest.mark.parametrize("name", ["/dev/stdout", *long("/proc/self/fd/1")])
 def test_stdout_by_its_path(photos: Path, run: Segment, narrow_file: Path, name: str) -> None:
-    options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
-
     def bytes_of(*words: str) -> bytes:
-        command = [sys.executable, "-c", SEGMENT, *words, *options]
-        return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=HANG_S).stdout
+        return subprocess.run(command(narrow_file, *words), stdout=subprocess.PIPE, check=True, timeout=HANG_S).stdout
 
     assert run("in/a.png", "-o", "mask.png") == 0
     assert bytes_of("in/a.png", "-o", name) == Path("mask.png").read_bytes()
@@ -142,9 +140,7 @@ def test_a_full_device_is_one_line(photos: Path, run: Segment, capfd: pytest.Cap
 
 
 def test_stdin_by_its_path(photos: Path, run: Segment, narrow_file: Path) -> None:
-    options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
-    command = [sys.executable, "-c", SEGMENT, "/dev/stdin", "-o", "mask.png", *options]
-    subprocess.run(command, check=True, timeout=HANG_S, input=PHOTO)
+    subprocess.run(command(narrow_file, "/dev/stdin", "-o", "mask.png"), check=True, timeout=HANG_S, input=PHOTO)
     mask = Path("mask.png").read_bytes()
     assert run("in/a.png", "-o", "of-file.png") == 0
     assert Path("of-file.png").read_bytes() == mask
@@ -172,7 +168,7 @@ def test_pipes_sockets_and_kernel_files_among_inputs_are_problems(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stream", "status", "words"),
+    ("arguments", "stream", "status", "message"),
     [
         (["{photo}", "-o", "-"], 1, 3, "stdout is closed"),
         (["{photo}", "-o", "{out}", "--json"], 1, 2, "stdout is closed"),
@@ -180,16 +176,13 @@ def test_pipes_sockets_and_kernel_files_among_inputs_are_problems(
     ],
 )
 def test_closed_streams_are_told(
-    arguments: list[str], stream: int, status: int, words: str, narrow_file: Path, tmp_path: Path
+    arguments: list[str], stream: int, status: int, message: str, narrow_file: Path, tmp_path: Path
 ) -> None:
     write_files(tmp_path, {"photo.png": PHOTO})
     photo_arguments = [each.format(photo=tmp_path / "photo.png", out=tmp_path / "mask.png") for each in arguments]
-    program = (
-        f"import os, sys; os.close({stream}); os.execv(sys.executable, [sys.executable, '-c', {SEGMENT!r}, *sys.argv[1:]])"
-    )
-    options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
-    command = [sys.executable, "-c", program, *photo_arguments, *options]
-    run = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    program = f"import os, sys; os.close({stream}); os.execv(sys.executable, sys.argv[1:])"
+    words = [sys.executable, "-c", program, *command(narrow_file, *photo_arguments)]
+    run = subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr.count("\n")) == (status, 1)
-    assert words in run.stderr
+    assert message in run.stderr
     assert not (tmp_path / "mask.png").exists()
