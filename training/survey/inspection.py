@@ -46,14 +46,14 @@ class Report:
         """An error if the masks show fewer classes than this; none for a split without frames."""
         if len(self.class_ids) >= fewest_classes or not self.survey.records:
             return []
-        return [self._too_few(", ".join(self.survey.split.labels.names[index] for index in self.class_ids) or "no class")]
-
-    def _too_few(self, names: str) -> DataError:
-        split = self.survey.split
-        return DataError(
-            f"the masks of the split {split.name!r} show {names} of {len(split.labels)} classes, which is too few; masks hold "
-            f"class ids (0 to {len(split.labels) - 1}), and 255 is void, not an object"
-        )
+        name, labels = self.survey.split.name, self.survey.split.labels
+        names = ", ".join(labels.names[index] for index in self.class_ids) or "no class"
+        return [
+            DataError(
+                f"the masks of the split {name!r} show {names} of {len(labels)} classes, which is too few; masks hold class "
+                f"ids (0 to {len(labels) - 1}), and 255 is void, not an object"
+            )
+        ]
 
     @property
     def meaning(self) -> str:

@@ -11,6 +11,7 @@ import pytest
 from tests.support.training.coco import SIZE, SQUARE, Import, document, image, read_masks, thing, write_export
 from training.commands.import_labels import main
 from training.data.label_files import alike_names, find_labels
+from training.importing.classes import find_classes
 from training.importing.coco import make_document
 from training.importing.exports import split_name
 from training.importing.geometry import read_box, share_error
@@ -213,10 +214,10 @@ def test_a_group_of_all_splits_is_no_class(tmp_path: Path, capsys: pytest.Captur
 def test_a_class_of_one_split_alone_is_one_of_the_data_set(tmp_path: Path) -> None:
     train, valid = split_document("train", 1), split_document("valid", 1)
     valid["categories"] = [{"id": 1, "name": "stem"}, {"id": 2, "name": "leaf"}]
-    root = write_splits(tmp_path / "export", train=train, valid=valid)
-    assert main([str(root), "--out", str(tmp_path / "data")]) == 0
-    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
-    assert set(np.unique(read_masks(tmp_path / "data", "val")["valid"])) == {0, 2}
+    documents = {Path(name): make_document(Path(name), each) for name, each in (("a", train), ("b", valid))}
+    classes = find_classes(documents, tmp_path)
+    assert classes.names == ["background", "leaf", "stem"]
+    assert classes.ids == [{1: 1}, {1: 2, 2: 1}]
 
 
 def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(run_import: Import, tmp_path: Path) -> None:

@@ -19,9 +19,8 @@ from tests.support.imaging.samples import oriented, upright
 from tests.support.training.coco import Import
 from training.commands.import_labels import main
 from training.data.label_files import find_labels
-from training.importing.coco import ImageFinder, as_key
-from training.survey.datasets import get_split
-from training.survey.records import survey_all
+from training.importing.classes import find_classes
+from training.importing.coco import ImageFinder, as_key, make_document
 
 HEIGHT, WIDTH = 40, 60
 SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
@@ -84,18 +83,6 @@ def test_objects_are_drawn_and_the_smaller_lies_on_top(run_import: Import, file:
     assert np.array_equal(masks_by_name["a"], expected)
     assert not masks_by_name["b"].any()
     assert (out / "images" / "a.jpg").read_bytes() == (file.parent / "a.jpg").read_bytes()
-
-
-def test_the_folder_is_one_that_trainings_take(file: Path, tmp_path: Path) -> None:
-    out = tmp_path / "data"
-    for split in ("train", "val"):
-        assert main([str(file), "--out", str(out), "--split", split]) == 0
-    labels = find_labels(None, out)
-    assert labels.names == ["background", "leaf", "stem"]
-    assert labels.ignore_index == 255
-    split = get_split(out, "train", labels)
-    survey_all([split])
-    assert [frame.name for frame in split.frames] == ["a", "b"]
 
 
 @pytest.mark.parametrize(("crowds", "value"), [("objects", 1), ("void", 255)])
@@ -216,14 +203,6 @@ def test_boxes_without_an_outline_are_void_and_told(
     assert np.array_equal(masks(tmp_path / "data")["a"], expected)
 
 
-def test_an_export_may_be_imported_into_its_own_folder(file: Path) -> None:
-    (file.parent / "images").mkdir()
-    for name in ("a.jpg", "sub/b.jpg"):
-        (file.parent / name).rename(file.parent / "images" / Path(name).name)
-    assert main([str(file), "--out", str(file.parent)]) == 0
-    assert set(masks(file.parent)) == {"a", "b"}
-
-
 def test_all_that_is_wrong_is_told_at_once(run: Run, document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     document["images"].append({"id": 11, "file_name": "gone.jpg", "height": 40, "width": 60})
     document["annotations"] = [entry(5, {"size": [40, 60], "counts": [1]}), entry(3, [SQUARE]), entry(5, [SQUARE], image=8)]
@@ -256,12 +235,13 @@ def test_ids_may_be_written_as_text(run: Run, document: dict[str, Any], tmp_path
 
 
 @pytest.mark.parametrize("name", ["Background", "_background_"])
-def test_background_is_known_by_every_way_of_writing_it(run: Run, document: dict[str, Any], tmp_path: Path, name: str) -> None:
-    document["categories"] += [{"id": 0, "name": name}]
-    document["annotations"] += [entry(0, [[40.0, 0.0, 60.0, 0.0, 60.0, 40.0, 40.0, 40.0]])]
-    assert run() == 0
-    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
-    assert sorted(np.unique(masks(tmp_path / "data")["a"])) == [0, 1, 2]
+def test_background_is_known_by_every_way_of_writing_it(document: dict[str, Any], tmp_path: Path, name: str) -> None:
+    """Categories of one name, in any Unicode form, are one class."""
+    document["categories"] += [{"id": 0, "name": name}, {"id": 9, "name": "Bl\u00e4tter"}, {"id": 8, "name": "Bla\u0308tter "}]
+    document["annotations"] += [entry(id_, [SQUARE]) for id_ in (0, 8, 9)]
+    classes = find_classes({Path("a.json"): make_document(Path("a.json"), document)}, tmp_path)
+    assert classes.names == ["background", "leaf", "stem", "Bl\u00e4tter"]
+    assert classes.ids == [{0: 0, 2: 1, 5: 2, 8: 3, 9: 3}]
 
 
 @pytest.mark.parametrize("stored", ["leaf.jp2", "leaf", ".leaf.jpg"])
@@ -269,24 +249,6 @@ def test_an_image_that_trainings_would_not_find_is_refused(file: Path, stored: s
     (file.parent / "a.jpg").rename(file.parent / stored)
     with pytest.raises(ValueError, match=f"{stored} is no image for a training, because its name does not end in one of .png"):
         ImageFinder(file, None).find(stored)
-
-
-def test_files_that_cannot_be_read_are_told_with_all_that_is_wrong(
-    run_import: Import, file: Path, document: dict[str, Any]
-) -> None:
-    (file.parent / "a.jpg").unlink()
-    (file.parent / "a.jpg").symlink_to("nowhere")
-    (file.parent / "sub" / "b.jpg").write_bytes(b"")
-    stderr = run_import(file, status=2)
-    assert "2 errors in the data set:" in stderr
-    assert "a.jpg: No such file or directory" in stderr
-
-
-def test_categories_of_one_name_are_one_class(run: Run, document: dict[str, Any], tmp_path: Path) -> None:
-    document["categories"] = [{"id": 5, "name": "Bl\u00e4tter"}, {"id": 2, "name": "Bla\u0308tter "}]
-    assert run() == 0
-    assert find_labels(None, tmp_path / "data").names == ["background", "Bl\u00e4tter"]
-    assert np.count_nonzero(masks(tmp_path / "data")["a"] == 1) == 400
 
 
 def test_ids_are_the_same_however_they_are_written() -> None:

@@ -180,24 +180,6 @@ def test_lists_may_name_files_from_the_folder_above_and_with_dots(tmp_path: Path
     assert listing.notes == ["1 frames are listed more than once in 'train', and used as often: a"]
 
 
-def test_images_in_deeper_folders_are_told(tmp_path: Path) -> None:
-    write_plain(tmp_path, *(f"leaf{index}" for index in range(20)))
-    write_frame(tmp_path / "images" / "site" / "q.jpg", tmp_path / "masks" / "site" / "q.png", IDS)
-    assert list_frames(tmp_path, "train").notes == [
-        f"1 images in folders of {tmp_path / 'images'} are left out: {tmp_path / 'images' / 'site' / 'q.jpg'}"
-    ]
-
-
-def test_images_beside_the_folders_of_splits_are_told(tmp_path: Path) -> None:
-    write_plain(tmp_path, "a")
-    write_frame(tmp_path / "images" / "train" / "b.jpg", tmp_path / "masks" / "train" / "b.png", IDS)
-    listing = list_frames(tmp_path, "train")
-    assert [frame.name for frame in listing.frames] == ["b"]
-    assert listing.notes == [
-        f"1 images lie in {tmp_path / 'images'} beside its folders and are left out: {tmp_path / 'images' / 'a.jpg'}"
-    ]
-
-
 @pytest.mark.parametrize("ending", ["_mask", "-labelIds", ".jpg"])
 def test_masks_of_longer_names_are_told(tmp_path: Path, ending: str) -> None:
     """In the errors that a message shows: a hint takes time by the number of names."""
@@ -260,8 +242,17 @@ def test_images_that_no_list_names_are_told(tmp_path: Path) -> None:
     assert list_frames(tmp_path, "train").notes == []
 
 
-def test_photos_of_a_kind_that_is_not_read_are_told(tmp_path: Path) -> None:
-    write_plain(tmp_path, *(f"leaf{index}" for index in range(12)))
-    path = tmp_path / "images" / "IMG_0042.HEIC"
-    path.write_bytes(b"photo")
-    assert f"1 files are of no kind that is read and are left out: {path}" in list_frames(tmp_path, "train").notes
+def test_what_is_left_out_is_told(tmp_path: Path) -> None:
+    """Images in deeper folders, photos of a kind that is not read, and images beside the folders of splits."""
+    write_plain(tmp_path, *(f"leaf{index}" for index in range(20)))
+    deeper, heic = tmp_path / "images" / "site" / "q.jpg", tmp_path / "images" / "IMG_0042.HEIC"
+    write_frame(deeper, tmp_path / "masks" / "site" / "q.png", IDS)
+    heic.write_bytes(b"photo")
+    assert list_frames(tmp_path, "train").notes == [
+        f"1 images in folders of {tmp_path / 'images'} are left out: {deeper}",
+        f"1 files are of no kind that is read and are left out: {heic}",
+    ]
+    write_frame(tmp_path / "images" / "train" / "b.jpg", tmp_path / "masks" / "train" / "b.png", IDS)
+    listing = list_frames(tmp_path, "train")
+    assert [frame.name for frame in listing.frames] == ["b"]
+    assert listing.notes[0].startswith(f"20 images lie in {tmp_path / 'images'} beside its folders and are left out: ")

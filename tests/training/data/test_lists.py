@@ -29,11 +29,8 @@ def write_png_photos(root: Path, *names: str) -> Path:
 @pytest.mark.parametrize(
     "line",
     [
-        "{root}/images/sub/a.png",
-        "{root}/images/sub/a",
         "{root}/images/../images/sub/a.png",
-        "../images/sub/a.png",
-        "./images/sub/a.png",
+        "./images/sub/a",
         "..\\images\\sub\\a.png",
         "sub/../sub/a.PNG",
         "{link}/images/sub/a.png",
@@ -52,10 +49,8 @@ def test_paths_into_the_folder_of_images_name_frames_and_never_a_photo_as_its_ma
     "line",
     [
         "/elsewhere/images/a.png",
-        "../other/a.png",
         "../../other/a.png",
         "C:\\data\\images\\a.png",
-        "{root}/masks/a.png",
         "../masks/a.png",
     ],
 )
@@ -75,22 +70,17 @@ def test_paths_that_lead_elsewhere_are_errors_that_say_so(tmp_path: Path, line: 
     assert "is listed and leads out of" in str(listing.missing[0])
 
 
-@pytest.mark.parametrize("image", ["/JPEGImages/a.png", "{root}/JPEGImages/a.png", "JPEGImages/a.png"])
-@pytest.mark.parametrize("mask", ["/SegmentationClass/a.png", "{root}/SegmentationClass/a.png"])
-def test_pairs_may_be_absolute(tmp_path: Path, image: str, mask: str) -> None:
+def test_pairs_may_be_absolute_and_lead_nowhere_else(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS})
-    line = f"{image} {mask}\n".format(root=tmp_path)
-    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text(line)
-    (frame,) = find_frames(tmp_path, "train")
-    assert (frame.image, frame.mask) == (tmp_path / "JPEGImages/a.png", tmp_path / "SegmentationClass/a.png")
-
-
-@pytest.mark.parametrize("word", ["../b.png", "/elsewhere/b.png", "C:/b.png"])
-def test_pairs_that_lead_elsewhere_are_errors(tmp_path: Path, word: str) -> None:
-    write_voc(tmp_path, {"a": IDS})
-    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text(f"/JPEGImages/a.png {word}\n")
-    with pytest.raises(DataError, match=r"leads out of|no such mask"):
-        find_frames(tmp_path, "train")
+    listing = tmp_path / "ImageSets" / "Segmentation" / "train.txt"
+    for image, mask in (("/JPEGImages", "{root}/SegmentationClass"), ("{root}/JPEGImages", "/SegmentationClass")):
+        listing.write_text(f"{image}/a.png {mask}/a.png\n".format(root=tmp_path))
+        (frame,) = find_frames(tmp_path, "train")
+        assert (frame.image, frame.mask) == (tmp_path / "JPEGImages/a.png", tmp_path / "SegmentationClass/a.png")
+    for word in ("../b.png", "/elsewhere/b.png", "C:/b.png"):
+        listing.write_text(f"/JPEGImages/a.png {word}\n")
+        with pytest.raises(DataError, match=r"leads out of|no such mask"):
+            find_frames(tmp_path, "train")
 
 
 @pytest.mark.parametrize("how", ["pair", "link", "hard link", "copy", "folder"])

@@ -16,7 +16,7 @@ from tests.support.training.label_tools import Ids, Region, label_studio_result,
 from training.commands.import_labels import main
 from training.importing.label_studio.geometry import draw
 from training.importing.label_studio.tasks import find_image_field
-from training.importing.outlines import decode_painted
+from training.importing.outlines import check_size, decode_painted
 
 SIZE = (40, 60)
 VOID = 255
@@ -348,8 +348,11 @@ def test_labels_that_are_no_names_are_told_in_a_line(label: str, tmp_path: Path,
     assert len(lines[0]) < 1000
 
 
-def test_a_small_file_that_says_a_huge_image_takes_no_memory(run_import: Import, tmp_path: Path) -> None:
-    """A brush label of 10 bytes would be an image of 400 gigabytes."""
-    huge = label_studio_result((300_000, 300_000), "brushlabels", "leaf", format="rle", rle=[0] * 10)
-    file = write_label_studio_results(tmp_path / "export", SIZE, [huge])
-    assert "is on an image of 300000x300000 pixels; at most 100 megapixels are read" in run_import(file, status=2)
+def test_a_small_file_that_says_a_huge_image_takes_no_memory() -> None:
+    """A brush label of 10 bytes would be an image of 400 gigabytes. labelme's files are read within the same limit."""
+    assert check_size(40.0, "60") == (40, 60)
+    with pytest.raises(ValueError, match="is on an image of 300000x300000 pixels; at most 100 megapixels are read"):
+        check_size(300_000, 300_000)
+    for size in ((None, None), (0, 5), (True, 5), (2.5, 5)):
+        with pytest.raises(ValueError, match="needs the height and width of its image in pixels"):
+            check_size(*size)

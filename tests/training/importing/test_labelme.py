@@ -186,14 +186,6 @@ def test_files_of_old_versions_have_the_size_in_the_image(tmp_path: Path, capsys
         assert f"{export / '0.json'} {message}" in capsys.readouterr().err
 
 
-def test_a_small_file_that_says_a_huge_image_takes_no_memory(run_import: Import, tmp_path: Path) -> None:
-    export = write_labelme_shapes(
-        tmp_path / "export", SIZE, shape("mask", [[0, 0], [1, 1]], mask=png_text(np.ones((2, 2), bool)))
-    )
-    rewrite(export / "0.json", imageHeight=300_000, imageWidth=300_000)
-    assert "is on an image of 300000x300000 pixels; at most 100 megapixels are read" in run_import(export, status=2)
-
-
 def test_a_key_of_a_file_that_may_hold_shapes_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF)
     rewrite(export / "0.json", checked=True, text="a leaf", chat_history=CHAT, age=3)

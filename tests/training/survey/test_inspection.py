@@ -74,17 +74,12 @@ def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
     assert notes(split) == ["1 frames are listed more than once in 'train', and used as often: b"]
 
 
-def test_masks_without_an_image_are_told(tmp_path: Path) -> None:
-    for turn, name in enumerate("ab"):
-        paths = tmp_path / "images" / "train" / f"{name}.jpg", tmp_path / "masks" / "train" / f"{name}.png"
-        write_frame(*paths, np.roll(IDS, turn))
-    save(tmp_path / "masks" / "train" / "c.png", IDS)
-    (note,) = notes(get_split(tmp_path, "train", FOUR))
-    assert note.startswith("1 masks have no image and are left out: ")
-    assert note.endswith("masks/train/c.png")
-
-
-def test_images_without_a_mask_are_told_where_masks_are_the_list(tmp_path: Path) -> None:
+def test_masks_without_an_image_and_images_without_a_mask_are_told(tmp_path: Path) -> None:
+    """The latter where masks are the list."""
+    write_frame(tmp_path / "plain/images/train/a.jpg", tmp_path / "plain/masks/train/a.png", IDS)
+    save(tmp_path / "plain/masks/train/c.png", IDS)
+    expected = f"1 masks have no image and are left out: {tmp_path}/plain/masks/train/c.png"
+    assert notes(get_split(tmp_path / "plain", "train", FOUR)) == [expected]
     write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", IDS)
     write_frame(tmp_path / "train" / "b.png", tmp_path / "elsewhere" / "b.png", IDS)
     assert notes(get_split(tmp_path, "train", FOUR)) == [f"1 images in {tmp_path / 'train'} have no mask and are left out: b"]
@@ -161,6 +156,8 @@ def test_how_masks_are_read_is_told_in_a_line(tmp_path: Path) -> None:
     split = get_split(tmp_path, "train", FOUR, meaning="colors")
     assert report_of(split).meaning == "masks: read by the classes' colours"
     assert np.array_equal(split.mask(0), IDS)
+    ways = [get_split(tmp_path, "train", FOUR, None, "colors", "stored"), get_split(tmp_path, "train", FOUR), split]
+    assert len({survey_all([way])[0].contents for way in ways}) == 3  # another reading is another training
 
 
 def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> None:
@@ -183,16 +180,6 @@ def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> N
     )
     swapped = get_split(tmp_path, "train", labels, meaning="colors")
     assert [swapped.mask(index).tolist() for index in range(3)] == [[[0, 2, 255]], [[0, 1, 255]], [[0, 2, 255]]]
-
-
-def test_another_reading_of_masks_is_another_training(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": np.zeros((2, 3), np.uint8)})
-    digests = {
-        survey_all([get_split(tmp_path, "train", FOUR, None, meaning, drawn_on)])[0].contents
-        for meaning in ("ids", "colors")
-        for drawn_on in ("upright", "stored")
-    }
-    assert len(digests) == 4
 
 
 def test_both_commands_print_how_masks_are_read(

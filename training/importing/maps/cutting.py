@@ -100,18 +100,6 @@ class Cutting:
     outside: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class CuttingOptions:
-    """How scenes are cut. side: of a tile, in pixels. ids: the class ids by name.
-
-    extent: outside of its polygons, nothing is labelled; without one, all of each tile is that shows a polygon.
-    """
-
-    side: int
-    ids: dict[str, int]
-    extent: Layer | None = None
-
-
 def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None, gsd: float | None) -> Source:
     """The facts of a scene. bands: those of images; None for its colours, or the first ones. scale: of their samples.
 
@@ -140,28 +128,31 @@ def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None
         raise DataError(str(error)) from error
 
 
-def cut(sources: Sequence[Source], labels: Layer, how: CuttingOptions, folder: Path) -> Cutting:
+def cut(
+    sources: Sequence[Source], labels: Layer, extent: Layer | None, ids: dict[str, int], side: int, folder: Path
+) -> Cutting:
     """Writes the tiles of scenes that have labels, `NAME.png` into `images/` and `masks/` of a folder.
 
-    Tiles lie on the grid of each scene, from its first pixel on; those at its right and lower edge are smaller. A mask is 0
-    where there is no polygon, and void outside of the extent and where the scene has no data. Raises `DataError` if no pixel
-    has a label, and for a damaged scene.
+    extent: outside of its polygons, nothing is labelled; without one, all of each tile is that shows a polygon. ids: the class
+    ids by name. side: of a tile, in pixels. Tiles lie on the grid of each scene, from its first pixel on; those at its right
+    and lower edge are smaller. A mask is 0 where there is no polygon, and void outside of the extent and where the scene has no
+    data. Raises `DataError` if no pixel has a label, and for a damaged scene.
     """
     for part in ("images", "masks"):
         (folder / part).mkdir()
     result = Cutting()
     on_scenes: set[int] = set()
     for source in sources:
-        burner, indices = labels.burner(source.place, how.ids)
+        burner, indices = labels.burner(source.place, ids)
         on_scenes.update(indices)
-        extent = how.extent.burner(source.place, {"": BACKGROUND})[0] if how.extent else None
-        windows = list(windows_of(source.place.size, how.side))
+        burners = burner, extent.burner(source.place, {"": BACKGROUND})[0] if extent else None
+        windows = list(windows_of(source.place.size, side))
         try:
             with open_scene(str(source.path)) as scene:
                 for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False, disable=None):
                     if min(window.height, window.width) < NARROWEST:
                         result.narrow_tiles += 1
-                    elif not _cut_tile(result, source, scene, window, (burner, extent), how, folder):
+                    elif not _cut_tile(result, source, scene, window, burners, side, folder):
                         result.bare_tiles += 1
         except SceneError as error:
             raise DataError(str(error)) from error
@@ -191,7 +182,7 @@ def _cut_tile(
     scene: Scene,
     window: Window,
     burners: tuple[Burner, Burner | None],
-    how: CuttingOptions,
+    side: int,
     folder: Path,
 ) -> bool:
     """Writes a tile, adds it to the result and counts what to tell; gives whether it has a label."""
@@ -207,7 +198,7 @@ def _cut_tile(
     classes = frozenset(np.unique(mask).tolist()) - {VOID}
     if not classes:
         return False
-    name = f"{source.path.stem}_r{window.top // how.side:03d}_c{window.left // how.side:03d}"
+    name = f"{source.path.stem}_r{window.top // side:03d}_c{window.left // side:03d}"
     image, data = folder / "images" / f"{name}{source.ending}", pixels * valid[..., None]
     if source.names == RGB:
         Image.fromarray(data).save(image)

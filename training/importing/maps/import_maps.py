@@ -28,7 +28,7 @@ from training.importing.classes import Classes, find_classes, write_classes
 from training.importing.coco import Document
 from training.importing.exports import split_name
 from training.importing.maps.blocks import Block, Division, divide
-from training.importing.maps.cutting import Cutting, CuttingOptions, Source, Tile, cut, open_source
+from training.importing.maps.cutting import Cutting, Source, Tile, cut, open_source
 from training.importing.maps.layers import Layer, read_layer
 from training.importing.omissions import Omissions, Policy
 from training.importing.output import parts_folder
@@ -121,7 +121,7 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         bands = first_names(f"{source.path}: {', '.join(source.names)}" for source in sources)
         raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")
     with parts_folder(out) as parts:
-        cutting = cut(sources, labels, CuttingOptions(how.tile, ids, extent), parts)
+        cutting = cut(sources, labels, extent, ids, how.tile, parts)
         places, classes_of_tiles = [tile.place for tile in cutting.tiles], [tile.classes for tile in cutting.tiles]
         division = None if split else divide(sources[0].place, how.tile, places, classes_of_tiles, how.block)
         splits = [division.split(index) if division else split for index in range(len(cutting.tiles))]
