@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-import httpx
 import pytest
-from fastapi.testclient import TestClient
 
-from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, connect, head, service_of
+from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, connect, head, post, service_of
 from tests.support.app.services import Serve, hold_model
-from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
 QUERIES: list[dict[str, Any]] = [{}, {"format": "json"}, {"side": 300, "blend": "hann"}, {"format": "overlay"}]
-
-
-def test_sixteen_clients_at_once_get_the_bytes_that_they_get_alone(client: TestClient) -> None:
-    images = [encode(make_photo(40 + 13 * i, 200 - 9 * i, seed=i)) for i in range(16)]
-    requests = [(image, QUERIES[i % len(QUERIES)]) for i, image in enumerate(images)] * 2
-    with over_http(client) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S) as over:
-
-        def ask(request: tuple[bytes, dict[str, Any]]) -> bytes:
-            response = over.post("/segment", content=request[0], params=request[1])
-            assert response.status_code == 200, response.text
-            return response.content
-
-        alone = [ask(request) for request in requests[:16]]
-        with ThreadPoolExecutor(16) as pool:
-            together = list(pool.map(ask, requests))
-    assert len(set(alone)) == 16
-    assert together == alone * 2
-    assert_idle(service_of(client))
 
 
 def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
@@ -60,12 +38,13 @@ def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
         assert_idle(service)
 
 
-def test_a_batch_is_counted_from_its_head(serve: Serve) -> None:
-    with serve(max_queued_tiles=2) as client, over_http(client) as port:
+def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve) -> None:
+    with serve() as client, over_http(client) as port:
         service = service_of(client)
-        with connect(port) as connection:
-            connection.sendall(head(1000, "Content-Type: multipart/form-data; boundary=x", path="/segment/batch"))
-            wait_until(lambda: service.in_flight == 1)
-            assert len(service.admission.places) == 1
-            assert client.get("/health").json()["requests_in_flight"] == 1
+        with hold_model(service) as hold:
+            with connect(port) as connection:
+                connection.sendall(head(path="/segment?format=json") + PHOTO)
+                assert hold.entry.wait(HANG_S)
+            wait_until(lambda: service.in_flight == 0)
+            assert post(client, b"no image").status_code == 415
         assert_idle(service)

@@ -6,12 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from shutil import copy
 
-import httpx
 import numpy as np
 import pytest
 from rasterio.io import MemoryFile
 
-from benchmarks.harness.serving import service
 from imaging.georeferenced.errors import SceneError
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
@@ -19,9 +17,10 @@ from model.inference.plan import Options
 from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
 from model.weights_file import find_files, load_weights, save_weights
+from tests.support.app.exchanges import assert_problem, post
+from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import north_up, scene_file
-from tests.support.polling import HANG_S
 
 SCENE = make_photo(90, 130)
 
@@ -75,22 +74,18 @@ def test_a_scene_that_shows_too_little_ground_or_has_no_metres_is_refused(segmen
         assert segmenter.plan(scene, replace(options, side="native")).tile_plan.size == (90, 130)
 
 
-def test_the_service_answers_a_scene_at_that_scale(weights: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+def test_the_service_answers_a_scene_at_that_scale(weights: Path, segmenter: Segmenter, serve: Serve) -> None:
     scene = scene_file(SCENE, transform=north_up(1.0))
     options = Options(rendering=Rendering("geotiff"), side=260)
     expected = segmenter.segment(scene, segmenter.plan(scene, options)).body
-    with service(log=tmp_path / "log", weights=weights, device="cpu", precision="float32", threads=1) as server:
-        url = f"{server.url}/segment?format=geotiff"
-        answers = [httpx.post(url + more, content=scene, timeout=HANG_S) for more in ("", "&side=260", "&side=100")]
-        too_coarse = httpx.post(url, content=scene_file(SCENE, transform=north_up(9.0)), timeout=HANG_S)
-    assert [answer.status_code for answer in answers] == [200] * 3
-    ids = [classes(answer.content) for answer in answers]
+    with serve(weights=str(weights), tile="auto") as client:
+        answers = [post(client, scene, format="geotiff", **more).content for more in ({}, {"side": 260}, {"side": 100})]
+        too_coarse = post(client, scene_file(SCENE, transform=north_up(9.0)), format="geotiff")
+    ids = [classes(answer) for answer in answers]
     assert (ids[0] == classes(expected)).all()
     assert (ids[1] == ids[0]).all()
     assert (ids[2] != ids[0]).any()
-    assert too_coarse.status_code == 422
-    assert "130x90 pixels would become 234" in too_coarse.text
-    assert "give side=native" in too_coarse.text
+    assert_problem(too_coarse, 422, "130x90 pixels would become 234", "give side=native")
 
 
 def classes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

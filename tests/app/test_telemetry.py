@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import platform
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,28 +121,6 @@ def test_a_service_that_takes_no_images_says_which_state_it_is_in(narrow_file: P
         service_of(client).fail("the device is lost")
         assert post(client).status_code == 503
         assert rejections(client) == {"draining": 1, "failed": 1}
-
-
-@pytest.mark.torch
-def test_the_model_s_info_follows_a_reload(serve: Serve, narrow_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "mine.safetensors"
-    shutil.copy(narrow_file, path)
-    with serve(weights=str(path), runtime="torch") as client:
-        (before,) = info(client, "segment_model_info")
-        assert before == service_of(client).registry.get().segmenter.identity | {"instructions": "", "device": "cpu"}
-        old = service_of(client).registry.get()
-        path.write_bytes(_trailing_space_in_header(path.read_bytes()))
-        service_of(client).registry.reload()
-        wait_until(lambda: service_of(client).registry.get() is not old)
-        (after,) = info(client, "segment_model_info")
-    assert after == before | {"sha256": after["sha256"]}
-    assert after["sha256"] != before["sha256"]
-
-
-def _trailing_space_in_header(data: bytes) -> bytes:
-    """The same tensors in other bytes: safetensors' header may end in spaces."""
-    length = int.from_bytes(data[:8], "little")
-    return (length + 8).to_bytes(8, "little") + data[8 : 8 + length] + b" " * 8 + data[8 + length :]
 
 
 def test_metrics_tell_of_the_build_the_limits_the_load_and_the_process(client: TestClient) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -12,9 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.support.browser.page import CAT, COLORS, Visit, answer_of, picture, quarters, reply, segment_file, until
@@ -64,19 +61,6 @@ def test_files_are_asked_for_when_wanted_and_are_the_services_of_the_shown_class
         assert data == httpx.post(f"{narrow_url}/segment?{query}", files=files, timeout=HANG_S).content
         expect(page.locator("#status")).to_have_text(f"{name} is saved.")
     assert requests == []
-
-
-@pytest.mark.long
-def test_the_overlay_is_what_the_page_shows(page: Page) -> None:
-    """The service draws it, and the browser draws the page: the same colours at the same opacity."""
-    segment_file(page, CAT)
-    page.click("#names")
-    page.locator("#opacity").fill("100")
-    overlay = np.asarray(Image.open(io.BytesIO(download_from(page, "#overlay")[1])), float)
-    script = "[...document.querySelector('#colors').getContext('2d').getImageData(0, 0, 451, 300).data]"
-    colors = np.array(page.evaluate(script), float).reshape(300, 451, 4)
-    differences = abs(overlay - colors[..., :3]).max(axis=2)[colors[..., 3] == 255]
-    assert (differences < 24).mean() > 0.6  # the rest is outline, or lies beside one in the JPEG
 
 
 def test_files_of_shown_classes_need_one(page: Page) -> None:

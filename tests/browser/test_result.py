@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser.page import (
-    ANSWER_MS,
     CAT,
     Visit,
     answer_of,
@@ -249,15 +247,3 @@ def test_a_photo_of_nothing_that_the_model_knows_says_so_and_names_are_shown_as_
     assert page.locator("#classes b").count() == 0
     expect(note).to_be_hidden()
     expect(known).to_be_hidden()
-
-
-@pytest.mark.long
-def test_the_default_weights_find_the_cat_of_a_sample(visit: Visit, live_url: str) -> None:
-    page: Any = visit(url=live_url)
-    page.locator(".sample", has=page.locator('img[src$="chelsea.jpg"]')).click()
-    expect(page.locator("#classes")).to_contain_text("cat", timeout=ANSWER_MS)
-    page.click("#sure")
-    expect(page.locator("#sure")).to_have_attribute("aria-pressed", "true", timeout=ANSWER_MS)
-    page.mouse.move(*on_screen(page, 225, 150))
-    expect(page.locator("#reading-name")).to_have_text("cat")
-    expect(page.locator("#reading-sure")).to_have_text(re.compile(r"^(\d\d|100) %$"))

@@ -231,11 +231,3 @@ def test_the_focus_stays_where_the_work_is(visit: Visit) -> None:
     expect(page.locator(".classes .eye").nth(1)).to_be_focused()
     page.locator("#discard").press("Enter")
     expect(page.locator("#file")).to_be_focused()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("touch", [True, False], ids=["phone", "desk"])
-def test_phones_are_asked_to_choose_photos_and_others_to_drop_them(visit: Visit, touch: bool) -> None:
-    page = visit(width=390 if touch else 1280, has_touch=touch, is_mobile=touch)
-    expect(page.get_by_text("Choose photos")).to_be_visible()
-    expect(page.get_by_text("Drop photos here")).to_be_visible(visible=not touch)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +13,8 @@ from app.api.segment import entity_tag, takes_gzip
 from imaging.rendering import Rendering
 from model.inference.plan import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, post, service_of
-from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
 from tests.support.model.doubles import FirstChannel
-from tests.support.polling import wait_until
 
 OTHER = encode(make_photo(90, 130, seed=1))
 
@@ -64,25 +60,6 @@ def test_who_has_the_answer_is_not_answered_again(client: TestClient) -> None:
         assert response.headers["content-type"] == "application/problem+json"
     assert client.post("/segment", content=OTHER, headers={"If-None-Match": own_tag}).status_code == 200
     assert_idle(service_of(client))
-
-
-@pytest.mark.torch
-def test_another_export_of_the_same_master_has_other_tags(serve: Serve, narrow_file: Path, tmp_path: Path) -> None:
-    """As after `fcn-export --int8` with other photographs, and a reload."""
-    from tests.support.training.exports import write_other  # needs PyTorch
-
-    master = tmp_path / "copy.safetensors"
-    for path in (narrow_file, narrow_file.with_suffix(".onnx")):
-        shutil.copyfile(path, master.with_suffix(path.suffix))
-    write_other(master, "int8", 1.0)
-    with serve(weights=str(master), precision="int8") as client:
-        own_tag, body = tag(client), post(client).content
-        write_other(master, "int8", -1.0)
-        service_of(client).registry.reload()
-        wait_until(lambda: tag(client) != own_tag)
-        answer = client.post("/segment", content=PHOTO, headers={"If-None-Match": own_tag})
-        assert answer.status_code == 200
-        assert answer.content != body
 
 
 def test_json_is_compressed_where_the_client_takes_it(client: TestClient) -> None:

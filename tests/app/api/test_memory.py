@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -144,19 +143,6 @@ def _read_within(connection: socket.socket, seconds: float) -> bytes:
         return connection.recv(1)
     finally:
         connection.settimeout(before)
-
-
-def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(client: TestClient, port: int) -> None:
-    image = encode(np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8))
-    request = httpx.Request("POST", "http://x/segment/batch", files=[("file", ("noise.png", image))] * 2)
-    body, lines = request.read(), f"Content-Type: {request.headers['content-type']}"
-    service = service_of(client)
-    with connect(port) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
-        connection.sendall(head(len(body), lines, path="/segment/batch?format=overlay&side=96") + body)
-        assert answer_on(connection).status == 200
-        wait_until(lambda: service.admission.queued_tiles == 0 and service.admission.used_bytes > 6_000_000)
-    assert_idle(service)
 
 
 @pytest.mark.parametrize(("progressive", "quality"), [(False, "standard"), (False, "high"), (True, "standard")])

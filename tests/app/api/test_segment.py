@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,23 +12,13 @@ import shapely
 from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
-from starlette.datastructures import Headers
-from starlette.requests import Request
-from starlette.types import Message
 
-from app.api.segment import segment
 from app.serving.service import Service
-from app.settings import Settings
-from imaging.decoding import Limits
 from imaging.rendering import Format, Rendering
-from model.inference.errors import Cancelled
 from model.inference.plan import Options
-from model.inference.processes import protocol
-from model.inference.processes.blob import Blob
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
-from tests.support.app.services import Alone, Serve, hold_model, reserve
+from tests.support.app.services import Serve, hold_model
 from tests.support.images import encode, make_photo
-from tests.support.polling import HANG_S, wait_until
 from tests.support.runtimes import ON_EACH_RUNTIME
 
 
@@ -175,39 +163,3 @@ def test_a_deadline_that_passes_is_504(serve: Serve) -> None:
         assert client.get("/health/ready").status_code == 200
         assert_problem(post(client, side=500), 504)
     assert_idle(service_of(client))
-
-
-def request_of(disconnect: asyncio.Event) -> Request:
-    """Of a client that stays until then."""
-
-    async def receive() -> Message:
-        await disconnect.wait()
-        return {"type": "http.disconnect"}
-
-    return Request({"type": "http", "method": "POST", "path": "/segment", "headers": []}, receive)
-
-
-def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    settings = Settings(weights=str(narrow_file), device="cpu", runtime="openvino", tile="96", threads=1)
-    alone = Alone(Service(settings))
-    try:
-        wait_until(lambda: alone.service.not_ready is None)
-
-        async def ask() -> None:
-            disconnect = asyncio.Event()
-            image = protocol.ImageRequest(Blob.of(PHOTO), Options(), Limits())
-            with reserve(alone.service) as reservation:
-                work = segment(request_of(disconnect), alone.service, image, None, reservation, Headers())
-                asking = asyncio.create_task(work)
-                await asyncio.to_thread(hold.entry.wait, HANG_S)
-                disconnect.set()
-                with pytest.raises(Cancelled, match="the client went away"):
-                    await asking
-            assert not image.body.is_open
-
-        with hold_model(alone.service) as hold:
-            alone.call(ask())
-            assert_idle(alone.service)
-        assert not caplog.records
-    finally:
-        alone.stop()

@@ -6,7 +6,6 @@ import hashlib
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from app.serving.errors import NotServing, UnknownModel
 from app.serving.registry import Registry
 from app.settings import Settings
 from model.manifest import WeightsError
-from model.weights_file import Weights, load_weights, save_weights
 from tests.support.polling import HANG_S, wait_until
 from tests.support.runtimes import RUNTIMES
 
@@ -71,20 +69,6 @@ def test_a_file_of_another_digest_than_the_expected_ones_is_refused(narrow_file:
     with pytest.raises(ValueError, match=f"{actual}.*SEGMENT_WEIGHTS_SHA256.*{expected}"):
         registry.load()
     assert registry.models == {}
-
-
-def test_expected_digests_are_in_the_order_of_the_weights(narrow_file: Path, narrow: Weights, tmp_path: Path) -> None:
-    from benchmarks.harness.narrow import narrow_net
-    from model.networks.servable import half_tensors
-
-    net, path = narrow_net(), tmp_path / "other.safetensors"
-    save_weights(path, half_tensors(net), replace(narrow.manifest, license="MIT"))
-    digests = f"{load_weights(path).sha256},{narrow.sha256}"
-    with pytest.raises(ValueError, match=f"{narrow_file}.*{narrow.sha256}"):
-        registry_of(f"{narrow_file},{path}", weights_sha256=digests, runtime="torch").load()
-    registry = registry_of(f"{path},{narrow_file}", weights_sha256=digests, runtime="torch")
-    registry.load()
-    registry.stop()
 
 
 def test_a_new_model_is_served_at_once_and_the_old_one_until_its_last_request_ends(narrow_file: Path) -> None:

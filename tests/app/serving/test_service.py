@@ -66,17 +66,6 @@ def test_a_request_that_is_cancelled_frees_all_that_it_had_at_once(alone: Alone)
     assert alone.segment(PHOTO, OPTIONS).result(HANG_S)
 
 
-def test_more_requests_than_workers_are_answered_in_the_end(alone: Alone) -> None:
-    with hold_model(alone.service) as hold:
-        requests = [alone.segment(PHOTO, OPTIONS) for _ in range(3 * alone.service.workers.count)]
-        assert hold.entry.wait(HANG_S)
-        waiting = requests.pop()
-        assert waiting.cancel()
-        hold.open()
-        assert len({each.result(HANG_S) for each in requests}) == 1
-    assert_idle(alone.service)
-
-
 def test_a_deadline_that_passes_ends_a_request_wherever_it_is(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.serving.admission.DEADLINE_SHARE", 1e6)  # else some would be refused before
     with hold_model(alone.service):
