@@ -56,7 +56,6 @@ FOREIGN_OPTIONS = {
     "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"},
     "benchmarks.peers": {"--port"},
     "benchmarks.commits": {"--former"},
-    "benchmarks.studies": {"--every", "--composites", "--measure"},  # programs that were removed: RESULTS.md, "Measured once"
     "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",

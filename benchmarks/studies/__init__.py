@@ -1,1 +1,1 @@
-"""What studies measured of networks and trainings; RESULTS.md, "Measured once", says how. One of them still has its program."""
+"""What studies measured of networks and trainings; `benchmarks/results/history.md` says how. One has its program here."""
