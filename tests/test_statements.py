@@ -54,8 +54,6 @@ FOREIGN_OPTIONS = {
     "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"},
     "benchmarks.peers": {"--port"},
     "benchmarks.commits": {"--former"},
-    # programs that were removed: RESULTS.md, "Measured once"
-    "benchmarks.studies": {"--every", "--composites", "--measure", "--voc", "--camvid", "--photographs", "--steps"},
     "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",

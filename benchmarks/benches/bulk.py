@@ -22,9 +22,9 @@ FEW, MANY = 60, 360
 STORE_BYTES = 80 << 20
 LONGEST_S = 1800
 TEXT = f"""\
-`fcn-segment` and `fcn-bulk` write the masks of JPEGs of one megapixel from one folder to another. Each job runs with {FEW}
-and with {MANY} images. The rate is that of the difference, so it does not include the start. The nodes are processes on this
-machine of {{cores}} cores, with one CPU each. An actor has one thread for the network."""
+`fcn-segment` and `fcn-bulk` write the masks of JPEGs of one megapixel from a folder to another, {FEW} and {MANY} images. The
+rate is that of the difference, without the start. A node is a process with one CPU on this machine of {{cores}} cores; its
+actor has one thread for the network."""
 
 
 def run(*, quick: bool) -> Section:

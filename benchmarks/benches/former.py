@@ -21,11 +21,10 @@ CLIENTS = 16
 LARGE_SIDE = 10_000
 SMALL_PAUSE_MS = 50.0
 TEXT = """\
-This checkout and one of commit {commit} take turns on the same cores. Each turn starts its services anew, with the default
-weights and settings. Images a second: {clients} clients post JPEGs of one megapixel and get masks. The cheap network has a
-tenth of the channels of a MobileNetV2. Small ones: a single client posts JPEGs of one megapixel while the service works on
-images of 100 megapixels. CPU of the event loop: CPU time of the process's first thread for an image. Ratios divide
-this checkout's median by the former one's."""
+This checkout and one of commit {commit} take turns on the same cores; each turn starts the services anew. Images a second:
+{clients} clients post JPEGs of one megapixel and get masks. The cheap network has a tenth of the channels of a MobileNetV2.
+Small ones: a single client posts JPEGs of one megapixel while the service works on images of 100 megapixels. CPU of the event
+loop: of the process's first thread, for an image. Ratios divide this checkout's median by the former one's."""
 
 
 def run(*, quick: bool, former: Path) -> Section:

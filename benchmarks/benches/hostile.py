@@ -25,11 +25,10 @@ MIXTURES, MIXTURE_CLIENTS = 30, 4
 # statuses that a hostile file may get
 EXPECTED_STATUSES = (200, 413, 415, 422, 503)
 TEXT = f"""\
-Each of the hostile files ({{kinds}} kinds: `benchmarks/harness/hostile.py`) is sent {REPETITIONS} times, while one client posts
-JPEGs of one megapixel and another requests `/health/live` every 20 ms. CPU time is that of all processes, minus the time that
-the good client alone uses. Then {MIXTURE_CLIENTS} clients send all kinds {MIXTURES} times, and {AT_ONCE} of the worst are
-sent at once with `SEGMENT_MEMORY_MB={BUDGET_MB}`. Memory is that of all processes; *that they add* is without that of the idle
-service, *of the service* is all."""
+Each of {{kinds}} kinds of hostile files (`benchmarks/harness/hostile.py`) is sent {REPETITIONS} times, while one client posts
+JPEGs of one megapixel and another requests `/health/live` every 20 ms. CPU time is that of all processes, minus what the good
+client alone uses. Then {MIXTURE_CLIENTS} clients send all kinds {MIXTURES} times, and {AT_ONCE} of the worst are sent at once
+with `SEGMENT_MEMORY_MB={BUDGET_MB}`. Memory *that they add* is without that of the idle service, *of the service* is all."""
 
 
 def run(*, quick: bool) -> Section:

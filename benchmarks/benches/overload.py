@@ -18,11 +18,10 @@ MARGIN = 1.15  # offers more than `TIMES` times the rate, because the measured r
 LEAST_GOODPUT = 0.85
 MOST_REFUSAL = 0.1
 TEXT = f"""\
-Images of one megapixel; default settings except a deadline of {DEADLINE_S} s. First, {CLIENTS} clients send the next request as
-soon as they have an answer. Then clients that pause for {PAUSE_S} s between requests offer at least {TIMES} times that rate.
-Then the {CLIENTS} clients send again. Goodput counts only answers with the same bytes as `fcn-segment`; its ratio compares it
-with the mean rate before and after. A refusal is a 503. wrk runs on the same cores; its CPU time is reported, and the rates are
-not corrected for it."""
+Images of one megapixel, and a deadline of {DEADLINE_S} s. {CLIENTS} clients send the next request as soon as they have an
+answer; then clients that pause for {PAUSE_S} s between requests offer at least {TIMES} times that rate; then the {CLIENTS}
+clients again. Goodput counts answers with the bytes of `fcn-segment` alone; its ratio is to the mean rate before and after. A
+refusal is a 503. wrk runs on the same cores, and the rates are not corrected for it."""
 
 
 class Round(NamedTuple):

@@ -22,9 +22,8 @@ SIZES = {"1 megapixel": (1152, 864), "12 megapixels": (4000, 3000), "81 megapixe
 MOST_S = 5.0
 TIMEOUT_MS = 180_000
 TEXT = """\
-Headless Chromium gets a JPEG through the page's file input; the time ends when the canvas shows the classes. It includes the
-upload on loopback, the answer, decoding and drawing the photo, and converting run lengths to pixels. Then the bench clicks the
-button Confidence; the time ends when the page has drawn the confidence map."""
+Headless Chromium gets a JPEG through the page's file input. The time ends when the canvas shows the classes, with the upload on
+loopback. Then the bench clicks the button Confidence; the time ends when the confidence map is drawn."""
 
 
 def missing() -> str | None:

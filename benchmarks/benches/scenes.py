@@ -38,12 +38,11 @@ MOST_BYTES = 1.5e9
 
 TEXT = """\
 `fcn-segment scene.tif -o out.tif` with the default network. Memory: the peak of the process for scenes that are {width:,}
-pixels wide, of {gigapixels} gigapixels; photos stand in one of 500 squares of 1024 pixels, and the rest has no data. For such a
-scene the command reads and writes every block, and runs the network only where there is data. Rate: a scene of {megapixels:.0f}
-megapixels without void (photos side by side, JPEG in tiles), from opening it to the finished file, against the same number of
-tiles that the same scheduler runs alone, in turn. Reading, classes and writing take processor time beside the network's; where
-all cores are busy, the ratio of the rates is at most that of the processor seconds. Pixels: a scene of {whole:.1f} megapixels
-against `Segmenter` on the whole image in memory."""
+pixels wide, of {gigapixels} gigapixels; one of 500 squares of 1024 pixels has photos, the rest no data, where every block is
+read and written, and the network does not run. Rate: a scene of {megapixels:.0f} megapixels of photos, JPEG in tiles, from
+opening it to the finished file, in turn with its tiles in the same scheduler alone. Reading, classes and writing use the same
+cores, so the ratio of the rates is at most that of the processor seconds. Pixels: a scene of {whole:.1f} megapixels against
+`Segmenter` on the whole image."""
 
 
 def missing() -> str | None:

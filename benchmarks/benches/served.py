@@ -37,14 +37,13 @@ MOST_IDLE_MB, MOST_AFTER_MB, MOST_AT_ALL_MB = 350, 512, 512
 MOST_CPU, MOST_LONE, MOST_LOOP_MS, MOST_WORKERS_MS = 1.15, 1.20, 2.5, 1.5
 STEPS = ("network", "decode", "encode", "rest")
 TEXT = f"""\
-Masks of JPEGs of one megapixel (1152x864), default settings, wrk on the same cores. Each turn starts the service anew. Every
-answer was compared with the bytes of `fcn-segment`. Stages are those in the `Server-Timing` of single requests, which does not
-include reading the request and sending the answer. Processor time is that of the service's processes while 16 clients ask,
-divided by the answers. `Segmenter` alone is measured before each turn, in a process without a service: its processor
-time with one thread, its wall time with a thread for each core. Two cores may be two threads of one, which slow each other
-down; so its steps are also measured in one process for each core at once, and the workers are compared with those. Memory is
-the proportional set size of the process and its children: idle when it is ready; the peak with 16 clients; and of another
-process after {MIXED_PHOTOS} photos of {MIXED_SIZES} sizes from {SIDES[0]}x{SIDES[0]} to {SIDES[1]}x{SIDES[1]}."""
+Masks of JPEGs of one megapixel (1152x864), wrk on the same cores, each turn with a new service. Every answer has the bytes of
+`fcn-segment`. Stages are those in the `Server-Timing` of single requests. Processor time is that of the service's processes
+while 16 clients ask, divided by the answers. `Segmenter` alone runs in a process without a service: processor time with one
+thread, wall time with a thread for each core. Two cores may be two threads of one, which slow each other down; so its steps are
+also measured in one process for each core at once, and the workers are compared with those. Memory is the proportional set size
+of all processes: idle; the peak with 16 clients; and of another service after {MIXED_PHOTOS} photos of {MIXED_SIZES} sizes from
+{SIDES[0]}x{SIDES[0]} to {SIDES[1]}x{SIDES[1]}."""
 
 
 def run(*, quick: bool) -> Section:

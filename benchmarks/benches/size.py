@@ -19,11 +19,10 @@ PAUSE_MS = 50
 MOST_GIB = 1.0
 MOST_SLOWER = 3.0  # factor
 TEXT = f"""\
-Each size is one square JPEG at `side=native`, sent to a service that was started for it; default settings except a deadline
-of {DEADLINE_S} s. Memory is the rise above the idle service: of the proportional set size, read every 50 ms, or of the peak
-resident set if that rose more. Then {SMALL_CLIENTS} clients request masks of 500x375 JPEGs, with a pause of {PAUSE_MS} ms on
-average: first from an idle service, then while it works on images of the largest size without a pause. All answers were
-compared with those of `fcn-segment`."""
+Each size is one square JPEG at `side=native`, sent to a new service with a deadline of {DEADLINE_S} s. Memory is the rise above
+the idle service: of the proportional set size, or of the peak resident set if that rose more. Then {SMALL_CLIENTS} clients ask
+for masks of 500x375 JPEGs, with a pause of {PAUSE_MS} ms on average: of an idle service, then while it works on images of the
+largest size without a pause. Every answer has the bytes of `fcn-segment`."""
 
 
 def run(*, quick: bool) -> Section:

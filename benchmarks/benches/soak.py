@@ -30,12 +30,11 @@ PROBE_S = 0.2  # between two health checks
 MIB = 1 << 20
 MOST_SLOPE_MIB, MOST_HEALTH_S = 1.0, 1.0
 TEXT = f"""\
-{CLIENTS} clients, default settings, the Dockerfile's `MALLOC_` variables. They send photos of many sizes and formats with
-every form of answer, as forms and raw bodies; batches; damaged files; files made to cost much; bad queries; hostile and
-incomplete heads; stalled uploads; and pipelined requests. Some clients disconnect before the answer. After each round, when
-no request is in progress, the bench reads the memory (proportional set size). Its slope is the median over all pairs of
-rounds without the first third. Health is requested every {PROBE_S:g} s throughout. Each answer to a photo is compared with
-the first one, and all photos are sent once more at the end."""
+{CLIENTS} clients send photos of many sizes and formats with every form of answer, batches, damaged files, files made to cost
+much, bad queries, hostile and incomplete heads, stalled uploads and pipelined requests; some disconnect before the answer. The
+Dockerfile's `MALLOC_` variables are set. After each round, when no request is in progress, the bench reads the memory
+(proportional set size); its slope is the median over all pairs of rounds without the first third. Health is requested every
+{PROBE_S:g} s. Each answer to a photo is compared with the first one."""
 
 
 class Round(NamedTuple):

@@ -10,9 +10,8 @@ from benchmarks.harness.serving import service
 
 MOST_READY_S = 1.5
 TEXT = """\
-Times run from exec of a process with the default settings. Live: the first 200 of `/health/live`. Ready: the first 200 of
-`/health/ready`, after a warm-up with every shape that a tile can have. When a process is ready, its memory map shows which
-libraries it has loaded."""
+Seconds from exec, with the default settings. Live: the first 200 of `/health/live`. Ready: the first 200 of `/health/ready`,
+after a warm-up with every shape of a tile. The memory map of the ready process shows which libraries it has loaded."""
 
 
 def run(*, quick: bool) -> Section:

@@ -16,12 +16,12 @@ from model.inference.loading import load_runtime
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 FOLDER = Path(__file__).parents[1] / "results"
-HISTORY = FOLDER / "history.md"
 PACKAGES = ("openvino", "torch", "numpy", "fastapi", "uvicorn", "pillow")
 HEAD = """\
 # Results
 
-`fcn-bench` writes this page. Figures are medians. Ratios compare figures of one run."""
+`fcn-bench` writes this page. Figures are medians. Ratios compare figures of one run. `results/` has the versions of Python and
+packages, and the figures of benches that were removed. [What was measured once](results/history.md) has the studies."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Section:
     versions: str = ""
 
     def markdown(self) -> str:
-        where = f"{self.machine}; commit {self.commit}; {self.versions}."
+        where = f"{self.machine}; commit {self.commit}."
         table = ["| what | median | spread |", "|---|---|---|", *map(str, self.rows)]
         return "\n".join([f"## {self.title}", "", self.text, "", where, "", *table, "", *map(str, self.ratios)])
 
@@ -108,10 +108,9 @@ def load(name: str, folder: Path) -> Section | None:
 
 
 def page(names: Sequence[str], folder: Path) -> str:
-    """The text of RESULTS.md: the last results of these benches, those of removed ones in this folder, then `HISTORY`."""
-    removed = sorted({path.stem for path in folder.glob("*.json")} - set(names))
-    sections = [section.markdown() for name in [*names, *removed] if (section := load(name, folder))]
-    return "\n\n".join([HEAD, *sections, f"## Measured once\n\n{HISTORY.read_text().strip()}"]) + "\n"
+    """The text of RESULTS.md: the last results of these benches."""
+    sections = [section.markdown() for name in names if (section := load(name, folder))]
+    return "\n\n".join([HEAD, *sections]) + "\n"
 
 
 def _short(value: float) -> str:

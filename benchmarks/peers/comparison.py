@@ -28,12 +28,10 @@ AGREEMENT = 0.999  # least share of equal pixels: with another number of threads
 TRIES = 3  # loads until one has answers
 TEXT = f"""\
 {CLIENTS} clients of wrk post JPEGs of {len(SIZES)} sizes from 320x240 to 1600x1200 and get masks. LitServe, BentoML and Ray
-Serve run our `Segmenter`, from the file's bytes to the mask's, in one worker for each core with one thread each, as their
-documentation advises (`benchmarks/peers/`). Our service has its default settings. In each round, the servers are measured one
-after the other in random order; a server is stopped while another one is measured. After its warm-up, each server has time to
-end its requests. Before the load, each server's masks were compared with those of `fcn-segment`. Under load, each answer was
-compared byte by byte with the server's own earlier mask. p99 is wrk's, over all answers of a load. Memory is the proportional
-set size of all processes."""
+Serve run our `Segmenter`, from the file's bytes to the mask's, in a worker with one thread for each core, as their
+documentation advises (`benchmarks/peers/`). In each round, the servers are measured in random order, each alone. Before the
+load, each server's masks were compared with those of `fcn-segment`, under load each answer with the server's own earlier mask.
+p99 is wrk's. Memory is the proportional set size of all processes."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def test_a_quick_run_reports_a_bench_with_machine_and_commit(name: str, tmp_path
     section = json.loads((tmp_path / "results" / f"{name}.json").read_text())
     text = (tmp_path / "RESULTS.md").read_text()
     assert f"## {section['title']}\n" in text
-    assert re.search(r"; served with \w+ in \w+; commit \w+; Python [\d.]+, openvino [\d.]+", text)
+    assert re.search(r"; served with \w+ in \w+; commit \w+\.", text)
+    assert re.search(r"^Python [\d.]+, openvino [\d.]+", section["versions"])
     assert section["ratios"]
     for row in section["rows"]:
         assert row["low"] <= row["median"] <= row["high"], row
