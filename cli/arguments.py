@@ -37,8 +37,6 @@ EXAMPLES = """examples:
 """
 CHOSEN = {name: parameter for name, parameter in (RENDERING | OPTIONS).items() if parameter.option}
 """The parameters of `/segment` that the command line has as well, by their HTTP names."""
-FILE = shtab.FILE
-"""What an argument's `complete` is if it names a file."""
 SQUARE_METRES = r"(\d+(?:\.\d+)?|\.\d+) ?m(?:2|²)"
 
 
@@ -87,7 +85,10 @@ def parser() -> argparse.ArgumentParser:
     add_inputs(p)
     p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
     _add_file(p, "--rank", metavar="FILE", help="write the images' names to this file, the least certain first; - for stdout")
-    add_completion(p)
+    p.add_argument(
+        "--print-completion", action=_Print, choices=shtab.SUPPORTED_SHELLS, metavar="SHELL",
+        help=f"print the completion script of a shell: {', '.join(shtab.SUPPORTED_SHELLS)}",
+    )  # fmt: skip
     add_answer(p)
     add_scene(p)
     add_network(p)
@@ -235,7 +236,7 @@ def options(args: argparse.Namespace) -> Options:
 
 def _add_file(p: ArgumentGroup, *names: str, **options: Any) -> None:
     """Adds an argument that names files; shells complete it with them."""
-    p.add_argument(*names, **options).complete = FILE  # type: ignore[attr-defined]
+    p.add_argument(*names, **options).complete = shtab.FILE  # type: ignore[attr-defined]
 
 
 def _either(words: Sequence[str]) -> str:
@@ -274,14 +275,6 @@ def _shard(text: str) -> Shard:
     if index.isdecimal() and count.isdecimal() and int(index) < int(count):
         return Shard(int(index), int(count))
     raise argparse.ArgumentTypeError(f"must be I/N with I from 0 to N-1, such as 0/8, got {text!r}")
-
-
-def add_completion(p: argparse.ArgumentParser) -> None:
-    """Adds `--print-completion SHELL`, which prints the script for this parser and ends the command."""
-    p.add_argument(
-        "--print-completion", action=_Print, choices=shtab.SUPPORTED_SHELLS, metavar="SHELL",
-        help=f"print the completion script of a shell: {', '.join(shtab.SUPPORTED_SHELLS)}",
-    )  # fmt: skip
 
 
 class _Outputs(argparse.Action):
