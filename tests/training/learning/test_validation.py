@@ -41,7 +41,7 @@ def loss_by_hand(narrow: Weights, split: Split, mapping: ClassMapping) -> float:
     for index in range(len(split.frames)):
         plan = segmenter.plan(split.file(index), Options())
         rows = list(segmenter.rows(split.image(index), plan))
-        probabilities = np.concatenate([part.logits() for some in rows for part in some.parts()], 1).astype(np.float64)
+        probabilities = np.concatenate([part for some in rows for _, part in some.logits()], 1).astype(np.float64)
         probabilities = np.exp(probabilities) / np.exp(probabilities).sum(0)
         truth = split.mask(index)
         probabilities_of_labels = np.stack(
