@@ -21,8 +21,7 @@ from imaging.rendering import ANSWER_FORMATS, RENDERING, MaskEncoding, Rendering
 from model.command_line import ArgumentGroup, CommandParser, argument_type
 from model.inference.instructions import CPU_ISAS
 from model.inference.loading import PRECISIONS, RUNTIMES
-from model.inference.parameters import MODEL, OPTIONS
-from model.inference.plan import Options
+from model.inference.plan import MODEL, OPTIONS, Options
 from model.inference.small_regions import Area, parse_area
 from model.inference.tiling import parse_tile
 from model.weights_file import DEFAULT_WEIGHTS

@@ -25,7 +25,7 @@ from model.inference.processes.work import work_on
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime
 from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler
-from model.inference.segmenter import require_confidence
+from model.inference.segmentation import require_confidence
 from model.weights_file import find_files
 
 FOREVER_S = 1e9  # no deadline

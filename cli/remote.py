@@ -17,7 +17,7 @@ from cli.report import Result, as_options
 from cli.resume import settings_digest
 from imaging.object_facts import read_object_headers
 from imaging.rendering import MEDIA_TYPES
-from model.inference.parameters import PARAMETERS
+from model.inference.plan import PARAMETERS
 
 TRIES = 6
 MOST_BYTES, MOST_INFO_BYTES = 4 << 30, 16 << 20  # of an answer, and of what the service says of itself

@@ -21,7 +21,7 @@ from imaging.object_facts import lacks_object
 from imaging.rendering import RENDERING, Rendering
 from model.command_line import one_line
 from model.inference.errors import InferenceError, NoConfidence
-from model.inference.parameters import OPTIONS
+from model.inference.plan import OPTIONS
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
 from model.inference.scaling import SideError
 from model.inference.tiling import Size, TilingError

@@ -17,7 +17,7 @@ from imaging.band_scale import BandScale
 from imaging.parameters import Parameter
 from imaging.rendering import RENDERING, parse_classes
 from model.command_line import install_command
-from model.inference.parameters import OPTIONS
+from model.inference.plan import OPTIONS
 from model.inference.tiling import Blend, Size
 
 Kind = Literal["raster", "geojson", "geopackage"]

@@ -14,7 +14,7 @@ from typing import get_args
 
 from app.api.query import QUERY_PARAMETERS
 from imaging.parameters import Group, Parameter
-from model.inference.parameters import PARAMETERS
+from model.inference.plan import PARAMETERS
 from model.inference.small_regions import Area
 
 ROOT = Path(__file__).parents[1]

@@ -24,7 +24,7 @@ from imaging.conversion import (
     rgb_profile,
     upright_array,
 )
-from imaging.decoding_memory import FIXED_BYTES, Size, decoding_costs, webp_costs
+from imaging.decoding_memory import FIXED_BYTES, RUN_LENGTHS, Size, decoding_costs, webp_costs
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats import signatures
 from imaging.formats.boxes import read_webp_header
@@ -52,6 +52,7 @@ Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
 # by default a thread for each core, each with a stack in the worker's limit on memory
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+RUN_LENGTH_MEGAPIXELS = 4.0  # of a BMP in run lengths, which Pillow expands in Python, byte by byte
 LONGEST_SIDE = 100_000  # pixels; each row costs memory in Pillow and time in later steps, however short it is
 REDUCTIONS = (8, 4, 2, 1)  # by which libjpeg can divide an image's sides
 UNSUPPORTED_KINDS = ("Unsupported BMP", "unknown raw mode")  # first words of Pillow's errors for kinds that it does not read
@@ -164,6 +165,8 @@ class OpenImage:
         if page:
             image.seek(page)
         check_size(image.size, self.limits)
+        if self.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
+            check_size(image.size, Limits(RUN_LENGTH_MEGAPIXELS, "save it without run lengths, such as a PNG"))
         forget_xmp(image)
         if self.format == "PNG":
             scale_transparency(image, self.data)

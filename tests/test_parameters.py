@@ -20,8 +20,7 @@ from app.main import create_app
 from app.settings import Settings
 from docs import parameters as program
 from imaging.rendering import ANSWER_FORMATS, Rendering
-from model.inference.parameters import PARAMETERS
-from model.inference.plan import Options
+from model.inference.plan import PARAMETERS, Options
 from tests.support.checkout import ROOT
 
 FOLDERS = ("app", "cli", "client/src", "cluster", "docs", "imaging", "model", "training")

@@ -28,8 +28,7 @@ from app.variables import FOREIGN, PREFIX
 from imaging.rendering import ANSWER_FORMATS, Format, Rendering
 from model.inference.loading import load_runtime
 from model.inference.memory import memory_bytes
-from model.inference.parameters import PARAMETERS
-from model.inference.plan import Options
+from model.inference.plan import PARAMETERS, Options
 from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.support.checkout import ROOT

@@ -19,8 +19,7 @@ from app.settings import Settings
 from app.telemetry import VALUE_LENGTH, excerpt
 from imaging.parameters import Parameter
 from imaging.rendering import RENDERING, Rendering
-from model.inference.parameters import OPTIONS, PARAMETERS
-from model.inference.plan import Options
+from model.inference.plan import OPTIONS, PARAMETERS, Options
 from model.printable import printable
 
 MOST_CHARACTERS = 4096  # of a parameter in a query or a body

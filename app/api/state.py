@@ -18,7 +18,7 @@ from app.serving.service import Service
 from imaging.palette import display_palette, hex_color
 from model.command_line import package_version
 from model.inference.instructions import DECISION
-from model.inference.parameters import MODEL
+from model.inference.plan import MODEL
 from model.inference.segmenter import Segmenter
 
 # health routes are `async`: they run on the event loop, so they answer while all threads are busy

@@ -27,7 +27,9 @@ MIDDLE, NEAR = 127.5, 3  # the grey that libjpeg gives units without coded data,
 # something other than empty units.
 TAILS = (bytes(range(254, 0, -1)), bytes(range(1, 255)))
 COEFFICIENTS = 64
-MOST_SCANS = 100  # libjpeg's own progressive script has 10 scans, mozjpeg writes about a dozen, and libtiff also stops at 100
+# libjpeg's own progressive script has 10 scans, mozjpeg writes about a dozen, and libtiff also stops at 100
+MOST_SCANS = 100
+SCANNED_PIXELS = 2_000_000_000  # limit of scans x pixels; an empty scan takes about 0.8 ms per megapixel
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,13 @@ def check_jpeg(header: JPEGHeader, data: bytes) -> None:
     if problem := _problem(header):
         raise UnknownImageType(problem)
     _check_restarts(header, data)
+    most = max(1, min(MOST_SCANS, SCANNED_PIXELS // max(1, header.width * header.height)))
     # first an upper bound: coded data cannot contain these bytes, but segments and trailers may
-    if header.several_scans and data.count(b"\xff\xda") > MOST_SCANS:
+    if header.several_scans and data.count(b"\xff\xda") > most:
         scans = sum(kind == SCAN for kind, _, _ in _segments(data))
-        if scans > MOST_SCANS:
-            raise DamagedImage(f"the image is damaged: it has {scans} scans; at most {MOST_SCANS} are accepted; save it again")
+        if scans > most:
+            problem = f"it has {scans} scans at {header.width}x{header.height} pixels; at most {most} are accepted"
+            raise DamagedImage(f"the image is damaged: {problem}; save it again")
 
 
 def _problem(header: JPEGHeader) -> str | None:

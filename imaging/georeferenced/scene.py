@@ -98,21 +98,15 @@ class Scene:
         A pixel has no data where nodata, alpha or a mask band says so, and where a sample of these bands is not finite. alpha:
         the bands of alpha that count; None for all that the file calls so. Raises `DamagedScene`.
         """
-        place = RasterioWindow(window.left, window.top, window.width, window.height)
-        try:
+        with self._window(window) as place:
             return self._read(bands, alpha, window=place)
-        except RasterioError as error:
-            raise self._damage(window, bands, error) from error
 
     def has_data(self, window: Window, alpha: Sequence[int] | None = None) -> bool:
         """Whether nodata, alpha or a mask band leave any pixel of a window. alpha: as in `read`. Raises `DamagedScene`."""
         if self._is_full and not (self.alpha if alpha is None else alpha):
             return True
-        place = RasterioWindow(window.left, window.top, window.width, window.height)
-        try:
+        with self._window(window) as place:
             return bool(self._mask(alpha, window=place).any())
-        except RasterioError as error:
-            raise self._damage(window, [1], error) from error
 
     def read_reduced(self, size: Size, bands: Sequence[int], alpha: Sequence[int] | None = None) -> tuple[Samples, Mask]:
         """The whole scene at a smaller (height, width), from its overviews where it has some: samples and mask as `read`.
@@ -152,30 +146,26 @@ class Scene:
             mask &= self._dataset.read(number, **options) > 0
         return mask
 
-    def pieces(self, window: Window, most: int = PIECE_COLUMNS) -> Iterator[Window]:
+    def pieces(self, window: Window) -> Iterator[Window]:
         """The window in pieces of whole blocks, row by row: each block of the file is in as few pieces as possible.
 
-        most: columns of a piece, unless a block has more.
+        A piece has at most `PIECE_COLUMNS` columns, unless a block has more.
         """
         rows, columns = self.block
-        width = max(columns, most // columns * columns)
+        width = max(columns, PIECE_COLUMNS // columns * columns)
         for top, bottom in steps(window.top, window.top + window.height, rows):
             for left, right in steps(window.left, window.left + window.width, width):
                 yield Window(top, left, bottom - top, right - left)
 
-    def _damage(self, window: Window, bands: Sequence[int], error: Exception) -> DamagedScene:
-        """The error of the first block of the window that cannot be read."""
-        rows, columns = self.block
-        for top, left, height, width in self.pieces(window, columns):
-            try:
-                self._read(bands, None, window=RasterioWindow(left, top, width, height))
-            except RasterioError as own:
-                pixels = f"pixels {left}, {top} to {left + width}, {top + height}"
-                at = f"block {left // columns}, {top // rows} (column, row), {pixels}"
-                return DamagedScene(f"{self.name}: {at}, cannot be read: {gdal_reason(own)}")
-        return DamagedScene(
-            f"{self.name}: pixels {tuple(window)} (top, left, height, width) cannot be read: {gdal_reason(error)}"
-        )
+    @contextmanager
+    def _window(self, window: Window) -> Iterator[RasterioWindow]:
+        """The window as rasterio has it. Raises `DamagedScene` if the block cannot read it."""
+        top, left, height, width = window
+        try:
+            yield RasterioWindow(left, top, width, height)
+        except RasterioError as error:
+            at = f"pixels {left}, {top} to {left + width}, {top + height} (column, row)"
+            raise DamagedScene(f"{self.name}: {at} cannot be read: {gdal_reason(error)}") from error
 
 
 @contextmanager
@@ -196,9 +186,9 @@ def open_scene(source: str | bytes, drivers: Sequence[str] = DRIVERS, name: str 
         try:
             _check(dataset, label)
             scene = Scene(label, dataset)
-        except (ImageError, MemoryError):
-            raise
         except Exception as error:  # of types that are not public, such as for ground control points in an .aux.xml
+            if isinstance(source, bytes) or isinstance(error, (ImageError, MemoryError)):
+                raise
             raise DamagedScene(f"{' with '.join([label, *dataset.files[1:]])} cannot be read: {gdal_reason(error)}") from error
         yield scene
 

@@ -70,12 +70,8 @@ def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> s
         raise RuntimeUnavailable(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if runtime == "auto":
         runtime = _best_runtime(files, device, precision)
-    if runtime == "openvino":
-        _check_openvino(device, precision)
-    elif runtime == "onnxruntime":
-        _check_onnxruntime(precision)
-    else:
-        _check_torch(files, device, precision)
+    if problem := _problem(files, runtime, device, precision):
+        raise RuntimeUnavailable(problem)
     return runtime
 
 
@@ -97,32 +93,26 @@ def _best_runtime(files: WeightsFiles, device: str, precision: str) -> str:
     return "torch" if on_gpu else "openvino"
 
 
-def _check_openvino(device: str, precision: str) -> None:
-    if device not in ("auto", "cpu"):
-        raise RuntimeUnavailable(f"OpenVINO serves on the CPU, got device {device!r}; ask for runtime torch or onnxruntime")
-    if precision in ("bfloat16", "float16"):
-        raise RuntimeUnavailable(f"OpenVINO serves in float32 or int8, got {precision!r}; ask for runtime torch")
-    if not _is_installed("openvino"):
-        raise RuntimeUnavailable("the package openvino is not installed; pip install openvino, or ask for runtime torch")
-
-
-def _check_onnxruntime(precision: str) -> None:
-    if precision not in ("auto", "float32"):
-        raise RuntimeUnavailable(f"ONNX Runtime serves in float32, got {precision!r}; int8 is for OpenVINO, the rest for torch")
-    if not _is_installed("onnxruntime"):
-        raise RuntimeUnavailable(f"the package onnxruntime is not installed; for a GPU: {install_command('onnx-gpu')}")
-
-
-def _check_torch(files: WeightsFiles, device: str, precision: str) -> None:
+def _problem(files: WeightsFiles, runtime: str, device: str, precision: str) -> str | None:
+    """Why a runtime cannot run these files, and what to do; None if it can."""
+    is_installed = _is_installed(runtime)
+    if runtime == "openvino":
+        if device not in ("auto", "cpu"):
+            return f"OpenVINO serves on the CPU, got device {device!r}; ask for runtime torch or onnxruntime"
+        if precision in ("bfloat16", "float16"):
+            return f"OpenVINO serves in float32 or int8, got {precision!r}; ask for runtime torch"
+        return None if is_installed else "the package openvino is not installed; pip install openvino, or ask for runtime torch"
+    if runtime == "onnxruntime":
+        if precision not in ("auto", "float32"):
+            return f"ONNX Runtime serves in float32, got {precision!r}; int8 is for OpenVINO, the rest for torch"
+        return None if is_installed else f"the package onnxruntime is not installed; for a GPU: {install_command('onnx-gpu')}"
     if precision == "int8":
-        raise RuntimeUnavailable("int8 is for OpenVINO: it needs NAME.int8.onnx beside the weights (fcn-export --int8)")
+        return "int8 is for OpenVINO: it needs NAME.int8.onnx beside the weights (fcn-export --int8)"
     if files.master is None:
-        raise RuntimeUnavailable(f"runtime torch needs {files.name}.safetensors, and only its export is there")
-    if not _is_installed("torch"):
-        raise RuntimeUnavailable(
-            f"{files.name} needs PyTorch here (device {device}, precision {precision}, exports: "
-            f"{', '.join(files.exports) or 'none'}); {install_command('torch')}"
-        )
+        return f"runtime torch needs {files.name}.safetensors, and only its export is there"
+    exports = ", ".join(files.exports) or "none"
+    needs = f"{files.name} needs PyTorch here (device {device}, precision {precision}, exports: {exports})"
+    return None if is_installed else f"{needs}; {install_command('torch')}"
 
 
 def _export(files: WeightsFiles, precision: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from imaging.decoding_memory import scaling_bytes
 from model.inference.plan import Plan
-from model.inference.scene_images import scene_bytes
 from model.inference.segmenter import Segmenter
 from model.inference.small_regions import small_region_bytes
 from model.inference.upsampling import band_bytes
@@ -20,7 +19,9 @@ def memory_bytes(segmenter: Segmenter, data: bytes, plan: Plan) -> int:
     pixels, classes = height * width, len(segmenter.manifest.labels)
     image = segmenter.channels * tiles.size[0] * tiles.size[1]
     if segmenter.reads_scene(rendering):
-        decoding = scene_bytes(data, segmenter.limits, segmenter.channels) + scaling_bytes(plan.size, tiles.size) + image
+        from imaging.georeferenced.whole import whole_bytes
+
+        decoding = whole_bytes(data, segmenter.limits, segmenter.channels) + scaling_bytes(plan.size, tiles.size) + image
         results = pixels * (1 + 3 * rendering.needs_photo)
     else:
         decoding = segmenter.open(data, plan).decoding_bytes(tiles.size, with_photo=rendering.needs_photo)

@@ -1,4 +1,4 @@
-"""How an image is to be segmented, the plan of its work, and the answer of it."""
+"""How an image is to be segmented, with the table of all parameters; the plan of its work, and the answer of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from imaging.decoding import OpenImage
-from imaging.parameters import Parameter
-from imaging.rendering import Rendering
+from imaging.parameters import Parameter, parameters_of
+from imaging.rendering import RENDERING, Rendering
 from model.inference.scaling import SIDES, Side, parse_side
 from model.inference.small_regions import AREA_PATTERN, AREA_WORDS, Area, parse_area
 from model.inference.tiling import Blend, Size, TilePlan
@@ -63,6 +63,16 @@ class Options:
     @property
     def needs_confidence(self) -> bool:
         return self.mean_confidence or self.rendering.needs_confidence
+
+
+OPTIONS = parameters_of(Options)
+"""Those that say how the network sees the image, and which regions change, by name."""
+MODEL = Parameter(
+    name="model", type=str | None, help="a model of `/models` (default: the first)", group="on a running service",
+    option="name of one of the service's models", unset="its first", metavar="NAME", values="a name",
+)  # fmt: skip
+PARAMETERS = RENDERING | OPTIONS | {MODEL.name: MODEL}
+"""All of them, by name."""
 
 
 @dataclass(frozen=True)

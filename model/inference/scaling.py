@@ -56,32 +56,18 @@ def check_side(
         raise SideError(f"{problem}; the limit is {megapixels:g} megapixels; give a smaller side")
 
 
-def scene_too_coarse(gsd: float, size: Size, side: int, *, megapixels: float) -> SideError:
-    """The error of a scene that would be enlarged too far for pixels of `gsd` metres, in words for who gave no side.
+def check_scene_side(size: Size, side: int | None) -> int:
+    """The side at which a scene's pixels measure what the network learned from. size: (height, width). side: None without one.
 
-    size: (height, width) of the scene. side: the longer side at which its pixels measure `gsd`. megapixels: the limit on
-    images.
-    """
-    return SideError(
-        f"{_learned(gsd)} those of this scene are too large for that: {_would_become(size, side)}, and the limits are "
-        f"{LARGEST_FACTOR} times the side and {megapixels:g} megapixels; send a finer scene, or give side=native for its own "
-        "pixels"
-    )
-
-
-def check_scene_side(gsd: float, size: Size, side: int | None) -> int:
-    """The side at which a scene's pixels measure `gsd` metres. size: (height, width) of the scene. side: None if it has none.
-
-    Raises `SideError`, in words for who gave no side, for None and for a side that leaves the network nearly nothing to see.
+    Raises `SideError` for None, and for a side that leaves the network nearly nothing to see.
     """
     if side is None:
-        raise SideError(
-            f"{_learned(gsd)} this scene does not say how large its own are; give side=native for its own pixels, or a number"
-        )
+        raise SideError("this scene does not say how large its own are; give a number")
     if shrinks_too_far(max(size), side):
+        height, width = working_size(size, side, SIDES)
         raise SideError(
-            f"{_learned(gsd)} this scene shows too little ground for that: {_would_become(size, side)}, and the network needs "
-            f"{SIDES[0]} along the longer side; send more of the scene, or give side=native for its own pixels"
+            f"this scene shows too little ground: {size[1]}x{size[0]} pixels would become {width}x{height}, and the network "
+            f"needs {SIDES[0]} along the longer side; send more of the scene"
         )
     return side
 
@@ -89,12 +75,3 @@ def check_scene_side(gsd: float, size: Size, side: int | None) -> int:
 def shrinks_too_far(longer: int, side: int) -> bool:
     """Whether a longer side of so many pixels would shrink far below the least one that the network is given."""
     return side < SIDES[0] and longer > LARGEST_FACTOR * side
-
-
-def _learned(gsd: float) -> str:
-    return f"the network learned from pixels of {gsd:.3g} m on the ground, and"
-
-
-def _would_become(size: Size, side: int) -> str:
-    height, width = working_size(size, side, SIDES)
-    return f"{size[1]}x{size[0]} pixels would become {width}x{height}"

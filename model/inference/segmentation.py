@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from imaging.answer import class_pixels
 from imaging.rendering import Rendering
+from model.inference.errors import NoConfidence
 from model.inference.probabilities import softmax
+from model.inference.runtime import Runtime
 from model.inference.tiling import Size
 from model.inference.upsampling import Rows
 
@@ -47,6 +49,17 @@ class Segmentation:
         """The mean confidence of all pixels. Only valid if confidence was computed."""
         mean = np.dot(self.counts, self.mean_confidence) / sum(self.counts)
         return min(1.0, float(mean))  # rounding may exceed 1
+
+
+def require_confidence(runtime: Runtime, rendering: Rendering) -> None:
+    """Raises `NoConfidence` if an answer needs the confidence of pixels, and the network gives class ids alone."""
+    needs_confidence = rendering.needs_confidence_map or rendering.needs_probabilities
+    has_it_if_there_is_any = rendering.format == "geojson" and rendering.min_confidence == 0
+    if not runtime.manifest.has_logits and needs_confidence and not has_it_if_there_is_any:
+        raise NoConfidence(
+            f"{runtime.identity.name} gives class ids alone, without scores, so there is no confidence: ask for another "
+            "format, and leave out min_confidence, confidence and probabilities"
+        )
 
 
 class Foreground(NamedTuple):
@@ -88,10 +101,9 @@ class SegmentationBuilder:
         self._class_map[at] = result.ids
         self._counts += result.counts
         self._sums += result.sums
-        if self._probabilities is None:
-            return
-        for part in rows.parts():
-            self._probabilities[:, part.pixel_rows] = softmax(part.logits(), self._temperature)
+        if self._probabilities is not None:
+            for part, logits in rows.logits():
+                self._probabilities[:, at][:, part] = softmax(logits, self._temperature)
 
     def finish(self) -> Segmentation:
         means = () if self._temperature is None else tuple((self._sums / np.maximum(self._counts, 1)).tolist())

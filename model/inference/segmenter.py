@@ -20,20 +20,18 @@ from imaging.answer import SegmentedImage
 from imaging.classes import VOID
 from imaging.conversion import UPRIGHT, upright_array
 from imaging.decoding import Limits, OpenImage, scale
+from imaging.georeferenced import load
 from imaging.rendering import Rendering
-from model.inference.errors import NoConfidence
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
-from model.inference.scaling import SideError, check_scene_side, check_side, scene_too_coarse, working_size
-from model.inference.scene_images import decode_scene, encode_scene, load, scene_sizes
-from model.inference.segmentation import Foreground, Pixels, Segmentation, SegmentationBuilder
+from model.inference.scaling import SideError, check_scene_side, check_side, working_size
+from model.inference.segmentation import Foreground, Pixels, Segmentation, SegmentationBuilder, require_confidence
 from model.inference.small_regions import without_small_regions
 from model.inference.tiling import Size, TilingError, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows
 from model.inference.views import View, ViewAverage, plan_views
 from model.labels import LabelSet
-from model.preprocessing import RGB
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
@@ -83,7 +81,7 @@ class Segmenter:
             image = upright_array(image.copy(), UPRIGHT)
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != self.channels or not image.size:
-                bands = f"(H, W, {self.channels}), {self._bands_in_words}"
+                bands = f"(H, W, {self.channels}), {', '.join(self.manifest.preprocessing.bands)}"
                 raise ValueError(f"pixels must be uint8 {bands}, got {image.dtype} {image.shape}; convert the array")
             plan = self.plan_size((image.shape[0], image.shape[1]), options)
             return self.infer(scale(image, plan.tile_plan.size), plan)
@@ -106,8 +104,12 @@ class Segmenter:
         """
         image = None
         if self.reads_scene(options.rendering):
+            self.prepare(options)
+            from imaging.georeferenced.whole import longer_side, read_whole_place
+
+            place = read_whole_place(data, self.limits)
             gsd = self.manifest.preprocessing.gsd if options.side == "auto" else None
-            size, side = scene_sizes(data, self.limits, gsd)
+            size, side = place.size, None if gsd is None else longer_side(place, gsd)
         else:
             gsd = side = None
             image = OpenImage(data, self.limits)
@@ -117,11 +119,11 @@ class Segmenter:
         require_confidence(self.runtime, options.rendering)
         if gsd is None:
             return replace(self.plan_size(size, options), image=image)
-        side = check_scene_side(gsd, size, side)
         try:
-            return self.plan_size(size, replace(options, side=side))
+            return self.plan_size(size, replace(options, side=check_scene_side(size, side)))
         except SideError as error:
-            raise scene_too_coarse(gsd, size, side, megapixels=self.limits.megapixels) from error
+            words = f"the network learned from pixels of {gsd:.3g} m on the ground, and {error}"
+            raise SideError(f"{words}, or give side=native for the scene's own pixels") from error
 
     def plan_size(self, size: Size, options: Options) -> Plan:
         """The plan for an upright image of this (height, width). Raises `SideError` or `TilingError`."""
@@ -136,7 +138,10 @@ class Segmenter:
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """Pixels, uint8 (H, W, bands), of an image file at the plan's working size. Raises `DamagedImage`."""
         if self.reads_scene(plan.options.rendering):
-            return scale(decode_scene(data, self.limits, self.channels, self._neutral).pixels, plan.tile_plan.size)
+            from imaging.georeferenced.whole import read_whole
+
+            pixels = read_whole(data, self.limits, self.channels, self.manifest.preprocessing.neutral).pixels
+            return scale(pixels, plan.tile_plan.size)
         return self.open(data, plan).decode(plan.tile_plan.size).pixels
 
     def open(self, data: bytes, plan: Plan) -> OpenImage:
@@ -152,14 +157,6 @@ class Segmenter:
         """The number of bands that the network sees."""
         return self.manifest.preprocessing.channels
 
-    @property
-    def _neutral(self) -> tuple[int, ...]:
-        return self.manifest.preprocessing.neutral
-
-    @property
-    def _bands_in_words(self) -> str:
-        return "RGB" if self.manifest.preprocessing.bands == RGB else ", ".join(self.manifest.preprocessing.bands)
-
     def segment(self, data: bytes, plan: Plan, run: Run | None = None) -> Output:
         """The answer for an image file's bytes.
 
@@ -171,7 +168,9 @@ class Segmenter:
         with _measure(seconds, "decode"):
             photo, profile, place, valid, remark = None, None, None, None, ""
             if self.reads_scene(rendering):
-                scene = decode_scene(data, self.limits, self.channels, self._neutral)
+                from imaging.georeferenced.whole import read_whole
+
+                scene = read_whole(data, self.limits, self.channels, self.manifest.preprocessing.neutral)
                 image, valid, remark = scale(scene.pixels, plan.tile_plan.size), scene.valid, scene.remark
                 place = scene.place if rendering.needs_place else None
                 photo = np.ascontiguousarray(scene.pixels[:, :, :3]) if rendering.needs_photo else None
@@ -197,8 +196,12 @@ class Segmenter:
                 cell=self.runtime.stride * max(plan.size) / max(plan.tile_plan.size),
                 profile=profile,
             )
-            scene_body = None if place is None else encode_scene(segmented_image, place, rendering)
-            body, box = segmented_image.encode_with_box(rendering) if scene_body is None else (scene_body, None)
+            if place is None:
+                body, box = segmented_image.encode_with_box(rendering)
+            else:
+                from imaging.georeferenced.answer import encode_scene
+
+                body, box = encode_scene(segmented_image, place, rendering), None
             object_pixels = segmented_image.object_pixels(rendering)
         mean_confidence = segmentation.overall_confidence if segmentation.mean_confidence else None
         return Output(body, seconds, segmentation.counts, mean_confidence, box, object_pixels, remark)
@@ -280,17 +283,6 @@ class Segmenter:
     def identity(self) -> dict[str, str]:
         """The model's facts in answers: name, sha256, runtime and precision."""
         return {name: getattr(self.runtime.identity, name) for name in ("name", "sha256", "runtime", "precision")}
-
-
-def require_confidence(runtime: Runtime, rendering: Rendering) -> None:
-    """Raises `NoConfidence` if an answer needs the confidence of pixels, and the network gives class ids alone."""
-    needs_confidence = rendering.needs_confidence_map or rendering.needs_probabilities
-    has_it_if_there_is_any = rendering.format == "geojson" and rendering.min_confidence == 0
-    if not runtime.manifest.has_logits and needs_confidence and not has_it_if_there_is_any:
-        raise NoConfidence(
-            f"{runtime.identity.name} gives class ids alone, without scores, so there is no confidence: ask for another "
-            "format, and leave out min_confidence, confidence and probabilities"
-        )
 
 
 @contextmanager

@@ -80,10 +80,8 @@ class Rows(NamedTuple):
         winners = self.cells.argmax(2).astype(np.uint8)
         mixed_cells = _mixed(winners)
         ids: Ids = self._spread(winners)
-        if not mixed_cells.any():
-            return ids
         possible = np.flatnonzero(self._can_win(mixed_cells))
-        for positions, logits in self._at(np.flatnonzero(self._spread(mixed_cells)), self.cells[:, :, possible]):
+        for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed_cells)), possible):
             ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
 
@@ -97,8 +95,7 @@ class Rows(NamedTuple):
             logits = self.cells[corner]
             np.minimum(least, logits, out=least)
             np.maximum(most, logits, out=most)
-        can_win: npt.NDArray[np.bool_] = (most >= least.max(1, keepdims=True)).any(0)
-        return can_win
+        return np.asarray((most >= least.max(1, keepdims=True)).any(0))
 
     def class_ids_and_confidence(self, temperature: float, confidence: Ids | None = None) -> ClassifiedRows:
         """The ids of `class_ids` and the probability of each pixel's class. Writes round(255 x probability) to `confidence`.
@@ -111,10 +108,9 @@ class Rows(NamedTuple):
         mixed_cells = _mixed(winners)
         ids: Ids = self._spread(winners.astype(np.uint8))
         sums_of_cells = self._sums(log_odds(self.cells, temperature), confidence)
-        rows, columns = (
-            np.bincount(axis.before, minlength=count) for axis, count in zip(self[2:], mixed_cells.shape, strict=True)
+        pixels_of_cells = np.outer(
+            *(np.bincount(axis.before, minlength=count) for axis, count in zip(self[2:], mixed_cells.shape, strict=True))
         )
-        pixels_of_cells = np.outer(rows, columns)
         sums_of_cells[mixed_cells] = pixels_of_cells[mixed_cells] = 0
         classes = self.cells.shape[2]
         counts = np.bincount(winners.reshape(-1), pixels_of_cells.reshape(-1), classes).astype(np.intp)
@@ -134,21 +130,18 @@ class Rows(NamedTuple):
         ids: uint8 (rows, width), the class of each pixel; its probability is computed.
         """
         winners = self.cells.argmax(2).astype(np.uint8)
-        mixed_cells = _mixed(winners)
-        exact = self._spread(mixed_cells) | (self._spread(winners) != ids)
+        exact = self._spread(_mixed(winners)) | (self._spread(winners) != ids)
         probability, classes = np.empty(ids.shape, np.float32), self.cells.shape[2]
         for rows, part in self._probabilities(log_odds(self.cells, temperature)):
             probability[rows] = part
         for positions, logits in self.logits_at(np.flatnonzero(exact)):
             probability.reshape(-1)[positions] = probability_of_ids(logits, ids.reshape(-1)[positions], temperature)
-        counts, sums = np.zeros(classes, np.intp), np.zeros(classes)
-        for rows in self._steps():
-            counts += np.bincount(ids[rows].reshape(-1), minlength=classes)
-            sums += np.bincount(ids[rows].reshape(-1), probability[rows].reshape(-1), classes)
+        flat = ids.reshape(-1)
+        sums = np.bincount(flat, probability.reshape(-1), classes).astype(np.float64)
         if confidence is not None:
             probability *= 255
             confidence[:] = np.rint(probability, out=probability)
-        return ClassifiedRows(ids, counts, sums)
+        return ClassifiedRows(ids, np.bincount(flat, minlength=classes), sums)
 
     def probability_of(self, class_ids: Collection[int], temperature: float) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Yields rows of pixels, and the probability that a pixel's class is one of these, float32 (rows, width).
@@ -157,18 +150,33 @@ class Rows(NamedTuple):
         """
         return self._probabilities(log_odds_of(self.cells, class_ids, temperature))
 
-    def logits_at(self, positions: Indices) -> Iterator[tuple[Indices, Logits]]:
-        """Yields some of these flat positions, and the interpolated logits (pixels, classes) at them."""
-        return self._at(positions, self.cells)
-
-    def _at(self, positions: Indices, cells: Logits) -> Iterator[tuple[Indices, Logits]]:
+    def logits_at(self, positions: Indices, classes: Indices | slice = slice(None)) -> Iterator[tuple[Indices, Logits]]:
+        """Yields some of these flat positions, and the interpolated logits (pixels, classes) at them, of these classes."""
         if not len(positions):
             return
-        lines = interpolate(cells, self.vertical, 0)
-        step = max(1, GATHERED_LOGITS // cells.shape[2])
+        lines = interpolate(self.cells[:, :, classes], self.vertical, 0)
+        flat = lines.reshape(-1, lines.shape[2])
+        step = max(1, GATHERED_LOGITS // lines.shape[2])
         for start in range(0, len(positions), step):
             chunk = positions[start : start + step]
-            yield chunk, self._interpolate(lines, chunk)
+            rows, columns = np.divmod(chunk, len(self.horizontal.before))
+            first = rows * lines.shape[1]
+            before = flat.take(first + self.horizontal.before.take(columns), 0)
+            logits = flat.take(first + self.horizontal.after.take(columns), 0)
+            logits -= before
+            logits *= self.horizontal.fraction.take(columns)[:, None]
+            logits += before
+            yield chunk, logits
+
+    def logits(self) -> Iterator[tuple[slice, Logits]]:
+        """Yields rows of pixels, and their interpolated logits, float32 (classes, rows, width): a few rows at a time."""
+        for rows in self._steps():
+            lines = np.ascontiguousarray(interpolate(self.cells, self.vertical.cut(rows), 0).transpose(2, 0, 1))
+            before, after = lines.take(self.horizontal.before, 2), lines.take(self.horizontal.after, 2)
+            after -= before
+            after *= self.horizontal.fraction
+            after += before
+            yield rows, after
 
     def _sums(self, log_odds: npt.NDArray[np.float32], confidence: Ids | None) -> npt.NDArray[np.float64]:
         """For each cell (rows, columns), the sum of the probabilities of the pixels whose `before` cell it is.
@@ -205,36 +213,9 @@ class Rows(NamedTuple):
         step = max(1, LOGITS_PIXELS // len(self.horizontal.before))
         return (slice(start, start + step) for start in range(0, len(self.vertical.before), step))
 
-    def _interpolate(self, lines: Logits, positions: Indices) -> Logits:
-        """Logits (positions, classes) at these flat positions; `lines` are already interpolated vertically."""
-        rows, columns = np.divmod(positions, len(self.horizontal.before))
-        start = rows * lines.shape[1]
-        flat = lines.reshape(-1, lines.shape[2])
-        before = flat.take(start + self.horizontal.before.take(columns), 0)
-        logits: Logits = flat.take(start + self.horizontal.after.take(columns), 0)
-        logits -= before
-        logits *= self.horizontal.fraction.take(columns)[:, None]
-        logits += before
-        return logits
-
     def _spread(self, cells: npt.NDArray[Value]) -> npt.NDArray[Value]:
         """For each pixel, the value of the cell before it. `cells` is (rows, columns)."""
         return cells.take(self.horizontal.before, 1).take(self.vertical.before, 0)
-
-    def parts(self) -> Iterator[Rows]:
-        """The same rows in pieces of about `LOGITS_PIXELS` pixels, so that the logits of a piece take little memory."""
-        for rows in self._steps():
-            yield self._replace(top=self.top + rows.start, vertical=self.vertical.cut(rows))
-
-    def logits(self) -> Logits:
-        """Float32 logits (classes, rows, width), interpolated bilinearly."""
-        lines = interpolate(self.cells, self.vertical, 0).transpose(2, 0, 1)
-        lines = np.ascontiguousarray(lines)
-        before, after = lines.take(self.horizontal.before, 2), lines.take(self.horizontal.after, 2)
-        after -= before
-        after *= self.horizontal.fraction
-        after += before
-        return after
 
 
 class LogitsUpsampler:
@@ -247,7 +228,9 @@ class LogitsUpsampler:
     """
 
     def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size, first_row: int = 0) -> None:
-        self._vertical, self._horizontal = (_axis(cells[i], stride, grid, source[i], target[i]) for i in (0, 1))
+        self._vertical, self._horizontal = (
+            cells_at(scaled(np.arange(target[i]), target[i], source[i]), cells[i], stride, grid) for i in (0, 1)
+        )
         self._target = target
         self._step = band_rows(target, cells)
         self._last_row: Logits | None = None
@@ -284,16 +267,15 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     tile_row = cells * (tiles.tile[0] // stride)
     band = min(tile_row, max(JOINED_BYTES, cells * UNIT // stride))
     merge_bytes = tile_bytes + tile_row + 2 * band + 3 * cells * (tiles.size[0] * rows // (stride * target[0]) + 2)
-    axes = 64 * sum(target)
-    return merge_bytes + axes + 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED_LOGITS + 16 * LOGITS_PIXELS * classes
+    interpolation_bytes = 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED_LOGITS + 16 * LOGITS_PIXELS * classes
+    return merge_bytes + interpolation_bytes + 64 * sum(target)
 
 
 def _mixed(winners: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
     """For each square of four cells, by its upper left cell: whether their classes differ. Beyond the edge they repeat."""
     padded = np.pad(winners, (0, 1), mode="edge")
     first = padded[:-1, :-1]
-    mixed: npt.NDArray[np.bool_] = (first != padded[:-1, 1:]) | (first != padded[1:, :-1]) | (first != padded[1:, 1:])
-    return mixed
+    return np.asarray((first != padded[:-1, 1:]) | (first != padded[1:, :-1]) | (first != padded[1:, 1:]))
 
 
 def interpolate(cells: Logits, axis: Axis, dimension: int) -> Logits:
@@ -303,11 +285,6 @@ def interpolate(cells: Logits, axis: Axis, dimension: int) -> Logits:
     after *= axis.fraction.reshape((-1, 1, 1) if dimension == 0 else (-1, 1))
     after += before
     return after
-
-
-def _axis(cells: int, stride: int, grid: Grid, source: int, target: int) -> Axis:
-    """Where the `target` pixels of an axis lie among its cells, through the `source` pixels of the working size."""
-    return cells_at(scaled(np.arange(target), target, source), cells, stride, grid)
 
 
 def scaled(pixels: npt.NDArray[Any], target: int, source: int) -> npt.NDArray[np.float64]:

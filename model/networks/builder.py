@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, VGG16_Weights, get_model
 
 from model.architecture import Architecture
 from model.networks.aligned import AlignedFCN
 from model.networks.fcn import FCN, first_convolution, widen
-from model.networks.other_decoders import InterpolatedFCN, LearnedDecoderFCN, SharedFCN, TransposedFCN
-from model.networks.padded import PaddedFCN
-from model.networks.timm_backbone import TimmBackbone
+from model.networks.other_decoders import InterpolatedFCN, LearnedDecoderFCN, PaddedFCN, SharedFCN, TransposedFCN
+from model.networks.timm_backbone import TimmBackbone, flat_name
 
 MEMBERS: dict[str, type[FCN]] = {
     "aligned": AlignedFCN,
@@ -64,14 +63,14 @@ def load_published_backbone(net: FCN) -> None:
 def load_classifier(net: FCN, state: Mapping[str, Tensor]) -> None:
     """Loads a classifier's state dict into the backbone, and VGG16's fc6 and fc7 into the head if it takes them.
 
-    state: of torchvision's classifier, or of timm's for an encoder of timm.
+    state: of torchvision's classifier, or of timm's for an encoder of timm. Tensors of other layers are unused.
 
     Raises `ValueError` if a needed tensor is missing or has another shape.
     """
     if isinstance(net.backbone, TimmBackbone):
-        net.backbone.load_encoder(state)
+        _load_common(net.backbone.encoder, state, flat_name, net.architecture.backbone)
         return
-    net.backbone.load_state_dict(_backbone_state(net, state))
+    _load_common(net.backbone, state, _name_of_torchvision, net.architecture.backbone)
     if takes_classifier(net):
         net.head.load_state_dict(_fully_convolutional(state))
 
@@ -82,22 +81,25 @@ def takes_classifier(net: FCN) -> bool:
     return (architecture.backbone, architecture.head, architecture.head_width) == ("vgg16", "fc", 4096)
 
 
-def _backbone_state(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The classifier's tensors under the backbone's names. Batch norm's counters of batches may be missing in `state`."""
-    stem = {"conv1.": "stem.0.", "bn1.": "stem.1."}
-    tensors = net.backbone.state_dict()
-    by_name: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        prefix = next((old for old in stem if name.startswith(old)), "")
-        by_name[stem.get(prefix, "") + name.removeprefix(prefix)] = tensor
-    counters = {name: tensor for name, tensor in tensors.items() if name.endswith("num_batches_tracked")}
-    missing = sorted(set(tensors) - set(by_name) - set(counters))
+def _name_of_torchvision(name: str) -> str:
+    return name.replace("stem.0.", "conv1.", 1).replace("stem.1.", "bn1.", 1)
+
+
+def _load_common(module: nn.Module, state: Mapping[str, Tensor], common_name: Callable[[str], str], owner: str) -> None:
+    """Loads the module's tensors from a state dict whose names agree with its own in their common names.
+
+    Batch norm's counters of batches may be missing in it. owner: of the tensors, for the error.
+    """
+    by_name = {common_name(name): tensor for name, tensor in state.items()}
+    tensors = module.state_dict()
+    missing = [name for name in tensors if common_name(name) not in by_name and not name.endswith("num_batches_tracked")]
     if missing:
-        raise ValueError(f"the file lacks {len(missing)} tensors of a {net.architecture.backbone}, {missing[0]} first")
+        raise ValueError(f"the file lacks {len(missing)} tensors of a {owner}, {missing[0]} first")
+    values = {name: by_name.get(common_name(name), tensor) for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
-        if name in by_name and by_name[name].shape != tensor.shape:
-            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(by_name[name].shape)}")
-    return {name: by_name.get(name, tensor) for name, tensor in tensors.items()}
+        if values[name].shape != tensor.shape:
+            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(values[name].shape)}")
+    module.load_state_dict(values)
 
 
 def _fully_convolutional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

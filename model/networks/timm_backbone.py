@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from math import ceil
@@ -52,22 +51,6 @@ class TimmBackbone(Backbone):
             strides = (8, 16, self.output_stride)
             maps = [each[..., : ceil(height / s), : ceil(width / s)] for each, s in zip(maps, strides, strict=True)]
         return Features(*maps)
-
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
-        """Loads a state dict of timm's classifier, or of the encoder. Other tensors, as those of the file's head, are unused.
-
-        Raises `ValueError` if a tensor of the encoder is missing or has another shape.
-        """
-        by_name = {_flat(name): tensor for name, tensor in state.items()}
-        tensors = self.encoder.state_dict()
-        missing = [name for name in tensors if _flat(name) not in by_name and not name.endswith("num_batches_tracked")]
-        if missing:
-            raise ValueError(f"the file lacks {len(missing)} tensors of the encoder, {missing[0]} first; give timm's own file")
-        state = {name: by_name.get(_flat(name), tensor) for name, tensor in tensors.items()}
-        for name, tensor in tensors.items():
-            if state[name].shape != tensor.shape:
-                raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(state[name].shape)}")
-        self.encoder.load_state_dict(state)
 
 
 def encoder_normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -199,6 +182,6 @@ def _centre(output: Tensor, image: Tensor) -> float:
     return float((weights * torch.arange(len(weights))).sum() / weights.sum())
 
 
-def _flat(name: str) -> str:
+def flat_name(name: str) -> str:
     """A tensor's name with which timm's classifier and its encoder agree; the encoder joins some levels with `_`."""
     return name.removeprefix("model.").replace(".", "_")

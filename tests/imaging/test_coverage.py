@@ -104,12 +104,6 @@ def test_only_the_classes_that_are_wanted_are_shown() -> None:
     assert polygons_of(np.zeros((3, 4), np.uint8), 1, []) == []
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1)])
-def test_the_smallest_images(size: tuple[int, int]) -> None:
-    class_map = (np.arange(size[0] * size[1]) % 2).astype(np.uint8).reshape(size)
-    assert sum(polygon.area for _, polygon in polygons_of(class_map, 1)) == class_map.size
-
-
 def test_more_borders_than_its_limit_are_refused_with_a_way_out() -> None:
     class_map = np.ones((700, 700), np.uint8)
     class_map[1::4, 1::4] = 0

@@ -17,7 +17,7 @@ from imaging.decoding import OpenImage, decode, read_size, scale
 from imaging.errors import DamagedImage
 from tests.support.costs import cpu_seconds
 from tests.support.images import make_photo
-from tests.support.imaging.corpus import LIMITS, NOISE, SAMPLES
+from tests.support.imaging.corpus import LIMITS, SAMPLES
 from tests.support.imaging.samples import SIZE, Sample, grey16_png, late_exif_png, oriented, upright
 
 PHOTO = make_photo(400, 600)
@@ -153,12 +153,6 @@ def test_a_color_profile_is_ignored() -> None:
 
 def test_one_pixel_is_an_image() -> None:
     assert decode(file_of(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG"), LIMITS).tolist() == [[[1, 2, 3]]]
-
-
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF"])
-def test_the_announced_size_needs_no_pixels(format: str) -> None:
-    data = file_of(Image.fromarray(NOISE), format)
-    assert read_size(data[: len(data) * 2 // 3], LIMITS) == NOISE.shape[:2]
 
 
 def test_what_pillow_warns_of_is_not_told() -> None:

@@ -112,10 +112,14 @@ def test_refusing_a_hostile_file_takes_less_memory_than_a_good_photo(tmp_path: P
 
 
 @pytest.mark.parametrize("format", ["JPEG", "MPO"])
-def test_scans_are_bounded(format: str) -> None:
+def test_scans_are_bounded_by_number_and_by_pixels(format: str) -> None:
     assert decode(scan_bomb(100, 64, format), LIMITS).shape == (64, 64, 3)
-    with pytest.raises(DamagedImage, match=r"101 scans.* 100 "):
+    with pytest.raises(DamagedImage, match=r"101 scans .*64x64.* 100 "):
         read_size(scan_bomb(101, 64, format), LIMITS)
+    data = scan_bomb(21, 64, format)
+    start = data.index(b"\xff\xc2") + 5
+    with pytest.raises(DamagedImage, match=r"21 scans .*10000x10000.* 20"):
+        read_size(data[:start] + (10_000).to_bytes(2) * 2 + data[start + 4 :], LIMITS)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
@@ -138,9 +142,11 @@ def test_a_directory_that_points_to_itself_ends() -> None:
         decode(tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 34665: 8}), LIMITS)
 
 
-def test_run_lengths_of_a_bmp_are_read() -> None:
+def test_run_lengths_of_a_bmp_are_read_up_to_four_megapixels() -> None:
     rows = b"\xff\7\1\7\0\0" * 16
     assert (decode(bmp_of(256, 16, 8, 1, rows + b"\0\1"), LIMITS) == (0, 0, 7)).all()
+    with pytest.raises(ImageTooLarge, match=r"2001x2000 pixels .* 4 megapixels .*; save it without run lengths"):
+        decode(bmp_of(2001, 2000, 8, 1, rows), LIMITS)
 
 
 @pytest.mark.parametrize("before", [b"", QUIRK, b"xx!\xfe\0", b"!\xff\3abc\0"], ids=["plain", "quirk", "junk", "other"])

@@ -88,19 +88,6 @@ def test_pillow_leaves_the_holes_empty() -> None:
     assert (pixels == class_map).mean() > 0.95
 
 
-def test_no_hole_no_change_and_holes_within_holes_are_apart() -> None:
-    class_map = np.zeros((40, 40), np.uint8)
-    class_map[2:38, 2:38] = 1
-    class_map[6:34, 6:34] = 0
-    class_map[10:30, 10:30] = 1
-    class_map[14:26, 14:26] = 0
-    for polygon in polygons_of(class_map, 0):
-        assert len(polygon.interiors) == 1
-        assert shapely.Polygon(keyhole(polygon)).area == polygon.area
-    (plain,) = polygons_of(np.ones((5, 5), np.uint8), 0)
-    np.testing.assert_array_equal(keyhole(plain), shapely.get_coordinates(plain.exterior)[:-1])
-
-
 def test_holes_that_touch_each_other_and_the_outer_ring_count_once() -> None:
     outer = [(0, 0), (10, 0), (10, 10), (0, 10)]
     holes = [[(0, 5), (2, 6), (2, 4)], [(2, 6), (4, 7), (4, 6)], [(4, 2), (6, 2), (5, 1)], [(4, 2), (5, 3), (6, 3)]]

@@ -70,11 +70,6 @@ def test_a_region_that_winds_is_one(inside: Inside) -> None:
     np.testing.assert_array_equal(draw(region.counts, inside.shape), inside)
 
 
-def test_a_region_over_the_end_of_a_column_is_one_run() -> None:
-    (region,) = find_regions(np.ones((4, 3), bool))
-    assert region.counts == coco.frPyObjects({"size": [4, 3], "counts": [0, 12]}, 4, 3)["counts"].decode()
-
-
 def test_one_pass_gives_the_regions_of_all_classes_by_class_then_by_first_pixel() -> None:
     rng = np.random.default_rng(11)
     for _ in range(40):

@@ -65,15 +65,6 @@ def test_a_case_by_hand() -> None:
     }
 
 
-def test_a_class_that_is_predicted_but_never_labelled_has_no_scores() -> None:
-    confusion = matrix(3, (np.array([0, 0], np.uint8), np.array([0, 2], np.uint8)))
-    assert math.isnan(confusion.iou[2])
-    assert math.isnan(confusion.class_accuracy[2])
-    assert confusion.mean_iou == pytest.approx(0.5)
-    assert confusion.mean_accuracy == pytest.approx(0.5)
-    assert confusion.frequency_weighted_iou == pytest.approx(0.5)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_with_predicted_classes_the_mean_is_scikit_learn_s_over_labels_and_predictions(seed: int) -> None:
     labels, predictions = maps(seed, [0, 2, 5])

@@ -24,15 +24,11 @@ sys.meta_path.insert(0, Watch)
 """
 STARTS = {
     "fcn-train": "from cli.start import train; train()",
-    "fcn-evaluate": "from cli.start import evaluate; evaluate()",
-    "the exports of fcn-export": "import training.publishing.export_files",
     "torchrun": "runpy.run_module('training.commands.train', run_name='__main__')",
     "python -m": "runpy.run_module('training.commands.evaluate', run_name='__main__')",
     "the plan and the networks of fcn-check": "import training.commands.check_network",
     "the narrow network of the benches": "import benchmarks.harness.narrow",
     "a part of the training alone": "import training.learning.run",
-    "a part of the scores alone": "import training.scoring.calibration",
-    "a part of the network alone": "import model.networks.builder",
     "the torch runtime": "import model.inference.runtimes.torch_runtime",
 }
 

@@ -11,19 +11,6 @@ from model.networks.servable import normalise
 from model.preprocessing import Preprocessing, PreprocessingError
 
 
-def test_pixels_are_scaled_shifted_and_divided_per_channel() -> None:
-    preprocessing = Preprocessing((0.5, 0.25, 0.0), (0.5, 0.25, 2.0), 1 / 255)
-    pixels = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)
-    values = normalise(pixels, preprocessing).flatten().tolist()
-    assert values == pytest.approx([-1.0, 3.0, 0.1], abs=1e-6)
-
-
-def test_by_default_pixels_lie_between_minus_one_and_one() -> None:
-    pixels = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2).expand(1, 3, 1, 2)
-    result = normalise(pixels, Preprocessing())
-    torch.testing.assert_close(result[0, :, 0], torch.tensor([[-1.0, 1.0]] * 3))
-
-
 def test_every_value_is_that_of_the_definition() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).repeat(3, 1).view(1, 3, 1, 256)
     preprocessing = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -47,11 +34,8 @@ def test_the_memory_layout_is_kept() -> None:
         ({"gsd": 0.0}, "gsd must be metres of a pixel, 1e-06 to 1000000, got '0.0'"),
         *(({"gsd": gsd}, "gsd must be metres of a pixel") for gsd in (float("nan"), 1e-7, 1e9, True, "0.5", [1], 10**400)),
         ({"mean": (0.5, 0.5)}, "mean and std need a value for each of 3 bands"),
-        ({"std": (0.5, 0.5, 0.5, 0.5)}, "mean and std need a value for each of 3 bands"),
         ({"std": (0.5, 0.0, 0.5)}, "std above 0"),
-        ({"std": (0.5, -1.0, 0.5)}, "std above 0"),
         ({"side": (16, 512)}, r"must be 32 <= low <= high, got \(16, 512\)"),
-        ({"side": (512, 256)}, r"must be 32 <= low <= high, got \(512, 256\)"),
     ],
 )
 def test_a_preprocessing_that_cannot_be_done_is_refused(arguments: dict[str, Any], message: str) -> None:

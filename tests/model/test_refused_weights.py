@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.manifest import WeightsError
 from model.networks.servable import load_network
-from model.weights_file import find_weights, load_weights
+from model.weights_file import load_weights
 from tests.support.model.weights_files import content, write_edited
 
 
@@ -39,28 +39,17 @@ def test_another_version_is_refused(narrow_file: Path, tmp_path: Path, document:
         ("architecture.depth", 3, r"unknown architecture arguments \['depth'\]"),
         ("architecture.variant", "fcn4s", "variant must be one of fcn32s, fcn16s, fcn8s, got 'fcn4s'"),
         ("architecture.num_classes", 300, "num_classes must be 1 to 255"),
-        ("architecture.num_classes", "4", "architecture"),
         ("architecture", None, "the header is wrong"),
-        ("architecture", ["variant"], "the header is wrong"),
         ("classes.1.id", 7, r"class ids must be 0 to n-1 in order, got \[0, 7, 2, 3\]"),
-        ("classes.1.id", "one", "the header is wrong"),
         ("classes.1.color", "red", "a color must be written #rrggbb, got 'red'"),
         ("classes.1", {"id": 1, "name": "circle"}, "each class needs id, name and color: 'color'"),
         ("classes", [], "class ids must be 0 to n-1"),
-        ("classes", None, "each class needs id, name and color"),
         ("ignore_index", 2, "ignore_index must be 0 to 255 and no class's id, got 2"),
-        ("ignore_index", 256, "ignore_index must be 0 to 255"),
-        ("preprocessing.channel_order", "BGR", "channel_order must be RGB, got 'BGR'"),
         ("preprocessing.std", [1, 1, 0], "std above 0"),
-        ("preprocessing.mean", [1, 1], "mean and std need a value for each of 3 bands"),
         ("preprocessing.side", [640, 320], "longer side must be 32 <= low <= high"),
-        ("preprocessing.side", [640], "the header is wrong"),
         ("preprocessing.gamma", 2.2, "gamma"),
-        ("preprocessing", [1], "the header is wrong"),
         ("calibration", {"temperature": 0}, "temperature must be a number above 0, got 0"),
         ("calibration", {"temperature": 1.5, "int8": -1.5}, "temperature must be a number above 0, got -1.5"),
-        ("calibration", {"temperature": float("nan")}, "temperature must be a number above 0, got nan"),
-        ("calibration", {"temperature": "hot"}, "temperature must be a number above 0, got 'hot'"),
         ("calibration", None, "the header is wrong"),
     ],
 )
@@ -152,14 +141,6 @@ def test_tensors_that_do_not_fit_are_named(
         tensors[name] = tensor
     with pytest.raises(WeightsError, match=message):
         load_network(load_weights(write_edited(tmp_path, document, tensors)))
-
-
-def test_weights_that_are_nowhere_are_refused_with_where_they_were_sought(tmp_path: Path) -> None:
-    for name in ("no-such-net", str(tmp_path), ""):
-        with pytest.raises(
-            WeightsError, match=rf"no weights file '{name}'; give a file's path or a name in .*weights \(there: "
-        ):
-            find_weights(name)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

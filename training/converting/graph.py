@@ -17,7 +17,7 @@ import onnx.version_converter
 from google.protobuf.message import DecodeError
 
 from model.architecture import Grid
-from model.inference.runtimes.external_data import has_external_data
+from model.inference.runtimes.openvino_runtime import has_external_data
 from model.printable import printable
 
 MOST_BYTES = 1 << 30

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from imaging.decoding import Limits, decode, scale
 from imaging.errors import ImageError
-from model.inference.scene_images import decode_scene
+from imaging.georeferenced import load
 from model.labels import LabelSet
 from model.preprocessing import RGB
 from model.regular_file import read_regular_file
@@ -71,7 +71,10 @@ class Split:
         """
         try:
             if len(self.bands) != len(RGB):
-                pixels = decode_scene(data, Limits(), len(self.bands)).pixels
+                load()
+                from imaging.georeferenced.whole import read_whole
+
+                pixels = read_whole(data, Limits(), len(self.bands)).pixels
                 return pixels if size is None else scale(pixels, size)
             return decode(data, Limits(), size)
         except ImageError as error:

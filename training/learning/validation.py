@@ -64,10 +64,9 @@ class Scorer:
             for rows in segmenter.rows(segmenter.decode(data, plan), plan):
                 ids = rows.class_ids()
                 matrix.update(truth[rows.top : rows.top + len(ids)], ids)
-                for part in rows.parts():
-                    logits = torch.from_numpy(part.logits())
-                    labels = torch.from_numpy(truth[part.top : part.top + logits.shape[1]].copy())
-                    loss += cross_entropy_sum(logits, labels)
+                labels = torch.from_numpy(truth[rows.top : rows.top + len(ids)].copy())
+                for part, logits in rows.logits():
+                    loss += cross_entropy_sum(torch.from_numpy(logits), labels[part])
             counts.append(matrix.counts)
         self.counts = np.stack(counts)
         matrix = self.matrix

@@ -134,7 +134,7 @@ def gather(segmenter: Segmenter, split: Split, options: Options) -> list[FrameSa
         logits, confidence = [], np.empty(plan.size, np.uint8)
         for rows in segmenter.rows(image, plan):
             rows.class_ids_and_confidence(segmenter.temperature, confidence[rows.top : rows.top + len(rows.vertical.before)])
-            logits += [torch.from_numpy(part.logits()) for part in rows.parts()]
+            logits += [torch.from_numpy(part) for _, part in rows.logits()]
         sampled_logits = torch.cat(logits, 1).permute(1, 2, 0)[::STEP, ::STEP]
         is_labelled = mask != split.labels.ignore_index
         frame_confidence = torch.from_numpy(confidence[::STEP, ::STEP].copy())[is_labelled].double() / 255

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import re
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -20,7 +21,6 @@ from model.inference.cores import available_cores, available_memory
 from model.inference.instructions import DECISION, instructions
 from model.inference.merging import Logits
 from model.inference.runtime import ModelIdentity, RuntimeUnavailable, Tile
-from model.inference.runtimes.external_data import has_external_data
 from model.manifest import METADATA_KEY, Manifest, WeightsError
 
 FACTS = (METADATA_KEY, "sha256", "precision", "stride", "grid")
@@ -30,6 +30,8 @@ NETWORK_SHA256 = "network_sha256"
 KEPT_LAYERS = 500
 MOST_STREAMS = 8
 STREAM_BYTES = 512 << 20  # one stream for each 512 MiB of available memory; a stream takes about 60 MB, plus 6 MB a shape
+# the key under which a tensor names its file: a field 1 of 8 bytes, whose numbers protobuf may also write in more bytes
+EXTERNAL_FILE = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
 log = logging.getLogger("segment")
 
 
@@ -54,6 +56,14 @@ class Export:
     @property
     def name(self) -> str:
         return self.path.name.removesuffix(".onnx").removesuffix(".int8")
+
+
+def has_external_data(model: bytes) -> bool:
+    """Whether a tensor of this ONNX model may keep its values in another file, which a runtime would read, whatever it is.
+
+    True as well if a tensor is named `location` and nothing else.
+    """
+    return EXTERNAL_FILE.search(model) is not None
 
 
 def read_export(path: Path) -> Export:

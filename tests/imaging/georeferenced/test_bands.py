@@ -75,12 +75,9 @@ def test_what_the_user_says_and_what_the_values_are_win_over_the_name_alpha(
     samples = np.dstack([colors, *extra])
     names = [ColorInterp.gray] if "grey" in kind else [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
     names += [ColorInterp.alpha] * len(extra)
-    if "bits" in kind:
-        samples = samples.astype(np.uint16) * 257
     if "float" in kind:
         samples = samples.astype(np.float32) / 255
-    options = {"nodata": 0} if "nodata" in kind else {}
-    with open_scene(write_scene(tmp_path / "a.tif", samples, colors=names, **options)) as scene:
+    with open_scene(write_scene(tmp_path / "a.tif", samples, colors=names)) as scene:
         bands = choose_bands(scene, numbers, channels=channels)
         pixels, valid = bands.read(scene, WHOLE, fill=0)
     assert (bands.numbers, bands.alpha) == (expected, alpha)

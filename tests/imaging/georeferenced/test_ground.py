@@ -54,11 +54,6 @@ def test_areas_shrink_towards_the_pole() -> None:
     assert areas.sum() * 3600 == pytest.approx(earth, rel=1e-3)
 
 
-def test_a_middle_beyond_its_projection_is_named() -> None:
-    with pytest.raises(SceneError, match="cannot become longitude and latitude"):
-        metres_per_pixel(Place((90, 130), Affine(1, 0, 1e9, 0, -1, 1e9), CRS.from_epsg(32632)))
-
-
 def test_a_scale_in_metres_gives_the_size_to_work_at() -> None:
     assert scaled_size(METRES, 0.25, 4) == (400, 600)
     assert scaled_size(METRES, 1000, 4) == (1, 1)

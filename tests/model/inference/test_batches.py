@@ -71,14 +71,6 @@ def test_a_batch_takes_all_tiles_that_wait(tiles: int) -> None:
     assert [len(batch) for batch in runtime.batches] == [1, tiles]
 
 
-def test_a_lone_tile_runs_although_nothing_else_comes() -> None:
-    runtime = FirstChannel()
-    with running(runtime, max_batch=None) as it:
-        for value in (2, 3):
-            assert it.run([value]) == [value]
-    assert runtime.batches == [[2], [3]]
-
-
 def test_a_batch_has_no_more_pixels_than_fit_and_at_least_one_tile() -> None:
     runtime = FirstChannel(max_pixels=3 * 32 * 32)
     with running(runtime, max_batch=None) as it:
@@ -123,24 +115,6 @@ def test_a_second_batch_waits_until_it_has_half_the_tiles_of_the_one_that_runs()
         runtime.release([3, 4, 5, 6])
         runtime.release([7, 8])
         assert [each.result(HANG_S) for each in (first, second, *four, one, other)] == [[value] for value in range(1, 9)]
-
-
-def test_a_small_rest_runs_when_the_batch_before_it_ends() -> None:
-    runtime = InFlight()
-    with running(runtime, max_batch=None) as it:
-        first = it.threads.submit(it.run, [1])
-        wait_until(lambda: runtime.current == [[1]])
-        second = it.threads.submit(it.run, [2])
-        wait_until(lambda: runtime.current == [[1], [2]])
-        four = it.waiting([3] * 4)
-        runtime.release([1])
-        runtime.release([2])
-        wait_until(lambda: runtime.current == [[3] * 4])
-        rest = it.waiting([4])
-        runtime.release([3] * 4)
-        wait_until(lambda: runtime.current == [[4]])
-        runtime.release([4])
-        assert [each.result(HANG_S) for each in (first, second, four, rest)] == [[1], [2], [3] * 4, [4]]
 
 
 def test_an_idle_device_takes_tiles_that_are_too_few_for_a_second_batch_on_another() -> None:

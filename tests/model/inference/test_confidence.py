@@ -31,8 +31,8 @@ def test_confidence_is_nearly_the_exact_one(path: Path, segmenter: Segmenter) ->
     assert segmentation.confidence is not None
     exact = []
     for rows in segmenter.rows(image, plan):
-        for part in rows.parts():
-            logits = part.logits().astype(np.float64) / segmenter.temperature
+        for _, part in rows.logits():
+            logits = part.astype(np.float64) / segmenter.temperature
             exact.append(1 / np.exp(logits - logits.max(0)).sum(0))
     differences = np.abs(np.rint(255 * np.concatenate(exact)) - segmentation.confidence)
     assert np.median(differences) == 0

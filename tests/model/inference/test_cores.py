@@ -28,9 +28,7 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("max 100000", 64),
         ("200000 100000", 2),
-        ("150000 100000", 2),
         ("149000 100000", 1),
-        ("250000 100000", 3),
         ("5000 10000", 1),
         ("640000 1", 64),
     ],
@@ -86,7 +84,7 @@ def write_quota(folder: Path, quota: int, period: int = 100_000) -> None:
     (folder / "cpu.cfs_period_us").write_text(f"{period}\n")
 
 
-@pytest.mark.parametrize(("quota", "count"), [(-1, 64), (150_000, 2), (240_000, 2), (400_000, 4), (20_000, 1), (1 << 62, 64)])
+@pytest.mark.parametrize(("quota", "count"), [(-1, 64), (240_000, 2), (1 << 62, 64)])
 @pytest.mark.parametrize("mount", ["cpu,cpuacct", "cpu"])
 @pytest.mark.parametrize("place", ["docker/own", "docker", ".", "own"], ids=["own", "above", "its own tree", "below its tree"])
 def test_version_1_has_quotas_as_well(version_1: Path, quota: int, count: int, mount: str, place: str) -> None:
@@ -125,10 +123,3 @@ def test_memory_of_version_1_is_limited_by_the_tightest_group(version_1: Path, l
     assert available_memory() == 1 << 21
     (own / "memory.limit_in_bytes").write_text(f"{1 << 20}\n")
     assert available_memory() == 1 << 20
-
-
-def test_fewer_cores_in_the_affinity_than_in_the_quota_count(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (group / "cpu.max").write_text("350000 100000\n")
-    assert available_cores() == 4
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 9})
-    assert available_cores() == 3

@@ -54,13 +54,6 @@ def test_what_is_printed_is_a_line(segmenter: Segmenter) -> None:
     assert repr(confident).endswith(" classes, confidence>")
 
 
-def test_options_say_what_is_computed(segmenter: Segmenter) -> None:
-    assert segmenter(PHOTO).confidence is None
-    confident = segmenter(PHOTO, Options(rendering=Rendering("confidence")))
-    assert confident.confidence is not None
-    assert confident.confidence.shape == (90, 130)
-
-
 @pytest.mark.parametrize("pixels", [PHOTO[..., 0], PHOTO.astype(np.float32), PHOTO[:0], np.dstack([PHOTO, PHOTO[..., 0]])])
 def test_other_arrays_are_refused(segmenter: Segmenter, pixels: np.ndarray) -> None:  # type: ignore[type-arg]
     with pytest.raises(ValueError, match=r"must be uint8 \(H, W, 3\)"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model.architecture import Grid
 from model.inference import merging
 from model.inference.merging import Band, BandMerger, Logits
-from model.inference.tiling import Blend, TilePlan, plan_tiles
+from model.inference.tiling import TilePlan, plan_tiles
 
 SIDES = st.integers(1, 300)
 TILES = st.integers(1, 4).map(lambda units: 32 * units)
@@ -103,15 +103,6 @@ def test_the_logits_of_one_tile_are_given_as_they_are() -> None:
     assert np.array_equal(band.logits, tile.transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("blend", ["mean", "hann"])
-def test_x_and_x_plus_one_come_back_as_they_are(blend: Blend) -> None:
-    plan = plan_tiles((150, 130), (64, 96), 0.25, blend)
-    image = np.random.default_rng(0).integers(0, 256, (150, 130, 3), np.uint8)
-    reds = [plan.cut(image, region)[:, :, 0].astype(np.float32) for region in plan.regions]
-    result = merge(plan, (np.stack([red, red + 1]) for red in reds))[:, :150, :130]
-    np.testing.assert_allclose(result, np.stack([image[:, :, 0], image[:, :, 0] + 1.0]), atol=1e-4)
-
-
 def test_tiles_averaged_by_hand() -> None:
     two, four = plan_tiles((20, 96), (32, 64), 0.0), plan_tiles((96, 96), (64, 64), 0.5)
     line = merge(two, full(two, 1, 3))
@@ -151,28 +142,3 @@ def test_logits_of_another_size_than_the_first_tiles_are_refused(shape: tuple[in
     merger.add(np.zeros((2, 8, 8), np.float32))
     with pytest.raises(ValueError, match=rf"8x8, got \({shape[1]}, {shape[2]}\)"):
         merger.add(np.zeros(shape, np.float32))
-
-
-def test_a_band_stays_as_it_was_given() -> None:
-    plan = plan_tiles((200, 100), (64, 64), 0.5)
-    merger, results, copies = BandMerger(plan, "corner"), [], []
-    for tile in noise(len(plan), 3, 8, 8):
-        for band in merger.add(tile):
-            results.append(band.logits)
-            copies.append(band.logits.copy())
-    assert len(results) > 2
-    for band, copy in zip(results, copies, strict=True):
-        np.testing.assert_array_equal(band, copy)
-
-
-def test_memory_does_not_grow_with_the_images_height() -> None:
-    def most_bytes(height: int) -> int:
-        """The most bytes that a merger holds between two tiles."""
-        plan, most = plan_tiles((height, 100), (64, 64), 0.5), 0
-        merger = BandMerger(plan, "corner")
-        for _ in range(len(plan)):
-            merger.add(np.zeros((5, *plan.tile), np.float32))
-            most = max(most, merger.nbytes)
-        return most
-
-    assert 0 < most_bytes(4000) == most_bytes(200) == 4 * 5 * 64 * 128

@@ -10,8 +10,6 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from imaging.decoding import Limits, decode
-from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.merging import Logits
 from model.inference.plan import Options, Plan
@@ -91,31 +89,6 @@ def test_merging_cells_agrees_with_merging_pixels(runtime: Runtime, name: str, b
     # a mean of pixels jumps where a tile ends; one of cells goes over to the next tile within a cell
     assert equal.mean() >= least
     assert equal[away_from_seams(plan, runtime.stride)].mean() >= (0.9999 if blend == "mean" else 0.999)
-
-
-@pytest.mark.torch
-def test_one_tile_is_merged_exactly(runtime: Runtime) -> None:
-    image, segmenter = enlarge("astronaut.jpg", 400), Segmenter(runtime)
-    plan = segmenter.plan_size((image.shape[0], image.shape[1]), Options((512, 512), side="native"))
-    assert len(plan.tile_plan) == 1
-    class_map = segmenter.infer(image, plan).class_map
-    logits = by_pixels(runtime, image, plan)
-    differing = class_map != logits.argmax(0)
-    assert differing.mean() <= 1e-5
-    best = np.sort(logits[:, differing], 0)
-    assert (best[-1] - best[-2] < 1e-4).all()
-
-
-@pytest.mark.torch
-def test_confidence_is_that_of_the_averaged_logits(runtime: Runtime) -> None:
-    data = (PHOTOS / "chelsea.jpg").read_bytes()
-    segmenter = Segmenter(runtime)
-    plan = segmenter.plan(data, Options((256, 256), side="native", rendering=Rendering("confidence")))
-    image = decode(data, Limits(), plan.tile_plan.size)
-    result = segmenter.infer(image, plan)
-    powers = np.exp(by_pixels(runtime, image, plan) / segmenter.temperature)
-    assert result.confidence is not None
-    assert np.abs(result.confidence - 255 * powers.max(0) / powers.sum(0)).mean() < 0.5
 
 
 def test_segmenting_a_photo_imports_no_torch() -> None:

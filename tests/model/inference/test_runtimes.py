@@ -129,17 +129,11 @@ def test_auto_takes_openvino_with_an_export_and_torch_without(files: WeightsFile
         (VNNI_FLAGS, "", {"vnni"}, "int8"),
         ({"avx2", "avx_vnni"}, "", {"vnni"}, "int8"),
         (VNNI_FLAGS, "", set(), "float32"),
-        (VNNI_FLAGS, "", {"avx2"}, "float32"),
         ({"avx2"}, "", {"vnni"}, "float32"),
         ({"avx2"}, "", {"vnni", "avx2"}, "int8"),
         (VNNI_FLAGS, "AVX2", {"vnni"}, "float32"),
-        (VNNI_FLAGS, "avx2", {"avx2"}, "int8"),
         (VNNI_FLAGS, "AVX512_CORE", {"vnni"}, "float32"),
-        (VNNI_FLAGS, "AVX512_CORE_BF16", {"vnni"}, "int8"),
-        (VNNI_FLAGS, "AVX2_VNNI", {"avx2"}, "int8"),
-        (VNNI_FLAGS | {"amx_int8"}, "", {"vnni"}, "int8"),
         ({"sse4_2"}, "", {"vnni", "avx2"}, "float32"),
-        ({"avx2"}, "SSE41", {"vnni", "avx2"}, "float32"),
     ],
 )
 def test_auto_is_int8_where_the_processor_and_its_kind_s_score_allow_it(

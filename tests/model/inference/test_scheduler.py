@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
@@ -129,18 +128,6 @@ def test_runtimes_work_at_once_and_share_the_queue() -> None:
         assert not other.batches
         other.hold.open()
         assert [each.result(HANG_S) for each in futures] == [[1], [2], [3]]
-
-
-def test_a_runtime_is_called_by_as_many_threads_as_pay() -> None:
-    both = threading.Barrier(2)
-
-    class Twice(FirstChannel):
-        def logits(self, tiles: Sequence[Tile]) -> Logits:
-            both.wait(HANG_S)
-            return super().logits(tiles)
-
-    with running(Twice(concurrency=2), max_batch=1) as it:
-        assert it.run([1, 2, 3, 4]) == [1, 2, 3, 4]
 
 
 def test_no_more_calls_are_made_at_once_than_pay_for_the_tiles_there_are() -> None:
@@ -294,18 +281,6 @@ def test_what_a_failed_batch_held_is_free_when_its_tiles_are_run_one_by_one() ->
             futures = [it.waiting([value]) for value in (2, 3)]
         assert [each.result(HANG_S) for each in futures] == [[2], [3]]
     assert has_tile == [False, False]
-
-
-def test_a_device_without_memory_fails_its_tile_alone() -> None:
-    runtime = FirstChannel()
-    runtime.errors[7] = DeviceOutOfMemory("the device's memory is full")
-    with running(runtime) as it:
-        with it.busy(runtime):
-            futures = [it.waiting([value]) for value in (2, 7)]
-        assert futures[0].result(HANG_S) == [2]
-        with pytest.raises(DeviceOutOfMemory, match="the device's memory is full"):
-            futures[1].result(HANG_S)
-        assert it.scheduler.alive
 
 
 def test_a_lost_device_ends_the_scheduler_and_answers_those_that_wait() -> None:

@@ -16,7 +16,6 @@ from PIL import Image
 from imaging.answer import SegmentedImage
 from imaging.decoding import Limits, decode, scale
 from imaging.errors import AnswerTooLarge, DamagedImage, ImageTooLarge
-from imaging.overlay import overlay_picture
 from imaging.rendering import Format, Rendering
 from model.inference.memory import memory_bytes
 from model.inference.merging import Logits
@@ -163,15 +162,6 @@ def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter, photo: Pho
         assert output.body == answer.encode(options.rendering)
         assert output.body == segmenter.segment(data, plan).body
         assert list(output.seconds) == ["decode", "inference", "encode"]
-
-
-def test_an_overlay_at_the_working_size_is_decoded_once(segmenter: Segmenter, photo: Photo) -> None:
-    data = encode(photo(60, 100))
-    plan = segmenter.plan(data, Options((64, 64), rendering=Rendering("overlay", palette="labels", names=False)))
-    assert plan.tile_plan.size == plan.size
-    class_map = segmenter.infer(segmenter.decode(data, plan), plan).class_map
-    expected = overlay_picture(photo(60, 100), class_map, segmenter.manifest.labels.palette, 0.5, range(1, 256))
-    assert segmenter.segment(data, plan).body == expected
 
 
 def test_the_foreground_is_the_probability_of_its_classes(segmenter: Segmenter) -> None:

@@ -35,7 +35,7 @@ def in_bands(
 
 
 def whole(bands: Sequence[Rows]) -> Logits:
-    return np.concatenate([rows.logits() for rows in bands], 1)
+    return np.concatenate([part for rows in bands for _, part in rows.logits()], 1)
 
 
 def ids_of(bands: Sequence[Rows]) -> npt.NDArray[np.uint8]:
@@ -110,12 +110,6 @@ def test_of_equal_logits_the_lowest_id_wins() -> None:
     assert (ids_of(in_bands(logits, 8, "corner", (24, 24), (40, 40))) == 1).all()
 
 
-def test_the_highest_class_id_fits() -> None:
-    logits = np.zeros((255, 2, 2), np.float32)
-    logits[254] = 1
-    assert (ids_of(in_bands(logits, 8, "corner", (16, 16), (3, 3))) == 254).all()
-
-
 @settings(deadline=None, max_examples=100)
 @given(CELLS, SIZES, CUTS, st.sampled_from([1, 30]))
 def test_bands_do_not_change_a_pixel(cells: tuple[int, int], target: tuple[int, int], cuts: list[int], leading: int) -> None:
@@ -128,18 +122,16 @@ def test_bands_do_not_change_a_pixel(cells: tuple[int, int], target: tuple[int, 
 
 @settings(deadline=None, max_examples=40)
 @given(CELLS, st.tuples(st.integers(1, 3000), st.integers(1, 900)), CUTS)
-def test_rows_come_in_order_a_bounded_number_at_a_time_and_in_smaller_parts(
+def test_rows_come_in_order_a_bounded_number_at_a_time(
     cells: tuple[int, int], target: tuple[int, int], cuts: list[int]
 ) -> None:
     bands = in_bands(noise(2, *cells), 8, "corner", (cells[0] * 8, cells[1] * 8), target, cuts)
-    parts = [part for rows in bands for part in rows.parts()]
-    for pieces, most in ((bands, BAND_PIXELS), (parts, LOGITS_PIXELS)):
-        heights = [len(piece.vertical.before) for piece in pieces]
-        assert [piece.top for piece in pieces] == [0, *np.cumsum(heights)[:-1]]
-        assert sum(heights) == target[0]
-        assert all(0 < height * target[1] <= max(target[1], most) for height in heights)
-    assert np.array_equal(whole(parts), whole(bands))
-    assert np.array_equal(ids_of(parts), ids_of(bands))
+    heights = [len(rows.vertical.before) for rows in bands]
+    assert [rows.top for rows in bands] == [0, *np.cumsum(heights)[:-1]]
+    assert sum(heights) == target[0]
+    parts = [part.shape[1] for rows in bands for _, part in rows.logits()]
+    for rows_at_once, most in ((heights, BAND_PIXELS), (parts, LOGITS_PIXELS)):
+        assert all(0 < height * target[1] <= max(target[1], most) for height in rows_at_once)
 
 
 def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
@@ -195,15 +187,6 @@ def test_confidence_is_the_softmax_where_cells_disagree_and_between_the_cells_ow
     np.testing.assert_array_equal(counts, np.bincount(ids.reshape(-1), minlength=classes))
     of_class = np.bincount(ids.reshape(-1), expected.reshape(-1), classes)
     np.testing.assert_allclose(sums, of_class, atol=1e-4 * ids.size)
-
-
-def test_where_all_cells_are_equal_confidence_is_their_softmax() -> None:
-    logits = np.broadcast_to(np.float32([2, 1, 0])[:, None, None], (3, 4, 5))
-    confidence, (_, counts, sums) = confidences(in_bands(logits, 8, "corner", (32, 40), (50, 70)), 1.5)
-    expected = softmax(np.float32([2, 1, 0]), 1.5)[0]
-    assert (confidence == round(255 * expected)).all()
-    assert counts.tolist() == [50 * 70, 0, 0]
-    np.testing.assert_allclose(sums, [50 * 70 * expected, 0, 0], rtol=1e-6)
 
 
 def test_a_sure_network_has_a_confidence_of_one() -> None:

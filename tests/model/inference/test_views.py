@@ -10,7 +10,6 @@ import pytest
 
 from imaging.decoding import Limits, scale
 from model.architecture import Grid
-from model.inference.memory import memory_bytes
 from model.inference.merging import Band, Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
@@ -18,7 +17,6 @@ from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import plan_tiles
 from model.inference.views import SCALES, View, ViewAverage
-from tests.support.images import encode, make_photo
 from tests.support.model.segmentation import segment_pixels
 
 Pixels = npt.NDArray[np.uint8]
@@ -40,12 +38,6 @@ def test_high_has_each_size_and_its_mirror_image_the_largest_first(segmenter: Se
     assert plan.tile_plan is plan.views[0].tile_plan
     assert plan.tile_count == sum(len(view.tile_plan) for view in plan.views) == plan.describe()["tiles"]
     assert plan.describe()["quality"] == "high"
-
-
-def test_standard_is_one_view_at_the_working_size(segmenter: Segmenter) -> None:
-    plan = segmenter.plan_size((160, 320), Options((64, 64), side="native"))
-    assert [(view.tile_plan.size, view.is_mirrored) for view in plan.views] == [((160, 320), False)]
-    assert plan.describe()["tiles"] == len(plan.tile_plan)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 500), (70, 90)])
@@ -113,13 +105,6 @@ def test_high_may_not_work_on_more_pixels_than_an_image_may_have(runtime: Runtim
     assert segmenter.plan_size((100, 100), Options(side="native")).tile_count == 1
     with pytest.raises(SideError, match=r"quality high .*125x125"):
         segmenter.plan_size((100, 100), Options(side="native", quality="high"))
-
-
-def test_high_takes_more_memory_by_its_plan(segmenter: Segmenter) -> None:
-    data = encode(make_photo(300, 400), "PNG")
-    plans = [segmenter.plan(data, Options(side="native", quality=quality)) for quality in ("standard", "high")]
-    standard, high = (memory_bytes(segmenter, data, plan) for plan in plans)
-    assert high > standard
 
 
 def test_a_view_shows_the_image_at_its_size_and_mirrored(photo: Photo) -> None:

@@ -63,27 +63,6 @@ def test_logits_have_the_size_of_the_image_at_twenty_sizes(variant: str, output_
     assert shapes == {(height, width): (1, 3, height, width) for height, width in SIZES}
 
 
-@pytest.mark.parametrize("output_stride", [16, 32])
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("backbone", ["resnet18", "vgg16"])
-def test_wide_backbones_keep_the_size_too(backbone: str, variant: str, output_stride: int) -> None:
-    with torch.device("meta"):
-        net = fresh(variant, backbone, output_stride)
-        shapes = {size: tuple(net(torch.empty(2, 3, *size)).shape) for size in SIZES[::4]}
-    assert shapes == {(height, width): (2, 3, height, width) for height, width in SIZES[::4]}
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("backbone", ["resnet18", "vgg16"])
-def test_wide_backbones_give_finite_logits_from_one_pixel_up(backbone: str) -> None:
-    net = small("fcn8s", backbone)
-    with torch.inference_mode():
-        for size in [(1, 1), (31, 32), (33, 70)]:
-            logits = net(torch.randn(1, 3, *size))
-            assert logits.shape == (1, 3, *size)
-            assert logits.isfinite().all()
-
-
 @pytest.mark.parametrize("head", ["none", "fc", "conv1x1", "pooled"])
 def test_every_head_leads_to_logits_of_each_image_of_the_batch(head: str) -> None:
     net = small(head=head, output_stride=16)
@@ -101,13 +80,6 @@ def test_a_dilated_vgg16_head_is_the_plain_one_on_a_grid_twice_as_fine() -> None
     maps = torch.randn(1, 5, 18, 23)
     with torch.inference_mode():
         torch.testing.assert_close(dilated(maps)[..., ::2, ::2], plain(maps[..., ::2, ::2]), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_scores_have_the_stride_of_the_finest_skip(variant: str) -> None:
-    with torch.inference_mode():
-        scores = small(variant).scores(torch.randn(1, 3, 70, 200))
-    assert tuple(scores.shape[2:]) == (ceil(70 / VARIANTS[variant]), ceil(200 / VARIANTS[variant]))
 
 
 @pytest.mark.parametrize(("output_stride", "steps"), [(32, (2, 2, 8)), (16, (2, 8))], ids=["stride 32", "stride 16"])

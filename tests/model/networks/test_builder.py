@@ -15,8 +15,6 @@ from model.architecture import Architecture, ArchitectureError
 from model.networks.builder import PUBLISHED, _fully_convolutional, build, load_classifier
 from tests.support.model.networks import vgg16_layout
 
-State = dict[str, Tensor]
-
 
 @cache
 def published(name: str) -> torch.nn.Module:
@@ -78,7 +76,7 @@ def test_fc6_and_fc7_as_convolutions_compute_the_linear_layers() -> None:
 
 @pytest.mark.parametrize(
     ("backbone", "lacking"),
-    [("mobilenet_v2", "features.3.conv.0.0.weight"), ("resnet18", "layer3.0.downsample.1.bias"), ("vgg16", "features.28.bias")],
+    [("mobilenet_v2", "features.3.conv.0.0.weight"), ("vgg16", "features.28.bias")],
 )
 def test_a_missing_tensor_is_named(backbone: str, lacking: str) -> None:
     state = vgg16_layout() if backbone == "vgg16" else published(backbone).state_dict()
@@ -88,20 +86,11 @@ def test_a_missing_tensor_is_named(backbone: str, lacking: str) -> None:
         load_classifier(net, {name: tensor for name, tensor in state.items() if name != lacking})
 
 
-@pytest.mark.parametrize(
-    ("backbone", "name", "shape"),
-    [
-        ("mobilenet_v2", "features.0.0.weight", r"\(32, 3, 3, 3\)"),
-        ("resnet18", "stem.0.weight", r"\(64, 3, 7, 7\)"),
-        ("vgg16", "features.0.weight", r"\(64, 3, 3, 3\)"),
-    ],
-)
-def test_a_tensor_of_another_shape_is_named(backbone: str, name: str, shape: str) -> None:
-    state = dict(vgg16_layout() if backbone == "vgg16" else published(backbone).state_dict())
-    state["conv1.weight" if backbone == "resnet18" else name] = torch.zeros(5, 3, 3, 3)
+def test_a_tensor_of_another_shape_is_named() -> None:
+    state = published("resnet18").state_dict() | {"conv1.weight": torch.zeros(5, 3, 3, 3)}
     with torch.device("meta"):
-        net = build("fcn8s", backbone, 2)
-    with pytest.raises(ValueError, match=rf"{name} .*{shape}, got \(5, 3, 3, 3\)"):
+        net = build("fcn8s", "resnet18", 2)
+    with pytest.raises(ValueError, match=r"stem.0.weight .*\(64, 3, 7, 7\), got \(5, 3, 3, 3\)"):
         load_classifier(net, state)
 
 
@@ -129,18 +118,11 @@ def test_networks_are_built_in_training_mode_and_remember_their_arguments() -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"variant": "fcn4s"}, "variant must be one of fcn32s, fcn16s, fcn8s, got 'fcn4s'"),
         ({"backbone": "alexnet"}, r"backbone must be one of mobilenet_v2, .*, resnet18, timm/NAME, got 'alexnet'"),
         ({"backbone": "mobilenet_edgetpu", "output_stride": 32}, "mobilenet_edgetpu has output_stride 16 alone, got 32"),
-        ({"head": "aspp"}, "head must be one of none, fc, conv1x1, pooled, got 'aspp'"),
-        ({"output_stride": 8}, "output_stride must be one of 16, 32, got 8"),
-        ({"skip_width": -1}, r"skip_width must be 0 \(linear scores\) or a number of channels, got -1"),
-        ({"decoder": "unet"}, "decoder must be one of aligned, padded, interpolated, transposed, learned, shared, got 'unet'"),
         ({"decoder": "padded"}, "the decoder padded needs backbone vgg16, got mobilenet_v2"),
         ({"decoder": "transposed"}, "the decoder transposed needs variant fcn32s, got fcn8s"),
-        ({"decoder": "learned", "output_stride": 16}, "the decoder learned needs output_stride 32, got 16"),
         ({"decoder": "learned", "skip_width": 8}, "skip_width must be 0, got 8"),
-        ({"decoder": "shared"}, "the decoder shared needs backbone vgg16, got mobilenet_v2"),
         ({"decoder": "shared", "backbone": "vgg16"}, "the decoder shared needs head conv1x1, got fc"),
         (
             {"decoder": "shared", "backbone": "vgg16", "head": "conv1x1", "output_stride": 16},
@@ -151,24 +133,16 @@ def test_networks_are_built_in_training_mode_and_remember_their_arguments() -> N
             "the decoder shared needs skip_width 0, got 8",
         ),
         ({"dropout": 1.0}, "dropout must be a probability from 0 to below 1, got 1.0"),
-        ({"dropout": -0.1}, "dropout must be a probability from 0 to below 1, got -0.1"),
         ({"dropout": 0.3}, "dropout is for the heads fc on vgg16 and conv1x1, got 0.3 with"),
         ({"score_scales": (0.01, 0.0001)}, r"score_scales are for the decoder padded, got \(0.01, 0.0001\) with aligned"),
         ({"num_classes": 0}, "num_classes must be 1 to 255"),
-        ({"num_classes": 256}, "num_classes must be 1 to 255"),
         ({"head_width": 0}, "head_width must be at least 1, got 0"),
-        ({"width": 0.0}, "width must be 1.0 on mobilenet_v2|positive on mobilenet_v2, got 0.0"),
         ({"backbone": "resnet18", "width": 0.5}, r"width must be 1.0 on resnet18 .* got 0.5"),
     ],
 )
 def test_what_cannot_be_built_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
         build(**({"variant": "fcn8s", "backbone": "mobilenet_v2", "num_classes": 2} | arguments))
-
-
-@pytest.mark.parametrize("num_classes", [1, 255])
-def test_one_and_255_classes_can_be_built(num_classes: int) -> None:
-    assert build("fcn8s", "mobilenet_v2", num_classes, width=0.1, head_width=4).score_fr.out_channels == num_classes
 
 
 def test_unknown_and_missing_arguments_of_a_stored_architecture_are_named() -> None:

@@ -13,7 +13,7 @@ from benchmarks.harness.narrow import narrow_net, randomise
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.networks.aligned import AlignedFCN
 from model.networks.builder import build
-from model.networks.shift_and_stitch import ShiftAndStitch
+from model.networks.servable import ShiftAndStitch
 from model.weights_file import Weights
 
 pytestmark = pytest.mark.usefixtures("quick_vgg16")

@@ -42,7 +42,7 @@ def loss_by_hand(narrow: Weights, split: Split) -> float:
     for index in range(len(split.frames)):
         plan = segmenter.plan(split.file(index), Options())
         rows = list(segmenter.rows(split.image(index), plan))
-        logits = np.concatenate([part.logits() for some in rows for part in some.parts()], 1).astype(np.float64)
+        logits = np.concatenate([part for some in rows for _, part in some.logits()], 1).astype(np.float64)
         truth = split.mask(index)
         probabilities = np.exp(logits) / np.exp(logits).sum(0)
         of_labels = np.take_along_axis(probabilities, np.minimum(truth, 3)[None].astype(int), 0)[0]

@@ -28,7 +28,7 @@ from model.inference.plan import Options
 from model.inference.processes import workers as workers_module
 from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import MOST_BYTES, NO_GRANT, Grant, ImageRequest
-from model.inference.processes.worker import GROWN_BYTES, Worker
+from model.inference.processes.worker import GROWN_BYTES
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from tests.support.images import encode, make_photo
@@ -143,16 +143,6 @@ GRANTS = [NO_GRANT, Grant(1), Grant(MOST_BYTES, 0.001), Grant(MOST_BYTES)]
 
 
 @pytest.mark.parametrize("grant", GRANTS, ids=str)
-def test_a_grant_changes_no_answer(runtime: Runtime, grant: Grant) -> None:
-    async def work(it: Asking) -> None:
-        for data in (PHOTO, LARGE):
-            assert await it.segment(data, OPTIONS, grant=grant) == it.alone(data, OPTIONS)
-        assert it.deaths == []
-
-    run(runtime, work)
-
-
-@pytest.mark.parametrize("grant", GRANTS, ids=str)
 def test_a_worker_begins_before_it_is_told_if_its_grant_covers_the_plan_alone(runtime: Runtime, grant: Grant) -> None:
     async def work(it: Asking) -> None:
         image = ImageRequest(Blob.of(PHOTO), OPTIONS, Limits())
@@ -262,18 +252,6 @@ def test_an_image_that_is_given_up_has_its_worker_killed_and_replaced(runtime: R
     run(runtime, work, 1)
 
 
-def test_a_worker_that_stops_is_killed_by_who_waits_for_it(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        (pid,) = it.workers.pids
-        os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(TimeoutError):  # before the time for a plan is over
-            await asyncio.wait_for(it.segment(PHOTO, OPTIONS), 0.2)
-        await wait_until_async(lambda: not psutil.pid_exists(pid))
-        assert await it.segment(PHOTO, OPTIONS)
-
-    run(runtime, work, 1)
-
-
 @pytest.mark.parametrize(("early_s", "reason"), [(-0.1, "deadline"), (0.001, "deadline"), (0.1, "cancelled")])
 def test_a_deadline_s_timer_may_end_a_millisecond_early(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, early_s: float, reason: str
@@ -360,30 +338,6 @@ def test_workers_that_are_stopped_are_gone_and_whoever_asks_is_told(runtime: Run
         assert not any(map(psutil.pid_exists, pids))
 
     run(runtime, work, 1)
-
-
-def test_workers_that_cannot_be_started_are_a_failure_after_a_while(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(workers_module, "START_S", 0.3)
-    monkeypatch.setattr(workers_module, "RETRY_S", 0.01)
-
-    async def refuse(*_: object) -> Worker:
-        raise OSError("no room for processes")
-
-    async def inside() -> None:
-        it = Asking(runtime, 1)
-        monkeypatch.setattr(it.workers, "_new", refuse)
-        waits = asyncio.create_task(it.workers.start())
-        await wait_until_async(lambda: bool(it.failures))
-        assert "no worker could be started for 0.3 s: no room for processes" in it.failures[0]
-        monkeypatch.undo()
-        await waits  # it is tried again and again
-        assert await it.segment(PHOTO, OPTIONS)
-        await it.workers.stop()
-
-    asyncio.run(inside())
-    assert "a worker could not be started" in caplog.text
 
 
 class PausableLoop(asyncio.SelectorEventLoop):

@@ -11,8 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
-from model.inference.runtimes.external_data import has_external_data
-from model.inference.runtimes.openvino_runtime import read_export
+from model.inference.runtimes.openvino_runtime import has_external_data, read_export
 from model.manifest import WeightsError
 from model.weights_file import WEIGHTS_FOLDER
 
@@ -52,16 +51,6 @@ def test_a_tensor_of_another_file_is_found(place: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(WEIGHTS_FOLDER.glob("*.onnx")), ids=lambda path: path.name)
 def test_the_published_files_stand_for_themselves(path: Path) -> None:
     assert not has_external_data(path.read_bytes())
-
-
-@pytest.mark.parametrize(
-    "content", [b"\xff" * 20, b"\x3a\x7f", b"text, no model", b"\x07"], ids=["number", "length", "text", "type"]
-)
-def test_what_is_no_model_is_told(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(content)
-    with pytest.raises(WeightsError, match="is no file of fcn-export"):
-        read_export(path)
 
 
 def test_a_file_is_not_read_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,14 +64,6 @@ def test_bfloat16_agrees_on_98_percent_of_the_default_networks_cells(device: str
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_batch_is_its_tiles_one_by_one(narrow: Weights, device: str) -> None:
-    runtime = TorchRuntime(narrow, device, "float32")
-    tiles = [make_photo(64, 96, seed) for seed in range(8)]
-    singles = np.concatenate([runtime.logits([tile]) for tile in tiles])
-    np.testing.assert_allclose(runtime.logits(tiles), singles, atol=1e-4)
-
-
-@pytest.mark.parametrize("device", DEVICES)
 def test_threads_do_not_mix_their_tiles(narrow: Weights, device: str) -> None:
     """More threads than streams, and shapes that share the device's memory between them."""
     runtime = TorchRuntime(narrow, device, "float32")
@@ -154,10 +146,3 @@ def test_memory_that_is_full_is_an_error_of_its_own_and_passes(narrow: Weights) 
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     np.testing.assert_allclose(runtime.logits([tile]), before, atol=1e-4)
-
-
-@pytest.mark.cuda
-@needs_gpu
-def test_auto_takes_the_gpu() -> None:
-    runtime = load_runtime(find_files("voc-fcn8s-mobilenet-v2"))
-    assert runtime.device.startswith("cuda")
