@@ -177,6 +177,7 @@ class _ClassEntry(BaseModel):
     color: str = ""
 
     def to_dict(self) -> dict[str, Any]:
+        """Its id, name and colour."""
         color = self.color if "color" in self.model_fields_set else "#{:02x}{:02x}{:02x}".format(*voc_color(self.id))
         return {"id": self.id, "name": self.name, "color": color}
 

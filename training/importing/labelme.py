@@ -19,8 +19,8 @@ from training.importing.outlines import (
     LIMITS,
     Point,
     Size,
+    box_of_corners,
     check_size,
-    corners_of_box,
     decode_base64,
     decode_nonzero,
     ellipse_corners,
@@ -245,4 +245,4 @@ def _outline(shape: Mapping[str, Any], size: Size) -> dict[str, Any]:
         left, top, right, bottom = int(min(x0, x1)), int(min(y0, y1)), int(max(x0, x1)), int(max(y0, y1))
         part = decode_nonzero(shape.get("mask"), (bottom - top + 1, right - left + 1), tolerance=1)
         return {"segmentation": encode_mask(part, size, corner=(top, left))}
-    return {"bbox": corners_of_box(points)}
+    return {"bbox": box_of_corners(points)}

@@ -50,7 +50,7 @@ def box_corners(box: Sequence[float], degrees: float = 0.0, about: Point = (0.0,
     return _rotate(corners, degrees, about)
 
 
-def corners_of_box(points: Sequence[Point]) -> list[float]:
+def box_of_corners(points: Sequence[Point]) -> list[float]:
     """A box, given two opposite corners or all four: left, top, width and height; or the corners in turn, if it is turned.
 
     Raises `ValueError` for corners whose sides cross.

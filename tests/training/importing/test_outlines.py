@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as run_lengths
 
-from training.importing.outlines import box_corners, corners_of_box, ellipse_corners, encode_mask
+from training.importing.outlines import box_corners, box_of_corners, ellipse_corners, encode_mask
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def test_points_of_an_ellipse_lie_on_it() -> None:
 
 
 def test_corners_in_any_order_are_a_box_and_turned_ones_are_kept() -> None:
-    assert corners_of_box([(9, 2), (1, 8)]) == [1, 2, 8, 6]
-    assert corners_of_box([(1, 2), (9, 8), (9, 2), (1, 8)]) == [1, 2, 8, 6]
-    assert corners_of_box([(3, 0), (6, 3), (3, 6), (0, 3)]) == [3, 0, 6, 3, 3, 6, 0, 3]
+    assert box_of_corners([(9, 2), (1, 8)]) == [1, 2, 8, 6]
+    assert box_of_corners([(1, 2), (9, 8), (9, 2), (1, 8)]) == [1, 2, 8, 6]
+    assert box_of_corners([(3, 0), (6, 3), (3, 6), (0, 3)]) == [3, 0, 6, 3, 3, 6, 0, 3]
     with pytest.raises(ValueError, match="the sides of its box cross"):
-        corners_of_box([(3, 0), (3.5, 6), (6, 3), (0, 3.5)])
+        box_of_corners([(3, 0), (3.5, 6), (6, 3), (0, 3.5)])
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (3, 2), (-2, -1), (7, 6), (20, 2), (-9, 0)])
