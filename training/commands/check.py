@@ -80,9 +80,11 @@ def _check(args: argparse.Namespace) -> None:
     if not has_torch:
         plan_text = [f"the plan of a training and its crops are left out, as PyTorch is missing: {install_command('train')}"]
     elif train and train.records:
-        from training.commands.check_network import crop_pictures, training_plan
+        from model.networks.device import choose_device
+        from training.commands.check_network import crop_pictures
+        from training.learning.plan import plan_training
 
-        recipe, plan_text = training_plan(args, recipe, train)
+        recipe, plan_text = plan_training(recipe, train, args.start, choose_device(args.device))
         crops = crop_pictures(train, recipe)
     print_lines([*lines, *plan_text])
     doubts = label_lines(networks, report.surveys, args.worst or WORST) if args.weights else []

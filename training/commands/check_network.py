@@ -1,8 +1,7 @@
-"""The part of `fcn-check` that needs PyTorch: plan and crops of a training, and labels that a network disagrees with."""
+"""The part of `fcn-check` that needs PyTorch: crops of a training, and labels that a network disagrees with."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,11 @@ import numpy as np
 
 from model.inference.loading import load_runtime
 from model.inference.segmenter import Segmenter
-from model.networks.device import choose_device
 from model.weights_file import find_files
 from training.commands.check_report import Picture, overlay
 from training.data.problems import DataError
 from training.learning.augmentation import AugmentedSplit
-from training.learning.optimization import warmup_warning
-from training.learning.plan import Facts, device_memory, plan, plan_lines
 from training.learning.recipe import Recipe
-from training.learning.start_facts import start_facts, with_rows
 from training.scoring.disagreement import Disagreement, disagreements
 from training.scoring.evaluate import require_same_classes
 from training.survey.records import Survey
@@ -126,18 +121,6 @@ def _read_folds(path: Path) -> Networks:
     if not of_image or not set(of_image.values()) <= set(range(len(names))):
         raise DataError(f"{path} must name for each frame one of its {len(names)} folds; train again with --folds")
     return Networks(names, of_image)
-
-
-def training_plan(args: argparse.Namespace, recipe: Recipe, train: Survey) -> tuple[Recipe, list[str]]:
-    """The recipe with what follows the data, and lines of text on it. args: those of `fcn-check`."""
-    lines: list[str] = []
-    if recipe.plan:
-        device = choose_device(args.device)
-        start = start_facts(recipe, args.start, train.split.labels, train.split, str(device))
-        recipe, proposals = plan(with_rows(recipe, start), Facts(train, start, device_memory(device)))
-        lines = [*start.lines, *plan_lines(proposals)]
-    warning = warmup_warning(recipe, recipe.epochs * recipe.steps_of_epoch(len(train.records)))
-    return recipe, [*lines, *([warning] if warning else [])]
 
 
 def crop_pictures(train: Survey, recipe: Recipe) -> Iterator[Picture]:

@@ -23,13 +23,14 @@ from model.whole_file import begins_with, check_output, copy_file, whole_file
 from training.commands.command import print_lines, run_command
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_repeat import repeat
-from training.commands.train_setup import TrainingData, make_run, plan_training, start_network, survey_splits
+from training.commands.train_setup import TrainingData, make_run, start_network, survey_splits
 from training.commands.train_weights import TrainingWeights, export_weights, save_better, scores
 from training.data.demo import demo_photo, write_demo_data
 from training.learning.checkpoint import FILE as CHECKPOINT
-from training.learning.checkpoint import Progress
+from training.learning.checkpoint import Progress, saved_recipe
 from training.learning.distributed import World, join
 from training.learning.optimization import forward_dtype
+from training.learning.plan import plan_training
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
 from training.learning.validation import Scorer, score_start
@@ -105,7 +106,11 @@ def _train_once(
 ) -> TrainingWeights | None:
     """Runs one training and writes its files; gives them with the final score, or None in all processes but the first."""
     stated_recipe = _stated_recipe(args)
-    recipe = world.from_first(lambda: plan_training(stated_recipe, data.train, args.start, device, args.out))
+    recipe, lines = world.from_first(
+        lambda: plan_training(stated_recipe, data.train, args.start, device, saved_recipe(args.out))
+    )
+    if world.first and lines:
+        print_lines(lines)
     split, validation = data.train.split, data.validation.split
     run = make_run(args, recipe, data.train, device, world)
     bar = score_start(args.start, recipe.start_rows, run.preprocessing, validation, str(device)) if world.first else None

@@ -19,14 +19,11 @@ from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.problems import raise_all
 from training.data.split import Split
-from training.learning.augmentation import rare_line, scale_warning, scaled_size
-from training.learning.checkpoint import saved_recipe
+from training.learning.augmentation import scaled_size
 from training.learning.distributed import World
-from training.learning.optimization import forward_dtype, warmup_warning
-from training.learning.plan import Facts, device_memory, plan, plan_lines
+from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe
 from training.learning.run import Run
-from training.learning.start_facts import start_facts, with_rows
 from training.learning.starts import load_start, start_digest, start_preprocessing, start_weights
 from training.learning.teacher import Teacher
 from training.survey.datasets import get_split
@@ -71,28 +68,6 @@ def _splits(args: argparse.Namespace) -> tuple[Split, Split]:
         for name in (args.train_split, args.val_split)
     )
     return train, validation
-
-
-def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.device, folder: Path) -> Recipe:
-    """The recipe with the values that follow the data and the start; prints them with their reasons, and what does not fit.
-
-    folder: where the training's checkpoint is, if it resumes.
-    """
-    saved_values = saved_recipe(folder)
-    facts = start_facts(recipe, start, train.split.labels, train.split, str(device), saved_values)
-    if facts.lines:
-        print_lines(facts.lines)
-    recipe = with_rows(recipe, facts)
-    if recipe.plan:
-        recipe, proposals = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
-        print("\n".join(plan_lines(proposals)))
-    if recipe.rare_share:
-        print(rare_line(train, recipe.rare_share))
-    steps = recipe.epochs * recipe.steps_of_epoch(len(train.records))
-    for warning in (scale_warning(train.longer_side, recipe), warmup_warning(recipe, steps)):
-        if warning:
-            print(warning)
-    return recipe
 
 
 def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 from model.inference.cores import available_memory
 from model.inference.scaling import working_size
 from model.networks.builder import build_network
+from training.learning.augmentation import rare_line, scale_warning
+from training.learning.optimization import warmup_warning
 from training.learning.recipe import Recipe
-from training.learning.start_facts import StartFacts
+from training.learning.start_facts import StartFacts, start_facts, with_rows
 from training.survey.records import Survey
 
 Preset = dict[str, Any]
@@ -94,6 +97,25 @@ def plan(recipe: Recipe, facts: Facts) -> tuple[Recipe, list[Proposal]]:
             proposals.append(Proposal(name, value, reason))
             recipe = Recipe.model_validate(recipe.model_dump(exclude_unset=True) | {name: value})
     return recipe, proposals
+
+
+def plan_training(
+    recipe: Recipe, train: Survey, start: str, device: torch.device, saved_values: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Recipe, list[str]]:
+    """The recipe with the values that follow the data and the start; and lines that say why, and what does not fit.
+
+    saved_values: the recipe of the checkpoint that the training resumes from.
+    """
+    facts = start_facts(recipe, start, train.split.labels, train.split, str(device), saved_values)
+    recipe, lines = with_rows(recipe, facts), list(facts.lines)
+    if recipe.plan:
+        recipe, proposals = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
+        lines += plan_lines(proposals)
+    if recipe.rare_share:
+        lines.append(rare_line(train, recipe.rare_share))
+    steps = recipe.epochs * recipe.steps_of_epoch(len(train.records))
+    warnings = (scale_warning(train.longer_side, recipe), warmup_warning(recipe, steps))
+    return recipe, [*lines, *filter(None, warnings)]
 
 
 def plan_lines(proposals: list[Proposal]) -> list[str]:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -36,9 +35,16 @@ class Curves:
     the same numbers go to event files in the folder `tensorboard`.
     """
 
+    _board: SummaryWriter | None = None
+
     def __init__(self, folder: Path, epoch: int, *, tensorboard: bool = False) -> None:
         self.folder = folder
-        self._board = open_board(folder / "tensorboard", epoch) if tensorboard else None
+        if tensorboard:
+            require_tensorboard()
+            from torch.utils.tensorboard import SummaryWriter
+
+            # TensorBoard then hides what a killed run wrote after `epoch`
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=epoch + 1)
         self.rows = [row for row in read_curves(folder / "curves.csv") if int(row["epoch"]) <= epoch]
         self._write()
 
@@ -47,7 +53,11 @@ class Curves:
         self.rows.append({name: "" if value is None else f"{value:.6g}" for name, value in values.items()})
         self._write()
         if self._board:
-            add_scalars(self._board, values)
+            numbers = _numbers(self.rows[-1])
+            step = int(numbers.pop("epoch"))
+            for name, number in numbers.items():
+                self._board.add_scalar(name, number, step)
+            self._board.flush()
 
     def plot(self) -> None:
         """Draws loss and val mean IoU over epochs; if that fails, stderr says why."""
@@ -73,33 +83,6 @@ def require_tensorboard() -> None:
     """Raises `ValueError` if the extra is missing; the trainer calls it before a training, not after the first epoch."""
     if find_spec("tensorboard") is None:
         raise ValueError(f"--tensorboard needs its extra: {install_command('tensorboard')}")
-
-
-def open_board(folder: Path, epoch: int) -> SummaryWriter:
-    """Opens a writer of event files; TensorBoard then hides what a killed run wrote after `epoch`.
-
-    It writes on a thread of its own. An `OSError` there is raised by the next `add_scalars`, so the thread prints none.
-    """
-    require_tensorboard()
-    from torch.utils.tensorboard import SummaryWriter
-
-    threading.excepthook = _print_others
-    return SummaryWriter(str(folder), purge_step=epoch + 1)
-
-
-def _print_others(error: threading.ExceptHookArgs) -> None:
-    if not isinstance(error.exc_value, OSError):
-        threading.__excepthook__(error)
-
-
-def add_scalars(board: SummaryWriter, values: Mapping[str, float | None]) -> None:
-    """Adds a row of the curves with `epoch` as the step; values that are None are left out."""
-    step = values["epoch"]
-    assert step is not None
-    for name, value in values.items():
-        if name != "epoch" and value is not None:
-            board.add_scalar(name, value, int(step))
-    board.flush()
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:

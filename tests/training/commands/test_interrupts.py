@@ -16,7 +16,6 @@ import torch
 
 from tests.support.checkout import ROOT
 from tests.support.training.invocations import on_shapes
-from training.commands import export, import_labels
 from training.commands import train as train_command
 from training.learning.checkpoint import FILE
 
@@ -39,22 +38,6 @@ def test_a_training_says_whether_the_same_command_goes_on(
     assert (
         "fcn-train: stopped; the same command resumes after the last finished epoch" in capsys.readouterr().err.splitlines()[-1]
     )
-
-
-@pytest.mark.parametrize(
-    ("module", "function", "arguments", "name"),
-    [
-        (export, "find_weights", [], "fcn-export"),
-        (import_labels, "import_exports", ["a.json", "--out", "b"], "fcn-import"),
-    ],
-)
-def test_other_commands_end_with_a_line(
-    module: Any, function: str, arguments: list[str], name: str,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setattr(module, function, interrupt)
-    assert module.main(arguments) == 130
-    assert capsys.readouterr().err == f"\n{name}: stopped\n"
 
 
 @pytest.mark.long
