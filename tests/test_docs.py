@@ -40,7 +40,7 @@ ELSEWHERE = {
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
     # trainings that took minutes to hours; tests/model builds an encoder of timm
     "models.md": (".venv/bin/fcn-train --data DATA --backbone timm/", GRID_COMMAND),
-    "accuracy.md": ("fcn-evaluate --data data/", "python -m benchmarks.studies.small_sets "),
+    "accuracy.md": ("fcn-evaluate --data data/",),
     "train-your-own.md": (),  # tests/test_train_your_own.py
     "your-own-network.md": (),  # tests/test_your_own_network.py
     "maps.md": (),  # tests/test_maps_page.py
