@@ -17,6 +17,7 @@ from training.importing.coco import Document
 from training.importing.omissions import Omissions, may_hold_outline, outline_keys, void_object
 from training.importing.outlines import (
     LIMITS,
+    Extent,
     Point,
     Size,
     box_of_corners,
@@ -244,5 +245,6 @@ def _outline(shape: Mapping[str, Any], size: Size) -> dict[str, Any]:
         # labelme cuts the fractions off, and counts the pixel of the second point in; other programs do not count it
         left, top, right, bottom = int(min(x0, x1)), int(min(y0, y1)), int(max(x0, x1)), int(max(y0, y1))
         part = decode_nonzero(shape.get("mask"), (bottom - top + 1, right - left + 1), tolerance=1)
-        return {"segmentation": encode_mask(part, size, corner=(top, left))}
+        extent = Extent(left, top, right - left + 1, bottom - top + 1)
+        return {"segmentation": encode_mask(part, size, corner=(top, left)), "extent": extent}
     return {"bbox": box_of_corners(points)}

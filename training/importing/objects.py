@@ -26,7 +26,7 @@ from training.importing.geometry import (
     unread_place,
 )
 from training.importing.omissions import Omissions
-from training.importing.outlines import pixel_corners
+from training.importing.outlines import Extent, pixel_corners
 
 BACKGROUND = 0
 Crowds = Literal["objects", "void"]
@@ -124,7 +124,9 @@ def _region(
         count_further_keys(entry, omissions)
     facts.boxes += bool(box)
     outline = outline or [pixel_corners(box)]
-    if isinstance(outline, list) and (corners := box_outside(outline, size)) is not None:
+    extent = entry.get("extent")  # of a mask that its reader has cut
+    polygons = [pixel_corners(extent)] if isinstance(extent, Extent) else outline
+    if isinstance(polygons, list) and (corners := box_outside(polygons, size)) is not None:
         facts.outside.append((entry, corners))
     if isinstance(outline, list) and not all(are_near(points, size) for points in outline):
         raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")

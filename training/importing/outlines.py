@@ -11,7 +11,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from math import ceil, cos, floor, hypot, pi, sin
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,15 @@ HALF = 128  # alpha from which on a pixel is painted
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
 """(height, width)"""
+
+
+class Extent(NamedTuple):
+    """The box around an object before it was cut at the border of its photo, in pixels."""
+
+    left: float
+    top: float
+    width: float
+    height: float
 
 
 def pixel_corners(box: Sequence[float]) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,12 @@ def test_what_is_not_known_ends_the_import_or_becomes_void(
     for name in "01":
         np.testing.assert_array_equal(read(tmp_path, name) == VOID, void)
         np.testing.assert_array_equal(read(tmp_path, name) == 1, box(0, 0, 4, 4))
+
+
+def test_a_mask_that_leaves_its_photo_is_told_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part = png_text(np.ones((4, 40), bool))
+    imported(tmp_path, shape("mask", [[-30, 5], [9, 8]], mask=part))
+    assert re.search(r"more than a tenth.*stem, 75%", capsys.readouterr().out)
 
 
 def test_shapes_without_area_and_small_keys_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
