@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from benchmarks.harness.serving import service
 from model.inference.cores import available_cores, available_memory
+from model.inference.instructions import VARIABLE, VNNI
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.weights_file import Weights, find_files, load_weights
@@ -28,7 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """A shell starts what it puts into the background with SIGINT ignored, and whatever is started from there inherits that."""
+    """A shell starts what it puts into the background with SIGINT ignored, and whatever is started from there inherits that.
+
+    With AMX, each process would choose its instructions, and the answers of two processes might differ in single pixels.
+    """
+    os.environ.setdefault(VARIABLE, VNNI)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -15,10 +15,10 @@ from playwright.sync_api import Page, expect
 
 from imaging.classes import is_background
 from imaging.decoding import Limits, decode
-from imaging.palette import oklab
 from imaging.runs import column_runs, encode_rle
 from tests.support.browser.page import answer_of, give, reply, segment_file
 from tests.support.images import Pixels
+from tests.support.vision import oklab
 
 READ_PROGRAM = """async ([map, largest]) => {
     const { classMap } = await import("./static/rle.js");
