@@ -12,7 +12,7 @@ from benchmarks.harness.images import PHOTOS, photo
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import service
 
-SIZES = {"1 megapixel": (1152, 864), "12 megapixels": (4000, 3000), "48 megapixels": (8000, 6000)}
+SIZES = {"1 megapixel": (1152, 864), "12 megapixels": (4000, 3000)}
 COMPARED_SIZE = "12 megapixels"
 QUERIES = {
     "png": "format=png",

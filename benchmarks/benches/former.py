@@ -36,11 +36,7 @@ def run(*, quick: bool, former: Path) -> Section:
             for name, checkout in (("this", ROOT), ("former", former)):
                 for figure, value in _turn(checkout, images, large, narrow, 1.0 if quick else 8.0).items():
                     values[name].setdefault(figure, []).append(value)
-    rows = [
-        Row.of(f"{figure}, {'this' if name == 'this' else 'the former one'}", values[name][figure], unit)
-        for figure, unit in UNITS.items()
-        for name in values
-    ]
+    rows = [Row.of(f"{figure}, {name}", values[name][figure], unit) for figure, unit in UNITS.items() for name in values]
     medians = {
         name: {figure: statistics.median(numbers) for figure, numbers in figures.items()} for name, figures in values.items()
     }

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 
 from benchmarks.benches.runtimes import tiles, tiles_a_second
-from benchmarks.harness.images import ONE_MEGAPIXEL, SMALL, command_line, photos, samples
+from benchmarks.harness.images import ONE_MEGAPIXEL, command_line, photos, samples
 from benchmarks.harness.load import Sample, load
 from benchmarks.harness.processor_time import ProcessorTime
 from benchmarks.harness.results import Ratio, Row, Section
@@ -28,8 +28,8 @@ PRECISIONS = ("bfloat16", "float32")
 SERIES = {"tiles": "segment_batch_tiles_sum", "batches": "segment_batch_tiles_count", "busy": "segment_network_seconds_total"}
 TEXT = """\
 The default network on 384x480 tiles, from uint8 pixels to float32 logits, with the copies to and from the GPU: on the GPU in
-batches, called by one thread and by two, as the service does, and on the processor. Then the service on the GPU answers with
-masks of JPEGs of 500x375 and of one megapixel. "No batch" is the share of the time in which the runtime had none. Rounding on a
+batches, called by two threads, as the service does, and on the processor. Then the service on the GPU answers with
+masks of JPEGs of one megapixel. "No batch" is the share of the time in which the runtime had none. Rounding on a
 GPU depends on the batch, so the bench counts answers with other bytes than those of the same image alone."""
 
 
@@ -74,29 +74,26 @@ def run(*, quick: bool) -> Section:
         name = f"GPU, {_name(on_gpu)}"
         rows.append(Row.of(f"{name}, load and warm-up", [time.perf_counter() - start], "s"))
         for batch in BATCHES:
-            for callers in (1, CALLERS):
-                rate = tiles_a_second(on_gpu, batch=batch, callers=callers, seconds=seconds)
-                rows.append(Row.of(f"{name}, batches of {batch}, {callers} at once", rate, "tiles/s"))
+            rate = tiles_a_second(on_gpu, batch=batch, callers=CALLERS, seconds=seconds)
+            rows.append(Row.of(f"{name}, batches of {batch}", rate, "tiles/s"))
         maps = [on_gpu.logits([tile])[0].argmax(0) for tile in tiles()]
         agreement = float(np.mean(np.stack(maps) == np.stack(reference)))
         ratios.append(Ratio(f"agreement in argmax, {name} and torch in float32 on the processor", agreement))
-    for size in (SMALL, ONE_MEGAPIXEL):
-        size_rows, different_share = answers_a_second(size, 1.0 if quick else 3.0)
-        rows += size_rows
-        ratios.append(Ratio(f"share of answers with other bytes than alone, {size[0]}x{size[1]}", different_share))
-    return Section("GPU", TEXT, rows, ratios)
+    served_rows, different_share = answers_a_second(1.0 if quick else 3.0)
+    ratios.append(Ratio("share of answers with other bytes than alone", different_share))
+    return Section("GPU", TEXT, [*rows, *served_rows], ratios)
 
 
-def answers_a_second(size: tuple[int, int], seconds: float) -> tuple[list[Row], float]:
+def answers_a_second(seconds: float) -> tuple[list[Row], float]:
     """Rows of rates and times for each number of clients, and the share of answers whose bytes differ from the image alone.
 
-    size: (width, height) of the images. Raises `RuntimeError` if a request fails.
+    Raises `RuntimeError` if a request fails.
     """
-    images: list[Sample] = samples(command_line(device="cuda"), photos([size]))
+    images: list[Sample] = samples(command_line(device="cuda"), photos([ONE_MEGAPIXEL]))
     rows, wrong, answers = [], 0, 0
     start = time.perf_counter()
     with service(device="cuda") as server:
-        name = f"served on the GPU, {size[0]}x{size[1]}"
+        name = "served on the GPU"
         rows.append(Row.of(f"{name}, start to ready", [time.perf_counter() - start], "s"))
         load(server.url, images, connections=16, seconds=seconds)
         for clients in CLIENTS:

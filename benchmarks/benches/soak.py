@@ -140,11 +140,8 @@ def summary(
     health_s: seconds of each health check. failures: number of failed health checks. changes: number of answers to a photo with
     other bytes than its first one.
     """
-    statuses = Counter(outcome.status for outcome in outcomes)
-    kinds = Counter(outcome.kind for outcome in outcomes)
     other_outcomes = Counter(f"{outcome.kind}: {outcome.status}" for outcome in outcomes if not outcome.is_allowed)
-    rows = [Row.of(kind, [number], "requests") for kind, number in kinds.most_common()]
-    rows += [Row.of(f"answered {status or 'by none'}", [number], "requests") for status, number in sorted(statuses.items())]
+    rows = [Row.of("sent", [len(outcomes)], "requests")]
     rows += [Row.of(f"unwanted, {what}", [number], "requests") for what, number in other_outcomes.most_common()]
     rows += [
         Row.of("memory after the first round", [rounds[0].memory_mb], "MB"),
@@ -153,7 +150,7 @@ def summary(
         Row.of("memory once warmed up", [each.memory_mb for each in rounds[len(rounds) // WARM_UP :]], "MB"),
         Row.of("health", [1000 * each for each in health_s], "ms"),
     ]
-    server_errors = sum(number for status, number in statuses.items() if status >= 500 and status not in (503, 504))
+    server_errors = sum(outcome.status >= 500 and outcome.status not in (503, 504) for outcome in outcomes)
     ratios = [
         Ratio("answers of 5xx that are neither 503 nor 504", server_errors, at_most=0),
         Ratio("requests without an answer, or with one that their kind must not have", other_outcomes.total(), at_most=0),
