@@ -57,6 +57,7 @@ FOREIGN_OPTIONS = {
     "benchmarks.peers": {"--port"},
     "benchmarks.commits": {"--former"},
     "benchmarks.studies": {"--every", "--composites", "--measure"},  # programs that were removed: RESULTS.md, "Measured once"
+    "weights/": {"--score-map"},  # of the commit that a card names
     "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",
