@@ -76,7 +76,7 @@ def find_input(model: onnx.ModelProto, layout: Layout | None = None) -> NetworkI
 
 
 def _layout(model: onnx.ModelProto, value: onnx.ValueInfoProto, sizes: list[int | None], layout: Layout | None) -> Layout:
-    """The layout by the number of channels; without one by the first operators."""
+    """The layout by the number of channels; without one by the first operators, or by the names of the axes."""
     name, shape = value.name, " x ".join("?" if size is None else str(size) for size in sizes)
     candidates = [each for each, axis in CHANNEL_AXES.items() if sizes[axis] == CHANNELS]
     if layout and (layout in candidates or sizes[CHANNEL_AXES[layout]] is None):
@@ -90,7 +90,7 @@ def _layout(model: onnx.ModelProto, value: onnx.ValueInfoProto, sizes: list[int 
             f"the input {name} must have {CHANNELS} channels, red, green and blue, on its second or last axis; got {shape}: "
             "networks of other bands are not served"
         )
-    layout = _layout_of_use(model, name)
+    layout = _layout_of_use(model, name) or _layout_of_names(value)
     if layout is None:
         raise ConversionError(
             f"the input {name} does not say which axis holds the channels: {shape}; say it: --layout NCHW (as PyTorch has "
@@ -126,3 +126,10 @@ def _layout_of_use(model: onnx.ModelProto, name: str) -> Layout | None:
             if node.op_type in PIXELWISE:
                 names.append(node.output[0])
     return None
+
+
+def _layout_of_names(value: onnx.ValueInfoProto) -> Layout | None:
+    """The layout by the axis whose name speaks of channels, such as `num_channels`."""
+    names = [dim.dim_param.lower() for dim in value.type.tensor_type.shape.dim]
+    candidates: list[Layout] = [each for each, axis in CHANNEL_AXES.items() if "channel" in names[axis]]
+    return candidates[0] if len(candidates) == 1 else None

@@ -113,9 +113,11 @@ def test_without_a_number_of_channels_the_first_operators_say_the_layout(tmp_pat
     assert (network_input.layout, network_input.sides) == (layout, (None, None))
 
 
-def test_else_the_user_says_the_layout_unless_the_file_contradicts_it(tmp_path: Path) -> None:
+def test_else_the_names_of_the_axes_or_the_user_say_the_layout_unless_the_file_contradicts_it(tmp_path: Path) -> None:
     model = onnx.load(changed(tmp_path / "other.onnx", no_channels_and_no_convolution))
     assert find_input(model, "NHWC").layout == "NHWC"
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "num_channels"
+    assert find_input(model).layout == "NCHW"
     with pytest.raises(ConversionError, match="is 1 x 3 x 64 x 96, without 3 channels where --layout NHWC has them"):
         find_input(onnx.load(foreign_network(tmp_path / "net.onnx", sides=(64, 96))), "NHWC")
 

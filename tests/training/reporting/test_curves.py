@@ -51,6 +51,7 @@ def test_a_resumed_training_keeps_its_rows_and_drops_those_after_its_epoch(tmp_p
     add(resumed, 3, 0.9)
     assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3"]
     assert rows(tmp_path)[2]["mean_iou"] == "0.9"
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
 
 
 ROWS = [{"epoch": str(i), "loss": str(1 / i), "mean_iou": "" if i % 2 else "0.5"} for i in range(1, 5)]

@@ -37,13 +37,6 @@ def test_each_line_of_metrics_is_an_epoch_as_the_schema_says(tmp_path: Path) -> 
         validator("metrics.schema.json").validate(third | {"iou": 0.5})
 
 
-def test_a_killed_run_s_lines_after_the_checkpoint_go_with_its_rows(tmp_path: Path) -> None:
-    for epoch in (1, 2):
-        Curves(tmp_path, epoch - 1).add(epoch=epoch, loss=1.0, learning_rate=1e-3, waited=0.0, mean_iou=None)
-    Curves(tmp_path, 1)
-    assert [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1]
-
-
 def test_the_scores_of_an_evaluation_are_as_the_schema_says(shapes: Path, narrow_file: Path, tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     arguments = ["--data", str(shapes), "--weights", str(narrow_file), "--against", str(narrow_file), "--json", str(file)]
