@@ -23,7 +23,7 @@ from model.whole_file import begins_with, check_output, copy_file, whole_file
 from training.commands.command import print_lines, run_command
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_repeat import repeat
-from training.commands.train_setup import TrainingData, make_run, start_network, survey_splits
+from training.commands.train_setup import TrainingData, make_run, score_mapping, start_network, survey_splits
 from training.commands.train_weights import TrainingWeights, export_weights, save_better, scores
 from training.data.demo import demo_photo, write_demo_data
 from training.learning.checkpoint import FILE as CHECKPOINT
@@ -113,10 +113,11 @@ def _train_once(
         print_lines(lines)
     split, validation = data.train.split, data.validation.split
     run = make_run(args, recipe, data.train, device, world)
-    bar = score_start(args.start, recipe.start_rows, run.preprocessing, validation, str(device)) if world.first else None
+    manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
+    scorer = Scorer(manifest, validation, score_mapping(args, split.labels), str(device))
+    bar = score_start(args.start, recipe.start_rows, scorer) if world.first else None
     if bar:
         print(bar.line())
-    manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
     facts = partial(
@@ -135,7 +136,6 @@ def _train_once(
     def at(progress: Progress) -> Manifest:
         return replace(manifest, training=facts(progress=progress))
 
-    scorer = Scorer(manifest, validation, str(device))
     weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or folder, bar)
     if world.first:
         weights.remove_earlier()

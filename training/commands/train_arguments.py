@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add_option(group, "--data", Path, "folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
     group.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in a minute or two")
     add_split_options(group)
+    add_option(group, "--score-map", str, "score on fewer classes than the trained ones; written as --class-map")
     add_option(group, "--data-name", "", "name of the data set in the card (default: its folder's name)")
 
     group = p.add_argument_group("recipe and start")

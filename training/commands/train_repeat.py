@@ -47,7 +47,7 @@ def repeat(args: argparse.Namespace, world: World, train: Train, first_seed: int
     kind, file = "fold" if args.folds else "seed", args.out / SURVEY
     if args.folds:
         pool = world.from_first(lambda: survey_pool(args, file))
-        fold_of = world.from_first(lambda: divide_pool(pool, args.folds, args.group_pattern))
+        fold_of = world.from_first(lambda: divide_pool(pool.train, args.folds, args.group_pattern))
         runs = {fold + 1: without_fold(pool, fold_of, fold) for fold in range(args.folds)}
     else:
         seeds = range(first_seed, first_seed + args.seeds)
@@ -60,7 +60,7 @@ def repeat(args: argparse.Namespace, world: World, train: Train, first_seed: int
             trainings[number] = training
     if trainings:  # only the first process has them
         if args.folds:
-            text, paths = write_fold_files(list(trainings.values()), pool, fold_of, args.out)
+            text, paths = write_fold_files(list(trainings.values()), pool.validation, fold_of, args.out)
         else:
             text, paths = write_seed_files(trainings, args.out)
         print(f"\n{text}\nwrote {' and '.join(map(str, paths))}")
@@ -91,14 +91,14 @@ def divide_pool(pool: Survey, folds: int, pattern: str | None) -> Folds:
     return fold_of
 
 
-def without_fold(pool: Survey, fold_of: Folds, fold: int) -> TrainingData:
+def without_fold(pool: TrainingData, fold_of: Folds, fold: int) -> TrainingData:
     """The data of one training: the frames of the other folds to learn from, and those of this fold to score on.
 
     Raises `DataError` if the training could not learn from them or be scored on them.
     """
-    name = pool.split.name
-    train = part(pool, fold_of != fold, f"{name} without fold {fold + 1}")
-    validation = part(pool, fold_of == fold, f"{name}, fold {fold + 1}")
+    name = pool.train.split.name
+    train = part(pool.train, fold_of != fold, f"{name} without fold {fold + 1}")
+    validation = part(pool.validation, fold_of == fold, f"{name}, fold {fold + 1}")
     raise_all(pair_errors(train, validation))
     return TrainingData(train, validation)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from model.labels import LabelSet
 from model.networks.builder import build_network, widened
 from model.networks.device import dtype_name
 from model.networks.fcn import FCN
@@ -15,7 +16,7 @@ from model.networks.servable import load_network
 from model.preprocessing import RGB, Preprocessing
 from model.weights_file import Weights, load_weights
 from training.commands.command import print_lines
-from training.data.class_mapping import parse_class_mapping
+from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.problems import raise_all
 from training.data.split import Split
@@ -34,7 +35,7 @@ from training.survey.records import Survey, survey_all
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The surveyed splits of a training."""
+    """The surveyed splits of a training. The masks of `validation` are mapped to the classes of the score."""
 
     train: Survey
     validation: Survey
@@ -51,13 +52,14 @@ def survey_splits(args: argparse.Namespace, file: Path) -> TrainingData:
     return TrainingData(train, validation)
 
 
-def survey_pool(args: argparse.Namespace, file: Path) -> Survey:
-    """Surveys the frames of train and val as one split; prints and raises as `survey_splits`."""
-    (pool,) = survey_all([pooled(*_splits(args))], file=file)
+def survey_pool(args: argparse.Namespace, file: Path) -> TrainingData:
+    """Surveys the frames of train and val as one split, which is both of the result; prints and raises as `survey_splits`."""
+    train, validation = _splits(args)
+    (pool,) = survey_all([pooled(train, validation)], file=file)
     report = Report(pool)
     raise_all(report.errors(fewest_classes=2))
     print_lines([report.meaning, *report.notes])
-    return pool
+    return TrainingData(pool, replace(pool, split=replace(pool.split, mapping=validation.mapping)))
 
 
 def _splits(args: argparse.Namespace) -> tuple[Split, Split]:
@@ -67,7 +69,13 @@ def _splits(args: argparse.Namespace) -> tuple[Split, Split]:
         get_split(args.data, name, labels, mapping, args.masks, args.masks_orientation)
         for name in (args.train_split, args.val_split)
     )
-    return train, validation
+    to_score = score_mapping(args, train.labels)
+    return train, replace(validation, mapping=replace(to_score, table=to_score(validation.mapping.table)))
+
+
+def score_mapping(args: argparse.Namespace, labels: LabelSet) -> ClassMapping:
+    """The mapping from the trained classes to those of the score; raises `ValueError` if it leaves one out."""
+    return parse_class_mapping(args.score_map, labels).require_complete(labels) if args.score_map else identity_mapping(labels)
 
 
 def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:

@@ -18,7 +18,7 @@ from model.manifest import Manifest
 from model.metrics import ConfusionMatrix, ious
 from model.networks.fcn import FCN
 from model.networks.servable import load_network
-from model.preprocessing import Preprocessing
+from training.data.class_mapping import ClassMapping
 from training.data.label_files import name_key
 from training.data.split import Split
 from training.learning.score_rows import BACKGROUND, NEW
@@ -32,12 +32,12 @@ Scores = dict[str, float | None]
 class Scorer:
     """Scores networks of one manifest on a split; `counts` and `segmenter` are those of the last call.
 
-    The counts equal those of `training.scoring.evaluate.frame_counts` with the service's options: a confusion matrix for each
-    frame (F, n, n).
+    mapping: from the network's classes to the split's. The counts equal those of `training.scoring.evaluate.frame_counts` with
+    the service's options: a confusion matrix for each frame (F, n, n).
     """
 
-    def __init__(self, manifest: Manifest, validation: Split, device: str) -> None:
-        self.manifest, self.validation, self.device = manifest, validation, device
+    def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping, device: str) -> None:
+        self.manifest, self.validation, self.mapping, self.device = manifest, validation, mapping, device
         self.counts: Counts | None = None
         self.segmenter: Segmenter | None = None
 
@@ -51,11 +51,13 @@ class Scorer:
         """Gives `mean_iou`, `val_loss`, and `iou/NAME` of each class; None for a class that val does not show.
 
         `val_loss` is the mean cross-entropy over the labelled pixels of all frames, without class weights and the other terms
-        of the training's loss. Its logits are those whose maximum gives the class map. It is None without labelled pixels.
+        of the training's loss. Its logits are those whose maximum gives the class map; the probabilities of classes that map to
+        one label are summed. It is None without labelled pixels.
         """
         self.segmenter = segmenter = snapshot_segmenter(net, self.manifest, self.device)
         split = self.validation
         classes, loss = len(split.labels), 0.0
+        table = torch.from_numpy(self.mapping.table[: len(self.manifest.labels)])
         counts = []
         for index in range(len(split.frames)):
             matrix = ConfusionMatrix(classes)
@@ -63,10 +65,10 @@ class Scorer:
             plan = segmenter.plan(data, Options())
             for rows in segmenter.rows(segmenter.decode(data, plan), plan):
                 ids = rows.class_ids()
-                matrix.update(truth[rows.top : rows.top + len(ids)], ids)
+                matrix.update(truth[rows.top : rows.top + len(ids)], self.mapping(ids))
                 labels = torch.from_numpy(truth[rows.top : rows.top + len(ids)].copy())
                 for part, logits in rows.logits():
-                    loss += cross_entropy_sum(torch.from_numpy(logits), labels[part])
+                    loss += cross_entropy_sum(torch.from_numpy(logits), labels[part], table)
             counts.append(matrix.counts)
         self.counts = np.stack(counts)
         matrix = self.matrix
@@ -76,11 +78,14 @@ class Scorer:
         return scores | {f"iou/{name}": None if isnan(iou) else iou for name, iou in class_scores}
 
 
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> float:
-    """The sum of the cross-entropy over the pixels that have a label. logits (C, H, W); labels: uint8 (H, W)."""
-    is_labelled = labels < len(logits)
-    log_probabilities = logits[:, is_labelled].log_softmax(0)
-    return -float(log_probabilities.gather(0, labels[is_labelled][None].long()).double().sum())
+def cross_entropy_sum(logits: Tensor, labels: Tensor, table: Tensor) -> float:
+    """The sum of the cross-entropy over the pixels that have a label.
+
+    logits (C, H, W); labels: uint8 (H, W). table: uint8 (C,), the label of each class.
+    """
+    log_probabilities = logits.log_softmax(0)
+    of_labels = [log_probabilities[table == label][:, labels == label].logsumexp(0) for label in range(int(table.max()) + 1)]
+    return -float(torch.cat(of_labels).double().sum())
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,8 @@ class StartScore:
     """The start's score on val: with its own classes, matched by name, at the side of the training.
 
     counts: confusion matrices (F, n + 1, n + 1), one for each frame; the last column counts pixels for which the start says
-    none of val's n classes. names: val's classes. class_ids: those of them that the start knows.
+    none of val's n classes. names: val's classes. class_ids: those of them that the start knows, with all trained classes that
+    map to them.
     """
 
     start: str
@@ -147,28 +153,28 @@ def is_clear(change: Interval) -> bool:
     return bool(np.isnan(change.low)) or change.excludes_zero
 
 
-def score_start(
-    start: str, rows: Sequence[int], preprocessing: Preprocessing, validation: Split, device: str
-) -> StartScore | None:
-    """Scores a weights file of ours on val; None for another start, and if it knows none of the classes.
+def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore | None:
+    """Scores a weights file of ours as `scorer` the trained network; None for another start, and if it knows no class.
 
-    rows: for each of the data's classes, the start's class, or `NEW`.
+    rows: for each class of the trained network, the start's class, or `NEW`.
     """
-    weights = start_weights(start)
-    if weights is None or all(row == NEW for row in rows) or weights.manifest.preprocessing.channels != preprocessing.channels:
+    weights, validation, preprocessing = start_weights(start), scorer.validation, scorer.manifest.preprocessing
+    targets = scorer.mapping.table[: len(rows)].tolist()
+    class_ids = sorted(set(targets) - {target for target, row in zip(targets, rows, strict=True) if row == NEW})
+    if weights is None or not class_ids or weights.manifest.preprocessing.channels != preprocessing.channels:
         return None
     names = tuple(validation.labels.names)
-    class_ids = tuple(index for index, row in enumerate(rows) if row != NEW)
-    table = start_table(len(weights.manifest.labels), rows, names)
+    own_table = start_table(len(weights.manifest.labels), rows, scorer.manifest.labels.names)
+    table = np.minimum(scorer.mapping(own_table), len(names))
     manifest = replace(weights.manifest, preprocessing=preprocessing)
-    segmenter = snapshot_segmenter(load_network(weights), manifest, device)
+    segmenter = snapshot_segmenter(load_network(weights), manifest, scorer.device)
     counts = []
     for truth, class_map in predictions(segmenter, validation, Options()):
         matrix = ConfusionMatrix(len(names) + 1)
         matrix.update(truth, table[class_map])
         matrix.counts[len(names)] = 0  # a void id may be n, as CamVid's is
         counts.append(matrix.counts)
-    return StartScore(start, np.stack(counts), names, class_ids)
+    return StartScore(start, np.stack(counts), names, tuple(class_ids))
 
 
 def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> npt.NDArray[np.uint8]:

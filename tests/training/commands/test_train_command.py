@@ -14,15 +14,21 @@ import pytest
 import torch
 from PIL import Image
 
+from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import read_export
+from model.inference.runtimes.torch_runtime import TorchRuntime
+from model.inference.segmenter import Segmenter
 from model.weights_file import load_weights
 from tests.support.checkout import ROOT
 from tests.support.polling import LONGEST_S
-from tests.support.training.invocations import on_shapes
+from tests.support.training.invocations import evaluate, on_shapes
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main
 from training.commands.train_arguments import check_arguments, parser
+from training.data.class_mapping import parse_class_mapping
 from training.data.demo import write_demo_data
+from training.data.label_files import read_labels
+from training.survey.datasets import get_split
 
 PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train import main; sys.exit(main())"]
 
@@ -75,16 +81,29 @@ def test_flags_beat_the_recipe_and_the_file_bears_name_and_licence(
     shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--epochs", "1", "--batch", "8", "--seed", "9", "--name", "mine", "--license", "CC0-1.0"]
-    flags += ["--class-map", "0=0,1=1,*=2"]
     assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *flags)) == 0
     weights = load_weights(tmp_path / "out" / "mine.safetensors")
     recipe = weights.manifest.training["recipe"]
     assert (recipe["epochs"], recipe["batch"], recipe["seed"], recipe["width"]) == (1, 8, 9, 0.1)
     assert weights.manifest.license == "CC0-1.0"
-    assert weights.manifest.labels.names == ["background", "circle", "square"]
     assert list(weights.manifest.scores) == [f"{shapes.name}, val"]
     assert f"| data | folder {shapes.name} (not named) |" in (tmp_path / "out" / "mine.md").read_text()
     assert "mean IoU" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_a_class_map_trains_and_a_score_map_scores_fewer_classes(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    maps = ["--epochs", "1", "--class-map", "0=0,1=1,*=2", "--score-map", "0=0,*=1"]
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *maps)) == 0
+    weights = load_weights(tmp_path / "out" / "fcn.safetensors")
+    assert weights.manifest.labels.names == ["background", "circle", "square"]
+    (scores,) = weights.manifest.scores.values()
+    assert scores["classes"] == ["background", "circle"]
+    labels = read_labels(str(shapes / "classes.json"))
+    split = get_split(shapes, "val", labels, parse_class_mapping("0=0,*=1", labels))
+    to_score = parse_class_mapping("0=0,*=1", weights.manifest.labels)
+    matrix = evaluate(Segmenter(TorchRuntime(weights, "cpu")), split, Options(), to_score)
+    assert scores["mean_iou"] == matrix.scores()["mean_iou"]
 
 
 @pytest.mark.long
@@ -146,6 +165,7 @@ TEACHER = ["--teacher", "weights/voc-fcn8s-mobilenet-v2.safetensors"]
         (["--val-split", "all"], "all.txt is not there"),
         (["--labels", "nothing"], "labels must be voc, camvid, or a JSON or YAML file"),
         (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--score-map", "circle=round,square=angular"], "names every class: background, triangle missing"),
         (["--set", "teacher_weight=1.0"], "give --teacher FILE"),
         (TEACHER, "--teacher has no effect"),
         (

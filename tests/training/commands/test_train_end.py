@@ -14,6 +14,7 @@ from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
 from training.commands.train_weights import TrainingWeights, save_better
+from training.data.class_mapping import identity_mapping
 from training.data.label_files import read_labels
 from training.learning.checkpoint import Progress
 from training.learning.score_rows import match_rows
@@ -40,13 +41,15 @@ def weights(shapes: Path, narrow: Weights, tmp_path: Path) -> TrainingWeights:
     def manifest(progress: Progress) -> Manifest:
         return replace(narrow.manifest, training={"notes": [], "epochs": progress.epoch}, scores={})
 
-    return TrainingWeights(tmp_path, "mine", manifest, Scorer(narrow.manifest, split, "cpu"), "shapes")
+    return TrainingWeights(
+        tmp_path, "mine", manifest, Scorer(narrow.manifest, split, identity_mapping(split.labels), "cpu"), "shapes"
+    )
 
 
 def bar(file: Path, narrow: Weights, shapes: Path) -> StartScore | None:
     split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     rows = match_rows(split.labels.names, narrow.manifest.labels.names)
-    return score_start(str(file), rows, narrow.manifest.preprocessing, split, "cpu")
+    return score_start(str(file), rows, Scorer(narrow.manifest, split, identity_mapping(split.labels), "cpu"))
 
 
 def end(weights: TrainingWeights, net: FCN) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import torch
 from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
+from model.labels import numbered_labels
 from model.metrics import ious
 from model.networks.servable import load_network
 from model.weights_file import Weights
 from tests.support.training.invocations import evaluate
-from training.data.class_mapping import parse_class_mapping
+from training.data.class_mapping import identity_mapping, parse_class_mapping
 from training.data.label_files import read_labels
 from training.data.split import Split
 from training.learning.score_rows import NEW, match_rows
@@ -34,9 +36,14 @@ def val(shapes: Path, mapping: str | None = None) -> Split:
     return get_split(shapes, "val", labels, parse_class_mapping(mapping, labels) if mapping else None)
 
 
+def scorer_of(narrow: Weights, split: Split) -> Scorer:
+    """The scorer of a network that has the split's classes."""
+    return Scorer(replace(narrow.manifest, labels=split.labels), split, identity_mapping(split.labels), "cpu")
+
+
 def score(file: Path, narrow: Weights, split: Split) -> StartScore | None:
     rows = match_rows(split.labels.names, narrow.manifest.labels.names)
-    return score_start(str(file), rows, narrow.manifest.preprocessing, split, "cpu")
+    return score_start(str(file), rows, scorer_of(narrow, split))
 
 
 def counts_of(narrow: Weights, shapes: Path) -> np.ndarray:
@@ -78,7 +85,21 @@ def test_a_start_that_knows_a_part_is_scored_on_the_pixels_of_that_part(
 def test_a_start_of_other_names_or_of_none_is_no_bar(shapes: Path, narrow_file: Path, narrow: Weights) -> None:
     split = val(shapes, "background=ground,circle=ball,*=box")
     assert score(narrow_file, narrow, split) is None
-    assert score_start("none", (0, 1, 2, 3), narrow.manifest.preprocessing, val(shapes), "cpu") is None
+    assert score_start("none", (0, 1, 2, 3), scorer_of(narrow, val(shapes))) is None
+
+
+def test_a_score_map_counts_a_class_as_known_if_all_its_parts_are(shapes: Path, narrow_file: Path, narrow: Weights) -> None:
+    labels = numbered_labels(["background", "circle", "star", "triangle"])
+    to_score = parse_class_mapping("background=ground,circle=thing,star=thing,triangle=ground", labels)
+    split = val(shapes, "background=ground,circle=thing,square=thing,triangle=ground")
+    scorer = Scorer(replace(narrow.manifest, labels=labels), split, to_score, "cpu")
+    bar = score_start(str(narrow_file), match_rows(labels.names, narrow.manifest.labels.names), scorer)
+    assert bar is not None
+    assert (bar.names, bar.class_ids, bar.is_complete) == (("ground", "thing"), (0,), False)
+    own = counts_of(narrow, shapes)
+    own[:, 0] += own[:, 2] + own[:, 3]  # its squares are the data's background, and its triangles are ground
+    ground = own[0] + own[3]
+    assert bar.counts.sum(0)[0].tolist() == [ground[0], ground[1], 0]
 
 
 def test_a_class_that_the_data_lacks_is_background_or_outside() -> None:
@@ -101,7 +122,7 @@ def test_pixels_outside_of_val_s_classes_are_missed(shapes: Path, narrow_file: P
 def test_a_network_equal_to_its_start_is_neither_above_nor_below(shapes: Path, narrow_file: Path, narrow: Weights) -> None:
     split = val(shapes)
     bar = score(narrow_file, narrow, split)
-    scorer = Scorer(narrow.manifest, split, "cpu")
+    scorer = scorer_of(narrow, split)
     scorer(load_network(narrow))
     assert bar is not None
     assert scorer.counts is not None
