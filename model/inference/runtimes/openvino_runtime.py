@@ -30,8 +30,9 @@ NETWORK_SHA256 = "network_sha256"
 KEPT_LAYERS = 500
 MOST_STREAMS = 8
 STREAM_BYTES = 512 << 20  # one stream for each 512 MiB of available memory; a stream takes about 60 MB, plus 6 MB a shape
-# the key under which a tensor names its file: a field 1 of 8 bytes, whose numbers protobuf may also write in more bytes
-EXTERNAL_FILE = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
+# the key under which a tensor names its file: a field of 8 bytes. Protobuf may write the length in more bytes; and the field's
+# number in many ways, since readers drop its upper bits
+EXTERNAL_FILE = re.compile(rb"(\x08|\x88\x80*\x00)location")
 log = logging.getLogger("segment")
 
 
@@ -61,7 +62,7 @@ class Export:
 def has_external_data(model: bytes) -> bool:
     """Whether a tensor of this ONNX model may keep its values in another file, which a runtime would read, whatever it is.
 
-    True as well if a tensor is named `location` and nothing else.
+    True as well if a tensor or an operator is named `location` and nothing else.
     """
     return EXTERNAL_FILE.search(model) is not None
 

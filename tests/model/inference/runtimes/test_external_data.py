@@ -48,6 +48,12 @@ def test_a_tensor_of_another_file_is_found(place: str, tmp_path: Path) -> None:
         read_export(path)
 
 
+@pytest.mark.parametrize("start", [b"\x0a\x88\x80\0", b"\x8a\x80\0\x08", b"\x8a\x80\x80\x80\x10\x08"])
+def test_however_protobuf_writes_the_key_it_is_found(start: bytes) -> None:
+    """A number may have more bytes than it needs, and a field's bits above 32 are dropped."""
+    assert has_external_data(HIDDEN_PLACES["constant"].replace(b"\x0a\x08location", start + b"location"))
+
+
 @pytest.mark.parametrize("path", sorted(WEIGHTS_FOLDER.glob("*.onnx")), ids=lambda path: path.name)
 def test_the_published_files_stand_for_themselves(path: Path) -> None:
     assert not has_external_data(path.read_bytes())
