@@ -51,7 +51,8 @@ def parser() -> CommandParser:
     for name in ("mean", "std"):
         numbers = argument_type(_numbers("0.485,0.456,0.406"))
         pixels.add_argument(f"--{name}", type=numbers, metavar="A,B,C", help="of each channel, in the network's order")
-    add_option(pixels, "--scale", float, "of pixels from 0 to 255 (default: 1/255)", metavar="NUMBER")
+    scale = "of pixels from 0 to 255 (default: 1/255)"
+    pixels.add_argument("--scale", type=argument_type(_factor), metavar="NUMBER", help=scale)
     pixels.add_argument("--bgr", action="store_true", help="the network takes blue first")
 
     output = p.add_argument_group("output", "found out by running the network")
@@ -75,6 +76,15 @@ def parser() -> CommandParser:
     add_option(limits, "--memory-mb", MEMORY_MB, f"default: {MEMORY_MB}")
     add_option(limits, "--cpu-seconds", CPU_S, f"of processor time (default: {CPU_S})")
     return p
+
+
+def _factor(text: str) -> float:
+    """A number, or a fraction such as 1/255."""
+    numerator, _, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator or 1)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"a number such as 1 or 1/255 is needed, got {text!r}") from None
 
 
 def _numbers(example: str) -> Callable[[str], tuple[float, ...]]:
