@@ -75,7 +75,7 @@ def test_a_question_ends_the_command_with_2_and_writes_nothing(tmp_path: Path, c
         (["-o", "plants.safetensors"], "must end in .onnx"),
         (["-o", "there.onnx"], "already there: there.onnx"),
         (["-o", "a.onnx", "--mean", "0,0,0"], "--mean and --std go together"),
-        (["-o", "a.onnx", "--scale", "1"], "goes with --mean and --std"),
+        (["-o", "a.onnx", "--scale", "1/255"], "goes with --mean and --std"),
         (["-o", "a.onnx", "--memory-mb", "5"], "must be 256 to"),
         (["-o", "a.onnx", "--side", "900,100"], "two numbers from 32 to 16384, the lower one first"),
         (["-o", "./net.onnx", "--force"], "is the network itself"),
