@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -33,6 +34,9 @@ from model.inference.upsampling import LogitsUpsampler, Rows
 from model.inference.views import View, ViewAverage, plan_views
 from model.labels import LabelSet
 from model.weights_file import DEFAULT_WEIGHTS, find_files
+
+if TYPE_CHECKING:
+    from imaging.georeferenced.whole import WholeScene
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, bands) of one shape to their logits (classes, height / stride, width / stride), in order."""
@@ -138,11 +142,13 @@ class Segmenter:
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """Pixels, uint8 (H, W, bands), of an image file at the plan's working size. Raises `DamagedImage`."""
         if self.reads_scene(plan.options.rendering):
-            from imaging.georeferenced.whole import read_whole
-
-            pixels = read_whole(data, self.limits, self.channels, self.manifest.preprocessing.neutral).pixels
-            return scale(pixels, plan.tile_plan.size)
+            return scale(self._read_scene(data).pixels, plan.tile_plan.size)
         return self.open(data, plan).decode(plan.tile_plan.size).pixels
+
+    def _read_scene(self, data: bytes) -> WholeScene:
+        from imaging.georeferenced.whole import read_whole
+
+        return read_whole(data, self.limits, self.channels, self.manifest.preprocessing.neutral)
 
     def open(self, data: bytes, plan: Plan) -> OpenImage:
         """The photo's file that the plan has opened, if it is of this data; else opens it. Raises an `ImageError`."""
@@ -168,9 +174,7 @@ class Segmenter:
         with _measure(seconds, "decode"):
             photo, profile, place, valid, remark = None, None, None, None, ""
             if self.reads_scene(rendering):
-                from imaging.georeferenced.whole import read_whole
-
-                scene = read_whole(data, self.limits, self.channels, self.manifest.preprocessing.neutral)
+                scene = self._read_scene(data)
                 image, valid, remark = scale(scene.pixels, plan.tile_plan.size), scene.valid, scene.remark
                 place = scene.place if rendering.needs_place else None
                 photo = np.ascontiguousarray(scene.pixels[:, :, :3]) if rendering.needs_photo else None

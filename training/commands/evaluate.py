@@ -11,7 +11,6 @@ from typing import Any, get_args
 
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
-from model.inference.runtime import Runtime
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
@@ -61,7 +60,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.calibrate:
         _calibrate(segmenter, split, options)
         return
-    other = _segmenter(args, find_files(args.against), args.precision, is_advised=False) if args.against else None
+    other = None
+    if args.against:
+        other = Segmenter(load_runtime(find_files(args.against), args.runtime, args.device, args.precision, args.threads))
     ours = score_split(segmenter, split, labels, mapping, options)
     if args.shifts != 1:
         ours = replace(ours, where=f"{ours.where}; shift-and-stitch {args.shifts}x{args.shifts}")
@@ -78,15 +79,14 @@ def _evaluate(args: argparse.Namespace) -> None:
             write_picture(args.pictures, rank, split, index, ours.mapping(class_map) if ours.mapping else class_map)
 
 
-def _segmenter(args: argparse.Namespace, files: WeightsFiles, precision: str, *, is_advised: bool = True) -> Segmenter:
-    """The segmenter of these files. is_advised: with `--shifts`, the side of `--advise` and the tile of `--advise-tile`."""
-    if is_advised and args.shifts != 1:
-        weights = load_weights(find_weights(args.weights))
-        runtime: Runtime = TorchRuntime(weights, args.device, precision, args.threads, args.shifts)
-    else:
+def _segmenter(args: argparse.Namespace, files: WeightsFiles, precision: str) -> Segmenter:
+    """The segmenter of `--weights`, with the side of `--advise`, the tile of `--advise-tile`, and `--shifts`."""
+    if args.shifts == 1:
         runtime = load_runtime(files, args.runtime, args.device, precision, args.threads)
-    if is_advised:
-        runtime.manifest = replace(runtime.manifest, preprocessing=_advised(args, runtime.manifest.preprocessing))
+    else:
+        weights = load_weights(find_weights(args.weights))
+        runtime = TorchRuntime(weights, args.device, precision, args.threads, args.shifts)
+    runtime.manifest = replace(runtime.manifest, preprocessing=_advised(args, runtime.manifest.preprocessing))
     return Segmenter(runtime)
 
 
