@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from tests.support.checkout import ROOT
+from tests.support.pages import blocks
 
 PAGE = (ROOT / "docs" / "python.md").read_text().split("## The client")[0]
 CHECKS = """
@@ -16,7 +17,7 @@ assert outer and cutout.mode == "RGBA" and cutout.width <= 451
 
 
 def test_the_programs_run() -> None:
-    program = "".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+    program = "".join(blocks(PAGE, "python"))
     command = [sys.executable, "-c", program + CHECKS]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

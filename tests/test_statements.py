@@ -103,21 +103,7 @@ def test_options_and_settings_that_a_page_names_are_there(page: Path) -> None:
     assert set(re.findall(r"SEGMENT_[A-Z0-9_]*[A-Z0-9]", text)) <= settings
 
 
-FOLDERS = [
-    "imaging",
-    "imaging/formats",
-    "model",
-    "model/inference",
-    "model/inference/runtimes",
-    "model/inference/processes",
-    "model/networks",
-    "app",
-    "app/api",
-    "app/interop",
-    "app/serving",
-    "cli",
-    "cluster",
-]
+FOLDERS = re.findall(r"^\| `((?:app|cli|cluster|imaging|model)(?:/\w+)*)/` \|", DESIGN, re.MULTILINE)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
