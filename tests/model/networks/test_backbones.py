@@ -50,12 +50,10 @@ def test_every_cell_averages_pixels_around_the_centre_that_its_grid_names(backbo
         assert centre(value, image, axis) == pytest.approx(stride * cell + offset, abs=1e-6)
 
 
-@pytest.mark.parametrize(("backbone", "grid"), [("mobilenet_v2", "corner"), ("resnet18", "corner"), ("vgg16", "half_pixel")])
-def test_strided_convolutions_lie_on_corners_and_poolings_on_half_pixels(backbone: str, grid: str) -> None:
-    assert averaging_backbone(backbone, 32).grid == grid
-
-
-@pytest.mark.parametrize(("backbone", "output_stride"), BACKBONES)
+@pytest.mark.parametrize(
+    ("backbone", "output_stride"),
+    [*BACKBONES, ("timm/test_efficientnet", 32), ("timm/test_efficientnet", 16), ("timm/test_convnext", 32)],
+)
 def test_maps_have_a_cell_for_every_started_stride_and_the_channels_they_declare(backbone: str, output_stride: int) -> None:
     with torch.device("meta"):
         net = build_backbone(architecture(backbone, output_stride))

@@ -65,17 +65,6 @@ def test_a_tensor_that_is_not_finite_is_refused_by_its_name(value: float) -> Non
         half_tensors(net)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (160, 128)], ids=str)
-def test_the_folded_network_computes_what_the_plain_one_does(narrow: Weights, photo: Photo, size: tuple[int, int]) -> None:
-    pixels = torch.tensor(photo(*size))[None]
-    with torch.inference_mode():
-        logits = ServableNetwork(narrow)(pixels)
-        expected = load_network(narrow).scores(normalise(pixels.permute(0, 3, 1, 2), narrow.manifest.preprocessing))
-    assert (logits.dtype, logits.shape) == (torch.float32, (1, 4, size[0] // 8, size[1] // 8))
-    assert logits.std() > 0.1
-    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
-
-
 @pytest.mark.usefixtures("quick_vgg16")
 @pytest.mark.parametrize("variant", ["fcn8s", *long("fcn16s", "fcn32s")])
 def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, photo: Photo, variant: str) -> None:
