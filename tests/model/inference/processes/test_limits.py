@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,11 +14,10 @@ from benchmarks.harness.hostile import HOSTILE, hostile
 from imaging.errors import DamagedImage, ImageError
 from model.inference.errors import WorkerFailed
 from model.inference.plan import Options
-from model.inference.runtime import Runtime
 from tests.support.imaging.photographs import FILES, files
-from tests.support.model.workers import asking
+from tests.support.model.workers import Asking
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")
+pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")]
 OPTIONS = Options(tile=(96, 96))
 MOST_SECONDS = 3.0  # of processor time, of any file
 SHORT_MEGAPIXELS, SHORT_MB = 12, 2  # less than any of the files needs
@@ -35,18 +33,14 @@ SHORT_HOSTILE = (
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind not in SHORT_HOSTILE)) for kind in HOSTILE]
 )
-def test_a_hostile_file_costs_its_request_alone_and_little_time(runtime: Runtime, kind: str) -> None:
-    async def work() -> None:
-        async with asking(runtime, 1) as it:
-            worker = psutil.Process(it.workers.pids[0])
-            before = sum(worker.cpu_times()[:2])
-            with suppress(ImageError, WorkerFailed):
-                await it.segment(hostile(kind), OPTIONS)
-            if not it.deaths:
-                assert sum(worker.cpu_times()[:2]) - before < MOST_SECONDS
-            assert it.deaths in ([], ["grown"], ["processor_time"], ["crash"])
-
-    asyncio.run(work())
+async def test_a_hostile_file_costs_its_request_alone_and_little_time(one: Asking, kind: str) -> None:
+    worker = psutil.Process(one.workers.pids[0])
+    before = sum(worker.cpu_times()[:2])
+    with suppress(ImageError, WorkerFailed):
+        await one.segment(hostile(kind), OPTIONS)
+    if not one.deaths:
+        assert sum(worker.cpu_times()[:2]) - before < MOST_SECONDS
+    assert one.deaths in ([], ["grown"], ["processor_time"], ["crash"])
 
 
 def files_of(megapixels: float, kinds: Iterable[str]) -> list[Any]:
@@ -61,18 +55,13 @@ AT_100 = [kind for kind in FILES if kind != "disposing gif"]
 
 
 @pytest.mark.parametrize(("megapixels", "kind"), files_of(1, FILES) + files_of(12, FILES) + files_of(99.9, AT_100))
-def test_a_good_file_is_worked_on_within_its_promise(runtime: Runtime, megapixels: float, kind: str) -> None:
+async def test_a_good_file_is_worked_on_within_its_promise(one: Asking, megapixels: float, kind: str) -> None:
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     data = files(width * 3 // 4, width)[kind]()
-
-    async def work() -> None:
-        async with asking(runtime, 1) as it:
-            for _ in range(2):  # what a first image leaves in a worker is no help to the second
-                assert await it.segment(data, OPTIONS)
-            if megapixels == SHORT_MEGAPIXELS:
-                with pytest.raises(DamagedImage):
-                    await it.segment(data, Options(tile=(96, 96), side=2000), memory_bytes=SHORT_MB << 20)
-                assert await it.segment(data, OPTIONS)
-            assert set(it.deaths) <= {"grown"}
-
-    asyncio.run(work())
+    for _ in range(2):  # what a first image leaves in a worker is no help to the second
+        assert await one.segment(data, OPTIONS)
+    if megapixels == SHORT_MEGAPIXELS:
+        with pytest.raises(DamagedImage):
+            await one.segment(data, Options(tile=(96, 96), side=2000), memory_bytes=SHORT_MB << 20)
+        assert await one.segment(data, OPTIONS)
+    assert set(one.deaths) <= {"grown"}
