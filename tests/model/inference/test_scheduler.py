@@ -58,12 +58,13 @@ def test_a_request_that_comes_while_another_one_s_tile_runs_is_next() -> None:
 
 
 class Streams(FirstChannel):
-    """Two calls at the same time are useful for two tiles. most: calls that there were at the same time."""
+    """Two calls at the same time are useful for `least` tiles. most: calls that there were at the same time."""
 
     calls = most = 0
+    least = 2
 
     def concurrency(self, tiles: int) -> int:
-        return min(2, max(1, tiles))
+        return 2 if tiles >= self.least else 1
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         self.calls += 1
@@ -112,22 +113,8 @@ def test_runtimes_work_at_once_and_share_the_queue() -> None:
 
 
 def test_no_more_calls_are_made_at_once_than_pay_for_the_tiles_there_are() -> None:
-    class ForCrowds(FirstChannel):
-        """Two calls at once pay for three tiles and more; keeps the most that there were."""
-
-        running = most = 0
-
-        def concurrency(self, tiles: int) -> int:
-            return 2 if tiles > 2 else 1
-
-        def logits(self, tiles: Sequence[Tile]) -> Logits:
-            self.running += 1
-            self.most = max(self.most, self.running)
-            logits = super().logits(tiles)
-            self.running -= 1
-            return logits
-
-    runtime = ForCrowds(concurrency=2)
+    runtime = Streams(concurrency=2)
+    runtime.least = 3
     with running(runtime, max_batch=1) as it:
         with it.busy(runtime):
             two = it.waiting([2])
