@@ -37,7 +37,7 @@ GRID_COMMAND = ".venv/bin/python -c 'from model.networks.timm_backbone import "
 ELSEWHERE = {
     "index.md": ("make serve\n", "curl --fail-with-body -F file=@docs/photos/chelsea.jpg http"),  # the README has these
     "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
-    "python.md": (),  # tests/test_python_page.py, tests/client
+    "python.md": (),  # below, and in tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
     # trainings that took minutes to hours; tests/model builds an encoder of timm
     "models.md": (".venv/bin/fcn-train --data DATA --backbone timm/", GRID_COMMAND),
@@ -134,6 +134,16 @@ def run_python(answers: Path, url: str) -> None:
     code = "\n".join(blocks(page("http-api.md"), "python")).replace(ADDRESS, url)
     check = "assert class_map.shape == confidence.shape == probabilities.shape[1:] == (300, 451)"
     subprocess.run([sys.executable, "-c", f"{code}\n{check}"], cwd=answers, check=True, timeout=HANG_S)
+
+
+def test_the_programs_of_the_python_page_run() -> None:
+    program = "".join(blocks(page("python.md").split("## The client")[0], "python"))
+    program += "\nassert segmentation.class_map.shape == confident.confidence.shape == (300, 451)\n"
+    program += 'assert outer and cutout.mode == "RGBA" and cutout.width <= 451\n'
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^8 cat [1-9]\d%$", result.stdout, re.MULTILINE)
+    assert re.search(r"^\d+ points \d+ holes$", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.long

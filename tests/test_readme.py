@@ -91,13 +91,6 @@ def test_the_json_of_classes_is_a_label_set(tmp_path: Path) -> None:
     assert read_labels(str(path)).names == ["background", "leaf"]
 
 
-def test_links_and_pictures_of_the_readme_are_there() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert targets
-    for target in targets:
-        assert (ROOT / target).exists(), target
-
-
 def test_the_limits_state_the_scores_of_the_weights() -> None:
     scores = load_weights(find_weights("voc-fcn8s-mobilenet-v2")).manifest.scores
     seven, every = scores["VOC 2012 animals, val, int8"], scores["21 classes, val, int8"]

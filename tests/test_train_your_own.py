@@ -93,8 +93,6 @@ def assert_answers(folder: Path, service: str, ask: str) -> None:
 def test_what_the_tutorial_names_is_there() -> None:
     for name in re.findall(r"training/recipes/[\w.-]+\.toml", TUTORIAL):
         assert (ROOT / name).is_file(), name
-    for target in re.findall(r"\]\(([^)#:]+)\)", TUTORIAL):
-        assert (ROOT / "docs" / target).is_file(), target
 
 
 def test_each_change_that_it_advises_is_a_recipe_s() -> None:

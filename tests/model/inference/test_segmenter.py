@@ -140,13 +140,6 @@ def test_confidence_and_probabilities_are_the_softmax_over_the_temperature(
     np.testing.assert_allclose(result.probabilities, softmax, atol=5e-4)
 
 
-def test_without_confidence_the_classes_are_the_same(segmenter: Segmenter) -> None:
-    image, options = make_photo(90, 120), Options((64, 64), side=200)
-    plain, confident = (by_pixel(segmenter, image, replace(options, rendering=Rendering(f))) for f in ("png", "confidence"))
-    assert (plain.confidence, plain.probabilities, plain.mean_confidence) == (None, None, ())
-    assert np.array_equal(plain.class_map, confident.class_map)
-
-
 def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter) -> None:
     data = encode(make_photo(90, 150))
     for format in ("png", "overlay", "json", "npz"):
@@ -286,15 +279,6 @@ def test_warm_up_runs_each_shape_that_plans_can_have_once(segmenter: Segmenter) 
     recording = Recording(segmenter.runtime)
     Segmenter(recording).warm_up((96, 64))
     assert recording.calls == [[(height, width, 3)] for height, width in tile_shapes((96, 64))]
-
-
-def test_the_identity_is_the_runtimes_and_the_temperature_its_precisions(segmenter: Segmenter, narrow: Weights) -> None:
-    identity = segmenter.identity
-    assert {name: identity[name] for name in ("name", "sha256", "precision")} == {
-        "name": "narrow", "sha256": narrow.sha256, "precision": "float32",
-    }  # fmt: skip
-    assert identity["runtime"] == segmenter.runtime.describe()["runtime"]
-    assert segmenter.temperature == 1.0
 
 
 def test_two_threads_of_one_segmenter_do_not_mix_their_images(segmenter: Segmenter) -> None:

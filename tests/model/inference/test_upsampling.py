@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,19 +66,6 @@ def test_pixels_are_interpolated_by_the_definition(
     logits = noise(2, *cells)
     result = whole(in_bands(logits, stride, grid, source, target, cuts))
     np.testing.assert_allclose(result, interpolate(logits, stride, grid, source, target), atol=1e-5)
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize("grid", ["corner", "half_pixel"])
-@pytest.mark.parametrize("size", [(40, 56), (33, 50)], ids=str)
-def test_without_scaling_it_is_the_networks_own_final_upsampling(grid: Grid, size: tuple[int, int]) -> None:
-    import torch
-
-    from model.networks.upsampling import FixedUpsample
-
-    logits = noise(3, 5, 7)
-    expected = FixedUpsample(8, grid).upsample(torch.from_numpy(logits)[None], size)[0].numpy()
-    np.testing.assert_allclose(whole(in_bands(logits, 8, grid, size, size)), expected, atol=1e-5)
 
 
 @settings(deadline=None, max_examples=200)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,8 +16,10 @@ from benchmarks.harness.hostile import HOSTILE, hostile
 from imaging.errors import DamagedImage, ImageError
 from model.inference.errors import WorkerFailed
 from model.inference.plan import Options
+from tests.support.checkout import ROOT
 from tests.support.imaging.photographs import FILES, files
 from tests.support.model.workers import Asking
+from tests.support.polling import HANG_S
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")]
 OPTIONS = Options(tile=(96, 96))
@@ -24,7 +28,27 @@ SHORT_MEGAPIXELS, SHORT_MB = 12, 2  # less than any of the files needs
 SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif")
 LIMITED_FILES = ("jpeg", "rgb png")
 
+TIMED = """
+import time
+from model.inference.processes.confinement import limit, unlimit, unlimit_cpu
 
+def burn(seconds):
+    start = clock()
+    while clock() - start < seconds:
+        pass
+
+clock = time.process_time
+burn(1)
+time.process_time = lambda: 0.0  # a clock that lies a second behind the system's
+limit(1 << 30, 0.5)
+burn(0.1)
+for end in (unlimit_cpu, unlimit):
+    end()
+    burn(0.6)
+    limit(1 << 30, 0.5)
+print("within", flush=True)
+burn(1000)
+"""
 SHORT_HOSTILE = (
     "tiff of overlapping strips", "tiff of a huge tile", "png of exif", "jpeg of stray bytes", "gif of comments", "png bomb",
 )  # fmt: skip
@@ -65,3 +89,8 @@ async def test_a_good_file_is_worked_on_within_its_promise(one: Asking, megapixe
             await one.segment(data, Options(tile=(96, 96), side=2000), memory_bytes=SHORT_MB << 20)
         assert await one.segment(data, OPTIONS)
     assert set(one.deaths) <= {"grown"}
+
+
+def test_processor_time_before_a_limit_does_not_count_whatever_the_clocks_say_and_time_after_it_does() -> None:
+    run = subprocess.run([sys.executable, "-c", TIMED], capture_output=True, cwd=ROOT, timeout=HANG_S)
+    assert (run.stdout.split(), run.returncode) == ([b"within"], -signal.SIGPROF)
