@@ -15,21 +15,17 @@ import psutil
 import pytest
 
 from model.inference.errors import WorkerFailed
-from model.inference.plan import Options
 from model.inference.processes import forkserver, workers
 from model.inference.processes import worker as worker_module
 from model.inference.processes.confinement import landlock_version
 from model.inference.processes.forkserver import ALLOCATOR, PASSED, worker_environment
 from model.inference.processes.worker import Worker
 from model.inference.runtime import Runtime
-from tests.support.images import encode, make_photo
-from tests.support.model.workers import Asking, asking
+from tests.support.model.workers import OPTIONS, PHOTO, Asking, asking
 from tests.support.polling import wait_until_async
 from tests.support.variants import long
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")]
-PHOTO = encode(make_photo(90, 130))
-OPTIONS = Options(tile=(96, 96))
 SECRET = "K3y-" + "that-no-worker-knows"
 UNABLE = """
 import errno, os

@@ -20,20 +20,17 @@ from imaging.decoding import Limits
 from imaging.errors import DamagedImage
 from model.inference.errors import WorkerFailed
 from model.inference.merging import Logits
-from model.inference.plan import Options
 from model.inference.processes.blob import Blob
 from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
 from model.inference.processes.protocol import NO_GRANT, Answer, Grant, ImageRequest, WorkerPlan
 from model.inference.processes.worker import Worker
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Segmenter
-from tests.support.images import encode, make_photo
+from tests.support.model.workers import OPTIONS, PHOTO
 from tests.support.open_files import anonymous_files
 from tests.support.polling import wait_until_async
 
 pytestmark = pytest.mark.anyio
-PHOTO = encode(make_photo(90, 130))
-OPTIONS = Options(tile=(96, 96))
 AHEAD = 2
 PLAN: dict[str, Any] = {"kind": "plan", "size": [90, 130], "side": "auto", "bytes": 1_000_000, "sha256": "0" * 64}
 TILE = {"kind": "tile", "shape": [96, 96, 3]}

@@ -18,11 +18,10 @@ from model.inference.errors import WorkerFailed
 from model.inference.plan import Options
 from tests.support.checkout import ROOT
 from tests.support.imaging.photographs import FILES, files
-from tests.support.model.workers import Asking
+from tests.support.model.workers import OPTIONS, Asking
 from tests.support.polling import HANG_S
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")]
-OPTIONS = Options(tile=(96, 96))
 MOST_SECONDS = 3.0  # of processor time, of any file
 SHORT_MEGAPIXELS, SHORT_MB = 12, 2  # less than any of the files needs
 SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif")

@@ -33,13 +33,11 @@ from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import scene_file
-from tests.support.model.workers import Asking, asking
+from tests.support.model.workers import OPTIONS, PHOTO, Asking, asking
 from tests.support.polling import wait_until_async
 from tests.support.variants import long
 
-PHOTO = encode(make_photo(90, 130))
 LARGE = encode(make_photo(700, 1200), "JPEG")
-OPTIONS = Options(tile=(96, 96))
 pytestmark = pytest.mark.anyio
 SHORT_FORMATS = ("png", "json", "coco", "npz")
 
