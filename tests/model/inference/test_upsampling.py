@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, Ids, LogitsUpsampler, Rows
+from tests.support.model.interpolation import interpolate
 
 SIDES = st.integers(1, 90)
 SIZES = st.tuples(SIDES, SIDES)
@@ -43,18 +44,6 @@ def ids_of(bands: Sequence[Rows]) -> npt.NDArray[np.uint8]:
 
 def noise(*shape: int) -> Logits:
     return np.random.default_rng(0).random(shape, np.float32)
-
-
-def interpolate(logits: Logits, stride: int, grid: Grid, source: tuple[int, int], target: tuple[int, int]) -> Logits:
-    """By definition: pixels of both images share their outer edges, and cells lie on their own pixels of the source."""
-
-    def matrix(axis: int) -> npt.NDArray[np.float64]:
-        places = ((np.arange(target[axis]) + 0.5) * source[axis] / target[axis] - 0.5).clip(0, source[axis] - 1)
-        cells = logits.shape[1 + axis]
-        centres = stride * np.arange(cells) + (0 if grid == "corner" else (stride - 1) / 2)
-        return np.stack([np.interp(places, centres, row) for row in np.eye(cells)], 1)
-
-    return np.asarray(matrix(0) @ logits.astype(np.float64) @ matrix(1).T, np.float32)
 
 
 @settings(deadline=None, max_examples=200)
