@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from imaging.classes import Label, class_id, class_list, is_background
-from imaging.cutout import COLOR_PATTERN, CutoutForm, cutout_bytes, parse_color, rgb
+from imaging.cutout import COLOR_PATTERN, cutout_bytes, parse_color
 from imaging.encoding import ImageFormat
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.parameters import Parameter, parameters_of
@@ -188,11 +188,6 @@ class Rendering:
     @property
     def needs_photo(self) -> bool:
         return self.format in ("overlay", "cutout")
-
-    @property
-    def cutout_form(self) -> CutoutForm:
-        """The form of a cut-out."""
-        return CutoutForm(self.picture_format, self.crop, rgb(self.background) if self.background else None)
 
     @property
     def needs_foreground(self) -> bool:
