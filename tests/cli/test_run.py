@@ -92,7 +92,7 @@ def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_pat
 
 
 def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> None:
-    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": b"text", "c.heic": b"text"})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": b"text", "c.jxl": b"text"})
     name = tmp_path / "results.jsonl"
     assert run(tmp_path / "in", "-o", tmp_path / "out", "--results", name) == 3
     rows = {Path(row["name"]).name: row for row in map(json.loads, name.read_text().splitlines())}
@@ -102,7 +102,7 @@ def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> Non
     assert rows["a.png"]["milliseconds"] > 0
     assert (rows["a.png"]["problem"], len(rows["a.png"]["key"])) == (None, 32)
     assert "none of PNG" in rows["b.png"]["problem"]
-    assert "this file is HEIC; accepted are PNG" in rows["c.heic"]["problem"]
+    assert "this file is JPEG XL; accepted are PNG" in rows["c.jxl"]["problem"]
     plain = (tmp_path / "out" / "a.png").read_bytes()
     assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
     assert (tmp_path / "out" / "a.png").read_bytes() == plain
