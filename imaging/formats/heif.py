@@ -34,7 +34,7 @@ def open_heif(data: bytes) -> Image.Image:
 
     Raises `SyntaxError` with libheif's words, and `UnknownImageType` if libheif reads other images of the file alone.
     """
-    image = pillow_heif.HeifImageFile(io.BytesIO(data))
+    image: Image.Image = pillow_heif.HeifImageFile(io.BytesIO(data))
     if not image.info["primary"]:
         raise UnknownImageType("the main image of the HEIF is of a kind that is not read; save it as JPEG")
     return image
@@ -65,7 +65,7 @@ def check_tiles(image: Image.Image, data: bytes) -> None:
 def _tiles_alone(data: bytes, *, with_alpha: bool) -> tuple[bytes, int]:
     """A copy of the file whose only images are the tiles of its primary image, and their number; 0 if it has no tiles.
 
-    with_alpha: also the tiles of images that are its auxiliary images. Sections 6.6.2.3 and ISO/IEC 14496-12, 8.11.
+    with_alpha: also the tiles of its auxiliary images. Boxes: ISO/IEC 14496-12, section 8.11; grids: 23008-12, 6.6.2.3.
     """
     result = bytearray(data)
     meta = next((start, end) for kind, start, end in boxes_of(data) if kind == b"meta")
@@ -87,16 +87,17 @@ def _tiles_alone(data: bytes, *, with_alpha: bool) -> tuple[bytes, int]:
             count = number(ids - 2, is_long=False)
             references.append((kind, number(place + 8, is_long), [number(ids + side * at, is_long) for at in range(count)]))
     sources = {primary} | {item for kind, item, others in references if kind == b"auxl" and primary in others and with_alpha}
-    entries = {}
+    entries = {}  # for each item, the places of its flags and its type
     for kind, place, _ in boxes_of(data, iinf + (14 if data[iinf + 8] == 0 else 16), items_end):
         if kind == b"infe":
-            entries[number(place + 12, data[place + 8] > 2)] = (place, place + 16 + 2 * (data[place + 8] > 2))
-    grids = {item for item in sources if (at := entries[item][1]) and data[at : at + 4] == b"grid"}
+            is_long = data[place + 8] > 2
+            entries[number(place + 12, is_long)] = place + 11, place + 16 + 2 * is_long
+    grids = {item for item in sources if data.startswith(b"grid", entries[item][1])}
     tiles = {tile for kind, item, others in references if kind == b"dimg" and item in grids for tile in others}
-    for item, (place, kind_at) in entries.items():
-        result[place + 11] = 0 if item in tiles else HIDDEN
+    for item, (flags, type_place) in entries.items():
+        result[flags] = 0 if item in tiles else HIDDEN
         if item not in tiles:
-            result[kind_at : kind_at + 4] = b"free"
+            result[type_place : type_place + 4] = b"free"
     if tiles:
         side = 4 if data[pitm + 8] else 2
         result[pitm + 12 : pitm + 12 + side] = min(tiles).to_bytes(side, "big")

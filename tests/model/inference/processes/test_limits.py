@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are kept
 OPTIONS = Options(tile=(96, 96))
 MOST_SECONDS = 3.0  # of processor time, of any file
 SHORT_MEGAPIXELS, SHORT_MB = 12, 2  # less than any of the files needs
-SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif")
-LIMITED_FILES = ("jpeg", "rgb png")
+SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif", "heic")
+LIMITED_FILES = ("jpeg", "rgb png", "heic of tiles")
 
 
 SHORT_HOSTILE = (
