@@ -24,7 +24,7 @@ from tests.support.checkout import ROOT  # noqa: E402
 from tests.support.images import make_photo  # noqa: E402
 from tests.support.imaging.corpus import LIMITS  # noqa: E402
 from tests.support.imaging.heic_files import heic_of  # noqa: E402
-from tests.support.imaging.heif_files import GAIN_MAP, heif, mirrored, turned, uncompressed_hevc  # noqa: E402
+from tests.support.imaging.heif_files import GAIN_MAP, cropped, heif, mirrored, turned, uncompressed_hevc  # noqa: E402
 from tests.support.imaging.samples import over_white, rgb, upright  # noqa: E402
 
 PHOTO = make_photo(40, 70)
@@ -79,6 +79,14 @@ def test_the_properties_turn_and_mirror_it_in_their_order(quarters: int, axis: i
         decode(heif(TILES, grid=(2, 3, 180, 120), properties=[turned(quarters)]), LIMITS),
         np.rot90(decode(GRID, LIMITS), quarters),
     )
+
+
+def test_a_part_that_is_shown_is_cut_before_it_is_turned() -> None:
+    part = GREY[12:32, 15:45]
+    np.testing.assert_array_equal(decode(heif([CODED], properties=[cropped(30, 20, -5, 2)]), LIMITS), rgb(part))
+    data = heif([CODED], properties=[cropped(30, 20, -5, 2), turned(1)])
+    assert read_size(data, LIMITS) == (30, 20)
+    np.testing.assert_array_equal(decode(data, LIMITS), rgb(np.rot90(part)))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -146,6 +146,11 @@ def heif(
     return ftyp + meta(len(ftyp) + len(meta(0)) + 8) + _box(b"mdat", b"".join(payloads))
 
 
+def cropped(width: int, height: int, right: int, down: int) -> bytes:
+    """The property of an image of which a part is shown, so many pixels beside its middle."""
+    return _box(b"clap", pack(">4I4i", width, 1, height, 1, right, 1, down, 1))
+
+
 def turned(quarters: int) -> bytes:
     """The property of an image that is shown turned by so many quarters, against the clock."""
     return _box(b"irot", bytes([quarters]))
