@@ -24,8 +24,8 @@ from tests.support.polling import HANG_S
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")]
 MOST_SECONDS = 3.0  # of processor time, of any file
 SHORT_MEGAPIXELS, SHORT_MB = 12, 2  # less than any of the files needs
-SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif")
-LIMITED_FILES = ("jpeg", "rgb png")
+SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif", "heic")
+LIMITED_FILES = ("jpeg", "rgb png", "heic of tiles")
 
 TIMED = """
 import time
