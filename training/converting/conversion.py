@@ -34,19 +34,17 @@ from training.converting.graph import (
     with_output,
 )
 from training.converting.inputs import NetworkInput, find_input
-from training.converting.masks import Queries, find_queries
-from training.converting.objects import refuse_boxes, refuse_unknown
 from training.converting.outputs import NetworkOutput, probe
 from training.converting.pixels import (
     QUESTION,
     Normalisation,
-    is_hugging_face,
     model_type,
     read_class_names,
     read_normalisation,
     refuse_other_tasks,
 )
 from training.converting.proof import LEAST_AGREEMENT, Original, photographs, prove
+from training.converting.queries import find_queries
 from training.converting.samples import sample
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
@@ -99,10 +97,11 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     tell(f"pixels  {normalisation.describe()}")
     original = Original(model, network_input, normalisation, data)
     stated = _stated_labels(request, model)
-    if queries := _find_queries(request, original, stated):
+    first, classes = sample(original, network_input.sides), None if stated is None else len(stated)
+    if queries := find_queries(first, model, model_type(request.source), request.output, request.kind, classes):
         tell(f"masks   {queries.describe()}")
-        model = queries.added_to(model)
-        original = Original(model, network_input, normalisation, data, queries.sums)
+        original.model = model = queries.added_to(model)
+        original.derive = queries.with_sums
         request = replace(request, output=queries.name, kind="masks")
     output = whole = _probe(request, original, request.output)
     tell(f"output  {whole.describe()}")
@@ -141,23 +140,13 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     return manifest
 
 
-def _find_queries(request: ConversionRequest, original: Original, labels: LabelSet | None) -> Queries | None:
-    """The scores and masks of queries that the network gives, if it does. Raises `ConversionError` if it finds objects."""
-    first = sample(original, original.input.sides)
-    classes = None if labels is None else len(labels)
-    refuse_boxes(first, request.output, classes)
-    queries = find_queries(first, original.model, model_type(request.source), request.output, request.kind, classes)
-    refuse_unknown(first, queries, request.output)
-    return queries
-
-
 def _probe(request: ConversionRequest, original: Original, name: str | None) -> NetworkOutput:
     def operator(output: str) -> str:
         node = origin(original.model, output)
         return node.op_type if node else "nothing"
 
     output = probe(original, original.input.sides, name=name, kind=request.kind, grid=request.grid, origin=operator)
-    if request.grid or output.stride == 1 or not is_hugging_face(request.source):
+    if request.grid or output.stride == 1 or not model_type(request.source):
         return output
     return replace(output, grid="half_pixel")  # transformers interpolates logits in this way, and trains networks on the result
 
@@ -234,10 +223,9 @@ def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, 
     if largest and request.tile and request.tile != largest:
         raise ConversionError(f"the network takes {original.input.size} alone: leave out --tile")
     tile = largest or request.tile or (TILE, TILE)
-    lowest, highest = min(SIDE[0], max(tile)), max(SIDE[1], max(tile))
-    if largest and output.kind == "masks":  # queries are of the whole photo, which their libraries scale to the network's size
-        lowest = highest = max(tile)
-    side = request.side or (lowest, highest)
+    # queries are of the whole photo, which their libraries scale to the network's size
+    lowest, highest = (max(tile),) * 2 if largest and output.kind == "masks" else SIDE
+    side = request.side or (min(lowest, max(tile)), max(highest, max(tile)))
     network = ImportedNetwork(
         num_classes=len(labels),
         source=printable(request.source.name, LONGEST_NAME),

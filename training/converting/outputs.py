@@ -77,7 +77,7 @@ def probe(
     output = _choose(first.values, first.maps, name, size)
     layout, stride = first.maps[output]
     arrays = [values[output] for values in runs]
-    channels = 1 if layout == "NHW" else arrays[0].shape[1 if layout == "NCHW" else 3]
+    channels = first.channels(output)
     if not all(np.isfinite(array).all() for array in arrays):
         raise ConversionError(f"the output {output} holds values that are not finite, on pictures of noise")
     if kind:

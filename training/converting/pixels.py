@@ -149,13 +149,8 @@ def refuse_other_tasks(path: Path, model: onnx.ModelProto) -> None:
         )
 
 
-def is_hugging_face(path: Path) -> bool:
-    """Whether a `config.json` beside the file says that it is a network of Hugging Face's `transformers`."""
-    return bool(model_type(path))
-
-
 def model_type(path: Path) -> str:
-    """The type of model in a `config.json` beside the file, in small letters; empty without one, and for a damaged one."""
+    """The type in a `config.json` of Hugging Face beside the file, in small letters; empty without one, or if it is damaged."""
     config = path.with_name(HUGGING_FACE_CONFIG)
     try:
         document = _document(config) if config.is_file() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -43,21 +43,17 @@ NUMBERS = {
 class Original:
     """The network as it came, in ONNX Runtime on one thread, with the pixels that it wants.
 
-    data: the file's bytes, as they came (default: those of `model`). more: computes further outputs of the network's own.
+    data: the file's bytes, as they came (default: those of `model`). `derive` makes other outputs of the network's own.
     """
 
     def __init__(
-        self,
-        model: onnx.ModelProto,
-        network_input: NetworkInput,
-        normalisation: Normalisation,
-        data: bytes = b"",
-        more: Callable[[Mapping[str, Array]], Mapping[str, Array]] | None = None,
+        self, model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation, data: bytes = b""
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
-        self.model, self.input, self.normalisation, self._more = model, network_input, normalisation, more
+        self.model, self.input, self.normalisation = model, network_input, normalisation
+        self.derive: Callable[[dict[str, Array]], dict[str, Array]] = dict
         try:
             data = data or model.SerializeToString()
             self._session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
@@ -78,7 +74,7 @@ class Original:
             outputs = dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
         except Exception as error:
             raise RunError(f"the network fails on {tile.shape[1]}x{tile.shape[0]} pixels: {reason(error)}") from error
-        return outputs | dict(self._more(outputs)) if self._more else outputs
+        return self.derive(outputs)
 
 
 @dataclass(frozen=True)

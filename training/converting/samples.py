@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from training.converting.graph import ConversionError, RunError
+from training.converting.graph import ConversionError
 
 Array = npt.NDArray[Any]
 OutputLayout = Literal["NCHW", "NHWC", "NHW"]
@@ -39,37 +39,33 @@ class Sample:
     values: Mapping[str, Array]
     maps: Mapping[str, tuple[OutputLayout, int]]
 
+    def channels(self, name: str) -> int:
+        """The channels of a map; 1 without an axis of them."""
+        layout = self.maps[name][0]
+        return 1 if layout == "NHW" else int(self.values[name].shape[1 if layout == "NCHW" else 3])
+
 
 def sample(run: Run, sides: tuple[int | None, int | None]) -> Sample:
-    """What the network gives for a first picture. sides: its fixed (height, width), None for one that may vary.
+    """What the network gives for a picture whose sides differ. sides: its fixed (height, width), None for one that may vary.
 
     Raises `ConversionError` for a network that takes none of the sizes that are tried.
     """
-    multiple, size = _working_size(run, sides)
-    values = run(noise(size, SEED))
-    places = {name: _place(array, size) for name, array in values.items()}
-    return Sample(size, multiple, values, {name: each for name, each in places.items() if each})
-
-
-def _working_size(run: Run, sides: tuple[int | None, int | None]) -> tuple[int, tuple[int, int]]:
-    """The multiple of sides that the network takes, and a (height, width) that it takes and whose sides differ."""
-    if sides[0] and sides[1]:
-        return 1, (sides[0], sides[1])
-    problems = []
-    error_class: type[ConversionError] = ConversionError
-    for multiple in MULTIPLES:
+    problems: list[ConversionError] = []
+    is_fixed = None not in sides
+    for multiple in (1,) if is_fixed else MULTIPLES:
         size = sides[0] or 3 * multiple, sides[1] or 5 * multiple
         try:
             values = run(noise(size, SEED))
         except ConversionError as error:
-            problems.append(str(error))
-            if isinstance(error, RunError):
-                error_class = RunError
+            if is_fixed:
+                raise
+            problems.append(error)
             continue
-        if any(_place(array, size) for array in values.values()):
-            return multiple, size
-        problems.append(f"no output is a map of {size[1]}x{size[0]} pixels: {shapes(values)}")
-    raise error_class(
+        maps = {name: each for name, array in values.items() if (each := _place(array, size))}
+        if maps or is_fixed:
+            return Sample(size, multiple, values, maps)
+        problems.append(ConversionError(f"no output is a map of {size[1]}x{size[0]} pixels: {shapes(values)}"))
+    raise type(problems[0])(
         f"{problems[0]} (and so for multiples of {' and '.join(map(str, MULTIPLES[1:]))}); if the network takes one size "
         "alone, export it without dynamic axes"
     )
@@ -99,6 +95,6 @@ def shapes(values: Mapping[str, Array]) -> str:
     )
 
 
-def is_auxiliary(name: str) -> bool:
-    """Whether an output of this name exists for training alone."""
-    return any(word in name.lower() for word in AUXILIARY)
+def is_auxiliary(*names: str) -> bool:
+    """Whether an output of one of these names exists for training alone."""
+    return any(word in name.lower() for name in names for word in AUXILIARY)

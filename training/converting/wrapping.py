@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx.checker
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from training.converting.graph import ConversionError, all_names, reason
 from training.converting.inputs import NetworkInput
-from training.converting.nodes import Nodes
 from training.converting.outputs import ID_LOGIT, LEAST_PROBABILITY, NetworkOutput
 from training.converting.pixels import Normalisation
 
@@ -96,6 +97,26 @@ def _inputs(node: onnx.NodeProto) -> Iterator[str]:
             for inner in graph.node:
                 yield from _inputs(inner)
             yield from (value.name for value in graph.output)
+
+
+class Nodes:
+    """Nodes that follow one another, and their constants. Each name begins with `prefix`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._prefix = prefix
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """The name of a new node's output."""
+        name = f"{self._prefix}{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [output or name], name, **attributes))
+        return output or name
+
+    def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
+        name = f"{self._prefix}constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values, dtype), name))
+        return name
 
 
 def _normalise(

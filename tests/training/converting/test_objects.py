@@ -52,6 +52,12 @@ DETECTORS: dict[str, tuple[dict[str, Any], int]] = {
         20,
     ),
     "RF-DETR": ({"maps": {"masks": (20, 4)}, "others": {"dets": (1, 20, 4)}, "scores": {"labels": (20, 91)}}, 90),
+    "SparseInst": ({"maps": {"pred_masks": (20, 4)}, "scores": {"pred_logits": (20, 80), "pred_scores": (20, 1)}}, 79),
+    "SparseInst, as many classes as masks": (
+        {"maps": {"pred_masks": (20, 4)}, "scores": {"pred_logits": (20, 80), "pred_scores": (20, 1)}},
+        20,
+    ),
+    "no object": ({"maps": {"masks": (0, 4)}, "others": {"boxes": (1, 0, 4), "logits": (1, 0, 92)}}, 91),
     "boxes called auxiliary": (
         {"maps": {"masks": (20, 4)}, "others": {"aux_boxes": (1, 20, 4)}, "scores": {"labels": (20, 4)}},
         3,
@@ -79,11 +85,12 @@ def test_boxes_alone_are_refused(tmp_path: Path) -> None:
         converted(source)
 
 
-def test_scores_of_whole_masks_ask_which_output_is_a_map_of_classes(tmp_path: Path) -> None:
+def test_scores_of_whole_masks_are_refused(tmp_path: Path) -> None:
     """Segment Anything: three masks, and how good each of them is."""
     source = network_of_outputs(tmp_path / "net.onnx", {"low_res_masks": (3, 4)}, {"iou_predictions": (1, 3)})
-    with pytest.raises(ConversionError, match=r"iou_predictions 1x3 .*: --output low_res_masks"):
-        converted(source)
+    for output in (None, "low_res_masks"):
+        with pytest.raises(ConversionError, match=r"the output iou_predictions is no map.* find objects are not served"):
+            converted(source, output=output)
 
 
 def test_a_semantic_network_that_names_the_photo_too_is_served_by_its_output(tmp_path: Path) -> None:
