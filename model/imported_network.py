@@ -8,11 +8,12 @@ from typing import Any, Literal, get_args
 
 KIND = "imported"
 """Value of `kind` in the JSON of such a description. Descriptions of our own networks have no `kind`."""
-OutputKind = Literal["logits", "probabilities", "binary_logits", "binary_probabilities", "class_ids"]
+OutputKind = Literal["logits", "probabilities", "binary_logits", "binary_probabilities", "class_ids", "masks"]
 """What a network's output holds.
 
 `logits` and `probabilities` have a channel for each class. `binary_logits` and `binary_probabilities` have one channel, for the
-second of two classes: before and after a sigmoid. `class_ids` are whole numbers.
+second of two classes: before and after a sigmoid. `class_ids` are whole numbers. `masks` come with class scores, both for
+each of a number of queries.
 """
 OUTPUT_KINDS: tuple[str, ...] = get_args(OutputKind)
 Layout = Literal["NCHW", "NHWC"]

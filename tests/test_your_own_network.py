@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
@@ -20,6 +21,8 @@ from tests.support.checkout import ROOT, run
 from tests.support.images import make_photo
 from tests.support.pages import blocks
 from tests.support.training.conversions import imagenet_pixels
+from tests.support.training.query_networks import SIDE, query_network
+from tests.support.training.query_networks import library_classes as library_classes_of_masks
 
 PAGE = (ROOT / "docs" / "your-own-network.md").read_text()
 NAMES = ["background", "leaf", "stem", "soil", "weed"]
@@ -85,7 +88,13 @@ def test_a_network_of_another_library_gives_that_library_s_classes(
 ) -> None:
     (checkout / "classes.yaml").write_text(json.dumps({"classes": NAMES}))
     program = blocks(section(heading), "python")[0].replace(former or "\0", latter)
-    program = program.replace("import torch\n", "import torch\n\ntorch.manual_seed(0)\n", 1)
+    program = f"from tests.support.training.query_networks import query_network
+{program}"
+    program = program.replace("import torch
+", "import torch
+
+torch.manual_seed(0)
+", 1)
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], cwd=checkout, capture_output=True, text=True, check=False
     )
@@ -100,10 +109,44 @@ def test_a_network_of_another_library_gives_that_library_s_classes(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "has_config"), [("mask2former", True), ("maskformer", True), ("maskformer", False), ("eomt", False)]
+)
+def test_a_network_that_classifies_masks_gives_its_library_s_classes(checkout: Path, name: str, has_config: bool) -> None:
+    """The page's program, with small networks of several kinds."""
+    (checkout / "classes.yaml").write_text(json.dumps({"classes": NAMES}))
+    text = section("Mask classification")
+    program = block(text, "python").replace("Mask2FormerForUniversalSegmentation(config).eval()", f'query_network("{name}")')
+    program = program.replace("config.save_pretrained", "net.config.save_pretrained" if has_config else "print")
+    program = program.replace(
+        "import torch\n", "import torch\nfrom tests.support.training.query_networks import query_network\n", 1
+    )
+    if name != "mask2former":
+        program = program.replace("dynamo=True", "dynamo=False, opset_version=17").replace("    optimize=False,\n", "")
+        program = program.replace("    external_data=False,\n", "")
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], cwd=checkout, capture_output=True, text=True, check=False
+    )
+    assert not result.returncode, result.stderr
+    command = block(text, "sh").replace("fcn-convert", ".venv/bin/fcn-convert").strip()
+    run(f"{command} --classes classes.yaml", checkout)
+    segmenter = Segmenter.from_weights(checkout / "served.onnx", threads=1)
+    classes: set[int] = set()
+    for seed in range(3):
+        photo = make_photo(SIDE, SIDE, seed)
+        theirs = library_classes_of_masks(name, query_network(name), photo)
+        classes.update(np.unique(theirs).tolist())
+        assert (segmenter(photo).class_map == theirs).mean() >= 0.999
+    assert len(classes) > 3
+
+
+@pytest.mark.long
 def test_the_page_s_networks_are_all_in_the_test() -> None:
     assert re.findall(r"^### (.*)$", PAGE, re.MULTILINE) == [
         "torchvision",
         "segmentation_models.pytorch",
         "Hugging Face",
+        "Mask classification",
         "Others",
+        "QGIS",
     ]

@@ -56,8 +56,8 @@ def parser() -> CommandParser:
     pixels.add_argument("--bgr", action="store_true", help="the network takes blue first")
 
     output = p.add_argument_group("output", "found out by running the network")
-    add_option(output, "--output", str, "the output to serve, of several", metavar="NAME")
-    add_option(output, "--kind", str, "what the output holds", choices=OUTPUT_KINDS)
+    add_option(output, "--output", str, "the output to serve, of several; or SCORES,MASKS of queries", metavar="NAME")
+    add_option(output, "--kind", str, "what the output holds", choices=[kind for kind in OUTPUT_KINDS if kind != "masks"])
     grid = "where a cell of several pixels lies: on their first one, or in the middle"
     add_option(output, "--grid", str, grid, choices=get_args(Grid))
     resize = "end before the network's last resize, which the service does itself in a fraction of the memory"

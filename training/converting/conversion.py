@@ -38,12 +38,14 @@ from training.converting.outputs import NetworkOutput, probe
 from training.converting.pixels import (
     QUESTION,
     Normalisation,
-    is_hugging_face,
+    model_type,
     read_class_names,
     read_normalisation,
     refuse_other_tasks,
 )
 from training.converting.proof import LEAST_AGREEMENT, Original, photographs, prove
+from training.converting.queries import find_queries
+from training.converting.samples import sample
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
@@ -94,6 +96,13 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     normalisation = _normalisation(request, network_input, model)
     tell(f"pixels  {normalisation.describe()}")
     original = Original(model, network_input, normalisation, data)
+    stated = _stated_labels(request, model)
+    first, classes = sample(original, network_input.sides), None if stated is None else len(stated)
+    if queries := find_queries(first, model, model_type(request.source), request.output, request.kind, classes):
+        tell(f"masks   {queries.describe()}")
+        original.model = model = queries.added_to(model)
+        original.derive = queries.with_sums
+        request = replace(request, output=queries.name, kind="masks")
     output = whole = _probe(request, original, request.output)
     tell(f"output  {whole.describe()}")
     if request.before_resize:
@@ -104,7 +113,7 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
         tell(f"cut     {output.describe()}")
     elif ends_in_resize(model, whole.name):
         tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
-    labels = _labels(request, model, _number_of_classes(original, output))
+    labels = _labels(stated, _number_of_classes(original, output))
     manifest = _manifest(request, labels, original, output, hashlib.sha256(data).hexdigest())
     model = wrap(model, network_input, normalisation, output, classes=len(labels))
     with TemporaryDirectory() as folder:
@@ -137,7 +146,7 @@ def _probe(request: ConversionRequest, original: Original, name: str | None) -> 
         return node.op_type if node else "nothing"
 
     output = probe(original, original.input.sides, name=name, kind=request.kind, grid=request.grid, origin=operator)
-    if request.grid or output.stride == 1 or not is_hugging_face(request.source):
+    if request.grid or output.stride == 1 or not model_type(request.source):
         return output
     return replace(output, grid="half_pixel")  # transformers interpolates logits in this way, and trains networks on the result
 
@@ -178,13 +187,18 @@ def _normalisation(request: ConversionRequest, network_input: NetworkInput, mode
     return normalisation
 
 
-def _labels(request: ConversionRequest, model: onnx.ModelProto, number: int | None) -> LabelSet:
-    """The classes: those that the user gives, else those of the file. Raises `ConversionError` if their number is another."""
+def _stated_labels(request: ConversionRequest, model: onnx.ModelProto) -> LabelSet | None:
+    """The classes: those that the user gives, else those of the file; None if nothing names them."""
     labels = request.labels
     if labels is None and (names := read_class_names(request.source, model)):
         labels = numbered_labels([class_name(name) for name in names])
         if duplicates := repeated(labels.names):
             raise ConversionError(f"each class needs a name of its own, got {', '.join(duplicates)} twice; give --classes")
+    return labels
+
+
+def _labels(labels: LabelSet | None, number: int | None) -> LabelSet:
+    """The classes. Raises `ConversionError` without any, and if their number is another."""
     if labels is None:
         count = "" if number is None else f", {number} of them"
         raise ConversionError(
@@ -209,7 +223,9 @@ def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, 
     if largest and request.tile and request.tile != largest:
         raise ConversionError(f"the network takes {original.input.size} alone: leave out --tile")
     tile = largest or request.tile or (TILE, TILE)
-    side = request.side or (min(SIDE[0], max(tile)), max(SIDE[1], max(tile)))
+    # queries are of the whole photo, which their libraries scale to the network's size
+    lowest, highest = (max(tile),) * 2 if largest and output.kind == "masks" else SIDE
+    side = request.side or (min(lowest, max(tile)), max(highest, max(tile)))
     network = ImportedNetwork(
         num_classes=len(labels),
         source=printable(request.source.name, LONGEST_NAME),

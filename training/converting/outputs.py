@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from model.architecture import Grid
 from model.imported_network import OutputKind
-from training.converting.graph import ConversionError, RunError
+from training.converting.graph import ConversionError
+from training.converting.samples import SEED, Array, OutputLayout, Run, is_auxiliary, noise, sample, shapes
 
-Array = npt.NDArray[Any]
-OutputLayout = Literal["NCHW", "NHWC", "NHW"]
-Tile = npt.NDArray[np.uint8]
-Run = Callable[[Tile], Mapping[str, Array]]
-"""Runs the network on RGB pixels (height, width, 3), and gives all outputs by name. Raises `ConversionError`."""
-MULTIPLES = (32, 64, 128)  # of sides that a network without fixed sides may want
-AXES: dict[int, tuple[tuple[OutputLayout, int, int], ...]] = {3: (("NHW", 1, 2),), 4: (("NCHW", 2, 3), ("NHWC", 1, 2))}
-"""Layouts of a map, with the axes of its rows and columns, by its number of axes."""
-STRIDES = (1, 2, 4, 8, 16, 32)
 SUM_TOLERANCE = 1e-3  # of probabilities, whose sum is 1
 OF_SHARES = ("Sigmoid", "HardSigmoid", "Softmax", "Clip")
 """Operators whose results are shares from 0 to 1."""
@@ -29,14 +19,10 @@ OF_IDS = (
     "ArgMax", "TopK", "Round", "Floor", "Ceil", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Where", "Not",
 )  # fmt: skip
 """Operators whose results may be class ids that are cast to floating point."""
-AUXILIARY = ("aux", "auxiliary")  # in names of outputs that exist for training alone
-NOISE_STEPS = 8  # of the probes' pictures: colours of a cell of so many pixels
-SEED = 0
 LEAST_PROBABILITY = 1e-6
 """Probabilities are at least this, and those of a sigmoid at most 1 minus this, so that their logarithms are finite."""
 ID_LOGIT = 8.0
 """The logit of a pixel's class where a network gives ids; that of the others is 0. Overlapping tiles vote."""
-MOST_SHOWN = 6  # outputs in a message
 
 
 @dataclass(frozen=True)
@@ -85,15 +71,13 @@ def probe(
 
     Raises `ConversionError`, which says what is open and how to answer.
     """
-    multiple, size = _working_size(run, sides)
-    pictures = [_noise(size, SEED + index) for index in range(3)]
-    runs = [run(picture) for picture in pictures]
-    places = {output: _place(values, size) for output, values in runs[0].items()}
-    candidates = {output: place for output, place in places.items() if place}
-    output = _choose(runs[0], candidates, name, size)
-    layout, stride = candidates[output]
+    first = sample(run, sides)
+    size = first.size
+    runs = [first.values, *(run(noise(size, SEED + index)) for index in (1, 2))]
+    output = _choose(first.values, first.maps, name, size)
+    layout, stride = first.maps[output]
     arrays = [values[output] for values in runs]
-    channels = 1 if layout == "NHW" else arrays[0].shape[1 if layout == "NCHW" else 3]
+    channels = first.channels(output)
     if not all(np.isfinite(array).all() for array in arrays):
         raise ConversionError(f"the output {output} holds values that are not finite, on pictures of noise")
     if kind:
@@ -101,42 +85,7 @@ def probe(
     else:
         kind = _kind(output, arrays, channels, layout, origin(output))
     grid = grid or ("half_pixel" if stride == 1 else _grid(run, output, layout, size, stride))
-    return NetworkOutput(output, kind, layout, channels, stride, grid, multiple)
-
-
-def _working_size(run: Run, sides: tuple[int | None, int | None]) -> tuple[int, tuple[int, int]]:
-    """The multiple of sides that the network takes, and a (height, width) that it takes and whose sides differ."""
-    if sides[0] and sides[1]:
-        return 1, (sides[0], sides[1])
-    problems = []
-    error_class: type[ConversionError] = ConversionError
-    for multiple in MULTIPLES:
-        size = sides[0] or 3 * multiple, sides[1] or 5 * multiple
-        try:
-            values = run(_noise(size, SEED))
-        except ConversionError as error:
-            problems.append(str(error))
-            if isinstance(error, RunError):
-                error_class = RunError
-            continue
-        if any(_place(array, size) for array in values.values()):
-            return multiple, size
-        problems.append(f"no output is a map of {size[1]}x{size[0]} pixels: {_shapes(values)}")
-    raise error_class(
-        f"{problems[0]} (and so for multiples of {' and '.join(map(str, MULTIPLES[1:]))}); if the network takes one size "
-        "alone, export it without dynamic axes"
-    )
-
-
-def _place(values: Array, size: tuple[int, int]) -> tuple[OutputLayout, int] | None:
-    """The layout and the stride of a map for an image of this size; None if the values are no map."""
-    if values.ndim not in AXES or values.shape[0] != 1:
-        return None
-    for layout, rows, columns in AXES[values.ndim]:
-        for stride in STRIDES:
-            if (values.shape[rows] * stride, values.shape[columns] * stride) == size:
-                return layout, stride
-    return None
+    return NetworkOutput(output, kind, layout, channels, stride, grid, first.multiple)
 
 
 def _choose(values: Mapping[str, Array], candidates: Mapping[str, object], name: str | None, size: tuple[int, int]) -> str:
@@ -144,15 +93,15 @@ def _choose(values: Mapping[str, Array], candidates: Mapping[str, object], name:
         if name not in values:
             raise ConversionError(f"there is no output {name!r}; the outputs are {', '.join(values)}")
         if name not in candidates:
-            raise ConversionError(f"the output {name} is no map of {size[1]}x{size[0]} pixels: {_shapes({name: values[name]})}")
+            raise ConversionError(f"the output {name} is no map of {size[1]}x{size[0]} pixels: {shapes({name: values[name]})}")
         return name
     if not candidates:
         raise ConversionError(
-            f"no output is a map of {size[1]}x{size[0]} pixels: {_shapes(values)}; is this semantic segmentation?"
+            f"no output is a map of {size[1]}x{size[0]} pixels: {shapes(values)}; is this semantic segmentation?"
         )
-    likely = [output for output in candidates if not any(word in output.lower() for word in AUXILIARY)] or list(candidates)
+    likely = [output for output in candidates if not is_auxiliary(output)] or list(candidates)
     if len(likely) > 1:
-        raise ConversionError(f"several outputs are maps: {_shapes(values)}; say which: --output {likely[0]}")
+        raise ConversionError(f"several outputs are maps: {shapes(values)}; say which: --output {likely[0]}")
     return likely[0]
 
 
@@ -246,19 +195,6 @@ def _response(run: Run, output: str, layout: OutputLayout, size: tuple[int, int]
     return float((weights * places).sum() / weights.sum()) if weights.sum() > 0 else float("nan")
 
 
-def _noise(size: tuple[int, int], seed: int) -> Tile:
-    """A picture (height, width, 3) of coloured squares of `NOISE_STEPS` pixels."""
-    rows, columns = (-(-side // NOISE_STEPS) for side in size)
-    small = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), np.uint8)
-    return np.ascontiguousarray(small.repeat(NOISE_STEPS, 0).repeat(NOISE_STEPS, 1)[: size[0], : size[1]])
-
-
-def _shapes(values: Mapping[str, Array]) -> str:
-    return ", ".join(
-        f"{name} {'x'.join(map(str, array.shape))} {array.dtype}" for name, array in list(values.items())[:MOST_SHOWN]
-    )
-
-
 def channels_first(values: Array, layout: OutputLayout) -> Array:
     """(channels, rows, columns) of an output."""
     first: Array = values if layout == "NHW" else values[0]
@@ -278,6 +214,8 @@ def to_logits(values: Array, kind: OutputKind, classes: int) -> Array:
                 "in the order of their ids"
             )
         logits = np.where(values[:1] == np.arange(classes)[:, None, None], np.float32(ID_LOGIT), np.float32(0))
+    if kind == "masks":
+        logits = np.log(logits)
     if kind == "probabilities":
         logits = np.log(np.clip(logits, LEAST_PROBABILITY, 1))
     if kind == "binary_probabilities":

@@ -25,7 +25,7 @@ UNIT = 1 / 255
 HUGGING_FACE, HUGGING_FACE_CONFIG = "preprocessor_config.json", "config.json"
 MMDEPLOY, PADDLE = "pipeline.json", "deploy.yaml"
 NOT_NORMALISED = ("MobileViT",)  # beginnings of the types of image processors that normalise only if told to
-OBJECT_MODELS = ("maskformer", "mask2former", "oneformer", "detr", "yolos", "sam")  # in Hugging Face's types of models
+OBJECT_MODELS = ("detr", "yolos", "sam")  # in Hugging Face's types of models
 OBJECT_TASKS = ("detect", "segment", "classify", "pose", "obb")  # Ultralytics'
 MOST_VALUE = 1e9  # of a mean, a deviation or a scale
 # differences between the network's values for black and for white: 255 without normalisation, 2 to 5 with the usual ones.
@@ -141,27 +141,22 @@ def refuse_other_tasks(path: Path, model: onnx.ModelProto) -> None:
             f"the file's metadata says that its task is {task}: networks that find objects are not served, only semantic "
             "segmentation"
         )
-    model_type = _model_type(path).lower()
-    if any(name in model_type for name in OBJECT_MODELS):
+    type_name = model_type(path)
+    if any(name in type_name for name in OBJECT_MODELS):
         raise ConversionError(
-            f"{HUGGING_FACE_CONFIG} says that it is a {printable(model_type, 40)}: networks that give masks of objects are not "
+            f"{HUGGING_FACE_CONFIG} says that it is a {printable(type_name, 40)}: networks that give masks of objects are not "
             "served, only semantic segmentation"
         )
 
 
-def is_hugging_face(path: Path) -> bool:
-    """Whether a `config.json` beside the file says that it is a network of Hugging Face's `transformers`."""
-    return bool(_model_type(path))
-
-
-def _model_type(path: Path) -> str:
-    """The type of model in a `config.json` beside the file; empty without one, and for a damaged one."""
+def model_type(path: Path) -> str:
+    """The type in a `config.json` of Hugging Face beside the file, in small letters; empty without one, or if it is damaged."""
     config = path.with_name(HUGGING_FACE_CONFIG)
     try:
         document = _document(config) if config.is_file() else None
     except ConversionError:  # whoever needs the names of the classes says so
         return ""
-    return str(document.get("model_type", "")) if isinstance(document, dict) else ""
+    return str(document.get("model_type", "")).lower() if isinstance(document, dict) else ""
 
 
 def _names_by_id(source: str, names: object) -> list[str]:

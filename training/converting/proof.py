@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,8 +22,9 @@ from model.inference.tiling import Size, plan_tiles
 from model.regular_file import read_regular_file
 from training.converting.graph import ConversionError, RunError, reason
 from training.converting.inputs import NetworkInput
-from training.converting.outputs import Array, NetworkOutput, channels_first, to_logits
+from training.converting.outputs import NetworkOutput, channels_first, to_logits
 from training.converting.pixels import Normalisation
+from training.converting.samples import Array
 from training.data.files import images_below
 
 SAMPLES = Path(__file__).resolve().parents[2] / "app" / "static" / "samples"
@@ -42,7 +43,7 @@ NUMBERS = {
 class Original:
     """The network as it came, in ONNX Runtime on one thread, with the pixels that it wants.
 
-    data: the file's bytes, as they came (default: those of `model`).
+    data: the file's bytes, as they came (default: those of `model`). `derive` makes other outputs of the network's own.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Original:
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         self.model, self.input, self.normalisation = model, network_input, normalisation
+        self.derive: Callable[[dict[str, Array]], dict[str, Array]] = dict
         try:
             data = data or model.SerializeToString()
             self._session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
@@ -69,9 +71,10 @@ class Original:
         values: Array = self.normalisation.apply(tile).astype(self.input.dtype)
         batch = values[None] if self.input.layout == "NHWC" else np.ascontiguousarray(values.transpose(2, 0, 1))[None]
         try:
-            return dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
+            outputs = dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
         except Exception as error:
             raise RunError(f"the network fails on {tile.shape[1]}x{tile.shape[0]} pixels: {reason(error)}") from error
+        return self.derive(outputs)
 
 
 @dataclass(frozen=True)

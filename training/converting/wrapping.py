@@ -39,7 +39,7 @@ def wrap(
     network.CopyFrom(model.graph)
     names = {name: PREFIX + name for name in all_names(network) if name in (INPUT, OUTPUT) or name.startswith(OURS)}
     _rename(network, names)
-    before, after = _Nodes(f"{OURS}before/"), _Nodes(f"{OURS}after/")
+    before, after = Nodes(f"{OURS}before/"), Nodes(f"{OURS}after/")
     is_padded = network_input.sides != (None, None) or output.multiple > UNIT
     name_of_input, name_of_output = (names.get(name, name) for name in (network_input.name, output.name))
     _normalise(before, network_input, normalisation, output.multiple, is_padded, name_of_input)
@@ -99,7 +99,7 @@ def _inputs(node: onnx.NodeProto) -> Iterator[str]:
             yield from (value.name for value in graph.output)
 
 
-class _Nodes:
+class Nodes:
     """Nodes that follow one another, and their constants. Each name begins with `prefix`."""
 
     def __init__(self, prefix: str) -> None:
@@ -120,7 +120,7 @@ class _Nodes:
 
 
 def _normalise(
-    nodes: _Nodes, network_input: NetworkInput, normalisation: Normalisation, multiple: int, is_padded: bool, name: str
+    nodes: Nodes, network_input: NetworkInput, normalisation: Normalisation, multiple: int, is_padded: bool, name: str
 ) -> None:
     """Adds nodes from `pixels` to the network's input. multiple: of the sides that the network takes where they may vary."""
     is_channels_first = network_input.layout == "NCHW"
@@ -147,7 +147,7 @@ def _normalise(
     nodes.add("Cast", values, output=name, to=helper.np_dtype_to_tensor_dtype(np.dtype(network_input.dtype)))
 
 
-def _wanted_side(nodes: _Nodes, axis: int, side: int | None, multiple: int) -> tuple[str, str]:
+def _wanted_side(nodes: Nodes, axis: int, side: int | None, multiple: int) -> tuple[str, str]:
     """Names of two numbers: the side that the network wants, and the side of the pixels."""
     of_pixels = _side(nodes, axis)
     if side is not None:
@@ -157,12 +157,12 @@ def _wanted_side(nodes: _Nodes, axis: int, side: int | None, multiple: int) -> t
     return nodes.add("Mul", rounded_up, step), of_pixels
 
 
-def _side(nodes: _Nodes, axis: int) -> str:
+def _side(nodes: Nodes, axis: int) -> str:
     """The name of a side of the pixels, with one axis."""
     return nodes.add("Gather", nodes.add("Shape", INPUT), nodes.constant([axis], np.int64), axis=0)
 
 
-def _give_logits(nodes: _Nodes, output: NetworkOutput, classes: int, is_padded: bool, name: str) -> None:
+def _give_logits(nodes: Nodes, output: NetworkOutput, classes: int, is_padded: bool, name: str) -> None:
     """Adds nodes from the network's output of this name to `logits`, as `to_logits` computes them."""
     values = nodes.add("Cast", name, to=TensorProto.FLOAT)
     if output.layout == "NHW":
@@ -178,6 +178,8 @@ def _give_logits(nodes: _Nodes, output: NetworkOutput, classes: int, is_padded: 
         ids = nodes.constant(np.arange(classes).reshape(1, -1, 1, 1), np.float32)
         values = nodes.add("Cast", nodes.add("Equal", values, ids), to=TensorProto.FLOAT)
         values = nodes.add("Mul", values, nodes.constant(ID_LOGIT, np.float32))
+    if output.kind == "masks":
+        values = nodes.add("Log", values)
     if output.kind in ("probabilities", "binary_probabilities"):
         one, least = nodes.constant(1, np.float32), LEAST_PROBABILITY
         most = 1 if output.kind == "probabilities" else 1 - least

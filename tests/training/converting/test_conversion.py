@@ -234,7 +234,7 @@ def test_a_file_beside_the_network_that_nobody_needs_is_not_read(tmp_path: Path)
 
 
 def test_masks_of_objects_are_no_classes(tmp_path: Path) -> None:
-    model_type = "mask2former"
+    model_type = "conditional_detr"
     source = foreign_network(tmp_path / "net.onnx")
     (tmp_path / "config.json").write_text(f'{{"model_type": "{model_type}", "id2label": {{"0": "a", "1": "b", "2": "c"}}}}')
     with pytest.raises(ConversionError, match="masks of objects are not served"):

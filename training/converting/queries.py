@@ -1,0 +1,99 @@
+"""Finds scores and masks of queries among a network's outputs, and refuses networks that find objects, by all their shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from model.imported_network import OutputKind
+from model.printable import printable
+from training.converting.graph import ConversionError, all_names
+from training.converting.masks import Queries
+from training.converting.samples import Sample, is_auxiliary, shapes
+
+ROWS = (1, 4, 5, 6, 7)  # numbers of an object: its score; its box, with a score, a class, and its image
+SHAPES = "scores (1, queries, classes + 1) and masks (1, queries, rows, columns)"
+MASK_MODELS = ("maskformer", "mask2former", "oneformer", "eomt")  # in `transformers`' types of models
+ENLARGING_SUMS = ("maskformer", "oneformer", "pixel_level_module")  # types, and a part of their tensors' names
+PART_OF_MASKS = "mask_predictor"  # of the names of Mask2Former's tensors, which have `pixel_level_module` as well
+EXPECTED = f"semantic segmentation is a map (1, classes, rows, columns), or {SHAPES}"
+
+
+def find_queries(
+    first: Sample, model: onnx.ModelProto, model_type: str, output: str | None, kind: OutputKind | None, classes: int | None
+) -> Queries | None:
+    """The scores and masks that a network gives; None for one whose output is a map of classes.
+
+    model_type: as `config.json` says it. output, kind: as the user says them. classes: how many are named; None without names.
+
+    Raises `ConversionError` where several outputs may be meant, for another number of classes, and for a network that finds
+    objects.
+    """
+    names = () if output is None or output in first.values else tuple(output.split(","))
+    is_map = kind is not None or output in first.values
+    candidates = [] if is_map else [pair for pair in _pairs(first) if pair == names or not (names or is_auxiliary(*pair))]
+    columns = {pair: first.values[pair[0]].shape[2] for pair in candidates}
+    fitting = [pair for pair in candidates if classes in (None, columns[pair] - 1)]
+    maps = [name for name in first.maps if first.channels(name) == classes and not is_auxiliary(name)]
+    maps = [name for name in maps if not names and name not in [masks for _, masks in fitting]]
+    if not candidates or (maps and not fitting):
+        if output is None and any(name in model_type for name in MASK_MODELS):
+            raise ConversionError(f"{printable(model_type, 40)} gives {SHAPES}; the outputs are {shapes(first.values)}")
+        _refuse_objects(first, None, output)
+        return None
+    if not fitting:
+        scores, number = candidates[0][0], columns[candidates[0]]
+        advice = "leave out a name of the last, which is no object" if number == classes else "each needs one name"
+        raise ConversionError(f"{scores} has {number - 1} classes and none for each query, and {classes} are named: {advice}")
+    if len(fitting) > 1 or maps:
+        raise ConversionError(
+            f"several outputs may be scores and masks of queries, or maps of classes: {shapes(first.values)}; say which: "
+            f"--output {','.join(fitting[0])}" + "".join(f" or --output {name}" for name in maps[:1])
+        )
+    scores, masks = fitting[0]
+    queries = Queries(scores, masks, columns[fitting[0]] - 1, first.maps[masks][1], _enlarges_sums(model_type, model))
+    _refuse_objects(first, queries, output)
+    for name in fitting[0]:
+        if ((first.values[name] >= 0) & (first.values[name] <= 1)).all():
+            raise ConversionError(f"{name} holds values from 0 to 1: export scores before softmax, masks before their sigmoid")
+    return queries
+
+
+def _pairs(first: Sample) -> list[tuple[str, str]]:
+    """The outputs that may be the scores and the masks of the same queries, by their shapes.
+
+    Scores may be negative; the sides of boxes are not.
+    """
+    return [
+        (scores, masks)
+        for scores, array in first.values.items()
+        for masks, (layout, _) in first.maps.items()
+        if layout == "NCHW" and array.ndim == 3 and array.shape[:2] == first.values[masks].shape[:2]
+        if np.issubdtype(array.dtype, np.floating) and ((array < 0).any() or array.shape[2] not in ROWS)
+    ]
+
+
+def _enlarges_sums(model_type: str, model: onnx.ModelProto) -> bool:
+    """Whether the sums are enlarged: by the type in `config.json`, else by names that `transformers` gives to tensors."""
+    names = model_type or " ".join(all_names(model.graph))
+    return any(name in names for name in ENLARGING_SUMS) and PART_OF_MASKS not in names
+
+
+def _refuse_objects(first: Sample, queries: Queries | None, output: str | None) -> None:
+    """Raises `ConversionError` for an output that is no map: boxes, prototypes' coefficients and scores of masks are such.
+
+    Of queries, the scores of other layers and further features are left out, and what the user does not name, but for boxes.
+    Without queries, it may stand beside a map of the image's own size, if the user names that.
+    """
+    whole = [name for name, (_, stride) in first.maps.items() if stride == 1 and not queries]
+    answers, columns = ([f"{queries.scores},{queries.masks}"], queries.classes + 1) if queries else (whole, None)
+    scores = [name for name, _ in _pairs(first) if (output and not queries) or first.values[name].shape[2] == columns]
+    for name, array in first.values.items():
+        is_known = output in whole or array.ndim < 2 or name in (*first.maps, *scores)
+        is_feature = is_auxiliary(name) or (queries and (array.ndim == 3 or output))
+        if not is_known and (array.shape[-1] in ROWS or not is_feature):
+            advice = "".join(f"; if it says nothing of objects: --output {answer}" for answer in answers[:1])
+            raise ConversionError(
+                f"the output {name} is no map; boxes of objects and scores of their masks are such: {shapes(first.values)}. "
+                f"Networks that find objects are not served: {EXPECTED}{advice}"
+            )
