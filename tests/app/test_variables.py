@@ -25,7 +25,6 @@ SERVICE = {
     "SEGMENT_GPU_SERVICE_HOST": "10.0.0.2",
     "SEGMENT_GPU_PORT": "tcp://10.0.0.2:80",
 }
-DIGEST = "ab" * 32
 
 
 @pytest.fixture(autouse=True)
@@ -129,35 +128,8 @@ def test_a_file_without_keys_stops_the_start(
         path.write_bytes(content)
     monkeypatch.setenv("SEGMENT_API_KEYS_FILE", str(path))
     assert main([]) == 2
-    assert capsys.readouterr().err.startswith("fcn-serve: SEGMENT_API_KEYS_FILE: ")
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "words"),
-    [
-        ("API_KEYS", ",", "is empty"),
-        ("API_KEYS", "fine,z\u00e9bra", "key 2 is not KEY or NAME:KEY"),
-        ("API_KEYS", '"zebra"', "key 1 is not KEY"),
-        ("API_KEYS", "'zebra,b'", "key 1 is not KEY"),
-        ("API_KEYS", "abc,'zebra'", "key 2 is not KEY"),
-        ("PROTECT_ALL", "true", "there is no key to ask for"),
-        ("WEIGHTS_SHA256", "abc", "each must be 64 hexadecimal digits"),
-        ("WEIGHTS_SHA256", f"'{DIGEST}'", "each must be 64 hexadecimal digits"),
-        ("WEIGHTS_SHA256", f"{DIGEST},{DIGEST}", "there must be one for each of the 1 weights files, got 2"),
-        ("CORS_ORIGINS", '"*"', "each must be * or an origin"),
-        ("TILE", "5" * 3000, ""),
-    ],
-    ids=lambda value: value[:20],
-)
-def test_what_protects_nothing_stops_the_start(
-    setting: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`docker run --env-file` and Compose pass quotes on."""
-    monkeypatch.setenv(f"SEGMENT_{setting}", value)
-    assert main([]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"fcn-serve: SEGMENT_{setting}: {words}")
-    assert "bra" not in line
+    assert line.startswith("fcn-serve: SEGMENT_API_KEYS_FILE: ")
 
 
 def test_keys_are_told_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
