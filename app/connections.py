@@ -173,12 +173,6 @@ class Connection(asyncio.BufferedProtocol):
 current_connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
 
 
-def request_bytes() -> int | None:
-    """`Connection.request_bytes` of the current request's connection; None outside of a server."""
-    connection = current_connection.get()
-    return connection.request_bytes if connection else None
-
-
 class Exchange:
     """A request and its answer on a connection (None outside of a server). Only for the event loop.
 

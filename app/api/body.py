@@ -28,7 +28,6 @@ from app.api.errors import (
     to_problem,
 )
 from app.api.query import Query, json_values
-from app.connections import request_bytes
 from app.serving.admission import Reservation
 from app.serving.errors import ServingError
 from app.serving.service import Service
@@ -146,7 +145,8 @@ class RequestBody:
             if not chunk:
                 return
             count += len(chunk)
-            frames = (request_bytes() or 0) - count  # all other bytes on the connection count as framing of the chunks
+            # all other bytes on the connection count as framing of the chunks
+            frames = self.request.state.client.moved_bytes() - count
             if is_chunked and frames - checked_frames >= CHUNKS * FRAME_BYTES:
                 if (count - checked_count) * FRAME_BYTES < (frames - checked_frames) * CHUNK_BYTES:
                     message = f"{CHUNKS} chunks of the body average less than {CHUNK_BYTES} bytes"

@@ -23,7 +23,7 @@ class Client:
     ) -> None:
         self.uploading = False
         self.is_closed = False
-        self._moved_bytes, self._abort, self._clock = moved_bytes, abort, clock
+        self.moved_bytes, self._abort, self._clock = moved_bytes, abort, clock
         self._waits = 0  # calls that wait for it now
         self._since = self._waited_s = 0.0  # since when, and how long before that
         self._first_bytes = 0  # moved when this measurement began
@@ -49,7 +49,7 @@ class Client:
     @property
     def rate(self) -> float:
         """Bytes per second of this measurement's waiting."""
-        return (self._moved_bytes() - self._first_bytes) / max(self.waited_s, 1e-9)
+        return (self.moved_bytes() - self._first_bytes) / max(self.waited_s, 1e-9)
 
     @property
     def is_slow(self) -> bool:
@@ -58,7 +58,7 @@ class Client:
 
     def measure_anew(self) -> None:
         """Begins another measurement."""
-        self._first_bytes, self._waited_s, self._since = self._moved_bytes(), 0.0, self._clock()
+        self._first_bytes, self._waited_s, self._since = self.moved_bytes(), 0.0, self._clock()
 
     def close(self) -> None:
         """Closes its connection. Calling it again does nothing."""

@@ -208,16 +208,14 @@ class Scheduler:
         # a much smaller batch gains more by waiting for further tiles than by overlapping
         return len(batches) < device.runtime.concurrency(count) and 2 * waiting >= max(map(len, batches), default=0)
 
-    def _most_tiles(self, runner: Runner, tile: Tile) -> int:
-        """The most tiles of this tile's shape in a batch of the runner. The lock is held."""
-        return most_tiles(tile.shape, self.max_batch, runner.device.max_pixels)
-
     def _take(self, runner: Runner) -> list[Item]:
         """Takes one tile of each request in turn, of one shape. Requests of another shape are first in the next batch."""
         now = self.clock()
         batch: list[Item] = []
         skipped_queues: list[TileQueue] = []
-        while self._queues and (not batch or len(batch) < self._most_tiles(runner, batch[0].tile)):
+        while self._queues and (
+            not batch or len(batch) < most_tiles(batch[0].tile.shape, self.max_batch, runner.device.max_pixels)
+        ):
             queue = self._queues.popleft()
             if queue.deadline <= now:
                 queue.fail(DeadlinePassed("the request waited in the queue past its deadline"))
@@ -272,7 +270,7 @@ class Scheduler:
             len(batch), height, width, device.runtime.device, pixels,
         )  # fmt: skip
         while batch:
-            count = self._most_tiles(runner, tile)
+            count = most_tiles(tile.shape, self.max_batch, device.max_pixels)
             self._run_batch(runner, batch[:count])
             batch = batch[count:]
 

@@ -129,12 +129,8 @@ class WorkerPlan:
     class_names: tuple[str, ...] = ()
 
     @property
-    def pixels(self) -> int:
-        return prod(self.size)
-
-    @property
     def megapixels(self) -> float:
-        return self.pixels / 1e6
+        return prod(self.size) / 1e6
 
 
 @dataclass(frozen=True)
@@ -255,9 +251,10 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
         if not body.is_open:
             raise ValueError("no bytes, and no file")
         seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
-        counts = tuple(_integer(pixels, 0, plan.pixels) for pixels in head["counts"])
-        if len(counts) != len(plan.class_names) or sum(counts) != plan.pixels:
-            raise ValueError(f"{sum(counts)} pixels of {len(counts)} classes, not {plan.pixels} of {len(plan.class_names)}")
+        total = prod(plan.size)
+        counts = tuple(_integer(pixels, 0, total) for pixels in head["counts"])
+        if len(counts) != len(plan.class_names) or sum(counts) != total:
+            raise ValueError(f"{sum(counts)} pixels of {len(counts)} classes, not {total} of {len(plan.class_names)}")
         confidence, pixels, box = head["mean_confidence"], head["object_pixels"], head["box"]
         if head["encoding"] not in ("", "gzip"):
             raise ValueError(f"the encoding {head['encoding']!r:.100}")
@@ -275,7 +272,7 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
             counts=dict(zip(plan.class_names, counts, strict=True)),
             mean_confidence=None if confidence is None else round(_number(confidence, 1), SHARE_DIGITS),
             box=box,
-            object_pixels=None if pixels is None else _integer(pixels, 0, plan.pixels),
+            object_pixels=None if pixels is None else _integer(pixels, 0, total),
             remark=remark,
         )
 
