@@ -26,9 +26,9 @@ from training.importing.objects import (
     BACKGROUND,
     MOST_OUTSIDE,
     Crowds,
+    Drawing,
     ObjectFacts,
     OutsideObject,
-    draw_mask,
     share_outside,
 )
 from training.importing.omissions import Omissions
@@ -82,10 +82,10 @@ def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: D
     if error := share_error(export.path, document):
         result.errors.append(error)
     objects = _by_image(export.path, document, result.errors)
-    finder = ImageFinder(export.path, how.images)
+    finder, drawing = ImageFinder(export.path, how.images), Drawing(ids, how.omissions, export.path, result, how.crowds)
     for entry in tqdm(document.images, desc="masks", unit="image", leave=False, disable=None):
         try:
-            _draw_image(result, entry, objects[entry["id"]], finder, ids, how)
+            _draw_image(result, entry, objects[entry["id"]], finder, drawing, how)
         except DataError as error:
             result.errors.append(error)
     if not result.class_masks and not any((result.errors, how.omissions.errors(), how.omissions.object_errors)):
@@ -112,7 +112,7 @@ def _draw_image(
     entry: Mapping[str, Any],
     objects: list[Mapping[str, Any]],
     finder: ImageFinder,
-    ids: Mapping[Key, int],
+    drawing: Drawing,
     how: DrawingOptions,
 ) -> None:
     """Draws one image's mask and adds it to `result`; raises `DataError` if the image is missing, taken or of another size."""
@@ -125,7 +125,7 @@ def _draw_image(
         raise DataError(f"{names} are both the image {source}, or of its name, and would have one mask: rename one")
     size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
     of_classes = result.of_classes
-    mask = draw_mask(objects, size, ids, how.omissions, path, result, how.crowds)
+    mask = drawing.mask(objects, size)
     class_ids = set(np.unique(mask).tolist()) - {BACKGROUND, VOID}
     result.class_masks += bool(class_ids)
     if not class_ids and result.of_classes > of_classes:

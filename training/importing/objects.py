@@ -36,6 +36,8 @@ LONGEST_OUTLINE = 3_000_000  # pixels; pycocotools keeps five points of 16 bytes
 PARTS = 16  # polygons that are merged at once: merging many one after the other takes time by their square
 MOST_OUTSIDE = 0.1  # share of the box around an object, and of a photo's sides, that may lie outside
 SLACK = 1.0  # pixels around a photo that count as inside
+Region = tuple[Integers, int]
+"""The run lengths of an object over the whole image, and the value of its pixels."""
 OutsideObject = tuple[Mapping[str, Any], Points]
 """An entry of a document, and the corners of the box around it, (x, y) twice, in shares of the photo's width and height."""
 
@@ -57,83 +59,72 @@ class ObjectFacts:
 
 
 @dataclass(frozen=True)
-class _RunLengths:
-    """The run lengths of an object over the whole image, and the value of its pixels."""
+class Drawing:
+    """Draws the objects of a document as masks.
 
-    lengths: Integers
-    value: int
-
-    @property
-    def area(self) -> int:
-        return int(self.lengths[1::2].sum())
-
-
-def draw_mask(
-    objects: Sequence[Mapping[str, Any]],
-    size: tuple[int, int],
-    ids: Mapping[Key, int],
-    omissions: Omissions,
-    file: object,
-    facts: ObjectFacts,
-    crowds: Crowds = "objects",
-) -> npt.NDArray[np.uint8]:
-    """The mask (H, W) of the objects of one image with the class ids of their categories, smaller objects over larger ones.
-
-    omissions: counts what is not drawn. file: of the objects, for messages. facts: gets what is to be told of the objects.
-    Objects with errors are void: their boxes, or what no other object covers.
+    ids: the class ids of the categories' ids. omissions: counts what is not drawn. file: of the objects, for messages. facts:
+    gets what is to be told of the objects. crowds: what those with `iscrowd` 1 become.
     """
-    mask = np.full(size, BACKGROUND, np.uint8)
-    regions: list[_RunLengths] = []
-    for entry in objects:
-        try:
-            region = _region(entry, size, ids, omissions, file, facts, crowds)
-        except DataError as error:
-            omissions.add_error("objects with errors", file, str(error))
-            region = _unread_region(entry, size)
-        if region:
-            regions.append(region)
-    for region in sorted(regions, key=lambda region: -region.area):
-        paint_runs(mask, region.lengths, region.value)
-    return mask
+
+    ids: Mapping[Key, int]
+    omissions: Omissions
+    file: object
+    facts: ObjectFacts
+    crowds: Crowds = "objects"
+
+    def mask(self, objects: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """The mask (H, W) of the objects of one image with the class ids of their categories, smaller objects over larger ones.
+
+        Objects with errors are void: their boxes, or what no other object covers.
+        """
+        mask = np.full(size, BACKGROUND, np.uint8)
+        regions: list[Region] = []
+        for entry in objects:
+            try:
+                region = self._region(entry, size)
+            except DataError as error:
+                self.omissions.add_error("objects with errors", self.file, str(error))
+                region = _unread_region(entry, size)
+            if region:
+                regions.append(region)
+        for lengths, value in sorted(regions, key=lambda region: -_area(region[0])):
+            paint_runs(mask, lengths, value)
+        return mask
+
+    def _region(self, entry: Mapping[str, Any], size: tuple[int, int]) -> Region | None:
+        """The pixels of an object and their value; None for an object that has no area, or that must end the import.
+
+        Updates the facts. Raises `DataError` for an object that cannot be drawn.
+        """
+        facts = self.facts
+        outline, id_, crowd = read_outline(entry, self.omissions), _class_id(entry, self.ids), is_crowd(entry)
+        facts.crowds += crowd
+        if outline is None and (kind := unread_place(entry)):
+            self.omissions.add_unknown(kind, self.file, name_of(entry))
+            return _unread_region(entry, size)
+        box = [] if outline else read_box(entry, size)
+        if not outline and not box:
+            if entry.get("keypoints"):
+                self.omissions.add_without_area("objects with keypoints alone")
+            return None
+        if outline:
+            count_further_keys(entry, self.omissions)
+        facts.boxes += bool(box)
+        outline = outline or [pixel_corners(box)]
+        extent = entry.get("extent")  # of a mask that its reader has cut
+        polygons = [pixel_corners(extent)] if isinstance(extent, Extent) else outline
+        if isinstance(polygons, list) and (corners := box_outside(polygons, size)) is not None:
+            facts.outside.append((entry, corners))
+        if isinstance(outline, list) and not all(are_near(points, size) for points in outline):
+            raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")
+        lengths = _runs(entry, outline, size)
+        facts.of_classes += id_ not in (BACKGROUND, VOID)
+        facts.empty += not _area(lengths)
+        return lengths, VOID if box or (self.crowds == "void" and crowd) else id_
 
 
-def _region(
-    entry: Mapping[str, Any],
-    size: tuple[int, int],
-    ids: Mapping[Key, int],
-    omissions: Omissions,
-    file: object,
-    facts: ObjectFacts,
-    crowds: Crowds,
-) -> _RunLengths | None:
-    """The pixels of an object and their value; None for an object that has no area, or that must end the import.
-
-    Updates the facts. Raises `DataError` for an object that cannot be drawn.
-    """
-    outline, id_, crowd = read_outline(entry, omissions), _class_id(entry, ids), is_crowd(entry)
-    facts.crowds += crowd
-    if outline is None and (kind := unread_place(entry)):
-        omissions.add_unknown(kind, file, name_of(entry))
-        return _unread_region(entry, size)
-    box = [] if outline else read_box(entry, size)
-    if not outline and not box:
-        if entry.get("keypoints"):
-            omissions.add_without_area("objects with keypoints alone")
-        return None
-    if outline:
-        count_further_keys(entry, omissions)
-    facts.boxes += bool(box)
-    outline = outline or [pixel_corners(box)]
-    extent = entry.get("extent")  # of a mask that its reader has cut
-    polygons = [pixel_corners(extent)] if isinstance(extent, Extent) else outline
-    if isinstance(polygons, list) and (corners := box_outside(polygons, size)) is not None:
-        facts.outside.append((entry, corners))
-    if isinstance(outline, list) and not all(are_near(points, size) for points in outline):
-        raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")
-    region = _RunLengths(_runs(entry, outline, size), VOID if box or (crowds == "void" and crowd) else id_)
-    facts.of_classes += id_ not in (BACKGROUND, VOID)
-    facts.empty += not region.area
-    return region
+def _area(lengths: Integers) -> int:
+    return int(lengths[1::2].sum())
 
 
 def box_outside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Points | None:
@@ -153,14 +144,14 @@ def share_outside(corners: Points) -> float:
     return 1 - float(np.diff(corners.clip(0, 1), axis=0).prod()) / area if area else 1.0
 
 
-def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> _RunLengths:
+def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> Region:
     """The box of an object that cannot be read, or the whole image if that cannot be read either; void."""
     try:
         if box := read_box(entry, size):
-            return _RunLengths(_runs(entry, [pixel_corners(box)], size), VOID)
+            return _runs(entry, [pixel_corners(box)], size), VOID
     except DataError:
         pass
-    return _RunLengths(np.array([0, size[0] * size[1]]), VOID)
+    return np.array([0, size[0] * size[1]]), VOID
 
 
 def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:

@@ -170,12 +170,7 @@ def encode_mask(mask: Mask, size: Size, corner: tuple[int, int] = (0, 0)) -> dic
 
     corner: row and column of the image where the mask begins; it may reach out of the image.
     """
-    whole = np.zeros(size, np.uint8, order="F")
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) + start for axis, start in zip((1, 0), corner, strict=True))
-    if len(rows):  # only the part with painted pixels is copied, as this is slow
-        top, bottom = max(int(rows[0]), 0), min(int(rows[-1]) + 1, size[0])
-        left, right = max(int(columns[0]), 0), min(int(columns[-1]) + 1, size[1])
-        if top < bottom and left < right:
-            part = mask[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
-            whole[top:bottom, left:right] = part
-    return {"counts": run_lengths.encode(whole)["counts"].decode("ascii"), "size": list(size)}
+    whole = Image.new("L", size[::-1])
+    whole.paste(Image.fromarray(mask.astype(np.uint8)), corner[::-1])
+    columns = np.asarray(whole.transpose(Image.Transpose.TRANSPOSE))  # far faster than NumPy's copy
+    return {"counts": run_lengths.encode(columns.T)["counts"].decode("ascii"), "size": list(size)}

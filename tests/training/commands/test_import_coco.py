@@ -15,7 +15,7 @@ from training.importing.classes import find_classes
 from training.importing.coco import make_document
 from training.importing.exports import split_name
 from training.importing.geometry import read_box, share_error
-from training.importing.objects import ObjectFacts, draw_mask
+from training.importing.objects import Drawing, ObjectFacts
 from training.importing.omissions import Omissions, Policy
 
 SHARES = [0.1, 0.1, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9]
@@ -123,7 +123,7 @@ UNKNOWN: list[tuple[dict[str, Any], str]] = [
 def drawn(policy: Policy, geometry: dict[str, Any]) -> tuple[Any, Omissions]:
     """The mask of a square of class 1 and of an object with this geometry."""
     omissions = Omissions(policy)
-    return draw_mask([thing(1), thing(2, **geometry)], SIZE, {1: 1}, omissions, "a.json", ObjectFacts()), omissions
+    return Drawing({1: 1}, omissions, "a.json", ObjectFacts()).mask([thing(1), thing(2, **geometry)], SIZE), omissions
 
 
 @pytest.mark.parametrize(("geometry", "message"), UNKNOWN)
@@ -141,17 +141,6 @@ def test_geometry_that_is_not_known_is_an_error_or_becomes_void(geometry: dict[s
     if is_boxed:
         expected[10:20, 20:40] = 255
     assert np.array_equal(mask, expected)
-
-
-def test_geometry_that_is_not_known_ends_the_import_unless_void_is_asked_for(run_import: Import, tmp_path: Path) -> None:
-    content = document(thing(1), thing(2, bbox=BOX, rbox=[30, 15, 20, 10, 30]), thing(3, segmentation="path M 1 2", bbox=BOX))
-    file = write_export(tmp_path / "export" / "labels.json", content)
-    stderr = run_import(file, status=2)
-    assert "objects with the key 'rbox' and without a segmentation" in stderr
-    assert "needs polygons, or run lengths" in stderr
-    assert not (tmp_path / "data").exists()
-    assert "cannot be read and are void" in run_import(file, "--unknown", "void")
-    assert (read_masks(tmp_path / "data")["a"][10:20, 20:40] == 255).all()
 
 
 def test_keypoints_and_lines_have_no_area_and_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

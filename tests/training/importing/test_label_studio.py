@@ -315,18 +315,6 @@ def test_an_annotation_without_a_list_of_results_is_told(run_import: Import, val
     assert f"{file}: task 2 must have an annotation with a list of results" in run_import(file, status=2)
 
 
-def test_all_is_told_at_once(run_import: Import, tmp_path: Path) -> None:
-    """Unknown regions, wrong ones, and a photo that is missing, although its task is right."""
-    wrong = result("polygonlabels", "stem", points=[[1, 2]])
-    unknown = result("starlabels", "stem", **RECTANGLE)
-    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, wrong], [LEAF, unknown], [LEAF])
-    (tmp_path / "export" / "2.png").unlink()
-    error = run_import(file, status=2)
-    assert "3 errors in the data set" in error
-    for message in ("a polygon needs three points or more", "regions of the type 'starlabels'", "2.png is in none of"):
-        assert message in error
-
-
 def test_tasks_of_one_id_keep_their_own_objects(tmp_path: Path) -> None:
     """Sizes may be written with a point, and types may be missing."""
     square = result("polygonlabels", "leaf", **SQUARE) | {"original_height": 40.0, "original_width": 60.0, "type": None}

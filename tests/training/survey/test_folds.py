@@ -54,12 +54,6 @@ def test_frames_of_a_group_stay_in_one_fold(noise: Survey) -> None:
     assert set(folds.tolist()) == {0, 1, 2}
 
 
-def test_as_many_folds_as_groups_leave_one_group_out_each(noise: Survey) -> None:
-    folds = divide(noise, 6, "[^_]+")
-    groups = [frame.name.split("_")[0] for frame in noise.split.frames]
-    assert len({(fold, name) for fold, name in zip(folds.tolist(), groups, strict=True)}) == len(set(groups)) == 6
-
-
 def test_a_group_is_the_match_or_what_the_first_parentheses_find() -> None:
     assert group_name("0016E5_00390", r"\d{4}") == "0016"
     assert group_name("0016E5_00390", r".*(\d)(\d)$") == "9"
