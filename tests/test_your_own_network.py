@@ -88,13 +88,7 @@ def test_a_network_of_another_library_gives_that_library_s_classes(
 ) -> None:
     (checkout / "classes.yaml").write_text(json.dumps({"classes": NAMES}))
     program = blocks(section(heading), "python")[0].replace(former or "\0", latter)
-    program = f"from tests.support.training.query_networks import query_network
-{program}"
-    program = program.replace("import torch
-", "import torch
-
-torch.manual_seed(0)
-", 1)
+    program = program.replace("import torch\n", "import torch\n\ntorch.manual_seed(0)\n", 1)
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], cwd=checkout, capture_output=True, text=True, check=False
     )
@@ -116,7 +110,7 @@ def test_a_network_that_classifies_masks_gives_its_library_s_classes(checkout: P
     """The page's program, with small networks of several kinds."""
     (checkout / "classes.yaml").write_text(json.dumps({"classes": NAMES}))
     text = section("Mask classification")
-    program = block(text, "python").replace("Mask2FormerForUniversalSegmentation(config).eval()", f'query_network("{name}")')
+    program = blocks(text, "python")[0].replace("Mask2FormerForUniversalSegmentation(config).eval()", f'query_network("{name}")')
     program = program.replace("config.save_pretrained", "net.config.save_pretrained" if has_config else "print")
     program = program.replace(
         "import torch\n", "import torch\nfrom tests.support.training.query_networks import query_network\n", 1
@@ -128,7 +122,7 @@ def test_a_network_that_classifies_masks_gives_its_library_s_classes(checkout: P
         [sys.executable, "-W", "ignore", "-c", program], cwd=checkout, capture_output=True, text=True, check=False
     )
     assert not result.returncode, result.stderr
-    command = block(text, "sh").replace("fcn-convert", ".venv/bin/fcn-convert").strip()
+    command = blocks(text, "sh")[0].replace("fcn-convert", ".venv/bin/fcn-convert").strip()
     run(f"{command} --classes classes.yaml", checkout)
     segmenter = Segmenter.from_weights(checkout / "served.onnx", threads=1)
     classes: set[int] = set()
