@@ -75,18 +75,18 @@ def probe(
     *,
     name: str | None,
     kind: OutputKind | None,
-    grid: Grid | None,
+    grid: Grid,
     origin: Callable[[str], str],
 ) -> NetworkOutput:
     """The output to serve, by running the network on pictures of noise.
 
-    sides: the network's fixed (height, width), None for one that may vary. name, kind, grid: what the user says; None to find
-    it out. origin: gives the operator that computes what an output holds.
+    sides: the network's fixed (height, width), None for one that may vary. name, kind: what the user says; None to find it
+    out. grid: of cells of several pixels. origin: gives the operator that computes what an output holds.
 
     Raises `ConversionError`, which says what is open and how to answer.
     """
     multiple, size = _working_size(run, sides)
-    pictures = [_noise(size, SEED + index) for index in range(3)]
+    pictures = [noise(size, SEED + index) for index in range(3)]
     runs = [run(picture) for picture in pictures]
     places = {output: _place(values, size) for output, values in runs[0].items()}
     candidates = {output: place for output, place in places.items() if place}
@@ -100,7 +100,6 @@ def probe(
         _check_kind(kind, output, arrays, channels)
     else:
         kind = _kind(output, arrays, channels, layout, origin(output))
-    grid = grid or ("half_pixel" if stride == 1 else _grid(run, output, layout, size, stride))
     return NetworkOutput(output, kind, layout, channels, stride, grid, multiple)
 
 
@@ -113,7 +112,7 @@ def _working_size(run: Run, sides: tuple[int | None, int | None]) -> tuple[int, 
     for multiple in MULTIPLES:
         size = sides[0] or 3 * multiple, sides[1] or 5 * multiple
         try:
-            values = run(_noise(size, SEED))
+            values = run(noise(size, SEED))
         except ConversionError as error:
             problems.append(str(error))
             if isinstance(error, RunError):
@@ -218,35 +217,7 @@ def _most(arrays: Sequence[Array]) -> float:
     return max(float(array.max()) for array in arrays)
 
 
-def _grid(run: Run, output: str, layout: OutputLayout, size: tuple[int, int], stride: int) -> Grid:
-    """Where cells lie, by impulses: dark points on grey, one at each place of a cell's row and column, in the image's middle.
-
-    The centre of the places that change a cell is the cell's centre: its first pixel (`corner`), or its middle (`half_pixel`).
-    """
-    rows = [_response(run, output, layout, size, stride, axis) for axis in (0, 1)]
-    offset = float(np.mean(rows)) if np.isfinite(rows).all() else (stride - 1) / 2
-    return "corner" if abs(offset) < abs(offset - (stride - 1) / 2) else "half_pixel"
-
-
-def _response(run: Run, output: str, layout: OutputLayout, size: tuple[int, int], stride: int, axis: int) -> float:
-    """The mean place, in pixels from a cell's first pixel, of the impulses that change this cell; along one axis."""
-    grey = np.full((*size, 3), 128, np.uint8)
-    still = channels_first(run(grey)[output], layout)
-    cell = tuple(side // stride // 2 for side in size)
-    places = np.arange(-stride, 2 * stride)
-    changes = []
-    for place in places:
-        point = [(index * stride) + (stride - 1) // 2 for index in cell]
-        point[axis] = cell[axis] * stride + int(place)
-        picture = grey.copy()
-        picture[point[0], point[1]] = 0
-        difference = channels_first(run(picture)[output], layout) - still
-        changes.append(float(np.abs(difference[:, cell[0], cell[1]]).sum()))
-    weights = np.array(changes)
-    return float((weights * places).sum() / weights.sum()) if weights.sum() > 0 else float("nan")
-
-
-def _noise(size: tuple[int, int], seed: int) -> Tile:
+def noise(size: tuple[int, int], seed: int) -> Tile:
     """A picture (height, width, 3) of coloured squares of `NOISE_STEPS` pixels."""
     rows, columns = (-(-side // NOISE_STEPS) for side in size)
     small = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), np.uint8)
