@@ -34,8 +34,8 @@ def scores_name(model: onnx.ModelProto, output: str) -> str:
         raise ConversionError("of equal scores, its ArgMax takes the last (select_last_index)")
     if node.op_type == "TopK" and not (_is_one(model, node.input[1]) and attributes.get("largest", 1)):
         raise ConversionError("its TopK gives more than the largest score, or not that one")
-    by_output = {name: each for each in model.graph.node for name in each.output}
-    name = node.input[0]
+    by_output = {tensor: each for each in model.graph.node for tensor in each.output}
+    name: str = node.input[0]
     while (before := by_output.get(name)) is not None and before.op_type in ORDERING:
         name = before.input[0]
     return name
