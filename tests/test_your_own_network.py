@@ -110,7 +110,9 @@ def test_a_network_that_classifies_masks_gives_its_library_s_classes(checkout: P
     """The page's program, with small networks of several kinds."""
     (checkout / "classes.yaml").write_text(json.dumps({"classes": NAMES}))
     text = section("Mask classification")
-    program = blocks(text, "python")[0].replace("Mask2FormerForUniversalSegmentation(config).eval()", f'query_network("{name}")')
+    program = blocks(text, "python")[0].replace(
+        "Mask2FormerForUniversalSegmentation(config).eval()", f'query_network("{name}")'
+    )
     program = program.replace("config.save_pretrained", "net.config.save_pretrained" if has_config else "print")
     program = program.replace(
         "import torch\n", "import torch\nfrom tests.support.training.query_networks import query_network\n", 1

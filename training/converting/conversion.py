@@ -33,6 +33,8 @@ from training.converting.graph import (
     read_graph,
     with_output,
 )
+from training.converting.half import in_float32
+from training.converting.ids import check_ids, choice_of_ids, scores_name
 from training.converting.inputs import NetworkInput, find_input
 from training.converting.outputs import NetworkOutput, probe
 from training.converting.pixels import (
@@ -45,7 +47,7 @@ from training.converting.pixels import (
 )
 from training.converting.proof import LEAST_AGREEMENT, Original, photographs, prove
 from training.converting.queries import find_queries
-from training.converting.samples import sample
+from training.converting.samples import SEED, noise, sample
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
@@ -91,11 +93,14 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     data = read_regular_file(request.source)
     model = read_graph(request.source, data)
     refuse_other_tasks(request.source, model)
+    is_half = in_float32(model)
     network_input = find_input(model, request.layout)
     tell(f"input   {network_input.describe()}")
     normalisation = _normalisation(request, network_input, model)
     tell(f"pixels  {normalisation.describe()}")
-    original = Original(model, network_input, normalisation, data)
+    if is_half:
+        tell("        it computes in float16; it is served, and compared, in float32")
+    original = Original(model, network_input, normalisation, b"" if is_half else data)
     stated = _stated_labels(request, model)
     first, classes = sample(original, network_input.sides), None if stated is None else len(stated)
     if queries := find_queries(first, model, model_type(request.source), request.output, request.kind, classes):
@@ -105,14 +110,27 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
         request = replace(request, output=queries.name, kind="masks")
     output = whole = _probe(request, original, request.output)
     tell(f"output  {whole.describe()}")
-    if request.before_resize:
-        name, grid = before_resize(model, whole.name)
-        model = with_output(model, name)
-        kind = whole.kind if whole.kind.startswith("binary") else request.kind
+    is_placed = request.grid is not None or bool(model_type(request.source))
+    if whole.kind == "class_ids" and request.kind is None:
+        output = _scores(request, original, whole, tell)
+    if request.before_resize and whole.stride != 1:
+        raise ConversionError(
+            f"--before-resize needs an output of the image's size; {whole.name} has a cell for {whole.stride}x{whole.stride} "
+            "pixels: leave it out"
+        )
+    if request.before_resize or (output is not whole and whole.stride == 1 and ends_in_resize(model, output.name)):
+        name, grid = before_resize(model, output.name)
+        model, is_placed = with_output(model, name), True
+        kind = output.kind if output.kind.startswith("binary") else request.kind
         output = _probe(replace(request, kind=kind, grid=grid), Original(model, network_input, normalisation), name)
         tell(f"cut     {output.describe()}")
     elif ends_in_resize(model, whole.name):
         tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
+    if output.stride > 1 and not is_placed:
+        tell(
+            "        where its cells lie is a choice, which the proof cannot judge: in the middle of their pixels, as "
+            "PyTorch's align_corners=False; --grid corner puts them on the first"
+        )
     labels = _labels(stated, _number_of_classes(original, output))
     manifest = _manifest(request, labels, original, output, hashlib.sha256(data).hexdigest())
     model = wrap(model, network_input, normalisation, output, classes=len(labels))
@@ -123,15 +141,16 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
             _runtime(file),
             original,
             output,
-            whole=whole if request.before_resize else None,
+            whole=None if output is whole else whole,
             multiple=max(output.multiple, UNIT),
             photographs=photographs(request.photos),
         )
-    tell(f"proof   {proof.describe()}")
+    tell(f"proof   {proof.describe()}; it cannot judge how pixels are normalised, which is the same in both")
     if proof.agreement < LEAST_AGREEMENT:
+        advice = "; --kind class_ids serves the network's own ids" if whole.kind == "class_ids" and output is not whole else ""
         raise ConversionError(
             f"the converted file gives other classes than the original: {proof.describe()}; at least {LEAST_AGREEMENT} are "
-            "needed. Nothing was written"
+            f"needed. Nothing was written{advice}"
         )
     if proof.classes == 1:
         tell("        one class says little: compare on photographs that show others: --photos FOLDER")
@@ -145,10 +164,29 @@ def _probe(request: ConversionRequest, original: Original, name: str | None) -> 
         node = origin(original.model, output)
         return node.op_type if node else "nothing"
 
-    output = probe(original, original.input.sides, name=name, kind=request.kind, grid=request.grid, origin=operator)
-    if request.grid or output.stride == 1 or not model_type(request.source):
-        return output
-    return replace(output, grid="half_pixel")  # transformers interpolates logits in this way, and trains networks on the result
+    grid = request.grid or "half_pixel"  # as PyTorch's and transformers' interpolation with align_corners=False
+    return probe(original, original.input.sides, name=name, kind=request.kind, grid=grid, origin=operator)
+
+
+def _scores(request: ConversionRequest, original: Original, ids: NetworkOutput, tell: Callable[[str], None]) -> NetworkOutput:
+    """The scores whose largest ones these ids are, or the ids themselves where that is not sure. Tells which, and why."""
+    try:
+        name = scores_name(original.model, ids.name)
+        both = Original(with_output(original.model, name), original.input, original.normalisation)
+        scores = _probe(request, both, name)
+        check_ids(both(noise(_size(original, ids), SEED)), ids, scores)
+    except ConversionError as error:
+        tell(f"        without scores, and so without confidence: the ids stay ids, since {error}")
+        return ids
+    tell(f"scores  {scores.describe()}; the ids are those of the largest; --kind class_ids serves the ids alone")
+    return scores
+
+
+def _size(original: Original, output: NetworkOutput) -> Size:
+    """A (height, width) that the network takes."""
+    height, width = original.input.sides
+    least = max(UNIT, output.multiple)
+    return height or 3 * least, width or 5 * least
 
 
 def _runtime(file: Path) -> OpenVINORuntime:
@@ -161,15 +199,15 @@ def _runtime(file: Path) -> OpenVINORuntime:
 
 def _number_of_classes(original: Original, output: NetworkOutput) -> int | None:
     """The number of classes; of ids, that of the channels of which they are the largest; None if nothing says it."""
-    node = origin(original.model, output.name)
-    if output.kind != "class_ids" or node is None:
+    if output.kind != "class_ids":
         return output.classes
-    if node.op_type != "ArgMax":
-        return 2 if node.op_type in COMPARISONS else None
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-    scores = Original(with_output(original.model, node.input[0]), original.input, original.normalisation)
-    height, width = (side or 3 * max(UNIT, output.multiple) for side in original.input.sides)
-    return int(scores(np.zeros((height, width, 3), np.uint8))[node.input[0]].shape[axis])
+    choice = choice_of_ids(original.model, output.name)
+    if choice is None:
+        node = origin(original.model, output.name)
+        return 2 if node is not None and node.op_type in COMPARISONS else None
+    name, axis = choice
+    scores = Original(with_output(original.model, name), original.input, original.normalisation)
+    return int(scores(np.zeros((*_size(original, output), 3), np.uint8))[name].shape[axis])
 
 
 def _normalisation(request: ConversionRequest, network_input: NetworkInput, model: onnx.ModelProto) -> Normalisation:

@@ -67,6 +67,11 @@ def read_graph(path: Path, data: bytes) -> onnx.ModelProto:
         raise ConversionError(f"{path} has {len(data):,} bytes; at most {MOST_BYTES:,} are read")
     if data.startswith(b"version https://git-lfs"):
         raise ConversionError(f"{path} is a pointer of Git LFS, not the file itself: git lfs pull fetches it")
+    if path.suffix == ".xml" or data.startswith(b"<?xml"):
+        raise ConversionError(
+            f"{path} is a network in OpenVINO's format, which cannot be converted: export the network that it was made of to "
+            "ONNX (Ultralytics: yolo export format=onnx)"
+        )
     try:
         model = onnx.load_model_from_string(data)
         _check_count(path, model)  # first, because the next check takes long for many nodes

@@ -61,13 +61,13 @@ def probe(
     *,
     name: str | None,
     kind: OutputKind | None,
-    grid: Grid | None,
+    grid: Grid,
     origin: Callable[[str], str],
 ) -> NetworkOutput:
     """The output to serve, by running the network on pictures of noise.
 
-    sides: the network's fixed (height, width), None for one that may vary. name, kind, grid: what the user says; None to find
-    it out. origin: gives the operator that computes what an output holds.
+    sides: the network's fixed (height, width), None for one that may vary. name, kind: what the user says; None to find it
+    out. grid: of cells of several pixels. origin: gives the operator that computes what an output holds.
 
     Raises `ConversionError`, which says what is open and how to answer.
     """
@@ -84,7 +84,6 @@ def probe(
         _check_kind(kind, output, arrays, channels)
     else:
         kind = _kind(output, arrays, channels, layout, origin(output))
-    grid = grid or ("half_pixel" if stride == 1 else _grid(run, output, layout, size, stride))
     return NetworkOutput(output, kind, layout, channels, stride, grid, first.multiple)
 
 
@@ -165,34 +164,6 @@ def _least(arrays: Sequence[Array]) -> float:
 
 def _most(arrays: Sequence[Array]) -> float:
     return max(float(array.max()) for array in arrays)
-
-
-def _grid(run: Run, output: str, layout: OutputLayout, size: tuple[int, int], stride: int) -> Grid:
-    """Where cells lie, by impulses: dark points on grey, one at each place of a cell's row and column, in the image's middle.
-
-    The centre of the places that change a cell is the cell's centre: its first pixel (`corner`), or its middle (`half_pixel`).
-    """
-    rows = [_response(run, output, layout, size, stride, axis) for axis in (0, 1)]
-    offset = float(np.mean(rows)) if np.isfinite(rows).all() else (stride - 1) / 2
-    return "corner" if abs(offset) < abs(offset - (stride - 1) / 2) else "half_pixel"
-
-
-def _response(run: Run, output: str, layout: OutputLayout, size: tuple[int, int], stride: int, axis: int) -> float:
-    """The mean place, in pixels from a cell's first pixel, of the impulses that change this cell; along one axis."""
-    grey = np.full((*size, 3), 128, np.uint8)
-    still = channels_first(run(grey)[output], layout)
-    cell = tuple(side // stride // 2 for side in size)
-    places = np.arange(-stride, 2 * stride)
-    changes = []
-    for place in places:
-        point = [(index * stride) + (stride - 1) // 2 for index in cell]
-        point[axis] = cell[axis] * stride + int(place)
-        picture = grey.copy()
-        picture[point[0], point[1]] = 0
-        difference = channels_first(run(picture)[output], layout) - still
-        changes.append(float(np.abs(difference[:, cell[0], cell[1]]).sum()))
-    weights = np.array(changes)
-    return float((weights * places).sum() / weights.sum()) if weights.sum() > 0 else float("nan")
 
 
 def channels_first(values: Array, layout: OutputLayout) -> Array:

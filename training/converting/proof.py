@@ -83,18 +83,19 @@ class Proof:
 
     agreement: the share of cells, or of pixels where the file ends before its resize, that have the same class.
     classes: the number of different classes that the original shows. largest_difference: of logits; None where pixels' classes
-    are compared.
+    or ids are compared. of_ids: whether the original gives ids.
     """
 
     pictures: int
     classes: int
     agreement: float
     largest_difference: float | None
+    of_ids: bool
 
     def describe(self) -> str:
         difference = "" if self.largest_difference is None else f", logits differ by at most {self.largest_difference:.3g}"
         where = f"on {self.pictures} pictures that show {self.classes} class{'es' * (self.classes != 1)}"
-        return f"{self.agreement:.5f} of the classes are the original's, {where}{difference}"
+        return f"{self.agreement:.5f} of the {'ids' if self.of_ids else 'classes'} are the original's, {where}{difference}"
 
 
 def prove(
@@ -108,8 +109,8 @@ def prove(
 ) -> Proof:
     """Compares a converted file with the original on photographs, in one tile each, and on parts of them with odd sides.
 
-    output: what the converted file ends with. whole: the original's own output, where the file ends before its resize; else
-    None. multiple: of the sides that the original takes, where these may vary.
+    output: what the converted file ends with. whole: the original's own output, where the file ends before it; else None.
+    multiple: of the sides that the original takes, where these may vary.
     """
     equal = total = pictures = 0
     class_ids: set[int] = set()
@@ -120,10 +121,10 @@ def prove(
         plan = plan_tiles((height, width), runtime.manifest.preprocessing.tile)
         tile = plan.cut(picture, next(plan.regions))  # extended as the service extends it
         theirs = _original_logits(runtime, original, whole or output, extended(tile, original.input.sides, multiple))
-        if whole is None:
+        if whole is None or whole.stride == output.stride:
             ours = runtime.logits([tile])[0]
             theirs = theirs[:, : ours.shape[1], : ours.shape[2]]
-            largest = max(largest, float(np.abs(ours - theirs).max()))
+            largest = max(largest, float(np.abs(ours - theirs).max()) if whole is None else 0)
             classes, our_classes = theirs.argmax(0), ours.argmax(0)
         else:
             classes = theirs.argmax(0)[:height, :width]
@@ -132,7 +133,8 @@ def prove(
         equal, total = equal + int((our_classes == classes).sum()), total + classes.size
     if not pictures:
         raise ConversionError("there are no photographs to compare on; give a folder of some: --photos FOLDER")
-    return Proof(pictures, len(class_ids), equal / total, None if whole else largest)
+    of_ids = (whole or output).kind == "class_ids"
+    return Proof(pictures, len(class_ids), equal / total, None if whole or of_ids else largest, of_ids)
 
 
 def photographs(folder: Path | None) -> Iterator[Pixels]:

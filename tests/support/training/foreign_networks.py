@@ -32,7 +32,9 @@ def foreign_network(
 ) -> Path:
     """Writes a network to `path`: a convolution of 7x7 at `stride`, a ReLU, a convolution of 1x1 to the classes.
 
-    ending: `logits`, `softmax`, `sigmoid`, `argmax`, `argmax, float`, `squashed` or `constant`. resized: the logits are then
+    ending: `logits`, `softmax`, `sigmoid`, `argmax`, `topk`, `squashed`, `constant`, or `argmax, ` and how it goes on: `float`;
+    `axes` changes type and axes, `last` takes the last of equal ones, `remapped` gives other ids, and `softmax` is before it.
+    resized: the logits are then
     resized to the image's size. multiple: sides that are no multiples of it fail. second: the name of another output, of the
     same values. width: channels between the two convolutions.
     """
@@ -80,15 +82,35 @@ def foreign_network(
     if ending == "constant":
         constants["nothing"] = np.array(0, np.float32)
         add("Mul", last, "nothing")
+    if ending == "argmax, softmax":
+        add("Softmax", last, axis=1)
     if ending.startswith("argmax"):
-        add("ArgMax", last, axis=1, keepdims=0)
+        last_of_equal = {"select_last_index": 1} if ending == "argmax, last" else {}
+        add("ArgMax", last, axis=1, keepdims=int(ending == "argmax, axes"), **last_of_equal)
+    if ending == "argmax, axes":  # as Ultralytics and mmdeploy end: another type, and axes of one that come and go
+        constants["axis"] = np.array([1], np.int64)
+        add("Cast", last, to=TensorProto.INT32)
+        add("Squeeze", last, "axis")
+        add("Unsqueeze", last, "axis")
+        add("Transpose", last, perm=[0, 2, 3, 1])
+        add("Identity", last)
+    if ending == "argmax, remapped":
+        constants["others"] = np.roll(np.arange(classes), 1)
+        nodes.append(helper.make_node("Gather", ["others", last], ["remapped"], axis=0))
+        last = "remapped"
+    if ending == "topk":
+        constants["one"] = np.array([1], np.int64)
+        nodes.append(helper.make_node("TopK", [last, "one"], ["largest", "ids"], axis=1))
+        last = "ids"
     if ending == "argmax, float":
         add("Cast", last, to=TensorProto.FLOAT)
-    if layout == "NHWC" and not ending.startswith("argmax"):
+    if layout == "NHWC" and not ending.startswith(("argmax", "topk")):
         add("Transpose", last, perm=[0, 2, 3, 1])
     if second:
         nodes.append(helper.make_node("Identity", [last], [second]))
-    element = TensorProto.INT64 if ending == "argmax" else TensorProto.FLOAT
+    element = {"argmax, float": TensorProto.FLOAT, "argmax, axes": TensorProto.INT32}.get(
+        ending, TensorProto.INT64 if ending.startswith(("argmax", "topk")) else TensorProto.FLOAT
+    )
     shape = [1, 3, *sides] if layout == "NCHW" else [1, *sides, 3]
     graph = helper.make_graph(
         nodes,

@@ -37,8 +37,6 @@ PHOTO = make_photo(256, 256)  # sides that a tile can have, so that no edge is r
         ({"ending": "softmax"}, "probabilities", 1),
         ({"ending": "sigmoid", "classes": 1}, "binary_probabilities", 1),
         ({"classes": 1}, "binary_logits", 1),
-        ({"ending": "argmax"}, "class_ids", 1),
-        ({"ending": "argmax, float"}, "class_ids", 1),
         ({"stride": 4}, "logits", 4),
         ({"multiple": 64}, "logits", 1),
         ({"sides": (264, 232), "stride": 8}, "logits", 8),
@@ -96,23 +94,21 @@ def test_a_resize_with_aligned_corners_stays_in_the_network(tmp_path: Path) -> N
     assert converted(source)[1].stride == 1
 
 
-@pytest.mark.parametrize(("pads", "grid"), [((3, 3, 3, 3), "corner"), ((1, 1, 3, 3), "half_pixel")])
-def test_impulses_say_where_cells_lie(tmp_path: Path, pads: tuple[int, ...], grid: str) -> None:
-    source = foreign_network(tmp_path / "net.onnx", stride=4, pads=pads)
-    assert converted(source)[1].grid == grid
-    assert converted(source, grid="corner")[1].grid == "corner"
-
-
-def test_cells_of_hugging_face_lie_as_its_library_interpolates_them(tmp_path: Path) -> None:
+def test_cells_lie_as_pytorch_interpolates_them_and_the_command_says_that_it_is_a_choice(tmp_path: Path) -> None:
     source = foreign_network(tmp_path / "net.onnx", stride=4)
-    assert converted(source)[1].grid == "corner"
+    chosen: list[str] = []
+    assert converted(source, lines=chosen)[1].grid == "half_pixel"
+    assert any("is a choice" in line and "--grid corner" in line for line in chosen)
+    stated: list[str] = []
+    assert converted(source, grid="corner", lines=stated)[1].grid == "corner"
     (tmp_path / "config.json").write_text('{"model_type": "segformer"}')
-    assert converted(source)[1].grid == "half_pixel"
+    assert converted(source, lines=stated)[1].grid == "half_pixel"
+    assert not any("is a choice" in line for line in stated), "the user, or the library, says it"
 
 
 def test_class_ids_are_served_without_confidence(tmp_path: Path) -> None:
     source = foreign_network(tmp_path / "net.onnx", ending="argmax")
-    _, runtime = converted(source)
+    _, runtime = converted(source, kind="class_ids")
     segmenter = Segmenter(runtime)
     data = encode(PHOTO)
     for rendering in (
@@ -173,6 +169,7 @@ def test_a_network_of_one_size_takes_no_larger_tile(tmp_path: Path) -> None:
         ),
         ({"sides": (24, 64)}, {}, "at least 32x32"),
         ({}, {"before_resize": True}, "does not end in a resize"),
+        ({"stride": 4}, {"before_resize": True}, "leave it out"),
         ({"sides": (64, 64)}, {"tile": (96, 96)}, "leave out --tile"),
     ],
 )

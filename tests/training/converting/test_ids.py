@@ -1,0 +1,104 @@
+"""Files that give class ids: the scores before them are served, where the ids are surely those of the largest scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from imaging.rendering import Rendering
+from model.imported_network import ImportedNetwork
+from model.inference.plan import Options
+from model.inference.segmenter import Segmenter
+from model.labels import numbered_labels
+from tests.support.images import make_photo
+from tests.support.training.conversions import converted, imagenet_pixels, original_output
+from tests.support.training.foreign_networks import foreign_network
+from training.converting.graph import ConversionError, read_graph
+
+PHOTO = make_photo(256, 256)
+
+
+@pytest.mark.parametrize(
+    ("network", "stride"),
+    [
+        ({"ending": "argmax"}, 1),
+        ({"ending": "argmax, float"}, 1),
+        ({"ending": "argmax, axes"}, 1),
+        ({"ending": "argmax, softmax"}, 1),
+        ({"ending": "topk"}, 1),
+        ({"ending": "argmax", "stride": 4}, 4),
+        ({"ending": "argmax", "stride": 8, "resized": True}, 8),
+        ({"ending": "argmax", "stride": 8, "resized": True, "transform": "align_corners"}, 1),
+        ({"ending": "argmax", "sides": (256, 320)}, 1),
+    ],
+)
+def test_the_scores_before_ids_are_served_and_give_the_same_ids(tmp_path: Path, network: dict[str, Any], stride: int) -> None:
+    source, lines = foreign_network(tmp_path / "net.onnx", **network), list[str]()
+    manifest, runtime = converted(source, lines=lines)
+    assert isinstance(manifest.architecture, ImportedNetwork)
+    assert (manifest.architecture.output, runtime.stride) == ("logits", stride)
+    assert any("--kind class_ids" in line for line in lines)
+    assert any("of the ids are the original's" in line and "logits differ" not in line for line in lines)
+    assert manifest.training["proof"]["agreement"] >= 0.999
+    answer = Segmenter(runtime)(PHOTO, Options(side="native", rendering=Rendering("confidence")))
+    assert answer.confidence is not None
+    if stride != 4 and "sides" not in network:
+        ids = original_output(source, imagenet_pixels(PHOTO)).reshape(256, 256)
+        assert (answer.class_map == ids).mean() >= 0.999
+
+
+@pytest.mark.parametrize(
+    ("network", "changes", "words"),
+    [
+        ({"ending": "argmax, last"}, {}, "takes the last"),
+        ({"ending": "argmax, remapped"}, {}, "from Gather, not from ArgMax"),
+        ({"ending": "argmax"}, {"kind": "class_ids"}, "of the ids are the original's"),
+    ],
+)
+def test_ids_that_are_not_simply_of_the_largest_scores_stay_ids(
+    tmp_path: Path, network: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    source, lines = foreign_network(tmp_path / "net.onnx", **network), list[str]()
+    manifest, _ = converted(source, lines=lines, **changes)
+    assert isinstance(manifest.architecture, ImportedNetwork)
+    assert manifest.architecture.output == "class_ids"
+    assert any(words in line for line in lines)
+    assert not any("logits differ" in line for line in lines)
+
+
+def test_the_proof_says_that_it_cannot_judge_the_pixels(tmp_path: Path) -> None:
+    lines: list[str] = []
+    converted(foreign_network(tmp_path / "net.onnx"), lines=lines)
+    assert any("cannot judge how pixels are normalised" in line for line in lines)
+
+
+def test_a_network_in_float16_is_served_and_compared_in_float32(tmp_path: Path) -> None:
+    source, lines = half(foreign_network(tmp_path / "net.onnx", width=64, classes=20)), list[str]()
+    manifest, runtime = converted(source, labels=numbered_labels([f"class {index}" for index in range(20)]), lines=lines)
+    assert any("float16" in line for line in lines)
+    assert manifest.training["proof"]["agreement"] >= 0.9999
+    theirs = original_output(source, imagenet_pixels(PHOTO).astype(np.float16))[0]
+    assert (runtime.logits([PHOTO])[0].argmax(0) == theirs.argmax(0)).mean() >= 0.95
+
+
+def half(path: Path) -> Path:
+    """The network with its input, weights and output in float16."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    constant = helper.make_node("Constant", [], ["nothing"], value=numpy_helper.from_array(np.zeros((), np.float16)))
+    model.graph.node.insert(0, constant)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_openvinos_own_format_is_refused_with_the_way_to_onnx(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=r"OpenVINO's format.*format=onnx"):
+        read_graph(tmp_path / "net.xml", b'<?xml version="1.0"?><net/>')
