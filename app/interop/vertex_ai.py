@@ -105,6 +105,6 @@ def _image(index: int, instance: object) -> bytes:
     if not isinstance(value, str):
         raise BadRequest(f"instances[{index}]: no image; write it as {FORMS}")
     try:
-        return base64.b64decode(value, validate=True)
+        return decode_base64(value)
     except ValueError as error:
         raise BadRequest(f"instances[{index}]: its text is not base64: {error}; write the image as {FORMS}") from error
