@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from cli.image_names import APPLE_FOLDER, ENDINGS, AnswerNames, Pattern, kind_of, matches_any, problem_of
@@ -24,16 +25,42 @@ class _Level:
 
 
 @dataclass
-class Folder:
-    """A folder as an input: all its images, or those that one of the patterns matches.
+class _Tree:
+    """All images below a folder or a URL, or those that one of the patterns matches.
 
-    It leaves out the output folder. It follows a link to a folder, unless it lists that folder anyway; so circles of links end.
-    It keeps in memory the names of one folder, and of the folders that it has not listed yet.
+    out: the output folder or URL, which is left out. below: the folder of the answers in it; empty for `out` itself.
     """
 
     root: str
     out: str | None = None
     patterns: Sequence[Pattern] = ()
+    below: str = ""
+
+    def answer_stem(self, relative: str) -> str:
+        """The path of an answer, as `Input` has it."""
+        return f"{self.below}/{relative}".strip("/")
+
+    def inputs(
+        self, name: str, relative: str, names: AnswerNames, version: str = "", is_file: Callable[[], bool] = lambda: True
+    ) -> Iterator[Input]:
+        """The image of this name; or a photograph of a type that is not accepted, with its problem. names: of its folder."""
+        kind = kind_of(relative.rpartition("/")[2])
+        if kind == "other" or not matches_any(self.patterns, relative):
+            return
+        if kind == "image":
+            # a file that cannot be read, such as a broken link, counts as an image: its outcome says so
+            yield Input(name, relative, self.answer_stem(names.name(relative)), version)
+        elif is_file():
+            yield Input(name, relative, self.answer_stem(relative), version, problem_of(relative.rpartition("/")[2]))
+
+
+@dataclass
+class Folder(_Tree):
+    """A folder as an input. It follows a link to a folder, unless it lists that folder anyway; so circles of links end.
+
+    It keeps in memory the names of one folder, and of the folders that it has not listed yet.
+    """
+
     _behind_links: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -51,13 +78,15 @@ class Folder:
                 with os.scandir(folder.path) as scan:
                     entries = sorted(scan, key=lambda entry: os.fsencode(entry.name))
             except OSError as error:
-                yield Input(folder.path, folder.relative or ".", folder.relative, problem=f"{error.strerror}; it is not listed")
+                problem = f"{error.strerror}; it is not listed"
+                yield Input(folder.path, folder.relative or ".", self.answer_stem(folder.relative), problem=problem)
                 continue
             below = [entry for entry in entries if _is_folder(entry)]
             names = AnswerNames()
             for entry in entries:
                 if not _is_folder(entry):
-                    yield from self._image(folder, entry, names)
+                    relative = f"{folder.relative}/{entry.name}".lstrip("/")
+                    yield from self.inputs(entry.path, relative, names, is_file=partial(os.path.isfile, entry.path))
             stack += [inner for entry in reversed(below) if (inner := self._inner(folder, entry))]
 
     def holds(self, path: Path) -> bool:
@@ -67,16 +96,6 @@ class Folder:
             return False
         inside = self._output is not None and place.is_relative_to(self._output)
         return not inside and matches_any(self.patterns, place.relative_to(self._real).as_posix())
-
-    def _image(self, folder: _Level, entry: os.DirEntry[str], names: AnswerNames) -> Iterator[Input]:
-        kind, relative = kind_of(entry.name), f"{folder.relative}/{entry.name}".lstrip("/")
-        if kind == "other" or not matches_any(self.patterns, relative):
-            return
-        if kind == "image":
-            # a file that cannot be read, such as a broken link, counts as an image: its outcome says so
-            yield Input(entry.path, relative, f"{folder.relative}/{names.name(entry.name)}".lstrip("/"))
-        elif os.path.isfile(entry.path):
-            yield Input(entry.path, relative, relative, problem=problem_of(entry.name))
 
     def _inner(self, folder: _Level, entry: os.DirEntry[str]) -> _Level | None:
         """The folder of this entry; None if it is not to be listed."""
@@ -100,32 +119,17 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class Bucket:
-    """The objects below a URL as an input: all images, or those that one of the patterns matches.
-
-    Objects below the output's URL are left out. Stores list objects in the order of their keys, so nothing is kept in memory.
-    """
-
-    root: str
-    out: str | None = None
-    patterns: Sequence[Pattern] = ()
+@dataclass
+class Bucket(_Tree):
+    """The objects below a URL as an input. Stores list them in the order of their keys, so nothing is kept in memory."""
 
     def __iter__(self) -> Iterator[Input]:
         bucket, prefix = split_url(self.root)
         start = len(prefix) + 1 if prefix else 0
         names = AnswerNames()
         for entry in list_objects(self.root):
-            relative, name = entry.key[start:], entry.key.rpartition("/")[2]
-            kind, url = kind_of(name), f"{bucket}/{entry.key}"
-            outside = APPLE_FOLDER in relative.split("/") or (self.out is not None and is_below(url, self.out))
-            if kind == "other" or outside or not matches_any(self.patterns, relative):
+            relative, url = entry.key[start:], f"{bucket}/{entry.key}"
+            if APPLE_FOLDER in relative.split("/") or (self.out is not None and is_below(url, self.out)):
                 continue
-            if kind == "image":
-                yield Input(url, relative, names.name(relative), entry.version)
-            elif entry.size:  # an empty object without an ending stands for a folder
-                yield Input(url, relative, relative, entry.version, problem_of(name))
-
-    def holds(self, path: Path) -> bool:
-        """False for every path: a bucket has no files."""
-        return False
+            # an empty object without an ending stands for a folder
+            yield from self.inputs(url, relative, names, entry.version, partial(bool, entry.size))

@@ -22,10 +22,10 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
 
 from cli.folders import Bucket, Folder
 from cli.image_names import ENDINGS, AnswerNames, split_pattern
@@ -36,61 +36,31 @@ from cli.stores import is_below, is_url, object_version
 from cli.web import is_web, web_path
 
 
-class InputSource(Protocol):
-    """The images that one input names."""
-
-    def __iter__(self) -> Iterator[Input]: ...
-
-    def holds(self, path: Path) -> bool:
-        """Whether a path is an existing image of this source. An answer must not overwrite it."""
-        ...
-
-
 @dataclass(frozen=True)
 class Listing:
     """The inputs of a run, in an order that is the same in each shard. Iterating it again lists again.
 
-    single: whether the input is one file, one object or stdin. Iterating raises `OSError` if a list or store cannot be read.
+    files: files, objects, web addresses and stdin that are named one by one; they come first. single: whether the input is one
+    of them. Iterating raises `OSError` if a list or store cannot be read.
     """
 
-    sources: Sequence[InputSource]
+    files: Sequence[Input] = ()
+    sources: Sequence[Folder | Bucket | NameList] = ()
     single: bool = False
 
     def __iter__(self) -> Iterator[Input]:
-        return chain.from_iterable(self.sources)
+        return chain(self.files, chain.from_iterable(self.sources))
 
     def holds(self, path: Path) -> bool:
-        """Whether a path is an existing image among the inputs. An answer must not overwrite it."""
-        return any(source.holds(path) for source in self.sources)
+        """Whether a path is an existing image among the inputs. An answer must not overwrite it.
 
+        A bucket has no files, and a list none inside the output folder.
+        """
+        return real(path) in self._places or any(each.holds(path) for each in self.sources if isinstance(each, Folder))
 
-class _Files:
-    """Files, objects, web addresses and stdin that the command line names."""
-
-    def __init__(self, inputs: Sequence[Input]) -> None:
-        self._inputs = inputs
-        self._places = {real(each.name) for each in inputs if each.name != STDIO and is_path(each.name)}
-
-    def __iter__(self) -> Iterator[Input]:
-        return iter(self._inputs)
-
-    def holds(self, path: Path) -> bool:
-        return real(path) in self._places
-
-
-@dataclass(frozen=True)
-class _Below:
-    """A folder's or bucket's inputs, with their answers below a folder of the input's name."""
-
-    folder: Folder | Bucket
-    name: str
-
-    def __iter__(self) -> Iterator[Input]:
-        for item in self.folder:
-            yield replace(item, answer_stem=f"{self.name}/{item.answer_stem}".rstrip("/"))
-
-    def holds(self, path: Path) -> bool:
-        return self.folder.holds(path)
+    @cached_property
+    def _places(self) -> frozenset[Path]:
+        return frozenset(real(each.name) for each in self.files if each.name != STDIO and is_path(each.name))
 
 
 def list_either(names: Sequence[str], source: str | None, out: str) -> Listing:
@@ -123,24 +93,23 @@ def list_inputs(names: Sequence[str], out: str) -> Listing:
         if next(iter(folder), None) is None:
             text = names[0] if len(names) == 1 else folder.root
             raise OSError(f"no images in {text!r}; their names end in {', '.join(sorted(ENDINGS))}")
-    sources: list[InputSource] = [_files(files)] if files else []
+    listing = Listing(_files(files), list(folders.values()), single=len(files) == 1 and not folders)
     if len(folders) + bool(files) == 1:
-        return Listing([*sources, *folders.values()], single=len(files) == 1)
+        return listing
     by_name: dict[str, str] = {}
     for place, folder in folders.items():
-        name = place.rpartition("/")[2] or "root"
-        if (earlier := by_name.setdefault(name, folder.root)) != folder.root:
+        folder.below = place.rpartition("/")[2] or "root"
+        if (earlier := by_name.setdefault(folder.below, folder.root)) != folder.root:
             raise OSError(
-                f"the answers of {earlier} and {folder.root} would both go to {name}/; give them different -o folders"
+                f"the answers of {earlier} and {folder.root} would both go to {folder.below}/; give them different -o folders"
             )
-        sources.append(_Below(folder, name))
-    return Listing(sources)
+    return listing
 
 
 def list_names(source: str, out: str) -> Listing:
     """The inputs that the lines of a file name; `-` for standard input. Raises `OSError` while it is read."""
     _refuse_web(out)
-    return Listing([NameList(source, out)])
+    return Listing(sources=[NameList(source, out)])
 
 
 def _refuse_web(out: str) -> None:
@@ -195,7 +164,7 @@ def _folder(root: str, patterns: Sequence[str], out: str) -> Folder | Bucket:
     return Bucket(root, out if inside else None, parts)
 
 
-def _files(names: Sequence[str]) -> _Files:
+def _files(names: Sequence[str]) -> list[Input]:
     """The inputs that are no folder, prefix or pattern. Raises `OSError` if two answers would have one name."""
     answers: dict[str, str] = {}
     inputs = dict[str, Input]()
@@ -210,4 +179,4 @@ def _files(names: Sequence[str]) -> _Files:
             if (earlier := answers.setdefault(answer, name)) != name:
                 raise OSError(f"{earlier} and {name} would both become {answer}; give them different -o folders")
             inputs[name] = Input(name, "stdin" if name == STDIO else last, answer, is_stream=is_stream(name))
-    return _Files([inputs[name] for name in dict.fromkeys(names)])
+    return [inputs[name] for name in dict.fromkeys(names)]

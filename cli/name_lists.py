@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import BinaryIO
 
 from cli.hashes import HashMap, hash_of
@@ -41,10 +40,6 @@ class NameList:
                 name = os.fsdecode(line.rstrip(b"\r\n"))
                 if name and (image := _alone(self._input(name), owners)):
                     yield image
-
-    def holds(self, path: Path) -> bool:
-        """False for every path: the list has no images inside the output folder."""
-        return False
 
     def _input(self, name: str) -> Input:
         try:

@@ -61,35 +61,30 @@ def is_below(url: str, folder: str) -> bool:
 
 def list_objects(url: str) -> Iterator[StoredObject]:
     """Lists the objects below a URL, in the order of their keys, with at most a few pages of them in memory."""
-    bucket, prefix = split_url(url)
-    with _errors(f"{bucket}/{prefix}"):
-        for page in _store(bucket).list(prefix or None, chunk_size=PAGE):
+    with _object(url) as (store, prefix):
+        for page in store.list(prefix or None, chunk_size=PAGE):
             for entry in page:
                 yield StoredObject(entry["path"], _version(entry["size"], entry["e_tag"]), entry["size"])
 
 
 def folder_names(url: str) -> list[str]:
     """The names of the objects in the folder of this URL, without those of folders below it."""
-    bucket, prefix = split_url(url)
-    with _errors(url):
-        entries = _store(bucket).list_with_delimiter(prefix or None)["objects"]
-        return [entry["path"].rpartition("/")[2] for entry in entries]
+    with _object(url) as (store, prefix):
+        return [entry["path"].rpartition("/")[2] for entry in store.list_with_delimiter(prefix or None)["objects"]]
 
 
 def read_object(url: str) -> tuple[bytes, str]:
     """The object's bytes and its version."""
-    bucket, key = split_url(url)
-    with _errors(url):
-        result = _store(bucket).get(key)
+    with _object(url) as (store, key):
+        result = store.get(key)
         check_size(result.meta["size"])
         return bytes(result.bytes()), _version(result.meta["size"], result.meta["e_tag"])
 
 
 def object_version(url: str) -> str:
     """The object's version."""
-    bucket, key = split_url(url)
-    with _errors(url):
-        entry = _store(bucket).head(key)
+    with _object(url) as (store, key):
+        entry = store.head(key)
         return _version(entry["size"], entry["e_tag"])
 
 
@@ -98,19 +93,17 @@ def write_object(url: str, data: bytes) -> str:
 
     Raises `StoreUnavailable` also if the keys may not write there.
     """
-    bucket, key = split_url(url)
     try:
-        with _errors(url):
-            return _version(len(data), _store(bucket).put(key, data)["e_tag"])
+        with _object(url) as (store, key):
+            return _version(len(data), store.put(key, data)["e_tag"])
     except PermissionError as error:
         raise StoreUnavailable(str(error)) from error
 
 
 def delete_object(url: str) -> None:
     """Deletes the object."""
-    bucket, key = split_url(url)
-    with _errors(url):
-        _store(bucket).delete(key)
+    with _object(url) as (store, key):
+        store.delete(key)
 
 
 def check_size(count: int) -> None:
@@ -131,14 +124,15 @@ def _store(bucket: str) -> ObjectStore:
 
 
 @contextmanager
-def _errors(url: str) -> Iterator[None]:
-    """Turns the errors of obstore, which have many lines, into `OSError`s of one."""
+def _object(url: str) -> Iterator[tuple[ObjectStore, str]]:
+    """The store and the key of a URL. Turns the errors of obstore, which have many lines, into `OSError`s of one."""
+    bucket, key = split_url(url)
     try:
         from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
     except ImportError as error:
         raise StoreUnavailable(f"{url} needs the package obstore: {install_command('cloud')}") from error
     try:
-        yield
+        yield _store(bucket), key
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no object {url}") from error
     except PermissionDeniedError as error:

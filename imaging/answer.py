@@ -16,7 +16,7 @@ from PIL import Image
 
 from imaging.classes import VOID, Label
 from imaging.coco import coco_document
-from imaging.cutout import Cutout, ObjectBox, cut_out
+from imaging.cutout import ObjectBox, cut_out, cutout_file
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.overlay import overlay_picture
 from imaging.palette import display_palette, hex_color
@@ -82,11 +82,12 @@ class SegmentedImage:
             return self._cutout(rendering, class_ids)
         return self.with_void(rendering.min_confidence)._encode(rendering, class_ids), None
 
-    def _cutout(self, rendering: Rendering, class_ids: Collection[int]) -> Cutout:
+    def _cutout(self, rendering: Rendering, class_ids: Collection[int]) -> tuple[bytes, ObjectBox | None]:
         if self.photo is None or self.foreground is None:
             raise ValueError("a cutout needs the photo and the probability of its classes")
-        form, profile = rendering.cutout_form, self.profile
-        return cut_out(self.photo, self.class_map, class_ids, self.foreground, self.cell, form, profile)
+        picture = cut_out(self.photo, self.class_map, class_ids, self.foreground, self.cell)
+        form, crop, background = rendering.picture_format, rendering.crop, rendering.background
+        return cutout_file(picture, form, crop=crop, background=background, profile=self.profile)
 
     def _encode(self, rendering: Rendering, class_ids: Collection[int]) -> bytes:
         labels, picture_format = self.labels.classes, rendering.picture_format

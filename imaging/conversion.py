@@ -50,7 +50,7 @@ def rgb_profile(image: Image.Image) -> bytes | None:
 
 def orientation_of(image: Image.Image, data: bytes) -> int:
     """The EXIF orientation, read without decoding the pixels; a copy of a PNG with EXIF behind its pixels is opened for it."""
-    if image.format == "TIFF":  # Pillow turns it itself and reports the upright size
+    if image.format in ("TIFF", "HEIF"):  # their readers turn it, and report the upright size
         return UPRIGHT
     if image.format != "PNG":
         return _orientation(image.getexif)

@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,6 @@ Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 Tile = tuple[slice, slice]
 ObjectBox = tuple[int, int, int, int]
-Color = tuple[int, int, int]
 COLOR_PATTERN = "#[0-9a-fA-F]{6}|[a-zA-Z]+"
 COLOR_WORDS = "#rrggbb (in a web address %23rrggbb) or the name of a colour of CSS, such as white"
 BORDER_CELLS = (2.0, 0.5)  # where the filter's weight reaches 0, and the radius of the windows over which it falls, in cells
@@ -50,44 +48,20 @@ REDUCED_BYTES = 150  # for each pixel of the reduced photo
 LEAST = 1e-4  # weight of a window's own colour, which counts where an object is far
 
 
-@dataclass(frozen=True)
-class CutoutForm:
-    """image_format: of the file; a JPEG needs a background. crop: whether the picture is the object's box alone.
-
-    background: red, green and blue (0 to 255) below the object; None for transparency.
-    """
-
-    image_format: ImageFormat = "png"
-    crop: bool = False
-    background: Color | None = None
-
-
-class Cutout(NamedTuple):
-    """A cut-out's file, and the object's box (left, top, width, height) in the photo; None if there is no object."""
-
-    body: bytes
-    box: ObjectBox | None
-
-
 def cut_out(
     photo: Pixels,
     class_map: Pixels,
     class_ids: Collection[int],
     foreground: Pixels,
     cell: float,
-    form: CutoutForm = CutoutForm(),
-    profile: bytes | None = None,
-) -> Cutout:
-    """A picture of a photo's object: of the photo's size (H, W), or of the object's box.
+) -> Image.Image:
+    """An RGBA picture of a photo's object, of the photo's size (H, W). photo: uint8 (H, W, 3).
 
-    RGBA, or RGB with a background. photo: uint8 (H, W, 3). The object's box holds every pixel that is not fully transparent;
-    without an object, a picture has the photo's size. Opaque pixels have the photo's colours, soft ones the object's; fully
-    transparent ones are black. A WebP has lossy colours and a lossless opacity.
+    Opaque pixels have the photo's colours, soft ones the object's; fully transparent ones are black.
 
     class_map: uint8 (H, W). foreground: uint8 (H, W), 255 x the probability that a pixel's class is in `class_ids`. cell:
     pixels of the photo that a cell of the network covers along an axis. Within two cells of the border the opacity is the
-    filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0. profile: the
-    photo's ICC profile, which the picture gets.
+    filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0.
     """
     height, width = class_map.shape
     inside = np.isin(np.arange(256), list(class_ids))[class_map]
@@ -110,17 +84,32 @@ def cut_out(
             object, background = (np.dstack([_enlarged(plane, soft.shape, box) for plane in layer])[soft] for layer in layers)
             share = visible[soft, None].astype(np.float32) / np.float32(255)
             pixels[tile][soft, :3] = object_colors(photo[tile][soft].astype(np.float32), share, object, background)
-    del opacity, layers
-    picture = Image.fromarray(pixels)
+    return Image.fromarray(pixels)
+
+
+def cutout_file(
+    picture: Image.Image,
+    image_format: ImageFormat = "png",
+    *,
+    crop: bool = False,
+    background: str | None = None,
+    profile: bytes | None = None,
+) -> tuple[bytes, ObjectBox | None]:
+    """The file of a cut-out, and the object's box (left, top, width, height) in the photo; None if there is no object.
+
+    The box holds every pixel that is not fully transparent. crop: whether the file shows the box alone, if there is one.
+    background: a colour below the object, as `#rrggbb`; without it the picture is transparent, which a JPEG cannot be. profile:
+    the photo's ICC profile, which the file gets. A WebP has lossy colours and a lossless opacity.
+    """
     bounds = picture.getchannel("A").getbbox()
-    if form.crop and bounds:
+    if crop and bounds:
         picture = picture.crop(bounds)
-    if form.background is not None:
-        ground = Image.new("RGB", picture.size, form.background)
+    if background is not None:
+        ground = Image.new("RGB", picture.size, background)
         ground.paste(picture, mask=picture.getchannel("A"))
         picture = ground
-    body = picture_file(picture, form.image_format, PHOTOGRAPHS[form.image_format], profile)
-    return Cutout(body, (bounds[0], bounds[1], bounds[2] - bounds[0], bounds[3] - bounds[1]) if bounds else None)
+    body = picture_file(picture, image_format, PHOTOGRAPHS[image_format], profile)
+    return body, (bounds[0], bounds[1], bounds[2] - bounds[0], bounds[3] - bounds[1]) if bounds else None
 
 
 def parse_color(text: str) -> str:
@@ -129,11 +118,6 @@ def parse_color(text: str) -> str:
     if not isinstance(color, str) or not re.fullmatch("#[0-9a-fA-F]{6}", color):
         raise ValueError(f"{text!r:.40} is no colour; give {COLOR_WORDS}")
     return color.lower()
-
-
-def rgb(color: str) -> Color:
-    """Red, green and blue, 0 to 255, of a colour as `#rrggbb`."""
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
 def cutout_bytes(pixels: int) -> int:

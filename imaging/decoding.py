@@ -26,7 +26,7 @@ from imaging.conversion import (
 )
 from imaging.decoding_memory import FIXED_BYTES, RUN_LENGTHS, Size, decoding_costs, webp_costs
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
-from imaging.formats import signatures
+from imaging.formats import heif, signatures
 from imaging.formats.boxes import read_webp_header
 from imaging.formats.declarations import check_header, check_pixels
 from imaging.formats.jpeg import LOSSLESS, read_jpeg_header
@@ -40,8 +40,9 @@ ENDINGS_OF_FORMATS = {
     "BMP": (".bmp", ".dib"),
     "TIFF": (".tif", ".tiff", ".btf", ".tf8"),
     "AVIF": (".avif", ".avifs"),
+    **({heif.NAME: heif.ENDINGS} if heif.IS_INSTALLED else {}),
 }
-"""The accepted formats. For each, the endings of file names, in lower case, by which commands find images in folders."""
+"""The formats that this installation reads. For each, the endings of names, in lower case, by which commands find images."""
 IMAGE_FORMATS = tuple(ENDINGS_OF_FORMATS)
 NONE_OF_THEM = f"this file is none of {', '.join(IMAGE_FORMATS)}"
 """The beginning of the error for a file that cannot be named."""
@@ -55,7 +56,9 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 RUN_LENGTH_MEGAPIXELS = 4.0  # of a BMP in run lengths, which Pillow expands in Python, byte by byte
 LONGEST_SIDE = 100_000  # pixels; each row costs memory in Pillow and time in later steps, however short it is
 REDUCTIONS = (8, 4, 2, 1)  # by which libjpeg can divide an image's sides
-UNSUPPORTED_KINDS = ("Unsupported BMP", "unknown raw mode")  # first words of Pillow's errors for kinds that it does not read
+# first words of the decoders' errors for kinds that they do not read, and what is said instead of them
+UNSUPPORTED_KINDS = ("Unsupported BMP", "unknown raw mode", *heif.UNSUPPORTED)
+REASONS = {"TIFF": "its samples and layout", heif.NAME: "its codec"}
 PILLOW = re.compile(r"PIL\.")
 
 
@@ -158,10 +161,13 @@ class OpenImage:
 
     def _open(self) -> Image.Image:
         """Opens the file with Pillow, whose header is checked before. Raises errors of any type."""
-        if self.format == signatures.UNKNOWN or (self.format == "AVIF" and not features.check("avif")):
+        if self.format not in IMAGE_FORMATS or (self.format == "AVIF" and not features.check("avif")):
             raise _unknown_type(self.data)
         page = check_header(self.data, self.format, self._jpeg)
-        image = Image.open(io.BytesIO(self.data), formats=(self.format,))
+        if self.format == heif.NAME:
+            image = heif.open_heif(self.data)
+        else:
+            image = Image.open(io.BytesIO(self.data), formats=(self.format,))
         if page:
             image.seek(page)
         check_size(image.size, self.limits)
@@ -249,7 +255,7 @@ def _image_error(data: bytes, error: Exception) -> ImageError:
         return error
     format, text = signatures.format_of(data), str(error)
     if text.startswith(UNSUPPORTED_KINDS) or (format == "TIFF" and isinstance(error, UnidentifiedImageError)):
-        reason = "its samples and layout" if format == "TIFF" else text
+        reason = REASONS.get(format, text)
         return UnknownImageType(f"the image is of a kind that is not read ({reason}); save it as 8-bit RGB")
     problem = "the file ends early" if "truncated" in text.lower() else f"the {format} cannot be decoded"
     return DamagedImage(f"the image is damaged: {problem}; is the file complete?")

@@ -60,6 +60,8 @@ def decoding_costs(image: Image.Image, data: bytes, jpeg: JPEGHeader | None) -> 
     elif image.format == "AVIF":  # the decoder keeps its planes, Pillow the frame as bytes; film grain makes another copy
         samples = len(image.getbands())
         decoder, load = (2 * samples + 4) * pixels, 2 * samples * pixels
+    elif image.format == "HEIF":
+        decoder, load = heif_costs(image, data)
     elif image.format == "GIF":  # Pillow keeps the image that will replace the frame
         decoder = pixels
     elif image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
@@ -68,6 +70,18 @@ def decoding_costs(image: Image.Image, data: bytes, jpeg: JPEGHeader | None) -> 
         piece = piece_bytes(image.tag_v2) if image.tile[0][0] == "libtiff" else 0
         load = 3 * len(data) + max(piece, mode_bytes * pixels if image.tag_v2.get(Tag.Orientation, 1) != 1 else 0)
     return DecodingCosts(mode_bytes, decoder, load, 0 if image.mode == "RGB" and not image.has_transparency_data else 4)
+
+
+def heif_costs(image: Image.Image, data: bytes) -> tuple[int, int]:
+    """The bytes `decoder` and `load` of a HEIF: the HEVC decoder and libheif have its planes, then libheif the pixels.
+
+    Of several images libheif keeps the pixels. It has its own copy of the file, and so has the check of tiles.
+    """
+    pixels, bands = image.width * image.height, len(image.getbands())
+    wide = 2 if image.info["bit_depth"] > 8 else 1
+    samples = 1.5 + bands - 3 if image.info.get("chroma") == 420 else bands
+    decoder = len(data) + (bands * wide * pixels if getattr(image, "n_frames", 1) > 1 else 0)
+    return decoder, int((2 * wide * samples + bands) * pixels) + 3 * len(data)
 
 
 def scaling_bytes(size: Size, target: Size) -> int:

@@ -18,7 +18,6 @@ from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.weights_file import Weights, find_files, load_weights
 from tests.support.checkout import ROOT
-from tests.support.images import Pixels, make_photo
 from tests.support.runtimes import RUNTIMES
 
 WORKER_BYTES = 2 << 30  # a worker with PyTorch and OpenVINO, and the services that it starts
@@ -114,12 +113,6 @@ def openvino_runtime(narrow_file: Path) -> Runtime:
 def runtime(request: pytest.FixtureRequest, narrow_file: Path) -> Runtime:
     """The narrow network on each runtime, in float32 on the CPU."""
     return load_runtime(find_files(str(narrow_file)), request.param, "cpu", "float32", threads=1)
-
-
-@pytest.fixture
-def photo() -> Callable[..., Pixels]:
-    """`make_photo`."""
-    return make_photo
 
 
 @pytest.fixture(scope="module")

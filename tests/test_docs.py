@@ -25,6 +25,7 @@ from tests.support.checkout import ROOT, run
 from tests.support.environments.stores import NAMES, object_store
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import scene_file, write_scene
+from tests.support.pages import blocks, size_of
 from tests.support.polling import HANG_S
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -36,7 +37,7 @@ GRID_COMMAND = ".venv/bin/python -c 'from model.networks.timm_backbone import "
 ELSEWHERE = {
     "index.md": ("make serve\n", "curl --fail-with-body -F file=@docs/photos/chelsea.jpg http"),  # the README has these
     "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
-    "python.md": (),  # tests/test_python_page.py, tests/client
+    "python.md": (),  # below, and in tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
     # trainings that took minutes to hours; tests/model builds an encoder of timm
     "models.md": (".venv/bin/fcn-train --data DATA --backbone timm/", GRID_COMMAND),
@@ -48,35 +49,29 @@ ELSEWHERE = {
 }
 
 
-def blocks(page: str, language: str = "sh") -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
 
 
-def run_page(page: str, folder: Path, url: str) -> None:
-    for block in blocks(page):
+def run_page(name: str, folder: Path, url: str) -> None:
+    for block in blocks(page(name)):
         run(block.replace(ADDRESS, url), folder)
 
 
-def size_of(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size
-
-
 def test_every_page_with_commands_is_run_by_a_test() -> None:
-    pages = {path.name for path in (ROOT / "docs").glob("*.md") if blocks(path.name) or blocks(path.name, "python")}
-    assert pages <= RUN_HERE | set(ELSEWHERE)
-    for page, beginnings in ELSEWHERE.items():
+    paths = (ROOT / "docs").glob("*.md")
+    assert {path.name for path in paths if re.search("^```(sh|python)$", path.read_text(), re.M)} <= RUN_HERE | set(ELSEWHERE)
+    for name, beginnings in ELSEWHERE.items():
         if beginnings:
-            assert all(block.startswith(beginnings) for block in blocks(page)), page
+            assert all(block.startswith(beginnings) for block in blocks(page(name))), name
 
 
 @pytest.mark.long
 def test_the_place_of_an_encoder_s_cells_is_printed_as_the_models_page_says() -> None:
-    (command,) = [block for block in blocks("models.md") if block.startswith(GRID_COMMAND)]
+    (command,) = [block for block in blocks(page("models.md")) if block.startswith(GRID_COMMAND)]
     result = subprocess.run(["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
     assert result.stdout == "corner\n", result.stderr
-    text = (ROOT / "docs" / "models.md").read_text()
-    assert "`resnet18`" in text.partition("| on the first pixel |")[2].partition("\n")[0]
+    assert "`resnet18`" in page("models.md").partition("| on the first pixel |")[2].partition("\n")[0]
 
 
 @pytest.fixture
@@ -115,8 +110,7 @@ def test_the_commands_of_the_http_page_bring_what_it_says(answers: Path, live_ur
 
 @pytest.mark.long
 def test_the_first_page_names_every_format_and_its_queries_are_answered(live_url: str) -> None:
-    text = (ROOT / "docs" / "index.md").read_text()
-    queries = re.findall(r"`([a-z_]+=[^`]+)`", text)
+    queries = re.findall(r"`([a-z_]+=[^`]+)`", page("index.md"))
     assert {parse_qs(query)["format"][0] for query in queries if "format" in parse_qs(query)} == set(ANSWER_FORMATS) - {"png"}
     photo = (ROOT / "docs" / "photos" / "chelsea.jpg").read_bytes()
     for query in queries:
@@ -137,9 +131,19 @@ def check_batch(answers: Path) -> None:
 
 
 def run_python(answers: Path, url: str) -> None:
-    code = "\n".join(blocks("http-api.md", "python")).replace(ADDRESS, url)
+    code = "\n".join(blocks(page("http-api.md"), "python")).replace(ADDRESS, url)
     check = "assert class_map.shape == confidence.shape == probabilities.shape[1:] == (300, 451)"
     subprocess.run([sys.executable, "-c", f"{code}\n{check}"], cwd=answers, check=True, timeout=HANG_S)
+
+
+def test_the_programs_of_the_python_page_run() -> None:
+    program = "".join(blocks(page("python.md").split("## The client")[0], "python"))
+    program += "\nassert segmentation.class_map.shape == confident.confidence.shape == (300, 451)\n"
+    program += 'assert outer and cutout.mode == "RGBA" and cutout.width <= 451\n'
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^8 cat [1-9]\d%$", result.stdout, re.MULTILINE)
+    assert re.search(r"^\d+ points \d+ holes$", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.long

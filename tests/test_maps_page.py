@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,13 +18,10 @@ from PIL import Image
 from docs import orthophoto, scene
 from model.weights_file import load_weights
 from tests.support.checkout import ROOT, run
+from tests.support.pages import blocks
 
 PAGE = (ROOT / "docs" / "maps.md").read_text()
 DEFAULT_NETWORK, OWN_CLASSES = PAGE.split("## Your own classes")
-
-
-def blocks(text: str) -> list[str]:
-    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def test_the_commands_make_a_map_of_the_scene(checkout: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from benchmarks.harness.serving import free_port, start_server
 from cli.answers import STATE
 from model.weights_file import find_weights, load_weights
 from tests.support.checkout import ROOT, run, without_setup
+from tests.support.pages import blocks, size_of
 from tests.support.polling import HANG_S
 from training.data.demo import write_demo_data
 
@@ -24,24 +25,13 @@ ADDRESS = "http://127.0.0.1:8000"
 SIZE = (451, 300)
 
 
-def blocks(language: str) -> list[str]:
-    texts = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert texts
-    return texts
-
-
 def block_with(word: str, language: str = "sh") -> str:
-    return next(block for block in blocks(language) if word in block)
-
-
-def size_of(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size
+    return next(block for block in blocks(README, language) if word in block)
 
 
 def test_every_shell_block_is_run_by_a_test_here() -> None:
     run_here = ("make serve\n", "curl ", "fcn-segment docs/photos -o", "docker compose", "fcn-train --data")
-    for block in blocks("sh"):
+    for block in blocks(README):
         assert any(word in block for word in run_here), block
 
 
@@ -99,13 +89,6 @@ def test_the_json_of_classes_is_a_label_set(tmp_path: Path) -> None:
     path = tmp_path / "classes.json"
     path.write_text(block_with('"classes"', "json"))
     assert read_labels(str(path)).names == ["background", "leaf"]
-
-
-def test_links_and_pictures_of_the_readme_are_there() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert targets
-    for target in targets:
-        assert (ROOT / target).exists(), target
 
 
 def test_the_limits_state_the_scores_of_the_weights() -> None:

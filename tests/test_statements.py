@@ -11,16 +11,6 @@ import fcn_client.label_studio.command
 import pytest
 from fcn_client.parameters import Options as ClientOptions
 
-import benchmarks.main
-import cli.arguments
-import cluster.bulk
-import training.commands.check
-import training.commands.convert
-import training.commands.evaluate_arguments
-import training.commands.export
-import training.commands.import_labels
-import training.commands.train_arguments
-from app.main import parser as serve_parser
 from app.serving.admission import Admission
 from app.serving.clients import Clients
 from app.settings import Settings
@@ -32,17 +22,12 @@ from model.inference.plan import PARAMETERS, Options
 from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.support.checkout import ROOT
+from tests.support.commands import COMMANDS, parser_of
 from tests.support.images import encode, make_photo
 
 FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/peers")
 PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).glob("*.md"))
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
-PARSERS = [
-    cli.arguments.parser, cluster.bulk.parser, training.commands.train_arguments.parser,
-    training.commands.evaluate_arguments.parser, training.commands.export.parser,
-    training.commands.import_labels.parser, training.commands.check.parser,
-    training.commands.convert.parser, serve_parser, benchmarks.main.parser, fcn_client.label_studio.command.parser,
-]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary", "--fail-with-body"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
     "docker build": {"--target", "--build-arg", "--platform"}, "docker run": {"--rm", "--entrypoint"},
@@ -95,7 +80,8 @@ def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
 
 @pytest.mark.parametrize("page", NOW, ids=page_ids)
 def test_options_and_settings_that_a_page_names_are_there(page: Path) -> None:
-    options = {option for parser in PARSERS for option in parser()._option_string_actions}
+    parsers = [*map(parser_of, COMMANDS), fcn_client.label_studio.command.parser()]
+    options = {option for parser in parsers for option in parser._option_string_actions}
     options |= {option for foreign in FOREIGN_OPTIONS.values() for option in foreign}
     text = page.read_text()
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) <= options
@@ -103,21 +89,7 @@ def test_options_and_settings_that_a_page_names_are_there(page: Path) -> None:
     assert set(re.findall(r"SEGMENT_[A-Z0-9_]*[A-Z0-9]", text)) <= settings
 
 
-FOLDERS = [
-    "imaging",
-    "imaging/formats",
-    "model",
-    "model/inference",
-    "model/inference/runtimes",
-    "model/inference/processes",
-    "model/networks",
-    "app",
-    "app/api",
-    "app/interop",
-    "app/serving",
-    "cli",
-    "cluster",
-]
+FOLDERS = re.findall(r"^\| `((?:app|cli|cluster|imaging|model)(?:/\w+)*)/` \|", DESIGN, re.MULTILINE)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 import subprocess
@@ -14,17 +13,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from benchmarks.harness.serving import free_port, service, start_server
+from benchmarks.harness.serving import free_port, start_server
 from model.inference.instructions import int8_sums
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import load_weights
 from tests.support.checkout import ROOT, run, without_setup
+from tests.support.pages import blocks
 from tests.support.polling import HANG_S
-from tests.support.training.label_tools import EXPORTS, READ_AS_THEY_ARE, Ids, write_labelme
-from tests.support.training.runs import TINY_RECIPE
-from training.commands.check import main as check
-from training.commands.import_labels import main as import_labels
-from training.commands.train import main as train
+from tests.support.training.label_tools import Ids, write_labelme
 from training.data.demo import write_demo_data
 
 TUTORIAL = (ROOT / "docs" / "train-your-own.md").read_text()
@@ -33,14 +29,10 @@ PHOTO = "train_003"  # a generated image, in place of the tutorial's leaf-001
 QUICK = "training/recipes/finetune.toml --epochs 1 --batch 4 --set 'crop=[96,96]' --set 'side=[96,96]' --device cpu"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", TUTORIAL, re.MULTILINE | re.DOTALL)
-
-
 @pytest.fixture
 def folder(checkout: Path) -> Path:
     """The checkout with the tutorial's PHOTOS, its EXPORT, as labelme writes it, and its DATA, which has the classes alone."""
-    classes = blocks("yaml")[0]
+    classes = blocks(TUTORIAL, "yaml")[0]
     masks = demo_masks(checkout / "demo")
     write_labelme(checkout / "EXPORT", masks, [entry["name"] for entry in yaml.safe_load(classes)["classes"]])
     shutil.copytree(checkout / "demo" / "JPEGImages", checkout / "PHOTOS")
@@ -58,7 +50,7 @@ def demo_masks(folder: Path) -> dict[Path, Ids]:
 
 @pytest.mark.long
 def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
-    convert, look, learn, serve, ask, of_maps, evaluate, quantise, on_avx2, segment = blocks("sh")
+    convert, look, learn, serve, ask, of_maps, evaluate, quantise, on_avx2, segment = blocks(TUTORIAL)
     assert "--raster" in of_maps  # the tests of the page about maps run these
     run(convert, folder)
     run(look, folder)
@@ -90,7 +82,7 @@ def assert_answers(folder: Path, service: str, ask: str) -> None:
     variables = {"SEGMENT_PORT": str(port)}
     with start_server(command, port, "/health/ready", variables, folder, folder / "log") as server:
         subprocess.check_call(["bash", "-c", ask.replace("http://127.0.0.1:8000", server.url)], cwd=folder)
-        classes = yaml.safe_load(blocks("yaml")[0])["classes"]
+        classes = yaml.safe_load(blocks(TUTORIAL, "yaml")[0])["classes"]
         shown = httpx.get(f"{server.url}/classes", timeout=HANG_S).json()
         assert [{name: entry[name] for name in ("id", "name", "color")} for entry in shown] == classes
     with Image.open(folder / "mask.png") as mask:
@@ -98,37 +90,9 @@ def assert_answers(folder: Path, service: str, ask: str) -> None:
         assert set(np.unique(mask).tolist()) <= {entry["id"] for entry in classes}
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("tool", [tool for tool in EXPORTS if tool != "labelme"])
-def test_a_tool_s_export_leads_to_a_served_mask(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """labelme's does in the tutorial's test."""
-    tiny_recipe = tmp_path / "tiny.toml"
-    tiny_recipe.write_text(TINY_RECIPE)
-    names = ["background", "circle", "square", "triangle"]
-    masks = demo_masks(tmp_path / "demo")
-    data = EXPORTS[tool](tmp_path / "export", masks, names)
-    if tool not in READ_AS_THEY_ARE:
-        assert import_labels([str(data), "--out", str(tmp_path / "DATA")]) == 0
-        data = tmp_path / "DATA"
-    assert check([str(data), "--recipe", str(tiny_recipe)]) == 0
-    assert "\n0 errors\n" in capsys.readouterr().out
-    arguments = ["--recipe", str(tiny_recipe), "--start", "none", "--epochs", "1", "--device", "cpu", "--threads", "1"]
-    named = ["--name", "shapes", "--data-name", "shapes", "--license", "CC-BY-4.0", "--out", str(tmp_path / "run")]
-    assert train(["--data", str(data), *arguments, *named]) == 0
-    photo, ids = next(iter(masks.items()))
-    with service(weights=str(tmp_path / "run" / "shapes.safetensors")) as server:
-        assert [entry["name"] for entry in httpx.get(f"{server.url}/classes", timeout=HANG_S).json()] == names
-        answer = httpx.post(f"{server.url}/segment", content=photo.read_bytes(), timeout=HANG_S)
-    served = np.asarray(Image.open(io.BytesIO(answer.content)))
-    assert served.shape == ids.shape
-    assert set(np.unique(served).tolist()) <= set(range(len(names)))
-
-
 def test_what_the_tutorial_names_is_there() -> None:
     for name in re.findall(r"training/recipes/[\w.-]+\.toml", TUTORIAL):
         assert (ROOT / name).is_file(), name
-    for target in re.findall(r"\]\(([^)#:]+)\)", TUTORIAL):
-        assert (ROOT / "docs" / target).is_file(), target
 
 
 def test_each_change_that_it_advises_is_a_recipe_s() -> None:

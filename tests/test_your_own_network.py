@@ -18,6 +18,7 @@ from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from tests.support.checkout import ROOT, run
 from tests.support.images import make_photo
+from tests.support.pages import blocks
 from tests.support.training.conversions import imagenet_pixels
 
 PAGE = (ROOT / "docs" / "your-own-network.md").read_text()
@@ -57,12 +58,6 @@ def section(heading: str) -> str:
     return PAGE.split(f"### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
 
 
-def block(text: str, language: str) -> str:
-    match = re.search(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert match
-    return match[1]
-
-
 def library_classes(net: torch.nn.Module) -> npt.NDArray[Any]:
     """The library's own inference on the whole photo: its logits, at the photo's size."""
     with torch.inference_mode():
@@ -89,13 +84,13 @@ def test_a_network_of_another_library_gives_that_library_s_classes(
     checkout: Path, heading: str, former: str, latter: str, build: Callable[[], torch.nn.Module], options: str
 ) -> None:
     (checkout / "classes.yaml").write_text(json.dumps({"classes": NAMES}))
-    program = block(section(heading), "python").replace(former, latter) if former else block(section(heading), "python")
+    program = blocks(section(heading), "python")[0].replace(former or "\0", latter)
     program = program.replace("import torch\n", "import torch\n\ntorch.manual_seed(0)\n", 1)
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], cwd=checkout, capture_output=True, text=True, check=False
     )
     assert not result.returncode, result.stderr
-    run(block(section(heading), "sh").replace("fcn-convert", ".venv/bin/fcn-convert").strip() + f" {options}", checkout)
+    run(blocks(section(heading))[0].replace("fcn-convert", ".venv/bin/fcn-convert").strip() + f" {options}", checkout)
     segmenter = Segmenter.from_weights(checkout / "served.onnx", threads=1)
     assert segmenter.manifest.labels.names == NAMES
     torch.manual_seed(0)

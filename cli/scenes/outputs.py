@@ -13,7 +13,7 @@ from cli.scene_request import SceneRequest
 from cli.scenes.rows_file import ENDING
 from imaging.classes import Label, class_id, is_background
 from imaging.georeferenced import layers
-from imaging.georeferenced.geojson import GeoJSONWriter
+from imaging.georeferenced.geojson import write_geojson
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import RasterFacts, read_key, write_raster
 from model.inference.scenes import ClassRows
@@ -48,12 +48,17 @@ def write_output(
         if request.kind == "raster":
             facts = RasterFacts(labels.classes, labels.palette, tags)
             write_raster(content, place, (part.ids for part in rows), facts, cog=request.cog)
-        elif request.kind == "geojson":
-            with content.open("w", encoding="utf-8") as file:
-                write_polygons(GeoJSONWriter(file, place, facts=_lowered(tags)), request, place, rows, labels)
         else:
-            writer = layers.GeoPackageWriter(content, place, LAYER, _lowered(tags))
-            layers.check_layer(content, write_polygons(writer, request, place, rows, labels))
+            ids = class_ids(request, labels)
+            polygons = layers.layer_polygons(
+                rows, place, {label.id: label.name for label in labels.classes if label.id in ids},
+                tolerance=request.tolerance, shared_borders=request.shared_borders, min_area=request.min_area,
+            )  # fmt: skip
+            if request.kind == "geojson":
+                with content.open("w", encoding="utf-8") as file:
+                    write_geojson(file, polygons, place, _lowered(tags))
+            else:
+                layers.write_geopackage(content, polygons, place, LAYER, _lowered(tags))
     if request.style:
         style = polygon_style if request.is_polygons else raster_style
         write_file(out.with_suffix(STYLE), style(labels.classes), follow=False)
@@ -72,17 +77,6 @@ def check_outputs(requests: Sequence[SceneRequest], *, force: bool) -> None:
 def _other(request: SceneRequest, path: Path) -> str:
     """What a file holds beside a result, in words."""
     return layers.other_tables(path, LAYER) if request.kind == "geopackage" else "" if existing_key(request) else OTHER
-
-
-def write_polygons(
-    writer: layers.LayerWriter, request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet
-) -> int:
-    """Writes the objects of the rows as polygons, and gives their number."""
-    objects = layers.find_objects(rows, place, class_ids(request, labels), shared_borders=request.shared_borders)
-    return layers.write_layer(
-        writer, objects, place, {label.id: label for label in labels.classes}, tolerance=request.tolerance,
-        shared_borders=request.shared_borders, min_area=request.min_area,
-    )  # fmt: skip
 
 
 def existing_key(request: SceneRequest) -> str | None:

@@ -29,7 +29,7 @@ def read_webp_header(data: bytes) -> tuple[tuple[int, int], bytes] | None:
 
 def check_avif(data: bytes) -> None:
     """Raises `UnknownImageType` for an AVIF that shows a part of its pixels: the decoder ignores that and returns all."""
-    for kind, start, end in _avif_boxes(data):
+    for kind, start, end in boxes_of(data):
         if kind in DESCRIPTIONS and data.find(CLEAN_APERTURE, start, end) >= 0:
             raise UnknownImageType(
                 "the image is an AVIF that shows a part of its pixels (a clean aperture), which is not read; save it cropped"
@@ -45,14 +45,14 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         start = end + end % 2
 
 
-def _avif_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yields the kind, start and end of each top-level box. In a truncated file, the last end may lie beyond the data."""
-    start = 0
-    while start + 8 <= len(data):
+def boxes_of(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[tuple[bytes, int, int]]:
+    """Yields the kind, start and end of each box between two places. The last end may lie beyond, in a truncated file."""
+    stop = len(data) if stop is None else min(stop, len(data))
+    while start + 8 <= stop:
         length = int.from_bytes(data[start : start + 4], "big")
         if length == 1:  # the length follows the kind
             length = int.from_bytes(data[start + 8 : start + 16], "big")
-        end = start + length if length else len(data)
+        end = start + length if length else stop
         if end < start + 8:
             return
         yield data[start + 4 : start + 8], start, end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from imaging.formats import png
+from imaging.formats import heif, png
 from imaging.formats.boxes import check_avif
 from imaging.formats.jpeg import JPEGHeader, check_jpeg, check_scans
 from imaging.formats.tiff import check_fourth_sample, check_page
@@ -38,5 +38,7 @@ def check_pixels(image: Image.Image, data: bytes, jpeg: JPEGHeader | None) -> No
         check_fourth_sample(image)
     elif image.format == "PNG":
         png.check_pixels(image, data)
+    elif image.format == heif.NAME:
+        heif.check_tiles(image, data)
     elif jpeg:
         check_scans(jpeg, image, data)

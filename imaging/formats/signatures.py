@@ -11,6 +11,7 @@ TIFF = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")  # the third
 SIGNATURES = {"JPEG": (JPEG,), "PNG": (PNG,), "GIF": (b"GIF87a", b"GIF89a"), "TIFF": TIFF, "BMP": (b"BM",)}
 UNKNOWN = "unknown"
 AVIF_BRANDS = (b"avif", b"avis")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # ISO/IEC 23008-12, annexes B and C
 HEAD_BYTES = 512  # searched for the names of formats that are not accepted
 LEAST_BYTES, LEAST_VALUES = 2000, 240  # of a compressed file that misses two values of bytes by chance once in millions
 SAMPLE_BYTES = 1 << 16  # whose values are counted
@@ -26,7 +27,10 @@ class Foreign(NamedTuple):
 
 
 MAGICK = "convert it, for instance to PNG: magick {} photo.png"
-HEIC = "convert it to JPEG: sips -s format jpeg photo.heic --out photo.jpg (macOS), or heif-convert photo.heic photo.jpg"
+HEIC = (
+    "convert it to JPEG: sips -s format jpeg photo.heic --out photo.jpg (macOS), or heif-convert photo.heic photo.jpg; "
+    "or install this package with its extra heif"
+)
 CURL = "send the file as it is: curl changes it with -d and --data, and not with --data-binary @photo.jpg"
 FETCH = "URLs are not fetched; send the image itself: curl URL | curl --data-binary @- ADDRESS"
 TEXT = rb"[\xef\xbb\xbf\s]*"  # a byte order mark and white space
@@ -73,9 +77,9 @@ ENDINGS = {".heic": "HEIC", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JPEG XL", 
 
 
 def format_of(data: bytes) -> str:
-    """The name of the accepted format whose signature the file has, or `unknown`.
+    """The name of the format whose signature the file has, or `unknown`. HEIF is accepted where its reader is installed.
 
-    The first 12 bytes are enough, except for an AVIF whose first brand is a general one, and a PNG in Apple's form.
+    The first 12 bytes are enough, except for an AVIF or HEIF whose first brand is a general one, and a PNG in Apple's form.
     """
     if data.startswith(b"MM\0+") or data[12:16] == b"CgBI":
         return UNKNOWN
@@ -83,8 +87,9 @@ def format_of(data: bytes) -> str:
         return "WEBP"
     if data[4:8] == b"ftyp":
         brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
-        places = (place for place in range(0, len(brands), 4) if place != 4)  # 4: a version
-        return "AVIF" if any(brands[place : place + 4] in AVIF_BRANDS for place in places) else UNKNOWN
+        names = {brands[place : place + 4] for place in range(0, len(brands), 4) if place != 4}  # 4: a version
+        kinds = (("AVIF", AVIF_BRANDS), ("HEIF", HEIF_BRANDS))
+        return next((kind for kind, those in kinds if not names.isdisjoint(those)), UNKNOWN)
     return next((name for name, starts in SIGNATURES.items() if data.startswith(starts)), UNKNOWN)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -32,102 +33,85 @@ SAMPLED = 17  # points along a line whose bend is measured
 LINES = np.linspace(0, 1, 5)  # where such lines lie, as shares of the raster's side
 
 
-class GeoJSONWriter:
-    """Writes features some at a time, so that it holds few of them. place: of the raster whose pixels the polygons count.
-
-    Raises `NoCoordinates` if the raster does not say where it lies.
-    """
-
-    def __init__(self, file: IO[str], place: Place, facts: Mapping[str, Any] | None = None) -> None:
-        self._file, self._features = file, DegreeFeatures(place)
-        self._separator = "\n"
-        members = "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in (facts or {}).items())
-        file.write(f'{{"type": "FeatureCollection", {members}"features": [')
-
-    def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> None:
-        """Adds a polygon or a multipolygon in pixel positions, x then y from the upper left corner."""
-        self._write(self._features.add(polygon, properties))
-
-    def close(self) -> None:
-        """Ends the document. The file stays open."""
-        self._write(self._features.finish())
-        self._file.write("\n]}\n")
-
-    def _write(self, features: list[Feature]) -> None:
-        for feature in features:
-            self._file.write(self._separator + json.dumps(feature))
-            self._separator = ",\n"
+def write_geojson(
+    file: IO[str], polygons: Iterable[PolygonFacts], place: Place, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Writes the document of `feature_collection`, some features at a time, so that it holds few of them."""
+    members = "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in (facts or {}).items())
+    file.write(f'{{"type": "FeatureCollection", {members}"features": [')
+    separator = "\n"
+    for feature in degree_features(polygons, place):
+        file.write(separator + json.dumps(feature))
+        separator = ",\n"
+    file.write("\n]}\n")
 
 
 def feature_collection(
     polygons: Iterable[PolygonFacts], place: Place, facts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The document of these polygons in pixel positions with their properties. facts: further members of the document."""
-    maker = DegreeFeatures(place)
-    features = [feature for polygon, properties in polygons for feature in maker.add(polygon, properties)]
-    return {"type": "FeatureCollection", **(facts or {}), "features": features + maker.finish()}
+    """The document of these polygons in pixel positions with their properties. facts: further members of the document.
+
+    Raises as `degree_features`.
+    """
+    return {"type": "FeatureCollection", **(facts or {}), "features": list(degree_features(polygons, place))}
 
 
-class DegreeFeatures:
-    """Makes GeoJSON features of polygons and multipolygons in pixel positions, many at once. place: of the raster.
+def degree_features(polygons: Iterable[PolygonFacts], place: Place) -> Iterator[Feature]:
+    """The GeoJSON features of polygons and multipolygons in pixel positions, made many at once. place: of the raster.
 
     Sides that are straight in the raster and bent in degrees get points between, so that no point is further off than
     `MOST_BEND`. Raises `NoCoordinates`, and `SceneError` for corners off the Earth.
     """
+    decimals, longest = _decimals(place), _longest_straight(place)
+    for batch in _batches(polygons):
+        parts, owners = _in_degrees(shapely.segmentize(np.array([polygon for polygon, _ in batch], np.object_), longest), place)
+        coordinates = split(to_lists(shapely.orient_polygons(parts), decimals), owners, len(batch))
+        for (_, properties), each in zip(batch, coordinates, strict=True):
+            kind, lists = ("Polygon", each[0]) if len(each) == 1 else ("MultiPolygon", each)
+            yield {"type": "Feature", "properties": dict(properties), "geometry": {"type": kind, "coordinates": lists}}
 
-    def __init__(self, place: Place) -> None:
-        self._place, self._decimals = place, _decimals(place)
-        self._longest = _longest_straight(place)
-        self._waiting: list[PolygonFacts] = []
-        self._points = 0
 
-    def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> list[Feature]:
-        """Takes a polygon with its properties, and gives the features of all that wait once they have many points."""
-        self._waiting.append((polygon, properties))
-        self._points += shapely.get_num_coordinates(polygon)
-        return self.finish() if self._points >= POINTS_AT_ONCE else []
+def _batches(polygons: Iterable[PolygonFacts]) -> Iterator[list[PolygonFacts]]:
+    """The polygons, as many at once as have `POINTS_AT_ONCE` points together."""
+    batch: list[PolygonFacts] = []
+    points = 0
+    for each in polygons:
+        batch.append(each)
+        points += shapely.get_num_coordinates(each[0])
+        if points >= POINTS_AT_ONCE:
+            yield batch
+            batch, points = [], 0
+    if batch:
+        yield batch
 
-    def finish(self) -> list[Feature]:
-        """The features of all polygons that wait."""
-        waiting, self._waiting, self._points = self._waiting, [], 0
-        polygons = shapely.segmentize(np.array([polygon for polygon, _ in waiting], np.object_), self._longest)
-        parts, owners = self._parts(polygons)
-        coordinates = split(to_lists(shapely.orient_polygons(parts), self._decimals), owners, len(waiting))
-        geometries = [
-            {"type": "Polygon", "coordinates": each[0]} if len(each) == 1 else {"type": "MultiPolygon", "coordinates": each}
-            for each in coordinates
-        ]
-        return [
-            {"type": "Feature", "properties": dict(properties), "geometry": geometry}
-            for (_, properties), geometry in zip(waiting, geometries, strict=True)
-        ]
 
-    def _parts(self, geometries: Polygons) -> tuple[Polygons, Integers]:
-        """The polygons in degrees that geometries in pixels become, and the index of each one's geometry, ascending."""
-        parts, owners = shapely.get_parts(geometries, return_index=True)
-        parts = shapely.transform(parts, self._degrees)
-        west, _, east, _ = shapely.bounds(parts).T
-        is_whole = (west >= -180) & (east <= 180) & (east - west < 180)  # no side of it crosses the antimeridian
-        if is_whole.all():
-            return parts, owners
-        whole, others = np.flatnonzero(is_whole), np.flatnonzero(~is_whole)
+def _in_degrees(geometries: Polygons, place: Place) -> tuple[Polygons, Integers]:
+    """The polygons in degrees that geometries in pixels become, and the index of each one's geometry, ascending."""
+    parts, owners = shapely.get_parts(geometries, return_index=True)
+    parts = shapely.transform(parts, partial(_degrees, place))
+    west, _, east, _ = shapely.bounds(parts).T
+    is_whole = (west >= -180) & (east <= 180) & (east - west < 180)  # no side of it crosses the antimeridian
+    if is_whole.all():
+        return parts, owners
+    whole, others = np.flatnonzero(is_whole), np.flatnonzero(~is_whole)
+    try:
+        pieces, of_pieces = _cut_apart(parts[others])
+    except shapely.errors.GEOSException as error:
+        raise SceneError(f"a polygon at a pole has no outline in degrees; {INSTEAD}") from error
+    of_parts = np.append(whole, others[of_pieces])
+    order = np.argsort(of_parts, kind="stable")
+    return np.append(parts[whole], pieces)[order], owners[of_parts[order]]
+
+
+def _degrees(place: Place, points: Floats) -> Floats:
+    degrees = np.empty_like(points)
+    for first in range(0, len(points), POINTS_AT_ONCE):
+        part = slice(first, first + POINTS_AT_ONCE)
         try:
-            pieces, of_pieces = _cut_apart(parts[others])
-        except shapely.errors.GEOSException as error:
-            raise SceneError(f"a polygon at a pole has no outline in degrees; {INSTEAD}") from error
-        of_parts = np.append(whole, others[of_pieces])
-        order = np.argsort(of_parts, kind="stable")
-        return np.append(parts[whole], pieces)[order], owners[of_parts[order]]
-
-    def _degrees(self, points: Floats) -> Floats:
-        degrees = np.empty_like(points)
-        for first in range(0, len(points), POINTS_AT_ONCE):
-            part = slice(first, first + POINTS_AT_ONCE)
-            try:
-                degrees[part] = self._place.to_degrees(points[part], strict=True)
-            except NoCoordinates as error:
-                raise SceneError(f"a polygon has a corner that has no longitude and latitude; {INSTEAD}") from error
-        return degrees
+            degrees[part] = place.to_degrees(points[part], strict=True)
+        except NoCoordinates as error:
+            raise SceneError(f"a polygon has a corner that has no longitude and latitude; {INSTEAD}") from error
+    return degrees
 
 
 def _longest_straight(place: Place) -> float:

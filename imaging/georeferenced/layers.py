@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyogrio
 import pyogrio.raw
 import shapely
 
-from imaging.classes import Label
 from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.geojson import PolygonFacts
 from imaging.georeferenced.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
 from imaging.georeferenced.place import Place, Window, pixel_areas
 from imaging.georeferenced.raster import KEY_TAG, in_blocks
@@ -33,113 +34,78 @@ WHERE type IN ('table', 'view') AND name NOT GLOB 'gpkg_*' AND name NOT GLOB 'rt
 """Also those that its list of contents lacks, as QGIS leaves its styles out."""
 
 
-class LayerWriter(Protocol):
-    """Writes a layer, polygon by polygon; polygons are in pixels of the scene."""
-
-    def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> None: ...
-    def close(self) -> None: ...
-
-
-def find_objects(
-    rows: Iterable[tuple[int, Ids, Ids | None]], place: Place, ids: Iterable[int], *, shared_borders: bool = False
-) -> Iterator[MapObject]:
-    """The objects of these classes, as they are finished. rows: first row, class ids and confidences, from top to bottom.
-
-    Raises `NoCoordinates`.
-    """
-    width = place.size[1]
-    finder = ObjectFinder(width, list(ids), with_nodes=shared_borders)
-    planes = (np.stack([plane for plane in part[1:] if plane is not None], 1) for part in rows)
-    for index, part in enumerate(in_blocks(planes, STEP_ROWS)):  # sums have equal bits, whatever the pieces that rows come in
-        areas = pixel_areas(place, Window(index * STEP_ROWS, 0, len(part), width))
-        yield from finder.add(part[:, 0], areas, part[:, 1] if part.shape[1] > 1 else None)
-    yield from finder.finish()
-
-
-def write_layer(
-    writer: LayerWriter,
-    objects: Iterable[MapObject],
+def layer_polygons(
+    rows: Iterable[tuple[int, Ids, Ids | None]],
     place: Place,
-    labels: Mapping[int, Label],
+    names: Mapping[int, str],
     *,
     tolerance: float = 0.0,
     shared_borders: bool = False,
     min_area: float = 0.0,
-) -> int:
-    """Writes objects of at least `min_area` square metres, and gives their number.
+) -> Iterator[PolygonFacts]:
+    """The polygons of the objects of at least `min_area` square metres, in pixels of the scene, and their properties.
 
+    rows: first row, class ids and confidences, from top to bottom. names: of the classes whose objects are wanted, by id.
     tolerance: in the units of the scene's system; no outer ring moves further (Douglas and Peucker, 1973), and holes that would
-    be thinner vanish. With
-    shared borders, neighbours are simplified together (Visvalingam and Whyatt, 1993), as `trace_coverage` does it. Raises
-    `SceneError` if that needs too many points.
+    be thinner vanish. With shared borders, neighbours are simplified together (Visvalingam and Whyatt, 1993), as
+    `trace_coverage` does it. Raises `NoCoordinates`, and `SceneError` if shared borders need too many points.
     """
-    polygons_to_write: Iterator[MapObject] = (each for each in objects if each.square_metres >= min_area)
+    all_objects = _objects(rows, place, ObjectFinder(place.size[1], names, with_nodes=shared_borders))
+    objects: Iterator[MapObject] = (each for each in all_objects if each.square_metres >= min_area)
     if tolerance and shared_borders:
-        polygons_to_write = _simplified_together(list(_counted(polygons_to_write)), place, tolerance)
+        objects = _simplified_together(list(_counted(objects)), place, tolerance)
     elif tolerance:
-        polygons_to_write = _simplified(polygons_to_write, place, tolerance)
-    count = 0
-    for each in polygons_to_write:
-        writer.add(each.polygon, _properties(each, labels[each.id]))
-        count += 1
-    writer.close()
-    return count
+        objects = _simplified(objects, place, tolerance)
+    for each in objects:
+        confidence = None if each.confidence is None else round(each.confidence, 4)
+        area = round(each.square_metres, 4)
+        yield each.polygon, {"class_id": each.id, "class": names[each.id], "area_m2": area, "confidence": confidence}
 
 
-class GeoPackageWriter:
-    """Writes polygons to one layer of a new GeoPackage, in the scene's system.
+def _objects(rows: Iterable[tuple[int, Ids, Ids | None]], place: Place, finder: ObjectFinder) -> Iterator[MapObject]:
+    """The objects, as they are finished."""
+    planes = (np.stack([plane for plane in part[1:] if plane is not None], 1) for part in rows)
+    for index, part in enumerate(in_blocks(planes, STEP_ROWS)):  # sums have equal bits, whatever the pieces that rows come in
+        areas = pixel_areas(place, Window(index * STEP_ROWS, 0, len(part), place.size[1]))
+        yield from finder.add(part[:, 0], areas, part[:, 1] if part.shape[1] > 1 else None)
+    yield from finder.finish()
 
-    layer: its name. facts: what the layer's metadata say. Raises `NoCoordinates`, and `OSError` while it writes.
+
+def write_geopackage(path: Path, polygons: Iterable[PolygonFacts], place: Place, layer: str, facts: Mapping[str, str]) -> None:
+    """Writes polygons, in pixels of the scene, to one layer of a new GeoPackage, in the scene's system.
+
+    layer: its name. facts: what the layer's metadata say. Without any polygon, the layer is empty. Reads the number of features
+    again, since not every failed write is told. Raises `NoCoordinates` and `OSError`.
     """
-
-    def __init__(self, path: Path, place: Place, layer: str, facts: Mapping[str, str]) -> None:
-        self._path, self._place, self._layer, self._facts = path, place, layer, dict(facts)
-        self._crs = place.require("the scene").to_wkt()
-        self._waiting: list[tuple[shapely.Geometry, Mapping[str, Any]]] = []
-        self._is_begun = False
-
-    def add(self, polygon: shapely.Geometry, properties: Mapping[str, Any]) -> None:
-        self._waiting.append((polygon, properties))
-        if len(self._waiting) >= FEATURES_AT_ONCE:
-            self._write()
-
-    def close(self) -> None:
-        """Writes the polygons that wait. Without any polygon, the file has an empty layer."""
-        if self._waiting or not self._is_begun:
-            self._write()
-
-    def _write(self) -> None:
-        features, self._waiting = self._waiting, []
+    crs, count = place.require("the scene").to_wkt(), 0
+    options: dict[str, Any] = {"layer_metadata": dict(facts), "spatial_index": True}  # of the first features
+    rest = iter(polygons)
+    while (features := list(islice(rest, FEATURES_AT_ONCE))) or options:
         columns = {
             "class_id": np.array([each["class_id"] for _, each in features], np.int32),
             "class": np.array([each["class"] for _, each in features], object),
             "area_m2": np.array([each["area_m2"] for _, each in features], np.float64),
             "confidence": np.array([np.nan if each["confidence"] is None else each["confidence"] for _, each in features]),
         }
-        polygons = np.array([polygon for polygon, _ in features], np.object_)
-        geometry = shapely.to_wkb(shapely.transform(polygons, self._place.to_map))
+        shapes = np.array([polygon for polygon, _ in features], np.object_)
+        geometry = shapely.to_wkb(shapely.transform(shapes, place.to_map))
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
-        options: dict[str, Any] = {} if self._is_begun else {"layer_metadata": self._facts, "spatial_index": True}
         try:
             pyogrio.raw.write(
-                self._path, geometry, list(columns.values()), list(columns), layer=self._layer, driver="GPKG",
-                geometry_type="Polygon", crs=self._crs, append=self._is_begun, **options,
+                path, geometry, list(columns.values()), list(columns), layer=layer, driver="GPKG",
+                geometry_type="Polygon", crs=crs, append=not options, **options,
             )  # fmt: skip
         except pyogrio.errors.DataSourceError as error:
-            raise OSError(f"{self._path} cannot be written: {' '.join(str(error).split())}") from error
+            raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from error
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
-        self._is_begun = True
-
-
-def check_layer(path: Path, count: int) -> None:
-    """Raises `OSError` unless the GeoPackage has so many features, since not every failed write is told."""
+        options, count = {}, count + len(features)
     try:
-        features = pyogrio.read_info(path)["features"]
+        written = pyogrio.read_info(path)["features"]
     except pyogrio.errors.DataSourceError as error:
         raise OSError(f"{path} cannot be read again; is the disk full or damaged?") from error
-    if features != count:
-        raise OSError(f"{path} has {features} features of {count}; is the disk full or damaged?")
+    if written != count:
+        raise OSError(f"{path} has {written} features of {count}; is the disk full or damaged?")
 
 
 def layer_key(path: Path, layer: str) -> str | None:
@@ -154,7 +120,7 @@ def layer_key(path: Path, layer: str) -> str | None:
 
 
 def other_tables(path: Path, layer: str) -> str:
-    """What a GeoPackage holds beside a layer as `GeoPackageWriter` left it, in words; empty if there is nothing."""
+    """What a GeoPackage holds beside a layer as `write_geopackage` left it, in words; empty if there is nothing."""
     try:
         check_vector_file(path)
         *_, (names, dates) = pyogrio.raw.read(path, sql=TABLES)
@@ -164,11 +130,6 @@ def other_tables(path: Path, layer: str) -> str:
     if others := sorted(set(tables) - {layer}):
         return f"the layers or tables {', '.join(others)}"
     return "" if tables == {layer: DATE} else f"the layer {layer} of another program, or changed since it was written"
-
-
-def _properties(each: MapObject, label: Label) -> dict[str, Any]:
-    confidence = None if each.confidence is None else round(each.confidence, 4)
-    return {"class_id": each.id, "class": label.name, "area_m2": round(each.square_metres, 4), "confidence": confidence}
 
 
 def _counted(objects: Iterable[MapObject]) -> Iterator[MapObject]:
@@ -196,7 +157,7 @@ def _simplified(objects: Iterator[MapObject], place: Place, tolerance: float) ->
         rest = is_lost & ~has_many
         simple[rest] = shapely.simplify(polygons[rest], tolerance / 2, preserve_topology=True)
         results = np.where(has_many, originals, shapely.transform(simple, place.to_pixels))
-        yield from map(_moved, batch, results)
+        yield from (replace(each, polygon=polygon) for each, polygon in zip(batch, results, strict=True))
 
 
 def _simplified_together(objects: list[MapObject], place: Place, tolerance: float) -> Iterator[MapObject]:
@@ -204,8 +165,5 @@ def _simplified_together(objects: list[MapObject], place: Place, tolerance: floa
     polygons = shapely.transform(np.array([each.polygon for each in objects], np.object_), place.to_map)
     if not len(polygons):
         return
-    yield from map(_moved, objects, shapely.transform(shapely.coverage_simplify(polygons, tolerance), place.to_pixels))
-
-
-def _moved(each: MapObject, polygon: shapely.Polygon) -> MapObject:
-    return MapObject(each.id, polygon, each.pixels, each.square_metres, each.confidence)
+    simple = shapely.transform(shapely.coverage_simplify(polygons, tolerance), place.to_pixels)
+    yield from (replace(each, polygon=polygon) for each, polygon in zip(objects, simple, strict=True))

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,15 +70,3 @@ def test_the_gpu_is_measured() -> None:
     section = gpu.run(quick=True)
     agreement = next(ratio.value for ratio in section.ratios if ratio.what.startswith("agreement"))
     assert agreement > 0.98
-
-
-def test_what_is_installed_knows_no_benches() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert "benchmarks" not in packages
-    assert not [target for target in project["project"]["scripts"].values() if target.startswith("benchmarks")]
-    sources = [path for package in packages for path in (ROOT / package).rglob("*.py")]
-    assert len(sources) > 50
-    assert not [path for path in sources if re.search(r"^\s*(from|import) benchmarks\b", path.read_text(), re.MULTILINE)]
-    (target,) = tomllib.loads((ROOT / "benchmarks" / "pyproject.toml").read_text())["project"]["scripts"].values()
-    assert target == f"{main.__module__}:{main.__name__}"

@@ -49,13 +49,13 @@ def test_a_shard_and_a_list_name_answers_as_the_whole_does(tmp_path: Path, monke
 
 
 def test_other_photographs_and_names_without_an_ending_are_told_of(tmp_path: Path) -> None:
-    empty(tmp_path, "a.jpg", "b.HEIC", "c.jxl", "d", "notes.txt", "e.xml", "f.json", "._g.jpg", ".DS_Store", "h/._i.heic")
+    empty(tmp_path, "a.jpg", "b.JP2", "c.jxl", "d", "notes.txt", "e.xml", "f.json", "._g.jpg", ".DS_Store", "h/._i.jp2")
     listing = list_inputs([str(tmp_path)], "out")
     assert answers(listing) == {"a.jpg": "a"}
-    assert set(problems(listing)) == {"b.HEIC", "c.jxl", "d"}
-    texts = {name: problems(listing)[name] for name in ("b.HEIC", "c.jxl", "d")}
-    assert "this file is HEIC; accepted are PNG, JPEG" in texts["b.HEIC"]
-    assert "heif-convert photo.heic photo.jpg" in texts["b.HEIC"]
+    assert set(problems(listing)) == {"b.JP2", "c.jxl", "d"}
+    texts = {name: problems(listing)[name] for name in ("b.JP2", "c.jxl", "d")}
+    assert "this file is JPEG 2000; accepted are PNG, JPEG" in texts["b.JP2"]
+    assert "magick photo.jp2 photo.png" in texts["b.JP2"]
     assert "djxl " in texts["c.jxl"]
     assert "not an accepted type: a name without an ending" in texts["d"]
 

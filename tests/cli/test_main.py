@@ -47,17 +47,6 @@ def test_a_file_becomes_the_segmenters_bytes(format: Any, run: Segment, expected
     assert files_in(tmp_path / "out") == ["mask.png"]
 
 
-@pytest.mark.parametrize(("image_format", "ending"), [("jpeg", "jpg"), ("png", "png")])
-def test_a_picture_comes_in_the_image_format_and_with_the_classes_that_are_wanted(
-    image_format: Any, ending: str, run: Segment, expected: Callable[..., bytes], tmp_path: Path
-) -> None:
-    write_files(tmp_path, {"photo.png": PHOTO})
-    extra = ["--format", "overlay", "--image-format", image_format, "--classes", "Circle,3"]
-    assert run(tmp_path / "photo.png", "-o", tmp_path / f"picture.{ending}", *extra) == 0
-    rendering = Rendering("overlay", classes=("circle", "3"), image_format=image_format)
-    assert (tmp_path / f"picture.{ending}").read_bytes() == expected(PHOTO, rendering)
-
-
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
@@ -95,6 +84,12 @@ def test_a_way_to_write_regions_is_no_format(tmp_path: Path, capsys: pytest.Capt
     [
         ("--format cutout --classes circle", "png", Options(rendering=Rendering("cutout", classes=("circle",)))),
         ("--format hf", "json", Options(rendering=Rendering("hf"))),
+        ("--format json --mask array", "json", Options(rendering=Rendering("json", "array"))),
+        (
+            "--format overlay --image-format jpeg --classes Circle,3",
+            "jpg",
+            Options(rendering=Rendering("overlay", classes=("circle", "3"), image_format="jpeg")),
+        ),
         (
             "--format overlay --palette labels --no-names",
             "png",
@@ -119,19 +114,6 @@ def test_each_parameter_reaches_the_segmenter_here_and_on_a_service(
     assert here.read_bytes() == expected(PHOTO, options.rendering, **facts)
     assert main([str(tmp_path / "photo.png"), "-o", str(there), *arguments.split(), "--server", narrow_url]) == 0
     assert there.read_bytes() == here.read_bytes()
-
-
-@pytest.mark.parametrize("mask", ["rle", "array"])
-def test_json_is_the_segmenters_document(mask: Any, run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
-    write_files(tmp_path, {"photo.png": PHOTO})
-    assert run(tmp_path / "photo.png", "-o", tmp_path / "photo.json", "--format", "json", "--mask", mask) == 0
-    data = (tmp_path / "photo.json").read_bytes()
-    assert data == expected(PHOTO, Rendering("json", mask))
-    document = json.loads(data)
-    assert document["image"] == {"width": 101, "height": 70}
-    assert {name: document["model"][name] for name in ("name", "runtime", "precision")} == {
-        "name": "narrow", "runtime": "openvino", "precision": "float32",
-    }  # fmt: skip
 
 
 def test_options_reach_the_expected(run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cli.answers import STATE, open_answers
 from cli.input import Input, Shard
@@ -21,6 +22,7 @@ from imaging.rendering import Rendering
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import PHOTO, Segment, files_in, job_of, write_files
 from tests.support.images import encode, make_photo
+from tests.support.imaging.heic_files import heic_of
 from tests.support.polling import wait_until
 
 
@@ -91,8 +93,17 @@ def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_pat
     assert files_in(tmp_path / "out") == ["a.png", "b/c.png"]
 
 
+def test_photos_of_phones_are_read_where_their_extra_is_installed(run: Segment, tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
+    write_files(tmp_path / "in", {"IMG_1.HEIC": heic_of(Image.fromarray(make_photo(40, 60))), "b.heif": b"text"})
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
+    assert files_in(tmp_path / "out") == ["IMG_1.png"]
+    with Image.open(tmp_path / "out" / "IMG_1.png") as mask:
+        assert mask.size == (60, 40)
+
+
 def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> None:
-    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": b"text", "c.heic": b"text"})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": b"text", "c.jxl": b"text"})
     name = tmp_path / "results.jsonl"
     assert run(tmp_path / "in", "-o", tmp_path / "out", "--results", name) == 3
     rows = {Path(row["name"]).name: row for row in map(json.loads, name.read_text().splitlines())}
@@ -102,7 +113,7 @@ def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> Non
     assert rows["a.png"]["milliseconds"] > 0
     assert (rows["a.png"]["problem"], len(rows["a.png"]["key"])) == (None, 32)
     assert "none of PNG" in rows["b.png"]["problem"]
-    assert "this file is HEIC; accepted are PNG" in rows["c.heic"]["problem"]
+    assert "this file is JPEG XL; accepted are PNG" in rows["c.jxl"]["problem"]
     plain = (tmp_path / "out" / "a.png").read_bytes()
     assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
     assert (tmp_path / "out" / "a.png").read_bytes() == plain

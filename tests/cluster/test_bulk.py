@@ -14,12 +14,12 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from benchmarks.harness.hostile import hostile
+from cluster.bulk import main
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import environment
 from tests.support.cli.folders import files_in, write_files
 from tests.support.images import encode, make_photo
 from tests.support.polling import LONGEST_S, wait_until
-from tests.support.variants import long
 
 DAMAGED = encode(make_photo(64, 64), "JPEG")[:700]
 HOSTILE = ("gif of a huge screen", "tiff of many fax rows")
@@ -101,10 +101,11 @@ def test_relative_names_are_those_of_the_folder_of_the_command(
     assert (status, files_in(tmp_path / "out2")) == (3, ["0000.png", "0001.png"]), errors
 
 
-@pytest.mark.parametrize("arguments", [["-", "-o", "out"], *long(["in", "-o", "-"])])
-def test_stdin_and_stdout_are_refused(arguments: list[str], start: Start) -> None:
-    status, errors = ended(start("bulk", *arguments))
-    assert (status, errors.count("\n"), "- is not for a cluster" in errors) == (2, 1, True), errors
+@pytest.mark.parametrize("arguments", [["-", "-o", "out"], ["in", "-o", "-"]])
+def test_stdin_and_stdout_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert (errors.count("\n"), "- is not for a cluster" in errors) == (1, True), errors
 
 
 @pytest.mark.long

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from cli.local import Network
 from cli.scene_request import Kind, SceneRequest
 from cli.scenes.command import segment_one
 from cluster import scenes
-from cluster.scenes import join, list_rows, part_file, plan_parts, segment_part
+from cluster.scenes import join, part_file, plan_parts, segment_part
 from imaging.georeferenced.errors import SceneError
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
@@ -69,19 +68,6 @@ def test_parts_give_the_bytes_of_one_machine(
     join(split, parts)
     assert Path(split.out).read_bytes() == Path(whole.out).read_bytes()
     assert os.listdir(tmp_path / "split") == [f"out.{ending}"]
-
-
-@pytest.mark.parametrize("bounds", [(0, 1, 2, 900), (0, 333, 777, 899, 900)])
-def test_a_part_may_begin_at_any_row(
-    request_of: SceneRequest, network: Network, runtime: Runtime, tmp_path: Path, bounds: tuple[int, ...]
-) -> None:
-    segment_one([request_of], runtime)
-    with rasterio.open(request_of.out) as file:
-        expected = file.read(1)
-    parts = replace(plan_parts(request_of, network, 1), spans=tuple(pairwise(bounds)))
-    for index in range(len(parts.spans)):
-        segment_part(request_of, parts, index)
-    assert (np.concatenate([part.ids for part in list_rows(request_of, parts)]) == expected).all()
 
 
 def test_a_part_goes_on_and_a_missing_one_is_told(request_of: SceneRequest, network: Network) -> None:

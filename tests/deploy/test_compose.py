@@ -93,12 +93,6 @@ def interpolated(text: str, variables: dict[str, str]) -> str:
 
 def test_the_default_services_are_those_without_a_profile() -> None:
     assert [name for name, service in COMPOSE["services"].items() if "profiles" not in service] == ["segment"]
-    profiles = {name: service["profiles"] for name, service in COMPOSE["services"].items() if "profiles" in service}
-    assert profiles == {
-        "gpu": ["gpu"], "replica": ["proxy"], "proxy": ["proxy"],
-        "prometheus": ["observability"], "grafana": ["observability"],
-    }  # fmt: skip
-    assert "ports" not in COMPOSE["services"]["replica"]
 
 
 def test_the_replicas_have_the_proxy_s_configuration_but_for_their_addresses() -> None:

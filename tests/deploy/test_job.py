@@ -14,6 +14,7 @@ import yaml
 
 from cli.arguments import parser
 from tests.support.checkout import ROOT
+from tests.support.deploy.files import assert_confined
 
 JOB: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "job.yaml").read_text())
 SPEC = JOB["spec"]
@@ -57,9 +58,4 @@ def test_a_disruption_is_no_failure_and_an_index_fails_alone() -> None:
 
 
 def test_the_process_may_do_nothing_but_its_work() -> None:
-    user = int(re.findall(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0])
-    assert (POD["securityContext"]["runAsNonRoot"], POD["securityContext"]["runAsUser"]) == (True, user)
-    security = CONTAINER["securityContext"]
-    assert (security["readOnlyRootFilesystem"], security["allowPrivilegeEscalation"]) == (True, False)
-    assert security["capabilities"] == {"drop": ["ALL"]}
-    assert CONTAINER["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+    assert_confined(POD)

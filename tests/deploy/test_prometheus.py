@@ -81,17 +81,9 @@ def test_what_is_scraped_is_every_instance_of_the_compose_file() -> None:
     assert {names["port"]} == set(map(int, ports.values()))
 
 
-@pytest.mark.long
-def test_the_instances_of_systemd_may_be_scraped_in_place_of_those_of_docker(tmp_path: Path) -> None:
-    text = (FOLDER / "prometheus.yml").read_text()
-    text, count = re.subn(r"(?m)^    # (static_configs: )", r"    \1", text)
-    text, removed = re.subn(r"(?m)^    dns_sd_configs:\n      - .*\n", "", text)
-    assert (count, removed) == (1, 1)
-    (tmp_path / "prometheus.yml").write_text(text)
-    (tmp_path / "alerts.yml").write_bytes((FOLDER / "alerts.yml").read_bytes())
-    command = [program("promtool"), "check", "config", "prometheus.yml"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+def test_the_instances_of_systemd_may_be_scraped_in_place_of_those_of_docker() -> None:
+    text, count = re.subn(r"(?m)^    # (static_configs: )", r"    \1", (FOLDER / "prometheus.yml").read_text())
+    assert count == 1
     (job,) = yaml.safe_load(text)["scrape_configs"]
     ((targets,),) = (each.values() for each in job["static_configs"])
     enabled = re.findall(r"fcn-segment@(\d+)", (DEPLOY / "systemd" / "fcn-segment@.service").read_text())

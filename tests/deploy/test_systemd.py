@@ -14,18 +14,19 @@ from app.settings import Settings
 from tests.support.deploy.files import DEPLOY
 from tests.support.polling import HANG_S
 
+UNIT = (DEPLOY / "systemd" / "fcn-segment@.service").read_text()
+
 
 def test_the_unit_s_times_and_variables_are_those_of_the_settings() -> None:
-    text = (DEPLOY / "systemd" / "fcn-segment@.service").read_text()
-    variables = dict(re.findall(r"SEGMENT_(\w+)=(\S+)", re.sub(r"(?m)^#.*$", "", text)))
+    variables = dict(re.findall(r"SEGMENT_(\w+)=(\S+)", re.sub(r"(?m)^#.*$", "", UNIT)))
     settings = Settings()
-    (stop,) = map(float, re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE))
+    (stop,) = map(float, re.findall(r"^TimeoutStopSec=(\d+)$", UNIT, re.MULTILINE))
     assert set(variables) <= {field.upper() for field in Settings.model_fields}
     assert float(variables["LAME_DUCK_S"]) + settings.drain_s + 2 <= stop
 
 
 def test_no_time_limits_how_long_an_instance_loads_and_compiles_its_network() -> None:
-    lines = (DEPLOY / "systemd" / "fcn-segment@.service").read_text().splitlines()
+    lines = UNIT.splitlines()
     assert "Type=exec" in lines  # the unit has started once the program runs
     assert not [line for line in lines if line.startswith(("TimeoutSec", "TimeoutStartSec", "WatchdogSec", "RuntimeMaxSec"))]
 
@@ -34,9 +35,7 @@ def test_no_time_limits_how_long_an_instance_loads_and_compiles_its_network() ->
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_reads_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "fcn-segment@8001.service"
-    unit.write_text(
-        (DEPLOY / "systemd" / "fcn-segment@.service").read_text().replace("/opt/fcn-segment/bin/fcn-serve", "/bin/true")
-    )
+    unit.write_text(UNIT.replace("/opt/fcn-segment/bin/fcn-serve", "/bin/true"))
     result = subprocess.run(
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=HANG_S, check=False
     )
@@ -44,7 +43,7 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
 
 
 def test_an_instance_needs_a_file_of_keys_and_is_not_started_again_without() -> None:
-    lines = (DEPLOY / "systemd" / "fcn-segment@.service").read_text().splitlines()
+    lines = UNIT.splitlines()
     assert "LoadCredential=keys:/etc/fcn-segment.keys" in lines  # without a `-` or `Set`: it has to be there
     assert "Environment=SEGMENT_API_KEYS_FILE=%d/keys" in lines
     assert "Restart=always" in lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from imaging import cutout
-from imaging.cutout import CutoutForm, cut_out, parse_color
+from imaging.cutout import cut_out, cutout_file, parse_color
 from imaging.encoding import ImageFormat
 from imaging.regions import Regions
 from imaging.runs import column_runs
@@ -40,10 +41,9 @@ def seen_in_cells(inside: npt.NDArray[np.bool_], cell: int) -> Pixels:
 
 def cut(photo: Pixels, foreground: Pixels, cell: float) -> Pixels:
     """The RGBA pixels of the cut-out of class 1, which is where it is more probable than not."""
-    data = cut_out(photo, (foreground > 127).astype(np.uint8), {1}, foreground, cell).body
-    with Image.open(io.BytesIO(data)) as image:
-        assert (image.format, image.mode) == ("PNG", "RGBA")
-        return np.asarray(image)
+    picture = cut_out(photo, (foreground > 127).astype(np.uint8), {1}, foreground, cell)
+    assert picture.mode == "RGBA"
+    return np.asarray(picture)
 
 
 def error(opacity: Pixels, inside: npt.NDArray[np.bool_]) -> float:
@@ -136,9 +136,9 @@ def test_tiles_change_no_opacity(monkeypatch: pytest.MonkeyPatch, size: tuple[in
     assert np.abs(cut(photo, foreground, cell)[..., 3].astype(int) - whole[..., 3]).max() <= 1  # by rounding
 
 
-def picture(form: CutoutForm, inside: npt.NDArray[np.bool_]) -> tuple[Image.Image, tuple[int, int, int, int] | None]:
+def picture(inside: npt.NDArray[np.bool_], **form: Any) -> tuple[Image.Image, tuple[int, int, int, int] | None]:
     foreground = seen_in_cells(inside, 8)
-    data, box = cut_out(photo_of(inside), (foreground > 127).astype(np.uint8), {1}, foreground, 8, form)
+    data, box = cutout_file(cut_out(photo_of(inside), (foreground > 127).astype(np.uint8), {1}, foreground, 8), **form)
     image = Image.open(io.BytesIO(data))
     image.load()
     return image, box
@@ -146,8 +146,8 @@ def picture(form: CutoutForm, inside: npt.NDArray[np.bool_]) -> tuple[Image.Imag
 
 def test_a_crop_is_the_part_of_the_whole_in_which_something_is_left() -> None:
     inside = disc((160, 200))
-    whole, box = picture(CutoutForm(), inside)
-    cropped, same = picture(CutoutForm(crop=True), inside)
+    whole, box = picture(inside)
+    cropped, same = picture(inside, crop=True)
     assert box is not None
     left, top, width, height = box
     assert box == same
@@ -156,13 +156,13 @@ def test_a_crop_is_the_part_of_the_whole_in_which_something_is_left() -> None:
 
 
 def test_without_an_object_there_is_no_box_and_a_crop_is_the_whole() -> None:
-    image, box = picture(CutoutForm(crop=True), np.zeros((30, 40), np.bool_))
+    image, box = picture(np.zeros((30, 40), np.bool_), crop=True)
     assert (image.size, image.getextrema()[3], box) == ((40, 30), (0, 0), None)
 
 
 def test_a_webp_has_the_same_opacity_and_nearly_the_same_colours() -> None:
     inside = disc((160, 200))
-    png, webp = (np.asarray(picture(CutoutForm(format), inside)[0]) for format in ("png", "webp"))
+    png, webp = (np.asarray(picture(inside, image_format=format)[0]) for format in ("png", "webp"))
     assert np.array_equal(png[..., 3], webp[..., 3])
     opaque = png[..., 3] == 255
     assert np.abs(png[opaque].astype(int) - webp[opaque]).mean() < 6
@@ -171,7 +171,7 @@ def test_a_webp_has_the_same_opacity_and_nearly_the_same_colours() -> None:
 @pytest.mark.parametrize("format", ["png", "webp", "jpeg"])
 def test_a_background_lies_below_the_object(format: ImageFormat) -> None:
     inside = disc((160, 200))
-    rgba, colored = picture(CutoutForm(), inside)[0], picture(CutoutForm(format, background=(10, 200, 30)), inside)[0]
+    rgba, colored = picture(inside)[0], picture(inside, image_format=format, background="#0ac81e")[0]
     expected = Image.new("RGB", rgba.size, (10, 200, 30))
     expected.paste(rgba, mask=rgba.getchannel("A"))
     assert (colored.mode, colored.format) == ("RGB", format.upper())

@@ -60,10 +60,6 @@ def test_regions_are_disjoint_connected_and_all_of_the_mask(shape: tuple[int, in
         np.testing.assert_array_equal(total, inside)
 
 
-def test_pixels_that_touch_at_a_corner_are_two_regions() -> None:
-    assert len(find_regions(np.eye(3, dtype=bool))) == 3
-
-
 @pytest.mark.parametrize("inside", [serpentine(41, 30), serpentine(41, 30).T])
 def test_a_region_that_winds_is_one(inside: Inside) -> None:
     (region,) = find_regions(inside)

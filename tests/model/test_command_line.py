@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 import sys
@@ -12,27 +11,9 @@ from pathlib import Path
 import pytest
 
 from model import command_line
-from model.command_line import CommandParser, install_command, one_line, package_version
+from model.command_line import install_command, one_line, package_version
 from tests.support.checkout import ROOT
-
-COMMANDS = {
-    "fcn-serve": "app.main",
-    "fcn-segment": "cli.arguments",
-    "fcn-bulk": "cluster.bulk",
-    "fcn-train": "training.commands.train_arguments",
-    "fcn-evaluate": "training.commands.evaluate_arguments",
-    "fcn-export": "training.commands.export",
-    "fcn-bench": "benchmarks.main",
-    "fcn-check": "training.commands.check",
-    "fcn-import": "training.commands.import_labels",
-}
-
-
-def parser_of(command: str) -> CommandParser:
-    if command.removeprefix("fcn-") in ("train", "evaluate", "export", "check", "import") or "training" in command:
-        pytest.importorskip("torch")
-    parser: CommandParser = importlib.import_module(COMMANDS[command]).parser()
-    return parser
+from tests.support.commands import COMMANDS, parser_of
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -68,10 +68,6 @@ def test_the_header_is_one_json_document_with_the_facts(narrow_file: Path) -> No
     assert "calibration" not in document
 
 
-def test_weights_are_found_by_path(narrow_file: Path) -> None:
-    assert find_weights(str(narrow_file)) == narrow_file
-
-
 @pytest.mark.parametrize("ending", ["", ".safetensors"])
 def test_the_default_weights_are_found_by_name(ending: str) -> None:
     assert find_weights(DEFAULT_WEIGHTS + ending).name == f"{DEFAULT_WEIGHTS}.safetensors"

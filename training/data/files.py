@@ -18,7 +18,8 @@ from model.regular_file import read_regular_file
 from training.data.problems import DataError
 
 MASK_ENDINGS = (".png",)
-UNREAD_ENDINGS = (".heic", ".heif", ".dng", ".jxl", ".jp2", ".cr2", ".cr3", ".nef", ".arw")  # of photos
+PHOTO_TYPES = (".heic", ".heif", ".dng", ".jxl", ".jp2", ".cr2", ".cr3", ".nef", ".arw")  # of which few are read
+UNREAD_ENDINGS = tuple(ending for ending in PHOTO_TYPES if ending not in IMAGE_ENDINGS)
 # of two files with one name, the PNG may be the mask, so the photo comes first
 PHOTO_ENDINGS = (*(ending for ending in IMAGE_ENDINGS if ending not in MASK_ENDINGS), *MASK_ENDINGS)
 # Linux allows names that are not UTF-8; Python decodes them with this error handler

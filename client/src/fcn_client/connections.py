@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 import httpx
@@ -31,16 +30,13 @@ class Connections(Generic[HttpClient]):
         It may not if the caller of the library gave a transport, whose connections would be shared. Raises `ValueError` if the
         environment's proxies or certificates cannot be used.
         """
-        self._connect = connect
-        self._repeatable = repeatable
-        self._process = os.getpid()
+        self._connect, self._repeatable, self._is_closed = connect, repeatable, False
         try:
-            self._spare = [connect()]
+            # of no loop yet: the first loop that asks takes it
+            self._clients: dict[Owner, HttpClient] = {(os.getpid(), None): connect()}
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
             where = f"{url.scheme}://{url.netloc.decode()}"
             raise ValueError(f"{VARIABLES} cannot be used for {where}: {error}; change or unset it") from error
-        self._clients: dict[Owner, HttpClient] = {}
-        self._is_closed = False
 
     def get(self, loop: asyncio.AbstractEventLoop | None = None) -> HttpClient:
         """The client of this process and of `loop`, the running event loop. Raises `RuntimeError` if there can be none."""
@@ -49,31 +45,23 @@ class Connections(Generic[HttpClient]):
         owner = (os.getpid(), loop)
         if owner not in self._clients:
             self._forget_others(owner[0])
-            self._clients.setdefault(owner, self._new(owner[0]))
+            client = self._clients.pop((owner[0], None), None) if loop else None
+            if client is None and not self._repeatable:
+                raise RuntimeError(
+                    "this client has a transport of its own, which another process or event loop cannot share; make a client "
+                    "there"
+                )
+            self._clients.setdefault(owner, self._connect() if client is None else client)
         return self._clients[owner]
 
     def close(self, loop: asyncio.AbstractEventLoop | None = None) -> list[HttpClient]:
         """Refuses further calls. Returns the clients of this process and `loop`, which the caller closes."""
         self._is_closed = True
-        process = os.getpid()
-        client = self._clients.pop((process, loop), None)
-        spare = self._spare if process == self._process else []
-        return [*spare, *([] if client is None else [client])]
-
-    def _new(self, process: int) -> HttpClient:
-        if process == self._process:
-            with suppress(IndexError):
-                return self._spare.pop()
-        if not self._repeatable:
-            raise RuntimeError(
-                "this client has a transport of its own, which another process or event loop cannot share; make a client there"
-            )
-        return self._connect()
+        owners = {(os.getpid(), None), (os.getpid(), loop)}
+        return [self._clients.pop(owner) for owner in owners if owner in self._clients]
 
     def _forget_others(self, process: int) -> None:
         """Drops the clients of other processes and of closed event loops, without closing what another process still uses."""
         for owner in list(self._clients):
             if owner[0] != process or (owner[1] is not None and owner[1].is_closed()):
                 self._clients.pop(owner, None)
-        if process != self._process:
-            self._spare.clear()

@@ -59,7 +59,6 @@ class SegmentClient:
             return httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=own)
 
         self._connections = Connections(connect, url, repeatable=transport is None)
-        self._connections.get()  # before there are threads that could make a second one
 
     def __enter__(self) -> Self:
         return self

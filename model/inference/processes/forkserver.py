@@ -28,7 +28,9 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": str(8 << 20),
 }
 """Settings of glibc's allocator, unless the user has set them: an image finds the pages of the one before in place."""
-THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # numpy's; a worker has one thread, and a process with several must not fork
+# numpy's threads: a process with several must not fork. In a worker, libde265 starts one while it decodes a HEIF; glibc would
+# map memory for that thread which stays, and which the limit of the next image would not count
+THREADS = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 PASSED = frozenset({
     "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ", "TMPDIR", "PATH",
     "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES",

@@ -19,6 +19,7 @@ from model.inference.plan import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
 from tests.support.app.services import Serve, hold_model
 from tests.support.images import encode, make_photo
+from tests.support.imaging.heic_files import heic_of
 from tests.support.runtimes import ON_EACH_RUNTIME
 
 
@@ -41,6 +42,17 @@ def test_the_mask_is_an_8_bit_palette_png_of_the_images_size_with_class_ids(clie
     assert response.content == expected(service, PHOTO)
     for size in ((1, 1), (31, 32), (33, 500), (1, 200)):
         assert pixels(post(client, encode(make_photo(*size))).content).shape == size
+
+
+def test_a_photo_of_a_phone_is_answered_upright(client: TestClient, service: Service) -> None:
+    pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = heic_of(Image.fromarray(make_photo(90, 130)), tile_size=64, exif=exif.tobytes())
+    response = post(client, data)
+    assert response.content == expected(service, data)
+    assert pixels(response.content).shape == (130, 90)
+    assert_problem(post(client, data[: len(data) * 4 // 5]), 422, "damaged")
 
 
 def test_tiling_parameters_do_what_they_do_in_the_segmenter(client: TestClient, service: Service) -> None:

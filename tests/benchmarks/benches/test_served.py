@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmarks.benches import runtimes
-from benchmarks.benches.served import SIDES, cost_of_an_image, mixed_photos, timings
+from benchmarks.benches.served import cost_of_an_image, timings
 from benchmarks.harness.images import SMALL, command_line, photo, samples
 from benchmarks.harness.processor_time import ProcessorTime
 from cli.main import main
-
-CALL_S = 0.01
 
 
 @pytest.mark.long
@@ -25,14 +20,6 @@ def test_samples_hold_the_bytes_of_the_command_line(tmp_path: Path) -> None:
     assert main([str(tmp_path / "cat.jpg"), "-o", str(tmp_path / "cat.png"), "--side", "native"]) == 0
     (sample,) = samples(command_line("native"), [data])
     assert sample.answer == (tmp_path / "cat.png").read_bytes()
-
-
-def test_mixed_photos_are_of_many_sizes_and_always_the_same() -> None:
-    photos = mixed_photos(5)
-    sizes = [Image.open(io.BytesIO(data)).size for data in photos]
-    assert len(set(sizes)) == 5
-    assert all(SIDES[0] <= side <= SIDES[1] for size in sizes for side in size)
-    assert mixed_photos(2) == photos[:2]
 
 
 def test_stages_are_those_of_the_header() -> None:
@@ -48,16 +35,3 @@ def test_the_cost_of_an_image_is_the_time_divided_by_the_answers() -> None:
 def test_a_runtime_that_is_not_there_is_left_out_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert runtimes.measure("abacus", 0.1, tmp_path / "maps.npy") is None
     assert "fcn-bench: abacus: KeyError: 'abacus'" in capsys.readouterr().err
-
-
-def test_calls_are_timed_alone_and_together() -> None:
-    def network(tile: object) -> object:
-        time.sleep(CALL_S)
-        return tile
-
-    tile = runtimes.tiles()[0]
-    assert tile.shape == (*runtimes.TILE, 3)
-    times = runtimes.alone(network, tile, 0.05)
-    assert times
-    assert min(times) >= 1000 * CALL_S
-    assert runtimes.rate(network, tile, 0.1) <= runtimes.available_cores() / CALL_S

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from benchmarks.commits.differences import Expected, Report, excerpt
 
-DIFFERENCE = "differs: routes, GET /c: body: only the former has it: b'x'"
 ID, OTHER = b"0" * 32, b"f" * 32
 
 

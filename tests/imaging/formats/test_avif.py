@@ -59,8 +59,8 @@ def test_a_general_brand_is_read_where_the_others_say_what_it_is() -> None:
     general = DATA[:8] + b"mif1" + DATA[12:]
     assert format_of(general) == "AVIF"
     np.testing.assert_array_equal(decode(general, LIMITS), decode(DATA, LIMITS))
-    assert format_of(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "unknown"
-    assert format_of(b"\0\0\0\x10ftypmif1avif") == "unknown"  # the version, not a brand
+    assert format_of(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "HEIF"
+    assert format_of(b"\0\0\0\x10ftypisomavif") == "unknown"  # the version, not a brand
     assert format_of(DATA[:12]) == "AVIF"
 
 

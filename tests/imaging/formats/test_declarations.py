@@ -293,8 +293,6 @@ def test_a_16_bit_png_of_every_color_type_is_scaled() -> None:
 @pytest.mark.parametrize(
     ("data", "name", "advice"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC", "sips -s format jpeg .*, or heif-convert "),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIF", "heif-convert "),
         (b"%PDF-1.7\n", "PDF", "pdftoppm "),
         (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG", "rsvg-convert "),
         (b"PK\3\4 and more", "an archive", "unpack it"),

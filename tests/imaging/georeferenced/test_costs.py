@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,8 @@ from imaging.answer import SegmentedImage
 from imaging.georeferenced import place as module
 from imaging.georeferenced.answer import encode_scene
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.geojson import GeoJSONWriter, feature_collection
-from imaging.georeferenced.layers import GeoPackageWriter, find_objects, write_layer
+from imaging.georeferenced.geojson import PolygonFacts, feature_collection, write_geojson
+from imaging.georeferenced.layers import layer_polygons, write_geopackage
 from imaging.georeferenced.place import Place
 from imaging.rendering import Rendering
 from model.labels import numbered_labels
@@ -66,15 +66,22 @@ def test_geojson_costs_at_most_some_coco(rings: str, name: str) -> None:
 @pytest.mark.parametrize("tolerance", [0.0, 0.5])
 def test_layers_cost_at_most_some_coco(rings: str, tolerance: float, tmp_path: Path) -> None:
     """Those of the command line, with the search for their objects."""
-    image, where, labels = segmented(MAPS[rings]), place("metres"), {label.id: label for label in LABELS.classes}
+    image, where, coco, numbers = (
+        segmented(MAPS[rings]),
+        place("metres"),
+        coco_seconds(segmented(MAPS[rings])),
+        itertools.count(),
+    )
 
-    def write(writer: Any) -> None:
-        objects = find_objects([(0, image.class_map, image.confidence)], where, [1, 2])
-        write_layer(writer, objects, where, labels, tolerance=tolerance)
+    def polygons() -> Iterator[PolygonFacts]:
+        rows = [(0, image.class_map, image.confidence)]
+        return layer_polygons(rows, where, {label.id: label.name for label in LABELS.classes[1:]}, tolerance=tolerance)
 
-    coco, numbers = coco_seconds(image), itertools.count()
-    assert cpu_seconds(lambda: write(GeoJSONWriter(io.StringIO(), where))) < 3 * coco
-    assert cpu_seconds(lambda: write(GeoPackageWriter(tmp_path / f"{next(numbers)}.gpkg", where, "objects", {}))) < 4 * coco
+    def geopackage() -> None:
+        write_geopackage(tmp_path / f"{next(numbers)}.gpkg", polygons(), where, "objects", {})
+
+    assert cpu_seconds(lambda: write_geojson(io.StringIO(), polygons(), where)) < 3 * coco
+    assert cpu_seconds(geopackage) < 4 * coco
 
 
 def test_the_number_of_transforms_does_not_grow_with_the_rings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform as change_system
 
 from imaging.georeferenced.errors import NoCoordinates, SceneError
-from imaging.georeferenced.geojson import GeoJSONWriter, feature_collection
+from imaging.georeferenced.geojson import feature_collection, write_geojson
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
 from tests.support.imaging.scenes import UTM, north_up
 
@@ -96,9 +96,7 @@ def test_polygons_become_longitude_and_latitude_anticlockwise() -> None:
     assert not shapely.LinearRing(hole).is_ccw
     assert METRES.to_degrees([[0, 0]])[0].round(8).tolist() in np.round(outer, 8).tolist()
     text = io.StringIO()
-    writer = GeoJSONWriter(text, METRES, {"name": "a"})
-    writer.add(ring, {"class": "tree"})
-    writer.close()
+    write_geojson(text, [(ring, {"class": "tree"})], METRES, {"name": "a"})
     assert json.loads(text.getvalue()) == document
 
 

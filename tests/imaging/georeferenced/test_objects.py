@@ -85,13 +85,6 @@ def test_without_confidence_no_object_has_any() -> None:
     assert [(each.id, each.confidence) for each in objects] == [(1, None), (2, None)]
 
 
-def test_a_ring_round_a_hole_and_what_touches_at_a_corner() -> None:
-    ids = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]], np.uint8)
-    (outer,) = find(ids, 1, (1,))
-    assert len(outer.polygon.interiors) == 2
-    assert [each.polygon.area for each in find(ids, 1, (0,))] == [1, 1]
-
-
 def test_a_wide_map_is_done_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = np.random.default_rng(1).choice(np.array([0, 1], np.uint8), (40, 60), p=[0.7, 0.3])
     expected = sorted(each.polygon.wkt for each in find(ids, 40))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
-from math import inf
 
 import pytest
 
 from model.inference.merging import Logits
-from model.inference.runtime import DeviceOutOfMemory, Runtime, Tile
-from model.inference.scheduler import AHEAD, Scheduler
-from model.inference.tile_queue import TileQueue
-from tests.support.images import make_photo
+from model.inference.runtime import DeviceOutOfMemory, Tile
+from model.inference.scheduler import AHEAD
 from tests.support.model.doubles import FirstChannel
 from tests.support.model.running import running
 from tests.support.polling import HANG_S, wait_until
@@ -167,24 +163,6 @@ def test_a_single_tile_that_does_not_fit_fails_alone_and_limits_no_others() -> N
             future = it.waiting([3] * 8)
         assert future.result(HANG_S) == [3] * 8
     assert [len(batch) for batch in runtime.batches] == [1, 8]
-
-
-def test_a_cpu_gives_the_same_bytes_at_any_load(runtime: Runtime) -> None:
-    sizes: list[int] = []
-    tiles = [make_photo(*[(64, 96), (96, 32)][seed % 2], seed) for seed in range(6)]
-    alone = [runtime.logits([tile])[0].tobytes() for tile in tiles]
-    scheduler = Scheduler(
-        [runtime], max_batch=None, on_batch=lambda tiles, *_: sizes.append(tiles), on_failure=lambda _: None,
-        clock=time.monotonic,
-    )  # fmt: skip
-    queues = [TileQueue(inf) for _ in range(4)]
-    scheduler.start()
-    try:
-        futures = [scheduler.submit(queue, tile) for tile in tiles for queue in queues]
-        assert [future.result(HANG_S).tobytes() for future in futures] == [each for each in alone for _ in queues]
-    finally:
-        scheduler.stop()
-    assert sizes == [1] * len(futures)
 
 
 def test_busy_seconds_count_overlapping_batches_once() -> None:

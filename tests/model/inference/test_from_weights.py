@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.errors import DamagedImage
 from imaging.rendering import Rendering
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
-from model.manifest import WeightsError
 from tests.support.images import encode, make_photo
 
 PHOTO = make_photo(90, 130)
@@ -58,10 +56,3 @@ def test_what_is_printed_is_a_line(segmenter: Segmenter) -> None:
 def test_other_arrays_are_refused(segmenter: Segmenter, pixels: np.ndarray) -> None:  # type: ignore[type-arg]
     with pytest.raises(ValueError, match=r"must be uint8 \(H, W, 3\)"):
         segmenter(pixels)
-
-
-def test_what_is_no_image_and_no_weights_file_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
-    with pytest.raises(DamagedImage):
-        segmenter(encode(PHOTO)[:100])
-    with pytest.raises(WeightsError):
-        Segmenter.from_weights(tmp_path / "none.safetensors")

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Literal
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.runtime import Tile
-from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.scaling import working_size
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import UNIT
-from model.weights_file import DEFAULT_WEIGHTS, find_files
-from tests.support.checkout import ROOT
-from tests.support.images import Pixels
 from tests.support.model.doubles import FirstChannel
 from tests.support.model.segmentation import segment_pixels
 
@@ -67,27 +60,3 @@ def test_an_edge_stays_where_it_is_at_any_size() -> None:
         assert abs(offset) <= (0 if side == "native" else 0.5 * scale + 0.5), (height, width, place, side)
         offsets.append(offset / scale)
     assert abs(np.mean(offsets)) < 0.02
-
-
-@pytest.mark.parametrize("upright", [True, False], ids=["upright", "lying"])
-@pytest.mark.parametrize("aspect", [3, 7, 20, 50, 100])
-def test_a_narrow_image_has_the_classes_of_the_network_without_tiles(aspect: int, upright: bool) -> None:
-    """Tiles see less of the image, so some pixels differ; a mask that is moved by a few pixels differs more."""
-    breadth, axis = 140, 1 if upright else 0
-    with Image.open(ROOT / "docs" / "photos" / "dog.jpg") as photo:
-        piece = np.asarray(photo.convert("RGB").resize((breadth, breadth)))
-    image = np.concatenate([piece, piece[:, ::-1]] * ceil(aspect / 2), axis)
-    image = np.ascontiguousarray(image[:, : breadth * aspect] if upright else image[: breadth * aspect])
-    segmenter = Segmenter(OpenVINORuntime(find_files(DEFAULT_WEIGHTS).exports["float32"], 1))
-    whole = (UNIT * ceil(image.shape[0] / UNIT), UNIT * ceil(image.shape[1] / UNIT))
-    tiled, direct = (
-        segment_pixels(segmenter, image, Options(tile, 0.5, side="native")).class_map for tile in ((224, 224), whole)
-    )
-    assert len(np.unique(direct)) > 1
-    agreement = agreement_of(tiled, direct)
-    moved = [agreement_of(np.roll(tiled, shift, axis), direct) for shift in (-8, 8) for axis in (0, 1)]
-    assert agreement > max(0.9, *moved)
-
-
-def agreement_of(one: Pixels, other: Pixels) -> float:
-    return float((one == other).mean())

@@ -19,6 +19,7 @@ from tests.support.images import encode
 from tests.support.imaging.scenes import write_scene
 from tests.support.polling import HANG_S
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process's memory is read from /proc")
 PROGRAM = """
 import json, sys
 import numpy as np
@@ -121,7 +122,6 @@ def photo(megapixels: float) -> bytes:
     return encode(np.asarray(coarse.resize((side, side))), "JPEG")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
 @pytest.mark.parametrize(
     ("name", "side", "megapixels", "quality", "area"),
     [
@@ -139,7 +139,6 @@ def test_segmenting_stays_within_what_its_plan_promises(
     assert_within_promise(photo(megapixels), side, quality, RENDERINGS[name], area)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
 @pytest.mark.parametrize(
     ("name", "stride", "megapixels"),
     [
@@ -152,7 +151,6 @@ def test_so_it_does_where_a_cell_of_logits_has_other_sides(name: str, stride: in
     assert_within_promise(photo(megapixels), "native", "standard", RENDERINGS[name], "0", stride)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
 @pytest.mark.parametrize(
     ("format", "side", "kind", "options"),
     [
@@ -186,7 +184,6 @@ def grown_by_shapes(layers: int = 0) -> int:
     return int(subprocess.run(command, capture_output=True, cwd=ROOT, check=True, timeout=HANG_S).stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process's memory is read from /proc")
 @pytest.mark.long
 def test_memory_grows_by_a_fraction_of_what_the_shapes_of_tiles_take_that_have_been_seen() -> None:
     assert grown_by_shapes() < grown_by_shapes(OPENVINO_KEEPS) / 4  # measured: a fifteenth

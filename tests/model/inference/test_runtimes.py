@@ -7,7 +7,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from tests.support.polling import HANG_S
 
 VNNI_FLAGS = {"avx2", "avx512bw", "avx512_vnni"}
 SCORE = {"mean_iou": 0.5, "iou": [0.5] * 4}
-WITH_ONNX = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="ONNX Runtime is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -177,10 +175,6 @@ def test_an_export_of_another_master_is_refused(files: WeightsFiles, narrow: Wei
         (("openvino", "cpu", "bfloat16"), "OpenVINO serves in float32 or int8, got 'bfloat16'; ask for runtime torch"),
         (("openvino", "cpu", "int8"), r"narrow has no export in int8 \(there: float32\); fcn-export makes one"),
         (("onnxruntime", "cpu", "int8"), "ONNX Runtime serves in float32, got 'int8'; int8 is for OpenVINO"),
-        pytest.param(("onnxruntime", "mps"), "ONNX Runtime serves on cuda, cuda:N or cpu, got device 'mps'", marks=WITH_ONNX),
-        pytest.param(
-            ("onnxruntime", "cpu:1"), "ONNX Runtime serves on cuda, cuda:N or cpu, got device 'cpu:1'", marks=WITH_ONNX
-        ),
         (("torch", "cpu", "int8"), r"int8 is for OpenVINO: it needs NAME\.int8\.onnx beside the weights"),
         pytest.param(
             ("torch", "abacus"), "device must be auto, cpu, cuda, cuda:N or mps, got 'abacus'", marks=pytest.mark.torch

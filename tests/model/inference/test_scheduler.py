@@ -25,16 +25,6 @@ def test_logits_come_back_in_the_order_of_the_tiles() -> None:
     assert sum(it.batch_sizes) == 50
 
 
-def test_tiles_of_different_requests_share_a_batch_which_is_timed() -> None:
-    runtime = FirstChannel()
-    with running(runtime) as it:
-        with it.busy(runtime):
-            others = [it.waiting([value]) for value in (2, 3, 4)]
-        assert [other.result(HANG_S) for other in others] == [[2], [3], [4]]
-    assert runtime.batches == [[1], [2, 3, 4]]
-    assert it.batch_sizes == [1, 3]
-
-
 @pytest.mark.parametrize("max_batch", [64, 1, 2])
 def test_a_batch_is_as_large_as_the_setting_and_the_runtime_allow(max_batch: int) -> None:
     runtime = FirstChannel(max_batch)
@@ -55,15 +45,6 @@ def test_a_batch_holds_one_shape_and_what_was_left_out_comes_first_in_the_next()
     assert runtime.batches[:4] == [[1], [2, 4], [3], [2, 4]]
 
 
-def test_a_small_request_does_not_wait_behind_a_huge_one() -> None:
-    runtime = FirstChannel(max_batch=1)
-    with running(runtime, max_batch=1) as it:
-        with it.busy(runtime):
-            huge, small = it.waiting([7] * 60), it.waiting([9])
-        assert (huge.result(HANG_S), small.result(HANG_S)) == ([7] * 60, [9])
-    assert runtime.batches[:3] == [[1], [7], [9]]
-
-
 def test_a_request_that_comes_while_another_one_s_tile_runs_is_next() -> None:
     runtime = FirstChannel(max_batch=1)
     with running(runtime, max_batch=1) as it:
@@ -77,12 +58,13 @@ def test_a_request_that_comes_while_another_one_s_tile_runs_is_next() -> None:
 
 
 class Streams(FirstChannel):
-    """Two calls at the same time are useful for two tiles. most: calls that there were at the same time."""
+    """Two calls at the same time are useful for `least` tiles. most: calls that there were at the same time."""
 
     calls = most = 0
+    least = 2
 
     def concurrency(self, tiles: int) -> int:
-        return min(2, max(1, tiles))
+        return 2 if tiles >= self.least else 1
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         self.calls += 1
@@ -131,22 +113,8 @@ def test_runtimes_work_at_once_and_share_the_queue() -> None:
 
 
 def test_no_more_calls_are_made_at_once_than_pay_for_the_tiles_there_are() -> None:
-    class ForCrowds(FirstChannel):
-        """Two calls at once pay for three tiles and more; keeps the most that there were."""
-
-        running = most = 0
-
-        def concurrency(self, tiles: int) -> int:
-            return 2 if tiles > 2 else 1
-
-        def logits(self, tiles: Sequence[Tile]) -> Logits:
-            self.running += 1
-            self.most = max(self.most, self.running)
-            logits = super().logits(tiles)
-            self.running -= 1
-            return logits
-
-    runtime = ForCrowds(concurrency=2)
+    runtime = Streams(concurrency=2)
+    runtime.least = 3
     with running(runtime, max_batch=1) as it:
         with it.busy(runtime):
             two = it.waiting([2])

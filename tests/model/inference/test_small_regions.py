@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
 
 from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
@@ -49,37 +50,14 @@ def draw(text: str) -> Ids:
 
 def connected_parts(inside: Mask) -> list[Mask]:
     """The 4-connected parts of a mask, in the order of their first pixels: columns from the left, each from the top."""
-    left, parts = inside.copy(), []
-    for column in range(inside.shape[1]):
-        for row in range(inside.shape[0]):
-            if not left[row, column]:
-                continue
-            part, waiting = np.zeros_like(inside), [(row, column)]
-            while waiting:
-                y, x = waiting.pop()
-                if 0 <= y < inside.shape[0] and 0 <= x < inside.shape[1] and left[y, x]:
-                    left[y, x], part[y, x] = False, True
-                    waiting += [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
-            parts.append(part)
-    return parts
+    numbers, count = ndimage.label(inside.T)
+    return [number == numbers.T for number in range(1, count + 1)]
 
 
 def regions_of(class_map: Ids) -> list[Mask]:
     """All regions, in the order of their first pixels."""
     parts = [part for id in np.unique(class_map) for part in connected_parts(class_map == id)]
     return sorted(parts, key=lambda part: int(part.T.argmax()))
-
-
-def around(part: Mask) -> Mask:
-    neighbourhood = np.pad(part, 1)
-    neighbourhood = (
-        neighbourhood[1:-1, 1:-1]
-        | neighbourhood[:-2, 1:-1]
-        | neighbourhood[2:, 1:-1]
-        | neighbourhood[1:-1, :-2]
-        | neighbourhood[1:-1, 2:]
-    )
-    return neighbourhood & ~part
 
 
 def slowly_replace(class_map: Ids, logits: Logits, min_area: int) -> Ids:
@@ -89,7 +67,7 @@ def slowly_replace(class_map: Ids, logits: Logits, min_area: int) -> Ids:
         smallest = min(regions, key=lambda part: int(part.sum()))
         if smallest.sum() >= min_area:
             break
-        classes = np.unique(class_map[around(smallest)])
+        classes = np.unique(class_map[ndimage.binary_dilation(smallest) & ~smallest])
         class_map[smallest] = classes[logits[smallest].sum(0, np.float64)[classes].argmax()]
     return class_map
 

@@ -86,21 +86,16 @@ def test_neighbours_share_the_overlap_rounded_to_whole_units(units: int, overlap
 
 @settings(deadline=None, max_examples=150)
 @given(PLANS)
-def test_weights_of_every_pixel_sum_to_one(plan: TilePlan) -> None:
+def test_weights_of_every_pixel_are_above_zero_and_sum_to_one(plan: TilePlan) -> None:
     axes = (plan.tops, plan.row_weights, plan.tile[0]), (plan.lefts, plan.column_weights, plan.tile[1])
     for origins, weights, side in axes:
         total = np.zeros(origins[-1] + side)
         for origin, line in zip(origins, weights, strict=True):
             assert line.shape == (side,)
             assert line.dtype == np.float32
+            assert line.min() > 0
             total[origin : origin + side] += line
         np.testing.assert_allclose(total, 1, atol=1e-6)
-
-
-@settings(deadline=None, max_examples=150)
-@given(PLANS)
-def test_no_weight_is_zero(plan: TilePlan) -> None:
-    assert all(line.min() > 0 for line in [*plan.row_weights, *plan.column_weights])
 
 
 @pytest.mark.parametrize("blend", ["mean", "hann"])
@@ -111,15 +106,6 @@ def test_a_pixel_that_one_tile_sees_has_weight_one_up_to_the_border(blend: Blend
     assert (middle < 1).all()
     (single,) = plan_tiles((100, 1), (128, 32), 0.5, blend).row_weights
     assert (single == 1).all()
-
-
-def test_mean_shares_evenly_and_hann_leans_to_the_nearer_tile() -> None:
-    mean = plan_tiles((96, 1), (64, 32), 0.5, "mean").row_weights
-    hann = plan_tiles((96, 1), (64, 32), 0.5, "hann").row_weights
-    assert (mean[0][32:] == 0.5).all()
-    assert (np.diff(hann[0][32:]) < 0).all()
-    assert (np.diff(hann[1][:32]) > 0).all()
-    np.testing.assert_allclose(hann[0][32], np.sin(np.pi * 32.5 / 64) ** 2, atol=1e-6)
 
 
 def test_hann_does_not_taper_towards_the_border_where_tiles_overlap_by_more_than_half() -> None:

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, Ids, LogitsUpsampler, Rows
+from tests.support.model.interpolation import interpolate
 
 SIDES = st.integers(1, 90)
 SIZES = st.tuples(SIDES, SIDES)
@@ -46,18 +46,6 @@ def noise(*shape: int) -> Logits:
     return np.random.default_rng(0).random(shape, np.float32)
 
 
-def interpolate(logits: Logits, stride: int, grid: Grid, source: tuple[int, int], target: tuple[int, int]) -> Logits:
-    """By definition: pixels of both images share their outer edges, and cells lie on their own pixels of the source."""
-
-    def matrix(axis: int) -> npt.NDArray[np.float64]:
-        places = ((np.arange(target[axis]) + 0.5) * source[axis] / target[axis] - 0.5).clip(0, source[axis] - 1)
-        cells = logits.shape[1 + axis]
-        centres = stride * np.arange(cells) + (0 if grid == "corner" else (stride - 1) / 2)
-        return np.stack([np.interp(places, centres, row) for row in np.eye(cells)], 1)
-
-    return np.asarray(matrix(0) @ logits.astype(np.float64) @ matrix(1).T, np.float32)
-
-
 @settings(deadline=None, max_examples=200)
 @given(CELLS, STRIDES, GRIDS, SIZES, CUTS, st.integers(0, 31), st.integers(0, 31))
 def test_pixels_are_interpolated_by_the_definition(
@@ -67,19 +55,6 @@ def test_pixels_are_interpolated_by_the_definition(
     logits = noise(2, *cells)
     result = whole(in_bands(logits, stride, grid, source, target, cuts))
     np.testing.assert_allclose(result, interpolate(logits, stride, grid, source, target), atol=1e-5)
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize("grid", ["corner", "half_pixel"])
-@pytest.mark.parametrize("size", [(40, 56), (33, 50)], ids=str)
-def test_without_scaling_it_is_the_networks_own_final_upsampling(grid: Grid, size: tuple[int, int]) -> None:
-    import torch
-
-    from model.networks.upsampling import FixedUpsample
-
-    logits = noise(3, 5, 7)
-    expected = FixedUpsample(8, grid).upsample(torch.from_numpy(logits)[None], size)[0].numpy()
-    np.testing.assert_allclose(whole(in_bands(logits, 8, grid, size, size)), expected, atol=1e-5)
 
 
 @settings(deadline=None, max_examples=200)

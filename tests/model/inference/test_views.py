@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,10 @@ from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import plan_tiles
 from model.inference.views import SCALES, View, ViewAverage
+from tests.support.images import make_photo
 from tests.support.model.segmentation import segment_pixels
 
 Pixels = npt.NDArray[np.uint8]
-Photo = Callable[..., Pixels]
 
 
 def ramp(width: int, stride: int, grid: Grid) -> Logits:
@@ -41,9 +41,7 @@ def test_high_has_each_size_and_its_mirror_image_the_largest_first(segmenter: Se
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 500), (70, 90)])
-def test_high_answers_at_the_images_size_with_every_tile_of_its_plan(
-    segmenter: Segmenter, photo: Photo, size: tuple[int, int]
-) -> None:
+def test_high_answers_at_the_images_size_with_every_tile_of_its_plan(segmenter: Segmenter, size: tuple[int, int]) -> None:
     count = 0
 
     def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
@@ -53,14 +51,14 @@ def test_high_answers_at_the_images_size_with_every_tile_of_its_plan(
             yield segmenter.runtime.logits([tile])[0]
 
     plan = segmenter.plan_size(size, Options((64, 64), side="native", quality="high"))
-    result = segmenter.infer(scale(photo(*size), plan.tile_plan.size), plan, run)
+    result = segmenter.infer(scale(make_photo(*size), plan.tile_plan.size), plan, run)
     assert result.class_map.shape == size
     assert count == plan.tile_count
 
 
-def test_a_mirrored_image_gives_the_mirrored_classes(segmenter: Segmenter, photo: Photo) -> None:
+def test_a_mirrored_image_gives_the_mirrored_classes(segmenter: Segmenter) -> None:
     """Which one view does not: the grid of its cells begins on the left."""
-    image = photo(120, 161)  # one more than a multiple of the cells: the mirror image's lie on the same pixels
+    image = make_photo(120, 161)  # one more than a multiple of the cells: the mirror image's lie on the same pixels
     options = Options((512, 512), side="native", quality="high")
     plain, mirror_map = (
         segment_pixels(segmenter, each, options).class_map for each in (image, np.ascontiguousarray(image[:, ::-1]))
@@ -107,8 +105,8 @@ def test_high_may_not_work_on_more_pixels_than_an_image_may_have(runtime: Runtim
         segmenter.plan_size((100, 100), Options(side="native", quality="high"))
 
 
-def test_a_view_shows_the_image_at_its_size_and_mirrored(photo: Photo) -> None:
-    image, tiles = photo(40, 60), plan_tiles((30, 45), (64, 64))
+def test_a_view_shows_the_image_at_its_size_and_mirrored() -> None:
+    image, tiles = make_photo(40, 60), plan_tiles((30, 45), (64, 64))
     expected = scale(image, (30, 45))
     assert np.array_equal(View(tiles).of(image), expected)
     assert np.array_equal(View(tiles, is_mirrored=True).of(image), expected[:, ::-1])

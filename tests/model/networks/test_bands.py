@@ -27,10 +27,10 @@ BACKBONES = ("mobilenet_v2", "mobilenet_edgetpu", "resnet18", "vgg16", "timm/res
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_reads_them(backbone: str) -> None:
     options = {"output_stride": 16} if backbone == "mobilenet_edgetpu" else {}
-    net = build("fcn32s", backbone, 2, head="none", bands=7, **options).eval()
+    with torch.device("meta"):
+        net = build("fcn32s", backbone, 2, head="none", bands=7, **options).eval()
+        assert net(torch.empty(1, 7, 64, 96)).shape == (1, 2, 64, 96)
     assert first_convolution(net.backbone)[1].in_channels == 7
-    with torch.inference_mode():
-        assert net(torch.zeros(1, 7, 64, 96)).shape == (1, 2, 64, 96)
 
 
 def test_widened_weights_see_grey_as_those_of_photos_do() -> None:

@@ -41,6 +41,7 @@ def test_the_probabilities_of_a_class_s_scores_add_up() -> None:
     torch.testing.assert_close(probabilities[:, 1], expected[:, 3])
 
 
+@pytest.mark.long
 def test_the_export_answers_as_the_master_does(tmp_path: Path) -> None:
     net, path = summed_net(), tmp_path / "summed.safetensors"
     manifest = Manifest(net.architecture, numbered_labels(["rest", "thing"]), Preprocessing(), "Apache-2.0")

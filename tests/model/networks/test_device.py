@@ -35,13 +35,6 @@ def test_mps_is_refused_without_metal() -> None:
         choose_device("mps")
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)]
-)
-def test_precisions_have_torchs_names(name: str, dtype: torch.dtype) -> None:
-    assert choose_dtype(name, CPU) == dtype
-
-
 def test_auto_is_float32_where_bfloat16_is_not_native() -> None:
     assert choose_dtype("auto", torch.device("mps")) == torch.float32
     assert choose_dtype("auto", CPU) == torch.float32

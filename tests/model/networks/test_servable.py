@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
@@ -16,10 +13,9 @@ from model.manifest import WeightsError
 from model.networks.builder import build
 from model.networks.servable import ServableNetwork, half_tensors, load_network, normalise
 from model.weights_file import Weights, load_weights, save_weights
+from tests.support.images import make_photo
 from tests.support.model.weights_files import content
 from tests.support.variants import long
-
-Photo = Callable[..., npt.NDArray[np.uint8]]
 
 
 def test_the_network_comes_back_within_half_precision_ready_to_run(narrow_file: Path, narrow: Weights) -> None:
@@ -65,20 +61,9 @@ def test_a_tensor_that_is_not_finite_is_refused_by_its_name(value: float) -> Non
         half_tensors(net)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (160, 128)], ids=str)
-def test_the_folded_network_computes_what_the_plain_one_does(narrow: Weights, photo: Photo, size: tuple[int, int]) -> None:
-    pixels = torch.tensor(photo(*size))[None]
-    with torch.inference_mode():
-        logits = ServableNetwork(narrow)(pixels)
-        expected = load_network(narrow).scores(normalise(pixels.permute(0, 3, 1, 2), narrow.manifest.preprocessing))
-    assert (logits.dtype, logits.shape) == (torch.float32, (1, 4, size[0] // 8, size[1] // 8))
-    assert logits.std() > 0.1
-    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
-
-
 @pytest.mark.usefixtures("quick_vgg16")
 @pytest.mark.parametrize("variant", ["fcn8s", *long("fcn16s", "fcn32s")])
-def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, photo: Photo, variant: str) -> None:
+def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, variant: str) -> None:
     torch.manual_seed(0)
     net = randomise(build(variant, "vgg16", 4, head="conv1x1", head_width=8, output_stride=32, decoder="shared")).eval()
     tensors = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
@@ -87,7 +72,7 @@ def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, photo:
     )
     assert network.stride == 1
     for size in ((32, 32), (96, 64)):
-        pixels = torch.tensor(photo(*size))[None]
+        pixels = torch.tensor(make_photo(*size))[None]
         with torch.inference_mode():
             logits = network(pixels)
             expected = net(normalise(pixels.permute(0, 3, 1, 2), narrow.manifest.preprocessing))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from math import ceil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 import torch
-from torch import nn
 
 from benchmarks.harness.narrow import randomise
 from imaging.decoding import Limits, decode
@@ -28,24 +26,7 @@ from model.networks.timm_backbone import TimmBackbone, measured_grid
 from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from tests.support.images import encode, make_photo
-from tests.support.model.networks import averaging, centre, strip
 from training.publishing.export_files import export_float32
-
-NOT_LOCAL = ("LayerNorm", "LayerNorm2d", "SqueezeExcite")  # layers that look at all channels or all pixels
-GRIDS = [
-    ("test_efficientnet", 32, "corner"),
-    ("test_efficientnet", 16, "corner"),
-    ("resnet18", 32, "corner"),
-    ("test_convnext", 32, "half_pixel"),
-]
-
-
-def local(net: nn.Module) -> nn.Module:
-    for parent in list(net.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child).__name__ in NOT_LOCAL:
-                setattr(parent, name, nn.Identity())
-    return net
 
 
 @cache
@@ -67,30 +48,6 @@ def test_the_grid_is_measured_also_where_a_network_is_built_without_values() -> 
     measured_grid.cache_clear()
     with torch.device("meta"):
         assert TimmBackbone("test_convnext", 32).grid == "half_pixel"
-
-
-@pytest.mark.parametrize(("name", "output_stride", "grid"), GRIDS)
-@pytest.mark.parametrize("axis", [2, 3], ids=["rows", "columns"])
-def test_a_cell_averages_pixels_around_the_centre_of_its_grid(name: str, output_stride: int, grid: str, axis: int) -> None:
-    net = TimmBackbone(name, output_stride)
-    assert net.grid == grid
-    averaging(local(net))
-    image = strip(1024, axis)
-    for stride, maps in zip((8, 16, output_stride), net(image), strict=True):
-        cell = 512 // stride + 1
-        offset = 0 if grid == "corner" else (stride - 1) / 2
-        line = maps[0].sum(0).select(1 if axis == 2 else 0, 0)
-        assert centre(line[cell], image, axis) == pytest.approx(stride * cell + offset, abs=0.02)
-
-
-@pytest.mark.parametrize(("name", "output_stride"), [(name, stride) for name, stride, _ in GRIDS])
-def test_maps_have_a_cell_for_every_started_stride_and_the_declared_channels(name: str, output_stride: int) -> None:
-    net = TimmBackbone(name, output_stride).eval()
-    for height, width in [(1, 1), (33, 70), (64, 96)]:
-        with torch.inference_mode():
-            features = net(torch.rand(2, 3, height, width))
-        for maps, channels, stride in zip(features, net.channels, (8, 16, output_stride), strict=True):
-            assert tuple(maps.shape) == (2, channels, ceil(height / stride), ceil(width / stride))
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext"])

@@ -7,7 +7,7 @@ import torch
 
 from model.architecture import Grid
 from model.networks.upsampling import BilinearConvTranspose2d, FixedUpsample, bilinear_kernel
-from tests.support.model.networks import interpolated
+from tests.support.model.interpolation import interpolate
 
 GRIDS: tuple[Grid, Grid] = ("corner", "half_pixel")
 STRIDES = (2, 8, 16, 32)
@@ -24,7 +24,7 @@ def test_the_kernel_of_stride_2_is_the_textbook_one(grid: Grid, line: list[float
 def test_both_upsamplings_interpolate_between_cell_centres_up_to_the_edges(grid: Grid, stride: int, cut: int) -> None:
     scores = torch.randn(2, 3, 2, 4)
     size = (2 * stride - cut, 4 * stride - cut)
-    expected = interpolated(scores, stride, size, grid)
+    expected = torch.from_numpy(interpolate(scores.numpy(), stride, grid, size, size))
     learnable = BilinearConvTranspose2d(3, stride, grid)
     torch.testing.assert_close(learnable.upsample(scores, size), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(FixedUpsample(stride, grid).upsample(scores, size), expected, atol=1e-5, rtol=0)
@@ -40,4 +40,5 @@ def test_the_final_upsampling_gives_float32_for_bfloat16_scores() -> None:
     halves = scores.bfloat16()
     result = FixedUpsample(8, "corner").upsample(halves, (24, 24))
     assert result.dtype == torch.float32
-    torch.testing.assert_close(result, interpolated(halves.float(), 8, (24, 24), "corner"), atol=1e-5, rtol=0)
+    expected = interpolate(halves.float().numpy(), 8, "corner", (24, 24), (24, 24))
+    torch.testing.assert_close(result, torch.from_numpy(expected), atol=1e-5, rtol=0)

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 from benchmarks.peers.worker import Worker, port
+from tests.support import http_servers
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(http_servers.Handler):
     worker: Worker
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
-        self._answer(b"ready")
+    def get(self) -> None:
+        self.answer(200, b"ready")
 
-    def do_POST(self) -> None:
-        self._answer(self.worker.mask(self.rfile.read(int(self.headers["Content-Length"]))))
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def _answer(self, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    def post(self) -> None:
+        self.answer(200, self.worker.mask(self.body()))
 
 
 if __name__ == "__main__":

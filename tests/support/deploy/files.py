@@ -38,6 +38,18 @@ def adapter_query(rule: dict[str, Any]) -> str:
     return re.sub(r"<<\.(\w+)>>", lambda match: values[match[1]], rule["metricsQuery"])
 
 
+def assert_confined(pod: dict[str, Any]) -> None:
+    """The process of a pod's only container may do nothing but its work: as the image's user, without rights, on `/tmp`."""
+    user = int(re.findall(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0])
+    assert (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["runAsUser"]) == (True, user)
+    (container,) = pod["containers"]
+    own = container["securityContext"]
+    assert (own["readOnlyRootFilesystem"], own["allowPrivilegeEscalation"]) == (True, False)
+    assert own["capabilities"] == {"drop": ["ALL"]}
+    (mount,), (volume,) = container["volumeMounts"], pod["volumes"]
+    assert (mount["name"], mount["mountPath"]) == (volume["name"], "/tmp")
+
+
 def program(name: str) -> str:
     """The program of Debian's package `prometheus`; skips where it is not installed, which in CI is an error."""
     if path := shutil.which(name):

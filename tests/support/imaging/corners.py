@@ -42,27 +42,16 @@ def tiff(samples: npt.NDArray[Any], **options: Any) -> bytes:
 
 
 def with_tag(data: bytes, tag: int, values: list[int]) -> bytes:
-    """A little-endian TIFF in which a tag of SHORTs or LONGs has these values, as many as before or fewer."""
-    result = bytearray(data)
-    (start,) = struct.unpack_from("<I", data, 4)
-    (entries,) = struct.unpack_from("<H", data, start)
-    for entry in range(start + 2, start + 2 + 12 * entries, 12):
-        name, kind, count = struct.unpack_from("<HHI", data, entry)
-        if name == tag:
-            assert len(values) <= count
-            size, letter = (2, "H") if kind == 3 else (4, "I")
-            at = entry + 8 if count * size <= 4 else struct.unpack_from("<I", data, entry + 8)[0]
-            field = struct.pack(f"<{len(values)}{letter}", *values)
-            result[at : at + len(field)] = field
-            if len(values) * size <= 4:
-                result[entry + 8 : entry + 8 + len(field)] = field
-            struct.pack_into("<I", result, entry + 4, len(values))
-    return bytes(result)
+    """A TIFF in which a tag of the first page has these values, as many as before or fewer."""
+    file = io.BytesIO(data)
+    with tifffile.TiffFile(file) as tiff_file:
+        tiff_file.pages.first.tags[tag].overwrite(values)
+        return file.getvalue()
 
 
 def tag_values(data: bytes, tag: int) -> list[int]:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        value = file.pages[0].tags[tag].value  # type: ignore[union-attr]
+        value = file.pages.first.tags[tag].value
     return list(value) if isinstance(value, tuple) else [value]
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.harness.image_files import file_of
+from imaging.formats import heif
 from tests.support.images import make_photo
+from tests.support.imaging.heic_files import heic_of
 from tests.support.imaging.samples import deep_avif
 
 HEIGHT, WIDTH = 3000, 4000
@@ -32,7 +34,7 @@ def files(height: int, width: int) -> dict[str, Callable[[], bytes]]:
     def of(mode: str = "RGB") -> Image.Image:
         return photo(mode, height, width)
 
-    return {
+    result = {
         "jpeg": lambda: file_of(of(), "JPEG"),
         "progressive jpeg": lambda: file_of(of(), "JPEG", progressive=True, subsampling=0),
         "cmyk jpeg": lambda: file_of(of("CMYK"), "JPEG"),
@@ -59,6 +61,17 @@ def files(height: int, width: int) -> dict[str, Callable[[], bytes]]:
         "12-bit avif": lambda: deep_avif(np.asarray(of()), 12),
         "lossless webp": lambda: file_of(of("RGBA"), "WEBP", lossless=True, method=0, quality=0),
     }
+    if heif.IS_INSTALLED:
+        result |= {
+            "heic": lambda: heic_of(of()),
+            "heic of tiles": lambda: heic_of(of(), tile_size=512),
+            "full heic": lambda: heic_of(of(), chroma=444),
+            "transparent heic": lambda: heic_of(of("RGBA"), chroma=444),
+            "grey heic": lambda: heic_of(of("L")),
+            "10-bit heic": lambda: heic_of(of(), bits=10, chroma=422),
+            "heic of two": lambda: heic_of(of(), append_images=[of()]),
+        }
+    return result
 
 
 FILES = files(HEIGHT, WIDTH)

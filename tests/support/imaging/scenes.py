@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
 from typing import Any
 
@@ -13,6 +12,8 @@ import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
+
+from tests.support.imaging.corners import tag_values, with_tag
 
 UTM = "EPSG:32632"
 CORNER = 448_000.0, 5_412_000.0
@@ -55,20 +56,8 @@ def write_scene(path: os.PathLike[str], samples: npt.NDArray[Any], **options: An
 
 
 def change_table(data: bytes, tag: int, *, count: int | None = None, zero: int | None = None) -> bytes:
-    """The TIFF with another number of values in a table of its first page, or with a value of it set to 0."""
-    order, is_big, result = "<" if data[:2] == b"II" else ">", 43 in data[2:4], bytearray(data)
-    head, entry, letter = ("Q", "HHQQ", "Q") if is_big else ("H", "HHII", "I")
-    (start,) = struct.unpack_from(order + letter, data, 8 if is_big else 4)
-    (entries,) = struct.unpack_from(order + head, data, start)
-    for index in range(entries):
-        place = start + struct.calcsize(f"={head}") + index * struct.calcsize(f"={entry}")
-        name, kind, number, at = struct.unpack_from(order + entry, data, place)
-        if name == tag:
-            if count is not None:
-                struct.pack_into(order + letter, result, place + 4, count)
-            if zero is not None:
-                size = {3: 2, 4: 4, 16: 8}[kind]
-                inline = number * size <= struct.calcsize(f"={letter}")
-                first = (place + struct.calcsize("=HH" + letter) if inline else at) + zero * size
-                result[first : first + size] = bytes(size)
-    return bytes(result)
+    """The TIFF with fewer values in a table of its first page, or with a value of it set to 0."""
+    values = tag_values(data, tag)[:count]
+    if zero is not None:
+        values[zero] = 0
+    return with_tag(data, tag, values)

@@ -9,7 +9,7 @@ import numpy as np
 
 from model.architecture import Architecture, Grid
 from model.inference.merging import Logits
-from model.inference.runtime import ModelIdentity, Runtime, Tile
+from model.inference.runtime import DistantRuntime, ModelIdentity, Runtime, Tile
 from model.labels import numbered_labels
 from model.manifest import Manifest
 from model.preprocessing import Preprocessing
@@ -99,23 +99,30 @@ class FirstChannel:
         return {}
 
 
-class HeldRuntime:
+class Delegating(DistantRuntime):
+    """A runtime that is another one, but for what a subclass changes."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(**vars(DistantRuntime.of(runtime)))
+        self.runtime = runtime
+
+    def concurrency(self, tiles: int) -> int:
+        return self.runtime.concurrency(tiles)
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        return self.runtime.logits(tiles)
+
+    def describe(self) -> dict[str, str]:
+        return self.runtime.describe()
+
+
+class HeldRuntime(Delegating):
     """A real runtime behind a hold."""
 
     def __init__(self, runtime: Runtime, hold: Hold) -> None:
-        self._runtime, self._hold = runtime, hold
-        self.identity, self.manifest, self.device = runtime.identity, runtime.manifest, runtime.device
-        self.stride, self.grid = runtime.stride, runtime.grid
-        self.file_sha256, self.network_sha256 = runtime.file_sha256, runtime.network_sha256
-        self.max_batch, self.max_pixels = runtime.max_batch, runtime.max_pixels
-        self.max_concurrency = runtime.max_concurrency
-
-    def concurrency(self, tiles: int) -> int:
-        return self._runtime.concurrency(tiles)
+        super().__init__(runtime)
+        self._hold = hold
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         self._hold()
-        return self._runtime.logits(tiles)
-
-    def describe(self) -> dict[str, str]:
-        return self._runtime.describe()
+        return super().logits(tiles)

@@ -1,16 +1,12 @@
-"""Networks and functions to which others are compared: means of pixels, interpolation by definition, torchvision's VGG16."""
+"""Networks and functions to which others are compared: means of pixels, torchvision's VGG16."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torchvision
 from torch import Tensor, nn
-
-from model.architecture import Grid
 
 Net = TypeVar("Net", bound=nn.Module)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d)
@@ -46,18 +42,6 @@ def centre(output: Tensor, image: Tensor, axis: int) -> float:
     (gradient,) = torch.autograd.grad(output, image, retain_graph=True)
     weights = gradient.sum([i for i in range(4) if i != axis])
     return float((weights * torch.arange(len(weights))).sum() / weights.sum())
-
-
-def interpolated(scores: Tensor, stride: int, size: tuple[int, int], grid: Grid) -> Tensor:
-    """Linear interpolation along both axes, by definition: cell i lies at stride*i, or half a cell further."""
-
-    def matrix(cells: int, pixels: int) -> npt.NDArray[np.float64]:
-        offset = 0.0 if grid == "corner" else (stride - 1) / 2
-        centres = stride * np.arange(cells) + offset
-        return np.stack([np.interp(np.arange(pixels), centres, row) for row in np.eye(cells)], 1)
-
-    rows, columns = matrix(scores.shape[-2], size[0]), matrix(scores.shape[-1], size[1])
-    return torch.from_numpy(rows @ scores.detach().double().numpy() @ columns.T).float()
 
 
 def vgg16_layout() -> dict[str, Tensor]:

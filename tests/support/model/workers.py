@@ -16,6 +16,10 @@ from model.inference.processes.worker import DeathReason
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Segmenter
+from tests.support.images import encode, make_photo
+
+PHOTO = encode(make_photo(90, 130))
+OPTIONS = Options(tile=(96, 96))
 
 
 class Asking:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyogrio.raw
-import rasterio
 import shapely
 from rasterio import Affine
 
 from tests.support.images import make_photo
+from tests.support.imaging import scenes
 
 UTM = "EPSG:32633"
 CORNER = (500_000.0, 5_800_000.0)
@@ -28,11 +28,7 @@ def write_scene(
     **options: Any,
 ) -> Path:
     """Writes pixels (H, W, bands) as a GeoTIFF of half a metre a pixel."""
-    place = transform or Affine(PIXEL, 0, CORNER[0], 0, -PIXEL, CORNER[1])
-    height, width, count = pixels.shape
-    kind = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": pixels.dtype}
-    with rasterio.open(path, "w", crs=crs, transform=place, **{**kind, **options}) as file:
-        file.write(np.moveaxis(pixels, -1, 0))
+    scenes.write_scene(path, pixels, crs=crs, transform=transform or scenes.north_up(PIXEL, CORNER), **options)
     return path
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.harness.image_files import file_of
 from cli.image_names import kind_of
 from imaging.decoding import ENDINGS_OF_FORMATS, Limits, decode
+from tests.support.imaging.heic_files import heic_of
 from tests.support.training.data_sets import write_frame, write_voc
 from tests.support.training.frames import find_frames
 from training.data.files import images_below, read_text
@@ -63,7 +65,8 @@ def test_every_ending_of_a_format_that_is_read_is_found_in_folders(tmp_path: Pat
     write_frame(tmp_path / "images" / "a.png", tmp_path / "masks" / "a.png", IDS)
     (tmp_path / "images" / "a.png").unlink()
     photo = tmp_path / "images" / f"a{ending.upper()}"
-    Image.new("RGB", (3, 2)).save(photo, format)
+    image = Image.new("RGB", (3, 2))
+    photo.write_bytes(heic_of(image) if format == "HEIF" else file_of(image, format))
     assert decode(photo.read_bytes(), Limits()).shape == (2, 3, 3)
     assert [frame.image for split in ("train", "val") for frame in find_some(tmp_path, split)] == [photo]
     assert kind_of(photo.name) == "image"

@@ -245,12 +245,12 @@ def test_images_that_no_list_names_are_told(tmp_path: Path) -> None:
 def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     """Images in deeper folders, photos of a kind that is not read, and images beside the folders of splits."""
     write_plain(tmp_path, *(f"leaf{index}" for index in range(20)))
-    deeper, heic = tmp_path / "images" / "site" / "q.jpg", tmp_path / "images" / "IMG_0042.HEIC"
+    deeper, raw = tmp_path / "images" / "site" / "q.jpg", tmp_path / "images" / "IMG_0042.DNG"
     write_frame(deeper, tmp_path / "masks" / "site" / "q.png", IDS)
-    heic.write_bytes(b"photo")
+    raw.write_bytes(b"photo")
     assert list_frames(tmp_path, "train").notes == [
         f"1 images in folders of {tmp_path / 'images'} are left out: {deeper}",
-        f"1 files are of no kind that is read and are left out: {heic}",
+        f"1 files are of no kind that is read and are left out: {raw}",
     ]
     write_frame(tmp_path / "images" / "train" / "b.jpg", tmp_path / "masks" / "train" / "b.png", IDS)
     listing = list_frames(tmp_path, "train")

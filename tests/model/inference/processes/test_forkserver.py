@@ -7,7 +7,6 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,21 +15,17 @@ import psutil
 import pytest
 
 from model.inference.errors import WorkerFailed
-from model.inference.plan import Options
 from model.inference.processes import forkserver, workers
 from model.inference.processes import worker as worker_module
 from model.inference.processes.confinement import landlock_version
 from model.inference.processes.forkserver import ALLOCATOR, PASSED, worker_environment
 from model.inference.processes.worker import Worker
 from model.inference.runtime import Runtime
-from tests.support.images import encode, make_photo
-from tests.support.model.workers import Asking, asking
-from tests.support.polling import HANG_S, wait_until_async
+from tests.support.model.workers import OPTIONS, PHOTO, Asking, asking
+from tests.support.polling import wait_until_async
 from tests.support.variants import long
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
-PHOTO = encode(make_photo(90, 130))
-OPTIONS = Options(tile=(96, 96))
+pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")]
 SECRET = "K3y-" + "that-no-worker-knows"
 UNABLE = """
 import errno, os
@@ -56,14 +51,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "RETRY_S", 0.01)
 
 
-def run(runtime: Runtime, work: Callable[[Asking], Awaitable[None]], count: int = 2) -> None:
-    async def inside() -> None:
-        async with asking(runtime, count) as it:
-            await work(it)
-
-    asyncio.run(asyncio.wait_for(inside(), HANG_S))
-
-
 def forkserver_of(it: Asking) -> psutil.Process:
     (process,) = {psutil.Process(pid).parent() for pid in it.workers.pids}
     assert process
@@ -85,38 +72,32 @@ async def all_start(it: Asking, count: int) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_who_forks_workers_is_replaced_with_all_of_them_when_it_ends(runtime: Runtime, number: signal.Signals) -> None:
-    async def work(it: Asking) -> None:
-        processes = [forkserver_of(it), *await all_start(it, 2)]
-        processes[0].send_signal(number)
-        if number == signal.SIGKILL:
-            await wait_until_async(lambda: have_ended(processes) and len(it.deaths) == 2)
-        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
-        assert it.deaths == (["replaced"] * 2 if number == signal.SIGKILL else [])
-        assert have_ended(processes) == (number == signal.SIGKILL)
-
-    run(runtime, work)
+async def test_who_forks_workers_is_replaced_with_all_of_them_when_it_ends(it: Asking, number: signal.Signals) -> None:
+    processes = [forkserver_of(it), *await all_start(it, 2)]
+    processes[0].send_signal(number)
+    if number == signal.SIGKILL:
+        await wait_until_async(lambda: have_ended(processes) and len(it.deaths) == 2)
+    assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
+    assert it.deaths == (["replaced"] * 2 if number == signal.SIGKILL else [])
+    assert have_ended(processes) == (number == signal.SIGKILL)
 
 
 @pytest.mark.usefixtures("hasty")
-def test_who_forks_workers_and_is_stopped_is_replaced_once_a_worker_is_needed(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        first, *processes = [forkserver_of(it), *await all_start(it, 2)]
-        first.suspend()
-        assert await it.segment(PHOTO, OPTIONS)  # the workers go on
-        for process in processes:
-            process.kill()
-        await wait_until_async(lambda: have_ended(processes))
-        await asyncio.sleep(0.1)  # the sockets' ends are read
-        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
-        assert have_ended([first, *processes])
-
-    run(runtime, work)
+async def test_who_forks_workers_and_is_stopped_is_replaced_once_a_worker_is_needed(it: Asking) -> None:
+    first, *processes = [forkserver_of(it), *await all_start(it, 2)]
+    first.suspend()
+    assert await it.segment(PHOTO, OPTIONS)  # the workers go on
+    for process in processes:
+        process.kill()
+    await wait_until_async(lambda: have_ended(processes))
+    await asyncio.sleep(0.1)  # the sockets' ends are read
+    assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
+    assert have_ended([first, *processes])
 
 
 @pytest.mark.parametrize("moment", [*long("idle"), "planning", "starting"])
-def test_nothing_that_is_stopped_outlives_the_workers_stop(runtime: Runtime, moment: str) -> None:
-    async def work(it: Asking) -> None:
+async def test_nothing_that_is_stopped_outlives_the_workers_stop(runtime: Runtime, moment: str) -> None:
+    async with asking(runtime, 3) as it:
         processes = [forkserver_of(it), *await all_start(it, 2)]
         for process in processes:
             process.suspend()
@@ -129,24 +110,19 @@ def test_nothing_that_is_stopped_outlives_the_workers_stop(runtime: Runtime, mom
             results = await asyncio.gather(*asks, return_exceptions=True)
             assert all(isinstance(result, Exception) for result in results)
 
-    run(runtime, work, 3)
-
 
 @pytest.mark.usefixtures("hasty")
-def test_forks_that_fail_are_tried_again_and_leave_the_workers_that_run(
+async def test_forks_that_fail_are_tried_again_and_leave_the_workers_that_run(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(
         forkserver, "PROGRAM", UNABLE.format(failures=5).replace("{", "{{").replace("}", "}}") + forkserver.PROGRAM
     )
-
-    async def work(it: Asking) -> None:
+    async with asking(runtime) as it:
         before = forkserver_of(it)
         assert await it.segment(PHOTO, OPTIONS)
         await all_start(it, 2)
         assert (forkserver_of(it), it.deaths) == (before, [])
-
-    run(runtime, work)
     assert caplog.text.count("a worker could not be started: [Errno 11] Resource temporarily unavailable") == 5
 
 
@@ -161,7 +137,7 @@ def test_forks_that_fail_are_tried_again_and_leave_the_workers_that_run(
     ],
     ids=["cannot fork", "hangs", "worker stopped", "ends", "no program"],
 )
-def test_a_time_without_any_worker_is_a_failure(
+async def test_a_time_without_any_worker_is_a_failure(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, program: str | None, reason: str
 ) -> None:
     monkeypatch.setattr(workers, "START_S", 1.0)
@@ -171,35 +147,28 @@ def test_a_time_without_any_worker_is_a_failure(
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
     else:
         monkeypatch.setattr(forkserver, "PROGRAM", program + forkserver.PROGRAM)
-
-    async def inside() -> None:
-        it = Asking(runtime, 1)
-        before = set(psutil.Process().children(recursive=True))
-        start = asyncio.create_task(it.workers.start())
-        await wait_until_async(lambda: bool(it.failures))
-        assert "no worker could be started for 1 s" in it.failures[0]
-        children = set(psutil.Process().children(recursive=True)) - before
-        await it.workers.stop()
-        await asyncio.gather(start, return_exceptions=True)
-        assert have_ended(list(children))
-        assert reason in it.failures[0]
-
-    asyncio.run(asyncio.wait_for(inside(), HANG_S))
+    one = Asking(runtime, 1)
+    before = set(psutil.Process().children(recursive=True))
+    start = asyncio.create_task(one.workers.start())
+    await wait_until_async(lambda: bool(one.failures))
+    assert "no worker could be started for 1 s" in one.failures[0]
+    children = set(psutil.Process().children(recursive=True)) - before
+    await one.workers.stop()
+    await asyncio.gather(start, return_exceptions=True)
+    assert have_ended(list(children))
+    assert reason in one.failures[0]
 
 
-def test_an_idle_worker_that_is_stopped_costs_a_503_and_no_image_is_blamed(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+async def test_an_idle_worker_that_is_stopped_costs_a_503_and_no_image_is_blamed(
+    one: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def work(it: Asking) -> None:
-        os.kill(it.workers.pids[0], signal.SIGSTOP)
-        monkeypatch.setattr(worker_module, "PLAN_TIMEOUT_S", 0.5)
-        with pytest.raises(WorkerFailed):
-            await it.segment(PHOTO, OPTIONS)
-        monkeypatch.undo()
-        assert it.deaths == ["no_answer"]
-        assert await it.segment(PHOTO, OPTIONS)
-
-    run(runtime, work, 1)
+    os.kill(one.workers.pids[0], signal.SIGSTOP)
+    monkeypatch.setattr(worker_module, "PLAN_TIMEOUT_S", 0.5)
+    with pytest.raises(WorkerFailed):
+        await one.segment(PHOTO, OPTIONS)
+    monkeypatch.undo()
+    assert one.deaths == ["no_answer"]
+    assert await one.segment(PHOTO, OPTIONS)
 
 
 class Code:
@@ -233,21 +202,17 @@ TRIES = {
 
 @pytest.mark.skipif(not landlock_version(), reason="this system has no Landlock")
 @pytest.mark.parametrize("attempt", TRIES)
-def test_a_worker_opens_no_file_and_no_process(runtime: Runtime, tmp_path: Path, attempt: str) -> None:
+async def test_a_worker_opens_no_file_and_no_process(it: Asking, tmp_path: Path, attempt: str) -> None:
     (tmp_path / "keys").write_text(SECRET)
-
-    async def work(it: Asking) -> None:
-        await all_start(it, 2)
-        async with it.workers.claim() as worker:
-            (other,) = set(it.workers.pids) - {worker.process.pid}
-            code = TRIES[attempt].format(
-                secret=str(tmp_path / "keys"), folder=str(tmp_path), pid=os.getpid(), other=other,
-                forkserver=forkserver_of(it).pid,
-            )  # fmt: skip
-            text = f"try:\n    {code}\nexcept PermissionError:\n    os._exit(42)\nos._exit(43)"
-            assert await exit_code(worker, text) == 42
-
-    run(runtime, work)
+    await all_start(it, 2)
+    async with it.workers.claim() as worker:
+        (other,) = set(it.workers.pids) - {worker.process.pid}
+        code = TRIES[attempt].format(
+            secret=str(tmp_path / "keys"), folder=str(tmp_path), pid=os.getpid(), other=other,
+            forkserver=forkserver_of(it).pid,
+        )  # fmt: skip
+        text = f"try:\n    {code}\nexcept PermissionError:\n    os._exit(42)\nos._exit(43)"
+        assert await exit_code(worker, text) == 42
 
 
 @pytest.mark.skipif(landlock_version() < 6, reason="this system's Landlock knows no network or signals")
@@ -260,14 +225,11 @@ def test_a_worker_opens_no_file_and_no_process(runtime: Runtime, tmp_path: Path,
         "os.kill({forkserver}, 9)",
     ],
 )
-def test_a_worker_neither_connects_nor_signals(runtime: Runtime, code: str) -> None:
-    async def work(it: Asking) -> None:
-        async with it.workers.claim() as worker:
-            line = code.format(pid=os.getpid(), forkserver=forkserver_of(it).pid)
-            text = f"try:\n    {line}\nexcept PermissionError:\n    os._exit(42)\nos._exit(43)"
-            assert await exit_code(worker, text) == 42
-
-    run(runtime, work, 1)
+async def test_a_worker_neither_connects_nor_signals(one: Asking, code: str) -> None:
+    async with one.workers.claim() as worker:
+        line = code.format(pid=os.getpid(), forkserver=forkserver_of(one).pid)
+        text = f"try:\n    {line}\nexcept PermissionError:\n    os._exit(42)\nos._exit(43)"
+        assert await exit_code(worker, text) == 42
 
 
 def has_only_its_socket(pid: int) -> bool:
@@ -279,40 +241,31 @@ def has_only_its_socket(pid: int) -> bool:
     return len(targets) - len(rest) == 1 and set(rest) <= {"/dev/null", f"/proc/{pid}/statm"}
 
 
-def test_a_worker_has_only_its_socket_and_nowhere(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        await all_start(it, 2)
-        for pid in it.workers.pids:
-            await wait_until_async(partial(has_only_its_socket, pid), f"worker {pid} has other files open")
-
-    run(runtime, work)
+async def test_a_worker_has_only_its_socket_and_nowhere(it: Asking) -> None:
+    await all_start(it, 2)
+    for pid in it.workers.pids:
+        await wait_until_async(partial(has_only_its_socket, pid), f"worker {pid} has other files open")
 
 
-def test_the_system_kills_workers_first_and_lets_them_gain_no_privileges(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        pids = [*it.workers.pids, forkserver_of(it).pid]
-        for pid in pids:
-            assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
-        scores = [int(Path(f"/proc/{pid}/oom_score").read_text()) for pid in (*it.workers.pids, os.getpid())]
-        assert scores[0] > scores[1]
-
-    run(runtime, work, 1)
+async def test_the_system_kills_workers_first_and_lets_them_gain_no_privileges(one: Asking) -> None:
+    pids = [*one.workers.pids, forkserver_of(one).pid]
+    for pid in pids:
+        assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
+    scores = [int(Path(f"/proc/{pid}/oom_score").read_text()) for pid in (*one.workers.pids, os.getpid())]
+    assert scores[0] > scores[1]
 
 
-def test_no_key_is_in_the_environment_or_the_memory_of_a_worker_or_of_who_forks_it(
+async def test_no_key_is_in_the_environment_or_the_memory_of_a_worker_or_of_who_forks_it(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SEGMENT_API_KEYS", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "LC_SECRET", "PYTHON_TOKEN", "MALLOC_TOKEN"):
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setattr(sys, "argv", [*sys.argv, SECRET])
-
-    async def work(it: Asking) -> None:
+    async with asking(runtime) as it:
         await it.segment(PHOTO, OPTIONS)
         for pid in (*it.workers.pids, forkserver_of(it).pid):
             assert SECRET.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
             assert SECRET.encode() not in memory_of(pid)
-
-    run(runtime, work)
 
 
 def memory_of(pid: int) -> bytes:
@@ -329,16 +282,16 @@ def memory_of(pid: int) -> bytes:
 
 
 def test_the_environment_of_workers_has_what_is_listed_and_the_user_s_values_win() -> None:
-    given = {"SEGMENT_API_KEYS": "a", "LANG": "C.UTF-8", "MALLOC_TOP_PAD_": "1", "OPENBLAS_NUM_THREADS": "8", "http_proxy": "b"}
+    given = {
+        "SEGMENT_API_KEYS": "a", "LANG": "C.UTF-8", "MALLOC_TOP_PAD_": "1", "MALLOC_ARENA_MAX": "2",
+        "OPENBLAS_NUM_THREADS": "8", "http_proxy": "b",
+    }  # fmt: skip
     assert worker_environment(given) == ALLOCATOR | {
-        "LANG": "C.UTF-8", "MALLOC_TOP_PAD_": "1", "OPENBLAS_NUM_THREADS": "1",
+        "LANG": "C.UTF-8", "MALLOC_TOP_PAD_": "1", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1",
     }  # fmt: skip
     assert set(ALLOCATOR) <= PASSED
 
 
-def test_workers_get_the_settings_of_the_allocator(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        environment, expected = psutil.Process(it.workers.pids[0]).environ(), worker_environment(os.environ)
-        assert {name: environment.get(name) for name in ALLOCATOR} == {name: expected[name] for name in ALLOCATOR}
-
-    run(runtime, work, 1)
+async def test_workers_get_the_settings_of_the_allocator(one: Asking) -> None:
+    environment, expected = psutil.Process(one.workers.pids[0]).environ(), worker_environment(os.environ)
+    assert {name: environment.get(name) for name in ALLOCATOR} == {name: expected[name] for name in ALLOCATOR}

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,17 @@ from imaging.decoding import Limits
 from imaging.errors import DamagedImage
 from model.inference.errors import WorkerFailed
 from model.inference.merging import Logits
-from model.inference.plan import Options
 from model.inference.processes.blob import Blob
 from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
 from model.inference.processes.protocol import NO_GRANT, Answer, Grant, ImageRequest, WorkerPlan
 from model.inference.processes.worker import Worker
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Segmenter
-from tests.support.images import encode, make_photo
+from tests.support.model.workers import OPTIONS, PHOTO
 from tests.support.open_files import anonymous_files
 from tests.support.polling import wait_until_async
 
-PHOTO = encode(make_photo(90, 130))
-OPTIONS = Options(tile=(96, 96))
+pytestmark = pytest.mark.anyio
 AHEAD = 2
 PLAN: dict[str, Any] = {"kind": "plan", "size": [90, 130], "side": "auto", "bytes": 1_000_000, "sha256": "0" * 64}
 TILE = {"kind": "tile", "shape": [96, 96, 3]}
@@ -103,8 +101,8 @@ class Hostile:
         return working
 
 
-@asynccontextmanager
-async def hostile(runtime: Runtime) -> AsyncIterator[Hostile]:
+@pytest.fixture
+async def it(runtime: Runtime) -> AsyncIterator[Hostile]:
     here, there = socket.socketpair()
     frames = FrameChannel(here)
     try:
@@ -134,25 +132,17 @@ PLANS = [
 
 
 @pytest.mark.parametrize("head", MESSAGES + [PLAN | {name: value} for name, value in PLANS], ids=str)
-def test_a_plan_that_cannot_be_is_the_worker_s_end(runtime: Runtime, head: object) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            with pytest.raises((DamagedImage, WorkerFailed)):
-                await it.plan(head)
-            assert it.worker.death == "crash"
-
-    asyncio.run(inside())
+async def test_a_plan_that_cannot_be_is_the_worker_s_end(it: Hostile, head: object) -> None:
+    with pytest.raises((DamagedImage, WorkerFailed)):
+        await it.plan(head)
+    assert it.worker.death == "crash"
 
 
-def test_the_parent_derives_from_the_size_what_follows_from_it(runtime: Runtime) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            plan = await it.plan(PLAN | {"tiles": 10**6, "decode_seconds": float("nan")})
-            own_plan = it.segmenter.plan(PHOTO, OPTIONS)
-            assert (plan.size, plan.tile_count, plan.bytes) == (own_plan.size, own_plan.tile_count, PLAN["bytes"])
-            assert 0 < plan.decode_seconds < 10
-
-    asyncio.run(inside())
+async def test_the_parent_derives_from_the_size_what_follows_from_it(it: Hostile) -> None:
+    plan = await it.plan(PLAN | {"tiles": 10**6, "decode_seconds": float("nan")})
+    own_plan = it.segmenter.plan(PHOTO, OPTIONS)
+    assert (plan.size, plan.tile_count, plan.bytes) == (own_plan.size, own_plan.tile_count, PLAN["bytes"])
+    assert 0 < plan.decode_seconds < 10
 
 
 @pytest.mark.parametrize(
@@ -174,197 +164,150 @@ def test_the_parent_derives_from_the_size_what_follows_from_it(runtime: Runtime)
     ],
     ids=str,
 )
-def test_a_tile_or_an_answer_that_cannot_be_is_the_worker_s_end(runtime: Runtime, head: object, payload: int) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            await it.plan(PLAN)
-            working = await it.work()
-            it.say(head, bytes(payload))
-            with pytest.raises((DamagedImage, WorkerFailed)):
-                await working
-            assert it.worker.death == "crash"
-            assert it.tiles == []
-
-    asyncio.run(inside())
+async def test_a_tile_or_an_answer_that_cannot_be_is_the_worker_s_end(it: Hostile, head: object, payload: int) -> None:
+    await it.plan(PLAN)
+    working = await it.work()
+    it.say(head, bytes(payload))
+    with pytest.raises((DamagedImage, WorkerFailed)):
+        await working
+    assert it.worker.death == "crash"
+    assert it.tiles == []
 
 
-def test_no_more_frames_are_read_than_may_wait_for_their_logits(runtime: Runtime) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            await it.plan(PLAN)
-            working = await it.work()
-            saying = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
-            with pytest.raises(WorkerFailed):
-                await working
-            assert len(it.tiles) == AHEAD
-            assert await saying < 60
-            assert it.worker.death == "crash"
-
-    asyncio.run(inside())
+async def test_no_more_frames_are_read_than_may_wait_for_their_logits(it: Hostile) -> None:
+    await it.plan(PLAN)
+    working = await it.work()
+    saying = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
+    with pytest.raises(WorkerFailed):
+        await working
+    assert len(it.tiles) == AHEAD
+    assert await saying < 60
+    assert it.worker.death == "crash"
 
 
-def test_a_granted_worker_s_tiles_wait_for_the_work_and_are_no_more_than_may_wait(runtime: Runtime) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
-            saying = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
-            await wait_until_async(lambda: bool(it.frames.fault()))
-            assert it.tiles == []
-            with pytest.raises(WorkerFailed):
-                await it.worker.work(1_000_000, it.submit)
-            assert len(it.tiles) == AHEAD
-            assert await saying < 60
-            assert it.worker.death == "crash"
-
-    asyncio.run(inside())
+async def test_a_granted_worker_s_tiles_wait_for_the_work_and_are_no_more_than_may_wait(it: Hostile) -> None:
+    await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
+    saying = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
+    await wait_until_async(lambda: bool(it.frames.fault()))
+    assert it.tiles == []
+    with pytest.raises(WorkerFailed):
+        await it.worker.work(1_000_000, it.submit)
+    assert len(it.tiles) == AHEAD
+    assert await saying < 60
+    assert it.worker.death == "crash"
 
 
-def test_a_worker_whose_plan_exceeds_its_grant_may_send_nothing_before_it_is_told_to_begin(runtime: Runtime) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            await it.plan(PLAN, grant=Grant(PLAN["bytes"] - 1))
-            it.say(TILE, bytes(96 * 96 * 3))
-            await wait_until_async(lambda: bool(it.frames.fault()))
-            with pytest.raises((DamagedImage, WorkerFailed)):
-                await it.worker.work(1_000_000, it.submit)
-            assert it.worker.death == "crash"
-
-    asyncio.run(inside())
+async def test_a_worker_whose_plan_exceeds_its_grant_may_send_nothing_before_it_is_told_to_begin(it: Hostile) -> None:
+    await it.plan(PLAN, grant=Grant(PLAN["bytes"] - 1))
+    it.say(TILE, bytes(96 * 96 * 3))
+    await wait_until_async(lambda: bool(it.frames.fault()))
+    with pytest.raises((DamagedImage, WorkerFailed)):
+        await it.worker.work(1_000_000, it.submit)
+    assert it.worker.death == "crash"
 
 
-def test_a_plan_has_no_payload(runtime: Runtime) -> None:
-    async def inside() -> None:
-        for grant in (NO_GRANT, Grant(PLAN["bytes"])):
-            async with hostile(runtime) as it:
-                with pytest.raises((DamagedImage, WorkerFailed)):
-                    await it.plan(PLAN, b"x", grant)
-                assert it.worker.death == "crash"
-
-    asyncio.run(inside())
+@pytest.mark.parametrize("grant", [NO_GRANT, Grant(PLAN["bytes"])], ids=str)
+async def test_a_plan_has_no_payload(it: Hostile, grant: Grant) -> None:
+    with pytest.raises((DamagedImage, WorkerFailed)):
+        await it.plan(PLAN, b"x", grant)
+    assert it.worker.death == "crash"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="descriptors are listed there")
-def test_a_file_that_cannot_be_sent_is_closed(runtime: Runtime) -> None:
+async def test_a_file_that_cannot_be_sent_is_closed(it: Hostile) -> None:
     """The worker asks for it without having read what came before."""
-
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            before = anonymous_files()
-            await it.plan(PLAN)
-            working = await it.work()
-            it.frames.send(bytes(8 << 20))  # more than the socket takes
-            it.say({"kind": "file"})
-            with pytest.raises(WorkerFailed):
-                await working
-            assert it.worker.death
-            assert anonymous_files() == before
-
-    asyncio.run(inside())
+    before = anonymous_files()
+    await it.plan(PLAN)
+    working = await it.work()
+    it.frames.send(bytes(8 << 20))  # more than the socket takes
+    it.say({"kind": "file"})
+    with pytest.raises(WorkerFailed):
+        await working
+    assert it.worker.death
+    assert anonymous_files() == before
 
 
-def test_a_worker_gets_one_file(runtime: Runtime) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
-            await it.plan(PLAN)
-            working = await it.work()
-            it.say({"kind": "file"})
-            _, _, (answer_file,) = await asyncio.to_thread(receive, it.end)
-            os.close(answer_file)
-            it.say({"kind": "file"})
-            with pytest.raises(WorkerFailed):
-                await working
-            assert it.worker.death == "crash"
-            if before:
-                assert len(os.listdir("/proc/self/fd")) <= before
-
-    asyncio.run(inside())
+async def test_a_worker_gets_one_file(it: Hostile) -> None:
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    await it.plan(PLAN)
+    working = await it.work()
+    it.say({"kind": "file"})
+    _, _, (answer_file,) = await asyncio.to_thread(receive, it.end)
+    os.close(answer_file)
+    it.say({"kind": "file"})
+    with pytest.raises(WorkerFailed):
+        await working
+    assert it.worker.death == "crash"
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("moment", ["with it", "later"])
-def test_a_worker_that_speaks_after_its_answer_is_not_lent_any_more(runtime: Runtime, moment: str) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
-            working = asyncio.create_task(it.worker.work(1_000_000, it.submit))
-            it.say(ANSWER, b"mask")
-            if moment == "with it":
-                it.say(PLAN)
-            assert (await working).body.data == b"mask"
-            if moment == "later":
-                it.say(PLAN)
-            await wait_until_async(lambda: bool(it.frames.fault()))
-            assert not it.worker.is_fit()
-            assert it.worker.death == "crash"
-
-    asyncio.run(inside())
+async def test_a_worker_that_speaks_after_its_answer_is_not_lent_any_more(it: Hostile, moment: str) -> None:
+    await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
+    working = asyncio.create_task(it.worker.work(1_000_000, it.submit))
+    it.say(ANSWER, b"mask")
+    if moment == "with it":
+        it.say(PLAN)
+    assert (await working).body.data == b"mask"
+    if moment == "later":
+        it.say(PLAN)
+    await wait_until_async(lambda: bool(it.frames.fault()))
+    assert not it.worker.is_fit()
+    assert it.worker.death == "crash"
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 5000])
-def test_frames_arrive_whole_however_their_bytes_are_cut(runtime: Runtime, pieces: int) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            payloads = [b"", b"x" * 3, bytes(range(256)) * 20, b""]
-            data = b"".join(PREFIX.pack(4, len(payload)) + b"head" + payload for payload in payloads)
+async def test_frames_arrive_whole_however_their_bytes_are_cut(it: Hostile, pieces: int) -> None:
+    payloads = [b"", b"x" * 3, bytes(range(256)) * 20, b""]
+    data = b"".join(PREFIX.pack(4, len(payload)) + b"head" + payload for payload in payloads)
 
-            def send_pieces() -> None:
-                for start in range(0, len(data), pieces):
-                    it.end.sendall(data[start : start + pieces])
+    def send_pieces() -> None:
+        for start in range(0, len(data), pieces):
+            it.end.sendall(data[start : start + pieces])
 
-            sending = asyncio.create_task(asyncio.to_thread(send_pieces))
-            for payload in payloads:
-                head, body = await it.frames.receive(20_000)
-                assert (head, bytes(body)) == (b"head", payload)
-            await sending
-
-    asyncio.run(inside())
+    sending = asyncio.create_task(asyncio.to_thread(send_pieces))
+    for payload in payloads:
+        head, body = await it.frames.receive(20_000)
+        assert (head, bytes(body)) == (b"head", payload)
+    await sending
 
 
-def test_an_image_has_no_more_tiles_than_its_plan(runtime: Runtime) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            plan = await it.plan(PLAN)
-            logits = it.segmenter.runtime.logits([np.zeros((96, 96, 3), np.uint8)])[0]
+async def test_an_image_has_no_more_tiles_than_its_plan(it: Hostile) -> None:
+    plan = await it.plan(PLAN)
+    logits = it.segmenter.runtime.logits([np.zeros((96, 96, 3), np.uint8)])[0]
 
-            def submit(tile: Tile) -> Future[Logits]:
-                it.tiles.append(tile)
-                future: Future[Logits] = Future()
-                future.set_result(logits)
-                return future
+    def submit(tile: Tile) -> Future[Logits]:
+        it.tiles.append(tile)
+        future: Future[Logits] = Future()
+        future.set_result(logits)
+        return future
 
-            def send_tiles() -> None:
-                receive(it.end)
-                for _ in range(plan.tile_count + 1):
-                    it.say(TILE, bytes(96 * 96 * 3))
-                    receive(it.end)
+    def send_tiles() -> None:
+        receive(it.end)
+        for _ in range(plan.tile_count + 1):
+            it.say(TILE, bytes(96 * 96 * 3))
+            receive(it.end)
 
-            sending = asyncio.create_task(asyncio.to_thread(send_tiles))
-            with pytest.raises(WorkerFailed):
-                await it.worker.work(1_000_000, submit)
-            assert it.worker.death == "crash"
-            assert len(it.tiles) <= plan.tile_count + 1
-            await asyncio.gather(sending, return_exceptions=True)
-
-    asyncio.run(inside())
+    sending = asyncio.create_task(asyncio.to_thread(send_tiles))
+    with pytest.raises(WorkerFailed):
+        await it.worker.work(1_000_000, submit)
+    assert it.worker.death == "crash"
+    assert len(it.tiles) <= plan.tile_count + 1
+    await asyncio.gather(sending, return_exceptions=True)
 
 
-def test_lengths_that_no_worker_announces_end_its_channel_before_they_are_read(runtime: Runtime) -> None:
-    async def inside() -> None:
-        for head_bytes, payload_bytes in ((1 << 31, 0), (10, 1 << 40), (10, 3 << 24)):
-            async with hostile(runtime) as it:
-                it.end.sendall(head_bytes.to_bytes(4, "big") + payload_bytes.to_bytes(8, "big"))
-                with pytest.raises(WorkerEnded, match="announced"):
-                    await it.frames.receive()
-
-    asyncio.run(inside())
+@pytest.mark.parametrize(("head_bytes", "payload_bytes"), [(1 << 31, 0), (10, 1 << 40), (10, 3 << 24)])
+async def test_lengths_that_no_worker_announces_end_its_channel_before_they_are_read(
+    it: Hostile, head_bytes: int, payload_bytes: int
+) -> None:
+    it.end.sendall(head_bytes.to_bytes(4, "big") + payload_bytes.to_bytes(8, "big"))
+    with pytest.raises(WorkerEnded, match="announced"):
+        await it.frames.receive()
 
 
-def test_what_is_sent_to_a_closed_channel_is_left_out(runtime: Runtime) -> None:
-    async def inside() -> None:
-        async with hostile(runtime) as it:
-            it.frames.close()
-            it.frames.send(b"{}", b"logits that came after the end of their worker")
-            with pytest.raises(WorkerEnded):
-                await it.frames.receive()
-
-    asyncio.run(inside())
+async def test_what_is_sent_to_a_closed_channel_is_left_out(it: Hostile) -> None:
+    it.frames.close()
+    it.frames.send(b"{}", b"logits that came after the end of their worker")
+    with pytest.raises(WorkerEnded):
+        await it.frames.receive()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import signal
+import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,18 +16,38 @@ from benchmarks.harness.hostile import HOSTILE, hostile
 from imaging.errors import DamagedImage, ImageError
 from model.inference.errors import WorkerFailed
 from model.inference.plan import Options
-from model.inference.runtime import Runtime
+from tests.support.checkout import ROOT
 from tests.support.imaging.photographs import FILES, files
-from tests.support.model.workers import asking
+from tests.support.model.workers import OPTIONS, Asking
+from tests.support.polling import HANG_S
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")
-OPTIONS = Options(tile=(96, 96))
+pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")]
 MOST_SECONDS = 3.0  # of processor time, of any file
 SHORT_MEGAPIXELS, SHORT_MB = 12, 2  # less than any of the files needs
-SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif")
-LIMITED_FILES = ("jpeg", "rgb png")
+SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif", "heic")
+LIMITED_FILES = ("jpeg", "rgb png", "heic of tiles")
 
+TIMED = """
+import time
+from model.inference.processes.confinement import limit, unlimit, unlimit_cpu
 
+def burn(seconds):
+    start = clock()
+    while clock() - start < seconds:
+        pass
+
+clock = time.process_time
+burn(1)
+time.process_time = lambda: 0.0  # a clock that lies a second behind the system's
+limit(1 << 30, 0.5)
+burn(0.1)
+for end in (unlimit_cpu, unlimit):
+    end()
+    burn(0.6)
+    limit(1 << 30, 0.5)
+print("within", flush=True)
+burn(1000)
+"""
 SHORT_HOSTILE = (
     "tiff of overlapping strips", "tiff of a huge tile", "png of exif", "jpeg of stray bytes", "gif of comments", "png bomb",
 )  # fmt: skip
@@ -35,18 +56,14 @@ SHORT_HOSTILE = (
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind not in SHORT_HOSTILE)) for kind in HOSTILE]
 )
-def test_a_hostile_file_costs_its_request_alone_and_little_time(runtime: Runtime, kind: str) -> None:
-    async def work() -> None:
-        async with asking(runtime, 1) as it:
-            worker = psutil.Process(it.workers.pids[0])
-            before = sum(worker.cpu_times()[:2])
-            with suppress(ImageError, WorkerFailed):
-                await it.segment(hostile(kind), OPTIONS)
-            if not it.deaths:
-                assert sum(worker.cpu_times()[:2]) - before < MOST_SECONDS
-            assert it.deaths in ([], ["grown"], ["processor_time"], ["crash"])
-
-    asyncio.run(work())
+async def test_a_hostile_file_costs_its_request_alone_and_little_time(one: Asking, kind: str) -> None:
+    worker = psutil.Process(one.workers.pids[0])
+    before = sum(worker.cpu_times()[:2])
+    with suppress(ImageError, WorkerFailed):
+        await one.segment(hostile(kind), OPTIONS)
+    if not one.deaths:
+        assert sum(worker.cpu_times()[:2]) - before < MOST_SECONDS
+    assert one.deaths in ([], ["grown"], ["processor_time"], ["crash"])
 
 
 def files_of(megapixels: float, kinds: Iterable[str]) -> list[Any]:
@@ -61,18 +78,18 @@ AT_100 = [kind for kind in FILES if kind != "disposing gif"]
 
 
 @pytest.mark.parametrize(("megapixels", "kind"), files_of(1, FILES) + files_of(12, FILES) + files_of(99.9, AT_100))
-def test_a_good_file_is_worked_on_within_its_promise(runtime: Runtime, megapixels: float, kind: str) -> None:
+async def test_a_good_file_is_worked_on_within_its_promise(one: Asking, megapixels: float, kind: str) -> None:
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     data = files(width * 3 // 4, width)[kind]()
+    for _ in range(2):  # what a first image leaves in a worker is no help to the second
+        assert await one.segment(data, OPTIONS)
+    if megapixels == SHORT_MEGAPIXELS:
+        with pytest.raises(DamagedImage):
+            await one.segment(data, Options(tile=(96, 96), side=2000), memory_bytes=SHORT_MB << 20)
+        assert await one.segment(data, OPTIONS)
+    assert set(one.deaths) <= {"grown"}
 
-    async def work() -> None:
-        async with asking(runtime, 1) as it:
-            for _ in range(2):  # what a first image leaves in a worker is no help to the second
-                assert await it.segment(data, OPTIONS)
-            if megapixels == SHORT_MEGAPIXELS:
-                with pytest.raises(DamagedImage):
-                    await it.segment(data, Options(tile=(96, 96), side=2000), memory_bytes=SHORT_MB << 20)
-                assert await it.segment(data, OPTIONS)
-            assert set(it.deaths) <= {"grown"}
 
-    asyncio.run(work())
+def test_processor_time_before_a_limit_does_not_count_whatever_the_clocks_say_and_time_after_it_does() -> None:
+    run = subprocess.run([sys.executable, "-c", TIMED], capture_output=True, cwd=ROOT, timeout=HANG_S)
+    assert (run.stdout.split(), run.returncode) == ([b"within"], -signal.SIGPROF)

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -33,22 +33,13 @@ from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import scene_file
-from tests.support.model.workers import Asking, asking
-from tests.support.polling import HANG_S, wait_until_async
+from tests.support.model.workers import OPTIONS, PHOTO, Asking, asking
+from tests.support.polling import wait_until_async
 from tests.support.variants import long
 
-PHOTO = encode(make_photo(90, 130))
 LARGE = encode(make_photo(700, 1200), "JPEG")
-OPTIONS = Options(tile=(96, 96))
+pytestmark = pytest.mark.anyio
 SHORT_FORMATS = ("png", "json", "coco", "npz")
-
-
-def run(runtime: Runtime, work: Callable[[Asking], Awaitable[None]], count: int = 2) -> None:
-    async def inside() -> None:
-        async with asking(runtime, count) as it:
-            await work(it)
-
-    asyncio.run(asyncio.wait_for(inside(), HANG_S))
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 3), (2, 4), (16, 18), (32, 34), (256, workers_module.MOST_WORKERS)])
@@ -59,31 +50,26 @@ def test_there_are_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch, core
 
 
 @pytest.mark.parametrize("format", [*SHORT_FORMATS, *long(*(name for name in ANSWER_FORMATS if name not in SHORT_FORMATS))])
-def test_a_worker_s_bytes_are_a_segmenter_s(runtime: Runtime, format: str) -> None:
-    async def work(it: Asking) -> None:
-        rendering = Rendering(format)  # type: ignore[arg-type]
-        for photo in (PHOTO, LARGE):
-            options = Options(tile=(96, 96), side=500, rendering=rendering)
-            if photo is PHOTO:
-                options = Options(tile=(96, 96), rendering=rendering)
-            data = scene_file(decode(photo, Limits())) if rendering.needs_place else photo
-            assert await it.segment(data, options) == it.alone(data, options)
-        assert it.deaths == []
-
-    run(runtime, work)
+async def test_a_worker_s_bytes_are_a_segmenter_s(it: Asking, format: str) -> None:
+    rendering = Rendering(format)  # type: ignore[arg-type]
+    for photo in (PHOTO, LARGE):
+        options = Options(tile=(96, 96), side=500, rendering=rendering)
+        if photo is PHOTO:
+            options = Options(tile=(96, 96), rendering=rendering)
+        data = scene_file(decode(photo, Limits())) if rendering.needs_place else photo
+        assert await it.segment(data, options) == it.alone(data, options)
+    assert it.deaths == []
 
 
-def test_bodies_and_answers_of_megabytes_travel_as_files(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        noise = encode(np.random.default_rng(0).integers(0, 256, (900, 1000, 3), np.uint8))
-        options = Options(tile=(96, 96), side=96, rendering=Rendering("overlay"))
-        assert len(noise) > 2 << 20
+async def test_bodies_and_answers_of_megabytes_travel_as_files(runtime: Runtime) -> None:
+    noise = encode(np.random.default_rng(0).integers(0, 256, (900, 1000, 3), np.uint8))
+    options = Options(tile=(96, 96), side=96, rendering=Rendering("overlay"))
+    assert len(noise) > 2 << 20
+    before = psutil.Process().num_fds()
+    async with asking(runtime) as it:
         answer = await it.segment(noise, options)
         assert len(answer) > 2 << 20
         assert answer == it.alone(noise, options)
-
-    before = psutil.Process().num_fds()
-    run(runtime, work)
     assert psutil.Process().num_fds() <= before
 
 
@@ -96,102 +82,84 @@ def test_bodies_and_answers_of_megabytes_travel_as_files(runtime: Runtime) -> No
     ],
     ids=["text", "damaged", "side"],
 )
-def test_what_is_wrong_with_an_image_is_raised_here_and_its_worker_goes_on(
-    runtime: Runtime, data: bytes, options: Options, error: type[Exception]
+async def test_what_is_wrong_with_an_image_is_raised_here_and_its_worker_goes_on(
+    one: Asking, data: bytes, options: Options, error: type[Exception]
 ) -> None:
-    async def work(it: Asking) -> None:
-        pids = it.workers.pids
-        with pytest.raises(error):
-            await it.segment(data, options)
-        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
-        assert (it.workers.pids, it.deaths) == (pids, [])
-
-    run(runtime, work, 1)
+    pids = one.workers.pids
+    with pytest.raises(error):
+        await one.segment(data, options)
+    assert await one.segment(PHOTO, OPTIONS) == one.alone(PHOTO, OPTIONS)
+    assert (one.workers.pids, one.deaths) == (pids, [])
 
 
-def test_limits_of_the_service_hold_in_its_workers(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        image = ImageRequest(Blob.of(PHOTO), OPTIONS, Limits(0.001))
-        with pytest.raises(ImageTooLarge):
-            async with it.workers.claim() as worker:
-                await worker.plan(image, it.description, ahead=2)
-
-    run(runtime, work)
+async def test_limits_of_the_service_hold_in_its_workers(it: Asking) -> None:
+    image = ImageRequest(Blob.of(PHOTO), OPTIONS, Limits(0.001))
+    with pytest.raises(ImageTooLarge):
+        async with it.workers.claim() as worker:
+            await worker.plan(image, it.description, ahead=2)
 
 
-def test_an_error_of_the_network_is_its_image_s_alone_and_keeps_the_worker(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        pids, submit = it.workers.pids, it.submit
+async def test_an_error_of_the_network_is_its_image_s_alone_and_keeps_the_worker(one: Asking) -> None:
+    pids, submit = one.workers.pids, one.submit
 
-        def fail(tile: object) -> Future[object]:
-            future: Future[object] = Future()
-            future.set_exception(FloatingPointError("logits that are NaN"))
-            return future
+    def fail(tile: object) -> Future[object]:
+        future: Future[object] = Future()
+        future.set_exception(FloatingPointError("logits that are NaN"))
+        return future
 
-        it.submit = fail  # type: ignore[assignment]
-        for _ in range(3):
-            with pytest.raises(FloatingPointError, match="NaN"):
-                await it.segment(PHOTO, Options(tile=(32, 32)))
-        it.submit = submit  # type: ignore[method-assign]
-        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
-        assert (it.workers.pids, it.deaths) == (pids, [])
-
-    run(runtime, work, 1)
+    one.submit = fail  # type: ignore[assignment]
+    for _ in range(3):
+        with pytest.raises(FloatingPointError, match="NaN"):
+            await one.segment(PHOTO, Options(tile=(32, 32)))
+    one.submit = submit  # type: ignore[method-assign]
+    assert await one.segment(PHOTO, OPTIONS) == one.alone(PHOTO, OPTIONS)
+    assert (one.workers.pids, one.deaths) == (pids, [])
 
 
 GRANTS = [NO_GRANT, Grant(1), Grant(MOST_BYTES, 0.001), Grant(MOST_BYTES)]
 
 
 @pytest.mark.parametrize("grant", GRANTS, ids=str)
-def test_a_worker_begins_before_it_is_told_if_its_grant_covers_the_plan_alone(runtime: Runtime, grant: Grant) -> None:
-    async def work(it: Asking) -> None:
-        image = ImageRequest(Blob.of(PHOTO), OPTIONS, Limits())
-        async with it.workers.claim() as worker:
-            plan = await worker.plan(image, it.description, 2, grant)
-            covered = grant.covers(plan.bytes, plan.megapixels)
-            assert covered == (grant is GRANTS[-1])
-            if covered:
-                await wait_until_async(lambda: bool(worker._frames.fault()))  # its first tile
-            else:
-                await asyncio.sleep(0.05)
-                assert not worker._frames.fault()
-            assert (await worker.work(plan.bytes, it.submit)).body.data == it.alone(PHOTO, OPTIONS)
-        assert it.deaths == []
-
-    run(runtime, work)
+async def test_a_worker_begins_before_it_is_told_if_its_grant_covers_the_plan_alone(it: Asking, grant: Grant) -> None:
+    image = ImageRequest(Blob.of(PHOTO), OPTIONS, Limits())
+    async with it.workers.claim() as worker:
+        plan = await worker.plan(image, it.description, 2, grant)
+        covered = grant.covers(plan.bytes, plan.megapixels)
+        assert covered == (grant is GRANTS[-1])
+        if covered:
+            await wait_until_async(lambda: bool(worker._frames.fault()))  # its first tile
+        else:
+            await asyncio.sleep(0.05)
+            assert not worker._frames.fault()
+        assert (await worker.work(plan.bytes, it.submit)).body.data == it.alone(PHOTO, OPTIONS)
+    assert it.deaths == []
 
 
 @pytest.mark.parametrize("grant", [GRANTS[0], *long(*GRANTS[1:3]), GRANTS[3]], ids=str)
 @pytest.mark.parametrize("data", [PHOTO, LARGE, LARGE[: len(LARGE) // 2]], ids=["small", "large", "damaged"])
-def test_an_image_that_is_dropped_keeps_its_worker(runtime: Runtime, grant: Grant, data: bytes) -> None:
-    async def work(it: Asking) -> None:
-        pids = it.workers.pids
-        for _ in range(5):
-            async with it.workers.claim() as worker:
-                await worker.plan(ImageRequest(Blob.of(data), OPTIONS, Limits()), it.description, 2, grant)
-                await worker.drop()
-                assert worker.idle
-            assert await it.segment(PHOTO, OPTIONS, grant=grant) == it.alone(PHOTO, OPTIONS)
-        assert (it.workers.pids, it.deaths) == (pids, [])
-
-    run(runtime, work, 1)
-
-
-def test_a_worker_that_ends_while_its_image_is_dropped_is_replaced(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        async with it.workers.claim() as worker:
-            await worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), it.description, 2)
-            os.kill(worker.process.pid, signal.SIGKILL)
+async def test_an_image_that_is_dropped_keeps_its_worker(one: Asking, grant: Grant, data: bytes) -> None:
+    pids = one.workers.pids
+    for _ in range(5):
+        async with one.workers.claim() as worker:
+            await worker.plan(ImageRequest(Blob.of(data), OPTIONS, Limits()), one.description, 2, grant)
             await worker.drop()
-            assert not worker.idle
-        assert it.deaths == ["killed"]
-        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
-
-    run(runtime, work, 1)
+            assert worker.idle
+        assert await one.segment(PHOTO, OPTIONS, grant=grant) == one.alone(PHOTO, OPTIONS)
+    assert (one.workers.pids, one.deaths) == (pids, [])
 
 
-def test_workers_that_are_killed_at_fifty_moments_cost_at_most_their_own_image(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
+async def test_a_worker_that_ends_while_its_image_is_dropped_is_replaced(one: Asking) -> None:
+    async with one.workers.claim() as worker:
+        await worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), one.description, 2)
+        os.kill(worker.process.pid, signal.SIGKILL)
+        await worker.drop()
+        assert not worker.idle
+    assert one.deaths == ["killed"]
+    assert await one.segment(PHOTO, OPTIONS) == one.alone(PHOTO, OPTIONS)
+
+
+async def test_workers_that_are_killed_at_fifty_moments_cost_at_most_their_own_image(runtime: Runtime) -> None:
+    async with asking(runtime, 3) as it:
         expected, failures, answers, stop = it.alone(LARGE, OPTIONS), 0, 0, False
 
         async def ask() -> None:
@@ -203,7 +171,7 @@ def test_workers_that_are_killed_at_fifty_moments_cost_at_most_their_own_image(r
                 except WorkerFailed:
                     failures += 1
 
-        asking = [asyncio.create_task(ask()) for _ in range(6)]
+        clients = [asyncio.create_task(ask()) for _ in range(6)]
         draw, kills = random.Random(0), 0
         while kills < 50:
             await asyncio.sleep(draw.uniform(0, 0.05))
@@ -211,97 +179,77 @@ def test_workers_that_are_killed_at_fifty_moments_cost_at_most_their_own_image(r
                 os.kill(draw.choice(it.workers.pids), signal.SIGKILL)
                 kills += 1
         stop = True
-        await asyncio.gather(*asking)
+        await asyncio.gather(*clients)
         assert failures <= kills
         assert answers > 0
         assert await it.segment(LARGE, OPTIONS) == expected
 
-    run(runtime, work, 3)
+
+async def test_a_worker_that_died_while_it_had_nothing_to_do_costs_nobody_anything(one: Asking) -> None:
+    async with one.workers.claim() as worker:
+        pass
+    os.kill(worker.process.pid, signal.SIGKILL)
+    await wait_until_async(lambda: bool(worker._frames.fault()))
+    assert await one.segment(PHOTO, OPTIONS) == one.alone(PHOTO, OPTIONS)
+    assert one.deaths == ["killed"]
 
 
-def test_a_worker_that_died_while_it_had_nothing_to_do_costs_nobody_anything(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        async with it.workers.claim() as worker:
-            pass
-        os.kill(worker.process.pid, signal.SIGKILL)
-        await wait_until_async(lambda: bool(worker._frames.fault()))
-        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
-        assert it.deaths == ["killed"]
+async def test_an_image_that_is_given_up_has_its_worker_killed_and_replaced(one: Asking) -> None:
+    tiles: list[Tile] = []
 
-    run(runtime, work, 1)
+    def keep(tile: Tile) -> Future[Logits]:
+        tiles.append(tile)
+        return Future()
 
-
-def test_an_image_that_is_given_up_has_its_worker_killed_and_replaced(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        tiles: list[Tile] = []
-
-        def keep(tile: Tile) -> Future[Logits]:
-            tiles.append(tile)
-            return Future()
-
-        submit, it.submit = it.submit, keep  # type: ignore[method-assign]
-        given_up = asyncio.create_task(it.segment(PHOTO, OPTIONS))
-        (pid,) = it.workers.pids
-        await wait_until_async(lambda: bool(tiles))
-        given_up.cancel()
-        await wait_until_async(lambda: not psutil.pid_exists(pid))
-        it.submit = submit  # type: ignore[method-assign]
-        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
-        assert it.deaths == ["cancelled"]
-
-    run(runtime, work, 1)
+    submit, one.submit = one.submit, keep  # type: ignore[method-assign]
+    given_up = asyncio.create_task(one.segment(PHOTO, OPTIONS))
+    (pid,) = one.workers.pids
+    await wait_until_async(lambda: bool(tiles))
+    given_up.cancel()
+    await wait_until_async(lambda: not psutil.pid_exists(pid))
+    one.submit = submit  # type: ignore[method-assign]
+    assert await one.segment(PHOTO, OPTIONS) == one.alone(PHOTO, OPTIONS)
+    assert one.deaths == ["cancelled"]
 
 
 @pytest.mark.parametrize(("early_s", "reason"), [(-0.1, "deadline"), (0.001, "deadline"), (0.1, "cancelled")])
-def test_a_deadline_s_timer_may_end_a_millisecond_early(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, early_s: float, reason: str
+async def test_a_deadline_s_timer_may_end_a_millisecond_early(
+    one: Asking, monkeypatch: pytest.MonkeyPatch, early_s: float, reason: str
 ) -> None:
-    async def work(it: Asking) -> None:
-        clock = asyncio.get_running_loop()
-        deadline = clock.time() + 60
-        async with it.workers.claim(deadline) as worker:
-            os.kill(worker.process.pid, signal.SIGSTOP)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(
-                    worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), it.description, ahead=2), 0.1
-                )
-            monkeypatch.setattr(clock, "time", lambda: deadline - early_s)
-        monkeypatch.undo()
-        assert it.deaths == [reason]
-
-    run(runtime, work, 1)
+    clock = asyncio.get_running_loop()
+    deadline = clock.time() + 60
+    async with one.workers.claim(deadline) as worker:
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), one.description, ahead=2), 0.1)
+        monkeypatch.setattr(clock, "time", lambda: deadline - early_s)
+    monkeypatch.undo()
+    assert one.deaths == [reason]
 
 
-def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+async def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
+    one: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def work(it: Asking) -> None:
-        monkeypatch.setattr("model.inference.processes.worker.MOST_IMAGES", 3)
-        for _ in range(7):
-            await it.segment(PHOTO, OPTIONS)
-        assert it.deaths == ["grown", "grown"]
-        monkeypatch.undo()
-        async with it.workers.claim() as worker:
-            worker._first_bytes -= GROWN_BYTES  # as if it had grown by so much more
-        assert it.deaths == ["grown"] * 3
-        await it.segment(PHOTO, OPTIONS)
-        assert it.deaths == ["grown"] * 3
-
-    run(runtime, work, 1)
+    monkeypatch.setattr("model.inference.processes.worker.MOST_IMAGES", 3)
+    for _ in range(7):
+        await one.segment(PHOTO, OPTIONS)
+    assert one.deaths == ["grown", "grown"]
+    monkeypatch.undo()
+    async with one.workers.claim() as worker:
+        worker._first_bytes -= GROWN_BYTES  # as if it had grown by so much more
+    assert one.deaths == ["grown"] * 3
+    await one.segment(PHOTO, OPTIONS)
+    assert one.deaths == ["grown"] * 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")
-def test_a_death_is_a_line_in_the_log_with_what_is_known_of_its_file(
-    runtime: Runtime, caplog: pytest.LogCaptureFixture
+async def test_a_death_is_a_line_in_the_log_with_what_is_known_of_its_file(
+    one: Asking, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = overlapping_strips(40), jpeg_of_markers(20_000_000)
-
-    async def work(it: Asking) -> None:
-        for each in data:
-            with pytest.raises(DamagedImage, match="needs more than"):
-                await it.segment(each, OPTIONS)
-
-    run(runtime, work, 1)
+    for each in data:
+        with pytest.raises(DamagedImage, match="needs more than"):
+            await one.segment(each, OPTIONS)
     fields = [record.fields for record in caplog.records if record.message == "a worker process ended"]  # type: ignore[attr-defined]
     assert [(each["stage"], each["file"], each["reason"]) for each in fields] == [
         ("decode", "TIFF", "processor_time"), ("plan", "JPEG", "processor_time"),
@@ -313,31 +261,25 @@ def test_a_death_is_a_line_in_the_log_with_what_is_known_of_its_file(
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_signals_of_the_whole_group_do_not_end_a_worker(runtime: Runtime, name: str) -> None:
-    async def work(it: Asking) -> None:
-        pids = it.workers.pids
-        for pid in pids:
-            os.kill(pid, getattr(signal, name))
-        assert await it.segment(PHOTO, OPTIONS)
-        assert (it.workers.pids, it.deaths) == (pids, [])
-
-    run(runtime, work, 1)
+async def test_signals_of_the_whole_group_do_not_end_a_worker(one: Asking, name: str) -> None:
+    pids = one.workers.pids
+    for pid in pids:
+        os.kill(pid, getattr(signal, name))
+    assert await one.segment(PHOTO, OPTIONS)
+    assert (one.workers.pids, one.deaths) == (pids, [])
 
 
-def test_workers_that_are_stopped_are_gone_and_whoever_asks_is_told(runtime: Runtime) -> None:
-    async def work(it: Asking) -> None:
-        pids = it.workers.pids
-        async with it.workers.claim() as worker:
-            worker.idle = False
-            waits = asyncio.create_task(it.segment(PHOTO, OPTIONS))
-            await asyncio.sleep(0)  # it begins, and waits for a worker
-            await it.workers.stop()
-        for ask in (waits, it.segment(PHOTO, OPTIONS)):
-            with pytest.raises(WorkersStopped):
-                await ask
-        assert not any(map(psutil.pid_exists, pids))
-
-    run(runtime, work, 1)
+async def test_workers_that_are_stopped_are_gone_and_whoever_asks_is_told(one: Asking) -> None:
+    pids = one.workers.pids
+    async with one.workers.claim() as worker:
+        worker.idle = False
+        waits = asyncio.create_task(one.segment(PHOTO, OPTIONS))
+        await asyncio.sleep(0)  # it begins, and waits for a worker
+        await one.workers.stop()
+    for ask in (waits, one.segment(PHOTO, OPTIONS)):
+        with pytest.raises(WorkersStopped):
+            await ask
+    assert not any(map(psutil.pid_exists, pids))
 
 
 class PausableLoop(asyncio.SelectorEventLoop):
@@ -371,40 +313,33 @@ def test_a_pause_of_the_process_while_the_first_worker_starts_is_no_failure(
     assert "a worker could not be started: no answer within 15 s" in caplog.text
 
 
-def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_half_of_the_workers(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+async def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_half_of_the_workers(
+    it: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def work(it: Asking) -> None:
-        pauses: list[float] = []
-        start = it.workers._start_worker
+    pauses: list[float] = []
+    start = it.workers._start_worker
 
-        def start_at_once(pause: float = 0.0) -> Coroutine[Any, Any, None]:
-            pauses.append(pause)
-            return start()
+    def start_at_once(pause: float = 0.0) -> Coroutine[Any, Any, None]:
+        pauses.append(pause)
+        return start()
 
-        monkeypatch.setattr(it.workers, "_start_worker", start_at_once)
-        for _ in range(5):
-            async with it.workers.claim() as worker:
-                os.kill(worker.process.pid, signal.SIGKILL)
-                with pytest.raises(WorkerFailed):
-                    await worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), it.description, ahead=2)
-        assert [pause for pause in pauses if pause] == pytest.approx([0.1, 0.2, 0.4, 0.8])
-        await it.segment(PHOTO, OPTIONS)
-        assert it.workers._deaths_in_a_row == 0
-
-    run(runtime, work, 2)
+    monkeypatch.setattr(it.workers, "_start_worker", start_at_once)
+    for _ in range(5):
+        async with it.workers.claim() as worker:
+            os.kill(worker.process.pid, signal.SIGKILL)
+            with pytest.raises(WorkerFailed):
+                await worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), it.description, ahead=2)
+    assert [pause for pause in pauses if pause] == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    await it.segment(PHOTO, OPTIONS)
+    assert it.workers._deaths_in_a_row == 0
 
 
-def test_a_large_file_after_a_small_image_has_room(runtime: Runtime) -> None:
+async def test_a_large_file_after_a_small_image_has_room(one: Asking) -> None:
     """The limits of an image end with it: the next one's bytes are read without them."""
     large = encode(make_photo(4000, 6000), "BMP")
-
-    async def work(it: Asking) -> None:
-        for data in (PHOTO, large, PHOTO, large):
-            assert await it.segment(data, OPTIONS)
-        assert it.deaths == []
-
-    run(runtime, work, 1)
+    for data in (PHOTO, large, PHOTO, large):
+        assert await one.segment(data, OPTIONS)
+    assert one.deaths == []
 
 
 def test_a_body_reads_the_same_in_memory_and_in_a_file_and_closes_once(tmp_path: Path) -> None:
