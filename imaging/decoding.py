@@ -49,8 +49,8 @@ NONE_OF_THEM = f"this file is none of {', '.join(IMAGE_FORMATS)}"
 IMAGE_ENDINGS = tuple(ending for endings in ENDINGS_OF_FORMATS.values() for ending in endings)
 # `check_size` replaces Pillow's limit; it runs right after the header is read
 Image.MAX_IMAGE_PIXELS = None
-# limit in bytes for a PNG's inflated text chunks, of which only EXIF is used
-PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
+# limits in bytes for a PNG's inflated texts, of which only EXIF is used: of all, and of each one and of the colour profile
+PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK = 8 << 20
 # by default a thread for each core, each with a stack in the worker's limit on memory
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 RUN_LENGTH_MEGAPIXELS = 4.0  # of a BMP in run lengths, which Pillow expands in Python, byte by byte

@@ -6,8 +6,8 @@ client and the pages are made from these fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,8 +22,9 @@ class Parameter:
     group: of the options. metavar: of the option's value. unset: what counts without the option, if that is not the default.
     formats: of the answer, those that use it; empty for all. with_polygons: those of them that use it only with
     `mask=polygons`. least, most: the range of its numbers. values, pattern, examples: of a text, what it may be, in words and
-    as a regular expression. parse: reads its text; raises `ValueError`. by_service: whether the service chooses the value if a
-    request does not, by its settings or by `Accept`. name, type, default: those of the field, which `parameters_of` sets.
+    as a regular expression. parse: reads its text; raises `ValueError`. synonyms: further names of its choices. by_service:
+    whether the service chooses the value if a request does not, by its settings or by `Accept`. name, type, default: those of
+    the field, which `parameters_of` sets.
     """
 
     help: str
@@ -39,6 +40,7 @@ class Parameter:
     pattern: str = ""
     examples: tuple[str, ...] = ()
     parse: Callable[[str], Any] | None = None
+    synonyms: Mapping[str, str] = field(default_factory=dict)
     by_service: bool = False
     name: str = ""
     type: Any = None
@@ -92,9 +94,9 @@ def parameters_of(owner: type[Any]) -> dict[str, Parameter]:
     """The parameters that are fields of a dataclass, by name and in their order."""
     hints = get_type_hints(owner, include_extras=True)
     parameters = {}
-    for field in fields(owner):
-        hint = hints[field.name]
+    for each in fields(owner):
+        hint = hints[each.name]
         for parameter in getattr(hint, "__metadata__", ()) if get_origin(hint) is Annotated else ():
-            default = field.default_factory() if callable(field.default_factory) else field.default
-            parameters[field.name] = replace(parameter, name=field.name, type=get_args(hint)[0], default=default)
+            default = each.default_factory() if callable(each.default_factory) else each.default
+            parameters[each.name] = replace(parameter, name=each.name, type=get_args(hint)[0], default=default)
     return parameters

@@ -109,7 +109,7 @@ class Rendering:
         help="image format of color and overlay, where it beats `Accept`, and of cutout (default: png); a JPEG of a cutout "
         "needs a `background`",
         option="file format of color, overlay and cutout", group="pictures", unset="png",
-        formats=("color", "overlay", "cutout"),
+        formats=("color", "overlay", "cutout"), synonyms={"jpg": "jpeg"},
     )] = None
     crop: Annotated[bool, Parameter(
         help="with cutout: the object's box alone; the header `X-Object-Box` says where it is in the photo",
@@ -117,8 +117,9 @@ class Rendering:
     )] = False
     background: Annotated[str | None, Parameter(
         help="with cutout: a colour below the object, instead of transparency", option="with cutout: a colour below the object",
-        group="pictures", metavar="COLOR", unset="transparent", formats=("cutout",), values="`#rrggbb`",
-        pattern=f"^{COLOR_PATTERN}$", examples=("#ffffff",), parse=parse_color,
+        group="pictures", metavar="COLOR", unset="transparent", formats=("cutout",),
+        values="`#rrggbb` (in a web address `%23rrggbb`), or the name of a colour of CSS, such as `white`",
+        pattern=f"^({COLOR_PATTERN})$", examples=("#ffffff", "white"), parse=parse_color,
     )] = None
     palette: Annotated[PaletteName, Parameter(
         help="colours of color and overlay: made to be told apart, or those of the label set",

@@ -224,6 +224,15 @@ async def _parse_image(body: RequestBody, data: bytes, query: Query) -> tuple[by
     return await _decode(inputs), json_values(query, parameters)
 
 
+def decode_base64(text: str) -> bytes:
+    """The bytes of base64 text of either alphabet, with or without its padding (RFC 4648, sections 4 and 5).
+
+    Raises `ValueError` for other characters, also line breaks.
+    """
+    padding = "=" * (-len(text) % 4)
+    return binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + padding, strict_mode=True)
+
+
 async def _decode(text: str) -> bytes:
     """The bytes of base64 text, or of a data URL. Between pieces, the event loop serves other requests. Raises `BadRequest`."""
     pieces = []
@@ -232,7 +241,7 @@ async def _decode(text: str) -> bytes:
         if text.find("=", begin, len(text) - 2) >= 0:
             raise ValueError("padding stands before its end")
         for start in range(begin, len(text), PIECE):
-            pieces.append(binascii.a2b_base64(text[start : start + PIECE], strict_mode=True))
+            pieces.append(decode_base64(text[start : start + PIECE]))
             await asyncio.sleep(0)
     except ValueError as error:
         advice = 'write the image as base64 without line breaks: {"inputs": "\'$(base64 -w0 photo.jpg)\'"}'

@@ -50,6 +50,8 @@ def _definition(parameter: Parameter) -> tuple[Any, Any]:
     limits = Field(ge=parameter.least, le=parameter.most)
     kinds = [Annotated[kind, limits] if kind in (int, float) else kind for kind in parameter.members]
     kind = _text(parameter) if parameter.is_text else reduce(or_, kinds)
+    if synonyms := parameter.synonyms:
+        kind = Annotated[kind, BeforeValidator(lambda value: synonyms.get(value, value) if isinstance(value, str) else value)]
     default = None if parameter.by_service or parameter.is_text else parameter.default
     return kind if default is not None else kind | None, Field(default, description=parameter.about)
 
@@ -127,7 +129,10 @@ def make_options(settings: Settings, query: Query, file_name: str, picture: str 
         if "min_confidence" in query:
             raise BadParameter("mask_threshold and min_confidence mean the same; give one of them")
         values["min_confidence"] = query["mask_threshold"]
-    own = {name: parameter.read(values[name]) for name, parameter in (RENDERING | OPTIONS).items() if name in values}
+    try:
+        own = {name: parameter.read(values[name]) for name, parameter in (RENDERING | OPTIONS).items() if name in values}
+    except ValueError as error:
+        raise BadParameter(str(error)) from error
     if own.get("classes") == ():
         raise BadParameter(f"classes: must be names or ids of classes, with commas, got {excerpt(values['classes'])}")
     form = {name: value for name, value in own.items() if name in RENDERING}

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request, Response
 
 from app.api.batch import Outcome, Outcomes, image_outcomes, json_bytes
-from app.api.body import DEFAULT_NAME, JSON_COPIES, RequestBody, Upload, media_type
+from app.api.body import DEFAULT_NAME, JSON_COPIES, RequestBody, Upload, decode_base64, media_type
 from app.api.errors import BadRequest, TooLarge
 from app.api.forms import check_number
 from app.api.query import Parameters, json_values, make_options
@@ -105,6 +105,6 @@ def _image(index: int, instance: object) -> bytes:
     if not isinstance(value, str):
         raise BadRequest(f"instances[{index}]: no image; write it as {FORMS}")
     try:
-        return base64.b64decode(value, validate=True)
+        return decode_base64(value)
     except ValueError as error:
         raise BadRequest(f"instances[{index}]: its text is not base64: {error}; write the image as {FORMS}") from error

@@ -7,8 +7,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from cli.scene_request import SceneRequest
 from cli.scenes.outputs import check_outputs, class_ids, existing_key, write_output
 from cli.scenes.rows_file import ENDING, RowsFile
 from cli.start import ended_at_once
+from imaging.classes import VOID
 from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.place import Place, metres_per_pixel, scaled_size
+from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import Scene, open_scene
 from model.command_line import package_version
@@ -37,6 +38,7 @@ from model.inference.scenes import segment_scene as segment_rows
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
 from model.inference.tile_queue import TileQueue
+from model.labels import LabelSet
 from model.manifest import Manifest
 
 
@@ -77,6 +79,33 @@ class SceneWork:
             "FCN_BANDS": self.bands.describe(),
             "FCN_TILING": json.dumps(self.plan.tiles.describe()),
         }
+
+
+class ClassAreas:
+    """The area of each class of a scene: square metres, or pixels where the scene does not say how large they are."""
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.totals, self.in_metres = place, np.zeros(VOID + 1), False
+        with suppress(SceneError):  # no coordinates, a middle that is not on the Earth, or a system without a unit of length
+            metres_per_pixel(place)
+            self.in_metres = True
+
+    def summed(self, parts: Iterable[ClassRows]) -> Iterator[ClassRows]:
+        """The same rows; their areas count once they are taken."""
+        for part in parts:
+            height, width = part.ids.shape
+            areas = pixel_areas(self.place, Window(part.top, 0, height, width)) if self.in_metres else np.ones((1, 1))
+            weights = np.broadcast_to(areas, (height, width)).ravel()
+            self.totals += np.bincount(part.ids.ravel(), weights, VOID + 1)
+            yield part
+
+    def in_words(self, labels: LabelSet) -> str:
+        """The areas in a line, the largest first, in hectares or in percent of the pixels with data."""
+        order = sorted(labels.classes, key=lambda label: -self.totals[label.id])
+        total = max(1.0, float(sum(self.totals[label.id] for label in order)))
+        unit, scale = ("hectares", 1e-4) if self.in_metres else ("percent", 100 / total)
+        present = [f"{label.name} {self.totals[label.id] * scale:.3g}" for label in order if self.totals[label.id]]
+        return f"{unit} by class: {', '.join(present) or 'none, since no pixel has data'}"
 
 
 def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -> int:
@@ -136,8 +165,10 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
             with _told_what_is_kept(rows):
                 for work in open_works:
                     with closing(_rows(common, scene, runtime, rows)) as parts:
-                        write_output(work.request, work.place, parts, labels, work.facts(runtime))
+                        areas = ClassAreas(work.place)
+                        write_output(work.request, work.place, areas.summed(parts), labels, work.facts(runtime))
             rows.remove()
+    tell(areas.in_words(labels))
 
 
 def _rows(work: SceneWork, scene: Scene, runtime: Runtime, rows: RowsFile) -> Generator[ClassRows]:
@@ -180,6 +211,8 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
 def _check_polygons(request: SceneRequest, place: Place, name: str, manifest: Manifest) -> None:
     if request.is_polygons:
         metres_per_pixel(place, name)  # raises where there are none
+        if request.kind == "geojson":
+            place.to_degrees([[place.size[1] / 2, place.size[0] / 2]])  # likewise
         class_ids(request, manifest.labels)  # raises for a class that the network lacks
 
 

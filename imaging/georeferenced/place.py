@@ -1,8 +1,9 @@
 """Where the pixels of a scene lie, by its coordinate system and transform, and how large they are on the ground.
 
-Lengths are those on the ellipsoid of WGS 84, for any coordinate system (feet, degrees, projections that stretch): a step of a
-pixel is turned into a step of longitude and latitude, and that into metres with the ellipsoid's radii of curvature (Snyder
-1987, "Map Projections: A Working Manual", equations 4-18 and 4-20).
+Lengths are those on the ellipsoid of WGS 84, for any coordinate system of the Earth (feet, degrees, projections that stretch):
+a step of a pixel is turned into a step of longitude and latitude, and that into metres with the ellipsoid's radii of curvature
+(Snyder 1987, "Map Projections: A Working Manual", equations 4-18 and 4-20). In a local system, such as that of a building site,
+they are counted in its unit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.warp import transform as change_system
 
 from imaging.georeferenced.errors import NoCoordinates, SceneError
@@ -180,10 +182,29 @@ def pixel_areas(place: Place, window: Window) -> Floats:
 
 
 def _steps(place: Place, points: Floats) -> tuple[Floats, Floats]:
-    """For positions (N, 2), column then row: how many metres east and north a step of one row goes, (N, 2), and one column."""
+    """For positions (N, 2), column then row: how many metres east and north a step of one row goes, (N, 2), and one column.
+
+    In a local system, along its two axes.
+    """
+    crs = place.require("the scene")
+    if not place.is_on_earth:
+        a, b, _, d, e, _ = place.transform[:6]
+        metres = _metres_of_unit(crs)
+        return np.full((len(points), 2), [b * metres, e * metres]), np.full((len(points), 2), [a * metres, d * metres])
     half = np.array([0, 0.5]), np.array([0.5, 0])
     down, right = ((place.to_degrees(points - step), place.to_degrees(points + step)) for step in half)
     return _metres(*down), _metres(*right)
+
+
+def _metres_of_unit(crs: CRS) -> float:
+    """The metres of a local system's unit. Raises `NoCoordinates` for a system without a unit of length."""
+    try:
+        unit = crs.to_dict(projjson=True)["coordinate_system"]["axis"][0]["unit"]
+        return 1.0 if unit == "metre" else float(unit["conversion_factor"])
+    except (CRSError, LookupError, TypeError) as error:
+        raise NoCoordinates(
+            f"the system {crs.to_wkt()[:60]!r} has no unit of length, so its pixels have no size in metres"
+        ) from error
 
 
 def _metres(begin: Floats, end: Floats) -> Floats:

@@ -180,6 +180,7 @@ def test_a_background_lies_below_the_object(format: ImageFormat) -> None:
 
 def test_a_colour_has_six_digits() -> None:
     assert parse_color("#FFcc00") == "#ffcc00"
-    for text in ("#fff", "ffcc00", "#ffcc0g", "#ffcc000", ""):
-        with pytest.raises(ValueError, match="is no colour; give a colour such as #ffffff"):
+    assert parse_color("White") == "#ffffff"
+    for text in ("#fff", "ffcc00", "#ffcc0g", "#ffcc000", "nocolour", ""):
+        with pytest.raises(ValueError, match="is no colour; give #rrggbb"):
             parse_color(text)

@@ -5,6 +5,7 @@ What the others cost, a worker's limits bound: `tests/model/inference/processes/
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from benchmarks.harness.hostile import (
     QUIRK,
@@ -140,6 +141,20 @@ def test_a_tile_may_be_larger_than_a_small_image(tile: int, side: int) -> None:
 def test_a_directory_that_points_to_itself_ends() -> None:
     with pytest.raises(ImageError):
         decode(tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 34665: 8}), LIMITS)
+
+
+def test_texts_and_profiles_of_a_png_are_read_up_to_eight_mebibytes() -> None:
+    image, size = Image.new("RGB", (8, 8)), 3 << 20
+    info = PngImagePlugin.PngInfo()
+    info.add_text("note", "a" * size, zip=True)
+    for options in ({"pnginfo": info}, {"icc_profile": bytes(size)}):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", **options)
+        assert decode(buffer.getvalue()).shape == (8, 8, 3)
+    info.add_text("more", "b" * 2 * size, zip=True)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", pnginfo=info)
+    refuse(buffer.getvalue())
 
 
 def test_run_lengths_of_a_bmp_are_read_up_to_four_megapixels() -> None:

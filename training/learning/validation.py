@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
@@ -24,7 +24,9 @@ from training.data.split import Split
 from training.learning.score_rows import BACKGROUND, NEW
 from training.learning.starts import start_weights
 from training.scoring.evaluate import predictions, snapshot_segmenter
-from training.scoring.intervals import Counts, Interval, difference_intervals, mean_iou_interval
+from training.scoring.intervals import Counts, Interval, difference_intervals, frames_by_class, mean_iou_interval
+
+LEAST_FRAMES = 5  # of a class on which a verdict may rest
 
 Scores = dict[str, float | None]
 
@@ -120,6 +122,22 @@ class StartScore:
         counts = np.pad(counts, ((0, 0), (0, 1), (0, 1)))
         return difference_intervals(_only(counts, self.class_ids), _only(self.counts, self.class_ids))[-1]
 
+    def deciding_few(self, counts: Counts) -> dict[str, int]:
+        """The classes that fewer than `LEAST_FRAMES` frames show, each with that number, if the verdict rests on them.
+
+        It does if the interval of `against` excludes 0 and that of the other classes does not, or lies on the other side. A
+        bootstrap over frames takes such a class for as sure as its few frames are alike. counts: as for `against`.
+        """
+        frames = frames_by_class(_only(self.counts, self.class_ids))
+        few = {index: frames[index] for index in self.class_ids if 0 < frames[index] < LEAST_FRAMES}
+        change = self.against(counts)
+        if not few or not is_clear(change):
+            return {}
+        others = tuple(index for index in self.class_ids if index not in few)
+        of_others = replace(self, class_ids=others).against(counts) if others else None
+        agrees = of_others is not None and of_others.excludes_zero and (of_others.value > 0) == (change.value > 0)
+        return {} if agrees else {self.names[index]: number for index, number in few.items()}
+
     def facts(self) -> dict[str, Any]:
         """The score as a weights file stores it."""
         values = ious(_only(self.counts, self.class_ids).sum(0))
@@ -138,9 +156,15 @@ class StartScore:
         return f"the start, {self.start}, untrained, has a mean IoU of {interval} on val{which}"
 
 
-def comparison_line(what: str, change: Interval, frames: int) -> str:
-    """How far a network (`what`) is above or below the start, in words."""
+def comparison_line(what: str, change: Interval, frames: int, few: Mapping[str, int] | None = None) -> str:
+    """How far a network (`what`) is above or below the start, in words. few: of `StartScore.deciding_few`."""
     interval = "without an interval" if np.isnan(change.low) else f"95% interval {change.low:+.4f} to {change.high:+.4f}"
+    if few:
+        classes = ", ".join(f"{name} ({number})" for name, number in few.items())
+        return (
+            f"whether {what} is better than the start is open: {change.value:+.4f} mean IoU on the same {frames} frames of "
+            f"val, which classes decide that fewer than {LEAST_FRAMES} frames show: {classes}; label more, or give --folds"
+        )
     if change.value < 0:
         verdict = "below the start" if is_clear(change) else "below the start, by less than its interval"
     else:

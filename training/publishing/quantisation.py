@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from training.publishing.onnx_files import imported_facts, int8_path, network_di
 
 INPUT = "pixels"
 MOST_PHOTOS = 300  # unless the command says otherwise
+FEW_PHOTOS = 50  # fewer are told: rare classes and light may then lie outside of the ranges
 # The first convolutions of the network that stay in float32; in a MobileNetV2, the stem and the first depthwise convolution.
 # With these two in int8, twice as many cells change their class, and no time is saved. Keeping more changes hardly any cell.
 KEPT = 2
@@ -55,6 +57,12 @@ def quantised(source: Path, segmenter: Segmenter, folder: Path, *, photos: int, 
     import onnx
 
     tiles = list(calibration_tiles(segmenter, folder, photos))
+    if len(tiles) < FEW_PHOTOS:
+        print(
+            f"int8 ranges are those of {len(tiles)} photos in {folder}, which may not show every class and light; give "
+            f"{FEW_PHOTOS} or more, and compare with fcn-evaluate --against before you serve it",
+            file=sys.stderr,
+        )
     model = onnx.load(source)
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
     return nncf.quantize(

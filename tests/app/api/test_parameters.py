@@ -108,6 +108,8 @@ def test_a_second_image_leads_to_the_batch(client: TestClient) -> None:
 def test_json_is_answered_as_a_form_is(client: TestClient) -> None:
     for prefix in ("", "data:image/png;base64,", "DATA:image/svg+xml;charset=utf-8;base64,"):
         assert client.post("/segment", json={"inputs": prefix + TEXT}).content == post(client).content
+    url_safe = TEXT.rstrip("=").translate(str.maketrans("+/", "-_"))
+    assert client.post("/segment", json={"inputs": url_safe}).content == post(client).content
     parameters = {"format": "json", "mask": "polygons", "side": 64, "tolerance": 0.5}
     expected = post(client, **parameters)
     answer = client.post("/segment", json={"inputs": TEXT, "parameters": parameters})

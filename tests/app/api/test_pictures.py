@@ -40,6 +40,7 @@ def accepting(client: TestClient, accept: str, **query: Any) -> Any:
 
 
 def test_pictures_come_in_the_image_format_that_is_asked_for_or_accepted(client: TestClient) -> None:
+    assert post(client, format="color", image_format="jpg").content == post(client, format="color", image_format="jpeg").content
     for format, image_format in (("color", "webp"), ("overlay", "jpeg"), ("overlay", "png")):
         by_parameter = post(client, format=format, image_format=image_format)
         by_header = accepting(client, f"image/{image_format}", format=format)

@@ -106,6 +106,7 @@ def test_attributes_are_parameters(client: TestClient) -> None:
 
 
 def test_problems_are_those_of_segment(client: TestClient) -> None:
+    assert invoke(client).status_code == 200
     assert_problem(invoke(client, b"no image"), 415)
     assert_problem(invoke(client, b""), 400, "empty")
     assert_problem(invoke(client, **{ATTRIBUTES: "alpha=7"}), 422, "query alpha", "got '7'")

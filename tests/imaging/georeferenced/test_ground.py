@@ -77,9 +77,16 @@ def test_a_scaled_place_shows_the_same_ground(where: Place) -> None:
     assert corners == pytest.approx(where.to_map([[0, 0], [own_width, 0], [own_width, own_height]]))
 
 
-def test_without_coordinates_there_are_no_metres() -> None:
+@pytest.mark.parametrize(("unit", "metres"), [('UNIT["metre",1]', 0.25), ('UNIT["foot",0.3048]', 0.0762)])
+def test_a_local_system_has_the_lengths_of_its_unit(unit: str, metres: float) -> None:
+    site = place(f'LOCAL_CS["site",{unit}]', north_up(0.25, (0, 0)))
+    assert metres_per_pixel(site) == pytest.approx((metres, metres))
+    assert pixel_areas(site, Window(3, 4, 5, 6)) == pytest.approx(np.full((5, 1), metres**2))
     with pytest.raises(NoCoordinates, match="no relation to the Earth"):
-        metres_per_pixel(LOCAL)
+        site.to_degrees([[0, 0]])
+
+
+def test_without_coordinates_there_are_no_metres() -> None:
     for nowhere in (place(None, north_up()), place(UTM, Affine.identity())):
         with pytest.raises(NoCoordinates, match=r"has no (coordinate system|transform)"):
             metres_per_pixel(nowhere)

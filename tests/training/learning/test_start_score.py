@@ -22,7 +22,7 @@ from training.data.label_files import read_labels
 from training.data.split import Split
 from training.learning.score_rows import NEW, match_rows
 from training.learning.validation import Scorer, StartScore, comparison_line, score_start, start_table
-from training.scoring.intervals import Interval
+from training.scoring.intervals import Counts, Interval
 from training.survey.datasets import get_split
 
 
@@ -146,3 +146,29 @@ def test_the_comparison_is_in_words(change: Interval, words: str) -> None:
     line = comparison_line("the trained network", change, 12)
     assert line.startswith(f"the trained network {words}")
     assert line.endswith("on the same 12 frames of val")
+
+
+def frames_of(*ious: tuple[int, int]) -> Counts:
+    """A frame of 100 pixels for each pair: the class that it shows, and how many of its pixels are right; of two classes."""
+    counts = np.zeros((len(ious), 2, 3), np.int64)
+    for index, (label, right) in enumerate(ious):
+        counts[index, label, label], counts[index, label, 1 - label] = right, 100 - right
+    return counts
+
+
+def bar_of(counts: Counts) -> StartScore:
+    return StartScore("start", np.pad(counts, ((0, 0), (0, 1), (0, 0))), ("ground", "bench"), (0, 1))
+
+
+def test_a_verdict_does_not_rest_on_a_class_of_one_frame() -> None:
+    ground = [(0, 90 + index % 3) for index in range(20)]
+    bar, ours = bar_of(frames_of(*ground, (1, 90))), frames_of(*ground, (1, 30))[..., :2]
+    assert bar.against(ours).high < 0  # the interval alone says "below the start"
+    few = bar.deciding_few(ours)
+    assert few == {"bench": 1}
+    line = comparison_line("the network", bar.against(ours), 21, few)
+    assert "is open" in line
+    assert "fewer than 5 frames show: bench (1)" in line
+    assert bar.deciding_few(frames_of(*[(0, 40)] * 20, (1, 30))[..., :2]) == {}  # the other class says the same
+    frequent = [*ground, *[(1, 90)] * 6]
+    assert bar_of(frames_of(*frequent)).deciding_few(frames_of(*ground, *[(1, 30)] * 6)[..., :2]) == {}
