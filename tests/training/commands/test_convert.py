@@ -167,7 +167,8 @@ def test_int8_is_made_of_the_file_itself_and_scored_beside_it(
     assert len(read_export(path).manifest.scores) == 2
     assert export(["--weights", str(path), "--int8", "--calibration", str(data / "JPEGImages")]) == 2
     assert "already there" in capsys.readouterr().err
-    assert export(["--weights", str(path), "--int8", "--force", "--calibration", str(data / "JPEGImages")]) == 0
+    other = ["--weights", str(path), "--int8", "--force", "--photos", "1", "--calibration", str(data / "JPEGImages")]
+    assert export(other) == 0
     assert len(read_export(path).manifest.scores) == 1
 
 
