@@ -114,10 +114,12 @@ def cutout_file(
 
 def parse_color(text: str) -> str:
     """A colour as `#rrggbb`, in lower case, from one or from a name of CSS; raises `ValueError` for another text."""
-    color = ImageColor.colormap.get(text.lower(), text)
-    if not isinstance(color, str) or not re.fullmatch("#[0-9a-fA-F]{6}", color):
+    if text.lower() in ImageColor.colormap:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+        return f"#{red:02x}{green:02x}{blue:02x}"
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
         raise ValueError(f"{text!r:.40} is no colour; give {COLOR_WORDS}")
-    return color.lower()
+    return text.lower()
 
 
 def cutout_bytes(pixels: int) -> int:

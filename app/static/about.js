@@ -40,9 +40,12 @@ function showClassScores(scores) {
   )));
 }
 
+let latest = 0; // of the calls of `showInfo`: an earlier call's answer may come later
+
 export async function showInfo(key, model = "") {
+  const call = ++latest;
   const info = await readJson(model ? `info?model=${encodeURIComponent(model)}` : "info", key);
-  if (!info?.model) return;
+  if (!info?.model || call !== latest) return;
   const scores = splitScores(info.scores, info.runtime?.precision);
   $("facts").replaceChildren(
     ...row("Model", info.model.name),

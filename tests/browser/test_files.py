@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser.page import CAT, COLORS, Visit, answer_of, picture, quarters, reply, segment_file, until
 from tests.support.polling import HANG_S
@@ -127,8 +127,11 @@ INFO = {
 
 
 def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
+    late: list[Route] = []
+
     def two(page: Page) -> None:
         page.route("**/models", lambda route: route.fulfill(json=MODELS))
+        page.route("**/info", late.append)
         page.route("**/info?model=*", lambda route: route.fulfill(json=INFO))
 
     page = visit(before=two)
@@ -138,6 +141,9 @@ def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
     expect(page.locator("#known")).to_have_text("road")
     expect(page.locator("#facts")).to_contain_text("cpu, OpenVINO, int8")
     expect(page.locator("#scores tr")).to_have_count(1)
+    with page.expect_response("**/info"):
+        late[0].fulfill(json=INFO | {"scores": {}})
+    page.evaluate("new Promise(requestAnimationFrame)")
     expect(page.locator("#scores tr")).to_contain_text("Roads, val75.1 %")
     segment_file(page, picture("a.png"))
     assert query_of(requests[0]) == BASE | {"model": ["streets"]}

@@ -112,7 +112,7 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_ne
         manifest = replace(manifest, training={**manifest.training, "against_start": against})
         few = bar.deciding_few(scorer.counts)
         lines.append(comparison_line("the trained network", change, len(scorer.counts), few))
-        is_below = change.value < 0 and not few
+        is_below = change.value < 0
     trained_manifest = replace(manifest, scores=scores(scorer, weights.data_name))
     if bar and is_below and bar.is_complete:
         score, counts = weights.mean_iou, scorer.counts

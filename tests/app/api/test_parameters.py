@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from app.api.body import PIECE, RequestBody, read_image
 from app.api.errors import BadParameter, BadRequest
 from app.api.query import with_values
+from app.serving.clients import Client
 from app.serving.service import Service
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
 from tests.support.app.services import reserve
@@ -158,7 +159,7 @@ def test_json_counts_for_the_memory_that_python_s_text_takes(service: Service, t
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def read() -> None:
-        state = {"reservation": reservation}
+        state = {"reservation": reservation, "client": Client(lambda: len(body), lambda: None)}
         request = Request({"type": "http", "headers": [(b"content-type", b"application/json")], "state": state}, receive)
         with suppress(BadRequest, BadParameter):
             await read_image(RecordedBody(request, service, megabytes=20, sizes=sizes), {})
