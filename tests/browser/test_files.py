@@ -131,7 +131,7 @@ def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
 
     def two(page: Page) -> None:
         page.route("**/models", lambda route: route.fulfill(json=MODELS))
-        page.route("**/info", late.append)
+        page.route("**/info", lambda route: late.append(route))
         page.route("**/info?model=*", lambda route: route.fulfill(json=INFO))
 
     page = visit(before=two)
