@@ -105,7 +105,7 @@ def _lowered(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def raster_style(labels: Iterable[Label]) -> str:
-    """The style of a raster of class ids: a palette with names."""
+    """The style of a raster of class ids: a palette with names, in which the background hides nothing."""
     root = ElementTree.Element("qgis", version=VERSION)
     renderer = ElementTree.SubElement(
         ElementTree.SubElement(root, "pipe"), "rasterrenderer", type="paletted", band="1", opacity=OPACITY, alphaBand="-1"
@@ -113,7 +113,12 @@ def raster_style(labels: Iterable[Label]) -> str:
     palette = ElementTree.SubElement(renderer, "colorPalette")
     for label in labels:
         ElementTree.SubElement(
-            palette, "paletteEntry", value=str(label.id), color=label.hex_color, alpha="255", label=label.name
+            palette,
+            "paletteEntry",
+            value=str(label.id),
+            color=label.hex_color,
+            alpha="0" if is_background(label.name) else "255",
+            label=label.name,
         )
     return _text(root)
 

@@ -5,10 +5,13 @@ The seed and the epoch determine the order; processes and workers share the batc
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,6 +22,8 @@ from training.learning.distributed import World
 from training.learning.recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
+PREFETCHED = 2  # batches of each worker that wait, as `DataLoader` has it
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # the system's own name
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
@@ -50,11 +55,26 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, index) for index in batch[self.world.rank :: self.world.size]]
 
 
+def check_shared_memory(count: int, what: str, folder: Path = SHARED_MEMORY) -> None:
+    """Raises `ValueError` if shared memory cannot hold so many bytes: PyTorch's workers would end in the middle of an epoch."""
+    if not folder.is_dir():
+        return
+    free = shutil.disk_usage(folder).free if os.access(folder, os.W_OK) else 0
+    if free < count:
+        raise ValueError(
+            f"{what} needs {count / 1e6:.0f} MB of shared memory, and {folder} has {free / 1e6:.0f} MB that can be written: "
+            "give a container more (docker run --shm-size 1g), or leave --workers out"
+        )
+
+
 class BatchLoader:
     """Gives this process its batches of each epoch; worker processes live as long as the loader."""
 
     def __init__(self, data: AugmentedSplit, recipe: Recipe, world: World, device: torch.device, workers: int) -> None:
         self.batches = EpochBatches(len(data), recipe, world)
+        if workers:
+            sample_bytes = sum(part.nbytes for part in data[0, 0])
+            check_shared_memory(workers * PREFETCHED * -(-recipe.batch // world.size) * sample_bytes, f"--workers {workers}")
         self._loader: DataLoader[Batch] = DataLoader(
             data,
             batch_sampler=self.batches,

@@ -110,9 +110,14 @@ def draw(path: Path, chart: Callable[[], bytes]) -> None:
 
 def curves_chart(rows: Sequence[Mapping[str, str]]) -> bytes:
     """A PNG of the loss and the val mean IoU over epochs."""
+    return _png(curves_figure(rows))
+
+
+def curves_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
+    """The loss and the val mean IoU, over the same whole epochs."""
     figure = _figure(7, 3.2)
     _curves(rows, *figure.subplots(1, 2))
-    return _png(figure)
+    return figure
 
 
 def score_chart(weights: Weights, curves: Path) -> bytes:
@@ -182,7 +187,8 @@ def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:
     _plot_scored(rows, "mean_iou", right, GREEN)
     for axes, text in ((left, title), (right, "val mean IoU")):  # above the curves: a label beside them would not fit
         axes.set_title(text, loc="left", fontsize="small")
-        axes.set(xlabel="epoch")
+        axes.set(xlabel="epoch", xlim=(min(epochs, default=0) - 0.5, max(epochs, default=1) + 0.5))
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     _style(left)
     _style(right)
 

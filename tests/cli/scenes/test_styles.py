@@ -25,3 +25,9 @@ def test_polygons_have_a_fill_for_each_class() -> None:
         symbol = symbols[category.get("symbol")]
         assert symbol.find(".//Option[@name='color']").get("value") == color  # type: ignore[union-attr]
     assert [each.get("value") for each in root.findall(".//category")] == [label.name for label in LABELS]
+
+
+def test_the_background_of_a_raster_hides_nothing() -> None:
+    labels = (LabelClass(0, "background", (0, 0, 0)), LabelClass(1, "roof", (250, 16, 0)))
+    entries = ElementTree.fromstring(raster_style(labels)).findall(".//paletteEntry")
+    assert [(each.get("label"), each.get("alpha")) for each in entries] == [("background", "0"), ("roof", "255")]

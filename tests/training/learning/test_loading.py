@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from training.learning.distributed import World
-from training.learning.loading import EpochBatches
+from training.learning.loading import EpochBatches, check_shared_memory
 from training.learning.recipe import Recipe
 
 
@@ -57,3 +59,11 @@ def test_what_processes_cannot_share_is_refused() -> None:
         EpochBatches(20, Recipe(batch=8), World(0, 3))
     with pytest.raises(ValueError, match="an epoch must have a frame for each of the 2 processes, got 1"):
         EpochBatches(1, Recipe(batch=8), World(0, 2))
+
+
+def test_workers_are_refused_before_shared_memory_runs_out(tmp_path: Path) -> None:
+    check_shared_memory(1, "--workers 1", tmp_path)
+    check_shared_memory(1 << 60, "--workers 1", tmp_path / "none")  # another system
+    for count, folder in ((1 << 60, tmp_path), (1, Path("/proc"))):
+        with pytest.raises(ValueError, match=r"--workers 9 needs \d+ MB of shared memory, .* has \d+ MB .*--shm-size 1g"):
+            check_shared_memory(count, "--workers 9", folder)

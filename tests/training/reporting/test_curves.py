@@ -17,7 +17,7 @@ from model.weights_file import Weights
 from tests.support.checkout import ROOT
 from tests.support.training.runs import rows
 from tests.support.variants import long
-from training.reporting.curves import COLUMNS, Curves, curves_chart, draw, score_chart
+from training.reporting.curves import COLUMNS, Curves, curves_chart, curves_figure, draw, score_chart
 
 
 def add(curves: Curves, epoch: int, mean_iou: float | None = None) -> None:
@@ -81,6 +81,13 @@ def test_curves_show_the_loss_and_the_scores_there_are() -> None:
     assert opened(curves_chart([])).width > 500
 
 
+def test_both_curves_stand_over_the_same_whole_epochs() -> None:
+    for some in (ROWS, ROWS[:1]):
+        left, right = curves_figure(some).axes
+        assert left.get_xlim() == right.get_xlim()
+        assert all(tick == round(tick) for axes in (left, right) for tick in axes.get_xticks())
+
+
 def test_scores_are_bars_in_a_color_for_each_measurement_of_the_first_ones_classes(narrow: Weights, tmp_path: Path) -> None:
     one = {"classes": ["a", "b"], "iou": [0.9, None]}
     other = {"classes": ["a", "b"], "iou": [0.5, 0.5]}
@@ -104,7 +111,7 @@ def test_curves_stand_beside_the_scores_where_there_are_some(narrow: Weights, tm
 def test_a_backend_of_the_environment_does_not_matter(backend: str) -> None:
     """A notebook sets one for every process that it starts, installed for it or not."""
     program = (
-        "import os, sys; from training.reporting.curves import curves_chart; "
+        "import os, sys; from training.reporting.curves import curves_chart, curves_figure; "
         "rows = [{'epoch': '1', 'loss': '2'}, {'epoch': '2', 'loss': '1'}]; "
         "sys.stdout.buffer.write(curves_chart(rows)); assert os.environ['MPLBACKEND'] == sys.argv[1]"
     )
