@@ -178,6 +178,8 @@ def _literal(name: str) -> str:
 
 
 def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     epochs = [int(row["epoch"]) for row in rows]
     left.plot(epochs, [float(row["loss"]) for row in rows], color=BLUE)
     title = "training loss"
@@ -188,7 +190,7 @@ def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:
     for axes, text in ((left, title), (right, "val mean IoU")):  # above the curves: a label beside them would not fit
         axes.set_title(text, loc="left", fontsize="small")
         axes.set(xlabel="epoch", xlim=(min(epochs, default=0) - 0.5, max(epochs, default=1) + 0.5))
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     _style(left)
     _style(right)
 
