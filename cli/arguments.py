@@ -6,7 +6,6 @@ import argparse
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf, isfinite
 from typing import Any, get_args
 
@@ -134,14 +133,9 @@ def _add_parameter(group: ArgumentGroup, parameter: Parameter) -> None:
         action = argparse.BooleanOptionalAction if parameter.default else "store_true"
         group.add_argument(flag, action=action, default=None, help=text)
     elif parameter.is_choice:
-        read = TYPES.get(parameter.name) or partial(_choice, parameter)
-        group.add_argument(flag, type=read, choices=parameter.choices, help=text)
+        group.add_argument(flag, type=TYPES.get(parameter.name) or parameter.own_name, choices=parameter.choices, help=text)
     else:
         group.add_argument(flag, metavar=parameter.metavar, type=TYPES.get(parameter.name) or _type(parameter), help=text)
-
-
-def _choice(parameter: Parameter, text: str) -> str:
-    return parameter.synonyms.get(text, text)
 
 
 def _type(parameter: Parameter) -> Callable[[str], Any]:

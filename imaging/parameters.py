@@ -81,6 +81,10 @@ class Parameter:
         polygons = [f"format={' or '.join(self.with_polygons)} with mask=polygons"] if self.with_polygons else []
         return " and ".join(words + polygons)
 
+    def own_name(self, value: Any) -> Any:
+        """The choice that a synonym stands for; every other value as it is."""
+        return self.synonyms.get(value, value) if isinstance(value, str) else value
+
     def read(self, value: Any) -> Any:
         """The field's value for one of HTTP, JSON or the command line, where a text may stand for it. Raises `ValueError`."""
         return self.parse(value) if self.is_text and self.parse else value

@@ -50,8 +50,8 @@ def _definition(parameter: Parameter) -> tuple[Any, Any]:
     limits = Field(ge=parameter.least, le=parameter.most)
     kinds = [Annotated[kind, limits] if kind in (int, float) else kind for kind in parameter.members]
     kind = _text(parameter) if parameter.is_text else reduce(or_, kinds)
-    if synonyms := parameter.synonyms:
-        kind = Annotated[kind, BeforeValidator(lambda value: synonyms.get(value, value) if isinstance(value, str) else value)]
+    if parameter.synonyms:
+        kind = Annotated[kind, BeforeValidator(parameter.own_name)]
     default = None if parameter.by_service or parameter.is_text else parameter.default
     return kind if default is not None else kind | None, Field(default, description=parameter.about)
 

@@ -162,11 +162,12 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
             Path(work.request.out).parent.mkdir(parents=True, exist_ok=True)
         labels, resume = manifest.labels, first.resume
         with RowsFile(path, common.rows_key, scene.size, len(labels), confidence=common.confidence, resume=resume) as rows:
+            areas = ClassAreas(scene.place)
             with _told_what_is_kept(rows):
-                for work in open_works:
+                for index, work in enumerate(open_works):
                     with closing(_rows(common, scene, runtime, rows)) as parts:
-                        areas = ClassAreas(work.place)
-                        write_output(work.request, work.place, areas.summed(parts), labels, work.facts(runtime))
+                        all_rows = parts if index else areas.summed(parts)
+                        write_output(work.request, work.place, all_rows, labels, work.facts(runtime))
             rows.remove()
     tell(areas.in_words(labels))
 

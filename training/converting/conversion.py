@@ -103,14 +103,15 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     original = Original(model, network_input, normalisation, b"" if is_half else data)
     stated = _stated_labels(request, model)
     first, classes = sample(original, network_input.sides), None if stated is None else len(stated)
-    if queries := find_queries(first, model, model_type(request.source), request.output, request.kind, classes):
+    library_type = model_type(request.source)
+    if queries := find_queries(first, model, library_type, request.output, request.kind, classes):
         tell(f"masks   {queries.describe()}")
         original.model = model = queries.added_to(model)
         original.derive = queries.with_sums
         request = replace(request, output=queries.name, kind="masks")
     output = whole = _probe(request, original, request.output)
     tell(f"output  {whole.describe()}")
-    is_placed = request.grid is not None or bool(model_type(request.source))
+    is_placed = request.grid is not None or bool(library_type)
     if whole.kind == "class_ids" and request.kind is None:
         output = _scores(request, original, whole, tell)
     if request.before_resize and whole.stride != 1:

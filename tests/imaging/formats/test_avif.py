@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from imaging.decoding import decode, read_size
 from imaging.errors import UnknownImageType
 from imaging.formats.boxes import check_avif
 from imaging.formats.signatures import format_of
+from tests.support.costs import threads_of
 from tests.support.images import make_photo
 from tests.support.imaging.corpus import LIMITS
 
@@ -74,17 +73,5 @@ def test_odd_lengths_of_boxes_end(boxes: bytes) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_decoding_starts_no_thread() -> None:
     data = file_of(Image.fromarray(make_photo(1500, 2000)), "AVIF", speed=10)
-    counts, end = [], threading.Event()
-
-    def count() -> None:
-        while not end.wait(0.002):
-            counts.append(len(os.listdir("/proc/self/task")))
-
-    counter = threading.Thread(target=count)
-    counter.start()
-    before = len(os.listdir("/proc/self/task"))
-    while len(counts) < 10:  # a busy machine may give the counter no turn in one decoding
-        decode(data, LIMITS)
-    end.set()
-    counter.join()
-    assert max(counts) <= before
+    before, most = threads_of(lambda: decode(data, LIMITS))
+    assert most <= before

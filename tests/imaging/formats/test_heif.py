@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from struct import pack
 
@@ -21,6 +19,7 @@ from benchmarks.harness.image_files import file_of  # noqa: E402
 from imaging.decoding import Limits, OpenImage, decode, read_size  # noqa: E402
 from imaging.errors import DamagedImage, ImageError, ImageTooLarge, UnknownImageType  # noqa: E402
 from tests.support.checkout import ROOT  # noqa: E402
+from tests.support.costs import threads_of  # noqa: E402
 from tests.support.images import make_photo  # noqa: E402
 from tests.support.imaging.corpus import LIMITS  # noqa: E402
 from tests.support.imaging.heic_files import heic_of  # noqa: E402
@@ -179,20 +178,8 @@ def test_a_black_photo_is_whole() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_decoding_has_one_thread_beside_its_own() -> None:
     data = heic_of(Image.fromarray(make_photo(1500, 2000)), tile_size=512)
-    counts, end = [], threading.Event()
-
-    def count() -> None:
-        while not end.wait(0.002):
-            counts.append(len(os.listdir("/proc/self/task")))
-
-    counter = threading.Thread(target=count)
-    counter.start()
-    before = len(os.listdir("/proc/self/task"))
-    while len(counts) < 10:
-        decode(data, LIMITS)
-    end.set()
-    counter.join()
-    assert max(counts) <= before + 1
+    before, most = threads_of(lambda: decode(data, LIMITS))
+    assert most <= before + 1
 
 
 @pytest.mark.parametrize(("seed", "files"), [(1, 500), pytest.param(2, 10_000, marks=pytest.mark.long)])
