@@ -81,27 +81,3 @@ def test_after_an_error_of_the_second_output_resume_runs_no_network(
     assert run(*words, "--resume") == 0
     assert network_runs == [0]
     assert sorted(os.listdir(tmp_path)) == sorted(NAMES)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["-o", "a.tif", "-o", "b.tiff"], "-o a.tif and -o b.tiff would have the same content; give one of them"),
-        (["-o", "a.png", "-o", "b.png"], "-o a.png and -o b.png: several outputs are for a scene, and end in .tif"),
-        (["-o", "a.tif", "-o", "b.png"], "-o a.tif and -o b.png: several outputs are for a scene"),
-        (["-o", "a.tif", "-o", "a.gpkg", "--style"], "would have one style; give them different names, or leave --style out"),
-        (["-o", "a.gpkg", "-o", "a.geojson", "--cog"], "--cog is for rasters"),
-        (["-o", "a.tif", "-o", "b.gpkg", "--format", "json"], "--format is not for -o a.tif"),
-        (["-o", "a.tif", "-o", "scene.gpkg", "--classes", "unicorn"], "unicorn"),
-        (["-o", "maps", "-o", "more", "--scenes", "tif"], "to one folder, got -o maps and -o more"),
-    ],
-)
-def test_outputs_that_do_not_go_together_are_said_in_a_line(
-    run: Segment, scene: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    words: list[str], message: str,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    assert run(scene, *words, *TILE) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
-    assert not os.listdir()

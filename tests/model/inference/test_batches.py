@@ -77,22 +77,6 @@ def test_a_batch_has_no_more_pixels_than_fit_and_at_least_one_tile() -> None:
     assert sorted(map(tuple, runtime.batches)) == [(1,), (2, 2), (2, 2, 2), (9,), (9,)]
 
 
-def test_two_batches_are_in_flight_and_the_next_waits_for_one_to_end() -> None:
-    runtime = InFlight()
-    with running(runtime, max_batch=None) as it:
-        first = it.threads.submit(it.run, [1])
-        wait_until(lambda: runtime.current == [[1]])
-        second = it.threads.submit(it.run, [2])
-        wait_until(lambda: runtime.current == [[1], [2]])
-        others = [it.waiting([value]) for value in (3, 4, 5)]
-        runtime.release([1])
-        wait_until(lambda: runtime.current == [[2], [3, 4, 5]])
-        runtime.release([2])
-        runtime.release([3, 4, 5])
-        assert [each.result(HANG_S) for each in (first, second, *others)] == [[1], [2], [3], [4], [5]]
-    assert runtime.most == 2
-
-
 def test_a_second_batch_waits_until_it_has_half_the_tiles_of_the_one_that_runs() -> None:
     runtime = InFlight()
     with running(runtime, max_batch=None) as it:
@@ -111,6 +95,7 @@ def test_a_second_batch_waits_until_it_has_half_the_tiles_of_the_one_that_runs()
         runtime.release([3, 4, 5, 6])
         runtime.release([7, 8])
         assert [each.result(HANG_S) for each in (first, second, *four, one, other)] == [[value] for value in range(1, 9)]
+    assert runtime.most == 2
 
 
 def test_an_idle_device_takes_tiles_that_are_too_few_for_a_second_batch_on_another() -> None:
