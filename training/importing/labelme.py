@@ -35,7 +35,8 @@ def read_labelme(folder: Path, omissions: Omissions) -> tuple[Document, list[str
     lengths, rectangles boxes, which may be turned. A category's id is its name.
     """
     reader = LabelmeReader(folder, omissions)
-    files, others = [], []
+    files: list[Path] = []
+    others: list[Path] = []
     for path in sorted(
         path for path in folder.rglob("[!.]*") if path.suffix.lower() == ".json" and "__MACOSX" not in path.parts
     ):
