@@ -194,9 +194,10 @@ def alike_names(names: Iterable[str]) -> list[str]:
     """A line for each group of names that differ by case, blanks, hyphens, underscores or wide letters alone."""
     groups: dict[str, dict[str, None]] = {}
     for name in names:
-        groups.setdefault(name_key(name), {})[unicodedata.normalize("NFC", name)] = None
+        groups.setdefault(name_key(name), {})[unicodedata.normalize("NFC", name.strip())] = None
     return [
-        f"the classes {', '.join(map(repr, group))} have nearly one name: if they are one class, give them one name"
+        f"the classes {', '.join(map(repr, group))} have nearly one name: if they are one class, rename one where they "
+        "were labelled and import again, or map both to one with --class-map"
         for group in groups.values()
         if len(group) > 1
     ]
