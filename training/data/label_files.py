@@ -9,6 +9,7 @@ import csv
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -201,6 +202,12 @@ def alike_names(names: Iterable[str]) -> list[str]:
         for group in groups.values()
         if len(group) > 1
     ]
+
+
+def near_name(name: str, names: Sequence[str]) -> str:
+    """A name that is none of these, with the nearest one, if one is near."""
+    near = get_close_matches(name[:LONGEST_KEY], names, 1)
+    return f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name)
 
 
 def name_key(name: str) -> str:
