@@ -133,19 +133,14 @@ def _mismatch(name: str, what: str, start: int, rows: Sequence[int]) -> str:
 
 def _with_rows(own: Tensor, start: Tensor, axes: Sequence[int], rows: Sequence[int]) -> Tensor:
     """The network's tensor, with these rows of the start's along all of the axes."""
-    places = torch.tensor([index for index, row in enumerate(rows) if row != NEW], dtype=torch.long)
-    for axis in axes:
-        start = start.index_select(axis, torch.tensor([row for row in rows if row != NEW], dtype=torch.long))
-    result = _placed(own, start, axes, places)
+    places = [place for place, row in enumerate(rows) if row != NEW]
+    ours, theirs = (
+        np.ix_(*(indices if axis in axes else range(size) for axis, size in enumerate(own.shape)))
+        for indices in (places, [rows[place] for place in places])
+    )
+    result = own.clone()
+    result[ours] = start[theirs]
     for first, second in permutations(range(len(rows)), 2) if len(axes) == 2 else ():
         if rows[first] == rows[second]:  # else two classes with one row would add up
             result[first, second] = own[first, second]
     return result
-
-
-def _placed(own: Tensor, values: Tensor, axes: Sequence[int], places: Tensor) -> Tensor:
-    """A copy of the tensor with these values at the places, which are the same along each of the axes."""
-    if not axes:
-        return values
-    inner = _placed(own.index_select(axes[0], places), values, axes[1:], places)
-    return own.index_copy(axes[0], places, inner)
