@@ -39,6 +39,7 @@ class TileQueue:
     """
 
     deadline: float
+    is_background: bool = False
     waiting: deque[Item] = field(default_factory=deque)
     is_cancelled: bool = False
     submit_time: float | None = None
