@@ -44,7 +44,7 @@ PLATFORMS = {"sagemaker": sagemaker_router, "vertex_ai": vertex_ai_router}
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The app with these settings, which loads the models when it starts. Raises `OSError` for a folder of jobs that it cannot use."""
+    """The app with these settings, which loads models when it starts. Raises `OSError` for an unusable folder of jobs."""
     service = Service(settings)
     jobs: JobRunner | None = None
     if settings.jobs_dir:

@@ -35,13 +35,13 @@ router = APIRouter()
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy
 LINES = "application/x-ndjson"
 RESULTS = "results.jsonl"
-NO_ROW = {"width": None, "height": None, "classes": {}, "mean_confidence": None}
+NO_ROW: Mapping[str, Any] = {"width": None, "height": None, "classes": {}, "mean_confidence": None}
 log = logging.getLogger("segment")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one image: in `body` the answer's bytes, or the JSON of a problem. All else can be written as JSON.
+    """The result of one image: in `body` the answer's bytes, or the JSON of the problem. All else can be written as JSON.
 
     status: of HTTP; 200 for an answer. facts: what headers say of a single image, as `app.api.segment.segment` gives them; of a
     failed one `retry_after`, in seconds, where there is such a header. row: what `results.jsonl` says besides: the size, the
@@ -55,6 +55,7 @@ class Outcome:
     facts: Mapping[str, Any]
     row: Mapping[str, Any]
     body: bytes = b""
+    problem: Problem | None = None
 
     @property
     def heading(self) -> dict[str, Any]:
@@ -214,7 +215,7 @@ async def segment_one(
     if seconds := problem.headers.get("Retry-After"):
         failure["retry_after"] = int(seconds)
     body = json_bytes(document(type(problem), problem.detail, sender.request_id))
-    return Outcome(index, name, ".problem.json", problem.status, failure, NO_ROW, body)
+    return Outcome(index, name, ".problem.json", problem.status, failure, NO_ROW, body, problem)
 
 
 async def json_lines(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:

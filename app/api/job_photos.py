@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from app.api.batch import Outcome, Sender, coco_document, distinct_names, json_lines, segment_one, zip_file
@@ -82,7 +82,7 @@ def part_of(folder: Path, index: int) -> Path:
 def _keep(folder: Path, outcome: Outcome) -> None:
     part = part_of(folder, outcome.index)
     write_file(part.with_suffix(".body"), outcome.body, follow=False)
-    facts = {name: value for name, value in asdict(outcome).items() if name != "body"}
+    facts = asdict(replace(outcome, body=b"", problem=None)) | {"body": None}
     write_file(part, json.dumps(facts), follow=False)  # last: from now on the outcome is kept
 
 
@@ -91,4 +91,4 @@ async def _outcomes(folder: Path, count: int) -> AsyncGenerator[Outcome, None]:
     for index in range(count):
         part = part_of(folder, index)
         facts, body = await asyncio.to_thread(lambda part=part: (part.read_bytes(), part.with_suffix(".body").read_bytes()))  # type: ignore[misc]
-        yield Outcome(**json.loads(facts), body=body)
+        yield Outcome(**json.loads(facts) | {"body": body})

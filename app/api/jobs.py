@@ -55,19 +55,19 @@ MIN_AREA = replace(
     pattern=f"(?:{AREA_PATTERN}|{SQUARE_METRES})",
     values="an area such as 200, 0.1% or, of scenes, 5m2",
 )
-JOB_MODEL = create_model(
-    "JobModel", __doc__="Query parameters of `/jobs`.",
-    **QUERY_FIELDS | {each.name: field_of(each) for each in (OUTPUT, MIN_AREA, *SCENE.values())},
-)  # fmt: skip
+JOB_FIELDS: dict[str, Any] = QUERY_FIELDS | {each.name: field_of(each) for each in (OUTPUT, MIN_AREA, *SCENE.values())}
+JOB_MODEL = create_model("JobModel", __doc__="Query parameters of `/jobs`.", **JOB_FIELDS)
 """Checks the parameters of a job."""
 NAMES = JOB_MODEL.model_fields.keys()
-PAGE_MODEL = create_model("PageModel", **{each.name: field_of(each) for each in (LIMIT, OFFSET)})
+PAGE_FIELDS: dict[str, Any] = {each.name: field_of(each) for each in (LIMIT, OFFSET)}
+PAGE_MODEL = create_model("PageModel", __doc__="Query parameters of the list of jobs.", **PAGE_FIELDS)
 ANY = {MODEL.name, OUTPUT.name}
 OF_SCENES = ANY | SCENE.keys() | {"overlap", "blend"}
 OF_POLYGONS = OF_SCENES | {"classes", "topology", "tolerance", "min_area"}
 OF_PHOTOS = ANY | QUERY_PARAMETERS.keys()
 OF_SCENE: dict[RefusalKind, type[Problem]] = {
-    "type": UnsupportedType, "damaged": Undecodable, "parameter": BadParameter, "memory": Undecodable, "disk": InsufficientStorage,
+    "type": UnsupportedType, "damaged": Undecodable, "parameter": BadParameter, "memory": Undecodable,
+    "disk": InsufficientStorage,
 }  # fmt: skip
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"

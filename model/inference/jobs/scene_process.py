@@ -43,6 +43,7 @@ OnRows = Callable[[int, int], None]
 
 
 RefusalKind = Literal["type", "damaged", "parameter", "memory", "disk"]
+REFUSALS: tuple[RefusalKind, ...] = get_args(RefusalKind)
 
 
 class SceneRefused(Exception):
@@ -160,9 +161,10 @@ def _refuse(name: str, message: str) -> NoReturn:
     """Raises the error that the process reports."""
     if name == "unexpected":
         raise RuntimeError(message)
-    if name not in get_args(RefusalKind):
-        raise WorkerBroken(f"a process reported {name}")
-    raise SceneRefused(message, name)
+    for kind in REFUSALS:
+        if kind == name:
+            raise SceneRefused(message, kind)
+    raise WorkerBroken(f"a process reported {name}")
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ from model.inference.tiling import TilingError
 
 MEMORY_BYTES = 2 << 30  # that the process may take besides its libraries
 SECONDS = 1800.0  # of processor time until the next rows are done, or the result is written
-NAME = "the scene"
+NAME = "the file"
 KINDS: tuple[tuple[type[Exception], RefusalKind], ...] = (
     (DamagedImage, "damaged"), (ImageError, "type"), (TilingError, "parameter"), (UnknownClass, "parameter"),
 )  # fmt: skip
@@ -65,7 +65,7 @@ def main(descriptor: int, parent: int) -> None:
             return
         except Exception as error:  # the front has to know of every one
             unlimit()
-            head = _error_head(error)
+            head = _error_head(error, task)
         network.reply(head)
     finally:
         os._exit(0)
@@ -89,13 +89,13 @@ def _work(task: SceneTask, network: _Network) -> None:
 
 def _rows_file(work: SceneWork, scene: Scene, classes: int) -> RowsFile:
     """The working file: with the rows that are there, unless they are damaged, or another runtime or version gave them."""
-    path, options = Path(work.request.out + ENDING), {"confidence": work.confidence}
+    path, confidence = Path(work.request.out + ENDING), work.confidence
     try:
-        return RowsFile(path, work.rows_key, scene.size, classes, resume=True, **options)
+        return RowsFile(path, work.rows_key, scene.size, classes, confidence=confidence, resume=True)
     except OSError as error:
         if error.errno in NO_SPACE:
             raise
-        return RowsFile(path, work.rows_key, scene.size, classes, resume=False, **options)
+        return RowsFile(path, work.rows_key, scene.size, classes, confidence=confidence, resume=False)
 
 
 def _told(parts: Iterator[ClassRows], rows: RowsFile, network: _Network) -> Iterator[ClassRows]:
@@ -139,13 +139,13 @@ class _Network:
             os._exit(0)
 
 
-def _error_head(error: Exception) -> dict[str, object]:
-    """What the front is told of an error: its kind, and its text; a traceback if no scene should cause it."""
+def _error_head(error: Exception, task: SceneTask) -> dict[str, object]:
+    """What the front is told of an error: its kind, and its text, without paths; a traceback if no scene should cause it."""
     kind, message = "unexpected", "".join(traceback.format_exception(error))[-MOST_MESSAGE:]
     if isinstance(error, MemoryError):
         kind, message = "memory", f"the scene needs more than {MEMORY_BYTES / 1e9:.1f} GB of memory; cut it into parts"
     elif isinstance(error, OSError) and error.errno in NO_SPACE:
         kind, message = "disk", "there is no room on the service's disk; try again later"
     elif of_scene := next((name for kinds, name in KINDS if isinstance(error, kinds)), None):
-        kind, message = of_scene, str(error)
+        kind, message = of_scene, str(error).replace(task.request.source, NAME)
     return {"kind": "error", "type": kind, "message": message[:MOST_MESSAGE]}

@@ -14,7 +14,7 @@ from model.inference.tiling import Blend, Size
 Kind = Literal["raster", "geojson", "geopackage"]
 KINDS: dict[str, Kind] = {".tif": "raster", ".tiff": "raster", ".geojson": "geojson", ".gpkg": "geopackage"}
 """What an output is, by the ending of its name."""
-SQUARE_METRES = r"(\d+(?:\.\d+)?|\.\d+) ?m(?:2|²)"
+SQUARE_METRES = r"([0-9]{1,12}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}) ?m(?:2|²)"
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class SceneRequest:
     bands: Annotated[tuple[int, ...] | None, Parameter(
         help="of a scene: numbers of the bands that the network sees, such as `4,3,2`",
         option="numbers of the bands that the network sees, such as 4,3,2 (default: red, green and blue, or the first ones)",
-        values="numbers from 1 with commas, such as 4,3,2", pattern=r"\d{1,4}(,\d{1,4}){0,999}", examples=("4,3,2",),
+        values="numbers from 1 with commas, such as 4,3,2", pattern=r"[0-9]{1,4}(,[0-9]{1,4})*", examples=("4,3,2",),
         parse=parse_bands,
     )] = None
     scale: Annotated[BandScale | None, Parameter(
         help="of a scene: samples that become 0 and 255, such as `0,3000`",
         option="samples that become 0 and 255 (default: percentiles 2 and 98 of the whole scene; bytes stay)",
-        values="MIN,MAX, such as 0,3000", pattern=r"[-+.\deE]{1,30},[-+.\deE]{1,30}", examples=("0,3000",), parse=parse_scale,
+        values="MIN,MAX, such as 0,3000", pattern=r"[-+.0-9eE]+,[-+.0-9eE]+", examples=("0,3000",), parse=parse_scale,
     )] = None
     gsd: Annotated[float | None, Parameter(
         help="of a scene: metres of a pixel that the network sees (default: those of the pixels that the weights learned from)",
