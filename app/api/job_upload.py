@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Callable
-from math import inf
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import Field, File, FormParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.api.body import CLOSE, DEFAULT_NAME, RequestBody, media_type
 from app.api.errors import BadRequest, EmptyBody, TooLarge
-from app.api.forms import FIELDS, LONGEST_NAME, MEDIA_TYPE
+from app.api.forms import FIELD_BYTES, FIELDS, LONGEST_NAME, MAX_FIELDS, MEDIA_TYPE
+from app.telemetry import VALUE_LENGTH
+from model.printable import printable
 
 MOST_FILES = 10_000  # of a form
 WRITE_BYTES = 1 << 20  # that are written at once
@@ -85,38 +86,61 @@ class _Form:
         if not boundary:
             raise BadRequest("the form cannot be read: it names no boundary", CLOSE)
         self._folder, self._upload, self._has_ended = folder, upload, False
-        config = {"UPLOAD_DIR": str(folder), "UPLOAD_DELETE_TMP": False, "MAX_MEMORY_FILE_SIZE": 0, "MAX_BODY_SIZE": inf}
-        self._parser = FormParser(MEDIA_TYPE, self._add_field, self._add_file, self._end, boundary, config=config)
+        self._header, self._disposition, self._name = [b"", b""], b"", ""
+        self._part: BinaryIO = BytesIO()
+        self._parser = MultipartParser(boundary, {
+            "on_header_field": self._add_header(0), "on_header_value": self._add_header(1), "on_header_end": self._end_header,
+            "on_headers_finished": self._begin_part, "on_part_data": self._add_data, "on_part_end": self._end_part,
+            "on_end": self._end,
+        })  # fmt: skip
 
     def write(self, data: bytes) -> None:
         self._parser.write(data)
 
     def end(self) -> None:
-        self._parser.finalize()
         if not self._has_ended:
             raise FormParserError("it is cut off: its closing boundary is missing")
 
     def close(self) -> None:
-        self._parser.close()
+        self._part.close()
+
+    def _add_header(self, place: int) -> Callable[[bytes, int, int], None]:
+        def add(data: bytes, start: int, end: int) -> None:
+            self._header[place] += data[start:end]
+
+        return add
+
+    def _end_header(self) -> None:
+        if self._header[0].lower() == b"content-disposition":
+            self._disposition = self._header[1]
+        self._header = [b"", b""]
+
+    def _begin_part(self) -> None:
+        """Opens a new file for a file. A field, and what is not read, stays in memory."""
+        _, options = parse_options_header(self._disposition)
+        self._name, self._disposition = options.get(b"name", b"").decode(errors="replace"), b""
+        name, files = options.get(b"filename"), self._upload.files
+        if self._name in FIELDS and name is None:
+            raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif", CLOSE)
+        if self._name in FIELDS and name is not None:
+            if len(files) >= MOST_FILES:
+                raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs", CLOSE)
+            self._part = (self._folder / f"{len(files):06}").open("wb")
+            files.append(FOLDER.sub("", name.decode(errors="replace"))[-LONGEST_NAME:] or DEFAULT_NAME)
+        else:
+            self._part = BytesIO()
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        self._part.write(data[start:end])
+        if isinstance(self._part, BytesIO) and self._part.tell() > FIELD_BYTES:
+            raise TooLarge(f"the form's field {printable(self._name, VALUE_LENGTH)} has more than {FIELD_BYTES} bytes", CLOSE)
+
+    def _end_part(self) -> None:
+        if isinstance(self._part, BytesIO):
+            self._upload.fields.append((self._name, self._part.getvalue().decode(errors="replace")))
+            if len(self._upload.fields) > MAX_FIELDS:
+                raise TooLarge(f"the form has more than {MAX_FIELDS} fields, which is the limit; leave some out", CLOSE)
+        self._part.close()
 
     def _end(self) -> None:
         self._has_ended = True
-
-    def _add_file(self, file: File) -> None:
-        name = FOLDER.sub("", (file.file_name or b"").decode(errors="replace"))[-LONGEST_NAME:]
-        path = file.actual_file_name
-        file.close()
-        if (file.field_name or b"").decode(errors="replace") not in FIELDS or not path or not (name or file.size):
-            if path:
-                os.unlink(path)
-            return
-        if len(self._upload.files) >= MOST_FILES:
-            raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send them in several jobs", CLOSE)
-        os.rename(path, os.fsencode(self._folder / f"{len(self._upload.files):06}"))
-        self._upload.files.append(name or DEFAULT_NAME)
-
-    def _add_field(self, field: Field) -> None:
-        name, value = ((each or b"").decode(errors="replace") for each in (field.field_name, field.value))
-        if name in FIELDS:
-            raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif", CLOSE)
-        self._upload.fields.append((name, value))

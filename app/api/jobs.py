@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import create_model
-from python_multipart.exceptions import FileError
 from starlette.responses import FileResponse, JSONResponse
 
 from app.api.body import DEFAULT_NAME, RequestBody
@@ -77,10 +76,8 @@ router = APIRouter()
 
 
 def jobs_of(request: Request) -> JobRunner:
-    """The jobs of the service. Raises `NotFound` if it has none."""
-    jobs: JobRunner | None = request.app.state.jobs
-    if jobs is None:
-        raise NotFound("jobs are off; the operator can set SEGMENT_JOBS_DIR")
+    """The jobs of the service."""
+    jobs: JobRunner = request.app.state.jobs
     return jobs
 
 
@@ -246,7 +243,7 @@ def _refuse_full_disk() -> Iterator[None]:
     """Raises `DiskFull` where the system says that the disk is full."""
     try:
         yield
-    except (FileError, OSError) as error:
-        if isinstance(error, FileError) or error.errno in NO_SPACE:
-            raise DiskFull("the service's disk is full; try again later") from error
-        raise
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise DiskFull("the service's disk is full; try again later") from error

@@ -37,6 +37,7 @@ class JobStore:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            self._lock.close()
             raise OSError(f"{folder} is in use by another service; give each its own SEGMENT_JOBS_DIR") from error
         self._jobs: dict[str, Job] = {}
         self._sizes: dict[str, int] = {}
