@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 import math
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -38,23 +39,30 @@ def combine_seeds(*numbers: int) -> int:
     return seed
 
 
-class BandJitter(nn.Module):
-    """Changes brightness and contrast of images of any number of bands, as `ColorJitter` does those of photos.
+def jitter_bands(image: Tensor, strength: float) -> Tensor:
+    """Changes brightness and contrast of an image of any number of bands, as `ColorJitter` does those of photos.
 
-    strength: the most by which each is changed, as a share. Each image gets two factors, for all of its bands.
+    strength: the most by which each is changed, as a share. The image gets two factors, for all of its bands.
     """
+    brightness, contrast = (1 + strength * (2 * float(torch.rand(())) - 1) for _ in range(2))
+    pixels = image.as_subclass(Tensor).float() * brightness
+    middle = pixels.mean()
+    result = ((pixels - middle) * contrast + middle).round().clamp(0, 255).to(torch.uint8)
+    return tv_tensors.wrap(result, like=image)
 
-    def __init__(self, strength: float) -> None:
-        super().__init__()
-        self.strength = strength
 
-    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The changed image, uint8 (bands, h, w), and the mask as it is."""
-        brightness, contrast = (1 + self.strength * (2 * float(torch.rand(())) - 1) for _ in range(2))
-        pixels = image.as_subclass(Tensor).float() * brightness
-        middle = pixels.mean()
-        result = ((pixels - middle) * contrast + middle).round().clamp(0, 255).to(torch.uint8)
-        return tv_tensors.wrap(result, like=image), mask
+def change_gamma(image: Tensor, strength: float) -> Tensor:
+    """The image with a random gamma, as the recipe's `gamma` says. strength: that value."""
+    changed: Tensor = TF.adjust_gamma(image, math.exp(math.log1p(strength) * (2 * float(torch.rand(())) - 1)))
+    return changed
+
+
+def compress(image: Tensor) -> Tensor:
+    """The photo as a JPEG of a random quality shows it."""
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(torch.randint(30, 91, ())))
+    with Image.open(file) as jpeg:
+        return tv_tensors.Image(torch.from_numpy(np.array(jpeg)).permute(2, 0, 1))
 
 
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
@@ -84,18 +92,20 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         self._cache = FrameCache(sizes, cache_bytes)
         self._rare = RareFrames(survey)
         self._cropper = Cropper(recipe, self.ignore_index)
-        # left out at 0, because a flip always draws a random number, and recipes without it must keep their crops
-        vertical_flip = [v2.RandomVerticalFlip(recipe.vertical_flip)] if recipe.vertical_flip else []
-        self._transform = v2.Compose(
-            [
-                v2.RandomHorizontalFlip(recipe.flip),
-                *vertical_flip,
-                v2.ColorJitter(recipe.color, recipe.color, recipe.color, recipe.hue)
-                if channels == len(RGB)
-                else BandJitter(recipe.color),
-                v2.RandomApply([v2.GaussianBlur(7, (0.3, 1.5))], recipe.blur),
-            ]
-        )
+        is_photo = channels == len(RGB)
+        jitter = v2.ColorJitter(recipe.color, recipe.color, recipe.color, recipe.hue)
+        jitter_of_bands = v2.Lambda(partial(jitter_bands, strength=recipe.color), tv_tensors.Image)
+        gamma = v2.Lambda(partial(change_gamma, strength=recipe.gamma), tv_tensors.Image)
+        # left out at 0, because a transform always draws a random number, and recipes without it must keep their crops
+        transforms = [
+            v2.RandomHorizontalFlip(recipe.flip),
+            recipe.vertical_flip and v2.RandomVerticalFlip(recipe.vertical_flip),
+            jitter if is_photo else jitter_of_bands,
+            v2.RandomApply([v2.GaussianBlur(7, (0.3, 1.5))], recipe.blur),
+            recipe.gamma and gamma,
+            is_photo and v2.RandomApply([v2.Lambda(compress, tv_tensors.Image)], recipe.jpeg),
+        ]
+        self._transform = v2.Compose(list(filter(None, transforms)))
 
     def __len__(self) -> int:
         return len(self.split.frames)
@@ -106,8 +116,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             torch.default_generator.manual_seed(combine_seeds(self.recipe.seed, epoch, index))
             class_id, frame = self._draw_rare() or (None, index)
             image, mask = self._transform(*self._cropper(*self._scale(frame), class_id))
-            image = self._degrade(image.as_subclass(Tensor))
-        return image, mask[0].as_subclass(Tensor).long()
+        return image.as_subclass(Tensor), mask[0].as_subclass(Tensor).long()
 
     def _draw_rare(self) -> tuple[int, int] | None:
         """A rare class and a frame that shows it, for the share `rare_share` of the crops; else None."""
@@ -138,20 +147,6 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         pixels = self.split.decode(index, source, (height, width)).copy() if isinstance(source, bytes) else source
         image, mask = torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(ids)[None]
         return TF.resize(image, [height, width], antialias=True), _resize_mask(mask, height, width)
-
-    def _degrade(self, image: Tensor) -> Tensor:
-        """Applies a random gamma and JPEG compression to uint8 (bands, h, w), as the recipe's `gamma` and `jpeg` say.
-
-        Images of more bands than a photo's are never JPEGs.
-        """
-        if self.recipe.gamma:
-            image = TF.adjust_gamma(image, math.exp(math.log1p(self.recipe.gamma) * (2 * float(torch.rand(())) - 1)))
-        if float(torch.rand(())) >= self.recipe.jpeg or self._channels != len(RGB):
-            return image
-        file = io.BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(torch.randint(30, 91, ())))
-        with Image.open(file) as jpeg:
-            return torch.from_numpy(np.array(jpeg)).permute(2, 0, 1)
 
 
 def scaled_size(size: Size, recipe: Recipe) -> Size:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import IO, Any, BinaryIO, cast
+from typing import Any
 
 import torch
 
@@ -45,6 +45,17 @@ class Progress:
             self.best_epoch, self.best_score = self.epoch, score
         return is_best
 
+    def facts(self) -> dict[str, Any]:
+        """The progress as a weights file stores it."""
+        return {
+            "epochs": self.epoch,
+            "best_epoch": self.best_epoch,
+            "steps": self.step,
+            "skipped_steps": self.skipped,
+            "went_on_from_epochs": list(self.went_on_from),
+            "hours": round(self.seconds / 3600, 3),
+        }
+
     def lacks_gain(self, epochs: int) -> bool:
         """Whether the last scored epoch came at least this number of epochs after the best one; False for 0."""
         return 0 < epochs <= self.scored_epoch - self.best_epoch
@@ -57,32 +68,12 @@ def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], re
     """
     content = {"progress": vars(progress), "states": states, "identity": resume_facts}
     with whole_file(folder / FILE) as partial, partial.open("wb") as file:
-        sink = _Sink(file)
-        torch.save(content, cast(IO[bytes], sink))  # it calls `write` and `flush` alone
-        if sink.error:
-            raise sink.error
-
-
-class _Sink:
-    """A file for `torch.save`, which turns an error of writing into two of its own: `error` is the first one.
-
-    Nothing is written after it.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, data: Any) -> int:
         try:
-            if not self.error:
-                self._file.write(data)
-        except OSError as error:
-            self.error = error
-        return len(data)
-
-    def flush(self) -> None:
-        """Does nothing: the file is flushed when it is closed."""
+            torch.save(content, file)
+        except RuntimeError as error:  # what torch says of a file that could not be written to its end
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:

@@ -40,6 +40,12 @@ class Optimization:
         self.dtype = forward_dtype(recipe, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.average = _average(net, recipe.ema) if recipe.ema else None
+        self._parts: dict[str, Any] = {
+            "net": net,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "scaler": self.scaler,
+        } | ({"average": self.average} if self.average else {})
 
     @property
     def learning_rate(self) -> float:
@@ -74,27 +80,15 @@ class Optimization:
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the network and its optimisation, for a checkpoint."""
-        states: dict[str, Any] = {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-        if self.average:
-            states["average"] = self.average.state_dict()
-        return states
+        return {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, states: Mapping[str, Any]) -> None:
         """Restores the states that `state_dict` gave; raises what torch raises for others."""
-        self.net.load_state_dict(states["net"])
-        self.optimizer.load_state_dict(states["optimizer"])
-        self.scheduler.load_state_dict(states["scheduler"])
+        for name, part in self._parts.items():
+            part.load_state_dict(states[name])
         for group, rate in zip(self.optimizer.param_groups, self.scheduler.base_lrs, strict=True):
             # the number of steps may have grown, so the rate comes from the schedule and not from the saved state
             group["lr"] = rate * self._schedule(self.scheduler.last_epoch)
-        self.scaler.load_state_dict(states["scaler"])
-        if self.average:
-            self.average.load_state_dict(states["average"])
 
     def _schedule(self, step: int) -> float:
         return _rate(self.recipe, step, self.steps)

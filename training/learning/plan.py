@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,8 +51,7 @@ MEMORY_SHARE = 0.5  # of the memory that the batch may take
 PIECE = 128  # pixels; side of the image on which a network's values are counted
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(NamedTuple):
     """A value of the recipe that follows the data or the start, and why."""
 
     name: str
@@ -109,7 +108,8 @@ def plan_training(
     facts = start_facts(recipe, start, train.split.labels, train.split, str(device), saved_values)
     recipe, lines = with_rows(recipe, facts), list(facts.lines)
     if recipe.plan:
-        recipe, proposals = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
+        memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else available_memory()
+        recipe, proposals = plan(recipe, Facts(train, facts, memory, saved_values))
         lines += plan_lines(proposals)
     if recipe.rare_share:
         lines.append(rare_line(train, recipe.rare_share))
@@ -120,23 +120,11 @@ def plan_training(
 
 def plan_lines(proposals: list[Proposal]) -> list[str]:
     """The proposals as lines of text; the first says how to change them."""
-    texts = [(proposal.name, _text(proposal.value), proposal.reason) for proposal in proposals]
+    texts = [(name, json.dumps(value), reason) for name, value, reason in proposals]  # as TOML writes these values
     widest = max(len(name) for name, _, _ in texts)
     wide = max(len(value) for _, value, _ in texts)
     lines = [f"  {name:<{widest}}  {value:<{wide}}  {reason}" for name, value, reason in texts]
     return ["plan, from the data, the start and the memory; --set NAME=VALUE changes a value:", *lines]
-
-
-def _text(value: Any) -> str:
-    """A value as TOML writes it."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(str, value))}]"
-    return json.dumps(value) if isinstance(value, str | bool) else str(value)
-
-
-def device_memory(device: torch.device) -> int | None:
-    """The bytes of memory that a training on this device may use; None if unknown."""
-    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else available_memory()
 
 
 def _side(_: Recipe, facts: Facts) -> tuple[tuple[int, int], str]:

@@ -15,24 +15,8 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
 from training.data.label_files import name_key
+from training.data.network_classes import BACKGROUND, MOST, NEW
 from training.data.problems import first_names
-
-NEW = -1  # in place of a row: the class is new, and keeps its random weights
-BACKGROUND = "background"
-MOST = 6  # names in a line
-
-
-def match_rows(names: Sequence[str], start_names: Sequence[str]) -> tuple[int, ...]:
-    """For each class, the start's row of the same name, or `NEW`.
-
-    A name that is spelled the same comes first; else case, blanks, hyphens and underscores do not count. `background` alone
-    matches nothing: each label set means by it what it does not name.
-    """
-    by_key = {name_key(name): row for row, name in reversed(list(enumerate(start_names)))}
-    exact = {name: row for row, name in reversed(list(enumerate(start_names)))}
-    rows = tuple(exact.get(name, by_key.get(name_key(name), NEW)) for name in names)
-    is_told = any(row != NEW and name_key(name) != BACKGROUND for name, row in zip(names, rows, strict=True))
-    return rows if is_told else (NEW,) * len(names)
 
 
 def scores_of_classes(
@@ -149,19 +133,14 @@ def _mismatch(name: str, what: str, start: int, rows: Sequence[int]) -> str:
 
 def _with_rows(own: Tensor, start: Tensor, axes: Sequence[int], rows: Sequence[int]) -> Tensor:
     """The network's tensor, with these rows of the start's along all of the axes."""
-    places = torch.tensor([index for index, row in enumerate(rows) if row != NEW], dtype=torch.long)
-    for axis in axes:
-        start = start.index_select(axis, torch.tensor([row for row in rows if row != NEW], dtype=torch.long))
-    result = _placed(own, start, axes, places)
+    places = [place for place, row in enumerate(rows) if row != NEW]
+    ours, theirs = (
+        np.ix_(*(indices if axis in axes else range(size) for axis, size in enumerate(own.shape)))
+        for indices in (places, [rows[place] for place in places])
+    )
+    result = own.clone()
+    result[ours] = start[theirs]
     for first, second in permutations(range(len(rows)), 2) if len(axes) == 2 else ():
         if rows[first] == rows[second]:  # else two classes with one row would add up
             result[first, second] = own[first, second]
     return result
-
-
-def _placed(own: Tensor, values: Tensor, axes: Sequence[int], places: Tensor) -> Tensor:
-    """A copy of the tensor with these values at the places, which are the same along each of the axes."""
-    if not axes:
-        return values
-    inner = _placed(own.index_select(axes[0], places), values, axes[1:], places)
-    return own.index_copy(axes[0], places, inner)

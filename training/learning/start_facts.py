@@ -19,17 +19,10 @@ from model.networks.builder import build_network
 from model.networks.servable import load_network
 from model.preprocessing import RGB
 from model.weights_file import Weights
+from training.data.network_classes import NEW, match_rows
 from training.data.split import Split
 from training.learning.recipe import Recipe
-from training.learning.score_rows import (
-    NEW,
-    known_background,
-    match_lines,
-    match_rows,
-    own_scores,
-    score_lines,
-    scores_of_classes,
-)
+from training.learning.score_rows import known_background, match_lines, own_scores, score_lines, scores_of_classes
 from training.learning.starts import start_preprocessing, start_weights
 from training.scoring.evaluate import predictions, snapshot_segmenter
 
@@ -85,7 +78,7 @@ def start_facts(
             if saved_values.get("start_rows") == rows and "start_scores" in saved_values:
                 scores = saved_values["start_scores"]
             else:
-                scores = scores_of_classes(rows, labels.names, class_scores, _answers(weights, rows, train, device))
+                scores = scores_of_classes(rows, labels.names, class_scores, _answers(weights, rows, labels, train, device))
             lines += score_lines(labels.names, scores, manifest.labels.names, class_scores)
         elif not scores and manifest.fcn.class_scores:  # a class's rows of the score layers are not its number
             number = len(labels)
@@ -106,23 +99,20 @@ def with_rows(recipe: Recipe, facts: StartFacts) -> Recipe:
 
 def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None, bands: int) -> bool:
     with torch.device("meta"):
-        net = build_network(_architecture(recipe))
-    statistics = [name for name in net.state_dict() if name.endswith("running_mean")]
-    if start == "none" or not statistics:
-        return False
-    if manifest and _has_one_architecture(recipe, manifest, bands):
-        return True
-    return all(name.startswith("backbone.") for name in statistics)
+        statistics = [name for name in build_network(_architecture(recipe)).state_dict() if name.endswith("running_mean")]
+    has_all = manifest is not None and _has_one_architecture(recipe, manifest, bands)
+    return start != "none" and bool(statistics) and (has_all or all(name.startswith("backbone.") for name in statistics))
 
 
-def _answers(weights: Weights, rows: Sequence[int], train: Split | None, device: str) -> npt.NDArray[np.int64]:
+def _answers(
+    weights: Weights, rows: Sequence[int], labels: LabelSet, train: Split | None, device: str
+) -> npt.NDArray[np.int64]:
     """What the start says of each class, as `scores_of_classes` takes it; zeros if nothing depends on it."""
     manifest = weights.manifest
-    if train is None or len(train.bands) != manifest.preprocessing.channels:
-        return np.zeros((len(rows), len(manifest.labels)), np.int64)
-    if NEW not in rows or known_background(rows, train.labels.names) is None:
-        return np.zeros((len(rows), len(manifest.labels)), np.int64)
-    return count_answers(weights, train, device)
+    is_asked = NEW in rows and known_background(rows, labels.names) is not None
+    if train and is_asked and len(train.bands) == manifest.preprocessing.channels:
+        return count_answers(weights, train, device)
+    return np.zeros((len(rows), len(manifest.labels)), np.int64)
 
 
 def _has_one_architecture(recipe: Recipe, manifest: Manifest, bands: int) -> bool:

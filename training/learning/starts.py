@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.architecture import TIMM
 from model.manifest import WeightsError
@@ -97,7 +98,7 @@ def start_preprocessing(backbone: str, start: str) -> Preprocessing:
     if weights := start_weights(start):
         return weights.manifest.preprocessing
     path = None if start == "imagenet" else _find(start)
-    if path and path.suffix in (*PICKLE_SUFFIXES, CAFFE) and _is_file_of_released(path):
+    if path and path.suffix in (*PICKLE_SUFFIXES, CAFFE) and is_released(_read(path)):
         return RELEASED_PREPROCESSING
     if path and backbone.startswith(TIMM):
         mean, std = encoder_normalisation(backbone.removeprefix(TIMM))
@@ -108,14 +109,6 @@ def start_preprocessing(backbone: str, start: str) -> Preprocessing:
         transforms = PUBLISHED[backbone].transforms()
         return Preprocessing(mean=tuple(transforms.mean), std=tuple(transforms.std))
     return Preprocessing((1.0,) * 3, (1.0,) * 3, 1 / 128) if backbone == "mobilenet_edgetpu" else Preprocessing()
-
-
-def _is_file_of_released(path: Path) -> bool:
-    """Whether this is a file of a released FCN; False for one that cannot be read, which `load_start` refuses."""
-    try:
-        return is_released(_read(path))
-    except ValueError:
-        return False
 
 
 def _find(start: str) -> Path:
@@ -192,39 +185,26 @@ def released_tensors(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]
 
     Raises `ValueError` if a tensor of VGG16, fc6 or fc7 is missing or has another shape, and for another backbone or head.
     """
-    names = {"fc6": "head.fc6", "fc7": "head.fc7"} | _convolutions()
-    network = net.state_dict()
-    tensors: dict[str, Tensor] = {}
+    backbone, head = net.architecture.backbone, net.architecture.head
+    if (backbone, head) != ("vgg16", "fc"):
+        raise ValueError(f"a released FCN needs backbone vgg16 and head fc, got {backbone} and {head}")
+    convolutions = [f"conv{stage}_{number}" for stage, count in enumerate(STAGES, 1) for number in range(1, count + 1)]
+    places = [place for place, layer in net.backbone.features.named_children() if isinstance(layer, nn.Conv2d)]
+    names = {name: f"backbone.features.{place}" for name, place in zip(convolutions, places, strict=True)}
+    names |= {"fc6": "head.fc6", "fc7": "head.fc7"}
+    network, tensors = net.state_dict(), dict[str, Tensor]()
     for name, tensor in state.items():
         layer, _, kind = name.rpartition(".")
         ours = f"{names.get(layer, layer)}.{kind}"
-        own_tensor = network.get(ours)
-        has_numbers = own_tensor is not None and own_tensor.numel() == tensor.numel()
-        tensors[ours] = tensor.reshape(own_tensor.shape) if own_tensor is not None and has_numbers else tensor
+        has_numbers = ours in network and network[ours].numel() == tensor.numel()
+        tensors[ours] = tensor.reshape(network[ours].shape) if has_numbers else tensor
+    for layer, kind in product(names, ("weight", "bias")):
+        ours = f"{names[layer]}.{kind}"
+        if ours not in tensors:
+            raise ValueError(f"the file lacks {layer}.{kind} of a released FCN")
+        if network[ours].shape != tensors[ours].shape:
+            shapes = f"{tuple(network[ours].shape)}, got {tuple(tensors[ours].shape)}"
+            raise ValueError(f"{layer}.{kind} must have shape {shapes}")
     first = f"{names['conv1_1']}.weight"
     tensors[first] = tensors[first].flip(1)
-    tensor_names = [f"{ours}.{kind}" for ours in names.values() for kind in ("weight", "bias")]
-    layers = {ours: layer for layer, ours in names.items()}
-    for name in tensor_names:
-        layer, _, kind = name.rpartition(".")
-        if name not in network:
-            raise ValueError(
-                f"a released FCN needs backbone vgg16 and head fc, got {net.architecture.backbone} and {net.architecture.head}"
-            )
-        if name not in tensors:
-            raise ValueError(f"the file lacks {layers[layer]}.{kind} of a released FCN")
-        if network[name].shape != tensors[name].shape:
-            shapes = f"{tuple(network[name].shape)}, got {tuple(tensors[name].shape)}"
-            raise ValueError(f"{layers[layer]}.{kind} must have shape {shapes}")
     return tensors
-
-
-def _convolutions() -> dict[str, str]:
-    """Our names of VGG16's convolutions by the released ones."""
-    names, index = {}, 0
-    for stage, convolutions in enumerate(STAGES, 1):
-        for number in range(1, convolutions + 1):
-            names[f"conv{stage}_{number}"] = f"backbone.features.{index}"
-            index += 2  # a ReLU follows
-        index += 1
-    return names

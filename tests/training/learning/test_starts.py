@@ -111,7 +111,7 @@ def test_pixels_are_fed_as_the_start_was(tmp_path: Path, narrow: Weights) -> Non
     net = build_network(OURS)
     assert start_preprocessing(net.architecture.backbone, "none") == Preprocessing()
     assert start_preprocessing(net.architecture.backbone, "imagenet").mean == (0.485, 0.456, 0.406)
-    torch.save({}, tmp_path / "published.pth")
+    torch.save({"features.0.0.weight": torch.ones(1)}, tmp_path / "published.pth")
     assert start_preprocessing(net.architecture.backbone, str(tmp_path / "published.pth")).std == (0.229, 0.224, 0.225)
     other = replace(narrow.manifest, preprocessing=Preprocessing(mean=(0.1, 0.2, 0.3), side=(64, 64)))
     save_weights(tmp_path / "ours.safetensors", narrow.tensors, other)
