@@ -32,11 +32,8 @@ def test_a_training_counts_and_tells_its_steps_and_writes_curves_and_checkpoint(
     assert lines[1].endswith("% of the time waiting for data, val mean IoU 0.2500")
 
 
-def test_equal_runs_give_equal_networks_and_another_seed_another(make_run: Make) -> None:
-    first, second, other = (
-        train(make_run(name, seed=seed, epochs=1))[0] for name, seed in (("a", 0), ("b", 0), ("c", 20_250_607_000_000))
-    )
-    assert differing(state(first), state(second)) == []
+def test_another_seed_gives_another_network(make_run: Make) -> None:
+    first, other = (train(make_run(str(seed), seed=seed, epochs=1))[0] for seed in (0, 20_250_607_000_000))
     assert len(differing(state(first), state(other))) > 100
 
 
