@@ -64,6 +64,8 @@ def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit,
     assert abs(box(page, "#photo")["width"] / box(page, "#photo")["height"] - 451 / 300) < 0.01
     assert box(page, "#photo") == box(page, "#colors")
     assert page.locator("#photo").evaluate("(e) => [e.naturalWidth, e.naturalHeight]") == [451, 300]
+    for title in page.locator("h2:has(+ .row > select):visible").all():
+        assert title.evaluate("(e) => e.nextElementSibling.getBoundingClientRect().top - e.getBoundingClientRect().bottom") > 6
     give(page, picture("b.png", 600, 900))
     state(page, "b.png", "done")
     page.evaluate("scrollTo(0, 0)")
