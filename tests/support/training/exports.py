@@ -7,17 +7,13 @@ from pathlib import Path
 import onnx
 from onnx import numpy_helper
 
-from model.networks.servable import ServableNetwork
-from model.weights_file import load_weights
-from training.publishing.export_files import facts, forget_other_export, write_export
-from training.publishing.onnx_files import export_path, network_digest
+from training.publishing.onnx_files import export_path
+from training.publishing.quantisation import write_int8
 
 
-def write_other(master: Path, precision: str, factor: float) -> Path:
-    """Writes an export in this precision: the float32 one, whose score layer is multiplied by `factor`."""
+def write_other(master: Path, factor: float) -> Path:
+    """Writes an export that stands for int8's: the float32 one, whose score layer is multiplied by `factor`."""
     model = onnx.load(export_path(master, "float32"))
     weight = next(each for each in model.graph.initializer if "score_fr" in each.name and len(each.dims) == 4)
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * factor, weight.name))
-    forget_other_export(master, precision, network_digest(model))
-    weights = load_weights(master)
-    return write_export(master, precision, model, facts(weights, ServableNetwork(weights), precision))
+    return write_int8(master, model)

@@ -13,8 +13,7 @@ from model.manifest import Int8Sums, Manifest
 from model.weights_file import load_weights, save_weights
 from tests.support.training.exports import write_other
 from training.commands.evaluate import main
-from training.publishing.export_files import refresh_facts
-from training.publishing.onnx_files import export_path
+from training.publishing.onnx_files import export_path, refresh_facts
 
 RECORDED = ["shapes, val", "shapes, val, quality high", "shapes, val, int8", "shapes, val, quality high, int8"]
 
@@ -29,7 +28,7 @@ def copy_of(narrow_file: Path, folder: Path) -> Path:
     path = folder / "mine.safetensors"
     for file in (narrow_file, narrow_file.with_suffix(".onnx")):
         shutil.copyfile(file, path.with_suffix(file.suffix))
-    write_other(path, "int8", 0.9)
+    write_other(path, 0.9)
     return path
 
 
@@ -100,7 +99,7 @@ def test_on_avx2_alone_there_is_a_temperature_too(master: Path, shapes: Path, mo
 
 def test_records_of_an_export_go_when_another_takes_its_place(recorded: Path) -> None:
     float32 = load_weights(recorded).manifest.scores["shapes, val"]
-    write_other(recorded, "int8", 0.8)
+    write_other(recorded, 0.8)
     manifest = load_weights(recorded).manifest
     assert_nothing_of_int8(manifest)
     assert manifest.scores["shapes, val"] == float32
@@ -113,7 +112,7 @@ def test_records_of_an_export_go_when_another_takes_its_place(recorded: Path) ->
 
 def test_the_same_export_made_anew_keeps_its_records(recorded: Path) -> None:
     manifest = load_weights(recorded).manifest
-    write_other(recorded, "int8", 0.9)
+    write_other(recorded, 0.9)
     assert load_weights(recorded).manifest == read_export(export_path(recorded, "int8")).manifest == manifest
 
 
@@ -122,6 +121,6 @@ def test_an_export_that_was_put_there_by_hand_is_not_served_with_the_records_of_
     other.parent.mkdir()
     for file in (recorded, export_path(recorded, "float32")):
         shutil.copyfile(file, other.parent / file.name)
-    export = write_other(other, "int8", 0.7)
+    export = write_other(other, 0.7)
     shutil.copyfile(export, export_path(recorded, "int8"))
     assert_nothing_of_int8(read_export(export_path(recorded, "int8")).manifest)
