@@ -46,8 +46,8 @@ def jitter_bands(image: Tensor, strength: float) -> Tensor:
     brightness, contrast = (1 + strength * (2 * float(torch.rand(())) - 1) for _ in range(2))
     pixels = image.as_subclass(Tensor).float() * brightness
     middle = pixels.mean()
-    result: Tensor = ((pixels - middle) * contrast + middle).round().clamp(0, 255).to(torch.uint8)
-    return result.as_subclass(tv_tensors.Image)
+    result: Tensor = tv_tensors.Image(((pixels - middle) * contrast + middle).round().clamp(0, 255).to(torch.uint8))
+    return result
 
 
 def change_gamma(image: Tensor, strength: float) -> Tensor:
@@ -61,7 +61,8 @@ def compress(image: Tensor) -> Tensor:
     file = io.BytesIO()
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(torch.randint(30, 91, ())))
     with Image.open(file) as jpeg:
-        return torch.from_numpy(np.array(jpeg)).permute(2, 0, 1).as_subclass(tv_tensors.Image)
+        result: Tensor = tv_tensors.Image(torch.from_numpy(np.array(jpeg)).permute(2, 0, 1))
+    return result
 
 
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
