@@ -9,11 +9,14 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
 from app.api import batch, segment, state
+from app.api import jobs as jobs_api
 from app.api.errors import install_handlers
+from app.api.job_photos import segment_photos
 from app.api.page import mount_page
 from app.api.schemas import REMARK
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
@@ -23,6 +26,9 @@ from app.interop.vertex_ai import vertex_ai_router
 from app.middleware import POLLED_PATHS, Refusals, RequestTelemetry
 from app.platform_variables import SAGEMAKER_PORT
 from app.server import serve
+from app.serving.jobs.runner import JobRunner
+from app.serving.jobs.scenes import segment_scene
+from app.serving.jobs.store import JobStore
 from app.serving.service import Service
 from app.settings import Settings, read_settings
 from app.telemetry import configure_logging
@@ -38,21 +44,36 @@ PLATFORMS = {"sagemaker": sagemaker_router, "vertex_ai": vertex_ai_router}
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The app with these settings. The models are loaded when the app starts."""
+    """The app with these settings, which loads models when it starts. Raises `OSError` for an unusable folder of jobs."""
     service = Service(settings)
+    jobs: JobRunner | None = None
+    if settings.jobs_dir:
+        service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days)
+        root = settings.jobs_dir
+        work = {True: partial(segment_scene, settings, root), False: partial(segment_photos, service, root)}
+        jobs = JobRunner(service.jobs, service.registry, work)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.start(asyncio.get_running_loop().call_soon_threadsafe)
+        if jobs:
+            jobs.start()
+        else:
+            log.info("jobs are off: SEGMENT_JOBS_DIR is not set")
         yield
+        if jobs:
+            await jobs.stop()
         await service.stop()
 
     app = FastAPI(
         title=TITLE, summary=SUMMARY, version=package_version(), lifespan=lifespan,
         openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
-    app.state.service = service
+    app.state.service, app.state.jobs = service, jobs
     paths = {segment.router.url_path_for("segment_image"), batch.router.url_path_for("segment_batch")}
+    if jobs:
+        app.include_router(jobs_api.router, tags=["jobs"])
+        paths.add(jobs_api.router.url_path_for("submit"))
     polled_paths = set(POLLED_PATHS)
     if make_router := PLATFORMS.get(settings.platform):
         platform = make_router(settings)
@@ -109,4 +130,9 @@ def main(argv: list[str] | None = None) -> int:
     if ignored := kubernetes_variables(os.environ):
         advice = "set `enableServiceLinks: false` in the pod"
         log.warning("ignored Kubernetes' variables %s; the port is %d; %s", ", ".join(ignored), settings.port, advice)
-    return serve(create_app(settings))
+    try:
+        app = create_app(settings)
+    except OSError as error:
+        print(f"fcn-serve: SEGMENT_JOBS_DIR: {error}", file=sys.stderr)
+        return 2
+    return serve(app)

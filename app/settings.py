@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from app.keys import check_keys, read_keys
 from app.platform_variables import Platform, implied_settings
 from app.telemetry import excerpt
-from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_text, read_variables
+from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_variables
 from model.inference.cores import available_cores, available_memory
 from model.inference.instructions import CpuIsa
 from model.inference.loading import Precision, RuntimeName
@@ -29,8 +30,6 @@ LEAST_MB, LEAST_S = 0.001, 0.01  # of bodies and deadlines: with less, nothing c
 MOST_S = 86_400.0  # of deadlines: the system's clocks do not accept arbitrarily many seconds
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}(/[0-9A-Fa-f]{64})*")
 ROUTE = re.compile(r"/|(/[A-Za-z0-9._~:@-]+)+/?")
-KEY = re.compile(r"(?!['\"#])[ -~]+(?<!['\"])")
-KEY_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[1-6]?\d{1,4})?")
 DEFAULT_PORT = re.compile(r"(?<=^http:)(//.*):80$|(?<=^https:)(//.*):443$")  # browsers leave these ports out
 
@@ -106,6 +105,18 @@ class Settings(BaseModel):
     max_batch_mb: Finite = Field(512, ge=LEAST_MB)
     """largest body of `/segment/batch`, in 10^6 bytes; each image is limited as above"""
 
+    jobs_dir: Path | None = None
+    """folder for jobs, work that outlives a request; without it `/jobs` is 404. One service uses it at a time"""
+
+    job_upload_mb: Finite = Field(16_384, ge=LEAST_MB)
+    """largest body of `/jobs`, in 10^6 bytes"""
+
+    jobs_mb: Finite = Field(65_536, ge=LEAST_MB)
+    """most bytes that all jobs have on the disk together, in 10^6 bytes; beyond it 507"""
+
+    jobs_days: Finite = Field(7, gt=0, le=3650)
+    """days after which a job that has ended is removed, with its result"""
+
     memory_mb: int = Field(0, ge=0)
     """most memory that all requests use together, in 10^6 bytes, without the network's; 0: derived from the control group or
     the machine"""
@@ -160,7 +171,7 @@ class Settings(BaseModel):
     vertex_predict_route: str = "/predict"
     """Vertex AI's predict route; by default `AIP_PREDICT_ROUTE`"""
 
-    @field_validator("host", "weights", "api_keys", "api_keys_file", "protect_all", "weights_sha256", mode="before")
+    @field_validator("host", "weights", "api_keys", "api_keys_file", "jobs_dir", "protect_all", "weights_sha256", mode="before")
     @classmethod
     def _not_empty(cls, value: object) -> object:
         if isinstance(value, str) and not value.replace(",", "").strip():
@@ -284,30 +295,3 @@ def read_settings(variables: Mapping[str, str] = os.environ, env_file: Path = EN
             value = "" if setting == "api_keys" else f", got {excerpt(entry['input'])}"  # never a key
             lines.append(f"{name}: {problem}{value}")
         raise SettingsError("\n".join(lines)) from None
-
-
-def split_key(line: str) -> tuple[str, str]:
-    """The name and the key of `NAME:KEY`; of a key alone, an empty name and the key."""
-    name, colon, key = line.partition(":")
-    return (name.strip(), key.strip()) if colon else ("", line)
-
-
-def read_keys(path: Path) -> tuple[str, ...]:
-    """The lines of a file of keys: one key per line, with or without a name, without blank lines and comments (`#`).
-
-    Raises `ValueError` if it has no key or cannot be read, or if a key cannot be used.
-    """
-    lines = tuple(line.strip() for line in read_text(path).split("\n"))
-    if not (keys := tuple(line for line in lines if line and not line.startswith("#"))):
-        raise ValueError("the file has no key; write one a line, or unset this")
-    return check_keys(keys)
-
-
-def check_keys(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the keys with their names. Raises `ValueError`, without quoting a key, if one cannot be used."""
-    for number, line in enumerate(lines, 1):
-        name, key = split_key(line)
-        if not KEY.fullmatch(key) or (":" in line and not KEY_NAME.fullmatch(name)):
-            form = "KEY or NAME:KEY, the name of up to 64 letters, digits and . _ @ -, the key of printable ASCII"
-            raise ValueError(f"key {number} is not {form}, without quotes around it and # before it")
-    return lines

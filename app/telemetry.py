@@ -56,6 +56,8 @@ STATE_METRICS = {
     "segment_memory_budget_bytes": "Memory that requests may take together",
     "segment_memory_taken_bytes": "Memory that requests are given now",
     "segment_memory_resident_bytes": "Memory of the service and its workers, each page that they share counted once",
+    "segment_jobs_bytes": "Bytes on the disk of all jobs",
+    "segment_jobs_wait_seconds": "Seconds that the oldest job which has not begun has waited",
     "segment_worker_cpu_seconds": "Processor time of workers, those that have ended included",
 }
 
@@ -63,11 +65,12 @@ STATE_METRICS = {
 class ServiceState(NamedTuple):
     """The service's state at one moment.
 
-    values: of the metrics in `STATE_METRICS`; None for what the system does not tell. models: name, sha256, runtime, precision,
-    instructions and device of each model in service.
+    values: of the metrics in `STATE_METRICS`; None for what the system does not tell. jobs: how many have each status. models:
+    name, sha256, runtime, precision, instructions and device of each model in service.
     """
 
     values: Mapping[str, float | None]
+    jobs: Mapping[str, int]
     models: Sequence[Mapping[str, str]]
 
 
@@ -153,6 +156,10 @@ class StateCollector(Collector):
             if (value := state.values[name]) is not None:
                 family = CounterMetricFamily if name == "segment_worker_cpu_seconds" else GaugeMetricFamily
                 yield family(name, description, value)
+        jobs = GaugeMetricFamily("segment_jobs", "Jobs by status", labels=["status"])
+        for status, count in state.jobs.items():
+            jobs.add_metric([status], count)
+        yield jobs
         models = InfoMetricFamily("segment_model", "A model that is served", labels=["name"])
         for facts in state.models:
             models.add_metric([facts["name"]], {key: value for key, value in facts.items() if key != "name"})

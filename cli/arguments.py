@@ -22,6 +22,7 @@ from model.command_line import ArgumentGroup, CommandParser, argument_type
 from model.inference.instructions import CPU_ISAS
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.plan import MODEL, OPTIONS, Options
+from model.inference.scenes.request import SCENE, SQUARE_METRES
 from model.inference.small_regions import Area, parse_area
 from model.inference.tiling import parse_tile
 from model.weights_file import DEFAULT_WEIGHTS
@@ -36,7 +37,6 @@ EXAMPLES = """examples:
 """
 CHOSEN = {name: parameter for name, parameter in (RENDERING | OPTIONS).items() if parameter.option}
 """The parameters of `/segment` that the command line has as well, by their HTTP names."""
-SQUARE_METRES = r"(\d+(?:\.\d+)?|\.\d+) ?m(?:2|²)"
 
 
 @dataclass(frozen=True)
@@ -159,19 +159,9 @@ def add_scene(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group(
         "of a raster with coordinates (extra geo): -o FILE.tif, FILE.geojson or FILE.gpkg, or several -o"
     )
-    group.add_argument(
-        "--bands", metavar="N,N,N", type=argument_type(parse_bands),
-        help="numbers of the bands that the network sees, such as 4,3,2 (default: red, green and blue, or the first ones)",
-    )  # fmt: skip
-    group.add_argument(
-        "--scale", metavar="MIN,MAX", type=argument_type(parse_scale),
-        help="samples that become 0 and 255 (default: percentiles 2 and 98 of the whole scene; bytes stay)",
-    )  # fmt: skip
-    group.add_argument(
-        "--gsd", metavar="METRES", type=number(0, 1e6, above=True),
-        help="scale the scene so that a pixel that the network sees measures this much (default: that of the pixels that the "
-        "weights learned from, if they record it, else the scene's own)",
-    )  # fmt: skip
+    values = {"bands": ("N,N,N", argument_type(parse_bands)), "scale": ("MIN,MAX", argument_type(parse_scale))}
+    for name, (metavar, kind) in (values | {"gsd": ("METRES", number(0, 1e6, above=True))}).items():
+        group.add_argument(f"--{name}", metavar=metavar, type=kind, help=SCENE[name].option)
     group.add_argument("--cog", action="store_true", help="write a Cloud Optimized GeoTIFF")
     group.add_argument("--style", action="store_true", help="write a style for QGIS beside the result, FILE.qml")
     group.add_argument(

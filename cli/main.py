@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if requests := read_requests(args):
-        from cli.scenes.command import segment_scenes  # imports rasterio
+        from cli.scenes import segment_scenes  # imports rasterio
 
         return segment_scenes(requests, args)
     _check(args)

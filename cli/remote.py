@@ -14,9 +14,9 @@ import httpx
 from cli.address import ask, open_client, origin
 from cli.arguments import LOCAL, parser, rendering, service_arguments
 from cli.report import Result, as_options
-from cli.resume import settings_digest
 from imaging.object_facts import read_object_headers
 from imaging.rendering import MEDIA_TYPES
+from model.command_line import settings_digest
 from model.inference.plan import PARAMETERS
 
 TRIES = 6

@@ -26,7 +26,6 @@ from cli.input import Input, Shard
 from cli.lines import LineFile, part_names, read_lines
 from cli.places import join, names_below, read_whole, version
 from cli.stores import is_url
-from model.command_line import package_version
 from model.whole_file import PROCESS, open_descriptor
 
 KEY_LENGTH = 32  # hexadecimal digits
@@ -35,11 +34,6 @@ CHANGED = "it has changed since it was written, and is kept; --force replaces it
 UNKNOWN = "it is not the answer of this run, nor known to be that of another, and is kept; --force replaces it"
 KNOWN = "known"
 State = Literal["missing", "ours", "changed", "unknown"]
-
-
-def settings_digest(*facts: object) -> str:
-    """A digest of options and model, for `Journal`. The facts are compared by `repr`."""
-    return sha256(repr((facts, package_version())).encode()).hexdigest()[:16]
 
 
 def answer_key(digest: str, image: str, version: str, answer: str) -> str:

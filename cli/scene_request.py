@@ -5,67 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import combinations
-from typing import Literal
 
 from cli.arguments import GroundArea, service_arguments
 from cli.places import is_path, real
 from cli.report import as_options
-from imaging.band_scale import BandScale
 from imaging.parameters import Parameter
 from imaging.rendering import RENDERING, parse_classes
 from model.command_line import install_command
 from model.inference.plan import OPTIONS
-from model.inference.tiling import Blend, Size
+from model.inference.scenes.request import KINDS, Kind, SceneRequest, kind_of
 
-Kind = Literal["raster", "geojson", "geopackage"]
-KINDS: dict[str, Kind] = {".tif": "raster", ".tiff": "raster", ".geojson": "geojson", ".gpkg": "geopackage"}
-"""What an output is, by the ending of its name."""
 OF_ALL, OF_POLYGONS = {"overlap", "blend"}, {"classes", "topology", "tolerance", "min_area"}
 """The parameters of `/segment` that scenes have: of every output, and of polygons."""
 OF_SCENES = ("bands", "scale", "gsd", "cog", "style")
 """The arguments that only scenes have."""
 OF_PICTURES = ("rank", "results", "json", "shard", "from_file", "server", "api_key", "model")
-
-
-@dataclass(frozen=True)
-class SceneRequest:
-    """A scene, and what is made of it.
-
-    kind: what `out` is. bands: numbers from 1; None for the file's colours. scale: the samples that become 0 and 255; None for
-    percentiles. gsd: metres of a pixel that the network sees; None for those that the weights record, or else the scene's own
-    pixels. tile: None for the weights'.
-    tolerance: in map units. min_area: in square metres. classes: names and ids; empty for all but the background. style:
-    whether to write one for QGIS beside the result.
-    """
-
-    source: str
-    out: str
-    kind: Kind
-    bands: tuple[int, ...] | None = None
-    scale: BandScale | None = None
-    gsd: float | None = None
-    cog: bool = False
-    tile: Size | None = None
-    overlap: float = 0.25
-    blend: Blend = "mean"
-    classes: tuple[str, ...] = ()
-    shared_borders: bool = False
-    tolerance: float = 0.0
-    min_area: float = 0.0
-    resume: bool = False
-    style: bool = False
-
-    @property
-    def is_polygons(self) -> bool:
-        return self.kind != "raster"
-
-
-def kind_of(out: str | None) -> Kind | None:
-    """What a scene becomes in an output of this name; None for outputs of pictures."""
-    return KINDS.get(os.path.splitext(out or "")[1].lower())
 
 
 def read_requests(args: argparse.Namespace) -> list[SceneRequest]:

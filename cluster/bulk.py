@@ -30,10 +30,11 @@ from cli.places import is_path
 from cli.records import open_records, record_all
 from cli.report import Outcome, Summary, exit_status, tell
 from cli.resume import Notes, done_key
-from cli.scene_request import SceneRequest, read_requests
+from cli.scene_request import read_requests
 from cli.start import ended_at_once
 from cluster.actor import ImageActor, ImageWork, network_digest
 from model.command_line import CommandParser, install_command
+from model.inference.scenes.request import SceneRequest
 
 COMMAND = "fcn-bulk"
 BLOCK_IMAGES = 64  # most names in a block; Ray gives a block to one actor, and the whole block again if that actor is lost
@@ -94,8 +95,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _segment_scenes(args: argparse.Namespace, requests: list[SceneRequest]) -> int:
     with ended_at_once(COMMAND):  # imports large packages
-        from cli.scenes.outputs import check_outputs
         from cluster.scenes import segment_scenes
+        from model.inference.scenes.outputs import check_outputs
     check_outputs(requests, force=args.force)
     with _cluster(args.address) as ray:
         return segment_scenes(ray, args, requests, _network(args))

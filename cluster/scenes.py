@@ -19,14 +19,15 @@ from tqdm import tqdm
 
 from cli.local import Network
 from cli.report import describe, tell
-from cli.scene_request import SceneRequest
-from cli.scenes.command import SceneWork, plan_work, running, segment_work, status_of
-from cli.scenes.outputs import existing_key, write_output
-from cli.scenes.rows_file import RowsFile
+from cli.scenes import status_of
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.scene import open_scene
 from model.inference.runtime import Runtime
-from model.inference.scenes import ClassRows
+from model.inference.scenes.outputs import existing_key, write_output
+from model.inference.scenes.request import SceneRequest
+from model.inference.scenes.rows import ClassRows
+from model.inference.scenes.rows_file import RowsFile
+from model.inference.scenes.work import SceneWork, plan_work, running, segment_work
 from model.labels import LabelSet
 from model.whole_file import refuse_link
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import shlex
@@ -78,6 +79,11 @@ def package_version(name: str = "fcn-segment") -> str:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
+
+
+def settings_digest(*facts: object) -> str:
+    """A digest of options and model, and of this version: a run knows by it what it wrote. The facts are compared by `repr`."""
+    return hashlib.sha256(repr((facts, package_version())).encode()).hexdigest()[:16]
 
 
 def install_command(extra: str) -> str:

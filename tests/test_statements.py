@@ -15,6 +15,8 @@ from app.serving.admission import Admission
 from app.serving.clients import Clients
 from app.settings import Settings
 from app.variables import FOREIGN, PREFIX
+from benchmarks.harness.results import Row, Section, save
+from docs import sizing
 from imaging.rendering import ANSWER_FORMATS, Format, Rendering
 from model.inference.loading import load_runtime
 from model.inference.memory import memory_bytes
@@ -198,3 +200,41 @@ def test_the_hooks_run_before_a_commit_what_make_lint_runs() -> None:
 def test_contributing_names_targets_of_make() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)`", (ROOT / "CONTRIBUTING.md").read_text())) <= targets
+
+
+PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
+SIZING = re.compile(
+    r"\d[\d.,]* (?:images|photos|masks)(?: a second|/s)|\d Mi?B(?: when)? idle|[Ii]dle[^.|\n]{0,40}? \d+ Mi?B(?! higher)"
+)
+MEASURED = {"RESULTS.md", "history.md"}
+
+
+def sizes_by_hand(text: str) -> list[str]:
+    """What a page says of images a second and of the memory of the idle service, outside of tables."""
+    return [match[0] for line in text.splitlines() if not line.startswith("| calculated: ") for match in SIZING.finditer(line)]
+
+
+def test_figures_of_sizing_stand_in_one_table_which_a_program_makes_of_the_results() -> None:
+    assert sizing.page(PERFORMANCE) == PERFORMANCE, f"run python -m {sizing.__name__}"
+    texts = [*PAGES, *(ROOT / "deploy").rglob("*.*"), ROOT / "Dockerfile", ROOT / "docker-compose.yml"]
+    found = {path.name: sizes_by_hand(path.read_text()) for path in texts if path.is_file() and path.name not in MEASURED}
+    assert {name: sizes for name, sizes in found.items() if sizes} == {}
+    for text in ("74 images a second", "Idle it takes 335 MB", "(266 MB idle)", "| rate | 33 images/s |"):
+        assert len(sizes_by_hand(text)) == 1, text
+
+
+def test_a_table_of_sizing_has_a_column_for_each_kind_of_processor(tmp_path: Path) -> None:
+    text = "before\n\n| machine |\n\nafter\n"
+    for name, machine in (("served", "A, 2 threads; served with openvino in int8"), ("served-b", "B, 4 threads")):
+        rows = [Row("16 clients", 50.0, 1, 99, "images/s"), Row("served, processor time, event loop", 4.0, 1, 9, "ms")]
+        save(name, Section("Served", "", rows, machine=machine, commit="c"), tmp_path)
+    lines = sizing.page(text, tmp_path).splitlines()
+    assert lines[2] == "| machine | B, 4 threads | A, 2 threads: openvino, int8 |"
+    assert "| calculated: images a second on 8 cores | 100 | 200 |" in lines
+    assert "| calculated: for 1,000 images a second | 13 of 8 cores | 7 of 8 cores |" in lines
+    assert (lines[1], lines[-1]) == ("", "after")
+    with pytest.raises(ValueError, match="write one"):
+        sizing.page("no table", tmp_path)
+    save("served-c", Section("Served", "", machine="B, 4 threads"), tmp_path)
+    with pytest.raises(ValueError, match="of one machine"):
+        sizing.page(text, tmp_path)

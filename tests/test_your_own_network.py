@@ -1,8 +1,13 @@
-"""The page about networks of others, followed from the export to the served classes, beside the library's own inference."""
+"""The page about networks of others, followed from the export to the classes over HTTP, beside the library's own inference.
+
+Their own libraries make the networks. An environment with the extra `convert` alone, without PyTorch, converts and serves them.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,16 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
 
-from model.inference.plan import Options
-from model.inference.segmenter import Segmenter
+from benchmarks.harness.serving import Server, service
 from tests.support.checkout import ROOT, run
-from tests.support.images import make_photo
+from tests.support.environments.__main__ import install
+from tests.support.environments.page_commands import Environment
+from tests.support.images import Pixels, encode, make_photo
 from tests.support.pages import blocks
+from tests.support.polling import HANG_S
 from tests.support.training.conversions import imagenet_pixels
 from tests.support.training.query_networks import SIDE, query_network
 from tests.support.training.query_networks import library_classes as library_classes_of_masks
@@ -27,6 +36,15 @@ from tests.support.training.query_networks import library_classes as library_cla
 PAGE = (ROOT / "docs" / "your-own-network.md").read_text()
 NAMES = ["background", "leaf", "stem", "soil", "weed"]
 PHOTO = make_photo(384, 512)  # sides of a tile
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of an environment with the extra `convert` alone. `PIP_ARGS` reaches pip, as in the Makefile."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    install(folder, Environment(frozenset({"convert"})), os.environ.get("PIP_ARGS", "").split())
+    return folder / "bin"
 
 
 def torchvision_network() -> torch.nn.Module:
@@ -61,6 +79,28 @@ def section(heading: str) -> str:
     return PAGE.split(f"### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
 
 
+def export(program: str, folder: Path) -> None:
+    """Runs a program of the page where all libraries are. Its weights are seeded, so that the test can make the same."""
+    program = program.replace("import torch\n", "import torch\n\ntorch.manual_seed(0)\n", 1)
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert not result.returncode, result.stderr
+
+
+def convert(command: str, environment: Path, folder: Path) -> None:
+    (folder / "classes.yaml").write_text(json.dumps({"classes": NAMES}))
+    run(command.replace("fcn-convert", str(environment / "fcn-convert")).strip(), folder)
+
+
+def served_classes(server: Server, photo: Pixels) -> Pixels:
+    """The classes (height, width) of a photo over HTTP."""
+    query = {"format": "grey", "side": "native"}
+    answer = httpx.post(f"{server.url}/segment", params=query, content=encode(photo), timeout=HANG_S)
+    assert answer.status_code == 200, answer.text
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
 def library_classes(net: torch.nn.Module) -> npt.NDArray[Any]:
     """The library's own inference on the whole photo: its logits, at the photo's size."""
     with torch.inference_mode():
@@ -76,6 +116,7 @@ def library_classes(net: torch.nn.Module) -> npt.NDArray[Any]:
     [
         ("torchvision", "", "", torchvision_network, ""),
         ("torchvision", "", "", torchvision_network, "--before-resize"),
+        ("torchvision", '["out"]', '["out"].argmax(1, keepdim=True)', torchvision_network, ""),
         ("torchvision", "deeplabv3_mobilenet_v3_large", "fcn_resnet50", torchvision_fcn, "--before-resize"),
         ("segmentation_models.pytorch", "", "", smp_network("Unet"), ""),
         ("segmentation_models.pytorch", "smp.Unet", "smp.FPN", smp_network("FPN"), ""),
@@ -84,31 +125,31 @@ def library_classes(net: torch.nn.Module) -> npt.NDArray[Any]:
     ],
 )
 def test_a_network_of_another_library_gives_that_library_s_classes(
-    checkout: Path, heading: str, former: str, latter: str, build: Callable[[], torch.nn.Module], options: str
+    checkout: Path,
+    environment: Path,
+    heading: str,
+    former: str,
+    latter: str,
+    build: Callable[[], torch.nn.Module],
+    options: str,
 ) -> None:
-    (checkout / "classes.yaml").write_text(json.dumps({"classes": NAMES}))
-    program = blocks(section(heading), "python")[0].replace(former or "\0", latter)
-    program = program.replace("import torch\n", "import torch\n\ntorch.manual_seed(0)\n", 1)
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], cwd=checkout, capture_output=True, text=True, check=False
-    )
-    assert not result.returncode, result.stderr
-    run(blocks(section(heading))[0].replace("fcn-convert", ".venv/bin/fcn-convert").strip() + f" {options}", checkout)
-    segmenter = Segmenter.from_weights(checkout / "served.onnx", threads=1)
-    assert segmenter.manifest.labels.names == NAMES
+    export(blocks(section(heading), "python")[0].replace(former or "\0", latter), checkout)
+    convert(f"{blocks(section(heading))[0].strip()} {options}", environment, checkout)
     torch.manual_seed(0)
     theirs = library_classes(build().eval())
-    ours = segmenter(PHOTO, Options(side="native")).class_map
-    assert (ours == theirs).mean() >= 0.999
+    with service(command=[str(environment / "fcn-serve")], weights=checkout / "served.onnx", threads=1) as server:
+        assert [each["name"] for each in httpx.get(f"{server.url}/classes").json()] == NAMES
+        assert (served_classes(server, PHOTO) == theirs).mean() >= 0.999
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "has_config"), [("mask2former", True), ("maskformer", True), ("maskformer", False), ("eomt", False)]
 )
-def test_a_network_that_classifies_masks_gives_its_library_s_classes(checkout: Path, name: str, has_config: bool) -> None:
+def test_a_network_that_classifies_masks_gives_its_library_s_classes(
+    checkout: Path, environment: Path, name: str, has_config: bool
+) -> None:
     """The page's program, with small networks of several kinds."""
-    (checkout / "classes.yaml").write_text(json.dumps({"classes": NAMES}))
     text = section("Mask classification")
     program = blocks(text, "python")[0].replace(
         "Mask2FormerForUniversalSegmentation(config).eval()", f'query_network("{name}")'
@@ -120,19 +161,15 @@ def test_a_network_that_classifies_masks_gives_its_library_s_classes(checkout: P
     if name != "mask2former":
         program = program.replace("dynamo=True", "dynamo=False, opset_version=17").replace("    optimize=False,\n", "")
         program = program.replace("    external_data=False,\n", "")
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], cwd=checkout, capture_output=True, text=True, check=False
-    )
-    assert not result.returncode, result.stderr
-    command = blocks(text, "sh")[0].replace("fcn-convert", ".venv/bin/fcn-convert").strip()
-    run(f"{command} --classes classes.yaml", checkout)
-    segmenter = Segmenter.from_weights(checkout / "served.onnx", threads=1)
-    classes: set[int] = set()
-    for seed in range(3):
-        photo = make_photo(SIDE, SIDE, seed)
-        theirs = library_classes_of_masks(name, query_network(name), photo)
-        classes.update(np.unique(theirs).tolist())
-        assert (segmenter(photo).class_map == theirs).mean() >= 0.999
+    export(program, checkout)
+    convert(f"{blocks(text, 'sh')[0].strip()} --classes classes.yaml", environment, checkout)
+    network, classes = query_network(name), set[int]()
+    with service(command=[str(environment / "fcn-serve")], weights=checkout / "served.onnx", threads=1) as server:
+        for seed in range(3):
+            photo = make_photo(SIDE, SIDE, seed)
+            theirs = library_classes_of_masks(name, network, photo)
+            classes.update(np.unique(theirs).tolist())
+            assert (served_classes(server, photo) == theirs).mean() >= 0.999
     assert len(classes) > 3
 
 

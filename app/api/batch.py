@@ -10,13 +10,13 @@ import zipfile
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import count
 from pathlib import PurePath
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -25,40 +25,56 @@ from app.api.errors import BadRequest, Problem, TooLarge, document, to_problem, 
 from app.api.forms import MEDIA_TYPE, SPOOL_BYTES, read_form
 from app.api.query import Parameters, Query, make_options
 from app.api.schemas import batch_body, batch_responses
-from app.api.segment import Ready, image_limits, segment
+from app.api.segment import Ready, image_limits, segment, watch
 from app.serving.admission import Reservation
 from app.serving.service import Service
 from imaging.coco import HEAD, renumber, split_document
-from model.inference.processes.protocol import Answer, ImageRequest
+from model.inference.processes.protocol import ImageRequest
 
 router = APIRouter()
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy
 LINES = "application/x-ndjson"
 RESULTS = "results.jsonl"
+NO_ROW: Mapping[str, Any] = {"width": None, "height": None, "classes": {}, "mean_confidence": None}
 log = logging.getLogger("segment")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one image: in `body` the answer's bytes, or the JSON of a problem.
+    """The result of one image: in `body` the answer's bytes, or the JSON of the problem. All else can be written as JSON.
 
-    answer: without its bytes. facts: what headers say of a single image, as `app.api.segment.segment` gives them; of a failed
-    one `retry_after`, in seconds, where there is such a header.
+    status: of HTTP; 200 for an answer. facts: what headers say of a single image, as `app.api.segment.segment` gives them; of a
+    failed one `retry_after`, in seconds, where there is such a header. row: what `results.jsonl` says besides: the size, the
+    share of each class, and the mean confidence; of a failed one None, nothing and None.
     """
 
     index: int
     file: str
     suffix: str
-    body: bytes
+    status: int
+    facts: Mapping[str, Any]
+    row: Mapping[str, Any]
+    body: bytes = b""
     problem: Problem | None = None
-    answer: Answer | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def heading(self) -> dict[str, Any]:
         """The image's place, file name and status, and the facts."""
-        status = self.problem.status if self.problem else 200
-        return {"index": self.index, "file": self.file, "status": status, **self.facts}
+        return {"index": self.index, "file": self.file, "status": self.status, **self.facts}
+
+    @property
+    def is_problem(self) -> bool:
+        return self.status != HTTPStatus.OK
+
+
+@dataclass(frozen=True)
+class Sender:
+    """For whom images are segmented. disconnect: is done once they want them no more. is_background: as in `ImageRequest`."""
+
+    request_id: str
+    log_fields: Mapping[str, Any]
+    disconnect: asyncio.Future[None]
+    is_background: bool = False
 
 
 Outcomes = AsyncGenerator[Outcome, None]
@@ -112,12 +128,13 @@ class BatchResponse(StreamingResponse):
 
 def distinct_names(names: Sequence[str]) -> list[str]:
     """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`."""
-    all_names, distinct = set(names), list[str]()
+    all_names, distinct = set(names), dict[str, None]()
     for name in names:
-        path, earlier = PurePath(name), set(distinct)
+        path = PurePath(name)
         candidates = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
-        distinct.append(next(text for text in candidates if text not in all_names | earlier) if name in earlier else name)
-    return distinct
+        is_new = name not in distinct
+        distinct[name if is_new else next(text for text in candidates if text not in all_names and text not in distinct)] = None
+    return list(distinct)
 
 
 async def image_outcomes(
@@ -133,6 +150,8 @@ async def image_outcomes(
     reservations = service.admission.split(request.state.reservation, len(uploads))
     waiting = deque(enumerate(zip(names, uploads, reservations, strict=True)))
     working: deque[tuple[asyncio.Task[Outcome], Reservation]] = deque()
+    disconnect = watch(request)
+    sender = Sender(request.state.request_id, request.state.log_fields, disconnect)
     try:
         for upload, reservation in zip(uploads, reservations, strict=True):
             reservation.callback(upload.body.close)
@@ -142,18 +161,19 @@ async def image_outcomes(
         while waiting or working:
             while waiting and len(working) < AHEAD:
                 index, (name, upload, reservation) = waiting.popleft()
-                work = _outcome(request, service, query, index, name, upload, reservation)
+                work = segment_one(service, sender, query, index, name, upload, reservation)
                 working.append((asyncio.create_task(work), reservation))
             task, reservation = working[0]
             await asyncio.wait([task])
             outcome = task.result()
-            facts["failed"] += outcome.problem is not None
-            if answer := outcome.answer:
-                facts["sizes"] = f"{facts['sizes']} {answer.size[1]}x{answer.size[0]}".lstrip()
+            facts["failed"] += outcome.is_problem
+            if not outcome.is_problem:
+                facts["sizes"] = f"{facts['sizes']} {outcome.row['width']}x{outcome.row['height']}".lstrip()
             yield outcome
             reservation.close()
             working.popleft()
     finally:
+        disconnect.cancel()
         for _, (_, _, reservation) in waiting:
             reservation.close()
         for task, reservation in working:
@@ -161,11 +181,11 @@ async def image_outcomes(
             task.add_done_callback(lambda _, reservation=reservation: reservation.close())  # type: ignore[misc]
 
 
-async def _outcome(
-    request: Request, service: Service, query: Query, index: int, name: str, upload: Upload, reservation: Reservation
+async def segment_one(
+    service: Service, sender: Sender, query: Query, index: int, name: str, upload: Upload, reservation: Reservation
 ) -> Outcome:
     """Works on one image. If it has a problem, its outcome holds nothing more, and the problem's reason is counted."""
-    most_mb, log_fields = service.settings.max_upload_mb, request.state.log_fields | {"index": index, "format": query["format"]}
+    most_mb, log_fields = service.settings.max_upload_mb, {**sender.log_fields, "index": index, "format": query["format"]}
     try:
         if upload.body.length > most_mb * 1e6:
             advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
@@ -173,11 +193,15 @@ async def _outcome(
         reservation.take_place(service.deadline())
         reservation.set_body(upload.body.length)
         options = make_options(service.settings, query, upload.name)
-        image = ImageRequest(upload.body, options, image_limits(service), log_fields=log_fields)
-        answer, facts = await segment(request, service, image, query.get("model"), reservation, Headers())
+        image = ImageRequest(
+            upload.body, options, image_limits(service), log_fields=log_fields, is_background=sender.is_background
+        )
+        answer, facts = await segment(service, image, query.get("model"), reservation, sender.disconnect)
         data = answer.body.read(answer.body.length)
         answer.body.close()
-        return Outcome(index, name, options.rendering.suffix, data, answer=answer, facts=facts)
+        height, width = answer.size
+        row = {"width": width, "height": height, "classes": answer.shares, "mean_confidence": answer.mean_confidence}
+        return Outcome(index, name, options.rendering.suffix, HTTPStatus.OK, facts, row, data)
     except Exception as error:  # an unexpected error of one image must not end the others
         problem = to_problem(error)
         if type(problem) is Problem:
@@ -190,8 +214,8 @@ async def _outcome(
     failure: dict[str, Any] = {"box": None} if query["format"] == "cutout" else {}
     if seconds := problem.headers.get("Retry-After"):
         failure["retry_after"] = int(seconds)
-    body = json_bytes(document(type(problem), problem.detail, request.state.request_id))
-    return Outcome(index, name, ".problem.json", body, problem, facts=failure)
+    body = json_bytes(document(type(problem), problem.detail, sender.request_id))
+    return Outcome(index, name, ".problem.json", problem.status, failure, NO_ROW, body, problem)
 
 
 async def json_lines(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
@@ -203,7 +227,7 @@ async def json_lines(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
 
 def _entry(outcome: Outcome) -> bytes:
     """The JSON object of one image: its heading, with its answer or its problem."""
-    name = b"problem" if outcome.problem else b"answer"
+    name = b"problem" if outcome.is_problem else b"answer"
     return json_bytes(outcome.heading)[:-1] + b',"' + name + b'":' + outcome.body + b"}"
 
 
@@ -213,7 +237,7 @@ async def coco_document(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
     yield HEAD + b',"annotations":['
     async with aclosing(outcomes):
         async for outcome in outcomes:
-            if outcome.problem:
+            if outcome.is_problem:
                 problems.append(_entry(outcome))
                 continue
             changes = {"file_name": outcome.file, **outcome.facts}
@@ -237,7 +261,7 @@ async def zip_file(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
         with zipfile.ZipFile(pipe, "w") as archive:
             async for outcome in outcomes:
                 member = None
-                if outcome.problem or outcome.facts.get("box", True):
+                if outcome.is_problem or outcome.facts.get("box", True):
                     member = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
                     archive.writestr(zipfile.ZipInfo(member), outcome.body)
                 rows.append(json_bytes(_row(outcome, member)) + b"\n")
@@ -247,12 +271,9 @@ async def zip_file(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
 
 
 def _row(outcome: Outcome, member: str | None) -> dict[str, Any]:
-    """What is known of an image beside its picture. Of a failed one, size and confidence are None and classes empty."""
-    answer = outcome.answer
-    height, width = answer.size if answer else (None, None)
-    shares, confidence = (answer.shares, answer.mean_confidence) if answer else ({}, None)
-    facts = {"member": member, "width": width, "height": height, "classes": shares, "mean_confidence": confidence}
-    return outcome.heading | facts | {"problem": json.loads(outcome.body) if outcome.problem else None}
+    """What is known of an image beside its picture."""
+    problem = json.loads(outcome.body) if outcome.is_problem else None
+    return outcome.heading | {"member": member, **outcome.row, "problem": problem}
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

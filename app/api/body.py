@@ -77,6 +77,7 @@ class Upload:
 class RequestBody:
     """The body of a request, which may have `megabytes` 10^6 bytes. `setting` says so. Its bytes count for the reservation.
 
+    seconds: that it may take to arrive; None for those of the settings.
     Raises `UnsupportedType` for a compressed body, and `TooLarge` for a length above the limit.
     """
 
@@ -84,6 +85,7 @@ class RequestBody:
     service: Service
     megabytes: float
     setting: str = "SEGMENT_MAX_UPLOAD_MB"
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         coding, length = (self.request.headers.get(name, "").strip() for name in ("content-encoding", "content-length"))
@@ -133,7 +135,7 @@ class RequestBody:
         """
         start, stream = asyncio.get_running_loop().time(), self.request.stream()
         is_chunked = "transfer-encoding" in self.request.headers
-        seconds = self.service.settings.upload_timeout_s
+        seconds = self.seconds or self.service.settings.upload_timeout_s
         count = checked_count = checked_frames = 0
         while True:
             try:

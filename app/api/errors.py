@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from app.serving.errors import NeverFits, NotServing, QueueFull, UnknownModel
+from app.serving.errors import DiskFull, NeverFits, NotServing, QueueFull, ResultMissing, UnknownModel
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason
 from imaging.decoding import IMAGE_FORMATS
@@ -131,6 +131,11 @@ class TimedOut(Problem):
     example = "no answer within 60 s; send a smaller image, or try again when the service is less busy"
 
 
+class InsufficientStorage(Problem):
+    status, name, title, reason = 507, "no-room", "No room on the disk", "disk"
+    example = "the service's disk is full; try again later"
+
+
 class ClientGone(Problem):
     """Only for the log and the metrics: no client is left to read it."""
 
@@ -153,6 +158,8 @@ PROBLEMS: dict[type[Problem], tuple[type[Exception], ...]] = {
     BadParameter: (UnknownClass, UnusedParameter, NoConfidence, SideError, UnknownModel),
     Unavailable: (QueueFull, NotServing, SchedulerEnded, WorkerFailed, WorkersStopped),
     TimedOut: (DeadlinePassed,),
+    InsufficientStorage: (DiskFull,),
+    NotFound: (ResultMissing,),
     ClientGone: (Cancelled, ClientDisconnect),
 }
 FOREIGN = {error: kind for kind, errors in PROBLEMS.items() for error in errors}

@@ -12,7 +12,7 @@ from operator import or_
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
-from pydantic import BeforeValidator, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
 from app.api.errors import BadParameter
 from app.settings import Settings
@@ -45,7 +45,7 @@ Query = Mapping[str, Any]
 """The parameters of a request: checked values, by name."""
 
 
-def _definition(parameter: Parameter) -> tuple[Any, Any]:
+def field_of(parameter: Parameter) -> tuple[Any, Any]:
     """The type and the default of a parameter's field, with its description and its range."""
     limits = Field(ge=parameter.least, le=parameter.most)
     kinds = [Annotated[kind, limits] if kind in (int, float) else kind for kind in parameter.members]
@@ -63,7 +63,7 @@ def _text(parameter: Parameter) -> Any:
     return Annotated[str, limits, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # from JSON
 
 
-QUERY_FIELDS: dict[str, Any] = {name: _definition(parameter) for name, parameter in QUERY_PARAMETERS.items()}
+QUERY_FIELDS: dict[str, Any] = {name: field_of(parameter) for name, parameter in QUERY_PARAMETERS.items()}
 QueryModel = create_model("QueryModel", __doc__="Query parameters of `/segment`.", **QUERY_FIELDS)
 """Checks the parameters of a query, a form or JSON."""
 SCHEMAS: dict[str, Mapping[str, Any]] = QueryModel.model_json_schema()["properties"]
@@ -83,9 +83,15 @@ Parameters = Annotated[Query, Depends(query_parameters)]
 
 
 def with_values(
-    query: Query, pairs: Iterable[tuple[str, object]], source: str, names: Collection[str] = QUERY_PARAMETERS
+    query: Query,
+    pairs: Iterable[tuple[str, object]],
+    source: str,
+    names: Collection[str] = QUERY_PARAMETERS,
+    model: type[BaseModel] = QueryModel,
 ) -> Query:
     """The parameters of the query, and these names and values. source: where they stand, for errors. names: of the route's.
+
+    model: checks the values.
 
     Raises `BadParameter` for a wrong value, an unknown name, or a name that comes twice or that the query has too.
     """
@@ -103,10 +109,10 @@ def with_values(
     if not values:
         return query
     try:
-        checked = QueryModel.model_validate(values).model_dump(exclude_unset=True, exclude_none=True)
+        checked = model.model_validate(values).model_dump(exclude_unset=True, exclude_none=True)
         return {**query, **checked}
     except ValidationError as error:
-        raise BadParameter("; ".join(_wrong_values(error, source))) from error
+        raise BadParameter("; ".join(_wrong_values(error, source, model))) from error
 
 
 def json_values(query: Query, values: object) -> Query:
@@ -141,10 +147,11 @@ def make_options(settings: Settings, query: Query, file_name: str, picture: str 
     return Options(tile=settings.tile, rendering=rendering, **{name: own[name] for name in own if name in OPTIONS})
 
 
-def _wrong_values(errors: ValidationError, source: str) -> Iterable[str]:
+def _wrong_values(errors: ValidationError, source: str, model: type[BaseModel]) -> Iterable[str]:
     """For each wrong value, what is accepted and what came."""
+    schemas = model.model_json_schema()["properties"]
     for name, value in {str(error["loc"][0]): error["input"] for error in errors.errors()}.items():
-        yield f"{source} {name}: must be {words(SCHEMAS[name])}, got {excerpt(value)}"
+        yield f"{source} {name}: must be {words(schemas[name])}, got {excerpt(value)}"
 
 
 def words(schema: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
 from app.api.errors import MEDIA_TYPE, BadRequest, Unauthorized, document
-from app.settings import split_key
+from app.keys import split_key
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -39,13 +40,13 @@ async def check_key_if_protected(request: Request) -> None:
         check_key(request, service.registry.api_keys)
 
 
-def check_key(request: Request, keys: Sequence[str]) -> None:
-    """Raises `Unauthorized` unless the request has one of the keys, or there are no keys.
+def check_key(request: Request, keys: Sequence[str]) -> str:
+    """Whose key the request has: its name, or else a digest of it; empty if there are no keys. Raises `Unauthorized`.
 
     keys: each a key, or `NAME:KEY`; then clients send the key, or the whole. Log lines of the request get the name.
     """
     if not keys:
-        return
+        return ""
     token = (request.headers.get("x-api-key") or _bearer(request.headers.get("authorization", ""))).encode()
     names = []
     for line in keys:
@@ -57,6 +58,8 @@ def check_key(request: Request, keys: Sequence[str]) -> None:
         raise Unauthorized(Unauthorized.example, {"WWW-Authenticate": "Bearer"})
     if names[0]:
         request.state.log_fields["key"] = names[0]
+        return f"name:{names[0]}"
+    return f"key:{hashlib.sha256(token).hexdigest()}"
 
 
 def _bearer(authorization: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ from model.inference.runtime import Runtime
 
 ACCEPTED_FORMATS = {"image/png": "png", "application/json": "json"}
 PICTURES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
+JOB_S = 3600.0  # from an image of a job to its answer
 STAGES = ("decode", "queue", "inference", "encode")
 router = APIRouter()
 
@@ -75,7 +77,13 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     image = ImageRequest(
         upload.body, options, image_limits(service), gzip, request.state.log_fields | {"format": query["format"]}
     )
-    answer, facts = await segment(request, service, image, query.get("model"), request.state.reservation, request.headers)
+    disconnect = watch(request)
+    try:
+        answer, facts = await segment(
+            service, image, query.get("model"), request.state.reservation, disconnect, request.headers
+        )
+    finally:
+        disconnect.cancel()
     milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
     request.state.answer_fields = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": query["format"], **milliseconds}
     headers = {
@@ -112,34 +120,36 @@ def image_limits(service: Service) -> Limits:
 
 
 async def segment(
-    request: Request,
     service: Service,
     image: ImageRequest,
     model_name: str | None,
     reservation: Reservation,
-    preconditions: Headers,
+    disconnect: asyncio.Future[None],
+    preconditions: Headers | None = None,
 ) -> tuple[Answer, dict[str, Any]]:
-    """Calls `Service.segment`, and ends it when the client disconnects (`Cancelled`) or the request's time has passed.
+    """Calls `Service.segment`, and ends it when the client disconnects (`Cancelled`) or the image's time has passed.
 
-    preconditions: headers that `check_precondition` checks before the network runs. Returns the answer, and its facts for the
-    client: `etag`, `remark` if there is one, and those of its object. Raises `UnknownModel`, `NotServing`, and as
-    `Service.segment` and `check_precondition`.
+    disconnect: as `Service.segment` has it. preconditions: headers that `check_precondition` checks before the network runs.
+    Returns the answer, and its facts for the client: `etag`, `remark` if there is one, and those of its object. Raises
+    `UnknownModel`, `NotServing`, and as `Service.segment` and `check_precondition`.
     """
     tag = ""
 
     def check(plan: WorkerPlan) -> None:
         nonlocal tag
         tag = entity_tag(plan.sha256, image.options, model.segmenter.runtime)
-        check_precondition(preconditions, tag)
+        check_precondition(preconditions or Headers(), tag)
 
-    disconnect = asyncio.create_task(_wait_for_disconnect(request))
-    try:
-        with service.registry.using(model_name) as model:
-            answer = await service.segment(image, model, reservation, service.deadline(), disconnect, check)
-        remark = {"remark": answer.remark} if answer.remark else {}
-        return answer, {"etag": weak(tag)} | remark | object_facts(image.options.rendering, answer.box, answer.object_pixels)
-    finally:
-        disconnect.cancel()
+    deadline = time.monotonic() + JOB_S if image.is_background else service.deadline()
+    with service.registry.using(model_name) as model:
+        answer = await service.segment(image, model, reservation, deadline, disconnect, check)
+    remark = {"remark": answer.remark} if answer.remark else {}
+    return answer, {"etag": weak(tag)} | remark | object_facts(image.options.rendering, answer.box, answer.object_pixels)
+
+
+def watch(request: Request) -> asyncio.Task[None]:
+    """A task that ends once the request's client disconnects. The body has been read. The caller cancels it."""
+    return asyncio.create_task(_wait_for_disconnect(request))
 
 
 async def _wait_for_disconnect(request: Request) -> None:

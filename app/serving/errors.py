@@ -38,3 +38,15 @@ class UnknownModel(ServingError):
     """No model of this name is served."""
 
     reason = "parameter"
+
+
+class DiskFull(ServingError):
+    """The disk, or the share of it that jobs may use, has no room."""
+
+    reason = "disk"
+
+
+class ResultMissing(ServingError):
+    """The job has no result, or not yet."""
+
+    reason = "request"

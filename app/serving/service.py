@@ -13,6 +13,7 @@ from functools import partial
 from app.serving.admission import Admission, Reservation
 from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
+from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
@@ -21,13 +22,14 @@ from model.inference.cores import available_memory, child_seconds, resident_memo
 from model.inference.errors import Cancelled, DeadlinePassed
 from model.inference.processes.protocol import Answer, ImageRequest, WorkerPlan
 from model.inference.processes.work import work_on
-from model.inference.processes.workers import Workers
+from model.inference.processes.workers import Workers, worker_count
 from model.inference.runtime import DeviceOutOfMemory
 
 log = logging.getLogger("segment")
 DRAINING = "draining: the service is stopping"
 LATE = "no answer within {:g} s; send a smaller image, or try again when the service is less busy"
 CLIENT_GONE = "the client went away"
+JOB_PHOTOS = 2  # of a job in work at once, for which there are as many workers more
 
 
 class Service:
@@ -51,7 +53,9 @@ class Service:
         self.metrics = Metrics(self.state)
         self.clients = Clients()
         self.registry = Registry(settings, self.metrics.batch, self.fail)
-        self.workers = Workers(on_death=self.metrics.count_worker_death, on_failure=self.fail)
+        self.jobs: JobStore | None = None
+        workers = worker_count() + (JOB_PHOTOS if settings.jobs_dir else 0)
+        self.workers = Workers(workers, on_death=self.metrics.count_worker_death, on_failure=self.fail)
         self.admission = Admission(
             max_queued_tiles=settings.max_queued_tiles, memory_bytes=settings.memory_bytes, workers=self.workers.count,
             large_places=max(1, settings.cpu_threads // 2), clients=self.clients,
@@ -111,7 +115,7 @@ class Service:
         limit = asyncio.timeout_at(deadline)
         try:
             async with limit:
-                disconnect.add_done_callback(partial(_end_now, limit))
+                disconnect.add_done_callback(end := partial(_end_now, limit))
                 answer = await work_on(
                     image, workers=self.workers, scheduler=model.scheduler, runtime=model.pickled_runtime, deadline=deadline,
                     reservation=reservation, check=check,
@@ -130,7 +134,8 @@ class Service:
             log.error("out of memory: %s", error)
             raise QueueFull("the service's memory is full", reason="memory") from error
         finally:
-            del limit  # breaks the cycle limit, task, error, frame, which would keep the image's memory
+            disconnect.remove_done_callback(end)
+            del end, limit  # breaks the cycle limit, task, error, frame, which would keep the image's memory
         self.metrics.count_segmentation(model.name, answer.seconds, answer.counts, answer.mean_confidence)
         return answer
 
@@ -197,8 +202,11 @@ class Service:
             "segment_memory_taken_bytes": self.admission.used_bytes,
             "segment_memory_resident_bytes": resident_memory(),
             "segment_worker_cpu_seconds": child_seconds(),
+            "segment_jobs_bytes": self.jobs.used_bytes() if self.jobs else None,
+            "segment_jobs_wait_seconds": self.jobs.longest_wait() if self.jobs else None,
         }
-        return ServiceState(values, [asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes])
+        jobs = self.jobs.counts() if self.jobs else {}
+        return ServiceState(values, jobs, [asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes])
 
     def deadline(self) -> float:
         """The deadline, on `time.monotonic`, of a request that starts now."""

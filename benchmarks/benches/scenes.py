@@ -169,9 +169,10 @@ class Cost:
 
 def costs(folder: Path, size: tuple[int, int]) -> tuple[list[Cost], list[Cost]]:
     """Of a scene without void, and of the network alone on as many tiles, in turn in one process."""
-    from cli.scene_request import SceneRequest
-    from cli.scenes.command import plan_work, segment_one
+    from cli.scenes import segment_one
     from imaging.georeferenced.scene import open_scene
+    from model.inference.scenes.request import SceneRequest
+    from model.inference.scenes.work import plan_work
 
     scene, out = folder / "dense.tif", folder / "dense-out.tif"
     pixels = photos_side_by_side(*size)
@@ -191,7 +192,7 @@ def costs(folder: Path, size: tuple[int, int]) -> tuple[list[Cost], list[Cost]]:
 
 def run_network(runtime: Runtime, sample: list[Tile], count: int) -> None:
     """Runs the network alone on so many tiles."""
-    from cli.scenes.command import running
+    from model.inference.scenes.work import running
 
     with running(runtime) as (submit, ahead):
         pending = deque[Any]()
@@ -207,8 +208,8 @@ def differing_pixels(folder: Path) -> int:
     """How many pixels of a scene have another class than those of the whole image in memory."""
     import rasterio
 
-    from cli.scene_request import SceneRequest
-    from cli.scenes.command import segment_one
+    from cli.scenes import segment_one
+    from model.inference.scenes.request import SceneRequest
 
     scene, out = folder / "whole.tif", folder / "whole-out.tif"
     pixels = photos_side_by_side(*WHOLE)

@@ -159,7 +159,7 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[np
     polygon without a place in the raster's system, and `NoCoordinates`.
     """
     target = place.require("the scene")
-    indices = _near(polygons, crs, place, target)
+    indices = _near(polygons, crs, place)
     shapes = polygons[indices]
     if crs != target:
         shapes = move(shapely.segmentize(shapes, _longest_edge(crs)), crs, target)
@@ -167,15 +167,20 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[np
     return indices, shapely.transform(shapes, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
 
 
-def _near(polygons: Geometries, crs: CRS, place: Place, target: CRS) -> npt.NDArray[np.int64]:
+def _near(polygons: Geometries, crs: CRS, place: Place) -> npt.NDArray[np.int64]:
     """The indices of the polygons whose box meets that of a raster, so that none far from it is moved."""
-    height, width = place.size
-    corners = place.to_map([[0, 0], [width, 0], [0, height], [width, height]])
-    left, bottom, right, top = transform_bounds(target, crs, *corners.min(0), *corners.max(0))
+    left, bottom, right, top = bounds(place, crs)
     sides = [(left, 180.0), (-180.0, right)] if crs.is_geographic and left > right else [(left, right)]  # antimeridian
     margin = MARGIN * max(top - bottom, *(east - west for west, east in sides))
     boxes = [shapely.box(west - margin, bottom - margin, east + margin, top + margin) for west, east in sides]
     return np.unique(shapely.STRtree(polygons).query(boxes)[1]).astype(np.int64)
+
+
+def bounds(place: Place, crs: CRS) -> tuple[float, float, float, float]:
+    """The left, lower, right and upper edge of a raster in a coordinate system; left is the larger one across 180 degrees."""
+    height, width = place.size
+    corners = place.to_map([[0, 0], [width, 0], [0, height], [width, height]])
+    return transform_bounds(place.require("the scene"), crs, *corners.min(0), *corners.max(0))  # type: ignore[no-any-return]
 
 
 def move(geometries: Geometries, crs: CRS, target: CRS) -> Geometries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -81,10 +82,15 @@ class Runtime(Protocol):
 
 @dataclass(eq=False)
 class Device:
-    """A runtime, and the most pixels of tiles in a call that fit its memory, as far as is known; None without a limit."""
+    """A runtime, and what a scheduler knows of its device.
+
+    max_pixels: the most pixels of tiles in a call that fit its memory, as far as is known; None without a limit.
+    background_time: of the scheduler's clock; while requests come, no tile of the background starts earlier.
+    """
 
     runtime: Runtime
     max_pixels: int | None
+    background_time: float = -inf
 
 
 def most_tiles(shape: tuple[int, ...], max_batch: int, max_pixels: int | None) -> int:

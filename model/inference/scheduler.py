@@ -1,21 +1,19 @@
-"""Runs the tiles of all requests: one tile of each request in turn, in shared batches where the device is faster with them."""
+"""Runs the tiles of all requests, in shared batches where the device is faster with them."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from math import inf
 
-from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
+from model.inference.errors import Cancelled, InferenceError, SchedulerEnded
 from model.inference.merging import Logits, finite
 from model.inference.runtime import Device, DeviceLost, DeviceOutOfMemory, Runtime, Tile, most_tiles
 from model.inference.tile_queue import Item, TileQueue
+from model.inference.tile_turns import TileTurns
 
-MIXED_S = 5.0  # seconds in which another photo may come after the last one
 AHEAD = 16  # most tiles that a request of many submits ahead: two batches of 8
 Clock = Callable[[], float]
 OnBatch = Callable[[int, float, float], None]
@@ -40,18 +38,14 @@ class Runner:
 class Scheduler:
     """Runs tiles and returns their logits in futures. Tiles may be submitted from any thread or event loop.
 
-    Each runtime has `max_concurrency` threads. A thread takes a batch of tiles of one shape and calls the runtime. A batch
-    takes all that wait, as far as the runtime and `max_batch` (None: the runtime alone) allow, so it grows with the load. It
-    begins at once if the runtime is idle; while another runs, as soon as half as many tiles wait. At most
-    `runtime.concurrency(tiles)` threads call it at the same time; `tiles` counts those running and waiting. On a CPU, a request
-    whose tiles have run for `LONG_S` seconds runs one at a time while others come, so that they wait for one tile on all cores.
+    Each runtime has `max_concurrency` threads. A thread takes a batch of tiles of one shape and calls the runtime; `TileTurns`
+    says which tiles it has, and when it may begin. max_batch: of a batch; None: as many as the runtime allows.
 
     A batch for which the device has too little memory is split. Later batches of this device have at most half its pixels.
     `on_batch` is called after each batch. A tile whose logits are not finite gets a `FloatingPointError`. When a device is
     lost, the scheduler fails for good: `failure` holds the reason, and `on_failure` is called with it. Other code can make it
     fail with `fail`.
-    `_lock` guards the queues and the runners' batches, and is held while a tile is answered. `_queues` contains each request
-    with waiting tiles once, in the order of their turns.
+    `_lock` guards the waiting tiles and the runners' batches, and is held while a tile is answered.
     """
 
     def __init__(
@@ -68,12 +62,11 @@ class Scheduler:
         self._on_batch, self._on_failure = on_batch, on_failure
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
-        self._queues: deque[TileQueue] = deque()
         self._stopping = False
-        self._mixed_time = -inf  # when tiles of long and of other requests were last here at the same time
         self._running = 0  # calls now
         self._busy_since = 0.0  # busy seconds are reported up to here; valid while calls run
         self.max_batch = min([*([max_batch] if max_batch else []), *(runtime.max_batch for runtime in runtimes)])
+        self._turns = TileTurns(self.max_batch)
         devices = [Device(runtime, runtime.max_pixels) for runtime in runtimes]
         # a thread may have to leave tiles to the thread of another device, so then all are notified
         self._notify = self._work.notify if len(devices) == 1 else self._work.notify_all
@@ -99,13 +92,13 @@ class Scheduler:
             if runner.thread.is_alive() and not self.failure:
                 runner.thread.join()
         with self._lock:
-            self._fail_all(SchedulerEnded(SCHEDULER_STOPPED, is_failure=False))
+            self._turns.drop_all(SchedulerEnded(SCHEDULER_STOPPED, is_failure=False))
 
     def fail(self, reason: str) -> None:
         """Makes the scheduler fail for good. All tiles get `SchedulerEnded`, also those in calls that never return."""
         with self._lock:
             self.failure = reason
-            self._fail_all(SchedulerEnded(reason, is_failure=True))
+            self._turns.drop_all(SchedulerEnded(reason, is_failure=True))
             for runner in self._runners:
                 for item in runner.batch:
                     item.resolve(SchedulerEnded(reason, is_failure=True))
@@ -131,12 +124,16 @@ class Scheduler:
         """For each thread, a number that changes while it makes progress, or None if it has nothing to do.
 
         For a thread that runs a batch: how many calls it has begun. For one without a batch while tiles wait: how many calls
-        all threads have begun, because it may wait for as long as others take the tiles.
+        all threads have begun, because it may wait for as long as others take the tiles. It has nothing to do while its device
+        pauses between tiles of the background.
         """
         with self._lock:
-            total = sum(runner.calls for runner in self._runners)
-            idle = total if self._queues else None
-            return [runner.calls if runner.batch else idle for runner in self._runners]
+            return [runner.calls if runner.batch else self._calls_beside(runner) for runner in self._runners]
+
+    def _calls_beside(self, runner: Runner) -> int | None:
+        """The number of `calls` for a thread without a batch."""
+        pauses = self._turns.pause_s(runner.device, self._batches(runner.device), self.clock()) is not None
+        return None if pauses or not self._turns else sum(other.calls for other in self._runners)
 
     def submit(self, queue: TileQueue, tile: Tile) -> Future[Logits]:
         """Adds a tile and returns the future of its logits. Any thread may call it.
@@ -148,26 +145,16 @@ class Scheduler:
             if error := self._refusal(queue):
                 item.future.set_exception(error)
                 return item.future
-            queue.submit_time = self.clock() if queue.submit_time is None else queue.submit_time
-            queue.waiting.append(item)
-            if len(queue.waiting) == 1:
-                self._enqueue(queue)
+            running = [other.queue for runner in self._runners for other in runner.batch]
+            self._turns.add(item, running, self.clock())
             self._notify()
         return item.future
-
-    def _enqueue(self, queue: TileQueue) -> None:
-        """Adds a request to the turns: before those whose tiles are running, since they have their turn now."""
-        running = [item.queue for runner in self._runners for item in runner.batch]
-        place = len(self._queues)
-        if queue not in running:
-            place = next((i for i, other in enumerate(self._queues) if other in running), place)
-        self._queues.insert(place, queue)
 
     def cancel(self, queue: TileQueue) -> None:
         """Cancels a request: its waiting tiles leave the queue, and their futures raise `Cancelled`."""
         with self._lock:
             queue.is_cancelled = True
-            queue.fail(Cancelled("the request was cancelled"))
+            self._turns.drop(queue, Cancelled("the request was cancelled"))
 
     def _refusal(self, queue: TileQueue) -> InferenceError | None:
         """The error for a tile that cannot be accepted; None where it can."""
@@ -187,51 +174,18 @@ class Scheduler:
         with self._lock:
             runner.batch = []
             while not self._stopping and not self.failure:
-                if self._may_call(runner) and (batch := self._take(runner)):
+                batches, now = self._batches(runner.device), self.clock()
+                if batch := self._turns.take(runner.device, batches, now):
                     runner.batch = batch
+                    if self._turns:
+                        self._notify()
                     return batch
-                self._work.wait()
+                self._work.wait(self._turns.pause_s(runner.device, batches, now))
             return []
 
-    def _may_call(self, runner: Runner) -> bool:
-        """Whether the runner's runtime gains from one more call at the same time."""
-        device, now = runner.device, self.clock()
-        batches = [other.batch for other in self._runners if other.device is device and other.batch]
-        waiting = sum(len(queue.waiting) for queue in self._queues)
-        running = [item.queue for batch in batches for item in batch]
-        tiles = waiting + len(running)
-        long = sum(len(queue.waiting) for queue in self._queues if queue.is_long) + sum(queue.is_long for queue in running)
-        if 0 < long < tiles:
-            self._mixed_time = now
-        # while photos come beside a large image, its tiles take turns on all cores
-        count = tiles - long if device.runtime.max_batch == 1 and now - self._mixed_time < MIXED_S else tiles
-        # a much smaller batch gains more by waiting for further tiles than by overlapping
-        return len(batches) < device.runtime.concurrency(count) and 2 * waiting >= max(map(len, batches), default=0)
-
-    def _take(self, runner: Runner) -> list[Item]:
-        """Takes one tile of each request in turn, of one shape. Requests of another shape are first in the next batch."""
-        now = self.clock()
-        batch: list[Item] = []
-        skipped_queues: list[TileQueue] = []
-        while self._queues and (
-            not batch or len(batch) < most_tiles(batch[0].tile.shape, self.max_batch, runner.device.max_pixels)
-        ):
-            queue = self._queues.popleft()
-            if queue.deadline <= now:
-                queue.fail(DeadlinePassed("the request waited in the queue past its deadline"))
-            if not queue.waiting:  # cancelled or late
-                continue
-            if batch and queue.waiting[0].tile.shape != batch[0].tile.shape:
-                skipped_queues.append(queue)
-                continue
-            batch.append(queue.waiting.popleft())
-            queue.start_time = now if queue.start_time is None else queue.start_time
-            if queue.waiting:
-                self._queues.append(queue)
-        self._queues.extendleft(reversed(skipped_queues))
-        if self._queues:
-            self._notify()
-        return batch
+    def _batches(self, device: Device) -> list[list[Item]]:
+        """The batches that run on the device."""
+        return [runner.batch for runner in self._runners if runner.device is device and runner.batch]
 
     def _run_batch(self, runner: Runner, batch: list[Item]) -> None:
         """Runs a batch and answers its tiles. If a call with several tiles fails, runs them in smaller batches."""
@@ -286,14 +240,8 @@ class Scheduler:
         finally:
             with self._lock:
                 end = self.clock()
-                for item in batch:
-                    item.queue.seconds += (end - start) / len(batch)
+                self._turns.note_call(runner.device, batch, start, end)
                 busy_seconds, self._busy_since = end - self._busy_since, end
                 self._running -= 1
         self._on_batch(len(batch), end - start, busy_seconds)
         return logits
-
-    def _fail_all(self, error: SchedulerEnded) -> None:
-        for queue in self._queues:
-            queue.fail(error)
-        self._queues.clear()

@@ -1,4 +1,4 @@
-"""The waiting tiles of one request, and the futures of their logits."""
+"""The waiting tiles of one request or of one work in the background, and the futures of their logits."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ class Item(NamedTuple):
 
 @dataclass(eq=False)
 class TileQueue:
-    """The waiting tiles of one request. The scheduler's lock guards it.
+    """The waiting tiles of one request, or of one work in the background. The scheduler's lock guards it.
 
     deadline, submit_time (when the first tile arrived) and start_time (when its first batch began): of the scheduler's clock.
+    is_background: whether its tiles run only while those of requests leave time.
     seconds: in which its tiles have run; those of a batch share its time.
     """
 
     deadline: float
+    is_background: bool = False
     waiting: deque[Item] = field(default_factory=deque)
     is_cancelled: bool = False
     submit_time: float | None = None
@@ -47,8 +49,8 @@ class TileQueue:
 
     @property
     def is_long(self) -> bool:
-        """Whether its tiles have run for so long that other requests come first."""
-        return self.seconds >= LONG_S
+        """Whether it is a request whose tiles have run for so long that other requests come first."""
+        return not self.is_background and self.seconds >= LONG_S
 
     @property
     def wait_seconds(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from app.serving import registry
 from app.serving.service import Service
 from app.settings import Settings
 from model.inference.loading import load_runtime
-from model.inference.processes.workers import Workers
 from tests.support.app.exchanges import service_of
 from tests.support.app.services import Serve
 from tests.support.networks import loading_once
@@ -78,7 +77,7 @@ def running(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one worker is there when the service is ready. Others would start beside the requests, each with files of its own."""
-    monkeypatch.setattr("app.serving.service.Workers", partial(Workers, 1))
+    monkeypatch.setattr("app.serving.service.worker_count", lambda: 1)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.settings import Settings, split_key
+from app.keys import split_key
+from app.settings import Settings
 from tests.support.app.exchanges import assert_problem, post
 from tests.support.app.services import Serve
 from tests.support.polling import HANG_S, wait_until

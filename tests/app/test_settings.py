@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -159,20 +160,25 @@ def test_a_root_path_begins_with_a_slash_and_ends_without(value: str, path: str)
     assert Settings(root_path=value).root_path == path
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("SEGMENT_PORT=81".encode("utf-16"), ".env cannot be read: it is not UTF-8"),
-        ("# Gr\u00f6\u00dfe\nSEGMENT_PORT=81".encode("latin-1"), ".env cannot be read: it is not UTF-8"),
-        (b"\xef\xbb\xbfSEGMENT_PORT=http\n", "SEGMENT_PORT: "),
-    ],
-    ids=["UTF-16", "Latin-1", "byte order mark"],
-)
+NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "folder": (Path.mkdir, ".env cannot be read: "),
+    "link": (lambda path: path.symlink_to("nowhere"), ".env cannot be read: "),
+    "UTF-16": (lambda path: path.write_text("SEGMENT_PORT=81", "utf-16"), ".env cannot be read: it is not UTF-8"),
+    "Latin-1": (
+        lambda path: path.write_text("# Gr\u00f6\u00dfe\nSEGMENT_PORT=81", "latin-1"),
+        ".env cannot be read: it is not UTF-8",
+    ),
+    "byte order mark": (lambda path: path.write_bytes(b"\xef\xbb\xbfSEGMENT_PORT=http\n"), "SEGMENT_PORT: "),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
 def test_a_dotenv_file_that_cannot_be_read_is_a_line(
-    content: bytes, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_bytes(content)
+    write, words = NO_FILES[kind]
+    write(tmp_path / ".env")
     assert main([]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"fcn-serve: {words}")

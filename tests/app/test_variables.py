@@ -69,13 +69,6 @@ def test_a_name_that_is_no_setting_or_nearly_a_protection_stops_the_start(
     assert line.isprintable()
 
 
-def test_every_variable_that_is_no_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEGMENT_API_KEY", "a")
-    monkeypatch.setenv("SEGMENT_TILES", "a")
-    with pytest.raises(SettingsError, match=r"^SEGMENT_API_KEY: .*\nSEGMENT_TILES: .*SEGMENT_TILE\?"):
-        read_settings()
-
-
 def test_variables_of_kubernetes_are_ignored_with_a_warning(
     settings_of_starts: list[Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -90,11 +83,39 @@ def test_variables_of_kubernetes_are_ignored_with_a_warning(
     assert kubernetes_variables(SERVICE) == sorted(SERVICE)
 
 
-def test_a_port_that_is_set_beside_a_service_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (SERVICE | {"SEGMENT_PORT": "81"}).items():
+WRONG = [
+    ({"SEGMENT_API_KEY": "zebra", "SEGMENT_TILES": "a"}, r"^SEGMENT_API_KEY: .*\nSEGMENT_TILES: .*SEGMENT_TILE\?"),
+    ({"SEGMENT_API_KEYS": "abc", "segment_api_keys": "zebra"}, "^SEGMENT_API_KEYS: it is set in capitals and in small"),
+    ({"SEGMENT_API_KEY:zebra": "1"}, "^SEGMENT_API_KEY: there is no such setting"),
+]
+
+
+@pytest.mark.parametrize(("variables", "message"), WRONG)
+def test_wrong_variables_are_named_without_keys(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert read_settings().port == 81
-    assert "SEGMENT_PORT" not in kubernetes_variables({"SEGMENT_PORT": "81"})
+    with pytest.raises(SettingsError, match=message) as error_info:
+        read_settings()
+    assert "zebra" not in str(error_info.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (SERVICE | {"SEGMENT_PORT": "81"}, {"port": 81}),
+        # secrets of Kubernetes often end with the end of a line
+        ({"SEGMENT_API_KEYS": "abc\n", "SEGMENT_CORS_ORIGINS": " * \n"}, {"api_keys": ("abc",), "cors_origins": ("*",)}),
+    ],
+)
+def test_variables_beside_a_service_and_with_ends_of_lines_count(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: dict[str, object]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings()
+    assert {name: getattr(settings, name) for name in expected} == expected
 
 
 def test_variables_of_the_compose_file_and_the_pages_commands_are_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,22 +137,6 @@ def test_keys_come_from_a_file_as_well(tmp_path: Path) -> None:
     assert Settings().read_api_keys() == ()
 
 
-FILES_WITHOUT_KEYS = {"missing": None, "empty": b"", "comments": b"# none\n\n", "not UTF-8": b"\xff\xfe", "é": "é".encode()}
-
-
-@pytest.mark.parametrize("content", FILES_WITHOUT_KEYS.values(), ids=FILES_WITHOUT_KEYS)
-def test_a_file_without_keys_stops_the_start(
-    content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "keys"
-    if content is not None:
-        path.write_bytes(content)
-    monkeypatch.setenv("SEGMENT_API_KEYS_FILE", str(path))
-    assert main([]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fcn-serve: SEGMENT_API_KEYS_FILE: ")
-
-
 def test_keys_are_told_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "keys").write_text("from-a-file")
     settings = Settings(api_keys="from-a-variable", api_keys_file=str(tmp_path / "keys"), tile="96")
@@ -140,25 +145,6 @@ def test_keys_are_told_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     monkeypatch.setenv("SEGMENT_TILE", "31")
     assert main([]) == 2
     assert "from-a" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("kind", ["folder", "link"])
-def test_what_is_no_file_and_has_its_name_stops_the_start(
-    kind: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    settings_of_starts: list[Settings],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    if kind == "folder":
-        (tmp_path / ".env").mkdir()
-    else:
-        (tmp_path / ".env").symlink_to("nowhere")
-    assert main([]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fcn-serve: .env cannot be read: ")
-    assert not settings_of_starts
 
 
 UNSET = "A_VARIABLE_THAT_IS_NOT_SET"
@@ -295,29 +281,6 @@ def test_an_empty_variable_stops_the_start_and_does_not_replace_what_the_file_ha
     assert capsys.readouterr().err.startswith(f"fcn-serve: {name}: is empty; give it a value, or remove it (unset, not empty)")
 
 
-def test_a_name_in_capitals_and_in_small_letters_is_set_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEGMENT_API_KEYS", "abc")
-    monkeypatch.setenv("segment_api_keys", "zebra")
-    with pytest.raises(SettingsError, match=r"^SEGMENT_API_KEYS: it is set in capitals and in small") as error_info:
-        read_settings()
-    assert "zebra" not in str(error_info.value)
-
-
-def test_a_key_beside_an_unknown_name_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEGMENT_API_KEY:zebra", "1")
-    with pytest.raises(SettingsError, match=r"^SEGMENT_API_KEY: there is no such setting") as error_info:
-        read_settings()
-    assert "zebra" not in str(error_info.value)
-
-
-def test_the_end_of_a_line_in_a_variable_is_not_part_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets of Kubernetes often end with one."""
-    monkeypatch.setenv("SEGMENT_API_KEYS", "abc\n")
-    monkeypatch.setenv("SEGMENT_CORS_ORIGINS", " * \n")
-    settings = read_settings()
-    assert (settings.api_keys, settings.cors_origins) == (("abc",), ("*",))
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -326,6 +289,8 @@ def test_the_end_of_a_line_in_a_variable_is_not_part_of_a_key(monkeypatch: pytes
         (b"abc\xc2\x85zebra\n", "key 1 is not KEY"),
         (b"abc\x00\n", "key 1 is not KEY"),
         (b" \n\t\n# zebra\n", "the file has no key"),
+        (b"zebra \xff\xfe", "cannot be read"),
+        ("zebra \u00e9".encode(), "key 1 is not KEY"),
         (b"abc\nteam:  # zebra\n", "key 2 is not KEY"),
     ],
 )

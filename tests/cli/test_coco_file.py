@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ from pycocotools.coco import COCO
 from cli.coco_file import CocoFile
 from cli.input import Input
 from cli.report import Outcome
-from tests.support.cli.commands import command
 from tests.support.cli.folders import Segment
 from tests.support.images import encode, make_photo
-from tests.support.polling import wait_until
 
 NAMES = ["a.png", "b.png", "sub/a.png", "sub/c.png"]
 
@@ -73,20 +70,6 @@ def test_an_image_that_fails_is_left_out_and_the_rest_is_kept_for_another_run(ph
         image["file_name"] for image in read("whole.json")["images"] if image["file_name"] != "sub/c.png"
     ]
     assert {path: path.stat().st_mtime_ns for path in documents} == times
-
-
-def test_a_killed_run_started_again_ends_with_the_same_document(photos: Path, run: Segment, narrow_file: Path) -> None:
-    for seed in range(20):
-        (photos / f"many{seed:03}.png").write_bytes(encode(make_photo(64, 96, seed)))
-    options = ["in", "-o", "one.json", "--format", "coco"]
-    process = subprocess.Popen(command(narrow_file, *options))
-    wait_until(lambda: process.poll() is not None or len(list(Path(".fcn-segment").rglob("parts/*.json"))) > 4)
-    process.kill()
-    process.wait()
-    assert run(*options, "--resume") == 0
-    assert run("in", "-o", "again.json", "--format", "coco") == 0
-    assert Path("one.json").read_bytes() == Path("again.json").read_bytes()
-    assert len(read("one.json")["images"]) == 24
 
 
 def test_lines_and_table_name_the_document(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:

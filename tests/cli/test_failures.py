@@ -117,8 +117,3 @@ def test_in_and_out_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status([]) == 2
     assert exit_status(["photo.png"]) == 2
     assert [line.count("-o/--out") for line in capsys.readouterr().err.splitlines()] == [1, 1]
-
-
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_status(["--version"]) == 0
-    assert re.fullmatch(r"fcn-segment \S+\n", capsys.readouterr().out)

@@ -29,17 +29,6 @@ def files_in(folder: str) -> list[str]:
     return sorted(path.as_posix() for path in paths if ".fcn-segment" not in path.parts)
 
 
-def test_images_side_by_side_get_the_bytes_of_each_alone(run: Segment) -> None:
-    for i in range(4):
-        write(f"in/{i}.png", data=encode(make_photo(200 + i, 301, seed=i)))
-    options = "--tile", 64, "--side", "native", "--format", "json", "--threads", 4
-    assert run("in", "-o", "out", *options) == 0
-    assert files_in("out") == sorted(f"{i}.json" for i in range(4))
-    for i in (0, 3):
-        assert run(f"in/{i}.png", "-o", "alone.json", *options) == 0
-        assert Path(f"out/{i}.json").read_bytes() == Path("alone.json").read_bytes()
-
-
 def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
     write("in/1.png", "in/2.png")
     assert run("in", "-o", "out") == 0

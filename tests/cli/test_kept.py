@@ -55,28 +55,6 @@ def test_a_corrected_mask_is_kept_and_listed_and_force_replaces_it(
     assert set(statuses(capfd.readouterr().out).values()) == {"skipped"}
 
 
-def test_a_run_with_other_options_replaces_what_a_run_wrote(
-    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run("in", "-o", "out") == 0
-    first = Path("out/a.png").read_bytes()
-    assert run("in", "-o", "out", "--format", "color") == 0
-    assert Path("out/a.png").read_bytes() != first
-    assert run("in", "-o", "out") == 0
-    assert Path("out/a.png").read_bytes() == first
-    assert capfd.readouterr().err == ""
-
-
-def test_a_file_that_no_run_wrote_is_kept(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
-    write_files(Path("out"), {"a.png": CORRECTED})
-    for again in ([], ["--resume"]):
-        assert run("in", "-o", "out", *again) == 0
-        assert "out/a.png: it " in capfd.readouterr().err
-        assert Path("out/a.png").read_bytes() == CORRECTED
-    assert run("in", "-o", "out", "--force") == 0
-    assert Path("out/a.png").read_bytes() != CORRECTED
-
-
 def test_without_the_journal_answers_that_are_the_same_are_taken_over(
     photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]
 ) -> None:

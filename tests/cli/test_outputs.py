@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from tests.support.checkout import ROOT
 from tests.support.cli.commands import command
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.polling import HANG_S
-from tests.support.variants import long
 
 
 @pytest.fixture
@@ -52,42 +50,6 @@ def test_a_link_stays_and_its_file_gets_the_output(photos: Path, run: Segment, o
     assert os.listdir("real") == ["file"]
 
 
-@pytest.mark.parametrize("option", ["-o", "--rank"])
-def test_the_null_device_stays_a_device(photos: Path, run: Segment, option: str) -> None:
-    words, target = arguments(option, "link")
-    target.symlink_to(os.devnull)
-    assert run(*words) == 0
-    assert target.is_symlink()
-    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
-
-
-@pytest.mark.parametrize("option", ["-o", "--results"])
-def test_a_pipe_gets_the_output(photos: Path, run: Segment, option: str) -> None:
-    words, target = arguments(option, "pipe")
-    other, _ = arguments(option, "file")
-    os.mkfifo(target)
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(target.read_bytes)
-        assert run(*words) == 0
-        data = reading.result(timeout=HANG_S)
-    assert stat.S_ISFIFO(target.stat().st_mode)
-    assert run(*other, "--force") == 0
-    if option != "--results":  # its rows have times
-        assert data == target.with_name(target.name.replace("pipe", "file")).read_bytes()
-    else:
-        assert data.count(b"\n") == 2
-
-
-@pytest.mark.parametrize("name", ["/dev/stdout", *long("/proc/self/fd/1")])
-def test_stdout_by_its_path(photos: Path, run: Segment, narrow_file: Path, name: str) -> None:
-    def bytes_of(*words: str) -> bytes:
-        return subprocess.run(command(narrow_file, *words), stdout=subprocess.PIPE, check=True, timeout=HANG_S).stdout
-
-    assert run("in/a.png", "-o", "mask.png") == 0
-    assert bytes_of("in/a.png", "-o", name) == Path("mask.png").read_bytes()
-    assert sorted(bytes_of("in", "-o", "out", "--rank", name).splitlines()) == [b"in/a.png", b"in/b.jpg"]
-
-
 def test_two_outputs_do_not_share_a_place(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
     for out, rank in (("out", "/dev/stdout"), ("-", "rank.txt")):
         assert run("in", "-o", out, "--rank", rank, "--json") == 2
@@ -97,46 +59,32 @@ def test_two_outputs_do_not_share_a_place(photos: Path, run: Segment, capfd: pyt
     assert "-o, --rank and --results would write to one file" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--rank", "file/rank.txt"], ["--rank", "circle"], ["--rank", "x" * 256], ["--results", "/proc/none/rows.jsonl"],
-        ["--results", "folder.jsonl"], ["--results", "file.parquet"],
-    ],
-    ids=" ".join,
-)  # fmt: skip
+NOWHERE = {
+    "file/out": ["in", "-o", "file/out"],
+    "/proc/none": ["in", "-o", "/proc/none"],
+    "file": ["in", "-o", "file/one.json", "--format", "coco"],
+    "file/rank.txt": ["in", "-o", "out", "--rank", "file/rank.txt"],
+    "circle": ["in", "-o", "out", "--rank", "circle"],
+    "x" * 256: ["in", "-o", "out", "--rank", "x" * 256],
+    "/proc/none/rows.jsonl": ["in", "-o", "out", "--results", "/proc/none/rows.jsonl"],
+    "folder.jsonl": ["in", "-o", "out", "--results", "folder.jsonl"],
+    "file.parquet": ["in", "-o", "out", "--results", "file.parquet"],
+}
+
+
+@pytest.mark.parametrize("name", NOWHERE)
 def test_what_cannot_be_written_is_told_before_the_run(
-    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], words: list[str]
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
-    if words[1].endswith("parquet"):
+    if name.endswith("parquet"):
         pytest.importorskip("pyarrow", reason="the extra table is not installed")
     write_files(Path(), {"file": b"", "file.parquet": b""})
     Path("folder.jsonl").mkdir()
     Path("circle").symlink_to("circle")
-    assert run("in", "-o", "out", *words) == 2
+    assert run(*NOWHERE[name]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert words[1] in line
-    assert not Path("out").exists()
-
-
-@pytest.mark.parametrize(
-    "words", [["in", "-o", "file/out"], ["in", "-o", "/proc/none"], ["in", "-o", "file/one.json", "--format", "coco"]]
-)
-def test_a_place_that_takes_no_answers_is_told_before_the_run(
-    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], words: list[str]
-) -> None:
-    write_files(Path(), {"file": b""})
-    assert run(*words) == 2
-    (line,) = capfd.readouterr().err.splitlines()
-    assert words[2].partition("/")[0] in line
-    assert sorted(files_in(Path())) == ["file", "in/a.png", "in/b.jpg"]
-
-
-def test_a_full_device_is_one_line(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
-    Path("full").symlink_to("/dev/full")
-    assert run("in", "-o", "out", "--rank", "full") == 2
-    (line,) = capfd.readouterr().err.splitlines()
-    assert "No space left on device: 'full'" in line
+    assert name in line
+    assert sorted(files_in(Path())) == ["file", "file.parquet", "in/a.png", "in/b.jpg"]
 
 
 def test_stdin_by_its_path(photos: Path, run: Segment, narrow_file: Path) -> None:

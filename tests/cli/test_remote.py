@@ -12,12 +12,10 @@ import pytest
 from cli.arguments import parser
 from cli.main import main
 from cli.remote import MOST_WAIT_S, Remote, ServerError
-from tests.support.checkout import ROOT
-from tests.support.cli.folders import PHOTO, Segment, files_in, write_files
+from tests.support.cli.folders import PHOTO, write_files
 from tests.support.cli.scripted_server import MASK, Answer, ScriptedServer, scripted
 from tests.support.images import encode, make_photo
 
-PHOTOS = ROOT / "docs" / "photos"
 HTML, PNG, JSON = "text/html; charset=utf-8", "image/png", "application/json"
 BUSY = b'{"title": "Not available now", "detail": "full"}'
 
@@ -39,21 +37,9 @@ def asking(*answers: Answer, options: tuple[str, ...] = ()) -> Iterator[tuple[Ca
             yield ask, waits, server
 
 
-def test_the_service_gives_the_bytes_of_the_command_line(narrow_url: str, run: Segment, tmp_path: Path) -> None:
-    for format in ("png", "coco"):
-        mask = [] if format == "png" else ["--mask", "polygons"]
-        arguments = [str(PHOTOS), "--format", format, "--min-confidence", "0.5", "--min-area", "2%", *mask]
-        assert run(*arguments, "-o", tmp_path / "here" / format) == 0
-        assert main([*arguments, "-o", str(tmp_path / "there" / format), "--server", narrow_url]) == 0
-    names = files_in(tmp_path / "here")
-    assert len(names) == 2 * len(list(PHOTOS.glob("*.jpg")))
-    for name in names:
-        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
-
-
-def test_errors_of_the_service_are_told_an_image(live_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_of_the_service_are_told_an_image(narrow_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_files(tmp_path, {"a.png": b"text", "b.png": encode(make_photo(30, 30))})
-    assert main([str(tmp_path), "-o", str(tmp_path / "out"), "--server", live_url]) == 3
+    assert main([str(tmp_path), "-o", str(tmp_path / "out"), "--server", narrow_url]) == 3
     assert "a.png: 415 Not an accepted image type" in capsys.readouterr().err
     assert (tmp_path / "out" / "b.png").exists()
 

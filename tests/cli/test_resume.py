@@ -11,7 +11,7 @@ import pytest
 
 from cli.answers import Answers, Marks
 from cli.input import Shard
-from cli.resume import Journal, Notes, answer_key, settings_digest
+from cli.resume import Journal, Notes, answer_key
 
 MARKS = Marks("7 1000000001", "aa")
 
@@ -108,11 +108,6 @@ def test_a_torn_line_is_ignored_and_what_follows_is_read(line: bytes, answers: A
 def test_names_that_are_not_utf_8_are_noted(answers: Answers) -> None:
     note(Journal(answers, "s"), "caf\udce9")
     assert is_done(Journal(answers, "s"), "caf\udce9")
-
-
-def test_settings_differ_by_each_fact() -> None:
-    assert settings_digest("a", 1) == settings_digest("a", 1)
-    assert len({settings_digest("a", 1), settings_digest("a", 2), settings_digest("b", 1), settings_digest("a")}) == 4
 
 
 def test_a_discarded_journal_knows_the_bytes_and_no_key(answers: Answers) -> None:

@@ -14,17 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.harness.hostile import hostile
 from cli.main import main
 from cli.report import Result
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.commands import command, environment
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, write_files
+from tests.support.cli.folders import OTHER, PHOTO, files_in, outcomes_of, write_files
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
-
-THUMBNAIL = encode(make_photo(10, 12))
 
 
 class Raising:
@@ -46,16 +43,6 @@ class Raising:
 def statuses_of(backend: Raising, folder: Path, count: int = 4) -> list[tuple[str, str | None]]:
     write_files(folder / "in", {f"{i}.png": PHOTO for i in range(count)})
     return [(outcome.status, outcome.problem) for outcome in outcomes_of(backend, folder / "in", folder / "out")]
-
-
-def test_a_thumbnail_that_a_side_is_too_large_for_is_a_line_and_the_others_are_done(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": THUMBNAIL, "c.png": PHOTO})
-    for extra in ([], ["--resume"]):
-        assert run(tmp_path / "in", "-o", tmp_path / "out", "--side", 200, *extra) == 3
-        assert files_in(tmp_path / "out") == ["a.png", "c.png"]
-        assert f"fcn-segment: {tmp_path / 'in' / 'b.png'}: side may be up to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -167,15 +154,6 @@ def test_lines_that_cannot_be_written_are_told(tmp_path: Path, narrow_file: Path
         process = subprocess.run(arguments, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
     assert (process.returncode, process.stderr.count(b"\n")) == (2, 1)
     assert b"No space left on device: 'stdout'" in process.stderr
-
-
-def test_a_file_that_costs_too_much_is_its_line_and_the_others_are_done(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path / "in", {"a.png": PHOTO, "b.tif": hostile("tiff of many strips"), "c.png": PHOTO})
-    assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
-    assert files_in(tmp_path / "out") == ["a.png", "c.png"]
-    assert f"{tmp_path / 'in' / 'b.tif'}: the image is damaged" in capsys.readouterr().err
 
 
 def test_a_run_that_is_killed_leaves_no_worker(narrow_file: Path, tmp_path: Path) -> None:

@@ -97,9 +97,8 @@ def test_other_forms_and_what_is_served(live_url: str) -> None:
             client.segment(PHOTO.read_bytes()[:5000])
 
 
-@both
-def test_polygons_and_coco_cover_the_mask(live_url: str, kind: Kind) -> None:
-    with client_of(kind, live_url) as client:
+def test_polygons_and_coco_cover_the_mask(live_url: str) -> None:
+    with SegmentClient(live_url) as client:
         polygons = client.polygons(PHOTO, tolerance=0, classes=["cat"])
         outlines, masks = client.coco(PHOTO, mask="polygons", classes=8), client.coco(PHOTO)
     cat = mask_of(live_url, PHOTO.read_bytes()) == 8
@@ -111,19 +110,9 @@ def test_polygons_and_coco_cover_the_mask(live_url: str, kind: Kind) -> None:
     assert sum(entry["area"] for entry in masks["annotations"] if entry["category_id"] == 8) == cat.sum()
 
 
-def test_neighbours_share_their_borders(live_url: str) -> None:
-    with SegmentClient(live_url) as client:
-        polygons = client.polygons(PHOTO, tolerance=3, topology="shared")
-        document = client.coco(PHOTO, mask="polygons", tolerance=3, topology="shared")
-    shapes = [shapely.Polygon(outer, holes) for each in polygons.values() for outer, *holes in each]
-    assert shapely.union_all(shapes).area == pytest.approx(sum(shape.area for shape in shapes)) == pytest.approx(451 * 300)
-    assert document["annotations"]
-
-
-@both
-def test_parameters_of_pictures_reach_the_service(live_url: str, kind: Kind) -> None:
+def test_parameters_of_pictures_reach_the_service(live_url: str) -> None:
     cat = mask_of(live_url, PHOTO.read_bytes()) == 8
-    with client_of(kind, live_url) as client, Image.open(PHOTO) as photo:
+    with SegmentClient(live_url) as client, Image.open(PHOTO) as photo:
         overlay = client.overlay(PHOTO, classes=["cat"], palette="labels", names=False, image_format="png")
         changes = (np.asarray(overlay).astype(int) - np.asarray(photo)).any(-1)
         assert (changes & cat).sum() > 0.9 * cat.sum()
@@ -133,10 +122,9 @@ def test_parameters_of_pictures_reach_the_service(live_url: str, kind: Kind) -> 
         assert {entry.name for entry in answer.classes} == {"cat"}
 
 
-@both
-def test_a_cutout_is_the_photo_where_the_class_is(live_url: str, kind: Kind) -> None:
+def test_a_cutout_is_the_photo_where_the_class_is(live_url: str) -> None:
     cat = mask_of(live_url, PHOTO.read_bytes()) == 8
-    with client_of(kind, live_url) as client, client.cutout(PHOTO, classes="cat") as cutout:
+    with SegmentClient(live_url) as client, client.cutout(PHOTO, classes="cat") as cutout:
         assert (cutout.mode, cutout.size) == ("RGBA", (451, 300))
         left, top, width, height = cutout.info["box"]
         assert cutout.getbbox() == (left, top, left + width, top + height)

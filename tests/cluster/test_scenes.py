@@ -14,13 +14,13 @@ import rasterio
 from ray.cluster_utils import Cluster
 
 from cli.local import Network
-from cli.scene_request import Kind, SceneRequest
-from cli.scenes.command import segment_one
+from cli.scenes import segment_one
 from cluster import scenes
 from cluster.scenes import join, part_file, plan_parts, segment_part
 from imaging.georeferenced.errors import SceneError
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
+from model.inference.scenes.request import Kind, SceneRequest
 from model.weights_file import find_files
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import environment

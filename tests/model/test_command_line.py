@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model import command_line
-from model.command_line import install_command, one_line, package_version
+from model.command_line import install_command, one_line, package_version, settings_digest
 from tests.support.checkout import ROOT
 from tests.support.commands import COMMANDS, parser_of
 
@@ -69,3 +69,8 @@ def test_what_is_missing_is_installed_elsewhere_from_an_index(monkeypatch: pytes
     assert {package[0] for package in packages if package} == {"obstore", "pyarrow", "ray[data]"}
     assert "torch" in install_command("train")  # of the extra `torch`, which that extra names
     assert "fcn-segment" not in install_command("train")
+
+
+def test_settings_differ_by_each_fact() -> None:
+    assert settings_digest("a", 1) == settings_digest("a", 1)
+    assert len({settings_digest("a", 1), settings_digest("a", 2), settings_digest("b", 1), settings_digest("a")}) == 4

@@ -110,16 +110,11 @@ def test_bytes_that_are_no_safetensors_are_refused(tmp_path: Path, data: bytes) 
         load_weights(path)
 
 
-def test_a_truncated_file_is_refused(narrow_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "half.safetensors"
-    path.write_bytes(narrow_file.read_bytes()[:-1000])
-    with pytest.raises(WeightsError, match="is not a safetensors file"):
-        load_weights(path)
-
-
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"nowhere\.safetensors"):
-        load_weights(tmp_path / "nowhere.safetensors")
+def test_a_file_that_ends_early_and_one_that_is_not_there_are_named(narrow_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "half.safetensors").write_bytes(narrow_file.read_bytes()[:-1000])
+    for name, message in (("half", "is not a safetensors file"), ("nowhere", r"nowhere\.safetensors")):
+        with pytest.raises(WeightsError, match=message):
+            load_weights(tmp_path / f"{name}.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,15 +64,17 @@ def _check(args: argparse.Namespace) -> None:
     if args.report:
         check_output(args.report, begins_with(re.escape(START.encode())))
     has_torch = find_spec("torch") is not None
+    names: list[str] = []
     if args.weights:
         if not has_torch:
             raise ValueError(f"--weights needs PyTorch: {install_command('train')}")
         from training.commands.check_network import find_networks, label_lines
 
         networks = find_networks(args.weights)
+        names = networks.segmenter(0).manifest.labels.names if args.class_map else []
     recipe = make_recipe(args.recipe, parse_changes(args.set))
     labels = find_labels(args.labels, args.data)
-    report = check_data(args, labels)
+    report = check_data(args, labels, names)
     lines = report.lines()
     crops: Iterable[Picture] = ()
     train = next((survey for survey in report.surveys if survey.split.name == args.train_split), None)
@@ -96,9 +98,12 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError(f"{len(report.errors)} errors; a training would stop")
 
 
-def check_data(args: argparse.Namespace, labels: LabelSet) -> DataReport:
-    """Opens and surveys both splits; what cannot be opened or read becomes an error."""
-    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
+def check_data(args: argparse.Namespace, labels: LabelSet, network: Sequence[str]) -> DataReport:
+    """Opens and surveys both splits; what cannot be opened or read becomes an error.
+
+    network: names of classes that `--class-map` may name, too.
+    """
+    mapping = parse_class_mapping(args.class_map, labels, network) if args.class_map else None
     splits: list[Split] = []
     errors: list[DataError] = []
     for name in (args.train_split, args.val_split):

@@ -13,11 +13,11 @@ from model.inference.loading import load_runtime
 from model.inference.segmenter import Segmenter
 from model.weights_file import find_files
 from training.commands.check_report import Picture, overlay
+from training.data.network_classes import OTHER, network_classes
 from training.data.problems import DataError
 from training.learning.augmentation import AugmentedSplit
 from training.learning.recipe import Recipe
 from training.scoring.disagreement import Disagreement, disagreements
-from training.scoring.evaluate import require_same_classes
 from training.survey.records import Survey
 
 CROPS = 24  # pictures
@@ -32,6 +32,10 @@ class Networks:
 
     names: tuple[str, ...]
     of_image: Mapping[str, int] = field(default_factory=dict)
+
+    def segmenter(self, number: int) -> Segmenter:
+        """Loads the network of a fold, or the single one."""
+        return Segmenter(load_runtime(find_files(self.names[number])))
 
 
 def find_networks(name: str) -> Networks:
@@ -49,21 +53,22 @@ def find_networks(name: str) -> Networks:
 def label_lines(networks: Networks, surveys: Sequence[Survey], most: int) -> list[str]:
     """Lines on the frames with the most disagreement, worst first, below a line on the networks; runs them on every frame.
 
-    Raises `DataError` if a network has other classes than the labels.
+    Raises `DataError` if a network lacks a class of the labels.
     """
     results: list[tuple[Disagreement, Survey]] = []
     seen_lines = ["  each frame is judged by the network of a fold that has not seen it"] if networks.of_image else []
     frames = left_out = 0
-    for number, name in enumerate(networks.names):
-        segmenter = Segmenter(load_runtime(find_files(name), "auto", "auto", "auto", 0))
+    for number in range(len(networks.names)):
+        segmenter = networks.segmenter(number)
         for survey in surveys:
+            classes = network_classes(segmenter.manifest.labels.names, survey.split)
             indices = [
                 index
                 for index, record in enumerate(survey.records)
                 if not networks.of_image or networks.of_image.get(record.image_sha256) == number
             ]
             frames += len(indices)
-            results += [(item, survey) for item in _of_survey(segmenter, survey, indices)]
+            results += [(item, survey) for item in disagreements(segmenter, survey.split, indices, classes)]
             if not networks.of_image:
                 seen_lines.append(_seen_line(segmenter, survey))
     if networks.of_image:
@@ -74,18 +79,10 @@ def label_lines(networks: Networks, surveys: Sequence[Survey], most: int) -> lis
         f"labels that the network disagrees with most, {len(worst)} of {frames} frames; look at each: label or network is wrong"
     ]
     lines += [_line(rank, item, survey) for rank, (item, survey) in enumerate(worst, 1)]
-    lines += seen_lines
+    lines += [*filter(None, [classes.line and f"  {classes.line}"]), *seen_lines]
     if left_out:
         lines.append(f"  {left_out} frames are not in the file of folds, so no network judges them: train again with --folds")
     return lines
-
-
-def _of_survey(segmenter: Segmenter, survey: Survey, indices: Sequence[int]) -> list[Disagreement]:
-    split, names = survey.split, segmenter.manifest.labels.names
-    if names == split.source_labels.names != split.labels.names:
-        return list(disagreements(segmenter, split, indices, split.mapping.require_complete(split.source_labels)))
-    require_same_classes(segmenter.manifest.labels, split.labels)
-    return list(disagreements(segmenter, split, indices))
 
 
 def _seen_line(segmenter: Segmenter, survey: Survey) -> str:
@@ -102,7 +99,7 @@ def _seen_line(segmenter: Segmenter, survey: Survey) -> str:
 
 
 def _line(rank: int, item: Disagreement, survey: Survey) -> str:
-    names, (left, top, right, bottom) = survey.split.labels.names, item.box
+    names, (left, top, right, bottom) = [*survey.split.labels.names, OTHER], item.box
     return (
         f"  {rank}. {survey.split.frames[item.index].mask}: labelled {names[item.label]}, predicted {names[item.prediction]} "
         f"(confidence {item.confidence:.2f}) on {item.share:.1%} of the frame, x {left} to {right}, y {top} to {bottom}; "

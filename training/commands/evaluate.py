@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+
+import numpy as np
 
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
-from model.labels import LabelSet
 from model.metrics import ConfusionMatrix
 from model.preprocessing import Preprocessing
 from model.weights_file import WeightsFiles, find_files, find_weights, load_weights
 from model.whole_file import begins_with, check_output
 from training.commands.command import print_lines, run_command
 from training.commands.evaluate_arguments import WORST, check_arguments, make_options, parser
-from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
+from training.data.class_mapping import identity_mapping, parse_class_mapping
 from training.data.label_files import find_labels
+from training.data.problems import DataError
 from training.data.split import Split
 from training.publishing.onnx_files import files_by_precision, read_imported
 from training.publishing.recording import Measurement, record
 from training.reporting.machine import set_threads
 from training.scoring.calibration import errors_of_answers, gather
-from training.scoring.evaluate import difference_table, require_same_classes
+from training.scoring.evaluate import difference_table
 from training.scoring.frame_report import worst, write_json, write_picture
 from training.scoring.intervals import difference_intervals
 from training.scoring.split_score import SplitScore, fit_and_print_temperature, score_split
@@ -48,35 +50,40 @@ def _evaluate(args: argparse.Namespace) -> None:
     options = make_options(args)
     for path in filter(None, (args.json, args.pictures and args.pictures / "picture.png")):
         check_output(path, begins_with(rb'\{\n "weights": ') if path == args.json else None)
+    segmenters = [_segmenter(args, find_files(args.weights), args.precision)]
+    if args.against:
+        other = load_runtime(find_files(args.against), args.runtime, args.device, args.precision, args.threads)
+        segmenters.append(Segmenter(other))
     labels = find_labels(args.labels, args.data)
-    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
+    names = [name for segmenter in segmenters for name in segmenter.manifest.labels.names]
+    mapping = parse_class_mapping(args.class_map, labels, names) if args.class_map else None
     split = get_split(args.data, args.split, labels, mapping, args.masks, args.masks_orientation)
     (report,) = report_all(survey_all([split], pixels=False))
     print_lines([report.meaning, *report.notes], sys.stderr)
     if args.record:
-        _record(args, split, labels, mapping)
-        return
-    segmenter = _segmenter(args, find_files(args.weights), args.precision)
-    if args.calibrate:
-        _calibrate(segmenter, split, options)
-        return
-    other = None
-    if args.against:
-        other = Segmenter(load_runtime(find_files(args.against), args.runtime, args.device, args.precision, args.threads))
-    ours = score_split(segmenter, split, labels, mapping, options)
+        _record(args, split)
+    elif args.calibrate:
+        _calibrate(segmenters[0], split, options)
+    else:
+        _score(args, segmenters, split, options)
+
+
+def _score(args: argparse.Namespace, segmenters: Sequence[Segmenter], split: Split, options: Options) -> None:
+    """Scores the first network, compares it with the second if there is one, and writes the files."""
+    ours = score_split(segmenters[0], split, options)
     if args.shifts != 1:
         ours = replace(ours, where=f"{ours.where}; shift-and-stitch {args.shifts}x{args.shifts}")
-    print(ours.text(split))
-    facts = ours.facts(split)
-    if other:
+    print(ours.text())
+    facts = ours.facts()
+    for other in segmenters[1:]:
         other_options = replace(options, quality=args.against_quality or args.quality)
-        facts["against"] = _compare(ours, score_split(other, split, labels, mapping, other_options), split)
+        facts["against"] = _compare(ours, score_split(other, split, other_options))
     if args.json:
-        write_json(args.json, facts, ours.counts, split)
+        write_json(args.json, facts, ours.classes.names, ours.counts, split)
     if args.pictures:
         for rank, index in enumerate(worst(ours.counts, split, args.worst or WORST), 1):
-            class_map = segmenter(split.file(index), options).class_map
-            write_picture(args.pictures, rank, split, index, ours.mapping(class_map) if ours.mapping else class_map)
+            class_map = segmenters[0](split.file(index), options).class_map
+            write_picture(args.pictures, rank, split, index, ours.classes(class_map))
 
 
 def _segmenter(args: argparse.Namespace, files: WeightsFiles, precision: str) -> Segmenter:
@@ -95,20 +102,29 @@ def _advised(args: argparse.Namespace, preprocessing: Preprocessing) -> Preproce
     return replace(preprocessing, side=side, tile=args.advise_tile or preprocessing.tile)
 
 
-def _compare(ours: SplitScore, theirs: SplitScore, split: Split) -> dict[str, Any]:
+def _compare(ours: SplitScore, theirs: SplitScore) -> dict[str, Any]:
     """Prints the differences from the other weights' scores; gives the other weights' facts with the differences."""
-    differences = difference_intervals(ours.counts, theirs.counts)
-    our_matrix, their_matrix = (ConfusionMatrix.of_frames(each.counts) for each in (ours, theirs))
-    print(difference_table(our_matrix, their_matrix, differences, split.labels.names))
+    names = max(ours.classes.names, theirs.classes.names, key=len)  # one network alone may have `OTHER`
+    our_counts, their_counts = (
+        np.pad(each.counts, ((0, 0), *[(0, len(names) - len(each.classes.names))] * 2)) for each in (ours, theirs)
+    )
+    differences = difference_intervals(our_counts, their_counts)
+    our_matrix, their_matrix = map(ConfusionMatrix.of_frames, (our_counts, their_counts))
+    print(difference_table(our_matrix, their_matrix, differences, names))
     other = theirs.segmenter.runtime.identity
-    print(f"against {other.name} {other.sha256[:16]}, {theirs.where}")
+    print("\n".join(filter(None, [theirs.classes.line, f"against {other.name} {other.sha256[:16]}, {theirs.where}"])))
     ends = [difference.rounded() for difference in differences]
-    return theirs.facts(split) | {"difference_95": {"iou": ends[:-1], "mean_iou": ends[-1]}}
+    return theirs.facts() | {"difference_95": {"iou": ends[:-1], "mean_iou": ends[-1]}}
 
 
 def _calibrate(segmenter: Segmenter, split: Split, options: Options) -> None:
     """Fits a temperature, and prints the calibration errors."""
-    require_same_classes(segmenter.manifest.labels, split.labels)
+    network, names = segmenter.manifest.labels.names, split.labels.names
+    if network != names:
+        raise DataError(
+            f"a temperature is fitted to the network's own classes, {', '.join(network)}, got the labels {', '.join(names)}: "
+            "give masks that have them in this order, without --class-map"
+        )
     samples = gather(segmenter, split, options)
     fit_and_print_temperature(split, samples)
     answer_error, exact_error = errors_of_answers(samples, segmenter.temperature)
@@ -116,21 +132,21 @@ def _calibrate(segmenter: Segmenter, split: Split, options: Options) -> None:
     print(f"at the file's temperature, {segmenter.temperature}: {errors}")
 
 
-def _record(args: argparse.Namespace, split: Split, labels: LabelSet, mapping: ClassMapping | None) -> None:
+def _record(args: argparse.Namespace, split: Split) -> None:
     """Scores a file in float32 and in the precision of each export, fits temperatures, and records both together."""
     path = Path(args.weights) if read_imported(Path(args.weights)) else find_weights(args.weights)
     check_output(path)
-    plain_split = replace(split, mapping=identity_mapping(labels))
+    plain_split = replace(split, mapping=identity_mapping(split.source_labels))
     qualities: tuple[Quality, ...] = get_args(Quality) if args.high else ("standard",)
     measurements = []
     for precision, files in _precisions(path):
         segmenter = _segmenter(args, files, precision)
         scores, calibration = {}, None
         for quality in qualities:
-            score = score_split(segmenter, split, labels, mapping, Options(quality=quality))
-            print(score.text(split))
-            scores[f"{args.record}{', quality high' if quality == 'high' else ''}"] = score.values(split)
-        if segmenter.manifest.labels.names == labels.names:
+            score = score_split(segmenter, split, Options(quality=quality))
+            print(score.text())
+            scores[f"{args.record}{', quality high' if quality == 'high' else ''}"] = score.values()
+        if segmenter.manifest.labels.names == plain_split.labels.names:
             calibration = fit_and_print_temperature(plain_split, gather(segmenter, plain_split, Options()))
         else:
             print(f"no temperature is fitted: the file's classes are {', '.join(segmenter.manifest.labels.names)}")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from model.command_line import CommandParser
+from model.labels import LabelError
 from training.commands.command import print_lines, run_command
+from training.data.label_files import find_labels
 from training.data.masks import DrawnOn
-from training.data.problems import DataError, first_names, raise_all
+from training.data.problems import DataError, FrameErrors, first_names, raise_all
+from training.importing.archives import is_zip, unpack
 from training.importing.classes import Classes, find_classes, write_classes
 from training.importing.documents import DocumentMasks, DrawingOptions, draw_document, outside_names
-from training.importing.exports import ToolExport, read_exports, split_name
+from training.importing.exports import ToolExport, find_data_set, read_exports, split_name
 from training.importing.objects import Crowds
 from training.importing.omissions import Omissions, Policy
 from training.importing.output import ImportFolder, parts_folder
@@ -35,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "export", type=Path, metavar="EXPORT", nargs="?",
-        help="JSON of COCO or Label Studio, or a folder of labelme, Roboflow or CVAT",
+        help="JSON of COCO or Label Studio, a folder of labelme, Roboflow or CVAT, or a zip of them",
     )  # fmt: skip
     p.add_argument("--images", type=Path, help="folder of the images (default: the folder of the export, or images/ in it)")
     p.add_argument("--out", type=Path, required=True, help="folder to write images/, masks/ and classes.json to")
@@ -159,14 +163,45 @@ def import_exports(args: argparse.Namespace) -> list[str]:
     are drawn over larger ones. Boxes of objects without an outline are void. Raises `DataError` with everything that is missing
     or wrong in the documents, if no pixel has a class, and if the folder has another image of the same name.
     """
+    with parts_folder(args.out) as parts:
+        if not is_zip(args.export):
+            return _import(args, args.export, parts)
+        unpack(args.export, folder := parts / "export")
+        try:
+            data_set = find_data_set(folder)
+            lines = _keep(args, data_set) if data_set else _import(args, folder, parts)
+        except DataError as error:
+            raise FrameErrors([DataError(str(each).replace(str(folder), str(args.export))) for each in error.each]) from error
+        return [line.replace(str(folder), str(args.export)) for line in lines]
+
+
+def _keep(args: argparse.Namespace, folder: Path) -> list[str]:
+    """Moves an unpacked data set, whose masks trainings read as they are, to the folder to write to; gives lines.
+
+    Raises `DataError` if that is not empty, for options that have no effect, and for classes that cannot be read.
+    """
+    if others := [name for name in (*OF_EXPORTS, "split") if getattr(args, name) is not None]:
+        raise DataError(f"{_flags(others)} goes with labels in JSON, and {args.export} holds masks")
+    if [path for path in args.out.iterdir() if not folder.is_relative_to(path)]:
+        raise DataError(f"{args.out} is not empty: give another --out for the masks of {args.export}")
+    try:
+        names = find_labels(None, folder).names
+    except LabelError as error:
+        raise DataError(str(error)) from error
+    for path in list(folder.iterdir()):
+        shutil.move(path, args.out / path.name)
+    return [f"unpacked {args.export} to {args.out}, whose masks fcn-check and fcn-train read as they are: {', '.join(names)}"]
+
+
+def _import(args: argparse.Namespace, export: Path, parts: Path) -> list[str]:
+    """Imports a file or folder. parts: for masks that are not yet written."""
     split = split_name(args.split or "")
     omissions = Omissions(args.unknown)
-    exports = read_exports(args.export, omissions, args.image_field)
+    exports = read_exports(export, omissions, args.image_field)
     if split and len(exports) > 1:
-        raise DataError(f"{args.export} has {len(exports)} splits of its own: leave out --split, or give one of their files")
-    with parts_folder(args.out) as parts:
-        how = DrawingOptions(args.images, parts, args.crowds or "objects", args.masks_orientation or "upright", omissions)
-        return _write(args.out, exports, split, how, force=args.force)
+        raise DataError(f"{export} has {len(exports)} splits of its own: leave out --split, or give one of their files")
+    how = DrawingOptions(args.images, parts, args.crowds or "objects", args.masks_orientation or "upright", omissions)
+    return _write(args.out, exports, split, how, force=args.force)
 
 
 def _write(out: Path, exports: list[ToolExport], split: str, how: DrawingOptions, *, force: bool) -> list[str]:

@@ -9,6 +9,7 @@ import csv
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -194,12 +195,19 @@ def alike_names(names: Iterable[str]) -> list[str]:
     """A line for each group of names that differ by case, blanks, hyphens, underscores or wide letters alone."""
     groups: dict[str, dict[str, None]] = {}
     for name in names:
-        groups.setdefault(name_key(name), {})[unicodedata.normalize("NFC", name)] = None
+        groups.setdefault(name_key(name), {})[unicodedata.normalize("NFC", name.strip())] = None
     return [
-        f"the classes {', '.join(map(repr, group))} have nearly one name: if they are one class, give them one name"
+        f"the classes {', '.join(map(repr, group))} have nearly one name: if they are one class, rename one where they "
+        "were labelled and import again, or map both to one with --class-map"
         for group in groups.values()
         if len(group) > 1
     ]
+
+
+def near_name(name: str, names: Sequence[str]) -> str:
+    """A name that is none of these, with the nearest one, if one is near."""
+    near = get_close_matches(name[:LONGEST_KEY], names, 1)
+    return f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name)
 
 
 def name_key(name: str) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data.problems import DataError
+from training.data.label_files import FILES
+from training.data.layouts import list_frames
+from training.data.problems import DataError, first_names
 from training.data.strict_text import require_json
 from training.importing.coco import Document, make_document
+from training.importing.foreign import foreign_document, foreign_file, foreign_text
 from training.importing.label_studio.tasks import read_label_studio
-from training.importing.labelme import labelme_files, read_labelme
+from training.importing.labelme import is_labelme, read_labelme
 from training.importing.omissions import Omissions
 
 ROBOFLOW = "_annotations.coco.json"
 CVAT = "instances_*.json"
+NO_LABELS = (FILES[0], "notes.json")  # our own classes, and what Label Studio writes beside labels for YOLO
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 KNOWN = (
     f"COCO's JSON, Label Studio's JSON, a folder of labelme's JSON files, Roboflow's splits (train/{ROBOFLOW}), or CVAT's "
@@ -59,18 +63,56 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     roboflow = {file: SPLITS.get(file.parent.name.lower(), file.parent.name) for file in sorted(path.glob(f"*/{ROBOFLOW}"))}
     subsets = sorted([*path.glob(CVAT), *path.glob(f"annotations/{CVAT}")])
     cvat = {file: SPLITS.get(file.stem.removeprefix("instances_").lower(), "") for file in subsets}
-    if splits := roboflow or cvat:
+    documents = [file for file in sorted(path.glob("[!.]*.json")) if file.name not in NO_LABELS]
+    single = dict.fromkeys(documents if len(documents) == 1 and not _is_labelme_file(documents[0]) else (), "")
+    if splits := roboflow or cvat or single:
         return _read_files(splits, omissions, image_field)
-    documents = sorted(path.glob("[!.]*.json"))
-    labelme = labelme_files(path)
-    if len(documents) == 1 and documents != labelme:
-        return _read_files({documents[0]: ""}, omissions, image_field)
-    if labelme and image_field:
-        raise DataError(f"{NO_FIELD}, and {path} has labelme's files")
-    if labelme:
-        document, notes, errors = read_labelme(path, labelme, omissions)
+    if (labelme := read_labelme(path, omissions)) is not None:
+        if image_field:
+            raise DataError(f"{NO_FIELD}, and {path} has labelme's files")
+        document, notes, errors = labelme
         return [ToolExport(path, document, notes=notes, errors=errors)]
-    raise DataError(f"{path} holds no known export; expected {KNOWN}; PNGs of Label Studio do not say of which image they are")
+    if inner := only_folder(path):
+        return read_exports(inner, omissions, image_field)
+    raise DataError(_no_export(path, documents))
+
+
+def _is_labelme_file(path: Path) -> bool:
+    """Whether a JSON file is labelme's, or damaged, so that whoever reads the folder says what is wrong."""
+    try:
+        return is_labelme(require_json(path))
+    except DataError:
+        return True
+
+
+def _no_export(path: Path, documents: Sequence[Path]) -> str:
+    """What a folder is without a known export, and what to do."""
+    if find_data_set(path):
+        return f"{path} holds masks that fcn-check and fcn-train read as they are: give them this folder"
+    if (path / "SegmentationClass").is_dir() and not (path / "JPEGImages").is_dir():
+        return f"{path} holds masks without photos: export them with images, or copy the photos into JPEGImages"
+    if words := foreign_file(path):
+        return words
+    if documents:
+        return f"{path} holds {len(documents)} JSON files, {first_names(documents)}: give one after the other, with its --split"
+    return f"{path} holds no known export; expected {KNOWN}; PNGs of Label Studio do not say of which image they are"
+
+
+def find_data_set(path: Path) -> Path | None:
+    """The folder, or the only one in it, of photos and masks that trainings read as they are; None if there is none."""
+    try:
+        if list_frames(path, "train").frames:
+            return path
+    except DataError:
+        pass
+    inner = only_folder(path)
+    return find_data_set(inner) if inner else None
+
+
+def only_folder(path: Path) -> Path | None:
+    """The only entry of a folder, as programs pack it, if that is a folder too; hidden ones and macOS metadata do not count."""
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.name != "__MACOSX"]
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink() else None
 
 
 def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[ToolExport]:
@@ -86,12 +128,16 @@ def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: s
 
 def _read_file(path: Path, split: str, omissions: Omissions, image_field: str | None) -> ToolExport:
     """The export of a JSON file of COCO's or of Label Studio's form."""
+    if words := foreign_text(path):
+        raise DataError(f"{path} is {words}")
     content: Any = require_json(path)
+    if words := foreign_document(content):
+        raise DataError(f"{path} is {words}")
     if isinstance(content, list):
         document, notes, errors = read_label_studio(path, content, omissions, image_field)
         return ToolExport(path, document, split, notes, errors)
     if image_field:
         raise DataError(f"{NO_FIELD}, and {path} has none")
-    if isinstance(content, dict) and "shapes" in content and "imagePath" in content:
+    if is_labelme(content):
         raise DataError(f"{path} is labelme's file of one image: give the folder {path.parent}")
     return ToolExport(path, make_document(path, content), split)

@@ -15,24 +15,8 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
 from training.data.label_files import name_key
+from training.data.network_classes import BACKGROUND, MOST, NEW
 from training.data.problems import first_names
-
-NEW = -1  # in place of a row: the class is new, and keeps its random weights
-BACKGROUND = "background"
-MOST = 6  # names in a line
-
-
-def match_rows(names: Sequence[str], start_names: Sequence[str]) -> tuple[int, ...]:
-    """For each class, the start's row of the same name, or `NEW`.
-
-    A name that is spelled the same comes first; else case, blanks, hyphens and underscores do not count. `background` alone
-    matches nothing: each label set means by it what it does not name.
-    """
-    by_key = {name_key(name): row for row, name in reversed(list(enumerate(start_names)))}
-    exact = {name: row for row, name in reversed(list(enumerate(start_names)))}
-    rows = tuple(exact.get(name, by_key.get(name_key(name), NEW)) for name in names)
-    is_told = any(row != NEW and name_key(name) != BACKGROUND for name, row in zip(names, rows, strict=True))
-    return rows if is_told else (NEW,) * len(names)
 
 
 def scores_of_classes(

@@ -19,17 +19,10 @@ from model.networks.builder import build_network
 from model.networks.servable import load_network
 from model.preprocessing import RGB
 from model.weights_file import Weights
+from training.data.network_classes import NEW, match_rows
 from training.data.split import Split
 from training.learning.recipe import Recipe
-from training.learning.score_rows import (
-    NEW,
-    known_background,
-    match_lines,
-    match_rows,
-    own_scores,
-    score_lines,
-    scores_of_classes,
-)
+from training.learning.score_rows import known_background, match_lines, own_scores, score_lines, scores_of_classes
 from training.learning.starts import start_preprocessing, start_weights
 from training.scoring.evaluate import predictions, snapshot_segmenter
 

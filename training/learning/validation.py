@@ -20,8 +20,8 @@ from model.networks.fcn import FCN
 from model.networks.servable import load_network
 from training.data.class_mapping import ClassMapping
 from training.data.label_files import name_key
+from training.data.network_classes import BACKGROUND, NEW
 from training.data.split import Split
-from training.learning.score_rows import BACKGROUND, NEW
 from training.learning.starts import start_weights
 from training.scoring.evaluate import predictions, snapshot_segmenter
 from training.scoring.intervals import Counts, Interval, difference_intervals, frames_by_class, mean_iou_interval

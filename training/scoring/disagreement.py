@@ -20,7 +20,7 @@ from imaging.regions import Regions
 from imaging.runs import column_runs
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
-from training.data.class_mapping import ClassMapping, identity_mapping
+from training.data.network_classes import NetworkClasses
 from training.data.problems import DataError
 from training.data.split import Split
 from training.scoring.boundaries import without_border
@@ -52,14 +52,13 @@ class Disagreement:
 
 
 def disagreements(
-    segmenter: Segmenter, split: Split, indices: Sequence[int], mapping: ClassMapping | None = None
+    segmenter: Segmenter, split: Split, indices: Sequence[int], classes: NetworkClasses
 ) -> Iterator[Disagreement]:
     """The disagreement of each of these frames that has one, in the order of `indices`; runs the network once for each.
 
-    mapping: from the network's classes to the split's. Raises `DataError`, naming the file, for an image that cannot be
-    decoded and one of another size than its mask.
+    classes: as what the network's count. Raises `DataError`, naming the file, for an image that cannot be decoded and one of
+    another size than its mask.
     """
-    to_split = mapping or identity_mapping(segmenter.manifest.labels)
     for index in tqdm(indices, desc="comparing labels", unit="frame", leave=False, disable=None):
         data, mask = split.file(index), split.mask(index)
         label = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
@@ -73,7 +72,7 @@ def disagreements(
         for rows in segmenter.rows(image, plan):
             part = slice(rows.top, rows.top + len(rows.vertical.before))
             ids[part] = rows.class_ids_and_confidence(segmenter.temperature, confidence[part]).ids
-        if (region := largest_region(index, label, to_split(ids), confidence)) is not None:
+        if (region := largest_region(index, label, classes(ids), confidence)) is not None:
             yield region
 
 

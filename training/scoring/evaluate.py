@@ -10,18 +10,18 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from imaging.classes import VOID
 from imaging.errors import ImageError
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
-from model.labels import LabelSet
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights
-from training.data.class_mapping import ClassMapping
+from training.data.network_classes import NetworkClasses
 from training.data.problems import DataError
 from training.data.split import Split
 from training.reporting.machine import machine
@@ -32,38 +32,22 @@ ClassMap = npt.NDArray[np.uint8]
 
 
 def frame_counts(
-    segmenter: Segmenter,
-    split: Split,
-    options: Options,
-    mapping: ClassMapping | None = None,
-    boundaries: BoundaryIoU | None = None,
+    segmenter: Segmenter, split: Split, options: Options, classes: NetworkClasses, boundaries: BoundaryIoU | None = None
 ) -> npt.NDArray[np.int64]:
     """The confusion matrices (F, n, n) of the segmenter's class maps against the split's masks, one for each frame.
 
-    mapping: of the segmenter's ids; the split maps its labels itself. boundaries: is updated with the same class maps, if there
-    is one. Raises `DataError` if labels and predictions do not have the same classes in the same order, and for an image that
-    cannot be decoded or whose size differs from its mask's.
+    classes: as what the network's count; n is the number of their names. boundaries: is updated with the same class maps, if
+    there is one. Raises `DataError` for an image that cannot be decoded or whose size differs from its mask's.
     """
-    labels = mapping.labels if mapping else segmenter.manifest.labels
-    require_same_classes(labels, split.labels)
     counts = []
-    for truth, class_map in predictions(segmenter, split, options):
-        matrix = ConfusionMatrix(len(labels))
-        class_map = mapping(class_map) if mapping else class_map
-        matrix.update(truth, class_map)
+    for mask, class_map in predictions(segmenter, split, options):
+        matrix = ConfusionMatrix(len(classes.names))
+        truth = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)  # a void id may be that of `OTHER`
+        matrix.update(truth, classes(class_map))
         counts.append(matrix.counts)
         if boundaries:
-            boundaries.update(truth, class_map)
+            boundaries.update(truth, classes(class_map))
     return np.stack(counts)
-
-
-def require_same_classes(network: LabelSet, data: LabelSet) -> None:
-    """Raises `DataError` unless predictions and labels have the same classes in the same order."""
-    if network.names != data.names:
-        raise DataError(
-            f"the network has the classes {', '.join(network.names)}, the labels {', '.join(data.names)}: both must have "
-            "the same in the same order; --labels names the masks' classes, --class-map maps both to fewer"
-        )
 
 
 def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterator[tuple[ClassMap, ClassMap]]:

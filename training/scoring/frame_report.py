@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,9 @@ def frame_scores(counts: Counts, split: Split) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: 2.0 if row["mean_iou"] is None else row["mean_iou"])
 
 
-def write_json(path: Path, facts: Mapping[str, Any], counts: Counts, split: Split) -> None:
+def write_json(path: Path, facts: Mapping[str, Any], classes: Sequence[str], counts: Counts, split: Split) -> None:
     """Writes a JSON file of these facts, the classes, and each frame's scores; creates its folder."""
-    document = {**facts, "classes": split.labels.names, "frames": frame_scores(counts, split)}
+    document = {**facts, "classes": classes, "frames": frame_scores(counts, split)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(document, indent=1) + "\n")
 

@@ -10,13 +10,12 @@ from typing import Any
 
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
-from model.labels import LabelSet
 from model.metrics import ConfusionMatrix
-from training.data.class_mapping import ClassMapping
+from training.data.network_classes import NetworkClasses, network_classes
 from training.data.split import Split
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Calibration, Sample, calibrate
-from training.scoring.evaluate import conditions, frame_counts, require_same_classes, table
+from training.scoring.evaluate import conditions, frame_counts, table
 from training.scoring.intervals import Counts, Interval, mean_iou_interval, score_facts, trust_lines
 
 
@@ -24,11 +23,11 @@ from training.scoring.intervals import Counts, Interval, mean_iou_interval, scor
 class SplitScore:
     """One network's confusion matrices (F, n, n) over the frames of a split, and their conditions.
 
-    where: the conditions in one line.
+    classes: as what the network's count; n is the number of their names. where: the conditions in one line.
     """
 
     segmenter: Segmenter
-    mapping: ClassMapping | None
+    classes: NetworkClasses
     counts: Counts
     where: str
     boundary_iou: float
@@ -37,46 +36,35 @@ class SplitScore:
     def interval(self) -> Interval:
         return mean_iou_interval(self.counts)
 
-    def text(self, split: Split) -> str:
+    def text(self) -> str:
         """The table, the interval and the conditions."""
         identity = self.segmenter.runtime.identity
-        scores = table(ConfusionMatrix.of_frames(self.counts), split.labels.names)
+        scores = table(ConfusionMatrix.of_frames(self.counts), self.classes.names)
         near = f"mean IoU near borders, within {FRACTION:.0%} of the diagonal: {self.boundary_iou:.3f}"
         where = f"{identity.name} {identity.sha256[:16]}, {self.where}"
-        return "\n".join([scores, *trust_lines(self.values(split)), near, where])
+        return "\n".join([scores, *trust_lines(self.values()), near, *filter(None, [self.classes.line]), where])
 
-    def facts(self, split: Split) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """The scores, the weights file and the conditions, for JSON."""
         identity = self.segmenter.runtime.identity
-        facts = {name: value for name, value in self.values(split).items() if name not in ("classes", "frames")}
+        facts = {name: value for name, value in self.values().items() if name not in ("classes", "frames")}
         return {"weights": identity.name, "sha256": identity.sha256} | facts
 
-    def values(self, split: Split) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """The scores and the conditions, as a weights file stores them."""
         near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)
-        facts = score_facts(self.counts, self.interval, split.labels.names)
-        return facts | {"boundary_iou": near, "conditions": self.where}
+        facts = score_facts(self.counts, self.interval, self.classes.names)
+        return facts | {"boundary_iou": near, "conditions": "; ".join(filter(None, [self.where, self.classes.line]))}
 
 
-def score_split(
-    segmenter: Segmenter, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options
-) -> SplitScore:
-    """Scores a network on the split.
-
-    labels: of the masks, before the split's mapping. mapping: from these labels to fewer classes. Raises `DataError` if the
-    network's classes differ from the labels'.
-    """
-    # a network that was trained with this mapping already predicts the mapped ids
-    if mapping and segmenter.manifest.labels.names == mapping.labels.names:
-        mapping = None
-    if mapping:
-        require_same_classes(segmenter.manifest.labels, labels)
-        mapping = mapping.require_complete(labels)
-    boundaries = BoundaryIoU(len(split.labels))
-    counts = frame_counts(segmenter, split, options, mapping, boundaries)
+def score_split(segmenter: Segmenter, split: Split, options: Options) -> SplitScore:
+    """Scores a network on the split. Raises `DataError` if the network lacks a class of the labels."""
+    classes = network_classes(segmenter.manifest.labels.names, split)
+    boundaries = BoundaryIoU(len(classes.names))
+    counts = frame_counts(segmenter, split, options, classes, boundaries)
     frames = f"{len(split.frames)} frames (list {split.digest[:16]})"
     where = f"{frames}, {conditions(segmenter, options)}"
-    return SplitScore(segmenter, mapping, counts, where, boundaries.mean_iou)
+    return SplitScore(segmenter, classes, counts, where, boundaries.mean_iou)
 
 
 def fit_and_print_temperature(split: Split, samples: Sequence[Sample]) -> Calibration:

@@ -12,6 +12,7 @@ import signal
 import struct
 import sys
 import sysconfig
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -55,8 +56,10 @@ def landlock_version() -> int:
     return 0
 
 
-def confine() -> None:
+def confine(writable: Sequence[Path] = ()) -> None:
     """Lets this process open no file except Python's and the libraries', as far as the system's Landlock goes.
+
+    writable: folders below which it may do everything.
 
     Nor may it trace other processes or read their memory, connect or bind TCP sockets, or send signals to others (the last two
     by the version). Descriptors that are open stay usable. When memory is full, the system kills this process before others,
@@ -75,10 +78,10 @@ def confine() -> None:
     network, scopes = NETWORK_RIGHTS * (version >= NETWORK_VERSION), SCOPES * (version >= SCOPE_VERSION)
     # an older system takes the fields that it does not know, because they are 0
     ruleset = _call("syscall", CREATE_RULESET, RULESET.pack(rights, network, scopes), RULESET.size, 0)
-    for folder in _readable_folders():
+    for folder, allowed in (dict.fromkeys(_readable_folders(), READ) | dict.fromkeys(map(str, writable), rights)).items():
         with suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-            _call("syscall", ADD_RULE, ruleset, PATH_BENEATH, PATH_RULE.pack(READ, descriptor), 0)
+            _call("syscall", ADD_RULE, ruleset, PATH_BENEATH, PATH_RULE.pack(allowed, descriptor), 0)
             os.close(descriptor)
     _call("syscall", RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)

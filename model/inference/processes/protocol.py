@@ -101,13 +101,17 @@ class Drop:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """An image to segment. gzip: whether to compress a JSON answer. log_fields: the request's, for log lines."""
+    """An image to segment. gzip: whether to compress a JSON answer. log_fields: the request's, for log lines.
+
+    is_background: whether its tiles come after those of others.
+    """
 
     body: Blob
     options: Options
     limits: Limits
     gzip: bool = False
     log_fields: Mapping[str, Any] = field(default_factory=dict)
+    is_background: bool = False
 
 
 @dataclass(frozen=True)

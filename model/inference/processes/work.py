@@ -47,7 +47,7 @@ async def work_on(
     The answer's seconds of `queue` are those of waiting for a turn, a worker and the network.
     Raises `WorkersStopped`, the errors of a `Worker`, and those of `reservation` and `check`.
     """
-    queue, waited_s = TileQueue(deadline), 0.0
+    queue, waited_s = TileQueue(deadline, is_background=image.is_background), 0.0
     try:
         grant = reservation.ask(image.body, deadline) if reservation else Grant(MOST_BYTES)
         while True:

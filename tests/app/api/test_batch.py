@@ -286,7 +286,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
     service: Service, monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
     async def cancel() -> None:
-        async def answer(_: object, __: object, ___: object, ____: object, reservation: Reservation, _____: object) -> Any:
+        async def answer(_: object, __: object, ___: object, reservation: Reservation, ____: object) -> Any:
             reservation.set_body(1000)
             if before:
                 taking.cancel()
@@ -295,7 +295,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
             return Answer(Blob(b"a", length=1), "", (1, 1), {}, {}, None), {}
 
         monkeypatch.setattr("app.api.batch.segment", answer)
-        state = {"reservation": reserve(service), "log_fields": {}}
+        state = {"reservation": reserve(service), "log_fields": {}, "request_id": "a"}
         uploads = [Upload(Blob.of(PHOTOS[0]))]
         outcomes = image_outcomes(Request({"type": "http", "state": state}), service, {"format": "json"}, uploads, ["a.jpg"])
         taking = asyncio.ensure_future(anext(outcomes))

@@ -13,6 +13,7 @@ from model.inference.errors import SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.scheduler import THREAD_ENDED
+from model.inference.tile_turns import BUSY_S
 from tests.support.app.watched_scheduler import WatchedScheduler
 from tests.support.model.doubles import FirstChannel
 from tests.support.polling import HANG_S, wait_until
@@ -73,6 +74,23 @@ def test_a_thread_that_is_not_needed_is_no_stall_while_another_works() -> None:
             assert it.look(1) == [None]
     for request in requests:
         assert request.result(HANG_S) is not None
+
+
+def test_a_pause_between_tiles_of_the_background_is_no_stall() -> None:
+    runtime = FirstChannel(concurrency=2)
+    it = WatchedScheduler(runtime)
+    with runtime.hold as hold:
+        first = it.ask(1, is_background=True)
+        assert hold.entry.wait(HANG_S)
+        it.clock.now += 100
+    assert first.result(HANG_S) is not None
+    assert it.ask(2).result(HANG_S) is not None
+    second = it.ask(3, is_background=True)
+    assert it.look(20) == [None] * 20
+    assert not second.done()
+    it.clock.now += BUSY_S
+    assert second.result(HANG_S) is not None
+    it.scheduler.stop()
 
 
 def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None:

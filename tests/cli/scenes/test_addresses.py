@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ import rasterio.shutil
 
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import address_settings, open_scene
+from tests.support import http_servers
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import write_scene
@@ -59,48 +57,29 @@ def test_gdal_s_own_variables_come_first(environment: dict[str, str], settings: 
     assert address_settings(environment) == settings | style
 
 
-class Ranges(BaseHTTPRequestHandler):
+class Ranges(http_servers.Handler):
     """Serves `data` in the parts that are asked for; counts their bytes."""
 
     data = b""
     sent = 0
 
-    def do_HEAD(self) -> None:
-        self.send_response(200 if self.path == "/cog.tif" else 404)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(self.data)))
-        self.end_headers()
-
-    def do_GET(self) -> None:
+    def get(self) -> None:
+        if self.command == "HEAD":
+            size = {"Accept-Ranges": "bytes", "Content-Length": str(len(self.data))}
+            return self.answer(200 if self.path == "/cog.tif" else 404, b"", size)
         first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
         part = self.data[int(first) : int(last) + 1]
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(self.data)}")
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
         type(self).sent += len(part)
-
-    def log_message(self, *arguments: object) -> None: ...
-
-
-@pytest.fixture
-def http_address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+        return self.answer(206, part, {"Content-Range": f"bytes {first}-{int(first) + len(part) - 1}/{len(self.data)}"})
 
 
-def test_of_a_file_over_http_the_parts_that_are_needed_are_read(http_address: str, tmp_path: Path) -> None:
+def test_of_a_file_over_http_the_parts_that_are_needed_are_read(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2048, 2048, 3), np.uint8)
     scene_file = write_scene(tmp_path / "a.tif", noise)
     rasterio.shutil.copy(scene_file, tmp_path / "cog.tif", driver="COG", compress="deflate", overviews="none")
     Ranges.data, Ranges.sent = (tmp_path / "cog.tif").read_bytes(), 0
-    with open_scene(f"{http_address}/cog.tif") as scene:
+    server = http_servers.LoopbackServer(Ranges)
+    with http_servers.running(server), open_scene(f"{server.url}/cog.tif") as scene:
         samples, _ = scene.read(Window(1900, 1900, 100, 100), [1, 2, 3])
     assert (np.moveaxis(samples, 0, 2) == noise[1900:2000, 1900:2000]).all()
     assert Ranges.sent < len(Ranges.data) / 2

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 from rasterio.io import MemoryFile
 
 from imaging.classes import VOID
@@ -63,28 +62,6 @@ def test_a_scene_has_the_classes_of_the_whole_and_its_place(
         assert file.tags()["FCN_BANDS"] == "1, 2, 3"
     assert os.listdir(tmp_path / "maps") == ["out.tif"]
     assert "310 x 430 pixels, bands 1, 2, 3, 0.5 x 0.5 m a pixel" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"crs": "EPSG:2263", "transform": north_up(1.0, (980_000, 200_000)) @ Affine.rotation(20)},
-        {"BIGTIFF": "YES", "blockysize": 1},
-        {"crs": None},
-        {"compress": "jpeg", "photometric": "ycbcr", **TILED},
-    ],
-)
-def test_scenes_of_every_form_are_segmented(
-    run: Segment, segmenter: Segmenter, tmp_path: Path, options: dict[str, Any]
-) -> None:
-    scene = write_scene(tmp_path / "a.tif", PHOTO, interleave="pixel", **options)
-    with rasterio.open(scene) as file:
-        pixels, transform, crs = np.moveaxis(file.read(), 0, 2), file.transform, file.crs
-    assert run(scene, "-o", tmp_path / "out.tif", *TILE) == 0
-    with rasterio.open(tmp_path / "out.tif") as file:
-        assert (file.read(1) == classes(segmenter, np.ascontiguousarray(pixels))).all()
-        assert file.transform.almost_equals(transform)
-        assert file.crs == crs
 
 
 def test_infrared_that_the_file_calls_alpha_is_told_and_hides_nothing(
@@ -244,6 +221,14 @@ def test_a_killed_run_goes_on_to_the_same_bytes(narrow_file: Path, run: Segment,
         (["nowhere.tif", "-o", "out.tif", "--gsd", "1"], "nowhere.tif has no coordinate system"),
         (["nowhere.tif", "-o", "out.geojson"], "nowhere.tif has no coordinate system"),
         (["a.tif", "-o", "out.gpkg", "--min-area", "200"], "is in square metres, such as 5m2"),
+        (["a.tif", "-o", "b.tif", "-o", "b.tiff"], "-o b.tif and -o b.tiff would have the same content; give one of them"),
+        (["a.tif", "-o", "a.png", "-o", "b.png"], "-o a.png and -o b.png: several outputs are for a scene, and end in .tif"),
+        (["a.tif", "-o", "b.tif", "-o", "b.png"], "-o b.tif and -o b.png: several outputs are for a scene"),
+        (["a.tif", "-o", "b.tif", "-o", "b.gpkg", "--style"], "would have one style; give them different names, or leave"),
+        (["a.tif", "-o", "b.gpkg", "-o", "b.geojson", "--cog"], "--cog is for rasters"),
+        (["a.tif", "-o", "b.tif", "-o", "b.gpkg", "--format", "json"], "--format is not for -o b.tif"),
+        (["a.tif", "-o", "b.tif", "-o", "c.gpkg", "--classes", "unicorn"], "unicorn"),
+        (["a.tif", "-o", "maps", "-o", "more", "--scenes", "tif"], "to one folder, got -o maps and -o more"),
     ],
 )
 def test_what_does_not_go_together_is_said_in_a_line(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli.scenes import command
+from model.inference.scenes import work
 from model.whole_file import whole_file
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
@@ -27,13 +27,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> str:
 def network_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The first row of each run of the network."""
     runs: list[int] = []
-    original = command.segment_work
+    original = work.segment_work
 
     def counted(*args: Any) -> Any:
         runs.append(args[5])
         return original(*args)
 
-    monkeypatch.setattr(command, "segment_work", counted)
+    monkeypatch.setattr(work, "segment_work", counted)
     return runs
 
 
@@ -72,7 +72,7 @@ def test_after_an_error_of_the_second_output_resume_runs_no_network(
 
     words = [scene, *outs(tmp_path, *NAMES), *TILE]
     with monkeypatch.context() as patch:
-        patch.setattr("cli.scenes.outputs.whole_file", without_room)
+        patch.setattr("model.inference.scenes.outputs.whole_file", without_room)
         assert run(*words) == 2
     lines = capsys.readouterr().err.splitlines()
     assert "rows 0 to 430 of 430 are kept in" in lines[-2]
@@ -83,25 +83,9 @@ def test_after_an_error_of_the_second_output_resume_runs_no_network(
     assert sorted(os.listdir(tmp_path)) == sorted(NAMES)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["-o", "a.tif", "-o", "b.tiff"], "-o a.tif and -o b.tiff would have the same content; give one of them"),
-        (["-o", "a.png", "-o", "b.png"], "-o a.png and -o b.png: several outputs are for a scene, and end in .tif"),
-        (["-o", "a.tif", "-o", "b.png"], "-o a.tif and -o b.png: several outputs are for a scene"),
-        (["-o", "a.tif", "-o", "a.gpkg", "--style"], "would have one style; give them different names, or leave --style out"),
-        (["-o", "a.gpkg", "-o", "a.geojson", "--cog"], "--cog is for rasters"),
-        (["-o", "a.tif", "-o", "b.gpkg", "--format", "json"], "--format is not for -o a.tif"),
-        (["-o", "a.tif", "-o", "scene.gpkg", "--classes", "unicorn"], "unicorn"),
-        (["-o", "maps", "-o", "more", "--scenes", "tif"], "to one folder, got -o maps and -o more"),
-    ],
-)
-def test_outputs_that_do_not_go_together_are_said_in_a_line(
-    run: Segment, scene: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    words: list[str], message: str,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    assert run(scene, *words, *TILE) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
-    assert not os.listdir()
+def test_copies_of_a_scene_give_equal_bytes(run: Segment, scene: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(Path(scene).read_bytes())
+    for source, out in ((scene, "1.tif"), (str(copy), "2.tif")):
+        assert run(source, *outs(tmp_path, out), *TILE) == 0
+    assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "2.tif").read_bytes()

@@ -130,17 +130,6 @@ def test_an_empty_layer_is_a_layer(run: Segment, scene: str, tmp_path: Path) -> 
         assert pyogrio.read_info(tmp_path / f"a.{ending}")["features"] == 0
 
 
-def test_a_scene_of_a_building_site_has_a_layer_in_its_own_system(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    site = write_scene(tmp_path / "site.tif", PHOTO, crs='LOCAL_CS["site",UNIT["metre",1]]')
-    assert run(site, "-o", tmp_path / "a.gpkg", *TILE, *EVERY) == 0
-    _, polygons, columns = layer(tmp_path / "a.gpkg")
-    assert columns["area_m2"].tolist() == pytest.approx([each.area for each in polygons])
-    assert run(site, "-o", tmp_path / "a.geojson", *TILE) == 2
-    assert "no longitude and latitude" in capsys.readouterr().err
-
-
 def test_the_last_line_says_the_hectares_of_each_class(
     run: Segment, scene: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from affine import Affine
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 from rasterio.warp import transform
@@ -90,16 +89,6 @@ def test_classes_and_uncertain_pixels() -> None:
     assert classes(Rendering("geojson", min_confidence=0.9)) == []
     with MemoryFile(encode_scene(segmented(), place(), Rendering("geotiff", min_confidence=0.9))) as memory:
         assert (memory.open().read(1) == 255).all()
-
-
-def test_areas_in_degrees_shrink_towards_the_pole() -> None:
-    """A scene in longitude and latitude whose rows have different areas."""
-    degrees = Place(SIZE, Affine(0.01, 0, 10, 0, -0.01, 60), CRS.from_epsg(4326))
-    class_map = np.zeros(SIZE, np.uint8)
-    class_map[0:10, :10] = class_map[50:60, 20:30] = 1
-    document = json.loads(encode_scene(segmented(class_map), degrees, Rendering("geojson")))
-    north, south = (feature["properties"]["area_m2"] for feature in document["features"])
-    assert north / south == pytest.approx(np.cos(np.radians(59.95)) / np.cos(np.radians(59.45)), rel=1e-3)
 
 
 def test_too_many_regions() -> None:

@@ -66,23 +66,11 @@ def test_pieces_of_any_height_give_the_same_polygons(ids: Ids) -> None:
         assert all(parts[key].pixels == whole[key].pixels for key in whole)
 
 
-def test_only_the_wanted_classes_are_found() -> None:
-    ids = np.random.default_rng(0).choice(np.array([0, 1, 2], np.uint8), (20, 20))
-    assert {each.id for each in find(ids, 7, (1,))} == {1}
-    assert find(ids, 7, ()) == []
-
-
 def test_confidence_is_the_mean_over_all_pieces() -> None:
     ids = np.zeros((6, 4), np.uint8)
     sure = np.arange(24, dtype=np.uint8).reshape(6, 4)
     (each,) = find(ids, 4, confidence=sure)
     assert each.confidence == pytest.approx(sure.mean() / 255)
-
-
-def test_without_confidence_no_object_has_any() -> None:
-    finder = ObjectFinder(2, (1, 2))
-    objects = [*finder.add(np.array([[1, 1], [2, 2]], np.uint8), np.ones((2, 1))), *finder.finish()]
-    assert [(each.id, each.confidence) for each in objects] == [(1, None), (2, None)]
 
 
 def test_a_wide_map_is_done_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,14 +33,6 @@ def test_pixels_data_and_place(tmp_path: Path) -> None:
     assert scene.place.transform == north_up()
 
 
-def test_sixteen_bits_and_more_bands_than_three(tmp_path: Path) -> None:
-    samples = np.linspace(0, 3000, 60 * 60 * 5).reshape(60, 60, 5).astype(np.uint16)
-    scene = read_whole(file(tmp_path, samples), LIMITS)
-    assert scene.pixels.shape == (60, 60, 3)
-    assert scene.pixels.min() == 0
-    assert scene.pixels.max() == 255
-
-
 @pytest.mark.parametrize(
     ("data", "error", "words"),
     [

@@ -10,7 +10,8 @@ import pytest
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceOutOfMemory, Tile
 from model.inference.scheduler import AHEAD
-from tests.support.model.doubles import FirstChannel
+from model.inference.tile_queue import TileQueue
+from tests.support.model.doubles import FAR, FirstChannel
 from tests.support.model.running import running
 from tests.support.polling import HANG_S, wait_until
 
@@ -77,22 +78,6 @@ def test_a_batch_has_no_more_pixels_than_fit_and_at_least_one_tile() -> None:
     assert sorted(map(tuple, runtime.batches)) == [(1,), (2, 2), (2, 2, 2), (9,), (9,)]
 
 
-def test_two_batches_are_in_flight_and_the_next_waits_for_one_to_end() -> None:
-    runtime = InFlight()
-    with running(runtime, max_batch=None) as it:
-        first = it.threads.submit(it.run, [1])
-        wait_until(lambda: runtime.current == [[1]])
-        second = it.threads.submit(it.run, [2])
-        wait_until(lambda: runtime.current == [[1], [2]])
-        others = [it.waiting([value]) for value in (3, 4, 5)]
-        runtime.release([1])
-        wait_until(lambda: runtime.current == [[2], [3, 4, 5]])
-        runtime.release([2])
-        runtime.release([3, 4, 5])
-        assert [each.result(HANG_S) for each in (first, second, *others)] == [[1], [2], [3], [4], [5]]
-    assert runtime.most == 2
-
-
 def test_a_second_batch_waits_until_it_has_half_the_tiles_of_the_one_that_runs() -> None:
     runtime = InFlight()
     with running(runtime, max_batch=None) as it:
@@ -111,6 +96,26 @@ def test_a_second_batch_waits_until_it_has_half_the_tiles_of_the_one_that_runs()
         runtime.release([3, 4, 5, 6])
         runtime.release([7, 8])
         assert [each.result(HANG_S) for each in (first, second, *four, one, other)] == [[value] for value in range(1, 9)]
+    assert runtime.most == 2
+
+
+def test_a_request_s_batch_does_not_wait_for_the_size_of_one_of_the_background() -> None:
+    runtime = InFlight()
+    with running(runtime, max_batch=None) as it:
+        queues = [TileQueue(FAR, is_background=True) for _ in range(3)]
+        futures = [it.threads.submit(it.run, [1], queues[0])]
+        wait_until(lambda: runtime.current == [[1]])
+        futures.append(it.threads.submit(it.run, [2], queues[1]))
+        wait_until(lambda: runtime.current == [[1], [2]])
+        futures.append(it.waiting([3] * 8, queues[2]))
+        runtime.release([1])
+        wait_until(lambda: runtime.current == [[2], [3] * 8])
+        runtime.release([2])
+        futures.append(it.threads.submit(it.run, [4]))
+        wait_until(lambda: runtime.current == [[3] * 8, [4]])
+        runtime.release([3] * 8)
+        runtime.release([4])
+        assert [each.result(HANG_S) for each in futures] == [[1], [2], [3] * 8, [4]]
 
 
 def test_an_idle_device_takes_tiles_that_are_too_few_for_a_second_batch_on_another() -> None:

@@ -187,6 +187,7 @@ def test_a_measurement_is_kept_with_the_processor_s_name(monkeypatch: pytest.Mon
     assert kept_gain(INT8, 1, "AVX2", VNNI) == 1.0
 
 
+@pytest.mark.long
 @WITH_VNNI
 def test_a_process_runs_with_the_limit_that_it_has_chosen() -> None:
     usual, limited = run(1.2), run(1.2, "AVX2")

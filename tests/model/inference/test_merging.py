@@ -129,16 +129,22 @@ def test_a_tile_more_than_the_plan_has_is_refused(size: tuple[int, int]) -> None
         merger.add(np.zeros((2, *plan.tile), np.float32))
 
 
-@pytest.mark.parametrize("shape", [(2, 64, 32), (2, 8, 16), (2, 65, 65), (2, 0, 0)], ids=str)
-def test_logits_that_are_no_stride_of_the_tile_are_refused(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("first", "shape", "message"),
+    [
+        *(
+            ([], shape, rf"64x64 .*got \({shape[1]}, {shape[2]}\)")
+            for shape in [(2, 64, 32), (2, 8, 16), (2, 65, 65), (2, 0, 0)]
+        ),
+        *(([(2, 8, 8)], shape, rf"8x8, got \({shape[1]}, {shape[2]}\)") for shape in [(2, 64, 64), (2, 8, 16), (2, 9, 8)]),
+    ],
+    ids=str,
+)
+def test_logits_of_no_stride_of_the_tile_or_of_another_size_than_the_first_are_refused(
+    first: list[tuple[int, ...]], shape: tuple[int, ...], message: str
+) -> None:
     merger = BandMerger(plan_tiles((70, 100), (64, 64)), "corner")
-    with pytest.raises(ValueError, match=rf"64x64 .*got \({shape[1]}, {shape[2]}\)"):
-        merger.add(np.zeros(shape, np.float32))
-
-
-@pytest.mark.parametrize("shape", [(2, 64, 64), (2, 8, 16), (2, 9, 8)], ids=str)
-def test_logits_of_another_size_than_the_first_tiles_are_refused(shape: tuple[int, ...]) -> None:
-    merger = BandMerger(plan_tiles((70, 100), (64, 64)), "corner")
-    merger.add(np.zeros((2, 8, 8), np.float32))
-    with pytest.raises(ValueError, match=rf"8x8, got \({shape[1]}, {shape[2]}\)"):
+    for each in first:
+        merger.add(np.zeros(each, np.float32))
+    with pytest.raises(ValueError, match=message):
         merger.add(np.zeros(shape, np.float32))

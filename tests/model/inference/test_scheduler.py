@@ -12,9 +12,9 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
-from model.inference.scheduler import MIXED_S
 from model.inference.tile_queue import LONG_S, TileQueue
-from tests.support.model.doubles import FAR, FirstChannel, tile
+from model.inference.tile_turns import MIXED_S
+from tests.support.model.doubles import FAR, FirstChannel, Streams, tile
 from tests.support.model.running import running
 from tests.support.polling import HANG_S, wait_until
 
@@ -55,24 +55,6 @@ def test_a_request_that_comes_while_another_one_s_tile_runs_is_next() -> None:
         runtime.hold.open()
         assert (huge.result(HANG_S), small.result(HANG_S), other.result(HANG_S)) == ([7] * 60, [8], [9])
     assert runtime.batches[:4] == [[7], [8], [9], [7]]
-
-
-class Streams(FirstChannel):
-    """Two calls at the same time are useful for `least` tiles. most: calls that there were at the same time."""
-
-    calls = most = 0
-    least = 2
-
-    def concurrency(self, tiles: int) -> int:
-        return 2 if tiles >= self.least else 1
-
-    def logits(self, tiles: Sequence[Tile]) -> Logits:
-        self.calls += 1
-        self.most = max(self.most, self.calls)
-        try:
-            return super().logits(tiles)
-        finally:
-            self.calls -= 1
 
 
 def test_while_photos_come_a_large_image_s_tiles_run_one_at_a_time() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,17 +103,6 @@ def test_overlapping_tiles_are_segmented_by_their_averaged_logits(segmenter: Seg
     assert_same_classes(result.class_map[:, inner], expected[:, :, inner])
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("side", ["auto", "native", 70])
-def test_the_class_map_has_the_size_of_the_image(segmenter: Segmenter, size: tuple[int, int], side: int) -> None:
-    result = segment_pixels(segmenter, make_photo(*size), Options((64, 96), side=side, rendering=Rendering("confidence")))
-    assert result.confidence is not None
-    for array in (result.class_map, result.confidence):
-        assert (array.shape, array.dtype) == (size, np.uint8)
-    assert result.class_map.max() < 4
-    assert result.confidence.min() >= 63
-
-
 @pytest.mark.parametrize("size", [*SIZES, (150, 200)], ids=str)
 @pytest.mark.parametrize("temperature", [None, 2.5])
 def test_confidence_and_probabilities_are_the_softmax_over_the_temperature(
@@ -165,18 +152,6 @@ def test_the_foreground_is_the_probability_of_its_classes(segmenter: Segmenter) 
     probability = (powers / powers.sum(0))[[1, 3]].sum(0)
     assert result.foreground is not None
     assert np.abs(result.foreground - 255 * probability).max() <= 0.501
-
-
-def test_a_cutout_has_the_upright_photos_whole_size(segmenter: Segmenter) -> None:
-    data = encode(make_photo(300, 200))
-    plan = segmenter.plan(data, Options((64, 64), rendering=Rendering("cutout", classes=("0", "1"))))
-    assert plan.tile_plan.size != plan.size
-    with Image.open(io.BytesIO(segmenter.segment(data, plan).body)) as image:
-        assert (image.mode, image.size) == ("RGBA", (200, 300))
-        colors, opacity = np.asarray(image)[..., :3], np.asarray(image)[..., 3]
-    opaque = opacity == 255  # the colours of soft pixels are the object's
-    assert np.array_equal(colors[opaque], make_photo(300, 200)[opaque])
-    assert opacity.any()
 
 
 def test_a_plan_is_refused_before_anything_is_decoded(segmenter: Segmenter) -> None:
@@ -279,12 +254,3 @@ def test_warm_up_runs_each_shape_that_plans_can_have_once(segmenter: Segmenter) 
     recording = Recording(segmenter.runtime)
     Segmenter(recording).warm_up((96, 64))
     assert recording.calls == [[(height, width, 3)] for height, width in tile_shapes((96, 64))]
-
-
-def test_two_threads_of_one_segmenter_do_not_mix_their_images(segmenter: Segmenter) -> None:
-    files = [encode(make_photo(90, 120, seed)) for seed in range(4)]
-    plan = segmenter.plan(files[0], Options((64, 64), rendering=Rendering("json")))
-    alone = [segmenter.segment(data, plan).body for data in files]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda data: segmenter.segment(data, plan).body, files * 5))
-    assert together == alone * 5

@@ -160,16 +160,6 @@ def test_every_plan_has_one_of_the_few_shapes_that_are_warmed_up(plan: TilePlan,
     assert shapes == sorted(set(shapes))
 
 
-def test_a_plan_describes_itself_as_answers_tell_it() -> None:
-    assert plan_tiles((70, 100), (64, 64), 0.25, "hann").describe() == {
-        "side": [70, 100],
-        "tile": [64, 64],
-        "overlap": 0.25,
-        "blend": "hann",
-        "tiles": 6,
-    }
-
-
 @pytest.mark.parametrize(
     ("text", "tile"), [("512", (512, 512)), ("384x480", (384, 480)), ("384X480", (384, 480)), (" 64 x 32 ", (64, 32))]
 )

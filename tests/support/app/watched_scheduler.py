@@ -16,15 +16,16 @@ class WatchedScheduler:
 
     def __init__(self, *runtimes: FirstChannel) -> None:
         self.failures: list[str] = []
+        self.clock = Clock()
         self.scheduler = Scheduler(
-            runtimes, max_batch=1, on_batch=lambda *_: None, on_failure=self.failures.append, clock=Clock()
+            runtimes, max_batch=1, on_batch=lambda *_: None, on_failure=self.failures.append, clock=self.clock
         )
         self.scheduler.start()
         self.schedulers = [self.scheduler]
         self.watchdog = Watchdog(lambda: self.schedulers, self.failures.append, stall_s=5, interval=1)
 
-    def ask(self, value: int) -> Future[Logits]:
-        return self.scheduler.submit(TileQueue(FAR), tile(value))
+    def ask(self, value: int, *, is_background: bool = False) -> Future[Logits]:
+        return self.scheduler.submit(TileQueue(FAR, is_background), tile(value))
 
     def look(self, times: int) -> list[str | None]:
         return [self.watchdog.look() for _ in range(times)]

@@ -99,6 +99,24 @@ class FirstChannel:
         return {}
 
 
+class Streams(FirstChannel):
+    """Two calls at the same time are useful for `least` tiles. most: calls that there were at the same time."""
+
+    calls = most = 0
+    least = 2
+
+    def concurrency(self, tiles: int) -> int:
+        return 2 if tiles >= self.least else 1
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        self.calls += 1
+        self.most = max(self.most, self.calls)
+        try:
+            return super().logits(tiles)
+        finally:
+            self.calls -= 1
+
+
 class Delegating(DistantRuntime):
     """A runtime that is another one, but for what a subclass changes."""
 

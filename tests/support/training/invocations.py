@@ -10,8 +10,9 @@ from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.metrics import ConfusionMatrix
 from model.weights_file import Weights
-from training.data.class_mapping import ClassMapping, parse_class_mapping
+from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
+from training.data.network_classes import network_classes
 from training.data.split import Split
 from training.scoring.evaluate import frame_counts
 from training.survey.datasets import get_split
@@ -22,9 +23,10 @@ def on_shapes(shapes: Path, recipe: Path, out: Path, *extra: str) -> list[str]:
     return [*map(str, names), "--device", "cpu", *extra]
 
 
-def evaluate(segmenter: Segmenter, split: Split, options: Options, mapping: ClassMapping | None = None) -> ConfusionMatrix:
+def evaluate(segmenter: Segmenter, split: Split, options: Options) -> ConfusionMatrix:
     """The matrix of all frames, along the served path."""
-    return ConfusionMatrix.of_frames(frame_counts(segmenter, split, options, mapping))
+    classes = network_classes(segmenter.manifest.labels.names, split)
+    return ConfusionMatrix.of_frames(frame_counts(segmenter, split, options, classes))
 
 
 def score_matrix(
@@ -34,4 +36,4 @@ def score_matrix(
     labels = read_labels(str(shapes / "classes.json"))
     class_mapping = parse_class_mapping(mapping, labels) if mapping else None
     segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
-    return evaluate(segmenter, get_split(shapes, split, labels, class_mapping), Options((64, 64), **options), class_mapping)
+    return evaluate(segmenter, get_split(shapes, split, labels, class_mapping), Options((64, 64), **options))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
@@ -98,6 +99,29 @@ def test_with_folds_each_frame_is_judged_by_the_network_of_its_fold(
     assert "  each frame is judged by the network of a fold that has not seen it" in rest
     assert any("1 frames are not in the file of folds" in line for line in rest)
     assert "0 of 5 frames" in lines(data, str(write(a=1, b=2, c=2, d=2, e=1)), capsys=capsys)[0]
+
+
+def test_labels_of_a_part_of_the_classes_are_judged_by_name(data: Path, sure: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames have a label of what the network says, but for a part of `c`; the network's other classes are background."""
+    segmenter = Segmenter(TorchRuntime(load_weights(sure), "cpu", "float32"))
+    names = segmenter.manifest.labels.names
+    said = {path.stem: segmenter(path.read_bytes(), Options()).class_map for path in sorted((data / "images").iterdir())}
+    shown = int(np.bincount(said["c"].ravel()).argmax())
+    part = {0: 0, shown or 1: 1}
+    for name, ids in said.items():
+        mask = np.vectorize(lambda id_: part.get(id_, 0))(ids).astype(np.uint8)
+        Image.fromarray(1 - mask if name == "c" else mask).save(data / "masks" / f"{name}.png")
+    (data / "classes.yaml").write_text(f"classes: [Background, {names[shown or 1]}]\n")
+    head, first, *rest = lines(data, str(sure), capsys=capsys)
+    assert "1 of 6 frames" in head
+    assert f"{data / 'masks' / 'c.png'}: labelled " in first
+    assert any("2 of its 4 are none of them and count as Background: " in line for line in rest)
+    (data / "classes.yaml").write_text("classes: [background, thing]\n")
+    class_map = ",".join(["thing=thing", f"{names[shown or 1]}=thing", "*=background"])
+    _, first, *_ = lines(data, str(sure), "--class-map", class_map, capsys=capsys)
+    assert f"{data / 'masks' / 'c.png'}: labelled " in first
+    assert main([str(data), "--weights", str(sure)]) == 2
+    assert "none of the labels' 'thing'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"folds": [], "frames": []}', '{"folds": [], "frames": [{"fold": 1}]}'])

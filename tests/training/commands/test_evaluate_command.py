@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -10,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
+from model.metrics import ConfusionMatrix
 from model.networks.builder import build
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
@@ -110,9 +113,12 @@ def test_options_that_have_no_effect_are_named(changes: list[str], message: str)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--labels", "voc"], "circle, square, triangle, the labels background, aeroplane"),
+        (["--labels", "voc"], "circle, square, triangle, and none of the labels' 'aeroplane', 'bicycle'"),
         (["--side", "many"], "side must be auto, native or 32 to 16384, got 'many'"),
-        (["--calibrate", "--class-map", "0=0,*=1"], "the network has the classes background, circle"),
+        (
+            ["--calibrate", "--class-map", "0=0,*=1"],
+            "own classes, background, circle, square, triangle, got",
+        ),
         (["--class-map", "circle=round,square=angular"], "names every class: background, triangle missing; add *=..."),
         (["--precision", "int8"], "int8 is for OpenVINO"),
         (["--shifts", "3"], "shifts must divide the scores' stride of 8, got 3"),
@@ -145,7 +151,55 @@ def test_a_file_of_fewer_classes_is_scored_by_the_mapping_it_was_trained_with(
     assert float(printed.split("square")[1].split()[0]) > 0
     assert float(printed.split("background")[1].split()[0]) == 0
     assert main([*arguments, "--class-map", "0=0,3=1,*=0"]) == 2
-    assert "the network has the classes background, square, the labels background, circle" in capsys.readouterr().err
+    assert "the network has the classes background, square, and none of the labels' 'triangle'" in capsys.readouterr().err
+
+
+def part_of_shapes(shapes: Path, folder: Path, names: list[str], others: int = 0) -> Path:
+    """A copy of the frames whose masks hold these classes alone, in this order; other classes have another value."""
+    own = read_labels(str(shapes / "classes.json"))
+    table = np.full(256, others, np.uint8)
+    table[[own.names.index(name) for name in names]] = np.arange(len(names))
+    shutil.copytree(shapes, folder)
+    split = get_split(folder, "val", own)
+    for index, frame in enumerate(split.frames):
+        Image.fromarray(table[split.mask(index)]).save(frame.mask)
+    (folder / "classes.json").write_text(json.dumps({"classes": names}))
+    return folder
+
+
+def test_labels_of_a_part_of_the_classes_are_scored_by_name(
+    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = part_of_shapes(shapes, tmp_path / "part", ["background", "square"])
+    file = tmp_path / "scores.json"
+    assert main(["--data", str(data), *arguments[4:], "--json", str(file), "--pictures", str(tmp_path / "pictures")]) == 0
+    printed = capsys.readouterr().out
+    expected = score_matrix(narrow, shapes, "background=background,square=square,*=background")
+    assert table(expected, ["background", "square"]) in printed
+    line = "classes are those of the labels by name; 2 of its 4 are none of them and count as background: circle, triangle"
+    assert line in printed
+    facts = json.loads(file.read_text())
+    assert facts["classes"] == ["background", "square"]
+    assert facts["conditions"].endswith(line)
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
+
+
+def test_a_class_that_labels_without_background_lack_is_wrong_where_a_label_is(
+    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = part_of_shapes(shapes, tmp_path / "part", ["square", "circle"], others=255)
+    assert main(["--data", str(data), *arguments[4:], "--against", "voc-fcn8s-mobilenet-v2"]) == 2
+    assert "none of the labels' 'square', 'circle'" in capsys.readouterr().err
+    assert main(["--data", str(data), *arguments[4:]]) == 0
+    printed = capsys.readouterr().out
+    own = score_matrix(narrow, shapes).counts[[2, 1]]
+    expected = ConfusionMatrix(3)
+    expected.counts[:2] = np.stack([own[:, 2], own[:, 1], own[:, 0] + own[:, 3]], 1)
+    assert table(expected, ["square", "circle", "another class"]) in printed
+    assert "2 of its 4 are none of them and count as another class, which is wrong where there is a label" in printed
+    class_map = "square=round,circle=round,*=rest"
+    assert main(["--data", str(data), *arguments[4:], "--against", arguments[5], "--class-map", class_map]) == 0
+    assert "count as rest: background, triangle" in capsys.readouterr().out
 
 
 def test_by_default_the_export_is_scored_as_the_service_runs_it(

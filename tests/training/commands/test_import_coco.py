@@ -244,6 +244,7 @@ def test_a_photo_of_two_documents_of_one_split_is_an_error(run_import: Import, t
     [
         (["person", "PERSON "], True), (["traffic-light", "TrafficLight"], True), (["traffic light", "traffic_light"], True),
         (["\uff4ceaf", "leaf"], True), (["Bl\u00e4tter", "Bla\u0308tter"], False), (["leaf", "leaves"], False),
+        (["roof", " roof "], False),
     ],
 )  # fmt: skip
 def test_names_that_may_mean_one_class_are_told(names: list[str], has_remark: bool) -> None:

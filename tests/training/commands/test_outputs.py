@@ -83,15 +83,6 @@ def test_scores_and_reports_that_cannot_be_written_are_told_before_the_work(
         assert "page" in err
 
 
-def test_scores_go_through_a_link_and_to_the_null_device(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "link.json").symlink_to("real.json")
-    for target in (tmp_path / "link.json", os.devnull):
-        assert evaluate([*arguments, "--json", str(target)]) == 0
-    assert (tmp_path / "link.json").is_symlink()
-    assert (tmp_path / "real.json").read_bytes().startswith(b"{")
-    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
-
-
 def test_what_no_command_wrote_is_kept_and_told_before_the_work(
     arguments: list[str], shapes: Path, tiny_recipe: Path, narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

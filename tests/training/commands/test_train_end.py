@@ -15,8 +15,8 @@ from model.weights_file import Weights, load_weights, save_weights
 from training.commands.train_weights import TrainingWeights, save_better
 from training.data.class_mapping import identity_mapping
 from training.data.label_files import read_labels
+from training.data.network_classes import match_rows
 from training.learning.checkpoint import Progress
-from training.learning.score_rows import match_rows
 from training.learning.validation import Scorer, StartScore, score_start
 from training.survey.datasets import get_split
 

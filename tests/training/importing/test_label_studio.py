@@ -256,7 +256,9 @@ def rewrite(file: Path, index: int, **changes: Any) -> None:
         ({"image": "0.png", "thumbnail": "small.png"}, "photo", None, None),
         ({"image": ["0.png"], "caption": "a leaf", "number": 3}, "image", None, "image"),
         ({"address": "http://x/?id=3", "caption": "a leaf"}, "image", None, None),
-        ({"photo": ["0.png", "1.png"]}, "image", "photo", None),
+        ({"photo": ["0.png", "1.png"]}, "image", None, "photo"),
+        ({"photo": ["0.png", 1]}, "image", "photo", None),
+        ({"photo": "0.png", "tags": ["a", "b"]}, "image", None, "photo"),
         ({"photo": "0.png"}, "image", "photo_url", None),
         ({}, "image", None, None),
     ],
@@ -344,3 +346,26 @@ def test_a_small_file_that_says_a_huge_image_takes_no_memory() -> None:
     for size in ((None, None), (0, 5), (True, 5), (2.5, 5)):
         with pytest.raises(ValueError, match="needs the height and width of its image in pixels"):
             check_size(*size)
+
+
+def test_a_task_of_a_list_of_images_has_a_mask_for_each(run_import: Import, tmp_path: Path) -> None:
+    """As the tag Image reads them by `valueList`; `item_index` says of which image a region is."""
+    second = LEAF | {"id": "second", "item_index": 1}
+    file = write_label_studio_results(tmp_path / "export", SIZE, [LEAF, second], [LEAF])
+    tasks = json.loads(file.read_text())
+    tasks[0]["data"] = {"pages": ["0.png", "2.png", "3.png"]}
+    for name in "23":
+        (file.parent / f"{name}.png").write_bytes((file.parent / "0.png").read_bytes())
+    file.write_text(json.dumps(tasks))
+    output = run_import(file)
+    assert "1 images have no objects, so their masks are background alone: 3.png" in output
+    masks = {path.stem: np.asarray(Image.open(path)) for path in (tmp_path / "data" / "masks").iterdir()}
+    for name, count in (("0", 16), ("1", 16), ("2", 16), ("3", 0)):
+        assert np.count_nonzero(masks[name]) == count
+    tasks[0]["annotations"][0]["result"][1]["item_index"] = 3
+    file.write_text(json.dumps(tasks))
+    assert "task 1 has the regions second of images that its 3 images lack" in run_import(file, status=2)
+    tasks[0]["data"] = {"pages": ["0.png", 2]}
+    file.write_text(json.dumps(tasks))
+    assert "got the fields ['pages']: give the field of the image with --image-field" in run_import(file, status=2)
+    assert "got the fields ['pages']: 'pages' is none" in run_import(file, "--image-field", "pages", status=2)

@@ -136,7 +136,7 @@ WHOLE = ~box(0, 0, 4, 4)
         (shape("cuboid", [*SQUARE, [15, 10], [45, 10], [45, 30], [15, 30]]), "shapes of the type 'cuboid'", box(10, 5, 45, 30)),
         (shape("ellipse", [[30, 20], [30, 25.2]]), "shapes of the type 'ellipse'", WHOLE),
         (shape("star", [[30, 20]]), "shapes of the type 'star'", WHOLE),
-        (shape("polygon", label=""), "shapes without a label", box(10, 5, 40, 25)),
+        (shape("polygon", label=""), "shapes of the type polygon without a label", box(10, 5, 40, 25)),
         (shape("rectangle", angle=30), "shapes of the type rectangle with the key 'angle'", WHOLE),
         (shape("rectangle", direction=0.5), "shapes of the type rectangle with the key 'direction'", WHOLE),
         (shape("polygon", holes=[SQUARE]), "shapes of the type polygon with the key 'holes'", WHOLE),

@@ -43,27 +43,15 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Ma
     assert actual == expected
 
 
-def test_a_training_that_is_done_is_not_trained_again(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    first, end = train(make_run(epochs=1))
-    again, progress = train(make_run(epochs=1))
-    assert "is done, nothing is left to train" in capsys.readouterr().out
-    assert progress == end
-    assert differing(state(first), state(again)) == []
-
-
-def test_a_folder_of_another_recipe_is_refused(make_run: Make) -> None:
-    train(make_run(epochs=2))
+def test_a_folder_of_another_training_or_without_its_states_is_refused(make_run: Make) -> None:
+    """Corrected labels are other data, though the files' names are the same."""
+    run = make_run(epochs=2)
+    train(run)
     with pytest.raises(ValueError, match="other teacher;"):
         train(replace(make_run(epochs=2), origin={"teacher": "another"}))
     for changes, message in (({"epochs": 1}, r"epochs \(2, now 1\)"), ({"epochs": 3, "ema": 0.5}, r"ema \(0\.9, now 0\.5\)")):
         with pytest.raises(ValueError, match=f"other recipe: {message}"):
             train(make_run(**changes))
-
-
-def test_a_folder_of_other_masks_is_refused(make_run: Make) -> None:
-    """Corrected labels are other data, though the files' names are the same."""
-    run = make_run(epochs=1)
-    train(run)
     path = run.survey.split.frames[0].mask
     before = path.read_bytes()
     with Image.open(path) as mask:
@@ -71,12 +59,18 @@ def test_a_folder_of_other_masks_is_refused(make_run: Make) -> None:
     mirror_mask.save(path)
     try:
         with pytest.raises(ValueError, match="other frames; give another --out"):
-            train(make_run(epochs=1))
+            train(make_run(epochs=2))
     finally:
         path.write_bytes(before)
+    content = torch.load(run.folder / FILE, weights_only=True)
+    torch.save(content | {"states": {"x": 1}}, run.folder / FILE)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt does not hold the states of this training: 'net'; remove it"):
+        train(make_run(epochs=2))
 
 
-def test_a_training_that_is_done_goes_on_for_more_epochs_by_their_schedule(make_run: Make) -> None:
+def test_a_training_that_is_done_goes_on_for_more_epochs_alone_by_their_schedule(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(make_run(epochs=1, power=1.0, ema=0.0))
     run = make_run(epochs=2, power=1.0, ema=0.0)
     net, progress = train(run)
@@ -84,17 +78,6 @@ def test_a_training_that_is_done_goes_on_for_more_epochs_by_their_schedule(make_
     assert [row["epoch"] for row in rows(run.folder)] == ["1", "2"]
     _, again = train(make_run(epochs=3, power=1.0, ema=0.0))
     assert (again.epoch, again.step, again.went_on_from) == (3, 12, [1, 2])
+    assert train(make_run(epochs=3, power=1.0, ema=0.0))[1] == again
+    assert "is done, nothing is left to train" in capsys.readouterr().out
     assert differing(state(net), state(train(make_run("at once", epochs=2, power=1.0, ema=0.0))[0]))
-
-
-def test_a_checkpoint_that_is_damaged_or_whose_states_are_others_is_named(make_run: Make) -> None:
-    run = make_run(epochs=1)
-    train(run)
-    path = run.folder / FILE
-    content = torch.load(path, weights_only=True)
-    torch.save(content | {"states": {"x": 1}}, path)
-    with pytest.raises(ValueError, match=r"checkpoint\.pt does not hold the states of this training: 'net'; remove it"):
-        train(make_run(epochs=1))
-    path.write_bytes(b"half a file")
-    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged.*remove it to begin again"):
-        train(make_run(epochs=1))

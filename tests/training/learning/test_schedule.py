@@ -15,9 +15,10 @@ from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
+from training.data.network_classes import NEW
 from training.learning.plan import KNOWN, KNOWN_STEPS, LEAST_KNOWN, PARTLY_KNOWN, RULES, SMALL, Facts
 from training.learning.recipe import Recipe, RecipeError
-from training.learning.score_rows import NEW, scores_of_classes
+from training.learning.score_rows import scores_of_classes
 from training.learning.start_facts import StartFacts, count_answers, start_facts, with_rows
 from training.survey.datasets import get_split
 

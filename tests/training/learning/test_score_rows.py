@@ -13,7 +13,8 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
 from tests.support.variants import long
-from training.learning.score_rows import NEW, class_axes, match_lines, match_rows, score_lines, score_tensors, scores_of_classes
+from training.data.network_classes import NEW, match_rows
+from training.learning.score_rows import class_axes, match_lines, score_lines, score_tensors, scores_of_classes
 
 pytestmark = pytest.mark.usefixtures("quick_vgg16")
 START = ["background", "cat", "traffic light", "sheep", "Person"]
@@ -59,16 +60,11 @@ def test_classes_in_another_order_have_the_start_s_logits(name: str, image: Tens
     assert torch.allclose(with_rows(source, order)(image), source(image)[:, order], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("rows", [[4, 0], [2, 2, 1]], ids=["fewer", "two of one row"])
 @torch.no_grad()
-def test_fewer_classes_have_the_start_s_logits_where_no_class_leads_to_another(image: Tensor) -> None:
+def test_some_rows_have_the_start_s_logits_where_no_class_leads_to_another(rows: list[int], image: Tensor) -> None:
     source = donor(NETWORKS["aligned"], classes_apart=True)
-    assert torch.allclose(with_rows(source, [4, 0])(image), source(image)[:, [4, 0]], rtol=1e-4, atol=1e-4)
-
-
-@torch.no_grad()
-def test_two_classes_of_one_row_do_not_add_up(image: Tensor) -> None:
-    source = donor(NETWORKS["aligned"], classes_apart=True)
-    assert torch.allclose(with_rows(source, [2, 2, 1])(image), source(image)[:, [2, 2, 1]], rtol=1e-4, atol=1e-4)
+    assert torch.allclose(with_rows(source, rows)(image), source(image)[:, rows], rtol=1e-4, atol=1e-4)
 
 
 def test_a_new_class_keeps_its_own_values() -> None:

@@ -19,8 +19,8 @@ from model.weights_file import Weights
 from tests.support.training.invocations import evaluate
 from training.data.class_mapping import identity_mapping, parse_class_mapping
 from training.data.label_files import read_labels
+from training.data.network_classes import NEW, match_rows
 from training.data.split import Split
-from training.learning.score_rows import NEW, match_rows
 from training.learning.validation import Scorer, StartScore, comparison_line, score_start, start_table
 from training.scoring.intervals import Counts, Interval
 from training.survey.datasets import get_split

@@ -9,6 +9,7 @@ from torch import Tensor
 from benchmarks.harness.narrow import narrow_net, randomise
 from model.networks.builder import build
 from model.networks.fcn import FCN
+from tests.support.variants import long
 from training.learning.teacher import Teacher
 
 # in float64, since the random networks here are deep enough to blow up what float32 rounds away
@@ -22,7 +23,8 @@ def flip_average(net: FCN, images: Tensor, stride: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("variant", "backbone", "stride"), [("fcn8s", "mobilenet_v2", 8), ("fcn32s", "mobilenet_v2", 32), ("fcn8s", "vgg16", 8)]
+    ("variant", "backbone", "stride"),
+    [("fcn8s", "mobilenet_v2", 8), ("fcn32s", "mobilenet_v2", 32), *long(("fcn8s", "vgg16", 8))],
 )
 def test_at_scale_1_it_is_the_flip_averaged_network(variant: str, backbone: str, stride: int) -> None:
     """Cells of a VGG16 lie in the middle of their pixels, those of a MobileNetV2 on the first."""

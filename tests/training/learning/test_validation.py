@@ -60,7 +60,7 @@ def test_one_pass_gives_the_scores_of_the_served_path_and_its_loss(
     split = get_split(shapes, "val", validation.labels, mapping)
     scorer = Scorer(manifest, split, mapping, "cpu")
     scores = scorer(narrow_net())
-    expected = evaluate(snapshot_segmenter(narrow_net(), manifest, "cpu"), split, Options(), mapping)
+    expected = evaluate(snapshot_segmenter(narrow_net(), manifest, "cpu"), split, Options())
     assert np.array_equal(scorer.matrix.counts, expected.counts)
     assert list(scores) == ["mean_iou", "val_loss", *(f"iou/{name}" for name in split.labels.names)]
     assert scores["mean_iou"] == expected.mean_iou

@@ -84,7 +84,7 @@ def test_a_mapping_merges_labels_and_predictions_alike(segmenter: Segmenter, spl
     labels = segmenter.manifest.labels
     mapping = parse_class_mapping("1=1,*=0", labels)
     mapped = get_split(photos, "val", labels, mapping)
-    matrix = evaluate(segmenter, mapped, OPTIONS, mapping)
+    matrix = evaluate(segmenter, mapped, OPTIONS)
     assert matrix.counts.tolist() == counted(mapped, predictions(segmenter, split), 2, {0: 0, 1: 1, 2: 0, 3: 0})
 
 

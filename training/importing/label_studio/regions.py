@@ -65,6 +65,11 @@ class StudioRegion:
         sizes = [(result.get("original_height"), result.get("original_width")) for result in self.results]
         return next((size for size in sizes if any(size)), (None, None))
 
+    @property
+    def item_index(self) -> Any:
+        """The position of its image among those of its task, as the results say it."""
+        return next((result["item_index"] for result in self.results if result.get("item_index")), 0)
+
     def labels(self) -> list[str]:
         """Its labels, each once; raises `ValueError` for labels that are no names."""
         labels: dict[str, None] = {}
@@ -110,8 +115,6 @@ class StudioRegion:
             if result.get("image_rotation"):
                 turn = str(result["image_rotation"])[:LONGEST]
                 raise ValueError(f"was drawn on an image turned by {turn} degrees; turn it back in Label Studio")
-            if result.get("item_index"):
-                raise ValueError("lies on another image than the first of its task; make a task of each image")
         return draw(self.geometry, size)
 
     def place(self, size: Size) -> Mapping[str, Any] | Sequence[Point]:

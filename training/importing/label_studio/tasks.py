@@ -11,23 +11,22 @@ from imaging.decoding import IMAGE_ENDINGS
 from training.data.problems import DataError, first_names
 from training.importing.coco import Document, candidates
 from training.importing.label_studio.regions import StudioRegion, find_regions
-from training.importing.omissions import Omissions, void_object
-from training.importing.outlines import Size, check_size
+from training.importing.omissions import Omissions
+from training.importing.outlines import check_size
+from training.importing.shapes import ShapeReader
 
 LONGEST = 60  # letters of a text of the export that a message shows
 LONGEST_NAME = 4096  # letters of an image's name or address
 
 
-class TaskReader:
+class TaskReader(ShapeReader):
     """Collects the images and objects of tasks in a document, errors, and facts for the user."""
 
+    noun = "region"
+
     def __init__(self, path: Path, omissions: Omissions, image_field: str | None) -> None:
-        self.document = Document([], [], [])
-        self.errors: list[DataError] = []
-        self._path = path
-        self._omissions = omissions
+        super().__init__(path, omissions)
         self._image_field = image_field
-        self._names: set[str] = set()  # of classes, also of those that only unknown objects have
         self._ids: set[str] = set()  # of images
         self._bare_tasks: list[object] = []
         self._facts: Counter[str] = Counter()  # what tasks hold beside objects, with its number
@@ -43,11 +42,6 @@ class TaskReader:
                 self._bare_tasks.append(task.get("id"))
         except DataError as error:
             self.errors += error.each
-
-    def finish(self) -> None:
-        """Adds the categories of all objects, whose ids are their names."""
-        used_names = {str(entry["category_id"]) for entry in self.document.annotations}
-        self.document.categories.extend({"id": name, "name": name} for name in sorted(self._names | used_names))
 
     def notes(self) -> list[str]:
         """Lines for the user about what the tasks hold beside the objects."""
@@ -82,26 +76,29 @@ class TaskReader:
         targets = {region.to_name for region in regions if region.to_name is not None}
         field = find_image_field(task["data"], targets, self._image_field)
         if field is None:
-            raise DataError(
-                f"{name} must have one image, got the fields {str(sorted(task['data']))[:200]}: give the field of the image "
-                "with --image-field"
-            )
+            named = self._image_field
+            advice = f"{named!r} is none" if named else "give the field of the image with --image-field"
+            raise DataError(f"{name} must have one image, got the fields {str(sorted(task['data']))[:200]}: {advice}")
         if len(targets) > 1 and (elsewhere := targets & set(task["data"]) - {field}):
             here = [region for region in regions if region.to_name not in elsewhere]
             self._facts["regions lie on other images of their tasks and are left out"] += len(regions) - len(here)
             regions = here
-        elif len(targets) > 1 and sum(_is_image_name(image_name(value)) for value in task["data"].values()) > 1:
+        elif len(targets) > 1 and sum(_are_image_names(image_names(value)) for value in task["data"].values()) > 1:
             raise DataError(
                 f"{name} has several images, and regions of the tags {first_names(sorted(targets))}, which do not say "
                 "of which: make a task of each image"
             )
-        image: dict[str, Any] = {"id": str(task.get("id")), "file_name": image_name(task["data"][field])}
-        if image["id"] in self._ids:
-            image["id"] += f" (image {len(self._ids)})"
-        self._ids.add(image["id"])
-        self.document.images.append(image)
-        if regions:
-            self._draw(image, regions, name)
+        files = image_names(task["data"][field])
+        if lost := [region.name for region in regions if region.item_index not in range(len(files))]:
+            raise DataError(f"{name} has the regions {first_names(lost)} of images that its {len(files)} images lack")
+        for index, file_name in enumerate(files):
+            image: dict[str, Any] = {"id": str(task.get("id")), "file_name": file_name}
+            if image["id"] in self._ids:
+                image["id"] += f" (image {len(self._ids)})"
+            self._ids.add(image["id"])
+            self.document.images.append(image)
+            if here := [region for region in regions if region.item_index == index]:
+                self._draw(image, here, name)
 
     def _draw(self, image: dict[str, Any], regions: Sequence[StudioRegion], name: str) -> None:
         """Adds the size that regions say to the image, and the regions with an area to the document.
@@ -115,38 +112,7 @@ class TaskReader:
             image["height"], image["width"] = size = check_size(*sizes[0])
         except ValueError as error:
             raise DataError(f"{name}, region {regions[0].name}: {error}") from error
-        place = name.removeprefix(f"{self._path}: ")
-        for region in regions:
-            try:
-                entry = self._object(region, size, place)
-            except ValueError as error:
-                self._omissions.add_error("regions with errors", self._path, f"{place}, region {region.name}: {error}")
-                entry = void_object({}, size, region.place(size))
-            if entry:
-                self.document.annotations.append({"id": region.name, "image_id": image["id"]} | entry)
-
-    def _object(self, region: StudioRegion, size: Size, place: str) -> dict[str, Any] | None:
-        """A region's category and outline, or what makes it void; None for one without area. Raises `ValueError`.
-
-        place: the task, for messages.
-        """
-        labels, what = region.labels(), region.unknown()
-        if what is None and region.has_no_area():
-            self._omissions.add_without_area(f"regions of the type {region.kind}")
-            return None
-        if len(labels) > 1:
-            raise ValueError(f"has the labels {', '.join(labels)}; a pixel has one class")
-        self._names.update(labels)
-        keys = region.unread_keys()
-        if what is None and not labels:
-            with_key = f", and with the key {keys[0]!r}" if keys else ""
-            what = f"regions of the type {region.kind} without a label{with_key}"
-        if what is not None:
-            self._omissions.add_unknown(what, self._path, place)
-            return void_object({}, size, region.place(size))
-        for key in keys:
-            self._omissions.add_key(f"regions have the key {key!r}")
-        return {"category_id": labels[0]} | region.outline(size)
+        self.add_shapes(image["id"], size, regions, self._path, name.removeprefix(f"{self._path}: "))
 
 
 def read_label_studio(
@@ -177,20 +143,22 @@ def find_image_field(data: Mapping[str, Any], targets: set[str], name: str | Non
     else the only one that looks like an image's name. If other texts look like images as well, all regions must belong to the
     tag of that name.
     """
-    texts = {key: text for key, value in data.items() if (text := image_name(value))}
+    texts = {key: names for key, value in data.items() if (names := image_names(value))}
     if name is not None:
         return name if name in texts else None
-    images = [key for key, text in texts.items() if _is_image_name(text)]
-    fields = [key for key in texts if key == "image" or key in targets] or images or list(texts)
+    images = [key for key, names in texts.items() if _are_image_names(names)]
+    single = [key for key, names in texts.items() if len(names) == 1]
+    fields = [key for key in texts if key == "image" or key in targets] or images or single
     is_sure = len(fields) == 1 and (set(images) <= set(fields) or targets == set(fields))
     return fields[0] if is_sure else None
 
 
-def image_name(value: Any) -> str:
-    """The image's name or address in a field, which may be a list of one; empty if it has none."""
-    entry = value[0] if isinstance(value, list) and len(value) == 1 else value
-    return entry if isinstance(entry, str) else ""
+def image_names(value: Any) -> list[str]:
+    """The images' names or addresses in a field: a text, or a list of them, as `valueList` reads; empty for others."""
+    names = value if isinstance(value, list) else [value]
+    return names if all(isinstance(name, str) and name for name in names) else []
 
 
-def _is_image_name(text: str) -> bool:
-    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in candidates(text[:LONGEST_NAME]))
+def _are_image_names(names: Sequence[str]) -> bool:
+    paths = [candidates(name[:LONGEST_NAME]) for name in names]
+    return bool(paths) and all(any(Path(path).suffix.lower() in IMAGE_ENDINGS for path in each) for each in paths)

@@ -21,7 +21,7 @@ from imaging.georeferenced.scene import Mask, Scene, open_scene
 from imaging.georeferenced.vectors import NOTHING, Burner, system_name
 from model.inference.scaling import LARGEST_FACTOR
 from model.preprocessing import RGB
-from training.data.problems import DataError, first_names
+from training.data.problems import DataError
 from training.importing.maps.layers import Layer
 from training.importing.objects import BACKGROUND
 
@@ -158,8 +158,9 @@ def cut(
             raise DataError(str(error)) from error
     result.outside = [feature for index, feature in enumerate(labels.features) if index not in on_scenes]
     if not result.tiles:
-        places = first_names(source.facts() for source in sources)
-        raise DataError(f"no pixel of the scenes has a label of {labels.name} ({system_name(labels.crs)}); scenes: {places}")
+        scenes = {str(source.path): source.place for source in sources}
+        places = "; ".join(layer.places(scenes) for layer in (labels, extent) if layer)
+        raise DataError(f"no pixel of the scenes has a label of {labels.name}: {places}; check their coordinate systems")
     return result
 
 

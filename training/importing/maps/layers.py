@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,25 @@ import shapely
 
 from imaging.classes import VOID
 from imaging.georeferenced.place import Place
-from imaging.georeferenced.vectors import Burner, Features, Geometries, System, VectorError, polygons_in_pixels, read_features
+from imaging.georeferenced.vectors import (
+    Burner,
+    Features,
+    Geometries,
+    System,
+    VectorError,
+    bounds,
+    polygons_in_pixels,
+    read_features,
+    system_name,
+)
 from model.labels import LabelError
 from training.data.label_files import class_name
 from training.data.problems import DataError, first_names
 from training.importing.omissions import Omissions
 
 POLYGONS = ("Polygon", "MultiPolygon")
+POLYGON = shapely.GeometryType.POLYGON
+MOST_PLACES = 4  # of a layer and scenes that a message says
 LONGEST_REASON = 100  # letters of what is wrong with a polygon
 INVALID = "invalid polygons (in QGIS, Processing > Fix geometries repairs them)"
 
@@ -50,6 +62,13 @@ class Layer:
         height, width = place.size
         return burner, indices[shapely.intersects(polygons, shapely.box(0, 0, width, height))].tolist()
 
+    def places(self, scenes: Mapping[str, Place]) -> str:
+        """Where its polygons and the first scenes lie in its coordinate system, in words. scenes: their places by name."""
+        boxes = [("its polygons", shapely.total_bounds(self.polygons))]
+        boxes += [(name, bounds(place, self.crs)) for name, place in scenes.items()]
+        words = [f"{name} at x {box[0]:.9g} to {box[2]:.9g}, y {box[1]:.9g} to {box[3]:.9g}" for name, box in boxes]
+        return f"{self.name}, in {system_name(self.crs)}: {first_names(words, MOST_PLACES)}"
+
 
 def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omissions) -> Layer:
     """The polygons of a layer. layer: its name; not needed if the file has only one with geometries.
@@ -63,6 +82,8 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
     except VectorError as error:
         raise DataError(str(error)) from error
     name = f"{path}, layer {features.layer}"
+    for index in np.flatnonzero(shapely.get_type_id(features.geometries) == shapely.GeometryType.GEOMETRYCOLLECTION):
+        features.geometries[index] = _polygons_of(features.geometries[index], omissions)
     _require_polygons(name, features)
     is_missing = shapely.is_missing(features.geometries)
     is_empty = ~features.has_geometry | (shapely.is_empty(features.geometries) & ~is_missing)
@@ -78,6 +99,21 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
             omissions.add_unknown(f"polygons without a value of {field!r}", name, f"feature {number}")
     _repair(name, polygons, numbers, classes, omissions)
     return Layer(name, features.crs, polygons, numbers, classes, int(is_empty.sum()))
+
+
+def _polygons_of(collection: shapely.GeometryCollection, omissions: Omissions) -> shapely.Geometry:
+    """The polygons of a collection as one geometry, or the collection if it has none; counts its other members."""
+    parts = shapely.get_parts(collection)
+    while (shapely.get_type_id(parts) > POLYGON).any():  # those with parts of their own
+        parts = shapely.get_parts(parts)
+    polygons = parts[shapely.get_type_id(parts) == POLYGON]
+    if not len(polygons):
+        return collection
+    for part in parts[shapely.get_type_id(parts) < POLYGON]:
+        omissions.add_without_area(f"members of collections that are {part.geom_type}s")
+    if shapely.is_valid(polygons).all():  # they may share edges, as those of a repaired polygon do
+        return shapely.union_all(polygons)
+    return shapely.multipolygons(polygons)
 
 
 def _require_polygons(name: str, features: Features) -> None:

@@ -16,7 +16,7 @@ from imaging.errors import DamagedImage, ImageError
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from tests.support.images import make_photo
-from tests.support.imaging.heic_files import heic_of
+from tests.support.imaging.heic_files import KVAZAAR, heic_of
 from tests.support.imaging.heif_files import heif, uncompressed_hevc
 from tests.support.model.workers import asking
 
@@ -30,6 +30,8 @@ ORIGINALS = [
     heic_of(PHOTO, bits=10),
     heic_of(PHOTO.convert("RGBA"), tile_size=64),
     heif([TILE] * 4, grid=(2, 2, 100, 90), beside=TILE),
+    KVAZAAR["grid"],
+    KVAZAAR["alpha"],
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from PIL import Image
 from rasterio import Affine
 
 from tests.support.training.maps import CORNER, UTM, photo_scene, square, write_features, write_scene
@@ -144,3 +145,46 @@ def test_arguments_that_are_missing(scene: Path, labels: Path, tmp_path: Path, c
     assert "--raster needs --vector and --field" in error(capsys, tmp_path / "out", "--raster", scene)
     assert "--vector goes with --raster" in error(capsys, tmp_path / "out", "--vector", labels)
     assert "give the EXPORT of a labelling tool, or scenes" in error(capsys, tmp_path / "out")
+
+
+def test_labels_elsewhere_are_told_with_the_places_of_both(scene: Path, labels: Path, tmp_path: Path, capsys: Any) -> None:
+    """In the labels' own system; an extent elsewhere is told as well."""
+    far = write_features(tmp_path / "far.gpkg", [shapely.box(11, 48, 12, 49)], ["a"], "EPSG:4326")
+    text = error(capsys, tmp_path / "out", *of_maps(scene, far))
+    assert "far, in EPSG:4326: its polygons at x 11 to 12, y 48 to 49, " in text
+    assert f"{scene} at x 15 to 15.0014" in text
+    assert ", y 52.3497" in text
+    elsewhere = write_features(tmp_path / "elsewhere.gpkg", [square(9000, 9000, 9)], [1], field="id")
+    text = error(capsys, tmp_path / "out", *of_maps(scene, labels, "--extent", elsewhere))
+    assert "labels, in EPSG:32633: its polygons at x 500002.5 to 500060, y 5799987.5 to 5799997.5" in text
+    assert "elsewhere, in EPSG:32633: its polygons at x 504500 to" in text
+
+
+def collection(*members: shapely.Geometry) -> shapely.GeometryCollection:
+    return shapely.GeometryCollection(members)
+
+
+def test_a_collection_has_its_polygons_and_the_rest_is_counted(scene: Path, tmp_path: Path, capsys: Any) -> None:
+    """As repairing a polygon gives it: polygons that share an edge, a line and a point, one in another."""
+    halves = [square(5, 5, 10, 20), shapely.MultiPolygon([square(15, 5, 10, 20)])]
+    whole = collection(*halves, LINE, collection(POINT, LINE))
+    for ending in ("gpkg", "geojson"):
+        labels = write_features(tmp_path / f"labels.{ending}", [whole, square(100, 5, 20)], ["house", "tree"])
+        out = tmp_path / ending
+        assert main([*map(str, of_maps(scene, labels)), "--out", str(out)]) == 0
+        printed = capsys.readouterr().out
+        assert "2 members of collections that are LineStrings are left out, since they have no area" in printed
+        assert "1 members of collections that are Points are left out" in printed
+        (mask,) = (np.asarray(Image.open(path)) for path in (out / "masks").glob("*/scene_r000_c000.png"))
+        expected = np.zeros((64, 64), np.uint8)
+        expected[5:25, 5:25] = 1
+        np.testing.assert_array_equal(mask, expected)
+
+
+def test_a_collection_without_a_polygon_or_with_an_invalid_one_is_told(scene: Path, tmp_path: Path, capsys: Any) -> None:
+    labels = write_features(tmp_path / "a.gpkg", [square(5, 5, 9), collection(POINT, LINE)], ["a", "b"])
+    assert "no polygons, feature 2 (GeometryCollection)" in error(capsys, tmp_path / "out", *of_maps(scene, labels))
+    x, y = CORNER
+    bow = shapely.Polygon([(x, y), (x + 9, y - 9), (x + 9, y), (x, y - 9)])
+    labels = write_features(tmp_path / "b.gpkg", [square(5, 5, 9), collection(bow, POINT)], ["a", "b"])
+    assert "feature 2: Self-intersection" in error(capsys, tmp_path / "out", *of_maps(scene, labels))

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from imaging.classes import VOID
-from model.inference.scenes import ClassRows
+from model.inference.scenes.rows import ClassRows
 from model.inference.tiling import Size
 from model.whole_file import refuse_link
 

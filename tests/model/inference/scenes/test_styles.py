@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from cli.scenes.outputs import polygon_style, raster_style
+from model.inference.scenes.outputs import polygon_style, raster_style
 from model.labels import LabelClass
 
 LABELS = (LabelClass(0, "meadow & tree", (1, 2, 3)), LabelClass(1, 'the "cow"', (250, 16, 0)))

@@ -18,7 +18,7 @@ from imaging.rendering import Rendering
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
-from model.inference.scenes import AHEAD_SHARE, ClassRows, ScenePlan, plan_scene, segment_scene
+from model.inference.scenes.rows import AHEAD_SHARE, ClassRows, ScenePlan, plan_scene, segment_scene
 from model.inference.segmenter import Segmenter
 from tests.support.images import make_photo
 from tests.support.polling import wait_until

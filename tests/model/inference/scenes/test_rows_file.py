@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.scenes.rows_file import HEADER, RowsFile
-from model.inference.scenes import ClassRows
+from model.inference.scenes.rows import ClassRows
+from model.inference.scenes.rows_file import HEADER, RowsFile
 
 SIZE = (30, 50)
 RNG = np.random.default_rng(0)

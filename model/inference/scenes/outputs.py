@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cli.scene_request import SceneRequest
-from cli.scenes.rows_file import ENDING
 from imaging.classes import Label, class_id, is_background
 from imaging.georeferenced import layers
 from imaging.georeferenced.geojson import write_geojson
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import RasterFacts, read_key, write_raster
-from model.inference.scenes import ClassRows
+from model.inference.scenes.request import SceneRequest
+from model.inference.scenes.rows import ClassRows
+from model.inference.scenes.rows_file import ENDING
 from model.labels import LabelSet
 from model.whole_file import OTHER, begins_with, check_output, whole_file, write_file
 

@@ -1,0 +1,146 @@
+"""The body of a job, which streams to the disk: a file, or a form with files."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.api.body import CLOSE, DEFAULT_NAME, RequestBody, media_type
+from app.api.errors import BadRequest, EmptyBody, TooLarge
+from app.api.forms import FIELD_BYTES, FIELDS, LONGEST_NAME, MAX_FIELDS, MEDIA_TYPE
+from app.telemetry import VALUE_LENGTH
+from model.printable import printable
+
+MOST_FILES = 10_000  # of a form
+WRITE_BYTES = 1 << 20  # that are written at once
+MEMORY_BYTES = 4 << 20  # of an upload, whatever its size
+MOST_S = 86_400.0  # that an upload may take; its rate has a limit besides
+FOLDER = re.compile(r".*[/\\]")
+
+
+class JobUpload(NamedTuple):
+    """What came: the names of the files, which lie in the folder by their numbers, and the fields of the form."""
+
+    files: list[str]
+    fields: list[tuple[str, str]]
+
+
+async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[int], None]) -> JobUpload:
+    """Writes the files of the body to a new folder, as `000000`, `000001` and so on.
+
+    check_room: raises if the disk has no room for so many bytes. Raises as `RequestBody`; `BadRequest` for a broken form,
+    `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what `check_room` raises.
+    """
+    folder.mkdir()
+    upload = JobUpload([], [])
+    is_form = media_type(body.request) == MEDIA_TYPE
+    writer = _Form(body.request.headers["content-type"], folder, upload) if is_form else _Raw(folder, upload)
+    pieces, count = bytearray(), 0
+    try:
+        async for chunk in body.chunks(lambda _: MEMORY_BYTES):
+            pieces += chunk
+            if len(pieces) >= WRITE_BYTES:
+                check_room(count := count + len(pieces))
+                await asyncio.to_thread(writer.write, bytes(pieces))
+                pieces.clear()
+        await asyncio.to_thread(writer.write, bytes(pieces))
+        writer.end()
+    except FormParserError as error:
+        raise BadRequest(f"the form cannot be read: {error}; send multipart/form-data with a file as `file`", CLOSE) from error
+    finally:
+        writer.close()
+    if not upload.files or not any((folder / f"{index:06}").stat().st_size for index in range(len(upload.files))):
+        raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
+    return upload
+
+
+class _Raw:
+    """Writes a body that is a file."""
+
+    def __init__(self, folder: Path, upload: JobUpload) -> None:
+        self._file: BinaryIO = (folder / "000000").open("wb")
+        upload.files.append(DEFAULT_NAME)
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def end(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Form:
+    """Writes the files of a form. Each has a number for a name; what the client calls them is a text."""
+
+    def __init__(self, content_type: str, folder: Path, upload: JobUpload) -> None:
+        boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+        if not boundary:
+            raise BadRequest("the form cannot be read: it names no boundary", CLOSE)
+        self._folder, self._upload, self._has_ended = folder, upload, False
+        self._header, self._disposition, self._name = [b"", b""], b"", ""
+        self._part: BinaryIO = BytesIO()
+        self._parser = MultipartParser(boundary, {
+            "on_header_field": self._add_header(0), "on_header_value": self._add_header(1), "on_header_end": self._end_header,
+            "on_headers_finished": self._begin_part, "on_part_data": self._add_data, "on_part_end": self._end_part,
+            "on_end": self._end,
+        })  # fmt: skip
+
+    def write(self, data: bytes) -> None:
+        self._parser.write(data)
+
+    def end(self) -> None:
+        if not self._has_ended:
+            raise FormParserError("it is cut off: its closing boundary is missing")
+
+    def close(self) -> None:
+        self._part.close()
+
+    def _add_header(self, place: int) -> Callable[[bytes, int, int], None]:
+        def add(data: bytes, start: int, end: int) -> None:
+            self._header[place] += data[start:end]
+
+        return add
+
+    def _end_header(self) -> None:
+        if self._header[0].lower() == b"content-disposition":
+            self._disposition = self._header[1]
+        self._header = [b"", b""]
+
+    def _begin_part(self) -> None:
+        """Opens a new file for a file. A field, and what is not read, stays in memory."""
+        _, options = parse_options_header(self._disposition)
+        self._name, self._disposition = options.get(b"name", b"").decode(errors="replace"), b""
+        name, files = options.get(b"filename"), self._upload.files
+        if self._name in FIELDS and name is None:
+            raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif", CLOSE)
+        if self._name in FIELDS and name is not None:
+            if len(files) >= MOST_FILES:
+                raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs", CLOSE)
+            self._part = (self._folder / f"{len(files):06}").open("wb")
+            files.append(FOLDER.sub("", name.decode(errors="replace"))[-LONGEST_NAME:] or DEFAULT_NAME)
+        else:
+            self._part = BytesIO()
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        self._part.write(data[start:end])
+        if isinstance(self._part, BytesIO) and self._part.tell() > FIELD_BYTES:
+            raise TooLarge(f"the form's field {printable(self._name, VALUE_LENGTH)} has more than {FIELD_BYTES} bytes", CLOSE)
+
+    def _end_part(self) -> None:
+        if isinstance(self._part, BytesIO):
+            self._upload.fields.append((self._name, self._part.getvalue().decode(errors="replace")))
+            if len(self._upload.fields) > MAX_FIELDS:
+                raise TooLarge(f"the form has more than {MAX_FIELDS} fields, which is the limit; leave some out", CLOSE)
+        self._part.close()
+
+    def _end(self) -> None:
+        self._has_ended = True

@@ -1,0 +1,249 @@
+"""`/jobs`: work that outlives a request, in the words of OGC API - Processes (18-062r2, section 7).
+
+A job belongs to the key that sent it. Nobody else learns that it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import create_model
+from starlette.responses import FileResponse, JSONResponse
+
+from app.api.body import DEFAULT_NAME, RequestBody
+from app.api.errors import BadParameter, InsufficientStorage, NotFound, Problem, TooLarge, Undecodable, UnsupportedType
+from app.api.job_photos import FORMATS
+from app.api.job_upload import MOST_S, receive_upload
+from app.api.query import QUERY_FIELDS, QUERY_PARAMETERS, Query, field_of, make_options, with_values
+from app.api.security import check_key
+from app.api.segment import Ready
+from app.serving.errors import DiskFull, ResultMissing
+from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, UPLOADS, Job, Output, now
+from app.serving.jobs.runner import JobRunner
+from app.serving.jobs.scenes import plan_scene, scene_request
+from app.serving.registry import Model
+from app.serving.service import Service
+from imaging.classes import class_id
+from imaging.decoding import IMAGE_FORMATS
+from imaging.formats.signatures import UNKNOWN, format_of
+from imaging.parameters import Parameter
+from imaging.rendering import parse_classes
+from model.inference.jobs.scene_process import RefusalKind, SceneRefused
+from model.inference.plan import MODEL
+from model.inference.scenes.request import SCENE, SQUARE_METRES
+from model.inference.small_regions import AREA_PATTERN
+from model.printable import printable
+
+OUTPUT = Parameter(
+    name="output",
+    type=Output,
+    help="what becomes of a scene: `tif`, `cog`, `gpkg` or `geojson`; of photos: `zip`, `coco` or `jsonl`",
+)
+LIMIT = Parameter(name="limit", type=int, default=20, least=1, most=100, help="most jobs of a page")
+OFFSET = Parameter(name="offset", type=int, default=0, least=0, most=1_000_000, help="jobs before the page")
+MIN_AREA = replace(
+    QUERY_PARAMETERS["min_area"],
+    pattern=f"(?:{AREA_PATTERN}|{SQUARE_METRES})",
+    values="an area such as 200, 0.1% or, of scenes, 5m2",
+)
+JOB_FIELDS: dict[str, Any] = QUERY_FIELDS | {each.name: field_of(each) for each in (OUTPUT, MIN_AREA, *SCENE.values())}
+JOB_MODEL = create_model("JobModel", __doc__="Query parameters of `/jobs`.", **JOB_FIELDS)
+"""Checks the parameters of a job."""
+NAMES = JOB_MODEL.model_fields.keys()
+PAGE_FIELDS: dict[str, Any] = {each.name: field_of(each) for each in (LIMIT, OFFSET)}
+PAGE_MODEL = create_model("PageModel", __doc__="Query parameters of the list of jobs.", **PAGE_FIELDS)
+ANY = {MODEL.name, OUTPUT.name}
+OF_SCENES = ANY | SCENE.keys() | {"overlap", "blend"}
+OF_POLYGONS = OF_SCENES | {"classes", "topology", "tolerance", "min_area"}
+OF_PHOTOS = ANY | QUERY_PARAMETERS.keys()
+OF_SCENE: dict[RefusalKind, type[Problem]] = {
+    "type": UnsupportedType, "damaged": Undecodable, "parameter": BadParameter, "memory": Undecodable,
+    "disk": InsufficientStorage,
+}  # fmt: skip
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
+PROCESS = "segment"
+SIGNATURE_BYTES = 256
+router = APIRouter()
+
+
+def jobs_of(request: Request) -> JobRunner:
+    """The jobs of the service."""
+    jobs: JobRunner = request.app.state.jobs
+    return jobs
+
+
+def owner_of(request: Request) -> str:
+    """Whose jobs a client may see. Raises `Unauthorized`."""
+    return check_key(request, request.app.state.service.registry.api_keys)
+
+
+Jobs = Annotated[JobRunner, Depends(jobs_of)]
+Owner = Annotated[str, Depends(owner_of)]
+
+
+@router.post("/jobs", summary="Send work that outlives the request", status_code=201)
+async def submit(request: Request, jobs: Jobs, service: Ready, owner: Owner) -> Response:
+    """Takes a GeoTIFF, or a form with many photos, and answers the job at once. `output` says what its result is."""
+    query = with_values({}, request.query_params.multi_items(), "query", NAMES, JOB_MODEL)
+    body = RequestBody(request, service, service.settings.job_upload_mb, "SEGMENT_JOB_UPLOAD_MB", MOST_S)
+    client, length = request.state.reservation.sender, request.headers.get("content-length", "")
+    if "output" in query:
+        _check(query, service)
+    with _refuse_full_disk(), jobs.store.upload(client, int(length) if length.isdecimal() else 0) as (id, folder):
+        files, fields = await receive_upload(body, folder / UPLOADS, lambda count: jobs.store.check_room(id, count))
+        query = with_values(query, [each for each in fields if each[0] in NAMES], "form field", NAMES, JOB_MODEL)
+        _check(query, service)
+        with service.registry.using(query.get("model")) as model:
+            parameters = {name: value for name, value in query.items() if name not in ANY}
+            sha256 = model.segmenter.runtime.identity.sha256
+            job = Job(id, owner, client, query["output"], parameters, model.name, sha256, files, created=now())
+            await _check_files(job, jobs, service, model)
+        jobs.submit(job)
+    return JSONResponse(_status(request, job), 201, {"Location": f"{_address(request)}/{job.id}"})
+
+
+@router.get("/jobs", summary="Your jobs, the newest first")
+async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> Response:
+    """A page of the jobs of the request's key. Without keys it is 404, since all clients are then the same."""
+    if not owner:
+        raise NotFound("jobs are listed for clients with a key of their own; ask for /jobs/ID")
+    names = PAGE_MODEL.model_fields
+    page = {"limit": LIMIT.default, "offset": OFFSET.default} | dict(
+        with_values({}, request.query_params.multi_items(), "query", names, PAGE_MODEL)
+    )
+    own, end = jobs.store.of(owner), page["offset"] + page["limit"]
+    links = [_link(_address(request), "self")]
+    if end < len(own):
+        links.append(_link(f"{_address(request)}?limit={page['limit']}&offset={end}", "next"))
+    return JSONResponse({"jobs": [_status(request, job) for job in own[page["offset"] : end]], "links": links})
+
+
+@router.get("/jobs/{id}", summary="The state of a job")
+async def job_status(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response:
+    return JSONResponse(_status(request, _find(jobs, id, owner)))
+
+
+@router.get("/jobs/{id}/results", summary="The result of a job")
+async def job_results(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response:
+    """The file, also in parts (`Range`). 404 until the job is successful."""
+    job = _find(jobs, id, owner)
+    if job.status != "successful":
+        raise ResultMissing(f"the job is {job.status}, and has no result: {job.message}")
+    suffix, media_type = MEDIA_TYPES[job.output]
+    tag = f'"{hashlib.sha256(f"{job.id} {job.finished}".encode()).hexdigest()[:32]}"'
+    if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]:
+        return Response(status_code=304, headers={"ETag": tag})
+    path = jobs.store.folder(job) / job.result
+    return FileResponse(path, headers={"ETag": tag}, media_type=media_type, filename=f"{PROCESS}-{job.id[:8]}{suffix}")
+
+
+@router.delete("/jobs/{id}", summary="Dismiss a job, or remove one that has ended")
+async def delete_job(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response:
+    """Ends a job that is accepted or running, and answers its state. Removes one that has ended, with its result (204)."""
+    job = _find(jobs, id, owner)
+    if job.is_open:
+        await jobs.dismiss(job)
+        return JSONResponse(_status(request, job))
+    jobs.store.remove(job)
+    return Response(status_code=204)
+
+
+def _check(query: Query, service: Service) -> None:
+    """Raises `BadParameter`, or what `make_options` raises, for what does not go with the output."""
+    if "output" not in query:
+        raise BadParameter("query output: is missing; give one of tif, cog, gpkg, geojson (a scene), zip, coco, jsonl (photos)")
+    output = query["output"]
+    is_scene = output in SCENE_OUTPUTS
+    names = OF_PHOTOS if not is_scene else OF_POLYGONS if output in ("gpkg", "geojson") else OF_SCENES
+    if others := [name for name in query if name not in names]:
+        raise BadParameter(f"{others[0]}: does not go with output={output}; leave it out")
+    service.registry.get(query.get("model"))
+    if is_scene:
+        return
+    own = {name: value for name, value in query.items() if name != OUTPUT.name}
+    form = own.setdefault("format", FORMATS[output])
+    fitting = {"coco": form == "coco", "jsonl": form in ("json", "hf"), "zip": form not in ("coco", "json", "hf")}
+    if not fitting[output]:
+        raise BadParameter(f"format={form} does not go with output={output}; leave it out")
+    make_options(service.settings, own, DEFAULT_NAME)
+
+
+async def _check_files(job: Job, jobs: JobRunner, service: Service, model: Model) -> None:
+    """Raises a problem for files of which none can be segmented."""
+    folder, labels = jobs.store.folder(job), model.segmenter.labels.classes
+    for name in parse_classes(job.parameters.get("classes", "")):
+        class_id(name, labels)  # raises for a class that the model lacks
+    if not job.is_scene:
+        if not await asyncio.to_thread(_has_photo, folder / UPLOADS):
+            raise UnsupportedType(f"none of the files is an image that is read: {', '.join(IMAGE_FORMATS)}")
+        return
+    if len(job.files) > 1:
+        raise TooLarge(f"output={job.output} takes one scene, got {len(job.files)} files; send them in several jobs")
+    try:
+        scene_request(job, folder, service.settings)
+    except ValueError as error:
+        raise BadParameter(str(error)) from error
+    try:
+        async with jobs.planning:
+            await plan_scene(job, folder, service.settings, model)
+    except SceneRefused as error:
+        raise OF_SCENE[error.kind](str(error)) from error
+    except OSError as error:
+        raise Undecodable("the scene is damaged, or needs too much memory or time to be opened; write it again") from error
+
+
+def _has_photo(folder: Path) -> bool:
+    """Whether any file of the folder begins as an image that is read."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            if format_of(file.read(SIGNATURE_BYTES)) != UNKNOWN:
+                return True
+    return False
+
+
+def _find(jobs: JobRunner, id: str, owner: str) -> Job:
+    if job := jobs.store.get(id, owner):
+        return job
+    raise NotFound(f"there is no job {printable(id, 64)} of yours")
+
+
+def _status(request: Request, job: Job) -> dict[str, Any]:
+    """What OGC calls a statusInfo."""
+    address = f"{_address(request)}/{job.id}"
+    links = [_link(address, "self")]
+    if job.status == "successful":
+        links.append(_link(f"{address}/results", RESULTS, MEDIA_TYPES[job.output][1]))
+    return {
+        "jobID": job.id, "type": "process", "processID": PROCESS, "status": job.status, "progress": job.progress,
+        "message": job.message, "created": job.created, "started": job.started, "finished": job.finished,
+        "updated": job.updated, "links": links,
+    }  # fmt: skip
+
+
+def _link(address: str, relation: str, media_type: str = "application/json") -> dict[str, str]:
+    return {"href": address, "rel": relation, "type": media_type}
+
+
+def _address(request: Request) -> str:
+    """The path of `/jobs`, which a proxy may have moved."""
+    return f"{request.scope.get('root_path', '')}/jobs"
+
+
+@contextmanager
+def _refuse_full_disk() -> Iterator[None]:
+    """Raises `DiskFull` where the system says that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise DiskFull("the service's disk is full; try again later") from error

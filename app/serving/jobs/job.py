@@ -1,0 +1,90 @@
+"""A job: what was asked, and how far it is. Its folder holds it as `job.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from model.whole_file import write_file
+
+Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
+"""As OGC API - Processes, Part 1 (18-062r2, section 7.10), says."""
+STATUSES: tuple[Status, ...] = get_args(Status)
+OPEN: tuple[Status, ...] = ("accepted", "running")
+SceneOutput = Literal["tif", "cog", "gpkg", "geojson"]
+PhotoOutput = Literal["zip", "coco", "jsonl"]
+Output = Literal[SceneOutput, PhotoOutput]
+SCENE_OUTPUTS: tuple[str, ...] = get_args(SceneOutput)
+MEDIA_TYPES: dict[str, tuple[str, str]] = {
+    "tif": (".tif", "image/tiff; application=geotiff"),
+    "cog": (".tif", "image/tiff; application=geotiff; profile=cloud-optimized"),
+    "gpkg": (".gpkg", "application/geopackage+sqlite3"),
+    "geojson": (".geojson", "application/geo+json"),
+    "zip": (".zip", "application/zip"),
+    "coco": (".json", "application/json"),
+    "jsonl": (".jsonl", "application/x-ndjson"),
+}
+"""The ending and the media type of each output."""
+FILE, UPLOADS, RESULT = "job.json", "uploads", "result"
+
+
+@dataclass
+class Job:
+    """A job. Only for the event loop.
+
+    id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. parameters: of the
+    request, checked. sha256: of the weights that it began with. files: names of its uploads, which never become paths.
+    progress: 0 to 100. crashes: ends of its process since rows were last done.
+    """
+
+    id: str
+    owner: str
+    client: str
+    output: Output
+    parameters: Mapping[str, Any]
+    model: str
+    sha256: str
+    files: list[str]
+    status: Status = "accepted"
+    created: str = ""
+    started: str | None = None
+    finished: str | None = None
+    updated: str = ""
+    progress: int = 0
+    message: str = "it waits for its turn"
+    crashes: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @property
+    def is_scene(self) -> bool:
+        return self.output in SCENE_OUTPUTS
+
+    @property
+    def result(self) -> str:
+        """The name of its result in its folder."""
+        return RESULT + MEDIA_TYPES[self.output][0]
+
+    def save(self, folder: Path) -> None:
+        """Writes it into its folder, whole or not at all. Raises `OSError`."""
+        self.updated = now()
+        write_file(folder / FILE, json.dumps(asdict(self)), follow=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Job:
+        """Reads the job of a folder. Raises `OSError` or `ValueError`."""
+        values = json.loads((folder / FILE).read_bytes())
+        if not isinstance(values, dict) or values.keys() != {each.name for each in fields(cls)} or values["id"] != folder.name:
+            raise ValueError(f"{folder / FILE} is no job of this version")
+        return cls(**values)
+
+
+def now() -> str:
+    """The time as RFC 3339 writes it, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

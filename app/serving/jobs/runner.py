@@ -1,0 +1,162 @@
+"""Runs jobs: one at a time, the clients in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+from app.serving.errors import NotServing, UnknownModel
+from app.serving.jobs.job import Job, now
+from app.serving.jobs.store import JobStore
+from app.serving.registry import Model, Registry
+from model.inference.errors import InferenceError
+from model.inference.jobs.scene_process import SceneRefused
+
+TURN_S = 20.0  # after which the next client's job has its turn, if another waits
+CHECK_S = 0.5  # between two looks at what may end a turn
+PAUSE_S = 1.0  # until a new try, while the service starts
+MOST_CRASHES = 3  # of a job's process without a row in between
+OLD_S = 600.0  # between two looks at jobs that ended long ago
+Work = Callable[[Job, Model, Callable[[float], None]], Awaitable[None]]
+"""Works on a job with its model until its result is written, and tells the share that is done. It can be cancelled."""
+log = logging.getLogger("segment")
+
+
+class JobRunner:
+    """Runs the jobs of a store, one at a time. Only for the event loop.
+
+    A job that has had `TURN_S` seconds is stopped if another client's job waits, and goes on in its next turn where it was.
+    work: by whether the job is of a scene.
+    """
+
+    def __init__(self, store: JobStore, registry: Registry, work: Mapping[bool, Work]) -> None:
+        self.store, self._registry, self._work = store, registry, work
+        self.planning = asyncio.Semaphore()  # of scenes that come: one at a time
+        self._wake = asyncio.Event()
+        self._turns: dict[str, int] = {}  # of each client: the number of its last turn
+        self._running: tuple[Job, asyncio.Task[None]] | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._loop = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Ends the job's turn. It goes on after the next start."""
+        if self._loop:
+            self._loop.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._loop
+        self.store.close()
+
+    def submit(self, job: Job) -> None:
+        """Keeps a new job, and runs it in its turn. Raises `OSError`."""
+        self.store.add(job)
+        self._wake.set()
+
+    async def dismiss(self, job: Job) -> None:
+        """Ends a job that has not ended, and removes its files."""
+        running = self._running
+        self._end(job, "dismissed", "it was dismissed")
+        if running and running[0] is job:
+            running[1].cancel()
+            await asyncio.wait([running[1]])
+        self.store.clear(job)
+
+    async def _run(self) -> None:
+        while True:
+            self.store.remove_old()
+            job = self._next()
+            if job:
+                await self._turn(job)
+                continue
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), OLD_S)
+
+    def _next(self) -> Job | None:
+        """The oldest job of the client whose last turn was first."""
+        jobs = [job for job in self.store.jobs() if job.is_open]
+        return min(jobs, key=lambda job: self._turns.get(job.client, 0), default=None)
+
+    async def _turn(self, job: Job) -> None:
+        """Works on a job until it ends, or its turn does."""
+        self._turns[job.client] = max(self._turns.values(), default=0) + 1
+        try:
+            with self._registry.using(job.model) as model:
+                if model.segmenter.runtime.identity.sha256 != job.sha256:
+                    self._end(job, "failed", f"the weights of {job.model} were replaced after it was sent; send it again")
+                    self.store.clear(job)
+                    return
+                await self._work_on(job, model)
+        except NotServing:
+            await asyncio.sleep(PAUSE_S)
+        except UnknownModel:
+            self._end(job, "failed", f"the model {job.model} is no longer served; send it again with another")
+            self.store.clear(job)
+
+    async def _work_on(self, job: Job, model: Model) -> None:
+        if job.status == "accepted":
+            job.status, job.started, job.message = "running", now(), "it is being segmented"
+        self.store.save(job)
+
+        def tell(share: float) -> None:
+            job.crashes, progress = 0, min(99, int(100 * share))
+            if progress != job.progress:
+                job.progress = progress
+                self.store.save(job)
+
+        work = asyncio.ensure_future(self._work[job.is_scene](job, model, tell))
+        task: asyncio.Task[None] = asyncio.create_task(self._outcome(job, work))
+        self._running = job, task
+        end = asyncio.get_running_loop().time() + TURN_S
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=CHECK_S)
+                is_over = asyncio.get_running_loop().time() >= end and self._others_wait(job)
+                if not task.done() and (is_over or self._registry.models.get(job.model) is not model):
+                    task.cancel()
+                elif not task.done() and not self.store.has_reserve():
+                    task.cancel()
+                    self._end(job, "failed", "there is no room on the service's disk; send it again later")
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            self._running = None
+        if not job.is_open:
+            self.store.clear(job)
+
+    def _others_wait(self, job: Job) -> bool:
+        return any(other.is_open and other.client != job.client for other in self.store.jobs())
+
+    async def _outcome(self, job: Job, work: asyncio.Future[None]) -> None:
+        """Ends the job as its work does. A crash of its process, and the end of the network, leave it for its next turn."""
+        try:
+            await work
+        except SceneRefused as error:
+            self._end(job, "failed", str(error))
+        except InferenceError as error:
+            log.warning("a job waits: %s", error, extra={"fields": {"job": job.id}})
+            await asyncio.sleep(PAUSE_S)
+        except OSError as error:  # its process ended
+            job.crashes += 1
+            log.warning("a job's process ended: %s", error, extra={"fields": {"job": job.id}})
+            if job.crashes >= MOST_CRASHES:
+                self._end(
+                    job, "failed", "its process ended again and again: the file is damaged, or needs too much memory or time"
+                )
+        except Exception as error:  # an unexpected error of one job must not end the others
+            log.error("unexpected error", exc_info=error, extra={"fields": {"job": job.id}})
+            self._end(job, "failed", f"the service failed; its log has the job's id, {job.id}")
+        else:
+            self._end(job, "successful", "its result is ready")
+
+    def _end(self, job: Job, status: str, message: str) -> None:
+        """Ends a job that has not ended."""
+        if not job.is_open:
+            return
+        job.status, job.message, job.finished = status, message, now()  # type: ignore[assignment]
+        job.progress = 100 if status == "successful" else job.progress
+        self.store.save(job)
+        log.info("job ended", extra={"fields": {"job": job.id, "status": status, "output": job.output, "detail": message}})

@@ -1,0 +1,53 @@
+"""The work of a job on a scene: a process of its own reads and writes, and the service's scheduler runs the tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from pathlib import Path
+
+from app.serving.jobs.job import UPLOADS, Job
+from app.serving.registry import Model
+from app.settings import Settings
+from imaging.rendering import parse_classes
+from model.inference.jobs.scene_process import SceneTask, scene_process
+from model.inference.scenes.request import KINDS, SCENE, SceneRequest, parse_ground_area
+from model.inference.tile_queue import TileQueue
+from model.inference.tiling import Size
+
+
+def scene_request(job: Job, folder: Path, settings: Settings) -> SceneRequest:
+    """What the job asks of its scene. Raises `ValueError` for a wrong value."""
+    values = dict(job.parameters)
+    out = folder / job.result
+    options = {name: parameter.read(values[name]) for name, parameter in SCENE.items() if name in values}
+    if "classes" in values:
+        options["classes"] = parse_classes(values["classes"])
+    if "min_area" in values:
+        options["min_area"] = parse_ground_area(values["min_area"])
+    return SceneRequest(
+        source=str(folder / UPLOADS / "000000"), out=str(out), kind=KINDS[out.suffix], cog=job.output == "cog",
+        tile=settings.tile, overlap=values.get("overlap", settings.overlap), blend=values.get("blend", settings.blend),
+        shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0), **options,
+    )  # fmt: skip
+
+
+async def plan_scene(job: Job, folder: Path, settings: Settings, model: Model) -> Size:
+    """The (height, width) of the job's scene. Raises `SceneRefused`, or `OSError` if its process ended."""
+    task = SceneTask(model.pickled_runtime, scene_request(job, folder, settings), str(folder), 1, only_plan=True)
+    async with scene_process(task, model.segmenter) as process:
+        return await process.plan()
+
+
+async def segment_scene(settings: Settings, root: Path, job: Job, model: Model, tell: Callable[[float], None]) -> None:
+    """Writes the result of the job's scene. Raises `SceneRefused`, `InferenceError`, or `OSError` if its process ended."""
+    folder, scheduler = root / job.id, model.scheduler
+    task = SceneTask(model.pickled_runtime, scene_request(job, folder, settings), str(folder), scheduler.ahead)
+    queue = TileQueue(inf, is_background=True)
+    try:
+        async with scene_process(task, model.segmenter) as process:
+            await process.plan()
+            await process.run(partial(scheduler.submit, queue), lambda rows, total: tell(rows / total))
+    finally:
+        scheduler.cancel(queue)

@@ -1,0 +1,151 @@
+"""The program of a process that reads one scene and writes its result. `scene_process` is the front's side.
+
+The main thread writes; others read, cut and merge, as `model.inference.scenes.rows` says; one receives logits.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import signal
+import socket
+import threading
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from imaging.errors import DamagedImage, ImageError, UnknownClass
+from imaging.georeferenced.scene import SAFE_DRIVERS, Scene, open_scene
+from model.inference.jobs.scene_process import RefusalKind, SceneTask
+from model.inference.merging import Logits
+from model.inference.processes.confinement import confine, end_with_parent, limit, refuse_privileges, unlimit
+from model.inference.processes.forkserver_process import IGNORED_SIGNALS
+from model.inference.processes.frames import receive, send
+from model.inference.processes.protocol import MOST_MESSAGE
+from model.inference.runtime import DistantRuntime, Tile
+from model.inference.scenes.outputs import write_output
+from model.inference.scenes.rows import ClassRows
+from model.inference.scenes.rows_file import ENDING, RowsFile
+from model.inference.scenes.work import SceneWork, all_rows, plan_work
+from model.inference.tiling import TilingError
+
+MEMORY_BYTES = 2 << 30  # that the process may take besides its libraries
+SECONDS = 1800.0  # of processor time until the next rows are done, or the result is written
+NAME = "the file"
+KINDS: tuple[tuple[type[Exception], RefusalKind], ...] = (
+    (DamagedImage, "damaged"), (ImageError, "type"), (TilingError, "parameter"), (UnknownClass, "parameter"),
+)  # fmt: skip
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Works on the task that comes on this socket from the front, a process of this id. Exits when the front does."""
+    for name in IGNORED_SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    end_with_parent(parent)
+    refuse_privileges()
+    channel = socket.socket(fileno=descriptor)
+    try:
+        task: SceneTask = pickle.loads(receive(channel)[0])  # noqa: S301 (from the process that started this one)
+        confine([Path(task.folder)])
+        limit(MEMORY_BYTES, SECONDS)
+        network = _Network(channel, task.ahead)
+        try:
+            _work(task, network)
+            head: dict[str, object] = {"kind": "done"}
+        except ConnectionError:
+            return
+        except Exception as error:  # the front has to know of every one
+            unlimit()
+            head = _error_head(error, task)
+        network.reply(head)
+    finally:
+        os._exit(0)
+
+
+def _work(task: SceneTask, network: _Network) -> None:
+    """Plans the scene, and unless that is all, writes the result from its rows. Goes on with the rows that are kept."""
+    runtime: DistantRuntime = pickle.loads(task.runtime)  # noqa: S301
+    request, labels = replace(task.request, resume=True), runtime.manifest.labels
+    with open_scene(request.source, SAFE_DRIVERS, NAME) as scene:
+        work = plan_work(request, scene, runtime)
+        network.reply({"kind": "plan", "size": scene.size})
+        if task.only_plan:
+            return
+        threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
+        with _rows_file(work, scene, len(labels)) as rows:
+            with closing(all_rows(work, scene, runtime, rows, network.submit, task.ahead)) as parts:
+                write_output(request, work.place, _told(parts, rows, network), labels, work.facts(runtime))
+            rows.remove()
+
+
+def _rows_file(work: SceneWork, scene: Scene, classes: int) -> RowsFile:
+    """The working file: with the rows that are there, unless they are damaged, or another runtime or version gave them."""
+    path, confidence = Path(work.request.out + ENDING), work.confidence
+    try:
+        return RowsFile(path, work.rows_key, scene.size, classes, confidence=confidence, resume=True)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
+        return RowsFile(path, work.rows_key, scene.size, classes, confidence=confidence, resume=False)
+
+
+def _told(parts: Iterator[ClassRows], rows: RowsFile, network: _Network) -> Iterator[ClassRows]:
+    """The same rows. The front is told of each, and the limit on processor time begins anew."""
+    for part in parts:
+        network.reply({"kind": "rows", "row": part.bottom, "rows": rows.size[0]})
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        yield part
+
+
+class _Network:
+    """The network, which the front runs. `_lock` guards what is sent. ahead: most tiles that are there without logits."""
+
+    def __init__(self, channel: socket.socket, ahead: int) -> None:
+        self._channel, self._lock, self._room = channel, threading.Lock(), threading.Semaphore(ahead)
+        self._waiting: deque[Future[Logits]] = deque()
+
+    def submit(self, tile: Tile) -> Future[Logits]:
+        """Sends a tile, once there is room for it; the future gets its logits. Any thread may call it."""
+        future: Future[Logits] = Future()
+        self._room.acquire()
+        with self._lock:
+            self._waiting.append(future)
+            head = json.dumps({"kind": "tile", "shape": tile.shape}).encode()
+            send(self._channel, head, np.ascontiguousarray(tile).data.cast("B"))
+        return future
+
+    def reply(self, head: dict[str, object]) -> None:
+        with self._lock:
+            send(self._channel, json.dumps(head).encode())
+
+    def receive_logits(self) -> None:
+        """Receives logits until the front closes its end, which ends this process."""
+        try:
+            while True:
+                head, payload, _ = receive(self._channel)
+                self._room.release()
+                shape: tuple[int, ...] = pickle.loads(head)  # noqa: S301
+                self._waiting.popleft().set_result(np.frombuffer(payload, np.float32).reshape(shape))
+        finally:
+            os._exit(0)
+
+
+def _error_head(error: Exception, task: SceneTask) -> dict[str, object]:
+    """What the front is told of an error: its kind, and its text, without paths; a traceback if no scene should cause it."""
+    kind, message = "unexpected", "".join(traceback.format_exception(error))[-MOST_MESSAGE:]
+    if isinstance(error, MemoryError):
+        kind, message = "memory", f"the scene needs more than {MEMORY_BYTES / 1e9:.1f} GB of memory; cut it into parts"
+    elif isinstance(error, OSError) and error.errno in NO_SPACE:
+        kind, message = "disk", "there is no room on the service's disk; try again later"
+    elif of_scene := next((name for kinds, name in KINDS if isinstance(error, kinds)), None):
+        kind, message = of_scene, str(error).replace(task.request.source, NAME)
+    return {"kind": "error", "type": kind, "message": message[:MOST_MESSAGE]}

@@ -1,0 +1,160 @@
+"""Jobs when something is missing: the disk, the network's file, the process, the service itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.main import create_app
+from app.serving.jobs import runner
+from app.serving.jobs.job import Job, now
+from app.serving.jobs.runner import JobRunner
+from app.serving.jobs.store import JobStore
+from app.settings import Settings
+from tests.support.app.exchanges import PHOTO, assert_problem
+from tests.support.app.jobs import ended, result_of, status_of, submit, submit_photos
+from tests.support.app.services import Serve
+from tests.support.polling import wait_until
+
+
+def test_a_job_goes_on_after_a_restart_with_the_same_bytes(
+    serve: Serve, long_scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
+) -> None:
+    with serve(jobs_dir=tmp_path / "jobs") as client:
+        id = submit(client, long_scene.read_bytes(), output="tif")
+        wait_until(lambda: status_of(client, id)["progress"] > 0)
+    rows = tmp_path / "jobs" / id / "result.tif.rows"
+    assert rows.stat().st_size
+    with serve(jobs_dir=tmp_path / "jobs") as client:
+        assert result_of(client, id) == bytes_of(long_scene, ".tif")
+    assert not rows.exists()
+
+
+def test_photos_that_are_done_are_kept_over_a_restart(serve: Serve, tmp_path: Path) -> None:
+    photos = {f"{index}.png": PHOTO for index in range(40)}
+    with serve(jobs_dir=tmp_path) as client:
+        id = submit_photos(client, photos, output="jsonl")
+        wait_until(lambda: status_of(client, id)["progress"] > 0)
+    parts = {path.name: path.stat().st_mtime_ns for path in (tmp_path / id / "parts").glob("*.json")}
+    assert parts
+    with serve(jobs_dir=tmp_path) as client:
+        assert len(result_of(client, id).splitlines()) == 40
+
+
+def test_a_process_that_is_killed_is_replaced_and_the_job_goes_on(
+    serve: Serve, long_scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
+) -> None:
+    with serve(jobs_dir=tmp_path / "jobs") as client:
+        id = submit(client, long_scene.read_bytes(), output="tif")
+        wait_until(lambda: status_of(client, id)["progress"] > 0)
+        os.kill(process_of(id), signal.SIGKILL)
+        assert result_of(client, id) == bytes_of(long_scene, ".tif")
+
+
+def test_a_job_whose_weights_were_replaced_fails_and_says_so(serve: Serve, scene: Path, tmp_path: Path) -> None:
+    with serve(jobs_dir=tmp_path) as client:
+        id = submit(client, scene.read_bytes(), output="tif")
+        result_of(client, id)
+    path = tmp_path / id / "job.json"
+    job = json.loads(path.read_bytes())
+    for changes in ({"sha256": "0" * 64}, {"model": "other"}):
+        path.write_text(json.dumps(job | {"status": "running", "finished": None} | changes))
+        with serve(jobs_dir=tmp_path) as client:
+            document = ended(client, id)
+            assert document["status"] == "failed"
+            assert "send it again" in document["message"]
+
+
+def test_a_full_disk_is_507_and_leaves_nothing(
+    serve: Serve, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(jobs_dir=tmp_path, jobs_mb=0.05, job_upload_mb=10) as client:
+        assert_problem(client.post("/jobs", params={"output": "tif"}, content=scene.read_bytes()), 507, "SEGMENT_JOBS_MB")
+        assert_problem(client.post("/jobs", params={"output": "tif"}, content=bytes(11_000_000)), 413, "SEGMENT_JOB_UPLOAD_MB")
+        monkeypatch.setattr("app.serving.jobs.store.RESERVE_BYTES", 1 << 60)
+        assert_problem(client.post("/jobs", params={"output": "zip"}, content=PHOTO), 507, "disk is full")
+        assert_problem(client.post("/jobs", params={"output": "zip"}, content=iter([PHOTO])), 507, "disk is full")
+        monkeypatch.undo()
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        assert client.post("/jobs", params={"output": "zip"}, content=PHOTO).status_code == 201
+
+
+def test_a_disk_that_becomes_full_ends_the_job_and_not_the_service(
+    serve: Serve, long_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(jobs_dir=tmp_path) as client:
+        id = submit(client, long_scene.read_bytes(), output="tif")
+        monkeypatch.setattr("app.serving.jobs.store.RESERVE_BYTES", 1 << 60)
+        document = ended(client, id)
+        assert (document["status"], document["message"]) == (
+            "failed",
+            "there is no room on the service's disk; send it again later",
+        )
+        monkeypatch.undo()
+        assert client.post("/segment", content=PHOTO).status_code == 200
+
+
+def test_a_folder_is_of_one_service(serve: Serve, tmp_path: Path, narrow_file: Path) -> None:
+    (tmp_path / "half").mkdir()
+    with serve(jobs_dir=tmp_path):
+        assert not (tmp_path / "half").exists()  # an upload that never ended
+        with pytest.raises(OSError, match="in use by another service"):
+            create_app(Settings(weights=(str(narrow_file),), jobs_dir=tmp_path))
+
+
+def test_jobs_that_ended_long_ago_are_removed(serve: Serve, tmp_path: Path) -> None:
+    with serve(jobs_dir=tmp_path) as client:
+        id = submit_photos(client, {"a.png": PHOTO}, output="zip")
+        result_of(client, id)
+    path = tmp_path / id / "job.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"finished": "2020-01-01T00:00:00.000Z"}))
+    with serve(jobs_dir=tmp_path) as client:
+        wait_until(lambda: client.get(f"/jobs/{id}").status_code == 404)
+    assert not path.parent.exists()
+
+
+def test_a_large_job_and_small_ones_take_turns_by_client(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "TURN_S", 0.0)
+    monkeypatch.setattr(runner, "CHECK_S", 0.01)
+    turns: list[str] = []
+
+    async def work(job: Job, *_: object) -> None:
+        turns.append(job.client)
+        await asyncio.sleep(0 if job.client == "small" or len(turns) > 9 else 3600)
+
+    with serve() as client:
+        registry = client.app.state.service.registry  # type: ignore[attr-defined]
+        model = registry.get()
+
+        async def run() -> list[str]:
+            store = JobStore(tmp_path, 1e9, 1)
+            jobs = JobRunner(store, registry, {False: work})
+            for index, name in enumerate(["large", *["small"] * 4, "other"]):
+                with store.upload(name, 0) as (id, _):
+                    sha256 = model.segmenter.runtime.identity.sha256
+                    jobs.submit(Job(id, "", name, "zip", {}, model.name, sha256, [], created=f"{now()}{index}"))
+            jobs.start()
+            while any(job.is_open for job in store.jobs()):
+                await asyncio.sleep(0.01)
+            await jobs.stop()
+            return [job.status for job in store.jobs()]
+
+        assert set(asyncio.run(run())) == {"successful"}
+    assert turns[:6] == ["large", "small", "other", "large", "small", "other"]
+
+
+def process_of(id: str) -> int:
+    """The process that has this job's folder for its temporary files."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"CPL_TMPDIR={os.sep}".encode() in (content := path.read_bytes()) and id.encode() in content:
+                return int(path.parent.name)
+        except OSError:
+            continue
+    raise AssertionError(f"no process of {id}")

@@ -1,0 +1,182 @@
+"""`/jobs`: what is sent is segmented, kept for its owner alone, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.support.app.exchanges import PHOTO, assert_problem, samples
+from tests.support.app.jobs import result_of, status_of, submit, submit_photos
+from tests.support.app.services import Serve
+from tests.support.images import encode, make_photo
+
+PHOTOS = {"a.png": encode(make_photo(90, 120)), "b.jpg": encode(make_photo(60, 64), "JPEG"), "../../b.jpg": PHOTO}
+KEYS = {"api_keys": "ann:one,bob:two,three"}
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with serve(jobs_dir=tmp_path_factory.mktemp("jobs")) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("output", "ending", "query", "words"),
+    [
+        ("tif", ".tif", {}, ()),
+        ("cog", ".tif", {"overlap": "0.5", "blend": "hann"}, ("--cog", "--overlap", "0.5", "--blend", "hann")),
+        ("geojson", ".geojson", {"min_area": "9m2", "gsd": "1"}, ("--min-area", "9m2", "--gsd", "1")),
+        ("gpkg", ".gpkg", {"classes": "1,2", "topology": "shared", "bands": "3,2,1", "scale": "0,200"},
+         ("--classes", "1,2", "--topology", "shared", "--bands", "3,2,1", "--scale", "0,200")),
+    ],
+)  # fmt: skip
+def test_a_scene_gets_the_bytes_of_the_command(
+    client: TestClient, scene: Path, bytes_of: Callable[..., bytes], output: str, ending: str, query: dict[str, str],
+    words: tuple[str, ...],
+) -> None:  # fmt: skip
+    id = submit(client, scene.read_bytes(), output=output, **query)
+    assert result_of(client, id) == bytes_of(scene, ending, *words)
+    document = status_of(client, id)
+    assert (document["processID"], document["progress"]) == ("segment", 100)
+    assert document["created"] <= document["started"] <= document["finished"] <= document["updated"]
+    assert [link["href"] for link in document["links"]] == [f"/jobs/{id}", f"/jobs/{id}/results"]
+
+
+@pytest.mark.parametrize(("output", "format"), [("zip", "png"), ("zip", "cutout"), ("coco", "coco"), ("jsonl", "json")])
+def test_photos_get_the_bytes_of_a_batch(client: TestClient, output: str, format: str) -> None:
+    files = [("file", item) for item in PHOTOS.items()]
+    batch = client.post("/segment/batch", params={"format": format}, files=files)
+    assert result_of(client, submit_photos(client, PHOTOS, output=output, format=format)) == batch.content
+
+
+def test_parameters_are_fields_of_a_form_as_well(client: TestClient) -> None:
+    response = client.post("/jobs", data={"output": "jsonl", "mask": "array"}, files={"image": ("a.png", PHOTO)})
+    assert b'"encoding":"array"' in result_of(client, response.json()["jobID"])
+
+
+def test_a_photo_that_is_not_read_has_a_problem_in_the_result(client: TestClient) -> None:
+    result = result_of(client, submit_photos(client, {"a.png": PHOTO, "b.png": PHOTO[:300]}, output="jsonl")).splitlines()
+    assert [b'"problem"' in line for line in result] == [False, True]
+    assert b"damaged-image" in result[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "words"),
+    [
+        ({}, 422, "give one of tif, cog, gpkg, geojson (a scene), zip, coco, jsonl (photos)"),
+        ({"output": "png"}, 422, "must be one of tif, cog"),
+        ({"output": "tif", "classes": "cat"}, 422, "classes: does not go with output=tif"),
+        ({"output": "tif", "quality": "high"}, 422, "quality: does not go with output=tif"),
+        ({"output": "gpkg", "classes": "unicorn"}, 422, "no class 'unicorn'"),
+        ({"output": "gpkg", "min_area": "5"}, 422, "square metres, such as 5m2"),
+        ({"output": "zip", "min_area": "5m2"}, 422, "5m2"),
+        ({"output": "zip", "format": "json"}, 422, "format=json does not go with output=zip"),
+        ({"output": "jsonl", "alpha": "0.5"}, 422, "alpha"),
+        ({"output": "tif", "bands": "9"}, 415, "bands"),
+        ({"output": "tif", "scale": "5"}, 422, "scale"),
+        ({"output": "tif", "bnads": "1"}, 422, "did you mean bands?"),
+        ({"output": "tif", "model": "other"}, 422, "model must be one of"),
+    ],
+)
+def test_a_wrong_parameter_is_told_before_the_job(
+    client: TestClient, scene: Path, query: dict[str, str], status: int, words: str
+) -> None:
+    count = jobs_in(client)
+    assert_problem(client.post("/jobs", params=query, content=scene.read_bytes()), status, words)
+    assert jobs_in(client) == count
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [(b"", 400, "no file came"), (b"not a scene", 415, "the file is not read as a scene"), (PHOTO, 415, "not read as a scene")],
+)
+def test_a_file_that_is_no_scene_is_told_before_the_job(client: TestClient, content: bytes, status: int, words: str) -> None:
+    response = client.post("/jobs", params={"output": "tif"}, content=content)
+    assert_problem(response, status, words)
+    assert str(jobs_folder(client)) not in response.text
+
+
+def test_a_damaged_scene_is_told_before_the_job(client: TestClient, scene: Path) -> None:
+    response = client.post("/jobs", params={"output": "tif"}, content=scene.read_bytes()[:500])
+    assert response.status_code in (415, 422), response.text
+
+
+def test_forms_that_are_broken_are_400(client: TestClient) -> None:
+    kind, part = {"Content-Type": "multipart/form-data; boundary=b"}, b'--b\r\nContent-Disposition: form-data; name="file"'
+    for headers, body in (
+        ({"Content-Type": "multipart/form-data"}, b"--b--\r\n"),
+        (kind, part + b'; filename="a"\r\n\r\nabc'),
+        (kind, part + b"\r\n\r\nabc\r\n--b--\r\n"),
+        (kind, b"abc"),
+    ):
+        assert_problem(client.post("/jobs", params={"output": "zip"}, content=body, headers=headers), 400)
+    assert_problem(client.post("/jobs", params={"output": "zip"}, files={"file": ("a", b"text")}), 415, "none of the files")
+    assert_problem(client.post("/jobs", params={"output": "zip"}, data={"a": "b"}, files={"other": ("a", b"x")}), 400)
+
+
+def test_a_result_comes_in_parts_and_has_an_entity_tag(client: TestClient) -> None:
+    id = submit_photos(client, PHOTOS, output="zip")
+    whole, address = result_of(client, id), f"/jobs/{id}/results"
+    part = client.get(address, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, whole[10:20])
+    assert client.get(address, headers={"If-None-Match": part.headers["etag"]}).status_code == 304
+    assert part.headers["content-disposition"].startswith("attachment;")
+    assert part.headers["x-content-type-options"] == "nosniff"
+
+
+def test_an_open_job_has_no_result_and_is_dismissed_then_removed(client: TestClient, long_scene: Path) -> None:
+    id = submit(client, long_scene.read_bytes(), output="tif")
+    assert_problem(client.get(f"/jobs/{id}/results"), 404, "and has no result")
+    response = client.delete(f"/jobs/{id}")
+    assert (response.status_code, response.json()["status"]) == (200, "dismissed")
+    assert [path.name for path in (jobs_folder(client) / id).iterdir()] == ["job.json"]
+    assert client.delete(f"/jobs/{id}").status_code == 204
+    assert_problem(client.get(f"/jobs/{id}"), 404, "there is no job")
+    assert not (jobs_folder(client) / id).exists()
+
+
+def test_metrics_count_jobs(client: TestClient) -> None:
+    result_of(client, submit_photos(client, PHOTOS, output="zip"))
+    values = {(each.name, *each.labels.values()): each.value for each in samples(client)}
+    assert values["segment_jobs", "successful"] >= 1
+    assert values["segment_jobs", "running"] == values["segment_jobs_wait_seconds",] == 0
+    assert values["segment_jobs_bytes",] > 0
+
+
+def test_without_a_folder_there_are_no_jobs(serve: Serve) -> None:
+    with serve() as client:
+        assert_problem(client.get("/jobs/0"), 404, "nothing at /jobs/0")
+        assert_problem(client.post("/jobs", content=PHOTO), 404)
+
+
+def test_a_job_is_that_of_its_key(serve: Serve, tmp_path: Path) -> None:
+    ann, bob, third = ({"X-API-Key": key} for key in ("one", "bob:two", "three"))
+    with serve(jobs_dir=tmp_path, **KEYS) as client:
+        assert client.post("/jobs", params={"output": "zip"}, content=PHOTO).status_code == 401
+        ids = [client.post("/jobs", params={"output": "zip"}, content=PHOTO, headers=ann).json()["jobID"] for _ in range(3)]
+        for method, path in (("GET", ""), ("GET", "/results"), ("DELETE", "")):
+            assert_problem(client.request(method, f"/jobs/{ids[0]}{path}", headers=bob), 404, "there is no job")
+            assert client.request(method, f"/jobs/{ids[0]}{path}").status_code == 401
+        first = client.get("/jobs", params={"limit": 2}, headers=ann).json()
+        assert [job["jobID"] for job in first["jobs"]] == ids[:0:-1]
+        rest = client.get(first["links"][1]["href"], headers=ann).json()
+        assert [job["jobID"] for job in rest["jobs"]] == ids[:1]
+        assert len(rest["links"]) == 1
+        for other in (bob, third):
+            assert client.get("/jobs", headers=other).json()["jobs"] == []
+
+
+def test_nobody_lists_jobs_without_keys(client: TestClient) -> None:
+    assert_problem(client.get("/jobs"), 404, "a key of their own")
+
+
+def jobs_folder(client: TestClient) -> Path:
+    folder: Path = client.app.state.service.settings.jobs_dir  # type: ignore[attr-defined]
+    return folder
+
+
+def jobs_in(client: TestClient) -> int:
+    return sum(path.is_dir() for path in jobs_folder(client).iterdir())

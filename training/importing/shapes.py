@@ -1,0 +1,73 @@
+"""Collects the shapes that a labelling tool drew on its images as the objects of a document of COCO's form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from training.data.problems import DataError
+from training.importing.coco import Document
+from training.importing.label_studio.regions import StudioRegion
+from training.importing.labelme_shapes import LabelmeShape
+from training.importing.omissions import Omissions, void_object
+from training.importing.outlines import Size
+
+Shape = LabelmeShape | StudioRegion
+
+
+class ShapeReader:
+    """Collects the images and objects of an export in a document, with errors, and facts for the user.
+
+    A category's id is its name.
+    """
+
+    noun: str  # what the tool calls a shape
+
+    def __init__(self, path: Path, omissions: Omissions) -> None:
+        self.document = Document([], [], [])
+        self.errors: list[DataError] = []
+        self._path = path
+        self._omissions = omissions
+        self._names: set[str] = set()  # of classes, also of those that only unknown objects have
+
+    def finish(self) -> None:
+        """Adds the categories of all objects."""
+        names = self._names | {str(entry["category_id"]) for entry in self.document.annotations}
+        self.document.categories.extend({"id": name, "name": name} for name in sorted(names))
+
+    def add_shapes(self, image_id: str, size: Size, shapes: Sequence[Shape], file: Path, task: str = "") -> None:
+        """Adds the shapes of an image that have an area; unknown and wrong ones become void.
+
+        task: of the image in the file, for messages, if there are several.
+        """
+        for shape in shapes:
+            place = f"{self.noun} {shape.name}"
+            try:
+                entry = self._object(shape, size, file, task or place)
+            except ValueError as error:
+                where = f"{task}, {place}" if task else place
+                self._omissions.add_error(f"{self.noun}s with errors", file, f"{where}: {error}")
+                entry = void_object({}, size, shape.place(size))
+            if entry:
+                self.document.annotations.append({"id": shape.name, "image_id": image_id} | entry)
+
+    def _object(self, shape: Shape, size: Size, file: Path, place: str) -> dict[str, Any] | None:
+        """A shape's category and outline, or what makes it void; None for one without area. Raises `ValueError`."""
+        what = shape.unknown()
+        if what is None and shape.has_no_area():
+            self._omissions.add_without_area(f"{self.noun}s of the type {shape.kind}")
+            return None
+        labels, keys = shape.labels(), shape.unread_keys()
+        if len(labels) > 1:
+            raise ValueError(f"has the labels {', '.join(labels)}; a pixel has one class")
+        self._names.update(labels)
+        if what is None and not labels:
+            with_key = f", and with the key {keys[0]!r}" if keys else ""
+            what = f"{self.noun}s of the type {shape.kind} without a label{with_key}"
+        if what is not None:
+            self._omissions.add_unknown(what, file, place)
+            return void_object({}, size, shape.place(size))
+        for key in keys:
+            self._omissions.add_key(f"{self.noun}s have the key {key!r}")
+        return {"category_id": labels[0]} | shape.outline(size)
