@@ -13,8 +13,8 @@ from model.inference.errors import SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.scheduler import THREAD_ENDED, Scheduler
-from model.inference.tile_turns import BUSY_S
 from model.inference.tile_queue import TileQueue
+from model.inference.tile_turns import BUSY_S
 from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
 from tests.support.polling import HANG_S, wait_until
 
