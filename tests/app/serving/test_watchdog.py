@@ -13,7 +13,7 @@ from model.inference.errors import SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.scheduler import THREAD_ENDED
-from model.inference.tile_turns import BUSY_S
+from model.inference.tile_queue import BUSY_S
 from tests.support.app.watched_scheduler import WatchedScheduler
 from tests.support.model.doubles import FirstChannel
 from tests.support.polling import HANG_S, wait_until

@@ -10,8 +10,7 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
-from model.inference.tile_queue import LONG_S, TileQueue
-from model.inference.tile_turns import BACKGROUND_SHARE, BUSY_S
+from model.inference.tile_queue import BACKGROUND_SHARE, BUSY_S, LONG_S, TileQueue
 from tests.support.model.doubles import FAR, Clock, FirstChannel, Streams, tile
 from tests.support.model.running import Running, running
 from tests.support.polling import HANG_S, wait_until

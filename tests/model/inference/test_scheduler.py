@@ -12,8 +12,7 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
-from model.inference.tile_queue import LONG_S, TileQueue
-from model.inference.tile_turns import MIXED_S
+from model.inference.tile_queue import LONG_S, MIXED_S, TileQueue
 from tests.support.model.doubles import FAR, FirstChannel, Streams, tile
 from tests.support.model.running import running
 from tests.support.polling import HANG_S, wait_until
