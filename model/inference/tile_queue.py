@@ -15,8 +15,7 @@ from model.inference.merging import Logits
 from model.inference.runtime import Device, Tile, most_tiles
 
 LONG_S = 1.0  # seconds of the network that a photo does not need, also on slow processors
-MIXED_S = 5.0  # seconds in which another photo may come after the last one
-BUSY_S = 0.5  # seconds in which another request may come after a tile of the last one
+BUSY_S = 5.0  # seconds in which another request may come after the last one
 BACKGROUND_SHARE = 0.1  # of the time of a device, for the background while requests come
 
 
@@ -186,6 +185,6 @@ class TileTurns:
         if 0 < long < tiles:
             self._mixed_time = now
         # while photos come beside a large image, its tiles take turns on all cores
-        count = tiles - long if device.runtime.max_batch == 1 and now - self._mixed_time < MIXED_S else tiles
+        count = tiles - long if device.runtime.max_batch == 1 and now - self._mixed_time < BUSY_S else tiles
         # a much smaller batch gains more by waiting for further tiles than by overlapping
         return len(batches) < device.runtime.concurrency(count) and 2 * waiting >= max(map(len, same), default=0)

@@ -89,6 +89,7 @@ def test_a_pause_between_tiles_of_the_background_is_no_stall() -> None:
     assert it.look(20) == [None] * 20
     assert not second.done()
     it.clock.now += BUSY_S
+    assert it.ask(4, is_background=True).result(HANG_S) is not None  # wakes the threads
     assert second.result(HANG_S) is not None
     it.scheduler.stop()
 
