@@ -13,8 +13,7 @@ from model.inference.errors import SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.scheduler import THREAD_ENDED, Scheduler
-from model.inference.tile_queue import TileQueue
-from model.inference.tile_turns import BUSY_S
+from model.inference.tile_queue import BUSY_S, TileQueue
 from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
 from tests.support.polling import HANG_S, wait_until
 
@@ -110,6 +109,7 @@ def test_a_pause_between_tiles_of_the_background_is_no_stall() -> None:
     assert it.look(20) == [None] * 20
     assert not second.done()
     it.clock.now += BUSY_S
+    assert it.ask(4, is_background=True).result(HANG_S) is not None  # wakes the threads
     assert second.result(HANG_S) is not None
     it.scheduler.stop()
 
