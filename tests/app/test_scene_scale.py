@@ -21,6 +21,7 @@ from tests.support.app.exchanges import assert_problem, post
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import north_up, scene_file
+from training.publishing.onnx_files import refresh_facts
 
 SCENE = make_photo(90, 130)
 
@@ -28,8 +29,6 @@ SCENE = make_photo(90, 130)
 @pytest.fixture(scope="module")
 def weights(varied_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that learned from pixels of half a metre."""
-    from training.publishing.export_files import refresh_facts  # needs PyTorch
-
     varied, path = load_weights(varied_file), tmp_path_factory.mktemp("scale") / varied_file.name
     preprocessing = replace(varied.manifest.preprocessing, gsd=0.5)
     save_weights(path, varied.tensors, replace(varied.manifest, preprocessing=preprocessing))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
@@ -75,6 +76,18 @@ def add_option(group: ArgumentGroup, flag: str, default: Any, text: str, **optio
     """Adds an option with a value. default: its default, whose type is the value's, or a type for an option without one."""
     kind, value = (default, None) if isinstance(default, type) else (type(default), default)
     group.add_argument(flag, type=Path if issubclass(kind, Path) else kind, default=value, help=text, **options)
+
+
+def flag(name: str) -> str:
+    """The option of an argument's name."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_companions(args: argparse.Namespace, companions: Mapping[str, str]) -> None:
+    """Raises `ValueError` for an option without its companion, the option that it needs to have an effect."""
+    for name, companion in companions.items():
+        if getattr(args, name) not in (None, False, []) and not getattr(args, companion):
+            raise ValueError(f"{flag(name)} has no effect without {flag(companion)}: give both, or leave it out")
 
 
 def add_label_options(group: ArgumentGroup) -> None:

@@ -13,11 +13,9 @@ from model.inference.scaling import parse_side
 from model.inference.tiling import parse_tile
 from model.inference.views import Quality
 from model.weights_file import DEFAULT_WEIGHTS
-from training.commands.command import add_label_options, add_option
+from training.commands.command import add_label_options, add_option, check_companions, flag
 
 WORST = 10  # how many frames --pictures saves
-COMPANIONS = {"note": "record", "high": "record", "worst": "pictures", "against_quality": "against"}
-"""The option without which an option has no effect."""
 SCORING = ("against", "json", "pictures")  # options on the scores of one network
 
 
@@ -67,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
         "--calibration of fcn-export is something else: photos for int8"
     )
     group.add_argument("--calibrate", action="store_true", help=calibrate)
-    recorded = "score the file in each of its precisions, fit temperatures, and write both into file, card and exports"
-    add_option(group, "--record", str, recorded, metavar="NAME")
+    record = "score the file in each of its precisions, fit temperatures, and write both into file, card and exports"
+    add_option(group, "--record", str, record, metavar="NAME")
     group.add_argument("--high", action="store_true", help="with --record: also score --quality high")
     group.add_argument("--note", action="append", default=[], help="a sentence to add to the card of --record")
     return p
@@ -81,9 +79,7 @@ def make_options(args: argparse.Namespace) -> Options:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raises `ValueError` for options that have no effect beside the others, before anything is read."""
-    for name, companion in COMPANIONS.items():
-        if getattr(args, name) and not getattr(args, companion):
-            raise ValueError(f"{_flag(name)} has no effect without {_flag(companion)}: give both, or leave it out")
+    check_companions(args, {"note": "record", "high": "record", "worst": "pictures", "against_quality": "against"})
     if args.worst is not None and args.worst < 1:
         raise ValueError(f"worst must be at least 1, got {args.worst}")
     if args.shifts != 1 and (args.runtime == "openvino" or args.record or args.calibrate):
@@ -98,9 +94,5 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def _refuse(args: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
-    if flags := [_flag(name) for name in names if getattr(args, name)]:
+    if flags := [flag(name) for name in names if getattr(args, name)]:
         raise ValueError(f"{reason}; give {', '.join(flags)} without it")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

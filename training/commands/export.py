@@ -16,13 +16,12 @@ from model.inference.runtimes.openvino_runtime import read_export
 from model.manifest import WeightsError
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 from model.whole_file import begins_with, check_output
-from training.commands.command import add_option, run_command
+from training.commands.command import add_option, check_companions, run_command
+from training.publishing.card import write_hub_folder
 from training.publishing.card_sections import CARD
 from training.publishing.onnx_files import export_path, int8_path, read_imported
-from training.publishing.other_programs import program_paths, write_programs
-from training.publishing.quantisation import MOST_PHOTOS, export_imported_int8
-
-PROGRAMS = ("deepness", "onnxruntime")
+from training.publishing.other_programs import SUFFIXES, program_paths, write_programs
+from training.publishing.quantisation import MOST_PHOTOS, export_int8
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "--calibrate of fcn-evaluate is something else: a temperature for the confidence"
     )
     add_option(p, "--calibration", Path, calibration, metavar="FOLDER")
-    add_option(p, "--photos", MOST_PHOTOS, f"the most photos of the folder that are used (default: {MOST_PHOTOS})")
+    add_option(p, "--photos", int, f"the most photos of the folder that are used (default: {MOST_PHOTOS})")
     avx2 = "with --int8: weights of seven bits, so that AVX2's 16-bit sums do not overflow"
     p.add_argument("--avx2", action="store_true", help=avx2)
     hub = "also write a folder in the layout of the Hugging Face Hub: README.md with its header, weights, exports and chart"
@@ -48,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         "also write what another program needs: NAME.deepness.onnx for QGIS's Deepness, or NAME.run.py, which makes masks with "
         "ONNX Runtime; can be repeated"
     )
-    p.add_argument("--for", dest="programs", action="append", choices=PROGRAMS, default=[], help=programs)
+    p.add_argument("--for", dest="programs", action="append", choices=tuple(SUFFIXES), default=[], help=programs)
     p.add_argument("--force", action="store_true", help="replace files that exist; without it, they are an error")
     return p
 
@@ -61,58 +60,36 @@ def main(argv: list[str] | None = None) -> int:
 def _export(args: argparse.Namespace) -> None:
     if args.int8 and args.calibration is None:
         raise ValueError("--int8 needs --calibration FOLDER, with photos on which the ranges of int8 are measured")
-    quantisation = {"calibration": None, "photos": MOST_PHOTOS, "avx2": False}
-    if not args.int8 and (names := [f"--{name}" for name, default in quantisation.items() if getattr(args, name) != default]):
-        raise ValueError(f"{', '.join(names)} is for int8; give --int8 with it")
-    if args.photos < 1:
+    check_companions(args, dict.fromkeys(("calibration", "photos", "avx2"), "int8"))
+    if args.photos is not None and args.photos < 1:
         raise ValueError(f"--photos must be at least 1, got {args.photos}")
-    if read_imported(Path(args.weights)):
-        _export_imported(args, Path(args.weights))
-        return
-    master = find_weights(args.weights)
-    is_current = bool(args.int8 or args.hub or args.programs) and not args.force and _is_current(master)
-    float32, int8 = (export_path(master, precision) for precision in ("float32", "int8"))
-    outputs = [*([] if is_current else [float32]), *([int8] if args.int8 else []), *program_paths(float32, args.programs)]
-    _check_outputs(outputs, force=args.force)
+    conversion = read_imported(Path(args.weights))
+    if conversion and (args.hub or not (args.int8 or args.programs)):
+        raise ValueError(f"{args.weights} is a converted network's own file; of exports, there are --int8 and --for alone")
+    path = Path(args.weights) if conversion else find_weights(args.weights)
+    float32 = path if conversion else export_path(path, "float32")
+    is_optional = bool(args.int8 or args.hub or args.programs) and not args.force
+    is_current = conversion is not None or (is_optional and _is_current(path, float32))
+    outputs = [*([] if is_current else [float32]), *([int8_path(float32)] if args.int8 else [])]
+    _check_outputs([*outputs, *program_paths(float32, args.programs)], force=args.force)
     if args.hub:
         check_output(args.hub / "README.md", None if args.force else begins_with(CARD))
-    paths = [] if is_current and not args.int8 else _export_master(args, master, is_current=is_current)
-    _print_written([*paths, *write_programs(float32, args.programs)])
-    if args.hub:
-        from training.publishing.card import write_hub_folder
+    if not is_current:
+        from training.publishing.export_files import export_float32
 
-        print(f"wrote {', '.join(map(str, write_hub_folder(master, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
-
-
-def _export_master(args: argparse.Namespace, master: Path, *, is_current: bool) -> list[Path]:
-    """The exports that it made of a master, which PyTorch makes. is_current: whether the float32 export is there already."""
-    from training.publishing.export_files import export_float32, export_int8
-
-    paths = [] if is_current else [export_float32(master)]
-    return [*paths, *([export_int8(master, args.calibration, photos=args.photos, avx2=args.avx2)] if args.int8 else [])]
-
-
-def _export_imported(args: argparse.Namespace, path: Path) -> None:
-    """The int8 file of an imported network, whose float32 file exists, and the files for other programs."""
-    if args.hub or not (args.int8 or args.programs):
-        raise ValueError(f"{path} is a converted network's own file; of exports, there are --int8 and --for alone")
-    targets = [int8_path(path)] if args.int8 else []
-    _check_outputs([*targets, *program_paths(path, args.programs)], force=args.force)
+        export_float32(path)
     if args.int8:
-        export_imported_int8(path, args.calibration, photos=args.photos, avx2=args.avx2)
-    _print_written([*targets, *write_programs(path, args.programs)])
+        export_int8(path, args.calibration, photos=args.photos or MOST_PHOTOS, avx2=args.avx2)
+    for file in [*outputs, *write_programs(float32, args.programs)]:
+        print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
+    if args.hub:
+        print(f"wrote {', '.join(map(str, write_hub_folder(path, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
 
 
-def _print_written(paths: Sequence[Path]) -> None:
-    for path in paths:
-        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
-
-
-def _is_current(master: Path) -> bool:
-    """Whether the float32 export beside a master was made from it."""
-    path = export_path(master, "float32")
+def _is_current(master: Path, export: Path) -> bool:
+    """Whether this export was made from the master."""
     try:
-        return path.is_file() and read_export(path).master_sha256 == load_weights(master).sha256
+        return export.is_file() and read_export(export).master_sha256 == load_weights(master).sha256
     except WeightsError:
         return False
 

@@ -34,10 +34,10 @@ from training.learning.plan import plan_training
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
 from training.learning.validation import Scorer, score_start
-from training.publishing.card import training_facts, write_card
+from training.publishing.card import write_card
 from training.publishing.card_sections import CARD
 from training.reporting.curves import require_matplotlib, require_tensorboard
-from training.reporting.machine import commit, set_threads
+from training.reporting.machine import commit, machine, set_threads
 from training.scoring.evaluate import table
 from training.scoring.intervals import interval_line, trust_lines
 from training.survey.records import FILE as SURVEY
@@ -120,23 +120,20 @@ def _train_once(
         print(bar.line())
     folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
-    facts = partial(
-        training_facts,
-        splits=(split, validation),
-        recipe=recipe,
-        command=f"{launcher} {shlex.join(arguments)}",
-        data_name=args.data_name or f"folder {folder} (not named)",
-        start=args.start,
-        notes=args.note,
-        commit=commit(),
-        precision=dtype_name(forward_dtype(recipe, device)),
-        start_score=bar.facts() if bar else {},
-    )
-
-    def at(progress: Progress) -> Manifest:
-        return replace(manifest, training=facts(progress=progress))
-
-    weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or folder, bar)
+    facts = {  # about the training, for the card
+        "data": args.data_name or f"folder {folder} (not named)",
+        "splits": {each.name: {"frames": len(each.frames), "sha256": each.digest} for each in (split, validation)},
+        "start": Path(args.start).name,
+        "recipe": recipe.model_dump(),
+        "seed": recipe.seed,
+        "machine": machine(),
+        "precision": dtype_name(forward_dtype(recipe, device)),
+        "torch": torch.__version__,
+        "commit": commit(),
+        "command": f"{launcher} {shlex.join(arguments)}",
+        "notes": args.note,
+    } | ({"start_score": bar.facts()} if bar else {})
+    weights = TrainingWeights(args.out, args.name, replace(manifest, training=facts), scorer, args.data_name or folder, bar)
     if world.first:
         weights.remove_earlier()
     run.evaluate, run.save = scorer, weights.save
@@ -153,7 +150,7 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     The network is that of the last epoch, or with `--stop-after` that of the best one; or the start with the rows of the
     data's classes, if it knows all of them and scores more.
     """
-    scorer, manifest = weights.scorer, weights.manifest(progress)
+    scorer, manifest = weights.scorer, weights.manifest_at(progress)
     is_last = progress.best_epoch in (0, progress.epoch)
     if args.stop_after and not is_last and weights.best.is_file():
         best = load_weights(weights.best)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from model.command_line import CommandParser
-from training.commands.command import add_option, add_split_options
+from training.commands.command import add_option, add_split_options, check_companions, flag
 from training.learning.recipe import CACHE_MB
 from training.survey.folds import PATTERN_HELP
 
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     changes = "set a value of the recipe, as in TOML; can be repeated"
     group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=changes)
     for name, kind in FLAGS.items():
-        add_option(group, f"--{name.replace('_', '-')}", kind, f"{name} in place of the recipe's")
+        add_option(group, flag(name), kind, f"{name} in place of the recipe's")
 
     group = p.add_argument_group("trainings and scores")
     seeds = "train N times with different seeds; prints mean and deviation of the scores (default: 1)"
@@ -81,7 +81,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     least = {"evaluate_every": 1, "seeds": 1, "workers": 0, "cache_mb": 0, "stop_after": 0}
     for name, number in least.items():
         if getattr(args, name) < number:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {number}, got {getattr(args, name)}")
+            raise ValueError(f"{flag(name)} must be at least {number}, got {getattr(args, name)}")
     name = args.name
     if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > LONGEST_NAME:
         raise ValueError(
@@ -93,8 +93,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--demo trains on generated shapes; leave out --data, --labels and --data-name")
     if args.folds < 0 or args.folds == 1:
         raise ValueError(f"--folds must be at least 2, or 0 to train once, got {args.folds}")
-    if args.group_pattern is not None and not args.folds:
-        raise ValueError("give --folds NUMBER with --group-pattern")
+    check_companions(args, {"group_pattern": "folds"})
     if args.folds and args.seeds > 1:
         raise ValueError("--folds divides all frames of train and val; leave out --seeds")
     if args.folds and args.stop_after:

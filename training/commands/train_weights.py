@@ -31,13 +31,13 @@ ADVICE = "label more photos, or train more gently: --set learning_rate=NUMBER be
 class TrainingWeights:
     """Writes `NAME-last.safetensors` and `NAME-best.safetensors` in a folder.
 
-    manifest: gives the manifest at a progress, without scores. scorer: holds the last scores. data_name: of val's data set,
-    in the scores. bar: the start's score, if the start is a weights file of ours that knows some of the classes.
+    manifest: without scores and progress. scorer: holds the last scores. data_name: of val's data set, in the scores. bar: the
+    start's score, if the start is a weights file of ours that knows some of the classes.
     """
 
     folder: Path
     name: str
-    manifest: Callable[[Progress], Manifest]
+    manifest: Manifest
     scorer: Scorer
     data_name: str
     bar: StartScore | None = None
@@ -70,9 +70,13 @@ class TrainingWeights:
     def best(self) -> Path:
         return self.folder / f"{self.name}-best.safetensors"
 
+    def manifest_at(self, progress: Progress) -> Manifest:
+        """The manifest with this progress, without scores."""
+        return replace(self.manifest, training={**self.manifest.training, **progress.facts()})
+
     def save(self, net: FCN, progress: Progress, is_best: bool | None) -> None:
         """Writes the network after an epoch. is_best: whether its score is the best so far; None for an epoch without one."""
-        manifest, tensors = self.manifest(progress), half_tensors(net)
+        manifest, tensors = self.manifest_at(progress), half_tensors(net)
         if is_best is not None:
             manifest = replace(manifest, scores=scores(self.scorer, self.data_name))
         for path in (self.last, self.best) if is_best else (self.last,):
@@ -133,7 +137,7 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_ne
 
 def _of_the_start(weights: TrainingWeights, start: str, trained_score: float) -> Manifest:
     """The manifest of the start's weights with the data's classes."""
-    manifest = weights.manifest(Progress())
+    manifest = weights.manifest_at(Progress())
     note = f"The weights are those of {start}, untrained: after training, the mean IoU on val was {trained_score:.4f}, less."
     training = {**manifest.training, "notes": [*manifest.training["notes"], note]}
     return replace(manifest, training=training, scores=scores(weights.scorer, weights.data_name))

@@ -9,7 +9,7 @@ from typing import Any
 from imaging.decoding import read_size
 from imaging.errors import ImageError
 from training.data.files import images_below, without_ending
-from training.data.problems import DataError, first_names
+from training.data.problems import DataError
 from training.data.strict_text import require_json
 from training.importing.coco import Document
 from training.importing.labelme_shapes import LONGEST, LabelmeShape
@@ -21,6 +21,7 @@ FILE_KEYS = (
     "version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "lineColor", "fillColor",
     "chat_history",
 )  # fmt: skip
+UNLABELLED = "images have no JSON file and are left out; if they show background alone, save them in labelme"
 
 
 def is_labelme(content: Any) -> bool:
@@ -28,34 +29,24 @@ def is_labelme(content: Any) -> bool:
     return isinstance(content, dict) and ("shapes" in content or "imagePath" in content)
 
 
-def read_labelme(folder: Path, omissions: Omissions) -> tuple[Document, list[str], list[DataError]] | None:
-    """The images, objects and categories of the files in a folder and its subfolders, notes for the user, and all errors.
+def read_labelme(folder: Path, omissions: Omissions) -> Document | None:
+    """The images, objects and categories of the files in a folder and its subfolders; None if no file is labelme's.
 
-    None if no file is labelme's. One that is no JSON counts as labelme's. Polygons and circles become polygons, masks run
-    lengths, rectangles boxes, which may be turned. A category's id is its name.
+    One that is no JSON counts as labelme's. Polygons and circles become polygons, masks run lengths, rectangles boxes, which
+    may be turned. A category's id is its name.
     """
     reader = LabelmeReader(folder, omissions)
-    files: list[Path] = []
-    others: list[Path] = []
-    for path in sorted(
-        path for path in folder.rglob("[!.]*") if path.suffix.lower() == ".json" and "__MACOSX" not in path.parts
-    ):
-        (files if reader.read(path) else others).append(path)
-    if not files:
+    paths = [path for path in sorted(folder.rglob("[!.]*")) if path.suffix.lower() == ".json" and "__MACOSX" not in path.parts]
+    others = [path for path in paths if not reader.read(path)]
+    if len(others) == len(paths):
         return None
-    reader.finish()
-    notes = []
-    stems = {path.with_suffix("") for path in files} | {
-        folder / without_ending(entry["file_name"]) for entry in reader.document.images
-    }
-    if images := [path for path in images_below(folder) if path.with_suffix("") not in stems]:
-        notes.append(
-            f"{len(images)} images have no JSON file and are left out: {first_names(images)}; if they show background "
-            "alone, save them in labelme"
-        )
-    if others:
-        notes.append(f"{len(others)} JSON files are not labelme's and are left out: {first_names(others)}")
-    return reader.document, notes, reader.errors
+    document = reader.finish()
+    stems = {path.with_suffix("") for path in paths}
+    stems |= {folder / without_ending(entry["file_name"]) for entry in document.images}
+    images = [image for image in images_below(folder) if image.with_suffix("") not in stems]
+    omissions.tell(UNLABELLED, len(images), images)
+    omissions.tell("JSON files are not labelme's and are left out", len(others), others)
+    return document
 
 
 class LabelmeReader(ShapeReader):
@@ -71,14 +62,14 @@ class LabelmeReader(ShapeReader):
                 return False
             self._add(path, content)
         except DataError as error:
-            self.errors += error.each
+            self.document.errors += error.each
         return True
 
     def _add(self, path: Path, content: Mapping[str, Any]) -> None:
         name, shapes = content.get("imagePath"), content.get("shapes")
         if not isinstance(name, str) or not isinstance(shapes, list):
             raise DataError(f"{path} needs a text as imagePath and a list of shapes, got {str((name, shapes))[:LONGEST]}")
-        file = path.relative_to(self._path)
+        file = path.relative_to(self.document.path)
         image: dict[str, Any] = {"id": str(file), "file_name": (file.parent / name.replace("\\", "/")).as_posix()}
         self.document.images.append(image)
         try:

@@ -27,7 +27,6 @@ from training.learning.frame_cache import FrameCache
 from training.learning.recipe import CACHE_MB, Recipe
 from training.survey.records import Survey
 
-REDUCED_SCALE = 0.5  # at this scale or below, JPEGs are decoded at reduced size
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -47,14 +46,14 @@ def jitter_bands(image: Tensor, strength: float) -> Tensor:
     brightness, contrast = (1 + strength * (2 * float(torch.rand(())) - 1) for _ in range(2))
     pixels = image.as_subclass(Tensor).float() * brightness
     middle = pixels.mean()
-    result = ((pixels - middle) * contrast + middle).round().clamp(0, 255).to(torch.uint8)
-    return tv_tensors.wrap(result, like=image)
+    result: Tensor = tv_tensors.Image(((pixels - middle) * contrast + middle).round().clamp(0, 255).to(torch.uint8))
+    return result
 
 
 def change_gamma(image: Tensor, strength: float) -> Tensor:
     """The image with a random gamma, as the recipe's `gamma` says. strength: that value."""
-    changed: Tensor = TF.adjust_gamma(image, math.exp(math.log1p(strength) * (2 * float(torch.rand(())) - 1)))
-    return changed
+    result: Tensor = TF.adjust_gamma(image, math.exp(math.log1p(strength) * (2 * float(torch.rand(())) - 1)))
+    return result
 
 
 def compress(image: Tensor) -> Tensor:
@@ -62,7 +61,8 @@ def compress(image: Tensor) -> Tensor:
     file = io.BytesIO()
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(torch.randint(30, 91, ())))
     with Image.open(file) as jpeg:
-        return tv_tensors.Image(torch.from_numpy(np.array(jpeg)).permute(2, 0, 1))
+        result: Tensor = tv_tensors.Image(torch.from_numpy(np.array(jpeg)).permute(2, 0, 1))
+    return result
 
 
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
@@ -71,9 +71,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     Keys are (epoch, frame). Random choices depend only on the key and the recipe's seed, so a resumed training sees the same
     crops.
 
-    All workers share one cache of frames, of up to `cache_bytes`. It holds decoded pixels. For scales of the working size, it
-    holds large frames reduced to the largest scale. For scales of the file of 0.5 or less, it holds JPEGs as files instead:
-    each crop decodes its JPEG at the crop's scale, which libjpeg does in less time.
+    All workers share one cache of frames, of up to `cache_bytes`. It holds pixels, of large frames reduced to the largest scale
+    as the service reduces them.
     """
 
     def __init__(self, survey: Survey, recipe: Recipe, cache_bytes: int = CACHE_MB << 20) -> None:
@@ -82,14 +81,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         file_sizes = [record.size for record in survey.records]
         self._scaled_sizes = [scaled_size(size, recipe) for size in file_sizes]
         self._shapes = [_kept_size(size, recipe) for size in file_sizes]
-        keeps_files = recipe.scales_of == "file" and recipe.scales[1] <= REDUCED_SCALE
-        self._file_flags = [record.is_jpeg and keeps_files for record in survey.records]
         channels = self._channels = len(survey.split.bands)
-        sizes = [
-            height * width + (record.image_bytes if is_file else channels * height * width)
-            for (height, width), is_file, record in zip(self._shapes, self._file_flags, survey.records, strict=True)
-        ]
-        self._cache = FrameCache(sizes, cache_bytes)
+        self._cache = FrameCache([(channels + 1) * height * width for height, width in self._shapes], cache_bytes)
         self._rare = RareFrames(survey)
         self._cropper = Cropper(recipe, self.ignore_index)
         is_photo = channels == len(RGB)
@@ -124,27 +117,24 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             return None
         return self._rare.draw()
 
-    def _load(self, index: int) -> tuple[bytes | Pixels, Pixels]:
-        """The image, as file bytes or decoded pixels, and the mask's ids (H, W)."""
+    def _load(self, index: int) -> tuple[Pixels, Pixels]:
+        """The image (H, W, bands) and the mask's ids (H, W), at the size at which they are kept."""
         height, width = self._shapes[index]
         frame = self._cache.read(index)
-        if frame is not None:
-            image, ids = frame[: -height * width], frame[-height * width :].reshape(height, width)
-            return image.tobytes() if self._file_flags[index] else image.reshape(height, width, self._channels), ids
-        data, ids = self.split.file(index), self.split.mask(index).copy()
-        if ids.shape != (height, width):
-            ids = _resize_mask(torch.from_numpy(ids)[None], height, width)[0].numpy()
-        source = data if self._file_flags[index] else self.split.decode(index, data, (height, width)).copy()
-        flat = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else source.reshape(-1)
-        self._cache.write(index, np.concatenate([flat, ids.reshape(-1)]))
-        return source, ids
+        if frame is None:
+            pixels, ids = self.split.decode(index, self.split.file(index), (height, width)), self.split.mask(index)
+            if ids.shape != (height, width):
+                ids = _resize_mask(torch.from_numpy(ids.copy())[None], height, width)[0].numpy()
+            frame = np.concatenate([pixels.reshape(-1), ids.reshape(-1)])
+            self._cache.write(index, frame)
+        image, mask = frame[: -height * width], frame[-height * width :]
+        return image.reshape(height, width, self._channels), mask.reshape(height, width)
 
     def _scale(self, index: int) -> tuple[Tensor, Tensor]:
-        source, ids = self._load(index)
+        pixels, ids = self._load(index)
         low, high = self.recipe.scales
         factor = low * (high / low) ** float(torch.rand(()))
         height, width = (max(1, round(side * factor)) for side in self._scaled_sizes[index])
-        pixels = self.split.decode(index, source, (height, width)).copy() if isinstance(source, bytes) else source
         image, mask = torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(ids)[None]
         return TF.resize(image, [height, width], antialias=True), _resize_mask(mask, height, width)
 
@@ -156,8 +146,6 @@ def scaled_size(size: Size, recipe: Recipe) -> Size:
 
 def _kept_size(size: Size, recipe: Recipe) -> Size:
     """The (height, width) at which a frame of this size is kept: no larger than the largest scale needs."""
-    if recipe.scales_of == "file":
-        return size
     height, width = (max(1, round(side * recipe.scales[1])) for side in scaled_size(size, recipe))
     return size if height >= size[0] or width >= size[1] else (height, width)
 

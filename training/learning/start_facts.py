@@ -46,8 +46,8 @@ class StartFacts:
     @property
     def known_share(self) -> float:
         """The share of the data's classes that begin with the start's scores alone."""
-        known = [NEW not in scores for scores in self.scores] or [row != NEW for row in self.rows]
-        return sum(known) / len(known) if known else 0.0
+        flags = [NEW not in scores for scores in self.scores] or [row != NEW for row in self.rows]
+        return sum(flags) / len(flags) if flags else 0.0
 
 
 def start_facts(

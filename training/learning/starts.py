@@ -189,7 +189,7 @@ def released_tensors(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]
     if (backbone, head) != ("vgg16", "fc"):
         raise ValueError(f"a released FCN needs backbone vgg16 and head fc, got {backbone} and {head}")
     convolutions = [f"conv{stage}_{number}" for stage, count in enumerate(STAGES, 1) for number in range(1, count + 1)]
-    places = [place for place, layer in net.backbone.features.named_children() if isinstance(layer, nn.Conv2d)]
+    places = [place for place, layer in net.backbone.get_submodule("features").named_children() if isinstance(layer, nn.Conv2d)]
     names = {name: f"backbone.features.{place}" for name, place in zip(convolutions, places, strict=True)}
     names |= {"fc6": "head.fc6", "fc7": "head.fc7"}
     network, tensors = net.state_dict(), dict[str, Tensor]()

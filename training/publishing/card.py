@@ -1,61 +1,21 @@
-"""Model cards, Markdown texts of the facts in a weights file, and folders with them for the Hugging Face Hub."""
+"""Model cards, Markdown texts of the facts in a weights file, and folders with them for the Hugging Face Hub.
+
+This module needs no PyTorch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import torch
-
+from model.imported_network import ImportedNetwork
+from model.manifest import Manifest
 from model.weights_file import MASTER_SUFFIX, Weights, find_files, load_weights
 from model.whole_file import copy_file, write_file
-from training.data.split import Split
-from training.learning.checkpoint import Progress
-from training.learning.recipe import Recipe
 from training.publishing.card_sections import calibration_section, hub_header, literal, number, score_tables, table_row
 from training.reporting.curves import draw, score_chart
-from training.reporting.machine import machine
-
-
-def training_facts(
-    *,
-    splits: Sequence[Split],
-    recipe: Recipe,
-    progress: Progress,
-    command: str,
-    data_name: str,
-    start: str,
-    notes: Sequence[str],
-    commit: str,
-    precision: str,
-    start_score: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The `training` part of a weights file's header, which the card shows.
-
-    splits: train and val. start_score: empty if the start was not scored; then the part has none.
-    """
-    facts = {
-        "data": data_name,
-        "splits": {split.name: {"frames": len(split.frames), "sha256": split.digest} for split in splits},
-        "start": Path(start).name,
-        "recipe": recipe.to_dict(),
-        "seed": recipe.seed,
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "steps": progress.step,
-        "skipped_steps": progress.skipped,
-        "went_on_from_epochs": progress.went_on_from,
-        "hours": round(progress.seconds / 3600, 3),
-        "machine": machine(),
-        "precision": precision,
-        "torch": torch.__version__,
-        "commit": commit,
-        "command": command,
-        "notes": list(notes),
-    }
-    return facts | ({"start_score": dict(start_score)} if start_score else {})
 
 
 def write_card(path: Path) -> None:
@@ -86,11 +46,44 @@ def card(weights: Weights) -> str:
         "## Use",
         f"Pixels are used as `(pixel * {preprocessing.scale:.6g} - mean) / std` with mean {list(preprocessing.mean)} and std "
         f"{list(preprocessing.std)}, in {bands}; the advised longer side is {_range(preprocessing.side)} pixels, "
-        f"in tiles of {preprocessing.tile[0]}x{preprocessing.tile[1]} (height x width).{_scale(preprocessing.gsd)}",
-        "Classes: " + ", ".join(f"{entry.id} {literal(entry.name)}" for entry in manifest.labels.classes) + ".",
+        f"in tiles of {_size(preprocessing.tile)}.{_scale(preprocessing.gsd)}",
+        _classes(manifest),
         f"sha256 `{weights.sha256}`",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def imported_card(name: str, manifest: Manifest) -> str:
+    """The text of an imported network's card; it depends only on the document in the file."""
+    network, preprocessing, facts = manifest.architecture, manifest.preprocessing, manifest.training
+    assert isinstance(network, ImportedNetwork)
+    proof = facts.get("proof", {})
+    difference = proof.get("largest_difference")
+    rows = {
+        "original": f"`{network.source}`, sha256 `{network.source_sha256}`",
+        "written by": literal(network.producer),
+        "input": literal(facts.get("input", "unknown")),
+        "pixels": literal(facts.get("normalisation", "unknown")),
+        "output": literal(facts.get("output", "unknown")),
+        "same classes as the original": f"{proof.get('agreement', 0):.5f}, on {proof.get('pictures', 0)} pictures",
+        "largest difference of logits": "not compared" if difference is None else f"{difference:.3g}",
+    }
+    scores = ["## Scores", "Of the served path, as `fcn-evaluate` measures them.", *score_tables(manifest.scores)]
+    low, high = preprocessing.side
+    parts = [
+        f"# {literal(name)}",
+        f"A network of {len(manifest.labels)} classes, converted from `{network.source}`. "
+        f"Licence: {literal(manifest.license)}.",
+        *map(literal, facts.get("notes", [])),
+        "" if network.has_logits else "The network gives class ids, so there is no confidence.",
+        "## Conversion",
+        "\n".join(["| fact | value |", "|---|---|", *(table_row(*row) for row in rows.items())]),
+        *([*scores, *calibration_section(facts)] if manifest.scores else []),
+        "## Use",
+        f"The advised longer side is {low} to {high} pixels, in tiles of {_size(preprocessing.tile)}.",
+        _classes(manifest),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def write_hub_folder(master: Path, folder: Path) -> list[Path]:
@@ -143,6 +136,14 @@ def _scale(gsd: float | None) -> str:
     if gsd is None:
         return ""
     return f" It learned from scenes whose pixels measure {gsd:.3g} m on the ground; scenes are scaled to that."
+
+
+def _size(tile: tuple[int, int]) -> str:
+    return f"{tile[0]}x{tile[1]} (height x width)"
+
+
+def _classes(manifest: Manifest) -> str:
+    return f"Classes: {', '.join(f'{entry.id} {literal(entry.name)}' for entry in manifest.labels.classes)}."
 
 
 def _range(side: tuple[int, int]) -> str:

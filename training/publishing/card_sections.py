@@ -85,7 +85,7 @@ def score_tables(scores: Mapping[str, Any]) -> list[str]:
         groups.setdefault(tuple(values["classes"]), []).append(name)
     tables = [_score_table({name: scores[name] for name in names}, classes) for classes, names in groups.items()]
     conditions = [
-        f"- {literal(name)}: {values['conditions']}{_few_frames(values)}{_frames(values)}{_predicted_only(values)}"
+        f"- {literal(name)}: {values['conditions']}{_remarks(values)}"
         for name, values in scores.items()
         if "conditions" in values
     ]
@@ -93,30 +93,25 @@ def score_tables(scores: Mapping[str, Any]) -> list[str]:
     return [*tables, "\n".join(conditions), *rough]
 
 
-def _few_frames(values: Mapping[str, Any]) -> str:
-    """A remark on the classes that too few frames show for an interval; empty if there are none."""
-    classes = ", ".join(f"{literal(name)} ({count})" for name, count in values.get("few_frames", {}).items())
-    return f"; too few frames show {classes}; the interval is unreliable" if classes else ""
-
-
-def _frames(values: Mapping[str, Any]) -> str:
-    """A remark on how many frames show each class; empty for scores of before this was stored."""
+def _remarks(values: Mapping[str, Any]) -> str:
+    """Which classes few frames show, how many frames show each, and which are predicted alone; each if it is stored."""
     numbers = zip(values["classes"], values.get("frames", ()), strict=False)
-    classes = ", ".join(f"{literal(name)} {count}" for name, count in numbers)
-    return f"; frames that show {classes}" if classes else ""
-
-
-def _predicted_only(values: Mapping[str, Any]) -> str:
-    """A remark on the classes that are predicted and that no label shows; empty without."""
-    classes = ", ".join(f"{literal(name)} ({pixels} pixels)" for name, pixels in values.get("predicted_only", {}).items())
-    return f"; predicted, but shown by no label, so left out of the means: {classes}" if classes else ""
+    few = ", ".join(f"{literal(name)} ({count})" for name, count in values.get("few_frames", {}).items())
+    frames = ", ".join(f"{literal(name)} {count}" for name, count in numbers)
+    alone = ", ".join(f"{literal(name)} ({pixels} pixels)" for name, pixels in values.get("predicted_only", {}).items())
+    remarks = (
+        few and f"; too few frames show {few}; the interval is unreliable",
+        frames and f"; frames that show {frames}",
+        alone and f"; predicted, but shown by no label, so left out of the means: {alone}",
+    )
+    return "".join(remarks)
 
 
 def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
     rows = [table_row("IoU", *map(literal, columns)), "|---|" + "---|" * len(columns)]
     for index, label in enumerate(classes):
         rows.append(table_row(literal(label), *(number(values["iou"][index]) for values in columns.values())))
-    for mean in ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
+    for mean in METRICS:
         cells = (f"**{number(values.get(mean))}**" for values in columns.values())
         rows.append(table_row(f"**{mean.replace('_', ' ').replace('iou', 'IoU')}**", *cells))
         if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from model.architecture import Grid
 from model.imported_network import ImportedNetwork
 from model.inference.runtimes.openvino_runtime import NETWORK_SHA256, Export, read_export
 from model.manifest import METADATA_KEY, Manifest
-from model.weights_file import EXPORT_SUFFIXES, MASTER_SUFFIX
+from model.weights_file import EXPORT_SUFFIXES, MASTER_SUFFIX, find_files, load_weights, save_weights
 from model.whole_file import write_file
-from training.publishing.card_sections import calibration_section, literal, score_tables
+from training.publishing.card import imported_card, write_card
 
 
 def export_path(master: Path, precision: str) -> Path:
@@ -71,60 +72,43 @@ def imported_facts(manifest: Manifest, precision: str, stride: int, grid: Grid) 
     return export_facts(manifest, sha256=sha256, precision=precision, stride=stride, grid=grid)
 
 
-def save_imported(path: Path, manifest: Manifest) -> list[Path]:
-    """Writes the document into the float32 file, into the int8 file of the same original beside it, and into the card.
+def save_manifest(path: Path, manifest: Manifest) -> list[Path]:
+    """Writes a changed document into a network's files and its card; gives their paths. The networks do not change.
 
-    Gives the paths of what it wrote.
+    path: of a master, whose exports get the document too, or of the float32 file of an imported network.
     """
+    if export := read_imported(path):
+        files = _write_facts(files_by_precision(path), manifest, export.master_sha256)
+        return [*files, write_imported_card(path, manifest)]
+    weights = load_weights(path)
+    save_weights(path, weights.tensors, manifest)
+    write_card(path)
+    return [path, path.with_suffix(".md"), *(refresh_facts(path, weights.sha256) if find_spec("onnx") else [])]
+
+
+def refresh_facts(master: Path, former: str) -> list[Path]:
+    """Writes the master's facts into the exports beside it; gives their paths.
+
+    former: the master's sha256 before the change; exports of other masters are left unchanged.
+    """
+    weights = load_weights(master)
+    exports = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).master_sha256 == former}
+    return _write_facts(exports, weights.manifest, weights.sha256)
+
+
+def _write_facts(files: Mapping[str, Path], manifest: Manifest, sha256: str) -> list[Path]:
+    """Writes facts into ONNX files, which are by precision; gives their paths."""
     import onnx
 
-    own, files = read_export(path), files_by_precision(path)
-    for precision, file in files.items():
-        write_onnx(file, onnx.load(file), imported_facts(manifest, precision, own.stride, own.grid))
-    return [*files.values(), write_imported_card(path, manifest)]
+    for precision, path in files.items():
+        own = read_export(path)
+        facts = export_facts(manifest, sha256=sha256, precision=precision, stride=own.stride, grid=own.grid)
+        write_onnx(path, onnx.load(path), facts)
+    return list(files.values())
 
 
 def write_imported_card(path: Path, manifest: Manifest) -> Path:
     """Writes the card of the float32 file at this path; gives the card's path."""
-    card = path.with_suffix(".md")
-    write_file(card, imported_card(path.stem, manifest), follow=False)
-    return card
-
-
-def imported_card(name: str, manifest: Manifest) -> str:
-    """The card's text in Markdown; it depends only on the document in the file."""
-    network, preprocessing, facts = manifest.architecture, manifest.preprocessing, manifest.training
-    assert isinstance(network, ImportedNetwork)
-    proof = facts.get("proof", {})
-    difference = proof.get("largest_difference")
-    low, high = preprocessing.side
-    sections = [*score_tables(manifest.scores), *calibration_section(facts)]
-    scores = (
-        "## Scores\n\nOf the served path, as `fcn-evaluate` measures them.\n\n" + "\n\n".join(sections) + "\n\n"
-        if manifest.scores
-        else ""
-    )
-    confidence = "" if network.has_logits else "The network gives class ids, so there is no confidence.\n\n"
-    return f"""\
-# {literal(name)}
-
-A network of {len(manifest.labels)} classes, converted from `{network.source}`. Licence: {literal(manifest.license)}.
-
-{"".join(f"{literal(note)}{chr(10)}{chr(10)}" for note in facts.get("notes", []))}{confidence}## Conversion
-
-| fact | value |
-|---|---|
-| original | `{network.source}`, sha256 `{network.source_sha256}` |
-| written by | {literal(network.producer)} |
-| input | {literal(facts.get("input", "unknown"))} |
-| pixels | {literal(facts.get("normalisation", "unknown"))} |
-| output | {literal(facts.get("output", "unknown"))} |
-| same classes as the original | {proof.get("agreement", 0):.5f}, on {proof.get("pictures", 0)} pictures |
-| largest difference of logits | {"not compared" if difference is None else f"{difference:.3g}"} |
-
-{scores}## Use
-
-The advised longer side is {low} to {high} pixels, in tiles of {preprocessing.tile[0]}x{preprocessing.tile[1]} (height x width).
-
-Classes: {", ".join(f"{entry.id} {literal(entry.name)}" for entry in manifest.labels.classes)}.
-"""
+    target = path.with_suffix(".md")
+    write_file(target, imported_card(path.stem, manifest), follow=False)
+    return target

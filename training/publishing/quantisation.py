@@ -16,8 +16,17 @@ from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.segmenter import Segmenter
 from model.regular_file import read_regular_file
+from model.weights_file import load_weights
 from training.data.files import images_below
-from training.publishing.onnx_files import imported_facts, int8_path, network_digest, save_imported, write_onnx
+from training.publishing.onnx_files import (
+    export_facts,
+    export_path,
+    int8_path,
+    network_digest,
+    read_imported,
+    save_manifest,
+    write_onnx,
+)
 
 INPUT = "pixels"
 MOST_PHOTOS = 300  # unless the command says otherwise
@@ -28,35 +37,18 @@ KEPT = 2
 FORGOTTEN = "removed the int8 scores and temperature of another export; fcn-evaluate --record NAME measures this one"
 
 
-def export_imported_int8(path: Path, folder: Path, *, photos: int, avx2: bool) -> Path:
-    """Writes the int8 file of an imported network's float32 file, as `quantised` makes it; gives its path.
+def export_int8(path: Path, folder: Path, *, photos: int, avx2: bool) -> Path:
+    """Writes the int8 file of a float32 file as NNCF quantises it, and gives its path; raises as `calibration_tiles`.
 
-    Scores and a temperature of another int8 file are removed from both files and the card. Raises as `quantised`.
-    """
-    segmenter = Segmenter(OpenVINORuntime(path))
-    network = quantised(path, segmenter, folder, photos=photos, avx2=avx2)
-    export = read_export(path)
-    manifest = export.manifest.of_export("int8", network_digest(network))
-    target = int8_path(path)
-    write_onnx(target, network, imported_facts(manifest, "int8", export.stride, export.grid))
-    if manifest.scores != export.manifest.scores:
-        print(f"{path}: {FORGOTTEN}")
-    save_imported(path, manifest)
-    return target
-
-
-def quantised(source: Path, segmenter: Segmenter, folder: Path, *, photos: int, avx2: bool) -> Any:
-    """The ONNX model of a float32 file after NNCF's post-training quantisation.
-
-    segmenter: of the same network, for its scaling and tiling. folder: photos on which ranges are measured. photos: how many
-    are used. avx2: weights have seven bits in all layers, not only in the first. Processors with AVX2 but without VNNI sum two
-    products in 16 bits, which weights of eight bits overflow.
-    Raises `ValueError` if the folder has no photos, or one that cannot be decoded.
+    path: of a master with its float32 export, or of the float32 file of an imported network. folder: photos on which ranges
+    are measured. photos: how many are used. avx2: weights have seven bits in all layers, not only in the first. Processors with
+    AVX2 but without VNNI sum two products in 16 bits, which weights of eight bits overflow.
     """
     import nncf
     import onnx
 
-    tiles = list(calibration_tiles(segmenter, folder, photos))
+    source = path if read_imported(path) else export_path(path, "float32")
+    tiles = list(calibration_tiles(Segmenter(OpenVINORuntime(source)), folder, photos))
     if len(tiles) < FEW_PHOTOS:
         print(
             f"int8 ranges are those of {len(tiles)} photos in {folder}, which may not show every class and light; give "
@@ -65,7 +57,7 @@ def quantised(source: Path, segmenter: Segmenter, folder: Path, *, photos: int, 
         )
     model = onnx.load(source)
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
-    return nncf.quantize(
+    network = nncf.quantize(
         model,
         nncf.Dataset(tiles, lambda tile: {INPUT: tile[None]}),
         preset=nncf.QuantizationPreset.MIXED,
@@ -75,6 +67,26 @@ def quantised(source: Path, segmenter: Segmenter, folder: Path, *, photos: int, 
             overflow_fix=nncf.OverflowFix.ENABLE if avx2 else nncf.OverflowFix.FIRST_LAYER
         ),
     )
+    return write_int8(path, network)
+
+
+def write_int8(path: Path, network: Any) -> Path:
+    """Writes the ONNX model of an int8 network beside those of `export_int8`; gives its path.
+
+    Scores and a temperature of another int8 network are removed from the network's files and its card.
+    """
+    conversion = read_imported(path)
+    former = (conversion or load_weights(path)).manifest
+    is_known = former.exports.get("int8") == network_digest(network)
+    manifest = former if is_known else former.without("int8")
+    if manifest != former:
+        for file in save_manifest(path, manifest):
+            print(f"{file}: {FORGOTTEN}")
+    source = path if conversion else export_path(path, "float32")
+    full, target = read_export(source), int8_path(source)
+    facts = export_facts(manifest, sha256=full.master_sha256, precision="int8", stride=full.stride, grid=full.grid)
+    write_onnx(target, network, facts)
+    return target
 
 
 def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:

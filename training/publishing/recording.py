@@ -11,10 +11,8 @@ from model.inference.instructions import int8_sums
 from model.inference.runtime import Runtime
 from model.manifest import INT8_SCORES, Manifest, scored_in
 from model.preprocessing import Preprocessing
-from model.weights_file import load_weights, save_weights
-from training.publishing.card import write_card
-from training.publishing.export_files import missing_packages, refresh_facts
-from training.publishing.onnx_files import read_imported, save_imported
+from model.weights_file import load_weights
+from training.publishing.onnx_files import read_imported, save_manifest
 from training.scoring.calibration import Calibration
 
 
@@ -46,21 +44,13 @@ def record(
     If a measured export has replaced an earlier one, the scores and the temperature of the earlier one are removed. A recorded
     temperature for int8 is not replaced by one that was fitted on a processor without VNNI or AMX.
     """
-
-    def with_records(manifest: Manifest) -> Manifest:
-        for measurement in measurements:
-            manifest = _with_measurement(manifest, measurement)
-        all_notes = dict.fromkeys([*manifest.training.get("notes", []), *notes])
-        training = {**manifest.training, "notes": list(all_notes)}
-        return replace(manifest, training=training, preprocessing=advise(manifest.preprocessing))
-
-    if export := read_imported(path):
-        return f"recorded in {', '.join(map(str, save_imported(path, with_records(export.manifest))))}"
-    weights = load_weights(path)
-    save_weights(path, weights.tensors, with_records(weights.manifest))
-    write_card(path)
-    exports = refresh_facts(path, weights.sha256) if not missing_packages() else []
-    return f"recorded in {', '.join(map(str, (path, path.with_suffix('.md'), *exports)))}"
+    manifest = (read_imported(path) or load_weights(path)).manifest
+    for measurement in measurements:
+        manifest = _with_measurement(manifest, measurement)
+    all_notes = dict.fromkeys([*manifest.training.get("notes", []), *notes])
+    training = {**manifest.training, "notes": list(all_notes)}
+    manifest = replace(manifest, training=training, preprocessing=advise(manifest.preprocessing))
+    return f"recorded in {', '.join(map(str, save_manifest(path, manifest)))}"
 
 
 def _with_measurement(manifest: Manifest, measurement: Measurement) -> Manifest:
@@ -72,9 +62,9 @@ def _with_measurement(manifest: Manifest, measurement: Measurement) -> Manifest:
         manifest = manifest.of_export(precision, runtime.network_sha256)
     for name, values in measurement.scores.items():
         remark = "; products summed in 16 bits, as by AVX2" if sums == "avx2" else ""
-        stored = {**values, "conditions": f"{values['conditions']}{remark}"}
+        facts = {**values, "conditions": f"{values['conditions']}{remark}"}
         full_name = scored_in(name, INT8_SCORES[sums] if precision == "int8" else precision)
-        manifest = replace(manifest, scores={**manifest.scores, full_name: stored})
+        manifest = replace(manifest, scores={**manifest.scores, full_name: facts})
     if calibration is None or (sums != "vnni" and precision in manifest.temperatures):
         return manifest
     name = "calibration" if precision == "float32" else f"calibration_{precision}"

@@ -57,6 +57,7 @@ def test_the_page_and_the_reference_come_from_this_server(client: TestClient) ->
     for path in ("/", "/docs"):
         assert not re.search('(src|href)="http', client.get(path).text)
     assert client.get("/docs/static/swagger-ui-bundle.js").status_code == 200
+    assert '<head><script src="/static/theme.js"></script>' in client.get("/docs").text
 
 
 def test_files_come_from_memory_with_a_tag_and_nothing_else_is_there(

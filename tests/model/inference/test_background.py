@@ -10,23 +10,21 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
-from model.inference.tile_queue import LONG_S, TileQueue
-from model.inference.tile_turns import BACKGROUND_SHARE, BUSY_S
+from model.inference.tile_queue import BACKGROUND_SHARE, BUSY_S, LONG_S, TileQueue
 from tests.support.model.doubles import FAR, Clock, FirstChannel, Streams, tile
 from tests.support.model.running import Running, running
 from tests.support.polling import HANG_S, wait_until
 
-CALL_S = 0.25  # of a `Timed`
-
 
 class Timed(FirstChannel):
-    """Its calls take `CALL_S` of the clock that a test gives it."""
+    """Its calls take `call_s` seconds of the clock that a test gives it."""
 
     clock: Clock
+    call_s = 1 / 64  # threads wait for the pause, but by the real clock
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         logits = super().logits(tiles)
-        self.clock.now += CALL_S
+        self.clock.now += self.call_s
         return logits
 
 
@@ -88,13 +86,25 @@ def test_while_requests_come_the_background_has_a_share_of_the_time() -> None:
     assert runtime.batches == [[7], [1], *[[8]] * (requests - 1), [6]]
 
 
-def test_the_background_goes_on_once_no_more_requests_come() -> None:
+def test_the_background_goes_on_after_its_pause() -> None:
     runtime, queue = Timed(max_batch=1), background()
     with running(runtime) as it:
         pausing(it, runtime, queue)
         late = it.waiting([6], queue)
-        it.clock.now += BUSY_S
+        it.clock.now += runtime.call_s / BACKGROUND_SHARE
         assert late.result(HANG_S) == [6]
+
+
+def test_the_background_goes_on_once_no_more_requests_come() -> None:
+    runtime, queue = Timed(max_batch=1), background()
+    runtime.call_s = BUSY_S
+    with running(runtime) as it:
+        pausing(it, runtime, queue)
+        late = it.waiting([6], queue)
+        it.clock.now += BUSY_S
+        assert it.run([5], background()) == [5]  # wakes the thread
+        assert late.result(HANG_S) == [6]
+    assert runtime.batches == [[7], [1], [6], [5]]
 
 
 def test_without_requests_the_background_makes_all_calls_at_once_and_one_while_they_come() -> None:

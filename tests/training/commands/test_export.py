@@ -37,8 +37,9 @@ from tests.support.checkout import ROOT
 from tests.support.images import encode, make_photo
 from tests.support.variants import long
 from training.commands.export import main
-from training.publishing.export_files import export_float32, export_int8, refresh_facts
-from training.publishing.onnx_files import export_path
+from training.publishing.export_files import export_float32
+from training.publishing.onnx_files import export_path, refresh_facts
+from training.publishing.quantisation import export_int8
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
 MASTERS = sorted(path.name.removesuffix(MASTER_SUFFIX) for path in WEIGHTS_FOLDER.glob(f"*{MASTER_SUFFIX}"))
@@ -180,7 +181,7 @@ def test_facts_are_written_anew_and_the_network_stays(copy: Path, narrow: Weight
     ("arguments", "message"),
     [
         (["--weights", "nothing"], "no weights file 'nothing'"),
-        (["--calibration", "{tmp}"], "--calibration is for int8; give --int8 with it"),
+        (["--calibration", "{tmp}"], "--calibration has no effect without --int8: give both, or leave it out"),
         (["--int8"], "--int8 needs --calibration FOLDER"),
         (["--int8", "--calibration", "{tmp}/none"], "no photos in {tmp}/none; their names end in "),
         (["--int8", "--calibration", "{tmp}", "--photos", "0"], "--photos must be at least 1, got 0"),

@@ -128,7 +128,7 @@ def test_exports_of_what_was_there_before_go(shapes: Path, tiny_recipe: Path, tm
         (["--demo", "--folds", "1"], "--folds must be at least 2, or 0 to train once, got 1"),
         (["--demo", "--folds", "2", "--seeds", "2"], "leave out --seeds"),
         (["--demo", "--folds", "2", "--stop-after", "3"], "leave it out with --folds"),
-        (["--demo", "--group-pattern", "x"], "give --folds NUMBER with --group-pattern"),
+        (["--demo", "--group-pattern", "x"], "--group-pattern has no effect without --folds"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

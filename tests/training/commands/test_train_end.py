@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from benchmarks.harness.narrow import narrow_net
-from model.manifest import Manifest
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
@@ -37,10 +36,7 @@ def constant() -> FCN:
 def weights(shapes: Path, narrow: Weights, tmp_path: Path) -> TrainingWeights:
     torch.set_num_threads(1)
     split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
-
-    def manifest(progress: Progress) -> Manifest:
-        return replace(narrow.manifest, training={"notes": [], "epochs": progress.epoch}, scores={})
-
+    manifest = replace(narrow.manifest, training={"notes": []}, scores={})
     return TrainingWeights(
         tmp_path, "mine", manifest, Scorer(narrow.manifest, split, identity_mapping(split.labels), "cpu"), "shapes"
     )
@@ -55,7 +51,7 @@ def bar(file: Path, narrow: Weights, shapes: Path) -> StartScore | None:
 def end(weights: TrainingWeights, net: FCN) -> list[str]:
     """Ends a training of three epochs with this network; the start is the narrow one."""
     weights.scorer(net)
-    return save_better(net, weights.manifest(Progress(epoch=3)), weights, lambda: (narrow_net(), []))
+    return save_better(net, weights.manifest_at(Progress(epoch=3)), weights, lambda: (narrow_net(), []))
 
 
 def test_a_network_below_its_start_stays_beside_it(
@@ -117,7 +113,7 @@ def test_rows_of_the_start_that_score_less_than_the_training_are_not_kept(
     weights = replace(weights, bar=bar(narrow_file, narrow, shapes))
     weights.scorer(constant())
     before = weights.mean_iou
-    lines = save_better(constant(), weights.manifest(Progress(epoch=3)), weights, lambda: (constant(), []))
+    lines = save_better(constant(), weights.manifest_at(Progress(epoch=3)), weights, lambda: (constant(), []))
     assert "scores more by the classes that the data lacks" in lines[1]
     assert not weights.beside.exists()
     assert weights.mean_iou == before

@@ -6,15 +6,25 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.manifest import Int8Sums, Manifest
 from model.weights_file import load_weights, save_weights
-from tests.support.training.exports import write_other
 from training.commands.evaluate import main
-from training.publishing.export_files import refresh_facts
-from training.publishing.onnx_files import export_path
+from training.publishing.onnx_files import export_path, refresh_facts
+from training.publishing.quantisation import write_int8
+
+
+def write_other(master: Path, factor: float) -> Path:
+    """Writes an export that stands for int8's: the float32 one, whose score layer is multiplied by `factor`."""
+    model = onnx.load(export_path(master, "float32"))
+    weight = next(each for each in model.graph.initializer if "score_fr" in each.name and len(each.dims) == 4)
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * factor, weight.name))
+    return write_int8(master, model)
+
 
 RECORDED = ["shapes, val", "shapes, val, quality high", "shapes, val, int8", "shapes, val, quality high, int8"]
 
@@ -29,7 +39,7 @@ def copy_of(narrow_file: Path, folder: Path) -> Path:
     path = folder / "mine.safetensors"
     for file in (narrow_file, narrow_file.with_suffix(".onnx")):
         shutil.copyfile(file, path.with_suffix(file.suffix))
-    write_other(path, "int8", 0.9)
+    write_other(path, 0.9)
     return path
 
 
@@ -92,6 +102,7 @@ def test_scores_on_avx2_stand_beside_those_on_vnni_whose_temperature_stays(
     assert "shapes, val, int8 on AVX2" in recorded.with_suffix(".md").read_text()
 
 
+@pytest.mark.long
 def test_on_avx2_alone_there_is_a_temperature_too(master: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = load_weights(record(master, shapes, "avx2", monkeypatch)).manifest
     assert set(manifest.temperatures) == {"float32", "int8"}
@@ -100,7 +111,7 @@ def test_on_avx2_alone_there_is_a_temperature_too(master: Path, shapes: Path, mo
 
 def test_records_of_an_export_go_when_another_takes_its_place(recorded: Path) -> None:
     float32 = load_weights(recorded).manifest.scores["shapes, val"]
-    write_other(recorded, "int8", 0.8)
+    write_other(recorded, 0.8)
     manifest = load_weights(recorded).manifest
     assert_nothing_of_int8(manifest)
     assert manifest.scores["shapes, val"] == float32
@@ -113,7 +124,7 @@ def test_records_of_an_export_go_when_another_takes_its_place(recorded: Path) ->
 
 def test_the_same_export_made_anew_keeps_its_records(recorded: Path) -> None:
     manifest = load_weights(recorded).manifest
-    write_other(recorded, "int8", 0.9)
+    write_other(recorded, 0.9)
     assert load_weights(recorded).manifest == read_export(export_path(recorded, "int8")).manifest == manifest
 
 
@@ -122,6 +133,6 @@ def test_an_export_that_was_put_there_by_hand_is_not_served_with_the_records_of_
     other.parent.mkdir()
     for file in (recorded, export_path(recorded, "float32")):
         shutil.copyfile(file, other.parent / file.name)
-    export = write_other(other, "int8", 0.7)
+    export = write_other(other, 0.7)
     shutil.copyfile(export, export_path(recorded, "int8"))
     assert_nothing_of_int8(read_export(export_path(recorded, "int8")).manifest)
