@@ -17,7 +17,7 @@ from training.data.problems import DataError, FrameErrors, raise_all
 from training.importing.archives import unpack
 from training.importing.classes import Classes, find_classes, write_classes
 from training.importing.coco import Document
-from training.importing.documents import DocumentMasks, DrawingOptions, draw_document
+from training.importing.documents import DocumentMasks, DrawingOptions
 from training.importing.exports import is_data_set, read_exports, split_name
 from training.importing.objects import Crowds
 from training.importing.omissions import Omissions, Policy
@@ -216,7 +216,8 @@ def _write(out: Path, documents: list[Document], split: str, how: DrawingOptions
     output = ImportFolder(out)
     drawn: list[DocumentMasks] = []
     for document, ids in zip(documents, classes.ids, strict=True):
-        drawn.append(result := draw_document(document, split or document.split, ids, how))
+        drawn.append(result := DocumentMasks(document, split or document.split, ids, how))
+        result.draw()
         errors += [*result.errors, *output.errors(result.split, list(result.masks))]
     raise_all([*how.omissions.errors(), *errors, *how.omissions.object_errors])
     write_classes(out, classes.names)  # before the masks, which mean nothing without it

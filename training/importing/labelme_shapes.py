@@ -9,7 +9,8 @@ from typing import Any
 
 from training.data.label_files import class_name
 from training.importing.omissions import outline_keys
-from training.importing.outlines import Extent, Point, Size, box_of_corners, decode_nonzero, ellipse_corners, encode_mask
+from training.importing.outlines import Extent, Size, box_of_corners, decode_nonzero, ellipse_corners, encode_mask
+from training.importing.points import Point, read_point
 
 POINTS = {
     "polygon": None, "quadrilateral": (4,), "circle": (2,), "mask": (2,), "rectangle": (2, 4), "oriented_rectangle": (4,),
@@ -23,7 +24,6 @@ SHAPE_KEYS = (
     "label", "points", "shape_type", "group_id", "flags", "description", "text", "score", "difficult", "attributes",
     "kie_linking", "line_color", "fill_color",
 )  # fmt: skip
-LARGEST = 1e6  # pixels; larger coordinates are none
 LONGEST = 60  # letters of a text of the file that a message shows
 
 
@@ -103,14 +103,6 @@ class LabelmeShape:
 
     def _points(self) -> list[Point]:
         points = self.entry.get("points")
-        if not isinstance(points, list) or not all(map(_is_point, points)):
+        if not isinstance(points, list):
             raise ValueError(f"needs points as [[x, y], ...], got {str(points)[:LONGEST]}")
-        return [(x, y) for x, y in points]
-
-
-def _is_point(point: Any) -> bool:
-    return isinstance(point, list) and len(point) == 2 and all(_is_coordinate(value) for value in point)
-
-
-def _is_coordinate(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+        return [read_point(point) for point in points]
