@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from model.command_line import CommandParser
-from model.labels import LabelError
 from training.commands.command import print_lines, run_command
 from training.data.label_files import alike_names, find_labels
 from training.data.masks import DrawnOn
@@ -17,7 +16,7 @@ from training.data.problems import DataError, FrameErrors, raise_all
 from training.importing.archives import unpack
 from training.importing.classes import Classes, find_classes, write_classes
 from training.importing.coco import Document
-from training.importing.documents import DocumentMasks, DrawingOptions, draw_document
+from training.importing.documents import DocumentMasks, DrawingOptions
 from training.importing.exports import is_data_set, read_exports, split_name
 from training.importing.objects import Crowds
 from training.importing.omissions import Omissions, Policy
@@ -165,30 +164,28 @@ def import_exports(args: argparse.Namespace) -> list[str]:
     or wrong in the documents, if no pixel has a class, and if the folder has another image of the same name.
     """
     with parts_folder(args.out) as parts:
-        if args.export.suffix.lower() != ".zip":
+        if args.export.suffix.lower() != ".zip" or not args.export.is_file():
             return _import(args, args.export, parts)
         folder = parts / "export"
         content = unpack(args.export, folder)
         try:
             lines = _keep(args, content) if is_data_set(content) else _import(args, content, parts)
-        except DataError as error:
-            raise FrameErrors([DataError(str(each).replace(str(folder), str(args.export))) for each in error.each]) from error
+        except ValueError as error:
+            errors = error.each if isinstance(error, DataError) else [error]
+            raise FrameErrors([DataError(str(each).replace(str(folder), str(args.export))) for each in errors]) from error
         return [line.replace(str(folder), str(args.export)) for line in lines]
 
 
 def _keep(args: argparse.Namespace, folder: Path) -> list[str]:
     """Moves an unpacked data set, whose masks trainings read as they are, to the folder to write to; gives lines.
 
-    Raises `DataError` if that is not empty, for options that have no effect, and for classes that cannot be read.
+    Raises `ValueError` if that is not empty, for options that have no effect, and for classes that cannot be read.
     """
     if others := [name for name in (*OF_EXPORTS, "split") if getattr(args, name) is not None]:
         raise DataError(f"{_flags(others)} goes with labels in JSON, and {args.export} holds masks")
     if [path for path in args.out.iterdir() if not folder.is_relative_to(path)]:
         raise DataError(f"{args.out} is not empty: give another --out for the masks of {args.export}")
-    try:
-        names = find_labels(None, folder).names
-    except LabelError as error:
-        raise DataError(str(error)) from error
+    names = find_labels(None, folder).names
     for path in list(folder.iterdir()):
         shutil.move(path, args.out / path.name)
     return [f"unpacked {args.export} to {args.out}, whose masks fcn-check and fcn-train read as they are: {', '.join(names)}"]
@@ -216,7 +213,8 @@ def _write(out: Path, documents: list[Document], split: str, how: DrawingOptions
     output = ImportFolder(out)
     drawn: list[DocumentMasks] = []
     for document, ids in zip(documents, classes.ids, strict=True):
-        drawn.append(result := draw_document(document, split or document.split, ids, how))
+        drawn.append(result := DocumentMasks(document, split or document.split, ids, how))
+        result.draw()
         errors += [*result.errors, *output.errors(result.split, list(result.masks))]
     raise_all([*how.omissions.errors(), *errors, *how.omissions.object_errors])
     write_classes(out, classes.names)  # before the masks, which mean nothing without it

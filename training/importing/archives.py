@@ -45,7 +45,7 @@ def unpack(path: Path, folder: Path) -> Path:
     except DataError:
         raise
     except DAMAGES as error:
-        raise DataError(f"{path} is no zip, or a damaged one: {error}; export or load it again") from error
+        raise DataError(f"{path} is no zip, or a damaged one: {error}; export or download it again") from error
 
 
 def _open(path: Path) -> ZipFile:
@@ -91,4 +91,6 @@ def _extract(path: Path, archive: ZipFile, member: ZipInfo, folder: Path) -> Non
     try:
         archive.extract(member, folder)
     except DAMAGES as error:
-        raise DataError(f"{path}: its member {member.orig_filename} is damaged: {error}; export or load it again") from error
+        raise DataError(
+            f"{path}: its member {member.orig_filename} is damaged: {error}; export or download it again"
+        ) from error

@@ -16,9 +16,10 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from imaging.decoding import IMAGE_ENDINGS
 from model.printable import printable
 from training.data.files import Folders, is_image, path_below, without_ending
-from training.data.problems import DataError, raise_all
+from training.data.problems import DataError, first_names, raise_all
 
 LONGEST_NAME = 1000  # letters of a file name that a message shows
+MOST_KEYS, SHOWN = 5, 80  # keys of an object, and letters of a value, that a message shows
 Key = int | float | str
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number, written as text
@@ -51,12 +52,13 @@ def make_document(path: Path, document: Any) -> Document:
     """
     missing = [name for name in NEEDED if not isinstance(document, dict) or not isinstance(document.get(name), list)]
     if missing:
-        raise DataError(f"{path} has no {', '.join(missing)}: is it COCO's format for objects?")
+        keys = first_names(document, MOST_KEYS)[:SHOWN] if isinstance(document, dict) else str(document)[:SHOWN]
+        raise DataError(f"{path} has no {', '.join(missing)}, but {keys}: is it COCO's format for objects?")
     errors: list[DataError] = []
     parts: dict[str, list[dict[str, Any]]] = {}
     for part, required_keys in NEEDED.items():
         problems = [(entry, _problem(part, entry, required_keys)) for entry in document[part]]
-        errors += [DataError(f"{path}: {problem} {str(entry)[:80]}") for entry, problem in problems if problem]
+        errors += [DataError(f"{path}: {problem} {str(entry)[:SHOWN]}") for entry, problem in problems if problem]
         parts[part] = [_with_keys(entry) for entry, problem in problems if not problem]
     images, categories = (_distinct(path, part, parts[part], errors) for part in ("images", "categories"))
     raise_all(errors)

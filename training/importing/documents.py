@@ -55,93 +55,79 @@ class DrawingOptions:
     names: dict[tuple[str, str], tuple[Path, str]] = field(default_factory=dict)
 
 
-@dataclass
 class DocumentMasks:
-    """The masks of a document's images.
+    """The masks of a document's images: `masks` has their files, by the files of the images.
 
-    errors: everything that is wrong but the objects. masks: their files, by the files of the images. class_masks: number of
-    masks that show a class.
+    errors: everything that is wrong but the objects.
     """
 
-    document: Document
-    split: str
-    errors: list[DataError]
-    masks: dict[Path, Path] = field(default_factory=dict)
-    class_masks: int = 0
+    def __init__(self, document: Document, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> None:
+        """ids: the class ids of the categories' ids."""
+        self.split = split
+        self.errors = list(document.errors)
+        self.masks: dict[Path, Path] = {}
+        self._document, self._how = document, how
+        self._finder = ImageFinder(document.path, how.images)
+        self._drawing = Drawing(ids, how.omissions, document.path, how.crowds)
+        self._class_masks = 0  # number of masks that show a class
 
-
-def draw_document(document: Document, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> DocumentMasks:
-    """Draws the masks of a document's images into files of a folder; everything that is wrong is in the result's errors.
-
-    ids: the class ids of the categories' ids.
-    """
-    result = DocumentMasks(document, split, list(document.errors))
-    if error := share_error(document):
-        result.errors.append(error)
-    objects = _by_image(document, result.errors)
-    finder, drawing = ImageFinder(document.path, how.images), Drawing(ids, how.omissions, document.path, how.crowds)
-    for entry in tqdm(document.images, desc="masks", unit="image", leave=False, disable=None):
-        try:
-            _draw_image(result, entry, objects[entry["id"]], finder, drawing, how)
-        except DataError as error:
-            result.errors.append(error)
-    if not result.class_masks and not any((result.errors, how.omissions.errors(), how.omissions.object_errors)):
-        facts = "; ".join([f"{len(document.annotations)} objects", *how.omissions.notes()])
-        result.errors.append(
-            DataError(f"{document.path}: no pixel of its {len(document.images)} images is of a class: {facts}")
-        )
-    if (misplaced := outside_error(document, drawing.outside)) is not None:
-        result.errors.insert(0, misplaced)
-    else:
-        how.omissions.tell(OUTSIDE, len(drawing.outside), outside_names(document, drawing.outside))
-    return result
-
-
-def _by_image(document: Document, errors: list[DataError]) -> Objects:
-    """The objects of each image, by its id; adds an error for each object of no listed image."""
-    objects: Objects = {entry["id"]: [] for entry in document.images}
-    for entry in document.annotations:
-        if is_key(image_id := entry.get("image_id")) and image_id in objects:
-            objects[image_id].append(entry)
+    def draw(self) -> None:
+        """Draws the masks into files of a folder; everything that is wrong is added to the errors."""
+        document, omissions = self._document, self._how.omissions
+        if error := share_error(document):
+            self.errors.append(error)
+        objects = self._by_image()
+        for entry in tqdm(document.images, desc="masks", unit="image", leave=False, disable=None):
+            try:
+                self._draw_image(entry, objects[entry["id"]])
+            except DataError as error:
+                self.errors.append(error)
+        if not self._class_masks and not any((self.errors, omissions.errors(), omissions.object_errors)):
+            facts = "; ".join([f"{len(document.annotations)} objects", *omissions.notes()])
+            images = len(document.images)
+            self.errors.append(DataError(f"{document.path}: no pixel of its {images} images is of a class: {facts}"))
+        if (misplaced := outside_error(document, self._drawing.outside)) is not None:
+            self.errors.insert(0, misplaced)
         else:
-            errors.append(
-                DataError(f"{document.path}: {name_of(entry)} is of the image {excerpt(image_id)}, which is not listed")
-            )
-    return objects
+            omissions.tell(OUTSIDE, len(self._drawing.outside), outside_names(document, self._drawing.outside))
 
+    def _by_image(self) -> Objects:
+        """The objects of each image, by its id; adds an error for each object of no listed image."""
+        objects: Objects = {entry["id"]: [] for entry in self._document.images}
+        for entry in self._document.annotations:
+            if is_key(image_id := entry.get("image_id")) and image_id in objects:
+                objects[image_id].append(entry)
+            else:
+                place = f"{name_of(entry)} is of the image {excerpt(image_id)}"
+                self.errors.append(DataError(f"{self._document.path}: {place}, which is not listed"))
+        return objects
 
-def _draw_image(
-    result: DocumentMasks,
-    entry: Mapping[str, Any],
-    objects: list[Mapping[str, Any]],
-    finder: ImageFinder,
-    drawing: Drawing,
-    how: DrawingOptions,
-) -> None:
-    """Draws one image's mask and adds it to `result`; raises `DataError` if the image is missing, taken or of another size."""
-    file_name, path = entry["file_name"], result.document.path
-    source, has_name = finder.find(file_name)
-    other = how.names.setdefault((result.split, normal_name(source.stem)), (path, file_name))
-    if other != (path, file_name):
-        of_other = f" of {other[0]}" if other[0] != path else ""
-        names = f"{_shown(other[1])}{of_other} and {_shown(file_name)}"
-        raise DataError(f"{names} are both the image {source}, or of its name, and would have one mask: rename one")
-    size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
-    of_classes = drawing.of_classes
-    mask = drawing.mask(objects, size)
-    class_ids = set(np.unique(mask).tolist()) - {BACKGROUND, VOID}
-    result.class_masks += bool(class_ids)
-    if not class_ids and drawing.of_classes > of_classes:
-        how.omissions.tell("frames have objects, and masks without any class", names=[source.name])
-    if not objects:
-        how.omissions.tell("images have no objects, so their masks are background alone", names=[source.name])
-    if not has_name:
-        how.omissions.tell(OTHER_NAME, names=[f"{_shown(file_name)} ({source.name})"])
-    if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
-        how.omissions.tell(TURNED, names=[source.name])
-    mask = turn_upright(mask, orientation) if how.drawn_on == "stored" else mask
-    result.masks[source] = how.folder / f"{len(how.names)}.png"
-    Image.fromarray(mask).save(result.masks[source])
+    def _draw_image(self, entry: Mapping[str, Any], objects: list[Mapping[str, Any]]) -> None:
+        """Draws one image's mask; raises `DataError` if the image is missing, taken or of another size."""
+        how, drawing, tell = self._how, self._drawing, self._how.omissions.tell
+        file_name, path = entry["file_name"], self._document.path
+        source, has_name = self._finder.find(file_name)
+        other = how.names.setdefault((self.split, normal_name(source.stem)), (path, file_name))
+        if other != (path, file_name):
+            of_other = f" of {other[0]}" if other[0] != path else ""
+            names = f"{_shown(other[1])}{of_other} and {_shown(file_name)}"
+            raise DataError(f"{names} are both the image {source}, or of its name, and would have one mask: rename one")
+        size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
+        of_classes = drawing.of_classes
+        mask = drawing.mask(objects, size)
+        class_ids = set(np.unique(mask).tolist()) - {BACKGROUND, VOID}
+        self._class_masks += bool(class_ids)
+        if not class_ids and drawing.of_classes > of_classes:
+            tell("frames have objects, and masks without any class", names=[source.name])
+        if not objects:
+            tell("images have no objects, so their masks are background alone", names=[source.name])
+        if not has_name:
+            tell(OTHER_NAME, names=[f"{_shown(file_name)} ({source.name})"])
+        if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
+            tell(TURNED, names=[source.name])
+        mask = turn_upright(mask, orientation) if how.drawn_on == "stored" else mask
+        self.masks[source] = how.folder / f"{len(how.names)}.png"
+        Image.fromarray(mask).save(self.masks[source])
 
 
 def _shown(name: str) -> str:

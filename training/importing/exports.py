@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,11 @@ def _no_export(path: Path, documents: Sequence[Path]) -> str:
 
 def is_data_set(path: Path) -> bool:
     """Whether a folder has photos and masks that trainings read as they are."""
-    try:
-        return bool(list_frames(path, "train").frames)
-    except DataError:
-        return False
+    for split in SPLITS:
+        with suppress(DataError):
+            if list_frames(path, split).frames:
+                return True
+    return False
 
 
 def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[Document]:

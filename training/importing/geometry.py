@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import isclose, isfinite
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
+
+import numpy as np
 
 from model.printable import printable
 from training.data.problems import DataError, first_names
@@ -177,13 +179,8 @@ def _is_box(polygons: Sequence[Sequence[float]], box: Any) -> bool:
         return False
     if not all(map(_is_number, box)):
         return False
-    xs, ys = (box[0], box[0] + box[2]), (box[1], box[1] + box[3])
-    points = list(zip(polygons[0][::2], polygons[0][1::2], strict=True))
-    return len(set(points)) == 4 and all(_is_near(x, xs) and _is_near(y, ys) for x, y in points)
-
-
-def _is_near(value: float, others: Iterable[float]) -> bool:
-    return any(isclose(value, other, abs_tol=ROUNDING) for other in others)
+    points, corners = np.reshape(polygons[0], (4, 1, 2)), np.reshape(box_corners(box), (1, 4, 2))
+    return len(np.unique(points, axis=0)) == 4 and bool(np.isclose(points, corners, rtol=0, atol=ROUNDING).all(2).any(1).all())
 
 
 def _unknown_keys(entry: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from training.data.label_files import IGNORED
 from training.data.problems import DataError, first_names
-from training.importing.outlines import Point, box_around
+from training.importing.outlines import box_around
+from training.importing.points import Point
 
 Policy = Literal["error", "void"]
 FACTS = (

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from training.importing.coco import Document
-from training.importing.label_studio.regions import StudioRegion
-from training.importing.labelme_shapes import LabelmeShape
 from training.importing.omissions import NO_AREA, Omissions, void_object
 from training.importing.outlines import Size
+from training.importing.points import Point
 
-Shape = LabelmeShape | StudioRegion
+
+class Shape(Protocol):
+    """A shape of a labelling tool. `labels`, `outline` and `unknown` raise `ValueError` for wrong values.
+
+    unknown: what it has that is not known, in the plural; None if all is known. unread_keys: those that are not known, and
+    cannot hold an outline. outline: its `segmentation` or `bbox` in pixels of an image of this size. place: where it lies if it
+    is not known: its outline, or its points; no points if that is not known.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    def unknown(self) -> str | None: ...
+    def has_no_area(self) -> bool: ...
+    def labels(self) -> list[str]: ...
+    def unread_keys(self) -> list[str]: ...
+    def outline(self, size: Size) -> dict[str, Any]: ...
+    def place(self, size: Size) -> Mapping[str, Any] | Sequence[Point]: ...
 
 
 class ShapeReader:

@@ -118,7 +118,7 @@ FAR = "has a box that is not x, y, width and height near its image"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"categories": None}, "has no categories: is it COCO's format"),
+        ({"categories": None}, "has no categories, but images, annotations: is it COCO's format"),
         ({"annotations": {}}, "has no annotations"),
         ({"categories": [3]}, "an entry of categories lacks id, name: 3"),
         ({"images": [{"id": 7}]}, "an entry of images lacks file_name: {'id': 7}"),

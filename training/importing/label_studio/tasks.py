@@ -15,6 +15,7 @@ from training.importing.outlines import check_size
 from training.importing.shapes import ShapeReader
 
 LONGEST = 60  # letters of a text of the export that a message shows
+MOST_KEYS = 5  # of an entry of the export that a message shows
 LONGEST_NAME = 4096  # letters of an image's name or address
 
 
@@ -117,8 +118,10 @@ def read_label_studio(path: Path, tasks: Sequence[Any], omissions: Omissions, im
     annotation are left out, with a note. image_field: the field of the tasks' data that holds the image. Raises `DataError` for
     JSON-MIN, and if no task has an annotation.
     """
-    if any(isinstance(task, dict) and not {"data", "annotations", "completions"} & set(task) for task in tasks):
-        raise DataError(f"{path} lacks annotations: export JSON, not JSON-MIN")
+    for task in tasks:
+        if isinstance(task, dict) and not {"data", "annotations", "completions"} & set(task):
+            keys = first_names(task, MOST_KEYS)[:LONGEST]
+            raise DataError(f"{path} lacks annotations, an entry has {keys}: from Label Studio, export JSON, not JSON-MIN")
     reader = TaskReader(path, omissions, image_field)
     for task in tasks:
         reader.read(task)
