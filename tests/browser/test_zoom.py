@@ -120,6 +120,7 @@ def test_two_fingers_zoom_one_reads_and_keys_are_told_only_to_those_who_have_a_m
     page.touchscreen.tap(x, y)
     expect(page.locator("#reading-name")).to_have_text("background")
     assert "Zoom with two fingers" in page.locator("#keys").inner_text()
+    assert "Ctrl" not in prepare(visit(width=390)).locator("#keys").inner_text()
     assert "Ctrl" in prepare(visit()).locator("#keys").inner_text()
     with launch(FINGERS_THAT_HOVER) as phone:  # as some phones say of themselves
         page = phone.new_page()
