@@ -6,7 +6,8 @@ DATA: Pascal VOC 2012's frames with animals. WEIGHTS: the DeepLabv3 on MobileNet
 (`deeplabv3_mnv2_pascal_quant.tflite`, sha256 879e94a5..., Apache-2.0), dequantised, as safetensors. Its head has the mean over
 the whole photo, and its cells lie on the first of 16 pixels. Every second photo of val runs three times in PyTorch: as it is,
 extended by its edge, and scaled to the multiples. The network's ONNX file is converted and served, and the same photos go to it
-over HTTP.
+over HTTP: with the default tile of 512, with one of 416, which is the next multiple of 32 above their longer side, and enlarged
+to a longer side of 512.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -110,15 +112,15 @@ def converted(net: DeepLab, folder: Path) -> Path:
     return request.target
 
 
-def served_map(url: str, photo: Path) -> Array:
+def served_map(url: str, photo: Path, side: str) -> Array:
     """The class ids (height, width) that the service gives."""
-    answer = httpx.post(f"{url}/segment", params={"format": "grey", "side": "native"}, content=photo.read_bytes(), timeout=60)
+    answer = httpx.post(f"{url}/segment", params={"format": "grey", "side": side}, content=photo.read_bytes(), timeout=60)
     return np.asarray(Image.open(io.BytesIO(answer.raise_for_status().content)))
 
 
 @torch.inference_mode()
 def measure(
-    net: DeepLab, data: Path, url: str, table: Array, matrices: dict[str, ConfusionMatrix],
+    net: DeepLab, data: Path, served: dict[str, tuple[str, str]], table: Array, matrices: dict[str, ConfusionMatrix],
     shares: dict[str, list[tuple[float, float, float, float]]],
 ) -> None:  # fmt: skip
     """Adds each photo's counts to the matrices, and its equal pixels to the shares."""
@@ -127,7 +129,9 @@ def measure(
         if photo.width % UNIT == photo.height % UNIT == 0:
             continue
         truth = np.asarray(Image.open(data / "SegmentationClass" / f"{name}.png"))
-        maps = class_maps(net, photo) | {"served": served_map(url, data / "JPEGImages" / f"{name}.jpg")}
+        maps = class_maps(net, photo)
+        file = data / "JPEGImages" / f"{name}.jpg"
+        maps |= {way: served_map(url, file, side) for way, (url, side) in served.items()}
         for way, ids in maps.items():
             matrices[way].update(table[truth], table[ids])
         for way, values in shares.items():
@@ -139,12 +143,16 @@ def measure(
 @torch.inference_mode()
 def main(data: Path, weights: Path) -> None:
     torch.set_num_threads(1)
-    net, table = DeepLab(weights), np.zeros(256, np.uint8)
+    net, table = DeepLab(weights).eval(), np.zeros(256, np.uint8)
     table[list(KEPT)], table[VOID] = range(len(KEPT)), VOID
-    matrices = {name: ConfusionMatrix(len(KEPT)) for name in ("whole", "extended", "scaled", "served")}
-    shares: dict[str, list[tuple[float, float, float, float]]] = {"extended": [], "scaled": [], "served": []}
-    with TemporaryDirectory() as folder, service(weights=converted(net, Path(folder)), threads=1) as server:
-        measure(net, data, server.url, table, matrices, shares)
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        file = converted(net, Path(folder))
+        urls = [stack.enter_context(service(weights=file, threads=1, tile=tile)).url for tile in (512, 416)]
+        served = {"served": (urls[0], "native"), "served, tile 416": (urls[1], "native"), "served, side 512": (urls[0], "512")}
+        ways = ["extended", "scaled", *served]
+        matrices = {name: ConfusionMatrix(len(KEPT)) for name in ("whole", *ways)}
+        shares: dict[str, list[tuple[float, float, float, float]]] = {way: [] for way in ways}
+        measure(net, data, served, table, matrices, shares)
     sums = {way: np.sum(values, 0) for way, values in shares.items()}
     report = {
         "command": "python benchmarks/studies/edges.py DATA WEIGHTS",

@@ -62,14 +62,14 @@ def _read(request: ConversionRequest, data: bytes, tell: Callable[[str], None]) 
     """The network, with the input and the pixels that it takes. data: the file's bytes."""
     model = read_graph(request.source, data)
     refuse_other_tasks(request.source, model)
-    is_half = in_float32(model)
+    former_types = in_float32(model)
     network_input = find_input(model, request.layout)
     tell(f"input   {network_input.describe()}")
     normalisation = _normalisation(request, network_input, model)
     tell(f"pixels  {normalisation.describe()}")
-    if is_half:
-        tell("        it computes in float16; it is served, and compared, in float32")
-    return Original(model, network_input, normalisation, b"" if is_half else data)
+    if former_types:
+        tell(f"        it computes in {former_types}; it is served, and compared, in float32")
+    return Original(model, network_input, normalisation, b"" if former_types else data)
 
 
 def _prove(request: ConversionRequest, original: Original, ending: Ending, model: onnx.ModelProto, manifest: Manifest) -> Proof:
@@ -77,8 +77,7 @@ def _prove(request: ConversionRequest, original: Original, ending: Ending, model
     with TemporaryDirectory() as folder:
         file = Path(folder) / request.target.name
         write_onnx(file, model, imported_facts(manifest, "float32", ending.output.stride, ending.output.grid))
-        pictures = photographs(request.photos)
-        proof = prove(_runtime(file), original, ending.output, whole=ending.whole, photographs=pictures)
+        proof = prove(_runtime(file), original, ending.output, whole=ending.whole, photographs=photographs(request.photos))
     if proof.agreement < LEAST_AGREEMENT:
         is_of_ids = ending.whole is not None and ending.whole.kind == "class_ids"
         advice = "; --kind class_ids serves the network's own ids" if is_of_ids else ""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from model.architecture import Grid
 from training.converting.graph import ConversionError, before_resize, ends_in_resize, origin
 from training.converting.ids import CHOOSING, check_ids, scores_name
 from training.converting.outputs import NetworkOutput, probe
@@ -17,7 +16,6 @@ from training.converting.queries import find_queries
 from training.converting.request import ConversionRequest
 from training.converting.samples import Sample, sample
 
-USUAL_GRID: Grid = "half_pixel"  # of PyTorch's and transformers' interpolation, with align_corners=False
 COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not")
 
 
@@ -41,7 +39,8 @@ def find_ending(request: ConversionRequest, original: Original, classes: int | N
     Of masks of queries, `original` gives their sums from now on.
     """
     first, library_type = sample(original, original.input.sides), model_type(request.source)
-    name, kind, grid = request.output, request.kind, request.grid or USUAL_GRID
+    name, kind = request.output, request.kind
+    grid = request.grid or "half_pixel"  # as PyTorch's and transformers' interpolation with align_corners=False
     if queries := find_queries(first, original.model, library_type, name, kind, classes):
         tell(f"masks   {queries.describe()}")
         original.model, original.derive = queries.added_to(original.model), queries.with_sums

@@ -107,6 +107,25 @@ def test_a_network_in_float16_is_served_and_compared_in_float32(tmp_path: Path) 
     assert (ours == exact).mean() >= 0.9999
 
 
+def test_grids_that_an_exporter_left_in_float64_are_taken_in_float32(tmp_path: Path) -> None:
+    """As PyTorch writes Mask2Former and OneFormer; ONNX Runtime has no operator for such grids."""
+    source, lines = foreign_network(tmp_path / "net.onnx", sides=PHOTO.shape[:2]), list[str]()
+    own = original_output(source, imagenet_pixels(PHOTO))[0].argmax(0)
+    model = onnx.load(source)
+    middles = ((2 * np.arange(side) + 1) / side - 1 for side in PHOTO.shape[:2])
+    rows, columns = np.meshgrid(*middles, indexing="ij")
+    model.graph.initializer.append(numpy_helper.from_array(np.stack([-columns, rows], -1)[None].astype(np.float32), "mirror"))
+    model.graph.node.append(helper.make_node("Cast", ["mirror"], ["grid"], to=TensorProto.DOUBLE))
+    model.graph.node.append(helper.make_node("GridSample", ["class_scores", "grid"], ["mirrored"]))
+    model.graph.output[0].name = "mirrored"
+    source.write_bytes(model.SerializeToString())
+    with pytest.raises(Exception, match="GridSample"):
+        original_output(source, imagenet_pixels(PHOTO))
+    _, runtime = converted(source, lines=lines)
+    assert any("it computes in float64; it is served, and compared, in float32" in line for line in lines)
+    assert (runtime.logits([PHOTO])[0].argmax(0) == own[:, ::-1]).mean() >= 0.999
+
+
 def rounded(path: Path, *, is_half: bool) -> Path:
     """A network whose weights are rounded to float16. is_half: it also computes so, and takes and gives float16.
 
