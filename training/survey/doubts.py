@@ -85,7 +85,7 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
     ]
     tiles = survey.tiles
     moved = [(index, "") for index, place in places if index in tiles and place == "moved"]
-    if len(moved) > MOVED_TILES * len(tiles):
+    if len(tiles) >= LEAST_FRAMES and len(moved) > MOVED_TILES * len(tiles):
         of_all.append(
             (moved, "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS")
         )
