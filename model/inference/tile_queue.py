@@ -81,8 +81,8 @@ class TileTurns:
     whose tiles have run for `LONG_S` seconds runs one at a time while others come, so that they wait for one tile on all cores.
 
     A tile of the background is taken only when no tile of a request waits. Requests come while one of their tiles runs on the
-    device, and until `BUSY_S` seconds after one of their tiles was submitted or ran. In this time the background has one tile
-    at a time, on a device that is idle otherwise, and waits after each, so that it has `BACKGROUND_SHARE` of the time.
+    device, and for `BUSY_S` seconds after one has run on any. In this time the background has one tile at a time, on a device
+    that is idle otherwise, and waits after each, so that it has `BACKGROUND_SHARE` of the time.
     """
 
     def __init__(self, max_batch: int) -> None:
@@ -91,7 +91,7 @@ class TileTurns:
         self._requests: deque[TileQueue] = deque()
         self._background: deque[TileQueue] = deque()
         self._mixed_time = -inf  # when tiles of long and of other requests were last here at the same time
-        self._request_time = -inf  # when a tile of a request was last submitted or ran
+        self._request_time = -inf  # when a tile of a request last ran
 
     def __bool__(self) -> bool:
         """Whether tiles wait."""
@@ -100,8 +100,6 @@ class TileTurns:
     def add(self, item: Item, running: Collection[TileQueue], now: float) -> None:
         """Adds a tile. A queue without waiting tiles comes before those whose tiles are running: they have their turn now."""
         queue = item.queue
-        if not queue.is_background:
-            self._request_time = now
         queue.submit_time = now if queue.submit_time is None else queue.submit_time
         queue.waiting.append(item)
         if len(queue.waiting) > 1:
