@@ -109,8 +109,7 @@ def plan_training(
     facts = start_facts(recipe, start, train.split.labels, train.split, str(device), saved_values)
     recipe, lines = with_rows(recipe, facts), list(facts.lines)
     if recipe.plan:
-        memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else available_memory()
-        recipe, proposals = plan(recipe, Facts(train, facts, memory, saved_values))
+        recipe, proposals = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
         lines += plan_lines(proposals)
     if recipe.rare_share:
         lines.append(rare_line(train, recipe.rare_share))
@@ -130,7 +129,7 @@ def plan_without_start(recipe: Recipe, train: Survey, device: torch.device) -> t
     if recipe.plan and facts.scores:
         other, _ = plan(with_rows(recipe, facts), Facts(train, facts, device_memory(device)))
         pairs = [(name, getattr(other, name)) for name in RULES if getattr(other, name) != getattr(planned, name)]
-        changes = ", ".join(f"{name} {_text(value)}" for name, value in pairs)
+        changes = ", ".join(f"{name} {json.dumps(value)}" for name, value in pairs)
         line += f". With --start {DEFAULT_WEIGHTS} ({facts.lines[0]}): {changes}"
     return planned, [line, *lines]
 
@@ -142,6 +141,13 @@ def plan_lines(proposals: list[Proposal]) -> list[str]:
     wide = max(len(value) for _, value, _ in texts)
     lines = [f"  {name:<{widest}}  {value:<{wide}}  {reason}" for name, value, reason in texts]
     return ["plan, from the data, the start and the memory; --set NAME=VALUE changes a value:", *lines]
+
+
+def device_memory(device: torch.device) -> int | None:
+    """The bytes of memory that a training may use on this device; None if the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return available_memory()
 
 
 def _side(_: Recipe, facts: Facts) -> tuple[tuple[int, int], str]:
