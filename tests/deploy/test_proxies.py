@@ -83,7 +83,9 @@ def start(stack: ExitStack, weights: Path, folder: Path, **settings: object) -> 
 
 @pytest.mark.long
 @each_proxy
-def test_two_services_restarted_in_turns_under_load_fail_no_request(name: str, narrow_file: Path, tmp_path: Path) -> None:
+def test_two_services_restarted_in_turns_under_load_fail_no_request_and_one_that_is_killed_its_own_alone(
+    name: str, narrow_file: Path, tmp_path: Path
+) -> None:
     with ExitStack() as stack:
         services = [start(stack, narrow_file, tmp_path / service) for service in ("first", "second")]
         url = stack.enter_context(balanced(name, *services, tmp_path))
@@ -95,17 +97,8 @@ def test_two_services_restarted_in_turns_under_load_fail_no_request(name: str, n
                 assert old.process.wait(HANG_S) == 0
                 services[index] = start(stack, narrow_file, old.log.parent, port=old.port)
                 wait_until(partial(has_answered, services[index]))  # the proxy has seen the one that came back
-        assert set(load.statuses) == {200}
-
-
-@pytest.mark.long
-@each_proxy
-def test_a_service_that_is_killed_fails_its_own_requests_alone(name: str, narrow_file: Path, tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        services = [start(stack, narrow_file, tmp_path / service) for service in ("first", "second")]
-        url = stack.enter_context(balanced(name, *services, tmp_path))
-        with Load(url) as load:
             load.wait_for_more()
+            assert set(load.statuses) == {200}
             services[0].signal(signal.SIGKILL)
             services[0].process.wait(HANG_S)
             load.wait_for_more(200)
