@@ -198,7 +198,7 @@ def alike_names(names: Iterable[str]) -> list[str]:
         groups.setdefault(name_key(name), {})[unicodedata.normalize("NFC", name.strip())] = None
     return [
         f"the classes {', '.join(map(repr, group))} have nearly one name: if they are one class, rename one where they "
-        "were labelled and import again, or map both to one with --class-map"
+        "were labelled and import again, or map both to one with fcn-train --class-map"
         for group in groups.values()
         if len(group) > 1
     ]

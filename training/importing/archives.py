@@ -27,7 +27,8 @@ def unpack(path: Path, folder: Path) -> Path:
     """Unpacks a zip into a folder; gives the folder of its content, which is the only one in it, or that folder.
 
     Raises `DataError` for a damaged zip, for one of more members or bytes than the limits or the disk allow, and for a member
-    that is a link, a device, a zip, encrypted or damaged, comes twice, or whose name is absolute or leads out of the folder.
+    that is a link, a device, a zip, encrypted or damaged, comes twice (case does not count), or whose name is absolute or leads
+    out of the folder.
     """
     try:
         with _open(path) as archive:
@@ -38,6 +39,7 @@ def unpack(path: Path, folder: Path) -> Path:
             for member in members:
                 if reason := _refusal(member, counts):
                     raise DataError(f"{path}: its member {member.orig_filename} {reason}")
+            folder.mkdir()
             for member in tqdm(members, desc="unpacking", unit="file", leave=False, disable=None):
                 _extract(path, archive, member, folder)
             entries = [entry for entry in folder.iterdir() if entry.name != "__MACOSX"]
@@ -77,7 +79,7 @@ def _refusal(member: ZipInfo, counts: Counter[PureWindowsPath]) -> str | None:
     reasons = {
         "has an absolute name: pack the folder of the export": path.anchor,
         "leads out of the zip: pack the folder of the export": ".." in path.parts or "\0" in member.orig_filename,
-        "comes twice: pack the export again": counts[path] > 1,
+        "comes twice (case does not count): pack the export again": counts[path] > 1,
         "is a link or a device: pack the files themselves": kind not in (0, stat.S_IFREG, stat.S_IFDIR),
         "is encrypted: pack the export without a password": member.flag_bits & ENCRYPTED,
         "is compressed in a rare way: pack the export with Deflate": member.compress_type not in (ZIP_STORED, ZIP_DEFLATED),

@@ -145,6 +145,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "method": (lambda path: make(path, ("a.png", b"1"), compression=ZIP_BZIP2), "a.png is compressed in a rare way"),
     "content": (lambda path: change(make(path, ("a.png", b"12345")), b"12345", b"12355"), "its member a.png is damaged"),
     "file and folder": (lambda path: make(path, ("a", b"1"), ("a/b", b"2")), "its member a/b is damaged"),
+    "twice in another case": (lambda path: make(path, ("x/a.png", b"1"), ("X/A.png", b"2")), "comes twice (case does not"),
+    "empty": (make, "holds no known export"),
     "no zip": (lambda path: write_bytes(path, b"<html>"), "is no zip, or a damaged one"),
     "cut": (lambda path: write_bytes(path, make(path, ("a", b"1")).read_bytes()[:-9]), "is no zip, or a damaged one"),
 }

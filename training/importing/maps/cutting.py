@@ -160,7 +160,7 @@ def cut(
     if not result.tiles:
         scenes = {str(source.path): source.place for source in sources}
         places = "; ".join(layer.places(scenes) for layer in (labels, extent) if layer)
-        raise DataError(f"no pixel of the scenes has a label of {labels.name}: {places}; check their coordinate systems")
+        raise DataError(f"no pixel of the scenes has a label: {places}; check their coordinate systems")
     return result
 
 

@@ -54,7 +54,7 @@ POINT, LINE = shapely.Point(*CORNER), shapely.LineString([CORNER, (CORNER[0] + 9
         ),
         ([square(5, 5, 9), LINE], "ab", UTM, "feature 2 (LineString)"),
         ([None, shapely.Polygon()], "ab", UTM, "has no polygons: its 2 features have no outline"),
-        ([shapely.box(11, 48, 12, 49)], "a", "EPSG:4326", "no pixel of the scenes has a label of"),
+        ([shapely.box(11, 48, 12, 49)], "a", "EPSG:4326", "no pixel of the scenes has a label: "),
         ([square(5, 5, 9)], "a", UTM, "1 tiles with labels lie in one block of ground"),
     ],
 )
