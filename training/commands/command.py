@@ -94,7 +94,8 @@ def add_label_options(group: ArgumentGroup) -> None:
     """Adds `--labels`, `--class-map`, `--masks` and `--masks-orientation`."""
     labels = "classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
     add_option(group, "--labels", str, labels)
-    add_option(group, "--class-map", str, "fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (*: all other classes)")
+    fewer = "fewer classes, also of a network to score: 0=0,8=1,*=0 or leaf=plant,*=ground (*: all other classes)"
+    add_option(group, "--class-map", str, fewer)
     masks = (
         "what masks hold. ids: class ids as the pixel values of grey and palette images, or class colours in RGB images; "
         "colors: class colours, whatever the kind of image (default: ids)"

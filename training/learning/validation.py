@@ -23,7 +23,7 @@ from training.data.label_files import name_key
 from training.data.network_classes import BACKGROUND, NEW
 from training.data.split import Split
 from training.learning.starts import start_weights
-from training.scoring.evaluate import predictions, snapshot_segmenter
+from training.scoring.evaluate import predictions, served_frames, snapshot_segmenter
 from training.scoring.intervals import Counts, Interval, difference_intervals, frames_by_class, mean_iou_interval
 
 LEAST_FRAMES = 5  # of a class on which a verdict may rest
@@ -61,14 +61,13 @@ class Scorer:
         classes, loss = len(split.labels), 0.0
         table = torch.from_numpy(self.mapping.table[: len(self.manifest.labels)])
         counts = []
-        for index in range(len(split.frames)):
+        for frame in served_frames(segmenter, split, Options()):
             matrix = ConfusionMatrix(classes)
-            data, truth = split.file(index), split.mask(index)
-            plan = segmenter.plan(data, Options())
-            for rows in segmenter.rows(segmenter.decode(data, plan), plan):
+            for rows in segmenter.rows(frame.pixels, frame.plan):
                 ids = rows.class_ids()
-                matrix.update(truth[rows.top : rows.top + len(ids)], self.mapping(ids))
-                labels = torch.from_numpy(truth[rows.top : rows.top + len(ids)].copy())
+                truth = frame.mask[rows.top : rows.top + len(ids)]
+                matrix.update(truth, self.mapping(ids))
+                labels = torch.from_numpy(truth.copy())
                 for part, logits in rows.logits():
                     loss += cross_entropy_sum(torch.from_numpy(logits), labels[part], table)
             counts.append(matrix.counts)

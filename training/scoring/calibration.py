@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import sqrt
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
-from imaging.errors import ImageError
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
-from training.data.problems import DataError
 from training.data.split import Split
+from training.scoring.evaluate import served_frames
 
 BINS = 15
 BLOCKS = 4  # of frames; each is checked at the temperature fitted on the others
@@ -26,20 +24,15 @@ STEP = 4  # only every fourth pixel per axis counts, since neighbours are nearly
 
 @dataclass(frozen=True)
 class Sample:
-    """Logits (P, C) of the served path at labelled pixels, and the pixels' labels (P)."""
+    """Logits (P, C) of the served path at labelled pixels, and the pixels' labels (P).
+
+    confidence: the confidence (P) that the service answers for the same pixels at the file's temperature, 0 to 1; empty if not
+    known.
+    """
 
     logits: Tensor
     labels: Tensor
-
-
-@dataclass(frozen=True)
-class FrameSample(Sample):
-    """The sample of one frame.
-
-    confidence: the confidence (P) that the service answers for the same pixels at the file's temperature, 0 to 1.
-    """
-
-    confidence: Tensor
+    confidence: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 @dataclass(frozen=True)
@@ -110,35 +103,31 @@ def cut_blocks(count: int) -> list[range]:
 
 def joined(samples: Sequence[Sample]) -> Sample:
     """One sample with the pixels of all samples."""
-    return Sample(torch.cat([sample.logits for sample in samples]), torch.cat([sample.labels for sample in samples]))
+    parts = zip(*((sample.logits, sample.labels, sample.confidence) for sample in samples), strict=True)
+    return Sample(*map(torch.cat, parts))
 
 
 def scaled(sample: Sample, temperature: float) -> Sample:
     """The sample with its logits divided by this temperature."""
-    return Sample(sample.logits / temperature, sample.labels)
+    return replace(sample, logits=sample.logits / temperature)
 
 
-def gather(segmenter: Segmenter, split: Split, options: Options) -> list[FrameSample]:
+def gather(segmenter: Segmenter, split: Split, options: Options) -> list[Sample]:
     """The labelled pixels of each frame, every `STEP`th pixel per axis, with their logits on the served path.
 
     Runs the network once for each frame. Raises `DataError` naming an image that cannot be decoded.
     """
     samples = []
-    for index in tqdm(range(len(split.frames)), desc="gathering logits", unit="image", leave=False, disable=None):
-        data, mask = split.file(index), torch.from_numpy(split.mask(index)[::STEP, ::STEP].copy())
-        try:
-            plan = segmenter.plan(data, options)
-            image = segmenter.decode(data, plan)
-        except ImageError as error:
-            raise DataError(f"{split.frames[index].image}: {error}") from error
-        logits, confidence = [], np.empty(plan.size, np.uint8)
-        for rows in segmenter.rows(image, plan):
+    for frame in served_frames(segmenter, split, options):
+        mask = torch.from_numpy(frame.mask[::STEP, ::STEP].copy())
+        logits, confidence = [], np.empty(frame.plan.size, np.uint8)
+        for rows in segmenter.rows(frame.pixels, frame.plan):
             rows.class_ids_and_confidence(segmenter.temperature, confidence[rows.top : rows.top + len(rows.vertical.before)])
             logits += [torch.from_numpy(part) for _, part in rows.logits()]
         sampled_logits = torch.cat(logits, 1).permute(1, 2, 0)[::STEP, ::STEP]
         is_labelled = mask != split.labels.ignore_index
         frame_confidence = torch.from_numpy(confidence[::STEP, ::STEP].copy())[is_labelled].double() / 255
-        samples.append(FrameSample(sampled_logits[is_labelled].clone(), mask[is_labelled].long(), frame_confidence))
+        samples.append(Sample(sampled_logits[is_labelled].clone(), mask[is_labelled].long(), frame_confidence))
     return samples
 
 
@@ -170,15 +159,14 @@ def expected_calibration_error(sample: Sample, temperature: float) -> float:
     return _error_of(confidence, classes == sample.labels)
 
 
-def errors_of_answers(samples: Sequence[FrameSample], temperature: float) -> tuple[float, float]:
+def errors_of_answers(samples: Sequence[Sample], temperature: float) -> tuple[float, float]:
     """The expected calibration error at the file's temperature: first of the answered confidence, then of the exact softmax.
 
     They differ because answers interpolate confidence between cells that agree on a class (`model.inference.upsampling`).
     """
     everything = joined(samples)
-    confidence = torch.cat([sample.confidence for sample in samples])
     correct = everything.logits.argmax(1) == everything.labels
-    return _error_of(confidence, correct), expected_calibration_error(everything, temperature)
+    return _error_of(everything.confidence, correct), expected_calibration_error(everything, temperature)
 
 
 def _error_of(confidence: Tensor, correct: Tensor) -> float:

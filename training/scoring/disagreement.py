@@ -12,18 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm import tqdm
 
 from imaging.classes import VOID
-from imaging.errors import ImageError
 from imaging.regions import Regions
 from imaging.runs import column_runs
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from training.data.network_classes import NetworkClasses
-from training.data.problems import DataError
 from training.data.split import Split
 from training.scoring.boundaries import without_border
+from training.scoring.evaluate import served_frames
 
 ClassMap = npt.NDArray[np.uint8]
 STRIP = 0.01  # of the diagonal: as far from a border, pixels count
@@ -59,20 +57,13 @@ def disagreements(
     classes: as what the network's count. Raises `DataError`, naming the file, for an image that cannot be decoded and one of
     another size than its mask.
     """
-    for index in tqdm(indices, desc="comparing labels", unit="frame", leave=False, disable=None):
-        data, mask = split.file(index), split.mask(index)
-        label = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
-        try:
-            plan = segmenter.plan(data, Options())
-            image = segmenter.decode(data, plan)
-        except ImageError as error:
-            raise DataError(f"{split.frames[index].image}: {error}") from error
-        split.require_one_size(index, label, plan.size)
-        ids, confidence = np.empty(plan.size, np.uint8), np.empty(plan.size, np.uint8)
-        for rows in segmenter.rows(image, plan):
+    for frame in served_frames(segmenter, split, Options(), indices):
+        label = np.where(frame.mask < len(split.labels), frame.mask, VOID).astype(np.uint8)
+        ids, confidence = np.empty(label.shape, np.uint8), np.empty(label.shape, np.uint8)
+        for rows in segmenter.rows(frame.pixels, frame.plan):
             part = slice(rows.top, rows.top + len(rows.vertical.before))
             ids[part] = rows.class_ids_and_confidence(segmenter.temperature, confidence[part]).ids
-        if (region := largest_region(index, label, classes(ids), confidence)) is not None:
+        if (region := largest_region(frame.index, label, classes(ids), confidence)) is not None:
             yield region
 
 

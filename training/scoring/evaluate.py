@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from imaging.classes import VOID
 from imaging.errors import ImageError
-from model.inference.plan import Options
+from model.inference.plan import Options, Plan
 from model.inference.runtime import Runtime
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
@@ -52,14 +53,37 @@ def frame_counts(
 
 def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterator[tuple[ClassMap, ClassMap]]:
     """Yields each frame's mask (H, W) and the class map (H, W) that the served path gives for its image file."""
-    for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=None):
-        truth = split.mask(index)
+    for frame in served_frames(segmenter, split, options):
+        yield frame.mask, segmenter.infer(frame.pixels, frame.plan).class_map
+
+
+@dataclass(frozen=True)
+class ServedFrame:
+    """A labelled frame before the network: its index in its split, its mask (H, W), the plan of its image file, its pixels."""
+
+    index: int
+    mask: ClassMap
+    plan: Plan
+    pixels: npt.NDArray[np.uint8]
+
+
+def served_frames(
+    segmenter: Segmenter, split: Split, options: Options, indices: Iterable[int] | None = None
+) -> Iterator[ServedFrame]:
+    """Reads these frames, or all, as the served path does; shows the progress.
+
+    Raises `DataError`, naming the file, for an image that cannot be decoded and one of another size than its mask.
+    """
+    frames = range(len(split.frames)) if indices is None else indices
+    for index in tqdm(frames, desc=f"segmenting {split.name}", unit="image", leave=False, disable=None):
+        data, mask = split.file(index), split.mask(index)
         try:
-            class_map = segmenter(split.file(index), options).class_map
+            plan = segmenter.plan(data, options)
+            pixels = segmenter.decode(data, plan)
         except ImageError as error:
             raise DataError(f"{split.frames[index].image}: {error}") from error
-        split.require_one_size(index, truth, class_map.shape)
-        yield truth, class_map
+        split.require_one_size(index, mask, plan.size)
+        yield ServedFrame(index, mask, plan, pixels)
 
 
 def snapshot_segmenter(net: FCN, manifest: Manifest, device: str) -> Segmenter:

@@ -161,9 +161,7 @@ def test_the_page_shows_labels_and_crops_and_needs_nothing_else(data: Path, tmp_
     assert not re.search(r'(src|href)="(?!data:)', text)
     pictures = [base64.b64decode(url) for url in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)]
     sizes = [Image.open(io.BytesIO(picture)).size for picture in pictures]
-    assert (
-        sizes == [(128, 48)] * (int(shown) + 3) + [(128, 32)] * 9
-    )  # the photo and its labels side by side; nine crops of 64x32
+    assert sizes == [(128, 48)] * (int(shown) + 3) + [(128, 32)] * 9  # photos and labels side by side; nine crops of 64x32
 
 
 def test_frames_of_remarks_come_first_on_the_page(data: Path, tmp_path: Path) -> None:
