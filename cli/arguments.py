@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     remote = p.add_argument_group("on a running service")
     remote.add_argument("--server", metavar="URL", help="send the images to this service instead")
     remote.add_argument("--api-key", metavar="KEY", help="API key of the service")
+    remote.add_argument("--job", action="store_true", help="send a scene as a job, which goes on without this command")
     _add_parameter(remote, MODEL)
     return p
 

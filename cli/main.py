@@ -15,6 +15,7 @@ from cli.arguments import options, parser, rendering
 from cli.coco_file import CocoFile, is_coco_file
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_either
+from cli.job import segment_job
 from cli.local import Local, Network
 from cli.places import is_path, real
 from cli.records import Ranking, open_records, record_all
@@ -41,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.job:
+        return segment_job(read_requests(args), args)
     if requests := read_requests(args):
         from cli.scenes import segment_scenes  # imports rasterio
 

@@ -111,11 +111,11 @@ class Remote:
         if response.status_code == httpx.codes.OK:
             self._check_answer(response, media_type)
         elif response.status_code not in OF_THE_IMAGE:
-            raise self._failure(f"{self._origin}: {response.status_code} {_detail(response)}")
+            raise self._failure(f"{self._origin}: {response.status_code} {detail_of(response)}")
         with self._lock:
             self._has_answered, self._failures = True, 0
         if response.status_code != httpx.codes.OK:
-            raise ServerError(f"{response.status_code} {_detail(response)}")
+            raise ServerError(f"{response.status_code} {detail_of(response)}")
         return response
 
     def close(self) -> None:
@@ -166,7 +166,8 @@ def _wait(response: httpx.Response, attempt: int) -> float:
     return min(float(value), MOST_WAIT_S) if value.isdecimal() else float(attempt)
 
 
-def _detail(response: httpx.Response) -> str:
+def detail_of(response: httpx.Response) -> str:
+    """What an answer that is an error says."""
     if target := response.headers.get("Location"):
         return f"the service has moved to {target}; give that address"
     try:

@@ -22,6 +22,7 @@ OF_ALL, OF_POLYGONS = {"overlap", "blend"}, {"classes", "topology", "tolerance",
 """The parameters of `/segment` that scenes have: of every output, and of polygons."""
 OF_SCENES = ("bands", "scale", "gsd", "cog", "style")
 """The arguments that only scenes have."""
+OF_JOBS = {"server", "api_key", "model"}
 OF_PICTURES = ("rank", "results", "json", "shard", "from_file", "server", "api_key", "model")
 
 
@@ -86,12 +87,13 @@ def _read_request(args: argparse.Namespace, inputs: Sequence[str], out: str, out
 
 def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set[Kind | None]) -> None:
     """Raises `OSError` for arguments that do not go together. kinds: of all outputs; each argument has to fit one of them."""
-    for package in ("rasterio", "pyogrio"):
+    for package in () if args.job else ("rasterio", "pyogrio"):
         if find_spec(package) is None:
             raise OSError(f"-o {out} needs the package {package}: {install_command('geo')}")
     if len(inputs) != 1:
         raise OSError(f"-o {out} takes one scene, got {len(inputs)}; give --scenes tif and a folder for several")
-    if options := [name for name in OF_PICTURES if getattr(args, name, None) not in (None, False)]:
+    foreign = set(OF_PICTURES) - (OF_JOBS if args.job else set())
+    if options := [name for name in OF_PICTURES if name in foreign and getattr(args, name, None) not in (None, False)]:
         raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {out} is that of a scene; leave it out")
     names = OF_ALL | (OF_POLYGONS if kinds != {"raster"} else set())
     if others := [name for name in service_arguments(args) if name not in names]:

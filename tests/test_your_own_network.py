@@ -144,7 +144,8 @@ def test_a_network_of_another_library_gives_that_library_s_classes(
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("name", "has_config"), [("mask2former", True), ("maskformer", True), ("maskformer", False), ("eomt", False)]
+    ("name", "has_config"),
+    [("mask2former", True), ("maskformer", True), ("maskformer", False), ("oneformer", True), ("eomt", False)],
 )
 def test_a_network_that_classifies_masks_gives_its_library_s_classes(
     checkout: Path, environment: Path, name: str, has_config: bool
@@ -158,9 +159,6 @@ def test_a_network_that_classifies_masks_gives_its_library_s_classes(
     program = program.replace(
         "import torch\n", "import torch\nfrom tests.support.training.query_networks import query_network\n", 1
     )
-    if name != "mask2former":
-        program = program.replace("dynamo=True", "dynamo=False, opset_version=17").replace("    optimize=False,\n", "")
-        program = program.replace("    external_data=False,\n", "")
     export(program, checkout)
     convert(f"{blocks(text, 'sh')[0].strip()} --classes classes.yaml", environment, checkout)
     network, classes = query_network(name), set[int]()
@@ -170,7 +168,7 @@ def test_a_network_that_classifies_masks_gives_its_library_s_classes(
             theirs = library_classes_of_masks(name, network, photo)
             classes.update(np.unique(theirs).tolist())
             assert (served_classes(server, photo) == theirs).mean() >= 0.999
-    assert len(classes) > 3
+    assert len(classes) >= 3
 
 
 @pytest.mark.long

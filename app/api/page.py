@@ -33,7 +33,7 @@ DOCS_POLICY = "; ".join((
     "default-src 'none'", "script-src 'self' '{}'", "style-src 'self' 'unsafe-inline'", "img-src 'self' data:",
     "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
 ))  # fmt: skip
-SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+SCRIPT = re.compile("<script>(.*?)</script>", re.DOTALL)
 RELATIVE = re.compile(r'\b(?:href|src)="(?!#)')
 FRESH = {"Cache-Control": "no-cache"}  # browsers ask anew each time, so that they never mix the scripts of two versions
 router = APIRouter(include_in_schema=False)
@@ -81,10 +81,10 @@ async def docs(request: Request) -> Response:
         swagger_css_url=f"{root}/docs/static/swagger-ui.css",
         swagger_favicon_url=f"{root}/static/icon.svg",
     )
-    scripts = SCRIPT.findall(bytes(response.body))
-    digest = base64.b64encode(hashlib.sha256(scripts[0]).digest()).decode()
-    response.headers["Content-Security-Policy"] = DOCS_POLICY.format(f"sha256-{digest}")
-    return response
+    text = bytes(response.body).decode()
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.findall(text)[0].encode()).digest()).decode()
+    text = text.replace("<head>", f'<head><script src="{escape(root)}/static/theme.js"></script>', 1)
+    return HTMLResponse(text, headers={"Content-Security-Policy": DOCS_POLICY.format(f"sha256-{digest}")})
 
 
 @router.get("/static/{path:path}")

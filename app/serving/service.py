@@ -202,8 +202,8 @@ class Service:
             "segment_memory_taken_bytes": self.admission.used_bytes,
             "segment_memory_resident_bytes": resident_memory(),
             "segment_worker_cpu_seconds": child_seconds(),
-            "segment_jobs_bytes": self.jobs.used_bytes() if self.jobs else None,
-            "segment_jobs_wait_seconds": self.jobs.longest_wait() if self.jobs else None,
+            "segment_jobs_bytes": self.jobs.used_bytes() if self.jobs else 0.0,
+            "segment_jobs_wait_seconds": self.jobs.longest_wait() if self.jobs else 0.0,
         }
         jobs = self.jobs.counts() if self.jobs else {}
         return ServiceState(values, jobs, [asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes])

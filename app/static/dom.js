@@ -9,13 +9,10 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** An icon, made as the page's own are. */
 export function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `#i-${name}`);
-  svg.append(use);
+  const svg = document.querySelector("svg.icon").cloneNode(true);
+  svg.firstChild.setAttribute("href", `#i-${name}`);
   return svg;
 }
 

@@ -21,8 +21,8 @@ export const classesOf = ({ classes }) =>
 
 const wordOf = ([red, green, blue, opacity = 255]) => ((opacity << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 
-/** Grey values 0 to 255 of a picture by row, at the class map's size; null where the browser cannot show it. */
-async function greyOf(blob, width, height) {
+/** Grey values 0 to 255 of a picture by row, at this size; null where the browser cannot show it. */
+export async function greyOf(blob, { width, height }) {
   const image = await imageOf(blob);
   if (!image) return null;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
@@ -34,27 +34,14 @@ async function greyOf(blob, width, height) {
   return grey;
 }
 
-/** Class and confidence of every pixel of an answer. */
+/** Class and confidence of every pixel of an answer. `regions`: the connected ones, largest first; `grey`: see `greyOf`. */
 export class Segments {
-  #regions = null;
-
   constructor(answer) {
     const { width, height } = answer.image;
     const map = classMap(answer.class_map);
     const classes = classesOf(answer);
-    Object.assign(this, { width, height, classes, map, grey: null });
+    Object.assign(this, { width, height, classes, map, regions: regionsOf(map), grey: null });
     this.byId = new Map(classes.map((entry) => [entry.id, entry]));
-  }
-
-  /** Connected regions, largest first; computed when they are first asked for. */
-  get regions() {
-    this.#regions ??= regionsOf(this.map);
-    return this.#regions;
-  }
-
-  /** Reads the confidence of every pixel from a grey picture of the image's size. */
-  async readConfidence(blob) {
-    this.grey = await greyOf(blob, this.map.width, this.map.height);
   }
 
   at(column, row) {
@@ -90,8 +77,7 @@ export class Segments {
   /** Paints the colour of each pixel, as opacity, blue, green and red from the highest byte. */
   fill(canvas, colorAt) {
     const { width, height } = this.map;
-    if (canvas.width !== width) canvas.width = width;
-    if (canvas.height !== height) canvas.height = height;
+    Object.assign(canvas, { width, height });
     const image = new ImageData(width, height);
     const words = new Uint32Array(image.data.buffer);
     for (let at = 0; at < words.length; at += 1) words[at] = colorAt(at);

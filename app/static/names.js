@@ -29,11 +29,6 @@ export class Names {
     this.place();
   }
 
-  clear() {
-    this.labels = [];
-    this.container.replaceChildren();
-  }
-
   /** Puts each name into the part of its region that is in view; once for several calls in a frame. */
   place() {
     cancelAnimationFrame(this.frame);

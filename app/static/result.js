@@ -2,7 +2,8 @@
 import { drawScale } from "./colors.js";
 import { Divider } from "./divider.js";
 import { $, percent, showStatus } from "./dom.js";
-import { Segments, isBackground, isNothing } from "./layers.js";
+import { Segments, greyOf, isBackground, isNothing } from "./layers.js";
+import { watchCutout } from "./formats.js";
 import { Legend, firstView } from "./legend.js";
 import { Names } from "./names.js";
 import { photoOf } from "./photo.js";
@@ -22,6 +23,7 @@ export class Result {
       this.showCode();
     });
     watchFormat(() => this.showCode());
+    watchCutout(() => this.showCode());
     this.viewer = new Viewer($("stage"), {
       onPoint: (spot) => this.read(spot),
       onMove: (scale, fits) => {
@@ -65,8 +67,7 @@ export class Result {
       this.segments.paintClasses($("colors"), this.legend.isShown);
       this.segments.paintOutlines($("outlines"), this.legend.isShown);
     }
-    if (this.withNames && !confidence) this.names.show(this.segments, this.legend.isShown);
-    else this.names.clear();
+    this.names.show(this.segments, (entry) => this.withNames && !confidence && this.legend.isShown(entry));
   }
 
   /** Confidence in place of the classes' colours; the service is asked for it when it is first shown. */
@@ -75,7 +76,7 @@ export class Result {
     if (visible && !segments?.grey) {
       $("sure").ariaBusy = "true";
       const picture = await this.confidenceOf(item);
-      if (picture && segments) await segments.readConfidence(picture);
+      if (picture && segments) segments.grey = await greyOf(picture, segments.map);
       $("sure").ariaBusy = "false";
       if (segments !== this.segments) return;
     }
@@ -101,7 +102,7 @@ export class Result {
     this.segments = null;
     this.read(null);
     $("sure").setAttribute("aria-pressed", false);
-    this.names.clear();
+    this.names.show({ regions: [] });
     $("result").hidden = $("code").hidden = $("heat-scale").hidden = true;
     $("names").disabled = false;
     $("stage").classList.remove("segmented");

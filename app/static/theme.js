@@ -1,25 +1,23 @@
-// A classic script in the head: a choice made before must hold from the first paint on.
+// A classic script in the head: a choice made before must hold from the first paint on. The API reference has no button.
 (() => {
   const name = "segment-theme";
-  const savedTheme = () => { try { return localStorage.getItem(name); } catch { return null; } };
+  const { dataset, classList } = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const apply = (theme) => { document.documentElement.dataset.theme = theme ?? ""; };
-  const current = () => document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
-  apply(savedTheme());
-  addEventListener("DOMContentLoaded", () => {
+  const other = () => ((dataset.theme || (dark.matches ? "dark" : "light")) === "dark" ? "light" : "dark");
+  const show = () => {
+    classList.toggle("dark-mode", other() === "light"); // Swagger UI's class
     const button = document.getElementById("theme");
-    const label = () => {
-      const other = current() === "dark" ? "light" : "dark";
-      button.setAttribute("aria-label", `Switch to the ${other} theme`);
-      button.title = `Switch to the ${other} theme`;
-    };
-    button.addEventListener("click", () => {
-      const other = current() === "dark" ? "light" : "dark";
-      apply(other);
-      try { localStorage.setItem(name, other); } catch { /* it holds for this visit */ }
-      label();
+    if (button) button.title = button.ariaLabel = `Switch to the ${other()} theme`;
+  };
+  try { dataset.theme = localStorage.getItem(name) ?? ""; } catch { /* the system's theme holds */ }
+  show();
+  dark.addEventListener("change", show);
+  addEventListener("DOMContentLoaded", () => {
+    show();
+    document.getElementById("theme")?.addEventListener("click", () => {
+      dataset.theme = other();
+      try { localStorage.setItem(name, dataset.theme); } catch { /* it holds for this visit */ }
+      show();
     });
-    dark.addEventListener("change", label);
-    label();
   });
 })();

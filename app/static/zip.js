@@ -18,15 +18,7 @@ function checksum(bytes) {
 
 /** Little-endian numbers as bytes: pairs of a value and its length. */
 function bytesOf(...fields) {
-  const bytes = new Uint8Array(fields.reduce((total, [, length]) => total + length, 0));
-  const view = new DataView(bytes.buffer);
-  let at = 0;
-  for (const [value, length] of fields) {
-    if (length === 4) view.setUint32(at, value, true);
-    else view.setUint16(at, value, true);
-    at += length;
-  }
-  return bytes;
+  return Uint8Array.from(fields.flatMap(([value, length]) => Array.from({ length }, (_, index) => value >>> (8 * index))));
 }
 
 /** Names that do not repeat: the second `a.png` becomes `a (2).png`, or has a higher number where another file is named so. */

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from model.inference.errors import Cancelled, InferenceError, SchedulerEnded
 from model.inference.merging import Logits, finite
 from model.inference.runtime import Device, DeviceLost, DeviceOutOfMemory, Runtime, Tile, most_tiles
-from model.inference.tile_queue import Item, TileQueue
-from model.inference.tile_turns import TileTurns
+from model.inference.tile_queue import Item, TileQueue, TileTurns
 
 AHEAD = 16  # most tiles that a request of many submits ahead: two batches of 8
 Clock = Callable[[], float]

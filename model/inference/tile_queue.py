@@ -1,17 +1,22 @@
-"""The waiting tiles of one request or of one work in the background, and the futures of their logits."""
+"""The waiting tiles of each request, and which run next: one of each in turn, then those of the background."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
+from model.inference.errors import DeadlinePassed, InferenceError
 from model.inference.merging import Logits
-from model.inference.runtime import Tile
+from model.inference.runtime import Device, Tile, most_tiles
 
 LONG_S = 1.0  # seconds of the network that a photo does not need, also on slow processors
+BUSY_S = 5.0  # seconds in which another request may come after the last one
+BACKGROUND_SHARE = 0.1  # of the time of a device, for the background while requests come
 
 
 class Item(NamedTuple):
@@ -62,3 +67,122 @@ class TileQueue:
         for item in self.waiting:
             item.resolve(error)
         self.waiting.clear()
+
+
+Batch = Sequence[Item]
+
+
+class TileTurns:
+    """The waiting tiles of all queues, in the order of their turns. The scheduler's lock guards it.
+
+    A batch has tiles of one shape. It takes one tile of each queue in turn, as far as `max_batch` and the device's memory
+    allow. It begins at once if the device is idle; while another runs, as soon as half as many tiles wait. At most
+    `runtime.concurrency(tiles)` batches run at the same time; `tiles` counts those running and waiting. On a CPU, a request
+    whose tiles have run for `LONG_S` seconds runs one at a time while others come, so that they wait for one tile on all cores.
+
+    A tile of the background is taken only when no tile of a request waits. Requests come while one of their tiles runs on the
+    device, and for `BUSY_S` seconds after one has run on any. In this time the background has one tile at a time, on a device
+    that is idle otherwise, and waits after each, so that it has `BACKGROUND_SHARE` of the time.
+    """
+
+    def __init__(self, max_batch: int) -> None:
+        self._max_batch = max_batch
+        # each queue with waiting tiles is in one of them, once
+        self._requests: deque[TileQueue] = deque()
+        self._background: deque[TileQueue] = deque()
+        self._mixed_time = -inf  # when tiles of long and of other requests were last here at the same time
+        self._request_time = -inf  # when a tile of a request last ran
+
+    def __bool__(self) -> bool:
+        """Whether tiles wait."""
+        return bool(self._requests or self._background)
+
+    def add(self, item: Item, running: Collection[TileQueue], now: float) -> None:
+        """Adds a tile. A queue without waiting tiles comes before those whose tiles are running: they have their turn now."""
+        queue = item.queue
+        queue.submit_time = now if queue.submit_time is None else queue.submit_time
+        queue.waiting.append(item)
+        if len(queue.waiting) > 1:
+            return
+        queues = self._queues_of(queue)
+        place = len(queues)
+        if queue not in running:
+            place = next((i for i, other in enumerate(queues) if other in running), place)
+        queues.insert(place, queue)
+
+    def drop(self, queue: TileQueue, error: InferenceError) -> None:
+        """Answers all waiting tiles of the queue with the error."""
+        if queue.waiting:
+            self._queues_of(queue).remove(queue)
+            queue.fail(error)
+
+    def drop_all(self, error: InferenceError) -> None:
+        """Answers all waiting tiles with the error."""
+        for queue in [*self._requests, *self._background]:
+            self.drop(queue, error)
+
+    def take(self, device: Device, batches: Sequence[Batch], now: float) -> list[Item]:
+        """Takes a batch for the device; an empty list if none may start now. batches: those that run on the device.
+
+        Queues whose next tile has another shape than the batch are first in the next batch.
+        """
+        for queue in [queue for queue in [*self._requests, *self._background] if queue.deadline <= now]:
+            self.drop(queue, DeadlinePassed("the request waited in the queue past its deadline"))
+        queues = self._requests or self._background
+        if not queues or not self._may_start(queues, device, batches, now):
+            return []
+        max_batch = 1 if queues is self._background and self._requests_come(batches, now) else self._max_batch
+        batch: list[Item] = []
+        skipped_queues: list[TileQueue] = []
+        while queues and (not batch or len(batch) < most_tiles(batch[0].tile.shape, max_batch, device.max_pixels)):
+            queue = queues.popleft()
+            if batch and queue.waiting[0].tile.shape != batch[0].tile.shape:
+                skipped_queues.append(queue)
+                continue
+            batch.append(queue.waiting.popleft())
+            queue.start_time = now if queue.start_time is None else queue.start_time
+            if queue.waiting:
+                queues.append(queue)
+        queues.extendleft(reversed(skipped_queues))
+        return batch
+
+    def pause_s(self, device: Device, batches: Sequence[Batch], now: float) -> float | None:
+        """Seconds until a tile of the background may start on the idle device; None if waiting tiles wait for other reasons."""
+        if self._requests or not self._background or batches:
+            return None
+        seconds = min(device.background_time, self._request_time + BUSY_S) - now
+        return seconds if seconds > 0 else None
+
+    def note_call(self, device: Device, batch: Batch, start: float, end: float) -> None:
+        """Takes account of a call of the device's runtime with this batch, which has ended."""
+        for item in batch:
+            item.queue.seconds += (end - start) / len(batch)
+        if batch[0].queue.is_background:
+            device.background_time = end + (end - start) * (1 / BACKGROUND_SHARE - 1)
+        else:
+            self._request_time = end
+
+    def _queues_of(self, queue: TileQueue) -> deque[TileQueue]:
+        return self._background if queue.is_background else self._requests
+
+    def _requests_come(self, batches: Sequence[Batch], now: float) -> bool:
+        """Whether requests come. batches: those that run on the device."""
+        return now < self._request_time + BUSY_S or not all(batch[0].queue.is_background for batch in batches)
+
+    def _may_start(self, queues: Collection[TileQueue], device: Device, batches: Sequence[Batch], now: float) -> bool:
+        """Whether the device gains from one more batch of these queues at the same time as those that run on it."""
+        is_background = queues is self._background
+        if is_background and self._requests_come(batches, now):
+            return not batches and now >= device.background_time
+        # a batch of the background delays requests, but is no reason to wait for more of their tiles
+        same = [batch for batch in batches if batch[0].queue.is_background == is_background]
+        running = [item.queue for batch in same for item in batch]
+        waiting = sum(len(queue.waiting) for queue in queues)
+        tiles = waiting + len(running)
+        long = sum(len(queue.waiting) for queue in queues if queue.is_long) + sum(queue.is_long for queue in running)
+        if 0 < long < tiles:
+            self._mixed_time = now
+        # while photos come beside a large image, its tiles take turns on all cores
+        count = tiles - long if device.runtime.max_batch == 1 and now - self._mixed_time < BUSY_S else tiles
+        # a much smaller batch gains more by waiting for further tiles than by overlapping
+        return len(batches) < device.runtime.concurrency(count) and 2 * waiting >= max(map(len, same), default=0)

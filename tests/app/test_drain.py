@@ -50,7 +50,7 @@ def test_on_sigterm_what_is_in_flight_is_answered_and_new_images_are_refused(nar
         bad_form = {"content": b"--y", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
         assert other.post("/segment", **bad_form).status_code == 400
         with stall(it):  # so that the drain lasts
-            large = pool.submit(it.post, LARGE, side=2000)
+            large = pool.submit(it.post, LARGE, side=1000)
             wait_until(lambda: other.get("/health").json()["queued_tiles"] > 0)
             wait_until(lambda: f"open {it.url}" in it.messages())
             it.signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Request ids, the log and the metrics, unexpected errors, odd addresses, and answers that close the connection."""
+"""Request ids, log and metrics, unexpected errors, odd addresses, answers that close the connection, and a burst."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -28,7 +28,7 @@ from tests.support.app.exchanges import (
     post,
     service_of,
 )
-from tests.support.app.services import Serve, occupy
+from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
@@ -254,3 +254,38 @@ def test_head_is_answered_without_a_body(small: tuple[TestClient, int]) -> None:
     connection.request("GET", "/health/live")
     assert connection.getresponse().read() == b'{"status":"ok","reason":null}'
     connection.close()
+
+
+def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.body.UPLOAD_GRACE_S", 1e6)
+    monkeypatch.setattr("app.connections.DISCARD_S", HANG_S)
+    with serve(max_queued_tiles=8) as client, over_http(client) as port, ExitStack() as stack:
+        service = service_of(client)
+        connections = [stack.enter_context(connect(port)) for _ in range(20)]
+        for connection in connections:
+            connection.sendall(head())
+        wait_until(lambda: service.in_flight == 20)
+        with hold_model(service):
+            for connection in connections:
+                connection.sendall(PHOTO)
+            wait_until(lambda: service.in_flight <= 8)
+        answers = [answer_on(connection) for connection in connections]
+        statuses = [answer.status for answer in answers]
+        assert statuses.count(503) >= 12
+        assert set(statuses) == {200, 503}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status == 503)
+        assert_idle(service)
+
+
+def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve) -> None:
+    with serve() as client, over_http(client) as port:
+        service = service_of(client)
+        with hold_model(service) as hold:
+            with connect(port) as connection:
+                connection.sendall(head(path="/segment?format=json") + PHOTO)
+                assert hold.entry.wait(HANG_S)
+            wait_until(lambda: service.in_flight == 0)
+            assert post(client, b"no image").status_code == 415
+        assert_idle(service)

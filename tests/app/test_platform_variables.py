@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.main import main
 from app.settings import Settings, read_settings
-from benchmarks.harness.serving import SERVE, free_port, start_server
 from tests.support.app.vertex_ai import VARIABLES
-from tests.support.polling import HANG_S
 
 
 @pytest.fixture(autouse=True)
@@ -84,11 +80,3 @@ def test_a_wrong_variable_stops_the_start_with_a_line(
     assert main([]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"fcn-serve: {words}")
-
-
-@pytest.mark.long
-def test_the_service_listens_on_the_port_of_cloud_run(narrow_file: Path, tmp_path: Path) -> None:
-    port = free_port()
-    variables = {"PORT": str(port), "K_SERVICE": "segment", "SEGMENT_WEIGHTS": str(narrow_file), "SEGMENT_DEVICE": "cpu"}
-    with start_server([sys.executable, "-c", SERVE], port, "/health/ready", variables) as server:
-        assert httpx.get(f"{server.url}/ping", timeout=HANG_S).status_code == 404

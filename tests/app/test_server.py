@@ -25,6 +25,7 @@ from app.server import (
     UNSENT_BYTES,
     WORKER_FILES,
     Room,
+    browser_url,
     listen,
     room_in,
     serve,
@@ -163,3 +164,29 @@ def test_connections_leave_files_and_memory_for_all_else(files: int, memory: int
     own_files = OWN_FILES + WORKER_FILES * workers
     assert 2 * room.connections + room.at_once + room.batch_files + own_files <= max(files, 104)
     assert room.connections * CONNECTION_BYTES * 16 <= (memory or 1 << 40)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_on_a_terminal_the_log_is_text() -> None:
+    import pty
+
+    program = "import logging; from app.telemetry import configure_logging; configure_logging('auto', 'info')"
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", f"{program}; logging.getLogger('segment').info('ready')"]
+    subprocess.run(command, stderr=theirs, cwd=ROOT, check=True, timeout=HANG_S)
+    line = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "INFO ready" in line
+    assert not line.startswith("{")
+
+
+def test_the_address_is_one_that_a_browser_opens() -> None:
+    urls = {
+        "0.0.0.0": "http://127.0.0.1:80",
+        "": "http://127.0.0.1:80",
+        "::": "http://[::1]:80",
+        "fd00::7": "http://[fd00::7]:80",
+        "segment.example": "http://segment.example:80",
+    }
+    assert {host: browser_url(host, 80) for host in urls} == urls

@@ -16,16 +16,6 @@ from model.weights_file import DEFAULT_WEIGHTS
 from tests.support.checkout import ROOT
 
 DIGEST = "ab" * 32
-CONTRACT = (
-    "HOST PORT ROOT_PATH WEIGHTS RUNTIME DEVICE PRECISION TILE OVERLAP BLEND MAX_BATCH_TILES MAX_QUEUED_TILES MAX_UPLOAD_MB "
-    "MAX_BATCH_MB MEMORY_MB MAX_MEGAPIXELS UPLOAD_TIMEOUT_S REQUEST_TIMEOUT_S LAME_DUCK_S DRAIN_S API_KEYS "
-    "CPU_ISA API_KEYS_FILE PROTECT_ALL WEIGHTS_SHA256 "
-    "CORS_ORIGINS TRUSTED_PROXIES LOG_FORMAT LOG_LEVEL THREADS PLATFORM VERTEX_HEALTH_ROUTE VERTEX_PREDICT_ROUTE"
-)
-
-
-def test_every_setting_of_the_contract_is_there() -> None:
-    assert {name.lower() for name in CONTRACT.split()} == set(Settings.model_fields)
 
 
 def test_the_environment_and_a_dotenv_file_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, narrow_file: Path) -> None:

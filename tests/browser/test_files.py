@@ -61,6 +61,35 @@ def test_files_are_asked_for_when_wanted_and_are_the_services_of_the_shown_class
         assert data == httpx.post(f"{narrow_url}/segment?{query}", files=files, timeout=HANG_S).content
         expect(page.locator("#status")).to_have_text(f"{name} is saved.")
     assert requests == []
+    check_cutouts(page, requests, f"{narrow_url}/segment?format=cutout&classes={ids}")
+
+
+def check_cutouts(page: Page, requests: list[str], url: str) -> None:
+    """Cut-outs on a colour, as WebP, and as JPEG, which needs a colour. url: that of a transparent PNG."""
+    jpeg = page.locator("#jpeg")
+    expect(jpeg).to_be_disabled()
+    page.select_option("#code-format", "cutout")
+    page.select_option("#cutout-type", "webp")
+    for label, ending, color, query in (
+        ("WebP", "webp", None, "image_format=webp"),
+        ("WebP", "webp", "#3ca951", "image_format=webp&background=%233ca951"),
+        ("JPEG", "jpg", "#ffffff", "image_format=jpeg&background=%23ffffff"),
+    ):
+        if color:
+            page.select_option("#ground", "color")
+            page.fill("#ground-color", color)
+            page.select_option("#cutout-type", label)
+        expect(page.locator("#cutout small")).to_have_text(label)
+        name, data = download_from(page, "#cutout")
+        assert name == f"chelsea-cutout.{ending}"
+        assert query_of(requests.pop()) == query_of(f"{url}&{query}")
+        assert data == httpx.post(f"{url}&{query}", files={"file": (CAT.name, CAT.read_bytes())}, timeout=HANG_S).content
+        expect(page.locator("#curl")).to_contain_text(query)
+        expect(page.locator("#curl")).to_contain_text(name)
+    page.select_option("#ground", "")
+    expect(jpeg).to_be_disabled()
+    expect(page.locator("#ground-color")).to_be_hidden()
+    expect(page.locator("#cutout small")).to_have_text("PNG")
 
 
 def test_files_of_shown_classes_need_one(page: Page) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.support.browser.page import (
@@ -24,17 +26,23 @@ from tests.support.browser.page import (
 )
 from tests.support.images import encode
 from tests.support.variants import long
+from tests.support.vision import oklab
 
 HEAT = 'async () => (await import("./static/colors.js")).HEAT'
 
 
 @pytest.fixture
 def result_page(page: Page) -> Page:
-    """A picture of 90 x 60 whose lower quarters are a leaf and a stone; confidence grows from left to right."""
+    """A picture of 90 x 60 whose lower quarters are a leaf and a stone; confidence grows from left to right.
+
+    The photo's colours are warm: wood, a dark red saucer, coffee, a white cup, in bands from above.
+    """
+    bands = np.array([[[176, 98, 48]], [[130, 32, 14]], [[214, 142, 54]], [[244, 232, 214]]], np.uint8)
+    photo = {"name": "quarters.png", "mimeType": "image/png", "buffer": encode(np.kron(bands, np.ones((15, 90, 1), np.uint8)))}
     confidence = np.tile(np.linspace(0, 255, 90).astype(np.uint8), (60, 1))
     reply(page, answer_of(quarters()))
     page.route("**/segment?format=confidence*", lambda route: route.fulfill(body=encode(confidence), content_type="image/png"))
-    return segment_file(page, picture("quarters.png"))
+    return segment_file(page, photo)
 
 
 def box(page: Page, selector: str) -> dict[str, float]:
@@ -56,6 +64,8 @@ def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit,
     assert abs(box(page, "#photo")["width"] / box(page, "#photo")["height"] - 451 / 300) < 0.01
     assert box(page, "#photo") == box(page, "#colors")
     assert page.locator("#photo").evaluate("(e) => [e.naturalWidth, e.naturalHeight]") == [451, 300]
+    for title in page.locator("h2:has(+ .row > select):visible").all():
+        assert title.evaluate("(e) => e.nextElementSibling.getBoundingClientRect().top - e.getBoundingClientRect().bottom") > 6
     give(page, picture("b.png", 600, 900))
     state(page, "b.png", "done")
     page.evaluate("scrollTo(0, 0)")
@@ -107,7 +117,22 @@ def test_the_legend_tells_shares_and_slider_and_divider_are_dragged_and_moved_by
     assert divider.get_attribute("aria-valuetext") == "100 % photo"
 
 
-def test_confidence_is_asked_for_once_and_pointing_tells_class_and_confidence(result_page: Page) -> None:
+def shown(page: Page, columns: tuple[int, ...], row: int) -> list[tuple[int, ...]]:
+    """The colours on the screen at these pixels of the image."""
+    screen = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    return [screen.getpixel(tuple(round(place) for place in on_screen(page, column, row))) for column in columns]
+
+
+def assert_confidence_is_seen(page: Page) -> None:
+    """Each third of the scale differs from the next on each of the photo's colours, and what is sure has none of its own."""
+    for row in (8, 22, 37, 48):
+        colors = oklab(shown(page, (12, 34, 56, 84), row))  # 13, 38, 63 and 94 % sure
+        assert np.linalg.norm(np.diff(colors, axis=0), axis=1).min() > 0.04, row
+        chroma = np.linalg.norm(colors[:, 1:], axis=1)
+        assert chroma[0] > 0.09 > 0.02 > chroma[-1], row
+
+
+def test_confidence_is_asked_for_once_seen_on_warm_colours_and_pointing_tells_class_and_confidence(result_page: Page) -> None:
     requests: list[str] = []
     result_page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
     sure, reading = result_page.locator("#sure"), result_page.locator("#reading")
@@ -116,7 +141,7 @@ def test_confidence_is_asked_for_once_and_pointing_tells_class_and_confidence(re
     expect(result_page.locator("#reading-name")).to_have_text("leaf")
     expect(result_page.locator("#reading-sure")).to_have_text("")
     assert requests == []
-    heat = result_page.evaluate(HEAT)
+    heat, wood = result_page.evaluate(HEAT), [(176, 98, 48)]
     for _ in range(2):
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "true")
@@ -126,10 +151,16 @@ def test_confidence_is_asked_for_once_and_pointing_tells_class_and_confidence(re
         expect(result_page.locator("#after-tag")).to_have_text("Confidence")
         expect(result_page.locator("#heat-scale")).to_be_visible()
         expect(result_page.locator("#outlines")).to_be_hidden()
+        assert shown(result_page, (20,), 7) == wood  # left of the divider
+        result_page.locator("#divider").press("Home")
+        assert_confidence_is_seen(result_page)
+        for _ in range(25):
+            result_page.locator("#divider").press("ArrowRight")
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "false")
         assert color_at(result_page, 0, 50) == [0x3C, 0xA9, 0x51, 255]
         expect(result_page.locator("#heat-scale")).to_be_hidden()
+        assert shown(result_page, (70,), 7) == wood
     assert [url.split("?")[1] for url in requests] == ["format=confidence"]
     for column, row, name in ((10, 50, "leaf"), (80, 50, "stone"), (70, 5, "background")):
         result_page.mouse.move(*on_screen(result_page, column, row))

@@ -165,13 +165,21 @@ def test_axe_finds_nothing_wrong_and_nothing_has_to_be_scrolled_sideways(visit: 
 
 
 @pytest.mark.long
-def test_the_theme_is_the_systems_until_another_is_chosen_and_that_is_kept(visit: Visit) -> None:
-    page = visit(color_scheme="dark")
+def test_the_theme_is_the_systems_until_another_is_chosen_and_that_is_kept_for_the_reference_too(visit: Visit) -> None:
+    page = visit("/docs", color_scheme="dark")
+    reference = page.locator(".swagger-ui .info .title").first
+    text = "(e) => getComputedStyle(e).color.match(/\\d+/g).map(Number)"
+    assert min(reference.evaluate(text)) > 180
+    page.goto(page.url.removesuffix("docs"))
     light, dark, ground = "rgb(245, 244, 239)", "rgb(19, 21, 20)", "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(ground) == dark
     page.click("#theme")
+    expect(page.locator("#theme")).to_have_attribute("aria-label", "Switch to the dark theme")
     page.reload()
     assert page.evaluate(ground) == light
+    page.goto(f"{page.url}docs")
+    assert max(reference.evaluate(text)) < 100
+    page.go_back()
     page.click("#theme")
     assert page.evaluate(ground) == dark
 

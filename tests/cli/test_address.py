@@ -12,13 +12,12 @@ from cli.address import VARIABLES
 from cli.main import main
 from tests.support.cli.folders import PHOTO, files_in, write_files
 from tests.support.cli.scripted_server import MASK, scripted
+from tests.support.proxy_variables import BROKEN_VARIABLES, remove_proxies
 
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+    remove_proxies(monkeypatch)
 
 
 @pytest.fixture
@@ -60,17 +59,6 @@ def test_a_key_that_no_header_carries_is_a_line_without_it(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fcn-segment: --api-key must be")
     assert key.strip() not in line
-
-
-BROKEN_VARIABLES = {
-    "socks": {"ALL_PROXY": "socks://proxy:1080"},
-    "socks5 without its package": {"ALL_PROXY": "socks5://proxy:1080"},
-    "no port": {"HTTP_PROXY": "http://proxy:port"},
-    "no address": {"http_proxy": "http://[::1"},
-    "brackets": {"NO_PROXY": "[::1]"},
-    "no certificates": {"SSL_CERT_FILE": "/nowhere/at-all"},
-    "no file of TLS keys": {"SSLKEYLOGFILE": "/nowhere/at-all"},
-}
 
 
 @pytest.mark.parametrize("variables", BROKEN_VARIABLES.values(), ids=BROKEN_VARIABLES)

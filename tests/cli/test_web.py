@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,9 +12,41 @@ from pathlib import Path
 import pytest
 
 from cli import web
+from tests.support import http_servers
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
-from tests.support.cli.web_server import WebServer
 from tests.support.http_servers import running
+
+
+class WebServer(http_servers.LoopbackServer):
+    """Serves `files` by their paths, without the query.
+
+    tags: the entity tags of paths; others have none. headers: further ones of paths. `/moved/PATH` leads to `/PATH`, `/circle`
+    to itself, `/page` is HTML, and `/empty` is empty. counts: requests by method and path.
+    """
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(Handler)
+        self.files, self.tags = files, dict[str, str]()
+        self.headers = dict[str, dict[str, str]]()
+        self.counts = Counter[str]()
+
+
+class Handler(http_servers.Handler):
+    server: WebServer
+
+    def get(self) -> None:
+        path = self.path.partition("?")[0]
+        self.server.counts[f"{self.command} {path}"] += 1
+        if path == "/circle" or path.startswith("/moved/"):
+            self.answer(302, b"", {"Location": path.removeprefix("/moved")} | self.server.headers.get(path, {}))
+        elif path == "/page":
+            self.answer(200, b"<html>", {"Content-Type": "text/html; charset=utf-8"})
+        elif path == "/empty" or path in self.server.files:
+            tag = self.server.tags.get(path)
+            headers = self.server.headers.get(path, {}) | ({"ETag": tag} if tag else {})
+            self.answer(200, self.server.files.get(path, b""), headers)
+        else:
+            self.answer(404, b"none")
 
 
 @pytest.fixture

@@ -14,22 +14,12 @@ from fcn_client.images import upload_of
 
 from tests.support import http_servers
 from tests.support.client.scripted_service import Kind, both, client_of
-
-BROKEN_VARIABLES = {
-    "socks": {"ALL_PROXY": "socks://proxy:1080"},
-    "socks5 without its package": {"ALL_PROXY": "socks5://proxy:1080"},
-    "no port": {"http_proxy": "http://proxy:port"},
-    "brackets": {"NO_PROXY": "[::1]"},
-    "no certificates": {"SSL_CERT_FILE": "/nowhere/at-all"},
-    "no file of TLS keys": {"SSLKEYLOGFILE": "/nowhere/at-all"},
-}
+from tests.support.proxy_variables import BROKEN_VARIABLES, remove_proxies
 
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+    remove_proxies(monkeypatch)
 
 
 class Handler(http_servers.Handler):

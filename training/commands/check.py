@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     add_split_options(p)
     p.add_argument("--recipe", type=Path, default=RECIPE, help="recipe for the plan and the crops (default: finetune.toml)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a value of the recipe, as in TOML")
-    p.add_argument("--start", default="none", help="weights that the training begins with, for the plan (default: none)")
+    p.add_argument("--start", help="weights that the training begins with, for the plan (default: none)")
     p.add_argument("--device", default="auto", help="device of the training, for the plan: auto, cpu, cuda (default: auto)")
     p.add_argument(
         "--weights",
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--worst", type=int, help=f"how many frames --weights lists (default: {WORST})")
     p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a page with pictures of labels and crops")
-    p.add_argument("--frames", type=int, default=FRAMES, help=f"frames of each split on the page (default: {FRAMES})")
+    p.add_argument("--frames", type=int, default=FRAMES, help=f"frames a split after those of remarks (default: {FRAMES})")
     return p
 
 
@@ -84,9 +84,11 @@ def _check(args: argparse.Namespace) -> None:
     elif train and train.records:
         from model.networks.device import choose_device
         from training.commands.check_network import crop_pictures
-        from training.learning.plan import plan_training
+        from training.learning.plan import plan_training, plan_without_start
 
-        recipe, plan_text = plan_training(recipe, train, args.start, choose_device(args.device))
+        device = choose_device(args.device)
+        plan = plan_training(recipe, train, args.start, device) if args.start else plan_without_start(recipe, train, device)
+        recipe, plan_text = plan
         crops = crop_pictures(train, recipe)
     print_lines([*lines, *plan_text])
     doubts = label_lines(networks, report.surveys, args.worst or WORST) if args.weights else []

@@ -79,8 +79,8 @@ class DataReport:
 def write_report(path: Path, report: DataReport, frames: int, crops: Iterable[Picture] = ()) -> None:
     """Writes the page: one HTML file with all pictures in it, which needs no network.
 
-    frames: how many frames of each split are shown. crops: as a training sees them, each beside its labels. Creates its folder.
-    Reads the images that are shown.
+    frames: how many frames of each split are shown after those that errors and remarks name. crops: as a training sees them,
+    each beside its labels. Creates its folder. Reads the images that are shown.
     """
     surveys = report.surveys
     labels = surveys[0].split.labels if surveys else None
@@ -96,9 +96,10 @@ def write_report(path: Path, report: DataReport, frames: int, crops: Iterable[Pi
     if report.plan:
         parts += ["<h2>Plan</h2>", f"<pre>{escape(chr(10).join(report.plan))}</pre>"]
     for survey in surveys:
-        indices = chosen_frames(survey, frames)
+        first = named_frames(survey, [*map(str, report.errors), *report.notes])
+        indices = list(dict.fromkeys([*first, *chosen_frames(survey, frames)]))
         parts.append(f"<h2>Labels of {escape(survey.split.name)}: {len(indices)} of {len(survey.records)} frames</h2>")
-        parts.append(f"<p>{KEY}</p>")
+        parts.append(f"<p>{f'Errors and remarks name the first {len(first)}. ' if first else ''}{KEY}</p>")
         parts.append(_pictures(_frame_picture(survey, index) for index in indices))
     if crop_figures := _pictures(crops):
         parts.append(f"<h2>Crops, as the training sees them</h2><p>{CROP_KEY}</p>")
@@ -107,6 +108,13 @@ def write_report(path: Path, report: DataReport, frames: int, crops: Iterable[Pi
     document = f"{head}</head><body>{''.join(parts)}</body></html>\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, document)
+
+
+def named_frames(survey: Survey, lines: Sequence[str]) -> list[int]:
+    """The indices of the frames whose image or mask a line names, in the order of the lines."""
+    paths = [[str(path) for path in (frame.image, frame.mask)] for frame in survey.split.frames]
+    indices = (index for line in lines for index, own in enumerate(paths) if any(path in line for path in own))
+    return list(dict.fromkeys(indices))
 
 
 def chosen_frames(survey: Survey, most: int) -> list[int]:

@@ -15,9 +15,10 @@ from model.inference.processes.confinement import IS_LINUX, end_with_parent, lim
 from model.whole_file import check_output
 from training.commands.command import print_lines, run_command
 from training.commands.convert import parser
-from training.converting.conversion import ConversionRequest, convert
+from training.converting.conversion import convert
 from training.converting.graph import RunError
 from training.converting.pixels import UNIT, Normalisation
+from training.converting.request import ConversionRequest
 from training.data.label_files import read_labels
 from training.publishing.onnx_files import write_imported_card
 

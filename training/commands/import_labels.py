@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from model.command_line import CommandParser
-from model.labels import LabelError
 from training.commands.command import print_lines, run_command
-from training.data.label_files import find_labels
+from training.data.label_files import alike_names, find_labels
 from training.data.masks import DrawnOn
-from training.data.problems import DataError, FrameErrors, first_names, raise_all
-from training.importing.archives import is_zip, unpack
+from training.data.problems import DataError, FrameErrors, raise_all
+from training.importing.archives import unpack
 from training.importing.classes import Classes, find_classes, write_classes
-from training.importing.documents import DocumentMasks, DrawingOptions, draw_document, outside_names
-from training.importing.exports import ToolExport, find_data_set, read_exports, split_name
+from training.importing.coco import Document
+from training.importing.documents import DocumentMasks, DrawingOptions
+from training.importing.exports import is_data_set, read_exports, split_name
 from training.importing.objects import Crowds
 from training.importing.omissions import Omissions, Policy
 from training.importing.output import ImportFolder, parts_folder
@@ -164,30 +164,28 @@ def import_exports(args: argparse.Namespace) -> list[str]:
     or wrong in the documents, if no pixel has a class, and if the folder has another image of the same name.
     """
     with parts_folder(args.out) as parts:
-        if not is_zip(args.export):
+        if args.export.suffix.lower() != ".zip" or not args.export.is_file():
             return _import(args, args.export, parts)
-        unpack(args.export, folder := parts / "export")
+        folder = parts / "export"
+        content = unpack(args.export, folder)
         try:
-            data_set = find_data_set(folder)
-            lines = _keep(args, data_set) if data_set else _import(args, folder, parts)
-        except DataError as error:
-            raise FrameErrors([DataError(str(each).replace(str(folder), str(args.export))) for each in error.each]) from error
+            lines = _keep(args, content) if is_data_set(content) else _import(args, content, parts)
+        except ValueError as error:
+            errors = error.each if isinstance(error, DataError) else [error]
+            raise FrameErrors([DataError(str(each).replace(str(folder), str(args.export))) for each in errors]) from error
         return [line.replace(str(folder), str(args.export)) for line in lines]
 
 
 def _keep(args: argparse.Namespace, folder: Path) -> list[str]:
     """Moves an unpacked data set, whose masks trainings read as they are, to the folder to write to; gives lines.
 
-    Raises `DataError` if that is not empty, for options that have no effect, and for classes that cannot be read.
+    Raises `ValueError` if that is not empty, for options that have no effect, and for classes that cannot be read.
     """
     if others := [name for name in (*OF_EXPORTS, "split") if getattr(args, name) is not None]:
         raise DataError(f"{_flags(others)} goes with labels in JSON, and {args.export} holds masks")
     if [path for path in args.out.iterdir() if not folder.is_relative_to(path)]:
         raise DataError(f"{args.out} is not empty: give another --out for the masks of {args.export}")
-    try:
-        names = find_labels(None, folder).names
-    except LabelError as error:
-        raise DataError(str(error)) from error
+    names = find_labels(None, folder).names
     for path in list(folder.iterdir()):
         shutil.move(path, args.out / path.name)
     return [f"unpacked {args.export} to {args.out}, whose masks fcn-check and fcn-train read as they are: {', '.join(names)}"]
@@ -197,73 +195,40 @@ def _import(args: argparse.Namespace, export: Path, parts: Path) -> list[str]:
     """Imports a file or folder. parts: for masks that are not yet written."""
     split = split_name(args.split or "")
     omissions = Omissions(args.unknown)
-    exports = read_exports(export, omissions, args.image_field)
-    if split and len(exports) > 1:
-        raise DataError(f"{export} has {len(exports)} splits of its own: leave out --split, or give one of their files")
+    documents = read_exports(export, omissions, args.image_field)
+    if split and len(documents) > 1:
+        raise DataError(f"{export} has {len(documents)} splits of its own: leave out --split, or give one of their files")
     how = DrawingOptions(args.images, parts, args.crowds or "objects", args.masks_orientation or "upright", omissions)
-    return _write(args.out, exports, split, how, force=args.force)
+    return _write(args.out, documents, split, how, force=args.force)
 
 
-def _write(out: Path, exports: list[ToolExport], split: str, how: DrawingOptions, *, force: bool) -> list[str]:
+def _write(out: Path, documents: list[Document], split: str, how: DrawingOptions, *, force: bool) -> list[str]:
     """Draws all documents, and writes them if none has an error. split: of all documents; empty for their own."""
     errors: list[DataError] = []
     try:
-        classes = find_classes({export.path: export.document for export in exports}, out)
+        classes = find_classes(documents, out)
     except DataError as error:  # photos and objects may have further errors
         errors += error.each
-        classes = Classes([], [{entry["id"]: 1 for entry in export.document.categories} for export in exports])
+        classes = Classes([], [{entry["id"]: 1 for entry in document.categories} for document in documents])
     output = ImportFolder(out)
-    documents: list[DocumentMasks] = []
-    for export, ids in zip(exports, classes.ids, strict=True):
-        documents.append(result := draw_document(export, split or export.split, ids, how))
+    drawn: list[DocumentMasks] = []
+    for document, ids in zip(documents, classes.ids, strict=True):
+        drawn.append(result := DocumentMasks(document, split or document.split, ids, how))
+        result.draw()
         errors += [*result.errors, *output.errors(result.split, list(result.masks))]
     raise_all([*how.omissions.errors(), *errors, *how.omissions.object_errors])
     write_classes(out, classes.names)  # before the masks, which mean nothing without it
     lines = []
-    for result in documents:
+    for result in drawn:
         corrections = output.write(result.split, result.masks, force=force)
         frames = " ".join(filter(None, [str(len(result.masks) - len(corrections)), result.split, "frames"]))
         lines.append(f"wrote {frames} of {len(classes.names)} classes to {out}: {', '.join(classes.names)}")
         if corrections:
             lines.append(f"{len(corrections)} masks are not as fcn-import wrote them, and are kept; --force replaces them:")
             lines += [f"  {path}" for path in corrections]
-        lines += [*result.export.notes, *_facts(result, how.crowds)]
     if classes.groups:
         lines.append(f"left out, because they have no objects and only group other categories: {', '.join(classes.groups)}")
-    return [*lines, *classes.alike, *how.omissions.notes()]
-
-
-def _facts(result: DocumentMasks, crowds: Crowds) -> list[str]:
-    """Lines on what a document's objects and images are."""
-    crowd_rule = {
-        "objects": "as CVAT marks every brush mask; they keep their class, or become void with --crowds void",
-        "void": "and become void, which is neither learnt nor scored",
-    }
-    numbers = [
-        (result.boxes, "objects have a box and no outline: their boxes are void, which is neither learnt nor scored"),
-        (result.crowds, f"objects are marked as crowds (iscrowd 1), {crowd_rule[crowds]}"),
-        (result.empty, "objects cover no pixel of their image"),
-    ]
-    names = [
-        (
-            result.other_names,
-            "images were found by their bare name or under another one; check that these are the labelled photos",
-        ),
-        (result.bare, "images have no objects, so their masks are background alone"),
-        (result.blank, "frames have objects, and masks without any class"),
-        (
-            result.exif_images,
-            "images are turned by EXIF, and objects are read as drawn on the upright image; if they were drawn on the stored "
-            "one, give --masks-orientation stored",
-        ),
-    ]
-    lines = [f"{number} {what}" for number, what in numbers if number]
-    if result.outside:
-        lines.append(
-            f"{len(result.outside)} objects lie to more than a tenth outside of their photos, and that part is left out: "
-            f"{outside_names(result.export.document, result.outside)}"
-        )
-    return lines + [f"{len(files)} {what}: {first_names(files)}" for files, what in names if files]
+    return [*lines, *alike_names(classes.names), *how.omissions.notes()]
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from training.converting.graph import ORDERING, PASSING, ConversionError, origin
+from training.converting.graph import ORDERING, ConversionError, origin
 from training.converting.outputs import NetworkOutput, channels_first
 from training.converting.samples import Array
 
 KEEPING = ("Cast", "Identity", "Squeeze", "Unsqueeze", "Transpose", "Reshape")
 """Operators that keep a map of ids as it is, but for its type and its axes."""
 CHOOSING = ("ArgMax", "TopK")
+SIGMOIDS = ("Sigmoid", "HardSigmoid")
 LEAST_EQUAL = 0.999  # of the ids; rounding in a softmax may change single ones
 
 
@@ -39,16 +40,10 @@ def scores_name(model: onnx.ModelProto, output: str) -> str:
     name: str = node.input[0]
     while (before := by_output.get(name)) is not None and before.op_type in ORDERING:
         name = before.input[0]
+    source = origin(model, name)
+    if source is not None and source.op_type in SIGMOIDS:
+        raise ConversionError("its scores are independent sigmoids, which say nothing of one class beside the others")
     return name
-
-
-def choice_of_ids(model: onnx.ModelProto, output: str) -> tuple[str, int] | None:
-    """The tensor from which an output's ids are chosen and its axis of classes; None for ids of another origin."""
-    node = origin(model, output, PASSING)
-    if node is None or node.op_type not in CHOOSING:
-        return None
-    default = 0 if node.op_type == "ArgMax" else -1
-    return node.input[0], next((attribute.i for attribute in node.attribute if attribute.name == "axis"), default)
 
 
 def check_ids(values: Mapping[str, Array], ids: NetworkOutput, scores: NetworkOutput) -> None:

@@ -6,6 +6,7 @@ object, times the sigmoid of its mask, summed over the queries.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ class Queries:
         enlarged = "" if self.stride == 1 else f", enlarged {self.stride} times {where} their sigmoid"
         return f"{self.scores} ({self.classes} classes and none) times {self.masks} of the same queries{enlarged}"
 
-    def with_sums(self, outputs: dict[str, Array]) -> dict[str, Array]:
+    def with_sums(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
         """The network's outputs, by name, and the sums (1, classes, height, width)."""
         scores, masks = (outputs[name][0].astype(np.float32) for name in (self.scores, self.masks))
         powers = np.exp(scores - scores.max(1, keepdims=True))
@@ -52,7 +53,7 @@ class Queries:
         masks = masks if self.enlarges_sums else self._enlarged(masks)
         sums = np.tensordot(shares.T, np.exp(-np.logaddexp(0, -masks)), 1)
         sums = self._enlarged(sums) if self.enlarges_sums else sums
-        return outputs | {self.name: np.maximum(sums, np.float32(LEAST_SUM))[None]}
+        return {**outputs, self.name: np.maximum(sums, np.float32(LEAST_SUM))[None]}
 
     def added_to(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """A copy of the model that also gives the sums."""

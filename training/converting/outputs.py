@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 
 from model.architecture import Grid
 from model.imported_network import OutputKind
-from training.converting.graph import ConversionError
-from training.converting.samples import SEED, Array, OutputLayout, Run, is_auxiliary, noise, sample, shapes
+from training.converting.graph import ConversionError, origin
+from training.converting.samples import SEED, Array, OutputLayout, Run, Sample, is_auxiliary, noise, shapes
 
 SUM_TOLERANCE = 1e-3  # of probabilities, whose sum is 1
 OF_SHARES = ("Sigmoid", "HardSigmoid", "Softmax", "Clip")
@@ -49,32 +50,23 @@ class NetworkOutput:
         return 2 if self.kind.startswith("binary") else self.channels
 
     def describe(self) -> str:
-        of = {"class_ids": "class ids"}.get(self.kind, self.kind.replace("_", " "))
         where = "" if self.stride == 1 else {"corner": ", on the first", "half_pixel": ", in their middle"}[self.grid]
-        cell = f"a cell for {self.stride}x{self.stride} pixels{where}"
-        return f"{self.name}: {self.layout}, {of}, {self.channels} channel{'s' * (self.channels > 1)}, {cell}"
+        kind, channels = self.kind.replace("_", " "), f"{self.channels} channel{'s' * (self.channels > 1)}"
+        return f"{self.name}: {self.layout}, {kind}, {channels}, a cell for {self.stride}x{self.stride} pixels{where}"
 
 
 def probe(
-    run: Run,
-    sides: tuple[int | None, int | None],
-    *,
-    name: str | None,
-    kind: OutputKind | None,
-    grid: Grid,
-    origin: Callable[[str], str],
+    run: Run, first: Sample, model: onnx.ModelProto, *, name: str | None, kind: OutputKind | None, grid: Grid
 ) -> NetworkOutput:
     """The output to serve, by running the network on pictures of noise.
 
-    sides: the network's fixed (height, width), None for one that may vary. name, kind: what the user says; None to find it
-    out. grid: of cells of several pixels. origin: gives the operator that computes what an output holds.
+    first: what it gives for the first one. model: its graph. name, kind: what the user says; None to find it out. grid: of
+    cells of several pixels.
 
     Raises `ConversionError`, which says what is open and how to answer.
     """
-    first = sample(run, sides)
-    size = first.size
-    runs = [first.values, *(run(noise(size, SEED + index)) for index in (1, 2))]
-    output = _choose(first.values, first.maps, name, size)
+    runs = [first.values, *(run(noise(first.size, SEED + index)) for index in (1, 2))]
+    output = _choose(first, name)
     layout, stride = first.maps[output]
     arrays = [values[output] for values in runs]
     channels = first.channels(output)
@@ -83,11 +75,13 @@ def probe(
     if kind:
         _check_kind(kind, output, arrays, channels)
     else:
-        kind = _kind(output, arrays, channels, layout, origin(output))
+        node = origin(model, output)
+        kind = _kind(output, arrays, channels, layout, node.op_type if node else "nothing")
     return NetworkOutput(output, kind, layout, channels, stride, grid, first.multiple)
 
 
-def _choose(values: Mapping[str, Array], candidates: Mapping[str, object], name: str | None, size: tuple[int, int]) -> str:
+def _choose(first: Sample, name: str | None) -> str:
+    values, candidates, size = first.values, first.maps, first.size
     if name is not None:
         if name not in values:
             raise ConversionError(f"there is no output {name!r}; the outputs are {', '.join(values)}")

@@ -20,11 +20,12 @@ from model.inference.scaling import working_size
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import Size, plan_tiles
 from model.regular_file import read_regular_file
-from training.converting.graph import ConversionError, RunError, reason
+from training.converting.graph import ConversionError, RunError, reason, with_output
 from training.converting.inputs import NetworkInput
 from training.converting.outputs import NetworkOutput, channels_first, to_logits
 from training.converting.pixels import Normalisation
 from training.converting.samples import Array
+from training.converting.wrapping import UNIT
 from training.data.files import images_below
 
 SAMPLES = Path(__file__).resolve().parents[2] / "app" / "static" / "samples"
@@ -76,6 +77,10 @@ class Original:
             raise RunError(f"the network fails on {tile.shape[1]}x{tile.shape[0]} pixels: {reason(error)}") from error
         return self.derive(outputs)
 
+    def giving(self, name: str) -> Original:
+        """The same network, which also gives this tensor of its graph."""
+        return Original(with_output(self.model, name), self.input, self.normalisation)
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -104,13 +109,11 @@ def prove(
     output: NetworkOutput,
     *,
     whole: NetworkOutput | None,
-    multiple: int,
     photographs: Iterable[Pixels],
 ) -> Proof:
     """Compares a converted file with the original on photographs, in one tile each, and on parts of them with odd sides.
 
     output: what the converted file ends with. whole: the original's own output, where the file ends before it; else None.
-    multiple: of the sides that the original takes, where these may vary.
     """
     equal = total = pictures = 0
     class_ids: set[int] = set()
@@ -120,7 +123,9 @@ def prove(
         height, width = picture.shape[:2]
         plan = plan_tiles((height, width), runtime.manifest.preprocessing.tile)
         tile = plan.cut(picture, next(plan.regions))  # extended as the service extends it
-        theirs = _original_logits(runtime, original, whole or output, extended(tile, original.input.sides, multiple))
+        theirs = _original_logits(
+            runtime, original, whole or output, extended(tile, original.input.sides, max(output.multiple, UNIT))
+        )
         if whole is None or whole.stride == output.stride:
             ours = runtime.logits([tile])[0]
             theirs = theirs[:, : ours.shape[1], : ours.shape[2]]

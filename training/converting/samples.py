@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -31,13 +32,21 @@ class Sample:
     """What a network gives for a picture of noise.
 
     size: (height, width) of the picture. multiple: of sides that the network takes; 1 for fixed sides. values: the outputs, by
-    name. maps: the layout and the stride of each output that is a map of the picture.
+    name.
     """
 
     size: tuple[int, int]
     multiple: int
     values: Mapping[str, Array]
-    maps: Mapping[str, tuple[OutputLayout, int]]
+
+    @cached_property
+    def maps(self) -> Mapping[str, tuple[OutputLayout, int]]:
+        """The layout and the stride of each output that is a map of the picture."""
+        return {name: each for name, array in self.values.items() if (each := _place(array, self.size))}
+
+    def of(self, run: Run) -> Sample:
+        """What another network of the same sides gives for the same picture."""
+        return replace(self, values=run(noise(self.size, SEED)))
 
     def channels(self, name: str) -> int:
         """The channels of a map; 1 without an axis of them."""
@@ -50,21 +59,20 @@ def sample(run: Run, sides: tuple[int | None, int | None]) -> Sample:
 
     Raises `ConversionError` for a network that takes none of the sizes that are tried.
     """
+    height, width = sides
+    if height and width:
+        return Sample((height, width), 1, run(noise((height, width), SEED)))
     problems: list[ConversionError] = []
-    is_fixed = None not in sides
-    for multiple in (1,) if is_fixed else MULTIPLES:
-        size = sides[0] or 3 * multiple, sides[1] or 5 * multiple
+    for multiple in MULTIPLES:
+        size = height or 3 * multiple, width or 5 * multiple
         try:
-            values = run(noise(size, SEED))
+            result = Sample(size, multiple, run(noise(size, SEED)))
         except ConversionError as error:
-            if is_fixed:
-                raise
             problems.append(error)
             continue
-        maps = {name: each for name, array in values.items() if (each := _place(array, size))}
-        if maps or is_fixed:
-            return Sample(size, multiple, values, maps)
-        problems.append(ConversionError(f"no output is a map of {size[1]}x{size[0]} pixels: {shapes(values)}"))
+        if result.maps:
+            return result
+        problems.append(ConversionError(f"no output is a map of {size[1]}x{size[0]} pixels: {shapes(result.values)}"))
     raise type(problems[0])(
         f"{problems[0]} (and so for multiples of {' and '.join(map(str, MULTIPLES[1:]))}); if the network takes one size "
         "alone, export it without dynamic axes"

@@ -50,12 +50,12 @@ def read_gsd(root: Path) -> float | None:
 
 
 def read_blocks(root: Path) -> dict[str, str]:
-    """The block of ground of each image, by the image's name; only of tiles whose import has divided blocks.
+    """The block of ground of each tile, by the image's name; its own name if its import has not divided blocks.
 
     Raises `DataError` for a file that is no JSON.
     """
     facts = [tile.get("properties") if isinstance(tile, dict) else None for tile in _members(root, "features")]
-    return {str(each.get("name")): str(each["block"]) for each in facts if isinstance(each, dict) and each.get("block")}
+    return {str(each.get("name")): str(each.get("block") or each.get("name")) for each in facts if isinstance(each, dict)}
 
 
 def _members(root: Path, name: str) -> list[Any]:

@@ -31,7 +31,7 @@ class Split:
     missing: an error for each listed frame that lacks a file; a survey tells them with those of the other frames.
     bands: of the images; with more than three, they are georeferenced TIFFs. gsd: metres on the ground of a pixel, if the
     images are tiles of scenes whose pixels measure the same; else None. blocks: of ground, by the names of the
-    frames that lie in them.
+    frames that are tiles of scenes, which `fcn-import` has cut.
     """
 
     name: str

@@ -23,16 +23,8 @@ DAMAGES = (BadZipFile, EOFError, OSError, OverflowError, RuntimeError, ValueErro
 """What `zipfile` raises for a damaged archive or member."""
 
 
-def is_zip(path: Path) -> bool:
-    """Whether a regular file is a zip by its name or its first bytes."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return path.suffix.lower() == ".zip" or file.read(4) == b"PK\3\4"
-
-
-def unpack(path: Path, folder: Path) -> None:
-    """Unpacks a zip into a folder.
+def unpack(path: Path, folder: Path) -> Path:
+    """Unpacks a zip into a folder; gives the folder of its content, which is the only one in it, or that folder.
 
     Raises `DataError` for a damaged zip, for one of more members or bytes than the limits or the disk allow, and for a member
     that is a link, a device, a zip, encrypted or damaged, comes twice, or whose name is absolute or leads out of the folder.
@@ -48,10 +40,12 @@ def unpack(path: Path, folder: Path) -> None:
                     raise DataError(f"{path}: its member {member.orig_filename} {reason}")
             for member in tqdm(members, desc="unpacking", unit="file", leave=False, disable=None):
                 _extract(path, archive, member, folder)
+            entries = [entry for entry in folder.iterdir() if entry.name != "__MACOSX"]
+            return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
     except DataError:
         raise
     except DAMAGES as error:
-        raise DataError(f"{path} is no zip, or a damaged one: {error}; export or load it again") from error
+        raise DataError(f"{path} is no zip, or a damaged one: {error}; export or download it again") from error
 
 
 def _open(path: Path) -> ZipFile:
@@ -97,4 +91,6 @@ def _extract(path: Path, archive: ZipFile, member: ZipInfo, folder: Path) -> Non
     try:
         archive.extract(member, folder)
     except DAMAGES as error:
-        raise DataError(f"{path}: its member {member.orig_filename} is damaged: {error}; export or load it again") from error
+        raise DataError(
+            f"{path}: its member {member.orig_filename} is damaged: {error}; export or download it again"
+        ) from error

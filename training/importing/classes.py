@@ -11,7 +11,7 @@ from typing import Any
 from imaging.classes import VOID, is_background
 from model.labels import LabelError, voc_color
 from model.whole_file import write_file
-from training.data.label_files import FILES, IGNORED, alike_names, class_name, read_labels
+from training.data.label_files import FILES, IGNORED, class_name, read_labels
 from training.data.problems import DataError, first_names, raise_all
 from training.importing.coco import Document, Key, is_key
 from training.importing.objects import BACKGROUND
@@ -33,61 +33,56 @@ def find_groups(documents: Sequence[Document]) -> list[str]:
 class Classes:
     """The classes' names, the background first, and for each document the class ids of its categories' ids.
 
-    groups: names of categories that are no classes, since they only group others. alike: lines on names that may mean one
-    class.
+    groups: names of categories that are no classes, since they only group others.
     """
 
     names: list[str]
     ids: list[dict[Key, int]]
     groups: list[str] = field(default_factory=list)
-    alike: list[str] = field(default_factory=list)
 
 
-def find_classes(documents: Mapping[Path, Document], out: Path) -> Classes:
+def find_classes(documents: Sequence[Document], out: Path) -> Classes:
     """The classes of all documents of an export: their categories in the order of their ids, without those that only group.
 
-    documents: by their files. out: the data set's folder. If it has a file of classes, categories become its classes of the
+    out: the data set's folder. If it has a file of classes, categories become its classes of the
     same names. labelme's category `__ignore__` is void. Raises `DataError` if the file lacks a category, if its class 0 is no
     background, for names that are no text, and for more than 255 classes.
     """
     file = _classes_file(out)
-    groups = find_groups(list(documents.values()))
-    names = {path: _names(path, document, groups) for path, document in documents.items()}
-    objects = [name for each in names.values() for name in each.values() if name != IGNORED and not is_background(name)]
+    groups = find_groups(documents)
+    names = [_names(document, groups) for document in documents]
+    objects = [name for each in names for name in each.values() if name != IGNORED and not is_background(name)]
     labels = read_labels(str(file)).names if file else list(dict.fromkeys(["background", *objects]))
     if len(labels) > VOID:
-        raise DataError(f"{first_names(names)} has {len(labels)} classes with the background; a mask of 8 bits holds {VOID}")
+        paths = first_names(document.path for document in documents)
+        raise DataError(f"{paths} has {len(labels)} classes with the background; a mask of 8 bits holds {VOID}")
     if not is_background(labels[BACKGROUND]):
         raise DataError(
             f"{file} has the class {labels[BACKGROUND]!r} as 0, but pixels without an object get 0: put a class background "
             "first, or give another --out"
         )
     errors = []
-    for path, by_id in names.items():
+    for document, by_id in zip(documents, names, strict=True):
         if unknown := sorted(set(by_id.values()) & set(objects) - set(labels)):
             errors.append(
                 DataError(
-                    f"{path} has the categories {', '.join(unknown)}, which {file} lacks; its classes are {', '.join(labels)}: "
-                    f"import a file with all categories first, or remove {file}"
+                    f"{document.path} has the categories {', '.join(unknown)}, which {file} lacks; its classes are "
+                    f"{', '.join(labels)}: import a file with all categories first, or remove {file}"
                 )
             )
     raise_all(errors)
-    values = {name: VOID if name == IGNORED else BACKGROUND for each in names.values() for name in each.values()}
+    values = {name: VOID if name == IGNORED else BACKGROUND for each in names for name in each.values()}
     values |= {name: labels.index(name) for name in objects}
-    ids = [{key: values[name] for key, name in each.items()} for each in names.values()]
-    all_names = [str(entry["name"]) for document in documents.values() for entry in document.categories]
-    return Classes(
-        labels, ids, groups, alike_names(name for name in all_names if name not in groups and not is_background(name))
-    )
+    return Classes(labels, [{key: values[name] for key, name in each.items()} for each in names], groups)
 
 
-def _names(path: Path, document: Document, groups: Collection[str]) -> dict[Key, str]:
+def _names(document: Document, groups: Collection[str]) -> dict[Key, str]:
     """The names of a document's categories by id, in the order of the ids; raises `DataError` for one that is no text."""
     categories = [entry for entry in document.categories if str(entry["name"]) not in groups]
     try:
         return {entry["id"]: class_name(entry["name"]) for entry in sorted(categories, key=_order)}
     except LabelError as error:
-        raise DataError(f"{path}: a category: {error}") from error
+        raise DataError(f"{document.path}: a category: {error}") from error
 
 
 def _order(category: Mapping[str, Any]) -> tuple[bool, Any]:

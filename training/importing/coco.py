@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -16,9 +16,10 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from imaging.decoding import IMAGE_ENDINGS
 from model.printable import printable
 from training.data.files import Folders, is_image, path_below, without_ending
-from training.data.problems import DataError, raise_all
+from training.data.problems import DataError, first_names, raise_all
 
 LONGEST_NAME = 1000  # letters of a file name that a message shows
+MOST_KEYS, SHOWN = 5, 80  # keys of an object, and letters of a value, that a message shows
 Key = int | float | str
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number, written as text
@@ -26,16 +27,22 @@ UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio's prefix of the names
 UPLOADS = re.compile(r"^/data/upload/\d+/(?=[^/]+$)")  # its address of a project's uploads, which lie in one folder
 
 
-@dataclass(frozen=True)
+@dataclass
 class Document:
-    """The three lists of a COCO file, without repeated images and categories.
+    """A document of an export: the three lists of a COCO file, without repeated images and categories.
 
-    Ids and sizes that are whole numbers written as text or as 1.0 are ints.
+    Ids and sizes that are whole numbers written as text or as 1.0 are ints. path: its file, or its folder if each image has a
+    file of its own. split: the split that the tool put it into, empty without one. errors: of a file that cannot be read, and
+    of objects and images that are not in the lists. They must end the import, and are kept until the photos have been looked
+    for: all errors are told at once.
     """
 
-    images: list[dict[str, Any]]
-    annotations: list[dict[str, Any]]
-    categories: list[dict[str, Any]]
+    path: Path
+    images: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    categories: list[dict[str, Any]] = field(default_factory=list)
+    split: str = ""
+    errors: list[DataError] = field(default_factory=list)
 
 
 def make_document(path: Path, document: Any) -> Document:
@@ -45,16 +52,17 @@ def make_document(path: Path, document: Any) -> Document:
     """
     missing = [name for name in NEEDED if not isinstance(document, dict) or not isinstance(document.get(name), list)]
     if missing:
-        raise DataError(f"{path} has no {', '.join(missing)}: is it COCO's format for objects?")
+        keys = first_names(document, MOST_KEYS)[:SHOWN] if isinstance(document, dict) else str(document)[:SHOWN]
+        raise DataError(f"{path} has no {', '.join(missing)}, but {keys}: is it COCO's format for objects?")
     errors: list[DataError] = []
     parts: dict[str, list[dict[str, Any]]] = {}
     for part, required_keys in NEEDED.items():
         problems = [(entry, _problem(part, entry, required_keys)) for entry in document[part]]
-        errors += [DataError(f"{path}: {problem} {str(entry)[:80]}") for entry, problem in problems if problem]
+        errors += [DataError(f"{path}: {problem} {str(entry)[:SHOWN]}") for entry, problem in problems if problem]
         parts[part] = [_with_keys(entry) for entry, problem in problems if not problem]
     images, categories = (_distinct(path, part, parts[part], errors) for part in ("images", "categories"))
     raise_all(errors)
-    return Document(images, parts["annotations"], categories)
+    return Document(path, images, parts["annotations"], categories)
 
 
 def _problem(part: str, entry: Any, required_keys: tuple[str, ...]) -> str | None:

@@ -20,19 +20,23 @@ from training.data.files import normal_name
 from training.data.masks import DrawnOn, read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError, first_names
 from training.importing.coco import LONGEST_NAME, Document, ImageFinder, Key, is_key
-from training.importing.exports import ToolExport
 from training.importing.geometry import excerpt, name_of, share_error
 from training.importing.objects import (
     BACKGROUND,
     MOST_OUTSIDE,
     Crowds,
     Drawing,
-    ObjectFacts,
     OutsideObject,
     share_outside,
 )
 from training.importing.omissions import Omissions
 
+OTHER_NAME = "images were found by their bare name or under another one; check that these are the labelled photos"
+TURNED = (
+    "images are turned by EXIF, and objects are read as drawn on the upright image; if they were drawn on the stored one, give "
+    "--masks-orientation stored"
+)
+OUTSIDE = "objects lie to more than a tenth outside of their photos, and that part is left out"
 Objects = dict[Any, list[Mapping[str, Any]]]
 
 
@@ -51,94 +55,79 @@ class DrawingOptions:
     names: dict[tuple[str, str], tuple[Path, str]] = field(default_factory=dict)
 
 
-@dataclass(kw_only=True)
-class DocumentMasks(ObjectFacts):
-    """The masks of a document's images, and facts on its objects and images for the user.
+class DocumentMasks:
+    """The masks of a document's images: `masks` has their files, by the files of the images.
 
-    errors: everything that is wrong but the objects. masks: their files, by the files of the images. class_masks: number of
-    masks that show a class. bare: images without objects. blank: images with objects whose masks show no class. exif_images:
-    those that EXIF turns, though their size does not show it. other_names: images whose file has another name than the document
-    says.
+    errors: everything that is wrong but the objects.
     """
 
-    export: ToolExport
-    split: str
-    errors: list[DataError] = field(default_factory=list)
-    masks: dict[Path, Path] = field(default_factory=dict)
-    class_masks: int = 0
-    bare: list[str] = field(default_factory=list)
-    blank: list[str] = field(default_factory=list)
-    exif_images: list[str] = field(default_factory=list)
-    other_names: list[str] = field(default_factory=list)
+    def __init__(self, document: Document, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> None:
+        """ids: the class ids of the categories' ids."""
+        self.split = split
+        self.errors = list(document.errors)
+        self.masks: dict[Path, Path] = {}
+        self._document, self._how = document, how
+        self._finder = ImageFinder(document.path, how.images)
+        self._drawing = Drawing(ids, how.omissions, document.path, how.crowds)
+        self._class_masks = 0  # number of masks that show a class
 
-
-def draw_document(export: ToolExport, split: str, ids: Mapping[Key, int], how: DrawingOptions) -> DocumentMasks:
-    """Draws the masks of a document's images into files of a folder; everything that is wrong is in the result's errors.
-
-    ids: the class ids of the categories' ids.
-    """
-    document = export.document
-    result = DocumentMasks(export=export, split=split, errors=list(export.errors))
-    if error := share_error(export.path, document):
-        result.errors.append(error)
-    objects = _by_image(export.path, document, result.errors)
-    finder, drawing = ImageFinder(export.path, how.images), Drawing(ids, how.omissions, export.path, result, how.crowds)
-    for entry in tqdm(document.images, desc="masks", unit="image", leave=False, disable=None):
-        try:
-            _draw_image(result, entry, objects[entry["id"]], finder, drawing, how)
-        except DataError as error:
-            result.errors.append(error)
-    if not result.class_masks and not any((result.errors, how.omissions.errors(), how.omissions.object_errors)):
-        counts = f"{len(document.annotations)} objects, {result.boxes} of them boxes alone, {result.empty} without a pixel"
-        result.errors.append(DataError(f"{export.path}: no pixel of its {len(document.images)} images is of a class: {counts}"))
-    if (misplaced := outside_error(export.path, document, result.outside)) is not None:
-        result.errors.insert(0, misplaced)
-    return result
-
-
-def _by_image(path: Path, document: Document, errors: list[DataError]) -> Objects:
-    """The objects of each image, by its id; adds an error for each object of no listed image. path: of the document."""
-    objects: Objects = {entry["id"]: [] for entry in document.images}
-    for entry in document.annotations:
-        if is_key(image_id := entry.get("image_id")) and image_id in objects:
-            objects[image_id].append(entry)
+    def draw(self) -> None:
+        """Draws the masks into files of a folder; everything that is wrong is added to the errors."""
+        document, omissions = self._document, self._how.omissions
+        if error := share_error(document):
+            self.errors.append(error)
+        objects = self._by_image()
+        for entry in tqdm(document.images, desc="masks", unit="image", leave=False, disable=None):
+            try:
+                self._draw_image(entry, objects[entry["id"]])
+            except DataError as error:
+                self.errors.append(error)
+        if not self._class_masks and not any((self.errors, omissions.errors(), omissions.object_errors)):
+            facts = "; ".join([f"{len(document.annotations)} objects", *omissions.notes()])
+            images = len(document.images)
+            self.errors.append(DataError(f"{document.path}: no pixel of its {images} images is of a class: {facts}"))
+        if (misplaced := outside_error(document, self._drawing.outside)) is not None:
+            self.errors.insert(0, misplaced)
         else:
-            errors.append(DataError(f"{path}: {name_of(entry)} is of the image {excerpt(image_id)}, which is not listed"))
-    return objects
+            omissions.tell(OUTSIDE, len(self._drawing.outside), outside_names(document, self._drawing.outside))
 
+    def _by_image(self) -> Objects:
+        """The objects of each image, by its id; adds an error for each object of no listed image."""
+        objects: Objects = {entry["id"]: [] for entry in self._document.images}
+        for entry in self._document.annotations:
+            if is_key(image_id := entry.get("image_id")) and image_id in objects:
+                objects[image_id].append(entry)
+            else:
+                place = f"{name_of(entry)} is of the image {excerpt(image_id)}"
+                self.errors.append(DataError(f"{self._document.path}: {place}, which is not listed"))
+        return objects
 
-def _draw_image(
-    result: DocumentMasks,
-    entry: Mapping[str, Any],
-    objects: list[Mapping[str, Any]],
-    finder: ImageFinder,
-    drawing: Drawing,
-    how: DrawingOptions,
-) -> None:
-    """Draws one image's mask and adds it to `result`; raises `DataError` if the image is missing, taken or of another size."""
-    file_name, path = entry["file_name"], result.export.path
-    source, has_name = finder.find(file_name)
-    other = how.names.setdefault((result.split, normal_name(source.stem)), (path, file_name))
-    if other != (path, file_name):
-        of_other = f" of {other[0]}" if other[0] != path else ""
-        names = f"{_shown(other[1])}{of_other} and {_shown(file_name)}"
-        raise DataError(f"{names} are both the image {source}, or of its name, and would have one mask: rename one")
-    size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
-    of_classes = result.of_classes
-    mask = drawing.mask(objects, size)
-    class_ids = set(np.unique(mask).tolist()) - {BACKGROUND, VOID}
-    result.class_masks += bool(class_ids)
-    if not class_ids and result.of_classes > of_classes:
-        result.blank.append(source.name)
-    if not objects:
-        result.bare.append(source.name)
-    if not has_name:
-        result.other_names.append(f"{_shown(file_name)} ({source.name})")
-    if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
-        result.exif_images.append(source.name)
-    mask = turn_upright(mask, orientation) if how.drawn_on == "stored" else mask
-    result.masks[source] = how.folder / f"{len(how.names)}.png"
-    Image.fromarray(mask).save(result.masks[source])
+    def _draw_image(self, entry: Mapping[str, Any], objects: list[Mapping[str, Any]]) -> None:
+        """Draws one image's mask; raises `DataError` if the image is missing, taken or of another size."""
+        how, drawing, tell = self._how, self._drawing, self._how.omissions.tell
+        file_name, path = entry["file_name"], self._document.path
+        source, has_name = self._finder.find(file_name)
+        other = how.names.setdefault((self.split, normal_name(source.stem)), (path, file_name))
+        if other != (path, file_name):
+            of_other = f" of {other[0]}" if other[0] != path else ""
+            names = f"{_shown(other[1])}{of_other} and {_shown(file_name)}"
+            raise DataError(f"{names} are both the image {source}, or of its name, and would have one mask: rename one")
+        size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
+        of_classes = drawing.of_classes
+        mask = drawing.mask(objects, size)
+        class_ids = set(np.unique(mask).tolist()) - {BACKGROUND, VOID}
+        self._class_masks += bool(class_ids)
+        if not class_ids and drawing.of_classes > of_classes:
+            tell("frames have objects, and masks without any class", names=[source.name])
+        if not objects:
+            tell("images have no objects, so their masks are background alone", names=[source.name])
+        if not has_name:
+            tell(OTHER_NAME, names=[f"{_shown(file_name)} ({source.name})"])
+        if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
+            tell(TURNED, names=[source.name])
+        mask = turn_upright(mask, orientation) if how.drawn_on == "stored" else mask
+        self.masks[source] = how.folder / f"{len(how.names)}.png"
+        Image.fromarray(mask).save(self.masks[source])
 
 
 def _shown(name: str) -> str:
@@ -168,17 +157,17 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_obje
     return size, orientation
 
 
-def outside_names(document: Document, objects: Sequence[OutsideObject]) -> str:
-    """The first objects by file, id and class, with the shares of them that lie outside, and the number of others."""
+def outside_names(document: Document, objects: Sequence[OutsideObject]) -> list[str]:
+    """Objects by file, id and class, with the shares of them that lie outside."""
     files = {entry["id"]: entry["file_name"] for entry in document.images}
     classes = {entry["id"]: entry["name"] for entry in document.categories}
-    return first_names(
+    return [
         f"{files[entry['image_id']]}: {name_of(entry)}, {classes[entry['category_id']]}, {share_outside(corners):.0%}"
         for entry, corners in objects
-    )
+    ]
 
 
-def outside_error(path: Path, document: Document, objects: Sequence[OutsideObject]) -> DataError | None:
+def outside_error(document: Document, objects: Sequence[OutsideObject]) -> DataError | None:
     """The error of a document most of whose objects are these, which lie outside of their photos; None for others.
 
     It names the factors that would fit. Objects that reach less than a tenth of a side beyond their photos are small or
@@ -196,6 +185,6 @@ def outside_error(path: Path, document: Document, objects: Sequence[OutsideObjec
     if min(left, top) >= -MOST_OUTSIDE:
         reach += f", so photos {max(1.0, right):.2g} times as wide and {max(1.0, bottom):.2g} times as high would fit"
     return DataError(
-        f"{path}: {counts}, such as {outside_names(document, objects)}: they reach {reach}; give the photos that were "
-        "labelled, or scale, move or turn the labels"
+        f"{document.path}: {counts}, such as {first_names(outside_names(document, objects))}: they reach {reach}; give the "
+        "photos that were labelled, or scale, move or turn the labels"
     )

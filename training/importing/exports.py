@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +28,6 @@ KNOWN = (
 NO_FIELD = "--image-field is for the tasks of Label Studio's JSON"
 
 
-@dataclass(frozen=True)
-class ToolExport:
-    """One document of an export.
-
-    path: its file, or its folder if each image has a file of its own. split: the split that the tool put it into, empty without
-    one. notes: facts for the user. errors: of a file that cannot be read, and of objects and images that are not in the
-    document. They must end the import, and are kept until the photos have been looked for: all errors are told at once.
-    """
-
-    path: Path
-    document: Document
-    split: str = ""
-    notes: list[str] = field(default_factory=list)
-    errors: list[DataError] = field(default_factory=list)
-
-
 def split_name(text: str) -> str:
     """The split that `--split` names, as trainings look for it; empty without one. Raises `DataError` for a path."""
     if text != Path(text).name:
@@ -51,11 +35,11 @@ def split_name(text: str) -> str:
     return SPLITS.get(text.lower(), text)
 
 
-def read_exports(path: Path, omissions: Omissions, image_field: str | None = None) -> list[ToolExport]:
+def read_exports(path: Path, omissions: Omissions, image_field: str | None = None) -> list[Document]:
     """The documents of a file or folder that a tool exported, one for each split.
 
     omissions: counts what is not drawn as an object; its errors must end the import as well. image_field: the field of Label
-    Studio's tasks that holds the image. Files that cannot be read are among the errors of their exports. Raises `DataError`
+    Studio's tasks that holds the image. Files that cannot be read are among the errors of their documents. Raises `DataError`
     for an export of no known kind.
     """
     if not path.is_dir():
@@ -70,10 +54,7 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     if (labelme := read_labelme(path, omissions)) is not None:
         if image_field:
             raise DataError(f"{NO_FIELD}, and {path} has labelme's files")
-        document, notes, errors = labelme
-        return [ToolExport(path, document, notes=notes, errors=errors)]
-    if inner := only_folder(path):
-        return read_exports(inner, omissions, image_field)
+        return [labelme]
     raise DataError(_no_export(path, documents))
 
 
@@ -87,7 +68,7 @@ def _is_labelme_file(path: Path) -> bool:
 
 def _no_export(path: Path, documents: Sequence[Path]) -> str:
     """What a folder is without a known export, and what to do."""
-    if find_data_set(path):
+    if is_data_set(path):
         return f"{path} holds masks that fcn-check and fcn-train read as they are: give them this folder"
     if (path / "SegmentationClass").is_dir() and not (path / "JPEGImages").is_dir():
         return f"{path} holds masks without photos: export them with images, or copy the photos into JPEGImages"
@@ -98,46 +79,38 @@ def _no_export(path: Path, documents: Sequence[Path]) -> str:
     return f"{path} holds no known export; expected {KNOWN}; PNGs of Label Studio do not say of which image they are"
 
 
-def find_data_set(path: Path) -> Path | None:
-    """The folder, or the only one in it, of photos and masks that trainings read as they are; None if there is none."""
-    try:
-        if list_frames(path, "train").frames:
-            return path
-    except DataError:
-        pass
-    inner = only_folder(path)
-    return find_data_set(inner) if inner else None
+def is_data_set(path: Path) -> bool:
+    """Whether a folder has photos and masks that trainings read as they are."""
+    for split in SPLITS:
+        with suppress(DataError):
+            if list_frames(path, split).frames:
+                return True
+    return False
 
 
-def only_folder(path: Path) -> Path | None:
-    """The only entry of a folder, as programs pack it, if that is a folder too; hidden ones and macOS metadata do not count."""
-    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.name != "__MACOSX"]
-    return entries[0] if len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink() else None
-
-
-def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[ToolExport]:
-    """The exports of JSON files with these splits. A file that cannot be read gives an empty document with its errors."""
-    exports: list[ToolExport] = []
+def _read_files(splits: Mapping[Path, str], omissions: Omissions, image_field: str | None) -> list[Document]:
+    """The documents of JSON files with these splits. A file that cannot be read gives an empty one with its errors."""
+    documents: list[Document] = []
     for path, split in splits.items():
         try:
-            exports.append(_read_file(path, split, omissions, image_field))
+            documents.append(_read_file(path, omissions, image_field))
         except DataError as error:
-            exports.append(ToolExport(path, Document([], [], []), split, errors=error.each))
-    return exports
+            documents.append(Document(path, errors=error.each))
+        documents[-1].split = split
+    return documents
 
 
-def _read_file(path: Path, split: str, omissions: Omissions, image_field: str | None) -> ToolExport:
-    """The export of a JSON file of COCO's or of Label Studio's form."""
+def _read_file(path: Path, omissions: Omissions, image_field: str | None) -> Document:
+    """The document of a JSON file of COCO's or of Label Studio's form."""
     if words := foreign_text(path):
         raise DataError(f"{path} is {words}")
     content: Any = require_json(path)
     if words := foreign_document(content):
         raise DataError(f"{path} is {words}")
     if isinstance(content, list):
-        document, notes, errors = read_label_studio(path, content, omissions, image_field)
-        return ToolExport(path, document, split, notes, errors)
+        return read_label_studio(path, content, omissions, image_field)
     if image_field:
         raise DataError(f"{NO_FIELD}, and {path} has none")
     if is_labelme(content):
         raise DataError(f"{path} is labelme's file of one image: give the folder {path.parent}")
-    return ToolExport(path, make_document(path, content), split)
+    return make_document(path, content)

@@ -27,6 +27,7 @@ TEXTS = (
     (rb"\x93NUMPY", "NumPy's array, as Label Studio exports brush labels: export JSON from Label Studio"),
     (rb"SQLite format 3|fgb\x03|\0\0\x27\x0a", "polygons of a GIS: give them as --vector, and their scene as --raster"),
     (rb"\xff\xd8\xff|\x89PNG|II\*\0|MM\0\*|GIF8|RIFF|BM", "an image: give what the tool exported, or --raster for maps"),
+    (rb"PK\x03\x04", "a zip under another name: let it end in .zip"),
     (rb"\x1f\x8b|7z\xbc\xaf|Rar!|BZh|\xfd7zXZ|.{257}ustar", "an archive: unpack it and give the folder"),
 )  # fmt: skip
 """Patterns of a file's first bytes, and what it is."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import isclose, isfinite
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
+
+import numpy as np
 
 from model.printable import printable
 from training.data.problems import DataError, first_names
 from training.importing.coco import Document
-from training.importing.omissions import ANGLES, Omissions, may_hold_outline, outline_keys
+from training.importing.omissions import ANGLES, NO_AREA, Omissions, may_hold_outline, outline_keys
 from training.importing.outlines import box_corners
 
 Outline = list[list[float]] | Mapping[str, Any]
@@ -53,7 +55,7 @@ def read_outline(entry: Mapping[str, Any], omissions: Omissions) -> Outline | No
     with_area = [part for part in polygons if len(part) >= 6]
     for part in polygons:
         if 0 < len(part) < 6 and (with_area or not entry.get("bbox")):
-            omissions.add_without_area("outlines of one or two points")
+            omissions.tell(f"outlines of one or two points {NO_AREA}")
     if _is_box(with_area, entry.get("bbox")):
         if angles := [key for key in _unknown_keys(entry) if key.lower() in ANGLES]:
             raise DataError(f"{name_of(entry)} has a polygon that is its box, and the key {angles[0]!r}, which may turn it")
@@ -120,14 +122,14 @@ def unread_place(entry: Mapping[str, Any]) -> str | None:
 def count_further_keys(entry: Mapping[str, Any], omissions: Omissions) -> None:
     """Counts the unknown keys of an object with an outline whose values may be further outlines."""
     for key in _unknown_keys(entry):
-        omissions.add_key(f"objects with the key {key!r}")
+        omissions.tell(f"objects with the key {key!r}, which is not read")
 
 
-def share_error(name: object, document: Document) -> DataError | None:
+def share_error(document: Document) -> DataError | None:
     """The error of a document whose coordinates are shares of the image, as Azure writes them; None if they are pixels.
 
-    name: of the document. Those of an object are shares if they lie between 0 and 1, or by rounding a little outside, and are
-    not all whole; whole ones are, if all of the document's lie between 0 and 1.
+    Those of an object are shares if they lie between 0 and 1, or by rounding a little outside, and are not all whole; whole
+    ones are, if all of the document's lie between 0 and 1.
     """
     places = [(entry, numbers) for entry in document.annotations for numbers in _coordinates(entry)]
     small = [each for each in places if all(-SHARE_SLACK <= value <= 1 + SHARE_SLACK for value in each[1])]
@@ -138,8 +140,8 @@ def share_error(name: object, document: Document) -> DataError | None:
         return None
     names = first_names(dict.fromkeys(map(name_of, shares)))
     return DataError(
-        f"{name}: all coordinates of {names} lie between 0 and 1: they are shares of the image, and pixels are needed; "
-        "multiply x by its width and y by its height"
+        f"{document.path}: all coordinates of {names} lie between 0 and 1: they are shares of the image, and pixels are "
+        "needed; multiply x by its width and y by its height"
     )
 
 
@@ -177,13 +179,8 @@ def _is_box(polygons: Sequence[Sequence[float]], box: Any) -> bool:
         return False
     if not all(map(_is_number, box)):
         return False
-    xs, ys = (box[0], box[0] + box[2]), (box[1], box[1] + box[3])
-    points = list(zip(polygons[0][::2], polygons[0][1::2], strict=True))
-    return len(set(points)) == 4 and all(_is_near(x, xs) and _is_near(y, ys) for x, y in points)
-
-
-def _is_near(value: float, others: Iterable[float]) -> bool:
-    return any(isclose(value, other, abs_tol=ROUNDING) for other in others)
+    points, corners = np.reshape(polygons[0], (4, 1, 2)), np.reshape(box_corners(box), (1, 4, 2))
+    return len(np.unique(points, axis=0)) == 4 and bool(np.isclose(points, corners, rtol=0, atol=ROUNDING).all(2).any(1).all())
 
 
 def _unknown_keys(entry: Mapping[str, Any]) -> list[str]:

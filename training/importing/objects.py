@@ -25,11 +25,17 @@ from training.importing.geometry import (
     read_outline,
     unread_place,
 )
-from training.importing.omissions import Omissions
+from training.importing.omissions import NO_AREA, Omissions
 from training.importing.outlines import Extent, pixel_corners
 
 BACKGROUND = 0
 Crowds = Literal["objects", "void"]
+CROWDS: dict[Crowds, str] = {
+    "objects": "objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask; they keep their class, or become "
+    "void with --crowds void",
+    "void": "objects are marked as crowds (iscrowd 1), and become void, which is neither learnt nor scored",
+}
+BOX = "objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
 Points = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 LONGEST_OUTLINE = 3_000_000  # pixels; pycocotools keeps five points of 16 bytes for each of them in memory
@@ -43,34 +49,20 @@ OutsideObject = tuple[Mapping[str, Any], Points]
 
 
 @dataclass
-class ObjectFacts:
-    """Facts on a document's objects for the user.
-
-    boxes: number of objects without an outline. crowds: number of objects with `iscrowd` 1. empty: number of objects that cover
-    no pixel. of_classes: number of objects with an area, of another class than the background. outside: objects that lie to
-    more than a tenth outside of their photos.
-    """
-
-    boxes: int = 0
-    crowds: int = 0
-    empty: int = 0
-    of_classes: int = 0
-    outside: list[OutsideObject] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class Drawing:
     """Draws the objects of a document as masks.
 
-    ids: the class ids of the categories' ids. omissions: counts what is not drawn. file: of the objects, for messages. facts:
-    gets what is to be told of the objects. crowds: what those with `iscrowd` 1 become.
+    ids: the class ids of the categories' ids. omissions: counts what is not drawn, and what is to be told of the objects. file:
+    of the objects, for messages. crowds: what those with `iscrowd` 1 become. of_classes: number of objects with an area, of
+    another class than the background. outside: objects that lie to more than a tenth outside of their photos.
     """
 
     ids: Mapping[Key, int]
     omissions: Omissions
     file: object
-    facts: ObjectFacts
     crowds: Crowds = "objects"
+    of_classes: int = 0
+    outside: list[OutsideObject] = field(default_factory=list)
 
     def mask(self, objects: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
         """The mask (H, W) of the objects of one image with the class ids of their categories, smaller objects over larger ones.
@@ -94,32 +86,31 @@ class Drawing:
     def _region(self, entry: Mapping[str, Any], size: tuple[int, int]) -> Region | None:
         """The pixels of an object and their value; None for an object that has no area, or that must end the import.
 
-        Updates the facts. Raises `DataError` for an object that cannot be drawn.
+        Raises `DataError` for an object that cannot be drawn.
         """
-        facts = self.facts
         outline, id_, crowd = read_outline(entry, self.omissions), _class_id(entry, self.ids), is_crowd(entry)
-        facts.crowds += crowd
+        self.omissions.tell(CROWDS[self.crowds], crowd)
         if outline is None and (kind := unread_place(entry)):
             self.omissions.add_unknown(kind, self.file, name_of(entry))
             return _unread_region(entry, size)
         box = [] if outline else read_box(entry, size)
         if not outline and not box:
             if entry.get("keypoints"):
-                self.omissions.add_without_area("objects with keypoints alone")
+                self.omissions.tell(f"objects with keypoints alone {NO_AREA}")
             return None
         if outline:
             count_further_keys(entry, self.omissions)
-        facts.boxes += bool(box)
+        self.omissions.tell(BOX, bool(box))
         outline = outline or [pixel_corners(box)]
         extent = entry.get("extent")  # of a mask that its reader has cut
         polygons = [pixel_corners(extent)] if isinstance(extent, Extent) else outline
         if isinstance(polygons, list) and (corners := box_outside(polygons, size)) is not None:
-            facts.outside.append((entry, corners))
+            self.outside.append((entry, corners))
         if isinstance(outline, list) and not all(are_near(points, size) for points in outline):
             raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")
         lengths = _runs(entry, outline, size)
-        facts.of_classes += id_ not in (BACKGROUND, VOID)
-        facts.empty += not _area(lengths)
+        self.of_classes += id_ not in (BACKGROUND, VOID)
+        self.omissions.tell("objects cover no pixel of their image", not _area(lengths))
         return lengths, VOID if box or (self.crowds == "void" and crowd) else id_
 
 

@@ -1,4 +1,4 @@
-"""The rule of all importers for what they do not draw, and the place that counts it."""
+"""The rule of all importers for what they do not draw, and the place that counts it with other facts for the user."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any, Literal
 
 from training.data.label_files import IGNORED
 from training.data.problems import DataError, first_names
-from training.importing.outlines import Point, box_around
+from training.importing.outlines import box_around
+from training.importing.points import Point
 
 Policy = Literal["error", "void"]
 FACTS = (
     "id", "track_id", "instance_id", "category_id", "class_id", "confidence", "probability", "area", "color", "z_order",
 )  # fmt: skip
 """Keys that tools and programs add to objects with numbers that are no outline."""
+NO_AREA = "are left out, since they have no area"
 ANGLES = ("rotation", "angle", "theta", "orientation", "rotate")
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*|-?inf|nan", re.IGNORECASE)
 LONGEST_TEXT = 100  # letters; a longer one may be a path of points, or an encoded image
 
 
 class Omissions:
-    """Counts what an importer does not draw as an object of its class.
+    """Counts what an importer does not draw as an object of its class, and other facts for the user.
 
     An importer knows the shapes without area (points, lines): it leaves them out and tells their number. It reads the outline
     of any other shape as a whole. A shape, key or type that it does not know, or an object without a class, ends the import
@@ -35,8 +37,8 @@ class Omissions:
         self._policy = policy
         self.object_errors: list[DataError] = []
         self._unknown: dict[str, dict[str, list[str]]] = {}
-        self._without_area: Counter[str] = Counter()
-        self._keys: Counter[str] = Counter()
+        self._facts: Counter[str] = Counter()
+        self._names: dict[str, list[object]] = {}
 
     def add_unknown(self, what: str, file: object, place: str) -> None:
         """Counts an object of a kind that is not known.
@@ -55,13 +57,10 @@ class Omissions:
         else:
             self.object_errors.append(DataError(f"{file}: {problem}"))
 
-    def add_without_area(self, what: str) -> None:
-        """Counts a shape without area. what: its kind, in the plural, such as `shapes of the type line`."""
-        self._without_area[what] += 1
-
-    def add_key(self, what: str) -> None:
-        """Counts a key that is not read, of an object that is. what: in the plural, such as `shapes with the key 'x'`."""
-        self._keys[what] += 1
+    def tell(self, fact: str, number: int = 1, names: Sequence[object] = ()) -> None:
+        """Adds to the number of a fact, in the plural, such as `images have no objects`. names: of what it is true."""
+        self._facts[fact] += number
+        self._names.setdefault(fact, []).extend(names)
 
     def errors(self) -> list[DataError]:
         """An error for each kind of object that is not known; none if they become void."""
@@ -76,9 +75,9 @@ class Omissions:
         ]
 
     def notes(self) -> list[str]:
-        """A line for the user about each kind of omission."""
-        notes = [f"{count} {what} are left out, since they have no area" for what, count in self._without_area.items()]
-        notes += [f"{count} {what}, which is not read" for what, count in self._keys.items()]
+        """A line for the user about each fact and each kind of omission."""
+        facts = [(f"{number} {fact}", self._names[fact]) for fact, number in self._facts.items() if number]
+        notes = [f"{line}: {first_names(names)}" if names else line for line, names in facts]
         return notes + [
             f"{_count(files)} {what} cannot be read and are void, in {_places(files)}"
             for what, files in self._unknown.items()

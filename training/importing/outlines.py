@@ -22,8 +22,8 @@ from shapely import LineString, affinity
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from training.importing.coco import as_key
+from training.importing.points import Point
 
-Point = tuple[float, float]
 LONGEST_CHORD = 2.0  # pixels between neighbouring corners of a polygon for an ellipse
 FEWEST_CORNERS, MOST_CORNERS = 64, 720  # of an ellipse
 LIMITS = Limits()

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from training.data.problems import DataError
 from training.importing.coco import Document
-from training.importing.label_studio.regions import StudioRegion
-from training.importing.labelme_shapes import LabelmeShape
-from training.importing.omissions import Omissions, void_object
+from training.importing.omissions import NO_AREA, Omissions, void_object
 from training.importing.outlines import Size
+from training.importing.points import Point
 
-Shape = LabelmeShape | StudioRegion
+
+class Shape(Protocol):
+    """A shape of a labelling tool. `labels`, `outline` and `unknown` raise `ValueError` for wrong values.
+
+    unknown: what it has that is not known, in the plural; None if all is known. unread_keys: those that are not known, and
+    cannot hold an outline. outline: its `segmentation` or `bbox` in pixels of an image of this size. place: where it lies if it
+    is not known: its outline, or its points; no points if that is not known.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    def unknown(self) -> str | None: ...
+    def has_no_area(self) -> bool: ...
+    def labels(self) -> list[str]: ...
+    def unread_keys(self) -> list[str]: ...
+    def outline(self, size: Size) -> dict[str, Any]: ...
+    def place(self, size: Size) -> Mapping[str, Any] | Sequence[Point]: ...
 
 
 class ShapeReader:
-    """Collects the images and objects of an export in a document, with errors, and facts for the user.
+    """Collects the images and objects of an export in a document.
 
     A category's id is its name.
     """
@@ -25,16 +41,15 @@ class ShapeReader:
     noun: str  # what the tool calls a shape
 
     def __init__(self, path: Path, omissions: Omissions) -> None:
-        self.document = Document([], [], [])
-        self.errors: list[DataError] = []
-        self._path = path
+        self.document = Document(path)
         self._omissions = omissions
         self._names: set[str] = set()  # of classes, also of those that only unknown objects have
 
-    def finish(self) -> None:
-        """Adds the categories of all objects."""
+    def finish(self) -> Document:
+        """The document with the categories of all objects."""
         names = self._names | {str(entry["category_id"]) for entry in self.document.annotations}
         self.document.categories.extend({"id": name, "name": name} for name in sorted(names))
+        return self.document
 
     def add_shapes(self, image_id: str, size: Size, shapes: Sequence[Shape], file: Path, task: str = "") -> None:
         """Adds the shapes of an image that have an area; unknown and wrong ones become void.
@@ -56,7 +71,7 @@ class ShapeReader:
         """A shape's category and outline, or what makes it void; None for one without area. Raises `ValueError`."""
         what = shape.unknown()
         if what is None and shape.has_no_area():
-            self._omissions.add_without_area(f"{self.noun}s of the type {shape.kind}")
+            self._omissions.tell(f"{self.noun}s of the type {shape.kind} {NO_AREA}")
             return None
         labels, keys = shape.labels(), shape.unread_keys()
         if len(labels) > 1:
@@ -69,5 +84,5 @@ class ShapeReader:
             self._omissions.add_unknown(what, file, place)
             return void_object({}, size, shape.place(size))
         for key in keys:
-            self._omissions.add_key(f"{self.noun}s have the key {key!r}")
+            self._omissions.tell(f"{self.noun}s have the key {key!r}, which is not read")
         return {"category_id": labels[0]} | shape.outline(size)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from model.inference.cores import available_memory
 from model.inference.scaling import working_size
 from model.networks.builder import build_network
+from model.weights_file import DEFAULT_WEIGHTS
 from training.learning.augmentation import rare_line, scale_warning
 from training.learning.optimization import warmup_warning
 from training.learning.recipe import Recipe
@@ -108,14 +109,29 @@ def plan_training(
     facts = start_facts(recipe, start, train.split.labels, train.split, str(device), saved_values)
     recipe, lines = with_rows(recipe, facts), list(facts.lines)
     if recipe.plan:
-        memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else available_memory()
-        recipe, proposals = plan(recipe, Facts(train, facts, memory, saved_values))
+        recipe, proposals = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
         lines += plan_lines(proposals)
     if recipe.rare_share:
         lines.append(rare_line(train, recipe.rare_share))
     steps = recipe.epochs * recipe.steps_of_epoch(len(train.records))
     warnings = (scale_warning(train.longer_side, recipe), warmup_warning(recipe, steps))
     return recipe, [*lines, *filter(None, warnings)]
+
+
+def plan_without_start(recipe: Recipe, train: Survey, device: torch.device) -> tuple[Recipe, list[str]]:
+    """As `plan_training` with the start `none`; the first line says so, and what the default weights change."""
+    planned, lines = plan_training(recipe, train, "none", device)
+    line = "no --start is given, so this is the plan of random weights; give the --start of the training"
+    try:
+        facts = start_facts(recipe, DEFAULT_WEIGHTS, train.split.labels, train.split, str(device))
+    except ValueError:  # the weights are not there, or do not fit the recipe
+        return planned, [line, *lines]
+    if recipe.plan and facts.scores:
+        other, _ = plan(with_rows(recipe, facts), Facts(train, facts, device_memory(device)))
+        pairs = [(name, getattr(other, name)) for name in RULES if getattr(other, name) != getattr(planned, name)]
+        changes = ", ".join(f"{name} {json.dumps(value)}" for name, value in pairs)
+        line += f". With --start {DEFAULT_WEIGHTS} ({facts.lines[0]}): {changes}"
+    return planned, [line, *lines]
 
 
 def plan_lines(proposals: list[Proposal]) -> list[str]:
@@ -125,6 +141,13 @@ def plan_lines(proposals: list[Proposal]) -> list[str]:
     wide = max(len(value) for _, value, _ in texts)
     lines = [f"  {name:<{widest}}  {value:<{wide}}  {reason}" for name, value, reason in texts]
     return ["plan, from the data, the start and the memory; --set NAME=VALUE changes a value:", *lines]
+
+
+def device_memory(device: torch.device) -> int | None:
+    """The bytes of memory that a training may use on this device; None if the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return available_memory()
 
 
 def _side(_: Recipe, facts: Facts) -> tuple[tuple[int, int], str]:
@@ -231,6 +254,8 @@ def _by_start(name: str, _: Recipe, facts: Facts) -> tuple[Any, str]:
     known_share = facts.start.known_share
     if known_share == 1:
         return KNOWN[name], "every class begins with the start's scores"
+    if not facts.start.rows:
+        return NEW[name], "no class begins with a start's scores"
     values = PARTLY_KNOWN if known_share >= LEAST_KNOWN else NEW
     new_classes = facts.classes - round(known_share * facts.classes)
     return values[name], f"{new_classes} of {facts.classes} classes are new to the start"
@@ -238,7 +263,7 @@ def _by_start(name: str, _: Recipe, facts: Facts) -> tuple[Any, str]:
 
 def _freeze_batch_norm(_: Recipe, facts: Facts) -> tuple[bool, str]:
     if not facts.start.has_batch_norm:
-        return False, "the start has no statistics of batch norm for this network"
+        return False, "there are no statistics of batch norm to begin with"
     frames = facts.frames
     return frames < SMALL, f"{frames} frames; from {SMALL} on, statistics of batch norm are learned as well"
 

@@ -37,12 +37,14 @@ def similar_frames(train: Survey, validation: Survey) -> dict[tuple[int, int], i
 
     The values are as those of `look_alike`. Both surveys must have read pixels.
     """
+    tiles, other_tiles = train.tiles, validation.tiles  # their import keeps ground apart
     hashes = ([str(record.image_hash) for record in survey.records] for survey in (train, validation))
     return {
         (first, second): bits
         for (first, second), bits in look_alike(*hashes).items()
         if train.records[first].image_sha256 != validation.records[second].image_sha256
         and train.records[first].appearance != "one colour"
+        and not (first in tiles and second in other_tiles)
     }
 
 
@@ -72,11 +74,11 @@ def similar_images(train: Survey, validation: Survey) -> list[str]:
 
 def shared_frames(train: Survey, validation: Survey) -> list[DataError]:
     """An error if both splits hold the same image file, byte for byte: a score on it would be worthless."""
-    train_frames = {record.image_sha256: frame for record, frame in zip(train.records, train.split.frames, strict=True)}
+    train_frames = dict(zip(train.image_keys, train.split.frames, strict=True))
     pairs = [
-        (train_frames[record.image_sha256].image, frame.image)
-        for record, frame in zip(validation.records, validation.split.frames, strict=True)
-        if record.image_sha256 in train_frames
+        (train_frames[key].image, frame.image)
+        for key, frame in zip(validation.image_keys, validation.split.frames, strict=True)
+        if key in train_frames
     ]
     if not pairs:
         return []
@@ -96,10 +98,9 @@ def swapped_masks(surveys: Sequence[Survey]) -> list[tuple[Path, Path]]:
 
     The surveys must have read pixels.
     """
-    frames = [frame for survey in surveys for frame in survey.split.frames]
-    records = [record for survey in surveys for record in survey.records]
-    pairs = swapped([str(record.edge_cells) for record in records], [str(record.border_cells) for record in records])
-    return [(frames[first].mask, frames[other].mask) for first, other in pairs]
+    photos = [photo for survey in surveys for photo in survey.photos]
+    pairs = swapped([str(record.edge_cells) for _, record in photos], [str(record.border_cells) for _, record in photos])
+    return [(photos[first][0].mask, photos[other][0].mask) for first, other in pairs]
 
 
 def swapped_note(pairs: Sequence[tuple[Path, Path]]) -> list[str]:
@@ -118,7 +119,7 @@ def copied_masks(surveys: Sequence[Survey]) -> list[str]:
     firsts: dict[str, tuple[Path, str]] = {}
     pairs = []
     for survey in surveys:
-        for frame, record in zip(survey.split.frames, survey.records, strict=True):
+        for frame, record in survey.photos:
             first, image = firsts.setdefault(record.ids_sha256, (frame.mask, record.image_sha256))
             if first != frame.mask and image != record.image_sha256 and len(record.pixels) > 1:
                 pairs.append(f"{frame.mask} like {first}")
@@ -133,10 +134,10 @@ def _equal_files(survey: Survey) -> list[str]:
     """Pairs of image files of a split with the same bytes, as `b.jpg like a.jpg`."""
     firsts: dict[str, int] = {}
     pairs = []
-    for index, (frame, record) in enumerate(zip(survey.split.frames, survey.records, strict=True)):
-        first = firsts.setdefault(record.image_sha256, index)
-        if survey.split.frames[first].image != frame.image:
-            pairs.append(_pair(survey, index, first, survey.records[first].ids_sha256 != record.ids_sha256))
+    for index, key in enumerate(survey.image_keys):
+        first = firsts.setdefault(key, index)
+        if survey.split.frames[first].image != survey.split.frames[index].image:
+            pairs.append(_pair(survey, index, first, survey.records[first].ids_sha256 != survey.records[index].ids_sha256))
     return list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
 
 

@@ -35,6 +35,8 @@ LEAST_SHARE, SMALLEST = 0.05, 0.05  # share of the pixels that a class has at le
 MUCH_VOID, TIMES_USUAL = 0.2, 4.0
 # rise of a mask's fit (`_fit`) by other ids, less by how much it then fits worse than a usual mask
 LEAST_GAIN = 1.5
+# share of tiles that may be moved each: of sound ones of OSBS's photo, a fifth; of ones moved by 0.5 to 1.7 m, 0.33 to 0.78
+MOVED_TILES = 0.3
 POOREST = 0.05  # share of a split's masks that fit worse than usual
 # With these, none of 3,348 masks of Pascal VOC and 468 of CamVid is named. Of the former, 2,396 show one class beside the
 # background; 83% of these are named if they are inverted alone. The objects of the others touch too much of the rim.
@@ -45,14 +47,19 @@ Finding = tuple[int, str]
 """The index of a frame in its split, and what is odd about it; an empty text where the remark says it."""
 
 
-def remarks(survey: Survey, part: Literal["masks", "images"], kinds: Iterable[tuple[Sequence[Finding], str]]) -> list[str]:
-    """A line for each kind of remark that names a frame: the number of its findings, its text, and the first names."""
+def remarks(
+    survey: Survey, part: Literal["masks", "images"], kinds: Iterable[tuple[Sequence[Finding], str]], left_out: Collection[int]
+) -> list[str]:
+    """A line for each kind of remark that names a frame: the number of its findings, its text, and the first names.
+
+    left_out: indices of frames of which such a remark would say nothing, as of tiles what comes from the cutting.
+    """
     paths = [frame.mask if part == "masks" else frame.image for frame in survey.split.frames]
     lines = []
     for findings, text in kinds:
-        if findings:
-            names = first_names((f"{paths[index]}{f' ({what})' if what else ''}" for index, what in findings), MOST_NAMED)
-            lines.append(f"{len(findings)} {part} of {survey.split.name!r} {text}: {names}")
+        texts = [f"{paths[index]}{f' ({what})' if what else ''}" for index, what in findings if index not in left_out]
+        if texts:
+            lines.append(f"{len(texts)} {part} of {survey.split.name!r} {text}: {first_names(texts, MOST_NAMED)}")
     return lines
 
 
@@ -66,15 +73,23 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
     ]
     only_void = [(int(index), "") for index in np.flatnonzero(~counts.any(1))]
     others = "are files of another kind than the others, so their values may mean other classes"
-    kinds = [
+    of_photos = [
         (places, "do not fit their image as they lie; their borders would lie on its edges if they were"),
-        (only_void, "hold no class, only void"),
         (_single_classes(survey), "show one class alone, as if objects had been left out"),
-        (_specks(survey), "show a class by a speck alone, as by a slip"),
         (_threads(survey), "show a class by thin lines alone, as scaling or JPEG leaves between others"),
+    ]
+    of_all = [
+        (only_void, "hold no class, only void"),
+        (_specks(survey), "show a class by a speck alone, as by a slip"),
         (_other_kinds(survey), others),
     ]
-    return remarks(survey, "masks", kinds)
+    tiles = survey.tiles
+    moved = [(index, "") for index, place in places if index in tiles and place == "moved"]
+    if len(tiles) >= LEAST_FRAMES and len(moved) > MOVED_TILES * len(tiles):
+        of_all.append(
+            (moved, "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS")
+        )
+    return [*remarks(survey, "masks", of_photos, tiles), *remarks(survey, "masks", of_all, ())]
 
 
 def rare_classes(survey: Survey) -> list[str]:
@@ -111,7 +126,7 @@ def odd_photos(survey: Survey) -> list[str]:
         (if_exceptions(looks["grey"], survey), "are grey, nearly all others are not"),
         (cmyk, f"{without_profile}; save them as RGB"),
     ]
-    return remarks(survey, "images", kinds)
+    return remarks(survey, "images", kinds, survey.tiles)
 
 
 def are_exceptions(number: int, total: int, most: tuple[int, float] = EXCEPTIONS, fewest_others: int = FEWEST_OTHERS) -> bool:
@@ -144,14 +159,19 @@ def _single_classes(survey: Survey) -> list[Finding]:
 
 
 def _specks(survey: Survey) -> list[Finding]:
-    """Masks with few pixels of a class, absolutely or beside what other masks of the split show of it."""
+    """Masks with few pixels of a class, absolutely or beside what other masks of the split show of it.
+
+    Of a tile, a class counts only if it is far from where the tile, the extent or the data may have cut it.
+    """
     counts, specks = survey.class_pixels, []
+    tiles, is_cut = survey.tiles, (survey.rim_pixels > 0) | (counts.sum(1) < survey.areas)[:, None]
     for index, name in enumerate(survey.split.labels.names):
         shares = counts[:, index] / np.maximum(1, survey.areas)
         usual = float(np.median(shares[shares > 0])) if shares.any() else 0.0
         most = max(SPECK, min(LARGE_SPECK, usual * SPECK_OF_USUAL))
         frames = np.flatnonzero((shares > 0) & (shares < most)).tolist()
-        specks += [(frame, f"{name}, {counts[frame, index]} pixels") for frame in frames]
+        whole = [frame for frame in frames if frame not in tiles or not is_cut[frame, index]]
+        specks += [(frame, f"{name}, {counts[frame, index]} pixels") for frame in whole]
     return sorted(specks)
 
 
@@ -205,7 +225,7 @@ def outlying_masks(survey: Survey) -> list[str]:
         (if_exceptions(parts, survey), "end at a straight border, as if a part of the photo had no labels"),
         (inverted, inverted_text),
     ]
-    return remarks(survey, "masks", kinds)
+    return remarks(survey, "masks", kinds, survey.tiles)
 
 
 def _misnumbered(survey: Survey, inverted: list[int]) -> list[Finding]:

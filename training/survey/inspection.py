@@ -83,7 +83,7 @@ class Report:
                 f"{len(pairs)} masks have a palette that contradicts the classes' colours: {paths}; in the first, the value "
                 f"{value} is {names[value]!r} and has the colour of {names[other]!r}; if colours count, --masks colors"
             )
-        if black_and_white := [frame.mask for frame, record in frames if record.is_black_and_white]:
+        if black_and_white := [frame.mask for frame, record in self.survey.photos if record.is_black_and_white]:
             notes.append(
                 f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
                 f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as the id of their "

@@ -23,6 +23,7 @@ from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
 from training.data.files import NAME_ENCODING
+from training.data.layouts import Frame
 from training.data.masks import decode_mask, interpret, read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError, raise_all
 from training.data.split import Split
@@ -103,6 +104,23 @@ class Survey:
     def longer_side(self) -> int:
         """The median of the frames' longer sides, in pixels."""
         return int(np.median([max(record.size) for record in self.records]))
+
+    @property
+    def tiles(self) -> frozenset[int]:
+        """The indices of the frames that `fcn-import` has cut of scenes: it knows their places, and what is void or black."""
+        return frozenset(index for index, frame in enumerate(self.split.frames) if frame.name in self.split.blocks)
+
+    @property
+    def photos(self) -> list[tuple[Frame, FrameRecord]]:
+        """The frames that are no tiles, with their records."""
+        pairs = zip(self.split.frames, self.records, strict=True)
+        return [(frame, record) for frame, record in pairs if frame.name not in self.split.blocks]
+
+    @property
+    def image_keys(self) -> list[str]:
+        """A text for each frame's image, equal for copies. Equal tiles, as of the sea, show different ground."""
+        pairs = zip(self.split.frames, self.records, strict=True)
+        return [record.image_sha256 + (frame.name if frame.name in self.split.blocks else "") for frame, record in pairs]
 
     @property
     def areas(self) -> npt.NDArray[np.int64]:

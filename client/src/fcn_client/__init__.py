@@ -8,6 +8,7 @@ from fcn_client.errors import (
     DeadlinePassed,
     FetchFailed,
     InvalidImage,
+    NoRoom,
     SegmentError,
     ServerBusy,
     TooLarge,
@@ -17,6 +18,7 @@ from fcn_client.errors import (
     WrongParameter,
 )
 from fcn_client.images import ImageLike
+from fcn_client.jobs import Job, JobFailed
 from fcn_client.parameters import Options
 from fcn_client.results import ClassShare, Label, Model, Polygon, Segmentation
 from fcn_client.sync import SegmentClient
@@ -31,8 +33,11 @@ __all__ = [
     "FetchFailed",
     "ImageLike",
     "InvalidImage",
+    "Job",
+    "JobFailed",
     "Label",
     "Model",
+    "NoRoom",
     "Options",
     "Polygon",
     "SegmentClient",

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any, Self, Unpack
 
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, bodies, calls
+from fcn_client import address, answers, bodies, calls, jobs
 from fcn_client.calls import Call
 from fcn_client.connections import Connections
-from fcn_client.errors import ConnectionFailed, ServerBusy
+from fcn_client.errors import ConnectionFailed, ServerBusy, connection_error, error_of
 from fcn_client.images import ImageLike
+from fcn_client.jobs import Job, Output
 from fcn_client.many import check_concurrency, in_order_async
 from fcn_client.parameters import CocoOptions, CutoutOptions, Options, OverlayOptions, PolygonsOptions, SegmentOptions
 from fcn_client.results import Label, Model, Polygon, Segmentation
@@ -102,6 +105,39 @@ class AsyncSegmentClient:
         """As `SegmentClient.coco`."""
         return await asyncio.to_thread(answers.document, await self._post(image, calls.query("coco", options)))
 
+    async def submit(self, files: Sequence[str | Path] | str | Path, *, output: Output, **parameters: Any) -> Job:
+        """As `SegmentClient.submit`."""
+        with jobs.submission(files, output, parameters) as call:
+            return jobs.parse(await self._ask(call, Attempts(0, self.timeout, self._clock)))
+
+    async def job(self, job: Job | str) -> Job:
+        """As `SegmentClient.job`."""
+        return jobs.parse(await self._ask(jobs.call(job)))
+
+    async def wait(self, job: Job | str, on_progress: Callable[[Job], object] = lambda _: None) -> Job:
+        """As `SegmentClient.wait`."""
+        while (now := (await self.job(job)).checked()).is_open:
+            on_progress(now)
+            await self._sleep(jobs.PAUSE_S)
+        return now
+
+    async def results(self, job: Job | str, out: str | Path) -> None:
+        """As `SegmentClient.results`."""
+        try:
+            call = jobs.call(job, "/results")
+            with jobs.whole_file(out) as file:
+                async with self._stream(call, self.timeout) as response:
+                    if not response.is_success:
+                        raise error_of(await bodies.aread(response))
+                    async for chunk in response.aiter_bytes():
+                        await asyncio.to_thread(file.write, chunk)
+        except httpx.RequestError as error:
+            raise connection_error(error, self.timeout) from error
+
+    async def dismiss(self, job: Job | str) -> None:
+        """As `SegmentClient.dismiss`."""
+        await self._ask(jobs.call(job, method="DELETE"))
+
     async def classes(self, model: str | None = None) -> list[Label]:
         """As `SegmentClient.classes`."""
         return answers.labels(await self._ask(calls.get("classes", model)))
@@ -148,9 +184,12 @@ class AsyncSegmentClient:
 
     async def _send(self, call: Call, seconds: float) -> Outcome:
         try:
-            timeout = calls.timeouts(seconds)
-            client = self._connections.get(asyncio.get_running_loop())
-            async with client.stream(call.method, call.path, params=call.query, files=call.files, timeout=timeout) as response:
+            async with self._stream(call, seconds) as response:
                 return await bodies.aread(response)
         except httpx.RequestError as error:
             return error
+
+    def _stream(self, call: Call, seconds: float) -> AbstractAsyncContextManager[httpx.Response]:
+        """Sends the request, and opens its answer. Raises `httpx.RequestError`."""
+        client, timeout = self._connections.get(asyncio.get_running_loop()), calls.timeouts(seconds)
+        return client.stream(call.method, call.path, params=call.query, files=call.files, timeout=timeout)

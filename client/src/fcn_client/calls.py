@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import httpx
 
@@ -16,20 +16,23 @@ CONNECT_S = 10.0
 RETRIES = 4
 
 
+FilePart = tuple[str, tuple[str, bytes | BinaryIO]]
+
+
 class Call(NamedTuple):
-    """A request: its method, path, query, and the file to send (name, bytes)."""
+    """A request: its method, path, query, and the files to send: each its field, its name, and its bytes or an open file."""
 
     method: str
     path: str
     query: dict[str, str]
-    files: dict[str, tuple[str, bytes]] | None = None
+    files: list[FilePart] | None = None
 
 
 def post(image: ImageLike, query: Mapping[str, Any], timeout: float = TIMEOUT_S) -> Call:
     """The request to segment an image. Query values of None are omitted. timeout: seconds to fetch the image's address."""
     upload = upload_of(image, timeout)
-    text_query = {name: _text(value) for name, value in query.items() if value is not None}
-    return Call("POST", "segment", text_query, {"file": (upload.name, upload.data)})
+    text_query = {name: text(value) for name, value in query.items() if value is not None}
+    return Call("POST", "segment", text_query, [("file", (upload.name, upload.data))])
 
 
 def get(path: str, model: str | None = None) -> Call:
@@ -56,7 +59,8 @@ def class_list(classes: Classes | None) -> str | None:
     return text
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """The value as a query has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -60,6 +60,10 @@ class ServerBusy(SegmentError):
     retry_after: float | None = None
 
 
+class NoRoom(SegmentError):
+    """507: the service's disk, or the share of it for jobs, is full."""
+
+
 class DeadlinePassed(SegmentError):
     """504: the service did not finish the answer in time."""
 
@@ -84,7 +88,7 @@ class FetchFailed(OSError):
 
 KINDS: dict[int, type[SegmentError]] = {
     400: BadRequest, 401: Unauthorized, 404: BadRequest, 405: BadRequest, 406: BadRequest, 413: TooLarge,
-    415: UnsupportedImage, 422: InvalidImage, 503: ServerBusy, 504: DeadlinePassed,
+    415: UnsupportedImage, 422: InvalidImage, 503: ServerBusy, 504: DeadlinePassed, 507: NoRoom,
 }  # fmt: skip
 TYPES: dict[str, type[SegmentError]] = {"urn:problem-type:fcn-segment:wrong-parameter": WrongParameter}
 """Problem types that tell apart what has one status."""

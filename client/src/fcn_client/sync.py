@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any, Self, Unpack
 
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, bodies, calls
+from fcn_client import address, answers, bodies, calls, jobs
 from fcn_client.calls import Call
 from fcn_client.connections import Connections
-from fcn_client.errors import ConnectionFailed, ServerBusy
+from fcn_client.errors import ConnectionFailed, ServerBusy, connection_error, error_of
 from fcn_client.images import ImageLike
+from fcn_client.jobs import Job, Output
 from fcn_client.many import check_concurrency, in_order
 from fcn_client.parameters import CocoOptions, CutoutOptions, Options, OverlayOptions, PolygonsOptions, SegmentOptions
 from fcn_client.results import Label, Model, Polygon, Segmentation
@@ -110,6 +113,40 @@ class SegmentClient:
         """
         return answers.document(self._post(image, calls.query("coco", options)))
 
+    def submit(self, files: Sequence[str | Path] | str | Path, *, output: Output, **parameters: Any) -> Job:
+        """Sends a scene, or many photos, as a job; the parameters are those of `/jobs`. The files are read as they are sent.
+
+        It is sent once: after a lost connection, the service may have it or not.
+        """
+        with jobs.submission(files, output, parameters) as call:
+            return jobs.parse(self._ask(call, Attempts(0, self.timeout, self._clock)))
+
+    def job(self, job: Job | str) -> Job:
+        """The job as it is now. job: or its id."""
+        return jobs.parse(self._ask(jobs.call(job)))
+
+    def wait(self, job: Job | str, on_progress: Callable[[Job], object] = lambda _: None) -> Job:
+        """Waits until the job is successful. on_progress: gets the job at each look. Raises `JobFailed`."""
+        while (now := self.job(job).checked()).is_open:
+            on_progress(now)
+            self._sleep(jobs.PAUSE_S)
+        return now
+
+    def results(self, job: Job | str, out: str | Path) -> None:
+        """Writes the result of a successful job to a file, whole or not at all."""
+        try:
+            with jobs.whole_file(out) as file, self._stream(jobs.call(job, "/results"), self.timeout) as response:
+                if not response.is_success:
+                    raise error_of(bodies.read(response))
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+        except httpx.RequestError as error:
+            raise connection_error(error, self.timeout) from error
+
+    def dismiss(self, job: Job | str) -> None:
+        """Ends a job that is open, or removes one that has ended, with its result."""
+        self._ask(jobs.call(job, method="DELETE"))
+
     def classes(self, model: str | None = None) -> list[Label]:
         """The classes of a model; None means the default model."""
         return answers.labels(self._ask(calls.get("classes", model)))
@@ -159,9 +196,12 @@ class SegmentClient:
 
     def _send(self, call: Call, seconds: float) -> Outcome:
         try:
-            timeout = calls.timeouts(seconds)
-            client = self._connections.get()
-            with client.stream(call.method, call.path, params=call.query, files=call.files, timeout=timeout) as response:
+            with self._stream(call, seconds) as response:
                 return bodies.read(response)
         except httpx.RequestError as error:
             return error
+
+    def _stream(self, call: Call, seconds: float) -> AbstractContextManager[httpx.Response]:
+        """Sends the request, and opens its answer. Raises `httpx.RequestError`."""
+        client, timeout = self._connections.get(), calls.timeouts(seconds)
+        return client.stream(call.method, call.path, params=call.query, files=call.files, timeout=timeout)

@@ -7,10 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.harness.narrow import narrow_net
+from model.labels import numbered_labels
+from model.manifest import Manifest
+from model.networks.servable import half_tensors
+from model.preprocessing import Preprocessing
+from model.weights_file import save_weights
 from tests.support.app.exchanges import PHOTO, assert_problem, pixels, post
 from tests.support.app.services import Serve
-from tests.support.cli.wide import WIDE, write_wide
 from tests.support.imaging.scenes import scene_file
+from training.data.demo import NAMES
+
+WIDE = ("red", "green", "blue", "near infrared", "height")
+
+
+def write_wide(path: Path) -> None:
+    """Writes the master of the network that sees the bands `WIDE`."""
+    net = narrow_net(bands=len(WIDE))
+    manifest = Manifest(net.architecture, numbered_labels(NAMES), Preprocessing(side=(64, 128)).of_bands(WIDE), "Apache-2.0")
+    save_weights(path, half_tensors(net), manifest)
+
 
 pytestmark = pytest.mark.torch
 

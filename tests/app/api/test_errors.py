@@ -90,18 +90,9 @@ def test_the_examples_of_deadlines_are_what_is_answered(serve: Serve) -> None:
     assert slow.replace("0.2 s", "30 s") == errors.UploadTooSlow.example
 
 
-def test_broken_files_are_named_and_leave_the_service_healthy(client: TestClient) -> None:
-    for data, status, word in (
-        (b"just some text", 415, "PNG, JPEG"),
-        (encode(make_photo(80, 80), "JPEG")[:700], 422, "damaged"),
-        (bomb(20000), 413, "400.0 megapixels"),
-    ):
-        assert_problem(post(client, data), status, word)
-        assert_problem(client.post("/segment", content=data), status, word)
+def test_an_answer_that_is_too_large_is_413_and_says_what_is_not(client: TestClient) -> None:
     array = encode(np.zeros((2001, 2000, 3), np.uint8))
     assert_problem(post(client, array, format="json", mask="array"), 413, "4 megapixels", "mask=rle")
-    assert client.get("/health/ready").status_code == 200
-    assert_idle(service_of(client))
 
 
 def test_limits_of_pixels_and_tiles_are_413_that_name_them(serve: Serve) -> None:

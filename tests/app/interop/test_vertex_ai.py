@@ -176,16 +176,6 @@ def test_keys_are_asked_for_by_predict_alone(serve: Serve) -> None:
         assert answer.status_code == 200
 
 
-def test_health_tells_whether_images_are_taken(client: TestClient) -> None:
-    service = service_of(client)
-    service.draining = True
-    try:
-        assert_problem(client.get("/health/ready"), 503, "draining")
-        assert_problem(predict(client, TEXT), 503, "draining")
-    finally:
-        service.draining = False
-
-
 def test_paths_of_the_service_may_be_the_platforms(serve: Serve) -> None:
     routes = {"vertex_predict_route": "/segment", "vertex_health_route": "/health"}
     with serve(platform="vertex_ai", **routes) as client:

@@ -12,11 +12,31 @@ from app.serving.watchdog import Watchdog
 from model.inference.errors import SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
-from model.inference.scheduler import THREAD_ENDED
-from model.inference.tile_turns import BUSY_S
-from tests.support.app.watched_scheduler import WatchedScheduler
-from tests.support.model.doubles import FirstChannel
+from model.inference.scheduler import THREAD_ENDED, Scheduler
+from model.inference.tile_queue import BUSY_S, TileQueue
+from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
 from tests.support.polling import HANG_S, wait_until
+
+
+class WatchedScheduler:
+    """A scheduler, those that ask it, and a watchdog with five looks of a second to a stall, which looks when told."""
+
+    def __init__(self, *runtimes: FirstChannel) -> None:
+        self.failures: list[str] = []
+        self.clock = Clock()
+        self.scheduler = Scheduler(
+            runtimes, max_batch=1, on_batch=lambda *_: None, on_failure=self.failures.append, clock=self.clock
+        )
+        self.scheduler.start()
+        self.schedulers = [self.scheduler]
+        self.watchdog = Watchdog(lambda: self.schedulers, self.failures.append, stall_s=5, interval=1)
+
+    def ask(self, value: int, *, is_background: bool = False) -> Future[Logits]:
+        return self.scheduler.submit(TileQueue(FAR, is_background), tile(value))
+
+    def look(self, times: int) -> list[str | None]:
+        return [self.watchdog.look() for _ in range(times)]
+
 
 ENDS = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -89,6 +109,7 @@ def test_a_pause_between_tiles_of_the_background_is_no_stall() -> None:
     assert it.look(20) == [None] * 20
     assert not second.done()
     it.clock.now += BUSY_S
+    assert it.ask(4, is_background=True).result(HANG_S) is not None  # wakes the threads
     assert second.result(HANG_S) is not None
     it.scheduler.stop()
 

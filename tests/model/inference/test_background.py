@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from math import ceil
 
 import pytest
 
 from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
 from model.inference.merging import Logits
-from model.inference.runtime import Tile
-from model.inference.tile_queue import LONG_S, TileQueue
-from model.inference.tile_turns import BACKGROUND_SHARE, BUSY_S
+from model.inference.runtime import Device, Tile
+from model.inference.tile_queue import BACKGROUND_SHARE, BUSY_S, LONG_S, Item, TileQueue, TileTurns
 from tests.support.model.doubles import FAR, Clock, FirstChannel, Streams, tile
 from tests.support.model.running import Running, running
 from tests.support.polling import HANG_S, wait_until
 
-CALL_S = 0.25  # of a `Timed`
-
 
 class Timed(FirstChannel):
-    """Its calls take `CALL_S` of the clock that a test gives it."""
+    """Its calls take `call_s` seconds of the clock that a test gives it."""
 
     clock: Clock
+    call_s = 1 / 64  # threads wait for the pause, but by the real clock
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         logits = super().logits(tiles)
-        self.clock.now += CALL_S
+        self.clock.now += self.call_s
         return logits
 
 
@@ -88,22 +87,34 @@ def test_while_requests_come_the_background_has_a_share_of_the_time() -> None:
     assert runtime.batches == [[7], [1], *[[8]] * (requests - 1), [6]]
 
 
-def test_the_background_goes_on_once_no_more_requests_come() -> None:
+def test_the_background_goes_on_after_its_pause() -> None:
     runtime, queue = Timed(max_batch=1), background()
     with running(runtime) as it:
         pausing(it, runtime, queue)
         late = it.waiting([6], queue)
-        it.clock.now += BUSY_S
+        it.clock.now += runtime.call_s / BACKGROUND_SHARE
         assert late.result(HANG_S) == [6]
 
 
+def test_the_background_goes_on_once_no_more_requests_come() -> None:
+    runtime, queue = Timed(max_batch=1), background()
+    runtime.call_s = BUSY_S
+    with running(runtime) as it:
+        pausing(it, runtime, queue)
+        late = it.waiting([6], queue)
+        it.clock.now += BUSY_S
+        assert it.run([5], background()) == [5]  # wakes the thread
+        assert late.result(HANG_S) == [6]
+    assert runtime.batches == [[7], [1], [6], [5]]
+
+
 def test_without_requests_the_background_makes_all_calls_at_once_and_one_while_they_come() -> None:
-    runtime, queues = Streams(max_batch=1, concurrency=2), [background(), background(seconds=LONG_S)]
+    runtime, new, long = Streams(max_batch=1, concurrency=2), background(), background(seconds=LONG_S)
     with running(runtime) as it:
         for most in (2, 1):
             with runtime.hold:
-                futures = [it.scheduler.submit(queue, tile(7)) for queue in queues for _ in range(2)]
-                wait_until(lambda most=most: sum(len(queue.waiting) for queue in queues) == 4 - most)  # type: ignore[misc]
+                futures = [it.scheduler.submit(queue, tile(7)) for queue in (new, long, long, long)]
+                wait_until(lambda most=most: len(new.waiting) + len(long.waiting) == 4 - most)  # type: ignore[misc]
             for each in futures:
                 each.result(HANG_S)
             assert runtime.most == most
@@ -122,6 +133,17 @@ def test_a_request_waits_for_the_background_s_call_and_none_begins_beside_its_ow
         assert (late.result(HANG_S), request.result(HANG_S), other.result(HANG_S)) == ([7], [8], [6] * 2)
     assert runtime.batches == [[7], [8], [6], [6]]
     assert runtime.most == 1
+
+
+def test_nothing_of_the_background_begins_beside_a_request_s_call_however_long_it_takes() -> None:
+    turns, device, late = TileTurns(max_batch=1), Device(Streams(max_batch=1, concurrency=2), None), background()
+    turns.add(Item(tile(1), Future(), TileQueue(FAR)), [], 0)
+    batch = turns.take(device, [], 0)
+    for _ in range(2):
+        turns.add(Item(tile(7), Future(), late), [], 0)
+    assert turns.take(device, [batch], 2 * BUSY_S) == []
+    turns.note_call(device, batch, 0, 2 * BUSY_S)
+    assert len(turns.take(device, [], 2 * BUSY_S)) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
-from model.inference.tile_queue import LONG_S, TileQueue
-from model.inference.tile_turns import MIXED_S
+from model.inference.tile_queue import BUSY_S, LONG_S, TileQueue
 from tests.support.model.doubles import FAR, FirstChannel, Streams, tile
 from tests.support.model.running import running
 from tests.support.polling import HANG_S, wait_until
@@ -69,7 +68,7 @@ def test_while_photos_come_a_large_image_s_tiles_run_one_at_a_time() -> None:
             wait_until(lambda: len(large.waiting) == 2)  # it is alone
             futures += submit([9], TileQueue(FAR))
         wait([*futures], HANG_S)
-        for pause_s, most in ((0.0, 1), (MIXED_S - 1, 1), (1.0, 2)):
+        for pause_s, most in ((0.0, 1), (BUSY_S - 1, 1), (1.0, 2)):
             it.clock.now += pause_s
             runtime.most = 0
             with runtime.hold:

@@ -12,8 +12,9 @@ import onnxruntime
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.labels import numbered_labels
 from model.manifest import Manifest
-from training.converting.conversion import ConversionRequest, convert
+from training.converting.conversion import convert
 from training.converting.pixels import Normalisation
+from training.converting.request import ConversionRequest
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NORMALISATION = Normalisation(MEAN, STD)

@@ -33,10 +33,9 @@ def foreign_network(
     """Writes a network to `path`: a convolution of 7x7 at `stride`, a ReLU, a convolution of 1x1 to the classes.
 
     ending: `logits`, `softmax`, `sigmoid`, `argmax`, `topk`, `squashed`, `constant`, or `argmax, ` and how it goes on: `float`;
-    `axes` changes type and axes, `last` takes the last of equal ones, `remapped` gives other ids, and `softmax` is before it.
-    resized: the logits are then
-    resized to the image's size. multiple: sides that are no multiples of it fail. second: the name of another output, of the
-    same values. width: channels between the two convolutions.
+    `axes` changes type and axes, `last` takes the last of equal ones, `remapped` gives other ids, and `softmax` or `sigmoid` is
+    before it. resized: the logits are then resized to the image's size. multiple: sides that are no multiples of it fail.
+    second: the name of another output, of the same values. width: channels between the two convolutions.
     """
     random = np.random.default_rng(0)
     nodes: list[onnx.NodeProto] = []
@@ -73,7 +72,7 @@ def foreign_network(
             add("Resize", last, "", "scales", mode="linear", coordinate_transformation_mode=transform)
     if ending == "softmax":
         add("Softmax", last, axis=1)
-    if ending == "sigmoid":
+    if ending in ("sigmoid", "argmax, sigmoid"):
         add("Sigmoid", last)
     if ending == "squashed":  # logits of 0.35 to 0.65: shares by their values, and not by what they are
         constants["small"], constants["half"] = np.array(0.01, np.float32), np.array(0.5, np.float32)

@@ -44,6 +44,20 @@ def maskformer() -> torch.nn.Module:
     return MaskFormerForInstanceSegmentation(config)
 
 
+def oneformer() -> torch.nn.Module:
+    """Of one task, whose words the file holds, as ids."""
+    from transformers import OneFormerConfig, OneFormerForUniversalSegmentation, SwinConfig
+
+    class OneTask(OneFormerForUniversalSegmentation):
+        def forward(self, pixel_values: torch.Tensor) -> Any:
+            task = torch.arange(77)[None] * 101 % 49_000
+            return super().forward(pixel_values, task)
+
+    sizes = {"conv_dim": 32, "mask_dim": 32, "encoder_feedforward_dim": 64, "dim_feedforward": 64, "text_encoder_width": 32}
+    layers = {"decoder_layers": 2, "query_dec_layers": 1, "text_encoder_num_layers": 1}
+    return OneTask(OneFormerConfig(backbone_config=SwinConfig(**SWIN), num_labels=CLASSES, **DECODER, **sizes, **layers))
+
+
 def eomt() -> torch.nn.Module:
     from transformers import EomtConfig, EomtForUniversalSegmentation
 
@@ -51,7 +65,12 @@ def eomt() -> torch.nn.Module:
     return EomtForUniversalSegmentation(EomtConfig(image_size=SIDE, num_queries=20, num_labels=CLASSES, **sizes))
 
 
-NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {"mask2former": mask2former, "maskformer": maskformer, "eomt": eomt}
+NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
+    "mask2former": mask2former,
+    "maskformer": maskformer,
+    "oneformer": oneformer,
+    "eomt": eomt,
+}
 
 
 def query_network(name: str) -> torch.nn.Module:
@@ -65,7 +84,9 @@ def query_network(name: str) -> torch.nn.Module:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 1.5 / parameter[0].numel() ** 0.5)
         scores = network(torch.from_numpy(imagenet_pixels(make_photo(SIDE, SIDE)))).class_queries_logits[0]
         factor = 4 / (scores - scores.mean(0)).std()
-        head = network.class_predictor
+        head = getattr(network, "class_predictor", None) or network.get_submodule(
+            "model.transformer_module.decoder.class_embed"
+        )
         assert isinstance(head, torch.nn.Linear)
         head.bias.copy_((head.bias - scores.mean(0)) * factor)
         head.weight.mul_(factor)
@@ -74,11 +95,12 @@ def query_network(name: str) -> torch.nn.Module:
 
 def library_classes(name: str, network: torch.nn.Module, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """The classes (height, width) of a photo of the network's size, by the library's `post_process_semantic_segmentation`."""
-    from transformers import EomtImageProcessor, Mask2FormerImageProcessor, MaskFormerImageProcessor
+    from transformers import EomtImageProcessor, Mask2FormerImageProcessor, MaskFormerImageProcessor, OneFormerImageProcessor
 
     processors = {
         "mask2former": Mask2FormerImageProcessor(),
         "maskformer": MaskFormerImageProcessor(),
+        "oneformer": OneFormerImageProcessor(),
         "eomt": EomtImageProcessor(size={"shortest_edge": SIDE, "longest_edge": SIDE}),
     }
     with torch.inference_mode():

@@ -154,13 +154,45 @@ def test_the_page_shows_labels_and_crops_and_needs_nothing_else(data: Path, tmp_
     assert "ids [77] are neither" in text
     assert "&lt;stem&gt;" in text
     assert "<stem>" not in text
-    assert "Labels of train: 4 of 9 frames" in text
+    (shown,) = re.findall("Labels of train: (.) of 9 frames", text)
+    assert 4 <= int(shown) <= 6  # two are named by a remark
     assert all(words in text for words in ('name="viewport"', "White is void", "the rest is padding"))
     assert "Labels of val: 3 of 3 frames" in text
     assert not re.search(r'(src|href)="(?!data:)', text)
     pictures = [base64.b64decode(url) for url in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)]
     sizes = [Image.open(io.BytesIO(picture)).size for picture in pictures]
-    assert sizes == [(128, 48)] * 7 + [(128, 32)] * 9  # the photo and its labels side by side; nine crops of 64x32
+    assert (
+        sizes == [(128, 48)] * (int(shown) + 3) + [(128, 32)] * 9
+    )  # the photo and its labels side by side; nine crops of 64x32
+
+
+def test_frames_of_remarks_come_first_on_the_page(data: Path, tmp_path: Path) -> None:
+    for name, ids in {"train/6": np.zeros((48, 64), np.uint8), "train/2": np.full((48, 64), 255, np.uint8)}.items():
+        save_mask(data, name, ids)
+    page = tmp_path / "page.html"
+    named = ["0", "1", "2", "6"]
+    for most in (2, 48):
+        assert main([str(data), *NARROW, "--report", str(page), "--frames", str(most)]) == 0
+        captions = [text.partition(":")[0] for text in re.findall("<figcaption>([^<]+)</figcaption>", page.read_text())]
+        assert sorted(captions[:4]) == named
+        others = captions[4 : captions.index("20")]
+        assert others == sorted({*others} - {*named})
+        assert others if most > 2 else len(others) <= 2
+        assert "Errors and remarks name the first 4. Each frame" in page.read_text()
+
+
+def test_without_a_start_the_plan_says_so_and_what_one_changes(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "classes.yaml").write_text("classes: [background, cat, dog]\n")
+    assert main([str(data), "--device", "cpu"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("no --start is given"))
+    assert "With --start voc-fcn8s-mobilenet-v2 (the start knows all 3 classes by name" in line
+    assert "learning_rate 1e-05" in line
+    assert main([str(data), *NARROW]) == 0
+    out = capsys.readouterr().out
+    assert "no --start is given, so this is the plan of random weights; give the --start of the training\n" in out
+    assert "are new to the start" not in out
+    assert main([str(data), "--start", "none", *NARROW]) == 0
+    assert "no --start" not in capsys.readouterr().out
 
 
 def test_without_pytorch_all_but_the_training_is_checked(data: Path, tmp_path: Path) -> None:
@@ -188,5 +220,5 @@ def test_each_class_is_among_the_frames_of_the_page(data: Path, tmp_path: Path) 
     page = tmp_path / "page.html"
     assert main([str(data), *NARROW, "--report", str(page), "--frames", "2"]) == 0
     captions = re.findall("<figcaption>([^<]+)</figcaption>", page.read_text())
-    assert "7: soil, leaf, &lt;stem&gt;" in captions
-    assert len(captions) == 4
+    assert captions[:4] == ["0: soil, leaf", "1: soil, leaf", "2: soil, leaf", "7: soil, leaf, &lt;stem&gt;"]
+    assert len(captions) == 4 + 3

@@ -15,7 +15,7 @@ from training.importing.classes import find_classes
 from training.importing.coco import make_document
 from training.importing.exports import split_name
 from training.importing.geometry import read_box, share_error
-from training.importing.objects import Drawing, ObjectFacts
+from training.importing.objects import Drawing
 from training.importing.omissions import Omissions, Policy
 
 SHARES = [0.1, 0.1, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9]
@@ -43,7 +43,7 @@ SHARED: list[list[dict[str, Any]]] = [
 
 @pytest.mark.parametrize("things", SHARED)
 def test_shares_of_the_image_are_an_error_that_says_so(things: list[dict[str, Any]]) -> None:
-    error = str(share_error("a.json", make_document(Path("a.json"), document(*things))))
+    error = str(share_error(make_document(Path("a.json"), document(*things))))
     assert "a.json: all coordinates of the object" in error
     assert "lie between 0 and 1: they are shares of the image" in error
 
@@ -55,7 +55,7 @@ def test_shares_of_the_image_are_an_error_that_says_so(things: list[dict[str, An
 def test_an_object_of_one_pixel_at_the_corner_is_one(small: dict[str, Any]) -> None:
     runs = {"size": [40, 60], "counts": [0, 2400]}
     for other in (thing(1), thing(1, segmentation=runs)):
-        assert share_error("a.json", make_document(Path("a.json"), document(other, thing(2, **small)))) is None
+        assert share_error(make_document(Path("a.json"), document(other, thing(2, **small)))) is None
 
 
 def turned(degrees: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -123,7 +123,7 @@ UNKNOWN: list[tuple[dict[str, Any], str]] = [
 def drawn(policy: Policy, geometry: dict[str, Any]) -> tuple[Any, Omissions]:
     """The mask of a square of class 1 and of an object with this geometry."""
     omissions = Omissions(policy)
-    return Drawing({1: 1}, omissions, "a.json", ObjectFacts()).mask([thing(1), thing(2, **geometry)], SIZE), omissions
+    return Drawing({1: 1}, omissions, "a.json").mask([thing(1), thing(2, **geometry)], SIZE), omissions
 
 
 @pytest.mark.parametrize(("geometry", "message"), UNKNOWN)
@@ -203,7 +203,7 @@ def test_a_group_of_all_splits_is_no_class(tmp_path: Path, capsys: pytest.Captur
 def test_a_class_of_one_split_alone_is_one_of_the_data_set(tmp_path: Path) -> None:
     train, valid = split_document("train", 1), split_document("valid", 1)
     valid["categories"] = [{"id": 1, "name": "stem"}, {"id": 2, "name": "leaf"}]
-    documents = {Path(name): make_document(Path(name), each) for name, each in (("a", train), ("b", valid))}
+    documents = [make_document(Path(name), each) for name, each in (("a", train), ("b", valid))]
     classes = find_classes(documents, tmp_path)
     assert classes.names == ["background", "leaf", "stem"]
     assert classes.ids == [{1: 1}, {1: 2, 2: 1}]

@@ -118,7 +118,7 @@ FAR = "has a box that is not x, y, width and height near its image"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"categories": None}, "has no categories: is it COCO's format"),
+        ({"categories": None}, "has no categories, but images, annotations: is it COCO's format"),
         ({"annotations": {}}, "has no annotations"),
         ({"categories": [3]}, "an entry of categories lacks id, name: 3"),
         ({"images": [{"id": 7}]}, "an entry of images lacks file_name: {'id': 7}"),
@@ -152,8 +152,8 @@ FAR = "has a box that is not x, y, width and height near its image"
         (box(1e308, 1e308, 1e308, 1e308), FAR),
         (box(1, 1, 5, 5, 45), FAR),
         ({"annotations": []}, "no pixel of its 2 images is of a class: 0 objects"),
-        ({"annotations": [entry(5, OUTSIDE)]}, "of a class: 1 objects, 0 of them boxes alone, 1 without a pixel"),
-        (box(1, 2, 3, 4), "of a class: 1 objects, 1 of them boxes alone"),
+        ({"annotations": [entry(5, OUTSIDE)]}, "of a class: 1 objects; 1 objects cover no pixel of their image"),
+        (box(1, 2, 3, 4), "of a class: 1 objects; 1 objects have a box and no outline"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -239,7 +239,7 @@ def test_background_is_known_by_every_way_of_writing_it(document: dict[str, Any]
     """Categories of one name, in any Unicode form, are one class."""
     document["categories"] += [{"id": 0, "name": name}, {"id": 9, "name": "Bl\u00e4tter"}, {"id": 8, "name": "Bla\u0308tter "}]
     document["annotations"] += [entry(id_, [SQUARE]) for id_ in (0, 8, 9)]
-    classes = find_classes({Path("a.json"): make_document(Path("a.json"), document)}, tmp_path)
+    classes = find_classes([make_document(Path("a.json"), document)], tmp_path)
     assert classes.names == ["background", "leaf", "stem", "Bl\u00e4tter"]
     assert classes.ids == [{0: 0, 2: 1, 5: 2, 8: 3, 9: 3}]
 

@@ -76,21 +76,6 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, wor
 
 
 @pytest.mark.long
-def test_flags_beat_the_recipe_and_the_file_bears_name_and_licence(
-    shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = ["--epochs", "1", "--batch", "8", "--seed", "9", "--name", "mine", "--license", "CC0-1.0"]
-    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *flags)) == 0
-    weights = load_weights(tmp_path / "out" / "mine.safetensors")
-    recipe = weights.manifest.training["recipe"]
-    assert (recipe["epochs"], recipe["batch"], recipe["seed"], recipe["width"]) == (1, 8, 9, 0.1)
-    assert weights.manifest.license == "CC0-1.0"
-    assert list(weights.manifest.scores) == [f"{shapes.name}, val"]
-    assert f"| data | folder {shapes.name} (not named) |" in (tmp_path / "out" / "mine.md").read_text()
-    assert "mean IoU" in capsys.readouterr().out
-
-
-@pytest.mark.long
 def test_a_class_map_trains_and_a_score_map_scores_fewer_classes(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     maps = ["--epochs", "1", "--class-map", "0=0,1=1,*=2", "--score-map", "0=0,*=1"]
     assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *maps)) == 0

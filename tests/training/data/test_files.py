@@ -15,7 +15,7 @@ from benchmarks.harness.image_files import file_of
 from cli.image_names import kind_of
 from imaging.decoding import ENDINGS_OF_FORMATS, Limits, decode
 from tests.support.imaging.heic_files import heic_of
-from tests.support.training.data_sets import write_frame, write_voc
+from tests.support.training.data_sets import write_frame
 from tests.support.training.frames import find_frames
 from training.data.files import images_below, read_text
 from training.data.label_files import read_labels
@@ -46,15 +46,6 @@ def find_some(root: Path, split: str) -> list:  # type: ignore[type-arg]
         return find_frames(root, split)
     except DataError:
         return []
-
-
-@pytest.mark.parametrize(("image", "mask"), [("a.JPG", "a.PNG"), ("a.Jpeg", "a.Png"), ("a.jpg", "a.pNG")])
-def test_endings_match_in_any_case(tmp_path: Path, image: str, mask: str) -> None:
-    write_voc(tmp_path, {"a": IDS})
-    (tmp_path / "JPEGImages" / "a.png").rename(tmp_path / "JPEGImages" / image)
-    (tmp_path / "SegmentationClass" / "a.png").rename(tmp_path / "SegmentationClass" / mask)
-    (frame,) = find_frames(tmp_path, "train")
-    assert (frame.name, frame.image.name, frame.mask.name) == ("a", image, mask)
 
 
 @pytest.mark.parametrize(

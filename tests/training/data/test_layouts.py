@@ -146,25 +146,13 @@ def test_the_eleven_groups_hold_31_classes_each_once() -> None:
     assert "RoadShoulder" in GROUPS["Pavement"].split()
 
 
-def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
-    write_plain(tmp_path, "a", "b")
-    (tmp_path / "images" / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"two images of one name \(a\), which would have one mask"):
-        names(tmp_path, "train")
-
-
-def test_a_mask_in_another_format_is_told(tmp_path: Path) -> None:
-    write_plain(tmp_path, *(f"leaf{index}" for index in range(9)))
-    (tmp_path / "masks" / "leaf4.png").rename(tmp_path / "masks" / "leaf4.jpg")
-    with pytest.raises(DataError, match=r"masks/leaf4\.png: no such mask; leaf4\.jpg is no PNG: export masks as PNG"):
-        [names(tmp_path, split) for split in ("train", "val")]
-
-
-def test_two_files_of_one_name_are_told_where_lists_name_them(tmp_path: Path) -> None:
+def test_two_files_of_one_name_are_told(tmp_path: Path) -> None:
     """Whichever of them a list means, they would have one mask; and of two masks one would be taken at random."""
     write_plain(tmp_path, "a", "b")
-    (tmp_path / "train.txt").write_text("a.png\nb\n")
     (tmp_path / "images" / "a.png").write_bytes((tmp_path / "images" / "a.jpg").read_bytes())
+    with pytest.raises(DataError, match=r"two images of one name \(a\), which would have one mask"):
+        names(tmp_path, "train")
+    (tmp_path / "train.txt").write_text("a.png\nb\n")
     (tmp_path / "masks" / "b.PNG").write_bytes((tmp_path / "masks" / "b.png").read_bytes())
     with pytest.raises(DataError, match="2 errors") as caught:
         names(tmp_path, "train")
@@ -178,6 +166,20 @@ def test_lists_may_name_files_from_the_folder_above_and_with_dots(tmp_path: Path
     listing = list_frames(tmp_path, "train")
     assert [frame.name for frame in listing.frames] == ["a", "b", "a", "c"]
     assert listing.notes == ["1 frames are listed more than once in 'train', and used as often: a"]
+
+
+def test_where_a_mask_may_be_is_told(tmp_path: Path) -> None:
+    """In another format, or left out by CVAT."""
+    write_plain(tmp_path, "a")
+    (tmp_path / "train.txt").write_text("a\n")
+    (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / "a.jpg")
+    with pytest.raises(DataError, match=r"masks/a\.png: no such mask; a\.jpg is no PNG: export masks as PNG"):
+        names(tmp_path, "train")
+    write_voc(tmp_path / "voc", {"a": IDS, "b": IDS})
+    (tmp_path / "voc" / "labelmap.txt").write_text("background:0,0,0::\n")
+    (tmp_path / "voc" / "SegmentationClass" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"b\.png: no such mask; CVAT writes no mask for an image without objects"):
+        names(tmp_path / "voc", "train")
 
 
 @pytest.mark.parametrize("ending", ["_mask", "-labelIds", ".jpg"])
@@ -213,14 +215,6 @@ def test_a_plain_folder_s_lists_are_found_in_any_case(tmp_path: Path) -> None:
     assert (names(tmp_path, "train"), names(tmp_path, "val")) == (["c", "a"], ["b"])
     (tmp_path / "train.txt").write_text("a\n")
     assert names(tmp_path, "train") == ["a"]
-
-
-def test_what_cvat_leaves_out_is_told(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": IDS, "b": IDS})
-    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\n")
-    (tmp_path / "SegmentationClass" / "b.png").unlink()
-    with pytest.raises(DataError, match=r"b\.png: no such mask; CVAT writes no mask for an image without objects"):
-        names(tmp_path, "train")
 
 
 @pytest.mark.parametrize("line", ["128 128 Sky", "a b c Sky", "300 0 0 Sky", "1 2 3 Spaceship"])

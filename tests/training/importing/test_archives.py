@@ -163,6 +163,26 @@ def test_what_is_wrong_with_a_zip_is_told_and_nothing_is_written(kind: str, run_
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["export.zip", "sub"]
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "missing"])
+def test_what_is_no_file_of_the_name_is_no_zip(kind: str, run_import: Import, tmp_path: Path) -> None:
+    export = tmp_path / "labels.zip"
+    if kind == "pipe":
+        os.mkfifo(export)
+    elif kind == "folder":
+        write_export(export / "labels.json", document(thing()))
+    message = {"pipe": "not a regular file", "folder": "wrote 1 frames", "missing": "No such file"}[kind]
+    assert message in run_import(export, status=0 if kind == "folder" else 2)
+
+
+def test_classes_of_a_zip_that_cannot_be_read_are_told(run_import: Import, frames: dict[Path, Ids], tmp_path: Path) -> None:
+    data = EXPORTS["cvat-masks"](tmp_path / "export", frames, CLASSES)
+    (data / "labelmap.txt").write_text("leaf:1,2\n")
+    export = packed(data)
+    error = run_import(export, status=2)
+    assert f"{export}/labelmap.txt" in error
+    assert error.count("\n") == 1
+
+
 def test_an_encrypted_member_is_told(run_import: Import, tmp_path: Path) -> None:
     export = make(tmp_path / "export.zip", ("a.png", b"1"))
     data = bytearray(export.read_bytes())

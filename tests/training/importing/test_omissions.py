@@ -25,12 +25,14 @@ def test_each_kind_is_one_error_with_its_number_files_and_places() -> None:
 def test_with_void_they_are_notes() -> None:
     omissions = Omissions("void")
     omissions.add_unknown("objects", "a.json", "shape 1")
-    omissions.add_without_area("shapes of the type line")
-    omissions.add_key("shapes have the key 'x'")
+    omissions.tell("images have no objects", names=["a.png"])
+    omissions.tell("objects are void", 3)
+    omissions.tell("objects are small", 0)
+    omissions.tell("images have no objects", names=["b.png"])
     assert omissions.errors() == []
     assert omissions.notes() == [
-        "1 shapes of the type line are left out, since they have no area",
-        "1 shapes have the key 'x', which is not read",
+        "2 images have no objects: a.png, b.png",
+        "3 objects are void",
         "1 objects cannot be read and are void, in a.json (1: shape 1)",
     ]
 

@@ -66,6 +66,6 @@ INSIDE, WIDE = box(5, 5, 10, 10), box(40, 10, 50, 20)
 def test_most_objects_outside_are_an_error_that_says_how_far_they_reach(polygons: list[Polygon], words: str) -> None:
     objects = [(thing(index), box_outside([polygon], SIZE)) for index, polygon in enumerate(polygons)]
     outside = [(entry, corners) for entry, corners in objects if corners is not None]
-    error = outside_error(FILE, make_document(FILE, document(*(entry for entry, _ in objects))), outside)
+    error = outside_error(make_document(FILE, document(*(entry for entry, _ in objects))), outside)
     assert words in str(error) if words else error is None
     assert len(str(error)) < 500

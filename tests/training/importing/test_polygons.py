@@ -14,7 +14,7 @@ from pycocotools import mask as run_lengths
 from imaging.runs import paint_runs, read_counts
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
-from training.importing.objects import Drawing, ObjectFacts, fill
+from training.importing.objects import Drawing, fill
 from training.importing.omissions import Omissions
 from training.importing.outlines import encode_mask
 
@@ -70,7 +70,7 @@ def test_objects_lie_over_each_other_by_their_area_on_the_whole_image(seed: int)
     for _, value, bits in sorted(regions, key=lambda region: -region[0]):
         expected[bits] = value
     omissions = Omissions()
-    mask = Drawing({0: 0, 1: 1, 2: 2, 3: 3}, omissions, "labels.json", ObjectFacts(), "void").mask(objects, size)
+    mask = Drawing({0: 0, 1: 1, 2: 2, 3: 3}, omissions, "labels.json", "void").mask(objects, size)
     assert not omissions.object_errors
     assert np.array_equal(mask, expected)
 
@@ -95,7 +95,7 @@ DRAW = """
 import resource
 import sys
 import numpy as np
-from training.importing.objects import Drawing, ObjectFacts
+from training.importing.objects import Drawing
 from training.importing.omissions import Omissions
 
 def square(x, y, side):
@@ -114,7 +114,7 @@ few, many = ([
 
 def peak(objects):
     omissions = Omissions()
-    mask = Drawing({1: 1}, omissions, "labels.json", ObjectFacts()).mask(objects, size)
+    mask = Drawing({1: 1}, omissions, "labels.json").mask(objects, size)
     assert not omissions.object_errors and mask.any()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

@@ -12,13 +12,11 @@ import rasterio
 import shapely
 
 from cli.main import main as segment
-from imaging.errors import UnknownImageType
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.weights_file import find_files, load_weights
-from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import UTM, north_up, write_scene
 from tests.support.training.maps import write_features
 from tests.support.training.runs import TINY_RECIPE
@@ -104,8 +102,3 @@ def test_a_scene_is_segmented(folder: Path) -> None:
     for format in ("png", "overlay", "geojson", "geotiff"):
         options = Options(rendering=Rendering(format), side="native")  # type: ignore[arg-type]
         assert segmenter.segment(data, segmenter.plan(data, options)).body
-    with pytest.raises(UnknownImageType, match="needs a georeferenced TIFF"):
-        segmenter.plan(encode(make_photo(40, 50)), Options())
-    three = Path(write_scene(folder / "three.tif", make_photo(40, 50))).read_bytes()
-    with pytest.raises(UnknownImageType, match="has 3 bands, and the network sees 5"):
-        segmenter.segment(three, segmenter.plan(three, Options()))

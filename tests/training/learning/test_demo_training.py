@@ -20,6 +20,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a demo cut to a few epochs."""
     out = tmp_path_factory.mktemp("demo")
     options = ["--epochs", "4", "--device", "cpu", "--threads", "1", "--name", "shapes", "--note", "A note."]
+    options += ["--seed", "9", "--license", "CC0-1.0"]
     assert main(["--demo", *options, "--out", str(out)]) == 0
     return out
 
@@ -53,6 +54,7 @@ def test_the_demos_file_tells_its_training(demo: Path, demo_weights: Weights) ->
     assert training["command"].startswith("fcn-train --demo --epochs 4 --device cpu ")
     assert training["splits"]["train"]["frames"] == 96
     assert list(manifest.scores) == ["generated shapes, val"]
+    assert (training["recipe"]["epochs"], training["recipe"]["seed"], manifest.license) == (4, 9, "CC0-1.0"), "flags beat it"
 
 
 def test_a_training_goes_on_from_our_own_file_with_itself_as_teacher(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -19,22 +17,6 @@ def test_a_teacher_alone_pulls_the_student_towards_it(make_run: Make) -> None:
     train(run)
     losses = [float(row["loss"]) for row in rows(run.folder)]
     assert losses[-1] < losses[0]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"optimizer": "sgd", "learning_rate": 1e-2},
-        {"lovasz_weight": 1.0},
-        {"dice_weight": 1.0, "label_weight": 0.0, "class_weights": "median"},
-        {"skip_width": 8},
-    ],
-)
-def test_other_recipes_learn_too(make_run: Make, changes: dict[str, Any]) -> None:
-    run = make_run(epochs=5, **changes)
-    train(run)
-    losses = [float(row["loss"]) for row in rows(run.folder)]
-    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_without_a_stated_precision_a_cpu_trains_in_float32(make_run: Make) -> None:

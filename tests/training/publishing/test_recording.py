@@ -6,14 +6,25 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.manifest import Int8Sums, Manifest
 from model.weights_file import load_weights, save_weights
-from tests.support.training.exports import write_other
 from training.commands.evaluate import main
 from training.publishing.onnx_files import export_path, refresh_facts
+from training.publishing.quantisation import write_int8
+
+
+def write_other(master: Path, factor: float) -> Path:
+    """Writes an export that stands for int8's: the float32 one, whose score layer is multiplied by `factor`."""
+    model = onnx.load(export_path(master, "float32"))
+    weight = next(each for each in model.graph.initializer if "score_fr" in each.name and len(each.dims) == 4)
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * factor, weight.name))
+    return write_int8(master, model)
+
 
 RECORDED = ["shapes, val", "shapes, val, quality high", "shapes, val, int8", "shapes, val, quality high, int8"]
 
@@ -91,6 +102,7 @@ def test_scores_on_avx2_stand_beside_those_on_vnni_whose_temperature_stays(
     assert "shapes, val, int8 on AVX2" in recorded.with_suffix(".md").read_text()
 
 
+@pytest.mark.long
 def test_on_avx2_alone_there_is_a_temperature_too(master: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = load_weights(record(master, shapes, "avx2", monkeypatch)).manifest
     assert set(manifest.temperatures) == {"float32", "int8"}

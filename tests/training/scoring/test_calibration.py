@@ -80,7 +80,7 @@ def test_the_error_of_answers_is_that_of_the_served_confidence_maps(runtime: Run
 
 def test_each_block_is_checked_at_the_temperature_of_the_others() -> None:
     """Two blocks that are each wrong at the other's temperature: what was fitted on both would look right."""
-    one, other = drawn(0.5), drawn(3.0)
+    one, other = drawn(0.5, 10_000), drawn(3.0, 10_000)
     result = fit_and_check([one, other], 7)
     assert (result.frames, result.blocks) == (7, 2)
     assert result.temperature == pytest.approx(fit_temperature(joined([one, other])), abs=1e-3)

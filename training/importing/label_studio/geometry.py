@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.importing.outlines import Point, Size, box_corners, decode_painted, ellipse_corners, encode_mask
+from training.importing.outlines import Size, box_corners, decode_painted, ellipse_corners, encode_mask
+from training.importing.points import Point, read_number, read_point
 
 FORMS = {
     "brush": (frozenset({"rle"}), frozenset({"format"})),
@@ -26,7 +27,6 @@ FORMS = {
     "keypoint": (frozenset({"x", "y"}), frozenset({"width"})),
 }
 """The keys of each form of geometry: those that it needs, and those that it may have."""
-LARGEST = 1e6  # percent
 DIGITS = 6  # of pixels; percent such as 100 / 3 would else end beside a border of pixels
 HANDLES = ("controlPoint1", "controlPoint2")  # of a vector's Bezier curves
 CHANNELS = 4  # a brush label is an RGBA image; its alpha says what is painted
@@ -59,12 +59,12 @@ def draw(geometry: Mapping[str, Any], size: Size) -> dict[str, Any]:
     if form in ("polygon", "vector"):
         points = _polygon(geometry["points"], scale) if form == "polygon" else _path(geometry["vertices"], scale)
         return {"segmentation": [[value for point in points for value in point]]}
-    turn = _number(geometry.get("rotation", 0), "rotation")
-    left, top = _pixels((geometry["x"], geometry["y"]), scale)
+    turn = read_number(geometry.get("rotation", 0), "rotation")
+    left, top = _pixels([geometry["x"], geometry["y"]], scale)
     if form == "ellipse":
-        radii = _pixels((geometry["radiusX"], geometry["radiusY"]), scale)
+        radii = _pixels([geometry["radiusX"], geometry["radiusY"]], scale)
         return {"segmentation": [ellipse_corners((left, top), radii, turn)]}
-    across, along = _pixels((geometry["width"], geometry["height"]), scale)
+    across, along = _pixels([geometry["width"], geometry["height"]], scale)
     # Label Studio turns a rectangle about its upper left corner, and an ellipse about its centre
     return {"bbox": box_corners((left, top, across, along), turn, about=(left, top)) if turn else [left, top, across, along]}
 
@@ -74,13 +74,13 @@ def known_points(geometry: Mapping[str, Any], size: Size) -> list[Point]:
     points = geometry.get("points", geometry.get("vertices"))
     if not isinstance(points, list):
         return []
-    return [_pixels(_pair(point), (size[1] / 100, size[0] / 100)) for point in points]
+    return [_pixels(point, (size[1] / 100, size[0] / 100)) for point in points]
 
 
 def _polygon(points: Any, scale: Point) -> list[Point]:
     if not isinstance(points, list) or len(points) < 3:
         raise ValueError(f"a polygon needs three points or more, got {str(points)[:60]}")
-    return [_pixels(_pair(point), scale) for point in points]
+    return [_pixels(point, scale) for point in points]
 
 
 def _path(vertices: Any, scale: Point) -> list[Point]:
@@ -88,7 +88,7 @@ def _path(vertices: Any, scale: Point) -> list[Point]:
     points = _in_order(vertices)
     if any(isinstance(vertex, dict) and vertex.get("isBezier") and any(map(vertex.get, HANDLES)) for vertex in points):
         raise ValueError("has curves: draw it as a polygon, or with the brush")
-    return [_pixels(_pair(vertex), scale) for vertex in points]
+    return [_pixels(vertex, scale) for vertex in points]
 
 
 def _in_order(vertices: Any) -> Sequence[Any]:
@@ -110,25 +110,10 @@ def _in_order(vertices: Any) -> Sequence[Any]:
     return path
 
 
-def _pair(point: Any) -> tuple[Any, Any]:
-    """The coordinates of a point [x, y], or of an object with x and y."""
-    if isinstance(point, dict) and {"x", "y"} <= set(point):
-        return point["x"], point["y"]
-    if isinstance(point, list) and len(point) == 2:
-        return point[0], point[1]
-    raise ValueError(f"needs points as [[x, y], ...], got {str(point)[:60]}")
-
-
-def _pixels(values: tuple[Any, Any], scale: Point) -> Point:
-    """Two values along x and y, in pixels."""
-    x, y = (_number(value, name) * side for value, name, side in zip(values, "xy", scale, strict=True))
-    return round(x, DIGITS), round(y, DIGITS)
-
-
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-        raise ValueError(f"needs a number for {name}, got {str(value)[:60]}")
-    return float(value)
+def _pixels(point: Any, scale: Point) -> Point:
+    """A point, or two values along x and y, in pixels."""
+    x, y = read_point(point)
+    return round(x * scale[0], DIGITS), round(y * scale[1], DIGITS)
 
 
 def decode_brush(values: Sequence[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,8 @@ from typing import Any
 from training.data.label_files import class_name
 from training.importing.label_studio.geometry import FORMS, draw, find_form, is_closed, known_points
 from training.importing.omissions import outline_keys
-from training.importing.outlines import Point, Size
+from training.importing.outlines import Size
+from training.importing.points import Point
 
 Result = Mapping[str, Any]
 SHAPES = {

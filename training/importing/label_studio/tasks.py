@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ from training.importing.outlines import check_size
 from training.importing.shapes import ShapeReader
 
 LONGEST = 60  # letters of a text of the export that a message shows
+MOST_KEYS = 5  # of an entry of the export that a message shows
 LONGEST_NAME = 4096  # letters of an image's name or address
 
 
 class TaskReader(ShapeReader):
-    """Collects the images and objects of tasks in a document, errors, and facts for the user."""
+    """Collects the images and objects of tasks in a document."""
 
     noun = "region"
 
@@ -28,34 +28,28 @@ class TaskReader(ShapeReader):
         super().__init__(path, omissions)
         self._image_field = image_field
         self._ids: set[str] = set()  # of images
-        self._bare_tasks: list[object] = []
-        self._facts: Counter[str] = Counter()  # what tasks hold beside objects, with its number
 
     def read(self, task: Any) -> None:
         """Adds a task's image and objects, unless nobody has annotated it; adds what is wrong to the errors."""
         try:
             annotations = self._annotations(task)
             if annotations:
-                self._facts["tasks have several annotations: the ground truth counts, or the last one"] += len(annotations) > 1
+                self._omissions.tell(
+                    "tasks have several annotations: the ground truth counts, or the last", len(annotations) > 1
+                )
                 self._add(task, self._results(task, annotations[0]))
             else:
-                self._bare_tasks.append(task.get("id"))
+                self._omissions.tell("tasks have no annotation and are left out", names=[task.get("id")])
         except DataError as error:
-            self.errors += error.each
-
-    def notes(self) -> list[str]:
-        """Lines for the user about what the tasks hold beside the objects."""
-        bare, count = first_names(self._bare_tasks), len(self._bare_tasks)
-        notes = [f"{count} tasks have no annotation and are left out: {bare}"] if bare else []
-        return notes + [f"{count} {what}" for what, count in self._facts.items() if count]
+            self.document.errors += error.each
 
     def _name(self, task: Mapping[str, Any]) -> str:
-        return f"{self._path}: task {str(task.get('id'))[:LONGEST]}"
+        return f"{self.document.path}: task {str(task.get('id'))[:LONGEST]}"
 
     def _annotations(self, task: Any) -> list[dict[str, Any]]:
         """The annotations of a task that were not cancelled: the ground truth first, then the others, the last first."""
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
-            raise DataError(f"{self._path}: a task must have data, got {str(task)[:LONGEST]}")
+            raise DataError(f"{self.document.path}: a task must have data, got {str(task)[:LONGEST]}")
         annotations = task.get("annotations", task.get("completions", []))
         if not isinstance(annotations, list) or not all(isinstance(entry, dict) for entry in annotations):
             raise DataError(f"{self._name(task)} must have a list of annotations, got {str(annotations)[:LONGEST]}")
@@ -72,7 +66,8 @@ class TaskReader(ShapeReader):
         """Adds a task's image and the objects of its results."""
         name = self._name(task)
         regions, others = find_regions(results)
-        self._facts.update({f"{what} are left out": count for what, count in others.items()})
+        for what, count in others.items():
+            self._omissions.tell(f"{what} are left out", count)
         targets = {region.to_name for region in regions if region.to_name is not None}
         field = find_image_field(task["data"], targets, self._image_field)
         if field is None:
@@ -81,7 +76,7 @@ class TaskReader(ShapeReader):
             raise DataError(f"{name} must have one image, got the fields {str(sorted(task['data']))[:200]}: {advice}")
         if len(targets) > 1 and (elsewhere := targets & set(task["data"]) - {field}):
             here = [region for region in regions if region.to_name not in elsewhere]
-            self._facts["regions lie on other images of their tasks and are left out"] += len(regions) - len(here)
+            self._omissions.tell("regions lie on other images of their tasks and are left out", len(regions) - len(here))
             regions = here
         elif len(targets) > 1 and sum(_are_image_names(image_names(value)) for value in task["data"].values()) > 1:
             raise DataError(
@@ -112,28 +107,28 @@ class TaskReader(ShapeReader):
             image["height"], image["width"] = size = check_size(*sizes[0])
         except ValueError as error:
             raise DataError(f"{name}, region {regions[0].name}: {error}") from error
-        self.add_shapes(image["id"], size, regions, self._path, name.removeprefix(f"{self._path}: "))
+        self.add_shapes(image["id"], size, regions, self.document.path, name.removeprefix(f"{self.document.path}: "))
 
 
-def read_label_studio(
-    path: Path, tasks: Sequence[Any], omissions: Omissions, image_field: str | None = None
-) -> tuple[Document, list[str], list[DataError]]:
-    """The images, objects and categories of an export's tasks, notes for the user, and the errors of all tasks.
+def read_label_studio(path: Path, tasks: Sequence[Any], omissions: Omissions, image_field: str | None = None) -> Document:
+    """The images, objects and categories of an export's tasks, and the errors of all tasks.
 
     Brushes and bitmasks become run lengths, polygons, closed vectors and ellipses polygons, rectangles boxes. A category's id
     is its label. Of several annotations of a task the one that is the ground truth counts, else the last. Tasks without
     annotation are left out, with a note. image_field: the field of the tasks' data that holds the image. Raises `DataError` for
     JSON-MIN, and if no task has an annotation.
     """
-    if any(isinstance(task, dict) and not {"data", "annotations", "completions"} & set(task) for task in tasks):
-        raise DataError(f"{path} lacks annotations: export JSON, not JSON-MIN")
+    for task in tasks:
+        if isinstance(task, dict) and not {"data", "annotations", "completions"} & set(task):
+            keys = first_names(task, MOST_KEYS)[:LONGEST]
+            raise DataError(f"{path} lacks annotations, an entry has {keys}: from Label Studio, export JSON, not JSON-MIN")
     reader = TaskReader(path, omissions, image_field)
     for task in tasks:
         reader.read(task)
-    reader.finish()
-    if not reader.document.images and not reader.errors:
+    document = reader.finish()
+    if not document.images and not document.errors:
         raise DataError(f"{path} has {len(tasks)} tasks, and none with an annotation: submit the tasks in Label Studio")
-    return reader.document, reader.notes(), reader.errors
+    return document
 
 
 def find_image_field(data: Mapping[str, Any], targets: set[str], name: str | None) -> str | None:

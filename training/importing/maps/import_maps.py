@@ -21,6 +21,7 @@ from model.preprocessing import GSD
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
 from training.data.files import images_below, normal_name
+from training.data.label_files import alike_names
 from training.data.layouts import repeated
 from training.data.map_files import BANDS, TILES, common_gsd, write_bands
 from training.data.problems import DataError, first_names, raise_all
@@ -28,7 +29,7 @@ from training.importing.classes import Classes, find_classes, write_classes
 from training.importing.coco import Document
 from training.importing.exports import split_name
 from training.importing.maps.blocks import Block, Division, divide
-from training.importing.maps.cutting import Cutting, Source, Tile, cut, open_source
+from training.importing.maps.cutting import Source, Tile, cut, open_source
 from training.importing.maps.layers import Layer, read_layer
 from training.importing.omissions import Omissions, Policy
 from training.importing.output import parts_folder
@@ -122,6 +123,8 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")
     with parts_folder(out) as parts:
         cutting = cut(sources, labels, extent, ids, how.tile, parts)
+        omissions.tell("pixels of polygons lie outside of the extent, and are void", cutting.beyond)
+        omissions.tell("polygons lie on no scene", len(cutting.outside), [f"feature {number}" for number in cutting.outside])
         places, classes_of_tiles = [tile.place for tile in cutting.tiles], [tile.classes for tile in cutting.tiles]
         division = None if split else divide(sources[0].place, how.tile, places, classes_of_tiles, how.block)
         splits = [division.split(index) if division else split for index in range(len(cutting.tiles))]
@@ -141,23 +144,10 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         f"left out: {cutting.bare_tiles} tiles without labels, {cutting.narrow_tiles} at edges that are too narrow",
         *(_blocks(division) if division else ()),
         *_different_pixels(sources),
-        *_polygons(labels, cutting),
         f"{out / TILES} says which ground each tile shows; a GIS opens it",
-        *classes.alike,
+        *alike_names(classes.names),
         *omissions.notes(),
     ]
-
-
-def _polygons(labels: Layer, cutting: Cutting) -> list[str]:
-    """Lines on polygons that are not in the masks."""
-    lines = []
-    if cutting.beyond:
-        lines.append(f"{cutting.beyond} pixels of polygons lie outside of the extent, and are void")
-    if cutting.outside:
-        lines.append(f"{len(cutting.outside)} polygons lie on no scene: feature {first_names(cutting.outside)}")
-    if labels.empty:
-        lines.append(f"{labels.empty} features have no outline and are left out")
-    return lines
 
 
 def _read_extent(how: MapOptions) -> Layer | None:
@@ -176,8 +166,8 @@ def _find_classes(labels: Layer, out: Path) -> tuple[Classes, dict[str, int]]:
     if not names:
         raise DataError(f"{labels.name}: no polygon has a class that can be read")
     categories = [{"id": index, "name": name} for index, name in enumerate(names)]  # ids say the order of the classes
-    document = Document([], [{"category_id": index} for index in range(len(names))], categories)
-    classes = find_classes({Path(labels.name): document}, out)
+    document = Document(Path(labels.name), [], [{"category_id": index} for index in range(len(names))], categories)
+    classes = find_classes([document], out)
     return classes, {name: classes.ids[0][index] for index, name in enumerate(names)}
 
 

@@ -26,7 +26,7 @@ from imaging.georeferenced.vectors import (
 from model.labels import LabelError
 from training.data.label_files import class_name
 from training.data.problems import DataError, first_names
-from training.importing.omissions import Omissions
+from training.importing.omissions import NO_AREA, Omissions
 
 POLYGONS = ("Polygon", "MultiPolygon")
 POLYGON = shapely.GeometryType.POLYGON
@@ -40,7 +40,7 @@ class Layer:
     """The polygons of a layer, in its coordinate system.
 
     name: the file and the layer, for messages. features: the polygons' numbers in the file. classes: their names; None for
-    polygons that become void, since they cannot be read. empty: number of features without an outline, which are left out.
+    polygons that become void, since they cannot be read.
     """
 
     name: str
@@ -48,7 +48,6 @@ class Layer:
     polygons: Geometries
     features: list[int]
     classes: list[str | None]
-    empty: int = 0
 
     def burner(self, place: Place, ids: dict[str, int]) -> tuple[Burner, list[int]]:
         """What burns the polygons into a scene, and the indices of those on it. ids: of the classes, by name."""
@@ -89,6 +88,7 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
     is_empty = ~features.has_geometry | (shapely.is_empty(features.geometries) & ~is_missing)
     if is_empty.all():
         raise DataError(f"{name} has no polygons: its {len(is_empty)} features have no outline")
+    omissions.tell("features have no outline and are left out", int(is_empty.sum()))
     indices = np.flatnonzero(~is_empty).tolist()
     polygons, numbers = features.geometries[indices], [features.numbers[index] for index in indices]
     classes: list[str | None] = [""] * len(indices)
@@ -98,7 +98,7 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
         if label is None:
             omissions.add_unknown(f"polygons without a value of {field!r}", name, f"feature {number}")
     _repair(name, polygons, numbers, classes, omissions)
-    return Layer(name, features.crs, polygons, numbers, classes, int(is_empty.sum()))
+    return Layer(name, features.crs, polygons, numbers, classes)
 
 
 def _polygons_of(collection: shapely.GeometryCollection, omissions: Omissions) -> shapely.Geometry:
@@ -110,7 +110,7 @@ def _polygons_of(collection: shapely.GeometryCollection, omissions: Omissions) -
     if not len(polygons):
         return collection
     for part in parts[shapely.get_type_id(parts) < POLYGON]:
-        omissions.add_without_area(f"members of collections that are {part.geom_type}s")
+        omissions.tell(f"members of collections that are {part.geom_type}s {NO_AREA}")
     if shapely.is_valid(polygons).all():  # they may share edges, as those of a repaired polygon do
         return shapely.union_all(polygons)
     return shapely.multipolygons(polygons)

@@ -176,7 +176,7 @@ def test_polygons_on_no_scene_are_told_and_all_tiles_may_be_of_one_split(
     shapes = [square(5, 5, 20), square(100, 5, 20), square(5000, 5000, 9), square(4 * TILE + 41, 5, 9)]
     run(tmp_path / "data", scene, write_features(tmp_path / "labels.gpkg", shapes, ["a"] * 4), "--split", "test")
     out = capsys.readouterr().out
-    assert "2 polygons lie on no scene: feature 3, 4" in out
+    assert "2 polygons lie on no scene: feature 3, feature 4" in out
     assert "may show halves" not in out
     assert [path.name for path in (tmp_path / "data" / "images").iterdir()] == ["test"]
 

@@ -1,0 +1,130 @@
+"""`fcn-segment --job`: sends a scene to a service, which segments it without this command, and fetches the result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tqdm import tqdm
+
+from cli.address import open_client
+from cli.arguments import LOCAL, parser, service_arguments
+from cli.places import is_path, real, version
+from cli.remote import ServerError, detail_of
+from cli.report import DONE, tell
+from model.inference.scenes.request import SCENE, SceneRequest
+from model.whole_file import check_output, whole_file, write_file
+
+PAUSE_S = 1.0  # between two looks at the job
+ENDING = ".job"
+"""The ending of the file beside the output that says which job the output is of."""
+
+
+def segment_job(requests: Sequence[SceneRequest], args: argparse.Namespace) -> int:
+    """Sends the scene, waits with a bar, and writes the result. Returns the exit status. Raises `OSError`.
+
+    Ctrl-C ends the command, and not the job; with `--resume`, a later command waits for the same job.
+    """
+    request = _checked(requests, args)
+    path = Path(request.out + ENDING)
+    with closing(open_client(args.server, args.api_key)) as client:
+        query, scene = _query(request, args), f"{real(request.source)} {version(request.source)}"
+        note = {"server": str(client.base_url), "scene": scene, "query": query}
+        address = _kept(path, note) if args.resume else None
+        try:
+            if address is None:
+                address = _submit(client, request, query)
+                write_file(path, json.dumps(note | {"job": address}), follow=False)
+            _wait(client, address)
+            with whole_file(request.out) as partial, client.stream("GET", f"{address}/results") as response:
+                if response.status_code != httpx.codes.OK:
+                    response.read()
+                    raise ServerError(f"{response.status_code} {detail_of(response)}")
+                with partial.open("wb") as file:
+                    file.writelines(response.iter_bytes())
+        except httpx.HTTPError as error:
+            advice = f"; the job goes on, and --resume waits for it: {client.base_url}{address}" if address else ""
+            raise ServerError(f"{client.base_url} does not answer: {str(error) or type(error).__name__}{advice}") from error
+        except KeyboardInterrupt:
+            if address:
+                tell(f"the job goes on, and --resume waits for it: {client.base_url}{address}")
+            raise
+        path.unlink(missing_ok=True)
+    return DONE
+
+
+def _checked(requests: Sequence[SceneRequest], args: argparse.Namespace) -> SceneRequest:
+    """The one request. Raises `OSError` for arguments that do not suit a job."""
+    if args.server is None:
+        raise OSError("--job is for a service; give --server URL, or leave it out")
+    if len(requests) != 1 or not is_path(requests[0].source):
+        raise OSError(
+            f"--job takes one scene of this machine and one output that ends in .tif, .geojson or .gpkg, got -o {args.out}"
+        )
+    if requests[0].style:
+        raise OSError("--style is not for --job; leave it out")
+    if names := [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]:
+        raise OSError(f"--{names[0].replace('_', '-')} is set by the service; leave it out with --server")
+    check_output(requests[0].out)
+    return requests[0]
+
+
+def _query(request: SceneRequest, args: argparse.Namespace) -> dict[str, str]:
+    """The job's parameters, as the service takes them."""
+    kinds = {"raster": "cog" if request.cog else "tif", "geopackage": "gpkg", "geojson": "geojson"}
+    texts: dict[str, Any] = {"output": kinds[request.kind], "model": args.model}
+    texts |= service_arguments(args) | {name: getattr(request, name) for name in SCENE}
+    if request.bands:
+        texts["bands"] = ",".join(map(str, request.bands))
+    if request.scale:
+        texts["scale"] = f"{request.scale.least!r},{request.scale.most!r}"
+    if request.min_area:
+        texts["min_area"] = f"{request.min_area:f}m2"
+    return {name: str(value) for name, value in texts.items() if value is not None}
+
+
+def _kept(path: Path, note: dict[str, Any]) -> str | None:
+    """The address of the job that an earlier command noted for the same output; None if there is none. Raises `OSError`."""
+    if not path.is_file():
+        return None
+    with suppress(ValueError):
+        earlier = json.loads(path.read_bytes())
+        if isinstance(earlier, dict) and note.items() <= earlier.items():
+            return str(earlier["job"])
+    raise OSError(f"{path} is of a job with another scene, service or other options; leave --resume out to begin again")
+
+
+def _submit(client: httpx.Client, request: SceneRequest, query: dict[str, str]) -> str:
+    """Sends the scene as it is read, and gives the address of its job below the service's. Raises `ServerError`."""
+    with open(request.source, "rb") as file:
+        response = client.post("jobs", params=query, content=file)
+    if response.status_code != httpx.codes.CREATED:
+        raise ServerError(f"{response.status_code} {detail_of(response)}")
+    return f"jobs/{response.json()['jobID']}"
+
+
+def _wait(client: httpx.Client, address: str) -> None:
+    """Waits until the job is successful, with a bar. Raises `ServerError`."""
+    has_terminal = bool(sys.stderr and sys.stderr.isatty())
+    with tqdm(total=100, unit="%", disable=not has_terminal) as bar:
+        while True:
+            response = client.get(address)
+            if response.status_code in (502, 503):  # it starts, or a proxy waits for it
+                time.sleep(PAUSE_S)
+                continue
+            if response.status_code != httpx.codes.OK:
+                raise ServerError(f"{response.status_code} {detail_of(response)}")
+            job = response.json()
+            bar.update(job["progress"] - bar.n)
+            if job["status"] not in ("accepted", "running"):
+                break
+            time.sleep(PAUSE_S)
+    if job["status"] != "successful":
+        raise ServerError(f"the job is {job['status']}: {job['message']}")

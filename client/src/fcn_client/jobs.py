@@ -1,0 +1,82 @@
+"""Jobs: work that outlives a request. What both clients share."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import httpx
+
+from fcn_client.answers import document
+from fcn_client.calls import Call, FilePart, class_list, text
+from fcn_client.errors import SegmentError
+
+Output = Literal["tif", "cog", "gpkg", "geojson", "zip", "coco", "jsonl"]
+"""What becomes of a scene (the first four), or of photos."""
+PAUSE_S = 1.0  # between two looks at a job
+OPEN = ("accepted", "running")
+
+
+class JobFailed(SegmentError):
+    """The job has failed, or was dismissed. The detail says why."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: its id, its status (`accepted`, `running`, `successful`, `failed` or `dismissed`), and 0 to 100 of progress."""
+
+    id: str
+    status: str
+    progress: int
+    message: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self.status in OPEN
+
+    def checked(self) -> Job:
+        """The job itself. Raises `JobFailed` unless it is open or successful."""
+        if not self.is_open and self.status != "successful":
+            raise JobFailed(f"job {self.id}: {self.message}")
+        return self
+
+
+def parse(response: httpx.Response) -> Job:
+    """The job of an answer. Raises `UnexpectedAnswer`."""
+    values = document(response)
+    id, status, message = (str(values.get(name, "")) for name in ("jobID", "status", "message"))
+    return Job(id, status, int(values.get("progress", 0)), message)
+
+
+def call(job: Job | str, path: str = "", method: str = "GET") -> Call:
+    """A request about a job, or its id."""
+    return Call(method, f"jobs/{job.id if isinstance(job, Job) else job}{path}", {})
+
+
+@contextmanager
+def submission(files: Sequence[str | Path] | str | Path, output: Output, parameters: Mapping[str, Any]) -> Iterator[Call]:
+    """The request that sends files, which stay open in the block. Raises `OSError`."""
+    paths = [files] if isinstance(files, str | Path) else files
+    parameters = {"output": output, **parameters, "classes": class_list(parameters.get("classes"))}
+    query = {name: text(value) for name, value in parameters.items() if value is not None}
+    with ExitStack() as stack:
+        opened: list[FilePart] = [("file", (Path(path).name, stack.enter_context(open(path, "rb")))) for path in paths]
+        yield Call("POST", "jobs", query, opened)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A file that replaces the one at `path` once the block has ended without an error. Raises `OSError`."""
+    partial = Path(f"{path}.{secrets.token_hex(4)}.part")
+    try:
+        with partial.open("xb") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

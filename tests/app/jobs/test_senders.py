@@ -1,0 +1,106 @@
+"""Jobs by the command line and by the client, over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fcn_client import AsyncSegmentClient, BadRequest, Job, JobFailed, SegmentClient, WrongParameter
+
+from cli.main import main
+from tests.support.app.services import Serve
+from tests.support.images import encode, make_photo
+from tests.support.servers import over_http
+
+
+@pytest.fixture(scope="module")
+def address(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(jobs_dir=tmp_path_factory.mktemp("jobs")) as client, over_http(client) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_the_command_gets_the_bytes_of_its_own_run(
+    address: str, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
+) -> None:
+    words = ("--min-area", "9m2", "--topology", "shared", "--scale", "0,200", "--bands", "2,1,3")
+    out = tmp_path / "a.geojson"
+    assert main([str(scene), "-o", str(out), "--server", address, "--job", *words]) == 0
+    assert out.read_bytes() == bytes_of(scene, ".geojson", *words)
+    assert not Path(f"{out}.job").exists()
+
+
+def test_a_command_that_was_interrupted_goes_on_with_its_job(
+    address: str, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = [str(scene), "-o", str(tmp_path / "a.tif"), "--server", address, "--job"]
+    with monkeypatch.context() as patch:
+        patch.setattr("cli.job._wait", interrupt)
+        assert main(words) == 130
+    assert f"the job goes on, and --resume waits for it: {address}/jobs/" in capsys.readouterr().err
+    assert main([*words, "--resume", "--overlap", "0.5"]) == 2
+    assert "is of a job with another scene, service or other options" in capsys.readouterr().err
+    monkeypatch.setattr("cli.job._submit", interrupt)  # it sends nothing again
+    assert main([*words, "--resume"]) == 0
+    assert (tmp_path / "a.tif").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "a.tif", "--job"], "--job is for a service; give --server URL"),
+        (["-o", "a.png", "--job", "--server", "{}"], "--job takes one scene of this machine and one output"),
+        (["-o", "a.tif", "--style", "--job", "--server", "{}"], "--style is not for --job"),
+        (["-o", "a.tif", "--tile", "96", "--job", "--server", "{}"], "--tile is set by the service"),
+        (["-o", "a.tif", "--bands", "9", "--job", "--server", "{}"], "415 Not an accepted image type: "),
+    ],
+)
+def test_what_does_not_go_with_a_job_is_said_in_a_line(
+    address: str, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    words: list[str], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main([str(scene), *(word.format(address) for word in words)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_both_clients_send_wait_and_fetch(address: str, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path) -> None:
+    looks: list[Job] = []
+    with SegmentClient(address, sleep=lambda _: None) as client:
+        job = client.wait(client.submit(scene, output="tif"), looks.append)
+        client.results(job, tmp_path / "1.tif")
+        with pytest.raises(WrongParameter, match=r"must be one of"):
+            client.submit(scene, output="png")  # type: ignore[arg-type]
+        with pytest.raises(BadRequest, match="there is no job"):
+            client.job("0")
+        client.dismiss(job)
+        with pytest.raises(BadRequest, match="there is no job"):
+            client.results(job, tmp_path / "2.tif")
+    assert (job.status, job.progress, {look.is_open for look in looks}) == ("successful", 100, {True})
+    assert (tmp_path / "1.tif").read_bytes() == bytes_of(scene, ".tif")
+    assert sorted(path.name for path in tmp_path.glob("?.tif*")) == ["1.tif"]
+
+    photos = [tmp_path / f"{name}.png" for name in "ab"]
+    for photo in photos:
+        photo.write_bytes(encode(make_photo(40, 50)))
+
+    async def send() -> None:
+        async with AsyncSegmentClient(address) as client:
+            job = await client.wait(await client.submit(photos, output="jsonl", mask="array"))
+            await client.results(job.id, tmp_path / "a.jsonl")
+            long = await client.submit(photos, output="zip")
+            await client.dismiss(long)
+
+    asyncio.run(send())
+    assert len((tmp_path / "a.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_a_job_that_was_dismissed_raises() -> None:
+    with pytest.raises(JobFailed, match="job 1: it was dismissed"):
+        Job("1", "dismissed", 4, "it was dismissed").checked()

@@ -1,0 +1,97 @@
+"""Where the converted file ends: at an output of the network, at the scores of its ids, or before its last resize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import onnx
+
+from training.converting.graph import ConversionError, before_resize, ends_in_resize, origin
+from training.converting.ids import CHOOSING, check_ids, scores_name
+from training.converting.outputs import NetworkOutput, probe
+from training.converting.pixels import model_type
+from training.converting.proof import Original
+from training.converting.queries import find_queries
+from training.converting.request import ConversionRequest
+from training.converting.samples import Sample, sample
+
+COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the converted file ends with.
+
+    model: gives it as an output. whole: the network's own output, if the file ends before it; else None. classes: their number;
+    None if nothing says it.
+    """
+
+    model: onnx.ModelProto
+    output: NetworkOutput
+    whole: NetworkOutput | None
+    classes: int | None
+
+
+def find_ending(request: ConversionRequest, original: Original, classes: int | None, tell: Callable[[str], None]) -> Ending:
+    """Where the converted file ends: at an output, at the scores of ids, or before a resize. classes: how many are named.
+
+    Of masks of queries, `original` gives their sums from now on.
+    """
+    first, library_type = sample(original, original.input.sides), model_type(request.source)
+    name, kind = request.output, request.kind
+    grid = request.grid or "half_pixel"  # as PyTorch's and transformers' interpolation with align_corners=False
+    if queries := find_queries(first, original.model, library_type, name, kind, classes):
+        tell(f"masks   {queries.describe()}")
+        original.model, original.derive = queries.added_to(original.model), queries.with_sums
+        first = replace(first, values=queries.with_sums(first.values))
+        name, kind = queries.name, "masks"
+    whole = probe(original, first, original.model, name=name, kind=kind, grid=grid)
+    tell(f"output  {whole.describe()}")
+    output = _scores(original, first, whole, tell) if whole.kind == "class_ids" and kind is None else whole
+    if request.before_resize and whole.stride != 1:
+        raise ConversionError(
+            f"--before-resize needs an output of the image's size; {whole.name} has a cell for {whole.stride}x{whole.stride} "
+            "pixels: leave it out"
+        )
+    model, is_placed = original.model, request.grid is not None or bool(library_type)
+    if request.before_resize or (output is not whole and whole.stride == 1 and ends_in_resize(model, output.name)):
+        name, grid = before_resize(model, output.name)
+        kind = output.kind if output.kind.startswith("binary") else kind
+        shorter, is_placed = original.giving(name), True
+        model, output = shorter.model, probe(shorter, first.of(shorter), shorter.model, name=name, kind=kind, grid=grid)
+        tell(f"cut     {output.describe()}")
+    elif ends_in_resize(model, whole.name):
+        tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
+    if output.stride > 1 and not is_placed:
+        tell(
+            "        where its cells lie is a choice, which the proof cannot judge: in the middle of their pixels, as "
+            "PyTorch's align_corners=False; --grid corner puts them on the first"
+        )
+    number = _number_of_ids(original, first, output.name) if output.kind == "class_ids" else output.classes
+    return Ending(model, output, None if output is whole else whole, number)
+
+
+def _scores(original: Original, first: Sample, ids: NetworkOutput, tell: Callable[[str], None]) -> NetworkOutput:
+    """The scores whose largest ones these ids are, or the ids themselves where that is not sure. Tells which, and why."""
+    try:
+        name = scores_name(original.model, ids.name)
+        both = original.giving(name)
+        first_of_both = first.of(both)
+        scores = probe(both, first_of_both, both.model, name=name, kind=None, grid=ids.grid)
+        check_ids(first_of_both.values, ids, scores)
+    except ConversionError as error:
+        tell(f"        without scores, and so without confidence: the ids stay ids, since {error}")
+        return ids
+    tell(f"scores  {scores.describe()}; the ids are those of the largest; --kind class_ids serves the ids alone")
+    return scores
+
+
+def _number_of_ids(original: Original, first: Sample, output: str) -> int | None:
+    """The number of channels of which an output's ids are the largest; None if nothing says it."""
+    node = origin(original.model, output)
+    if node is None or node.op_type not in CHOOSING:
+        return 2 if node is not None and node.op_type in COMPARISONS else None
+    name, default = node.input[0], 0 if node.op_type == "ArgMax" else -1
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), default)
+    return int(first.of(original.giving(name)).values[name].shape[axis])
