@@ -24,22 +24,13 @@ class AlignedFCN(FCN):
         self.grid = grid
         stride8, stride16, _ = self.backbone.channels
         self.score_fr = nn.Conv2d(self.head_channels, channels, 1)
-        stride = architecture.output_stride
-        self.upscore2: EdgeRepeating | None = None
-        self.score_pool4: nn.Module | None = None
-        self.upscore_pool4: EdgeRepeating | None = None
-        self.score_pool3: nn.Module | None = None
-        if architecture.variant != "fcn32s":
-            if stride == 32:
-                self.upscore2 = BilinearConvTranspose2d(channels, 2, grid)
-            self.score_pool4 = skip_score(stride16, architecture)
-            stride = 16
-        if architecture.variant == "fcn8s":
-            self.upscore_pool4 = BilinearConvTranspose2d(channels, 2, grid)
-            self.score_pool3 = skip_score(stride8, architecture)
-            stride = 8
-        self.score_stride = stride
-        self.upscore_final = FixedUpsample(stride, grid)
+        has_16, has_8 = architecture.variant != "fcn32s", architecture.variant == "fcn8s"
+        self.upscore2 = BilinearConvTranspose2d(channels, 2, grid) if has_16 and architecture.output_stride == 32 else None
+        self.score_pool4 = skip_score(stride16, architecture) if has_16 else None
+        self.upscore_pool4 = BilinearConvTranspose2d(channels, 2, grid) if has_8 else None
+        self.score_pool3 = skip_score(stride8, architecture) if has_8 else None
+        self.score_stride = 8 if has_8 else 16 if has_16 else architecture.output_stride
+        self.upscore_final = FixedUpsample(self.score_stride, grid)
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores (N, classes, ceil(H/stride), ceil(W/stride)) of normalised images; the stride is `score_stride`."""

@@ -37,15 +37,12 @@ class PaddedFCN(FCN):
         first.padding, self.head.fc6.padding = (PADDING, PADDING), (0, 0)
         self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
         nn.init.zeros_(self.score_fr.weight)
-        self.stride = int(architecture.variant.removeprefix("fcn").removesuffix("s"))
-        self.upscore2: nn.ConvTranspose2d | None = None
-        self.upscore_pool4: nn.ConvTranspose2d | None = None
-        if self.stride <= 16:
-            self.upscore2 = _bilinear(classes, 2)
-            self.score_pool4 = skip_score(self.backbone.channels[1], architecture)
-        if self.stride == 8:
-            self.upscore_pool4 = _bilinear(classes, 2)
-            self.score_pool3 = skip_score(self.backbone.channels[0], architecture)
+        self.stride = _stride(architecture)
+        stride8, stride16, _ = self.backbone.channels
+        self.upscore2 = _bilinear(classes, 2) if self.stride < 32 else None
+        self.score_pool4 = skip_score(stride16, architecture) if self.stride < 32 else None
+        self.upscore_pool4 = _bilinear(classes, 2) if self.stride == 8 else None
+        self.score_pool3 = skip_score(stride8, architecture) if self.stride == 8 else None
         # the name differs by variant, so that a finer net that starts from a coarser one does not load its final upsampling
         self.final_name = {32: "upscore", 16: "upscore16", 8: "upscore8"}[self.stride]
         self.add_module(self.final_name, _bilinear(classes, self.stride).requires_grad_(False))
@@ -55,9 +52,9 @@ class PaddedFCN(FCN):
         features = self.backbone(images)
         pool4_scale, pool3_scale = self.architecture.score_scales
         scores: Tensor = self.score_fr(self.head(features.last))
-        if self.upscore2 is not None:
+        if self.upscore2 is not None and self.score_pool4 is not None:
             scores = _sum(self.upscore2(scores), self.score_pool4(features.stride16 * pool4_scale), SKIP_CROPS[16])
-        if self.upscore_pool4 is not None:
+        if self.upscore_pool4 is not None and self.score_pool3 is not None:
             scores = _sum(self.upscore_pool4(scores), self.score_pool3(features.stride8 * pool3_scale), SKIP_CROPS[8])
         full: Tensor = self.get_submodule(self.final_name)(scores)
         height, width = images.shape[-2:]
@@ -133,15 +130,9 @@ class SharedFCN(FCN):
                 layer.ceil_mode = False
         # scores start at random: at zero, where the other networks' scores start, the ReLU would pass no gradient
         self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
-        self.score_pool4: nn.Conv2d | None = None
-        self.score_pool3: nn.Conv2d | None = None
-        stride = 32
-        if architecture.variant != "fcn32s":
-            self.score_pool4 = nn.Conv2d(stride16, classes, 1)
-            stride = 16
-        if architecture.variant == "fcn8s":
-            self.score_pool3 = nn.Conv2d(stride8, classes, 1)
-            stride = 8
+        stride = _stride(architecture)
+        self.score_pool4 = nn.Conv2d(stride16, classes, 1) if stride < 32 else None
+        self.score_pool3 = nn.Conv2d(stride8, classes, 1) if stride == 8 else None
         if stride < 32:
             self.upscore2 = nn.ConvTranspose2d(classes, classes, 2, stride=2)
         # the name differs by variant, so that a finer net that starts from a coarser one does not load its final upsampling
@@ -210,6 +201,11 @@ class _Step(nn.Module):
             maps = maps[..., : skip.shape[2], : skip.shape[3]] + skip
         result: Tensor = self.bn(maps)
         return result
+
+
+def _stride(architecture: Architecture) -> int:
+    """The stride of the scores, by the variant's name."""
+    return int(architecture.variant.removeprefix("fcn").removesuffix("s"))
 
 
 def _resize(maps: Tensor, like: Tensor) -> Tensor:

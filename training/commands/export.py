@@ -1,6 +1,6 @@
 """`fcn-export`: exports a master for other runtimes, as float32 ONNX and as int8 by post-training quantisation.
 
-Only the export of a master needs PyTorch, and imports it. What other programs need of an export that is there needs none.
+Only the float32 export of a master needs PyTorch, and imports it.
 """
 
 from __future__ import annotations

@@ -66,15 +66,10 @@ class Cropper:
     def _cut(self, image: Tensor, mask: Tensor, top: int, left: int, size: Size) -> tuple[Tensor, Tensor]:
         """The window of this size; its top and left may be negative."""
         height, width = mask.shape[-2:]
-        inside_rows, inside_columns = (
-            slice(max(0, -start), max(0, min(part, side - start)))
-            for start, part, side in ((top, size[0], height), (left, size[1], width))
-        )
-        rows = torch.arange(top, top + size[0]).clamp(0, height - 1)
-        columns = torch.arange(left, left + size[1]).clamp(0, width - 1)
-        mask_window = torch.full((1, *size), self.ignore_index, dtype=mask.dtype)
-        mask_window[:, inside_rows, inside_columns] = mask[:, rows[inside_rows]][..., columns[inside_columns]]
-        return image[:, rows][..., columns], mask_window
+        rows, columns = torch.arange(top, top + size[0]), torch.arange(left, left + size[1])
+        is_outside = ((rows < 0) | (rows >= height))[:, None] | (columns < 0) | (columns >= width)
+        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+        return image[:, rows][..., columns], mask[:, rows][..., columns].masked_fill(is_outside, self.ignore_index)
 
     def _rotate(self, image: Tensor, mask: Tensor, top: int, left: int, size: Size) -> tuple[Tensor, Tensor]:
         """The crop at this place, rotated about its centre; its corners show the pixels around the crop."""

@@ -167,9 +167,6 @@ class Recipe(BaseModel):
         """The optimiser's steps of an epoch over so many frames of train."""
         return max(1, frames // self.batch)
 
-    def to_dict(self) -> dict[str, Any]:
-        return self.model_dump()
-
 
 def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
     """The recipe of a TOML file, or the defaults without one, with these changes; raises `RecipeError`."""

@@ -68,7 +68,7 @@ class Run:
     def resume_facts(self) -> dict[str, Any]:
         """Facts that a checkpoint holds: a training resumes from it only if they are the same."""
         labels = self.survey.split.labels.to_list()
-        facts = {"recipe": self.recipe.to_dict(), "frames": self.survey.contents, "labels": labels}
+        facts = {"recipe": self.recipe.model_dump(), "frames": self.survey.contents, "labels": labels}
         return facts | dict(self.origin)
 
 

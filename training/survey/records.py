@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
-from imaging.formats.signatures import JPEG
 from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
@@ -39,7 +38,7 @@ VERSION = 8  # of the records; another number makes every run read its data set 
 class FrameRecord(BaseModel):
     """What an image and its mask hold.
 
-    image_sha256, mask_sha256: of the files. ids_sha256: of the mask's source ids. image_bytes: the size of the image file.
+    image_sha256, mask_sha256: of the files. ids_sha256: of the mask's source ids.
     size: (height, width) of the upright image, and of its mask. pixels: for each class id of the source labels, the number of
     the mask's pixels; void included. is_colored: whether the mask is an RGB image that is read by the classes' colours.
     contradiction: the first class id whose palette colour belongs to another class, and that class's id. kind: of the mask, as
@@ -58,8 +57,6 @@ class FrameRecord(BaseModel):
     image_sha256: str
     mask_sha256: str
     ids_sha256: str
-    image_bytes: int
-    is_jpeg: bool
     size: tuple[int, int]
     pixels: dict[int, int]
     is_colored: bool
@@ -250,8 +247,6 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         image_sha256=hashlib.sha256(data).hexdigest(),
         mask_sha256=hashlib.sha256(mask_data).hexdigest(),
         ids_sha256=hashlib.sha256(str(ids.shape).encode() + ids.tobytes()).hexdigest(),
-        image_bytes=len(data),
-        is_jpeg=data.startswith(JPEG),
         size=size,
         pixels=_counts(ids),
         # an all-black mask may hold colours or ids, so it counts as coloured

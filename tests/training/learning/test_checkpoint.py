@@ -11,7 +11,7 @@ import torch
 from training.learning.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint
 from training.learning.recipe import Recipe
 
-IDENTITY = {"recipe": Recipe().to_dict(), "frames": "abc"}
+IDENTITY = {"recipe": Recipe().model_dump(), "frames": "abc"}
 PROGRESS = Progress(epoch=3, step=30, seconds=1.5, skipped=1)
 
 
@@ -50,7 +50,7 @@ def test_progress_knows_the_best_epoch_and_how_long_ago_it_was(
 
 @pytest.mark.parametrize(
     ("changes", "difference"),
-    [({"recipe": Recipe(seed=1).to_dict()}, r"recipe: seed \(0, now 1\);"), ({"frames": "abd"}, "frames;")],
+    [({"recipe": Recipe(seed=1).model_dump()}, r"recipe: seed \(0, now 1\);"), ({"frames": "abd"}, "frames;")],
 )
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, changes: dict[str, object], difference: str) -> None:
     save_checkpoint(tmp_path, PROGRESS, {}, IDENTITY)

@@ -113,7 +113,7 @@ def test_a_resumed_training_keeps_its_parts_of_a_batch(tmp_path: Path) -> None:
     assert with_less_memory.accumulate > first.accumulate
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
     assert saved_recipe(tmp_path) == {}
-    save_checkpoint(tmp_path, Progress(), {}, {"recipe": first.to_dict()})
+    save_checkpoint(tmp_path, Progress(), {}, {"recipe": first.model_dump()})
     recipe, proposals = plan(Recipe(**NARROW), Facts(survey, START, 1, saved_recipe(tmp_path)))
     assert recipe == first
     assert [p.reason for p in proposals if p.name == "accumulate"] == ["parts of a batch, as in the checkpoint"]
