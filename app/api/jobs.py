@@ -10,37 +10,45 @@ import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, create_model
 from starlette.responses import FileResponse
 
 from app.api.body import DEFAULT_NAME, RequestBody
 from app.api.errors import (
     BadParameter,
-    BadRequest,
-    EmptyBody,
     InsufficientStorage,
     NotFound,
     Problem,
     TooLarge,
-    Unauthorized,
-    Unavailable,
     Undecodable,
     UnsupportedType,
-    UploadTooSlow,
 )
 from app.api.job_photos import FORMATS
+from app.api.job_schemas import (
+    JOB_MODEL,
+    LIMIT,
+    NAMES,
+    OFFSET,
+    OUTPUT,
+    PAGE,
+    PAGE_MODEL,
+    PROCESS,
+    SENDING,
+    SUBMISSION,
+    UNKNOWN_JOB,
+    JobPage,
+    JobStatus,
+    Link,
+)
 from app.api.job_upload import MOST_S, receive_upload
-from app.api.query import QUERY_FIELDS, QUERY_PARAMETERS, Query, field_of, make_options, with_values
-from app.api.schemas import IMAGE, problem_responses, query_document
+from app.api.query import QUERY_PARAMETERS, Query, make_options, with_values
 from app.api.security import check_key
 from app.api.segment import Ready
 from app.serving.errors import DiskFull, ResultMissing
-from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, UPLOADS, Job, Output, Status, now
+from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, UPLOADS, Job, now
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
 from app.serving.registry import Model
@@ -48,32 +56,12 @@ from app.serving.service import Service
 from imaging.classes import class_id
 from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
-from imaging.parameters import Parameter
 from imaging.rendering import parse_classes
 from model.inference.jobs.scene_process import RefusalKind, SceneRefused
 from model.inference.plan import MODEL
-from model.inference.scenes.request import SCENE, SQUARE_METRES
-from model.inference.small_regions import AREA_PATTERN
+from model.inference.scenes.request import SCENE
 from model.printable import printable
 
-OUTPUT = Parameter(
-    name="output",
-    type=Output,
-    help="what becomes of a scene: `tif`, `cog`, `gpkg` or `geojson`; of photos: `zip`, `coco` or `jsonl`",
-)
-LIMIT = Parameter(name="limit", type=int, default=20, least=1, most=100, help="most jobs of a page")
-OFFSET = Parameter(name="offset", type=int, default=0, least=0, most=1_000_000, help="jobs before the page")
-MIN_AREA = replace(
-    QUERY_PARAMETERS["min_area"],
-    pattern=f"(?:{AREA_PATTERN}|{SQUARE_METRES})",
-    values="an area such as 200, 0.1% or, of scenes, 5m2",
-)
-JOB_FIELDS: dict[str, Any] = QUERY_FIELDS | {each.name: field_of(each) for each in (OUTPUT, MIN_AREA, *SCENE.values())}
-JOB_MODEL = create_model("JobModel", __doc__="Query parameters of `/jobs`.", **JOB_FIELDS)
-"""Checks the parameters of a job."""
-NAMES = JOB_MODEL.model_fields.keys()
-PAGE_FIELDS: dict[str, Any] = {each.name: field_of(each) for each in (LIMIT, OFFSET)}
-PAGE_MODEL = create_model("PageModel", __doc__="Query parameters of the list of jobs.", **PAGE_FIELDS)
 ANY = {MODEL.name, OUTPUT.name}
 OF_SCENES = ANY | SCENE.keys() | {"overlap", "blend"}
 OF_POLYGONS = OF_SCENES | {"classes", "topology", "tolerance", "min_area"}
@@ -84,47 +72,8 @@ OF_SCENE: dict[RefusalKind, type[Problem]] = {
 }  # fmt: skip
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
-PROCESS = "segment"
 SIGNATURE_BYTES = 256
 router = APIRouter()
-
-
-class Link(BaseModel):
-    href: str
-    rel: str
-    type: str
-
-
-class JobStatus(BaseModel):
-    """The state of a job: what OGC calls a statusInfo."""
-
-    jobID: str
-    type: str = "process"
-    processID: str = PROCESS
-    status: Status
-    progress: int
-    message: str
-    created: str
-    started: str | None
-    finished: str | None
-    updated: str
-    links: list[Link]
-
-
-class JobPage(BaseModel):
-    jobs: list[JobStatus]
-    links: list[Link]
-
-
-UNKNOWN_JOB = problem_responses([Unauthorized, NotFound])
-SENDING = problem_responses([
-    BadRequest, EmptyBody, Unauthorized, UploadTooSlow, TooLarge, UnsupportedType, Undecodable, BadParameter, Unavailable,
-    InsufficientStorage,
-])  # fmt: skip
-FORM = {"type": "object", "properties": {"file": {"type": "array", "items": IMAGE, "minItems": 1}}, "required": ["file"]}
-BODY = {"required": True, "content": {"multipart/form-data": {"schema": FORM}, "application/octet-stream": {"schema": IMAGE}}}
-SUBMISSION = {"parameters": query_document(JOB_MODEL), "requestBody": BODY}
-PAGE = {"parameters": query_document(PAGE_MODEL)}
 
 
 def jobs_of(request: Request) -> JobRunner:
@@ -279,7 +228,7 @@ def _status(request: Request, job: Job) -> JobStatus:
     if job.status == "successful":
         links.append(_link(f"{address}/results", RESULTS, MEDIA_TYPES[job.output][1]))
     facts = {name: getattr(job, name) for name in JobStatus.model_fields if hasattr(job, name)}
-    return JobStatus(jobID=job.id, links=links, **facts)
+    return JobStatus(job_id=job.id, links=links, **facts)
 
 
 def _link(address: str, relation: str, media_type: str = "application/json") -> Link:
