@@ -15,6 +15,7 @@ from benchmarks.benches import (
     former,
     gpu,
     hostile,
+    jobs,
     overload,
     page,
     runtimes,
@@ -42,13 +43,14 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "startup": lambda args: startup.run(quick=args.quick),
     "bulk": lambda args: bulk.run(quick=args.quick),
     "scenes": lambda args: scenes.run(quick=args.quick),
+    "jobs": lambda args: jobs.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
     "former": lambda args: former.run(quick=args.quick, former=args.former),
     "hostile": lambda args: hostile.run(quick=args.quick),
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
 # run only when the command line names them
-BY_NAME = ("bulk", "scenes", "page", "peers", "gpu", "soak", "hostile", "former")
+BY_NAME = ("bulk", "scenes", "jobs", "page", "peers", "gpu", "soak", "hostile", "former")
 # need wrk
 WITH_LOAD = ("served", "peers", "size", "overload", "gpu", "former")
 

@@ -10,23 +10,45 @@ import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import create_model
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse
 
 from app.api.body import DEFAULT_NAME, RequestBody
-from app.api.errors import BadParameter, InsufficientStorage, NotFound, Problem, TooLarge, Undecodable, UnsupportedType
+from app.api.errors import (
+    BadParameter,
+    InsufficientStorage,
+    NotFound,
+    Problem,
+    TooLarge,
+    Undecodable,
+    UnsupportedType,
+)
 from app.api.job_photos import FORMATS
+from app.api.job_schemas import (
+    JOB_MODEL,
+    LIMIT,
+    NAMES,
+    OFFSET,
+    OUTPUT,
+    PAGE,
+    PAGE_MODEL,
+    PROCESS,
+    SENDING,
+    SUBMISSION,
+    UNKNOWN_JOB,
+    JobPage,
+    JobStatus,
+    Link,
+)
 from app.api.job_upload import MOST_S, receive_upload
-from app.api.query import QUERY_FIELDS, QUERY_PARAMETERS, Query, field_of, make_options, with_values
+from app.api.query import QUERY_PARAMETERS, Query, make_options, with_values
 from app.api.security import check_key
 from app.api.segment import Ready
 from app.serving.errors import DiskFull, ResultMissing
-from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, UPLOADS, Job, Output, now
+from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, UPLOADS, Job, now
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
 from app.serving.registry import Model
@@ -34,32 +56,12 @@ from app.serving.service import Service
 from imaging.classes import class_id
 from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
-from imaging.parameters import Parameter
 from imaging.rendering import parse_classes
 from model.inference.jobs.scene_process import RefusalKind, SceneRefused
 from model.inference.plan import MODEL
-from model.inference.scenes.request import SCENE, SQUARE_METRES
-from model.inference.small_regions import AREA_PATTERN
+from model.inference.scenes.request import SCENE
 from model.printable import printable
 
-OUTPUT = Parameter(
-    name="output",
-    type=Output,
-    help="what becomes of a scene: `tif`, `cog`, `gpkg` or `geojson`; of photos: `zip`, `coco` or `jsonl`",
-)
-LIMIT = Parameter(name="limit", type=int, default=20, least=1, most=100, help="most jobs of a page")
-OFFSET = Parameter(name="offset", type=int, default=0, least=0, most=1_000_000, help="jobs before the page")
-MIN_AREA = replace(
-    QUERY_PARAMETERS["min_area"],
-    pattern=f"(?:{AREA_PATTERN}|{SQUARE_METRES})",
-    values="an area such as 200, 0.1% or, of scenes, 5m2",
-)
-JOB_FIELDS: dict[str, Any] = QUERY_FIELDS | {each.name: field_of(each) for each in (OUTPUT, MIN_AREA, *SCENE.values())}
-JOB_MODEL = create_model("JobModel", __doc__="Query parameters of `/jobs`.", **JOB_FIELDS)
-"""Checks the parameters of a job."""
-NAMES = JOB_MODEL.model_fields.keys()
-PAGE_FIELDS: dict[str, Any] = {each.name: field_of(each) for each in (LIMIT, OFFSET)}
-PAGE_MODEL = create_model("PageModel", __doc__="Query parameters of the list of jobs.", **PAGE_FIELDS)
 ANY = {MODEL.name, OUTPUT.name}
 OF_SCENES = ANY | SCENE.keys() | {"overlap", "blend"}
 OF_POLYGONS = OF_SCENES | {"classes", "topology", "tolerance", "min_area"}
@@ -70,7 +72,6 @@ OF_SCENE: dict[RefusalKind, type[Problem]] = {
 }  # fmt: skip
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
-PROCESS = "segment"
 SIGNATURE_BYTES = 256
 router = APIRouter()
 
@@ -90,8 +91,10 @@ Jobs = Annotated[JobRunner, Depends(jobs_of)]
 Owner = Annotated[str, Depends(owner_of)]
 
 
-@router.post("/jobs", summary="Send work that outlives the request", status_code=201)
-async def submit(request: Request, jobs: Jobs, service: Ready, owner: Owner) -> Response:
+@router.post(
+    "/jobs", summary="Send work that outlives the request", status_code=201, responses=SENDING, openapi_extra=SUBMISSION
+)
+async def submit(request: Request, response: Response, jobs: Jobs, service: Ready, owner: Owner) -> JobStatus:
     """Takes a GeoTIFF, or a form with many photos, and answers the job at once. `output` says what its result is."""
     query = with_values({}, request.query_params.multi_items(), "query", NAMES, JOB_MODEL)
     body = RequestBody(request, service, service.settings.job_upload_mb, "SEGMENT_JOB_UPLOAD_MB", MOST_S)
@@ -108,11 +111,12 @@ async def submit(request: Request, jobs: Jobs, service: Ready, owner: Owner) -> 
             job = Job(id, owner, client, query["output"], parameters, model.name, sha256, files, created=now())
             await _check_files(job, jobs, service, model)
         jobs.submit(job)
-    return JSONResponse(_status(request, job), 201, {"Location": f"{_address(request)}/{job.id}"})
+    response.headers["Location"] = f"{_address(request)}/{job.id}"
+    return _status(request, job)
 
 
-@router.get("/jobs", summary="Your jobs, the newest first")
-async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> Response:
+@router.get("/jobs", summary="Your jobs, the newest first", responses=UNKNOWN_JOB, openapi_extra=PAGE)
+async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> JobPage:
     """A page of the jobs of the request's key. Without keys it is 404, since all clients are then the same."""
     if not owner:
         raise NotFound("jobs are listed for clients with a key of their own; ask for /jobs/ID")
@@ -124,15 +128,15 @@ async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> Response:
     links = [_link(_address(request), "self")]
     if end < len(own):
         links.append(_link(f"{_address(request)}?limit={page['limit']}&offset={end}", "next"))
-    return JSONResponse({"jobs": [_status(request, job) for job in own[page["offset"] : end]], "links": links})
+    return JobPage(jobs=[_status(request, job) for job in own[page["offset"] : end]], links=links)
 
 
-@router.get("/jobs/{id}", summary="The state of a job")
-async def job_status(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response:
-    return JSONResponse(_status(request, _find(jobs, id, owner)))
+@router.get("/jobs/{id}", summary="The state of a job", responses=UNKNOWN_JOB)
+async def job_status(request: Request, id: str, jobs: Jobs, owner: Owner) -> JobStatus:
+    return _status(request, _find(jobs, id, owner))
 
 
-@router.get("/jobs/{id}/results", summary="The result of a job")
+@router.get("/jobs/{id}/results", summary="The result of a job", response_class=FileResponse, responses=UNKNOWN_JOB)
 async def job_results(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response:
     """The file, also in parts (`Range`). 404 until the job is successful."""
     job = _find(jobs, id, owner)
@@ -146,13 +150,15 @@ async def job_results(request: Request, id: str, jobs: Jobs, owner: Owner) -> Re
     return FileResponse(path, headers={"ETag": tag}, media_type=media_type, filename=f"{PROCESS}-{job.id[:8]}{suffix}")
 
 
-@router.delete("/jobs/{id}", summary="Dismiss a job, or remove one that has ended")
-async def delete_job(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response:
+@router.delete(
+    "/jobs/{id}", summary="Dismiss a job, or remove one that has ended", response_model=JobStatus, responses=UNKNOWN_JOB
+)
+async def delete_job(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response | JobStatus:
     """Ends a job that is accepted or running, and answers its state. Removes one that has ended, with its result (204)."""
     job = _find(jobs, id, owner)
     if job.is_open:
         await jobs.dismiss(job)
-        return JSONResponse(_status(request, job))
+        return _status(request, job)
     jobs.store.remove(job)
     return Response(status_code=204)
 
@@ -216,21 +222,17 @@ def _find(jobs: JobRunner, id: str, owner: str) -> Job:
     raise NotFound(f"there is no job {printable(id, 64)} of yours")
 
 
-def _status(request: Request, job: Job) -> dict[str, Any]:
-    """What OGC calls a statusInfo."""
+def _status(request: Request, job: Job) -> JobStatus:
     address = f"{_address(request)}/{job.id}"
     links = [_link(address, "self")]
     if job.status == "successful":
         links.append(_link(f"{address}/results", RESULTS, MEDIA_TYPES[job.output][1]))
-    return {
-        "jobID": job.id, "type": "process", "processID": PROCESS, "status": job.status, "progress": job.progress,
-        "message": job.message, "created": job.created, "started": job.started, "finished": job.finished,
-        "updated": job.updated, "links": links,
-    }  # fmt: skip
+    facts = {name: getattr(job, name) for name in JobStatus.model_fields if hasattr(job, name)}
+    return JobStatus(job_id=job.id, links=links, **facts)
 
 
-def _link(address: str, relation: str, media_type: str = "application/json") -> dict[str, str]:
-    return {"href": address, "rel": relation, "type": media_type}
+def _link(address: str, relation: str, media_type: str = "application/json") -> Link:
+    return Link(href=address, rel=relation, type=media_type)
 
 
 def _address(request: Request) -> str:

@@ -235,12 +235,13 @@ def with_keys(document: dict[str, Any], *, all_routes: bool) -> dict[str, Any]:
 
 
 @cache
-def query_document() -> list[dict[str, Any]]:
-    """The query parameters of `/segment` as FastAPI describes those of a route."""
+def query_document(model: type[BaseModel] = QueryModel) -> list[dict[str, Any]]:
+    """The query parameters of `/segment`, or of another model, as FastAPI describes those of a route."""
 
-    async def described(query: Annotated[QueryModel, Query()]) -> None:
+    async def described(query: Any) -> None:
         """Is never called."""
 
+    described.__annotations__["query"] = Annotated[model, Query()]
     app = FastAPI()
     app.add_api_route("/", described)
     parameters: list[dict[str, Any]] = app.openapi()["paths"]["/"]["get"]["parameters"]

@@ -16,6 +16,7 @@ from model.inference.runtime import Device, Tile, most_tiles
 
 LONG_S = 1.0  # seconds of the network that a photo does not need, also on slow processors
 BUSY_S = 5.0  # seconds in which another request may come after the last one
+STARVED_S = 2.0  # longest wait of the background for a tile while tiles of requests wait
 BACKGROUND_SHARE = 0.1  # of the time of a device, for the background while requests come
 
 
@@ -82,7 +83,8 @@ class TileTurns:
 
     A tile of the background is taken only when no tile of a request waits. Requests come while one of their tiles runs on the
     device, and for `BUSY_S` seconds after one has run on any. In this time the background has one tile at a time, on a device
-    that is idle otherwise, and waits after each, so that it has `BACKGROUND_SHARE` of the time.
+    that is idle otherwise, and waits after each, so that it has `BACKGROUND_SHARE` of the time. If tiles of requests wait
+    without an end, it has one of its own every `STARVED_S` seconds.
     """
 
     def __init__(self, max_batch: int) -> None:
@@ -91,6 +93,7 @@ class TileTurns:
         self._requests: deque[TileQueue] = deque()
         self._background: deque[TileQueue] = deque()
         self._mixed_time = -inf  # when tiles of long and of other requests were last here at the same time
+        self._background_time = -inf  # when a tile of the background came while none waited
         self._request_time = -inf  # when a tile of a request last ran
 
     def __bool__(self) -> bool:
@@ -105,6 +108,8 @@ class TileTurns:
         if len(queue.waiting) > 1:
             return
         queues = self._queues_of(queue)
+        if queue.is_background and not queues:
+            self._background_time = now
         place = len(queues)
         if queue not in running:
             place = next((i for i, other in enumerate(queues) if other in running), place)
@@ -129,9 +134,12 @@ class TileTurns:
         for queue in [queue for queue in [*self._requests, *self._background] if queue.deadline <= now]:
             self.drop(queue, DeadlinePassed("the request waited in the queue past its deadline"))
         queues = self._requests or self._background
-        if not queues or not self._may_start(queues, device, batches, now):
+        if self._requests and self._is_starved(device, batches, now):
+            queues = self._background
+        elif not queues or not self._may_start(queues, device, batches, now):
             return []
-        max_batch = 1 if queues is self._background and self._requests_come(batches, now) else self._max_batch
+        is_held = queues is self._background and (self._requests or self._requests_come(batches, now))
+        max_batch = 1 if is_held else self._max_batch
         batch: list[Item] = []
         skipped_queues: list[TileQueue] = []
         while queues and (not batch or len(batch) < most_tiles(batch[0].tile.shape, max_batch, device.max_pixels)):
@@ -168,6 +176,12 @@ class TileTurns:
     def _requests_come(self, batches: Sequence[Batch], now: float) -> bool:
         """Whether requests come. batches: those that run on the device."""
         return now < self._request_time + BUSY_S or not all(batch[0].queue.is_background for batch in batches)
+
+    def _is_starved(self, device: Device, batches: Sequence[Batch], now: float) -> bool:
+        """Whether the next tile is one of the background, though others wait."""
+        if not self._background or len(batches) >= device.runtime.max_concurrency:
+            return False
+        return now >= max(device.background_time, self._background_time) + STARVED_S
 
     def _may_start(self, queues: Collection[TileQueue], device: Device, batches: Sequence[Batch], now: float) -> bool:
         """Whether the device gains from one more batch of these queues at the same time as those that run on it."""

@@ -11,7 +11,7 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Device, Tile
-from model.inference.tile_queue import BACKGROUND_SHARE, BUSY_S, LONG_S, Item, TileQueue, TileTurns
+from model.inference.tile_queue import BACKGROUND_SHARE, BUSY_S, LONG_S, STARVED_S, Item, TileQueue, TileTurns
 from tests.support.model.doubles import FAR, Clock, FirstChannel, Streams, tile
 from tests.support.model.running import Running, running
 from tests.support.polling import HANG_S, wait_until
@@ -47,6 +47,20 @@ def test_no_tile_of_the_background_is_taken_while_another_waits() -> None:
             late, requests = it.waiting([7] * 2, background()), [it.waiting([8] * 2), it.waiting([9])]
         assert (late.result(HANG_S), *(each.result(HANG_S) for each in requests)) == ([7] * 2, [8] * 2, [9])
     assert runtime.batches == [[1], [8], [9], [8], [7], [7]]
+
+
+def test_a_background_that_others_never_leave_a_turn_has_one_at_times() -> None:
+    runtime, turns = FirstChannel(max_batch=1), TileTurns(1)
+    device, requests, late = Device(runtime, None), TileQueue(FAR), background()
+    for queue, values in ((requests, range(4)), (late, (7, 8))):
+        for value in values:
+            turns.add(Item(tile(value), Future(), queue), (), 0.0)
+    values = []
+    for now in (0.0, STARVED_S - 0.1, STARVED_S, STARVED_S + 0.1):
+        (item,) = turns.take(device, [], now)
+        values.append(int(item.tile[0, 0, 0]))
+        turns.note_call(device, [item], now, now + 0.01)
+    assert values == [0, 1, 7, 2]
 
 
 def test_queues_of_the_background_take_turns() -> None:

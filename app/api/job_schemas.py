@@ -1,0 +1,86 @@
+"""The parameters of `/jobs`, and what OpenAPI shows of its routes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, Field, create_model
+
+from app.api.errors import (
+    BadParameter,
+    BadRequest,
+    EmptyBody,
+    InsufficientStorage,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    Undecodable,
+    UnsupportedType,
+    UploadTooSlow,
+)  # fmt: skip
+from app.api.query import QUERY_FIELDS, QUERY_PARAMETERS, field_of
+from app.api.schemas import IMAGE, problem_responses, query_document
+from app.serving.jobs.job import Output, Status
+from imaging.parameters import Parameter
+from model.inference.scenes.request import SCENE, SQUARE_METRES
+from model.inference.small_regions import AREA_PATTERN
+
+PROCESS = "segment"
+OUTPUT = Parameter(
+    name="output",
+    type=Output,
+    help="what becomes of a scene: `tif`, `cog`, `gpkg` or `geojson`; of photos: `zip`, `coco` or `jsonl`",
+)
+LIMIT = Parameter(name="limit", type=int, default=20, least=1, most=100, help="most jobs of a page")
+OFFSET = Parameter(name="offset", type=int, default=0, least=0, most=1_000_000, help="jobs before the page")
+MIN_AREA = replace(
+    QUERY_PARAMETERS["min_area"],
+    pattern=f"(?:{AREA_PATTERN}|{SQUARE_METRES})",
+    values="an area such as 200, 0.1% or, of scenes, 5m2",
+)
+JOB_FIELDS: dict[str, Any] = QUERY_FIELDS | {each.name: field_of(each) for each in (OUTPUT, MIN_AREA, *SCENE.values())}
+JOB_MODEL = create_model("JobModel", __doc__="Query parameters of `/jobs`.", **JOB_FIELDS)
+"""Checks the parameters of a job."""
+NAMES = JOB_MODEL.model_fields.keys()
+PAGE_FIELDS: dict[str, Any] = {each.name: field_of(each) for each in (LIMIT, OFFSET)}
+PAGE_MODEL = create_model("PageModel", __doc__="Query parameters of the list of jobs.", **PAGE_FIELDS)
+
+
+class Link(BaseModel):
+    href: str
+    rel: str
+    type: str
+
+
+class JobStatus(BaseModel):
+    """The state of a job: what OGC calls a statusInfo."""
+
+    job_id: str = Field(serialization_alias="jobID")
+    type: str = "process"
+    process_id: str = Field(PROCESS, serialization_alias="processID")
+    status: Status
+    progress: int
+    message: str
+    created: str
+    started: str | None
+    finished: str | None
+    updated: str
+    links: list[Link]
+
+
+class JobPage(BaseModel):
+    jobs: list[JobStatus]
+    links: list[Link]
+
+
+UNKNOWN_JOB = problem_responses([Unauthorized, NotFound])
+SENDING = problem_responses([
+    BadRequest, EmptyBody, Unauthorized, UploadTooSlow, TooLarge, UnsupportedType, Undecodable, BadParameter, Unavailable,
+    InsufficientStorage,
+])  # fmt: skip
+FORM = {"type": "object", "properties": {"file": {"type": "array", "items": IMAGE, "minItems": 1}}, "required": ["file"]}
+BODY = {"required": True, "content": {"multipart/form-data": {"schema": FORM}, "application/octet-stream": {"schema": IMAGE}}}
+SUBMISSION = {"parameters": query_document(JOB_MODEL), "requestBody": BODY}
+PAGE = {"parameters": query_document(PAGE_MODEL)}
