@@ -92,18 +92,6 @@ def check_cutouts(page: Page, requests: list[str], url: str) -> None:
     expect(page.locator("#cutout small")).to_have_text("PNG")
 
 
-def test_files_of_shown_classes_need_one(page: Page) -> None:
-    requests = reply(page, answer_of(quarters()))
-    segment_file(page, picture("a.b.png"))
-    name, data = download_from(page, "#json")
-    assert (name, json.loads(data)) == ("a.b.json", answer_of(quarters()))
-    for name in ("leaf", "stone"):
-        page.locator("#classes li", has_text=name).locator(".eye").click()
-    page.click("#color")
-    expect(page.locator("#status")).to_have_text("No class is shown. Show at least one class for this file.")
-    assert len(requests) == 1
-
-
 QUERIES = """async (options) => {
     const { FORMATS, segmentQuery } = await import("./static/formats.js");
     const overlay = { alpha: 0.6, names: false };
@@ -209,20 +197,22 @@ def test_the_programs_do_what_the_page_did(page: Page, tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("has_clipboard", [True, *long(False)], ids=["clipboard", "selection"])
-def test_the_programs_follow_the_format_and_the_shown_classes_and_are_copied(visit: Visit, has_clipboard: bool) -> None:
+def test_the_programs_follow_format_and_classes_are_copied_and_files_need_a_class(visit: Visit, has_clipboard: bool) -> None:
     def forbid(page: Page) -> None:
         if not has_clipboard:
             page.add_init_script("navigator.clipboard.writeText = () => Promise.reject(new Error('not here'))")
 
     page: Any = visit(permissions=["clipboard-read", "clipboard-write"], before=forbid)
-    reply(page, answer_of(quarters()))
-    segment_file(page, picture("a.png"))
+    requests = reply(page, answer_of(quarters()))
+    segment_file(page, picture("a.b.png"))
+    name, data = download_from(page, "#json")
+    assert (name, json.loads(data)) == ("a.b.json", answer_of(quarters()))
     curl, python = page.locator("#curl"), page.locator("#python")
     expect(curl).to_contain_text("format=json")
     page.select_option("#code-format", "cutout")
     expect(curl).to_contain_text("format=cutout")
     expect(curl).not_to_contain_text("classes=")
-    expect(python).to_contain_text("a-cutout.png")
+    expect(python).to_contain_text("a.b-cutout.png")
     page.click("#classes .alone >> nth=1")
     shown = page.locator("#classes .alone[aria-pressed=true] .name").inner_text()
     ids = {name: str(number) for number, (name, _) in COLORS.items()}
@@ -235,3 +225,9 @@ def test_the_programs_follow_the_format_and_the_shown_classes_and_are_copied(vis
         assert text.strip() == page.locator(f"#{name}").inner_text().strip()
     page.select_option("#code-format", "mask")
     expect(curl).not_to_contain_text("classes=")
+    page.locator("#classes .alone[aria-pressed=true]").click()
+    for name in ("leaf", "stone"):
+        page.locator("#classes li", has_text=name).locator(".eye").click()
+    page.click("#color")
+    expect(page.locator("#status")).to_have_text("No class is shown. Show at least one class for this file.")
+    assert len(requests) == 1

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from imaging.classes import is_background
 from imaging.decoding import Limits, decode
 from imaging.runs import column_runs, encode_rle
-from tests.support.browser.page import answer_of, give, reply, segment_file
+from tests.support.browser.page import SEGMENT, answer_of, give, reply, segment_file
 from tests.support.images import Pixels
 from tests.support.vision import oklab
 
@@ -134,7 +134,7 @@ TURNED = {
 }
 
 
-def test_a_turned_photo_is_shown_as_the_service_reads_it(page: Page) -> None:
+def test_a_photo_is_shown_as_the_service_reads_it_upright_and_at_its_first_frame(page: Page) -> None:
     for name, data in TURNED.items():
         upright = decode(data, Limits(1))
         height, width = upright.shape[:2]
@@ -147,9 +147,7 @@ def test_a_turned_photo_is_shown_as_the_service_reads_it(page: Page) -> None:
         assert (drawn_width, drawn_height) == (width, height), name
         pixels_on_page = np.array(pixels, int).reshape(height, width, 4)[..., :3]
         assert abs(pixels_on_page - upright.astype(int)).mean() < 8, name
-
-
-def test_a_picture_that_moves_stands_still_at_its_first_frame(page: Page) -> None:
+    page.unroute(SEGMENT)
     frames = [Image.fromarray(np.full((40, 60, 3), value, np.uint8)) for value in (250, 5)]
     reply(page, answer_of(np.zeros((40, 60), np.uint8)))
     for format in ("gif", "webp", "png"):

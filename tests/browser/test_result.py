@@ -32,7 +32,7 @@ HEAT = 'async () => (await import("./static/colors.js")).HEAT'
 
 
 @pytest.fixture
-def result_page(page: Page) -> Page:
+def result_page(visit: Visit) -> Page:
     """A picture of 90 x 60 whose lower quarters are a leaf and a stone; confidence grows from left to right.
 
     The photo's colours are warm: wood, a dark red saucer, coffee, a white cup, in bands from above.
@@ -40,6 +40,7 @@ def result_page(page: Page) -> Page:
     bands = np.array([[[176, 98, 48]], [[130, 32, 14]], [[214, 142, 54]], [[244, 232, 214]]], np.uint8)
     photo = {"name": "quarters.png", "mimeType": "image/png", "buffer": encode(np.kron(bands, np.ones((15, 90, 1), np.uint8)))}
     confidence = np.tile(np.linspace(0, 255, 90).astype(np.uint8), (60, 1))
+    page = visit(allowed_statuses=(503,))
     reply(page, answer_of(quarters()))
     page.route("**/segment?format=confidence*", lambda route: route.fulfill(body=encode(confidence), content_type="image/png"))
     return segment_file(page, photo)
@@ -132,7 +133,9 @@ def assert_confidence_is_seen(page: Page) -> None:
         assert chroma[0] > 0.09 > 0.02 > chroma[-1], row
 
 
-def test_confidence_is_asked_for_once_seen_on_warm_colours_and_pointing_tells_class_and_confidence(result_page: Page) -> None:
+def test_confidence_is_refused_or_asked_for_once_is_seen_on_warm_colours_and_told_where_one_points(
+    result_page: Page,
+) -> None:
     requests: list[str] = []
     result_page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
     sure, reading = result_page.locator("#sure"), result_page.locator("#reading")
@@ -141,6 +144,13 @@ def test_confidence_is_asked_for_once_seen_on_warm_colours_and_pointing_tells_cl
     expect(result_page.locator("#reading-name")).to_have_text("leaf")
     expect(result_page.locator("#reading-sure")).to_have_text("")
     assert requests == []
+    full = {"status": 503, "json": {"detail": "it is full"}}
+    result_page.route("**/segment?format=confidence*", lambda route: route.fulfill(**full), times=1)
+    sure.click()
+    expect(result_page.locator("#status")).to_contain_text("It is full")
+    expect(sure).to_have_attribute("aria-pressed", "false")
+    assert color_at(result_page, 10, 50) == [0x3C, 0xA9, 0x51, 255]
+    requests.clear()
     heat, wood = result_page.evaluate(HEAT), [(176, 98, 48)]
     for _ in range(2):
         sure.click()
@@ -183,17 +193,6 @@ def test_confidence_is_asked_for_once_seen_on_warm_colours_and_pointing_tells_cl
     expect(reading).to_be_hidden()
 
 
-def test_a_confidence_that_is_refused_is_told_and_the_classes_stay(visit: Visit) -> None:
-    page = visit(allowed_statuses=(503,))
-    reply(page, answer_of(quarters()))
-    segment_file(page, picture("quarters.png"))
-    page.route("**/segment?format=confidence*", lambda route: route.fulfill(status=503, json={"detail": "it is full"}))
-    page.click("#sure")
-    expect(page.locator("#status")).to_contain_text("It is full")
-    expect(page.locator("#sure")).to_have_attribute("aria-pressed", "false")
-    assert color_at(page, 10, 50) == [0x3C, 0xA9, 0x51, 255]
-
-
 def outline(page: Page, column: int, row: int) -> list[int]:
     """The outlines' red, green, blue and opacity there."""
     script = "([x, y]) => [...document.querySelector('#outlines').getContext('2d').getImageData(x, y, 1, 1).data]"
@@ -201,7 +200,12 @@ def outline(page: Page, column: int, row: int) -> list[int]:
     return rgba
 
 
-def test_shown_classes_have_names_on_the_visible_part_of_their_regions_and_outlines(result_page: Page) -> None:
+def opaque(page: Page) -> dict[str, bool]:
+    spots = {"background": (70, 5), "leaf": (10, 50), "stone": (80, 50)}
+    return {name: color_at(page, *spot)[3] == 255 for name, spot in spots.items()}
+
+
+def test_shown_classes_have_names_and_outlines_and_a_class_is_isolated_hidden_and_shown_again(result_page: Page) -> None:
     tags, colors = result_page.locator(".name-tag"), box(result_page, "#colors")
     expect(tags.filter(visible=True)).to_have_count(1)  # the divider covers the leaf
     result_page.locator("#divider").press("Home")
@@ -220,18 +224,11 @@ def test_shown_classes_have_names_on_the_visible_part_of_their_regions_and_outli
     result_page.locator("#classes li", has_text="stone").locator(".eye").click()
     assert outline(result_page, 20, 29) == clear
     assert outline(result_page, 44, 50) == clear
-    result_page.click("#show-all")
+    for name in ("leaf", "stone"):
+        result_page.locator("#classes li", has_text=name).locator(".eye").click()
     result_page.click("#names")
     expect(result_page.locator("#names")).to_have_attribute("aria-pressed", "false")
     expect(tags).to_have_count(0)
-
-
-def opaque(page: Page) -> dict[str, bool]:
-    spots = {"background": (70, 5), "leaf": (10, 50), "stone": (80, 50)}
-    return {name: color_at(page, *spot)[3] == 255 for name, spot in spots.items()}
-
-
-def test_a_class_is_isolated_hidden_and_shown_again(result_page: Page) -> None:
     row = {name: result_page.locator("#classes li", has_text=name) for name in ("background", "leaf", "stone")}
     assert opaque(result_page) == {"background": False, "leaf": True, "stone": True}
     row["leaf"].locator(".alone").click()
