@@ -21,7 +21,7 @@ def in_float32(model: onnx.ModelProto) -> str:
     every = list(nodes(graph))
     others = {TensorProto.FLOAT16: "float16"}
     if any(node.op_type == "GridSample" for node in every):
-        others[TensorProto.DOUBLE] = "float64"
+        others[TensorProto.DOUBLE] = "float64 in part"
     attributes = [attribute for node in every for attribute in node.attribute]
     graphs = [graph, *(a.g for a in attributes if a.HasField("g")), *(each for a in attributes for each in a.graphs)]
     types = [value.type.tensor_type for each in graphs for part in (each.input, each.output) for value in part]
