@@ -111,11 +111,10 @@ def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None, bands
 def _answers(weights: Weights, rows: Sequence[int], train: Split | None, device: str) -> npt.NDArray[np.int64]:
     """What the start says of each class, as `scores_of_classes` takes it; zeros if nothing depends on it."""
     manifest = weights.manifest
-    if train is None or len(train.bands) != manifest.preprocessing.channels:
-        return np.zeros((len(rows), len(manifest.labels)), np.int64)
-    if NEW not in rows or known_background(rows, train.labels.names) is None:
-        return np.zeros((len(rows), len(manifest.labels)), np.int64)
-    return count_answers(weights, train, device)
+    is_asked = train and len(train.bands) == manifest.preprocessing.channels and NEW in rows
+    if train and is_asked and known_background(rows, train.labels.names) is not None:
+        return count_answers(weights, train, device)
+    return np.zeros((len(rows), len(manifest.labels)), np.int64)
 
 
 def _has_one_architecture(recipe: Recipe, manifest: Manifest, bands: int) -> bool:
