@@ -20,14 +20,14 @@ from model.networks.fcn import FCN
 from model.networks.servable import load_network
 from training.data.class_mapping import ClassMapping
 from training.data.label_files import name_key
-from training.data.network_classes import BACKGROUND, NEW
+from training.data.network_classes import BACKGROUND, NEW, OTHER, NetworkClasses
 from training.data.split import Split
 from training.learning.starts import start_weights
-from training.scoring.evaluate import predictions, served_frames, snapshot_segmenter
+from training.scoring.evaluate import frame_counts, served_frames, snapshot_segmenter
 from training.scoring.intervals import Counts, Interval, difference_intervals, frames_by_class, mean_iou_interval
 
-# of a class on which a verdict may rest: with 1 to 3 such frames of 60, the 95% interval held the true difference in 59 to 89% of
-# simulated val sets, with five and more in 92 to 96% (benchmarks/studies/intervals.json)
+# of a class on which a verdict may rest: with one to three of 60 frames, the 95% interval held the true difference in 59 to 89%
+# of simulated val sets, with five and more in 92 to 96% (benchmarks/studies/intervals.json)
 LEAST_FRAMES = 5
 
 Scores = dict[str, float | None]
@@ -63,11 +63,11 @@ class Scorer:
         classes, loss = len(split.labels), 0.0
         table = torch.from_numpy(self.mapping.table[: len(self.manifest.labels)])
         counts = []
-        for frame in served_frames(segmenter, split, Options()):
+        for _, mask, plan, pixels in served_frames(segmenter, split, Options()):
             matrix = ConfusionMatrix(classes)
-            for rows in segmenter.rows(frame.pixels, frame.plan):
+            for rows in segmenter.rows(pixels, plan):
                 ids = rows.class_ids()
-                truth = frame.mask[rows.top : rows.top + len(ids)]
+                truth = mask[rows.top : rows.top + len(ids)]
                 matrix.update(truth, self.mapping(ids))
                 labels = torch.from_numpy(truth.copy())
                 for part, logits in rows.logits():
@@ -193,13 +193,8 @@ def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore |
     table = np.minimum(scorer.mapping(own_table), len(names))
     manifest = replace(weights.manifest, preprocessing=preprocessing)
     segmenter = snapshot_segmenter(load_network(weights), manifest, scorer.device)
-    counts = []
-    for truth, class_map in predictions(segmenter, validation, Options()):
-        matrix = ConfusionMatrix(len(names) + 1)
-        matrix.update(truth, table[class_map])
-        matrix.counts[len(names)] = 0  # a void id may be n, as CamVid's is
-        counts.append(matrix.counts)
-    return StartScore(start, np.stack(counts), names, tuple(class_ids))
+    counts = frame_counts(segmenter, validation, Options(), NetworkClasses(table, [*names, OTHER]))
+    return StartScore(start, counts, names, tuple(class_ids))
 
 
 def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> npt.NDArray[np.uint8]:

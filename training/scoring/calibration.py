@@ -118,10 +118,10 @@ def gather(segmenter: Segmenter, split: Split, options: Options) -> list[Sample]
     Runs the network once for each frame. Raises `DataError` naming an image that cannot be decoded.
     """
     samples = []
-    for frame in served_frames(segmenter, split, options):
-        mask = torch.from_numpy(frame.mask[::STEP, ::STEP].copy())
-        logits, confidence = [], np.empty(frame.plan.size, np.uint8)
-        for rows in segmenter.rows(frame.pixels, frame.plan):
+    for _, ids, plan, pixels in served_frames(segmenter, split, options):
+        mask = torch.from_numpy(ids[::STEP, ::STEP].copy())
+        logits, confidence = [], np.empty(plan.size, np.uint8)
+        for rows in segmenter.rows(pixels, plan):
             rows.class_ids_and_confidence(segmenter.temperature, confidence[rows.top : rows.top + len(rows.vertical.before)])
             logits += [torch.from_numpy(part) for _, part in rows.logits()]
         sampled_logits = torch.cat(logits, 1).permute(1, 2, 0)[::STEP, ::STEP]

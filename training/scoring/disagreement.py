@@ -57,13 +57,13 @@ def disagreements(
     classes: as what the network's count. Raises `DataError`, naming the file, for an image that cannot be decoded and one of
     another size than its mask.
     """
-    for frame in served_frames(segmenter, split, Options(), indices):
-        label = np.where(frame.mask < len(split.labels), frame.mask, VOID).astype(np.uint8)
+    for index, mask, plan, pixels in served_frames(segmenter, split, Options(), indices):
+        label = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
         ids, confidence = np.empty(label.shape, np.uint8), np.empty(label.shape, np.uint8)
-        for rows in segmenter.rows(frame.pixels, frame.plan):
+        for rows in segmenter.rows(pixels, plan):
             part = slice(rows.top, rows.top + len(rows.vertical.before))
             ids[part] = rows.class_ids_and_confidence(segmenter.temperature, confidence[part]).ids
-        if (region := largest_region(frame.index, label, classes(ids), confidence)) is not None:
+        if (region := largest_region(index, label, classes(ids), confidence)) is not None:
             yield region
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
@@ -53,26 +52,17 @@ def frame_counts(
 
 def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterator[tuple[ClassMap, ClassMap]]:
     """Yields each frame's mask (H, W) and the class map (H, W) that the served path gives for its image file."""
-    for frame in served_frames(segmenter, split, options):
-        yield frame.mask, segmenter.infer(frame.pixels, frame.plan).class_map
-
-
-@dataclass(frozen=True)
-class ServedFrame:
-    """A labelled frame before the network: its index in its split, its mask (H, W), the plan of its image file, its pixels."""
-
-    index: int
-    mask: ClassMap
-    plan: Plan
-    pixels: npt.NDArray[np.uint8]
+    for _, mask, plan, pixels in served_frames(segmenter, split, options):
+        yield mask, segmenter.infer(pixels, plan).class_map
 
 
 def served_frames(
     segmenter: Segmenter, split: Split, options: Options, indices: Iterable[int] | None = None
-) -> Iterator[ServedFrame]:
+) -> Iterator[tuple[int, ClassMap, Plan, npt.NDArray[np.uint8]]]:
     """Reads these frames, or all, as the served path does; shows the progress.
 
-    Raises `DataError`, naming the file, for an image that cannot be decoded and one of another size than its mask.
+    Yields a frame's index, its mask (H, W), the plan of its image file, and the pixels that the network gets. Raises
+    `DataError`, naming the file, for an image that cannot be decoded and one of another size than its mask.
     """
     frames = range(len(split.frames)) if indices is None else indices
     for index in tqdm(frames, desc=f"segmenting {split.name}", unit="image", leave=False, disable=None):
@@ -83,7 +73,7 @@ def served_frames(
         except ImageError as error:
             raise DataError(f"{split.frames[index].image}: {error}") from error
         split.require_one_size(index, mask, plan.size)
-        yield ServedFrame(index, mask, plan, pixels)
+        yield index, mask, plan, pixels
 
 
 def snapshot_segmenter(net: FCN, manifest: Manifest, device: str) -> Segmenter:

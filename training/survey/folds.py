@@ -89,18 +89,13 @@ def group_name(name: str, pattern: str) -> str:
 
 def _components(number: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
     """The connected component of each of `number` items, numbered by their first items."""
-    parents = list(range(number))
-
-    def root(item: int) -> int:
-        while parents[item] != item:
-            parents[item] = parents[parents[item]]
-            item = parents[item]
-        return item
-
-    for first, second in pairs:
-        low, high = sorted((root(first), root(second)))
-        parents[high] = low
-    return np.unique([root(item) for item in range(number)], return_inverse=True)[1].astype(np.int64)
+    units = np.arange(number)
+    first, second = np.array(pairs, np.int64).reshape(-1, 2).T
+    while (units[first] != units[second]).any():
+        least = np.minimum(units[first], units[second])
+        for ends in (units[first], units[second], first, second):
+            np.minimum.at(units, ends, least)
+    return np.unique(units, return_inverse=True)[1].astype(np.int64)
 
 
 def _stratified(frames: npt.NDArray[np.int64], frames_of_class: npt.NDArray[np.int64], folds: int) -> npt.NDArray[np.int64]:
