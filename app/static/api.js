@@ -44,8 +44,7 @@ export async function ask(method, path, key) {
 /** The JSON of a route, or null where the service refuses it or cannot be reached. */
 export async function readJson(path, key) {
   try {
-    const response = await fetch(absolute(path), { headers: { Accept: "application/json", ...headers(key) } });
-    return response.ok ? await response.json() : null;
+    return await (await ask("GET", path, key)).json();
   } catch {
     return null;
   }

@@ -2,19 +2,18 @@
 import { absolute, ask, send } from "./api.js";
 import { $, keepFocus, make, save, showStatus } from "./dom.js";
 import { askForKey, checkOptions, currentKey, currentQuery } from "./options.js";
-import { Problem, sentence } from "./problems.js";
+import { sentence, textOf } from "./problems.js";
 
 const KEPT = `segment-jobs ${absolute("")}`;
 const POLL_MS = 2000;
 const ENDED = new Set(["successful", "failed", "dismissed", "missing"]);
-const MISSING = { status: "missing", message: "the service has no such job of yours: it was removed, or belongs to another key" };
 const ENDINGS = { cog: "tif", coco: "json" }; // of outputs that are not their file's ending
 
-let jobs = []; // those that are shown, the newest first
+const jobs = []; // those of this visit, also the removed
 let upload = null; // the `AbortController` of the form that is being sent
 let needsKey = false; // the form was refused for want of a key
 
-/** Keeps id, name and output of the jobs that `change` makes of those that are kept; another tab may have changed them. */
+/** Keeps what `change` makes of the jobs that are kept (id, name and output); another tab may have changed them. */
 function keep(change) {
   let kept = [];
   try {
@@ -24,93 +23,71 @@ function keep(change) {
   return kept;
 }
 
-const textOf = (error) => (error instanceof Problem ? `${error.title}. ${error.detail}` : `Something went wrong. ${error.message}`);
-
-/** Shows a job, and what the service says of it from now on. */
+/** Shows a job, the newest first, and what the service says of it from now on. */
 function addJob({ id, name, output }) {
-  const parts = {
-    status: make("span", { className: "job-status" }),
-    bar: make("progress", { max: 100, ariaLabel: `Progress of ${name}` }),
-    message: make("p", { className: "fine" }),
-    link: make("a", { href: absolute(`jobs/${id}/results`), download: "", textContent: "Download the result", hidden: true }),
-    button: make("button", { type: "button", className: "plain" }),
-  };
-  const title = make("p", { className: "job-name" }, make("span", { textContent: `${name}, ${output}` }), parts.status);
-  const row = make("li", {}, title, parts.bar, parts.message, make("p", { className: "row" }, parts.link, parts.button));
-  const job = { id, name, output, parts, row, status: "", progress: 0, message: "" };
-  parts.link.addEventListener("click", (event) => download(event, job));
-  parts.button.addEventListener("click", () => removeJob(job));
-  jobs.unshift(job);
+  const status = make("span", { className: "job-status number" });
+  const bar = make("progress", { max: 100, ariaLabel: `Progress of ${name}` });
+  const message = make("p", { className: "fine" });
+  const link = make("a", { href: absolute(`jobs/${id}/results`), download: "", textContent: "Download the result" });
+  const button = make("button", { type: "button", className: "plain" });
+  const title = make("p", { className: "job-name" }, make("span", {}, `${name}, ${output}`), status);
+  const row = make("li", {}, title, bar, message, make("p", { className: "row" }, link, button));
+  const parts = { status, bar, message, link, button };
+  const job = { id, name, output, row, parts, status: "", progress: 0, message: "the page asks for its state" };
+  link.addEventListener("click", (event) => download(event, job));
+  button.addEventListener("click", () => removeJob(job));
+  jobs.push(job);
   $("job-list").prepend(row);
   showJob(job, {});
-  return job;
+  watch(job);
 }
 
 function showJob(job, { status = job.status, progress = job.progress, message = job.message }) {
   const { parts } = job;
-  if (job.status && !ENDED.has(job.status) && ENDED.has(status)) showStatus(`${job.name}: ${sentence(message)}`);
+  const hasEnded = ENDED.has(status);
+  if (hasEnded && job.status && job.status !== status) showStatus(`${job.name}: ${sentence(message)}`);
   Object.assign(job, { status, progress, message });
   parts.status.textContent = status === "running" ? `${status}, ${progress} %` : status;
   parts.status.dataset.status = status;
-  parts.bar.hidden = ENDED.has(status);
-  if (status === "running") parts.bar.value = progress;
-  else parts.bar.removeAttribute("value");
-  parts.message.textContent = message && sentence(message);
+  parts.bar.hidden = hasEnded;
+  parts.bar.value = progress;
+  parts.message.textContent = sentence(message);
   parts.link.hidden = status !== "successful";
-  parts.button.textContent = ENDED.has(status) ? "Remove" : "Dismiss";
+  parts.button.textContent = hasEnded ? "Remove" : "Dismiss";
 }
 
 /** Asks for a job's state until it has ended or is removed, or the service asks for a key. */
 async function watch(job) {
-  job.isWatched = true;
-  while (!job.isRemoved) {
+  while (!job.isRemoved && !ENDED.has(job.status)) {
     try {
       showJob(job, await (await ask("GET", `jobs/${job.id}`, currentKey())).json());
     } catch (problem) {
-      showJob(job, problem.status === 404 ? MISSING : { message: textOf(problem) });
-      if (problem.status === 401) {
-        askForKey(problem);
-        break;
-      }
+      showJob(job, { status: problem.status === 404 ? "missing" : job.status, message: textOf(problem) });
+      job.needsKey = problem.status === 401;
+      if (job.needsKey) return askForKey(problem);
     }
-    if (ENDED.has(job.status)) break;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  job.isWatched = false;
 }
 
-/** A link cannot send a key: with one the page fetches the file, else the browser does, which need not keep it in memory. */
-async function download(event, { id, output, parts: { link } }) {
+/** A link sends no key: with one the page fetches the file, else the browser does, which keeps none of it in memory. */
+async function download(event, { id, output }) {
   if (!currentKey()) return;
   event.preventDefault();
-  if (link.ariaBusy === "true") return;
-  link.ariaBusy = "true";
   try {
     save(await (await ask("GET", `jobs/${id}/results`, currentKey())).blob(), `segment-${id.slice(0, 8)}.${ENDINGS[output] ?? output}`);
   } catch (problem) {
     showStatus(textOf(problem));
-  } finally {
-    link.ariaBusy = "false";
   }
 }
 
 /** Ends a job that has not ended. Removes one that has. */
 async function removeJob(job) {
-  try {
-    const response = job.status === "missing" ? null : await ask("DELETE", `jobs/${job.id}`, currentKey());
-    if (response?.status === 200) {
-      showJob(job, await response.json());
-      return;
-    }
-  } catch (problem) {
-    if (problem.status !== 404) {
-      showStatus(textOf(problem));
-      return;
-    }
-  }
+  const answer = await ask("DELETE", `jobs/${job.id}`, currentKey()).catch((problem) => problem);
+  if (answer.status === 200) return showJob(job, await answer.json());
+  if (answer.status !== 204 && answer.status !== 404) return showStatus(textOf(answer));
   job.isRemoved = true;
   job.row.remove();
-  jobs = jobs.filter((other) => other !== job);
   keep((kept) => kept.filter(({ id }) => id !== job.id));
   keepFocus($("job-files"));
 }
@@ -123,35 +100,28 @@ async function submit() {
   const form = new FormData();
   for (const file of files) form.append("file", file);
   upload = new AbortController();
-  needsKey = false;
   $("job-sending").hidden = false;
-  $("job-sent").value = 0;
   $("job-problem").textContent = "";
   try {
     checkOptions();
     const query = new URLSearchParams(currentQuery());
     query.set("output", output);
-    const answer = await send(`jobs?${query}`, form, currentKey(), {
-      onProgress: (share) => { $("job-sent").value = share; },
-      onSent: () => $("job-sent").removeAttribute("value"),
-      signal: upload.signal,
-    });
-    const { jobID: id, ...state } = JSON.parse(await answer.text());
+    const onProgress = (share) => { $("job-sent").value = share; };
+    const answer = await send(`jobs?${query}`, form, currentKey(), { onProgress, signal: upload.signal });
+    const { jobID: id } = JSON.parse(await answer.text());
     const job = { id, output, name: files.length === 1 ? files[0].name : `${files.length} photos` };
     keep((kept) => [...kept, job]);
+    addJob(job);
     $("job-form").reset();
-    const shown = addJob(job);
-    showJob(shown, state);
-    watch(shown);
+    needsKey = false;
   } catch (problem) {
     needsKey = problem.status === 401;
     if (needsKey) askForKey(problem);
     if (problem.name !== "AbortError") $("job-problem").textContent = textOf(problem);
-  } finally {
-    upload = null;
-    $("job-sending").hidden = true;
-    keepFocus($("job-files"));
   }
+  upload = null;
+  $("job-sending").hidden = true;
+  keepFocus($("job-files"));
 }
 
 /** Offers outputs that go with the chosen files: one TIFF may be a scene, anything else is photos. */
@@ -161,13 +131,12 @@ function fitOutput() {
   const isOfScenes = $("job-output").selectedOptions[0].parentElement === $("job-scene");
   $("job-scene").disabled = !isScene;
   if (isScene !== isOfScenes) $("job-output").value = isScene ? "tif" : "zip";
-  $("job-problem").textContent = "";
 }
 
 /** Goes on with what was refused for want of a key. */
 export function continueJobs() {
   if (needsKey) submit();
-  for (const job of jobs) if (!job.isWatched && !ENDED.has(job.status)) watch(job);
+  jobs.filter((job) => job.needsKey).forEach(watch);
 }
 
 /** Shows the jobs that the browser keeps, where the service has jobs. */
@@ -175,10 +144,10 @@ export function watchJobs() {
   const { megabytes, days } = $("jobs").dataset;
   if (!megabytes) return;
   $("jobs").hidden = $("job-photos").hidden = false;
-  $("jobs-limits").textContent = `Up to ${megabytes} MB. The service keeps the files until the job ends, and the result until you remove it, at most ${days} ${days === "1" ? "day" : "days"}.`;
+  $("jobs-limits").textContent = `Up to ${megabytes} MB. The service keeps the files until the job ends, and the result for ${days} days at most.`;
   $("job-files").addEventListener("change", fitOutput);
   $("job-form").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
   $("job-cancel").addEventListener("click", () => upload?.abort());
   addEventListener("beforeunload", (event) => { if (upload) event.preventDefault(); });
-  keep((kept) => kept).forEach((job) => watch(addJob(job)));
+  keep((kept) => kept).forEach(addJob);
 }

@@ -8,6 +8,7 @@ import { segmentQuery } from "./formats.js";
 import { showSamples, watchInputs } from "./inputs.js";
 import { continueJobs, watchJobs } from "./jobs.js";
 import { askForKey, checkOptions, currentKey, currentQuery, offerModels, watchOptions } from "./options.js";
+import { textOf } from "./problems.js";
 import { Queue } from "./queue.js";
 import { Result } from "./result.js";
 import { watchCopies } from "./snippets.js";
@@ -20,7 +21,7 @@ const result = new Result({ confidenceOf });
 const thumbnails = new Thumbnails(choose);
 const queue = new Queue(settings, changed);
 const current = () => result.item;
-const showError = ({ title, detail, message }) => showStatus(title ? `${title}. ${detail}` : `Something went wrong. ${message}`);
+const showError = (error) => showStatus(textOf(error));
 
 /** Settings of the next request; throws a `Problem` where an option has a wrong value. */
 function settings() {

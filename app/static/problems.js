@@ -11,6 +11,9 @@ export class Problem extends Error {
 export const unreachable = () =>
   new Problem("No connection", "The page cannot reach the server. Check that the server runs and that you are online. Then try again.");
 
+/** What went wrong, in a line. */
+export const textOf = ({ title, detail, message }) => (title ? `${title}. ${detail}` : `Something went wrong. ${message}`);
+
 const TITLES = {
   413: "Too large",
   415: "The service does not read this file",
