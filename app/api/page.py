@@ -34,6 +34,7 @@ DOCS_POLICY = "; ".join((
     "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
 ))  # fmt: skip
 SCRIPT = re.compile("<script>(.*?)</script>", re.DOTALL)
+JOBS = 'id="jobs"'  # the page shows its jobs where the element has their limits
 RELATIVE = re.compile(r'\b(?:href|src)="(?!#)')
 FRESH = {"Cache-Control": "no-cache"}  # browsers ask anew each time, so that they never mix the scripts of two versions
 router = APIRouter(include_in_schema=False)
@@ -51,6 +52,10 @@ class StaticFile(NamedTuple):
 async def page(request: Request) -> Response:
     """The page. Behind a proxy's prefix its links begin with the prefix, so that it works with and without a final slash."""
     text = _static_files(STATIC)["index.html"].content.decode()
+    if request.app.state.jobs:
+        settings = request.app.state.service.settings
+        limits = f'data-megabytes="{settings.job_upload_mb:.10g}" data-days="{settings.jobs_days:.10g}"'
+        text = text.replace(JOBS, f"{JOBS} {limits}", 1)
     if root := _root(request):
         text = RELATIVE.sub(lambda match: f"{match[0]}{escape(root)}/", text)
     return HTMLResponse(text, headers={"Content-Security-Policy": POLICY} | FRESH)

@@ -6,7 +6,9 @@ import { $, keepFocus, showStatus } from "./dom.js";
 import { watchDownloads } from "./downloads.js";
 import { segmentQuery } from "./formats.js";
 import { showSamples, watchInputs } from "./inputs.js";
+import { continueJobs, watchJobs } from "./jobs.js";
 import { askForKey, checkOptions, currentKey, currentQuery, offerModels, watchOptions } from "./options.js";
+import { textOf } from "./problems.js";
 import { Queue } from "./queue.js";
 import { Result } from "./result.js";
 import { watchCopies } from "./snippets.js";
@@ -19,7 +21,7 @@ const result = new Result({ confidenceOf });
 const thumbnails = new Thumbnails(choose);
 const queue = new Queue(settings, changed);
 const current = () => result.item;
-const showError = ({ title, detail, message }) => showStatus(title ? `${title}. ${detail}` : `Something went wrong. ${message}`);
+const showError = (error) => showStatus(textOf(error));
 
 /** Settings of the next request; throws a `Problem` where an option has a wrong value. */
 function settings() {
@@ -121,8 +123,9 @@ watchInputs(addPhotos);
 watchCopies();
 watchDownloads({ current, settings: fileSettings, showError });
 watchArchive({ items: () => queue.items, settings: fileSettings, showError });
-watchOptions({ onChange: showProgress, onKey: () => { queue.unlock(); showService(); showProgress(); } });
+watchOptions({ onChange: showProgress, onKey: () => { queue.unlock(); continueJobs(); showService(); showProgress(); } });
 showSamples(addPhotos, showError);
+watchJobs();
 $("cancel").addEventListener("click", () => queue.cancel(current()));
 for (const id of ["retry", "again", "rerun"]) $(id).addEventListener("click", () => queue.again([current()]));
 for (const id of ["discard", "discard-problem"]) $(id).addEventListener("click", () => discard([current()]));

@@ -11,6 +11,9 @@ export class Problem extends Error {
 export const unreachable = () =>
   new Problem("No connection", "The page cannot reach the server. Check that the server runs and that you are online. Then try again.");
 
+/** What went wrong, in a line. */
+export const textOf = ({ title, detail, message }) => (title ? `${title}. ${detail}` : `Something went wrong. ${message}`);
+
 const TITLES = {
   413: "Too large",
   415: "The service does not read this file",
@@ -27,13 +30,14 @@ const CHANGE_OPTION = " Change the value under Options. Then try again.";
 const FINAL = new Set([401, 413, 415]);
 const FINAL_TYPES = new Set(["damaged-image", "empty-body"]);
 
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+/** A message of the service as a sentence. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
 function keyProblem(key) {
   const options = { status: 401, retry: false };
   return key
     ? new Problem("The key is wrong", "Check that it is complete, or ask the operator of this service for another key.", options)
-    : new Problem("This service needs a key", "Ask the operator of this service for a key. Your photos continue when you enter it.", options);
+    : new Problem("This service needs a key", "Ask the operator of this service for a key. The page continues when you enter it.", options);
 }
 
 /** The problem with a value under Options; `reason` is a sentence. */

@@ -39,6 +39,7 @@ def test_it_tells_model_device_classes_and_scores_before_any_photo(visit: Visit,
     info["runtime"]["precision"] = "int8"
     page = visit(before=lambda page: page.route("**/info", lambda route: route.fulfill(json=info)))
     expect(page.locator("#facts")).to_contain_text(f"{info['runtime']['device']}, OpenVINO, int8")
+    expect(page.locator("#jobs")).to_be_hidden()
     classes = [entry["name"] for entry in httpx.get(f"{narrow_url}/classes", timeout=HANG_S).json()]
     assert page.locator("#known li").all_text_contents() == classes
     seven, every = scores["VOC 2012 animals, val, int8"], scores["21 classes, val, int8"]
