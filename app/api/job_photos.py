@@ -52,9 +52,12 @@ async def segment_photos(service: Service, root: Path, job: Job, model: Model, t
             finished += 1
             tell(finished / len(names))
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(JOB_PHOTOS):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(JOB_PHOTOS):
+                group.create_task(work())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors  # the runner knows each kind
     with whole_file(folder / job.result, follow=False) as partial, partial.open("wb") as file:
         async for piece in WRITERS[job.output](_outcomes(folder, len(names))):
             await asyncio.to_thread(file.write, piece)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -41,21 +42,20 @@ async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[
     folder.mkdir()
     upload = JobUpload([], [])
     is_form = media_type(body.request) == MEDIA_TYPE
-    writer = _Form(body.request.headers["content-type"], folder, upload) if is_form else _Raw(folder, upload)
     pieces, count = bytearray(), 0
     try:
-        async for chunk in body.chunks(lambda _: MEMORY_BYTES):
-            pieces += chunk
-            if len(pieces) >= WRITE_BYTES:
-                check_room(count := count + len(pieces))
-                await asyncio.to_thread(writer.write, bytes(pieces))
-                pieces.clear()
-        await asyncio.to_thread(writer.write, bytes(pieces))
-        writer.end()
+        content_type = body.request.headers.get("content-type", "")
+        with closing(_Form(content_type, folder, upload) if is_form else _Raw(folder, upload)) as writer:
+            async for chunk in body.chunks(lambda _: MEMORY_BYTES):
+                pieces += chunk
+                if len(pieces) >= WRITE_BYTES:
+                    check_room(count := count + len(pieces))
+                    await asyncio.to_thread(writer.write, bytes(pieces))
+                    pieces.clear()
+            await asyncio.to_thread(writer.write, bytes(pieces))
+            writer.end()
     except FormParserError as error:
         raise BadRequest(f"the form cannot be read: {error}; send multipart/form-data with a file as `file`", CLOSE) from error
-    finally:
-        writer.close()
     if not upload.files or not any((folder / f"{index:06}").stat().st_size for index in range(len(upload.files))):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
     return upload

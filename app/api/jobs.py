@@ -101,16 +101,18 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
     client, length = request.state.reservation.sender, request.headers.get("content-length", "")
     if "output" in query:
         _check(query, service)
-    with _refuse_full_disk(), jobs.store.upload(client, int(length) if length.isdecimal() else 0) as (id, folder):
-        files, fields = await receive_upload(body, folder / UPLOADS, lambda count: jobs.store.check_room(id, count))
-        query = with_values(query, [each for each in fields if each[0] in NAMES], "form field", NAMES, JOB_MODEL)
-        _check(query, service)
-        with service.registry.using(query.get("model")) as model:
-            parameters = {name: value for name, value in query.items() if name not in ANY}
-            sha256 = model.segmenter.runtime.identity.sha256
-            job = Job(id, owner, client, query["output"], parameters, model.name, sha256, files, created=now())
-            await _check_files(job, jobs, service, model)
-        jobs.submit(job)
+    count = int(length) if length.isdecimal() else 0
+    with _refuse_full_disk():
+        async with jobs.store.upload(client, count) as (id, folder):
+            files, fields = await receive_upload(body, folder / UPLOADS, lambda count: jobs.store.check_room(id, count))
+            query = with_values(query, [each for each in fields if each[0] in NAMES], "form field", NAMES, JOB_MODEL)
+            _check(query, service)
+            with service.registry.using(query.get("model")) as model:
+                parameters = {name: value for name, value in query.items() if name not in ANY}
+                sha256 = model.segmenter.runtime.identity.sha256
+                job = Job(id, owner, client, query["output"], parameters, model.name, sha256, files, created=now())
+                await _check_files(job, jobs, service, model)
+            jobs.submit(job)
     response.headers["Location"] = f"{_address(request)}/{job.id}"
     return _status(request, job)
 
@@ -147,6 +149,8 @@ async def job_results(request: Request, id: str, jobs: Jobs, owner: Owner) -> Re
     if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]:
         return Response(status_code=304, headers={"ETag": tag})
     path = jobs.store.folder(job) / job.result
+    if path.is_symlink() or not path.is_file():  # a process that a scene took over could write links
+        raise ResultMissing("the job's result is no longer there; send the job again")
     return FileResponse(path, headers={"ETag": tag}, media_type=media_type, filename=f"{PROCESS}-{job.id[:8]}{suffix}")
 
 
@@ -159,7 +163,7 @@ async def delete_job(request: Request, id: str, jobs: Jobs, owner: Owner) -> Res
     if job.is_open:
         await jobs.dismiss(job)
         return _status(request, job)
-    jobs.store.remove(job)
+    await jobs.remove(job)
     return Response(status_code=204)
 
 

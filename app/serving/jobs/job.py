@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
+
+from pydantic import ConfigDict, TypeAdapter
 
 from model.whole_file import write_file
 
@@ -38,8 +40,10 @@ class Job:
 
     id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. parameters: of the
     request, checked. sha256: of the weights that it began with. files: names of its uploads, which never become paths.
-    progress: 0 to 100. crashes: ends of its process since rows were last done.
+    progress: 0 to 100. crashes: ends of its process since its progress.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     id: str
     owner: str
@@ -79,10 +83,12 @@ class Job:
     @classmethod
     def load(cls, folder: Path) -> Job:
         """Reads the job of a folder. Raises `OSError` or `ValueError`."""
-        values = json.loads((folder / FILE).read_bytes())
-        if not isinstance(values, dict) or values.keys() != {each.name for each in fields(cls)} or values["id"] != folder.name:
-            raise ValueError(f"{folder / FILE} is no job of this version")
-        return cls(**values)
+        job: Job = TypeAdapter(cls).validate_json((folder / FILE).read_bytes())
+        for time in filter(None, (job.created, job.started, job.finished, job.updated)):
+            datetime.fromisoformat(time)
+        if job.id != folder.name or job.is_open == bool(job.finished):
+            raise ValueError(f"{folder / FILE} is no job of this folder")
+        return job
 
 
 def now() -> str:

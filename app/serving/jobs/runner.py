@@ -17,7 +17,7 @@ from model.inference.jobs.scene_process import SceneRefused
 TURN_S = 20.0  # after which the next client's job has its turn, if another waits
 CHECK_S = 0.5  # between two looks at what may end a turn
 PAUSE_S = 1.0  # until a new try, while the service starts
-MOST_CRASHES = 3  # of a job's process without a row in between
+MOST_CRASHES = 3  # of a job's process without progress in between
 OLD_S = 600.0  # between two looks at jobs that ended long ago
 Work = Callable[[Job, Model, Callable[[float], None]], Awaitable[None]]
 """Works on a job with its model until its result is written, and tells the share that is done. It can be cancelled."""
@@ -57,16 +57,25 @@ class JobRunner:
 
     async def dismiss(self, job: Job) -> None:
         """Ends a job that has not ended, and removes its files."""
-        running = self._running
         self._end(job, "dismissed", "it was dismissed")
-        if running and running[0] is job:
-            running[1].cancel()
-            await asyncio.wait([running[1]])
-        self.store.clear(job)
+        await self._halt(job)
+        await self.store.clear(job)
+
+    async def remove(self, job: Job) -> None:
+        """Removes a job that has ended, once nothing writes into its folder."""
+        await self._halt(job)
+        await self.store.remove(job)
+
+    async def _halt(self, job: Job) -> None:
+        """Ends the work on a job, if it runs."""
+        if self._running and self._running[0] is job:
+            task = self._running[1]
+            task.cancel()
+            await asyncio.wait([task])
 
     async def _run(self) -> None:
         while True:
-            self.store.remove_old()
+            await self.store.remove_old()
             job = self._next()
             if job:
                 await self._turn(job)
@@ -87,14 +96,14 @@ class JobRunner:
             with self._registry.using(job.model) as model:
                 if model.segmenter.runtime.identity.sha256 != job.sha256:
                     self._end(job, "failed", f"the weights of {job.model} were replaced after it was sent; send it again")
-                    self.store.clear(job)
+                    await self.store.clear(job)
                     return
                 await self._work_on(job, model)
         except NotServing:
             await asyncio.sleep(PAUSE_S)
         except UnknownModel:
             self._end(job, "failed", f"the model {job.model} is no longer served; send it again with another")
-            self.store.clear(job)
+            await self.store.clear(job)
 
     async def _work_on(self, job: Job, model: Model) -> None:
         if job.status == "accepted":
@@ -102,18 +111,21 @@ class JobRunner:
         self.store.save(job)
 
         def tell(share: float) -> None:
-            job.crashes, progress = 0, min(99, int(100 * share))
-            if progress != job.progress:
-                job.progress = progress
+            progress = min(99, int(100 * share))
+            if progress > job.progress:  # a new process tells of the rows that are kept, too
+                job.crashes, job.progress = 0, progress
                 self.store.save(job)
 
         work = asyncio.ensure_future(self._work[job.is_scene](job, model, tell))
         task: asyncio.Task[None] = asyncio.create_task(self._outcome(job, work))
         self._running = job, task
-        end = asyncio.get_running_loop().time() + TURN_S
+        end, measured = asyncio.get_running_loop().time() + TURN_S, job.progress
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=CHECK_S)
+                if job.progress != measured:
+                    measured = job.progress
+                    await self.store.measure(job)
                 is_over = asyncio.get_running_loop().time() >= end and self._others_wait(job)
                 if not task.done() and (is_over or self._registry.models.get(job.model) is not model):
                     task.cancel()
@@ -125,7 +137,7 @@ class JobRunner:
             await asyncio.wait([task])
             self._running = None
         if not job.is_open:
-            self.store.clear(job)
+            await self.store.clear(job)
 
     def _others_wait(self, job: Job) -> bool:
         return any(other.is_open and other.client != job.client for other in self.store.jobs())

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import logging
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from app.serving.errors import DiskFull, QueueFull
-from app.serving.jobs.job import STATUSES, Job
+from app.serving.jobs.job import FILE, STATUSES, Job
 
 RESERVE_BYTES = 1 << 29  # of the disk that stay free
 MOST_OPEN, MOST_JOBS = 1000, 10_000  # of a client that have not ended, and in all
@@ -65,8 +66,8 @@ class JobStore:
         job = self._jobs.get(id)
         return job if job and job.owner == owner else None
 
-    @contextmanager
-    def upload(self, client: str, count: int) -> Iterator[tuple[str, Path]]:
+    @asynccontextmanager
+    async def upload(self, client: str, count: int) -> AsyncIterator[tuple[str, Path]]:
         """An id and a new folder for a job whose body may have `count` bytes. It is removed unless `add` gets the job.
 
         Raises `QueueFull`, `DiskFull` or `OSError`.
@@ -85,7 +86,7 @@ class JobStore:
         finally:
             del self._uploads[id]
             if id not in self._jobs:
-                shutil.rmtree(path, ignore_errors=True)
+                await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     def check_room(self, id: str, count: int) -> None:
         """Counts `count` bytes for an upload. Raises `DiskFull` if the disk, or the share of jobs, has no room for them."""
@@ -114,32 +115,45 @@ class JobStore:
         self._sizes[job.id] = size_of(self.folder(job))
 
     def save(self, job: Job) -> None:
-        """Writes a change of a job; one that a full disk does not take is logged, and counts until the next start."""
+        """Writes a change of a job; one that a full disk does not take is logged, and counts until the next start.
+
+        A job that was removed meanwhile stays removed.
+        """
+        if job.id not in self._jobs:
+            return
         try:
             job.save(self.folder(job))
         except OSError as error:
             log.error("a job could not be written: %s", error, extra={"fields": {"job": job.id}})
-        self._sizes[job.id] = size_of(self.folder(job))
 
-    def clear(self, job: Job) -> None:
-        """Removes all files of a job that has ended, but itself and, of a successful one, its result."""
-        kept = {"job.json", job.result if job.status == "successful" else ""}
-        for path in self.folder(job).iterdir():
-            if path.name not in kept:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    async def measure(self, job: Job) -> None:
+        """Counts what a job has on the disk. In a thread, since it may have tens of thousands of files."""
+        size = await asyncio.to_thread(size_of, self.folder(job))
+        if job.id in self._jobs:
+            self._sizes[job.id] = size
+
+    async def clear(self, job: Job) -> None:
+        """Removes all files of a job that has ended, but itself and, of a successful one, its result.
+
+        A job that was removed meanwhile stays removed.
+        """
+        if job.id not in self._jobs:
+            return
+        await asyncio.to_thread(strip, self.folder(job), job)
         self.save(job)
+        await self.measure(job)
 
-    def remove(self, job: Job) -> None:
+    async def remove(self, job: Job) -> None:
         """Removes a job with its files."""
         self._jobs.pop(job.id, None)
         self._sizes.pop(job.id, None)
-        shutil.rmtree(self.folder(job), ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self.folder(job), ignore_errors=True)
 
-    def remove_old(self) -> None:
+    async def remove_old(self) -> None:
         """Removes jobs that ended long ago."""
         for job in self.jobs():
             if job.finished and time.time() - datetime.fromisoformat(job.finished).timestamp() > self._days * 86_400:
-                self.remove(job)
+                await self.remove(job)
 
     def counts(self) -> dict[str, int]:
         """How many jobs have each status. Any thread may call it, as the next one."""
@@ -152,7 +166,7 @@ class JobStore:
         return time.time() - datetime.fromisoformat(min(waiting)).timestamp() if waiting else 0.0
 
     def _load(self, path: Path) -> None:
-        if not (path / "job.json").exists():
+        if not (path / FILE).exists():
             shutil.rmtree(path, ignore_errors=True)
             return
         try:
@@ -160,8 +174,19 @@ class JobStore:
         except (OSError, ValueError) as error:
             log.error("a job is not read: %s; remove its folder", error)
             return
+        if not job.is_open:
+            strip(path, job)  # the service was killed before it did
         self._jobs[job.id] = job
         self._sizes[job.id] = size_of(path)
+
+
+def strip(folder: Path, job: Job) -> None:
+    """Removes all files of an ended job's folder but `FILE` and, of a successful one, its result. Any thread may call it."""
+    kept = {FILE, job.result if job.status == "successful" else ""}
+    with suppress(FileNotFoundError):  # it was removed meanwhile
+        for path in folder.iterdir():
+            if path.name not in kept:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def size_of(folder: Path) -> int:

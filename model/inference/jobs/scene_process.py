@@ -37,6 +37,7 @@ from model.inference.segmenter import Segmenter
 from model.inference.tiling import UNIT, Size
 
 MODULE = "model.inference.jobs.scene_program"
+STALL_S = 3600.0  # longest time between two frames of a process that works, wall clock
 PLAN_TIMEOUT_S = 60.0  # longest time to start the process and to plan a scene, wall clock
 Submit = Callable[[Tile], Future[Logits]]
 OnRows = Callable[[int, int], None]
@@ -97,7 +98,7 @@ class SceneProcess:
     async def run(self, submit: Submit, on_rows: OnRows) -> None:
         """Runs the tiles of the planned scene until its result is written. on_rows: gets the rows that are done, and all rows.
 
-        Raises `SceneRefused`, an error of `submit`'s futures, or `OSError` if the process ended.
+        Raises `SceneRefused`, an error of `submit`'s futures, or `OSError` if the process ended or is stuck.
         """
         loop = asyncio.get_running_loop()
 
@@ -106,8 +107,11 @@ class SceneProcess:
                 loop.call_soon_threadsafe(self._send_logits)
 
         try:
-            while (frame := await self._receive("tile", "rows", "done"))[0]["kind"] != "done":
-                document, payload = frame
+            while True:
+                async with asyncio.timeout(STALL_S):
+                    document, payload = await self._receive("tile", "rows", "done")
+                if document["kind"] == "done":
+                    return
                 if document["kind"] == "rows":
                     on_rows(int(document["row"]), int(document["rows"]))
                     continue

@@ -136,7 +136,7 @@ def test_a_large_job_and_small_ones_take_turns_by_client(serve: Serve, tmp_path:
             store = JobStore(tmp_path, 1e9, 1)
             jobs = JobRunner(store, registry, {False: work})
             for index, name in enumerate(["large", *["small"] * 4, "other"]):
-                with store.upload(name, 0) as (id, _):
+                async with store.upload(name, 0) as (id, _):
                     sha256 = model.segmenter.runtime.identity.sha256
                     jobs.submit(Job(id, "", name, "zip", {}, model.name, sha256, [], created=f"{now()}{index}"))
             jobs.start()

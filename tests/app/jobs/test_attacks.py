@@ -1,0 +1,129 @@
+"""Jobs that are dismissed, removed or changed at the wrong moment: the service answers in words, and the next job runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from app.serving.jobs.job import Job, now
+from app.serving.jobs.runner import JobRunner
+from app.serving.jobs.store import JobStore
+from app.serving.registry import Model
+from tests.app.jobs.test_failures import process_of
+from tests.support.app.exchanges import PHOTO, assert_problem
+from tests.support.app.jobs import result_of, status_of, submit, submit_photos
+from tests.support.app.services import Serve
+from tests.support.polling import wait_until, wait_until_async
+
+FORM_OF = "multipart/form-data; boundary="
+
+
+def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(
+    serve: Serve, long_scene: Path, tmp_path: Path
+) -> None:
+    with serve(jobs_dir=tmp_path) as client, ThreadPoolExecutor(8) as pool:
+        id = submit(client, long_scene.read_bytes(), output="tif")
+        wait_until(lambda: status_of(client, id)["progress"] > 0)
+        answers = list(pool.map(lambda _: client.delete(f"/jobs/{id}").status_code, range(8)))
+        assert set(answers) <= {200, 204, 404}, answers
+        wait_until(lambda: client.delete(f"/jobs/{id}").status_code == 404)
+        assert not (tmp_path / id).exists()
+        result_of(client, submit_photos(client, {"a.png": PHOTO}, output="zip"))
+
+
+def test_a_process_that_is_stopped_counts_as_one_that_ended(
+    serve: Serve, long_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(jobs_dir=tmp_path) as client:
+        id = submit(client, long_scene.read_bytes(), output="tif")
+        wait_until(lambda: status_of(client, id)["progress"] > 0)
+        monkeypatch.setattr("model.inference.jobs.scene_process.STALL_S", 2.0)
+        os.kill(process_of(id), signal.SIGSTOP)
+        result_of(client, id)
+
+
+def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_told_anew(serve: Serve, tmp_path: Path) -> None:
+    turns = 0
+
+    async def work(_job: Job, _model: Model, tell: Callable[[float], None]) -> None:
+        nonlocal turns
+        turns += 1
+        tell(0.5)
+        if turns < 9:
+            raise OSError("its process ended")
+
+    with serve() as client:
+        registry = client.app.state.service.registry  # type: ignore[attr-defined]
+        model = registry.get()
+
+        async def run() -> Job:
+            store = JobStore(tmp_path, 1e9, 1)
+            jobs = JobRunner(store, registry, {False: work})
+            async with store.upload("a", 0) as (id, _):
+                job = Job(id, "", "a", "zip", {}, model.name, model.segmenter.runtime.identity.sha256, [], created=now())
+                jobs.submit(job)
+            jobs.start()
+            await wait_until_async(lambda: not job.is_open)
+            await jobs.stop()
+            return job
+
+        job = asyncio.run(run())
+    assert (job.status, turns) == ("failed", 3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "lost"}, {"output": "png"}, {"created": 5}, {"files": "abc"}, {"model": ["a"]}, {"finished": "yesterday"},
+        {"created": "yesterday"}, {"owner": None}, {"id": "../other"}, {"crashes": "many"}, {"more": 1}, {"status": "running"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_job_that_was_edited_is_left_out(tmp_path: Path, changes: dict[str, object]) -> None:
+    folder = tmp_path / "1"
+    folder.mkdir()
+    job = Job("1", "", "a", "zip", {}, "m", "0", ["a.png"], "successful", now(), finished=now(), progress=100)
+    job.save(folder)
+    assert Job.load(folder) == job
+    (folder / "job.json").write_text(json.dumps(asdict(job) | changes))
+    store = JobStore(tmp_path, 1e9, 1)
+    assert store.jobs() == []
+    store.close()
+
+
+def test_what_a_kill_left_of_a_job_that_had_ended_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "1" / "uploads").mkdir(parents=True)
+    Job("1", "", "a", "zip", {}, "m", "0", [], "successful", now(), finished=now()).save(tmp_path / "1")
+    for name in ("result.zip", "uploads/000000"):
+        (tmp_path / "1" / name).write_text("a")
+    JobStore(tmp_path, 1e9, 1).close()
+    assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["job.json", "result.zip"]
+
+
+def test_a_result_that_is_a_link_or_missing_is_not_answered(serve: Serve, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    with serve(jobs_dir=tmp_path / "jobs") as client:
+        id = submit_photos(client, {"a.png": PHOTO}, output="zip")
+        result_of(client, id)
+        result = tmp_path / "jobs" / id / "result.zip"
+        result.unlink()
+        assert_problem(client.get(f"/jobs/{id}/results"), 404, "result")
+        result.symlink_to(secret)  # as the process of a scene could, if the scene took it over
+        assert_problem(client.get(f"/jobs/{id}/results"), 404, "result")
+
+
+def test_a_boundary_that_is_too_long_is_said(serve: Serve, tmp_path: Path) -> None:
+    with serve(jobs_dir=tmp_path) as client:
+        headers = {"content-type": FORM_OF + "X" * 20_000}
+        response = client.post("/jobs", params={"output": "zip"}, content=b"--X", headers=headers)
+        assert_problem(response, 400, "the form cannot be read")
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
