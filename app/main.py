@@ -89,8 +89,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Refusals, service=service, paths=paths)
     if settings.cors_origins:
         app.add_middleware(
-            ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Server-Timing", "Retry-After", "ETag", *OBJECT_HEADERS.values(), REMARK],
+            ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=[
+                "X-Request-ID", "Location", "Server-Timing", "Retry-After", "ETag", *OBJECT_HEADERS.values(), REMARK,
+            ],
         )  # fmt: skip
     app.add_middleware(RequestTelemetry, metrics=service.metrics, polled_paths=polled_paths)
     app.add_middleware(ConnectionMiddleware, clients=service.clients, ending=service.is_ending, headers=SECURITY_HEADERS)
