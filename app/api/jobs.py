@@ -10,6 +10,7 @@ import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -178,6 +179,10 @@ def _check(query: Query, service: Service) -> None:
         raise BadParameter(f"{others[0]}: does not go with output={output}; leave it out")
     service.registry.get(query.get("model"))
     if is_scene:
+        if missing := [package for package in ("rasterio", "pyogrio") if find_spec(package) is None]:
+            raise UnsupportedType(
+                f"output={output} needs {missing[0]}, which the service lacks; the operator can install the extra geo"
+            )
         return
     own = {name: value for name, value in query.items() if name != OUTPUT.name}
     form = own.setdefault("format", FORMATS[output])

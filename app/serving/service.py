@@ -13,6 +13,7 @@ from functools import partial
 from app.serving.admission import Admission, Reservation
 from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
+from app.serving.jobs.job import STATUSES
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
@@ -205,7 +206,7 @@ class Service:
             "segment_jobs_bytes": self.jobs.used_bytes() if self.jobs else 0.0,
             "segment_jobs_wait_seconds": self.jobs.longest_wait() if self.jobs else 0.0,
         }
-        jobs = self.jobs.counts() if self.jobs else {}
+        jobs = self.jobs.counts() if self.jobs else dict.fromkeys(STATUSES, 0)
         return ServiceState(values, jobs, [asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes])
 
     def deadline(self) -> float:

@@ -43,6 +43,7 @@ class JobStore:
         self._jobs: dict[str, Job] = {}
         self._sizes: dict[str, int] = {}
         self._uploads: dict[str, int] = {}
+        self._uploaders: dict[str, str] = {}  # the clients of uploads
         for path in sorted(folder.iterdir()):
             if path.is_dir() and not path.is_symlink():
                 self._load(path)
@@ -72,19 +73,20 @@ class JobStore:
 
         Raises `QueueFull`, `DiskFull` or `OSError`.
         """
-        if sum(job.client == client and job.is_open for job in self._jobs.values()) >= MOST_OPEN:
+        coming = list(self._uploaders.values()).count(client)
+        if coming + sum(job.client == client and job.is_open for job in self._jobs.values()) >= MOST_OPEN:
             raise QueueFull(f"{MOST_OPEN} jobs of yours wait, which is the limit", 60)
         if len(self._jobs) + len(self._uploads) >= MOST_JOBS:
             raise DiskFull(f"there are {MOST_JOBS} jobs, which is the limit; remove those that have ended, with DELETE")
         id = secrets.token_hex(16)
-        self._uploads[id] = 0
+        self._uploads[id], self._uploaders[id] = 0, client
         path = self.root / id
         try:
             self.check_room(id, count)
             path.mkdir(mode=0o700)
             yield id, path
         finally:
-            del self._uploads[id]
+            del self._uploads[id], self._uploaders[id]
             if id not in self._jobs:
                 await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
