@@ -206,7 +206,7 @@ class Service:
             "segment_jobs_bytes": self.jobs.used_bytes() if self.jobs else 0.0,
             "segment_jobs_wait_seconds": self.jobs.longest_wait() if self.jobs else 0.0,
         }
-        jobs = self.jobs.counts() if self.jobs else dict.fromkeys(STATUSES, 0)
+        jobs: dict[str, int] = self.jobs.counts() if self.jobs else dict.fromkeys(STATUSES, 0)
         return ServiceState(values, jobs, [asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes])
 
     def deadline(self) -> float:
