@@ -42,10 +42,10 @@ def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(
 def test_a_process_that_is_stopped_counts_as_one_that_ended(
     serve: Serve, long_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("model.inference.jobs.scene_process.STALL_S", 5.0)  # before the process is waited for
     with serve(jobs_dir=tmp_path) as client:
         id = submit(client, long_scene.read_bytes(), output="tif")
         wait_until(lambda: status_of(client, id)["progress"] > 0)
-        monkeypatch.setattr("model.inference.jobs.scene_process.STALL_S", 2.0)
         os.kill(process_of(id), signal.SIGSTOP)
         result_of(client, id)
 

@@ -68,13 +68,11 @@ def test_a_training_reads_each_file_once_before_its_first_batch_and_a_second_run
 
 
 @pytest.mark.long
-def test_all_groups_in_turn_are_trained_on_one_survey(
-    count_opens: Count, shapes: Path, tiny_recipe: Path, tmp_path: Path
-) -> None:
-    groups = ["--epochs", "0", "--group", "each", "--group-pattern", r"train_0(\d)"]
-    opens = count_opens(shapes, lambda: main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *groups)))
-    assert len(opens) == 32
-    assert set(opens.values()) == {2}  # for the survey, and for the score of its own group
+def test_all_folds_are_trained_on_one_survey(count_opens: Count, shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    folds = ["--epochs", "0", "--folds", "2"]
+    opens = count_opens(shapes, lambda: main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *folds)))
+    assert len(opens) == 40
+    assert set(opens.values()) == {2}  # for the survey, and for the score of its own fold
 
 
 def test_a_frame_that_is_listed_twice_or_in_two_splits_is_read_once(count_opens: Count, tmp_path: Path) -> None:
