@@ -194,4 +194,4 @@ async def scene_process(task: SceneTask, segmenter: Segmenter) -> AsyncIterator[
     finally:
         process.kill()
         frames.close()
-        await asyncio.to_thread(process.wait)
+        await asyncio.shield(asyncio.to_thread(process.wait))  # also if this is cancelled a second time
