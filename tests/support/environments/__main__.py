@@ -102,9 +102,10 @@ def _with_extras(path: Path, extras: frozenset[str]) -> str:
 
 
 def served(place: Place) -> AbstractContextManager[Server]:
-    """The service of an environment, with its default settings."""
+    """The service of an environment, with its default settings, and with jobs."""
     port = free_port()
-    variables = {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"}
+    folder = str(place.environment / "jobs")
+    variables = {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning", "SEGMENT_JOBS_DIR": folder}
     return start_server([str(place.environment / "bin" / "fcn-serve")], port, "/health/ready", variables)
 
 
