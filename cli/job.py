@@ -15,9 +15,9 @@ import httpx
 from tqdm import tqdm
 
 from cli.address import open_client
-from cli.arguments import LOCAL, parser, service_arguments
+from cli.arguments import service_arguments
 from cli.places import is_path, real, version
-from cli.remote import ServerError, detail_of
+from cli.remote import ServerError, detail_of, refuse_local
 from cli.report import DONE, tell
 from model.inference.scenes.request import SCENE, SceneRequest
 from model.whole_file import check_output, whole_file, write_file
@@ -70,8 +70,7 @@ def _checked(requests: Sequence[SceneRequest], args: argparse.Namespace) -> Scen
         )
     if requests[0].style:
         raise OSError("--style is not for --job; leave it out")
-    if names := [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]:
-        raise OSError(f"--{names[0].replace('_', '-')} is set by the service; leave it out with --server")
+    refuse_local(args)
     check_output(requests[0].out)
     return requests[0]
 

@@ -45,9 +45,7 @@ class Remote:
     workers = 8  # requests at once: more than the cores of most machines, but few compared with a service's queue
 
     def __init__(self, args: argparse.Namespace, sleep: Callable[[float], None] = time.sleep) -> None:
-        names = [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]
-        if names:
-            raise ServerError(f"--{names[0].replace('_', '-')} is set by the service; leave it out with --server")
+        refuse_local(args)
         answer = rendering(args)
         query = {
             name: str(value).lower() if isinstance(value, bool) else str(value)
@@ -140,6 +138,12 @@ class Remote:
             self._failures += 1
             hopeless = is_unreachable or not self._has_answered or self._failures >= self.workers
         return ServerUnusable(message) if hopeless else ServerError(message)
+
+
+def refuse_local(args: argparse.Namespace) -> None:
+    """Raises `ServerError` for an argument that the service sets."""
+    if names := [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]:
+        raise ServerError(f"--{names[0].replace('_', '-')} is set by the service; leave it out with --server")
 
 
 def _with_facts(result: Result, document: bytes) -> Result:

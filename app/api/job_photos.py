@@ -14,7 +14,7 @@ from app.api.body import Upload
 from app.api.query import Query
 from app.serving.admission import Reservation
 from app.serving.clients import Client
-from app.serving.jobs.job import UPLOADS, Job
+from app.serving.jobs.job import Job, upload_path
 from app.serving.registry import Model
 from app.serving.service import JOB_PHOTOS, Service
 from model.inference.errors import WorkersStopped
@@ -37,20 +37,20 @@ async def segment_photos(service: Service, root: Path, job: Job, model: Model, t
     (folder / PARTS).mkdir(exist_ok=True)
     names = job.files if job.output == "zip" else distinct_names(job.files)
     query = {"format": FORMATS[job.output], **job.parameters, "model": job.model}
-    indices = iter([index for index in range(len(names)) if not part_of(folder, index).exists()])
-    finished = len(names) - sum(not part_of(folder, index).exists() for index in range(len(names)))
+    missing = [index for index in range(len(names)) if not part_of(folder, index).exists()]
+    indices, count = iter(missing), len(names) - len(missing)
     loop = asyncio.get_running_loop()
     sender = Sender(job.id, {"job": job.id}, loop.create_future(), is_background=True)
 
     async def work() -> None:
-        nonlocal finished
+        nonlocal count
         for index in indices:
             outcome = await _segment(service, sender, query, job, index, names[index], folder)
             if service.registry.models.get(job.model) is not model:
                 raise WorkersStopped("the model was replaced")
             await asyncio.to_thread(_keep, folder, outcome)
-            finished += 1
-            tell(finished / len(names))
+            count += 1
+            tell(count / len(names))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -65,7 +65,7 @@ async def segment_photos(service: Service, root: Path, job: Job, model: Model, t
 
 async def _segment(service: Service, sender: Sender, query: Query, job: Job, index: int, name: str, folder: Path) -> Outcome:
     """The outcome of a photo, once the service has room for it."""
-    path = folder / UPLOADS / f"{index:06}"
+    path = upload_path(folder, index)
     while True:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         upload = Upload(Blob(b"", descriptor, path.stat().st_size), job.files[index], is_on_disk=True)

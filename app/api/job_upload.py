@@ -16,6 +16,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.api.body import CLOSE, DEFAULT_NAME, RequestBody, media_type
 from app.api.errors import BadRequest, EmptyBody, TooLarge
 from app.api.forms import FIELD_BYTES, FIELDS, LONGEST_NAME, MAX_FIELDS, MEDIA_TYPE
+from app.serving.jobs.job import UPLOADS, upload_path
 from app.telemetry import VALUE_LENGTH
 from model.printable import printable
 
@@ -34,12 +35,12 @@ class JobUpload(NamedTuple):
 
 
 async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[int], None]) -> JobUpload:
-    """Writes the files of the body to a new folder, as `000000`, `000001` and so on.
+    """Writes the files of the body below the job's folder, as `upload_path` names them.
 
     check_room: raises if the disk has no room for so many bytes. Raises as `RequestBody`; `BadRequest` for a broken form,
     `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what `check_room` raises.
     """
-    folder.mkdir()
+    (folder / UPLOADS).mkdir()
     upload = JobUpload([], [])
     is_form = media_type(body.request) == MEDIA_TYPE
     pieces, count = bytearray(), 0
@@ -56,7 +57,7 @@ async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[
             writer.end()
     except FormParserError as error:
         raise BadRequest(f"the form cannot be read: {error}; send multipart/form-data with a file as `file`", CLOSE) from error
-    if not upload.files or not any((folder / f"{index:06}").stat().st_size for index in range(len(upload.files))):
+    if not upload.files or not any(upload_path(folder, index).stat().st_size for index in range(len(upload.files))):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
     return upload
 
@@ -65,7 +66,7 @@ class _Raw:
     """Writes a body that is a file."""
 
     def __init__(self, folder: Path, upload: JobUpload) -> None:
-        self._file: BinaryIO = (folder / "000000").open("wb")
+        self._file: BinaryIO = upload_path(folder, 0).open("wb")
         upload.files.append(DEFAULT_NAME)
 
     def write(self, data: bytes) -> None:
@@ -125,7 +126,7 @@ class _Form:
         if self._name in FIELDS and name is not None:
             if len(files) >= MOST_FILES:
                 raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs", CLOSE)
-            self._part = (self._folder / f"{len(files):06}").open("wb")
+            self._part = upload_path(self._folder, len(files)).open("wb")
             files.append(FOLDER.sub("", name.decode(errors="replace"))[-LONGEST_NAME:] or DEFAULT_NAME)
         else:
             self._part = BytesIO()

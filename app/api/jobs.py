@@ -105,7 +105,7 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
     count = int(length) if length.isdecimal() else 0
     with _refuse_full_disk():
         async with jobs.store.upload(client, count) as (id, folder):
-            files, fields = await receive_upload(body, folder / UPLOADS, lambda count: jobs.store.check_room(id, count))
+            files, fields = await receive_upload(body, folder, lambda count: jobs.store.check_room(id, count))
             query = with_values(query, [each for each in fields if each[0] in NAMES], "form field", NAMES, JOB_MODEL)
             _check(query, service)
             with service.registry.using(query.get("model")) as model:

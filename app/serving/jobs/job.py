@@ -91,6 +91,11 @@ class Job:
         return job
 
 
+def upload_path(folder: Path, index: int) -> Path:
+    """The file of an upload in a job's folder: a number, from 0, and never the client's name."""
+    return folder / UPLOADS / f"{index:06}"
+
+
 def now() -> str:
     """The time as RFC 3339 writes it, in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -116,8 +116,7 @@ class JobRunner:
                 job.crashes, job.progress = 0, progress
                 self.store.save(job)
 
-        work = asyncio.ensure_future(self._work[job.is_scene](job, model, tell))
-        task: asyncio.Task[None] = asyncio.create_task(self._outcome(job, work))
+        task: asyncio.Task[None] = asyncio.create_task(self._outcome(job, model, tell))
         self._running = job, task
         end, measured = asyncio.get_running_loop().time() + TURN_S, job.progress
         try:
@@ -142,10 +141,13 @@ class JobRunner:
     def _others_wait(self, job: Job) -> bool:
         return any(other.is_open and other.client != job.client for other in self.store.jobs())
 
-    async def _outcome(self, job: Job, work: asyncio.Future[None]) -> None:
-        """Ends the job as its work does. A crash of its process, and the end of the network, leave it for its next turn."""
+    async def _outcome(self, job: Job, model: Model, tell: Callable[[float], None]) -> None:
+        """Works on the job, and ends it as its work does.
+
+        A crash of its process, and the end of the network, leave it for its next turn.
+        """
         try:
-            await work
+            await self._work[job.is_scene](job, model, tell)
         except SceneRefused as error:
             self._end(job, "failed", str(error))
         except InferenceError as error:

@@ -7,7 +7,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
-from app.serving.jobs.job import UPLOADS, Job
+from app.serving.jobs.job import Job, upload_path
 from app.serving.registry import Model
 from app.settings import Settings
 from imaging.rendering import parse_classes
@@ -27,7 +27,7 @@ def scene_request(job: Job, folder: Path, settings: Settings) -> SceneRequest:
     if "min_area" in values:
         options["min_area"] = parse_ground_area(values["min_area"])
     return SceneRequest(
-        source=str(folder / UPLOADS / "000000"), out=str(out), kind=KINDS[out.suffix], cog=job.output == "cog",
+        source=str(upload_path(folder, 0)), out=str(out), kind=KINDS[out.suffix], cog=job.output == "cog",
         tile=settings.tile, overlap=values.get("overlap", settings.overlap), blend=values.get("blend", settings.blend),
         shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0), **options,
     )  # fmt: skip

@@ -66,8 +66,8 @@ def submission(files: Sequence[str | Path] | str | Path, output: Output, paramet
     parameters = {"output": output, **parameters, "classes": class_list(parameters.get("classes"))}
     query = {name: text(value) for name, value in parameters.items() if value is not None}
     with ExitStack() as stack:
-        opened: list[FilePart] = [("file", (Path(path).name, stack.enter_context(open(path, "rb")))) for path in paths]
-        yield Call("POST", "jobs", query, opened)
+        parts: list[FilePart] = [("file", (Path(path).name, stack.enter_context(open(path, "rb")))) for path in paths]
+        yield Call("POST", "jobs", query, parts)
 
 
 @contextmanager

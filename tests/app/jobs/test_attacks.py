@@ -19,7 +19,7 @@ from app.serving.jobs.store import JobStore
 from app.serving.registry import Model
 from tests.app.jobs.test_failures import process_of
 from tests.support.app.exchanges import PHOTO, assert_problem
-from tests.support.app.jobs import result_of, status_of, submit, submit_photos
+from tests.support.app.jobs import result_of, submit_and_begin, submit_photos
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until, wait_until_async
 
@@ -30,8 +30,7 @@ def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(
     serve: Serve, long_scene: Path, tmp_path: Path
 ) -> None:
     with serve(jobs_dir=tmp_path) as client, ThreadPoolExecutor(8) as pool:
-        id = submit(client, long_scene.read_bytes(), output="tif")
-        wait_until(lambda: status_of(client, id)["progress"] > 0)
+        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
         answers = list(pool.map(lambda _: client.delete(f"/jobs/{id}").status_code, range(8)))
         assert set(answers) <= {200, 204, 404}, answers
         wait_until(lambda: client.delete(f"/jobs/{id}").status_code == 404)
@@ -44,8 +43,7 @@ def test_a_process_that_is_stopped_counts_as_one_that_ended(
 ) -> None:
     monkeypatch.setattr("model.inference.jobs.scene_process.STALL_S", 5.0)  # before the process is waited for
     with serve(jobs_dir=tmp_path) as client:
-        id = submit(client, long_scene.read_bytes(), output="tif")
-        wait_until(lambda: status_of(client, id)["progress"] > 0)
+        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
         os.kill(process_of(id), signal.SIGSTOP)
         result_of(client, id)
 

@@ -18,7 +18,7 @@ from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.store import JobStore
 from app.settings import Settings
 from tests.support.app.exchanges import PHOTO, assert_problem
-from tests.support.app.jobs import ended, result_of, status_of, submit, submit_photos
+from tests.support.app.jobs import ended, result_of, status_of, submit, submit_and_begin, submit_photos
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until
 
@@ -27,8 +27,7 @@ def test_a_job_goes_on_after_a_restart_with_the_same_bytes(
     serve: Serve, long_scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
 ) -> None:
     with serve(jobs_dir=tmp_path / "jobs") as client:
-        id = submit(client, long_scene.read_bytes(), output="tif")
-        wait_until(lambda: status_of(client, id)["progress"] > 0)
+        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
     rows = tmp_path / "jobs" / id / "result.tif.rows"
     assert rows.stat().st_size
     with serve(jobs_dir=tmp_path / "jobs") as client:
@@ -51,8 +50,7 @@ def test_a_process_that_is_killed_is_replaced_and_the_job_goes_on(
     serve: Serve, long_scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
 ) -> None:
     with serve(jobs_dir=tmp_path / "jobs") as client:
-        id = submit(client, long_scene.read_bytes(), output="tif")
-        wait_until(lambda: status_of(client, id)["progress"] > 0)
+        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
         os.kill(process_of(id), signal.SIGKILL)
         assert result_of(client, id) == bytes_of(long_scene, ".tif")
 

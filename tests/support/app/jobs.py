@@ -20,6 +20,13 @@ def submit(client: TestClient, content: bytes, **query: str) -> str:
     return str(document["jobID"])
 
 
+def submit_and_begin(client: TestClient, content: bytes, **query: str) -> str:
+    """The id of a job for this body, once a part of it is done."""
+    id = submit(client, content, **query)
+    wait_until(lambda: status_of(client, id)["progress"] > 0)
+    return id
+
+
 def submit_photos(client: TestClient, photos: dict[str, bytes], **query: str) -> str:
     """The id of a job for a form with these files, by name."""
     response = client.post("/jobs", params=query, files=[("file", item) for item in photos.items()])
