@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def run(*, quick: bool) -> Section:
             ("one node", 1, 1),
             ("two nodes", 2, 1),
         ):
-            with cluster(nodes) if nodes else _nothing() as address:
+            with cluster(nodes) if nodes else nullcontext("") as address:
                 address_words = ["--address", address, "--min-actors", str(nodes), "--max-actors", str(nodes)] if nodes else []
                 words = [*address_words, "--threads", str(threads)]
                 seconds = {count: _seconds("bulk" if nodes else "segment", folder, words) for count, folder in folders.items()}
@@ -75,11 +75,6 @@ def cluster(nodes: int) -> Iterator[str]:
         yield ray_cluster.address
     finally:
         ray_cluster.shutdown()
-
-
-@contextmanager
-def _nothing() -> Iterator[str]:
-    yield ""
 
 
 def _folder(folder: Path, count: int) -> Path:

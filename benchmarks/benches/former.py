@@ -11,46 +11,38 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.harness.images import ONE_MEGAPIXEL, PHOTOS, photo, photos
-from benchmarks.harness.load import Sample, load, percentile, repeat
+from benchmarks.harness.images import ONE_MEGAPIXEL, photos
+from benchmarks.harness.load import Sample, load
 from benchmarks.harness.processor_time import ProcessorTime
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import ROOT, PeakMemory, Server, checkout_commit, service
 
 CLIENTS = 16
-LARGE_SIDE = 10_000
-SMALL_PAUSE_MS = 50.0
 TEXT = """\
 This checkout and one of commit {commit} take turns on the same cores; each turn starts the services anew. Images a second:
-{clients} clients post JPEGs of one megapixel and get masks. The cheap network has a tenth of the channels of a MobileNetV2.
-Small ones: a single client posts JPEGs of one megapixel while the service works on images of 100 megapixels. CPU of the event
-loop: of the process's first thread, for an image. Ratios divide this checkout's median by the former one's."""
+{clients} clients post JPEGs of one megapixel and get masks. The cheap network has a tenth of the channels of a MobileNetV2. CPU
+of the event loop: of the process's first thread, for an image. Ratios divide this checkout's median by the former one's."""
 
 
 def run(*, quick: bool, former: Path) -> Section:
     images = photos([ONE_MEGAPIXEL])
-    large = photo(PHOTOS[0], (LARGE_SIDE, LARGE_SIDE))
     values: dict[str, dict[str, list[float]]] = {"this": {}, "former": {}}
     with narrow_weights() as narrow:
         for _ in range(1 if quick else 3):
             for name, checkout in (("this", ROOT), ("former", former)):
-                for figure, value in _turn(checkout, images, large, narrow, 1.0 if quick else 8.0).items():
+                for figure, value in _turn(checkout, images, narrow, 1.0 if quick else 8.0).items():
                     values[name].setdefault(figure, []).append(value)
     rows = [Row.of(f"{figure}, {name}", values[name][figure], unit) for figure, unit in UNITS.items() for name in values]
     medians = {
         name: {figure: statistics.median(numbers) for figure, numbers in figures.items()} for name, figures in values.items()
     }
     ratios = [Ratio(figure, medians["this"][figure] / medians["former"][figure], **aim) for figure, aim in AIMS.items()]
-    ratios.append(Ratio("this one: memory that 100 megapixels add, in MB", medians["this"]["100 megapixels add"], at_most=1074))
-    beside = medians["this"]["p99 of small ones beside them"] / medians["this"]["p99 of small ones alone"]
-    ratios.append(Ratio("this one: p99 of small ones beside 100 megapixels, to that alone", beside, at_most=3))
     return Section("Beside a former commit", TEXT.format(commit=checkout_commit(former), clients=CLIENTS), rows, ratios)
 
 
 UNITS = {
     "images a second": "images/s", "cheap network, images a second": "images/s", "a lone request": "ms",
     "CPU of the event loop": "ms", "start to ready": "s", "idle memory": "MB", "memory, at most": "MB",
-    "100 megapixels add": "MB", "p99 of small ones alone": "ms", "p99 of small ones beside them": "ms",
 }  # fmt: skip
 AIMS: dict[str, dict[str, float]] = {
     "images a second": {"at_least": 0.98},
@@ -60,10 +52,10 @@ AIMS: dict[str, dict[str, float]] = {
 }
 
 
-def _turn(checkout: Path, photographs: list[bytes], large: bytes, narrow: Path, seconds: float) -> dict[str, float]:
+def _turn(checkout: Path, photographs: list[bytes], narrow: Path, seconds: float) -> dict[str, float]:
     """Measures the services of one checkout once; returns the figures by their names in `UNITS`.
 
-    large: a JPEG of 100 megapixels. narrow: the weights file of the cheap network. seconds: duration of each load.
+    narrow: the weights file of the cheap network. seconds: duration of each load.
     """
     start = time.perf_counter()
     with service(checkout=checkout) as server:
@@ -76,13 +68,6 @@ def _turn(checkout: Path, photographs: list[bytes], large: bytes, narrow: Path, 
             figures["CPU of the event loop"] = 1000 * ProcessorTime.read(server).since(before).event_loop / answers.good
         figures |= {"images a second": answers.rate, "memory, at most": memory.most_mb}
         figures["a lone request"] = statistics.median(load(server.url, images, connections=1, seconds=seconds).milliseconds())
-    with service(checkout=checkout) as server:
-        images = _with_answers(server, photographs)
-        alone = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).check()
-        with PeakMemory(server) as memory, repeat(lambda: _post(server.url, large)):
-            beside = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).check()
-        figures |= {"100 megapixels add": memory.risen_mb, "p99 of small ones alone": percentile(alone.milliseconds(), 99)}
-        figures["p99 of small ones beside them"] = percentile(beside.milliseconds(), 99)
     with service(checkout=checkout, weights=narrow, device="cpu") as server:
         images = _with_answers(server, photographs)
         load(server.url, images, connections=CLIENTS, seconds=min(2.0, seconds))

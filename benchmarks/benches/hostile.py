@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ import httpx
 
 from benchmarks.harness.hostile import HOSTILE, hostile
 from benchmarks.harness.images import ONE_MEGAPIXEL, photos
-from benchmarks.harness.load import percentile
+from benchmarks.harness.load import percentile, repeat
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import PeakMemory, Server, service
 
@@ -35,11 +34,13 @@ def run(*, quick: bool) -> Section:
     kinds = list(HOSTILE)[:3] if quick else list(HOSTILE)
     seconds: dict[str, float] = {}
     megabytes: dict[str, float] = {}
-    with service() as server, _Good(server.url) as good:
-        time.sleep(1.0 if quick else 5.0)
-        alone_ms, alone_live_ms = good.latencies(), good.health()
-        good_cpu_rate = good.cpu_rate(server)
-        good.clear()
+    with service() as server, good_clients(server.url) as (photo_ms, live_ms):
+        pause_s = 1.0 if quick else 5.0
+        before = _cpu(server)
+        time.sleep(pause_s)
+        alone_ms, alone_live_ms, good_cpu_rate = photo_ms.copy(), live_ms.copy(), (_cpu(server) - before) / pause_s
+        photo_ms.clear()
+        live_ms.clear()
         for kind in kinds:
             data = hostile(kind)
             before, start = _cpu(server), time.perf_counter()
@@ -49,7 +50,7 @@ def run(*, quick: bool) -> Section:
             duration = time.perf_counter() - start
             seconds[kind] = max(0.0, (_cpu(server) - before - good_cpu_rate * duration) / REPETITIONS)
             megabytes[kind] = memory.risen_mb
-        beside_ms, beside_live_ms = good.latencies(), good.health()
+        beside_ms, beside_live_ms = photo_ms.copy(), live_ms.copy()
         mixture = [hostile(kind) for _ in range(1 if quick else MIXTURES) for kind in kinds]
         with PeakMemory(server) as peak, ThreadPoolExecutor(MIXTURE_CLIENTS) as pool:
             list(pool.map(lambda data: _post(server.url, data), mixture))
@@ -83,58 +84,25 @@ def run(*, quick: bool) -> Section:
     return Section("Hostile files", TEXT.format(kinds=len(kinds)), rows, ratios)
 
 
-class _Good:
-    """Two clients, each in its own thread while the block runs: one posts photographs, the other asks `/health/live`."""
+@contextmanager
+def good_clients(url: str) -> Iterator[tuple[list[float], list[float]]]:
+    """Posts photographs and asks `/health/live`, each on a thread, while the block runs; yields the milliseconds of both."""
+    photo_ms, live_ms = list[float](), list[float]()
+    photo = photos([ONE_MEGAPIXEL])[0]
+    with httpx.Client(base_url=url, timeout=60) as client:
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._over = threading.Event()
-        self._photos: list[float] = []
-        self._health: list[float] = []
-        self._threads = [threading.Thread(target=loop, daemon=True) for loop in (self._post, self._ask)]
+        def post() -> None:
+            with _measure(photo_ms):
+                client.post("/segment", content=photo).raise_for_status()
+            time.sleep(0.05)
 
-    def __enter__(self) -> _Good:
-        for thread in self._threads:
-            thread.start()
-        return self
+        def ask() -> None:
+            with _measure(live_ms):
+                client.get("/health/live").raise_for_status()
+            time.sleep(0.02)
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def latencies(self) -> list[float]:
-        """Milliseconds of each photograph's request since the last `clear`."""
-        return self._photos.copy()
-
-    def health(self) -> list[float]:
-        """Milliseconds of each health check since the last `clear`."""
-        return self._health.copy()
-
-    def clear(self) -> None:
-        self._photos.clear()
-        self._health.clear()
-
-    def cpu_rate(self, server: Server) -> float:
-        """CPU seconds that the server uses each second for these clients alone; measures for two seconds."""
-        before = _cpu(server)
-        time.sleep(2.0)
-        return (_cpu(server) - before) / 2.0
-
-    def _post(self) -> None:
-        images = photos([ONE_MEGAPIXEL])
-        with httpx.Client(base_url=self._url, timeout=60) as client:
-            while not self._over.is_set():
-                with _measure(self._photos):
-                    client.post("/segment", content=images[0]).raise_for_status()
-                time.sleep(0.05)
-
-    def _ask(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=60) as client:
-            while not self._over.is_set():
-                with _measure(self._health):
-                    client.get("/health/live").raise_for_status()
-                time.sleep(0.02)
+        with repeat(post), repeat(ask):
+            yield photo_ms, live_ms
 
 
 @contextmanager
