@@ -15,10 +15,10 @@ import shapely
 
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.geojson import PolygonFacts
-from imaging.georeferenced.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
 from imaging.georeferenced.place import Place, Window, pixel_areas
 from imaging.georeferenced.raster import KEY_TAG, in_blocks
 from imaging.georeferenced.vectors import VectorError, check_vector_file
+from imaging.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
 
 MOST_HOLES = 4000  # of a polygon that is simplified with its topology preserved, whose time grows with their square
 MOST_CORNERS = 5_000_000  # of all polygons that are simplified with their borders shared, which needs all of them at once

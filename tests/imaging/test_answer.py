@@ -17,12 +17,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from imaging.answer import SegmentedImage
+from imaging.answer import SegmentedImage, class_statistics
 from imaging.encoding import binary_png, color_picture, grey_png, mask_png
 from imaging.errors import AnswerTooLarge
 from imaging.overlay import overlay_picture
 from imaging.palette import VOID_COLOR, display_palette, hex_color
 from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering
+from imaging.runs import column_runs
 from model.labels import numbered_labels
 from tests.support.classes import NAMES
 from tests.support.images import make_photo
@@ -190,3 +191,22 @@ def test_too_many_regions_are_refused_in_every_form_that_lists_them(rendering: R
     assert answer(dots).encode(Rendering("json"))
     dots[100:] = 0
     assert answer(dots).encode(rendering)
+
+
+def test_of_equally_large_classes_the_lower_id_comes_first() -> None:
+    assert [entry.id for entry in class_statistics(column_runs(np.array([[9, 3], [3, 9]], np.uint8)))] == [3, 9]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(MAPS)
+def test_statistics_agree_with_the_map(class_map: Pixels) -> None:
+    entries = class_statistics(column_runs(class_map))
+    assert sum(entry.pixels for entry in entries) == class_map.size
+    assert sorted(entry.id for entry in entries) == np.unique(class_map).tolist()
+    assert [entry.pixels for entry in entries] == sorted((entry.pixels for entry in entries), reverse=True)
+    for entry in entries:
+        rows, columns = np.nonzero(class_map == entry.id)
+        assert entry.pixels == len(rows)
+        left, top, width, height = entry.bbox
+        assert (left, top) == (columns.min(), rows.min())
+        assert (left + width - 1, top + height - 1) == (columns.max(), rows.max())

@@ -6,8 +6,6 @@ What the others cost, a worker's limits bound: `tests/model/inference/processes/
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,10 +28,10 @@ from benchmarks.harness.hostile import (
 from benchmarks.harness.image_files import chunk, file_of, png_of
 from imaging.decoding import Limits, OpenImage, decode, read_size
 from imaging.errors import DamagedImage, ImageError, ImageTooLarge
-from tests.support.checkout import ROOT
 from tests.support.costs import cpu_seconds
 from tests.support.images import make_photo
 from tests.support.imaging.corpus import LIMITS, good_cpu_seconds, good_photo
+from tests.support.imaging.peaks import printed
 
 TOO_LARGE = (
     "png bomb",
@@ -58,10 +56,6 @@ import sys
 from pathlib import Path
 from imaging.decoding import Limits, decode
 from imaging.errors import ImageError
-
-def resident(key):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
 
 good = Path(sys.argv[1], "good photo")
 decode(good.read_bytes(), Limits())  # what libraries take once
@@ -104,8 +98,7 @@ def test_refusing_a_hostile_file_takes_less_memory_than_a_good_photo(tmp_path: P
     for kind in REFUSED_IMAGES:
         (tmp_path / kind).write_bytes(hostile(kind))
     (tmp_path / "good photo").write_bytes(good_photo())
-    run = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, cwd=ROOT, check=True, text=True)
-    lines = [line.split(":") for line in run.stdout.splitlines()]
+    lines = [line.split(":") for line in printed(PROGRAM, str(tmp_path)).splitlines()]
     peaks = {kind: int(peak) for kind, outcome, peak in lines if outcome == "refused"}
     good = min(int(peak) for _, outcome, peak in lines if outcome == "decoded")
     assert peaks.keys() == set(REFUSED_IMAGES)

@@ -54,12 +54,6 @@ def slowly_flatten(opacity: Pixels, objects: Pixels, least: float) -> Pixels:
     return result
 
 
-def test_specks_beside_the_object_go_and_what_hangs_together_with_it_stays() -> None:
-    opacity = draw("#...... ..##... ..##oo. ..##... ......o")
-    objects = draw("....... ..##... ..##... ..##... .......")
-    assert np.array_equal(flatten(opacity, objects, 4), draw("....... ..##... ..##oo. ..##... ......."))
-
-
 def test_a_speck_in_a_haze_takes_the_opacity_of_the_haze() -> None:
     opacity, objects = draw("##oo#o"), draw("##....")
     assert flatten(opacity, objects, 4).tolist() == [[200, 200, 100, 100, 127, 100]]

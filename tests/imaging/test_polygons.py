@@ -1,8 +1,10 @@
-"""Polygons: where their borders run, what simplification may move, and holes."""
+"""Polygons: where their borders run, what simplification may move, holes, and borders that neighbours share."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +14,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
+from pycocotools import mask as coco
 
-from imaging.polygons import to_lists, trace
-from imaging.regions import Regions
+from imaging.answer import SegmentedImage
+from imaging.errors import AnswerTooLarge
+from imaging.polygons import to_lists, trace, trace_coverage
+from imaging.regions import MOST_SHARED_BORDERS, Regions
+from imaging.rendering import Rendering
 from imaging.runs import column_runs
+from model.labels import numbered_labels
 from tests.support.costs import cpu_seconds
 
+Ids = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.booleans())
+MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.integers(0, 3))
+CLASSES = range(4)
 
 
-def trace_regions(
-    class_map: npt.NDArray[np.uint8], ids: Iterable[int], tolerance: float
-) -> Iterator[tuple[int, shapely.Polygon]]:
+def trace_regions(class_map: Ids, ids: Iterable[int], tolerance: float) -> Iterator[tuple[int, shapely.Polygon]]:
     return trace(class_map, Regions(column_runs(class_map), ids), tolerance)
 
 
@@ -40,6 +47,12 @@ def fill(polygons: list[shapely.Polygon], shape: tuple[int, ...]) -> Mask:
     return inside
 
 
+def smooth(seed: int = 3) -> Ids:
+    """Grey levels without sharp edges, of 240x240 pixels."""
+    coarse = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 20), np.uint8))
+    return np.asarray(coarse.resize((240, 240), Image.Resampling.BICUBIC))
+
+
 def disc(side: int, radius: float, hole: float = 0) -> Mask:
     ys, xs = np.mgrid[:side, :side] - (side - 1) / 2
     distance = np.hypot(xs, ys)
@@ -47,9 +60,14 @@ def disc(side: int, radius: float, hole: float = 0) -> Mask:
 
 
 @settings(max_examples=200, deadline=None)
-@given(MASKS)
-def test_without_simplification_the_pixels_inside_are_the_masks(mask: Mask) -> None:
-    np.testing.assert_array_equal(fill(trace_mask(mask, 0), mask.shape), mask)
+@given(MAPS)
+def test_without_simplification_one_pass_gives_the_pixels_of_all_classes(class_map: Ids) -> None:
+    together = list(trace_regions(class_map, [2, 0, 3], 0))
+    assert [id for id, _ in together] == sorted(id for id, _ in together)
+    for class_id in (0, 2, 3):
+        polygons = [polygon for id, polygon in together if id == class_id]
+        assert len(polygons) == len(Regions(column_runs(class_map), [class_id]))
+        np.testing.assert_array_equal(fill(polygons, class_map.shape), class_map == class_id)
 
 
 def test_borders_run_between_pixels() -> None:
@@ -76,18 +94,6 @@ def test_no_point_moves_by_more_than_the_tolerance(tolerance: float) -> None:
     assert simple.is_valid
 
 
-def test_one_pass_gives_the_polygons_of_all_classes() -> None:
-    rng = np.random.default_rng(2)
-    for _ in range(40):
-        class_map = rng.integers(0, 4, rng.integers(1, 16, 2)).astype(np.uint8)
-        together = list(trace_regions(class_map, [2, 0, 3], 0))
-        assert [id for id, _ in together] == sorted(id for id, _ in together)
-        for class_id in (0, 2, 3):
-            polygons = [polygon for id, polygon in together if id == class_id]
-            assert len(polygons) == len(Regions(column_runs(class_map), [class_id]))
-            np.testing.assert_array_equal(fill(polygons, class_map.shape), class_map == class_id)
-
-
 def test_rings_of_touching_corners_and_holes_within_holes_are_apart() -> None:
     class_map = np.zeros((9, 9), np.uint8)
     class_map[1:8, 1:8] = 1
@@ -100,10 +106,8 @@ def test_rings_of_touching_corners_and_holes_within_holes_are_apart() -> None:
 
 @pytest.mark.parametrize("tolerance", [0, 1, 5, 50])
 def test_every_polygon_is_valid_however_much_it_is_simplified(tolerance: float) -> None:
-    coarse = Image.fromarray(np.random.default_rng(3).integers(0, 256, (30, 30), np.uint8)).resize((240, 240))
-    class_map = (np.asarray(coarse) // 64).astype(np.uint8)
-    polygons = [polygon for _, polygon in trace_regions(class_map, range(4), tolerance)]
-    assert len(polygons) == len(Regions(column_runs(class_map), range(4)))
+    polygons = [polygon for _, polygon in trace_regions(smooth() // 64, CLASSES, tolerance)]
+    assert len(polygons) == len(Regions(column_runs(smooth() // 64), CLASSES))
     assert all(polygon.is_valid and not polygon.is_empty for polygon in polygons)
 
 
@@ -127,8 +131,7 @@ def test_eight_times_the_holes_are_traced_in_not_many_times_the_time() -> None:
 
 
 def test_rings_that_would_cross_are_simplified_with_care_or_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    coarse = Image.fromarray(np.random.default_rng(10).integers(0, 256, (20, 20), np.uint8)).resize((160, 160))
-    mask = np.asarray(coarse) > 128
+    mask = smooth(13) > 128
     careful = trace_mask(mask, 10)
     monkeypatch.setattr("imaging.polygons.MOST_RINGS", 0)
     as_they_are = trace_mask(mask, 10)
@@ -136,3 +139,83 @@ def test_rings_that_would_cross_are_simplified_with_care_or_stay_as_they_are(mon
         assert all(polygon.is_valid for polygon in polygons)
     points = [sum(shapely.get_num_coordinates(polygons)) for polygons in (careful, as_they_are, trace_mask(mask, 0))]
     assert points[0] < points[1] < points[2]
+
+
+def polygons_of(class_map: Ids, tolerance: float, ids: Any = CLASSES) -> list[tuple[int, shapely.Polygon]]:
+    return list(trace_coverage(class_map, Regions(column_runs(class_map), ids), tolerance))
+
+
+def answer(class_map: Ids, **parameters: Any) -> dict[str, Any]:
+    labels = numbered_labels(["background", "a", "b", "c"])
+    image = SegmentedImage(None, class_map, None, None, [0.5] * 256, labels, {}, {})
+    document: dict[str, Any] = json.loads(image.encode(Rendering(topology="shared", mask="polygons", **parameters)))
+    return document
+
+
+@settings(max_examples=60, deadline=None)
+@given(MAPS)
+def test_without_simplification_each_polygon_is_its_region(class_map: Ids) -> None:
+    regions = Regions(column_runs(class_map), CLASSES)
+    for (id, polygon), region in zip(polygons_of(class_map, 0), regions.masks(), strict=True):
+        assert polygon.is_valid
+        assert (id, polygon.area) == (region.id, region.pixels)
+        left, top, width, height = region.bbox
+        assert polygon.bounds == (left, top, left + width, top + height)
+        ys, xs = np.mgrid[: class_map.shape[0], : class_map.shape[1]] + 0.5
+        mask = coco.decode({"size": list(class_map.shape), "counts": region.counts}).astype(bool)
+        np.testing.assert_array_equal(shapely.contains_xy(polygon, xs, ys), mask)
+
+
+@settings(max_examples=100, deadline=None)
+@given(MAPS, st.sampled_from([0.8, 1.0, 2.0, 6.0]))
+def test_simplified_polygons_cover_the_image_without_gaps_and_overlaps(class_map: Ids, tolerance: float) -> None:
+    polygons = [polygon for _, polygon in polygons_of(class_map, tolerance)]
+    assert all(polygon.is_valid and polygon.area > 0 for polygon in polygons)
+    assert shapely.coverage_is_valid(polygons)
+    assert sum(polygon.area for polygon in polygons) == pytest.approx(class_map.size)
+    assert shapely.union_all(polygons).equals(shapely.box(0, 0, *class_map.shape[::-1]))
+
+
+@pytest.mark.parametrize("tolerance", [1, 4])
+def test_polygons_for_themselves_leave_gaps_where_shared_ones_do_not(tolerance: float) -> None:
+    class_map = smooth() // 64
+    coverage = [polygon for _, polygon in polygons_of(class_map, tolerance)]
+    apart = [polygon for _, polygon in trace(class_map, Regions(column_runs(class_map), CLASSES), tolerance)]
+    assert shapely.coverage_is_valid(coverage)
+    assert not shapely.coverage_is_valid(apart)
+    corners = shapely.get_num_coordinates(coverage).sum()
+    assert corners < shapely.get_num_coordinates([polygon for _, polygon in polygons_of(class_map, 0)]).sum() / 2
+    for (id, polygon), region in zip(
+        polygons_of(class_map, tolerance), Regions(column_runs(class_map), CLASSES).masks(), strict=True
+    ):
+        assert id == region.id
+        assert abs(polygon.area - region.pixels) <= max(2 * tolerance**2, 0.3 * region.pixels)
+
+
+def test_json_keeps_holes_and_coco_shows_the_same_pixels() -> None:
+    class_map = np.ones((40, 50), np.uint8)
+    class_map[5:30, 5:30] = 2
+    class_map[10:20, 10:20] = 3
+    polygons = answer(class_map, format="json", tolerance=0)["class_map"]["polygons"]
+    assert [len(rings) for id in "123" for rings in polygons[id]] == [2, 2, 1]
+    assert sum(shapely.Polygon(rings[0], rings[1:]).area for id in "123" for rings in polygons[id]) == class_map.size
+    for entry in answer(class_map, format="coco", tolerance=0)["annotations"]:
+        (ring,) = entry["segmentation"]
+        (mask,) = coco.frPyObjects([ring], 40, 50)
+        np.testing.assert_array_equal(coco.decode(mask), class_map == entry["category_id"])
+        assert entry["area"] == (class_map == entry["category_id"]).sum()
+
+
+def test_only_the_classes_that_are_wanted_are_shown() -> None:
+    assert {id for id, _ in polygons_of(smooth() // 64, 1, [2, 3])} == {2, 3}
+    assert polygons_of(np.zeros((3, 4), np.uint8), 1, []) == []
+
+
+def test_more_borders_than_its_limit_are_refused_with_a_way_out() -> None:
+    class_map = np.ones((700, 700), np.uint8)
+    class_map[1::4, 1::4] = 0
+    assert list(trace(class_map, Regions(column_runs(class_map), [1]), 0))
+    with pytest.raises(
+        AnswerTooLarge, match=f"122,500 borders.*at most {MOST_SHARED_BORDERS:,}.*topology=shared; leave it out"
+    ):
+        polygons_of(class_map, 0, [1])

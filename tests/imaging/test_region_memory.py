@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from tests.support.checkout import ROOT
-from tests.support.polling import HANG_S
+from tests.support.imaging.peaks import printed
 from tests.support.variants import long
 
 PROGRAM = """
@@ -19,10 +17,6 @@ import numpy as np
 from imaging.answer import SegmentedImage
 from imaging.rendering import Rendering
 from model.labels import numbered_labels
-
-def resident(key):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
 
 def answer(height, width):
     class_map = np.ones((height, width), np.uint8)
@@ -52,7 +46,5 @@ POLYGONS: dict[str, Any] = {"format": "coco", "mask": "polygons", "tolerance": 0
 def test_one_region_of_the_longest_outline_or_the_most_holes_stays_within_its_promise(
     rendering: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    command = [sys.executable, "-c", PROGRAM, json.dumps(rendering), *map(str, size)]
-    run = subprocess.run(command, capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
-    promise, peak_bytes = map(int, run.stdout.split())
+    promise, peak_bytes = map(int, printed(PROGRAM, json.dumps(rendering), *map(str, size)).split())
     assert peak_bytes < promise < 6 * peak_bytes

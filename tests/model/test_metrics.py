@@ -112,3 +112,13 @@ def test_a_prediction_beyond_the_classes_is_refused_and_counts_nothing() -> None
 def test_maps_of_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\) .*\(3, 2\)"):
         ConfusionMatrix(2).update(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))
+
+
+def test_scores_of_more_pixels_than_32_bits_are_exact() -> None:
+    matrix = ConfusionMatrix(2)
+    large = (1 << 33) + 1
+    matrix.counts += np.array([[large, 0], [large, 2 * large]])
+    matrix.update(np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8))
+    assert matrix.counts.tolist() == [[large + 6, 0], [large, 2 * large]]
+    assert matrix.iou.tolist() == pytest.approx([(large + 6) / (2 * large + 6), 2 / 3], rel=1e-12)
+    assert matrix.pixel_accuracy == pytest.approx((3 * large + 6) / (4 * large + 6), rel=1e-12)

@@ -13,7 +13,6 @@ from rasterio.io import MemoryFile
 from rasterio.warp import transform
 
 from imaging.answer import SegmentedImage
-from imaging.errors import AnswerTooLarge
 from imaging.georeferenced.answer import encode_scene
 from imaging.georeferenced.place import Place
 from imaging.rendering import Rendering
@@ -22,39 +21,34 @@ from tests.support.imaging.scenes import UTM, north_up
 
 LABELS = numbered_labels(["background", "house", "tree"])
 SIZE = (60, 80)
+PLACE = Place(SIZE, north_up(), CRS.from_string(UTM))
 MODEL = {"name": "narrow", "sha256": "0" * 64, "runtime": "openvino", "precision": "float32"}
 
 
-def segmented(class_map: np.ndarray[Any, Any] | None = None, confidence: int | None = 200) -> SegmentedImage:
+def segmented(confidence: int | None = 200) -> SegmentedImage:
     """A house of 20x10 pixels, a tree of 30x30, and void at the right edge."""
-    if class_map is None:
-        class_map = np.zeros(SIZE, np.uint8)
-        class_map[10:30, 5:15] = 1
-        class_map[20:50, 40:70] = 2
-        class_map[:, 78:] = 255
-    values = None if confidence is None else np.full(class_map.shape, confidence, np.uint8)
+    class_map = np.zeros(SIZE, np.uint8)
+    class_map[10:30, 5:15] = 1
+    class_map[20:50, 40:70] = 2
+    class_map[:, 78:] = 255
+    values = None if confidence is None else np.full(SIZE, confidence, np.uint8)
     return SegmentedImage(None, class_map, values, None, [], LABELS, MODEL, {})
-
-
-def place(**changes: Any) -> Place:
-    facts: dict[str, Any] = {"size": SIZE, "transform": north_up(), "crs": CRS.from_string(UTM)}
-    return Place(**(facts | changes))
 
 
 def test_a_geotiff_has_the_ids_and_the_place(tmp_path: Any) -> None:
     image = segmented()
-    data = encode_scene(image, place(), Rendering("geotiff"))
+    data = encode_scene(image, PLACE, Rendering("geotiff"))
     with MemoryFile(data) as memory, memory.open(driver="GTiff") as file:
         assert np.array_equal(file.read(1), image.class_map)
         assert (file.crs, file.transform, file.nodata) == (CRS.from_string(UTM), north_up(), 255)
         assert file.colormap(1)[1][:3] == LABELS.palette[1]
         assert file.tags(1)["CLASS_2"] == "tree"
         assert file.tags()["FCN_MODEL"] == "narrow"
-    assert encode_scene(image, place(), Rendering("geotiff")) == data
+    assert encode_scene(image, PLACE, Rendering("geotiff")) == data
 
 
 def test_geojson_has_polygons_in_degrees() -> None:
-    document = json.loads(encode_scene(segmented(), place(), Rendering("geojson", tolerance=0, topology="shared")))
+    document = json.loads(encode_scene(segmented(), PLACE, Rendering("geojson", tolerance=0, topology="shared")))
     assert document["type"] == "FeatureCollection"
     assert "crs" not in document  # RFC 7946 knows one system
     houses, trees = document["features"]
@@ -75,23 +69,17 @@ def test_geojson_has_polygons_in_degrees() -> None:
 
 
 def test_without_confidence_it_is_null() -> None:
-    document = json.loads(encode_scene(segmented(confidence=None), place(), Rendering("geojson")))
+    document = json.loads(encode_scene(segmented(confidence=None), PLACE, Rendering("geojson")))
     assert all(feature["properties"]["confidence"] is None for feature in document["features"])
 
 
 def test_classes_and_uncertain_pixels() -> None:
     def classes(rendering: Rendering) -> list[str]:
-        document = json.loads(encode_scene(segmented(), place(), rendering))
+        document = json.loads(encode_scene(segmented(), PLACE, rendering))
         return [feature["properties"]["class"] for feature in document["features"]]
 
     assert classes(Rendering("geojson", classes=("tree",))) == ["tree"]
     assert "background" in classes(Rendering("geojson", classes=("background",)))
     assert classes(Rendering("geojson", min_confidence=0.9)) == []
-    with MemoryFile(encode_scene(segmented(), place(), Rendering("geotiff", min_confidence=0.9))) as memory:
+    with MemoryFile(encode_scene(segmented(), PLACE, Rendering("geotiff", min_confidence=0.9))) as memory:
         assert (memory.open().read(1) == 255).all()
-
-
-def test_too_many_regions() -> None:
-    noise = np.random.default_rng(0).integers(0, 3, SIZE, dtype=np.uint8)
-    with pytest.raises(AnswerTooLarge):
-        encode_scene(segmented(np.tile(noise, (8, 8))), place(size=(480, 640)), Rendering("geojson"))

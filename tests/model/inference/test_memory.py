@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -14,10 +13,9 @@ import pytest
 from PIL import Image
 
 from imaging import decoding_memory
-from tests.support.checkout import ROOT
 from tests.support.images import encode
+from tests.support.imaging.peaks import printed
 from tests.support.imaging.scenes import write_scene
-from tests.support.polling import HANG_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process's memory is read from /proc")
 PROGRAM = """
@@ -31,10 +29,6 @@ from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.inference.small_regions import parse_area
 from model.weights_file import DEFAULT_WEIGHTS, find_files
-
-def resident(key):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
 
 def noise(tiles):
     for height, width, _ in (tile.shape for tile in tiles):
@@ -65,16 +59,12 @@ from model.inference.runtimes import openvino_runtime
 from model.inference.loading import load_runtime
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
-def resident():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
-
 openvino_runtime.KEPT_LAYERS = int(sys.argv[1]) or openvino_runtime.KEPT_LAYERS
 runtime = load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "int8", threads=1)
 sizes = []
 for rows, columns in [(8, 12), *((rows, columns) for columns in range(1, 13) for rows in range(1, 9))]:
     runtime.logits([np.zeros((32 * rows, 32 * columns, 3), np.uint8)])
-    sizes.append(resident())
+    sizes.append(resident("VmRSS"))
 print(sizes[-1] - sizes[32])
 """
 OPENVINO_KEEPS = 5000  # layers, unless told otherwise
@@ -170,18 +160,16 @@ def test_so_it_does_with_scenes(format: str, side: str, kind: type[Any], options
 
 
 def assert_within_promise(data: bytes, side: str, quality: str, rendering: dict[str, Any], area: str, stride: int = 8) -> None:
-    command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(rendering), area, str(stride)]
-    run = subprocess.run(command, input=data, capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
-    outcome, promised_bytes, peak_bytes = run.stdout.split()
+    arguments = side, quality, json.dumps(rendering), area, str(stride)
+    outcome, promised_bytes, peak_bytes = printed(PROGRAM, *arguments, data=data).split()
     assert int(peak_bytes) < int(promised_bytes)
-    if outcome == b"answered":  # a refused answer ends before it takes what its plan promises
+    if outcome == "answered":  # a refused answer ends before it takes what its plan promises
         assert int(promised_bytes) < 6 * int(peak_bytes) + decoding_memory.FIXED_BYTES
 
 
 def grown_by_shapes(layers: int = 0) -> int:
     """Bytes by which 64 more shapes of tiles let the process grow, where the runtime keeps so many layers (0: as served)."""
-    command = [sys.executable, "-c", SHAPES, str(layers)]
-    return int(subprocess.run(command, capture_output=True, cwd=ROOT, check=True, timeout=HANG_S).stdout)
+    return int(printed(SHAPES, str(layers)))
 
 
 @pytest.mark.long

@@ -111,14 +111,6 @@ def test_tiles_averaged_by_hand() -> None:
     assert merge(four, full(four, 1, 3, 5, 11))[0, ::32, ::32].tolist() == [[1, 2, 3], [3, 5, 7], [5, 8, 11]]
 
 
-def test_two_tiles_blended_by_hann_by_hand() -> None:
-    plan = plan_tiles((32, 96), (32, 64), 0.5, "hann")
-    line = merge(plan, full(plan, 1, 3))[0, 0]
-    assert (line[:32] == 1).all()
-    assert (line[64:] == 3).all()
-    assert line[[32, 47, 63]] == pytest.approx([1.001204, 1.950932, 2.998796], abs=1e-5)
-
-
 @pytest.mark.parametrize("size", [(20, 20), (70, 100)], ids=["one tile", "many tiles"])
 def test_a_tile_more_than_the_plan_has_is_refused(size: tuple[int, int]) -> None:
     plan = plan_tiles(size, (64, 64))

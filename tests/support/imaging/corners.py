@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tifffile
+from PIL import Image
 
-from benchmarks.harness.image_files import chunk
+from benchmarks.harness.image_files import chunk, file_of
 from tests.support.images import Pixels
 
 SIZE = (45, 67)
@@ -74,19 +75,10 @@ def png_head(width: int, height: int, depth: int, color_type: int, interlace: in
 
 def gif(ids: Pixels, canvas: tuple[int, int], at: tuple[int, int] = (0, 0), transparent: int | None = None) -> bytes:
     """A GIF whose only frame, ids (height, width) below 8, lies at (left, top) of a canvas (height, width)."""
-    height, width = ids.shape
-    control = b"" if transparent is None else b"!\xf9\4\1\0\0" + bytes([transparent, 0])
-    head = b"GIF89a" + struct.pack("<HHBBB", canvas[1], canvas[0], 0x82, 0, 0) + PALETTE[:8].tobytes()
-    return head + control + b"," + struct.pack("<HHHHB", *at, width, height, 0) + _lzw(ids) + b";"
-
-
-def _lzw(ids: Pixels) -> bytes:
-    """Codes of 4 bits, cleared before they would grow."""
-    codes: list[int] = []
-    for index, value in enumerate(ids.ravel().tolist()):
-        codes += [8, value] if index % 6 == 0 else [value]
-    codes.append(9)
-    nibbles = codes + [0] * (len(codes) % 2)
-    data = bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
-    blocks = b"".join(bytes([len(data[i : i + 255])]) + data[i : i + 255] for i in range(0, len(data), 255))
-    return b"\3" + blocks + b"\0"
+    image = Image.fromarray(ids)
+    image.putpalette(PALETTE[:8].tobytes())
+    data = bytearray(file_of(image, "GIF", **({} if transparent is None else {"transparency": transparent})))
+    data[6:10] = struct.pack("<HH", *canvas[::-1])
+    place = data.index(b"," + struct.pack("<HHHH", 0, 0, *image.size)) + 1
+    data[place : place + 4] = struct.pack("<HH", *at)
+    return bytes(data)

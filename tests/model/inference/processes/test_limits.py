@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from struct import pack
 from typing import Any
 
 import psutil
 import pytest
+from PIL import Image
 
-from benchmarks.harness.hostile import HOSTILE, hostile
+from benchmarks.harness.hostile import HOSTILE, hostile, mutate
 from imaging.errors import DamagedImage, ImageError
+from imaging.formats.heif import IS_INSTALLED
 from model.inference.errors import WorkerFailed
 from model.inference.plan import Options
 from tests.support.checkout import ROOT
+from tests.support.images import make_photo
+from tests.support.imaging.heic_files import KVAZAAR, heic_of
+from tests.support.imaging.heif_files import heif, lossless_hevc
 from tests.support.imaging.photographs import FILES, files
 from tests.support.model.workers import OPTIONS, Asking
 from tests.support.polling import HANG_S
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")]
+needs_heif = pytest.mark.skipif(not IS_INSTALLED, reason="the extra heif is not installed")
 MOST_SECONDS = 3.0  # of processor time, of any file
 SHORT_MEGAPIXELS, SHORT_MB = 12, 2  # less than any of the files needs
 SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif", "heic")
@@ -87,6 +95,34 @@ async def test_a_good_file_is_worked_on_within_its_promise(one: Asking, megapixe
         with pytest.raises(DamagedImage):
             await one.segment(data, Options(tile=(96, 96), side=2000), memory_bytes=SHORT_MB << 20)
         assert await one.segment(data, OPTIONS)
+    assert set(one.deaths) <= {"grown"}
+
+
+@needs_heif
+@pytest.mark.parametrize(("seed", "count"), [(1, 100), pytest.param(2, 10_000, marks=pytest.mark.long)])
+async def test_no_mutated_heif_ends_its_worker(one: Asking, seed: int, count: int) -> None:
+    photo, tile = Image.fromarray(make_photo(80, 70)), lossless_hevc(make_photo(64, 64)[..., 0])
+    originals = [heic_of(photo), heic_of(photo, bits=10), heic_of(photo.convert("RGBA"), tile_size=64)]
+    originals += [heif([tile] * 4, grid=(2, 2, 100, 90), beside=tile), KVAZAAR["grid"], KVAZAAR["alpha"]]
+    source, answers = random.Random(seed), 0
+    for _ in range(count):
+        with suppress(ImageError):
+            await one.segment(mutate(source, originals), OPTIONS)
+            answers += 1
+    assert set(one.deaths) <= {"grown"}
+    assert answers > count // 20
+
+
+@needs_heif
+async def test_a_heif_that_is_larger_than_its_header_says_takes_no_memory_for_it(one: Asking) -> None:
+    small, large = (64, 64), (8192, 8192)
+    data = heic_of(Image.new("RGB", large))
+    liar = data.replace(pack(">II", *large), pack(">II", *small))
+    assert liar != data
+    for _ in range(2):
+        with pytest.raises(DamagedImage):
+            await one.segment(liar, OPTIONS)
+    assert await one.segment(heic_of(Image.new("RGB", small)), OPTIONS)
     assert set(one.deaths) <= {"grown"}
 
 

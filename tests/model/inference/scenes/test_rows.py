@@ -122,8 +122,6 @@ def test_what_has_no_data_is_void_and_its_tiles_run_once(segmenter: Segmenter) -
 def test_a_scene_is_scaled_for_the_network_and_its_classes_back(segmenter: Segmenter) -> None:
     image = make_photo(100, 80)
     work = plan_scene((250, 200), (100, 80), TILE)
-    source = Held(image)
-    source.mask = np.ones((250, 200), bool)
     parts = list(segment_scene(_Scaled(image), work, segmenter.runtime, Network(segmenter.runtime)))
     ids, _ = joined(parts)
     options = Options(tile=TILE, side=100)

@@ -27,7 +27,7 @@ QUADRANTS = (((0, 0), LEFT, UP), ((0, 1), RIGHT, UP), ((1, 0), LEFT, DOWN), ((1,
 ROW, COLUMN, HORIZONTAL, VERTICAL, REGION = range(5)
 """Columns of an array of corners: the place, where the border leads from it (left or right, up or down), and whose it is."""
 OBJECTS_AT_ONCE = 100  # that become polygons
-STEP_PIXELS = 1 << 22  # that are looked at in one step
+STEP_PIXELS = 1 << 20  # that are looked at in one step
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,12 @@ class ObjectFinder:
     """Takes rows from top to bottom and gives objects as they are finished. For one thread.
 
     ids: the classes whose objects are wanted. with_nodes: whether a polygon also has a corner on a straight border where two
-    other classes meet, so that neighbours have the same points.
+    other classes meet, so that neighbours have the same points. valid: whether rings are simple; otherwise they go around each
+    pixel where two of an object touch at a corner alone.
     """
 
-    def __init__(self, width: int, ids: Collection[int], *, with_nodes: bool = False) -> None:
-        self._width, self._with_nodes = width, with_nodes
+    def __init__(self, width: int, ids: Collection[int], *, with_nodes: bool = False, valid: bool = True) -> None:
+        self._width, self._with_nodes, self._valid = width, with_nodes, valid
         self._is_object = np.zeros(OUTSIDE + 1, np.bool_)
         self._is_object[list(ids)] = True
         self._row, self._has_confidence = 0, False
@@ -130,7 +131,8 @@ class ObjectFinder:
 
     def _outlined(self, items: Iterator[_Open]) -> Iterator[MapObject]:
         while batch := list(islice(items, OBJECTS_AT_ONCE)):
-            for item, polygon in zip(batch, outlines([np.concatenate(item.corners) for item in batch]), strict=True):
+            polygons = outlines([np.concatenate(item.corners) for item in batch], valid=self._valid)
+            for item, polygon in zip(batch, polygons, strict=True):
                 confidence = item.confidence / (255 * item.pixels) if self._has_confidence else None
                 yield MapObject(item.id, polygon, item.pixels, item.square_metres, confidence)
 
@@ -138,16 +140,13 @@ class ObjectFinder:
         """The region of each run, counted from 0: runs that touch along a side, or that were one object before."""
         width = classes.shape[1]
         flat = classes.reshape(-1)
-        below = np.flatnonzero(flat[width:] == flat[:-width]) + width
-        upper, lower = _run_of(starts, below - width), _run_of(starts, below)
-        is_new = np.ones(len(below), np.bool_)
-        is_new[1:] = (np.diff(upper) != 0) | (np.diff(lower) != 0)
+        lower = np.concatenate([starts[starts >= width], starts[starts < flat.size - width] + width])  # where one may touch
+        lower = lower[flat[lower] == flat[lower - width]]
         first = {id(item): run for run, item in reversed(list(enumerate(self._open))) if item is not None}
         ties = [(first[id(item)], run) for run, item in enumerate(self._open) if item is not None]
         before = np.array(ties, np.int64).reshape(-1, 2)
-        roots = component_roots(
-            len(starts), np.concatenate([upper[is_new], before[:, 0]]), np.concatenate([lower[is_new], before[:, 1]])
-        )
+        pairs = np.concatenate([np.column_stack([_run_of(starts, lower - width), _run_of(starts, lower)]), before])
+        roots = component_roots(len(starts), *pairs.T)
         regions: Integers = np.unique(roots, return_inverse=True)[1].reshape(-1)
         return regions
 
@@ -211,10 +210,13 @@ class ObjectFinder:
         return corner, np.searchsorted(owner[order], np.arange(count + 1))
 
 
-def outlines(regions: Sequence[Integers]) -> npt.NDArray[np.object_]:
+def outlines(regions: Sequence[Integers], *, valid: bool) -> npt.NDArray[np.object_]:
     """The polygons of regions, each from its corners, int64 (N, 4). A first ring begins at its top row's leftmost corner."""
     owners = np.repeat(np.arange(len(regions)), [len(each) for each in regions])
-    corners = _apart(np.column_stack([np.concatenate(regions), owners]))
+    corners = np.column_stack([np.concatenate(regions), owners])
+    corners = corners[np.lexsort([corners[:, key] for key in (VERTICAL, HORIZONTAL, COLUMN, ROW, REGION)])]
+    if valid:
+        _part(corners)
     rows = _partners(corners, HORIZONTAL, (HORIZONTAL, COLUMN, ROW, REGION))
     columns = _partners(corners, VERTICAL, (VERTICAL, ROW, COLUMN, REGION))
     order, starts = _cycles(rows.tolist(), columns.tolist())
@@ -229,19 +231,17 @@ def outlines(regions: Sequence[Integers]) -> npt.NDArray[np.object_]:
     return polygons
 
 
-def _apart(corners: Integers) -> Integers:
-    """The corners in order, changed where two pixels of a region touch at a corner alone, so that rings stay simple.
+def _part(result: Integers) -> None:
+    """Changes corners, which are in order, where two pixels of a region touch at a corner alone, so that rings stay simple.
 
     There the border passes twice, as two corners at one place, each around a pixel of the region. Afterwards each is around one
     of the two other pixels, so the border does not cross itself.
     """
-    result = corners[np.lexsort([corners[:, key] for key in (VERTICAL, HORIZONTAL, COLUMN, ROW, REGION)])]
     is_turn = (result[:, [HORIZONTAL, VERTICAL]] != NONE).all(1)
     places = result[:, [REGION, ROW, COLUMN]]
     is_double = (places[1:] == places[:-1]).all(1) & is_turn[1:] & is_turn[:-1]
     at = np.flatnonzero(is_double)
     result[at, VERTICAL], result[at + 1, VERTICAL] = result[at + 1, VERTICAL], result[at, VERTICAL].copy()
-    return result
 
 
 def _partners(corners: Integers, direction: int, keys: Sequence[int]) -> Integers:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from imaging.georeferenced import objects as module
-from imaging.georeferenced.objects import MapObject, ObjectFinder
+from imaging import objects as module
+from imaging.objects import MapObject, ObjectFinder
 from imaging.regions import Regions
 from imaging.runs import column_runs
 
