@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.health_check import ports
 from app.main import main
 from app.settings import Settings, read_settings
 from tests.support.app.vertex_ai import VARIABLES
@@ -31,6 +32,7 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) ->
         ({}, "none", 8000),
         ({"PORT": "8081"}, "none", 8081),
         ({"PORT": ""}, "none", 8000),
+        ({"PORT": "8081", "SEGMENT_PORT": "tcp://10.0.0.1:80"}, "none", 8081),
         ({"SAGEMAKER_BIND_TO_PORT": "9000"}, "sagemaker", 9000),
         ({"SAGEMAKER_BATCH": "true", "PORT": "8000"}, "sagemaker", 8080),
         ({"SEGMENT_PLATFORM": "sagemaker", "PORT": "8000"}, "sagemaker", 8080),
@@ -47,6 +49,13 @@ def test_variables_imply_the_platform_and_the_port_unless_it_is_set(
     own = {"SEGMENT_PORT": own_port} if own_port else {}
     settings = settings_with(monkeypatch, variables | own)
     assert (settings.platform, settings.port) == (platform, int(own_port or port))
+    assert ports(variables | own)[0] == str(settings.port)
+
+
+def test_the_health_check_asks_sagemaker_s_port_too_since_it_sees_no_argument() -> None:
+    assert read_settings(platform="sagemaker").port == 8080
+    assert ports({"PORT": "8000"}) == ["8000", "8080"]
+    assert ports({"segment_port": "81"}) == ["81"]
 
 
 def test_the_port_in_the_env_file_beats_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:

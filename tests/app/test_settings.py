@@ -16,6 +16,7 @@ from model.weights_file import DEFAULT_WEIGHTS
 from tests.support.checkout import ROOT
 
 DIGEST = "ab" * 32
+TIMES = ("REQUEST_TIMEOUT_S", "UPLOAD_TIMEOUT_S", "LAME_DUCK_S", "DRAIN_S")
 
 
 def test_the_environment_and_a_dotenv_file_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, narrow_file: Path) -> None:
@@ -44,42 +45,28 @@ def test_threads_are_one_a_core_unless_set() -> None:
         ("PORT", "http", "SEGMENT_PORT"),
         ("WEIGHTS", "nothing", "no weights file 'nothing'"),
         ("RUNTIME", "tensorflow", "should be 'auto', 'openvino', 'torch' or 'onnxruntime', got 'tensorflow'"),
-        ("PRECISION", "int4", "SEGMENT_PRECISION"),
         ("DEVICE", "tpu", "must be auto, cpu, cuda, cuda:N or mps"),
         ("DEVICE", "cpu,cuda", "several of one kind"),
         ("OVERLAP", "0.7", "SEGMENT_OVERLAP"),
         ("MAX_UPLOAD_MB", "inf", "SEGMENT_MAX_UPLOAD_MB"),
-        ("MAX_UPLOAD_MB", "0.0000001", "greater than or equal to 0.001"),
-        ("MAX_BATCH_MB", "0", "greater than or equal to 0.001"),
-        ("REQUEST_TIMEOUT_S", "0.000001", "greater than or equal to 0.01, got"),
-        ("UPLOAD_TIMEOUT_S", "0", "greater than or equal to 0.01, got"),
-        ("REQUEST_TIMEOUT_S", "1e300", "less than or equal to 86400, got"),
-        ("UPLOAD_TIMEOUT_S", "1e10", "less than or equal to 86400, got"),
-        ("LAME_DUCK_S", "1e300", "less than or equal to 86400, got"),
-        ("DRAIN_S", "1e300", "less than or equal to 86400, got"),
-        ("CPU_ISA", "AVX3", "'AVX512_CORE_VNNI' or 'AVX512_CORE_AMX', got 'AVX3'"),
-        ("WEIGHTS", "", "is empty"),
+        *((name, "0", "greater than or equal to 0.001") for name in ("MAX_UPLOAD_MB", "MAX_BATCH_MB")),
+        *((name, "0", "greater than or equal to 0.01, got") for name in ("REQUEST_TIMEOUT_S", "UPLOAD_TIMEOUT_S")),
+        *((name, "1e300", "less than or equal to 86400, got") for name in TIMES),
         ("WEIGHTS", " , ", "is empty"),
-        ("CORS_ORIGINS", "example.com", "such as https://example.com"),
         ("CORS_ORIGINS", "https://example.com, localhost:3000", "such as https://example.com"),
         ("CORS_ORIGINS", "https://example.com/app", "without a path"),
         ("CORS_ORIGINS", "https://*.example.com", "such as https://example.com"),
         ("CORS_ORIGINS", "https://example.com:99999", "such as https://example.com"),
         ("CORS_ORIGINS", "https://b\u00fccher.example", "such as https://example.com"),
         ("ROOT_PATH", "https://example.com/seg", "must be a path such as /predict"),
-        ("TRUSTED_PROXIES", "*", "does not appear to be an IPv4 or IPv6 network"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example.com", "does not appear to be an IPv4 or IPv6 network"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "host bits"),
         ("API_KEYS", ",", "is empty"),
         ("API_KEYS", "fine,z\u00e9bra", "key 2 is not KEY or NAME:KEY"),
-        ("API_KEYS", '"zebra"', "key 1 is not KEY"),
         ("API_KEYS", "'zebra,b'", "key 1 is not KEY"),
-        ("API_KEYS", "abc,'zebra'", "key 2 is not KEY"),
         ("PROTECT_ALL", "true", "there is no key to ask for"),
         ("WEIGHTS_SHA256", "abc", "each must be 64 hexadecimal digits"),
-        ("WEIGHTS_SHA256", f"'{DIGEST}'", "each must be 64 hexadecimal digits"),
         ("WEIGHTS_SHA256", f"{DIGEST},{DIGEST}", "there must be one for each of the 1 weights files, got 2"),
-        ("CORS_ORIGINS", '"*"', "each must be * or an origin"),
         ("TILE", "5" * 3000, ""),
     ],
     ids=lambda value: value[:20],
@@ -153,11 +140,7 @@ def test_a_root_path_begins_with_a_slash_and_ends_without(value: str, path: str)
 NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (Path.mkdir, ".env cannot be read: "),
     "link": (lambda path: path.symlink_to("nowhere"), ".env cannot be read: "),
-    "UTF-16": (lambda path: path.write_text("SEGMENT_PORT=81", "utf-16"), ".env cannot be read: it is not UTF-8"),
-    "Latin-1": (
-        lambda path: path.write_text("# Gr\u00f6\u00dfe\nSEGMENT_PORT=81", "latin-1"),
-        ".env cannot be read: it is not UTF-8",
-    ),
+    "Latin-1": (lambda path: path.write_bytes(b"# Gr\xf6\xdfe\n"), ".env cannot be read: it is not UTF-8"),
     "byte order mark": (lambda path: path.write_bytes(b"\xef\xbb\xbfSEGMENT_PORT=http\n"), "SEGMENT_PORT: "),
 }
 

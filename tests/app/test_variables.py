@@ -147,27 +147,11 @@ def test_keys_are_told_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     assert "from-a" not in capsys.readouterr().err
 
 
-UNSET = "A_VARIABLE_THAT_IS_NOT_SET"
-
-
 @pytest.fixture
 def env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OTHER", "other")
     return tmp_path / ".env"
-
-
-LITERAL = {
-    "${%s}": "${%s}", "pa${%s}ss": "pa${%s}ss", "$%s": "$%s",
-    '"pa${%s}ss"': "pa${%s}ss", "'pa${%s}ss'": "pa${%s}ss",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", [UNSET, "OTHER", "SEGMENT_API_KEYS"])
-@pytest.mark.parametrize(("value", "key"), LITERAL.items())
-def test_values_are_literal(env_file: Path, value: str, key: str, name: str) -> None:
-    env_file.write_text(f"OTHER=beside\nSEGMENT_API_KEYS={value.replace('%s', name)}\n")
-    assert read_settings().read_api_keys() == (key.replace("%s", name),)
 
 
 READ = {
@@ -187,6 +171,9 @@ READ = {
     "OTHER=1\nOTHER=2\nsome.thing=3\nSEGMENT_API_KEYS=abc": ("abc",),
     'KEY_FILE_TEXT="one\ntwo"\nSEGMENT_API_KEYS=abc': ("abc",),
     "SEGMENT_API_KEYS=a=b": ("a=b",),
+    "OTHER=beside\nSEGMENT_API_KEYS=pa${OTHER}ss": ("pa${OTHER}ss",),
+    'SEGMENT_API_KEYS="${NOT_SET}"': ("${NOT_SET}",),
+    "SEGMENT_API_KEYS='$SEGMENT_API_KEYS'": ("$SEGMENT_API_KEYS",),
 }
 
 
@@ -197,63 +184,33 @@ def test_what_is_written_is_what_is_checked(env_file: Path, text: str, keys: tup
 
 
 def test_names_of_others_are_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "API_KEYS",
-        "OTHER_API_KEYS",
-        "AUGMENT_API_KEYS",
-        "SEGMENTATION_API_KEYS",
-        "SEGMENTS_PORT",
-        "SEGMENTS_SERVICE_HOST",
-    ):
+    for name in ("API_KEYS", "AUGMENT_API_KEYS", "SEGMENTATION_API_KEYS", "SEGMENTS_SERVICE_HOST"):
         monkeypatch.setenv(name, "zebra")
     assert read_settings().api_keys == ()
 
 
 STOPS = {
     "SEGMENT_API_KEYS=${NOT_SET:-zebra}": "SEGMENT_API_KEYS: key 1 is not KEY or NAME:KEY",
-    "SEGMENT_API_KEYS=team:${NOT_SET:-}\nSEGMENT_API_KEYS=": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    "SEGMENT_API_KEYS=team:": "SEGMENT_API_KEYS: key 1 is not KEY or NAME:KEY",
     "SEGMENT_API_KEYS=": "SEGMENT_API_KEYS: is empty",
-    'SEGMENT_API_KEYS=""': "SEGMENT_API_KEYS: is empty",
-    "SEGMENT_API_KEYS=''": "SEGMENT_API_KEYS: is empty",
     "SEGMENT_API_KEYS='  '": "SEGMENT_API_KEYS: is empty",
     "SEGMENT_API_KEYS": "SEGMENT_API_KEYS: has no value",
-    "SEGMENT_API_KEYS=,": "SEGMENT_API_KEYS: is empty",
-    "SEGMENT_API_KEYS=' , '": "SEGMENT_API_KEYS: is empty",
     "SEGMENT_API_KEYS= # zebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
     "SEGMENT_API_KEYS=#zebra": "SEGMENT_API_KEYS: key 1 is not",
     "SEGMENT_API_KEYS=abc #zebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    "SEGMENT_API_KEYS=abc\t# zebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
     'SEGMENT_API_KEYS="abc"#zebra': "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
     'SEGMENT_API_KEYS="zebra\\\\b"': "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    "SEGMENT_API_KEYS='zebra\\'b'": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
     'SEGMENT_API_KEYS="abc\n,zebra"': "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
     "SEGMENT_API_KEYS=\\\nzebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    "SEGMENT_API_KEYS=abc,\\\nzebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
     'OTHER="\nSEGMENT_API_KEYS=zebra\n"': "SEGMENT_API_KEYS: line 2 of .env can be read in two ways",
-    "OTHER='a\nSEGMENT_PROTECT_ALL=1'": "SEGMENT_PROTECT_ALL: line 2 of .env can be read in two ways",
     "SEGMENT_API_KEYS=abc\nSEGMENT_API_KEYS=": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
     "SEGMENT_API_KEYS=abc\n\nexport segment_api_keys=zebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    "SEGMENT_PORT=81\nSEGMENT_PORT=82": "SEGMENT_PORT: line 1 of .env can be read in two ways",
     "SEGMENT_API_KEYS: zebra": ".env: python-dotenv could not parse statement starting at line 1",
     "SEGMENT_API_KEYS:zebra": "SEGMENT_API_KEYS: there is no such setting; write NAME=value",
-    "$env:SEGMENT_API_KEYS=zebra": "SEGMENT_API_KEYS: there is no such setting; write NAME=value",
     '"SEGMENT_API_KEYS"=zebra': '"SEGMENT_API_KEYS": there is no such setting; did you mean SEGMENT_API_KEYS?',
     "\u200bSEGMENT_API_KEYS=zebra": r"\u200bSEGMENT_API_KEYS: there is no such setting; did you mean SEGMENT_API_KEYS?",
-    "set SEGMENT_API_KEYS=zebra": ".env: python-dotenv could not parse",
-    "- SEGMENT_API_KEYS=zebra": ".env: python-dotenv could not parse",
-    "SEGMENT_API_KEYS=\u200bzebra": "SEGMENT_API_KEYS: key 1 is not KEY or NAME:KEY",
-    "SEGMENT_API_KEYS=zebra\0": "SEGMENT_API_KEYS: key 1 is not KEY or NAME:KEY",
-    "SEGMENT_API_KEYS_FILE=": "SEGMENT_API_KEYS_FILE: is empty",
     "SEGMENT_API_KEYS_FILE=/dev/null": "SEGMENT_API_KEYS_FILE: the file has no key",
     "SEGMENT_API_KEYS_FILE=/dev": "SEGMENT_API_KEYS_FILE: /dev cannot be read",
     "SEGMENT_API_KEYS_FILE=keys #2": "SEGMENT_API_KEYS_FILE: line 1 of .env can be read in two ways",
-    "SEGMENT_PROTECT_ALL=": "SEGMENT_PROTECT_ALL: is empty",
-    "SEGMENT_PROTECT_ALL": "SEGMENT_PROTECT_ALL: has no value",
-    "SEGMENT_PROTECT_ALL=yes please": "SEGMENT_PROTECT_ALL: ",
-    "SEGMENT_WEIGHTS_SHA256=": "SEGMENT_WEIGHTS_SHA256: is empty",
-    "SEGMENT_HOST=": "SEGMENT_HOST: is empty",
-    "SEGMENT_HOST='  '": "SEGMENT_HOST: is empty",
 }
 
 
@@ -287,10 +244,8 @@ def test_an_empty_variable_stops_the_start_and_does_not_replace_what_the_file_ha
         (b"'zebra'\n", "key 1 is not KEY"),
         (b"abc\x0czebra\n", "key 1 is not KEY"),
         (b"abc\xc2\x85zebra\n", "key 1 is not KEY"),
-        (b"abc\x00\n", "key 1 is not KEY"),
         (b" \n\t\n# zebra\n", "the file has no key"),
         (b"zebra \xff\xfe", "cannot be read"),
-        ("zebra \u00e9".encode(), "key 1 is not KEY"),
         (b"abc\nteam:  # zebra\n", "key 2 is not KEY"),
     ],
 )
