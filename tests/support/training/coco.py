@@ -11,7 +11,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from tests.support.images import make_photo
+from training.data.label_files import IGNORED
+from training.importing.coco import Document
+from training.importing.objects import Drawing
+from training.importing.omissions import Omissions
 
+Ids = npt.NDArray[np.uint8]
+Region = npt.NDArray[np.bool_]
 SIZE = (40, 60)
 SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
 
@@ -52,6 +58,22 @@ def write_photo(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def read_masks(out: Path, split: str = "") -> dict[str, npt.NDArray[np.uint8]]:
+def box(x0: int, y0: int, x1: int, y1: int) -> Region:
+    """The pixels of a rectangle of an image of `SIZE`."""
+    region = np.zeros(SIZE, bool)
+    region[y0:y1, x0:x1] = True
+    return region
+
+
+def drawn(document: Document, omissions: Omissions) -> tuple[list[Ids], str]:
+    """The masks of a document's images of `SIZE`, in which `leaf` is 1 and `stem` 2; and a line for all that is told."""
+    drawing = Drawing({"leaf": 1, "stem": 2, IGNORED: 255}, omissions, document.path)
+    by_image = [[entry for entry in document.annotations if entry["image_id"] == image["id"]] for image in document.images]
+    masks = [drawing.mask(objects, SIZE) for objects in by_image]
+    errors = map(str, [*document.errors, *omissions.errors(), *omissions.object_errors])
+    return masks, "\n".join([*errors, *omissions.notes()])
+
+
+def read_masks(out: Path, split: str = "") -> dict[str, Ids]:
     """The masks of a folder that an import wrote, by their names."""
     return {path.stem: np.asarray(Image.open(path)) for path in sorted((out / "masks" / split).glob("*.png"))}

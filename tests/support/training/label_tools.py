@@ -17,9 +17,8 @@ from PIL import Image
 from pycocotools import mask as run_lengths
 
 from model.labels import voc_color
+from tests.support.training.coco import SIZE, Ids, Region
 
-Ids = npt.NDArray[np.uint8]
-Region = npt.NDArray[np.bool_]
 Masks = Mapping[Path, Ids]
 """Masks of class ids (H, W), 0 the background and 255 void, by their photos."""
 
@@ -89,33 +88,33 @@ def write_label_studio(root: Path, masks: Masks, names: Sequence[str]) -> Path:
     return root / "project.json"
 
 
-def label_studio_result(size: tuple[int, int], kind: str, *labels: str, **value: Any) -> dict[str, Any]:
-    """A result of Label Studio on an image of this (height, width), with the labels under the key of its type."""
+def label_studio_result(kind: str, *labels: str, **value: Any) -> dict[str, Any]:
+    """A result of Label Studio on an image of `SIZE`, with the labels under the key of its type."""
     named = {kind: list(labels)} if labels else {}
     return {
-        "id": f"{kind}-{len(str(value))}", "type": kind, "from_name": "tag", "to_name": "image", "original_height": size[0],
-        "original_width": size[1], "image_rotation": 0, "value": value | named,
+        "id": f"{kind}-{len(str(value))}", "type": kind, "from_name": "tag", "to_name": "image", "original_height": SIZE[0],
+        "original_width": SIZE[1], "image_rotation": 0, "value": value | named,
     }  # fmt: skip
 
 
-def write_label_studio_results(root: Path, size: tuple[int, int], *tasks: Sequence[Mapping[str, Any]]) -> Path:
-    """A task for each list of results, on grey photos `0.png`, `1.png` and so on of this size; gives the file."""
+def write_label_studio_results(root: Path, *tasks: Sequence[Mapping[str, Any]]) -> Path:
+    """A task for each list of results, on grey photos `0.png`, `1.png` and so on of `SIZE`; gives the file."""
     root.mkdir(parents=True, exist_ok=True)
     entries = []
     for index, results in enumerate(tasks):
-        Image.new("L", size[::-1], 128).save(root / f"{index}.png")
+        Image.new("L", SIZE[::-1], 128).save(root / f"{index}.png")
         entries.append({"id": index + 1, "data": {"image": f"{index}.png"}, "annotations": [{"id": 1, "result": [*results]}]})
     (root / "project.json").write_text(json.dumps(entries))
     return root / "project.json"
 
 
-def write_labelme_shapes(root: Path, size: tuple[int, int], *shapes: Mapping[str, Any], name: str = "0") -> Path:
-    """A grey photo of this (height, width) with these shapes; gives the folder."""
+def write_labelme_shapes(root: Path, *shapes: Mapping[str, Any], name: str = "0") -> Path:
+    """A grey photo of `SIZE` with these shapes; gives the folder."""
     root.mkdir(parents=True, exist_ok=True)
-    Image.new("L", size[::-1], 128).save(root / f"{name}.png")
+    Image.new("L", SIZE[::-1], 128).save(root / f"{name}.png")
     document = {
         "version": "6.3.1", "flags": {}, "shapes": list(shapes), "imagePath": f"{name}.png", "imageData": None,
-        "imageHeight": size[0], "imageWidth": size[1],
+        "imageHeight": SIZE[0], "imageWidth": SIZE[1],
     }  # fmt: skip
     (root / f"{name}.json").write_text(json.dumps(document))
     return root

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.training.coco import SIZE, SQUARE, Import, document, image, read_masks, thing, write_export
-from training.commands.import_labels import main
+from tests.support.training.coco import SIZE, SQUARE, Import, box, document, image, thing, write_export
 from training.data.label_files import alike_names, find_labels
-from training.importing.classes import find_classes
+from training.importing.classes import Classes, find_classes
 from training.importing.coco import make_document
 from training.importing.exports import split_name
 from training.importing.geometry import read_box, share_error
@@ -21,11 +20,6 @@ from training.importing.omissions import Omissions, Policy
 SHARES = [0.1, 0.1, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9]
 BOX = [20, 10, 20, 10]  # x, y, width, height
 BOX_CORNERS = [20, 10, 40, 10, 40, 20, 20, 20]
-
-
-def run(tmp_path: Path, content: dict[str, Any], *options: str, photos: tuple[str, ...] = ()) -> int:
-    file = write_export(tmp_path / "export" / "labels.json", content, *photos)
-    return main([str(file), "--out", str(tmp_path / "data"), *options])
 
 
 SHARED: list[list[dict[str, Any]]] = [
@@ -71,15 +65,12 @@ def turned(degrees: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 @pytest.mark.parametrize("degrees", [30, 90.0, -45])
 @pytest.mark.parametrize("with_outline", [False, True])
-def test_boxes_of_cvat_are_turned_about_their_centre(tmp_path: Path, degrees: float, with_outline: bool) -> None:
+def test_boxes_of_cvat_are_turned_about_their_centre(degrees: float, with_outline: bool) -> None:
     """An outline that is the box, too: it keeps its class."""
     geometry: dict[str, Any] = {"bbox": BOX, "attributes": {"occluded": False, "rotation": degrees}}
     if with_outline:
         geometry["segmentation"] = [BOX_CORNERS]
-    other = thing(2, segmentation=[[0, 30, 5, 30, 5, 35, 0, 35]])
-    assert run(tmp_path, document(thing(**geometry), other)) == 0
-    region = read_masks(tmp_path / "data")["a"] == (1 if with_outline else 255)
-    region[30:, :5] = False
+    region = Drawing({1: 1}, Omissions(), "a.json").mask([thing(**geometry)], SIZE) == (1 if with_outline else 255)
     assert np.count_nonzero(region != turned(degrees)) <= 20  # of 200 pixels, at the borders
     assert abs(np.count_nonzero(region) - 200) <= 20
 
@@ -89,6 +80,7 @@ def test_a_box_that_is_not_turned_stays(attributes: Any) -> None:
     assert read_box(thing(bbox=BOX, attributes=attributes), SIZE) == BOX
 
 
+NO_AREA = "are left out, since they have no area"
 UNKNOWN: list[tuple[dict[str, Any], str]] = [
     ({"rbox": [30, 15, 20, 10, 30]}, "objects with the key 'rbox' and without a segmentation"),
     ({"bbox": BOX, "rbox": [30, 15, 20, 10, 30]}, "objects with the key 'rbox' and without a segmentation"),
@@ -143,22 +135,36 @@ def test_geometry_that_is_not_known_is_an_error_or_becomes_void(geometry: dict[s
     assert np.array_equal(mask, expected)
 
 
-def test_keypoints_and_lines_have_no_area_and_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    points = [thing(2, keypoints=[5, 5, 2, 9, 9, 2], num_keypoints=2), thing(3, segmentation=[[1, 2, 3, 4]])]
-    assert run(tmp_path, document(thing(1), *points, thing(4, segmentation=[SQUARE, [50, 2, 55, 9]]))) == 0
-    stdout = capsys.readouterr().out
-    assert "1 objects with keypoints alone are left out, since they have no area" in stdout
-    assert "2 outlines of one or two points are left out, since they have no area" in stdout
-    assert np.count_nonzero(read_masks(tmp_path / "data")["a"]) == 400
+@pytest.mark.parametrize(
+    ("geometry", "note"),
+    [
+        ({"keypoints": [5, 5, 2, 9, 9, 2], "num_keypoints": 2}, f"objects with keypoints alone {NO_AREA}"),
+        ({"segmentation": [[1, 2, 3, 4]]}, f"outlines of one or two points {NO_AREA}"),
+        ({"segmentation": [SQUARE, [50, 2, 55, 9]]}, f"outlines of one or two points {NO_AREA}"),
+        ({"segmentation": [SQUARE], "holes": [[15, 15, 20, 15, 20, 20]]}, "objects with the key 'holes', which is not read"),
+        ({"segmentation": [SQUARE], "path": "M 10 10 L 20 10 " * 10}, "objects with the key 'path', which is not read"),
+        ({"segmentation": [SQUARE], "score": 0.5, "tag": "x"}, None),
+    ],
+)
+def test_what_has_no_area_and_further_numbers_are_left_out_and_told(geometry: dict[str, Any], note: str | None) -> None:
+    mask, omissions = drawn("error", geometry)
+    assert np.array_equal(mask, box(10, 10, 30, 30))
+    assert omissions.notes() == ([f"1 {note}"] if note else [])
 
 
-def test_further_numbers_of_an_object_with_an_outline_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    further = {"holes": [[15, 15, 20, 15, 20, 20]], "path": "M 10 10 L 20 10 " * 10, "score": 0.5, "tag": "x"}
-    assert run(tmp_path, document(thing(segmentation=[SQUARE], **further))) == 0
-    stdout = capsys.readouterr().out
-    for key in ("holes", "path"):
-        assert f"1 objects with the key '{key}', which is not read" in stdout
-    assert "score" not in stdout
+@pytest.mark.parametrize(
+    ("place", "edges"),
+    [
+        ([40.0, 5.0, 10.5, 20.0], (40, 5, 51, 25)),
+        ([-10, -10, 15, 15], (0, 0, 5, 5)),
+        ([55, 35, 20, 20], (55, 35, 60, 40)),
+        ([30, 5, -4, 3], (0, 0, 0, 0)),
+    ],
+)
+def test_a_box_without_an_outline_is_void_in_the_image_and_told(place: list[float], edges: tuple[int, int, int, int]) -> None:
+    mask, omissions = drawn("error", {"bbox": place})
+    assert np.array_equal(mask, np.where(box(*edges), 255, box(10, 10, 30, 30)))
+    assert "1 objects have a box and no outline" in omissions.notes()[0]
 
 
 def write_splits(root: Path, **documents: dict[str, Any]) -> Path:
@@ -174,39 +180,38 @@ def split_document(split: str, category: int) -> dict[str, Any]:
     return document(thing(category=category), images=[image(1, f"{split}.png")], categories=categories)
 
 
-@pytest.mark.parametrize("splits", [{"train": 1, "valid": 0}, {"test": 1, "train": 0, "valid": 1}])
-def test_a_group_that_is_a_class_in_one_split_is_one_in_all(tmp_path: Path, splits: dict[str, int]) -> None:
-    root = write_splits(tmp_path / "export", **{split: split_document(split, category) for split, category in splits.items()})
-    assert main([str(root), "--out", str(tmp_path / "data")]) == 0
-    assert find_labels(None, tmp_path / "data").names == ["background", "plants", "leaf"]
-    for split, category in splits.items():
-        (mask,) = read_masks(tmp_path / "data", "val" if split == "valid" else split).values()
-        assert set(np.unique(mask)) == {0, category + 1}
+def classes_of(out: Path, *contents: dict[str, Any]) -> Classes:
+    return find_classes([make_document(Path("a.json"), content) for content in contents], out)
 
 
-def test_a_group_of_all_splits_is_no_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("categories", [(1, 0), (1, 0, 1), (0,)])
+def test_a_group_that_is_a_class_in_one_split_is_one_in_all(tmp_path: Path, categories: tuple[int, ...]) -> None:
+    classes = classes_of(tmp_path, *(split_document("train", category) for category in categories))
+    assert (classes.names, classes.groups) == (["background", "plants", "leaf"], [])
+    assert classes.ids == [{0: 1, 1: 2}] * len(categories)
+
+
+def test_a_group_of_all_splits_is_no_class(run_import: Import, tmp_path: Path) -> None:
+    """Its name is not compared with those of classes."""
     train, valid = split_document("train", 1), split_document("valid", 1)
     for content in (train, valid):
         content["categories"][0]["name"] = content["categories"][1]["supercategory"] = "Leaf"
-    root = write_splits(tmp_path / "export", train=train, valid=valid)
-    assert main([str(root), "--out", str(tmp_path / "data")]) == 0
+    stdout = run_import(write_splits(tmp_path / "export", train=train, valid=valid))
     assert find_labels(None, tmp_path / "data").names == ["background", "leaf"]
-    stdout = capsys.readouterr().out
     assert "only group other categories: Leaf" in stdout
     assert "have nearly one name" not in stdout
     train["categories"].append({"id": 2, "name": "LEAF"})
-    write_splits(tmp_path / "export", train=train)
-    assert main([str(root), "--out", str(tmp_path / "other")]) == 0
-    assert "have nearly one name" in capsys.readouterr().out
+    (tmp_path / "data" / "classes.json").unlink()
+    assert "have nearly one name" in run_import(write_splits(tmp_path / "export", train=train))
 
 
 def test_a_class_of_one_split_alone_is_one_of_the_data_set(tmp_path: Path) -> None:
+    """The first class may have the id 0."""
     train, valid = split_document("train", 1), split_document("valid", 1)
-    valid["categories"] = [{"id": 1, "name": "stem"}, {"id": 2, "name": "leaf"}]
-    documents = [make_document(Path(name), each) for name, each in (("a", train), ("b", valid))]
-    classes = find_classes(documents, tmp_path)
+    valid["categories"] = [{"id": 0, "name": "stem"}, {"id": 2, "name": "leaf"}]
+    classes = classes_of(tmp_path, train, valid)
     assert classes.names == ["background", "leaf", "stem"]
-    assert classes.ids == [{1: 1}, {1: 2, 2: 1}]
+    assert classes.ids == [{1: 1}, {0: 2, 2: 1}]
 
 
 def test_errors_of_all_documents_are_told_at_once_and_nothing_is_written(run_import: Import, tmp_path: Path) -> None:
@@ -249,20 +254,6 @@ def test_a_photo_of_two_documents_of_one_split_is_an_error(run_import: Import, t
 )  # fmt: skip
 def test_names_that_may_mean_one_class_are_told(names: list[str], has_remark: bool) -> None:
     assert bool(alike_names(["stem", *names])) == has_remark
-
-
-def test_the_first_class_of_an_export_may_have_the_id_0(tmp_path: Path) -> None:
-    categories = [{"id": 0, "name": "leaf"}, {"id": 1, "name": "stem"}]
-    stem = thing(2, segmentation=[[40, 0, 60, 0, 60, 10, 40, 10]])
-    assert run(tmp_path, document(thing(1, category=0), stem, categories=categories)) == 0
-    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
-    assert np.unique(read_masks(tmp_path / "data")["a"]).tolist() == [0, 1, 2]
-
-
-def test_images_without_objects_are_told_to_be_background_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = document(thing(), images=[image(1, "a.png"), image(2, "b.png"), image(3, "c.png")])
-    assert run(tmp_path, content, photos=("a.png", "b.png", "c.png")) == 0
-    assert "2 images have no objects, so their masks are background alone: b.png, c.png" in capsys.readouterr().out
 
 
 def test_a_split_has_the_name_that_training_looks_for() -> None:

@@ -12,63 +12,12 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.support.images import make_photo
 from tests.support.training.coco import Import, document, image, read_masks, thing, write_export
-from tests.support.training.label_tools import EXPORTS, READ_AS_THEY_ARE, Ids
 from training.commands.import_labels import main
-from training.data.label_files import find_labels
 from training.data.problems import DataError
 from training.importing import archives
 from training.importing.archives import unpack
-from training.survey.datasets import get_split
-
-SIZE = (24, 32)
-CLASSES = ["background", "leaf", "stem"]
-
-
-@pytest.fixture
-def frames(tmp_path: Path) -> dict[Path, Ids]:
-    """Eight photos, each with a rectangle and a disc."""
-    (tmp_path / "photos").mkdir()
-    ids = np.zeros(SIZE, np.uint8)
-    ids[2:12, 3:9] = 1
-    rows, columns = np.ogrid[: SIZE[0], : SIZE[1]]
-    ids[(rows - 12) ** 2 + (columns - 22) ** 2 < 40] = 2
-    for index in range(8):
-        Image.fromarray(make_photo(*SIZE, seed=index)).save(tmp_path / "photos" / f"photo {index}.jpg")
-    return dict.fromkeys(sorted((tmp_path / "photos").iterdir()), ids)
-
-
-def packed(folder: Path, base: str | None = None) -> Path:
-    """The zip of a folder's content, or with the folder itself."""
-    root = folder.parent if base else folder
-    return Path(shutil.make_archive(str(folder.parent / f"{folder.name}-export"), "zip", root, base))
-
-
-def written(out: Path) -> dict[str, Ids]:
-    """The masks of both splits of a data set, by name."""
-    splits = [get_split(out, name, find_labels(None, out)) for name in ("train", "val")]
-    return {frame.name: split.mask(index) for split in splits for index, frame in enumerate(split.frames)}
-
-
-@pytest.mark.parametrize("wrapped", [False, True])
-@pytest.mark.parametrize("tool", EXPORTS)
-def test_a_zip_is_read_as_the_folder_in_it(
-    tool: str, wrapped: bool, frames: dict[Path, Ids], run_import: Import, tmp_path: Path
-) -> None:
-    data = EXPORTS[tool](tmp_path / "export", frames, CLASSES)
-    export = packed(tmp_path / "export", "export" if wrapped else None)
-    shutil.rmtree(data if data.is_dir() else data.parent)
-    output = run_import(export)
-    assert str(tmp_path / "data" / ".fcn-import") not in output
-    masks = written(tmp_path / "data")
-    assert set(masks) == {path.stem for path in frames}
-    for path, ids in frames.items():
-        np.testing.assert_array_equal(masks[path.stem], ids)
-    assert ("read as they are" in output) == (tool in READ_AS_THEY_ARE)
-    assert not list((tmp_path / "data").glob(".fcn-import-*"))
 
 
 def test_labels_without_photos_are_told_with_the_zip_s_name(run_import: Import, tmp_path: Path) -> None:
@@ -76,25 +25,13 @@ def test_labels_without_photos_are_told_with_the_zip_s_name(run_import: Import, 
     file = write_export(tmp_path / "task" / "annotations" / "instances_default.json", document(thing()))
     (tmp_path / "photos").mkdir()
     (file.parent / "a.png").rename(tmp_path / "photos" / "a.png")
-    export = packed(tmp_path / "task")
+    export = Path(shutil.make_archive(str(tmp_path / "labels"), "zip", tmp_path / "task"))
     error = run_import(export, status=2)
     assert f"a.png is in none of {export}/annotations" in error
     assert "say with --images where the images are" in error
     assert not (tmp_path / "data").exists()
     run_import(export, "--images", str(tmp_path / "photos"))
     assert np.count_nonzero(read_masks(tmp_path / "data")["a"]) == 400
-
-
-def test_masks_without_photos_or_beside_others_are_told(run_import: Import, frames: dict[Path, Ids], tmp_path: Path) -> None:
-    data = EXPORTS["cvat-masks"](tmp_path / "export", frames, CLASSES)
-    export = packed(data)
-    assert "--split goes with labels in JSON" in run_import(export, "--split", "val", status=2)
-    assert "read as they are: give them this folder" in run_import(data, status=2)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "note.txt").touch()
-    assert "data is not empty: give another --out" in run_import(export, status=2)
-    shutil.rmtree(data / "JPEGImages")
-    assert "holds masks without photos: export them with images" in run_import(packed(data), status=2)
 
 
 def test_names_are_utf_8_also_where_the_zip_does_not_say_so(run_import: Import, tmp_path: Path) -> None:
@@ -132,6 +69,12 @@ def change(path: Path, old: bytes, new: bytes) -> Path:
     return write_bytes(path, data.replace(old, new))
 
 
+def make_pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+PLAIN, ENCRYPTED = (b"PK\1\2\x14\x03\x14\0" + bytes([flags]) for flags in (0, 1))  # a member's entry up to its flags
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "parent": (lambda path: make(path, ("../a.png", b"1")), "its member ../a.png leads out of the zip"),
     "inner parent": (lambda path: make(path, ("x/../../a.png", b"1")), "leads out of the zip"),
@@ -146,6 +89,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "content": (lambda path: change(make(path, ("a.png", b"12345")), b"12345", b"12355"), "its member a.png is damaged"),
     "file and folder": (lambda path: make(path, ("a", b"1"), ("a/b", b"2")), "its member a/b is damaged"),
     "twice in another case": (lambda path: make(path, ("x/a.png", b"1"), ("X/A.png", b"2")), "comes twice (case does not"),
+    "encrypted": (
+        lambda path: change(make(path, ("a.png", b"1")), PLAIN, ENCRYPTED),
+        "a.png is encrypted: pack the export without",
+    ),
+    "pipe": (make_pipe, "not a regular file"),
     "empty": (make, "holds no known export"),
     "no zip": (lambda path: write_bytes(path, b"<html>"), "is no zip, or a damaged one"),
     "cut": (lambda path: write_bytes(path, make(path, ("a", b"1")).read_bytes()[:-9]), "is no zip, or a damaged one"),
@@ -165,32 +113,10 @@ def test_what_is_wrong_with_a_zip_is_told_and_nothing_is_written(kind: str, run_
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["export.zip", "sub"]
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder", "missing"])
-def test_what_is_no_file_of_the_name_is_no_zip(kind: str, run_import: Import, tmp_path: Path) -> None:
-    export = tmp_path / "labels.zip"
-    if kind == "pipe":
-        os.mkfifo(export)
-    elif kind == "folder":
-        write_export(export / "labels.json", document(thing()))
-    message = {"pipe": "not a regular file", "folder": "wrote 1 frames", "missing": "No such file"}[kind]
-    assert message in run_import(export, status=0 if kind == "folder" else 2)
-
-
-def test_classes_of_a_zip_that_cannot_be_read_are_told(run_import: Import, frames: dict[Path, Ids], tmp_path: Path) -> None:
-    data = EXPORTS["cvat-masks"](tmp_path / "export", frames, CLASSES)
-    (data / "labelmap.txt").write_text("leaf:1,2\n")
-    export = packed(data)
-    error = run_import(export, status=2)
-    assert f"{export}/labelmap.txt" in error
-    assert error.count("\n") == 1
-
-
-def test_an_encrypted_member_is_told(run_import: Import, tmp_path: Path) -> None:
-    export = make(tmp_path / "export.zip", ("a.png", b"1"))
-    data = bytearray(export.read_bytes())
-    data[data.index(b"PK\1\2") + 8] |= 1
-    export.write_bytes(data)
-    assert "its member a.png is encrypted: pack the export without a password" in run_import(export, status=2)
+def test_a_folder_may_be_named_like_a_zip_and_a_zip_may_be_missing(run_import: Import, tmp_path: Path) -> None:
+    write_export(tmp_path / "labels.zip" / "labels.json", document(thing()))
+    assert "wrote 1 frames" in run_import(tmp_path / "labels.zip")
+    assert "No such file" in run_import(tmp_path / "missing.zip", status=2)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
-"""The exports of labelling tools hold the masks that were drawn; what is wrong in them is told by name."""
+"""The exports of labelling tools hold the masks that were drawn, in a folder or in a zip; options that do not go are told."""
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +11,7 @@ from PIL import Image
 
 from tests.support.images import make_photo
 from tests.support.training.coco import Import
-from tests.support.training.label_tools import EXPORTS, READ_AS_THEY_ARE, Ids, write_label_studio, write_labelme
-from training.commands.import_labels import main
+from tests.support.training.label_tools import EXPORTS, READ_AS_THEY_ARE, Ids
 from training.data.label_files import find_labels
 from training.survey.datasets import get_split
 from training.survey.records import survey_all
@@ -49,18 +47,28 @@ def read(root: Path) -> dict[str, dict[str, Ids]]:
     return {split.name: {frame.name: split.mask(index) for index, frame in enumerate(split.frames)} for split in splits}
 
 
-def imported(export: Path, out: Path, *options: str) -> dict[str, Ids]:
-    """The masks that the import wrote, of both splits, by name."""
-    assert main([str(export), "--out", str(out), *options]) == 0
-    return {name: ids for split in read(out).values() for name, ids in split.items()}
+def packed(folder: Path, *, wrapped: bool = False) -> Path:
+    """Makes the zip of a folder's content, or of the folder itself, and removes the folder."""
+    root, base = (folder.parent, folder.name) if wrapped else (folder, None)
+    archive = shutil.make_archive(str(folder.parent / f"{folder.name}-export"), "zip", root, base)
+    shutil.rmtree(folder)
+    return Path(archive)
 
 
+@pytest.mark.parametrize("packing", ["folder", "zip", "zip of the folder"])
 @pytest.mark.parametrize("tool", EXPORTS)
-def test_a_tool_s_export_holds_the_masks_that_were_drawn(tool: str, frames: dict[Path, Ids], tmp_path: Path) -> None:
+def test_a_tool_s_export_holds_the_masks_that_were_drawn(
+    tool: str, packing: str, frames: dict[Path, Ids], run_import: Import, tmp_path: Path
+) -> None:
     data = EXPORTS[tool](tmp_path / "export", frames, CLASSES)
-    if tool not in READ_AS_THEY_ARE:
-        assert main([str(data), "--out", str(tmp_path / "data")]) == 0
+    if packing != "folder":
+        data = packed(tmp_path / "export", wrapped=packing == "zip of the folder")
+    if packing != "folder" or tool not in READ_AS_THEY_ARE:
+        output = run_import(data)
         data = tmp_path / "data"
+        assert ".fcn-import-" not in output
+        assert not list(data.glob(".fcn-import-*"))
+        assert ("read as they are" in output) == (tool in READ_AS_THEY_ARE)
     assert find_labels(None, data).names == CLASSES
     splits = read(data)
     masks = splits["train"] | splits["val"]
@@ -71,117 +79,37 @@ def test_a_tool_s_export_holds_the_masks_that_were_drawn(tool: str, frames: dict
         assert set(splits["val"]) == {path.stem for index, path in enumerate(frames) if index % 4 == 0}
 
 
-def edit(file: Path, **changes: Any) -> None:
-    """Changes the first shape of a labelme file."""
-    document = json.loads(file.read_text())
-    document["shapes"][0].update(changes)
-    file.write_text(json.dumps(document))
+def test_what_cannot_be_done_with_masks_is_told(run_import: Import, frames: dict[Path, Ids], tmp_path: Path) -> None:
+    """In a zip that is unpacked beside other files, without photos, or with classes that cannot be read, and in a folder."""
 
+    def written(*removed: str, labels: str | None = None) -> Path:
+        data = EXPORTS["cvat-masks"](tmp_path / "export", frames, CLASSES)
+        for name in removed:
+            shutil.rmtree(data / name)
+        if labels:
+            (data / "labelmap.txt").write_text(labels)
+        return data
 
-def test_labelme_s_circles_are_areas_and_ignored_shapes_void(
-    frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The photos may lie elsewhere, in a folder that is named."""
-    export = write_labelme(tmp_path / "labels" / "day 1", frames, CLASSES)
-    edit(export / "photo 0.json", shape_type="circle", points=[[16.0, 12.0], [16.0, 20.0]])
-    edit(export / "photo 4.json", label="__ignore__")
-    for path in export.glob("*.json"):
-        document = json.loads(path.read_text())
-        document["imagePath"] = f"..\\..\\photos\\{document['imagePath']}"
-        path.write_text(json.dumps(document))
-    (export / "photo 8.json").unlink()
-    for path in export.glob("*.jpg"):
-        if path.stem != "photo 8":
-            path.unlink()
-    assert main([str(tmp_path / "labels"), "--out", str(tmp_path / "data")]) == 2
-    assert "photos/photo 0.jpg is in none of" in capsys.readouterr().err
-    masks = imported(tmp_path / "labels", tmp_path / "data", "--images", str(next(iter(frames)).parent))
-    assert int((masks["photo 0"] == 1).sum()) == pytest.approx(np.pi * 8**2, rel=0.05)
-    np.testing.assert_array_equal(masks["photo 4"] == 255, drawn(4) == 1)
-    assert "photo 8" not in masks
-    output = capsys.readouterr().out
-    assert "bare name" not in output
-    assert "1 images have no JSON file and are left out" in output
-    assert find_labels(None, tmp_path / "data").names == CLASSES
-
-
-def test_label_studio_s_ellipses_and_rectangles(frames: dict[Path, Ids], tmp_path: Path) -> None:
-    file = write_label_studio(tmp_path / "export", frames, CLASSES)
-    tasks = json.loads(file.read_text())
-    ellipse = {"x": 50, "y": 50, "radiusX": 25, "radiusY": 100 / 6, "rotation": 90, "ellipselabels": ["leaf"]}
-    tasks[0]["annotations"][0]["result"][0].update(type="ellipselabels", value=ellipse)
-    rectangle = {"x": 25, "y": 50, "width": 50, "height": 25, "rectanglelabels": ["leaf"]}
-    tasks[2]["annotations"][0]["result"][0].update(type="rectanglelabels", value=rectangle)
-    file.write_text(json.dumps(tasks))
-    masks = imported(file, tmp_path / "data")
-    rows, columns = np.nonzero(masks["photo 0"] == 1)
-    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (16, 8)  # turned: 8 pixels to each side along, 4 across
-    assert np.count_nonzero(masks["photo 2"][12:18, 8:24] == 255) == np.count_nonzero(masks["photo 2"] == 255) == 96
-
-
-def test_which_of_label_studio_s_annotations_count(
-    frames: dict[Path, Ids], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = write_label_studio(tmp_path / "export", frames, CLASSES)
-    tasks = json.loads(file.read_text())
-    empty = {"id": 99, "result": [], "was_cancelled": False}
-    tasks[1]["annotations"] += [empty | {"was_cancelled": True}]
-    tasks[3]["annotations"] += [empty]
-    tasks[5]["annotations"] = [tasks[5]["annotations"][0] | {"ground_truth": True}, empty]
-    tasks[7]["annotations"] = []
-    file.write_text(json.dumps(tasks))
-    masks = imported(file, tmp_path / "data")
-    for index in (1, 5):
-        np.testing.assert_array_equal(masks[f"photo {index}"], drawn(index))
-    assert not masks["photo 3"].any()
-    assert "photo 7" not in masks
-    output = capsys.readouterr().out
-    assert "2 tasks have several annotations" in output
-    assert "1 tasks have no annotation and are left out: 8" in output
-
-
-def test_what_is_wrong_in_label_studio_s_tasks_is_told_by_name(
-    run_import: Import, frames: dict[Path, Ids], tmp_path: Path
-) -> None:
-    file = write_label_studio(tmp_path / "export", frames, CLASSES)
-    tasks = json.loads(file.read_text())
-    regions = [task["annotations"][0]["result"][-1] for task in tasks]
-    regions[1]["value"]["rle"] = regions[1]["value"]["rle"][:-3]
-    regions[5].update(original_width=40)
-    regions[6]["image_rotation"] = 90
-    regions[8]["value"]["points"] = [[1, 2]]
-    file.write_text(json.dumps(tasks))
-    error = run_import(file, status=2)
-    for message in (
-        "4 errors in the data set", "task 2, region r2: a brush label ends after",
-        "task 6 has regions of images of several sizes", "task 7, region r1: was drawn on an image turned by 90 degrees",
-        "task 9, region r1: a polygon needs three points or more",
-    ):  # fmt: skip
-        assert message in error
-
-
-def test_exports_without_the_whole_labels_are_told(run_import: Import, tmp_path: Path) -> None:
-    """JSON-MIN, one labelme file, a folder of anything else."""
-    minimal = tmp_path / "min.json"
-    minimal.write_text(json.dumps([{"id": 1, "image": "/data/upload/1/a.jpg", "tag": []}]))
-    single, other = tmp_path / "single", tmp_path / "other"
-    for folder in (single, other):
-        folder.mkdir()
-    (single / "a.json").write_text(json.dumps({"shapes": [], "imagePath": "a.jpg"}))
-    expected = {
-        minimal: "export JSON, not JSON-MIN", single / "a.json": f"give the folder {single}",
-        other: "holds no known export; expected COCO's JSON",
-    }  # fmt: skip
-    for path, message in expected.items():
-        assert message in run_import(path, status=2)
+    assert "read as they are: give them this folder" in run_import(written(), status=2)
+    export = packed(tmp_path / "export")
+    assert "--split goes with labels in JSON" in run_import(export, "--split", "val", status=2)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "note.txt").touch()
+    assert "data is not empty: give another --out" in run_import(export, status=2)
+    (tmp_path / "data" / "note.txt").unlink()
+    error = run_import(packed(written("JPEGImages")), status=2)
+    assert "holds masks without photos: export them with images" in error
+    error = run_import(packed(written(labels="leaf:1,2\n")), status=2)
+    assert f"{export}/labelmap.txt" in error
+    assert error.count("\n") == 1
 
 
 def test_options_that_do_not_go_with_an_export_are_refused(run_import: Import, frames: dict[Path, Ids], tmp_path: Path) -> None:
-    export = EXPORTS["roboflow-coco"](tmp_path / "export", frames, CLASSES)
-    assert "has 2 splits of its own: leave out --split" in run_import(export, "--split", "train", status=2)
-    for tool in ("labelme", "roboflow-coco"):
-        export = EXPORTS[tool](tmp_path / tool, frames, CLASSES)
+    roboflow, labelme = (EXPORTS[tool](tmp_path / tool, frames, CLASSES) for tool in ("roboflow-coco", "labelme"))
+    assert "has 2 splits of its own: leave out --split" in run_import(roboflow, "--split", "train", status=2)
+    for export in (roboflow, labelme):
         assert "--image-field is for the tasks of Label Studio's JSON" in run_import(export, "--image-field", "photo", status=2)
+    assert f"give the folder {labelme}" in run_import(labelme / "photo 0.json", status=2)
 
 
 def test_roboflow_s_masks_without_valid_and_with_other_classes(frames: dict[Path, Ids], tmp_path: Path) -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.support.training.coco import Import
-from tests.support.training.label_tools import Ids, Region, png_text, write_labelme_shapes
-from training.commands.import_labels import main
+from tests.support.training.coco import SIZE, Import, Region, box, drawn, read_masks, write_photo
+from tests.support.training.label_tools import Ids, png_text, write_labelme_shapes
+from training.importing.labelme import LabelmeShape, read_labelme
+from training.importing.omissions import Omissions, Policy
+from training.importing.outlines import ellipse_corners
 
-SIZE = (40, 60)
 VOID = 255
 SQUARE = [[10, 5], [40, 5], [40, 25], [10, 25]]
-CHAT = [{"role": "user", "content": "What does this photo show? " * 10, "image": None}]
 LEAF = {"label": "leaf", "shape_type": "polygon", "points": [[0, 0], [4, 0], [4, 4], [0, 4]]}
+IN_CORNER, IN_SQUARE = box(0, 0, 4, 4), box(10, 5, 40, 25)
 
 
 def shape(kind: str | None, points: object = SQUARE, label: object = "stem", **others: Any) -> dict[str, Any]:
@@ -29,21 +28,18 @@ def shape(kind: str | None, points: object = SQUARE, label: object = "stem", **o
     return common | {"points": points, **others}
 
 
-def box(x0: int, y0: int, x1: int, y1: int) -> Region:
-    region = np.zeros(SIZE, bool)
-    region[y0:y1, x0:x1] = True
-    return region
+def read(folder: Path, policy: Policy = "error") -> tuple[list[Ids], str]:
+    """The masks of an export, and what is told of it."""
+    omissions = Omissions(policy)
+    document = read_labelme(folder, omissions)
+    assert document is not None
+    return drawn(document, omissions)
 
 
-def read(tmp_path: Path, name: str = "0") -> Ids:
-    return np.asarray(Image.open(tmp_path / "data" / "masks" / f"{name}.png"))
-
-
-def imported(tmp_path: Path, *shapes: Mapping[str, Any], options: Sequence[str] = ()) -> Ids:
-    """The mask of a photo with these shapes; leaf is class 1, stem class 2."""
-    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, *shapes)
-    assert main([str(export), "--out", str(tmp_path / "data"), *options]) == 0
-    return read(tmp_path)
+def read_shapes(folder: Path, *shapes: Mapping[str, Any], policy: Policy = "error") -> tuple[Ids, str]:
+    """The mask of an image with these shapes beside a leaf, and what is told; leaf is class 1, stem class 2."""
+    (mask,), told = read(write_labelme_shapes(folder, LEAF, *shapes), policy)
+    return mask, told
 
 
 def test_a_shape_without_a_type_is_a_polygon(tmp_path: Path) -> None:
@@ -51,31 +47,34 @@ def test_a_shape_without_a_type_is_a_polygon(tmp_path: Path) -> None:
     untyped = {"label": "stem", "points": SQUARE, "line_color": None, "fill_color": [255, 0, 0, 128]}
     third = shape("quadrilateral", [[0, 30], [9, 30], [9, 35], [0, 35]])
     second = shape(None, [[50, 5], [55, 5], [55, 25], [50, 25]])
-    expected = box(10, 5, 40, 25) | box(50, 5, 55, 25) | box(0, 30, 9, 35)
-    np.testing.assert_array_equal(imported(tmp_path, untyped, second, third) == 2, expected)
+    expected = IN_SQUARE | box(50, 5, 55, 25) | box(0, 30, 9, 35)
+    np.testing.assert_array_equal(read_shapes(tmp_path, untyped, second, third)[0] == 2, expected)
+
+
+TURNED = [[30, 10], [42, 22], [36, 28], [24, 16]]
 
 
 @pytest.mark.parametrize(
-    ("kind", "points", "others"),
+    ("kind", "points", "others", "expected"),
     [
-        ("rectangle", [[40, 25], [10, 25], [10, 5], [40, 5]], {"score": 0.9, "difficult": False, "attributes": {"age": 3}}),
-        ("rectangle", [[10, 25], [40, 5]], {"kie_linking": [], "direction": 0}),
-        ("rotation", SQUARE, {"direction": 1.5707963, "difficult": False}),
-        ("oriented_rectangle", SQUARE, {}),
+        ("rectangle", [[40, 25], [10, 25], [10, 5], [40, 5]], {"score": 0.9, "difficult": False}, [10, 5, 30, 20]),
+        ("rectangle", [[10, 25], [40, 5]], {"kie_linking": [], "direction": 0}, [10, 5, 30, 20]),
+        ("rotation", SQUARE, {"direction": 1.5707963, "attributes": {"age": 3}}, [10, 5, 30, 20]),
+        ("oriented_rectangle", SQUARE, {}, [10, 5, 30, 20]),
+        ("rotation", TURNED, {}, [30, 10, 42, 22, 36, 28, 24, 16]),
+        ("rectangle", TURNED, {}, [30, 10, 42, 22, 36, 28, 24, 16]),
     ],
 )
-def test_a_box_of_two_or_four_points_is_void(kind: str, points: object, others: dict[str, Any], tmp_path: Path) -> None:
-    np.testing.assert_array_equal(imported(tmp_path, shape(kind, points, **others)) == VOID, box(10, 5, 40, 25))
+def test_a_box_of_two_or_four_points_lies_where_they_say(
+    kind: str, points: object, others: dict[str, Any], expected: list[float]
+) -> None:
+    entry = LabelmeShape(shape(kind, points, **others), "0")
+    assert (entry.unknown(), entry.outline(SIZE)) == (None, {"bbox": expected})
 
 
-@pytest.mark.parametrize("kind", ["rotation", "rectangle"])
-def test_a_turned_box_is_void_where_it_lies(kind: str, tmp_path: Path) -> None:
-    mask = imported(tmp_path, shape(kind, [[30, 10], [42, 22], [36, 28], [24, 16]]))
-    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
-    along, across = (columns + 0.5 - 30) + (rows + 0.5 - 10), (rows + 0.5 - 10) - (columns + 0.5 - 30)
-    inside = (along > 0) & (along < 24) & (across > 0) & (across < 12)
-    border = (np.minimum(np.abs(along), np.abs(along - 24)) < 1.2) | (np.minimum(np.abs(across), np.abs(across - 12)) < 1.2)
-    np.testing.assert_array_equal((mask == VOID)[~border], inside[~border])
+def test_a_circle_has_a_centre_and_a_point_on_its_rim() -> None:
+    circle = LabelmeShape(shape("circle", [[16, 12], [19, 16]]), "0")
+    assert circle.outline(SIZE) == {"segmentation": [ellipse_corners((16, 12), (5, 5))]}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,7 @@ def test_a_mask_lies_where_labelme_puts_it(points: object, corner: tuple[int, in
     expected = box(max(0, corner[0]), corner[1], corner[0] + 5, corner[1] + 4)
     if corner[0] >= 0:
         expected[corner[1], corner[0]] = False
-    np.testing.assert_array_equal(imported(tmp_path, shape("mask", points, mask=png_text(part))) == 2, expected)
+    np.testing.assert_array_equal(read_shapes(tmp_path, shape("mask", points, mask=png_text(part)))[0] == 2, expected)
 
 
 @pytest.mark.parametrize(
@@ -112,129 +111,127 @@ def test_a_mask_lies_where_labelme_puts_it(points: object, corner: tuple[int, in
         (shape("polygon", label="x" * 1_000_000), "a name must have at most 200 letters"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told(run_import: Import, wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
-    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, wrong)
-    error = run_import(export, status=2)
-    assert f"{export / '0.json'}: shape 1: " in error
-    assert message in error
-    assert len(error) < 2000
+def test_what_is_wrong_is_told(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
+    _, told = read_shapes(tmp_path, wrong)
+    assert told.startswith(f"{tmp_path / '0.json'}: shape 1: ")
+    assert message in told
+    assert len(told) < 1000
 
 
-def test_what_is_wrong_becomes_void_where_the_user_wants_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    mask = imported(tmp_path, shape("rectangle", SQUARE[:3]), options=["--unknown", "void"])
-    np.testing.assert_array_equal(mask, np.where(box(0, 0, 4, 4), 1, VOID))
+def test_what_is_wrong_becomes_void_where_the_user_wants_it(tmp_path: Path) -> None:
+    mask, told = read_shapes(tmp_path, shape("rectangle", SQUARE[:3]), policy="void")
+    np.testing.assert_array_equal(mask, np.where(IN_CORNER, 1, VOID))
     expected = "1 shapes with errors cannot be read and are void, in {} (1: shape 1: a rectangle needs 2 or 4 points, got 3)"
-    assert expected.format(tmp_path / "export" / "0.json") in capsys.readouterr().out
-
-
-WHOLE = ~box(0, 0, 4, 4)
+    assert told == expected.format(tmp_path / "0.json")
 
 
 @pytest.mark.parametrize(
     ("unknown", "message", "void"),
     [
-        (shape("star"), "shapes of the type 'star'", box(10, 5, 40, 25)),
+        (shape("star"), "shapes of the type 'star'", IN_SQUARE),
         (shape("cuboid", [*SQUARE, [15, 10], [45, 10], [45, 30], [15, 30]]), "shapes of the type 'cuboid'", box(10, 5, 45, 30)),
-        (shape("ellipse", [[30, 20], [30, 25.2]]), "shapes of the type 'ellipse'", WHOLE),
-        (shape("star", [[30, 20]]), "shapes of the type 'star'", WHOLE),
-        (shape("polygon", label=""), "shapes of the type polygon without a label", box(10, 5, 40, 25)),
-        (shape("rectangle", angle=30), "shapes of the type rectangle with the key 'angle'", WHOLE),
-        (shape("rectangle", direction=0.5), "shapes of the type rectangle with the key 'direction'", WHOLE),
-        (shape("polygon", holes=[SQUARE]), "shapes of the type polygon with the key 'holes'", WHOLE),
-        (shape("polygon", mask="iVBORw0KGgo"), "shapes of the type polygon with the key 'mask'", WHOLE),
+        (shape("ellipse", [[30, 20], [30, 25.2]]), "shapes of the type 'ellipse'", ~IN_CORNER),
+        (shape("star", [[30, 20]]), "shapes of the type 'star'", ~IN_CORNER),
+        (shape("polygon", label=""), "shapes of the type polygon without a label", IN_SQUARE),
+        (shape("rectangle", angle=30), "shapes of the type rectangle with the key 'angle'", ~IN_CORNER),
+        (shape("rectangle", direction=0.5), "shapes of the type rectangle with the key 'direction'", ~IN_CORNER),
+        (shape("polygon", holes=[SQUARE]), "shapes of the type polygon with the key 'holes'", ~IN_CORNER),
+        (shape("polygon", mask="iVBORw0KGgo"), "shapes of the type polygon with the key 'mask'", ~IN_CORNER),
     ],
 )  # fmt: skip
-def test_what_is_not_known_ends_the_import_or_becomes_void(
-    run_import: Import, unknown: dict[str, Any], message: str, void: Region, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, unknown, unknown)
-    write_labelme_shapes(export, SIZE, unknown, LEAF, name="1")
-    assert main([str(export), "--out", str(tmp_path / "data")]) == 2
-    places = f"in {export / '0.json'} (2: shape 1, shape 2), {export / '1.json'} (1: shape 0)"
-    assert f"3 {message} cannot be read, {places}: change them in the tool, or make them void" in capsys.readouterr().err
+def test_what_is_not_known_is_an_error_and_void(unknown: dict[str, Any], message: str, void: Region, tmp_path: Path) -> None:
+    write_labelme_shapes(tmp_path, LEAF, unknown, unknown)
+    write_labelme_shapes(tmp_path, unknown, LEAF, name="1")
+    masks, told = read(tmp_path)
+    places = f"in {tmp_path / '0.json'} (2: shape 1, shape 2), {tmp_path / '1.json'} (1: shape 0)"
+    assert told.startswith(f"3 {message} cannot be read, {places}: change them in the tool, or make them void")
+    for mask in masks:
+        np.testing.assert_array_equal(mask, np.where(IN_CORNER, 1, VOID * void))
+
+
+def test_unknown_shapes_end_the_import_or_become_void(run_import: Import, tmp_path: Path) -> None:
+    export = write_labelme_shapes(tmp_path / "export", LEAF, shape("star"))
+    assert "1 shapes of the type 'star' cannot be read, in" in run_import(export, status=2)
     assert not (tmp_path / "data").exists()
-    assert f"3 {message} cannot be read and are void, {places}" in run_import(export, "--unknown", "void")
-    for name in "01":
-        np.testing.assert_array_equal(read(tmp_path, name) == VOID, void)
-        np.testing.assert_array_equal(read(tmp_path, name) == 1, box(0, 0, 4, 4))
+    assert "1 shapes of the type 'star' cannot be read and are void" in run_import(export, "--unknown", "void")
+    np.testing.assert_array_equal(read_masks(tmp_path / "data")["0"], IN_CORNER * 1 + IN_SQUARE * VOID)
 
 
-def test_a_mask_that_leaves_its_photo_is_told_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mask_that_leaves_its_photo_is_told_by_name(run_import: Import, tmp_path: Path) -> None:
     part = png_text(np.ones((4, 40), bool))
-    imported(tmp_path, shape("mask", [[-30, 5], [9, 8]], mask=part))
-    assert re.search(r"more than a tenth.*stem, 75%", capsys.readouterr().out)
+    export = write_labelme_shapes(tmp_path / "export", LEAF, shape("mask", [[-30, 5], [9, 8]], mask=part))
+    told = run_import(export)
+    assert "more than a tenth outside of their photos, and that part is left out: 0.png: the object 1 of" in told
+    assert "stem, 75%" in told
 
 
-def test_shapes_without_area_and_small_keys_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shapes_without_area_and_small_keys_are_told(tmp_path: Path) -> None:
     shapes = [shape(kind, [[10, 5], [40, 5]]) for kind in ("line", "linestrip", "points")]
-    mask = imported(
-        tmp_path, *shapes, shape("point", [[1, 1]]), shape("polygon", color="green", hidden=False, tags=["a"], confidence=0.9)
-    )
-    np.testing.assert_array_equal(mask, box(0, 0, 4, 4) * 1 + box(10, 5, 40, 25) * 2)
-    output = capsys.readouterr().out
+    keys: dict[str, Any] = {"color": "green", "hidden": False, "tags": ["a"], "confidence": 0.9}
+    mask, told = read_shapes(tmp_path, *shapes, shape("point", [[1, 1]]), shape("polygon", **keys))
+    np.testing.assert_array_equal(mask, IN_CORNER * 1 + IN_SQUARE * 2)
     for kind in ("line", "linestrip", "points", "point"):
-        assert f"1 shapes of the type {kind} are left out, since they have no area" in output
-    for key in ("color", "hidden", "tags", "confidence"):
-        assert f"1 shapes have the key '{key}', which is not read" in output
+        assert f"1 shapes of the type {kind} are left out, since they have no area" in told
+    for key in keys:
+        assert f"1 shapes have the key '{key}', which is not read" in told
 
 
 def rewrite(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def test_files_of_old_versions_have_the_size_in_the_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, {"label": "stem", "points": SQUARE})
+def test_files_of_old_versions_have_the_size_in_the_image(tmp_path: Path) -> None:
+    file = write_labelme_shapes(tmp_path, LEAF, {"label": "stem", "points": SQUARE}) / "0.json"
     embedded = png_text(np.zeros(SIZE, np.uint8))
-    rewrite(export / "0.json", imageHeight=None, imageWidth=None, imageData=embedded, lineColor=[0, 255, 0, 128])
-    assert main([str(export), "--out", str(tmp_path / "data")]) == 0
-    np.testing.assert_array_equal(read(tmp_path) == 2, box(10, 5, 40, 25))
+    rewrite(file, imageHeight=None, imageWidth=None, imageData=embedded, lineColor=[0, 255, 0, 128])
+    (mask,), told = read(tmp_path)
+    np.testing.assert_array_equal(mask, IN_CORNER * 1 + IN_SQUARE * 2)
+    assert not told
     for data, message in ((None, "needs imageHeight and imageWidth"), ("eA==", "has imageData that is no image")):
-        rewrite(export / "0.json", imageData=data)
-        assert main([str(export), "--out", str(tmp_path / "OTHER")]) == 2
-        assert f"{export / '0.json'} {message}" in capsys.readouterr().err
+        rewrite(file, imageData=data)
+        assert read(tmp_path)[1].startswith(f"{file} {message}")
 
 
-def test_a_key_of_a_file_that_may_hold_shapes_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF)
-    rewrite(export / "0.json", checked=True, text="a leaf", chat_history=CHAT, age=3)
-    assert main([str(export), "--out", str(tmp_path / "data")]) == 0
-    rewrite(export / "0.json", boxes=[{"label": "stem", "box": [1, 2, 3, 4]}])
-    assert main([str(export), "--out", str(tmp_path / "OTHER")]) == 2
-    assert "1 files with the key 'boxes' cannot be read" in capsys.readouterr().err
+def test_a_key_of_a_file_that_may_hold_shapes_is_not_known(tmp_path: Path) -> None:
+    file = write_labelme_shapes(tmp_path, LEAF) / "0.json"
+    chat = [{"role": "user", "content": "What does this photo show? " * 10, "image": None}]
+    rewrite(file, checked=True, text="a leaf", chat_history=chat, age=3)
+    assert not read(tmp_path)[1]
+    rewrite(file, boxes=[{"label": "stem", "box": [1, 2, 3, 4]}])
+    assert "1 files with the key 'boxes' cannot be read" in read(tmp_path)[1]
 
 
 def test_all_is_told_at_once(run_import: Import, tmp_path: Path) -> None:
-    """Broken files, files without shapes, unknown shapes, and photos that are missing."""
-    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF, shape("star"))
+    """Broken files, files without shapes, unknown shapes, photos that are missing, and pipes, which are not waited for."""
+    export = write_labelme_shapes(tmp_path / "export", LEAF, shape("star"))
     for name in "1234":
-        write_labelme_shapes(export, SIZE, LEAF, name=name)
+        write_labelme_shapes(export, LEAF, name=name)
     (export / "1.json").write_text("{")
     (export / "2.png").unlink()
     (export / "3.png").unlink()
     rewrite(export / "4.json", shapes=None)
+    os.mkfifo(export / "5.json")
     error = run_import(export, status=2)
-    assert "5 errors in the data set" in error
-    for message in (
-        "1.json is not JSON",
-        "2.png is in none of",
-        "3.png is in none of",
-        "'star'",
-        "4.json needs a text as imagePath",
-    ):
+    assert "6 errors in the data set" in error
+    missing = [f"{name}.png is in none of" for name in "23"]
+    for message in ("1.json is not JSON", *missing, "'star'", "4.json needs a text as imagePath", "5.json "):
         assert message in error
 
 
-def test_other_files_and_endings_in_capitals_are_told(run_import: Import, tmp_path: Path) -> None:
-    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF)
-    write_labelme_shapes(export, SIZE, LEAF, name="1")
-    (export / "1.json").rename(export / "1.JSON")
-    (export / "settings.json").write_text("{}")
-    assert "wrote 2 frames" in (output := run_import(export))
-    assert f"1 JSON files are not labelme's and are left out: {export / 'settings.json'}" in output
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
-def test_a_pipe_among_the_files_is_told_and_not_waited_for(run_import: Import, tmp_path: Path) -> None:
-    export = write_labelme_shapes(tmp_path / "export", SIZE, LEAF)
-    os.mkfifo(export / "1.json")
-    assert f"{export / '1.json'} " in run_import(export, status=2)
+def test_other_files_and_photos_without_one_are_told(tmp_path: Path) -> None:
+    """Also of endings in capitals; a path may be written as on Windows, and a label leave its pixels void."""
+    write_labelme_shapes(tmp_path, LEAF)
+    file = write_labelme_shapes(tmp_path / "day 1", LEAF | {"label": "__ignore__"}, name="1") / "1.json"
+    rewrite(file, imagePath="..\\1.png")
+    file.rename(file.with_suffix(".JSON"))
+    (tmp_path / "settings.json").write_text("{}")
+    write_photo(tmp_path / "8.png")
+    omissions = Omissions()
+    document = read_labelme(tmp_path, omissions)
+    assert document is not None
+    assert [entry["file_name"] for entry in document.images] == ["0.png", "day 1/../1.png"]
+    (first, second), told = drawn(document, omissions)
+    np.testing.assert_array_equal(second, first * VOID)
+    unlabelled = "1 images have no JSON file and are left out; if they show background alone, save them in labelme"
+    assert f"{unlabelled}: {tmp_path / '8.png'}" in told
+    assert f"1 JSON files are not labelme's and are left out: {tmp_path / 'settings.json'}" in told

@@ -14,16 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.training.label_tools import (
-    Ids,
-    label_studio_result,
-    png_text,
-    write_label_studio_results,
-    write_labelme_shapes,
-)
+from tests.support.training.coco import SIZE, Ids
+from tests.support.training.label_tools import label_studio_result, png_text, write_label_studio_results, write_labelme_shapes
 from training.commands.import_labels import main
 
-SIZE = (40, 60)
 TRIES = 40
 ODD: list[Any] = [
     None, True, [], {}, "", "x", -1, 0, 1, 3.7, 1e308, 10**400, "255", "a\nb", "x" * 5000, ["leaf"], [None], [[]], [{}], [1, 2],
@@ -58,13 +52,13 @@ def label_studio_export(root: Path) -> Path:
     bitmask[5:9, 40:50, 3] = 255
     vertices = [{"x": 60, "y": 60, "id": "a"}, {"x": 90, "y": 60, "id": "b"}, {"x": 90, "y": 90, "id": "c"}]
     results = [
-        label_studio_result(SIZE, "polygonlabels", "leaf", points=[[1, 1], [20, 1], [20, 20]], closed=True),
-        label_studio_result(SIZE, "rectanglelabels", "leaf", x=50, y=20, width=10, height=10, rotation=30),
-        label_studio_result(SIZE, "ellipselabels", "stem", x=30, y=70, radiusX=10, radiusY=5, rotation=10),
-        label_studio_result(SIZE, "bitmasklabels", "leaf", imageDataURL=f"data:image/png;base64,{png_text(bitmask)}"),
-        label_studio_result(SIZE, "vectorlabels", "stem", closed=True, vertices=vertices),
+        label_studio_result("polygonlabels", "leaf", points=[[1, 1], [20, 1], [20, 20]], closed=True),
+        label_studio_result("rectanglelabels", "leaf", x=50, y=20, width=10, height=10, rotation=30),
+        label_studio_result("ellipselabels", "stem", x=30, y=70, radiusX=10, radiusY=5, rotation=10),
+        label_studio_result("bitmasklabels", "leaf", imageDataURL=f"data:image/png;base64,{png_text(bitmask)}"),
+        label_studio_result("vectorlabels", "stem", closed=True, vertices=vertices),
     ]
-    return write_label_studio_results(root, SIZE, results)
+    return write_label_studio_results(root, results)
 
 
 def labelme_export(root: Path) -> Path:
@@ -74,7 +68,7 @@ def labelme_export(root: Path) -> Path:
         {"label": "leaf", "shape_type": "circle", "points": [[30, 20], [30, 25]]},
         {"label": "leaf", "shape_type": "rotation", "direction": 0.5, "points": [[50, 10], [55, 15], [52, 18], [47, 13]]},
     ]
-    return write_labelme_shapes(root, SIZE, *shapes) / "0.json"
+    return write_labelme_shapes(root, *shapes) / "0.json"
 
 
 @pytest.mark.parametrize("write", [label_studio_export, labelme_export])
