@@ -84,7 +84,10 @@ def calibrate(samples: Sequence[Sample]) -> Calibration:
 def fit_and_check(blocks: Sequence[Sample], frames: int) -> Calibration:
     """Fits a temperature on all blocks, and checks each block at the temperature fitted on the others."""
     other_blocks = [joined([*blocks[:index], *blocks[index + 1 :]]) for index in range(len(blocks))]
-    scaled_blocks = [scaled(block, fit_temperature(others)) for block, others in zip(blocks, other_blocks, strict=True)]
+    scaled_blocks = [
+        replace(block, logits=block.logits / fit_temperature(others))
+        for block, others in zip(blocks, other_blocks, strict=True)
+    ]
     everything = joined(blocks)
     return Calibration(
         temperature=round(fit_temperature(everything), 4),
@@ -105,11 +108,6 @@ def joined(samples: Sequence[Sample]) -> Sample:
     """One sample with the pixels of all samples."""
     parts = zip(*((sample.logits, sample.labels, sample.confidence) for sample in samples), strict=True)
     return Sample(*map(torch.cat, parts))
-
-
-def scaled(sample: Sample, temperature: float) -> Sample:
-    """The sample with its logits divided by this temperature."""
-    return replace(sample, logits=sample.logits / temperature)
 
 
 def gather(segmenter: Segmenter, split: Split, options: Options) -> list[Sample]:
