@@ -133,10 +133,8 @@ def fit_temperature(sample: Sample) -> float:
     """The temperature with the least negative log-likelihood (Guo et al. 2017, section 4.2), by bisection of its slope.
 
     The negative log-likelihood is convex in the inverse temperature, so its slope changes sign at most once. If it does not
-    change sign within `RANGE`, the result is an end of `RANGE`. Raises `ValueError` without labelled pixels.
+    change sign within `RANGE`, the result is an end of `RANGE`. There must be labelled pixels.
     """
-    if not len(sample.labels):
-        raise ValueError("no labelled pixel to fit a temperature on")
     low, high = 1 / RANGE[1], 1 / RANGE[0]
     for _ in range(40):
         middle = sqrt(low * high)

@@ -61,11 +61,9 @@ def mean_iou_interval(counts: Counts) -> Interval:
 def difference_intervals(ours: Counts, theirs: Counts) -> list[Interval]:
     """Intervals of our scores minus theirs on the same frames: the IoU of each class, then the mean IoU.
 
-    Each draw uses the same frames for both, so frames that are difficult for both do not widen the interval. Raises
-    `ValueError` if the shapes differ.
+    Each draw uses the same frames for both, so frames that are difficult for both do not widen the interval. Both have one
+    shape.
     """
-    if ours.shape != theirs.shape:
-        raise ValueError(f"both must be scored on the same frames and classes, got {ours.shape} and {theirs.shape}")
 
     def difference(pairs: Counts) -> Scores:
         return _all_scores(pairs[..., 0]) - _all_scores(pairs[..., 1])

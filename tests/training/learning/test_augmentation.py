@@ -81,17 +81,6 @@ def test_scaling_keeps_image_and_mask_together(tmp_path: Path, scale: float) -> 
     assert agreement[2, 2] > 0.8
 
 
-def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
-    image, mask = augment(tmp_path, crop=(60, 80), **STILL)[0, 0]
-    inside, labels = augment(tmp_path, crop=(48, 64), **STILL)[0, 0]
-    assert torch.equal(image[:, :48, :64], inside)
-    assert torch.equal(mask[:48, :64], labels)
-    assert (mask[48:] == 255).all()
-    assert (mask[:, 64:] == 255).all()
-    assert torch.equal(image[:, 48:, :64], inside[:, -1:].expand(-1, 12, -1))
-    assert torch.equal(image[:, :48, 64:], inside[:, :, -1:].expand(-1, -1, 16))
-
-
 @pytest.mark.parametrize("options", [{"color": 0.5}, {"hue": 0.5}, {"gamma": 1.0}, {"blur": 1.0}, {"jpeg": 1.0}], ids=str)
 def test_color_and_quality_change_the_image_alone(tmp_path: Path, options: dict[str, float]) -> None:
     write_photo(tmp_path, 48, 64, np.random.default_rng(0).integers(0, 4, (48, 64), dtype=np.uint8), "png")

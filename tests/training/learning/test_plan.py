@@ -36,44 +36,42 @@ PART_KNOWN = StartFacts((512, 512), (0, NEW, 1), has_batch_norm=True)
 NARROW: dict[str, Any] = {"plan": True, "width": 0.1, "head_width": 16}
 
 
-def survey_of(
-    root: Path, *, size: tuple[int, int] = (480, 640), stem: int = 0, frames: int = 2, mapping: str | None = None
-) -> Survey:
+def survey_of(root: Path, *, size: tuple[int, int] = (480, 640), stem: int = 0, frames: int = 2) -> Survey:
     """Photos of one size whose left half is leaf, with a square of stem of this side."""
     ids = np.zeros(size, np.uint8)
     ids[:, : size[1] // 2] = 1
     ids[10 : 10 + stem, 10 : 10 + stem] = 2
-    split = get_split(write_camvid(root, dict.fromkeys(map(str, range(frames)), ids)), "train", LABELS)
-    class_mapping = parse_class_mapping(mapping, LABELS) if mapping else split.mapping
-    return survey_all([replace(split, mapping=class_mapping)])[0]
+    return survey_all([get_split(write_camvid(root, dict.fromkeys(map(str, range(frames)), ids)), "train", LABELS)])[0]
 
 
 def plan_recipe(survey: Survey, *, memory: int | None = 64 * GB, side: tuple[int, int] = (512, 512), **changes: Any) -> Recipe:
     return plan(Recipe(**(NARROW | changes)), Facts(survey, StartFacts(side), memory))[0]
 
 
-def test_the_start_s_side_is_kept_where_classes_are_large(tmp_path: Path) -> None:
-    survey = survey_of(tmp_path, size=(960, 1280), stem=200)
-    assert (plan_recipe(survey).side, plan_recipe(survey).tile) == ((512, 512), (512, 512))
-    assert plan_recipe(survey, side=(720, 960)).side == (960, 960)
-
-
-@pytest.mark.parametrize(("stem", "side"), [(50, 640), (4, 1024)])
-def test_a_small_class_takes_a_larger_side(tmp_path: Path, stem: int, side: int) -> None:
-    survey = survey_of(tmp_path, size=(960, 1280), stem=stem)
-    recipe, proposals = plan(Recipe(**NARROW), Facts(survey, START, 64 * GB))
-    assert recipe.side == (side, side)
-    assert "'stem'" in proposals[0].reason
-
-
-def test_a_side_is_not_larger_than_the_files_nor_small_frames_more_than_doubled(tmp_path: Path) -> None:
-    assert plan_recipe(survey_of(tmp_path / "a", stem=6)).side == (640, 640)
-    assert plan_recipe(survey_of(tmp_path / "b", size=(72, 96), stem=20)).side == (192, 192)
+@pytest.mark.parametrize(
+    ("size", "stem", "start", "side"),
+    [
+        ((960, 1280), 200, (512, 512), 512),
+        ((960, 1280), 200, (720, 960), 960),
+        ((960, 1280), 50, (512, 512), 640),
+        ((960, 1280), 4, (512, 512), 1024),
+        ((480, 640), 6, (512, 512), 640),
+        ((72, 96), 20, (512, 512), 192),
+    ],
+    ids=["start", "start's larger side", "small class", "largest", "no larger than files", "small frames doubled"],
+)
+def test_the_side_is_the_start_s_or_that_of_the_smallest_class(
+    tmp_path: Path, size: tuple[int, int], stem: int, start: tuple[int, int], side: int
+) -> None:
+    survey = survey_of(tmp_path, size=size, stem=stem)
+    recipe = plan_recipe(survey, side=start)
+    assert (recipe.side, recipe.tile) == ((side, side), (min(side, 512),) * 2)
 
 
 def test_a_class_that_is_mapped_away_is_not_looked_at(tmp_path: Path) -> None:
-    survey = survey_of(tmp_path, size=(960, 1280), stem=10, mapping="soil=soil,leaf=leaf")
-    assert plan_recipe(survey).side == (512, 512)
+    survey = survey_of(tmp_path, size=(960, 1280), stem=10)
+    without_stem = replace(survey.split, mapping=parse_class_mapping("soil=soil,leaf=leaf", LABELS))
+    assert plan_recipe(replace(survey, split=without_stem)).side == (512, 512)
 
 
 @pytest.mark.parametrize(("size", "crop"), [((480, 640), (288, 384)), ((640, 480), (384, 288))])
