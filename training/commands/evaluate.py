@@ -145,7 +145,7 @@ def _record(args: argparse.Namespace, split: Split) -> None:
         for quality in qualities:
             score = score_split(segmenter, split, Options(quality=quality))
             print(score.text())
-            scores[f"{args.record}{', quality high' if quality == 'high' else ''}"] = score.values()
+            scores[f"{args.record}{', quality high' if quality == 'high' else ''}"] = score.values
         if segmenter.manifest.labels.names == plain_split.labels.names:
             calibration = fit_and_print_temperature(plain_split, gather(segmenter, plain_split, Options()))
         else:

@@ -154,11 +154,12 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     is_last = progress.best_epoch in (0, progress.epoch)
     if args.stop_after and not is_last and weights.best.is_file():
         best = load_weights(weights.best)
-        net, manifest, scorer.counts = load_network(best), best.manifest, None
+        net, manifest = load_network(best), best.manifest
+        scorer(net)
         print(f"epoch {progress.best_epoch} of {progress.epoch} was the best; its weights are kept")
     elif not is_last:
         print(f"epoch {progress.best_epoch} had a higher mean IoU, {progress.best_score:.4f}: {weights.best}")
-    if scorer.counts is None:  # no epoch was left to train, or another network than the last is kept
+    if not len(scorer.counts):  # no epoch was left to train
         scorer(net)
     path = weights.final
     lines = save_better(

@@ -8,21 +8,11 @@ from pathlib import Path
 
 from model.command_line import CommandParser
 from training.commands.command import add_option, add_split_options, check_companions, flag
-from training.learning.recipe import CACHE_MB
+from training.learning.recipe import CACHE_MB, Recipe
 from training.survey.folds import PATTERN_HELP
 
 LONGEST_NAME = 200  # bytes, without endings such as .safetensors
-FLAGS = {
-    "variant": str,
-    "backbone": str,
-    "output_stride": int,
-    "epochs": int,
-    "batch": int,
-    "learning_rate": float,
-    "class_weights": str,
-    "autocast": str,
-    "seed": int,
-}
+FLAGS = ("variant", "backbone", "output_stride", "epochs", "batch", "learning_rate", "class_weights", "autocast", "seed")
 """Values of the recipe with an option of their own."""
 
 
@@ -44,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
     add_option(group, "--recipe", Path, "TOML file of hyperparameters; --set and options such as --epochs override it")
     changes = "set a value of the recipe, as in TOML; can be repeated"
     group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=changes)
-    for name, kind in FLAGS.items():
-        add_option(group, flag(name), kind, f"{name} in place of the recipe's")
+    for name in FLAGS:
+        add_option(group, flag(name), type(Recipe.model_fields[name].default), f"{name} in place of the recipe's")
 
     group = p.add_argument_group("trainings and scores")
     seeds = "train N times with different seeds; prints mean and deviation of the scores (default: 1)"

@@ -23,7 +23,7 @@ from training.learning.distributed import World
 from training.publishing.card_sections import literal, table_row
 from training.scoring.evaluate import table
 from training.scoring.frame_report import frame_scores
-from training.scoring.intervals import Counts, interval_line, mean_iou_interval, score_facts
+from training.scoring.intervals import Counts, interval_line, score_facts
 from training.survey.folds import belonging, divide, part
 from training.survey.inspection import pair_errors
 from training.survey.records import FILE as SURVEY
@@ -110,7 +110,7 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
     """
     counts = out_of_fold([training.scorer.counts for training in trainings], fold_of)
     names = pool.split.labels.names
-    facts = score_facts(counts, mean_iou_interval(counts), names)
+    facts = score_facts(counts, names)
     rows = [
         {
             "weights": str(training.final.relative_to(folder)),
@@ -133,11 +133,10 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
     return text, [report, report.with_suffix(".json")]
 
 
-def out_of_fold(counts: Sequence[Counts | None], fold_of: Folds) -> Counts:
+def out_of_fold(counts: Sequence[Counts], fold_of: Folds) -> Counts:
     """The matrices (F, n, n) of all frames in order. counts: for each fold the matrices of its frames in order."""
-    parts = [part for part in counts if part is not None]
-    result = np.zeros((len(fold_of), *parts[0].shape[1:]), np.int64)
-    for fold, part_counts in enumerate(parts):
+    result = np.zeros((len(fold_of), *counts[0].shape[1:]), np.int64)
+    for fold, part_counts in enumerate(counts):
         result[fold_of == fold] = part_counts
     return result
 

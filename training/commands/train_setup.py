@@ -75,11 +75,9 @@ def _splits(args: argparse.Namespace) -> tuple[Split, Split]:
 
 def score_mapping(args: argparse.Namespace, labels: LabelSet) -> ClassMapping:
     """The mapping from the trained classes to those of the score; raises `ValueError` if it leaves one out."""
-    return (
-        parse_class_mapping(args.score_map, labels).require_complete(labels.classes)
-        if args.score_map
-        else identity_mapping(labels)
-    )
+    if not args.score_map:
+        return identity_mapping(labels)
+    return parse_class_mapping(args.score_map, labels).require_complete(labels.classes)
 
 
 def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:

@@ -21,7 +21,7 @@ from training.learning.checkpoint import Progress
 from training.learning.validation import Scorer, StartScore, comparison_line
 from training.publishing.export_files import export_float32, missing_packages, remove_stale
 from training.scoring.evaluate import conditions
-from training.scoring.intervals import mean_iou_interval, score_facts
+from training.scoring.intervals import score_facts
 
 StartNetwork = Callable[[], tuple[FCN, list[str]]]
 ADVICE = "label more photos, or train more gently: --set learning_rate=NUMBER below the plan's, or fewer --epochs"
@@ -91,12 +91,9 @@ class TrainingWeights:
 
 def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
     """The last scores of a scorer, as a manifest holds them."""
-    counts, segmenter, validation = scorer.counts, scorer.segmenter, scorer.validation
-    assert counts is not None
-    assert segmenter is not None
-    name = scored_in(f"{data_name}, {validation.name}", segmenter.runtime.identity.precision)
-    facts = score_facts(counts, mean_iou_interval(counts), validation.labels.names)
-    return {name: facts | {"conditions": conditions(segmenter, Options())}}
+    name = scored_in(f"{data_name}, {scorer.validation.name}", scorer.segmenter.runtime.identity.precision)
+    facts = score_facts(scorer.counts, scorer.validation.labels.names)
+    return {name: facts | {"conditions": conditions(scorer.segmenter, Options())}}
 
 
 def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: StartNetwork) -> list[str]:
@@ -110,7 +107,7 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_ne
     weights.beside.unlink(missing_ok=True)
     lines: list[str] = []
     is_below = False
-    if bar and scorer.counts is not None:
+    if bar:
         change = bar.against(scorer.counts)
         against = {"mean_iou": round(change.value, 6), "mean_iou_95": change.rounded(), "frames": len(scorer.counts)}
         manifest = replace(manifest, training={**manifest.training, "against_start": against})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -67,11 +67,7 @@ def parse_class_mapping(text: str, labels: LabelSet, network: Sequence[str] = ()
     if unknown := sorted(set(pairs) - set(range(len(labels)))):
         raise ValueError(f"the label set has ids 0 to {len(labels) - 1}; the mapping names {unknown}")
     defaults = dict.fromkeys(range(len(labels)), further["*"]) if "*" in further else {}
-    mapping = _mapping(defaults | pairs, set(pairs), labels, further if others else {})
-    if not names:
-        return mapping
-    classes = tuple(replace(entry, name=name) for entry, name in zip(mapping.labels.classes, names, strict=True))
-    return replace(mapping, labels=replace(mapping.labels, classes=classes))
+    return _mapping(defaults | pairs, set(pairs), labels, further if others else {}, names)
 
 
 def _pair(item: str, text: str) -> tuple[str, str]:
@@ -92,8 +88,13 @@ def _source(text: str, labels: LabelSet, others: Iterable[str]) -> int:
     return labels.names.index(text)
 
 
-def _mapping(pairs: dict[int, int], explicit: set[int], labels: LabelSet, further: dict[str, int]) -> ClassMapping:
-    """The mapping of these source and target ids. explicit: the sources that were written, not covered by `*`."""
+def _mapping(
+    pairs: dict[int, int], explicit: set[int], labels: LabelSet, further: dict[str, int], names: Sequence[str] = ()
+) -> ClassMapping:
+    """The mapping of these source and target ids.
+
+    explicit: the sources that were written, not covered by `*`. names: of the targets, if they are no ids.
+    """
     targets = sorted({*pairs.values(), *further.values()})
     if targets != list(range(len(targets))):
         raise ValueError(f"target ids must be 0 to n-1, got {targets}")
@@ -106,7 +107,7 @@ def _mapping(pairs: dict[int, int], explicit: set[int], labels: LabelSet, furthe
             LabelClass(target, name, voc_color(target)) for name, to in further.items() if to == target
         ]
         origin = min(sources, key=lambda source: (source.id not in explicit, source.id))
-        classes.append(LabelClass(target, origin.name, origin.color))
+        classes.append(LabelClass(target, names[target] if names else origin.name, origin.color))
     return ClassMapping(table, LabelSet(tuple(classes), labels.ignore_index), further)
 
 

@@ -262,15 +262,12 @@ def _roboflow(listing: FrameListing, root: Path, split: str) -> None:
 
     About one frame in five of `train` is val if there is no folder `valid`.
     """
-    has_validation = any((root / name / PIXEL_CLASSES).is_file() for name in ("valid", "val"))
-    if split == "val" and has_validation:
-        folder = root / ("valid" if (root / "valid" / PIXEL_CLASSES).is_file() else "val")
-    else:
-        folder = root / ("train" if split == "val" else split)
+    validation = next((root / name for name in ("valid", "val") if (root / name / PIXEL_CLASSES).is_file()), None)
+    folder = (validation or root / "train") if split == "val" else root / split
     if not folder.is_dir():
         raise DataError(f"{folder} is not there; a split has a folder of its name, such as train")
     for name in listing.names(folder):
-        if not name.endswith(ROBOFLOW_MASK) and (has_validation or split not in SPLITS or _in_split(name, split)):
+        if not name.endswith(ROBOFLOW_MASK) and (validation or split not in SPLITS or _in_split(name, split)):
             listing.add(name, folder / name, folder / f"{name}{ROBOFLOW_MASK}")
     masks = [name for name in listing.names(folder) if name.endswith(ROBOFLOW_MASK)]
     orphans = [name for name in masks if not listing.folders.find(folder / name.removesuffix(ROBOFLOW_MASK))]

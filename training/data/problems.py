@@ -38,10 +38,8 @@ class FrameErrors(DataError):
 
 def raise_all(errors: Sequence[DataError]) -> None:
     """Raises a single error as it is and several as `FrameErrors`; does nothing without errors."""
-    if len(errors) == 1:
-        raise errors[0]
     if errors:
-        raise FrameErrors(errors)
+        raise errors[0] if len(errors) == 1 else FrameErrors(errors)
 
 
 def first_names(names: Iterable[object], most: int = 3) -> str:

@@ -83,7 +83,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         self._shapes = [_kept_size(size, recipe) for size in file_sizes]
         channels = self._channels = len(survey.split.bands)
         self._cache = FrameCache([(channels + 1) * height * width for height, width in self._shapes], cache_bytes)
-        self._rare = RareFrames(survey)
+        self._rare = RareFrames(survey, recipe.rare_share)
         self._cropper = Cropper(recipe, self.ignore_index)
         is_photo = channels == len(RGB)
         jitter = v2.ColorJitter(recipe.color, recipe.color, recipe.color, recipe.hue)
@@ -107,15 +107,9 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         epoch, index = key
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(combine_seeds(self.recipe.seed, epoch, index))
-            class_id, frame = self._draw_rare() or (None, index)
+            class_id, frame = self._rare.draw() or (None, index)
             image, mask = self._transform(*self._cropper(*self._scale(frame), class_id))
         return image.as_subclass(Tensor), mask[0].as_subclass(Tensor).long()
-
-    def _draw_rare(self) -> tuple[int, int] | None:
-        """A rare class and a frame that shows it, for the share `rare_share` of the crops; else None."""
-        if not self.recipe.rare_share or not len(self._rare) or float(torch.rand(())) >= self.recipe.rare_share:
-            return None
-        return self._rare.draw()
 
     def _load(self, index: int) -> tuple[Pixels, Pixels]:
         """The image (H, W, bands) and the mask's ids (H, W), at the size at which they are kept."""
@@ -193,18 +187,17 @@ def rare_line(survey: Survey, share: float) -> str:
 class RareFrames:
     """Draws frames that show rare classes, each class as often as the others (after Isensee et al. 2021).
 
-    Random numbers are of torch's global generator.
+    share: of the draws, that give a frame. Random numbers are of torch's global generator.
     """
 
-    def __init__(self, survey: Survey) -> None:
+    def __init__(self, survey: Survey, share: float) -> None:
         class_pixels = survey.class_pixels
         self._frames = [(c, class_pixels[:, c].nonzero()[0].tolist()) for c in rare_classes(class_pixels.sum(0))]
+        self._share = share if self._frames else 0.0
 
-    def __len__(self) -> int:
-        """The number of rare classes."""
-        return len(self._frames)
-
-    def draw(self) -> tuple[int, int]:
-        """A rare class's id, and the index of a frame that shows it."""
+    def draw(self) -> tuple[int, int] | None:
+        """A rare class's id, and the index of a frame that shows it; None for the other draws. A share of 0 draws nothing."""
+        if not self._share or float(torch.rand(())) >= self._share:
+            return None
         class_id, frames = self._frames[int(torch.randint(len(self._frames), ()))]
         return class_id, frames[int(torch.randint(len(frames), ()))]

@@ -37,18 +37,18 @@ class Scorer:
     """Scores networks of one manifest on a split; `counts` and `segmenter` are those of the last call.
 
     mapping: from the network's classes to the split's. The counts equal those of `training.scoring.evaluate.frame_counts` with
-    the service's options: a confusion matrix for each frame (F, n, n).
+    the service's options: a confusion matrix for each frame (F, n, n); none before the first call.
     """
+
+    segmenter: Segmenter
 
     def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping, device: str) -> None:
         self.manifest, self.validation, self.mapping, self.device = manifest, validation, mapping, device
-        self.counts: Counts | None = None
-        self.segmenter: Segmenter | None = None
+        self.counts: Counts = np.zeros((0, len(validation.labels), len(validation.labels)), np.int64)
 
     @property
     def matrix(self) -> ConfusionMatrix:
-        """The sum over all frames; there must have been a call."""
-        assert self.counts is not None
+        """The sum over all frames."""
         return ConfusionMatrix.of_frames(self.counts)
 
     def __call__(self, net: FCN) -> Scores:

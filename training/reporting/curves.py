@@ -61,7 +61,7 @@ class Curves:
 
     def plot(self) -> None:
         """Draws loss and val mean IoU over epochs; if that fails, stderr says why."""
-        draw(self.folder / "curves.png", lambda: curves_chart(self.rows))
+        draw(self.folder / "curves.png", lambda: png(curves_figure(self.rows)))
 
     def _write(self) -> None:
         columns = list(dict.fromkeys([*COLUMNS, *(name for row in self.rows for name in row)]))
@@ -108,11 +108,6 @@ def draw(path: Path, chart: Callable[[], bytes]) -> None:
         print(f"{path} is not drawn: {reason}", file=sys.stderr)
 
 
-def curves_chart(rows: Sequence[Mapping[str, str]]) -> bytes:
-    """A PNG of the loss and the val mean IoU over epochs."""
-    return _png(curves_figure(rows))
-
-
 def curves_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
     """The loss and the val mean IoU, over the same whole epochs."""
     figure = _figure(7, 3.2)
@@ -136,7 +131,7 @@ def score_chart(weights: Weights, curves: Path) -> bytes:
         _curves(rows, figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1]))
     else:
         _bars(scores, first["classes"], figure.subplots())
-    return _png(figure)
+    return png(figure)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -206,7 +201,8 @@ def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that the font lacks is drawn as a box

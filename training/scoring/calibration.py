@@ -84,7 +84,10 @@ def calibrate(samples: Sequence[Sample]) -> Calibration:
 def fit_and_check(blocks: Sequence[Sample], frames: int) -> Calibration:
     """Fits a temperature on all blocks, and checks each block at the temperature fitted on the others."""
     other_blocks = [joined([*blocks[:index], *blocks[index + 1 :]]) for index in range(len(blocks))]
-    scaled_blocks = [scaled(block, fit_temperature(others)) for block, others in zip(blocks, other_blocks, strict=True)]
+    scaled_blocks = [
+        replace(block, logits=block.logits / fit_temperature(others))
+        for block, others in zip(blocks, other_blocks, strict=True)
+    ]
     everything = joined(blocks)
     return Calibration(
         temperature=round(fit_temperature(everything), 4),
@@ -105,11 +108,6 @@ def joined(samples: Sequence[Sample]) -> Sample:
     """One sample with the pixels of all samples."""
     parts = zip(*((sample.logits, sample.labels, sample.confidence) for sample in samples), strict=True)
     return Sample(*map(torch.cat, parts))
-
-
-def scaled(sample: Sample, temperature: float) -> Sample:
-    """The sample with its logits divided by this temperature."""
-    return replace(sample, logits=sample.logits / temperature)
 
 
 def gather(segmenter: Segmenter, split: Split, options: Options) -> list[Sample]:
@@ -135,10 +133,8 @@ def fit_temperature(sample: Sample) -> float:
     """The temperature with the least negative log-likelihood (Guo et al. 2017, section 4.2), by bisection of its slope.
 
     The negative log-likelihood is convex in the inverse temperature, so its slope changes sign at most once. If it does not
-    change sign within `RANGE`, the result is an end of `RANGE`. Raises `ValueError` without labelled pixels.
+    change sign within `RANGE`, the result is an end of `RANGE`. There must be labelled pixels.
     """
-    if not len(sample.labels):
-        raise ValueError("no labelled pixel to fit a temperature on")
     low, high = 1 / RANGE[1], 1 / RANGE[0]
     for _ in range(40):
         middle = sqrt(low * high)

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from imaging.classes import VOID
 from imaging.errors import ImageError
 from model.inference.plan import Options, Plan
-from model.inference.runtime import Runtime
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
@@ -86,15 +85,11 @@ def conditions(segmenter: Segmenter, options: Options) -> str:
     """The conditions of a score in one line: options, runtime and machine."""
     side = "-".join(map(str, segmenter.manifest.preprocessing.side)) if options.side == "auto" else options.side
     tile = "x".join(map(str, options.tile or segmenter.manifest.preprocessing.tile))
-    platform = f"{_runtime(segmenter.runtime)}, {machine()}"
+    facts = segmenter.runtime.describe()
+    runtime = f"{facts['device']} {facts['precision']}, {facts['runtime']} {facts['version']}"
+    platform = ", ".join(filter(None, (runtime, segmenter.runtime.identity.instructions, machine())))
     settings = f"side {options.side} ({side}), tile {tile}, overlap {options.overlap}, blend {options.blend}"
     return f"{settings}{', quality high' if options.quality == 'high' else ''}; {platform}"
-
-
-def _runtime(runtime: Runtime) -> str:
-    facts = runtime.describe()
-    words = f"{facts['device']} {facts['precision']}, {facts['runtime']} {facts['version']}"
-    return ", ".join(filter(None, (words, runtime.identity.instructions)))
 
 
 def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
@@ -110,18 +105,12 @@ def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
         "frequency-weighted IoU": matrix.frequency_weighted_iou,
     }
     rows += [f"{name:<{width}}  {value:6.3f}" for name, value in means.items()]
-    return "\n".join([*rows, *_predicted_only(matrix, names)])
-
-
-def _predicted_only(matrix: ConfusionMatrix, names: Sequence[str]) -> list[str]:
-    """A line on the classes that are predicted and that no label shows, if there are any."""
-    if not matrix.predicted_only:
-        return []
-    pixels = ", ".join(f"{names[class_id]} ({number} pixels)" for class_id, number in matrix.predicted_only.items())
-    return [
-        f"predicted, but shown by no label, so left out of the means: {pixels}; counted as 0, as other programs do, the mean "
-        f"IoU is {matrix.mean_iou_with_predicted:.3f}"
-    ]
+    if pixels := ", ".join(f"{names[class_id]} ({number} pixels)" for class_id, number in matrix.predicted_only.items()):
+        rows.append(
+            f"predicted, but shown by no label, so left out of the means: {pixels}; counted as 0, as other programs do, the "
+            f"mean IoU is {matrix.mean_iou_with_predicted:.3f}"
+        )
+    return "\n".join(rows)
 
 
 def difference_table(

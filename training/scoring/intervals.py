@@ -55,17 +55,15 @@ class Interval:
 
 def mean_iou_interval(counts: Counts) -> Interval:
     """The interval of the mean IoU over the classes that the labels show."""
-    return _intervals(lambda counts: _nanmean(ious(counts))[..., None], counts)[0]
+    return _intervals(_all_scores, counts)[-1]
 
 
 def difference_intervals(ours: Counts, theirs: Counts) -> list[Interval]:
     """Intervals of our scores minus theirs on the same frames: the IoU of each class, then the mean IoU.
 
-    Each draw uses the same frames for both, so frames that are difficult for both do not widen the interval. Raises
-    `ValueError` if the shapes differ.
+    Each draw uses the same frames for both, so frames that are difficult for both do not widen the interval. Both have one
+    shape.
     """
-    if ours.shape != theirs.shape:
-        raise ValueError(f"both must be scored on the same frames and classes, got {ours.shape} and {theirs.shape}")
 
     def difference(pairs: Counts) -> Scores:
         return _all_scores(pairs[..., 0]) - _all_scores(pairs[..., 1])
@@ -87,15 +85,15 @@ def rare_classes(counts: Counts) -> dict[int, int]:
     return {class_id: int(frames[class_id]) for class_id in rare}
 
 
-def score_facts(counts: Counts, interval: Interval, names: Sequence[str]) -> dict[str, Any]:
+def score_facts(counts: Counts, names: Sequence[str]) -> dict[str, Any]:
     """What a weights file and JSON store of the matrices (F, n, n) of frames: the scores, and how far they can be trusted.
 
-    interval: of the mean IoU. Beside the scores of the sum: `mean_iou_95`, the interval's ends; `scored_frames`, the number of
-    frames; `frames`, the number that shows each class; and where there are some, `few_frames`, the classes that too few frames
+    Beside the scores of the sum: `mean_iou_95`, the ends of the mean IoU's interval; `scored_frames`, the number of frames;
+    `frames`, the number that shows each class; and where there are some, `few_frames`, the classes that too few frames
     show for an interval, and `predicted_only`, the pixels of classes that are predicted and that no label shows.
     """
     matrix = ConfusionMatrix.of_frames(counts)
-    facts = matrix.scores() | {"mean_iou_95": interval.rounded(), "scored_frames": len(counts)}
+    facts = matrix.scores() | {"mean_iou_95": mean_iou_interval(counts).rounded(), "scored_frames": len(counts)}
     if rare := rare_classes(counts):
         facts["few_frames"] = {names[class_id]: number for class_id, number in rare.items()}
     if pixels_of_class := matrix.predicted_only:
@@ -149,9 +147,9 @@ def _all_scores(counts: Counts) -> Scores:
 
 
 def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interval]:
-    """The intervals of k scores. counts: (F, n, n), or (F, n, n, 2) for two networks.
+    """The intervals of the IoU of each class, then of the mean. counts: (F, n, n), or (F, n, n, 2) for two networks.
 
-    score: gives the scores (..., k) of counts that are summed over frames.
+    score: gives these scores (..., n + 1) of counts that are summed over frames.
     """
     labels = counts[..., 0] if counts.ndim == 4 else counts
     values = score(counts.sum(0))
@@ -162,9 +160,8 @@ def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interv
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # nan for a class that no label shows
             low, high = np.nanpercentile(draws, ENDS, axis=0)
-    if len(values) > 1:  # scores of each class, not the mean alone
-        rare = list(rare_classes(labels))
-        low[rare] = high[rare] = np.nan
+    rare = list(rare_classes(labels))
+    low[rare] = high[rare] = np.nan
     return [Interval(*map(float, ends)) for ends in zip(values, low, high, strict=True)]
 
 

@@ -16,7 +16,7 @@ from training.data.split import Split
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Calibration, Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, table
-from training.scoring.intervals import Counts, Interval, mean_iou_interval, score_facts, trust_lines
+from training.scoring.intervals import Counts, score_facts, trust_lines
 
 
 @dataclass(frozen=True)
@@ -32,28 +32,25 @@ class SplitScore:
     where: str
     boundary_iou: float
 
-    @cached_property
-    def interval(self) -> Interval:
-        return mean_iou_interval(self.counts)
-
     def text(self) -> str:
         """The table, the interval and the conditions."""
         identity = self.segmenter.runtime.identity
         scores = table(ConfusionMatrix.of_frames(self.counts), self.classes.names)
         near = f"mean IoU near borders, within {FRACTION:.0%} of the diagonal: {self.boundary_iou:.3f}"
         where = f"{identity.name} {identity.sha256[:16]}, {self.where}"
-        return "\n".join([scores, *trust_lines(self.values()), near, *filter(None, [self.classes.line]), where])
+        return "\n".join([scores, *trust_lines(self.values), near, *filter(None, [self.classes.line]), where])
 
     def facts(self) -> dict[str, Any]:
         """The scores, the weights file and the conditions, for JSON."""
         identity = self.segmenter.runtime.identity
-        facts = {name: value for name, value in self.values().items() if name not in ("classes", "frames")}
+        facts = {name: value for name, value in self.values.items() if name not in ("classes", "frames")}
         return {"weights": identity.name, "sha256": identity.sha256} | facts
 
+    @cached_property
     def values(self) -> dict[str, Any]:
         """The scores and the conditions, as a weights file stores them."""
         near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)
-        facts = score_facts(self.counts, self.interval, self.classes.names)
+        facts = score_facts(self.counts, self.classes.names)
         return facts | {"boundary_iou": near, "conditions": "; ".join(filter(None, [self.where, self.classes.line]))}
 
 

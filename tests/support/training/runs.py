@@ -41,14 +41,6 @@ def differing(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -
     return [name for name in first if not torch.equal(first[name], second[name])]
 
 
-class Stop(Exception):
-    """Ends a training in its midst."""
-
-
-def stop(net: FCN) -> dict[str, float | None]:
-    raise Stop
-
-
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "curves.csv").open(newline="") as file:
         return list(csv.DictReader(file))

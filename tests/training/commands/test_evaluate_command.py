@@ -10,24 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from jsonschema import validate
 from PIL import Image
 
 from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
-from model.manifest import Manifest
+from model.labels import numbered_labels
 from model.metrics import ConfusionMatrix
-from model.networks.builder import build
-from model.networks.servable import half_tensors
-from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
-from tests.support.training.invocations import score_matrix
+from tests.support.checkout import ROOT
+from tests.support.training.invocations import evaluate, score_matrix
 from training.commands.evaluate import main
 from training.commands.evaluate_arguments import check_arguments, parser
-from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.scoring.evaluate import conditions, table
+from training.scoring.frame_report import write_picture
 from training.survey.datasets import get_split
 
 
@@ -97,10 +95,7 @@ def test_calibration_is_told_and_not_stored(arguments: list[str], narrow: Weight
         (["--shifts", "2", "--runtime", "openvino"], "in PyTorch; leave out --runtime"),
         (["--record", "val", "--side", "96"], "--record scores the file as it is served"),
         (["--record", "val", "--precision", "int8"], "in each of its precisions; give it without"),
-        (
-            ["--calibrate", "--pictures", "worst", "--against", "narrow"],
-            "scores nothing; give --against, --pictures without it",
-        ),
+        (["--calibrate", "--pictures", "x", "--against", "narrow"], "scores nothing; give --against, --pictures without it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -114,12 +109,7 @@ def test_options_that_have_no_effect_are_named(changes: list[str], message: str)
     ("changes", "message"),
     [
         (["--labels", "voc"], "circle, square, triangle, and none of the labels' 'aeroplane', 'bicycle'"),
-        (["--side", "many"], "side must be auto, native or 32 to 16384, got 'many'"),
-        (
-            ["--calibrate", "--class-map", "0=0,*=1"],
-            "own classes, background, circle, square, triangle, got",
-        ),
-        (["--class-map", "circle=round,square=angular"], "names every class: background, triangle missing; add *=..."),
+        (["--calibrate", "--class-map", "0=0,*=1"], "own classes, background, circle, square, triangle, got"),
         (["--precision", "int8"], "int8 is for OpenVINO"),
         (["--shifts", "3"], "shifts must divide the scores' stride of 8, got 3"),
         (["--advise", "512", "256"], "32 <= low <= high"),
@@ -136,84 +126,111 @@ def test_errors_are_a_line_with_status_2(
     assert printed.out == ""
 
 
-def test_a_file_of_fewer_classes_is_scored_by_the_mapping_it_was_trained_with(
-    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def renamed(arguments: list[str], narrow: Weights, tmp_path: Path) -> list[str]:
+    """Arguments for the narrow network with other names of two classes."""
+    manifest = replace(narrow.manifest, labels=numbered_labels(["ground", "circle", "square", "tree"]))
+    save_weights(tmp_path / "renamed.safetensors", narrow.tensors, manifest)
+    return [*arguments[:5], str(tmp_path / "renamed.safetensors"), *arguments[6:]]
+
+
+def test_classes_that_the_labels_lack_count_as_background(
+    renamed: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    labels = read_labels(str(shapes / "classes.json"))
-    mapping = parse_class_mapping("0=0,2=1,*=0", labels)
-    net = build("fcn8s", "mobilenet_v2", 2, output_stride=16, head_width=16, width=0.1).eval()
-    net.get_parameter("score_fr.bias").data[:] = torch.tensor([-1000.0, 1000.0])
-    manifest = Manifest(net.architecture, mapping.labels, Preprocessing(side=(96, 96)), "none")
-    save_weights(tmp_path / "square.safetensors", half_tensors(net), manifest)
-    arguments = ["--data", str(shapes), "--weights", str(tmp_path / "square.safetensors"), "--device", "cpu"]
-    assert main([*arguments, "--class-map", "0=0,2=1,*=0"]) == 0
-    printed = capsys.readouterr().out
-    assert float(printed.split("square")[1].split()[0]) > 0
-    assert float(printed.split("background")[1].split()[0]) == 0
-    assert main([*arguments, "--class-map", "0=0,3=1,*=0"]) == 2
-    assert "the network has the classes background, square, and none of the labels' 'triangle'" in capsys.readouterr().err
-
-
-def part_of_shapes(shapes: Path, folder: Path, names: list[str], others: int = 0) -> Path:
-    """A copy of the frames whose masks hold these classes alone, in this order; other classes have another value."""
-    own = read_labels(str(shapes / "classes.json"))
-    table = np.full(256, others, np.uint8)
-    table[[own.names.index(name) for name in names]] = np.arange(len(names))
-    shutil.copytree(shapes, folder)
-    split = get_split(folder, "val", own)
-    for index, frame in enumerate(split.frames):
-        Image.fromarray(table[split.mask(index)]).save(frame.mask)
-    (folder / "classes.json").write_text(json.dumps({"classes": names}))
-    return folder
-
-
-def test_labels_of_a_part_of_the_classes_are_scored_by_name(
-    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = part_of_shapes(shapes, tmp_path / "part", ["background", "square"])
     file = tmp_path / "scores.json"
-    assert main(["--data", str(data), *arguments[4:], "--json", str(file), "--pictures", str(tmp_path / "pictures")]) == 0
+    class_map = "square=square,background=background,circle=background,triangle=background"
+    assert main([*renamed, "--class-map", class_map, "--json", str(file)]) == 0
     printed = capsys.readouterr().out
-    expected = score_matrix(narrow, shapes, "background=background,square=square,*=background")
-    assert table(expected, ["background", "square"]) in printed
-    line = "classes are those of the labels by name; 2 of its 4 are none of them and count as background: circle, triangle"
+    assert table(score_matrix(narrow, shapes, "square=square,*=background"), ["square", "background"]) in printed
+    line = "classes are those of the labels by name; 2 of its 4 are none of them and count as background: ground, tree"
     assert line in printed
     facts = json.loads(file.read_text())
-    assert facts["classes"] == ["background", "square"]
-    assert facts["conditions"].endswith(line)
-    assert len(list((tmp_path / "pictures").iterdir())) == 4
+    assert (facts["classes"], facts["conditions"].endswith(line)) == (["square", "background"], True)
 
 
 def test_a_class_that_labels_without_background_lack_is_wrong_where_a_label_is(
-    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    renamed: list[str], arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = part_of_shapes(shapes, tmp_path / "part", ["square", "circle"], others=255)
-    assert main(["--data", str(data), *arguments[4:], "--against", "voc-fcn8s-mobilenet-v2"]) == 2
-    assert "none of the labels' 'square', 'circle'" in capsys.readouterr().err
-    assert main(["--data", str(data), *arguments[4:]]) == 0
+    pictures = ["--pictures", str(tmp_path / "pictures")]
+    assert main([*renamed, "--class-map", "square=square,circle=circle", *pictures]) == 0
     printed = capsys.readouterr().out
     own = score_matrix(narrow, shapes).counts[[2, 1]]
     expected = ConfusionMatrix(3)
     expected.counts[:2] = np.stack([own[:, 2], own[:, 1], own[:, 0] + own[:, 3]], 1)
     assert table(expected, ["square", "circle", "another class"]) in printed
     assert "2 of its 4 are none of them and count as another class, which is wrong where there is a label" in printed
-    class_map = "square=round,circle=round,*=rest"
-    assert main(["--data", str(data), *arguments[4:], "--against", arguments[5], "--class-map", class_map]) == 0
-    assert "count as rest: background, triangle" in capsys.readouterr().out
+    assert main([*renamed, "--class-map", "square=round,circle=round,*=rest", "--against", arguments[5]]) == 0
+    assert "count as rest: ground, tree" in capsys.readouterr().out
 
 
 def test_by_default_the_export_is_scored_as_the_service_runs_it(
-    arguments: list[str], shapes: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments[:8], "--device", "cpu"]) == 0
     *rows, where = capsys.readouterr().out.splitlines()
     assert "; cpu float32, openvino " in where
-    assert main(arguments) == 0
-    by_torch = capsys.readouterr().out.splitlines()
-    means = [float(line.split()[2]) for line in (*rows, *by_torch) if re.match("mean IoU +0", line)]
-    assert means[0] == pytest.approx(means[1], abs=0.01)
+    (mean_iou,) = [float(line.split()[2]) for line in rows if re.match("mean IoU +0", line)]
+    assert mean_iou == pytest.approx(score_matrix(narrow, shapes).mean_iou, abs=0.01)
 
 
 def test_a_score_with_shift_and_stitch_says_so(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*arguments, "--shifts", "2"]) == 0
     assert "; shift-and-stitch 2x2" in capsys.readouterr().out
+
+
+def test_frames_are_listed_with_the_worst_first_and_the_worst_are_shown(
+    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path
+) -> None:
+    file, folder = tmp_path / "new" / "scores.json", tmp_path / "worst"
+    assert main([*arguments, "--json", str(file), "--pictures", str(folder), "--worst", "2"]) == 0
+    document = json.loads(file.read_text())
+    whole = score_matrix(narrow, shapes)
+    assert document["mean_iou"] == pytest.approx(whole.mean_iou, abs=1e-6)
+    assert document["mean_iou_95"][0] < document["mean_iou"] < document["mean_iou_95"][1]
+    assert (document["weights"], document["sha256"]) == ("narrow", narrow.sha256)
+    assert document["classes"] == narrow.manifest.labels.names
+    frames = document["frames"]
+    assert sorted(frame["name"] for frame in frames) == [f"val_{index:03d}" for index in range(4)]
+    means = [frame["mean_iou"] for frame in frames]
+    assert means == sorted(means)
+    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+    index = [frame.name for frame in split.frames].index(frames[0]["name"])
+    only = replace(split, frames=split.frames[index : index + 1])
+    alone = evaluate(Segmenter(TorchRuntime(narrow, "cpu", "float32")), only, Options((64, 64)))
+    assert frames[0]["iou"] == alone.scores()["iou"]
+    pictures = sorted(path.name for path in folder.iterdir())
+    assert pictures == [f"{rank:03d}-{frame['name']}.png" for rank, frame in enumerate(frames[:2], 1)]
+    with Image.open(folder / pictures[0]) as picture:
+        pixels = np.asarray(picture)
+    height, width = split.image(index).shape[:2]
+    assert pixels.shape == (height, 3 * width + 16, 3)
+    assert np.array_equal(pixels[:, :width], split.image(index))
+    palette = np.asarray(split.labels.palette, np.uint8)
+    assert np.array_equal(pixels[:, width + 8 : 2 * width + 8], palette[split.mask(index)])
+
+
+def test_two_networks_are_compared_on_the_same_frames(
+    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "scores.json"
+    qualities = ["--quality", "high", "--against-quality", "standard"]
+    assert main([*arguments, *qualities, "--against", arguments[5], "--json", str(file)]) == 0
+    document = json.loads(file.read_text())
+    validate(document, json.loads((ROOT / "docs" / "schemas" / "scores.schema.json").read_text()))
+    lines = capsys.readouterr().out.splitlines()
+    assert document["against"]["mean_iou"] == pytest.approx(score_matrix(narrow, shapes).mean_iou, abs=1e-6)
+    difference = document["mean_iou"] - document["against"]["mean_iou"]
+    low, high = document["against"]["difference_95"]["mean_iou"]
+    assert low <= difference <= high
+    row = next(line for line in lines[::-1] if line.startswith("mean IoU"))
+    assert f"{difference:+.3f}  {low:+.3f} to {high:+.3f}" in row
+    assert lines[-1].startswith(f"against narrow {narrow.sha256[:16]}, 4 frames")
+    assert "quality" not in lines[-1]
+
+
+def test_a_picture_of_a_frame_with_the_longest_name_is_written(shapes: Path, tmp_path: Path) -> None:
+    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+    name = "\u00e4" * 125  # 250 bytes, to which .png comes
+    path = write_picture(tmp_path, 1, replace(split, frames=(replace(split.frames[0], name=name),)), 0, split.mask(0))
+    assert path.is_file()
+    assert path.name.startswith("001-\u00e4\u00e4")

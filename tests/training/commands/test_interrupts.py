@@ -8,36 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import torch
 
+from model.weights_file import load_weights
 from tests.support.checkout import ROOT
 from tests.support.training.invocations import on_shapes
-from training.commands import train as train_command
 from training.learning.checkpoint import FILE
 
 PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train import main; sys.exit(main())"]
-
-
-def interrupt(*_: Any, **__: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def test_a_training_says_whether_the_same_command_goes_on(
-    shapes: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(train_command, "train", interrupt)
-    arguments = on_shapes(shapes, tiny_recipe, tmp_path)
-    assert train_command.main(arguments) == 130
-    assert "fcn-train: stopped; the same command begins again" in capsys.readouterr().err.splitlines()[-1]
-    (tmp_path / FILE).touch()
-    assert train_command.main(arguments) == 130
-    assert (
-        "fcn-train: stopped; the same command resumes after the last finished epoch" in capsys.readouterr().err.splitlines()[-1]
-    )
 
 
 @pytest.mark.long
@@ -45,7 +26,7 @@ def test_a_training_says_whether_the_same_command_goes_on(
 def test_a_terminal_s_ctrl_c_leaves_a_checkpoint_that_is_gone_on_from(
     shapes: Path, tiny_recipe: Path, tmp_path: Path, workers: int
 ) -> None:
-    command = [*PROGRAM, *on_shapes(shapes, tiny_recipe, tmp_path, "--workers", str(workers))]
+    command = [*PROGRAM, *on_shapes(shapes, tiny_recipe, tmp_path, "--workers", str(workers), "--evaluate-every", "1")]
     # a session of its own: a terminal sends the signal to every process of it
     pipe = subprocess.PIPE
     run = subprocess.Popen([*command, "--epochs", "500"], cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
@@ -58,9 +39,11 @@ def test_a_terminal_s_ctrl_c_leaves_a_checkpoint_that_is_gone_on_from(
     assert blocking == [True] * (workers if is_linux else 0)  # a loader that ends first would end the training with its error
     assert run.returncode == 130
     assert "Traceback" not in errors
-    assert "the same command resumes" in errors
-    progress = torch.load(tmp_path / FILE, map_location="cpu", weights_only=True)["progress"]
-    assert 1 <= progress["epoch"] < 500
+    best, last = (tmp_path / f"fcn-{kind}.safetensors" for kind in ("best", "last"))
+    assert f"the same command resumes after the last finished epoch ({tmp_path}); weights so far: {best}, {last}" in errors
+    epoch = torch.load(tmp_path / FILE, weights_only=True)["progress"]["epoch"]
+    assert 1 <= epoch < 500
+    assert load_weights(last).manifest.training["epochs"] in (epoch, epoch + 1)  # they are written before the checkpoint
 
 
 def loading_processes(training: int) -> list[psutil.Process]:

@@ -35,7 +35,6 @@ PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train impor
 DIES = """
 import os, signal, sys
 from training.commands.train import main
-from training.commands.train_arguments import check_arguments, parser
 
 def hook(event, arguments):
     if event == "os.rename" and os.path.exists(arguments[1]) and os.path.basename(arguments[1]) == "checkpoint.pt":
@@ -44,11 +43,6 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 sys.exit(main())
 """
-
-
-def epochs_in(folder: Path) -> int:
-    progress = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)["progress"]
-    return int(progress["epoch"])
 
 
 @pytest.mark.long
@@ -62,15 +56,14 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, wor
     with (tmp_path / "log").open("wb") as log:
         killed = subprocess.run([sys.executable, "-c", DIES, *broken], cwd=ROOT, stdout=log, stderr=log, timeout=LONGEST_S)
     assert killed.returncode == -signal.SIGKILL, (tmp_path / "log").read_text()
-    assert 1 <= epochs_in(tmp_path / "broken") < 4
+    assert torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)["progress"]["epoch"] == 1
     assert not (tmp_path / "broken" / "fcn.safetensors").exists()
     # in a process of its own: OpenVINO, which other tests load, gives this one a signal stack that is too small for AMX
     goes_on = subprocess.run([*PROGRAM, *broken], cwd=ROOT, capture_output=True, text=True, check=True, timeout=LONGEST_S)
     assert "epoch 1/4" not in goes_on.stderr
     assert main(whole) == 0
     first, second = (load_weights(tmp_path / name / "fcn.safetensors") for name in ("whole", "broken"))
-    assert set(first.tensors) == set(second.tensors)
-    assert [name for name in first.tensors if not np.array_equal(first.tensors[name], second.tensors[name])] == []
+    np.testing.assert_equal(second.tensors, first.tensors)
     assert first.manifest.scores == second.manifest.scores
     assert second.manifest.training["steps"] == 32
 
@@ -122,23 +115,19 @@ def test_values_that_no_training_can_have_are_named(changes: list[str], message:
         check_arguments(parser().parse_args(changes))
 
 
+WEIGHT = ["--set", "teacher_weight=1.0"]
 TEACHER = ["--teacher", "weights/voc-fcn8s-mobilenet-v2.safetensors"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--data", "nowhere"], "nowhere is not a folder"),
         (["--val-split", "all"], "all.txt is not there"),
-        (["--labels", "nothing"], "labels must be voc, camvid, or a JSON or YAML file"),
         (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--score-map", "circle=round,square=angular"], "names every class: background, triangle missing"),
-        (["--set", "teacher_weight=1.0"], "give --teacher FILE"),
+        (WEIGHT, "give --teacher FILE"),
         (TEACHER, "--teacher has no effect"),
-        (
-            [*TEACHER, "--set", "teacher_weight=1.0"],
-            "the teacher must have the classes ['background', 'circle'",
-        ),
+        ([*TEACHER, *WEIGHT], "the teacher must have the classes ['background', 'circle'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

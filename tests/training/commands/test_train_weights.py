@@ -1,22 +1,28 @@
-"""`fcn-train` leaves weights at any time: after scored epochs, after Ctrl-C, and when the score no longer rises."""
+"""The weights that `fcn-train` leaves: at any time, after Ctrl-C, of the best epoch, or of a start that it made worse."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from model.inference.runtimes.openvino_runtime import read_export
+from benchmarks.harness.narrow import narrow_net
 from model.networks.fcn import FCN
-from model.weights_file import Weights, load_weights
+from model.networks.servable import half_tensors
+from model.weights_file import Weights, load_weights, save_weights
 from tests.support.training.invocations import on_shapes, score_matrix
-from training.commands.export import main as export
 from training.commands.train import main
-from training.learning.validation import Scorer
+from training.commands.train_weights import TrainingWeights, save_better
+from training.data.class_mapping import identity_mapping
+from training.data.label_files import read_labels
+from training.learning.checkpoint import Progress
+from training.learning.run import Trainer
+from training.learning.validation import Scorer, score_start
+from training.survey.datasets import get_split
 
 
 def equal(first: Weights, second: Weights) -> bool:
@@ -61,47 +67,118 @@ def test_a_training_without_gain_ends_with_the_best_epoch(
     assert f"| best epoch | {epochs[2]} |" in (tmp_path / "out" / "fcn.md").read_text()
 
 
-def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Raises KeyboardInterrupt as Ctrl-C does, after so many epochs."""
-    from training.learning.run import Trainer
-
-    one_epoch = Trainer.train_one_epoch
-
-    def interrupted(self: Trainer, epoch: int, *args: Any) -> tuple[float, float]:
-        if epoch == epochs:
-            raise KeyboardInterrupt
-        return one_epoch(self, epoch, *args)
-
-    monkeypatch.setattr(Trainer, "train_one_epoch", interrupted)
-
-
-@pytest.mark.long
-def test_ctrl_c_leaves_weights_of_the_last_finished_epoch_and_says_where(
+def test_ctrl_c_before_the_first_epoch_leaves_no_weights_of_an_earlier_training(
     shapes: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    interrupt_after(3, monkeypatch)
-    command = on_shapes(shapes, tiny_recipe, tmp_path / "out", "--evaluate-every", "2", "--epochs", "9")
-    assert main(command) == 130
-    last, best = tmp_path / "out" / "fcn-last.safetensors", tmp_path / "out" / "fcn-best.safetensors"
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        f"fcn-train: stopped; the same command resumes after the last finished epoch ({tmp_path / 'out'}); "
-        f"weights so far: {best}, {last}"
-    )
-    assert load_weights(last).manifest.training["epochs"] == 3
-    assert load_weights(last).manifest.scores == {}
-    assert load_weights(best).manifest.training["epochs"] == 2
-    assert load_weights(best).manifest.scores
-    assert export(["--weights", str(last)]) == 0
-    assert read_export(last.with_suffix(".onnx")).master_sha256 == load_weights(last).sha256
+    """Else they would be told as those of this one."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "train_one_epoch", interrupt)
+    (tmp_path / "fcn-best.safetensors").write_bytes(b"of another training")
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path)) == 130
+    assert not list(tmp_path.glob("*.safetensors"))
+    assert "fcn-train: stopped; the same command begins again" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_weights_of_an_earlier_training_are_removed(
-    shapes: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def constant() -> FCN:
+    """A network that says the last class everywhere."""
+    net = narrow_net()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.startswith("score_"):
+                parameter.zero_()
+        net.get_parameter("score_fr.bias")[-1] = 9.0
+    return net
+
+
+@pytest.fixture
+def make_weights(shapes: Path, narrow: Weights, narrow_file: Path, tmp_path: Path) -> Callable[..., TrainingWeights]:
+    """Makes the files of a training whose start is this file, or the narrow network."""
+    torch.set_num_threads(1)
+    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+
+    def make(start: Path = narrow_file) -> TrainingWeights:
+        scorer = Scorer(narrow.manifest, split, identity_mapping(split.labels), "cpu")
+        manifest = replace(narrow.manifest, training={"notes": []}, scores={})
+        return TrainingWeights(tmp_path, "mine", manifest, scorer, "shapes", score_start(str(start), (0, 1, 2, 3), scorer))
+
+    return make
+
+
+def test_the_last_epoch_s_weights_are_written_with_or_without_a_score_and_the_best_one_s_beside(
+    make_weights: Callable[..., TrainingWeights],
 ) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "fcn-best.safetensors").write_bytes(b"of another training")
-    interrupt_after(0, monkeypatch)
-    assert main(on_shapes(shapes, tiny_recipe, out)) == 130
-    assert not list(out.glob("*.safetensors"))
-    assert "begins again" in capsys.readouterr().err
+    weights, net = make_weights(), narrow_net()
+    weights.scorer(net)
+    for epoch, is_best in ((1, True), (2, False), (3, None)):
+        weights.save(net, Progress(epoch), is_best)
+        last, best = (load_weights(path).manifest for path in (weights.last, weights.best))
+        assert (last.training["epochs"], bool(last.scores)) == (epoch, is_best is not None)
+        assert (best.training["epochs"], bool(best.scores)) == (1, True)
+
+
+def end(weights: TrainingWeights, net: FCN, start: Callable[[], FCN] = narrow_net) -> list[str]:
+    """Ends a training of three epochs with this network; gives the lines of text."""
+    weights.scorer(net)
+    return save_better(net, weights.manifest_at(Progress(epoch=3)), weights, lambda: (start(), []))
+
+
+def test_a_network_below_its_start_stays_beside_it(make_weights: Callable[..., TrainingWeights], narrow: Weights) -> None:
+    weights = make_weights()
+    assert weights.bar is not None
+    lines = end(weights, constant())
+    kept, trained = load_weights(weights.final), load_weights(weights.beside)
+    assert weights.trained == weights.beside
+    (kept_score,), (trained_score,) = kept.manifest.scores.values(), trained.manifest.scores.values()
+    assert kept_score["mean_iou"] == pytest.approx(weights.bar.interval.value, abs=1e-6)
+    assert trained_score["mean_iou"] < kept_score["mean_iou"]
+    against = trained.manifest.training["against_start"]
+    assert against["mean_iou"] == pytest.approx(trained_score["mean_iou"] - kept_score["mean_iou"], abs=2e-6)
+    assert (kept.manifest.training["epochs"], trained.manifest.training["epochs"]) == (0, 3)
+    assert "against_start" not in kept.manifest.training
+    assert "The weights are those of" in kept.manifest.training["notes"][-1]
+    assert (kept.tensors["score_fr.bias"] == narrow.tensors["score_fr.bias"]).all()
+    assert "is open" in lines[0]  # val has four frames
+    assert lines[1].startswith(f"{weights.final} holds the weights of the start")
+    assert f"is {weights.beside}; label more photos" in lines[1]
+
+
+def test_a_network_above_its_start_is_the_file(
+    make_weights: Callable[..., TrainingWeights], narrow: Weights, tmp_path: Path
+) -> None:
+    save_weights(tmp_path / "constant.safetensors", half_tensors(constant()), narrow.manifest)
+    weights = make_weights(tmp_path / "constant.safetensors")
+    weights.beside.write_bytes(b"of an earlier training")
+    (line,) = end(weights, narrow_net())
+    assert "start" in line
+    assert not weights.beside.exists()
+    assert weights.trained == weights.final
+    manifest = load_weights(weights.final).manifest
+    assert manifest.training["epochs"] == 3
+    assert manifest.training["against_start"]["mean_iou"] > 0
+
+
+@pytest.mark.parametrize(
+    ("class_ids", "start", "words"),
+    [
+        ((0, 1, 2), narrow_net, "over the classes that the start knows"),
+        # its other classes may score as background what its rows of the data's classes cannot
+        ((0, 1, 2, 3), constant, "scores more by the classes that the data lacks"),
+    ],
+    ids=["knows a part", "its rows score less"],
+)
+def test_a_network_below_a_start_that_cannot_be_kept_is_told_and_saved(
+    make_weights: Callable[..., TrainingWeights], class_ids: tuple[int, ...], start: Callable[[], FCN], words: str
+) -> None:
+    weights = make_weights()
+    assert weights.bar is not None
+    weights = replace(weights, bar=replace(weights.bar, class_ids=class_ids))
+    lines = end(weights, constant(), start)
+    assert "is open" in lines[0]  # val has four frames
+    assert words in lines[1]
+    assert not weights.beside.exists()
+    (score,) = load_weights(weights.final).manifest.scores.values()
+    assert weights.mean_iou == pytest.approx(score["mean_iou"], abs=1e-6)
+    assert load_weights(weights.final).manifest.training["epochs"] == 3

@@ -1,11 +1,11 @@
-"""Names of files as different machines spell them, and text in other encodings."""
+"""Names of files as different machines spell them, text in other encodings, and lists of frames."""
 
 from __future__ import annotations
 
 import codecs
-import json
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,38 +14,29 @@ from PIL import Image
 from benchmarks.harness.image_files import file_of
 from cli.image_names import kind_of
 from imaging.decoding import ENDINGS_OF_FORMATS, Limits, decode
+from model.labels import voc_labels
 from tests.support.imaging.heic_files import heic_of
-from tests.support.training.data_sets import write_frame
+from tests.support.training.data_sets import write_frame, write_voc
 from tests.support.training.frames import find_frames
 from training.data.files import images_below, read_text
-from training.data.label_files import read_labels
+from training.data.layouts import list_frames
 from training.data.problems import DataError
-from training.learning.recipe import make_recipe
+from training.survey.datasets import get_split
+from training.survey.records import survey_all
 
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 NAME = "Blätter 1"
 
 
-@pytest.mark.parametrize(
-    ("image_form", "mask_form", "list_form"), [("NFC", "NFD", "NFD"), ("NFD", "NFC", "NFC"), ("NFD", "NFC", None)]
-)
+@pytest.mark.parametrize(("image_form", "other_form"), [("NFC", "NFD"), ("NFD", "NFC")])
 def test_images_masks_and_lists_match_across_unicode_forms(
-    tmp_path: Path, image_form: str, mask_form: str, list_form: str | None
+    tmp_path: Path, image_form: Literal["NFC"], other_form: Literal["NFC"]
 ) -> None:
-    image, mask = (unicodedata.normalize(form, NAME) for form in (image_form, mask_form))  # type: ignore[arg-type]
-    write_frame(tmp_path / "images" / f"{image}.jpg", tmp_path / "masks" / f"{mask}.png", IDS)
-    if list_form:
-        (tmp_path / "train.txt").write_text(unicodedata.normalize(list_form, NAME), encoding="utf-8")  # type: ignore[arg-type]
-    frames = [frame for split in ("train", "val") if split == "train" or not list_form for frame in find_some(tmp_path, split)]
-    assert [frame.name for frame in frames] == [NAME]
-    assert (frames[0].image.name, frames[0].mask.name) == (f"{image}.jpg", f"{mask}.png")
-
-
-def find_some(root: Path, split: str) -> list:  # type: ignore[type-arg]
-    try:
-        return find_frames(root, split)
-    except DataError:
-        return []
+    image, other = (unicodedata.normalize(form, NAME) for form in (image_form, other_form))
+    write_frame(tmp_path / "images" / f"{image}.jpg", tmp_path / "masks" / f"{other}.png", IDS)
+    (tmp_path / "train.txt").write_text(other, encoding="utf-8")
+    (frame,) = find_frames(tmp_path, "train")
+    assert (frame.name, frame.image.name, frame.mask.name) == (NAME, f"{image}.jpg", f"{other}.png")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +50,8 @@ def test_every_ending_of_a_format_that_is_read_is_found_in_folders(tmp_path: Pat
     image = Image.new("RGB", (3, 2))
     photo.write_bytes(heic_of(image) if format == "HEIF" else file_of(image, format))
     assert decode(photo.read_bytes(), Limits()).shape == (2, 3, 3)
-    assert [frame.image for split in ("train", "val") for frame in find_some(tmp_path, split)] == [photo]
+    (tmp_path / "train.txt").write_text("a")
+    assert [frame.image for frame in find_frames(tmp_path, "train")] == [photo]
     assert kind_of(photo.name) == "image"
 
 
@@ -79,27 +71,92 @@ def test_what_macos_adds_is_left_out(tmp_path: Path) -> None:
     assert [path.name for path in images_below(tmp_path)] == ["a.jpg", "a.jpg", "a.png", "a.png"]
 
 
-@pytest.mark.parametrize("ending", ["json", "yaml"])
 @pytest.mark.parametrize(
-    ("mark", "encoding"),
-    [(codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"), (b"", "utf-8")],
-    ids=["utf-8", "utf-16-le", "utf-16-be", "none"],
+    "mark", [codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, b""], ids=repr
 )
-def test_files_may_begin_with_a_byte_order_mark(tmp_path: Path, mark: bytes, encoding: str, ending: str) -> None:
-    def write(name: str, text: str) -> str:
-        (tmp_path / name).write_bytes(mark + text.encode(encoding))
-        return str(tmp_path / name)
-
-    names = ["background", "Blätter"]
-    classes = write(f"classes.{ending}", json.dumps({"classes": names}, ensure_ascii=False))
-    assert read_labels(classes).names == names
-    assert make_recipe(Path(write("recipe.toml", "epochs = 3\r\n")), {}).epochs == 3
-    write_frame(tmp_path / "images" / "a.jpg", tmp_path / "masks" / "a.png", IDS)
-    write("train.txt", "a\r\n")
-    assert [frame.name for frame in find_frames(tmp_path, "train")] == ["a"]
+def test_files_may_begin_with_a_byte_order_mark(tmp_path: Path, mark: bytes) -> None:
+    """Recipes, lists and files of classes are read as this list is."""
+    encoding = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be", codecs.BOM_UTF32_LE: "utf-32-le"}
+    write_frame(tmp_path / "images" / f"{NAME}.jpg", tmp_path / "masks" / f"{NAME}.png", IDS)
+    (tmp_path / "train.txt").write_bytes(mark + f"{NAME}\r\n".encode(encoding.get(mark, "utf-8")))
+    assert [frame.name for frame in find_frames(tmp_path, "train")] == [NAME]
 
 
 def test_text_of_another_encoding_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_bytes('{"classes": ["Blätter"]}'.encode("latin-1"))
     with pytest.raises(ValueError, match=r"classes\.json is not text in utf-8: byte 16 is wrong; save it as UTF-8"):
         read_text(tmp_path / "classes.json")
+
+
+def write_png_photos(root: Path, *names: str) -> Path:
+    """A folder whose photos are PNGs, of which each could be read as a mask."""
+    for name in names:
+        write_frame(root / "images" / f"{name}.png", root / "masks" / f"{name}.png", IDS, np.dstack([IDS] * 3))
+    return root
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{root}/images/../images/sub/a.png",
+        "./images/sub/a",
+        "..\\images\\sub\\a.png",
+        "sub/../sub/a.PNG",
+        "{link}/images/sub/a.png",
+    ],
+)
+def test_paths_into_the_folder_of_images_name_frames_and_never_a_photo_as_its_mask(tmp_path: Path, line: str) -> None:
+    root = write_png_photos(tmp_path / "data", "sub/a")
+    (tmp_path / "link").symlink_to("data")
+    (root / "train.txt").write_text(line.format(root=root, link=tmp_path / "link") + "\n")
+    (frame,) = find_frames(root, "train")
+    assert (frame.name, frame.image, frame.mask) == ("sub/a", root / "images/sub/a.png", root / "masks/sub/a.png")
+    assert list_frames(root, "train").notes == []
+
+
+@pytest.mark.parametrize("line", ["/elsewhere/images/a.png", "../../other/a.png", "C:\\data\\images\\a.png", "../masks/a.png"])
+@pytest.mark.parametrize("layout", ["plain", "voc"])
+def test_paths_that_lead_elsewhere_are_errors_that_say_so(tmp_path: Path, line: str, layout: str) -> None:
+    if layout == "plain":
+        write_png_photos(tmp_path, "a")
+        write_frame(tmp_path.parent / "other" / "a.png", tmp_path / "other" / "a.png", IDS)
+        lists = tmp_path
+    else:
+        write_voc(tmp_path, {"a": IDS})
+        lists = tmp_path / "ImageSets" / "Segmentation"
+    (lists / "train.txt").write_text(f"a\n{line}\n")
+    listing = list_frames(tmp_path, "train")
+    assert [frame.name for frame in listing.frames] == ["a"]
+    (error,) = listing.missing
+    assert "is listed and leads out of" in str(error)
+
+
+def test_pairs_may_be_absolute_and_lead_nowhere_else(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS})
+    listing = tmp_path / "ImageSets" / "Segmentation" / "train.txt"
+    for image, mask in (("/JPEGImages", "{root}/SegmentationClass"), ("{root}/JPEGImages", "/SegmentationClass")):
+        listing.write_text(f"{image}/a.png {mask}/a.png\n".format(root=tmp_path))
+        (frame,) = find_frames(tmp_path, "train")
+        assert (frame.image, frame.mask) == (tmp_path / "JPEGImages/a.png", tmp_path / "SegmentationClass/a.png")
+    for word in ("../b.png", "/elsewhere/b.png", "C:/b.png"):
+        listing.write_text(f"/JPEGImages/a.png {word}\n")
+        with pytest.raises(DataError, match=r"leads out of|no such mask"):
+            find_frames(tmp_path, "train")
+
+
+@pytest.mark.parametrize("how", ["pair", "copy", "link to the folder"])
+def test_a_photo_is_never_its_own_mask(tmp_path: Path, how: str) -> None:
+    write_voc(tmp_path, {"a": IDS})
+    photo, mask = tmp_path / "JPEGImages" / "a.png", tmp_path / "SegmentationClass" / "a.png"
+    Image.fromarray(IDS).save(photo)  # it would be a sound mask
+    mask.unlink()
+    if how == "pair":
+        line = "/JPEGImages/a.png /JPEGImages/a.png\n"
+        (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text(line)
+    elif how == "copy":
+        mask.write_bytes(photo.read_bytes())
+    else:
+        mask.parent.rmdir()
+        mask.parent.symlink_to("JPEGImages")
+    with pytest.raises(DataError, match=r"a\.png: the mask and its image .*a\.png are one file, or copies of it"):
+        survey_all([get_split(tmp_path, "train", voc_labels())])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.labels import LabelError, camvid_labels, numbered_labels, voc_labels
+from model.labels import LabelClass, LabelError, LabelSet, camvid_labels, numbered_labels, voc_labels
 from tests.support.training.data_sets import write_camvid, write_voc
 from training.data.label_files import find_labels, read_labels
 
@@ -35,13 +35,8 @@ def test_labels_come_by_name_or_from_a_file(tmp_path: Path) -> None:
     assert read_labels("camvid") == camvid_labels()
     assert read(tmp_path, {"classes": FOUR.to_list(), "ignore_index": 200}) == numbered_labels(FOUR.names, 200)
     assert read(tmp_path, {"classes": FOUR.to_list()}).ignore_index == 255
-    for name in ("classes.yaml", "classes.yml"):
-        labels = read(tmp_path, YAML, name)
-        assert labels.to_list() == [
-            {"id": 0, "name": "soil", "color": "#102030"},
-            {"id": 1, "name": "leaf", "color": "#800000"},
-        ]
-        assert labels.ignore_index == 9
+    expected = LabelSet((LabelClass(0, "soil", (16, 32, 48)), LabelClass(1, "leaf", (128, 0, 0))), 9)
+    assert read(tmp_path, YAML, "classes.yaml") == read(tmp_path, YAML, "classes.yml") == expected
 
 
 def test_names_alone_are_numbered_and_coloured_as_voc_does(tmp_path: Path) -> None:
@@ -92,10 +87,7 @@ def test_truth_is_no_number_of_a_class(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("classes: [soil]\n0: soil\n", "0: Keys should be strings"),
-        (
-            "classes:\n  - id: 0\n    name: leaf\n    color: #3ca951\n",
-            "color: this must be a text, in YAML in quotes",
-        ),
+        ("classes:\n  - {id: 0, name: leaf, color: #3ca951\n    }\n", "color: this must be a text, in YAML in quotes"),
         ("classes:\n\t- a\n", "line 2"),
         ("[" * 20_000, "classes.yaml"),
     ],

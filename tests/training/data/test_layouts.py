@@ -41,27 +41,22 @@ def test_a_folder_without_lists_is_split_by_the_names_alone(tmp_path: Path) -> N
     assert set(train) <= set(names(tmp_path, "train"))
 
 
-def test_lists_decide_where_there_are_any(tmp_path: Path) -> None:
-    write_plain(tmp_path, "a", "b", "c")
-    (tmp_path / "train.txt").write_text("c\na\n")
-    (tmp_path / "val.txt").write_text("b\n")
-    assert (names(tmp_path, "train"), names(tmp_path, "val")) == (["c", "a"], ["b"])
-
-
 def test_folders_of_splits_decide_where_there_are_any(tmp_path: Path) -> None:
     for split, stem in (("train", "a"), ("val", "b"), ("extra", "c")):
         write_frame(tmp_path / "images" / split / f"{stem}.PNG", tmp_path / "masks" / split / f"{stem}.png", IDS)
     assert [names(tmp_path, split) for split in ("train", "val", "extra")] == [["a"], ["b"], ["c"]]
 
 
-@pytest.mark.parametrize(("there", "split_name"), [("train", "val"), ("val", "train")])
-def test_half_a_set_of_lists_is_refused(tmp_path: Path, there: str, split_name: str) -> None:
-    write_plain(tmp_path, "a", "b")
-    (tmp_path / f"{there}.txt").write_text("a\n")
-    with pytest.raises(
-        DataError, match=rf"neither {split_name}\.txt nor images/{split_name}, but a list or folder of another split"
-    ):
-        names(tmp_path, split_name)
+def test_lists_decide_where_there_are_any_and_their_names_may_have_any_case(tmp_path: Path) -> None:
+    """Else the frames would be split by their names, without a word."""
+    write_plain(tmp_path, "a", "b", "c")
+    (tmp_path / "Train.txt").write_text("c\na\n")
+    with pytest.raises(DataError, match=r"neither val\.txt nor images/val, but a list or folder of another split"):
+        names(tmp_path, "val")
+    (tmp_path / "VAL.txt").write_text("b\n")
+    assert (names(tmp_path, "train"), names(tmp_path, "val")) == (["c", "a"], ["b"])
+    (tmp_path / "train.txt").write_text("a\n")
+    assert names(tmp_path, "train") == ["a"]
 
 
 def test_lists_may_hold_endings_and_names_with_spaces(tmp_path: Path) -> None:
@@ -77,9 +72,8 @@ def test_what_has_no_frames_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(DataError, match="data is not a folder"):
         names(tmp_path / "data", "train")
-    with pytest.raises(DataError, match=r"none of the known layouts: images/ and masks/, .*VOCdevkit.*CamVid") as caught:
+    with pytest.raises(DataError, match=rf"{tmp_path} has none of the known layouts: images/ and masks/, .*VOCdevkit.*CamVid"):
         names(tmp_path, "train")
-    assert str(tmp_path) in str(caught.value)
     for folder in ("plain/images", "camvid/trainannot"):
         (tmp_path / folder).mkdir(parents=True)
         with pytest.raises(DataError, match="the split 'train' is empty"):
@@ -118,25 +112,17 @@ def test_camvid_s_frames_fall_into_the_usual_splits() -> None:
     assert {name: split_of(name) for name in CAMVID_FRAMES} == CAMVID_FRAMES
 
 
-def test_camvid_as_published_is_read_in_its_colours(tmp_path: Path) -> None:
+def test_camvid_as_published_is_read_in_its_colours_which_are_left_to_labels_of_one_s_own(tmp_path: Path) -> None:
     (tmp_path / "label_colors.txt").write_text("128 128 128\tSky\n0 128 64\t\tArchway\n128 0 0\tBuilding\n0 0 0\tVoid\n")
     colours = np.array([[(128, 128, 128), (0, 128, 64)], [(128, 0, 0), (0, 0, 0)]], np.uint8)
     for folder, name in (("701_StillsRaw_full", "0001TP_006690"), ("LabeledApproved_full", "0001TP_006690_L")):
         (tmp_path / folder).mkdir()
         Image.fromarray(colours).save(tmp_path / folder / f"{name}.png")
-    split = get_split(tmp_path, "train", camvid_labels())
-    assert split.mask(0).tolist() == [[0, 1], [1, 11]]
+    assert get_split(tmp_path, "train", camvid_labels()).mask(0).tolist() == [[0, 1], [1, 11]]
     with pytest.raises(DataError, match="the split 'val' is empty"):
         get_split(tmp_path, "val", camvid_labels())
-
-
-def test_camvid_s_colours_are_left_to_labels_of_one_s_own(tmp_path: Path) -> None:
-    (tmp_path / "label_colors.txt").write_text("128 0 0 Building\n")
-    for folder, name in (("701_StillsRaw_full", "0001TP_006690"), ("LabeledApproved_full", "0001TP_006690_L")):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(np.full((2, 2, 3), (128, 0, 0), np.uint8)).save(tmp_path / folder / f"{name}.png")
-    own = LabelSet((LabelClass(0, "Animal", (64, 128, 64)), LabelClass(1, "House", (128, 0, 0))))
-    assert get_split(tmp_path, "train", own).mask(0).tolist() == [[1, 1], [1, 1]]
+    own = LabelSet(tuple(LabelClass(i, str(i), tuple(color)) for i, color in enumerate(colours.reshape(-1, 3)[::-1].tolist())))
+    assert get_split(tmp_path, "train", own).mask(0).tolist() == [[3, 2], [1, 0]]
 
 
 def test_the_eleven_groups_hold_31_classes_each_once() -> None:
@@ -154,10 +140,9 @@ def test_two_files_of_one_name_are_told(tmp_path: Path) -> None:
         names(tmp_path, "train")
     (tmp_path / "train.txt").write_text("a.png\nb\n")
     (tmp_path / "masks" / "b.PNG").write_bytes((tmp_path / "masks" / "b.png").read_bytes())
-    with pytest.raises(DataError, match="2 errors") as caught:
+    words = r"(?s)2 errors.*images/a\.jpg and a\.png are two files of one name.*masks/b\.PNG and b\.png are two files of one"
+    with pytest.raises(DataError, match=words):
         names(tmp_path, "train")
-    assert "images/a.jpg and a.png are two files of one name" in str(caught.value)
-    assert "masks/b.PNG and b.png are two files of one name" in str(caught.value)
 
 
 def test_lists_may_name_files_from_the_folder_above_and_with_dots(tmp_path: Path) -> None:
@@ -203,18 +188,6 @@ def test_names_that_are_not_utf_8_are_read(tmp_path: Path) -> None:
         assert frames.frames[0].name.startswith(name)
         assert len(frames.digest) == 64
         assert len(survey_all([frames])[0].contents) == 64
-
-
-def test_a_plain_folder_s_lists_are_found_in_any_case(tmp_path: Path) -> None:
-    """Else the frames would be split by their names, without a word."""
-    write_plain(tmp_path, "a", "b", "c")
-    (tmp_path / "Train.txt").write_text("c\na\n")
-    with pytest.raises(DataError, match=r"neither val\.txt nor images/val, but a list or folder of another split"):
-        names(tmp_path, "val")
-    (tmp_path / "VAL.txt").write_text("b\n")
-    assert (names(tmp_path, "train"), names(tmp_path, "val")) == (["c", "a"], ["b"])
-    (tmp_path / "train.txt").write_text("a\n")
-    assert names(tmp_path, "train") == ["a"]
 
 
 @pytest.mark.parametrize("line", ["128 128 Sky", "a b c Sky", "300 0 0 Sky", "1 2 3 Spaceship"])

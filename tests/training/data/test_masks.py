@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,15 @@ import pytest
 from PIL import Image
 
 from benchmarks.harness.image_files import png_of
-from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
+from model.labels import VOID_COLOR, Color, LabelClass, LabelSet, numbered_labels, voc_labels
 from training.data.masks import Colors, Ids, MaskError, Meaning, interpret, label_colors, open_mask
 
 FOUR = numbered_labels(["a", "b", "c", "d"])
 IDS = np.array([[0, 1, 20], [8, 15, 255]], np.uint8)
 
 
-def save(path: Path, pixels: np.ndarray, mode: str | None = None) -> Path:
-    image = Image.fromarray(pixels)
-    (image.convert(mode) if mode else image).save(path)
+def save(path: Path, pixels: np.ndarray) -> Path:
+    Image.fromarray(pixels).save(path)
     return path
 
 
@@ -29,13 +29,16 @@ def read_mask(path: Path, labels: LabelSet, colors: Colors, meaning: Meaning = "
     return interpret(open_mask(path), labels, colors, meaning)
 
 
+def save_palette(path: Path, ids: np.ndarray, palette: Sequence[Color] = voc_labels().palette) -> Path:
+    image = Image.fromarray(np.ascontiguousarray(ids))
+    image.putpalette(np.asarray(palette, np.uint8).tobytes())
+    image.save(path)
+    return path
+
+
 def test_grey_and_palette_masks_are_ids(tmp_path: Path) -> None:
-    labels = voc_labels()
-    assert np.array_equal(read_mask(save(tmp_path / "grey.png", IDS), labels, {}), IDS)
-    palette = Image.fromarray(IDS)
-    palette.putpalette(np.asarray(labels.palette, np.uint8).tobytes())
-    palette.save(tmp_path / "palette.png")
-    assert np.array_equal(read_mask(tmp_path / "palette.png", labels, {}), IDS)
+    for path in (save(tmp_path / "grey.png", IDS), save_palette(tmp_path / "palette.png", IDS)):
+        assert np.array_equal(read_mask(path, voc_labels(), {}), IDS)
 
 
 def test_colours_are_looked_up_void_s_too(tmp_path: Path) -> None:
@@ -54,14 +57,11 @@ def test_a_colour_of_two_classes_stands_for_neither(tmp_path: Path) -> None:
 
 def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
     """With the option for palettes, whose colours may be meant."""
-    path = save(tmp_path / "a.png", np.array([[0, 7, 9, 255]], np.uint8))
+    ids, labels = np.array([[0, 7, 9, 255]], np.uint8), numbered_labels(["a", "b"])
     with pytest.raises(MaskError, match=r"a\.png: ids \[7, 9\] are neither one of 2 classes nor void$"):
-        read_mask(path, numbered_labels(["a", "b"]), {})
-    image = Image.open(path)
-    image.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
-    image.save(path)
+        read_mask(save(tmp_path / "a.png", ids), labels, {})
     with pytest.raises(MaskError, match=r"ids \[7, 9\] .* give --masks colors"):
-        read_mask(path, numbered_labels(["a", "b"]), {})
+        read_mask(save_palette(tmp_path / "a.png", ids), labels, {})
 
 
 PLAIN = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)
@@ -80,10 +80,9 @@ def packed(depth: int, color_type: int) -> bytes:
 def test_ids_of_few_bits_are_read_as_they_are(tmp_path: Path, depth: int, color_type: int) -> None:
     """Pillow spreads grey of 2 and 4 bits over 0 to 255."""
     (tmp_path / "a.png").write_bytes(packed(depth, color_type))
-    expected = PLAIN & (2**depth - 1)
     ids = read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
     assert ids.dtype == np.uint8
-    assert np.array_equal(ids, expected)
+    assert np.array_equal(ids, PLAIN & (2**depth - 1))
 
 
 @pytest.mark.parametrize("mode", ["I;16", "LA", "RGB", "RGBA"])
@@ -104,16 +103,12 @@ def test_black_and_white_are_read_by_colours_where_that_is_asked_for(tmp_path: P
 
 def test_values_are_ids_whatever_the_palette_says(tmp_path: Path) -> None:
     """labelme's palette is VOC's; the classes' own colours may be VOC's in another order."""
-    labels = LabelSet(
-        (LabelClass(0, "soil", (0, 0, 0)), LabelClass(1, "leaf", (0, 128, 0)), LabelClass(2, "berry", (128, 0, 0)))
-    )
+    labels = LabelSet(tuple(LabelClass(i, str(i), color) for i, color in enumerate([(0, 0, 0), (0, 128, 0), (128, 0, 0)])))
     ids = np.array([[0, 1, 2, 255], [1, 1, 0, 2]], np.uint8)
     for shown in (ids, ids[:, :2], ids[:, 2:], np.full((2, 2), 2, np.uint8)):
-        image = Image.fromarray(np.ascontiguousarray(shown))
-        image.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
-        image.save(tmp_path / "a.png")
-        assert np.array_equal(read_mask(tmp_path / "a.png", labels, label_colors(labels)), shown)
-    assert open_mask(tmp_path / "a.png").contradiction(labels, label_colors(labels)) == (2, 1)
+        path = save_palette(tmp_path / "a.png", shown)
+        assert np.array_equal(read_mask(path, labels, label_colors(labels)), shown)
+    assert open_mask(path).contradiction(labels, label_colors(labels)) == (2, 1)
 
 
 def test_an_optimised_palette_is_looked_up_by_its_colours_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -131,13 +126,10 @@ def test_an_optimised_palette_is_looked_up_by_its_colours_where_that_is_asked_fo
 
 def test_a_palette_of_other_colours_or_the_classes_own_contradicts_nothing(tmp_path: Path) -> None:
     labels = voc_labels()
-    grey = [value for index in range(256) for value in (index, index, index)]
-    for palette in (grey, np.asarray(labels.palette, np.uint8).ravel().tolist()):
-        image = Image.fromarray(IDS)
-        image.putpalette(palette)
-        image.save(tmp_path / "a.png")
-        assert open_mask(tmp_path / "a.png").contradiction(labels, label_colors(labels)) is None
-        assert np.array_equal(read_mask(tmp_path / "a.png", labels, label_colors(labels)), IDS)
+    for palette in ([(value, value, value) for value in range(256)], labels.palette):
+        path = save_palette(tmp_path / "a.png", IDS, palette)
+        assert open_mask(path).contradiction(labels, label_colors(labels)) is None
+        assert np.array_equal(read_mask(path, labels, label_colors(labels)), IDS)
 
 
 def encoded(image: Image.Image, **options: Any) -> bytes:
@@ -192,13 +184,12 @@ def test_what_may_be_misread_is_refused(tmp_path: Path, case: str) -> None:
         read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR), meaning)
 
 
-@pytest.mark.parametrize("content", [png_of(4, 2, 8, 0, ROWS), turned(1)], ids=["whole", "EXIF leaves it"])
-def test_their_like_are_read(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.png").write_bytes(content)
+def test_a_mask_that_exif_leaves_as_it_is_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(turned(1))
     assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "WEBP", "GIF", "TIFF", "BMP", "unknown"])
+@pytest.mark.parametrize("format", ["JPEG", "TIFF", "unknown"])
 def test_what_is_no_png_by_its_bytes_is_refused(tmp_path: Path, format: str) -> None:
     """A lossy format may change ids; Pillow reads some others otherwise than their authors mean."""
     (tmp_path / "a.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")

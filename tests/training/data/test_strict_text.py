@@ -54,10 +54,7 @@ def test_many_references_take_no_memory() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            '{"classes": [{"id": 0, "name": "soil", "name": "leaf"}]}',
-            "the key 'name' comes twice in an object with 'id'",
-        ),
+        ('{"classes": [{"id": 0, "name": "a", "name": "b"}]}', "the key 'name' comes twice in an object with 'id'"),
         *((f'{{"a": [1, {word}]}}', f"{word} is no number of JSON") for word in ("NaN", "Infinity", "-Infinity")),
         ("[" * 100_000, "nested too deeply"),
     ],

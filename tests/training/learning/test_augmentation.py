@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
-from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -25,24 +25,24 @@ from training.survey.records import survey_all
 
 LABELS = numbered_labels(["a", "b", "c", "d"])
 STILL = {"scales": (1.0, 1.0), "flip": 0.0, "color": 0.0}
-OF_FILES = {"scales_of": "file"}
 
 
 def augment(root: Path, **options: Any) -> AugmentedSplit:
-    """Two frames of 48x64 in blocks of 8, whose grey is 60 x class id."""
+    """The folder's frames; if it has none, two of 48x64 in blocks of 8, whose grey is 60 x class id."""
     if not root.joinpath("train").exists():
         blocks = np.random.default_rng(3).integers(0, 4, (2, 6, 8), dtype=np.uint8)
         write_camvid(root, {str(i): np.kron(ids, np.ones((8, 8), np.uint8)) for i, ids in enumerate(blocks)})
-    recipe = Recipe(**({"crop": (40, 40), "color": 0.0, **OF_FILES} | options))
+    recipe = Recipe(**({"crop": (40, 40), "color": 0.0, "scales_of": "file"} | options))
     return AugmentedSplit(survey_all([get_split(root, "train", LABELS)])[0], recipe)
 
 
-def draw(data: AugmentedSplit, epoch: int, index: int = 0) -> tuple[Tensor, Tensor]:
-    return data[epoch, index]
+def columns(root: Path, *frames: list[int]) -> Path:
+    """A folder of frames of 8x8 whose columns hold these ids."""
+    return write_camvid(root, {str(at): np.resize(np.array(ids, np.uint8), (8, 8)) for at, ids in enumerate(frames)})
 
 
-def shown_classes(image: Tensor) -> Tensor:
-    return (image[0].float() / 60).round().long()
+def write_photo(root: Path, height: int, width: int, ids: npt.NDArray[np.uint8], ending: str = "jpg") -> None:
+    write_frame(root / "train" / f"a.{ending}", root / "trainannot" / "a.png", ids, make_photo(height, width))
 
 
 @pytest.mark.parametrize(("option", "axis"), [("flip", 1), ("vertical_flip", 0)])
@@ -72,29 +72,18 @@ def test_scaling_keeps_image_and_mask_together(tmp_path: Path, scale: float) -> 
     data = augment(tmp_path, crop=(24, 24), scales=(scale, scale), flip=0.5)
     agreement = np.zeros((5, 5))
     for epoch in range(8):
-        image, mask = draw(data, epoch)
+        image, mask = data[epoch, 0]
+        shown_classes = (image[0].float() / 60).round().long()
         for down, right in np.ndindex(5, 5):
             crop = mask[down : down + 20, right : right + 20]
-            agreement[down, right] += (shown_classes(image)[2:22, 2:22] == crop).float().mean().item() / 8
+            agreement[down, right] += (shown_classes[2:22, 2:22] == crop).float().mean().item() / 8
     assert np.unravel_index(agreement.argmax(), agreement.shape) == (2, 2)
     assert agreement[2, 2] > 0.8
 
 
-def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
-    image, mask = augment(tmp_path, crop=(60, 80), **STILL)[0, 0]
-    inside, labels = augment(tmp_path, crop=(48, 64), **STILL)[0, 0]
-    assert torch.equal(image[:, :48, :64], inside)
-    assert torch.equal(mask[:48, :64], labels)
-    assert (mask[48:] == 255).all()
-    assert (mask[:, 64:] == 255).all()
-    assert torch.equal(image[:, 48:, :64], inside[:, -1:].expand(-1, 12, -1))
-    assert torch.equal(image[:, :48, 64:], inside[:, :, -1:].expand(-1, -1, 16))
-
-
 @pytest.mark.parametrize("options", [{"color": 0.5}, {"hue": 0.5}, {"gamma": 1.0}, {"blur": 1.0}, {"jpeg": 1.0}], ids=str)
 def test_color_and_quality_change_the_image_alone(tmp_path: Path, options: dict[str, float]) -> None:
-    ids = np.random.default_rng(0).integers(0, 4, (48, 64), dtype=np.uint8)
-    write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", ids, make_photo(48, 64))
+    write_photo(tmp_path, 48, 64, np.random.default_rng(0).integers(0, 4, (48, 64), dtype=np.uint8), "png")
     plain, variant = (augment(tmp_path, **(STILL | changes)) for changes in ({}, options))
     (image, mask), (other, other_mask) = plain[0, 0], variant[0, 0]
     assert torch.equal(mask, other_mask)
@@ -109,46 +98,31 @@ def test_epochs_and_seeds_draw_differently_and_leave_the_global_generator_alone(
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    images = [draw(data, 3)[0], draw(data, 4)[0], draw(other, 3)[0]]
+    images = [data[3, 0][0], data[4, 0][0], other[3, 0][0]]
     assert torch.equal(torch.rand(3), expected)
     assert all(not torch.equal(a, b) for i, a in enumerate(images) for b in images[:i])
 
 
 def test_large_jpegs_are_reduced_as_the_service_reduces_them(tmp_path: Path) -> None:
-    scale = 0.5
-    ids = np.zeros((96, 128), np.uint8)
-    write_frame(tmp_path / "train" / "a.jpg", tmp_path / "trainannot" / "a.png", ids, make_photo(96, 128))
-    split, size = get_split(tmp_path, "train", LABELS), (round(96 * scale), round(128 * scale))
-    data = AugmentedSplit(
-        survey_all([split])[0], Recipe(crop=size, scales=(scale, scale), scales_of="file", flip=0.0, color=0.0)
-    )
-    service_pixels = decode(split.file(0), Limits(), size)
+    size = (48, 64)
+    write_photo(tmp_path, 96, 128, np.zeros((96, 128), np.uint8))
+    data = augment(tmp_path, crop=size, **(STILL | {"scales": (0.5, 0.5)}))
+    service_pixels = decode(data.split.file(0), Limits(), size)
     for _ in range(2):  # from the file, and from what is kept of it
         assert np.array_equal(data[0, 0][0].permute(1, 2, 0).numpy(), service_pixels)
-    whole = decode(split.file(0), Limits())
-    assert not np.array_equal(service_pixels, resize(whole, size))
-
-
-def blocks(root: Path, frames: dict[str, list[int]], **options: Any) -> AugmentedSplit:
-    """Frames of 8x8 whose columns hold these ids."""
-    masks_of = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in frames.items()}
-    split = get_split(write_camvid(root, masks_of), "train", LABELS)
-    return AugmentedSplit(survey_all([split])[0], Recipe(crop=(8, 8), **(STILL | OF_FILES | options)))
+    assert not np.array_equal(service_pixels, resize(decode(data.split.file(0), Limits()), size))
 
 
 def test_the_share_of_crops_with_a_rare_class_is_the_recipe_s(tmp_path: Path) -> None:
-    frames = {"0": [0, 1], "1": [0, 1, 0, 1, 0, 1, 0, 2], "2": [0, 0, 0, 0, 0, 0, 0, 3]}
-    data = blocks(tmp_path, frames, rare_share=0.33)
+    root = columns(tmp_path, [0, 1], [0, 1, 0, 1, 0, 1, 0, 2], [0, 0, 0, 0, 0, 0, 0, 3])
+    data, none = (augment(root, crop=(8, 8), rare_share=share, **STILL) for share in (0.33, 0.0))
     crops = [data[epoch, 0][1] for epoch in range(300)]  # the frame of index 0 shows no rare class
-    masks_of = [sum(bool((crop == class_id).any()) for crop in crops) for class_id in (2, 3)]
-    assert 70 < sum(masks_of) < 130
-    assert all(30 < count < 70 for count in masks_of)
-    none = blocks(tmp_path, frames, rare_share=0.0)
+    assert 70 < sum(bool((crop > 1).any()) for crop in crops) < 130
     assert all((none[epoch, 0][1] < 2).all() for epoch in range(20))
 
 
 def test_processes_share_the_frames_that_have_a_place(tmp_path: Path) -> None:
-    data = blocks(tmp_path, {"0": [0], "1": [1], "2": [2]})
+    data = augment(columns(tmp_path, [0], [1], [2]), crop=(8, 8), **STILL)
     (survey,) = survey_all([data.split])
     some = AugmentedSplit(survey, data.recipe, 3 + 2 * 4 * 8 * 8)  # three marks, and pixels and mask of two frames
     worker = pickle.loads(pickle.dumps(some))  # as a data loader passes it to a process
@@ -160,23 +134,15 @@ def test_processes_share_the_frames_that_have_a_place(tmp_path: Path) -> None:
         worker[0, 2]
 
 
-def of_working_size(root: Path, height: int, width: int, **options: Any) -> AugmentedSplit:
-    """One photo of this size, whose longer side the service scales to 64."""
-    ids = np.kron(np.array([[0, 1], [2, 3]], np.uint8), np.ones((height // 2, width // 2), np.uint8))
-    write_frame(root / "train" / "a.jpg", root / "trainannot" / "a.png", ids, make_photo(height, width))
-    recipe = Recipe(**({"side": (64, 64)} | STILL | options))
-    return AugmentedSplit(survey_all([get_split(root, "train", LABELS)])[0], recipe)
-
-
-@pytest.mark.parametrize("size", [(24, 32), (480, 640)])
-def test_scales_are_of_the_size_at_which_the_service_works(tmp_path: Path, size: tuple[int, int]) -> None:
-    data = of_working_size(tmp_path, *size, crop=(48, 64))
+@pytest.mark.parametrize(("height", "width"), [(24, 32), (480, 640)])
+def test_scales_are_of_the_size_at_which_the_service_works(tmp_path: Path, height: int, width: int) -> None:
+    quarters = np.array([[0, 1], [2, 3]], np.uint8)
+    write_photo(tmp_path, height, width, np.kron(quarters, np.ones((height // 2, width // 2), np.uint8)))
+    data = augment(tmp_path, scales_of="side", side=(64, 64), crop=(48, 64), **STILL)
     image, mask = data[0, 0]
     service_pixels = decode(data.split.file(0), Limits(), (48, 64)).astype(int)
     assert np.abs(image.permute(1, 2, 0).numpy() - service_pixels).max() <= 1
-    assert mask[::24, ::32].tolist() == [[0, 1], [2, 3]]
-    assert (mask[:24, :32] == 0).all()
-    assert (mask[24:, 32:] == 3).all()
+    assert np.array_equal(mask, np.kron(quarters, np.ones((24, 32))))
 
 
 def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:
@@ -191,29 +157,17 @@ def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pixels", "rare"),
-    [
-        ([900, 100], [1]),
-        ([900, 0, 40, 10], [3]),
-        ([70, 5, 70], [1]),
-        ([70, 70, 70], []),
-        ([0, 0], []),
-    ],
+    ("pixels", "rare"), [([900, 100], [1]), ([900, 0, 40, 10], [3]), ([70, 5, 70], [1]), ([70, 70, 70], []), ([0, 0], [])]
 )
 def test_classes_below_the_median_are_rare(pixels: list[int], rare: list[int]) -> None:
     assert rare_classes(np.array(pixels)) == rare
 
 
 def test_each_rare_class_is_drawn_as_often_and_each_of_its_frames(tmp_path: Path) -> None:
-    rows = {"0": [0, 1], "1": [0, 2], "2": [0, 3], "3": [0, 1], "4": [0, 1]}
-    masks = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in rows.items()}
-    masks["1"][2:] = 0
-    masks["2"][1:] = 0
-    masks["4"][0, 0] = 2
-    (survey,) = survey_all([get_split(write_camvid(tmp_path, masks), "train", LABELS)])
-    frames = RareFrames(survey)
+    some, few = [0, 1, 0, 1, 0, 1, 0, 2], [0, 0, 0, 0, 0, 0, 0, 3]
+    (survey,) = survey_all([get_split(columns(tmp_path, [0, 1], some, few, [0, 1], some), "train", LABELS)])
+    frames = RareFrames(survey, 1.0)
     assert rare_line(survey, 0.33) == "rare_share: 33% of the crops show a pixel of a rare class: c, d"
-    assert len(frames) == 2
     torch.manual_seed(0)
     draws = [frames.draw() for _ in range(400)]
     counts = {draw: draws.count(draw) for draw in set(draws)}

@@ -41,6 +41,15 @@ def test_without_turns_a_crop_is_a_window_and_every_place_occurs() -> None:
     assert torch.equal(mask[0] - mask[0, 0, 0], torch.tensor([[0, 1, 2, 3], [6, 7, 8, 9], [12, 13, 14, 15]]))
 
 
+def test_what_lies_outside_repeats_the_edge_and_is_void() -> None:
+    ids = torch.arange(30).reshape(5, 6)
+    ((image, mask),) = crops(ids, 1, crop=(7, 9))
+    rows, columns = torch.arange(7).clamp(max=4), torch.arange(9).clamp(max=5)
+    assert torch.equal(image[0], ids[rows][:, columns])
+    assert torch.equal(mask[0, :5, :6], ids)
+    assert (mask != VOID).sum() == 30
+
+
 def test_quarter_turns_are_of_90_180_and_270_degrees() -> None:
     ids = torch.arange(64).reshape(8, 8)
     expected = [torch.rot90(ids, turns) for turns in (1, 2, 3)]

@@ -7,27 +7,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.learning.losses import (
-    cross_entropy,
-    distillation,
-    lovasz_softmax,
-    median_frequency_weights,
-    soft_dice,
-)
+from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, soft_dice
 
 LOGITS = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 MASKS = torch.randint(0, 4, (2, 6, 5), generator=torch.Generator().manual_seed(1))
 
 
+HALF_VOID = MASKS.index_fill(1, torch.arange(3), 255)
+"""The masks with void in their upper half."""
+
+
 def test_void_pixels_count_neither_in_the_sum_nor_in_the_mean() -> None:
-    masks = MASKS.clone()
-    assert torch.allclose(cross_entropy(LOGITS, masks, 255, None), F.cross_entropy(LOGITS, MASKS))
-    masks[:, :3] = 255
+    assert torch.allclose(cross_entropy(LOGITS, MASKS, 255, None), F.cross_entropy(LOGITS, MASKS))
     expected = F.cross_entropy(LOGITS[:, :, 3:], MASKS[:, 3:])
-    assert torch.allclose(cross_entropy(LOGITS, masks, 255, None), expected)
-    logits = LOGITS.clone()
-    logits[:, :, :3] = 1000 * torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(2))
-    assert torch.allclose(cross_entropy(logits, masks, 255, None), expected)
+    assert torch.allclose(cross_entropy(LOGITS, HALF_VOID, 255, None), expected)
 
 
 def test_nothing_labelled_costs_nothing_and_has_no_gradient() -> None:
@@ -74,11 +67,9 @@ def test_lovasz_is_one_minus_the_mean_iou_for_certain_predictions() -> None:
 
 
 def test_lovasz_leaves_void_and_absent_classes_out() -> None:
-    masks = MASKS.clone()
-    masks[masks == 3] = 255
-    logits = LOGITS.clone()
-    expected = lovasz_softmax(logits, masks, 255, step=1)
-    logits[:, :, :, 0] = torch.where((masks[:, None, :, 0] == 255), 50.0, logits[:, :, :, 0])
+    masks = MASKS.masked_fill(MASKS == 3, 255)
+    logits = LOGITS.masked_fill(masks[:, None] == 255, 50.0)
+    expected = lovasz_softmax(LOGITS, masks, 255, step=1)
     assert lovasz_softmax(logits, masks, 255, step=1).item() == pytest.approx(expected.item())
     assert lovasz_softmax(LOGITS, torch.full_like(MASKS, 255), 255).item() == 0
 
@@ -92,50 +83,33 @@ def test_lovasz_on_a_grid_sees_a_part_of_the_pixels() -> None:
 
 
 def test_a_part_of_a_batch_is_divided_by_the_labels_of_all() -> None:
-    masks = MASKS.clone()
-    masks[0, :3] = 255
+    masks = torch.stack([HALF_VOID[0], MASKS[1]])
     divisor = (masks != 255).sum()
     parts = [cross_entropy(LOGITS[i : i + 1], masks[i : i + 1], 255, None, divisor) for i in (0, 1)]
     assert torch.allclose(parts[0] + parts[1], cross_entropy(LOGITS, masks, 255, None))
 
 
-def half_void() -> torch.Tensor:
-    """The masks with void in their upper half."""
-    masks = MASKS.clone()
-    masks[:, :3] = 255
-    return masks
-
-
 def dice_by_definition(logits: torch.Tensor, masks: torch.Tensor) -> float:
     """The mean over the shown classes of 1 - 2|PG| / (|P| + |G|), over both crops at once, in float64."""
-    p, truth = logits.double().softmax(1).numpy(), masks.numpy()
-    losses = []
-    for class_id in set(truth.ravel().tolist()) - {255}:
-        g = (truth == class_id) * 1.0
-        inside = truth != 255
-        of_class = p[:, class_id]
-        losses.append(1 - 2 * (of_class * g)[inside].sum() / (of_class[inside].sum() + g[inside].sum()))
-    return float(np.mean(losses))
+    inside = masks.numpy() != 255
+    p, truth = logits.double().softmax(1).movedim(1, -1).numpy()[inside], masks.numpy()[inside]
+    dice = [2 * p[truth == i, i].sum() / (p[:, i].sum() + (truth == i).sum()) for i in np.unique(truth)]
+    return 1 - float(np.mean(dice))
 
 
 def test_the_dice_loss_is_its_formula() -> None:
-    assert soft_dice(LOGITS, MASKS, 255).item() == pytest.approx(dice_by_definition(LOGITS, MASKS), rel=1e-5)
-    masks = half_void().masked_fill(MASKS == 3, 0)  # without class 3, which then costs nothing of its own
-    masks[:, :3] = 255
-    assert soft_dice(LOGITS, masks, 255).item() == pytest.approx(dice_by_definition(LOGITS, masks), rel=1e-5)
+    for masks in (MASKS, HALF_VOID.masked_fill(HALF_VOID == 3, 0)):  # without class 3, which then costs nothing of its own
+        assert soft_dice(LOGITS, masks, 255).item() == pytest.approx(dice_by_definition(LOGITS, masks), rel=1e-5)
 
 
 @pytest.mark.parametrize(("size", "void"), [(0.0, "none"), (1.0, "half"), (1e4, "all")])
 def test_gradients_of_the_dice_loss_are_finite_and_void_has_none(size: float, void: str) -> None:
     logits = (size * LOGITS).bfloat16().requires_grad_()
-    masks = {"none": MASKS, "half": half_void(), "all": torch.full_like(MASKS, 255)}[void]
+    masks = {"none": MASKS, "half": HALF_VOID, "all": torch.full_like(MASKS, 255)}[void]
     value = soft_dice(logits, masks, 255)
     value.backward()
     assert logits.grad is not None
     assert torch.isfinite(value)
     assert torch.isfinite(logits.grad).all()
     assert not logits.grad.movedim(1, -1)[masks == 255].any()
-    if void == "all":
-        assert value.item() == 0
-    elif size == 1.0:
-        assert logits.grad.any()
+    assert (value.item() == 0) == (void == "all")

@@ -1,23 +1,28 @@
-"""What a training takes from its data: sides by the smallest class, crops by the frames' shape, epochs by their number."""
+"""What a training takes from its data: sides by the smallest class, crops by the frames' shape, epochs by their number.
+
+And from its start: where that knows every class, it learns gently; where photos are few, with the start's statistics.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from model.labels import numbered_labels
-from tests.support.images import make_photo
-from tests.support.training.data_sets import write_frame
+from tests.support.training.data_sets import write_camvid
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
+from training.data.network_classes import NEW
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
 from training.learning.optimization import warmup_warning
-from training.learning.plan import RULES, Facts, plan
+from training.learning.plan import KNOWN, KNOWN_STEPS, PARTLY_KNOWN, RULES, SMALL, Facts, plan
 from training.learning.recipe import Recipe, make_recipe
 from training.learning.start_facts import StartFacts
 from training.survey.datasets import get_split
@@ -26,50 +31,47 @@ from training.survey.records import Survey, survey_all
 LABELS = numbered_labels(["soil", "leaf", "stem"])
 GB = 10**9
 START = StartFacts((512, 512))
+KNOWN_START = StartFacts((512, 512), (0, 3, 1), has_batch_norm=True)
+PART_KNOWN = StartFacts((512, 512), (0, NEW, 1), has_batch_norm=True)
 NARROW: dict[str, Any] = {"plan": True, "width": 0.1, "head_width": 16}
 
 
-def survey_of(
-    root: Path, *, size: tuple[int, int] = (480, 640), stem: int = 0, frames: int = 2, mapping: str | None = None
-) -> Survey:
+def survey_of(root: Path, *, size: tuple[int, int] = (480, 640), stem: int = 0, frames: int = 2) -> Survey:
     """Photos of one size whose left half is leaf, with a square of stem of this side."""
     ids = np.zeros(size, np.uint8)
     ids[:, : size[1] // 2] = 1
     ids[10 : 10 + stem, 10 : 10 + stem] = 2
-    for index in range(frames):
-        write_frame(
-            root / "images" / "train" / f"{index}.jpg", root / "masks" / "train" / f"{index}.png", ids, make_photo(*size)
-        )
-    class_mapping = parse_class_mapping(mapping, LABELS) if mapping else None
-    return survey_all([get_split(root, "train", LABELS, class_mapping)])[0]
+    return survey_all([get_split(write_camvid(root, dict.fromkeys(map(str, range(frames)), ids)), "train", LABELS)])[0]
 
 
 def plan_recipe(survey: Survey, *, memory: int | None = 64 * GB, side: tuple[int, int] = (512, 512), **changes: Any) -> Recipe:
     return plan(Recipe(**(NARROW | changes)), Facts(survey, StartFacts(side), memory))[0]
 
 
-def test_the_start_s_side_is_kept_where_classes_are_large(tmp_path: Path) -> None:
-    recipe = plan_recipe(survey_of(tmp_path, size=(960, 1280), stem=200))
-    assert (recipe.side, recipe.tile) == ((512, 512), (512, 512))
-    assert plan_recipe(survey_of(tmp_path, size=(960, 1280), stem=200), side=(720, 960)).side == (960, 960)
-
-
-@pytest.mark.parametrize(("stem", "side"), [(50, 640), (4, 1024)])
-def test_a_small_class_takes_a_larger_side(tmp_path: Path, stem: int, side: int) -> None:
-    survey = survey_of(tmp_path, size=(960, 1280), stem=stem)
-    recipe, proposals = plan(Recipe(**NARROW), Facts(survey, START, 64 * GB))
-    assert recipe.side == (side, side)
-    assert "'stem'" in proposals[0].reason
-
-
-def test_a_side_is_not_larger_than_the_files_nor_small_frames_more_than_doubled(tmp_path: Path) -> None:
-    assert plan_recipe(survey_of(tmp_path / "a", stem=6)).side == (640, 640)
-    assert plan_recipe(survey_of(tmp_path / "b", size=(72, 96), stem=20)).side == (192, 192)
+@pytest.mark.parametrize(
+    ("size", "stem", "start", "side"),
+    [
+        ((960, 1280), 200, (512, 512), 512),
+        ((960, 1280), 200, (720, 960), 960),
+        ((960, 1280), 50, (512, 512), 640),
+        ((960, 1280), 4, (512, 512), 1024),
+        ((480, 640), 6, (512, 512), 640),
+        ((72, 96), 20, (512, 512), 192),
+    ],
+    ids=["start", "start's larger side", "small class", "largest", "no larger than files", "small frames doubled"],
+)
+def test_the_side_is_the_start_s_or_that_of_the_smallest_class(
+    tmp_path: Path, size: tuple[int, int], stem: int, start: tuple[int, int], side: int
+) -> None:
+    survey = survey_of(tmp_path, size=size, stem=stem)
+    recipe = plan_recipe(survey, side=start)
+    assert (recipe.side, recipe.tile) == ((side, side), (min(side, 512),) * 2)
 
 
 def test_a_class_that_is_mapped_away_is_not_looked_at(tmp_path: Path) -> None:
-    survey = survey_of(tmp_path, size=(960, 1280), stem=10, mapping="soil=soil,leaf=leaf")
-    assert plan_recipe(survey).side == (512, 512)
+    survey = survey_of(tmp_path, size=(960, 1280), stem=10)
+    without_stem = replace(survey.split, mapping=parse_class_mapping("soil=soil,leaf=leaf", LABELS))
+    assert plan_recipe(replace(survey, split=without_stem)).side == (512, 512)
 
 
 @pytest.mark.parametrize(("size", "crop"), [((480, 640), (288, 384)), ((640, 480), (384, 288))])
@@ -93,6 +95,46 @@ def test_a_batch_is_cut_into_parts_that_fit_into_the_memory(tmp_path: Path) -> N
     assert wide.accumulate > plan_recipe(survey, memory=GB).accumulate
 
 
+def schedule(start: StartFacts, frames: int = 64, **changes: Any) -> Recipe:
+    """The recipe of so many frames with three classes; only the rules that look at nothing but their numbers are asked."""
+    survey: Any = SimpleNamespace(records=range(frames), split=SimpleNamespace(labels=LABELS))
+    recipe = Recipe(plan=True, **changes)
+    for name in list(RULES)[list(RULES).index("epochs") :]:
+        if name not in changes:
+            recipe = recipe.model_copy(update={name: RULES[name](recipe, Facts(survey, start))[0]})
+    return recipe
+
+
+def test_known_classes_are_trained_gently_and_briefly() -> None:
+    known, new = schedule(KNOWN_START), schedule(START)
+    assert known.learning_rate == KNOWN["learning_rate"] < new.learning_rate
+    assert (known.class_weights, known.lovasz_weight, known.rare_share) == ("none", 0.0, 0.0)
+    assert (new.class_weights, new.lovasz_weight > 0, new.rare_share > 0) == ("median", True, True)
+    assert known.epochs * known.steps_of_epoch(64) == KNOWN_STEPS < new.epochs * new.steps_of_epoch(64)
+
+
+def test_classes_known_in_part_train_the_head_fast_and_the_backbone_gently_for_as_long_as_new_ones() -> None:
+    part, known, new = schedule(PART_KNOWN), schedule(KNOWN_START), schedule(START)
+    assert (part.learning_rate, part.head_factor) == (PARTLY_KNOWN["learning_rate"], PARTLY_KNOWN["head_factor"])
+    assert part.learning_rate < new.learning_rate
+    assert part.learning_rate * part.head_factor > 10 * known.learning_rate * known.head_factor
+    assert (part.class_weights, part.lovasz_weight, part.rare_share) == ("none", 0.0, 0.0)
+    assert part.epochs == new.epochs
+
+
+@pytest.mark.parametrize(("new_classes", "is_partly_known"), [(3, True), (4, False)])
+def test_a_start_that_knows_little_trains_as_if_all_classes_were_new(new_classes: int, is_partly_known: bool) -> None:
+    start = StartFacts((512, 512), (0, *[NEW] * new_classes), has_batch_norm=True)
+    expected, untrained = schedule(PART_KNOWN if is_partly_known else START), {"freeze_batch_norm"}
+    assert schedule(start).model_dump(exclude=untrained) == expected.model_dump(exclude=untrained)
+
+
+def test_few_frames_keep_the_start_s_statistics_and_a_short_training_warms_up_briefly() -> None:
+    assert [schedule(KNOWN_START, frames).freeze_batch_norm for frames in (SMALL - 1, SMALL)] == [True, False]
+    assert not schedule(START, 30).freeze_batch_norm
+    assert [schedule(START, epochs=epochs).warmup for epochs in (2, 30, 100)] == [1, 24, 50]
+
+
 def test_what_is_stated_stays(tmp_path: Path) -> None:
     survey = survey_of(tmp_path, stem=4)
     own_values = {"side": (96, 96), "tile": (64, 64), "crop": (64, 96), "batch": 3, "accumulate": 2, "epochs": 7}
@@ -106,7 +148,8 @@ def test_what_is_stated_stays(tmp_path: Path) -> None:
     assert [proposal.name for proposal in proposals] == list(RULES)[1:]
 
 
-def test_a_resumed_training_keeps_its_parts_of_a_batch(tmp_path: Path) -> None:
+def test_a_resumed_training_keeps_its_parts_of_a_batch_and_its_warm_up(tmp_path: Path) -> None:
+    """With another warm-up, a larger number of epochs would be another training's."""
     survey = survey_of(tmp_path, stem=4)
     first, _ = plan(Recipe(**NARROW), Facts(survey, START, 64 * GB))
     with_less_memory = plan(Recipe(**NARROW), Facts(survey, START, 1))[0]
@@ -117,8 +160,8 @@ def test_a_resumed_training_keeps_its_parts_of_a_batch(tmp_path: Path) -> None:
     recipe, proposals = plan(Recipe(**NARROW), Facts(survey, START, 1, saved_recipe(tmp_path)))
     assert recipe == first
     assert [p.reason for p in proposals if p.name == "accumulate"] == ["parts of a batch, as in the checkpoint"]
-    other = plan(Recipe(**(NARROW | {"batch": 6})), Facts(survey, START, 1, saved_recipe(tmp_path)))[0]
-    assert other.accumulate == 6
+    other = plan(Recipe(**(NARROW | {"batch": 6, "epochs": 2})), Facts(survey, START, 1, saved_recipe(tmp_path)))[0]
+    assert (other.accumulate, other.warmup) == (6, first.warmup)
 
 
 def test_the_recipe_for_own_labels_follows_the_data_and_those_of_the_published_weights_do_not() -> None:

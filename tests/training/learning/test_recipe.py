@@ -33,8 +33,9 @@ def test_the_recipe_of_a_source_without_dropout_has_its_network(variant: str, na
 def test_changes_beat_the_file(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("epochs = 7\nbatch = 3\ncrop = [64, 96]\n")
-    recipe = make_recipe(path, {"batch": 5})
+    recipe = make_recipe(path, parse_changes(["ema=0.9", "ema=0.5", "scales=[1.0, 2.0]", "batch=5", "head = 'fc'"]))
     assert (recipe.epochs, recipe.batch, recipe.crop) == (7, 5, (64, 96))
+    assert (recipe.ema, recipe.scales, recipe.head) == (0.5, (1.0, 2.0), "fc")
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,3 @@ def test_a_wrong_change_is_not_laid_to_the_file(tmp_path: Path, change: str, mes
     path.write_text("batch = 3\n")
     with pytest.raises(RecipeError, match=message):
         make_recipe(path, parse_changes([change]))
-
-
-def test_changes_are_written_as_in_toml() -> None:
-    changes = parse_changes(["ema=0.9", "ema=0.5", "scales=[1.0, 2.0]", "class_weights='median'", "freeze_batch_norm = true"])
-    recipe = make_recipe(None, changes)
-    assert (recipe.ema, recipe.scales, recipe.class_weights, recipe.freeze_batch_norm) == (0.5, (1.0, 2.0), "median", True)

@@ -50,9 +50,9 @@ def caffe_arrays() -> dict[str, np.ndarray]:
     """As an old file of Caffe has them: four axes each."""
     arrays = {}
     for name, tensor in released_state().items():
-        shape = (1, 1, 1, len(tensor)) if tensor.ndim == 1 else tuple(tensor.shape)
-        arrays[name] = tensor.reshape(1, 1, len(tensor), -1) if name == "fc6.weight" else tensor.reshape(shape)
-    return {name: tensor.numpy() for name, tensor in arrays.items()}
+        shape = (1, 1, 1, -1) if tensor.ndim == 1 else (1, 1, len(tensor), -1) if name == "fc6.weight" else tensor.shape
+        arrays[name] = tensor.reshape(shape).numpy()
+    return arrays
 
 
 def ours(classes: int = CLASSES, **options: object) -> FCN:
@@ -130,11 +130,7 @@ def test_other_classes_keep_new_scores_and_rows_choose_them(tmp_path: Path) -> N
     [
         ({"conv3_2.bias": None}, {}, r"the file lacks conv3_2\.bias of a released FCN"),
         ({"fc7.weight": torch.zeros(5, 6, 1, 1)}, {}, r"fc7\.weight must have shape \(6, 6, 1, 1\), got \(5, 6, 1, 1\)"),
-        (
-            {},
-            {"head": "none", "decoder": "aligned", "score_scales": (1, 1)},
-            "needs backbone vgg16 and head fc, got vgg16 and none",
-        ),
+        ({}, {"head": "none", "decoder": "aligned", "score_scales": (1, 1)}, "backbone vgg16 and head fc, got vgg16 and none"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_by_name(

@@ -1,15 +1,18 @@
-"""The training loop: schedule, averaged weights, skipped steps and curves."""
+"""The training loop: schedule, averaged weights, skipped steps, curves; a training that was stopped resumes, or is refused."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from tests.support.training.runs import Make, differing, rows, state
+from training.learning.checkpoint import FILE
 from training.learning.optimization import Optimization
 from training.learning.run import train
 
@@ -98,8 +101,7 @@ def test_a_border_without_labels_is_not_learnt_from(make_run: Make) -> None:
 
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
 def test_a_step_with_an_infinite_gradient_leaves_weights_and_average_and_is_counted(make_run: Make) -> None:
-    ema = 0.5
-    run = make_run(epochs=1, ema=ema)
+    run = make_run(epochs=1, ema=0.5)
     with torch.no_grad():
         run.net.score_fr.weight.fill_(float("inf"))
     before = state(run.net)
@@ -107,23 +109,21 @@ def test_a_step_with_an_infinite_gradient_leaves_weights_and_average_and_is_coun
     assert progress.skipped == progress.step == 4
     parameters = dict(run.net.named_parameters())
     assert not [name for name in differing(before, state(run.net)) if name in parameters]
-    assert not ema or differing(before, state(net)) == []
+    assert differing(before, state(net)) == []
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
 def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Make) -> None:
-    step = 3
     run = make_run(epochs=1, ema=0.5)
     calls = []
 
-    def poison(_: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
+    def poison_third(_: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
         calls.append(len(inputs[0]))
-        return inputs[0] * float("inf") if len(calls) == step else None
+        return inputs[0] * float("inf") if len(calls) == 3 else None
 
-    hook = run.net.register_forward_pre_hook(poison)
+    run.net.register_forward_pre_hook(poison_third)
     before = state(run.net)
     net, progress = train(run)
-    hook.remove()
     assert (len(calls), progress.step, progress.skipped) == (4, 4, 1)
     for network in (run.net, net):
         assert all(bool(tensor.isfinite().all()) for tensor in state(network).values())
@@ -158,3 +158,64 @@ def test_the_average_of_a_short_training_forgets_how_it_began(make_run: Make) ->
             parameter.data.fill_(float(step == 0))
         optimization.average.update_parameters(run.net)
     assert next(optimization.result.parameters()).flatten()[0] < 0.01
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema": 0.9, "dropout": True},
+        {"lovasz_weight": 1.0, "dice_weight": 1.0, "rare_share": 0.5, "rotation": 20.0, "quarter_turns": 0.5},
+    ],
+    ids=["averaged with dropout", "with rare crops, turns and all losses"],
+)
+def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Make, changes: dict[str, Any]) -> None:
+    """And no row of the curves is lost."""
+    whole_run = make_run("whole", **changes)
+    whole, _ = train(whole_run)
+    with pytest.raises(ZeroDivisionError):
+        train(replace(make_run("broken", **changes), evaluate=lambda net: {"mean_iou": 1 / 0}, evaluate_every=2))
+    run = make_run("broken", **changes)
+    network, progress = train(run)
+    assert (progress.epoch, progress.step) == (2, 8)
+    assert differing(state(whole), state(network)) == []
+    actual, expected = ([(row["epoch"], row["loss"]) for row in rows(each.folder)] for each in (run, whole_run))
+    assert actual == expected
+
+
+def test_a_folder_of_another_training_or_without_its_states_is_refused(make_run: Make) -> None:
+    """Corrected labels are other data, though the files' names are the same."""
+    run = make_run(epochs=2)
+    train(run)
+    with pytest.raises(ValueError, match="other teacher;"):
+        train(replace(make_run(epochs=2), origin={"teacher": "another"}))
+    with pytest.raises(ValueError, match=r"other recipe: ema \(0\.9, now 0\.5\)"):
+        train(make_run(epochs=3, ema=0.5))
+    path = run.survey.split.frames[0].mask
+    before = path.read_bytes()
+    with Image.open(path) as mask:
+        mirror_mask = mask.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mirror_mask.save(path)
+    try:
+        with pytest.raises(ValueError, match="other frames; give another --out"):
+            train(make_run(epochs=2))
+    finally:
+        path.write_bytes(before)
+    content = torch.load(run.folder / FILE, weights_only=True)
+    torch.save(content | {"states": {"x": 1}}, run.folder / FILE)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt does not hold the states of this training: 'net'; remove it"):
+        train(make_run(epochs=2))
+
+
+def test_a_training_that_is_done_goes_on_for_more_epochs_alone_by_their_schedule(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(make_run(epochs=1, power=1.0, ema=0.0))
+    run = make_run(epochs=2, power=1.0, ema=0.0)
+    net, progress = train(run)
+    assert (progress.epoch, progress.step, progress.went_on_from) == (2, 8, [1])
+    assert [row["epoch"] for row in rows(run.folder)] == ["1", "2"]
+    _, again = train(make_run(epochs=3, power=1.0, ema=0.0))
+    assert (again.epoch, again.step, again.went_on_from) == (3, 12, [1, 2])
+    assert train(make_run(epochs=3, power=1.0, ema=0.0))[1] == again
+    assert "is done, nothing is left to train" in capsys.readouterr().out
+    assert differing(state(net), state(train(make_run("at once", epochs=2, power=1.0, ema=0.0))[0]))

@@ -1,4 +1,4 @@
-"""What a network in training scores on val: counts as `fcn-evaluate` finds them, and the cross-entropy of the same pass."""
+"""Scores on val: of a network in training, as `fcn-evaluate` finds them; of its start, by names; and the comparison."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
 
 from benchmarks.harness.narrow import narrow_net
 from model.inference.plan import Options
+from model.labels import LabelSet, numbered_labels
+from model.metrics import ious
 from model.weights_file import Weights
 from tests.support.training.invocations import evaluate
 from tests.support.variants import long
 from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
 from training.data.label_files import read_labels
+from training.data.network_classes import NEW, match_rows
 from training.data.split import Split
-from training.learning.validation import Scorer, cross_entropy_sum
+from training.learning.validation import Scorer, StartScore, comparison_line, cross_entropy_sum, score_start, start_table
 from training.scoring.evaluate import snapshot_segmenter
+from training.scoring.intervals import Counts, Interval
 from training.survey.datasets import get_split
 
 LOGITS = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
@@ -31,9 +36,15 @@ def one_thread() -> None:
     torch.set_num_threads(1)  # several wait for each other where the cores are busy
 
 
-@pytest.fixture
-def validation(shapes: Path) -> Split:
-    return get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+def val(shapes: Path, mapping: str | None = None) -> Split:
+    labels = read_labels(str(shapes / "classes.json"))
+    return get_split(shapes, "val", labels, parse_class_mapping(mapping, labels) if mapping else None)
+
+
+def scorer_of(narrow: Weights, split: Split, labels: LabelSet | None = None, mapping: ClassMapping | None = None) -> Scorer:
+    """The scorer of a network of these classes, by default the split's."""
+    mapping = mapping or identity_mapping(split.labels)
+    return Scorer(replace(narrow.manifest, labels=labels or split.labels), split, mapping, "cpu")
 
 
 def loss_by_hand(narrow: Weights, split: Split, mapping: ClassMapping) -> float:
@@ -53,29 +64,25 @@ def loss_by_hand(narrow: Weights, split: Split, mapping: ClassMapping) -> float:
 
 
 @pytest.mark.parametrize("score_map", ["0=0,*=1", *long("0=0,1=1,2=2,3=3")])
-def test_one_pass_gives_the_scores_of_the_served_path_and_its_loss(
-    narrow: Weights, shapes: Path, validation: Split, score_map: str
-) -> None:
-    manifest = replace(narrow.manifest, labels=validation.labels)
-    mapping = parse_class_mapping(score_map, validation.labels)
-    split = get_split(shapes, "val", validation.labels, mapping)
-    scorer = Scorer(manifest, split, mapping, "cpu")
+def test_one_pass_gives_the_scores_of_the_served_path_and_its_loss(narrow: Weights, shapes: Path, score_map: str) -> None:
+    labels = val(shapes).labels
+    mapping, split = parse_class_mapping(score_map, labels), val(shapes, score_map)
+    scorer = scorer_of(narrow, split, labels, mapping)
     scores = scorer(narrow_net())
-    expected = evaluate(snapshot_segmenter(narrow_net(), manifest, "cpu"), split, Options())
+    expected = evaluate(snapshot_segmenter(narrow_net(), scorer.manifest, "cpu"), split, Options())
     assert np.array_equal(scorer.matrix.counts, expected.counts)
     assert list(scores) == ["mean_iou", "val_loss", *(f"iou/{name}" for name in split.labels.names)]
     assert scores["mean_iou"] == expected.mean_iou
-    ious = [scores[f"iou/{name}"] for name in split.labels.names]
-    assert ious == [None if np.isnan(iou) else iou for iou in expected.iou]
+    class_scores = [scores[f"iou/{name}"] for name in split.labels.names]
+    assert class_scores == [None if np.isnan(iou) else iou for iou in expected.iou]
     assert scores["val_loss"] == pytest.approx(loss_by_hand(narrow, split, mapping), rel=1e-4)
     assert torch.get_num_threads() == 1  # no more than the training's
 
 
-def test_a_class_that_val_does_not_show_has_no_iou(narrow: Weights, shapes: Path, validation: Split) -> None:
-    same = parse_class_mapping("0=0,1=1,2=2,3=3", validation.labels)
-    without = replace(same, table=np.where(same.table == 1, 0, same.table).astype(np.uint8))
-    split = get_split(shapes, "val", validation.labels, without)
-    assert Scorer(narrow.manifest, split, identity_mapping(split.labels), "cpu")(narrow_net())["iou/circle"] is None
+def test_a_class_that_val_does_not_show_has_no_iou(narrow: Weights, shapes: Path) -> None:
+    split = val(shapes)
+    without = replace(split.mapping, table=np.where(split.mapping.table == 1, 0, split.mapping.table).astype(np.uint8))
+    assert scorer_of(narrow, replace(split, mapping=without))(narrow_net())["iou/circle"] is None
 
 
 def test_the_loss_is_torchs_and_void_does_not_count() -> None:
@@ -87,3 +94,128 @@ def test_the_loss_is_torchs_and_void_does_not_count() -> None:
     expected = F.cross_entropy(LOGITS[None, :, 3:], LABELS[None, 3:].long(), reduction="sum").item()
     assert cross_entropy_sum(LOGITS, void, table) == pytest.approx(expected, rel=1e-5)
     assert cross_entropy_sum(LOGITS, torch.full_like(LABELS, 255), table) == 0
+
+
+def start_score(file: Path, narrow: Weights, scorer: Scorer) -> StartScore | None:
+    rows = match_rows(scorer.manifest.labels.names, narrow.manifest.labels.names)
+    return score_start(str(file), rows, scorer)
+
+
+@pytest.fixture(scope="module")
+def own_counts(shapes: Path, narrow: Weights) -> npt.NDArray[np.int64]:
+    """What `fcn-evaluate` counts for the narrow network with its own classes, (4, 4)."""
+    return evaluate(snapshot_segmenter(narrow_net(), narrow.manifest, "cpu"), val(shapes), Options()).counts
+
+
+def test_known_classes_in_another_order_are_scored_as_they_are_served(
+    shapes: Path, narrow_file: Path, narrow: Weights, own_counts: npt.NDArray[np.int64]
+) -> None:
+    split = val(shapes, "square=square,background=background,triangle=triangle,circle=circle")
+    scorer = scorer_of(narrow, split)
+    bar = start_score(narrow_file, narrow, scorer)
+    assert bar is not None
+    order = [narrow.manifest.labels.names.index(name) for name in split.labels.names]
+    expected = own_counts[order][:, order]
+    assert np.array_equal(bar.counts.sum(0)[:4, :4], expected)
+    assert not bar.counts[:, 4].any()
+    assert (bar.class_ids, bar.is_complete) == ((0, 1, 2, 3), True)
+    assert bar.interval.value == pytest.approx(np.nanmean(ious(expected)))
+    facts = bar.facts()
+    assert (facts["classes"], facts["frames"]) == (split.labels.names, 4)
+    assert facts["iou"] == [None if np.isnan(v) else pytest.approx(v, abs=1e-6) for v in ious(expected)]
+    assert "classes that it knows" not in bar.line()
+    # an equal network is neither above nor below
+    assert bar.against(bar.counts[:, :4, :4]).value == 0
+    wrong = np.zeros_like(bar.counts[:, :4, :4])
+    for index in range(4):
+        wrong[:, index, (index + 1) % 4] = bar.counts[:, index].sum(1)
+    assert bar.against(wrong).value == pytest.approx(-bar.interval.value)
+
+
+def test_a_start_that_knows_a_part_is_scored_on_the_pixels_of_that_part(
+    shapes: Path, narrow_file: Path, narrow: Weights, own_counts: npt.NDArray[np.int64]
+) -> None:
+    split = val(shapes, "background=background,circle=circle,square=star,triangle=star")
+    bar = start_score(narrow_file, narrow, scorer_of(narrow, split))
+    assert bar is not None
+    assert (bar.class_ids, bar.is_complete) == ((0, 1), False)
+    own = own_counts[:2]
+    known = np.stack([own[:, 0] + own[:, 2] + own[:, 3], own[:, 1]], 1)  # its squares and triangles are the data's background
+    assert bar.interval.value == pytest.approx(np.nanmean(ious(known)))
+    assert bar.facts()["classes"] == ["background", "circle"]
+    assert "over the 2 of 3 classes that it knows" in bar.line()
+
+
+def test_a_start_of_other_names_or_of_none_is_no_bar(shapes: Path, narrow_file: Path, narrow: Weights) -> None:
+    split = val(shapes, "background=ground,circle=ball,*=box")
+    assert start_score(narrow_file, narrow, scorer_of(narrow, split)) is None
+    assert score_start("none", (0, 1, 2, 3), scorer_of(narrow, val(shapes))) is None
+
+
+def test_a_score_map_counts_a_class_as_known_if_all_its_parts_are(
+    shapes: Path, narrow_file: Path, narrow: Weights, own_counts: npt.NDArray[np.int64]
+) -> None:
+    labels = numbered_labels(["background", "circle", "star", "triangle"])
+    to_score = parse_class_mapping("background=ground,circle=thing,star=thing,triangle=ground", labels)
+    split = val(shapes, "background=ground,circle=thing,square=thing,triangle=ground")
+    bar = start_score(narrow_file, narrow, scorer_of(narrow, split, labels, to_score))
+    assert bar is not None
+    assert (bar.names, bar.class_ids, bar.is_complete) == (("ground", "thing"), (0,), False)
+    ground = own_counts[0] + own_counts[3]  # its squares are the data's background, and its triangles are ground
+    assert bar.counts.sum(0)[0].tolist() == [ground[0] + ground[2] + ground[3], ground[1], 0]
+
+
+def test_a_class_that_the_data_lacks_is_background_or_outside() -> None:
+    assert start_table(4, (NEW, 3), ["Background", "cat"])[:5].tolist() == [0, 0, 0, 1, 2]
+    assert start_table(3, (2, 0), ["cat", "dog"])[:4].tolist() == [1, 2, 0, 2]
+
+
+def test_pixels_outside_of_val_s_classes_are_missed(
+    shapes: Path, narrow_file: Path, narrow: Weights, own_counts: npt.NDArray[np.int64]
+) -> None:
+    """The data has no background, so a start that says background there has found nothing."""
+    bar = start_score(narrow_file, narrow, scorer_of(narrow, val(shapes, "circle=circle,square=square")))
+    assert bar is not None
+    assert np.array_equal(bar.counts.sum(0)[:2, 2], own_counts[1:3][:, [0, 3]].sum(1))
+    assert bar.counts[:, :2].sum() == own_counts[1:3].sum()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (Interval(0.03, 0.01, 0.05), "is better than the start: +0.0300 mean IoU, 95% interval +0.0100 to +0.0500"),
+        (Interval(0.03, -0.01, 0.05), "is not better than the start by more than its interval: +0.0300"),
+        (Interval(-0.01, -0.03, 0.01), "is below the start, by less than its interval: -0.0100"),
+        (Interval(-0.05, float("nan"), float("nan")), "is below the start: -0.0500 mean IoU, without an interval"),
+    ],
+)
+def test_the_comparison_is_in_words(change: Interval, words: str) -> None:
+    line = comparison_line("the trained network", change, 12)
+    assert line.startswith(f"the trained network {words}")
+    assert line.endswith("on the same 12 frames of val")
+
+
+def frames_of(*ious: tuple[int, int]) -> Counts:
+    """A frame of 100 pixels for each pair: the class that it shows, and how many of its pixels are right; of two classes."""
+    counts = np.zeros((len(ious), 2, 3), np.int64)
+    for index, (label, right) in enumerate(ious):
+        counts[index, label, label], counts[index, label, 1 - label] = right, 100 - right
+    return counts
+
+
+def bar_of(counts: Counts) -> StartScore:
+    return StartScore("start", np.pad(counts, ((0, 0), (0, 1), (0, 0))), ("ground", "bench"), (0, 1))
+
+
+def test_a_verdict_does_not_rest_on_a_class_of_one_frame() -> None:
+    ground = [(0, 90 + index % 3) for index in range(20)]
+    bar, ours = bar_of(frames_of(*ground, (1, 90))), frames_of(*ground, (1, 30))[..., :2]
+    assert bar.against(ours).high < 0  # the interval alone says "below the start"
+    few = bar.deciding_few(ours)
+    assert few == {"bench": 1}
+    line = comparison_line("the network", bar.against(ours), 21, few)
+    assert "is open" in line
+    assert "fewer than 5 frames show: bench (1)" in line
+    assert bar.deciding_few(frames_of(*[(0, 40)] * 20, (1, 30))[..., :2]) == {}  # the other class says the same
+    frequent = [*ground, *[(1, 90)] * 6]
+    assert bar_of(frames_of(*frequent)).deciding_few(frames_of(*ground, *[(1, 30)] * 6)[..., :2]) == {}

@@ -22,7 +22,7 @@ from training.learning.checkpoint import Progress
 from training.publishing.card import card, write_card
 from training.publishing.card_sections import literal, table_row
 from training.reporting.machine import machine
-from training.scoring.intervals import mean_iou_interval, score_facts
+from training.scoring.intervals import score_facts
 
 COMMAND = "fcn-train --data 'my data' --out runs/a"
 
@@ -154,7 +154,7 @@ def test_bars_in_names_leave_the_tables_whole(narrow: Weights, facts: dict[str, 
 def test_a_card_says_that_a_score_is_rough_and_which_classes_its_mean_leaves_out(narrow: Weights) -> None:
     counts = np.zeros((12, 4, 4), np.int64)
     counts[:, 0, 0], counts[:, 1, 1], counts[:6, 1, 2] = 50, 20, 30
-    facts = score_facts(counts, mean_iou_interval(counts), NAMES) | {"conditions": "x"}
+    facts = score_facts(counts, NAMES) | {"conditions": "x"}
     text = card(replace(narrow, manifest=replace(narrow.manifest, scores={"shapes, val": facts})))
     low, high = facts["mean_iou_95"]
     assert f"shapes, val: A rough score, over 12 frames: on as many others of this kind it may well be {low:.2f}" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -11,47 +12,47 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import validate
 from PIL import Image
 
 from model.weights_file import Weights
 from tests.support.checkout import ROOT
 from tests.support.training.runs import rows
 from tests.support.variants import long
-from training.reporting.curves import COLUMNS, Curves, curves_chart, curves_figure, draw, score_chart
+from training.reporting.curves import COLUMNS, Curves, curves_figure, draw, png, score_chart
 
 
 def add(curves: Curves, epoch: int, mean_iou: float | None = None) -> None:
     curves.add(epoch=epoch, loss=1 / epoch, learning_rate=1e-3, waited=0.5, mean_iou=mean_iou)
 
 
-def test_each_epoch_adds_a_row_at_once(tmp_path: Path) -> None:
+def test_each_epoch_adds_a_row_at_once_and_a_resumed_training_drops_those_after_its_epoch(tmp_path: Path) -> None:
     curves = Curves(tmp_path, 0)
     assert rows(tmp_path) == []
-    add(curves, 1)
-    assert len(rows(tmp_path)) == 1
-    add(curves, 2, 0.123456789)
-    assert tuple(rows(tmp_path)[0]) == COLUMNS
-    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2"]
-    assert [row["mean_iou"] for row in rows(tmp_path)] == ["", "0.123457"]
-    assert rows(tmp_path)[1] == {
-        "epoch": "2",
-        "loss": "0.5",
-        "learning_rate": "0.001",
-        "waited": "0.5",
-        "mean_iou": "0.123457",
-    }
-
-
-def test_a_resumed_training_keeps_its_rows_and_drops_those_after_its_epoch(tmp_path: Path) -> None:
-    curves = Curves(tmp_path, 0)
     for epoch in range(1, 5):
-        add(curves, epoch)
+        add(curves, epoch, 0.123456789 if epoch == 2 else None)
+        assert len(rows(tmp_path)) == epoch
     resumed = Curves(tmp_path, 2)
     assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2"]
     add(resumed, 3, 0.9)
-    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3"]
-    assert rows(tmp_path)[2]["mean_iou"] == "0.9"
+    assert [row["mean_iou"] for row in rows(tmp_path)] == ["", "0.123457", "0.9"]
+    assert rows(tmp_path)[1] == dict(zip(COLUMNS, ("2", "0.5", "0.001", "0.5", "0.123457"), strict=True))
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_each_line_of_metrics_is_an_epoch_as_the_schema_says(tmp_path: Path) -> None:
+    curves = Curves(tmp_path, 0)
+    curves.add(epoch=1, loss=1.5, learning_rate=1e-3, waited=0.5, mean_iou=None)
+    scores = {"iou/leaf, ä": 0.5, "iou/stem": None}
+    curves.add(epoch=2, loss=float("nan"), learning_rate=1e-3, waited=0.5, mean_iou=0.25, val_loss=1.5, **scores)
+    curves.add(epoch=3, loss=1.0, learning_rate=1e-3, waited=0.5, mean_iou=0.5, val_loss=0.5, **scores)
+    first, second, third = (json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text("utf-8").splitlines())
+    assert first == {"epoch": 1, "loss": 1.5, "learning_rate": 0.001, "waited": 0.5}
+    assert "loss" not in second
+    assert third["iou/leaf, ä"] == 0.5
+    schema = json.loads((ROOT / "docs" / "schemas" / "metrics.schema.json").read_text())
+    for line in (first, second, third):
+        validate(line, schema)
 
 
 ROWS = [{"epoch": str(i), "loss": str(1 / i), "mean_iou": "" if i % 2 else "0.5"} for i in range(1, 5)]
@@ -72,13 +73,13 @@ def scored(weights: Weights, **scores: dict[str, Any]) -> Weights:
 
 
 def test_curves_show_the_loss_and_the_scores_there_are() -> None:
-    image = opened(curves_chart(ROWS))
+    image = opened(png(curves_figure(ROWS)))
     assert shows(image, "#4269d0")
     assert shows(image, "#3ca951")
-    assert not shows(opened(curves_chart(ROWS[:1])), "#3ca951")
+    assert not shows(opened(png(curves_figure(ROWS[:1]))), "#3ca951")
     assert not shows(image, "#b8bec5")
-    assert shows(opened(curves_chart([row | {"val_loss": row["mean_iou"]} for row in ROWS])), "#b8bec5")
-    assert opened(curves_chart([])).width > 500
+    assert shows(opened(png(curves_figure([row | {"val_loss": row["mean_iou"]} for row in ROWS]))), "#b8bec5")
+    assert opened(png(curves_figure([]))).width > 500
 
 
 def test_both_curves_stand_over_the_same_whole_epochs() -> None:
@@ -88,32 +89,28 @@ def test_both_curves_stand_over_the_same_whole_epochs() -> None:
         assert all(tick == round(tick) for axes in (left, right) for tick in axes.get_xticks())
 
 
-def test_scores_are_bars_in_a_color_for_each_measurement_of_the_first_ones_classes(narrow: Weights, tmp_path: Path) -> None:
+def test_scores_are_bars_in_a_color_for_each_measurement_of_the_first_ones_classes_beside_curves(
+    narrow: Weights, tmp_path: Path
+) -> None:
     one = {"classes": ["a", "b"], "iou": [0.9, None]}
     other = {"classes": ["a", "b"], "iou": [0.5, 0.5]}
     elsewhere = {"classes": ["c"], "iou": [0.5]}
     csv = tmp_path / "curves.csv"
     assert opened(score_chart(scored(narrow), csv)).width > 500
-    assert shows(opened(score_chart(scored(narrow, one=one), csv)), "#3ca951")
-    assert not shows(opened(score_chart(scored(narrow, one=one, elsewhere=elsewhere), csv)), "#4269d0")
+    alone = opened(score_chart(scored(narrow, one=one, elsewhere=elsewhere), csv))
+    assert (shows(alone, "#3ca951"), shows(alone, "#4269d0")) == (True, False)
     assert shows(opened(score_chart(scored(narrow, one=one, other=other), csv)), "#4269d0")
-
-
-def test_curves_stand_beside_the_scores_where_there_are_some(narrow: Weights, tmp_path: Path) -> None:
-    weights = scored(narrow, one={"classes": ["a"], "iou": [0.9]})
-    without = opened(score_chart(weights, tmp_path / "curves.csv"))
-    (tmp_path / "curves.csv").write_text("epoch,loss,mean_iou\n1,0.5,\n2,0.4,0.3\n")
-    assert shows(opened(score_chart(weights, tmp_path / "curves.csv")), "#4269d0")
-    assert not shows(without, "#4269d0")
+    csv.write_text("epoch,loss,mean_iou\n1,0.5,\n2,0.4,0.3\n")
+    assert shows(opened(score_chart(scored(narrow, one=one), csv)), "#4269d0")
 
 
 @pytest.mark.parametrize("backend", ["module://a.b", *long("TkAgg")])
 def test_a_backend_of_the_environment_does_not_matter(backend: str) -> None:
     """A notebook sets one for every process that it starts, installed for it or not."""
     program = (
-        "import os, sys; from training.reporting.curves import curves_chart, curves_figure; "
+        "import os, sys; from training.reporting.curves import curves_figure, png; "
         "rows = [{'epoch': '1', 'loss': '2'}, {'epoch': '2', 'loss': '1'}]; "
-        "sys.stdout.buffer.write(curves_chart(rows)); assert os.environ['MPLBACKEND'] == sys.argv[1]"
+        "sys.stdout.buffer.write(png(curves_figure(rows))); assert os.environ['MPLBACKEND'] == sys.argv[1]"
     )
     environment = os.environ | {"MPLBACKEND": backend}
     command = [sys.executable, "-c", program, backend]
@@ -134,7 +131,6 @@ def test_a_chart_that_cannot_be_drawn_is_a_line(tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("name", ["\U0001f343", os.fsdecode(b"d\xe4ta"), r"$\frac{"], ids=["emoji", "not UTF-8", "formula"])
 def test_names_of_any_letters_are_drawn_in_silence(narrow: Weights, name: str) -> None:
-    weights = scored(
-        narrow, **{name: {"classes": [name, "b"], "iou": [0.5, 0.25]}, "c": {"classes": [name, "b"], "iou": [1, 1]}}
-    )
+    score = {"classes": [name, "b"], "iou": [0.5, 0.25]}
+    weights = scored(narrow, **{name: score, "c": score})
     assert shows(opened(score_chart(weights, Path("none.csv"))), "#3ca951")

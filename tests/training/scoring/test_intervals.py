@@ -132,7 +132,7 @@ def spread(number: int, wrong_share: float) -> Counts:
 
 
 def facts(counts: Counts) -> dict[str, object]:
-    return score_facts(counts, mean_iou_interval(counts), NAMES)
+    return score_facts(counts, NAMES)
 
 
 def test_a_score_over_few_frames_or_with_a_wide_interval_is_told_to_be_a_rough_one() -> None:

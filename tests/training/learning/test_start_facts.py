@@ -1,0 +1,98 @@
+"""What is known of a start: which of the data's classes it knows by name, its scores for them, and its statistics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.labels import numbered_labels
+from model.networks.builder import build_network
+from model.preprocessing import Preprocessing
+from model.weights_file import Weights, save_weights
+from training.data.class_mapping import parse_class_mapping
+from training.data.label_files import read_labels
+from training.data.network_classes import NEW
+from training.learning.recipe import Recipe, RecipeError
+from training.learning.score_rows import scores_of_classes
+from training.learning.start_facts import count_answers, start_facts, with_rows
+from training.survey.datasets import get_split
+
+OWN = Recipe(width=0.1, head="fc", head_width=16)
+"""The narrow network's recipe. That network has a head with batch norm, and the classes of the generated shapes."""
+
+
+def changed(**changes: Any) -> Recipe:
+    """`OWN` that states these values."""
+    return OWN.model_copy(update=changes)
+
+
+def test_the_facts_of_a_start(narrow_file: Path) -> None:
+    labels = numbered_labels(["square", "star"])
+    facts = start_facts(OWN, str(narrow_file), labels)
+    assert (facts.rows, facts.scores, facts.known_share, facts.has_batch_norm) == ((2, NEW), ((2,), (NEW,)), 0.5, True)
+    planned = with_rows(OWN, facts)
+    assert (planned.start_rows, planned.start_scores) == (facts.rows, facts.scores)
+    assert start_facts(changed(start_rows=(1, 0)), str(narrow_file), labels).rows == (1, 0)
+    assert not start_facts(changed(head_width=32), str(narrow_file), labels).has_batch_norm
+    nothing = start_facts(OWN, "none", labels)
+    assert (nothing.rows, nothing.lines, nothing.has_batch_norm, nothing.known_share) == ((), (), False, 0.0)
+    assert with_rows(OWN, nothing) == OWN
+
+
+def test_a_start_is_asked_about_new_classes(narrow_file: Path, narrow: Weights, shapes: Path) -> None:
+    """The narrow network knows `background` and `circle`; what it says of the others is counted on train."""
+    labels = read_labels(str(shapes / "classes.json"))
+    mapping = parse_class_mapping("background=background,circle=circle,square=thing,triangle=thing", labels)
+    train = get_split(shapes, "train", labels, mapping)
+    facts = start_facts(OWN, str(narrow_file), train.labels, train)
+    answers = count_answers(narrow, train, "cpu")
+    assert answers.sum() == sum((train.mask(index) < 3).sum() for index in range(len(train.frames)))
+    assert facts.scores == scores_of_classes(facts.rows, train.labels.names, [1] * 4, answers)
+    recipe = with_rows(OWN, facts)
+    assert recipe.architecture(3).num_scores == sum(map(len, facts.scores)) == len(recipe.score_rows)
+    separate = changed(start_scores=())
+    assert with_rows(separate, start_facts(separate, str(narrow_file), train.labels, train)).score_rows == facts.rows
+
+
+def test_a_start_of_many_scores_keeps_each_with_its_class(narrow: Weights, tmp_path: Path) -> None:
+    """Also where the recipe's network is another, or where the rows are stated: they are classes, not scores."""
+    architecture = replace(narrow.manifest.fcn, class_scores=(3, 1, 2, 1))
+    manifest = replace(narrow.manifest, architecture=architecture)
+    start = str(tmp_path / "start.safetensors")
+    save_weights(Path(start), build_network(architecture).state_dict(), manifest)
+    labels = numbered_labels(["square", "star", "circle"])
+    for recipe in (OWN, changed(start_rows=(2, NEW, 1)), changed(variant="fcn16s")):
+        assert start_facts(recipe, start, labels).scores == ((4, 5), (NEW,), (3,))
+    for wrong in ((2, 1), (2, NEW, 4)):
+        with pytest.raises(ValueError, match=r"start_rows must name, for each of 3 classes, one of the start's 4, or -1"):
+            start_facts(changed(start_rows=wrong), start, labels)
+    unstated = changed(start_rows=())
+    assert start_facts(unstated, start, labels).scores == ((NEW,),) * 3
+    four = numbered_labels(["sun", "moon", "star", "sky"])
+    assert start_facts(unstated, start, four).scores == ((0, 1, 2), (3,), (4, 5), (6,))
+    with pytest.raises(ValueError, match="several scores for a class, and the decoder interpolated takes one"):
+        start_facts(changed(decoder="interpolated"), start, labels)
+    with pytest.raises(RecipeError, match="start_scores must be a list for each of 3 classes, got 2 lists"):
+        changed(start_scores=((0, 1), (2,))).architecture(3)
+
+
+def test_a_training_that_resumes_keeps_the_scores_that_it_began_with(narrow_file: Path) -> None:
+    labels = numbered_labels(["background", "circle"])
+    for rows, are_kept in (((0, 1), True), ((1, 0), False)):
+        saved_values = {"start_rows": rows, "start_scores": ((0, 3), (1,))}
+        scores = start_facts(OWN, str(narrow_file), labels, saved_values=saved_values).scores
+        assert (scores == ((0, 3), (1,))) == are_kept
+
+
+def test_a_start_of_more_bands_is_known_like_one_of_photos(narrow: Weights, tmp_path: Path, shapes: Path) -> None:
+    preprocessing = Preprocessing(mean=(0.0,) * 5, std=(1.0,) * 5, bands=tuple("abcde"))
+    manifest = replace(narrow.manifest, architecture=replace(narrow.manifest.fcn, bands=5), preprocessing=preprocessing)
+    start = str(tmp_path / "start.safetensors")
+    save_weights(Path(start), build_network(manifest.fcn).state_dict(), manifest)
+    photos = get_split(shapes, "train", narrow.manifest.labels)
+    facts = start_facts(OWN, start, photos.labels, replace(photos, bands=preprocessing.bands))
+    assert (facts.has_batch_norm, facts.scores) == (True, ((0,), (1,), (2,), (3,)))
+    assert not start_facts(OWN, start, photos.labels, photos).has_batch_norm
