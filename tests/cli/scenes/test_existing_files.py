@@ -134,6 +134,7 @@ def test_the_next_run_removes_what_a_run_left_that_was_killed_while_it_wrote(
     wait_until(lambda: process.poll() is not None or any(".part" in name for name in os.listdir(folder) if ".rows" not in name))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert os.listdir(folder) and out not in os.listdir(folder)
+    assert os.listdir(folder)
+    assert out not in os.listdir(folder)
     assert run(*arguments, "--resume") == 0
     assert os.listdir(folder) == [out]
