@@ -11,6 +11,10 @@ class NoConfidence(ValueError):
     """Confidence is asked for of a network that gives class ids alone."""
 
 
+class NoRoom(ValueError):
+    """The disk has no room for what is to be written."""
+
+
 class DeadlinePassed(InferenceError):
     """A request's deadline has passed."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
+import re
 import secrets
 import shutil
 import time
@@ -15,12 +17,14 @@ from datetime import datetime
 from pathlib import Path
 
 from app.serving.errors import DiskFull, QueueFull
-from app.serving.jobs.job import FILE, STATUSES, Job
+from app.serving.jobs.job import FILE, STATUSES, WORK, Job
 
 RESERVE_BYTES = 1 << 29  # of the disk that stay free
 MOST_OPEN, MOST_JOBS = 1000, 10_000  # of a client that have not ended, and in all
 BLOCK_BYTES = 4096  # that a file takes at least
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 LOCK = ".lock"
+ID = re.compile("[0-9a-f]{32}")
 log = logging.getLogger("segment")
 
 
@@ -28,7 +32,7 @@ class JobStore:
     """The jobs of a folder, which one process at a time uses: it holds a lock (flock). Only for the event loop.
 
     most_bytes: that all jobs together may have on the disk. days: after which a job that has ended is removed. Raises `OSError`
-    if the folder cannot be used. Folders of uploads that never ended are removed.
+    if the folder cannot be used. Folders of uploads that never ended are removed; what is not named as a job stays.
     """
 
     def __init__(self, folder: Path, most_bytes: float, days: float) -> None:
@@ -44,9 +48,10 @@ class JobStore:
         self._sizes: dict[str, int] = {}
         self._uploads: dict[str, int] = {}
         self._uploaders: dict[str, str] = {}  # the clients of uploads
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.is_symlink():
+        for path in folder.iterdir():
+            if ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
                 self._load(path)
+        self._jobs = dict(sorted(self._jobs.items(), key=lambda item: (item[1].created, item[0])))
 
     def close(self) -> None:
         self._lock.close()
@@ -56,7 +61,7 @@ class JobStore:
 
     def jobs(self) -> list[Job]:
         """All jobs, the oldest first."""
-        return sorted(self._jobs.values(), key=lambda job: (job.created, job.id))
+        return list(self._jobs.values())
 
     def of(self, owner: str) -> list[Job]:
         """The jobs of an owner, the newest first."""
@@ -84,6 +89,7 @@ class JobStore:
         try:
             self.check_room(id, count)
             path.mkdir(mode=0o700)
+            (path / WORK).mkdir()
             yield id, path
         finally:
             del self._uploads[id], self._uploaders[id]
@@ -110,11 +116,11 @@ class JobStore:
         """Bytes on the disk of all jobs and uploads. Those of running jobs are as of their last change."""
         return sum(self._sizes.values()) + sum(self._uploads.values())
 
-    def add(self, job: Job) -> None:
+    async def add(self, job: Job) -> None:
         """Keeps a new job in its folder. Raises `OSError`."""
+        size = await asyncio.to_thread(size_of, self.folder(job))
         job.save(self.folder(job))
-        self._jobs[job.id] = job
-        self._sizes[job.id] = size_of(self.folder(job))
+        self._jobs[job.id], self._sizes[job.id] = job, size
 
     def save(self, job: Job) -> None:
         """Writes a change of a job; one that a full disk does not take is logged, and counts until the next start.
@@ -149,7 +155,7 @@ class JobStore:
         """Removes a job with its files."""
         self._jobs.pop(job.id, None)
         self._sizes.pop(job.id, None)
-        await asyncio.to_thread(shutil.rmtree, self.folder(job), ignore_errors=True)
+        await asyncio.to_thread(erase, self.folder(job))
 
     async def remove_old(self) -> None:
         """Removes jobs that ended long ago."""
@@ -168,13 +174,13 @@ class JobStore:
         return time.time() - datetime.fromisoformat(min(waiting)).timestamp() if waiting else 0.0
 
     def _load(self, path: Path) -> None:
-        if not (path / FILE).exists():
+        if not (path / FILE).is_file():
             shutil.rmtree(path, ignore_errors=True)
             return
         try:
             job = Job.load(path)
         except (OSError, ValueError) as error:
-            log.error("a job is not read: %s; remove its folder", error)
+            log.error("%s is not read: %s; remove the folder", path, " ".join(str(error).split()))
             return
         if not job.is_open:
             strip(path, job)  # the service was killed before it did
@@ -184,11 +190,17 @@ class JobStore:
 
 def strip(folder: Path, job: Job) -> None:
     """Removes all files of an ended job's folder but `FILE` and, of a successful one, its result. Any thread may call it."""
-    kept = {FILE, job.result if job.status == "successful" else ""}
-    with suppress(FileNotFoundError):  # it was removed meanwhile
-        for path in folder.iterdir():
-            if path.name not in kept:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    if job.status != "successful":
+        with suppress(OSError):
+            (folder / job.result).unlink()
+
+
+def erase(folder: Path) -> None:
+    """Removes a job's folder; the job first, so that it is gone also if this is interrupted. Any thread may call it."""
+    with suppress(OSError):
+        (folder / FILE).unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def size_of(folder: Path) -> int:
