@@ -23,14 +23,22 @@ from imaging.errors import (
     UnknownImageType,
     UnusedParameter,
 )
-from model.inference.errors import Cancelled, DeadlinePassed, NoConfidence, NoRoom, SchedulerEnded, WorkerFailed, WorkersStopped
+from model.inference.errors import (
+    NO_SPACE,
+    Cancelled,
+    DeadlinePassed,
+    NoConfidence,
+    NoRoom,
+    SchedulerEnded,
+    WorkerFailed,
+    WorkersStopped,
+)
 from model.inference.scaling import SideError
 from model.inference.tiling import TilingError
 from model.printable import printable
 
 DETAIL_LENGTH = 1000
 NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_THREAD = "can't start new thread"  # Python has no class for it
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:fcn-segment:"

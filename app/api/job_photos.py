@@ -59,7 +59,7 @@ async def segment_photos(service: Service, job: Job, folder: Path, model: Model,
     async def work() -> None:
         nonlocal count
         for index in indices:
-            outcome = await _repeat(partial(attempt, index))
+            outcome = await repeated(partial(attempt, index))
             if service.registry.models.get(job.model) is not model:
                 raise WorkersStopped("the model was replaced")
             await asyncio.to_thread(_keep, folder, outcome)
@@ -83,7 +83,7 @@ def _read_work(folder: Path) -> tuple[list[str], list[int]]:
     return names, [index for index in range(len(names)) if not part_of(folder, index).exists()]
 
 
-async def _repeat(attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def repeated(attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
     """The outcome of a photo, once the service has room for it, or has failed it `MOST_TRIES` times."""
     tries, end = 0, time.monotonic() + JOB_S
     while True:

@@ -85,12 +85,11 @@ class _Form:
 
     def __init__(self, boundary: bytes, folder: Path, upload: JobUpload) -> None:
         self._folder, self._upload, self.has_ended = folder, upload, False
-        self._header, self._disposition, self._name = [b"", b""], b"", ""
+        self._header, self._options, self._name = b"", dict[bytes, bytes](), ""
         self._part: BinaryIO = BytesIO()
         self._parser = MultipartParser(boundary, {
-            "on_header_field": self._add_header(0), "on_header_value": self._add_header(1), "on_header_end": self._end_header,
-            "on_headers_finished": self._begin_part, "on_part_data": self._add_data, "on_part_end": self._end_part,
-            "on_end": self._end,
+            "on_header_value": self._add_header, "on_header_end": self._end_header, "on_headers_finished": self._begin_part,
+            "on_part_data": self._add_data, "on_part_end": self._end_part, "on_end": self._end,
         })  # fmt: skip
 
     def write(self, data: bytes) -> None:
@@ -99,21 +98,19 @@ class _Form:
     def close(self) -> None:
         self._part.close()
 
-    def _add_header(self, place: int) -> Callable[[bytes, int, int], None]:
-        def add(data: bytes, start: int, end: int) -> None:
-            self._header[place] += data[start:end]
-
-        return add
+    def _add_header(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
 
     def _end_header(self) -> None:
-        if self._header[0].lower() == b"content-disposition":
-            self._disposition = self._header[1]
-        self._header = [b"", b""]
+        disposition, options = parse_options_header(self._header)
+        if disposition == b"form-data":
+            self._options = options
+        self._header = b""
 
     def _begin_part(self) -> None:
         """Opens a new file for a file. A field, and what is not read, stays in memory."""
-        _, options = parse_options_header(self._disposition)
-        self._name, self._disposition = options.get(b"name", b"").decode(errors="replace"), b""
+        options, self._options = self._options, {}
+        self._name = options.get(b"name", b"").decode(errors="replace")
         name, names = options.get(b"filename"), self._upload.names
         if self._name in FIELDS and name is None:
             raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif", CLOSE)

@@ -82,6 +82,16 @@ Jobs = Annotated[JobRunner, Depends(jobs_of)]
 Owner = Annotated[str, Depends(owner_of)]
 
 
+def own_job(id: str, jobs: Jobs, owner: Owner) -> Job:
+    """The job of this id, if the client may see it. Raises `Unauthorized` or `NotFound`."""
+    if job := jobs.store.get(id, owner):
+        return job
+    raise NotFound(f"there is no job {printable(id, 64)} of yours")
+
+
+OwnJob = Annotated[Job, Depends(own_job)]
+
+
 @router.post(
     "/jobs", summary="Send work that outlives the request", status_code=201, responses=SENDING, openapi_extra=SUBMISSION
 )
@@ -127,14 +137,13 @@ async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> JobPage:
 
 
 @router.get("/jobs/{id}", summary="The state of a job", responses=UNKNOWN_JOB)
-async def job_status(request: Request, id: str, jobs: Jobs, owner: Owner) -> JobStatus:
-    return _status(request, _find(jobs, id, owner))
+async def job_status(request: Request, job: OwnJob) -> JobStatus:
+    return _status(request, job)
 
 
 @router.get("/jobs/{id}/results", summary="The result of a job", response_class=FileResponse, responses=RESULT)
-async def job_results(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response:
+async def job_results(request: Request, job: OwnJob, jobs: Jobs) -> Response:
     """The file, also in parts (`Range`). 404 until the job is successful."""
-    job = _find(jobs, id, owner)
     if job.status != "successful":
         raise ResultMissing(f"the job is {job.status}, and has no result: {job.message}")
     suffix, media_type = MEDIA_TYPES[job.output]
@@ -171,9 +180,8 @@ class ResultResponse(FileResponse):
 @router.delete(
     "/jobs/{id}", summary="Dismiss a job, or remove one that has ended", response_model=JobStatus, responses=UNKNOWN_JOB
 )
-async def delete_job(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response | JobStatus:
+async def delete_job(request: Request, job: OwnJob, jobs: Jobs) -> Response | JobStatus:
     """Ends a job that is accepted or running, and answers its state. Removes one that has ended, with its result (204)."""
-    job = _find(jobs, id, owner)
     if job.is_open:
         await jobs.dismiss(job)
         return _status(request, job)
@@ -236,12 +244,6 @@ def _has_photo(folder: Path, count: int) -> bool:
             if format_of(file.read(SIGNATURE_BYTES)) != UNKNOWN:
                 return True
     return False
-
-
-def _find(jobs: JobRunner, id: str, owner: str) -> Job:
-    if job := jobs.store.get(id, owner):
-        return job
-    raise NotFound(f"there is no job {printable(id, 64)} of yours")
 
 
 def _status(request: Request, job: Job) -> JobStatus:

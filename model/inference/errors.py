@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where the disk has no room."""
+
 
 class InferenceError(Exception):
     """Base of the errors of this file."""

@@ -42,7 +42,7 @@ class Job:
 
     id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. parameters: of the
     request, checked. sha256: of the weights that it began with. progress: 0 to 100. crashes: ends of its process since its
-    progress.
+    progress. bytes: of its files on the disk, as they were measured last.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
@@ -62,6 +62,7 @@ class Job:
     progress: int = 0
     message: str = "it waits for its turn"
     crashes: int = 0
+    bytes: int = 0
 
     @property
     def is_open(self) -> bool:

@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 
 from app.serving.errors import NotServing, UnknownModel
 from app.serving.jobs.job import Job, now
-from app.serving.jobs.store import NO_SPACE, JobStore
+from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
-from model.inference.errors import InferenceError
+from model.inference.errors import NO_SPACE, InferenceError
 from model.inference.jobs.scene_process import REFUSALS
 
 TURN_S = 20.0  # after which the next client's job has its turn, if another waits, and if this one has made progress
@@ -54,8 +54,7 @@ class JobRunner:
         """Ends the job's turn. It goes on after the next start."""
         if self._loop:
             self._loop.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._loop
+            await asyncio.wait([self._loop])
         self.store.close()
 
     @asynccontextmanager

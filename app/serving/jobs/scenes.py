@@ -19,8 +19,7 @@ from model.inference.tile_queue import TileQueue
 
 def scene_request(job: Job, folder: Path, settings: Settings) -> SceneRequest:
     """What the job asks of its scene. Raises `ValueError` for a wrong value."""
-    values = dict(job.parameters)
-    out = folder / WORK / job.result
+    values, out = job.parameters, folder / WORK / job.result
     options = {name: parameter.read(values[name]) for name, parameter in SCENE.items() if name in values}
     if "classes" in values:
         options["classes"] = parse_classes(values["classes"])
@@ -35,7 +34,7 @@ def scene_request(job: Job, folder: Path, settings: Settings) -> SceneRequest:
 
 async def plan_scene(request: SceneRequest, folder: Path, model: Model) -> None:
     """Checks a scene by its header. Raises one of `REFUSALS`, or `ConnectionError` if its process ended."""
-    task = SceneTask(model.pickled_runtime, request, str(folder / WORK), 1, only_plan=True)
+    task = SceneTask(model.pickled_runtime, request, str(folder / WORK), ahead=1)
     async with scene_process(task, model.segmenter) as process:
         await process.plan()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import logging
 import os
@@ -22,7 +21,6 @@ from app.serving.jobs.job import FILE, STATUSES, WORK, Job
 RESERVE_BYTES = 1 << 29  # of the disk that stay free
 MOST_OPEN, MOST_JOBS = 1000, 10_000  # of a client that have not ended, and in all
 BLOCK_BYTES = 4096  # that a file takes at least
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 LOCK = ".lock"
 ID = re.compile("[0-9a-f]{32}")
 log = logging.getLogger("segment")
@@ -45,9 +43,7 @@ class JobStore:
             self._lock.close()
             raise OSError(f"{folder} is in use by another service; give each its own SEGMENT_JOBS_DIR") from error
         self._jobs: dict[str, Job] = {}
-        self._sizes: dict[str, int] = {}
         self._uploads: dict[str, int] = {}
-        self._uploaders: dict[str, str] = {}  # the clients of uploads
         for path in folder.iterdir():
             if ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
                 self._load(path)
@@ -78,13 +74,12 @@ class JobStore:
 
         Raises `QueueFull`, `DiskFull` or `OSError`.
         """
-        coming = list(self._uploaders.values()).count(client)
-        if coming + sum(job.client == client and job.is_open for job in self._jobs.values()) >= MOST_OPEN:
+        if sum(job.client == client and job.is_open for job in self._jobs.values()) >= MOST_OPEN:
             raise QueueFull(f"{MOST_OPEN} jobs of yours wait, which is the limit", 60)
         if len(self._jobs) + len(self._uploads) >= MOST_JOBS:
             raise DiskFull(f"there are {MOST_JOBS} jobs, which is the limit; remove those that have ended, with DELETE")
         id = secrets.token_hex(16)
-        self._uploads[id], self._uploaders[id] = 0, client
+        self._uploads[id] = 0
         path = self.root / id
         try:
             self.check_room(id, count)
@@ -92,7 +87,7 @@ class JobStore:
             (path / WORK).mkdir()
             yield id, path
         finally:
-            del self._uploads[id], self._uploaders[id]
+            del self._uploads[id]
             if id not in self._jobs:
                 await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
@@ -114,13 +109,13 @@ class JobStore:
 
     def used_bytes(self) -> int:
         """Bytes on the disk of all jobs and uploads. Those of running jobs are as of their last change."""
-        return sum(self._sizes.values()) + sum(self._uploads.values())
+        return sum(job.bytes for job in list(self._jobs.values())) + sum(self._uploads.values())
 
     async def add(self, job: Job) -> None:
         """Keeps a new job in its folder. Raises `OSError`."""
-        size = await asyncio.to_thread(size_of, self.folder(job))
+        await self.measure(job)
         job.save(self.folder(job))
-        self._jobs[job.id], self._sizes[job.id] = job, size
+        self._jobs[job.id] = job
 
     def save(self, job: Job) -> None:
         """Writes a change of a job; one that a full disk does not take is logged, and counts until the next start.
@@ -136,9 +131,7 @@ class JobStore:
 
     async def measure(self, job: Job) -> None:
         """Counts what a job has on the disk. In a thread, since it may have tens of thousands of files."""
-        size = await asyncio.to_thread(size_of, self.folder(job))
-        if job.id in self._jobs:
-            self._sizes[job.id] = size
+        job.bytes = await asyncio.to_thread(size_of, self.folder(job))
 
     async def clear(self, job: Job) -> None:
         """Removes all files of a job that has ended, but itself and, of a successful one, its result.
@@ -154,7 +147,6 @@ class JobStore:
     async def remove(self, job: Job) -> None:
         """Removes a job with its files."""
         self._jobs.pop(job.id, None)
-        self._sizes.pop(job.id, None)
         await asyncio.to_thread(erase, self.folder(job))
 
     async def remove_old(self) -> None:
@@ -184,8 +176,7 @@ class JobStore:
             return
         if not job.is_open:
             strip(path, job)  # the service was killed before it did
-        self._jobs[job.id] = job
-        self._sizes[job.id] = size_of(path)
+        self._jobs[job.id], job.bytes = job, size_of(path)
 
 
 def strip(folder: Path, job: Job) -> None:

@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import pickle
-import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,7 +23,7 @@ from typing import Any
 
 from imaging.errors import DamagedImage, UnknownClass, UnknownImageType
 from model.inference.errors import NoRoom
-from model.inference.processes.forkserver import PROGRAM, worker_environment
+from model.inference.processes.forkserver import start_program
 from model.inference.processes.frames import FrameChannel
 from model.inference.processes.protocol import integer, parse_error, parse_head, parse_tile, refuse
 from model.inference.processes.relay import Submit, TileRelay
@@ -48,14 +45,13 @@ log = logging.getLogger("segment")
 class SceneTask:
     """A scene of a job. runtime: a pickled `DistantRuntime`. folder: the only one that it uses, with the scene.
 
-    ahead: how many tiles may be sent before logits must be received. only_plan: whether the process ends after its plan.
+    ahead: how many tiles may be sent before logits must be received.
     """
 
     runtime: bytes
     request: SceneRequest
     folder: str
     ahead: int
-    only_plan: bool = False
 
 
 class SceneProcess:
@@ -132,20 +128,9 @@ class SceneProcess:
 @asynccontextmanager
 async def scene_process(task: SceneTask, segmenter: Segmenter) -> AsyncIterator[SceneProcess]:
     """Starts a process for this task, which ends with the block, and with the thread of this event loop (Linux)."""
-    channel, other = socket.socketpair()
-    frames = FrameChannel(channel)
-    path = [os.path.abspath(folder) for folder in sys.path]
-    program = PROGRAM.format(path=path, module=MODULE, descriptor=other.fileno(), parent=os.getpid())
     folders = dict.fromkeys(("TMPDIR", "CPL_TMPDIR", "SQLITE_TMPDIR"), task.folder)
-    try:
-        with other:
-            process = subprocess.Popen(
-                [sys.executable, "-c", program], env=worker_environment(os.environ) | folders, pass_fds=[other.fileno()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-    except BaseException:
-        frames.close()
-        raise
+    process, channel = start_program(MODULE, folders, subprocess.DEVNULL)
+    frames = FrameChannel(channel)
     try:
         frames.send(pickle.dumps(task))
         yield SceneProcess(frames, segmenter, task)

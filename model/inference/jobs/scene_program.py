@@ -5,7 +5,6 @@ The main thread writes; others read, cut and merge, as `model.inference.scenes.r
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import pickle
@@ -23,7 +22,7 @@ import numpy as np
 
 from imaging.errors import DamagedImage
 from imaging.georeferenced.scene import SAFE_DRIVERS, Scene, open_scene
-from model.inference.errors import NoRoom
+from model.inference.errors import NO_SPACE, NoRoom
 from model.inference.jobs.scene_process import SceneTask
 from model.inference.merging import Logits
 from model.inference.processes.confinement import confine, end_with_parent, limit, refuse_privileges, unlimit
@@ -39,7 +38,6 @@ from model.inference.scenes.work import SceneWork, all_rows, plan_work
 MEMORY_BYTES = 2 << 30  # that the process may take besides its libraries
 SECONDS = 1800.0  # of processor time until the next rows are done, or the result is written
 NAME = "the file"
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -68,14 +66,12 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _work(task: SceneTask, network: _Network) -> None:
-    """Plans the scene, and unless that is all, writes the result from its rows. Goes on with the rows that are kept."""
+    """Plans the scene, and writes the result from its rows. Goes on with the rows that are kept."""
     runtime: DistantRuntime = pickle.loads(task.runtime)  # noqa: S301
     request, labels = replace(task.request, resume=True), runtime.manifest.labels
     with open_scene(request.source, SAFE_DRIVERS, NAME) as scene:
         work = plan_work(request, scene, runtime)
         network.reply({"kind": "plan", "rows": scene.size[0]})
-        if task.only_plan:
-            return
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
         with _rows_file(work, scene, len(labels)) as rows:
             with closing(all_rows(work, scene, runtime, rows, network.submit, task.ahead)) as parts:
