@@ -49,8 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     jobs: JobRunner | None = None
     if settings.jobs_dir:
         service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days)
-        root = settings.jobs_dir
-        work = {True: partial(segment_scene, settings, root), False: partial(segment_photos, service, root)}
+        work = {True: partial(segment_scene, settings), False: partial(segment_photos, service)}
         jobs = JobRunner(service.jobs, service.registry, work)
 
     @asynccontextmanager

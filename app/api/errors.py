@@ -23,8 +23,18 @@ from imaging.errors import (
     UnknownImageType,
     UnusedParameter,
 )
-from model.inference.errors import Cancelled, DeadlinePassed, NoConfidence, SchedulerEnded, WorkerFailed, WorkersStopped
+from model.inference.errors import (
+    NO_SPACE,
+    Cancelled,
+    DeadlinePassed,
+    NoConfidence,
+    NoRoom,
+    SchedulerEnded,
+    WorkerFailed,
+    WorkersStopped,
+)
 from model.inference.scaling import SideError
+from model.inference.tiling import TilingError
 from model.printable import printable
 
 DETAIL_LENGTH = 1000
@@ -106,6 +116,11 @@ class TooLarge(Problem):
     )
 
 
+class RangeNotSatisfiable(Problem):
+    status, name, title = 416, "range-not-satisfiable", "Range not satisfiable"
+    example = "Range: bytes=900- begins after the end of the file, which has 800 bytes"
+
+
 class UnsupportedType(Problem):
     status, name, title, reason = 415, "unsupported-image-type", "Not an accepted image type", "type"
     example = f"this file is none of {', '.join(IMAGE_FORMATS)}; send one of those"
@@ -155,10 +170,10 @@ PROBLEMS: dict[type[Problem], tuple[type[Exception], ...]] = {
     UnsupportedType: (UnknownImageType,),
     Undecodable: (DamagedImage,),
     TooLarge: (ImageTooLarge, AnswerTooLarge, NeverFits),
-    BadParameter: (UnknownClass, UnusedParameter, NoConfidence, SideError, UnknownModel),
+    BadParameter: (UnknownClass, UnusedParameter, NoConfidence, SideError, TilingError, UnknownModel),
     Unavailable: (QueueFull, NotServing, SchedulerEnded, WorkerFailed, WorkersStopped),
     TimedOut: (DeadlinePassed,),
-    InsufficientStorage: (DiskFull,),
+    InsufficientStorage: (DiskFull, NoRoom),
     NotFound: (ResultMissing,),
     ClientGone: (Cancelled, ClientDisconnect),
 }
@@ -167,11 +182,13 @@ FOREIGN = {error: kind for kind, errors in PROBLEMS.items() for error in errors}
 
 
 def to_problem(error: Exception) -> Problem:
-    """The problem for an error: that of `FOREIGN`, or 503 if no more files may be open; for any other, a plain `Problem`."""
+    """The problem for an error: that of `FOREIGN`, 503 if no more files may be open, 507 for a full disk; else a `Problem`."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, OSError) and error.errno in NO_MORE_FILES:
         return Unavailable("too many files are open; try again later", {"Retry-After": "1"}, "full")
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return InsufficientStorage(InsufficientStorage.example)
     kind = next((FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN), None)
     if not kind:
         return Problem(Problem.example)

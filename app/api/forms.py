@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from math import inf
 
+from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -25,6 +26,7 @@ MAX_FILES = 100
 MAX_FIELDS, FIELD_BYTES = 40, 4096  # limits on form fields that are not files: parameters, and what is not read
 TEXT_BYTES = 1024  # of a field for an image that is checked for being text, which no image is
 SPOOL_BYTES = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
+CUT_OFF = "it is cut off: its closing boundary is missing"
 log = logging.getLogger("segment")
 
 
@@ -44,32 +46,22 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
     images, `BadParameter`, `Unavailable`.
     """
     # only the boundary is passed on: names are UTF-8 (RFC 7578, section 5.1.2), and a client's charset could select any codec
-    _, options = parse_options_header(body.request.headers.get("content-type"))
-    boundary = options.get(b"boundary", b"")
-    if not boundary:
-        raise _unreadable("it names no boundary")
+    boundary = boundary_of(body.request)
     headers = Headers({"content-type": f'{MEDIA_TYPE}; boundary="{boundary.decode("latin-1")}"'})
 
-    async def from_first_boundary() -> AsyncGenerator[bytes, None]:
-        """The body without the preamble before its first boundary (RFC 2046, section 5.1.1)."""
-        delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary))
-        tail, match = b"\n", None  # a line feed, because the body's start is the start of a line
-        async for chunk in body.chunks(lambda count: min(IMAGE_COPIES * count, MAX_FILES * spool_bytes)):
-            if match:
-                yield chunk
-            elif match := delimiter.search(tail + chunk):
-                yield (tail + chunk)[match.start(1) :]
-            else:
-                tail = (tail + chunk)[-len(boundary) - 4 :]  # these bytes may begin a delimiter
+    async def whole() -> AsyncGenerator[bytes, None]:
+        chunks = body.chunks(lambda count: min(IMAGE_COPIES * count, MAX_FILES * spool_bytes))
+        async for chunk in from_first_boundary(chunks, boundary):
+            yield chunk
         if not parser.has_ended:
-            raise MultiPartException("it is cut off: its closing boundary is missing")
+            raise MultiPartException(CUT_OFF)
 
-    parser = _Parser(headers, from_first_boundary(), max_files=inf, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
+    parser = _Parser(headers, whole(), max_files=inf, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
     parser.spool_max_size, parser.on_file = spool_bytes, body.add_file
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise _unreadable(error.message) from error
+        raise unreadable(error.message) from error
     except OSError as error:
         log.error("a form's files could not be kept on disk: %s", error)
         body.reservation.close_slow_batches()
@@ -111,8 +103,28 @@ def check_number(images: int) -> None:
         raise TooLarge(f"the request has more than {MAX_FILES} images, which is the limit; send fewer at once", CLOSE)
 
 
-def _unreadable(reason: str) -> BadRequest:
-    return BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`")
+def boundary_of(request: Request) -> bytes:
+    """The boundary of the request's form. Raises `BadRequest` if it names none."""
+    if boundary := parse_options_header(request.headers.get("content-type"))[1].get(b"boundary"):
+        return boundary
+    raise unreadable("it names no boundary", CLOSE)
+
+
+async def from_first_boundary(chunks: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
+    """The chunks of a form without the preamble before its first boundary (RFC 2046, section 5.1.1)."""
+    delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary))
+    tail, match = b"\n", None  # a line feed, because the body's start is the start of a line
+    async for chunk in chunks:
+        if match:
+            yield chunk
+        elif match := delimiter.search(tail + chunk):
+            yield (tail + chunk)[match.start(1) :]
+        else:
+            tail = (tail + chunk)[-len(boundary) - 4 :]  # these bytes may begin a delimiter
+
+
+def unreadable(reason: str, headers: dict[str, str] | None = None) -> BadRequest:
+    return BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`", headers)
 
 
 class _Parser(MultiPartParser):

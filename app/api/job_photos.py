@@ -5,47 +5,61 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import asdict, replace
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from app.api.batch import Outcome, Sender, coco_document, distinct_names, json_lines, segment_one, zip_file
 from app.api.body import Upload
-from app.api.query import Query
+from app.api.segment import JOB_S
 from app.serving.admission import Reservation
 from app.serving.clients import Client
-from app.serving.jobs.job import Job, upload_path
+from app.serving.jobs.job import WORK, Job, upload_path
 from app.serving.registry import Model
 from app.serving.service import JOB_PHOTOS, Service
 from model.inference.errors import WorkersStopped
 from model.inference.processes.blob import Blob
 from model.whole_file import whole_file, write_file
 
-PARTS = "parts"
 FORMATS = {"zip": "png", "coco": "coco", "jsonl": "json"}
 """The format of an image's answer by the job's output, unless the request names one."""
 WRITERS = {"zip": zip_file, "coco": coco_document, "jsonl": json_lines}
+NAMES = "names.json"
 BUSY, PAUSE_S = 503, 1.0  # an image that gets this status is tried again after so many seconds
+MOST_TRIES = 3  # of an image that gets it because its worker or the device fails, and not because the service is full
+OWN_FAULTS = ("worker", "device_memory")
 
 
-async def segment_photos(service: Service, root: Path, job: Job, model: Model, tell: Callable[[float], None]) -> None:
+def write_names(folder: Path, names: Sequence[str]) -> None:
+    """Keeps what the client calls the photos of a job. There may be megabytes, so that no `Job` has them."""
+    write_file(folder / WORK / NAMES, json.dumps(names), follow=False)
+
+
+async def segment_photos(service: Service, job: Job, folder: Path, model: Model, tell: Callable[[float], None]) -> None:
     """Writes the result of a job's photos. Those whose answers are kept are not segmented again.
 
     A photo that cannot be read has a problem in the result. Raises `WorkersStopped` if the model is replaced, and `OSError`.
     """
-    folder = root / job.id
-    (folder / PARTS).mkdir(exist_ok=True)
-    names = job.files if job.output == "zip" else distinct_names(job.files)
+    names, missing = await asyncio.to_thread(_read_work, folder)
+    distinct = names if job.output == "zip" else distinct_names(names)
     query = {"format": FORMATS[job.output], **job.parameters, "model": job.model}
-    missing = [index for index in range(len(names)) if not part_of(folder, index).exists()]
     indices, count = iter(missing), len(names) - len(missing)
     loop = asyncio.get_running_loop()
     sender = Sender(job.id, {"job": job.id}, loop.create_future(), is_background=True)
 
+    async def attempt(index: int) -> Outcome:
+        path = upload_path(folder, index)
+        body = Blob(b"", os.open(path, os.O_RDONLY | os.O_CLOEXEC), path.stat().st_size)
+        with Reservation(service.admission, Client(lambda: 0, lambda: None), job.client) as reservation:
+            reservation.callback(body.close)
+            upload = Upload(body, names[index], is_on_disk=True)
+            return await segment_one(service, sender, query, index, distinct[index], upload, reservation)
+
     async def work() -> None:
         nonlocal count
         for index in indices:
-            outcome = await _segment(service, sender, query, job, index, names[index], folder)
+            outcome = await repeated(partial(attempt, index))
             if service.registry.models.get(job.model) is not model:
                 raise WorkersStopped("the model was replaced")
             await asyncio.to_thread(_keep, folder, outcome)
@@ -58,40 +72,40 @@ async def segment_photos(service: Service, root: Path, job: Job, model: Model, t
                 group.create_task(work())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the runner knows each kind
-    with whole_file(folder / job.result, follow=False) as partial, partial.open("wb") as file:
+    with whole_file(folder / job.result, follow=False) as path, path.open("wb") as file:
         async for piece in WRITERS[job.output](_outcomes(folder, len(names))):
             await asyncio.to_thread(file.write, piece)
 
 
-async def _segment(service: Service, sender: Sender, query: Query, job: Job, index: int, name: str, folder: Path) -> Outcome:
-    """The outcome of a photo, once the service has room for it."""
-    path = upload_path(folder, index)
+def _read_work(folder: Path) -> tuple[list[str], list[int]]:
+    """What the client calls the photos, and the indices of those without a kept outcome."""
+    names = json.loads((folder / WORK / NAMES).read_bytes())
+    return names, [index for index in range(len(names)) if not part_of(folder, index).exists()]
+
+
+async def repeated(attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """The outcome of a photo, once the service has room for it, or has failed it `MOST_TRIES` times."""
+    tries, end = 0, time.monotonic() + JOB_S
     while True:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        upload = Upload(Blob(b"", descriptor, path.stat().st_size), job.files[index], is_on_disk=True)
-        with Reservation(service.admission, Client(lambda: 0, lambda: None), job.client) as reservation:
-            reservation.callback(upload.body.close)
-            outcome = await segment_one(service, sender, query, index, name, upload, reservation)
-        if outcome.status != BUSY:
+        outcome = await attempt()
+        tries += outcome.problem is not None and outcome.problem.reason in OWN_FAULTS
+        if outcome.status != BUSY or tries >= MOST_TRIES or time.monotonic() >= end:
             return outcome
         await asyncio.sleep(outcome.facts.get("retry_after", PAUSE_S))
 
 
 def part_of(folder: Path, index: int) -> Path:
-    """The file with what is known of a photo's outcome; its answer's bytes lie beside it."""
-    return folder / PARTS / f"{index:06}.json"
+    """The file of a photo's outcome: a line of JSON with what is known of it, then its answer's bytes."""
+    return upload_path(folder, index).with_suffix(".part")
 
 
 def _keep(folder: Path, outcome: Outcome) -> None:
-    part = part_of(folder, outcome.index)
-    write_file(part.with_suffix(".body"), outcome.body, follow=False)
-    facts = asdict(replace(outcome, body=b"", problem=None)) | {"body": None}
-    write_file(part, json.dumps(facts), follow=False)  # last: from now on the outcome is kept
+    facts = json.dumps(vars(outcome) | {"body": None, "problem": None}).encode()
+    write_file(part_of(folder, outcome.index), facts + b"\n" + outcome.body, follow=False)
 
 
 async def _outcomes(folder: Path, count: int) -> AsyncGenerator[Outcome, None]:
     """The kept outcomes, in the order of the photos."""
     for index in range(count):
-        part = part_of(folder, index)
-        facts, body = await asyncio.to_thread(lambda part=part: (part.read_bytes(), part.with_suffix(".body").read_bytes()))  # type: ignore[misc]
+        facts, _, body = (await asyncio.to_thread(part_of(folder, index).read_bytes)).partition(b"\n")
         yield Outcome(**json.loads(facts) | {"body": body})

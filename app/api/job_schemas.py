@@ -13,6 +13,7 @@ from app.api.errors import (
     EmptyBody,
     InsufficientStorage,
     NotFound,
+    RangeNotSatisfiable,
     TooLarge,
     Unauthorized,
     Unavailable,
@@ -76,6 +77,7 @@ class JobPage(BaseModel):
 
 
 UNKNOWN_JOB = problem_responses([Unauthorized, NotFound])
+RESULT = problem_responses([BadRequest, Unauthorized, NotFound, RangeNotSatisfiable])
 SENDING = problem_responses([
     BadRequest, EmptyBody, Unauthorized, UploadTooSlow, TooLarge, UnsupportedType, Undecodable, BadParameter, Unavailable,
     InsufficientStorage,

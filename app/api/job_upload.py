@@ -15,8 +15,18 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.api.body import CLOSE, DEFAULT_NAME, RequestBody, media_type
 from app.api.errors import BadRequest, EmptyBody, TooLarge
-from app.api.forms import FIELD_BYTES, FIELDS, LONGEST_NAME, MAX_FIELDS, MEDIA_TYPE
-from app.serving.jobs.job import UPLOADS, upload_path
+from app.api.forms import (
+    CUT_OFF,
+    FIELD_BYTES,
+    FIELDS,
+    LONGEST_NAME,
+    MAX_FIELDS,
+    MEDIA_TYPE,
+    boundary_of,
+    from_first_boundary,
+    unreadable,
+)
+from app.serving.jobs.job import upload_path
 from app.telemetry import VALUE_LENGTH
 from model.printable import printable
 
@@ -30,7 +40,7 @@ FOLDER = re.compile(r".*[/\\]")
 class JobUpload(NamedTuple):
     """What came: the names of the files, which lie in the folder by their numbers, and the fields of the form."""
 
-    files: list[str]
+    names: list[str]
     fields: list[tuple[str, str]]
 
 
@@ -40,94 +50,75 @@ async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[
     check_room: raises if the disk has no room for so many bytes. Raises as `RequestBody`; `BadRequest` for a broken form,
     `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what `check_room` raises.
     """
-    (folder / UPLOADS).mkdir()
     upload = JobUpload([], [])
-    is_form = media_type(body.request) == MEDIA_TYPE
-    pieces, count = bytearray(), 0
+    chunks, pieces, count = body.chunks(lambda _: MEMORY_BYTES), bytearray(), 0
+    writer: _Form | BinaryIO
     try:
-        content_type = body.request.headers.get("content-type", "")
-        with closing(_Form(content_type, folder, upload) if is_form else _Raw(folder, upload)) as writer:
-            async for chunk in body.chunks(lambda _: MEMORY_BYTES):
+        if media_type(body.request) == MEDIA_TYPE:
+            boundary = boundary_of(body.request)
+            chunks, writer = from_first_boundary(chunks, boundary), _Form(boundary, folder, upload)
+        else:
+            upload.names.append(DEFAULT_NAME)
+            writer = upload_path(folder, 0).open("wb")
+        with closing(writer):
+            async for chunk in chunks:
                 pieces += chunk
                 if len(pieces) >= WRITE_BYTES:
                     check_room(count := count + len(pieces))
                     await asyncio.to_thread(writer.write, bytes(pieces))
                     pieces.clear()
             await asyncio.to_thread(writer.write, bytes(pieces))
-            writer.end()
+            if isinstance(writer, _Form) and not writer.has_ended:
+                raise FormParserError(CUT_OFF)
     except FormParserError as error:
-        raise BadRequest(f"the form cannot be read: {error}; send multipart/form-data with a file as `file`", CLOSE) from error
-    if not upload.files or not any(upload_path(folder, index).stat().st_size for index in range(len(upload.files))):
+        raise unreadable(str(error), CLOSE) from error
+    if not any(upload_path(folder, index).stat().st_size for index in range(len(upload.names))):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
     return upload
 
 
-class _Raw:
-    """Writes a body that is a file."""
-
-    def __init__(self, folder: Path, upload: JobUpload) -> None:
-        self._file: BinaryIO = upload_path(folder, 0).open("wb")
-        upload.files.append(DEFAULT_NAME)
-
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-
-    def end(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class _Form:
-    """Writes the files of a form. Each has a number for a name; what the client calls them is a text."""
+    """Writes the files of a form. Each has a number for a name; what the client calls them is a text.
 
-    def __init__(self, content_type: str, folder: Path, upload: JobUpload) -> None:
-        boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
-        if not boundary:
-            raise BadRequest("the form cannot be read: it names no boundary", CLOSE)
-        self._folder, self._upload, self._has_ended = folder, upload, False
-        self._header, self._disposition, self._name = [b"", b""], b"", ""
+    has_ended: whether its closing boundary has come.
+    """
+
+    def __init__(self, boundary: bytes, folder: Path, upload: JobUpload) -> None:
+        self._folder, self._upload, self.has_ended = folder, upload, False
+        self._header, self._options, self._name = b"", dict[bytes, bytes](), ""
         self._part: BinaryIO = BytesIO()
         self._parser = MultipartParser(boundary, {
-            "on_header_field": self._add_header(0), "on_header_value": self._add_header(1), "on_header_end": self._end_header,
-            "on_headers_finished": self._begin_part, "on_part_data": self._add_data, "on_part_end": self._end_part,
-            "on_end": self._end,
+            "on_header_value": self._add_header, "on_header_end": self._end_header, "on_headers_finished": self._begin_part,
+            "on_part_data": self._add_data, "on_part_end": self._end_part, "on_end": self._end,
         })  # fmt: skip
 
     def write(self, data: bytes) -> None:
         self._parser.write(data)
 
-    def end(self) -> None:
-        if not self._has_ended:
-            raise FormParserError("it is cut off: its closing boundary is missing")
-
     def close(self) -> None:
         self._part.close()
 
-    def _add_header(self, place: int) -> Callable[[bytes, int, int], None]:
-        def add(data: bytes, start: int, end: int) -> None:
-            self._header[place] += data[start:end]
-
-        return add
+    def _add_header(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
 
     def _end_header(self) -> None:
-        if self._header[0].lower() == b"content-disposition":
-            self._disposition = self._header[1]
-        self._header = [b"", b""]
+        disposition, options = parse_options_header(self._header)
+        if disposition == b"form-data":
+            self._options = options
+        self._header = b""
 
     def _begin_part(self) -> None:
         """Opens a new file for a file. A field, and what is not read, stays in memory."""
-        _, options = parse_options_header(self._disposition)
-        self._name, self._disposition = options.get(b"name", b"").decode(errors="replace"), b""
-        name, files = options.get(b"filename"), self._upload.files
+        options, self._options = self._options, {}
+        self._name = options.get(b"name", b"").decode(errors="replace")
+        name, names = options.get(b"filename"), self._upload.names
         if self._name in FIELDS and name is None:
             raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif", CLOSE)
         if self._name in FIELDS and name is not None:
-            if len(files) >= MOST_FILES:
+            if len(names) >= MOST_FILES:
                 raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs", CLOSE)
-            self._part = upload_path(self._folder, len(files)).open("wb")
-            files.append(FOLDER.sub("", name.decode(errors="replace"))[-LONGEST_NAME:] or DEFAULT_NAME)
+            self._part = upload_path(self._folder, len(names)).open("wb")
+            names.append(FOLDER.sub("", name.decode(errors="replace"))[-LONGEST_NAME:] or DEFAULT_NAME)
         else:
             self._part = BytesIO()
 
@@ -144,4 +135,4 @@ class _Form:
         self._part.close()
 
     def _end(self) -> None:
-        self._has_ended = True
+        self.has_ended = True

@@ -6,28 +6,22 @@ A job belongs to the key that sent it. Nobody else learns that it is there.
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api.body import DEFAULT_NAME, RequestBody
-from app.api.errors import (
-    BadParameter,
-    InsufficientStorage,
-    NotFound,
-    Problem,
-    TooLarge,
-    Undecodable,
-    UnsupportedType,
-)
-from app.api.job_photos import FORMATS
+from app.api.errors import BadParameter, BadRequest, NotFound, RangeNotSatisfiable, TooLarge, Undecodable, UnsupportedType
+from app.api.job_photos import FORMATS, write_names
 from app.api.job_schemas import (
     JOB_MODEL,
     LIMIT,
@@ -37,6 +31,7 @@ from app.api.job_schemas import (
     PAGE,
     PAGE_MODEL,
     PROCESS,
+    RESULT,
     SENDING,
     SUBMISSION,
     UNKNOWN_JOB,
@@ -47,18 +42,18 @@ from app.api.job_schemas import (
 from app.api.job_upload import MOST_S, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, make_options, with_values
 from app.api.security import check_key
-from app.api.segment import Ready
-from app.serving.errors import DiskFull, ResultMissing
-from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, UPLOADS, Job, now
+from app.api.segment import Ready, join_values
+from app.serving.errors import ResultMissing
+from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, Job, now, upload_path
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
 from app.serving.registry import Model
 from app.serving.service import Service
+from app.settings import Settings
 from imaging.classes import class_id
 from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
 from imaging.rendering import parse_classes
-from model.inference.jobs.scene_process import RefusalKind, SceneRefused
 from model.inference.plan import MODEL
 from model.inference.scenes.request import SCENE
 from model.printable import printable
@@ -67,11 +62,6 @@ ANY = {MODEL.name, OUTPUT.name}
 OF_SCENES = ANY | SCENE.keys() | {"overlap", "blend"}
 OF_POLYGONS = OF_SCENES | {"classes", "topology", "tolerance", "min_area"}
 OF_PHOTOS = ANY | QUERY_PARAMETERS.keys()
-OF_SCENE: dict[RefusalKind, type[Problem]] = {
-    "type": UnsupportedType, "damaged": Undecodable, "parameter": BadParameter, "memory": Undecodable,
-    "disk": InsufficientStorage,
-}  # fmt: skip
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 SIGNATURE_BYTES = 256
 router = APIRouter()
@@ -92,6 +82,16 @@ Jobs = Annotated[JobRunner, Depends(jobs_of)]
 Owner = Annotated[str, Depends(owner_of)]
 
 
+def own_job(id: str, jobs: Jobs, owner: Owner) -> Job:
+    """The job of this id, if the client may see it. Raises `Unauthorized` or `NotFound`."""
+    if job := jobs.store.get(id, owner):
+        return job
+    raise NotFound(f"there is no job {printable(id, 64)} of yours")
+
+
+OwnJob = Annotated[Job, Depends(own_job)]
+
+
 @router.post(
     "/jobs", summary="Send work that outlives the request", status_code=201, responses=SENDING, openapi_extra=SUBMISSION
 )
@@ -103,17 +103,19 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
     if "output" in query:
         _check(query, service)
     count = int(length) if length.isdecimal() else 0
-    with _refuse_full_disk():
-        async with jobs.store.upload(client, count) as (id, folder):
-            files, fields = await receive_upload(body, folder, lambda count: jobs.store.check_room(id, count))
-            query = with_values(query, [each for each in fields if each[0] in NAMES], "form field", NAMES, JOB_MODEL)
-            _check(query, service)
-            with service.registry.using(query.get("model")) as model:
-                parameters = {name: value for name, value in query.items() if name not in ANY}
-                sha256 = model.segmenter.runtime.identity.sha256
-                job = Job(id, owner, client, query["output"], parameters, model.name, sha256, files, created=now())
-                await _check_files(job, jobs, service, model)
-            jobs.submit(job)
+    async with jobs.store.upload(client, count) as (id, folder):
+        names, fields = await receive_upload(body, folder, lambda count: jobs.store.check_room(id, count))
+        query = with_values(query, [each for each in fields if each[0] in NAMES], "form field", NAMES, JOB_MODEL)
+        _check(query, service)
+        with service.registry.using(query.get("model")) as model:
+            parameters = {name: value for name, value in query.items() if name not in ANY}
+            sha256 = model.segmenter.runtime.identity.sha256
+            job = Job(id, owner, client, query["output"], parameters, model.name, sha256, created=now())
+            if job.is_scene:
+                await _check_scene(job, folder, names, jobs, service.settings, model)
+            else:
+                await _check_photos(job, folder, names, model)
+        await jobs.submit(job)
     response.headers["Location"] = f"{_address(request)}/{job.id}"
     return _status(request, job)
 
@@ -135,32 +137,51 @@ async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> JobPage:
 
 
 @router.get("/jobs/{id}", summary="The state of a job", responses=UNKNOWN_JOB)
-async def job_status(request: Request, id: str, jobs: Jobs, owner: Owner) -> JobStatus:
-    return _status(request, _find(jobs, id, owner))
+async def job_status(request: Request, job: OwnJob) -> JobStatus:
+    return _status(request, job)
 
 
-@router.get("/jobs/{id}/results", summary="The result of a job", response_class=FileResponse, responses=UNKNOWN_JOB)
-async def job_results(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response:
+@router.get("/jobs/{id}/results", summary="The result of a job", response_class=FileResponse, responses=RESULT)
+async def job_results(request: Request, job: OwnJob, jobs: Jobs) -> Response:
     """The file, also in parts (`Range`). 404 until the job is successful."""
-    job = _find(jobs, id, owner)
     if job.status != "successful":
         raise ResultMissing(f"the job is {job.status}, and has no result: {job.message}")
     suffix, media_type = MEDIA_TYPES[job.output]
     tag = f'"{hashlib.sha256(f"{job.id} {job.finished}".encode()).hexdigest()[:32]}"'
-    if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]:
+    tags = {part.strip().removeprefix("W/") for part in join_values(request.headers, "if-none-match").split(",")}
+    if tags & {tag, "*"}:
         return Response(status_code=304, headers={"ETag": tag})
-    path = jobs.store.folder(job) / job.result
-    if path.is_symlink() or not path.is_file():  # a process that a scene took over could write links
-        raise ResultMissing("the job's result is no longer there; send the job again")
-    return FileResponse(path, headers={"ETag": tag}, media_type=media_type, filename=f"{PROCESS}-{job.id[:8]}{suffix}")
+    path, name = jobs.store.folder(job) / job.result, f"{PROCESS}-{job.id[:8]}{suffix}"
+    with suppress(FileNotFoundError):
+        if S_ISREG((status := path.lstat()).st_mode):  # a process that a scene took over could have written a link
+            return ResultResponse(path, headers={"ETag": tag}, media_type=media_type, filename=name, stat_result=status)
+    raise ResultMissing("the job's result is no longer there; send the job again")
+
+
+class ResultResponse(FileResponse):
+    """Sends a file, or parts of it. Raises a problem for a part that it does not have."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        value, size = Headers(scope=scope).get("range", ""), self.headers["content-length"]
+
+        async def send_checked(message: Message) -> None:
+            if message.get("status") == 416:
+                detail = f"Range: {value} is not within the file, which has {size} bytes"
+                raise RangeNotSatisfiable(detail, {"Content-Range": f"bytes */{size}"})
+            if message.get("status") == 400:
+                raise BadRequest(f"Range: {value} cannot be read; send bytes=FIRST-LAST, such as bytes=0-99, or leave it out")
+            await send(message)
+
+        if value.partition("=")[0].strip().lower() != "bytes":  # such a range has no meaning (RFC 9110, section 14.2)
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
+        await super().__call__(scope, receive, send_checked)
 
 
 @router.delete(
     "/jobs/{id}", summary="Dismiss a job, or remove one that has ended", response_model=JobStatus, responses=UNKNOWN_JOB
 )
-async def delete_job(request: Request, id: str, jobs: Jobs, owner: Owner) -> Response | JobStatus:
+async def delete_job(request: Request, job: OwnJob, jobs: Jobs) -> Response | JobStatus:
     """Ends a job that is accepted or running, and answers its state. Removes one that has ended, with its result (204)."""
-    job = _find(jobs, id, owner)
     if job.is_open:
         await jobs.dismiss(job)
         return _status(request, job)
@@ -192,43 +213,37 @@ def _check(query: Query, service: Service) -> None:
     make_options(service.settings, own, DEFAULT_NAME)
 
 
-async def _check_files(job: Job, jobs: JobRunner, service: Service, model: Model) -> None:
-    """Raises a problem for files of which none can be segmented."""
-    folder, labels = jobs.store.folder(job), model.segmenter.labels.classes
-    for name in parse_classes(job.parameters.get("classes", "")):
-        class_id(name, labels)  # raises for a class that the model lacks
-    if not job.is_scene:
-        if not await asyncio.to_thread(_has_photo, folder / UPLOADS):
-            raise UnsupportedType(f"none of the files is an image that is read: {', '.join(IMAGE_FORMATS)}")
-        return
-    if len(job.files) > 1:
-        raise TooLarge(f"output={job.output} takes one scene, got {len(job.files)} files; send them in several jobs")
+async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRunner, settings: Settings, model: Model) -> None:
+    """Raises a problem for files that are not one scene, and as `plan_scene`."""
+    if len(names) > 1:
+        raise TooLarge(f"output={job.output} takes one scene, got {len(names)} files; send them in several jobs")
     try:
-        scene_request(job, folder, service.settings)
+        request = scene_request(job, folder, settings)
     except ValueError as error:
         raise BadParameter(str(error)) from error
     try:
-        async with jobs.planning:
-            await plan_scene(job, folder, service.settings, model)
-    except SceneRefused as error:
-        raise OF_SCENE[error.kind](str(error)) from error
-    except OSError as error:
+        async with jobs.planning(job.client):
+            await plan_scene(request, folder, model)
+    except ConnectionError as error:
         raise Undecodable("the scene is damaged, or needs too much memory or time to be opened; write it again") from error
 
 
-def _has_photo(folder: Path) -> bool:
-    """Whether any file of the folder begins as an image that is read."""
-    for path in folder.iterdir():
-        with path.open("rb") as file:
+async def _check_photos(job: Job, folder: Path, names: Sequence[str], model: Model) -> None:
+    """Keeps the photos' names. Raises a problem for a class that the model lacks, and for files of which none is a photo."""
+    for name in parse_classes(job.parameters.get("classes", "")):
+        class_id(name, model.segmenter.labels.classes)
+    if not await asyncio.to_thread(_has_photo, folder, len(names)):
+        raise UnsupportedType(f"none of the files is an image that is read: {', '.join(IMAGE_FORMATS)}")
+    await asyncio.to_thread(write_names, folder, names)
+
+
+def _has_photo(folder: Path, count: int) -> bool:
+    """Whether any of so many uploads begins as an image that is read."""
+    for index in range(count):
+        with upload_path(folder, index).open("rb") as file:
             if format_of(file.read(SIGNATURE_BYTES)) != UNKNOWN:
                 return True
     return False
-
-
-def _find(jobs: JobRunner, id: str, owner: str) -> Job:
-    if job := jobs.store.get(id, owner):
-        return job
-    raise NotFound(f"there is no job {printable(id, 64)} of yours")
 
 
 def _status(request: Request, job: Job) -> JobStatus:
@@ -247,14 +262,3 @@ def _link(address: str, relation: str, media_type: str = "application/json") -> 
 def _address(request: Request) -> str:
     """The path of `/jobs`, which a proxy may have moved."""
     return f"{request.scope.get('root_path', '')}/jobs"
-
-
-@contextmanager
-def _refuse_full_disk() -> Iterator[None]:
-    """Raises `DiskFull` where the system says that the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        raise DiskFull("the service's disk is full; try again later") from error

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where the disk has no room."""
+
 
 class InferenceError(Exception):
     """Base of the errors of this file."""
@@ -9,6 +14,10 @@ class InferenceError(Exception):
 
 class NoConfidence(ValueError):
     """Confidence is asked for of a network that gives class ids alone."""
+
+
+class NoRoom(ValueError):
+    """The disk has no room for what is to be written."""
 
 
 class DeadlinePassed(InferenceError):

@@ -149,6 +149,11 @@ class Scheduler:
             self._notify()
         return item.future
 
+    def announce(self) -> None:
+        """Says that tiles of a request will come, so that no more of the background begin before them."""
+        with self._lock:
+            self._turns.note_request(self.clock())
+
     def cancel(self, queue: TileQueue) -> None:
         """Cancels a request: its waiting tiles leave the queue, and their futures raise `Cancelled`."""
         with self._lock:

@@ -16,6 +16,7 @@ from model.inference.runtime import Device, Tile, most_tiles
 
 LONG_S = 1.0  # seconds of the network that a photo does not need, also on slow processors
 BUSY_S = 5.0  # seconds in which another request may come after the last one
+QUIET_S = 120.0  # seconds without a request after which the background may use all streams
 STARVED_S = 2.0  # longest wait of the background for a tile while tiles of requests wait
 BACKGROUND_SHARE = 0.1  # of the time of a device, for the background while requests come
 
@@ -82,9 +83,10 @@ class TileTurns:
     whose tiles have run for `LONG_S` seconds runs one at a time while others come, so that they wait for one tile on all cores.
 
     A tile of the background is taken only when no tile of a request waits. Requests come while one of their tiles runs on the
-    device, and for `BUSY_S` seconds after one has run on any. In this time the background has one tile at a time, on a device
-    that is idle otherwise, and waits after each, so that it has `BACKGROUND_SHARE` of the time. If tiles of requests wait
-    without an end, it has one of its own every `STARVED_S` seconds.
+    device, and for `BUSY_S` seconds after one was announced or has run on any. In this time the background has one tile at a
+    time, on a device that is idle otherwise, and waits after each, so that it has `BACKGROUND_SHARE` of the time. For `QUIET_S`
+    seconds it has one call at a time, so that a rare request waits for one, and mostly while its image is decoded. If tiles of
+    requests wait without an end, it has one of its own every `STARVED_S` seconds.
     """
 
     def __init__(self, max_batch: int) -> None:
@@ -94,7 +96,7 @@ class TileTurns:
         self._background: deque[TileQueue] = deque()
         self._mixed_time = -inf  # when tiles of long and of other requests were last here at the same time
         self._background_time = -inf  # when a tile of the background came while none waited
-        self._request_time = -inf  # when a tile of a request last ran
+        self._request_time = -inf  # when a request was last announced, or a tile of one last ran
 
     def __bool__(self) -> bool:
         """Whether tiles wait."""
@@ -161,6 +163,10 @@ class TileTurns:
         seconds = min(device.background_time, self._request_time + BUSY_S) - now
         return seconds if seconds > 0 else None
 
+    def note_request(self, now: float) -> None:
+        """Takes account of a request whose tiles come later, once its image is decoded: the background leaves room for them."""
+        self._request_time = now
+
     def note_call(self, device: Device, batch: Batch, start: float, end: float) -> None:
         """Takes account of a call of the device's runtime with this batch, which has ended."""
         for item in batch:
@@ -173,9 +179,9 @@ class TileTurns:
     def _queues_of(self, queue: TileQueue) -> deque[TileQueue]:
         return self._background if queue.is_background else self._requests
 
-    def _requests_come(self, batches: Sequence[Batch], now: float) -> bool:
-        """Whether requests come. batches: those that run on the device."""
-        return now < self._request_time + BUSY_S or not all(batch[0].queue.is_background for batch in batches)
+    def _requests_come(self, batches: Sequence[Batch], now: float, seconds: float = BUSY_S) -> bool:
+        """Whether requests come, or one has in the last seconds. batches: those that run on the device."""
+        return now < self._request_time + seconds or not all(batch[0].queue.is_background for batch in batches)
 
     def _is_starved(self, device: Device, batches: Sequence[Batch], now: float) -> bool:
         """Whether the next tile is one of the background, though others wait."""
@@ -186,8 +192,10 @@ class TileTurns:
     def _may_start(self, queues: Collection[TileQueue], device: Device, batches: Sequence[Batch], now: float) -> bool:
         """Whether the device gains from one more batch of these queues at the same time as those that run on it."""
         is_background = queues is self._background
+        if is_background and batches and self._requests_come(batches, now, QUIET_S):
+            return False
         if is_background and self._requests_come(batches, now):
-            return not batches and now >= device.background_time
+            return now >= device.background_time
         # a batch of the background delays requests, but is no reason to wait for more of their tiles
         same = [batch for batch in batches if batch[0].queue.is_background == is_background]
         running = [item.queue for batch in same for item in batch]

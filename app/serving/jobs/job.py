@@ -31,7 +31,9 @@ MEDIA_TYPES: dict[str, tuple[str, str]] = {
     "jsonl": (".jsonl", "application/x-ndjson"),
 }
 """The ending and the media type of each output."""
-FILE, UPLOADS, RESULT = "job.json", "uploads", "result"
+FILE, RESULT = "job.json", "result"
+WORK = "work"
+"""The folder in a job's with its uploads and all that is not done. The process of a scene may write there, and nowhere else."""
 
 
 @dataclass
@@ -39,8 +41,8 @@ class Job:
     """A job. Only for the event loop.
 
     id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. parameters: of the
-    request, checked. sha256: of the weights that it began with. files: names of its uploads, which never become paths.
-    progress: 0 to 100. crashes: ends of its process since its progress.
+    request, checked. sha256: of the weights that it began with. progress: 0 to 100. crashes: ends of its process since its
+    progress. bytes: of its files on the disk, as they were measured last.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
@@ -52,7 +54,6 @@ class Job:
     parameters: Mapping[str, Any]
     model: str
     sha256: str
-    files: list[str]
     status: Status = "accepted"
     created: str = ""
     started: str | None = None
@@ -61,6 +62,7 @@ class Job:
     progress: int = 0
     message: str = "it waits for its turn"
     crashes: int = 0
+    bytes: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -82,7 +84,7 @@ class Job:
 
     @classmethod
     def load(cls, folder: Path) -> Job:
-        """Reads the job of a folder. Raises `OSError` or `ValueError`."""
+        """Reads the job of a folder. Raises `OSError` or `ValueError`, for one of another version, too."""
         job: Job = TypeAdapter(cls).validate_json((folder / FILE).read_bytes())
         for time in filter(None, (job.created, job.started, job.finished, job.updated)):
             datetime.fromisoformat(time)
@@ -93,7 +95,7 @@ class Job:
 
 def upload_path(folder: Path, index: int) -> Path:
     """The file of an upload in a job's folder: a number, from 0, and never the client's name."""
-    return folder / UPLOADS / f"{index:06}"
+    return folder / WORK / f"{index:06}"
 
 
 def now() -> str:

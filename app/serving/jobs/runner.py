@@ -4,36 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from weakref import WeakValueDictionary
 
 from app.serving.errors import NotServing, UnknownModel
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
-from model.inference.errors import InferenceError
-from model.inference.jobs.scene_process import SceneRefused
+from model.inference.errors import NO_SPACE, InferenceError
+from model.inference.jobs.scene_process import REFUSALS
 
-TURN_S = 20.0  # after which the next client's job has its turn, if another waits
+TURN_S = 20.0  # after which the next client's job has its turn, if another waits, and if this one has made progress
+LONGEST_TURN_S = 3600.0  # after which it has its turn in any case
 CHECK_S = 0.5  # between two looks at what may end a turn
 PAUSE_S = 1.0  # until a new try, while the service starts
 MOST_CRASHES = 3  # of a job's process without progress in between
 OLD_S = 600.0  # between two looks at jobs that ended long ago
-Work = Callable[[Job, Model, Callable[[float], None]], Awaitable[None]]
-"""Works on a job with its model until its result is written, and tells the share that is done. It can be cancelled."""
+NO_ROOM = "there is no room on the service's disk; send it again later"
+Work = Callable[[Job, Path, Model, Callable[[float], None]], Awaitable[None]]
+"""Works on a job in its folder with its model until its result is written. It can be cancelled.
+
+It tells the share that is done whenever it has done more that is kept.
+"""
 log = logging.getLogger("segment")
 
 
 class JobRunner:
     """Runs the jobs of a store, one at a time. Only for the event loop.
 
-    A job that has had `TURN_S` seconds is stopped if another client's job waits, and goes on in its next turn where it was.
+    A job whose turn is over is stopped if another client's job waits, and goes on in its next turn where it was.
     work: by whether the job is of a scene.
     """
 
     def __init__(self, store: JobStore, registry: Registry, work: Mapping[bool, Work]) -> None:
         self.store, self._registry, self._work = store, registry, work
-        self.planning = asyncio.Semaphore()  # of scenes that come: one at a time
+        self._planning = asyncio.Lock()
+        self._plans: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of each client with scenes to plan
         self._wake = asyncio.Event()
         self._turns: dict[str, int] = {}  # of each client: the number of its last turn
         self._running: tuple[Job, asyncio.Task[None]] | None = None
@@ -46,13 +54,19 @@ class JobRunner:
         """Ends the job's turn. It goes on after the next start."""
         if self._loop:
             self._loop.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._loop
+            await asyncio.wait([self._loop])
         self.store.close()
 
-    def submit(self, job: Job) -> None:
+    @asynccontextmanager
+    async def planning(self, client: str) -> AsyncIterator[None]:
+        """Waits until a scene of this client may be planned: one at a time, and the clients in turn."""
+        own = self._plans.setdefault(client, asyncio.Lock())
+        async with own, self._planning:  # so one of each client waits for the second
+            yield
+
+    async def submit(self, job: Job) -> None:
         """Keeps a new job, and runs it in its turn. Raises `OSError`."""
-        self.store.add(job)
+        await self.store.add(job)
         self._wake.set()
 
     async def dismiss(self, job: Job) -> None:
@@ -91,52 +105,54 @@ class JobRunner:
 
     async def _turn(self, job: Job) -> None:
         """Works on a job until it ends, or its turn does."""
-        self._turns[job.client] = max(self._turns.values(), default=0) + 1
+        number = max(self._turns.values(), default=0) + 1
+        clients = {each.client for each in self.store.jobs()}
+        self._turns = {client: turn for client, turn in self._turns.items() if client in clients} | {job.client: number}
         try:
             with self._registry.using(job.model) as model:
-                if model.segmenter.runtime.identity.sha256 != job.sha256:
+                if model.segmenter.runtime.identity.sha256 == job.sha256:
+                    await self._work_on(job, model)
+                else:
                     self._end(job, "failed", f"the weights of {job.model} were replaced after it was sent; send it again")
-                    await self.store.clear(job)
-                    return
-                await self._work_on(job, model)
         except NotServing:
             await asyncio.sleep(PAUSE_S)
         except UnknownModel:
             self._end(job, "failed", f"the model {job.model} is no longer served; send it again with another")
+        if not job.is_open:
             await self.store.clear(job)
 
     async def _work_on(self, job: Job, model: Model) -> None:
         if job.status == "accepted":
             job.status, job.started, job.message = "running", now(), "it is being segmented"
         self.store.save(job)
+        time = asyncio.get_running_loop().time
+        start, has_progress, measured = time(), False, job.progress
 
         def tell(share: float) -> None:
-            progress = min(99, int(100 * share))
-            if progress > job.progress:  # a new process tells of the rows that are kept, too
+            nonlocal has_progress
+            has_progress, progress = True, min(99, int(100 * share))
+            if progress > job.progress:
                 job.crashes, job.progress = 0, progress
                 self.store.save(job)
 
         task: asyncio.Task[None] = asyncio.create_task(self._outcome(job, model, tell))
         self._running = job, task
-        end, measured = asyncio.get_running_loop().time() + TURN_S, job.progress
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=CHECK_S)
                 if job.progress != measured:
                     measured = job.progress
                     await self.store.measure(job)
-                is_over = asyncio.get_running_loop().time() >= end and self._others_wait(job)
-                if not task.done() and (is_over or self._registry.models.get(job.model) is not model):
-                    task.cancel()
-                elif not task.done() and not self.store.has_reserve():
-                    task.cancel()
-                    self._end(job, "failed", "there is no room on the service's disk; send it again later")
+                is_over = time() >= start + (TURN_S if has_progress else LONGEST_TURN_S) and self._others_wait(job)
+                if is_over or self._registry.models.get(job.model) is not model:
+                    break
+                if not task.done() and not self.store.has_reserve():
+                    self._end(job, "failed", NO_ROOM)
+                    break
         finally:
             task.cancel()
             await asyncio.wait([task])
             self._running = None
-        if not job.is_open:
-            await self.store.clear(job)
 
     def _others_wait(self, job: Job) -> bool:
         return any(other.is_open and other.client != job.client for other in self.store.jobs())
@@ -147,13 +163,13 @@ class JobRunner:
         A crash of its process, and the end of the network, leave it for its next turn.
         """
         try:
-            await self._work[job.is_scene](job, model, tell)
-        except SceneRefused as error:
+            await self._work[job.is_scene](job, self.store.folder(job), model, tell)
+        except REFUSALS as error:
             self._end(job, "failed", str(error))
         except InferenceError as error:
             log.warning("a job waits: %s", error, extra={"fields": {"job": job.id}})
             await asyncio.sleep(PAUSE_S)
-        except OSError as error:  # its process ended
+        except (ConnectionError, TimeoutError) as error:  # its process ended, or is stuck
             job.crashes += 1
             log.warning("a job's process ended: %s", error, extra={"fields": {"job": job.id}})
             if job.crashes >= MOST_CRASHES:
@@ -161,6 +177,9 @@ class JobRunner:
                     job, "failed", "its process ended again and again: the file is damaged, or needs too much memory or time"
                 )
         except Exception as error:  # an unexpected error of one job must not end the others
+            if isinstance(error, OSError) and error.errno in NO_SPACE:
+                self._end(job, "failed", NO_ROOM)
+                return
             log.error("unexpected error", exc_info=error, extra={"fields": {"job": job.id}})
             self._end(job, "failed", f"the service failed; its log has the job's id, {job.id}")
         else:

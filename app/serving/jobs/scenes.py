@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from math import inf
 from pathlib import Path
 
-from app.serving.jobs.job import Job, upload_path
+from app.serving.jobs.job import WORK, Job, upload_path
 from app.serving.registry import Model
 from app.settings import Settings
 from imaging.rendering import parse_classes
 from model.inference.jobs.scene_process import SceneTask, scene_process
 from model.inference.scenes.request import KINDS, SCENE, SceneRequest, parse_ground_area
 from model.inference.tile_queue import TileQueue
-from model.inference.tiling import Size
 
 
 def scene_request(job: Job, folder: Path, settings: Settings) -> SceneRequest:
     """What the job asks of its scene. Raises `ValueError` for a wrong value."""
-    values = dict(job.parameters)
-    out = folder / job.result
+    values, out = job.parameters, folder / WORK / job.result
     options = {name: parameter.read(values[name]) for name, parameter in SCENE.items() if name in values}
     if "classes" in values:
         options["classes"] = parse_classes(values["classes"])
@@ -33,21 +32,22 @@ def scene_request(job: Job, folder: Path, settings: Settings) -> SceneRequest:
     )  # fmt: skip
 
 
-async def plan_scene(job: Job, folder: Path, settings: Settings, model: Model) -> Size:
-    """The (height, width) of the job's scene. Raises `SceneRefused`, or `OSError` if its process ended."""
-    task = SceneTask(model.pickled_runtime, scene_request(job, folder, settings), str(folder), 1, only_plan=True)
+async def plan_scene(request: SceneRequest, folder: Path, model: Model) -> None:
+    """Checks a scene by its header. Raises one of `REFUSALS`, or `ConnectionError` if its process ended."""
+    task = SceneTask(model.pickled_runtime, request, str(folder / WORK), ahead=1)
     async with scene_process(task, model.segmenter) as process:
-        return await process.plan()
+        await process.plan()
 
 
-async def segment_scene(settings: Settings, root: Path, job: Job, model: Model, tell: Callable[[float], None]) -> None:
-    """Writes the result of the job's scene. Raises `SceneRefused`, `InferenceError`, or `OSError` if its process ended."""
-    folder, scheduler = root / job.id, model.scheduler
-    task = SceneTask(model.pickled_runtime, scene_request(job, folder, settings), str(folder), scheduler.ahead)
+async def segment_scene(settings: Settings, job: Job, folder: Path, model: Model, tell: Callable[[float], None]) -> None:
+    """Writes the result of the job's scene. Raises one of `REFUSALS`, `InferenceError` and as `SceneProcess.run`."""
+    scheduler, request = model.scheduler, scene_request(job, folder, settings)
+    task = SceneTask(model.pickled_runtime, request, str(folder / WORK), scheduler.ahead)
     queue = TileQueue(inf, is_background=True)
     try:
         async with scene_process(task, model.segmenter) as process:
             await process.plan()
-            await process.run(partial(scheduler.submit, queue), lambda rows, total: tell(rows / total))
+            await process.run(partial(scheduler.submit, queue), tell)
     finally:
         scheduler.cancel(queue)
+    os.replace(request.out, folder / job.result)

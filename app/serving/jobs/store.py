@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import re
 import secrets
 import shutil
 import time
@@ -15,12 +16,13 @@ from datetime import datetime
 from pathlib import Path
 
 from app.serving.errors import DiskFull, QueueFull
-from app.serving.jobs.job import FILE, STATUSES, Job
+from app.serving.jobs.job import FILE, STATUSES, WORK, Job
 
 RESERVE_BYTES = 1 << 29  # of the disk that stay free
 MOST_OPEN, MOST_JOBS = 1000, 10_000  # of a client that have not ended, and in all
 BLOCK_BYTES = 4096  # that a file takes at least
 LOCK = ".lock"
+ID = re.compile("[0-9a-f]{32}")
 log = logging.getLogger("segment")
 
 
@@ -28,7 +30,7 @@ class JobStore:
     """The jobs of a folder, which one process at a time uses: it holds a lock (flock). Only for the event loop.
 
     most_bytes: that all jobs together may have on the disk. days: after which a job that has ended is removed. Raises `OSError`
-    if the folder cannot be used. Folders of uploads that never ended are removed.
+    if the folder cannot be used. Folders of uploads that never ended are removed; what is not named as a job stays.
     """
 
     def __init__(self, folder: Path, most_bytes: float, days: float) -> None:
@@ -41,12 +43,11 @@ class JobStore:
             self._lock.close()
             raise OSError(f"{folder} is in use by another service; give each its own SEGMENT_JOBS_DIR") from error
         self._jobs: dict[str, Job] = {}
-        self._sizes: dict[str, int] = {}
         self._uploads: dict[str, int] = {}
-        self._uploaders: dict[str, str] = {}  # the clients of uploads
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.is_symlink():
+        for path in folder.iterdir():
+            if ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
                 self._load(path)
+        self._jobs = dict(sorted(self._jobs.items(), key=lambda item: (item[1].created, item[0])))
 
     def close(self) -> None:
         self._lock.close()
@@ -56,7 +57,7 @@ class JobStore:
 
     def jobs(self) -> list[Job]:
         """All jobs, the oldest first."""
-        return sorted(self._jobs.values(), key=lambda job: (job.created, job.id))
+        return list(self._jobs.values())
 
     def of(self, owner: str) -> list[Job]:
         """The jobs of an owner, the newest first."""
@@ -73,20 +74,20 @@ class JobStore:
 
         Raises `QueueFull`, `DiskFull` or `OSError`.
         """
-        coming = list(self._uploaders.values()).count(client)
-        if coming + sum(job.client == client and job.is_open for job in self._jobs.values()) >= MOST_OPEN:
+        if sum(job.client == client and job.is_open for job in self._jobs.values()) >= MOST_OPEN:
             raise QueueFull(f"{MOST_OPEN} jobs of yours wait, which is the limit", 60)
         if len(self._jobs) + len(self._uploads) >= MOST_JOBS:
             raise DiskFull(f"there are {MOST_JOBS} jobs, which is the limit; remove those that have ended, with DELETE")
         id = secrets.token_hex(16)
-        self._uploads[id], self._uploaders[id] = 0, client
+        self._uploads[id] = 0
         path = self.root / id
         try:
             self.check_room(id, count)
             path.mkdir(mode=0o700)
+            (path / WORK).mkdir()
             yield id, path
         finally:
-            del self._uploads[id], self._uploaders[id]
+            del self._uploads[id]
             if id not in self._jobs:
                 await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
@@ -108,13 +109,13 @@ class JobStore:
 
     def used_bytes(self) -> int:
         """Bytes on the disk of all jobs and uploads. Those of running jobs are as of their last change."""
-        return sum(self._sizes.values()) + sum(self._uploads.values())
+        return sum(job.bytes for job in list(self._jobs.values())) + sum(self._uploads.values())
 
-    def add(self, job: Job) -> None:
+    async def add(self, job: Job) -> None:
         """Keeps a new job in its folder. Raises `OSError`."""
+        await self.measure(job)
         job.save(self.folder(job))
         self._jobs[job.id] = job
-        self._sizes[job.id] = size_of(self.folder(job))
 
     def save(self, job: Job) -> None:
         """Writes a change of a job; one that a full disk does not take is logged, and counts until the next start.
@@ -130,9 +131,7 @@ class JobStore:
 
     async def measure(self, job: Job) -> None:
         """Counts what a job has on the disk. In a thread, since it may have tens of thousands of files."""
-        size = await asyncio.to_thread(size_of, self.folder(job))
-        if job.id in self._jobs:
-            self._sizes[job.id] = size
+        job.bytes = await asyncio.to_thread(size_of, self.folder(job))
 
     async def clear(self, job: Job) -> None:
         """Removes all files of a job that has ended, but itself and, of a successful one, its result.
@@ -148,8 +147,7 @@ class JobStore:
     async def remove(self, job: Job) -> None:
         """Removes a job with its files."""
         self._jobs.pop(job.id, None)
-        self._sizes.pop(job.id, None)
-        await asyncio.to_thread(shutil.rmtree, self.folder(job), ignore_errors=True)
+        await asyncio.to_thread(erase, self.folder(job))
 
     async def remove_old(self) -> None:
         """Removes jobs that ended long ago."""
@@ -168,27 +166,32 @@ class JobStore:
         return time.time() - datetime.fromisoformat(min(waiting)).timestamp() if waiting else 0.0
 
     def _load(self, path: Path) -> None:
-        if not (path / FILE).exists():
+        if not (path / FILE).is_file():
             shutil.rmtree(path, ignore_errors=True)
             return
         try:
             job = Job.load(path)
         except (OSError, ValueError) as error:
-            log.error("a job is not read: %s; remove its folder", error)
+            log.error("%s is not read: %s; remove the folder", path, " ".join(str(error).split()))
             return
         if not job.is_open:
             strip(path, job)  # the service was killed before it did
-        self._jobs[job.id] = job
-        self._sizes[job.id] = size_of(path)
+        self._jobs[job.id], job.bytes = job, size_of(path)
 
 
 def strip(folder: Path, job: Job) -> None:
     """Removes all files of an ended job's folder but `FILE` and, of a successful one, its result. Any thread may call it."""
-    kept = {FILE, job.result if job.status == "successful" else ""}
-    with suppress(FileNotFoundError):  # it was removed meanwhile
-        for path in folder.iterdir():
-            if path.name not in kept:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    if job.status != "successful":
+        with suppress(OSError):
+            (folder / job.result).unlink()
+
+
+def erase(folder: Path) -> None:
+    """Removes a job's folder; the job first, so that it is gone also if this is interrupted. Any thread may call it."""
+    with suppress(OSError):
+        (folder / FILE).unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def size_of(folder: Path) -> int:

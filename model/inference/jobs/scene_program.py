@@ -5,14 +5,12 @@ The main thread writes; others read, cut and merge, as `model.inference.scenes.r
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import pickle
 import signal
 import socket
 import threading
-import traceback
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -22,28 +20,24 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.errors import DamagedImage, ImageError, UnknownClass
+from imaging.errors import DamagedImage
 from imaging.georeferenced.scene import SAFE_DRIVERS, Scene, open_scene
-from model.inference.jobs.scene_process import RefusalKind, SceneTask
+from model.inference.errors import NO_SPACE, NoRoom
+from model.inference.jobs.scene_process import SceneTask
 from model.inference.merging import Logits
 from model.inference.processes.confinement import confine, end_with_parent, limit, refuse_privileges, unlimit
 from model.inference.processes.forkserver_process import IGNORED_SIGNALS
 from model.inference.processes.frames import receive, send
-from model.inference.processes.protocol import MOST_MESSAGE
+from model.inference.processes.protocol import error_head
 from model.inference.runtime import DistantRuntime, Tile
 from model.inference.scenes.outputs import write_output
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING, RowsFile
 from model.inference.scenes.work import SceneWork, all_rows, plan_work
-from model.inference.tiling import TilingError
 
 MEMORY_BYTES = 2 << 30  # that the process may take besides its libraries
 SECONDS = 1800.0  # of processor time until the next rows are done, or the result is written
 NAME = "the file"
-KINDS: tuple[tuple[type[Exception], RefusalKind], ...] = (
-    (DamagedImage, "damaged"), (ImageError, "type"), (TilingError, "parameter"), (UnknownClass, "parameter"),
-)  # fmt: skip
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -72,14 +66,12 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _work(task: SceneTask, network: _Network) -> None:
-    """Plans the scene, and unless that is all, writes the result from its rows. Goes on with the rows that are kept."""
+    """Plans the scene, and writes the result from its rows. Goes on with the rows that are kept."""
     runtime: DistantRuntime = pickle.loads(task.runtime)  # noqa: S301
     request, labels = replace(task.request, resume=True), runtime.manifest.labels
     with open_scene(request.source, SAFE_DRIVERS, NAME) as scene:
         work = plan_work(request, scene, runtime)
-        network.reply({"kind": "plan", "size": scene.size})
-        if task.only_plan:
-            return
+        network.reply({"kind": "plan", "rows": scene.size[0]})
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
         with _rows_file(work, scene, len(labels)) as rows:
             with closing(all_rows(work, scene, runtime, rows, network.submit, task.ahead)) as parts:
@@ -99,9 +91,11 @@ def _rows_file(work: SceneWork, scene: Scene, classes: int) -> RowsFile:
 
 
 def _told(parts: Iterator[ClassRows], rows: RowsFile, network: _Network) -> Iterator[ClassRows]:
-    """The same rows. The front is told of each, and the limit on processor time begins anew."""
+    """The same rows. The front is told of those that are new, and the limit on processor time begins anew with each."""
+    kept = rows.next_row
     for part in parts:
-        network.reply({"kind": "rows", "row": part.bottom, "rows": rows.size[0]})
+        if part.bottom > kept:
+            network.reply({"kind": "rows", "rows": part.bottom})
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         yield part
 
@@ -140,12 +134,10 @@ class _Network:
 
 
 def _error_head(error: Exception, task: SceneTask) -> dict[str, object]:
-    """What the front is told of an error: its kind, and its text, without paths; a traceback if no scene should cause it."""
-    kind, message = "unexpected", "".join(traceback.format_exception(error))[-MOST_MESSAGE:]
+    """What the front is told of an error, without paths."""
     if isinstance(error, MemoryError):
-        kind, message = "memory", f"the scene needs more than {MEMORY_BYTES / 1e9:.1f} GB of memory; cut it into parts"
+        error = DamagedImage(f"the scene needs more than {MEMORY_BYTES / 1e9:.1f} GB of memory; cut it into parts")
     elif isinstance(error, OSError) and error.errno in NO_SPACE:
-        kind, message = "disk", "there is no room on the service's disk; try again later"
-    elif of_scene := next((name for kinds, name in KINDS if isinstance(error, kinds)), None):
-        kind, message = of_scene, str(error).replace(task.request.source, NAME)
-    return {"kind": "error", "type": kind, "message": message[:MOST_MESSAGE]}
+        error = NoRoom("there is no room on the service's disk; try again later")
+    head = error_head(error)
+    return head | {"message": str(head["message"]).replace(task.request.source, NAME)}

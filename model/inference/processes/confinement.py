@@ -22,6 +22,7 @@ PDEATHSIG, DUMPABLE, NO_NEW_PRIVS = 1, 4, 38  # options of prctl
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # Landlock's system calls, on all processors
 VERSION, PATH_BENEATH = 1, 1
 READ = 1 << 2 | 1 << 3  # files, folders
+WRITE = READ | 1 << 1 | 1 << 5 | 1 << 8 | 1 << 14  # besides: write, remove, create and truncate files
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}  # by version of Landlock: how many rights on files it knows
 NETWORK_VERSION, NETWORK_RIGHTS = 4, 0b11  # to bind, to connect (TCP)
 SCOPE_VERSION, SCOPES = 6, 0b11  # abstract sockets, signals
@@ -59,7 +60,7 @@ def landlock_version() -> int:
 def confine(writable: Sequence[Path] = ()) -> None:
     """Lets this process open no file except Python's and the libraries', as far as the system's Landlock goes.
 
-    writable: folders below which it may do everything.
+    writable: folders in which it may read, write and remove files. It creates no folder, link or pipe there.
 
     Nor may it trace other processes or read their memory, connect or bind TCP sockets, or send signals to others (the last two
     by the version). Descriptors that are open stay usable. When memory is full, the system kills this process before others,
@@ -78,7 +79,9 @@ def confine(writable: Sequence[Path] = ()) -> None:
     network, scopes = NETWORK_RIGHTS * (version >= NETWORK_VERSION), SCOPES * (version >= SCOPE_VERSION)
     # an older system takes the fields that it does not know, because they are 0
     ruleset = _call("syscall", CREATE_RULESET, RULESET.pack(rights, network, scopes), RULESET.size, 0)
-    for folder, allowed in (dict.fromkeys(_readable_folders(), READ) | dict.fromkeys(map(str, writable), rights)).items():
+    for folder, allowed in (
+        dict.fromkeys(_readable_folders(), READ) | dict.fromkeys(map(str, writable), WRITE & rights)
+    ).items():
         with suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
             _call("syscall", ADD_RULE, ruleset, PATH_BENEATH, PATH_RULE.pack(allowed, descriptor), 0)

@@ -83,18 +83,7 @@ class ForkServer:
         self._replies: deque[asyncio.Future[int]] = deque()  # in the order of the requests
         self._processes: set[ForkedProcess] = set()
         hide_memory()
-        self._channel, other = socket.socketpair()
-        path = [os.path.abspath(folder) for folder in sys.path]
-        program = PROGRAM.format(path=path, module=main.__module__, descriptor=other.fileno(), parent=os.getpid())
-        try:
-            with other:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-c", program], env=worker_environment(os.environ), pass_fds=[other.fileno()],
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
-                )  # fmt: skip
-        except BaseException:
-            self._channel.close()
-            raise
+        self._process, self._channel = start_program(main.__module__)
         self._channel.setblocking(False)
         self._loop.add_reader(self._channel, self._read)
 
@@ -171,6 +160,29 @@ class ForkServer:
             if not reply.done():
                 reply.set_exception(ConnectionError("the process that forks workers has ended"))
         self._on_end(self)
+
+
+def start_program(
+    module: str, variables: Mapping[str, str] | None = None, stderr: int | None = None
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Starts a program that calls `main` of a module of ours, in a session of its own; and this end of its socket.
+
+    variables: of its environment, besides those of workers. Raises `OSError`.
+    """
+    channel, other = socket.socketpair()
+    path = [os.path.abspath(folder) for folder in sys.path]
+    program = PROGRAM.format(path=path, module=module, descriptor=other.fileno(), parent=os.getpid())
+    try:
+        with other:
+            process = subprocess.Popen(
+                [sys.executable, "-c", program], env=worker_environment(os.environ) | dict(variables or {}),
+                pass_fds=[other.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
+                start_new_session=True,
+            )  # fmt: skip
+    except BaseException:
+        channel.close()
+        raise
+    return process, channel
 
 
 def worker_environment(variables: Mapping[str, str]) -> dict[str, str]:

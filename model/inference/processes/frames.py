@@ -67,6 +67,11 @@ class FrameChannel:
         except OSError as error:
             return WorkerEnded(str(error))
 
+    @property
+    def kept_frames(self) -> int:
+        """How many frames the other end has not received wholly."""
+        return (len(self._unsent) + 1) // 2
+
     async def receive(self, most_payload: int = 0) -> tuple[bytes, memoryview]:
         """The next frame's head and payload. Raises `OSError`: a `WorkerBroken` for larger ones, before they are read."""
         head_bytes, payload_bytes = PREFIX.unpack(await self._receive(PREFIX.size))

@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -27,7 +28,7 @@ import numpy as np
 from imaging.cutout import ObjectBox
 from imaging.decoding import LONGEST_SIDE, Limits
 from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
-from model.inference.errors import NoConfidence
+from model.inference.errors import NoConfidence, NoRoom
 from model.inference.plan import Options, Plan
 from model.inference.processes.blob import INLINE_BYTES, Blob, seal
 from model.inference.processes.frames import WorkerBroken
@@ -54,10 +55,10 @@ REPORTED_ERRORS = {
     error.__name__: error
     for error in (
         EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, UnknownClass, NoConfidence, SideError,
-        TilingError, MemoryError, TaskDropped,
+        TilingError, NoRoom, MemoryError, TaskDropped,
     )
 }  # fmt: skip
-"""Errors of an image, by name. A worker reports them and the front raises them again."""
+"""Errors of an image or a scene, by name. A process reports them and the front raises them again."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def most_payload(segmenter: Segmenter, options: Options) -> int:
 
 def parse_head(head: bytes, kinds: Sequence[str]) -> dict[str, Any]:
     """The JSON document of a worker's frame. Raises `WorkerBroken` if it is neither an error nor of one of these kinds."""
-    with _refuse("a message"):
+    with refuse("a message"):
         document: dict[str, Any] = json.loads(head)
         if document["kind"] not in (*kinds, "error"):
             raise ValueError(f"the kind {document['kind']!r:.100}, expected {' or '.join(kinds)}")
@@ -190,8 +191,15 @@ def parse_head(head: bytes, kinds: Sequence[str]) -> dict[str, Any]:
 
 def parse_error(head: Mapping[str, Any]) -> tuple[str, str]:
     """Parses a worker's error, its name and its text; raises `WorkerBroken` for an invalid one."""
-    with _refuse("an error"):
+    with refuse("an error"):
         return _text(head["type"], 100), _text(head["message"], MOST_MESSAGE)
+
+
+def error_head(error: Exception) -> dict[str, object]:
+    """What the front is told of an error: its name and text; of one that no file should cause, its traceback."""
+    name = next((base.__name__ for base in type(error).__mro__ if base.__name__ in REPORTED_ERRORS), "unexpected")
+    trace = "".join(traceback.format_exception(error))[-MOST_MESSAGE:] if name == "unexpected" else ""
+    return {"kind": "error", "type": name, "message": trace or str(error)[:MOST_MESSAGE]}
 
 
 def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) -> WorkerPlan:
@@ -200,8 +208,8 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
     The worker says the image's size, which memory the work needs and the file's sha256. Of a scene it says the side too, if
     that follows from its pixels' size on the ground. All else follows from these.
     """
-    with _refuse("a plan"):
-        height, width = (_integer(side, 1, LONGEST_SIDE) for side in head["size"])
+    with refuse("a plan"):
+        height, width = (integer(side, 1, LONGEST_SIDE) for side in head["size"])
         pixels = height * width
         if pixels > segmenter.limits.megapixels * 1e6:
             raise ValueError(f"{width}x{height} pixels, more than {segmenter.limits.megapixels:g} megapixels")
@@ -212,7 +220,7 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
         return WorkerPlan(
             size=plan.size,
             tile_count=plan.tile_count,
-            bytes=_integer(head["bytes"], pixels, MOST_BYTES),
+            bytes=integer(head["bytes"], pixels, MOST_BYTES),
             decode_seconds=decode_seconds(plan, segmenter),
             sha256=sha256,
             tile_shapes=frozenset(view.tile_plan.tile for view in plan.views),
@@ -228,17 +236,15 @@ def _options(head: Mapping[str, Any], options: Options, segmenter: Segmenter) ->
         return options
     if options.side != "auto" or not segmenter.manifest.preprocessing.gsd or not segmenter.reads_scene(options.rendering):
         raise ValueError(f"side {str(side)[:20]}, and not the request's {options.side}")
-    return replace(options, side=_integer(side, 1, LONGEST_SIDE))
+    return replace(options, side=integer(side, 1, LONGEST_SIDE))
 
 
-def parse_tile(head: Mapping[str, Any], payload: memoryview, plan: WorkerPlan) -> Tile:
-    """Parses a worker's tile for an image of this plan; raises `WorkerBroken` for an invalid one."""
-    with _refuse("a tile"):
-        height, width, channels = (_integer(side, 1, LONGEST_SIDE) for side in head["shape"])
-        if (height, width) not in plan.tile_shapes or channels != plan.channels:
-            raise ValueError(
-                f"{height}x{width}x{channels}, expected one of {sorted(plan.tile_shapes)} and {plan.channels} channels"
-            )
+def parse_tile(head: Mapping[str, Any], payload: memoryview, shapes: Collection[Size], bands: int) -> Tile:
+    """Parses a worker's tile, of one of these (height, width); raises `WorkerBroken` for an invalid one."""
+    with refuse("a tile"):
+        height, width, channels = (integer(side, 1, LONGEST_SIDE) for side in head["shape"])
+        if (height, width) not in shapes or channels != bands:
+            raise ValueError(f"{height}x{width}x{channels}, expected one of {sorted(shapes)} and {bands} channels")
         return np.frombuffer(payload, np.uint8).reshape((height, width, channels))
 
 
@@ -247,16 +253,16 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
 
     The answer's bytes are in the frame, or in the file that the worker got, which nobody can change from now on.
     """
-    with _refuse("an answer"):
+    with refuse("an answer"):
         body = Blob(bytes(payload), None, len(payload)) if payload else answer_file
         if body.descriptor is not None:
             seal(body.descriptor)
-            body.length = _integer(os.fstat(body.descriptor).st_size, 1, plan.bytes)
+            body.length = integer(os.fstat(body.descriptor).st_size, 1, plan.bytes)
         if not body.is_open:
             raise ValueError("no bytes, and no file")
         seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
         total = prod(plan.size)
-        counts = tuple(_integer(pixels, 0, total) for pixels in head["counts"])
+        counts = tuple(integer(pixels, 0, total) for pixels in head["counts"])
         if len(counts) != len(plan.class_names) or sum(counts) != total:
             raise ValueError(f"{sum(counts)} pixels of {len(counts)} classes, not {total} of {len(plan.class_names)}")
         confidence, pixels, box = head["mean_confidence"], head["object_pixels"], head["box"]
@@ -264,8 +270,8 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
             raise ValueError(f"the encoding {head['encoding']!r:.100}")
         if box is not None:
             left, top, width, height = box
-            left, top = _integer(left, 0, plan.size[1] - 1), _integer(top, 0, plan.size[0] - 1)
-            box = left, top, _integer(width, 1, plan.size[1] - left), _integer(height, 1, plan.size[0] - top)
+            left, top = integer(left, 0, plan.size[1] - 1), integer(top, 0, plan.size[0] - 1)
+            box = left, top, integer(width, 1, plan.size[1] - left), integer(height, 1, plan.size[0] - top)
         if not (remark := _text(head["remark"], MOST_MESSAGE)).isascii() or not (remark or " ").isprintable():
             raise ValueError(f"the remark {remark!r:.100}, expected one line of ASCII")
         return Answer(
@@ -276,21 +282,21 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
             counts=dict(zip(plan.class_names, counts, strict=True)),
             mean_confidence=None if confidence is None else round(_number(confidence, 1), SHARE_DIGITS),
             box=box,
-            object_pixels=None if pixels is None else _integer(pixels, 0, total),
+            object_pixels=None if pixels is None else integer(pixels, 0, total),
             remark=remark,
         )
 
 
 @contextmanager
-def _refuse(what: str) -> Iterator[None]:
-    """Raises `WorkerBroken` for what a parser raises at a message that no worker of ours sends."""
+def refuse(what: str) -> Iterator[None]:
+    """Raises `WorkerBroken` for what a parser raises at a message that no process of ours sends."""
     try:
         yield
     except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
         raise WorkerBroken(f"a worker sent {what} that cannot be: {str(error)[:300]}") from error
 
 
-def _integer(value: object, least: int, most: int) -> int:
+def integer(value: object, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:  # True is an int as well
         raise ValueError(f"{value!r:.100}, expected an integer from {least} to {most}")
     return value

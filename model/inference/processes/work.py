@@ -48,6 +48,8 @@ async def work_on(
     Raises `WorkersStopped`, the errors of a `Worker`, and those of `reservation` and `check`.
     """
     queue, waited_s = TileQueue(deadline, is_background=image.is_background), 0.0
+    if not image.is_background:
+        scheduler.announce()
     try:
         grant = reservation.ask(image.body, deadline) if reservation else Grant(MOST_BYTES)
         while True:

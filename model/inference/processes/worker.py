@@ -6,25 +6,19 @@ import asyncio
 import logging
 import pickle
 import signal
-from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
-
-import numpy as np
 
 from imaging.errors import DamagedImage
 from imaging.formats.signatures import format_of
 from model.inference.cores import resident_bytes
 from model.inference.errors import Cancelled, WorkerFailed
-from model.inference.merging import Logits
 from model.inference.processes import protocol
 from model.inference.processes.blob import Blob, anonymous_file
 from model.inference.processes.forkserver import ForkedProcess
 from model.inference.processes.frames import UNASKED, FrameChannel, WorkerBroken
 from model.inference.processes.protocol import REPORTED_ERRORS, Answer, Grant, ImageRequest, TaskDropped, WorkerPlan
-from model.inference.runtime import Tile
+from model.inference.processes.relay import Submit, TileRelay
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
 LIBRARY_BYTES = 64 << 20  # by which it may grow besides, once it has imported the library that reads scenes
@@ -33,8 +27,6 @@ PLAN_TIMEOUT_S = 10.0  # longest time to plan an image, wall clock
 ENDED = "the worker process that had the image ended; try again"
 log = logging.getLogger("segment")
 
-Submit = Callable[[Tile], Future[Logits]]
-"""Runs a tile through the network, on another thread."""
 Stage = Literal["plan", "decode", "answer"]
 DeathReason = Literal["processor_time", "crash", "killed", "no_answer", "deadline", "cancelled", "grown", "replaced"]
 DEATH_REASONS: tuple[DeathReason, ...] = get_args(DeathReason)
@@ -123,15 +115,9 @@ class Worker:
         """
         assert self._plan, "plan comes before work"
         plan, self.stage = self._plan, "decode"
-        tiles: deque[Future[Logits]] = deque()
         answer: Answer | None = None
         answer_file: Blob | None = None
-        sent, loop = 0, asyncio.get_running_loop()
-
-        def end(_: Future[Logits]) -> None:
-            with suppress(RuntimeError):  # the event loop has ended
-                loop.call_soon_threadsafe(self._send_logits, tiles)
-
+        count, relay = 0, TileRelay(self._frames, submit, self._ahead, self._drop)
         try:
             if not self._is_granted:
                 if fault := self._frames.fault():
@@ -143,12 +129,11 @@ class Worker:
                     answer_file = Blob()
                     self._send_file(answer_file)
                     continue
-                tile = protocol.parse_tile(*frame, plan)
-                sent += 1
-                if sent > plan.tile_count or len(tiles) >= self._ahead:
-                    raise WorkerBroken(f"{UNASKED}: tile {sent} of {plan.tile_count}, {len(tiles)} without logits")
-                tiles.append(submit(tile))
-                tiles[-1].add_done_callback(end)
+                tile = protocol.parse_tile(*frame, plan.tile_shapes, plan.channels)
+                count += 1
+                if count > plan.tile_count:
+                    raise WorkerBroken(f"{UNASKED}: tile {count} of {plan.tile_count}")
+                relay.add(tile)
             answer = protocol.parse_answer(*frame, answer_file or Blob(), plan)
             self.idle = True
             return answer
@@ -157,20 +142,7 @@ class Worker:
         finally:
             if answer_file and not (answer and answer.body is answer_file):
                 answer_file.close()
-            while tiles:
-                tiles.popleft().cancel()
-
-    def _send_logits(self, tiles: deque[Future[Logits]]) -> None:
-        """Sends the logits of finished tiles, in order. When one fails, the worker drops the image."""
-        while tiles and tiles[0].done() and self._drop_error is None:
-            tile = tiles.popleft()
-            if tile.cancelled():
-                self._drop(Cancelled("a tile was cancelled"))
-            elif error := tile.exception():
-                self._drop(error)
-            else:
-                logits = np.ascontiguousarray(tile.result())
-                self._frames.send(pickle.dumps(logits.shape), logits.data.cast("B"))
+            relay.close()
 
     def _send_file(self, answer_file: Blob) -> None:
         """Opens the file, and sends it to the worker. If there is none, the worker drops the image. Raises `OSError`."""

@@ -13,7 +13,6 @@ import os
 import pickle
 import socket
 import time
-import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +25,7 @@ from model.inference.processes import protocol
 from model.inference.processes.blob import INLINE_BYTES, read_file, write_file
 from model.inference.processes.confinement import confine, limit, unlimit, unlimit_cpu
 from model.inference.processes.frames import receive, send
-from model.inference.processes.protocol import MOST_MESSAGE, PLAN_BYTES, PLAN_SECONDS, REPORTED_ERRORS, Drop, Task, TaskDropped
+from model.inference.processes.protocol import PLAN_BYTES, PLAN_SECONDS, Drop, Task, TaskDropped
 from model.inference.runtime import Tile
 
 GZIP_LEVEL, GZIP_BYTES = 5, 1000
@@ -81,7 +80,7 @@ class _Conversation:
             raise
         except Exception as error:  # an error of one image must not end the worker
             unlimit()
-            head, body = _error_head(error), b""
+            head, body = protocol.error_head(error), b""
         self.body = b""
         _reply(self.channel, head, body)
 
@@ -153,13 +152,6 @@ class _Conversation:
         if isinstance(message, Drop):
             raise TaskDropped
         return message, payload, descriptors
-
-
-def _error_head(error: Exception) -> Head:
-    """An error's name and text; a traceback for one that no image should cause."""
-    name = next((base.__name__ for base in type(error).__mro__ if base.__name__ in REPORTED_ERRORS), "unexpected")
-    trace = "".join(traceback.format_exception(error))[-MOST_MESSAGE:] if name == "unexpected" else ""
-    return {"kind": "error", "type": name, "message": trace or str(error)[:MOST_MESSAGE]}
 
 
 def _reply(channel: socket.socket, head: Head, payload: bytes | memoryview = b"") -> None:

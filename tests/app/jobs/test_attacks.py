@@ -19,10 +19,11 @@ from app.serving.jobs.store import JobStore
 from app.serving.registry import Model
 from tests.app.jobs.test_failures import process_of
 from tests.support.app.exchanges import PHOTO, assert_problem
-from tests.support.app.jobs import result_of, submit_and_begin, submit_photos
+from tests.support.app.jobs import ended, result_of, submit, submit_and_begin, submit_photos
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until, wait_until_async
 
+ID = "0123456789abcdef" * 2
 FORM_OF = "multipart/form-data; boundary="
 
 
@@ -51,12 +52,12 @@ def test_a_process_that_is_stopped_counts_as_one_that_ended(
 def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_told_anew(serve: Serve, tmp_path: Path) -> None:
     turns = 0
 
-    async def work(_job: Job, _model: Model, tell: Callable[[float], None]) -> None:
+    async def work(_job: Job, _folder: Path, _model: Model, tell: Callable[[float], None]) -> None:
         nonlocal turns
         turns += 1
         tell(0.5)
         if turns < 9:
-            raise OSError("its process ended")
+            raise ConnectionError("its process ended")
 
     with serve() as client:
         registry = client.app.state.service.registry  # type: ignore[attr-defined]
@@ -66,8 +67,8 @@ def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_tol
             store = JobStore(tmp_path, 1e9, 1)
             jobs = JobRunner(store, registry, {False: work})
             async with store.upload("a", 0) as (id, _):
-                job = Job(id, "", "a", "zip", {}, model.name, model.segmenter.runtime.identity.sha256, [], created=now())
-                jobs.submit(job)
+                job = Job(id, "", "a", "zip", {}, model.name, model.segmenter.runtime.identity.sha256, created=now())
+                await jobs.submit(job)
             jobs.start()
             await wait_until_async(lambda: not job.is_open)
             await jobs.stop()
@@ -80,15 +81,15 @@ def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_tol
 @pytest.mark.parametrize(
     "changes",
     [
-        {"status": "lost"}, {"output": "png"}, {"created": 5}, {"files": "abc"}, {"model": ["a"]}, {"finished": "yesterday"},
+        {"status": "lost"}, {"output": "png"}, {"created": 5}, {"model": ["a"]}, {"finished": "yesterday"},
         {"created": "yesterday"}, {"owner": None}, {"id": "../other"}, {"crashes": "many"}, {"more": 1}, {"status": "running"},
     ],
     ids=str,
 )  # fmt: skip
 def test_a_job_that_was_edited_is_left_out(tmp_path: Path, changes: dict[str, object]) -> None:
-    folder = tmp_path / "1"
+    folder = tmp_path / ID
     folder.mkdir()
-    job = Job("1", "", "a", "zip", {}, "m", "0", ["a.png"], "successful", now(), finished=now(), progress=100)
+    job = Job(ID, "", "a", "zip", {}, "m", "0", "successful", now(), finished=now(), progress=100)
     job.save(folder)
     assert Job.load(folder) == job
     (folder / "job.json").write_text(json.dumps(asdict(job) | changes))
@@ -98,12 +99,12 @@ def test_a_job_that_was_edited_is_left_out(tmp_path: Path, changes: dict[str, ob
 
 
 def test_what_a_kill_left_of_a_job_that_had_ended_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "1" / "uploads").mkdir(parents=True)
-    Job("1", "", "a", "zip", {}, "m", "0", [], "successful", now(), finished=now()).save(tmp_path / "1")
-    for name in ("result.zip", "uploads/000000"):
-        (tmp_path / "1" / name).write_text("a")
+    (tmp_path / ID / "work").mkdir(parents=True)
+    Job(ID, "", "a", "zip", {}, "m", "0", "successful", now(), finished=now()).save(tmp_path / ID)
+    for name in ("result.zip", "work/000000"):
+        (tmp_path / ID / name).write_text("a")
     JobStore(tmp_path, 1e9, 1).close()
-    assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["job.json", "result.zip"]
+    assert sorted(path.name for path in (tmp_path / ID).iterdir()) == ["job.json", "result.zip"]
 
 
 def test_a_result_that_is_a_link_or_missing_is_not_answered(serve: Serve, tmp_path: Path) -> None:
@@ -125,3 +126,34 @@ def test_a_boundary_that_is_too_long_is_said(serve: Serve, tmp_path: Path) -> No
         response = client.post("/jobs", params={"output": "zip"}, content=b"--X", headers=headers)
         assert_problem(response, 400, "the form cannot be read")
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"no JSON", b"{}", b'{"kind": "plan"}', b'{"kind": "plan", "rows": NaN}', b'{"kind": "error"}', b'{"kind": "done"}',
+     b'{"kind": "error", "type": "unexpected", "message": "a"}',
+     b'{"kind": "error", "type": "DamagedImage", "message": "\\ud800"}'],
+    ids=str,
+)  # fmt: skip
+def test_a_process_that_a_scene_took_over_has_the_submission_refused_in_words(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: bytes
+) -> None:
+    monkeypatch.setattr("model.inference.jobs.scene_process.MODULE", "tests.support.app.hostile_scene")
+    with serve(jobs_dir=tmp_path) as client:
+        assert_problem(client.post("/jobs", params={"output": "tif"}, content=message), 422, "")
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    "message", [b"{}", b'{"kind": "rows"}', b'{"kind": "tile"}', b'{"kind": "rows", "rows": 1e9}', b'{"kind": "done"}']
+)
+def test_a_process_that_a_scene_took_over_fails_the_job_in_words(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: bytes
+) -> None:
+    monkeypatch.setattr("model.inference.jobs.scene_process.MODULE", "tests.support.app.hostile_scene")
+    with serve(jobs_dir=tmp_path) as client:
+        id = submit(client, b'{"kind": "plan", "rows": 9}\n' + message, output="tif")
+        document = ended(client, id)
+        assert document["status"] == "failed", document
+        assert document["message"]
+        assert_problem(client.get(f"/jobs/{id}/results"), 404, "has no result")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -12,10 +11,6 @@ from pathlib import Path
 import pytest
 
 from app.main import create_app
-from app.serving.jobs import runner
-from app.serving.jobs.job import Job, now
-from app.serving.jobs.runner import JobRunner
-from app.serving.jobs.store import JobStore
 from app.settings import Settings
 from tests.support.app.exchanges import PHOTO, assert_problem
 from tests.support.app.jobs import ended, result_of, status_of, submit, submit_and_begin, submit_photos
@@ -28,7 +23,7 @@ def test_a_job_goes_on_after_a_restart_with_the_same_bytes(
 ) -> None:
     with serve(jobs_dir=tmp_path / "jobs") as client:
         id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
-    rows = tmp_path / "jobs" / id / "result.tif.rows"
+    rows = tmp_path / "jobs" / id / "work" / "result.tif.rows"
     assert rows.stat().st_size
     with serve(jobs_dir=tmp_path / "jobs") as client:
         assert result_of(client, id) == bytes_of(long_scene, ".tif")
@@ -40,7 +35,7 @@ def test_photos_that_are_done_are_kept_over_a_restart(serve: Serve, tmp_path: Pa
     with serve(jobs_dir=tmp_path) as client:
         id = submit_photos(client, photos, output="jsonl")
         wait_until(lambda: status_of(client, id)["progress"] > 0)
-    parts = {path.name: path.stat().st_mtime_ns for path in (tmp_path / id / "parts").glob("*.json")}
+    parts = {path.name: path.stat().st_mtime_ns for path in (tmp_path / id / "work").glob("*.part")}
     assert parts
     with serve(jobs_dir=tmp_path) as client:
         assert len(result_of(client, id).splitlines()) == 40
@@ -99,9 +94,11 @@ def test_a_disk_that_becomes_full_ends_the_job_and_not_the_service(
 
 
 def test_a_folder_is_of_one_service(serve: Serve, tmp_path: Path, narrow_file: Path) -> None:
-    (tmp_path / "half").mkdir()
+    (tmp_path / ("0" * 32)).mkdir()
+    (tmp_path / "photos").mkdir()
     with serve(jobs_dir=tmp_path):
-        assert not (tmp_path / "half").exists()  # an upload that never ended
+        assert not (tmp_path / ("0" * 32)).exists()  # an upload that never ended
+        assert (tmp_path / "photos").exists()  # the operator's
         with pytest.raises(OSError, match="in use by another service"):
             create_app(Settings(weights=(str(narrow_file),), jobs_dir=tmp_path))
 
@@ -115,36 +112,6 @@ def test_jobs_that_ended_long_ago_are_removed(serve: Serve, tmp_path: Path) -> N
     with serve(jobs_dir=tmp_path) as client:
         wait_until(lambda: client.get(f"/jobs/{id}").status_code == 404)
     assert not path.parent.exists()
-
-
-def test_a_large_job_and_small_ones_take_turns_by_client(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "TURN_S", 0.0)
-    monkeypatch.setattr(runner, "CHECK_S", 0.01)
-    turns: list[str] = []
-
-    async def work(job: Job, *_: object) -> None:
-        turns.append(job.client)
-        await asyncio.sleep(0 if job.client == "small" or len(turns) > 9 else 3600)
-
-    with serve() as client:
-        registry = client.app.state.service.registry  # type: ignore[attr-defined]
-        model = registry.get()
-
-        async def run() -> list[str]:
-            store = JobStore(tmp_path, 1e9, 1)
-            jobs = JobRunner(store, registry, {False: work})
-            for index, name in enumerate(["large", *["small"] * 4, "other"]):
-                async with store.upload(name, 0) as (id, _):
-                    sha256 = model.segmenter.runtime.identity.sha256
-                    jobs.submit(Job(id, "", name, "zip", {}, model.name, sha256, [], created=f"{now()}{index}"))
-            jobs.start()
-            while any(job.is_open for job in store.jobs()):
-                await asyncio.sleep(0.01)
-            await jobs.stop()
-            return [job.status for job in store.jobs()]
-
-        assert set(asyncio.run(run())) == {"successful"}
-    assert turns[:6] == ["large", "small", "other", "large", "small", "other"]
 
 
 def process_of(id: str) -> int:

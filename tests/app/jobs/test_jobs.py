@@ -122,9 +122,32 @@ def test_a_result_comes_in_parts_and_has_an_entity_tag(client: TestClient) -> No
     whole, address = result_of(client, id), f"/jobs/{id}/results"
     part = client.get(address, headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, whole[10:20])
-    assert client.get(address, headers={"If-None-Match": part.headers["etag"]}).status_code == 304
+    for tags in (part.headers["etag"], f'"a", W/{part.headers["etag"]}', "*"):
+        assert client.get(address, headers={"If-None-Match": tags}).status_code == 304
+    last = client.get(address, headers={"Range": "bytes=-5"})
+    assert (last.status_code, last.content) == (206, whole[-5:])
     assert part.headers["content-disposition"].startswith("attachment;")
     assert part.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_part_that_a_result_lacks_is_a_problem(client: TestClient) -> None:
+    id = submit_photos(client, PHOTOS, output="zip")
+    whole, address = result_of(client, id), f"/jobs/{id}/results"
+    beyond = client.get(address, headers={"Range": f"bytes={len(whole)}-"})
+    assert_problem(beyond, 416, f"is not within the file, which has {len(whole)} bytes")
+    assert beyond.headers["content-range"] == f"bytes */{len(whole)}"
+    for value in ("bytes=5-3", "bytes=a-b", "bytes="):
+        assert_problem(client.get(address, headers={"Range": value}), 400, "Range: bytes=")
+    for value in ("rows=1-2", "1-2"):  # has no meaning here
+        assert client.get(address, headers={"Range": value}).content == whole
+
+
+def test_a_form_may_have_a_preamble(client: TestClient) -> None:
+    part = b'Content-Disposition: form-data; name="file"; filename="a.png"\r\nX-Other: file\r\n\r\n' + PHOTO
+    body = b"This is a form.\r\n--b\r\n" + part + b"\r\n--b--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    response = client.post("/jobs", params={"output": "jsonl"}, content=body, headers=headers)
+    assert b'"file":"a.png"' in result_of(client, response.json()["jobID"])
 
 
 def test_an_open_job_has_no_result_and_is_dismissed_then_removed(client: TestClient, long_scene: Path) -> None:

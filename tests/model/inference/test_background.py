@@ -11,7 +11,7 @@ import pytest
 from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Device, Tile
-from model.inference.tile_queue import BACKGROUND_SHARE, BUSY_S, LONG_S, STARVED_S, Item, TileQueue, TileTurns
+from model.inference.tile_queue import BACKGROUND_SHARE, BUSY_S, LONG_S, QUIET_S, STARVED_S, Item, TileQueue, TileTurns
 from tests.support.model.doubles import FAR, Clock, FirstChannel, Streams, tile
 from tests.support.model.running import Running, running
 from tests.support.polling import HANG_S, wait_until
@@ -134,6 +134,32 @@ def test_without_requests_the_background_makes_all_calls_at_once_and_one_while_t
             assert runtime.most == most
             assert it.run([1]) == [1]
             runtime.most = 0
+
+
+def test_for_minutes_after_a_request_the_background_has_one_call_at_a_time() -> None:
+    turns, device, late = TileTurns(max_batch=1), Device(Streams(max_batch=1, concurrency=2), None), background()
+    for _ in range(4):
+        turns.add(Item(tile(7), Future(), late), [], 0)
+    turns.note_request(0)
+    for now, most in ((BUSY_S, 1), (QUIET_S, 2)):
+        first = turns.take(device, [], now)
+        assert len(first) == 1
+        assert len(turns.take(device, [first], now)) == most - 1
+
+
+def test_the_background_begins_no_tile_once_a_request_is_announced() -> None:
+    runtime, queue = Timed(max_batch=1), background()
+    with running(runtime) as it:
+        runtime.clock = it.clock
+        assert it.run([7], queue) == [7]
+        it.scheduler.announce()
+        late = it.waiting([6], queue)
+        assert it.run([8]) == [8]
+        assert not late.done()
+        it.clock.now += BUSY_S
+        assert it.run([5], background()) == [5]  # wakes the thread
+        assert late.result(HANG_S) == [6]
+    assert runtime.batches == [[7], [8], [6], [5]]
 
 
 def test_a_request_waits_for_the_background_s_call_and_none_begins_beside_its_own() -> None:

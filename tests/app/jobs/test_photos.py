@@ -1,0 +1,45 @@
+"""Photos of a job that the service cannot segment at once, or never."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.api import job_photos
+from app.api.batch import NO_ROW, Outcome
+from app.api.errors import Unavailable
+
+
+class Attempts:
+    """Outcomes with these reasons for a 503, one after the other; without a reason, an answer."""
+
+    def __init__(self, *reasons: str | None) -> None:
+        self.reasons = list(reasons)
+        self.count = 0
+
+    async def __call__(self) -> Outcome:
+        self.count += 1
+        if reason := self.reasons.pop(0):
+            return Outcome(0, "a", ".json", 503, {"retry_after": 0}, NO_ROW, problem=Unavailable("a", None, reason))  # type: ignore[arg-type]
+        return Outcome(0, "a", ".png", 200, {}, NO_ROW)
+
+
+def status_after(attempts: Attempts) -> int:
+    return asyncio.run(job_photos.repeated(attempts)).status
+
+
+@pytest.mark.parametrize("reason", ["worker", "device_memory"])
+def test_a_photo_whose_worker_or_device_fails_each_time_is_a_failure_of_its_own(reason: str) -> None:
+    attempts = Attempts(*[reason] * 9)
+    assert (status_after(attempts), attempts.count) == (503, job_photos.MOST_TRIES)
+
+
+def test_a_photo_waits_while_the_service_is_full_and_survives_a_worker_that_ends() -> None:
+    attempts = Attempts(*["full"] * 9, "worker", "deadline", "worker", None)
+    assert status_after(attempts) == 200
+
+
+def test_a_photo_for_which_the_service_never_has_room_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_photos, "JOB_S", 0.0)
+    assert status_after(Attempts("full", None)) == 503

@@ -1,0 +1,123 @@
+"""What the front believes of a process that a scene took over: its messages come over the real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from imaging.errors import DamagedImage
+from model.inference.jobs.scene_process import SceneProcess, SceneTask
+from model.inference.merging import Logits
+from model.inference.processes.frames import FrameChannel, WorkerBroken, send
+from model.inference.runtime import Runtime, Tile
+from model.inference.scenes.request import SceneRequest
+from model.inference.segmenter import Segmenter
+
+pytestmark = pytest.mark.anyio
+AHEAD = 4
+PLAN, TILE, DONE = {"kind": "plan", "rows": 100}, {"kind": "tile", "shape": [96, 96, 3]}, {"kind": "done"}
+PIXELS = bytes(96 * 96 * 3)
+
+
+class Hostile:
+    """The front's side of a process, and the messages that the test writes in its place."""
+
+    def __init__(self, runtime: Runtime, frames: FrameChannel, end: socket.socket) -> None:
+        request = SceneRequest("a.tif", "b.tif", "raster", tile=(96, 96))
+        self.process = SceneProcess(frames, Segmenter(runtime), SceneTask(b"", request, "folder", AHEAD))
+        self.end = end
+        self.shares: list[float] = []
+        self.tiles: list[Tile] = []
+
+    def say(self, head: object, payload: bytes = b"") -> None:
+        send(self.end, head if isinstance(head, bytes) else json.dumps(head).encode(), payload)
+
+    async def run(self) -> None:
+        await self.process.run(self.submit, self.shares.append)
+
+    def submit(self, tile: Tile) -> Future[Logits]:
+        self.tiles.append(tile)
+        future: Future[Logits] = Future()
+        future.set_result(np.zeros((4, 500, 500), np.float32))  # more than the socket takes
+        return future
+
+
+@pytest.fixture
+async def it(runtime: Runtime) -> AsyncIterator[Hostile]:
+    here, there = socket.socketpair()
+    frames = FrameChannel(here)
+    try:
+        yield Hostile(runtime, frames, there)
+    finally:
+        frames.close()
+        there.close()
+
+
+ROWS: list[object] = [None, "5", 1.5, True, 0, -1, 1 << 40, [5], {}]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"no JSON", b"{}", b'{"kind": "plan"}', b'{"kind": "plan", "rows": NaN}', b'{"kind": "plan", "rows": 1e400}', DONE, TILE,
+     {"kind": "error"}, {"kind": "error", "type": ["a"], "message": "b"}, *({"kind": "plan", "rows": rows} for rows in ROWS)],
+    ids=str,
+)  # fmt: skip
+async def test_a_plan_that_cannot_be_breaks_the_process(it: Hostile, head: object) -> None:
+    it.say(head)
+    with pytest.raises(WorkerBroken):
+        await it.process.plan()
+
+
+@pytest.mark.parametrize(
+    ("head", "payload"),
+    [({"kind": "rows"}, b""), (PLAN, b""), ({"kind": "rows", "rows": 50}, b""), ({"kind": "rows", "rows": 101}, b""),
+     *(({"kind": "rows", "rows": rows}, b"") for rows in ROWS),
+     *(({"kind": "tile", "shape": shape}, PIXELS) for shape in (None, 5, [], "abc", [96, 96], [96, 96, 1], [95, 96, 3], [1e3])),
+     ({"kind": "tile"}, PIXELS), (TILE, PIXELS[:-1]), ({"kind": "tile", "shape": [1 << 70, 96, 3]}, PIXELS)],
+    ids=str,
+)  # fmt: skip
+async def test_a_message_that_cannot_be_breaks_the_process(it: Hostile, head: object, payload: bytes) -> None:
+    it.say(PLAN)
+    await it.process.plan()
+    it.say({"kind": "rows", "rows": 50})
+    it.say(head, payload)
+    with pytest.raises(WorkerBroken):
+        await it.run()
+    assert (it.shares, it.tiles) == ([0.5], [])
+
+
+async def test_a_process_that_receives_no_logits_fills_no_memory(it: Hostile) -> None:
+    it.say(PLAN)
+    await it.process.plan()
+
+    async def send_tiles() -> None:
+        for _ in range(4 * AHEAD):
+            await asyncio.to_thread(it.say, TILE, PIXELS)
+
+    sending = asyncio.create_task(send_tiles())
+    with pytest.raises(WorkerBroken, match="not asked for"):
+        await it.run()
+    assert len(it.tiles) <= AHEAD + 1
+    sending.cancel()
+
+
+@pytest.mark.parametrize("name", ["unexpected", "SystemExit", "TaskDropped", "MemoryError"])
+async def test_an_error_that_no_scene_should_cause_is_logged_and_told_in_words(
+    it: Hostile, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    it.say({"kind": "error", "type": name, "message": "a\ud800\x1b[2J"})
+    with pytest.raises(DamagedImage, match=r"could not be processed, and the service's log says why"):
+        await it.process.plan()
+    assert r"a\ud800\x1b[2J" in caplog.text
+
+
+async def test_the_text_of_an_error_can_be_written_and_shown(it: Hostile) -> None:
+    it.say({"kind": "error", "type": "UnknownImageType", "message": "a\ud800\x1b[2J"})
+    with pytest.raises(ValueError, match=r"^a\\ud800\\x1b\[2J$"):
+        await it.process.plan()
