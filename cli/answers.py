@@ -10,7 +10,7 @@ from cli.image_names import ENDINGS
 from cli.input import STDIO, Input
 from cli.places import fitting_name, join, write_whole
 from cli.stores import is_url
-from imaging.rendering import IMAGE_SUFFIXES, SUFFIXES, Rendering
+from imaging.rendering import IMAGE_SUFFIXES, Rendering
 from model.whole_file import PROCESS, check_output, open_descriptor, refuse_link, remove_partials
 
 ANSWERS = {".png", ".json", ".npz", ".geojson"}
@@ -101,7 +101,7 @@ def _advice(ending: str, rendering: Rendering) -> str:
     image_format = next((name for name, suffix in IMAGE_SUFFIXES.items() if suffix == ending), None)
     if image_format and rendering.is_picture:
         return f"add --image-format {image_format}"
-    if ending == SUFFIXES["geotiff"]:
+    if ending == Rendering("geotiff").suffix:
         return "give --format geotiff, if the image has coordinates"
     if ending in ANSWERS:
         return f"give --format {ending.removeprefix('.')}"

@@ -15,7 +15,7 @@ from cli.address import ask, open_client, origin
 from cli.arguments import LOCAL, parser, rendering, service_arguments
 from cli.report import Result, as_options
 from imaging.object_facts import read_object_headers
-from imaging.rendering import MEDIA_TYPES
+from imaging.rendering import Rendering
 from model.command_line import settings_digest
 from model.inference.plan import PARAMETERS
 
@@ -87,7 +87,7 @@ class Remote:
         if self._facts_query is None:
             return result
         same = self._facts_query == self._query
-        facts = response if same else self._segment(data, name, self._facts_query, MEDIA_TYPES["json"])
+        facts = response if same else self._segment(data, name, self._facts_query, Rendering("json").media_type)
         return _with_facts(result, facts.content)
 
     def _segment(self, data: bytes, name: str, query: Mapping[str, str], media_type: str) -> httpx.Response:

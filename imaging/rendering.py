@@ -20,29 +20,21 @@ MaskEncoding = Literal["rle", "png", "array", "polygons"]
 PaletteName = Literal["display", "labels"]
 Topology = Literal["shared"]
 ANSWER_FORMATS: tuple[str, ...] = get_args(Format)
-MEDIA_TYPES: dict[str, str] = {
-    "json": "application/json",
-    "coco": "application/json",
-    "npz": "application/x-npz",
-    "hf": "application/json",
-    "geotiff": "image/tiff",
-    "geojson": "application/geo+json",
+FILES: dict[str, tuple[str, str]] = {
+    "json": ("application/json", ".json"),
+    "coco": ("application/json", ".json"),
+    "npz": ("application/x-npz", ".npz"),
+    "hf": ("application/json", ".json"),
+    "geotiff": ("image/tiff", ".tif"),
+    "geojson": ("application/geo+json", ".geojson"),
 }
-JSON_TYPES = ("application/json", "application/geo+json")
-SUFFIXES: dict[str, str] = {
-    "json": ".json",
-    "coco": ".json",
-    "npz": ".npz",
-    "hf": ".json",
-    "geotiff": ".tif",
-    "geojson": ".geojson",
-}
+"""The media type, and the ending of a file's name, of each format that is no picture in an image format of its own."""
 LONGEST_SIDES: dict[ImageFormat, int] = {"png": 1 << 30, "jpeg": 65_500, "webp": 16_383}
 """Pixels that a side may have: libjpeg's limit, and that of the WebP format."""
 IMAGE_SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-MEGAPIXELS = {"mask=array": 4.0, "probabilities": 4.0}
-"""Largest images, in megapixels, for which these are available."""
-INSTEAD = {"mask=array": "mask=rle or mask=png", "probabilities": "it without probabilities"}  # for larger ones
+MOST_MEGAPIXELS = 4.0
+INSTEAD = {"mask=array": "mask=rle or mask=png", "probabilities": "it without probabilities"}
+"""Parts of an answer that are available up to `MOST_MEGAPIXELS`, and what to ask for with larger images."""
 FIXED_BYTES = 16 << 20
 # bytes per pixel, measured on class maps with very small regions: those of logits with one cell for every two pixels
 BYTES_PER_PIXEL = {
@@ -202,16 +194,16 @@ class Rendering:
 
     @property
     def is_json(self) -> bool:
-        return MEDIA_TYPES.get(self.format) in JSON_TYPES
+        return "json" in self.media_type
 
     @property
     def media_type(self) -> str:
-        return MEDIA_TYPES.get(self.format, f"image/{self.picture_format}")
+        return FILES[self.format][0] if self.format in FILES else f"image/{self.picture_format}"
 
     @property
     def suffix(self) -> str:
         """The ending of the answer's file name, with its dot."""
-        return SUFFIXES.get(self.format, IMAGE_SUFFIXES[self.picture_format])
+        return FILES[self.format][1] if self.format in FILES else IMAGE_SUFFIXES[self.picture_format]
 
     def memory_bytes(self, size: tuple[int, int], classes: int) -> int:
         """Upper bound, in bytes, of the memory that encoding an answer of this (height, width) needs besides its input."""
@@ -230,8 +222,8 @@ class Rendering:
             problem = f"a side of {self.picture_format} has at most {side:,} pixels, and this image is {size[1]}x{size[0]}"
             raise AnswerTooLarge(f"{problem}; ask for image_format=png")
         megapixels, part = size[0] * size[1] / 1e6, self._limited_part
-        if part and megapixels > MEGAPIXELS[part]:
-            problem = f"{part} is available up to {MEGAPIXELS[part]:g} megapixels, and this image has {megapixels:.1f}"
+        if part and megapixels > MOST_MEGAPIXELS:
+            problem = f"{part} is available up to {MOST_MEGAPIXELS:g} megapixels, and this image has {megapixels:.1f}"
             raise AnswerTooLarge(f"{problem}; ask for {INSTEAD[part]}")
 
     def class_ids(self, labels: Sequence[Label]) -> frozenset[int]:
@@ -265,7 +257,7 @@ class Rendering:
 
     @property
     def _limited_part(self) -> str | None:
-        """The part of the answer whose image size `MEGAPIXELS` limits, if it has one."""
+        """The part of the answer whose image size `MOST_MEGAPIXELS` limits, if it has one."""
         if self.needs_probabilities:
             return "probabilities"
         return "mask=array" if self.format == "json" and self.mask == "array" else None

@@ -24,7 +24,7 @@ from imaging.classes import VOID
 from imaging.prefetching import prefetch
 from model.inference.merging import BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
-from model.inference.tiling import Blend, Region, Size, TilePlan, plan_tiles
+from model.inference.tiling import Region, Size, TilePlan
 from model.inference.upsampling import Ids, LogitsUpsampler, Rows
 
 if TYPE_CHECKING:
@@ -58,11 +58,6 @@ class ScenePlan:
 
     size: Size
     tiles: TilePlan
-
-
-def plan_scene(size: Size, working: Size, tile: Size, overlap: float = 0.25, blend: Blend = "mean") -> ScenePlan:
-    """The plan for a scene of this (height, width), which the network sees at the working size. Raises `TilingError`."""
-    return ScenePlan(size, plan_tiles(working, tile, overlap, blend))
 
 
 def segment_scene(

@@ -25,11 +25,12 @@ from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import LARGEST_FACTOR, SIDES, shrinks_too_far
 from model.inference.scenes.outputs import class_ids
 from model.inference.scenes.request import SceneRequest
-from model.inference.scenes.rows import ClassRows, ScenePlan, Submit, plan_scene, segment_scene
+from model.inference.scenes.rows import ClassRows, ScenePlan, Submit, segment_scene
 from model.inference.scenes.rows_file import RowsFile
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
 from model.inference.tile_queue import TileQueue
+from model.inference.tiling import plan_tiles
 from model.labels import LabelSet
 from model.manifest import Manifest
 
@@ -117,7 +118,7 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
                 "smaller --gsd"
             )
     tile = Segmenter(runtime).tile(request.tile)
-    plan = plan_scene(scene.size, working, tile, request.overlap, request.blend)
+    plan = ScenePlan(scene.size, plan_tiles(working, tile, request.overlap, request.blend))
     identity = repr((runtime.identity, runtime.file_sha256, _source_identity(request.source)))
     return SceneWork(request, scene.place, bands, plan, request.is_polygons and manifest.has_logits, identity)
 

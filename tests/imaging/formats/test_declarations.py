@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from benchmarks.harness.image_files import file_of
+from benchmarks.harness.image_files import chunk, file_of
 from imaging.decoding import decode, read_size
 from imaging.errors import DamagedImage, UnknownImageType
 from tests.support.imaging.corners import (
@@ -25,8 +25,7 @@ from tests.support.imaging.corners import (
     corners,
     gif,
     packed_rows,
-    png_chunks_of,
-    png_head,
+    png,
     tag_values,
     tiff,
     with_tag,
@@ -144,13 +143,17 @@ def test_the_transparent_color_of_an_rgb_png_lies_over_white_in_every_depth(dept
     values = PICTURE.astype(int) * (256 if depth == 16 else 1) + (57 if depth == 16 else 0)
     expected = PICTURE.copy()
     expected[np.all(PICTURE[20, 30] == PICTURE, -1)] = 255
-    data = png_chunks_of(
-        png_head(*SIZE[::-1], depth, 2),
-        (b"tRNS", struct.pack(">HHH", *(values[20, 30] | bits_beyond).tolist())),
-        (b"IDAT", zlib.compress(packed_rows(values.reshape(SIZE[0], -1), depth))),
-        (b"IEND", b""),
-    )
+    data = png(values, depth, 2, tRNS=struct.pack(">HHH", *(values[20, 30] | bits_beyond).tolist()))
     assert np.array_equal(decode(data, LIMITS), expected)
+
+
+def png_chunks_of(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of these chunks (kind, content)."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, content) for kind, content in (*chunks, (b"IEND", b"")))
+
+
+def png_head(width: int, height: int, depth: int, color_type: int, interlace: int = 0) -> tuple[bytes, bytes]:
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, interlace)
 
 
 @pytest.mark.parametrize("black", [False, True], ids=["with a last row", "with a black last row"])
@@ -168,7 +171,7 @@ def test_a_png_whose_stream_ends_early_is_damaged(depth: int, color_type: int, i
     def of(rows: list[bytes]) -> bytes:
         palette = [(b"PLTE", PALETTE.tobytes())] if color_type == 3 else []
         stream = (b"IDAT", zlib.compress(b"".join(rows)))
-        return png_chunks_of(png_head(*SIZE[::-1], depth, color_type, int(interlace)), *palette, stream, (b"IEND", b""))
+        return png_chunks_of(png_head(*SIZE[::-1], depth, color_type, int(interlace)), *palette, stream)
 
     assert decode(of(lines), LIMITS).shape == (*SIZE, 3)
     for missing in (1, len(lines) // 2, len(lines) - 1):
@@ -184,7 +187,7 @@ def test_a_png_whose_pixels_do_not_fit_their_checksum_is_damaged(level: int, pos
     stream = zlib.compress(packed_rows(picture.reshape(450, -1), 8), level)
     pieces = [stream[start : min(start + 8192, len(stream) - 4)] for start in range(0, len(stream) - 4, 8192)]
     chunks = [(b"IDAT", piece) for piece in (*pieces, stream[-4:])]
-    data = bytearray(png_chunks_of(png_head(670, 450, 8, 2), *chunks, (b"IEND", b"")))
+    data = bytearray(png_chunks_of(png_head(670, 450, 8, 2), *chunks))
     assert np.array_equal(decode(bytes(data), LIMITS), picture)
     data[int((len(data) - 40) * position)] ^= 0x55
     with pytest.raises(DamagedImage):
@@ -193,12 +196,9 @@ def test_a_png_whose_pixels_do_not_fit_their_checksum_is_damaged(level: int, pos
 
 @pytest.mark.parametrize("frame", [(1, 1, 0, 0), (67, 44, 0, 0), (66, 44, 1, 1)])
 def test_an_animated_png_whose_first_frame_does_not_cover_it_is_damaged(frame: tuple[int, ...]) -> None:
-    rows = packed_rows(PICTURE.reshape(SIZE[0], -1), 8)
-
     def of(size_and_place: tuple[int, ...]) -> bytes:
-        control = b"fcTL", struct.pack(">5I2H2B", 0, *size_and_place, 1, 1, 0, 0)
-        stream = b"IDAT", zlib.compress(rows)
-        return png_chunks_of(png_head(*SIZE[::-1], 8, 2), (b"acTL", struct.pack(">II", 1, 0)), control, stream, (b"IEND", b""))
+        control = struct.pack(">5I2H2B", 0, *size_and_place, 1, 1, 0, 0)
+        return png(PICTURE, 8, 2, acTL=struct.pack(">II", 1, 0), fcTL=control)
 
     assert np.array_equal(decode(of((67, 45, 0, 0)), LIMITS), PICTURE)
     with pytest.raises(DamagedImage, match=rf"{frame[0]}x{frame[1]} of 67x45"):
@@ -273,8 +273,7 @@ def test_a_16_bit_png_of_every_color_type_is_scaled() -> None:
         (4, wide[..., [1, 3]], over_white(rgb(GREY), ALPHA)),
         (0, wide[..., 1], rgb(GREY)),
     ):
-        rows = packed_rows(samples.reshape(SIZE[0], -1), 16)
-        data = png_chunks_of(png_head(*SIZE[::-1], 16, color_type), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+        data = png(samples, 16, color_type)
         assert np.abs(decode(data, LIMITS).astype(int) - expected).max() <= 1
 
 
@@ -292,11 +291,7 @@ def test_a_16_bit_png_of_every_color_type_is_scaled() -> None:
         (b"<?xml version='1.0'?>\n<Error><Code>AccessDenied</Code></Error>", "XML", "error message"),
         (b"<?xml version='1.0'?>\n<!DOCTYPE html PUBLIC>\n<html/>", "an HTML page", "send the image"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1", "a camera's raw file", "darktable-cli"),
-        (
-            png_chunks_of((b"CgBI", b"\x50\0\x20\x02")),
-            r"a PNG in Apple's form \(CgBI\)",
-            "pngcrush -revert-iphone-optimizations",
-        ),
+        (png_chunks_of((b"CgBI", b"\x50\0\x20\x02")), r"a PNG in Apple's form \(CgBI\)", "pngcrush -revert-iphone-optim"),
         (b"\x89PNG\x1a\0\0\0", "a PNG with changed line breaks", "--data-binary @photo.jpg"),
         (b"\xff\xd8\xff\xe0\0\x10JFIF".decode("utf-8", "replace").encode(), "an image that was read as text", "'rb'"),
         ('{"inputs": ""}'.encode("utf-16"), "text in UTF-16", "send the image"),
@@ -331,19 +326,15 @@ def test_of_a_transparent_grey_the_bits_beyond_the_depth_do_not_count(depth: int
     for transparent in {0, most, int(values[20, 30])}:
         expected = rgb(np.round(values * (255 / most)).astype(np.uint8))
         expected[values == transparent] = 255
-        sample = struct.pack(">H", transparent | 0xFF00)
-        rows = (b"IDAT", zlib.compress(packed_rows(values, depth)))
-        data = png_chunks_of(png_head(*SIZE[::-1], depth, 0), (b"tRNS", sample), rows, (b"IEND", b""))
+        data = png(values, depth, 0, tRNS=struct.pack(">H", transparent | 0xFF00))
         assert np.array_equal(decode(data, LIMITS), expected)
 
 
 @pytest.mark.parametrize("depth", [4, 8])
 def test_a_png_with_pixels_beyond_its_palette_is_damaged(depth: int) -> None:
     ids = GREY // 32
-    rows = (b"IDAT", zlib.compress(packed_rows(ids, depth)))
     for colors in (8, 7, 3):
-        palette = b"PLTE", PALETTE[:colors].tobytes()
-        data = png_chunks_of(png_head(67, 45, depth, 3), palette, rows, (b"IEND", b""))
+        data = png(ids, depth, 3, PLTE=PALETTE[:colors].tobytes())
         if colors > ids.max():
             assert np.array_equal(decode(data, LIMITS), PALETTE[ids])
         else:

@@ -12,31 +12,21 @@ from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 from rasterio.warp import transform
 
-from imaging.answer import SegmentedImage
 from imaging.georeferenced.answer import encode_scene
 from imaging.georeferenced.place import Place
 from imaging.rendering import Rendering
-from model.labels import numbered_labels
-from tests.support.imaging.scenes import UTM, north_up
+from tests.support.imaging.scenes import LABELS, UTM, north_up, segmented
 
-LABELS = numbered_labels(["background", "house", "tree"])
 SIZE = (60, 80)
 PLACE = Place(SIZE, north_up(), CRS.from_string(UTM))
-MODEL = {"name": "narrow", "sha256": "0" * 64, "runtime": "openvino", "precision": "float32"}
-
-
-def segmented(confidence: int | None = 200) -> SegmentedImage:
-    """A house of 20x10 pixels, a tree of 30x30, and void at the right edge."""
-    class_map = np.zeros(SIZE, np.uint8)
-    class_map[10:30, 5:15] = 1
-    class_map[20:50, 40:70] = 2
-    class_map[:, 78:] = 255
-    values = None if confidence is None else np.full(SIZE, confidence, np.uint8)
-    return SegmentedImage(None, class_map, values, None, [], LABELS, MODEL, {})
+CLASS_MAP = np.zeros(SIZE, np.uint8)  # a house of 20x10 pixels, a tree of 30x30, and void at the right edge
+CLASS_MAP[10:30, 5:15] = 1
+CLASS_MAP[20:50, 40:70] = 2
+CLASS_MAP[:, 78:] = 255
 
 
 def test_a_geotiff_has_the_ids_and_the_place(tmp_path: Any) -> None:
-    image = segmented()
+    image = segmented(CLASS_MAP)
     data = encode_scene(image, PLACE, Rendering("geotiff"))
     with MemoryFile(data) as memory, memory.open(driver="GTiff") as file:
         assert np.array_equal(file.read(1), image.class_map)
@@ -48,7 +38,7 @@ def test_a_geotiff_has_the_ids_and_the_place(tmp_path: Any) -> None:
 
 
 def test_geojson_has_polygons_in_degrees() -> None:
-    document = json.loads(encode_scene(segmented(), PLACE, Rendering("geojson", tolerance=0, topology="shared")))
+    document = json.loads(encode_scene(segmented(CLASS_MAP), PLACE, Rendering("geojson", tolerance=0, topology="shared")))
     assert document["type"] == "FeatureCollection"
     assert "crs" not in document  # RFC 7946 knows one system
     houses, trees = document["features"]
@@ -69,17 +59,17 @@ def test_geojson_has_polygons_in_degrees() -> None:
 
 
 def test_without_confidence_it_is_null() -> None:
-    document = json.loads(encode_scene(segmented(confidence=None), PLACE, Rendering("geojson")))
+    document = json.loads(encode_scene(segmented(CLASS_MAP, None), PLACE, Rendering("geojson")))
     assert all(feature["properties"]["confidence"] is None for feature in document["features"])
 
 
 def test_classes_and_uncertain_pixels() -> None:
     def classes(rendering: Rendering) -> list[str]:
-        document = json.loads(encode_scene(segmented(), PLACE, rendering))
+        document = json.loads(encode_scene(segmented(CLASS_MAP), PLACE, rendering))
         return [feature["properties"]["class"] for feature in document["features"]]
 
     assert classes(Rendering("geojson", classes=("tree",))) == ["tree"]
     assert "background" in classes(Rendering("geojson", classes=("background",)))
     assert classes(Rendering("geojson", min_confidence=0.9)) == []
-    with MemoryFile(encode_scene(segmented(), PLACE, Rendering("geotiff", min_confidence=0.9))) as memory:
+    with MemoryFile(encode_scene(segmented(CLASS_MAP), PLACE, Rendering("geotiff", min_confidence=0.9))) as memory:
         assert (memory.open().read(1) == 255).all()

@@ -22,13 +22,10 @@ from imaging.georeferenced.geojson import PolygonFacts, feature_collection, writ
 from imaging.georeferenced.layers import layer_polygons, write_geopackage
 from imaging.georeferenced.place import Place
 from imaging.rendering import Rendering
-from model.labels import numbered_labels
 from tests.support.costs import cpu_seconds
-from tests.support.imaging.scenes import UTM, north_up
+from tests.support.imaging.scenes import LABELS, UTM, north_up, segmented
 from tests.support.variants import long
 
-LABELS = numbered_labels(["background", "house", "tree"])
-MODEL = {"name": "narrow", "sha256": "0" * 64, "runtime": "openvino", "precision": "float32"}
 SIDE = 200
 DOTS = np.tile(np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.uint8), (SIDE // 4, SIDE // 4))
 MAPS = {"regions": DOTS, "holes": 1 - DOTS}
@@ -44,10 +41,6 @@ PLACES = {
 def place(name: str) -> Place:
     crs, transform = PLACES[name]
     return Place((SIDE, SIDE), transform, CRS.from_user_input(crs))
-
-
-def segmented(class_map: npt.NDArray[np.uint8]) -> SegmentedImage:
-    return SegmentedImage(None, class_map, np.full_like(class_map, 200), None, [], LABELS, MODEL, {})
 
 
 def coco_seconds(image: SegmentedImage) -> float:
@@ -67,12 +60,8 @@ def test_geojson_costs_at_most_some_coco(rings: str, name: str) -> None:
 @pytest.mark.parametrize("tolerance", [0.0, *long(0.5)])
 def test_layers_cost_at_most_some_coco(rings: str, tolerance: float, tmp_path: Path) -> None:
     """Those of the command line, with the search for their objects."""
-    image, where, coco, numbers = (
-        segmented(MAPS[rings]),
-        place("metres"),
-        coco_seconds(segmented(MAPS[rings])),
-        itertools.count(),
-    )
+    image, where, numbers = segmented(MAPS[rings]), place("metres"), itertools.count()
+    coco = coco_seconds(image)
 
     def polygons() -> Iterator[PolygonFacts]:
         rows = [(0, image.class_map, image.confidence)]

@@ -26,7 +26,7 @@ from imaging.georeferenced.scene import DRIVERS, SAFE_DRIVERS, open_scene
 from imaging.georeferenced.vectors import VectorError, read_features
 from tests.support.http_servers import Handler, LoopbackServer, running
 from tests.support.images import make_photo
-from tests.support.imaging.scenes import write_scene
+from tests.support.imaging.scenes import source, vrt, write_scene
 
 PHOTO = np.maximum(make_photo(96, 160), 1)
 WHOLE = Window(0, 0, 96, 160)
@@ -66,20 +66,6 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
         place = Outside(server.url, folder)
         yield place
     assert place.requests == []
-
-
-def source(name: str, *, relative: bool = True, kind: str = "SimpleSource", more: str = "") -> str:
-    file = f'<SourceFilename relativeToVRT="{int(relative)}">{name}</SourceFilename>'
-    return f"<{kind}>{file}<SourceBand>1</SourceBand>{more}</{kind}>"
-
-
-def vrt(*bands: str, before: str = "", attributes: str = "", of_band: str = "") -> str:
-    """A VRT of 160x96 pixels with these bands."""
-    texts = (
-        f'<VRTRasterBand dataType="Byte" band="{number}"{of_band}>{band}</VRTRasterBand>'
-        for number, band in enumerate(bands, 1)
-    )  # fmt: skip
-    return f'<VRTDataset rasterXSize="160" rasterYSize="96"{attributes}>{before}{"".join(texts)}</VRTDataset>'
 
 
 def escaped(text: str) -> str:
@@ -303,14 +289,8 @@ def test_side_files_of_a_scene_are_read(tmp_path: Path) -> None:
 
 def test_an_erdas_file_reads_the_samples_beside_it_alone(outside: Outside, tmp_path: Path) -> None:
     path = tmp_path / "name.img"
-    facts = {
-        "height": 96,
-        "width": 160,
-        "count": 1,
-        "dtype": "uint8",
-        "crs": "EPSG:32632",
-        "transform": Affine(1, 0, 9, 0, -1, 9),
-    }
+    place = {"crs": "EPSG:32632", "transform": Affine(1, 0, 9, 0, -1, 9)}
+    facts = {"height": 96, "width": 160, "count": 1, "dtype": "uint8"} | place
     with rasterio.open(path, "w", driver="HFA", USE_SPILL="YES", **facts) as file:
         file.write(PHOTO[:, :, 0], 1)
     assert (read(str(path))[0] == PHOTO[:, :, 0]).all()

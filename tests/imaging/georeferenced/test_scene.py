@@ -18,7 +18,7 @@ from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import SAFE_DRIVERS, open_scene
 from imaging.georeferenced.whole import read_whole
 from tests.support.images import make_photo
-from tests.support.imaging.scenes import UTM, change_table, north_up, write_scene
+from tests.support.imaging.scenes import UTM, change_table, north_up, source, vrt, write_scene
 
 PHOTO = make_photo(96, 160)
 WHOLE = Window(0, 0, 96, 160)
@@ -83,13 +83,9 @@ def test_a_pixel_without_data_has_nodata_in_all_bands(tmp_path: Path) -> None:
 
 def test_bands_of_different_types_have_one_that_holds_all(tmp_path: Path) -> None:
     types = {"Byte": np.uint8, "UInt16": np.uint16, "Float32": np.float32}
-    text = '<VRTDataset rasterXSize="160" rasterYSize="96">'
-    for number, (name, dtype) in enumerate(types.items(), 1):
-        write_scene(tmp_path / f"{name}.tif", PHOTO[:, :, number - 1].astype(dtype))
-        source = f'<SourceFilename relativeToVRT="1">{name}.tif</SourceFilename><SourceBand>1</SourceBand>'
-        band = f'<VRTRasterBand dataType="{name}" band="{number}">'
-        text += f"{band}<SimpleSource>{source}</SimpleSource></VRTRasterBand>"
-    (tmp_path / "a.vrt").write_text(f"{text}</VRTDataset>")
+    for number, (name, dtype) in enumerate(types.items()):
+        write_scene(tmp_path / f"{name}.tif", PHOTO[:, :, number].astype(dtype))
+    (tmp_path / "a.vrt").write_text(vrt(*(source(f"{name}.tif") for name in types), types=[*types]))
     with open_scene(str(tmp_path / "a.vrt")) as scene:
         samples, _ = scene.read(WHOLE, [3, 1, 2])
         assert samples.dtype == scene.dtype == np.float32
@@ -99,12 +95,7 @@ def test_bands_of_different_types_have_one_that_holds_all(tmp_path: Path) -> Non
 
 def test_a_nodata_that_the_samples_cannot_have_hides_nothing(tmp_path: Path) -> None:
     write_scene(tmp_path / "wide.tif", PHOTO)
-    text = (
-        '<VRTDataset rasterXSize="160" rasterYSize="96"><VRTRasterBand dataType="Byte" band="1"><NoDataValue>-9999'
-        '</NoDataValue><SimpleSource><SourceFilename relativeToVRT="1">wide.tif</SourceFilename><SourceBand>1</SourceBand>'
-        "</SimpleSource></VRTRasterBand></VRTDataset>"
-    )
-    (tmp_path / "a.vrt").write_text(text)
+    (tmp_path / "a.vrt").write_text(vrt(f"<NoDataValue>-9999</NoDataValue>{source('wide.tif')}"))
     with open_scene(str(tmp_path / "a.vrt")) as scene:
         assert scene.read(WHOLE, [1])[1].all()
 
@@ -197,8 +188,7 @@ def test_bytes_are_read_by_the_allowed_drivers_alone(tmp_path: Path) -> None:
     write_scene(tmp_path / "a.tif", PHOTO)
     with open_scene((tmp_path / "a.tif").read_bytes(), SAFE_DRIVERS) as scene:
         assert (scene.read(WHOLE, [1])[0][0] == PHOTO[:, :, 0]).all()
-    vrt = b'<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
-    for data in (vrt, b"", b"no raster"):
+    for data in (vrt("").encode(), b"", b"no raster"):
         with pytest.raises(SceneError, match="not read as a scene"), open_scene(data, SAFE_DRIVERS):
             pass
 

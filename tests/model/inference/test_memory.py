@@ -68,28 +68,16 @@ for rows, columns in [(8, 12), *((rows, columns) for columns in range(1, 13) for
 print(sizes[-1] - sizes[32])
 """
 OPENVINO_KEEPS = 5000  # layers, unless told otherwise
+PLAIN = ("png", "grey", "binary", "color", "overlay", "cutout", "confidence", "json", "coco", "hf", "npz")
 RENDERINGS: dict[str, dict[str, Any]] = {
-    "png": {"format": "png"},
-    "grey": {"format": "grey"},
-    "binary": {"format": "binary"},
-    "color": {"format": "color"},
-    "color jpeg": {"format": "color", "image_format": "jpeg"},
-    "color webp": {"format": "color", "image_format": "webp"},
-    "overlay": {"format": "overlay"},
-    "overlay jpeg": {"format": "overlay", "image_format": "jpeg"},
-    "overlay webp": {"format": "overlay", "image_format": "webp"},
-    "cutout": {"format": "cutout"},
+    **{format: {"format": format} for format in PLAIN},
+    **{f"{name} {kind}": {"format": name, "image_format": kind} for name in ("color", "overlay") for kind in ("jpeg", "webp")},
     "cutout webp": {"format": "cutout", "image_format": "webp"},
     "cutout jpeg": {"format": "cutout", "image_format": "jpeg", "background": "#ffffff"},
-    "confidence": {"format": "confidence"},
-    "json": {"format": "json"},
     "json with maps": {"format": "json", "mask": "png", "confidence": True},
     "array": {"format": "json", "mask": "array"},
     "polygons": {"format": "json", "mask": "polygons"},
-    "coco": {"format": "coco"},
     "coco polygons": {"format": "coco", "mask": "polygons"},
-    "hf": {"format": "hf"},
-    "npz": {"format": "npz"},
     "probabilities": {"format": "npz", "probabilities": True},
 }
 TILED = {"tiled": True, "blockxsize": 512, "blockysize": 512}

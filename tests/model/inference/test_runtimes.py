@@ -190,11 +190,18 @@ def test_what_cannot_be_had_is_refused_naming_what_is_missing(
 
 
 @pytest.mark.torch
-def test_missing_files_are_named(files: WeightsFiles) -> None:
-    with pytest.raises(RuntimeUnavailable, match=r"no export in float32 .*fcn-export"):
-        load_runtime(replace(files, exports={}), "openvino")
-    with pytest.raises(RuntimeUnavailable, match=r"torch needs narrow\.safetensors"):
-        load_runtime(replace(files, master=None), "torch")
+@pytest.mark.parametrize(
+    ("lacking", "arguments", "message"),
+    [
+        ("exports", ("openvino",), r"no export in float32 .*fcn-export"),
+        ("master", ("torch",), r"torch needs narrow\.safetensors"),
+        ("master", ("auto", "auto", "bfloat16"), "only its export is there"),
+        ("master", ("auto", "auto", "float16"), "only its export is there"),
+    ],
+)
+def test_missing_files_are_named(files: WeightsFiles, lacking: str, arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(RuntimeUnavailable, match=message):
+        load_runtime(replace(files, **{lacking: None if lacking == "master" else {}}), *arguments)
 
 
 def test_missing_packages_are_named(files: WeightsFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,9 +314,3 @@ def test_an_onnx_file_alone_on_a_gpu_that_onnx_runtime_does_not_see(
     assert choice._choose(own, "auto", "auto", precision) == "openvino"
     assert ("narrow is an ONNX file alone, which runs on the CPU here" in caplog.text) == is_told
     assert ("[onnx-gpu]" in caplog.text) == is_told
-
-
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_without_a_master_names_what_is_missing(files: WeightsFiles, precision: str) -> None:
-    with pytest.raises(RuntimeUnavailable, match="only its export is there"):
-        choice._choose(replace(files, master=None), "auto", "auto", precision)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from benchmarks.harness.image_files import chunk, file_of
+from benchmarks.harness.image_files import file_of, png_of
 from tests.support.images import Pixels
 
 SIZE = (45, 67)
@@ -64,13 +64,9 @@ def packed_rows(samples: npt.NDArray[Any], depth: int) -> bytes:
     return b"".join(b"\0" + np.packbits(row).tobytes() for row in bits)
 
 
-def png_chunks_of(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG of these chunks (kind, content)."""
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, content) for kind, content in chunks)
-
-
-def png_head(width: int, height: int, depth: int, color_type: int, interlace: int = 0) -> tuple[bytes, bytes]:
-    return b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, interlace)
+def png(samples: npt.NDArray[Any], depth: int, color_type: int, **chunks: bytes) -> bytes:
+    """A PNG of the pictures' size. samples: (height, width) or (height, width, samples). chunks: as for `png_of`."""
+    return png_of(*SIZE[::-1], depth, color_type, packed_rows(samples.reshape(SIZE[0], -1), depth), **chunks)
 
 
 def gif(ids: Pixels, canvas: tuple[int, int], at: tuple[int, int] = (0, 0), transparent: int | None = None) -> bytes:

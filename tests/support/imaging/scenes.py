@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,12 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
+from imaging.answer import SegmentedImage
+from model.labels import numbered_labels
 from tests.support.imaging.corners import tag_values, with_tag
 
+LABELS = numbered_labels(["background", "house", "tree"])
+MODEL = {"name": "narrow", "sha256": "0" * 64, "runtime": "openvino", "precision": "float32"}
 UTM = "EPSG:32632"
 CORNER = 448_000.0, 5_412_000.0
 """The upper left corner of scenes in UTM."""
@@ -53,6 +58,26 @@ def write_scene(path: os.PathLike[str], samples: npt.NDArray[Any], **options: An
             if mask is not None:
                 file.write_mask(mask)
     return os.fspath(path)
+
+
+def source(name: str, *, relative: bool = True, kind: str = "SimpleSource", more: str = "") -> str:
+    file = f'<SourceFilename relativeToVRT="{int(relative)}">{name}</SourceFilename>'
+    return f"<{kind}>{file}<SourceBand>1</SourceBand>{more}</{kind}>"
+
+
+def vrt(*bands: str, types: Sequence[str] = ("Byte",) * 9, before: str = "", attributes: str = "", of_band: str = "") -> str:
+    """A VRT of 160x96 pixels with these bands."""
+    texts = (
+        f'<VRTRasterBand dataType="{kind}" band="{number}"{of_band}>{band}</VRTRasterBand>'
+        for number, (band, kind) in enumerate(zip(bands, types, strict=False), 1)
+    )
+    return f'<VRTDataset rasterXSize="160" rasterYSize="96"{attributes}>{before}{"".join(texts)}</VRTDataset>'
+
+
+def segmented(class_map: npt.NDArray[np.uint8], confidence: int | None = 200) -> SegmentedImage:
+    """A class map of background, houses and trees, as sure of each pixel."""
+    values = None if confidence is None else np.full_like(class_map, confidence)
+    return SegmentedImage(None, class_map, values, None, [], LABELS, MODEL, {})
 
 
 def change_table(data: bytes, tag: int, *, count: int | None = None, zero: int | None = None) -> bytes:

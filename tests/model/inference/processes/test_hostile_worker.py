@@ -118,9 +118,7 @@ MESSAGES = [
     {"kind": "error", "type": "DamagedImage", "message": "x" * 50_000},
 ]  # fmt: skip
 PLANS = [
-    ("side", 64),
-    ("side", "native"),
-    ("side", None),
+    ("side", 64), ("side", "native"), ("side", None),
     ("size", ["a", 1]), ("size", ["90", "130"]), ("size", [90]), ("size", [90, 130, 3]), ("size", [-90, -130]),
     ("size", [0, 0]),
     ("size", [90.0, 130.0]), ("size", [True, True]), ("size", None), ("size", "90"), ("size", [float("inf"), 1]),
@@ -131,10 +129,17 @@ PLANS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("head", MESSAGES + [PLAN | {name: value} for name, value in PLANS], ids=str)
-async def test_a_plan_that_cannot_be_is_the_worker_s_end(it: Hostile, head: object) -> None:
+@pytest.mark.parametrize(
+    ("head", "payload", "grant"),
+    [
+        *((head, b"", NO_GRANT) for head in [*MESSAGES, *(PLAN | {name: value} for name, value in PLANS)]),
+        *((PLAN, b"x", grant) for grant in (NO_GRANT, Grant(PLAN["bytes"]))),
+    ],
+    ids=str,
+)
+async def test_a_plan_that_cannot_be_is_the_worker_s_end(it: Hostile, head: object, payload: bytes, grant: Grant) -> None:
     with pytest.raises((DamagedImage, WorkerFailed)):
-        await it.plan(head)
+        await it.plan(head, payload, grant)
     assert it.worker.death == "crash"
 
 
@@ -203,13 +208,6 @@ async def test_a_worker_whose_plan_exceeds_its_grant_may_send_nothing_before_it_
     await wait_until_async(lambda: bool(it.frames.fault()))
     with pytest.raises((DamagedImage, WorkerFailed)):
         await it.worker.work(1_000_000, it.submit)
-    assert it.worker.death == "crash"
-
-
-@pytest.mark.parametrize("grant", [NO_GRANT, Grant(PLAN["bytes"])], ids=str)
-async def test_a_plan_has_no_payload(it: Hostile, grant: Grant) -> None:
-    with pytest.raises((DamagedImage, WorkerFailed)):
-        await it.plan(PLAN, b"x", grant)
     assert it.worker.death == "crash"
 
 

@@ -18,8 +18,9 @@ from imaging.rendering import Rendering
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
-from model.inference.scenes.rows import AHEAD_SHARE, ClassRows, ScenePlan, plan_scene, segment_scene
+from model.inference.scenes.rows import AHEAD_SHARE, ClassRows, ScenePlan, segment_scene
 from model.inference.segmenter import Segmenter
+from model.inference.tiling import plan_tiles
 from tests.support.images import make_photo
 from tests.support.polling import wait_until
 
@@ -71,7 +72,7 @@ def joined(parts: list[ClassRows]) -> tuple[Pixels, Pixels | None]:
 
 
 def plan(size: tuple[int, int]) -> ScenePlan:
-    return plan_scene(size, size, TILE)
+    return ScenePlan(size, plan_tiles(size, TILE))
 
 
 @pytest.mark.parametrize("size", [(200, 150), (64, 64), (1, 300), (300, 1), (65, 31), (130, 400)])
@@ -121,7 +122,7 @@ def test_what_has_no_data_is_void_and_its_tiles_run_once(segmenter: Segmenter) -
 
 def test_a_scene_is_scaled_for_the_network_and_its_classes_back(segmenter: Segmenter) -> None:
     image = make_photo(100, 80)
-    work = plan_scene((250, 200), (100, 80), TILE)
+    work = ScenePlan((250, 200), plan_tiles((100, 80), TILE))
     parts = list(segment_scene(_Scaled(image), work, segmenter.runtime, Network(segmenter.runtime)))
     ids, _ = joined(parts)
     options = Options(tile=TILE, side=100)
