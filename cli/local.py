@@ -85,7 +85,8 @@ class Local:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="workers", daemon=True)
         self._thread.start()
-        self._processes = Workers(self.workers)
+        self._processes = Workers(self.workers, on_failure=self._end_all)
+        self._failure_end: asyncio.Task[None] | None = None
         self._is_closed = False
         self._lock = threading.Lock()  # no image is submitted once `_is_closed` is set
         atexit.register(self.close)  # ends the threads before the interpreter ends
@@ -134,6 +135,10 @@ class Local:
         self._thread.join()
         self._loop.close()
         self._scheduler.stop()
+
+    def _end_all(self, reason: str) -> None:
+        """Lets all images fail, because no worker can be started."""
+        self._failure_end = self._failure_end or self._loop.create_task(self._processes.stop(reason))
 
     async def _end(self) -> None:
         """Ends the workers, and then what still waits for them."""

@@ -25,7 +25,7 @@ from cli.remote import ServerUnusable
 from cli.report import Outcome, Result, describe, write_stdout
 from cli.resume import CHANGED, UNKNOWN, Journal, Notes, State, answer_key, done_key
 from cli.stores import StoreUnavailable, is_url
-from model.inference.errors import SchedulerEnded
+from model.inference.errors import SchedulerEnded, WorkersStopped
 from model.inference.runtime import DeviceLost
 
 THREADS = "fcn-segment image"
@@ -175,6 +175,6 @@ def _image_threads() -> list[threading.Thread]:
 
 
 def _affects_every_image(error: Exception) -> bool:
-    return isinstance(error, DeviceLost | SchedulerEnded | ServerUnusable | StoreUnavailable) or (
+    return isinstance(error, DeviceLost | SchedulerEnded | WorkersStopped | ServerUnusable | StoreUnavailable) or (
         isinstance(error, OSError) and error.errno in NO_ROOM
     )

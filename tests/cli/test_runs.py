@@ -16,6 +16,7 @@ import pytest
 
 from cli.main import main
 from cli.report import Result
+from model.inference.processes import workers
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.commands import command, environment
@@ -79,6 +80,18 @@ def test_a_lost_device_is_told_once(
     assert main([str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--weights", str(narrow_file), "--device", "cpu"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "fcn-segment: the device is lost; 0 images were done, --resume does the rest"
+
+
+def test_a_run_whose_workers_cannot_start_ends(
+    tmp_path: Path, narrow_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workers, "START_S", 1.0)
+    monkeypatch.setattr(workers, "RETRY_S", 0.01)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    write_files(tmp_path / "in", {f"{i}.png": PHOTO for i in range(9)})
+    assert main([str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--weights", str(narrow_file), "--device", "cpu"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("fcn-segment: no worker could be started for 1 s: [Errno 2] No such file")
 
 
 @pytest.mark.parametrize(("out", "resumable"), [("mask.png", False), ("masks/", True)])

@@ -61,7 +61,7 @@ class Workers:
         self._starts: set[asyncio.Task[object]] = set()
         self._ends: set[asyncio.Task[object]] = set()
         self._pausing = self._deaths_in_a_row = 0
-        self._is_stopped = False
+        self._is_stopped, self._reason = False, ""
         self._forkserver: ForkServer | None = None
         if not IS_LINUX:
             log.warning("this system keeps no limits on the memory of workers: images are bounded by their deadline alone")
@@ -73,9 +73,9 @@ class Workers:
         async with self.claim():
             pass
 
-    async def stop(self) -> None:
-        """Kills the workers. Pending calls of `claim` raise `WorkersStopped`."""
-        self._is_stopped = True
+    async def stop(self, reason: str = "the workers were stopped") -> None:
+        """Kills the workers. Pending and later calls of `claim` raise `WorkersStopped` with the reason."""
+        self._is_stopped, self._reason = True, reason
         self._idle.put_nowait(None)
         for start in self._starts:
             start.cancel()
@@ -119,7 +119,7 @@ class Workers:
                     return worker
                 self._end(worker)
             self._idle.put_nowait(None)
-            raise WorkersStopped("the workers were stopped")
+            raise WorkersStopped(self._reason)
 
     def _release(self, worker: Worker) -> None:
         """Lets the next claim have an idle worker. Ends it where it is dead or should be replaced."""
