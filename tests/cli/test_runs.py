@@ -68,19 +68,6 @@ def test_what_every_image_would_raise_ends_the_run(error: Exception, tmp_path: P
     assert backend.calls == 2
 
 
-def test_a_lost_device_is_told_once(
-    tmp_path: Path, narrow_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def raise_lost(*_: object) -> bytes:
-        raise DeviceLost("the device is lost")
-
-    monkeypatch.setattr("cli.local.Local.__call__", raise_lost)
-    write_files(tmp_path / "in", {f"{i}.png": PHOTO for i in range(9)})
-    assert main([str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--weights", str(narrow_file), "--device", "cpu"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line == "fcn-segment: the device is lost; 0 images were done, --resume does the rest"
-
-
 @pytest.mark.parametrize(("out", "resumable"), [("mask.png", False), ("masks/", True)])
 def test_ctrl_c_gives_130_and_tells_of_resume_where_there_is_a_journal(
     out: str,
