@@ -143,7 +143,7 @@ export function continueJobs() {
 export function watchJobs() {
   const { megabytes, days } = $("jobs").dataset;
   if (!megabytes) return;
-  $("jobs").hidden = $("job-photos").hidden = false;
+  $("jobs").hidden = $("job-photos").hidden = $("but-jobs").hidden = false;
   $("jobs-limits").textContent = `Up to ${megabytes} MB. The service keeps the files until the job ends, and the result for ${days} days at most.`;
   $("job-files").addEventListener("change", fitOutput);
   $("job-form").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
