@@ -70,3 +70,14 @@ def test_a_scene_is_sent_and_its_result_fetched_after_the_page_was_left(visit: V
     page.reload()
     expect(page.locator("#jobs-limits")).to_contain_text("16384 MB")
     expect(page.locator("#job-list li")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_jobs_stand_below_the_photo_and_on_a_phone_below_its_downloads(visit: Visit, jobs_url: str, width: int) -> None:
+    page: Page = visit(url=jobs_url, width=width)
+    edges = (
+        "element => { const {left, right, top, bottom} = element.getBoundingClientRect(); return {left, right, top, bottom}; }"
+    )
+    jobs, panel, column = (page.locator(each).evaluate(edges) for each in ("#jobs", ".panel", ".column"))
+    assert jobs["top"] >= column["bottom"]
+    assert jobs["top"] >= panel["bottom"] if width == 390 else jobs["right"] <= panel["left"]
