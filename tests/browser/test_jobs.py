@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from benchmarks.harness.serving import service
 from tests.support.browser.page import ANSWER_MS, Visit, picture
@@ -81,3 +81,15 @@ def test_jobs_stand_below_the_photo_and_on_a_phone_below_its_downloads(visit: Vi
     jobs, panel, column = (page.locator(each).evaluate(edges) for each in ("#jobs", ".panel", ".column"))
     assert jobs["top"] >= column["bottom"]
     assert jobs["top"] >= panel["bottom"] if width == 390 else jobs["right"] <= panel["left"]
+
+
+def test_outputs_that_the_service_cannot_make_are_not_offered(visit: Visit, jobs_url: str) -> None:
+    def leave_out(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text().replace('"tif cog gpkg geojson zip', '"zip'))
+
+    page: Page = visit(url=jobs_url, before=lambda page: page.route(f"{jobs_url}/", leave_out))
+    expect(page.locator("#job-output option")).to_have_count(3)
+    page.set_input_files("#job-files", {"name": "a.tif", "mimeType": "image/tiff", "buffer": b"II*\0"})
+    expect(page.locator("#job-output")).to_have_value("zip")
+    expect(page.locator("#job-form")).not_to_contain_text("GeoTIFF")
