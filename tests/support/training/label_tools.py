@@ -45,7 +45,6 @@ def write_labelme(root: Path, masks: Masks, names: Sequence[str]) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     for photo, ids in masks.items():
         shutil.copyfile(photo, root / photo.name)
-        height, width = ids.shape
         shapes: list[dict[str, Any]] = []
         for value, region, edges in objects(ids):
             x0, y0, x1, y1 = edges
@@ -55,12 +54,17 @@ def write_labelme(root: Path, masks: Masks, names: Sequence[str]) -> Path:
                 png = png_text(region[y0:y1, x0:x1])
                 shape = {"shape_type": "mask", "points": [[x0, y0], [x1 - 1, y1 - 1]], "mask": png}
             shapes.append({"label": names[value], "group_id": None, "description": "", "flags": {}, **shape})
-        document = {
-            "version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": photo.name, "imageData": None,
-            "imageHeight": height, "imageWidth": width,
-        }  # fmt: skip
-        (root / f"{photo.stem}.json").write_text(json.dumps(document))
+        write_labelme_file(root / photo.name, ids.shape, shapes)
     return root
+
+
+def write_labelme_file(photo: Path, size: tuple[int, ...], shapes: Sequence[Mapping[str, Any]]) -> None:
+    """The JSON file of a photo of this (height, width), beside it."""
+    document = {
+        "version": "6.3.1", "flags": {}, "shapes": list(shapes), "imagePath": photo.name, "imageData": None,
+        "imageHeight": size[0], "imageWidth": size[1],
+    }  # fmt: skip
+    photo.with_suffix(".json").write_text(json.dumps(document))
 
 
 def write_label_studio(root: Path, masks: Masks, names: Sequence[str]) -> Path:
@@ -70,17 +74,16 @@ def write_label_studio(root: Path, masks: Masks, names: Sequence[str]) -> Path:
     for number, (photo, ids) in enumerate(masks.items(), 1):
         shutil.copyfile(photo, root / "images" / photo.name)
         height, width = ids.shape
-        common = {"original_width": width, "original_height": height, "image_rotation": 0, "to_name": "image"}
         result: list[dict[str, Any]] = []
         for value, region, edges in objects(ids):
             if is_rectangle(region, edges):
                 points = [[100 * x / width, 100 * y / height] for x, y in corners(edges)]
-                kind, content = "polygonlabels", {"points": points, "closed": True, "polygonlabels": [names[value]]}
+                kind, content = "polygonlabels", {"points": points, "closed": True}
             else:
                 x0, y0, x1, y1 = edges
                 rle = encode_brush(region[y0:y1, x0:x1], left=x0, top=y0, size=(height, width))
-                kind, content = "brushlabels", {"format": "rle", "rle": rle, "brushlabels": [names[value]]}
-            result.append({**common, "id": f"r{value}", "from_name": "tag", "type": kind, "value": content})
+                kind, content = "brushlabels", {"format": "rle", "rle": rle}
+            result.append(label_studio_result(kind, names[value], size=ids.shape, **content))
         annotation = {"id": number, "was_cancelled": False, "ground_truth": False, "result": result}
         upload = f"/data/upload/3/{number:08x}-{photo.name}"
         tasks.append({"id": number, "data": {"image": upload}, "annotations": [annotation], "predictions": []})
@@ -88,12 +91,12 @@ def write_label_studio(root: Path, masks: Masks, names: Sequence[str]) -> Path:
     return root / "project.json"
 
 
-def label_studio_result(kind: str, *labels: str, **value: Any) -> dict[str, Any]:
-    """A result of Label Studio on an image of `SIZE`, with the labels under the key of its type."""
+def label_studio_result(kind: str, *labels: str, size: tuple[int, ...] = SIZE, **value: Any) -> dict[str, Any]:
+    """A result of Label Studio on an image of this (height, width), with the labels under the key of its type."""
     named = {kind: list(labels)} if labels else {}
     return {
-        "id": f"{kind}-{len(str(value))}", "type": kind, "from_name": "tag", "to_name": "image", "original_height": SIZE[0],
-        "original_width": SIZE[1], "image_rotation": 0, "value": value | named,
+        "id": f"{kind}-{len(str(value))}", "type": kind, "from_name": "tag", "to_name": "image", "original_height": size[0],
+        "original_width": size[1], "image_rotation": 0, "value": value | named,
     }  # fmt: skip
 
 
@@ -112,11 +115,7 @@ def write_labelme_shapes(root: Path, *shapes: Mapping[str, Any], name: str = "0"
     """A grey photo of `SIZE` with these shapes; gives the folder."""
     root.mkdir(parents=True, exist_ok=True)
     Image.new("L", SIZE[::-1], 128).save(root / f"{name}.png")
-    document = {
-        "version": "6.3.1", "flags": {}, "shapes": list(shapes), "imagePath": f"{name}.png", "imageData": None,
-        "imageHeight": SIZE[0], "imageWidth": SIZE[1],
-    }  # fmt: skip
-    (root / f"{name}.json").write_text(json.dumps(document))
+    write_labelme_file(root / f"{name}.png", SIZE, shapes)
     return root
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -85,22 +86,13 @@ def mask_network(
     classes: int = 3,
     queries: int = 7,
     stride: int = 4,
-    sides: Sequence[int | str] = SIDES,
-    dtype: int = TensorProto.FLOAT,
     maps: Mapping[str, tuple[int, int]] | None = None,
     scores: Mapping[str, tuple[int, int]] | None = None,
-    others: Mapping[str, Sequence[int]] | None = None,
-    whole_numbers: Sequence[str] = (),
-    share: Sequence[str] = (),
+    **others: Any,
 ) -> Path:
-    """Writes a network of mask classification, with the outputs of Hugging Face's, and more of them."""
-    return network_of_outputs(
-        path,
-        {MASKS: (queries, stride), **(maps or {})},
-        others,
-        scores={SCORES: (queries, classes + 1), **(scores or {})},
-        sides=sides,
-        dtype=dtype,
-        whole_numbers=whole_numbers,
-        share=share,
-    )
+    """Writes a network of mask classification, with the outputs of Hugging Face's, and more of them.
+
+    others: as `network_of_outputs` takes them.
+    """
+    all_maps, all_scores = {MASKS: (queries, stride), **(maps or {})}, {SCORES: (queries, classes + 1), **(scores or {})}
+    return network_of_outputs(path, all_maps, scores=all_scores, **others)

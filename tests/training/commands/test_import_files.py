@@ -138,30 +138,24 @@ def test_names_are_printed_without_a_terminal_s_codes(file: Path, out: Path, cap
         assert not [line for line in (told.out + told.err).splitlines() if line.startswith(("b.png", ".png"))]
 
 
-def test_a_mask_that_a_person_corrected_is_kept_and_listed(
-    run_import: Import, file: Path, out: Path, capsys: pytest.CaptureFixture[str]
+def test_a_mask_that_a_person_corrected_is_kept_and_listed_until_force_replaces_it(
+    run_import: Import, file: Path, out: Path
 ) -> None:
     """By the same export, and by a changed one, as often as it is imported; the other masks are written anew."""
-    assert main([str(file), "--out", str(out)]) == 0
+    run_import(file)
     corrected = correct(out)
     for outline, others in ((SQUARE, 400), (INNER, 25), (INNER, 25), (SQUARE, 400)):
         change(file, outline)
-        capsys.readouterr()
         stdout = run_import(file)
         assert "wrote 1 frames" in stdout
         kept = f"1 masks are not as fcn-import wrote them, and are kept; --force replaces them:\n  {out / 'masks' / 'a.png'}\n"
         assert kept in stdout
         assert np.array_equal(read_masks(out)["a"], corrected)
         assert np.count_nonzero(read_masks(out)["b"]) == others
-
-
-def test_force_replaces_corrected_masks(run_import: Import, file: Path, out: Path) -> None:
-    assert main([str(file), "--out", str(out)]) == 0
-    correct(out)
     assert "kept" not in run_import(file, "--force")
     assert np.count_nonzero(read_masks(out)["a"]) == 400
     change(file, INNER)
-    assert main([str(file), "--out", str(out)]) == 0
+    run_import(file)
     assert np.count_nonzero(read_masks(out)["a"]) == 25
 
 
@@ -185,27 +179,22 @@ def test_without_a_record_masks_that_differ_are_kept(run_import: Import, file: P
     corrected = correct(out)
     assert "1 masks are not as fcn-import wrote them" in run_import(file)
     assert np.array_equal(read_masks(out)["a"], corrected)
-    change(file, INNER)
-    assert main([str(file), "--out", str(out)]) == 0
-    assert np.count_nonzero(read_masks(out)["b"]) == 25
 
 
-def test_a_corrected_mask_may_have_its_ending_in_another_case(file: Path, out: Path) -> None:
-    assert main([str(file), "--out", str(out)]) == 0
+def test_a_corrected_mask_may_have_its_ending_in_another_case_or_be_a_link(
+    run_import: Import, file: Path, out: Path, tmp_path: Path
+) -> None:
+    """A link is written through."""
+    run_import(file)
     corrected = correct(out)
     (out / "masks" / "a.png").rename(out / "masks" / "a.Png")
-    assert main([str(file), "--out", str(out)]) == 0
+    shutil.move(out / "masks" / "b.png", tmp_path / "mask.png")
+    (out / "masks" / "b.png").symlink_to(tmp_path / "mask.png")
+    change(file, INNER)
+    run_import(file)
     assert sorted(path.name for path in (out / "masks").iterdir()) == ["a.Png", "b.png"]
     assert np.array_equal(np.asarray(Image.open(out / "masks" / "a.Png")), corrected)
-
-
-def test_a_mask_that_is_a_link_is_written_through_it(file: Path, out: Path, tmp_path: Path) -> None:
-    assert main([str(file), "--out", str(out)]) == 0
-    shutil.move(out / "masks" / "a.png", tmp_path / "mask.png")
-    (out / "masks" / "a.png").symlink_to(tmp_path / "mask.png")
-    change(file, INNER)
-    assert main([str(file), "--out", str(out)]) == 0
-    assert (out / "masks" / "a.png").is_symlink()
+    assert (out / "masks" / "b.png").is_symlink()
     assert np.count_nonzero(np.asarray(Image.open(tmp_path / "mask.png"))) == 25
 
 

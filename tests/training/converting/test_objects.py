@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,56 +21,31 @@ def of_names(number: int) -> Any:
     return numbered_labels([f"class {index}" for index in range(number)])
 
 
-DETECTORS: dict[str, tuple[dict[str, Any], int]] = {
-    "YOLOv8-seg": ({"maps": {"output1": (32, 4)}, "others": {"output0": (1, 116, CELLS)}, "sides": SQUARE}, 32),
-    "YOLOv5-seg": ({"maps": {"output1": (32, 4)}, "others": {"output0": (1, 3 * CELLS, 117)}, "sides": SQUARE}, 32),
-    "YOLO of any size": (
-        {"maps": {"output1": (32, 4)}, "others": {"output0": (1, 116, 315)}, "sides": ("height", "width")},
-        32,
-    ),
-    "YOLO26-seg": ({"maps": {"output1": (32, 4)}, "others": {"output0": (1, 300, 38)}}, 32),
-    "Mask R-CNN, one object": (
-        {
-            "maps": {"masks": (1, 1)},
-            "others": {"boxes": (1, 4), "labels": (1,), "scores": (1,)},
-            "share": ["masks"],
-            "whole_numbers": ["labels"],
-        },
-        2,
-    ),
-    "MMDetection's Mask R-CNN": (
-        {
-            "maps": {"masks": (100, 1)},
-            "others": {"dets": (1, 100, 5), "labels": (1, 100)},
-            "share": ["masks"],
-            "whole_numbers": ["labels"],
-        },
-        4,
-    ),
-    "DETR": ({"maps": {"pred_masks": (20, 4)}, "others": {"pred_boxes": (1, 20, 4)}, "scores": {"logits": (20, 4)}}, 3),
-    "DETR, as many classes as queries": (
-        {"maps": {"pred_masks": (20, 4)}, "others": {"pred_boxes": (1, 20, 4)}, "scores": {"logits": (20, 92)}},
-        20,
-    ),
-    "RF-DETR": ({"maps": {"masks": (20, 4)}, "others": {"dets": (1, 20, 4)}, "scores": {"labels": (20, 91)}}, 90),
-    "SparseInst": ({"maps": {"pred_masks": (20, 4)}, "scores": {"pred_logits": (20, 80), "pred_scores": (20, 1)}}, 79),
-    "SparseInst, as many classes as masks": (
-        {"maps": {"pred_masks": (20, 4)}, "scores": {"pred_logits": (20, 80), "pred_scores": (20, 1)}},
-        20,
-    ),
-    "no object": ({"maps": {"masks": (0, 4)}, "others": {"boxes": (1, 0, 4), "logits": (1, 0, 92)}}, 91),
-    "boxes called auxiliary": (
-        {"maps": {"masks": (20, 4)}, "others": {"aux_boxes": (1, 20, 4)}, "scores": {"labels": (20, 4)}},
-        3,
-    ),
+COEFFICIENTS, QUERIES = {"output1": (32, 4)}, {"pred_masks": (20, 4)}  # outputs that are maps
+OF_R_CNN = {"share": ["masks"], "whole_numbers": ["labels"]}
+OBJECTS = {"boxes": (1, 4), "labels": (1,), "scores": (1,)}
+DETECTORS: dict[str, tuple[dict[str, Any], list[int]]] = {
+    "YOLOv8-seg": ({"maps": COEFFICIENTS, "others": {"output0": (1, 116, CELLS)}, "sides": SQUARE}, [32]),
+    "YOLOv5-seg": ({"maps": COEFFICIENTS, "others": {"output0": (1, 3 * CELLS, 117)}, "sides": SQUARE}, [32]),
+    "YOLO of any size": ({"maps": COEFFICIENTS, "others": {"output0": (1, 116, 315)}, "sides": ("height", "width")}, [32]),
+    "YOLO26-seg": ({"maps": COEFFICIENTS, "others": {"output0": (1, 300, 38)}}, [32]),
+    "Mask R-CNN, one object": ({"maps": {"masks": (1, 1)}, "others": OBJECTS, **OF_R_CNN}, [2]),
+    "MMDetection's": ({"maps": {"masks": (100, 1)}, "others": {"dets": (1, 100, 5), "labels": (1, 100)}, **OF_R_CNN}, [4]),
+    "DETR": ({"maps": QUERIES, "others": {"pred_boxes": (1, 20, 4)}, "scores": {"logits": (20, 4)}}, [3]),
+    "DETR of COCO": ({"maps": QUERIES, "others": {"pred_boxes": (1, 20, 4)}, "scores": {"logits": (20, 92)}}, [20]),
+    "RF-DETR": ({"maps": {"masks": (20, 4)}, "others": {"dets": (1, 20, 4)}, "scores": {"labels": (20, 91)}}, [90]),
+    "SparseInst": ({"maps": QUERIES, "scores": {"pred_logits": (20, 80), "pred_scores": (20, 1)}}, [79, 20]),
+    "no object": ({"maps": {"masks": (0, 4)}, "others": {"boxes": (1, 0, 4), "logits": (1, 0, 92)}}, [91]),
+    "auxiliary": ({"maps": QUERIES, "others": {"aux_boxes": (1, 20, 4)}, "scores": {"labels": (20, 4)}}, [3]),
 }
+"""Networks, and numbers of classes that may be named: also as many as there are masks."""
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_boxes_are_refused(tmp_path: Path, detector: str) -> None:
-    network, classes = DETECTORS[detector]
+    network, numbers = DETECTORS[detector]
     source = network_of_outputs(tmp_path / "net.onnx", **network)
-    for output in (None, *(["output1"] if "output1" in network["maps"] else [])):
+    for classes, output in product(numbers, (None, *(["output1"] if "output1" in network["maps"] else []))):
         with pytest.raises(ConversionError, match="boxes of objects") as error:
             converted(source, labels=of_names(classes), output=output)
         text = str(error.value)

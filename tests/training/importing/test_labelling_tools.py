@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +48,6 @@ def test_labelme_s_masks_in_voc_s_palette(tmp_path: Path, folder: str) -> None:
     root = write_masks(tmp_path, ("JPEGImages", folder), in_voc_s_palette(IDS))
     (root / "class_names.txt").write_text("__ignore__\n_background_\n#1 leaf\na:b:c:d\n")
     assert find_labels(None, root).names == ["_background_", "#1 leaf", "a:b:c:d"]
-    assert all(np.array_equal(mask, IDS) for mask in read(root))
-
-
-def test_labelme_s_masks_with_classes_of_other_colours(tmp_path: Path) -> None:
-    """Copied into images/ and masks/, with a classes.json whose colours are VOC's in another order."""
-    root = write_masks(tmp_path, ("images", "masks"), in_voc_s_palette(IDS))
-    classes = [("soil", "#000000"), ("leaf", "#008000"), ("berry", "#800000")]
-    entries = [{"id": index, "name": name, "color": color} for index, (name, color) in enumerate(classes)]
-    (root / "classes.json").write_bytes(b"\xef\xbb\xbf" + json.dumps({"classes": entries}).encode())
     assert all(np.array_equal(mask, IDS) for mask in read(root))
 
 

@@ -59,6 +59,7 @@ INSIDE, WIDE = box(5, 5, 10, 10), box(40, 10, 50, 20)
             [box(*place, 3) for place in GRID],
             "leaf, 100%, and 5 more: they reach from 0.05 to 3 times the width and from",
         ),
+        ([box(*place, 3) for place in GRID], "so photos 3 times as wide and 3 times as high would fit; give the photos"),
         ([*(box(*place, 3) for place in GRID * 20), box(9000, 0, 9, 9)], "to 3 times the width"),  # an outlier says nothing
         ([box(5, -15, 10, 10), box(10, -30, 20, 20)], "from -0.75 to -0.12 times the height; give the photos"),
     ],
