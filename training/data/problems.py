@@ -47,3 +47,8 @@ def first_names(names: Iterable[object], most: int = 3) -> str:
     texts = [str(name) for name in names]
     further = [f"and {len(texts) - most} more"] if len(texts) > most else []
     return ", ".join([*texts[:most], *further])
+
+
+def remark(names: Sequence[object], text: str, advice: str = "") -> list[str]:
+    """A line with the number of these files, classes or frames, what is true of them, and the first names; none without any."""
+    return [f"{len(names)} {text}: {first_names(names, MOST_NAMED)}{advice}"] if names else []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.problems import MOST_NAMED, DataError, first_names
+from training.data.problems import DataError, first_names, remark
 from training.survey.photos import look_alike
 from training.survey.placement import swapped
 from training.survey.records import Survey
@@ -19,17 +19,11 @@ OTHER_LABELS = 0.02  # share of the pixels by which the labels of two images tha
 
 def copied_images(survey: Survey) -> list[str]:
     """Remarks on images of a split that are copies of another one of it, or look like it if the survey has read pixels."""
-    name, notes = survey.split.name, []
-    if copies := _equal_files(survey):
-        notes.append(
-            f"{len(copies)} images of {name!r} are copies of another, byte for byte: {first_names(copies, MOST_NAMED)}"
-        )
-    if alike := _alike(survey):
-        notes.append(
-            f"{len(alike)} images of {name!r} look like another, as scaled, cropped, mirrored or recompressed copies do: "
-            f"{first_names(alike, MOST_NAMED)}"
-        )
-    return notes
+    images = f"images of {survey.split.name!r}"
+    return [
+        *remark(_equal_files(survey), f"{images} are copies of another, byte for byte"),
+        *remark(_alike(survey), f"{images} look like another, as scaled, cropped, mirrored or recompressed copies do"),
+    ]
 
 
 def similar_frames(train: Survey, validation: Survey) -> dict[tuple[int, int], int]:
@@ -59,17 +53,16 @@ def _nearest(pairs: Mapping[tuple[int, int], int]) -> dict[int, int]:
 def similar_images(train: Survey, validation: Survey) -> list[str]:
     """A remark on images of two splits that look alike, if there are any; it names the nearest frame for each."""
     in_train = _nearest(similar_frames(train, validation))
-    if not in_train:
-        return []
-    examples = [
+    pairs = [
         f"{validation.split.frames[second].image} like {train.split.frames[first].image}"
         for second, first in sorted(in_train.items())
     ]
-    return [
-        f"{len(in_train)} of {len(validation.records)} images of {validation.split.name!r} look like images of "
-        f"{train.split.name!r}, as copies and neighbouring frames do: {first_names(examples, MOST_NAMED)}; move them into one "
-        "split, else the score is too good to be true"
-    ]
+    return remark(
+        pairs,
+        f"of {len(validation.records)} images of {validation.split.name!r} look like images of {train.split.name!r}, as copies "
+        "and neighbouring frames do",
+        "; move them into one split, else the score is too good to be true",
+    )
 
 
 def shared_frames(train: Survey, validation: Survey) -> list[DataError]:
@@ -105,10 +98,8 @@ def swapped_masks(surveys: Sequence[Survey]) -> list[tuple[Path, Path]]:
 
 def swapped_note(pairs: Sequence[tuple[Path, Path]]) -> list[str]:
     """A remark on the pairs of `swapped_masks`, if there are any."""
-    if not pairs:
-        return []
-    names = first_names((f"{first} and {other}" for first, other in pairs), MOST_NAMED)
-    return [f"{len(pairs)} pairs of masks fit each other's image better than their own, as if they were swapped: {names}"]
+    names = [f"{first} and {other}" for first, other in pairs]
+    return remark(names, "pairs of masks fit each other's image better than their own, as if they were swapped")
 
 
 def copied_masks(surveys: Sequence[Survey]) -> list[str]:
@@ -124,10 +115,7 @@ def copied_masks(surveys: Sequence[Survey]) -> list[str]:
             if first != frame.mask and image != record.image_sha256 and len(record.pixels) > 1:
                 pairs.append(f"{frame.mask} like {first}")
     pairs = list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
-    if not pairs:
-        return []
-    names = first_names(pairs, MOST_NAMED)
-    return [f"{len(pairs)} masks hold the same labels as another image's, one of which may be wrong: {names}"]
+    return remark(pairs, "masks hold the same labels as another image's, one of which may be wrong")
 
 
 def _equal_files(survey: Survey) -> list[str]:

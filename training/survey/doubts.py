@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from training.data.problems import MOST_NAMED, first_names
+from training.data.problems import remark
 from training.survey.records import Survey
 from training.survey.shapes import unpack_grids
 
@@ -58,8 +58,7 @@ def remarks(
     lines = []
     for findings, text in kinds:
         texts = [f"{paths[index]}{f' ({what})' if what else ''}" for index, what in findings if index not in left_out]
-        if texts:
-            lines.append(f"{len(texts)} {part} of {survey.split.name!r} {text}: {first_names(texts, MOST_NAMED)}")
+        lines += remark(texts, f"{part} of {survey.split.name!r} {text}")
     return lines
 
 
@@ -102,12 +101,8 @@ def rare_classes(survey: Survey) -> list[str]:
         frames = [frame.name for frame, row in zip(split.frames, counts, strict=True) if row[index]]
         if 0 < len(frames) < FEW_FRAMES:
             rare.append(f"{label} ({', '.join(frames)})")
-    if not rare:
-        return []
-    return [
-        f"{len(rare)} of {len(split.labels)} classes are shown by fewer than {FEW_FRAMES} of the {len(counts)} frames of "
-        f"{split.name!r}: {first_names(rare, MOST_NAMED)}"
-    ]
+    few = f"fewer than {FEW_FRAMES} of the {len(counts)} frames of {split.name!r}"
+    return remark(rare, f"of {len(split.labels)} classes are shown by {few}")
 
 
 def odd_photos(survey: Survey) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data.label_files import alike_names
-from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
+from training.data.problems import MOST_NAMED, DataError, first_names, raise_all, remark
 from training.survey.copies import (
     copied_images,
     copied_masks,
@@ -78,10 +78,11 @@ class Report:
         if pairs := [(frame.mask, *record.contradiction) for frame, record in frames if record.contradiction]:
             _, value, other = pairs[0]
             names = split.source_labels.names
-            paths = first_names((path for path, *_ in pairs), MOST_NAMED)
-            notes.append(
-                f"{len(pairs)} masks have a palette that contradicts the classes' colours: {paths}; in the first, the value "
-                f"{value} is {names[value]!r} and has the colour of {names[other]!r}; if colours count, --masks colors"
+            first = f"in the first, the value {value} is {names[value]!r} and has the colour of {names[other]!r}"
+            notes += remark(
+                [path for path, *_ in pairs],
+                "masks have a palette that contradicts the classes' colours",
+                f"; {first}; if colours count, --masks colors",
             )
         if black_and_white := [frame.mask for frame, record in self.survey.photos if record.is_black_and_white]:
             notes.append(
@@ -97,10 +98,8 @@ class Report:
                 "drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"
             )
         notes += alike_names(labels.names)
-        if missing := [entry.name for entry in labels.classes if entry.id not in self.class_ids]:
-            notes.append(
-                f"{len(missing)} of {len(labels)} classes are never shown in {split.name!r}: {first_names(missing, MOST_NAMED)}"
-            )
+        missing = [entry.name for entry in labels.classes if entry.id not in self.class_ids]
+        notes += remark(missing, f"of {len(labels)} classes are never shown in {split.name!r}")
         return notes + rare_classes(self.survey)
 
 

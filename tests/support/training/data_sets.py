@@ -1,4 +1,4 @@
-"""Small data sets in both layouts."""
+"""Small data sets in both layouts, and what a survey remarks on one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from model.labels import LabelSet
+from training.data.class_mapping import parse_class_mapping
+from training.survey.datasets import get_split
+from training.survey.inspection import Report
+from training.survey.records import survey_all
 
 
 def write_frame(image: Path, mask: Path, ids: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8] | None = None) -> None:
@@ -48,3 +54,13 @@ def write_camvid(root: Path, frames: dict[str, npt.NDArray[np.uint8]], split: st
     for name, ids in frames.items():
         write_frame(root / split / f"{name}.png", root / f"{split}annot" / f"{name}.png", ids)
     return root
+
+
+def remarks(root: Path, labels: LabelSet, changes: str = "") -> list[str]:
+    """The remarks on the split train of a folder of `images/` and `masks/`, with the names of files alone.
+
+    changes: of the classes, as `--class-map` takes them.
+    """
+    mapping = parse_class_mapping(changes, labels) if changes else None
+    (survey,) = survey_all([get_split(root, "train", labels, mapping)])
+    return [note.replace(f"{root}/masks/", "").replace(f"{root}/images/", "") for note in Report(survey).notes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,12 @@ from tests.support.imaging import scenes
 UTM = "EPSG:32633"
 CORNER = (500_000.0, 5_800_000.0)
 PIXEL = 0.5  # metres
+
+
+class ImportMaps(Protocol):
+    """Imports scenes in tiles of 64 pixels into the test's folder `data`; gives what it prints on stdout, or else on stderr."""
+
+    def __call__(self, rasters: Path | Sequence[Path], vector: Path, *more: object, status: int = 0) -> str: ...
 
 
 def write_scene(

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.decoding import Limits, decode
 from model.labels import camvid_labels, numbered_labels
-from tests.support.images import make_photo
-from tests.support.imaging.samples import oriented, upright
-from tests.support.training.data_sets import write_camvid, write_frame, write_voc
+from tests.support.training.data_sets import write_camvid, write_voc
 from training.data.class_mapping import parse_class_mapping
 from training.data.problems import DataError
 from training.survey.datasets import get_split
@@ -56,30 +53,26 @@ def test_the_digest_tells_lists_apart(tmp_path: Path) -> None:
     assert len(one) == 64
 
 
-@pytest.mark.parametrize("orientation", [3, 6])
-def test_training_sees_images_upright_as_the_served_path_does(tmp_path: Path, orientation: int) -> None:
-    photo = make_photo(4, 6)
-    ids = upright(np.arange(24, dtype=np.uint8).reshape(4, 6) % 4, orientation)
-    image = tmp_path / "train" / "a.png"
-    write_frame(image, tmp_path / "trainannot" / "a.png", ids, upright(photo, orientation))
-    image.write_bytes(oriented(photo, "PNG", orientation))
-    split = get_split(tmp_path, "train", FOUR)
-    assert np.array_equal(split.image(0), decode(image.read_bytes(), Limits()))
-    assert np.array_equal(split.mask(0), ids)
-
-
 def test_missing_and_wrong_files_of_several_splits_are_told_together(tmp_path: Path) -> None:
-    """A file that both splits name, once."""
-    write_voc(tmp_path, dict.fromkeys(["good", "gone", "unlabelled"], IDS))
+    """Both files of a frame may be wrong: links to nowhere, folders, empty files. What both splits name is told once."""
+    write_voc(tmp_path, dict.fromkeys(["good", "gone", "unlabelled", "link", "folder", "empty"], IDS))
     write_voc(tmp_path, {"ids": IDS + 90}, "val")
     (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text("ids\ngone\n")
-    (tmp_path / "JPEGImages" / "gone.png").unlink()
-    (tmp_path / "SegmentationClass" / "unlabelled.png").unlink()
+    photos, masks = tmp_path / "JPEGImages", tmp_path / "SegmentationClass"
+    removed = (photos / "gone.png", photos / "link.png", photos / "folder.png", masks / "link.png", masks / "unlabelled.png")
+    for path in removed:
+        path.unlink()
+    for folder in (photos, masks):
+        (folder / "link.png").symlink_to("nowhere")
+    (photos / "folder.png").mkdir()
+    (photos / "empty.png").write_bytes(b"")
+    Image.fromarray(IDS + 90).save(masks / "empty.png")
     splits = [get_split(tmp_path, name, FOUR) for name in ("train", "val")]
-    assert [frame.name for frame in splits[0].frames] == ["good"]
-    with pytest.raises(DataError, match="3 errors in the data set") as caught:
+    assert "unlabelled" not in [frame.name for frame in splits[0].frames]
+    with pytest.raises(DataError, match="8 errors in the data set") as caught:
         survey_all(splits)
-    for message in ("JPEGImages/gone: no such image", "unlabelled.png: no such mask", "ids.png: ids [89, 90"):
+    places = ("gone: no such image", "link.png: No such file or directory", "folder.png: Is a directory", "empty.png: ")
+    for message in (*(f"{photos}/{place}" for place in places), "unlabelled.png: no such mask", "ids.png: ids [89, 90"):
         assert message in str(caught.value)
 
 
@@ -95,23 +88,6 @@ def test_masks_that_show_a_single_class_are_not_learnt_from(tmp_path: Path, ids:
             report_all([survey])
     else:
         assert report_all([survey])[0].class_ids == {0}
-
-
-def test_both_files_of_a_frame_may_be_wrong(tmp_path: Path) -> None:
-    """Links to nowhere, folders and empty files are told with the others."""
-    write_voc(tmp_path, dict.fromkeys("abcd", IDS))
-    photos, masks = tmp_path / "JPEGImages", tmp_path / "SegmentationClass"
-    for path in (photos / "a.png", photos / "b.png", masks / "a.png"):
-        path.unlink()
-    (photos / "a.png").symlink_to("nowhere")
-    (masks / "a.png").symlink_to("nowhere")
-    (photos / "b.png").mkdir()
-    (photos / "c.png").write_bytes(b"")
-    Image.fromarray(IDS + 90).save(masks / "c.png")
-    with pytest.raises(DataError, match="5 errors in the data set") as caught:
-        survey_all([get_split(tmp_path, "train", FOUR)])
-    assert f"{photos / 'a.png'}: No such file or directory" in str(caught.value)
-    assert f"{photos / 'b.png'}: Is a directory" in str(caught.value)
 
 
 def test_ten_errors_are_written_out(tmp_path: Path) -> None:

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from model.labels import numbered_labels
-from tests.support.training.data_sets import write_mask, write_noise
-from training.data.class_mapping import parse_class_mapping
+from tests.support.training.data_sets import remarks, write_mask, write_noise
 from training.survey.datasets import get_split
-from training.survey.inspection import Report, pair_notes
+from training.survey.inspection import pair_notes
 from training.survey.records import survey_all
 
 LABELS = numbered_labels(["soil", "leaf", "stem"])
@@ -34,21 +33,14 @@ def root(tmp_path: Path) -> Path:
     return write_noise(tmp_path, {f"f{seed}": mask(seed) for seed in range(12)})
 
 
-def remarks(root: Path, changes: str | None = None) -> list[str]:
-    """The remarks on the split, without the folder."""
-    mapping = parse_class_mapping(changes, LABELS) if changes else None
-    (survey,) = survey_all([get_split(root, "train", LABELS, mapping)])
-    return [note.replace(f"{root}/masks/", "").replace(f"{root}/images/", "") for note in Report(survey).notes]
-
-
 def test_a_mask_of_one_class_among_others_is_told(root: Path) -> None:
     """Sound masks give no remark, and one class is usual where many masks show one."""
-    assert remarks(root) == []
+    assert remarks(root, LABELS) == []
     write_mask(root, "f3", np.full((120, 160), 2, np.uint8))
-    assert remarks(root) == ["1 masks of 'train' show one class alone, as if objects had been left out: f3.png (stem)"]
+    assert remarks(root, LABELS) == ["1 masks of 'train' show one class alone, as if objects had been left out: f3.png (stem)"]
     for seed in range(4):
         write_mask(root, f"f{seed}", np.full((120, 160), 0, np.uint8))
-    assert remarks(root) == []
+    assert remarks(root, LABELS) == []
 
 
 def test_a_speck_beside_what_others_show_is_told(root: Path) -> None:
@@ -56,7 +48,7 @@ def test_a_speck_beside_what_others_show_is_told(root: Path) -> None:
     ids[ids == 2] = 0
     ids[110, 3:6] = 2
     write_mask(root, "f4", ids)
-    assert remarks(root) == ["1 masks of 'train' show a class by a speck alone, as by a slip: f4.png (stem, 3 pixels)"]
+    assert remarks(root, LABELS) == ["1 masks of 'train' show a class by a speck alone, as by a slip: f4.png (stem, 3 pixels)"]
 
 
 def test_a_class_between_two_others_by_interpolation_is_told(root: Path) -> None:
@@ -64,7 +56,7 @@ def test_a_class_between_two_others_by_interpolation_is_told(root: Path) -> None
     ids = mask(5)
     ids[ids == 1] = 0
     Image.fromarray(ids).resize((80, 60)).resize((160, 120), Image.Resampling.BILINEAR).save(root / "masks" / "f5.png")
-    (remark,) = remarks(root)
+    (remark,) = remarks(root, LABELS)
     assert remark.startswith(
         "1 masks of 'train' show a class by thin lines alone, as scaling or JPEG leaves between others: f5.png"
     )
@@ -77,7 +69,7 @@ def test_a_class_that_is_thin_in_many_masks_is_no_exception(root: Path) -> None:
         ids[ids == 2] = 0
         ids[10:115, 100] = 2
         write_mask(root, f"f{seed}", ids)
-    assert remarks(root) == []
+    assert remarks(root, LABELS) == []
 
 
 def test_a_class_that_a_mapping_joins_with_a_wide_one_is_not_thin(root: Path) -> None:
@@ -85,22 +77,22 @@ def test_a_class_that_a_mapping_joins_with_a_wide_one_is_not_thin(root: Path) ->
     ids[ids == 2] = 0
     ids[10:115, 71] = 2
     write_mask(root, "f6", ids)
-    assert "f6.png (stem, 105 pixels)" in "".join(remarks(root))
-    assert remarks(root, "soil=soil,leaf=plant,stem=plant") == []
+    assert "f6.png (stem, 105 pixels)" in "".join(remarks(root, LABELS))
+    assert remarks(root, LABELS, "soil=soil,leaf=plant,stem=plant") == []
 
 
 def test_masks_of_another_kind_of_file_are_told(root: Path) -> None:
     Image.fromarray(mask(7) > 0).save(root / "masks" / "f7.png")
     Image.fromarray(np.dstack([mask(8)] * 3)).save(root / "masks" / "f8.png")
     lacks = "1 masks of 'train' lack a class that nearly all others show: f7.png (stem)"
-    assert remarks(root) == [
+    assert remarks(root, LABELS) == [
         "2 masks of 'train' are files of another kind than the others, so their values may mean other classes: "
         "f7.png (grey of 1 bit, not grey), f8.png (RGB, not grey)",
         lacks,
     ]
     for seed in (9, 10):
         Image.fromarray(np.dstack([mask(seed)] * 3)).save(root / "masks" / f"f{seed}.png")
-    assert remarks(root) == [lacks]  # four of twelve are no exception
+    assert remarks(root, LABELS) == [lacks]  # four of twelve are no exception
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from imaging.decoding import Limits, decode
 from model.labels import LabelClass, LabelSet, numbered_labels, voc_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
@@ -118,9 +119,11 @@ def write_turned(root: Path, orientation: int, side: tuple[int, int], drawn_on: 
 def test_masks_are_turned_where_they_were_drawn_on_the_stored_photo(
     tmp_path: Path, orientation: int, side: tuple[int, int], drawn_on: DrawnOn
 ) -> None:
+    """Photos are upright, as the served path sees them."""
     right = write_turned(tmp_path, orientation, side, drawn_on)
     split = get_split(tmp_path, "train", FOUR, drawn_on=drawn_on)
     assert np.array_equal(split.mask(0), right)
+    assert np.array_equal(split.image(0), decode(split.frames[0].image.read_bytes(), Limits()))
     survey_all([split])
     assert drawn_on == "upright" or notes(split) == []
 

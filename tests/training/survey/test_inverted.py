@@ -9,10 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from model.labels import numbered_labels
-from tests.support.training.data_sets import write_mask, write_noise
-from training.survey.datasets import get_split
-from training.survey.inspection import Report
-from training.survey.records import survey_all
+from tests.support.training.data_sets import remarks, write_mask, write_noise
 
 LABELS = numbered_labels(["soil", "leaf", "stem"])
 Ids = npt.NDArray[np.uint8]
@@ -31,9 +28,8 @@ def root(tmp_path: Path) -> Path:
     return write_noise(tmp_path, {f"f{seed:02}": mask(seed) for seed in range(12)})
 
 
-def remarks(root: Path) -> list[str]:
-    (survey,) = survey_all([get_split(root, "train", LABELS)])
-    return [note.replace(f"{root}/masks/", "") for note in Report(survey).notes if "inverted" in note]
+def inverted(root: Path) -> list[str]:
+    return [note for note in remarks(root, LABELS) if "inverted" in note]
 
 
 def test_inverted_masks_are_told_with_the_class_of_their_rim(root: Path) -> None:
@@ -41,7 +37,7 @@ def test_inverted_masks_are_told_with_the_class_of_their_rim(root: Path) -> None
     void = 1 - mask(7)
     void[:2] = 255
     write_mask(root, "f07", void)
-    assert remarks(root) == [
+    assert inverted(root) == [
         "2 masks of 'train' seem to be inverted: nearly all others show 'soil' at their rim, these show another class there "
         "and 'soil' inside: f04.png (leaf), f07.png (leaf)"
     ]
@@ -69,10 +65,10 @@ def with_stem() -> Ids:
 def test_sound_masks_and_objects_that_fill_the_frame_are_not_inverted(root: Path, ids: Ids) -> None:
     """Soil in a corner, a speck of it inside, none at all, and three classes."""
     write_mask(root, "f04", ids)
-    assert remarks(root) == []
+    assert inverted(root) == []
 
 
 def test_without_a_class_around_nearly_all_masks_nothing_is_told(root: Path) -> None:
     for seed in range(6):
         write_mask(root, f"f{seed:02}", 1 - mask(seed))
-    assert remarks(root) == []
+    assert inverted(root) == []

@@ -9,9 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from model.labels import numbered_labels
-from training.survey.datasets import get_split
-from training.survey.inspection import Report
-from training.survey.records import survey_all
+from tests.support.training.data_sets import remarks
 
 LABELS = numbered_labels(["soil", "leaf"])
 
@@ -49,11 +47,6 @@ def add(root: Path, name: str, image: Image.Image, seed: int = 20) -> None:
         listed.write(f"{name}\n")
 
 
-def remarks(root: Path) -> list[str]:
-    (survey,) = survey_all([get_split(root, "train", LABELS)])
-    return [note.replace(f"{root}/images/", "") for note in Report(survey).notes]
-
-
 def cut_off(image: Image.Image) -> Image.Image:
     """As it is saved after half of its download."""
     pixels = np.array(image)
@@ -79,13 +72,13 @@ ENDED = "are black or grey in their lower part, as a file that ended too early i
     ],
 )  # fmt: skip
 def test_an_odd_photo_is_told_by_name(root: Path, image: Image.Image, remark: str) -> None:
-    assert remarks(root) == []
+    assert remarks(root, LABELS) == []
     add(root, "g", image)
-    assert remarks(root) == [f"1 images of 'train' {remark}"]
+    assert remarks(root, LABELS) == [f"1 images of 'train' {remark}"]
 
 
 def test_many_small_or_grey_photos_are_no_exceptions(root: Path) -> None:
     for seed in range(20, 25):
         add(root, f"g{seed}", photo(seed).resize((80, 60)), seed)
         photo(seed - 20).convert("L").save(root / "images" / f"f{seed - 20}.jpg")
-    assert remarks(root) == []
+    assert remarks(root, LABELS) == []

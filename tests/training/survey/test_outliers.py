@@ -12,12 +12,8 @@ import pytest
 from PIL import Image
 
 from model.labels import numbered_labels
-from tests.support.training.data_sets import write_mask, write_noise
+from tests.support.training.data_sets import remarks, write_mask, write_noise
 from tests.support.variants import long
-from training.data.class_mapping import parse_class_mapping
-from training.survey.datasets import get_split
-from training.survey.inspection import Report
-from training.survey.records import survey_all
 
 LABELS = numbered_labels(["sky", "wall", "road", "car", "post"])
 FRAMES, HEIGHT, WIDTH = 24, 150, 200
@@ -53,12 +49,9 @@ def root(streets: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(streets, tmp_path, dirs_exist_ok=True))
 
 
-def remarks(root: Path, changes: str | None = None) -> list[str]:
-    """The remarks on the split without the folder, those on how masks lie apart: the photos are noise."""
-    mapping = parse_class_mapping(changes, LABELS) if changes else None
-    (survey,) = survey_all([get_split(root, "train", LABELS, mapping)])
-    notes = [note.replace(f"{root}/masks/", "") for note in Report(survey).notes]
-    return [note for note in notes if "do not fit their image" not in note]
+def outliers(root: Path, changes: str = "") -> list[str]:
+    """The remarks but those on how masks lie: the photos are noise."""
+    return [note for note in remarks(root, LABELS, changes) if "do not fit their image" not in note]
 
 
 def shifted(ids: Ids, step: int) -> Ids:
@@ -117,7 +110,7 @@ USUAL: list[tuple[range, Change, str]] = [
 @pytest.mark.parametrize(("name", "change", "remark"), PLANTED)
 def test_a_planted_mistake_is_named(root: Path, name: str, change: Change, remark: str) -> None:
     write_mask(root, name, change(street(int(name[1:]))).astype(np.uint8))
-    told = [note for note in remarks(root) if f"{name}.png" in note]
+    told = [note for note in outliers(root) if f"{name}.png" in note]
     assert f"1 masks of 'train' {remark}" in told
     assert len(told) == 1 or OTHER_IDS not in remark
 
@@ -126,24 +119,24 @@ def test_a_planted_mistake_is_named(root: Path, name: str, change: Change, remar
 def test_what_many_masks_do_and_what_is_small_is_usual(root: Path, seeds: range, change: Change, word: str) -> None:
     for seed in seeds:
         write_mask(root, f"f{seed:02}", change(street(seed)).astype(np.uint8))
-    assert not any(word in note for note in remarks(root))
+    assert not any(word in note for note in outliers(root))
 
 
 def test_a_mapping_may_join_a_class_that_is_missing(root: Path) -> None:
     write_mask(root, "f07", np.where(street(7) == 2, 1, street(7)).astype(np.uint8))
-    assert remarks(root, "road=ground,wall=ground,*=other") == []
+    assert outliers(root, "road=ground,wall=ground,*=other") == []
 
 
 def test_an_inverted_mask_has_no_shifted_ids(tmp_path: Path) -> None:
     masks = {f"f{seed:02}": np.where(street(seed) == 3, 1, 0).astype(np.uint8) for seed in range(FRAMES)}
     write_noise(tmp_path, masks | {"f05": 1 - masks["f05"]})
-    assert not any("other ids" in note for note in remarks(tmp_path))
+    assert not any("other ids" in note for note in outliers(tmp_path))
 
 
 @pytest.mark.parametrize("factor", [7, *long(10, 5)])
 def test_a_mask_that_was_drawn_smaller_and_enlarged_is_named(root: Path, factor: int) -> None:
     write_mask(root, "f04", enlarged(street(4), factor))
-    (remark,) = [note for note in remarks(root) if "f04.png" in note and "blocks" in note]
+    (remark,) = [note for note in outliers(root) if "f04.png" in note and "blocks" in note]
     side = int(remark.partition("(blocks of ")[2].split()[0])
     assert factor <= side <= factor + 1
 
@@ -162,7 +155,7 @@ def test_a_mask_of_which_a_part_is_unlabelled_is_named(root: Path, cut: Callable
     cut(ids)[:] = fill
     write_mask(root, "f06", ids)
     text = f"1 masks of 'train' end at a straight border, as if a part of the photo had no labels: f06.png ({part})"
-    assert text in remarks(root)
+    assert text in outliers(root)
 
 
 def test_an_object_that_ends_at_a_straight_edge_of_the_photo_is_no_unlabelled_part(tmp_path: Path) -> None:
@@ -174,6 +167,6 @@ def test_an_object_that_ends_at_a_straight_edge_of_the_photo_is_no_unlabelled_pa
     photo[ids == 1] += 100
     write_mask(root, "f06", ids)
     Image.fromarray(photo).save(root / "images" / "f06.png")
-    assert not any("straight border" in note for note in remarks(root))
+    assert not any("straight border" in note for note in outliers(root))
     Image.fromarray(np.roll(photo, 40, 1)).save(root / "images" / "f06.png")
-    assert any("f06.png (right 30%)" in note for note in remarks(root))
+    assert any("f06.png (right 30%)" in note for note in outliers(root))

@@ -21,9 +21,8 @@ from imaging.georeferenced.scene import open_scene
 from imaging.georeferenced.vectors import System
 from model.weights_file import load_weights
 from tests.support.images import make_photo
-from tests.support.training.maps import CORNER, UTM, photo_scene, write_features, write_scene
+from tests.support.training.maps import CORNER, UTM, ImportMaps, photo_scene, write_features, write_scene
 from tests.support.training.runs import TINY_RECIPE
-from training.commands.import_labels import main
 from training.commands.train import main as train
 from training.data.map_files import read_gsd
 
@@ -35,11 +34,6 @@ PLACES = {
     "feet": ("EPSG:2263", Affine(1.5, 0, 980_000, 0, -1.5, 200_000)),
 }
 SIZE = 200, 240
-
-
-def import_maps(scene: Path, vector: Path, out: Path, *more: str) -> int:
-    arguments = ["--raster", str(scene), "--vector", str(vector), "--field", "class", "--out", str(out), "--split", "train"]
-    return main([*arguments, *more])
 
 
 def facts_of(out: Path) -> dict[str, Any]:
@@ -65,32 +59,32 @@ def on_ground(crs: str, place: Affine, corners: list[tuple[float, float]]) -> sh
 
 
 @pytest.mark.parametrize(("kind", "gsd"), [*zip(PLACES, (0.3, 0.9, 0.9, 0.3, 0.9), strict=True)])
-def test_tiles_have_pixels_of_so_many_metres(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, gsd: float) -> None:
+def test_tiles_have_pixels_of_so_many_metres(import_maps: ImportMaps, tmp_path: Path, kind: str, gsd: float) -> None:
     crs, place = PLACES[kind]
     scene = write_scene(tmp_path / "scene.tif", make_photo(*SIZE), crs, place)
     shapes = [on_ground(crs, place, [(0, 0), (240, 0), (240, 200), (0, 200)])]
     shapes.append(on_ground(crs, place, [(60, 50), (180, 50), (180, 150), (60, 150)]))
     labels = write_features(tmp_path / "labels.gpkg", shapes, ["field", "house"], "EPSG:4326")
-    assert import_maps(scene, labels, tmp_path / "data", "--tile", "64", "--gsd", str(gsd)) == 0
+    told = import_maps(scene, labels, "--split", "train", "--gsd", gsd)
     facts = facts_of(tmp_path / "data")
     size = facts["height"], facts["width"]
     assert facts["pixel_m"] == pytest.approx([gsd, gsd], rel=0.01)
     scaled = Place(size, Affine(*facts["transform"]), System.from_user_input(facts["crs"]))
     assert metres_per_pixel(scaled) == pytest.approx((gsd, gsd), rel=0.01)
-    assert f"240x200 pixels in {facts['crs']}, bands 1, 2, 3, scaled to {size[1]}x{size[0]}, " in capsys.readouterr().out
+    assert f"240x200 pixels in {facts['crs']}, bands 1, 2, 3, scaled to {size[1]}x{size[0]}, " in told
     mask = joined(tmp_path / "data", "masks")
     rows, columns = np.nonzero(mask == 2)
     edges = rows.min() / size[0], (rows.max() + 1) / size[0], columns.min() / size[1], (columns.max() + 1) / size[1]
     assert edges == pytest.approx((0.25, 0.75, 0.25, 0.75), abs=0.02)
 
 
-def test_images_are_what_a_network_sees_with_the_same_gsd(tmp_path: Path) -> None:
+def test_images_are_what_a_network_sees_with_the_same_gsd(import_maps: ImportMaps, tmp_path: Path) -> None:
     crs, place = PLACES["metres"]
     scene_file = photo_scene(tmp_path / "scene.tif", *SIZE, place)
     labels = write_features(
         tmp_path / "labels.gpkg", [on_ground(crs, place, [(0, 0), (240, 0), (240, 200), (0, 200)])], ["field"], "EPSG:4326"
     )
-    assert import_maps(scene_file, labels, tmp_path / "data", "--tile", "64", "--gsd", "0.7") == 0
+    import_maps(scene_file, labels, "--gsd", "0.7", "--split", "train")
     image = joined(tmp_path / "data", "images")
     with open_scene(str(scene_file)) as scene:
         source = SceneSource(scene, choose_bands(scene), image.shape[:2])
@@ -99,29 +93,28 @@ def test_images_are_what_a_network_sees_with_the_same_gsd(tmp_path: Path) -> Non
     assert (image[cut] == seen[cut]).all()
 
 
-def test_pixels_of_different_sizes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pixels_of_different_sizes_are_told(import_maps: ImportMaps, tmp_path: Path) -> None:
     crs, place = PLACES["wide pixels"]
     scene = write_scene(tmp_path / "scene.tif", make_photo(*SIZE), crs, place)
     labels = write_features(
         tmp_path / "labels.gpkg", [on_ground(crs, place, [(5, 5), (50, 5), (50, 50), (5, 50)])], ["house"], "EPSG:4326"
     )
-    assert import_maps(scene, labels, tmp_path / "data", "--tile", "64") == 0
-    assert "a side of a pixel measures 0.5 to 1 m on the ground" in capsys.readouterr().out
+    assert "a side of a pixel measures 0.5 to 1 m on the ground" in import_maps(scene, labels, "--split", "train")
     assert read_gsd(tmp_path / "data") is None
     assert facts_of(tmp_path / "data")["pixel_m"] == pytest.approx([0.5, 1.0], rel=1e-3)  # the scene's own
-    assert import_maps(scene, labels, tmp_path / "data", "--tile", "64", "--gsd", "0.5", "--force") == 0
-    assert "a side of a pixel" not in capsys.readouterr().out
+    assert "a side of a pixel" not in import_maps(scene, labels, "--split", "train", "--gsd", "0.5", "--force")
     assert read_gsd(tmp_path / "data") == pytest.approx(0.5, rel=1e-2)
 
 
-def test_a_network_is_shown_the_scale_that_it_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_is_shown_the_scale_that_it_learned_from(
+    import_maps: ImportMaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Tiles of 64 pixels of a metre are trained at 128: pixels of half a metre."""
     crs, place = PLACES["metres"]
     scene = photo_scene(tmp_path / "scene.tif", *SIZE, place)
     shapes = [on_ground(crs, place, [(x, y), (x + 60, y), (x + 60, y + 60), (x, y + 60)]) for x in (0, 128) for y in (0, 120)]
     labels = write_features(tmp_path / "labels.gpkg", shapes, ["house"] * 4, "EPSG:4326")
-    arguments = ["--raster", str(scene), "--vector", str(labels), "--field", "class", "--out", str(tmp_path / "data")]
-    assert main([*arguments, "--tile", "64", "--gsd", "1"]) == 0
+    import_maps(scene, labels, "--gsd", "1")
     (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
     options = ["--start", "none", "--epochs", "1", "--device", "cpu", "--threads", "1", "--set", "side=[128,128]"]
     out = tmp_path / "run"

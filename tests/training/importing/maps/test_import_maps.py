@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,10 @@ from PIL import Image
 from rasterio import Affine
 
 from tests.support.images import make_photo
-from tests.support.training.maps import CORNER, PIXEL, photo_scene, square, write_features, write_scene
+from tests.support.training.maps import CORNER, PIXEL, ImportMaps, photo_scene, square, write_features, write_scene
 from training.commands.check import main as check
-from training.commands.import_labels import main
 
 TILE = 64
-
-
-def run(out: Path, rasters: Path | Sequence[Path], vector: Path, *more: str) -> int:
-    paths = [rasters] if isinstance(rasters, Path) else rasters
-    arguments = ["--raster", *map(str, paths), "--vector", str(vector), "--field", "class", "--out", str(out)]
-    return main([*arguments, "--tile", str(TILE), *more])
 
 
 def pictures(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
@@ -58,10 +50,9 @@ def labels(tmp_path: Path) -> Path:
 
 
 def test_tiles_show_the_scene_and_what_was_drawn_on_it(
-    scene: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    import_maps: ImportMaps, scene: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(tmp_path / "data", scene, labels) == 0
-    out = capsys.readouterr().out
+    out = import_maps(scene, labels)
     mask = whole(tmp_path / "data", (3 * TILE + 8, 4 * TILE + 40))
     expected = np.full_like(mask, 254)
     expected[: 3 * TILE, : 2 * TILE] = 1
@@ -82,26 +73,23 @@ def test_tiles_show_the_scene_and_what_was_drawn_on_it(
     assert "house" in capsys.readouterr().out
 
 
-def test_outside_of_the_extent_and_of_the_data_is_void(
-    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_outside_of_the_extent_and_of_the_data_is_void(import_maps: ImportMaps, labels: Path, tmp_path: Path) -> None:
     pixels = np.full((2 * TILE, 4 * TILE, 3), 90, np.uint8)
     pixels[:, 30:40] = 0
     scene = write_scene(tmp_path / "scene.tif", pixels, nodata=0)
     extent = write_features(tmp_path / "extent.gpkg", [square(0, 0, 3 * TILE, 100)], [1], field="id")
-    assert run(tmp_path / "data", scene, labels, "--extent", str(extent)) == 0
+    out = import_maps(scene, labels, "--extent", extent)
     mask = whole(tmp_path / "data", (2 * TILE, 4 * TILE))
     assert (mask[:100, 30:40] == 255).all()
     assert (mask[100 : 2 * TILE, : 3 * TILE] == 255).all()
     assert (mask[:100, 2 * TILE : 3 * TILE] == 0).all()  # no polygon: background, since the extent says so
     assert (mask[:, 3 * TILE :] == 254).all()  # no tile
-    out = capsys.readouterr().out
     assert "outside are void" in out
     assert "pixels of polygons lie outside of the extent" in out
 
 
 @pytest.mark.parametrize("ending", ["geojson", "gpkg", "shp"])
-def test_labels_in_another_coordinate_system(scene: Path, tmp_path: Path, ending: str) -> None:
+def test_labels_in_another_coordinate_system(import_maps: ImportMaps, scene: Path, tmp_path: Path, ending: str) -> None:
     from rasterio.warp import transform
 
     def to_degrees(x: Any, y: Any) -> Any:
@@ -109,13 +97,13 @@ def test_labels_in_another_coordinate_system(scene: Path, tmp_path: Path, ending
 
     shapes = [shapely.transform(square(x + 0.01, 10.01, 20), to_degrees, interleaved=False) for x in (5, 70, 140)]
     labels = write_features(tmp_path / f"labels.{ending}", shapes, ["house"] * 3, "EPSG:4326")
-    assert run(tmp_path / "data", scene, labels) == 0
+    import_maps(scene, labels)
     mask = whole(tmp_path / "data", (3 * TILE + 8, 4 * TILE + 40))
     assert [(mask[10:30, x : x + 20] == 1).all() for x in (5, 70, 140)] == [True] * 3
     assert (mask == 1).sum() == 3 * 400
 
 
-def test_a_turned_scene(tmp_path: Path) -> None:
+def test_a_turned_scene(import_maps: ImportMaps, tmp_path: Path) -> None:
     turn = Affine.translation(*CORNER) @ Affine.rotation(30) @ Affine.scale(PIXEL, -PIXEL)
     scene = photo_scene(tmp_path / "scene.tif", 2 * TILE, 2 * TILE, turn)
     corners = [(70, 10), (90, 10), (90, 40), (70, 40)]
@@ -123,76 +111,67 @@ def test_a_turned_scene(tmp_path: Path) -> None:
     labels = write_features(
         tmp_path / "labels.gpkg", [shape, shapely.Polygon([turn @ (x / 9, y) for x, y in corners])], ["a", "b"]
     )
-    assert run(tmp_path / "data", scene, labels) == 0
+    import_maps(scene, labels)
     mask = whole(tmp_path / "data", (2 * TILE, 2 * TILE))
     assert (mask[10:40, 70:90] == 1).all()
     assert (mask == 1).sum() == 20 * 30
 
 
-def test_no_ground_is_in_train_and_in_val(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_ground_is_in_train_and_in_val(import_maps: ImportMaps, tmp_path: Path) -> None:
     """Two scenes overlap by half of a tile, so their tiles lie across one another."""
     shift = Affine(PIXEL, 0, CORNER[0] + 1.5 * TILE * PIXEL, 0, -PIXEL, CORNER[1] - 0.5 * TILE * PIXEL)
     scenes = [photo_scene(tmp_path / "a.tif", 6 * TILE, 6 * TILE), photo_scene(tmp_path / "b.tif", 6 * TILE, 6 * TILE, shift)]
     labels = write_features(tmp_path / "labels.gpkg", [square(-50, -50, 12 * TILE), square(90, 90, 9)], ["field", "house"])
-    assert run(tmp_path / "data", scenes, labels) == 0
+    out = import_maps(scenes, labels)
     features = json.loads((tmp_path / "data" / "tiles.geojson").read_text())["features"]
     ground = {split: shapely.union_all([shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features
                                         if feature["properties"]["split"] == split]) for split in ("train", "val")}  # fmt: skip
     common = shapely.intersection(ground["train"], ground["val"]).area
     assert common < 1e-3 * shapely.area(shapely.from_geojson(json.dumps(features[0]["geometry"])))
     assert len(pictures(tmp_path / "data" / "images")) == len(features)
-    assert "tiles of train show ground of val and are left out" in capsys.readouterr().out
+    assert "tiles of train show ground of val and are left out" in out
 
 
 def test_samples_of_sixteen_bits_get_the_scale_of_the_whole_scene(
-    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    import_maps: ImportMaps, labels: Path, tmp_path: Path
 ) -> None:
     ramp = np.linspace(0, 4000, 3 * TILE * 3 * TILE).reshape(3 * TILE, 3 * TILE, 1).astype(np.uint16)
     scene = write_scene(tmp_path / "scene.tif", ramp)
-    assert run(tmp_path / "data", scene, labels, "--scale", "0,4000") == 0
+    assert "0 to 4000" in import_maps(scene, labels, "--scale", "0,4000")
     image = pictures(tmp_path / "data" / "images")["scene_r001_c000"]
     assert image[0, 0].tolist() == [round(float(ramp[TILE, 0, 0]) * 255 / 4000)] * 3
     assert json.loads((tmp_path / "data" / "tiles.geojson").read_text())["scenes"][0]["bands"] == [1, 1, 1]
-    assert "0 to 4000" in capsys.readouterr().out
 
 
 def test_a_later_import_replaces_the_tiles_of_an_earlier_one(
-    scene: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    import_maps: ImportMaps, scene: Path, labels: Path, tmp_path: Path
 ) -> None:
-    run(tmp_path / "data", scene, labels)
-    assert run(tmp_path / "data", scene, labels) == 2
-    assert "--force" in capsys.readouterr().err
+    import_maps(scene, labels)
+    assert "--force" in import_maps(scene, labels, status=2)
     other = write_features(tmp_path / "other.gpkg", [square(5 + x * TILE, 5, 20) for x in range(4)], ["house"] * 4)
-    assert run(tmp_path / "data", scene, other, "--force") == 0
+    import_maps(scene, other, "--force")
     assert sorted(pictures(tmp_path / "data" / "masks")) == [f"scene_r000_c00{column}" for column in range(4)]
     Image.new("RGB", (9, 9)).save(tmp_path / "data" / "images" / "train" / "mine.png")
-    assert run(tmp_path / "data", scene, other, "--force") == 2
-    assert "mine.png" in capsys.readouterr().err
+    assert "mine.png" in import_maps(scene, other, "--force", status=2)
 
 
 def test_polygons_on_no_scene_are_told_and_all_tiles_may_be_of_one_split(
-    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    import_maps: ImportMaps, scene: Path, tmp_path: Path
 ) -> None:
     shapes = [square(5, 5, 20), square(100, 5, 20), square(5000, 5000, 9), square(4 * TILE + 41, 5, 9)]
-    run(tmp_path / "data", scene, write_features(tmp_path / "labels.gpkg", shapes, ["a"] * 4), "--split", "test")
-    out = capsys.readouterr().out
+    out = import_maps(scene, write_features(tmp_path / "labels.gpkg", shapes, ["a"] * 4), "--split", "test")
     assert "2 polygons lie on no scene: feature 3, feature 4" in out
     assert "may show halves" not in out
     assert [path.name for path in (tmp_path / "data" / "images").iterdir()] == ["test"]
 
 
 @pytest.mark.parametrize("unknown", ["error", "void"])
-def test_polygons_without_a_class_and_invalid_ones(
-    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], unknown: str
-) -> None:
+def test_polygons_without_a_class_and_invalid_ones(import_maps: ImportMaps, scene: Path, tmp_path: Path, unknown: str) -> None:
     corner_x, corner_y = CORNER
     bow = shapely.Polygon([(corner_x + x, corner_y - y) for x, y in ((2, 2), (12, 12), (12, 2), (2, 12))])
     shapes = [square(5, 100, 20), square(100, 5, 20), square(100, 100, 20), bow]
     labels = write_features(tmp_path / "labels.gpkg", shapes, ["a", None, "b", "b"])
-    status = run(tmp_path / "data", scene, labels, "--unknown", unknown)
-    printed = capsys.readouterr()
-    text = printed.err if unknown == "error" else printed.out
-    assert status == (2 if unknown == "error" else 0)
+    text = import_maps(scene, labels, "--unknown", unknown, status=2 if unknown == "error" else 0)
     assert "polygons without a value of 'class'" in text
     assert "feature 2" in text
     assert "Fix geometries" in text
@@ -207,15 +186,13 @@ def test_polygons_without_a_class_and_invalid_ones(
 
 
 def test_a_fourth_band_that_the_file_calls_alpha_is_told_and_taken_if_it_is_named(
-    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    import_maps: ImportMaps, labels: Path, tmp_path: Path
 ) -> None:
     photo = make_photo(3 * TILE, 2 * TILE)
     infrared = np.where(np.arange(3 * TILE)[:, None] < TILE, 0, np.maximum(photo[:, :, 0], 1)).astype(np.uint8)
     scene = write_scene(tmp_path / "scene.tif", np.dstack([photo, infrared]))
-    assert run(tmp_path / "three", scene, labels) == 0
-    assert "band 4, which the file calls alpha" in capsys.readouterr().out
-    assert 255 not in whole(tmp_path / "three", photo.shape[:2])
-    assert run(tmp_path / "four", scene, labels, "--bands", "1,2,3,4") == 0
-    assert "calls alpha" not in capsys.readouterr().out
-    assert json.loads((tmp_path / "four" / "bands.json").read_text())["bands"] == ["red", "green", "blue", "band 4"]
-    assert 255 not in whole(tmp_path / "four", photo.shape[:2])
+    assert "band 4, which the file calls alpha" in import_maps(scene, labels)
+    assert 255 not in whole(tmp_path / "data", photo.shape[:2])
+    assert "calls alpha" not in import_maps(scene, labels, "--bands", "1,2,3,4", "--force")
+    assert json.loads((tmp_path / "data" / "bands.json").read_text())["bands"] == ["red", "green", "blue", "band 4"]
+    assert 255 not in whole(tmp_path / "data", photo.shape[:2])
