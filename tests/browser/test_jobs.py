@@ -68,6 +68,7 @@ def test_a_scene_is_sent_and_its_result_fetched_after_the_page_was_left(visit: V
     expect(page.locator("#job-list li")).to_have_count(0, timeout=ANSWER_MS)
     assert httpx.get(f"{jobs_url}/jobs", headers={"X-API-Key": KEY}, timeout=HANG_S).json()["jobs"] == []
     page.reload()
+    expect(page.locator("#but-jobs")).to_be_visible()
     expect(page.locator("#jobs-limits")).to_contain_text("16384 MB")
     expect(page.locator("#job-list li")).to_have_count(0)
 
