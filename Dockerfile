@@ -6,7 +6,8 @@ ARG PYTHON_IMAGE=python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc
 
 FROM ${PYTHON_IMAGE} AS dependencies
 ARG PIP_ARGS=""
-# object stores for bulk jobs; "cloud table" for their tables in Parquet too; "ray" for all that a Ray cluster needs
+# object stores for bulk jobs; "cloud table" for their tables in Parquet too; "ray" for all that a Ray cluster needs;
+# "cloud geo" for scenes, on the command line and in jobs
 ARG EXTRAS="cloud"
 WORKDIR /src
 RUN python3 -m venv /opt/venv
@@ -64,8 +65,9 @@ LABEL org.opencontainers.image.title="fcn-segment" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
     com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
-# SageMaker starts a container with the one word `serve`
+# A volume for jobs takes the owner of /var/lib/segment. SageMaker starts a container with the one word `serve`
 RUN useradd --system --uid 10001 --no-create-home segment \
+    && install -d -o segment -m 700 /var/lib/segment \
     && printf '#!/bin/sh\nexec fcn-serve serve\n' > /usr/local/bin/serve && chmod 755 /usr/local/bin/serve
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -70,9 +70,6 @@ def create_app(settings: Settings) -> FastAPI:
     )  # fmt: skip
     app.state.service, app.state.jobs = service, jobs
     paths = {segment.router.url_path_for("segment_image"), batch.router.url_path_for("segment_batch")}
-    if jobs:
-        app.include_router(jobs_api.router, tags=["jobs"])
-        paths.add(jobs_api.router.url_path_for("submit"))
     polled_paths = set(POLLED_PATHS)
     if make_router := PLATFORMS.get(settings.platform):
         platform = make_router(settings)
@@ -81,6 +78,11 @@ def create_app(settings: Settings) -> FastAPI:
         polled_paths.add(platform.url_path_for("platform_health"))
     app.include_router(segment.router, tags=["segmentation"])
     app.include_router(batch.router, tags=["segmentation"])
+    if jobs:
+        app.include_router(jobs_api.router, tags=["jobs"])
+        paths.add(jobs_api.router.url_path_for("submit"))
+    else:
+        app.include_router(jobs_api.off_router)
     app.include_router(state.router, tags=["state"])
     mount_page(app)
     install_handlers(app)

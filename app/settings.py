@@ -9,9 +9,19 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from app.keys import check_keys, read_keys
+from app.origins import check_origins
 from app.platform_variables import Platform, implied_settings
 from app.telemetry import excerpt
 from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_variables
@@ -30,8 +40,6 @@ LEAST_MB, LEAST_S = 0.001, 0.01  # of bodies and deadlines: with less, nothing c
 MOST_S = 86_400.0  # of deadlines: the system's clocks do not accept arbitrarily many seconds
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}(/[0-9A-Fa-f]{64})*")
 ROUTE = re.compile(r"/|(/[A-Za-z0-9._~:@-]+)+/?")
-ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[1-6]?\d{1,4})?")
-DEFAULT_PORT = re.compile(r"(?<=^http:)(//.*):80$|(?<=^https:)(//.*):443$")  # browsers leave these ports out
 
 
 def _split(value: object) -> object:
@@ -139,14 +147,14 @@ class Settings(BaseModel):
     api_keys_file: Path | None = None
     """file with one key per line, or `NAME:KEY`, such as a Docker secret; lines that begin with `#` are comments"""
 
-    api_keys: CommaSeparated = Field((), repr=False)
+    api_keys: Annotated[CommaSeparated, AfterValidator(check_keys)] = Field((), repr=False)
     """comma-separated keys, or `NAME:KEY`; `/segment` answers only requests with one of them. Without keys, it answers
     everybody"""
 
     protect_all: bool = False
     """requires a key for `/metrics`, `/info`, `/models`, `/classes`, `/docs` and `/openapi.json` as well"""
 
-    cors_origins: CommaSeparated = ()
+    cors_origins: Annotated[CommaSeparated, AfterValidator(check_origins)] = ()
     """comma-separated origins whose pages may call the service; `*` for all"""
 
     trusted_proxies: CommaSeparated = ()
@@ -178,26 +186,21 @@ class Settings(BaseModel):
             raise ValueError("is empty; give it a value, or remove it (unset, not empty)")
         return value
 
+    @field_validator("job_upload_mb", "jobs_mb", "jobs_days")
+    @classmethod
+    def _jobs(cls, value: float, info: ValidationInfo) -> float:
+        if not info.data.get("jobs_dir", True) and value != cls.model_fields[str(info.field_name)].default:
+            raise ValueError("is for jobs, which are off; set SEGMENT_JOBS_DIR to a folder for them, or unset this")
+        if info.field_name == "jobs_mb" and value < (upload := info.data.get("job_upload_mb", 0)):
+            raise ValueError(f"must be at least SEGMENT_JOB_UPLOAD_MB, which is {upload:g}: one body may fill it")
+        return value
+
     @field_validator("api_keys_file")
     @classmethod
     def _key_file(cls, value: Path | None) -> Path | None:
         if value:
             read_keys(value)
         return value
-
-    @field_validator("api_keys")
-    @classmethod
-    def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return check_keys(value)
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Writes origins as browsers send them: in lower case, without a final slash or the default port of the scheme."""
-        origins = [origin.lower().rstrip("/") for origin in value]
-        if not all(map(ORIGIN.fullmatch, origins)):
-            raise ValueError("each must be * or an origin such as https://example.com or http://localhost:3000, without a path")
-        return tuple(DEFAULT_PORT.sub(r"\1\2", origin) for origin in origins)
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -57,6 +57,7 @@ STATE_METRICS = {
     "segment_memory_taken_bytes": "Memory that requests are given now",
     "segment_memory_resident_bytes": "Memory of the service and its workers, each page that they share counted once",
     "segment_jobs_bytes": "Bytes on the disk of all jobs",
+    "segment_jobs_max_bytes": "Most bytes on the disk of all jobs",
     "segment_jobs_wait_seconds": "Seconds that the oldest job which has not begun has waited",
     "segment_worker_cpu_seconds": "Processor time of workers, those that have ended included",
 }

@@ -33,8 +33,8 @@ Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 Tile = tuple[slice, slice]
 ObjectBox = tuple[int, int, int, int]
-COLOR_PATTERN = "#[0-9a-fA-F]{6}|[a-zA-Z]+"
-COLOR_WORDS = "#rrggbb (in a web address %23rrggbb) or the name of a colour of CSS, such as white"
+COLOR_PATTERN = "#(?:[0-9a-fA-F]{3}){1,2}|[a-zA-Z]+"
+COLOR_WORDS = "#rrggbb or #rgb (in a web address %23rrggbb) or the name of a colour of CSS, such as white"
 BORDER_CELLS = (2.0, 0.5)  # where the filter's weight reaches 0, and the radius of the windows over which it falls, in cells
 LEAST_SHARE = 1e-5  # of a window; less is a rounding error
 # of the filter: the radius of its windows, in cells, and the contrast of the opacity around 0.5 after it
@@ -113,13 +113,11 @@ def cutout_file(
 
 
 def parse_color(text: str) -> str:
-    """A colour as `#rrggbb`, in lower case, from one or from a name of CSS; raises `ValueError` for another text."""
-    if text.lower() in ImageColor.colormap:
-        red, green, blue = ImageColor.getrgb(text)[:3]
-        return f"#{red:02x}{green:02x}{blue:02x}"
-    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+    """A colour as `#rrggbb`, in lower case, from one, `#rgb` or a name of CSS; raises `ValueError` for another text."""
+    if not re.fullmatch(COLOR_PATTERN, text) or (text[0] != "#" and text.lower() not in ImageColor.colormap):
         raise ValueError(f"{text!r:.40} is no colour; give {COLOR_WORDS}")
-    return text.lower()
+    red, green, blue = ImageColor.getrgb(text)[:3]
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def cutout_bytes(pixels: int) -> int:

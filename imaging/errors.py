@@ -27,6 +27,10 @@ class AnswerTooLarge(ValueError):
     """The image or its class map is too large for the requested form of answer."""
 
 
+class WrongParameter(ValueError):
+    """The image does not allow what a parameter asks for."""
+
+
 class UnknownClass(ValueError):
     """The label set has no such class."""
 

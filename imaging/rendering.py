@@ -110,7 +110,7 @@ class Rendering:
     background: Annotated[str | None, Parameter(
         help="with cutout: a colour below the object, instead of transparency", option="with cutout: a colour below the object",
         group="pictures", metavar="COLOR", unset="transparent", formats=("cutout",),
-        values="`#rrggbb` (in a web address `%23rrggbb`), or the name of a colour of CSS, such as `white`",
+        values="`#rrggbb` or `#rgb` (in a web address `%23rrggbb`), or the name of a colour of CSS, such as `white`",
         pattern=f"^({COLOR_PATTERN})$", examples=("#ffffff", "white"), parse=parse_color,
     )] = None
     palette: Annotated[PaletteName, Parameter(

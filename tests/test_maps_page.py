@@ -7,12 +7,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-import numpy.typing as npt
 import pyogrio
 import pyogrio.raw
 import pytest
 import rasterio
-import shapely
 from PIL import Image
 
 from docs import orthophoto, scene
@@ -47,15 +45,12 @@ def check_classes(folder: Path) -> None:
 
 
 def check_polygons(folder: Path) -> None:
-    facts, _, geometry, columns = pyogrio.raw.read(folder / "cows.gpkg", layer="objects")
+    facts, _, _, columns = pyogrio.raw.read(folder / "cows.gpkg", layer="objects")
     areas = dict(zip(facts["fields"], columns, strict=True))["area_m2"]
-    polygons = [shapely.from_wkb(each) for each in geometry]
-    assert len(polygons) >= 2
     assert (areas >= 0.1).all()
-    assert sum(each.area for each in polygons) == pytest.approx(areas.sum(), rel=0.02)
     assert sorted(areas)[-2] > 5
     document = json.loads((folder / "cows.geojson").read_text())
-    assert len(document["features"]) == len(polygons)
+    assert len(document["features"]) == len(areas)
     assert {each["properties"]["class"] for each in document["features"]} == {"cow"}
     assert ElementTree.parse(folder / "cows.qml").find(".//renderer-v2") is not None
 
@@ -84,8 +79,8 @@ def test_a_network_of_one_s_own_makes_a_map(checkout: Path, tmp_path: Path) -> N
     assert manifest.preprocessing.gsd == pytest.approx(0.05, rel=1e-2)
     (score,) = manifest.scores.values()
     assert score["mean_iou"] > 0.5
-    ids = check_ground(checkout)
-    check_crowns(checkout, ids)
+    with rasterio.open(checkout / "ground.tif") as ground:
+        assert 0.1 < (ground.read(1)[:, 300:] == 1).mean() < 0.7  # where nothing was labelled
     orthophoto.draw(checkout / "ground.tif", checkout / "crowns.gpkg", tmp_path)
     with Image.open(tmp_path / "orthophoto.jpg") as drawn, Image.open(ROOT / "docs/pictures/orthophoto.jpg") as shown:
         assert drawn.size == shown.size
@@ -107,21 +102,3 @@ def check_tiles(folder: Path) -> None:
     labels = json.loads(orthophoto.LABELS.read_text())["features"]
     counts = [sum(feature["properties"]["class"] == name for feature in labels) for name in ("crown", "shadow")]
     assert "has {} polygons of tree crowns and {} of shadows".format(*counts) in OWN_CLASSES
-
-
-def check_ground(folder: Path) -> npt.NDArray[np.uint8]:
-    """The ids of the scene, which mostly are those that were drawn."""
-    with rasterio.open(folder / "ground.tif") as ground, rasterio.open(orthophoto.SCENE) as photo:
-        assert (ground.crs, ground.transform, ground.shape) == (photo.crs, photo.transform, photo.shape)
-        ids: npt.NDArray[np.uint8] = ground.read(1)
-    right = ids[:, 300:]
-    assert 0.1 < (right == 1).mean() < 0.7  # where nothing was labelled
-    return ids
-
-
-def check_crowns(folder: Path, ids: npt.NDArray[np.uint8]) -> None:
-    facts, _, geometry, columns = pyogrio.raw.read(folder / "crowns.gpkg", layer="objects")
-    areas = dict(zip(facts["fields"], columns, strict=True))["area_m2"]
-    assert (areas >= 1).all()
-    assert areas.sum() == pytest.approx((ids == 1).sum() * 0.01, rel=0.1)
-    assert len(geometry) > 10

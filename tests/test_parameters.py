@@ -91,23 +91,10 @@ def test_the_http_page_has_each_parameter() -> None:
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(QUERY_PARAMETERS)
 
 
-def without_topology(text: str) -> str:
-    """The text as it was before there was such a parameter, where its program writes."""
-    lines = [line for line in text.splitlines(keepends=True) if not re.match(r"( {4}|\| `)topology\W", line)]
-    return re.sub(r", `topology`(?=[ ,])", "", "".join(lines))
-
-
 @pytest.mark.parametrize("path", program.FILES)
 def test_the_client_and_the_pages_are_those_that_the_program_writes(path: str) -> None:
     text = (ROOT / path).read_text()
     assert program.FILES[path](text) == text, f"run {program.COMMAND}"
-    assert "topology" in text
-    assert program.FILES[path](without_topology(text)) == text
-
-
-def test_a_place_that_the_program_does_not_find_is_an_error() -> None:
-    with pytest.raises(ValueError, match="in the file; write it by hand"):
-        program.FILES["docs/http-api.md"]("# a page without a table\n")
 
 
 def lists(path: Path) -> Iterator[set[str]]:

@@ -187,16 +187,6 @@ def test_the_arguments_of_the_client_s_methods_go_with_their_formats() -> None:
     assert {tuple(re.findall(r"`(\w+)`", excepted))} == unused
 
 
-def test_the_hooks_run_before_a_commit_what_make_lint_runs() -> None:
-    lint = re.findall(
-        r"^\t\$\(BIN\)/(\S+)(?: (check|format))?",
-        (ROOT / "Makefile").read_text().split("\nlint:")[1].split("\n\n")[0],
-        re.MULTILINE,
-    )
-    hooks = re.findall(r"entry: \.venv/bin/(\S+)(?: (check|format))?", (ROOT / ".pre-commit-config.yaml").read_text())
-    assert hooks == lint
-
-
 def test_contributing_names_targets_of_make() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)`", (ROOT / "CONTRIBUTING.md").read_text())) <= targets

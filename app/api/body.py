@@ -246,6 +246,6 @@ async def _decode(text: str) -> bytes:
             pieces.append(decode_base64(text[start : start + PIECE]))
             await asyncio.sleep(0)
     except ValueError as error:
-        advice = 'write the image as base64 without line breaks: {"inputs": "\'$(base64 -w0 photo.jpg)\'"}'
+        advice = f"send {json.dumps(EXAMPLE)}, with the image in base64 without line breaks, as base64 -w0 photo.jpg prints it"
         raise BadRequest(f"`inputs` is not base64: {error}; {advice}") from error
     return b"".join(pieces)

@@ -22,6 +22,7 @@ from imaging.errors import (
     UnknownClass,
     UnknownImageType,
     UnusedParameter,
+    WrongParameter,
 )
 from model.inference.errors import (
     NO_SPACE,
@@ -170,7 +171,7 @@ PROBLEMS: dict[type[Problem], tuple[type[Exception], ...]] = {
     UnsupportedType: (UnknownImageType,),
     Undecodable: (DamagedImage,),
     TooLarge: (ImageTooLarge, AnswerTooLarge, NeverFits),
-    BadParameter: (UnknownClass, UnusedParameter, NoConfidence, SideError, TilingError, UnknownModel),
+    BadParameter: (WrongParameter, UnknownClass, UnusedParameter, NoConfidence, SideError, TilingError, UnknownModel),
     Unavailable: (QueueFull, NotServing, SchedulerEnded, WorkerFailed, WorkersStopped),
     TimedOut: (DeadlinePassed,),
     InsufficientStorage: (DiskFull, NoRoom),

@@ -15,7 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.body import CLOSE, DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
 from app.api.errors import BadRequest, TooLarge, Unavailable
-from app.api.query import QUERY_PARAMETERS, Query, with_values
+from app.api.query import Query, form_values
 from app.telemetry import excerpt
 from model.inference.processes.blob import Blob
 
@@ -41,7 +41,7 @@ async def read_form_image(body: RequestBody, query: Query) -> tuple[Upload, Quer
 async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[list[Upload], Query]:
     """Reads a form: its images in their order, not checked, and the query with the fields that are named like parameters.
 
-    Files of more than `spool_bytes` bytes are kept on disk. Other fields have no effect.
+    Files of more than `spool_bytes` bytes are kept on disk. Other fields have no effect, unless their names are nearly those.
     Raises as `RequestBody`; `BadRequest` for a broken form or one without an image, `TooLarge` for more than `MAX_FILES`
     images, `BadParameter`, `Unavailable`.
     """
@@ -67,8 +67,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
         body.reservation.close_slow_batches()
         raise Unavailable("there is no room on disk for the form's files; try again later", NO_ROOM, "disk") from error
     try:
-        fields = [(name, value) for name, value in form.multi_items() if name in QUERY_PARAMETERS]
-        query = with_values(query, fields, "form field")
+        query = form_values(query, form.multi_items())
         parts = [part for name, part in form.multi_items() if name in FIELDS and isinstance(part, UploadFile)]
         if not parts:
             names = ", ".join(sorted(form)) or "none"

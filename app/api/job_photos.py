@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,10 +36,13 @@ def write_names(folder: Path, names: Sequence[str]) -> None:
     write_file(folder / WORK / NAMES, json.dumps(names), follow=False)
 
 
-async def segment_photos(service: Service, job: Job, folder: Path, model: Model, tell: Callable[[float], None]) -> None:
+async def segment_photos(
+    service: Service, job: Job, folder: Path, model: Model, tell: Callable[[float], None]
+) -> Mapping[str, int]:
     """Writes the result of a job's photos. Those whose answers are kept are not segmented again.
 
-    A photo that cannot be read has a problem in the result. Raises `WorkersStopped` if the model is replaced, and `OSError`.
+    A photo that cannot be read has a problem in the result. Returns how many `images` there are, and `failed`. Raises
+    `WorkersStopped` if the model is replaced, and `OSError`.
     """
     names, missing = await asyncio.to_thread(_read_work, folder)
     distinct = names if job.output == "zip" else distinct_names(names)
@@ -72,9 +75,11 @@ async def segment_photos(service: Service, job: Job, folder: Path, model: Model,
                 group.create_task(work())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the runner knows each kind
+    counts = {"images": len(names), "failed": 0}
     with whole_file(folder / job.result, follow=False) as path, path.open("wb") as file:
-        async for piece in WRITERS[job.output](_outcomes(folder, len(names))):
+        async for piece in WRITERS[job.output](_outcomes(folder, counts)):
             await asyncio.to_thread(file.write, piece)
+    return counts
 
 
 def _read_work(folder: Path) -> tuple[list[str], list[int]]:
@@ -104,8 +109,10 @@ def _keep(folder: Path, outcome: Outcome) -> None:
     write_file(part_of(folder, outcome.index), facts + b"\n" + outcome.body, follow=False)
 
 
-async def _outcomes(folder: Path, count: int) -> AsyncGenerator[Outcome, None]:
-    """The kept outcomes, in the order of the photos."""
-    for index in range(count):
+async def _outcomes(folder: Path, counts: dict[str, int]) -> AsyncGenerator[Outcome, None]:
+    """The kept outcomes of the `images`, in their order. Counts those that `failed`."""
+    for index in range(counts["images"]):
         facts, _, body = (await asyncio.to_thread(part_of(folder, index).read_bytes)).partition(b"\n")
-        yield Outcome(**json.loads(facts) | {"body": body})
+        outcome = Outcome(**json.loads(facts) | {"body": body})
+        counts["failed"] += outcome.is_problem
+        yield outcome

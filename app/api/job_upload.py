@@ -38,10 +38,11 @@ FOLDER = re.compile(r".*[/\\]")
 
 
 class JobUpload(NamedTuple):
-    """What came: the names of the files, which lie in the folder by their numbers, and the fields of the form."""
+    """What came: the names of the files, which lie in the folder by their numbers, the form's fields, and the body's bytes."""
 
     names: list[str]
     fields: list[tuple[str, str]]
+    bytes: int = 0
 
 
 async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[int], None]) -> JobUpload:
@@ -74,7 +75,7 @@ async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[
         raise unreadable(str(error), CLOSE) from error
     if not any(upload_path(folder, index).stat().st_size for index in range(len(upload.names))):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
-    return upload
+    return upload._replace(bytes=count + len(pieces))
 
 
 class _Form:

@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from stat import S_ISREG
 from typing import Annotated
@@ -20,7 +19,7 @@ from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.body import DEFAULT_NAME, RequestBody
-from app.api.errors import BadParameter, BadRequest, NotFound, RangeNotSatisfiable, TooLarge, Undecodable, UnsupportedType
+from app.api.errors import BadParameter, BadRequest, NotFound, RangeNotSatisfiable, Undecodable, UnsupportedType
 from app.api.job_photos import FORMATS, write_names
 from app.api.job_schemas import (
     JOB_MODEL,
@@ -40,11 +39,11 @@ from app.api.job_schemas import (
     Link,
 )
 from app.api.job_upload import MOST_S, receive_upload
-from app.api.query import QUERY_PARAMETERS, Query, make_options, with_values
+from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
 from app.api.security import check_key
 from app.api.segment import Ready, join_values
 from app.serving.errors import ResultMissing
-from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, Job, now, upload_path
+from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, Job, available_outputs, now, upload_path
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
 from app.serving.registry import Model
@@ -65,6 +64,14 @@ OF_PHOTOS = ANY | QUERY_PARAMETERS.keys()
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 SIGNATURE_BYTES = 256
 router = APIRouter()
+off_router = APIRouter(include_in_schema=False)
+
+
+@off_router.api_route("/jobs", methods=["GET", "POST"])
+@off_router.api_route("/jobs/{path:path}", methods=["GET", "DELETE"])
+async def jobs_off() -> None:
+    """What a service without a folder for jobs answers. Raises `NotFound`."""
+    raise NotFound("jobs are off; the operator can turn them on: set SEGMENT_JOBS_DIR to a folder for them")
 
 
 def jobs_of(request: Request) -> JobRunner:
@@ -104,8 +111,8 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
         _check(query, service)
     count = int(length) if length.isdecimal() else 0
     async with jobs.store.upload(client, count) as (id, folder):
-        names, fields = await receive_upload(body, folder, lambda count: jobs.store.check_room(id, count))
-        query = with_values(query, [each for each in fields if each[0] in NAMES], "form field", NAMES, JOB_MODEL)
+        names, fields, size = await receive_upload(body, folder, lambda count: jobs.store.check_room(id, count))
+        query = form_values(query, fields, NAMES, JOB_MODEL)
         _check(query, service)
         with service.registry.using(query.get("model")) as model:
             parameters = {name: value for name, value in query.items() if name not in ANY}
@@ -116,6 +123,7 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
             else:
                 await _check_photos(job, folder, names, model)
         await jobs.submit(job)
+    request.state.answer_fields = {"job": job.id, "output": job.output, "files": len(names), "bytes": size}
     response.headers["Location"] = f"{_address(request)}/{job.id}"
     return _status(request, job)
 
@@ -199,11 +207,10 @@ def _check(query: Query, service: Service) -> None:
     if others := [name for name in query if name not in names]:
         raise BadParameter(f"{others[0]}: does not go with output={output}; leave it out")
     service.registry.get(query.get("model"))
+    if output not in (outputs := available_outputs()):
+        advice = f"give one of {', '.join(outputs)} (photos); the operator can install the extra geo"
+        raise BadParameter(f"output={output} needs rasterio and pyogrio, which the service lacks; {advice}")
     if is_scene:
-        if missing := [package for package in ("rasterio", "pyogrio") if find_spec(package) is None]:
-            raise UnsupportedType(
-                f"output={output} needs {missing[0]}, which the service lacks; the operator can install the extra geo"
-            )
         return
     own = {name: value for name, value in query.items() if name != OUTPUT.name}
     form = own.setdefault("format", FORMATS[output])
@@ -216,7 +223,10 @@ def _check(query: Query, service: Service) -> None:
 async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRunner, settings: Settings, model: Model) -> None:
     """Raises a problem for files that are not one scene, and as `plan_scene`."""
     if len(names) > 1:
-        raise TooLarge(f"output={job.output} takes one scene, got {len(names)} files; send them in several jobs")
+        raise BadRequest(f"output={job.output} takes one scene, got {len(names)} files; send them in several jobs")
+    if (form := await asyncio.to_thread(_format, folder, 0)) not in ("TIFF", UNKNOWN):
+        advice = "send a GeoTIFF, or photos with output=zip, coco or jsonl"
+        raise UnsupportedType(f"the file is not read as a scene, for output={job.output}: it is {form}; {advice}")
     try:
         request = scene_request(job, folder, settings)
     except ValueError as error:
@@ -239,11 +249,12 @@ async def _check_photos(job: Job, folder: Path, names: Sequence[str], model: Mod
 
 def _has_photo(folder: Path, count: int) -> bool:
     """Whether any of so many uploads begins as an image that is read."""
-    for index in range(count):
-        with upload_path(folder, index).open("rb") as file:
-            if format_of(file.read(SIGNATURE_BYTES)) != UNKNOWN:
-                return True
-    return False
+    return any(_format(folder, index) != UNKNOWN for index in range(count))
+
+
+def _format(folder: Path, index: int) -> str:
+    with upload_path(folder, index).open("rb") as file:
+        return format_of(file.read(SIGNATURE_BYTES))
 
 
 def _status(request: Request, job: Job) -> JobStatus:

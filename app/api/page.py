@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse
 from app.api.errors import nothing_at
 from app.api.schemas import with_keys
 from app.api.security import check_key_if_protected
+from app.serving.jobs.job import available_outputs
 
 STATIC = Path(__file__).parent.parent / "static"
 REFERENCE, REFERENCE_FILES = Path(str(files("fastapi_offline") / "static")), "swagger-ui*"
@@ -34,7 +35,7 @@ DOCS_POLICY = "; ".join((
     "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
 ))  # fmt: skip
 SCRIPT = re.compile("<script>(.*?)</script>", re.DOTALL)
-JOBS = 'id="jobs"'  # the page shows its jobs where the element has their limits
+JOBS = 'id="jobs"'  # the page shows its jobs where the element has their limits and outputs
 RELATIVE = re.compile(r'\b(?:href|src)="(?!#)')
 FRESH = {"Cache-Control": "no-cache"}  # browsers ask anew each time, so that they never mix the scripts of two versions
 router = APIRouter(include_in_schema=False)
@@ -55,7 +56,7 @@ async def page(request: Request) -> Response:
     if request.app.state.jobs:
         settings = request.app.state.service.settings
         limits = f'data-megabytes="{settings.job_upload_mb:.10g}" data-days="{settings.jobs_days:.10g}"'
-        text = text.replace(JOBS, f"{JOBS} {limits}", 1)
+        text = text.replace(JOBS, f'{JOBS} {limits} data-outputs="{" ".join(available_outputs())}"', 1)
     if root := _root(request):
         text = RELATIVE.sub(lambda match: f"{match[0]}{escape(root)}/", text)
     return HTMLResponse(text, headers={"Content-Security-Policy": POLICY} | FRESH)

@@ -22,6 +22,8 @@ from imaging.rendering import RENDERING, Rendering
 from model.inference.plan import OPTIONS, PARAMETERS, Options
 from model.printable import printable
 
+NEAR = 0.8  # likeness from which a field of a form is a parameter's typing error: forms have fields of other programs
+UPLOADERS = "name"  # a field that some programs send with each file; `names` resembles it
 MOST_CHARACTERS = 4096  # of a parameter in a query or a body
 HUGGING_FACE = {
     each.name: each
@@ -98,8 +100,8 @@ def with_values(
     values: dict[str, object] = {}
     for name, value in pairs:
         if name not in names:
-            nearest = difflib.get_close_matches(name[:VALUE_LENGTH].lower(), names, n=1)
-            advice = f"did you mean {nearest[0]}?" if nearest else "leave it out"
+            near = nearest(name, names)
+            advice = f"did you mean {near}?" if near else "leave it out"
             problem = LACKING.get(name) or f"there is no such parameter; {advice} (/docs lists them)"
             raise BadParameter(f"{source} {printable(name, VALUE_LENGTH)}: {problem}")
         if name in values or name in query:
@@ -113,6 +115,26 @@ def with_values(
         return {**query, **checked}
     except ValidationError as error:
         raise BadParameter("; ".join(_wrong_values(error, source, model))) from error
+
+
+def nearest(name: str, names: Collection[str], least: float = 0.6) -> str | None:
+    """The most similar of the names, of at least this likeness from 0 to 1 (`difflib`); None if there is none."""
+    return next(iter(difflib.get_close_matches(name[:VALUE_LENGTH].lower(), names, n=1, cutoff=least)), None)
+
+
+def form_values(
+    query: Query,
+    fields: Iterable[tuple[str, object]],
+    names: Collection[str] = QUERY_PARAMETERS,
+    model: type[BaseModel] = QueryModel,
+) -> Query:
+    """As `with_values`, for the fields of a form. Ignores texts whose names are not `NEAR` a parameter's, and files."""
+    own = [
+        (name, value)
+        for name, value in fields
+        if name in names or (isinstance(value, str) and name != UPLOADERS and nearest(name, names, NEAR))
+    ]
+    return with_values(query, own, "form field", names, model)
 
 
 def json_values(query: Query, values: object) -> Query:
@@ -151,7 +173,9 @@ def _wrong_values(errors: ValidationError, source: str, model: type[BaseModel]) 
     """For each wrong value, what is accepted and what came."""
     schemas = model.model_json_schema()["properties"]
     for name, value in {str(error["loc"][0]): error["input"] for error in errors.errors()}.items():
-        yield f"{source} {name}: must be {words(schemas[name])}, got {excerpt(value)}"
+        expected = words(schemas[name])
+        advice = f"; write {excerpt(','.join(map(str, value)))}" if isinstance(value, list) and "text" in expected else ""
+        yield f"{source} {name}: must be {expected}, got {excerpt(value)}{advice}"
 
 
 def words(schema: Mapping[str, Any]) -> str:

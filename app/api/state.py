@@ -14,6 +14,7 @@ from app.api.query import with_values
 from app.api.schemas import Health, LabelEntry, ModelEntry, State, problem_responses
 from app.api.security import check_key_if_protected
 from app.serving.errors import UnknownModel
+from app.serving.jobs.job import available_outputs
 from app.serving.service import Service
 from imaging.palette import display_palette, hex_color
 from model.command_line import package_version
@@ -88,7 +89,7 @@ def classes(request: Request, model: Model = None) -> list[LabelEntry]:
 
 @router.get("/info", summary="The model, its scores and the limits", responses=PICKING, dependencies=KEY_CHECK)
 def info(request: Request, model: Model = None) -> dict[str, Any]:
-    """Model, training data, licence, scores, preprocessing, device, limits and versions."""
+    """Model, training data, licence, scores, preprocessing, device, limits, the outputs of jobs, and versions."""
     service, segmenter = _service(request), _segmenter(request, model)
     settings, manifest = service.settings, segmenter.manifest
     limits = ("max_upload_mb", "max_megapixels", "max_queued_tiles", "max_batch_tiles", "request_timeout_s", "upload_timeout_s")
@@ -109,6 +110,7 @@ def info(request: Request, model: Model = None) -> dict[str, Any]:
         "overlap": settings.overlap,
         "blend": settings.blend,
         "limits": {name: float(getattr(settings, name)) for name in limits},
+        "job_outputs": available_outputs() if settings.jobs_dir else (),
         "versions": {"python": python_version()} | {name: each for name, each in versions.items() if each != "unknown"},
     }
 

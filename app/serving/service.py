@@ -204,6 +204,7 @@ class Service:
             "segment_memory_resident_bytes": resident_memory(),
             "segment_worker_cpu_seconds": child_seconds(),
             "segment_jobs_bytes": self.jobs.used_bytes() if self.jobs else 0.0,
+            "segment_jobs_max_bytes": self.settings.jobs_mb * 1e6 if self.jobs else 0.0,
             "segment_jobs_wait_seconds": self.jobs.longest_wait() if self.jobs else 0.0,
         }
         jobs: dict[str, int] = self.jobs.counts() if self.jobs else dict.fromkeys(STATUSES, 0)

@@ -124,10 +124,13 @@ async function submit() {
   keepFocus($("job-files"));
 }
 
+/** Whether the service makes outputs of scenes. */
+const hasScenes = () => $("job-scene").childElementCount > 0;
+
 /** Offers outputs that go with the chosen files: one TIFF may be a scene, anything else is photos. */
 function fitOutput() {
   const { files } = $("job-files");
-  const isScene = files.length === 1 && /\.tiff?$/i.test(files[0].name);
+  const isScene = hasScenes() && files.length === 1 && /\.tiff?$/i.test(files[0].name);
   const isOfScenes = $("job-output").selectedOptions[0].parentElement === $("job-scene");
   $("job-scene").disabled = !isScene;
   if (isScene !== isOfScenes) $("job-output").value = isScene ? "tif" : "zip";
@@ -141,9 +144,12 @@ export function continueJobs() {
 
 /** Shows the jobs that the browser keeps, where the service has jobs. */
 export function watchJobs() {
-  const { megabytes, days } = $("jobs").dataset;
+  const { megabytes, days, outputs } = $("jobs").dataset;
   if (!megabytes) return;
-  $("jobs").hidden = $("job-photos").hidden = false;
+  [...$("job-output").options].filter(({ value }) => !outputs.split(" ").includes(value)).forEach((option) => option.remove());
+  $("job-scene").hidden = !hasScenes();
+  if (!hasScenes()) $("job-files").labels[0].firstChild.data = "Photos ";
+  $("jobs").hidden = $("job-photos").hidden = $("but-jobs").hidden = false;
   $("jobs-limits").textContent = `Up to ${megabytes} MB. The service keeps the files until the job ends, and the result for ${days} days at most.`;
   $("job-files").addEventListener("change", fitOutput);
   $("job-form").addEventListener("submit", (event) => { event.preventDefault(); submit(); });

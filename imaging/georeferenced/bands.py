@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from imaging.band_scale import BandScale
 from imaging.formats.tiff import is_opacity
-from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import Mask, Samples, Scene
 
@@ -112,7 +112,7 @@ def choose_bands(
     alpha = tuple(number for number in scene.alpha if number not in (*shares, *(numbers or ())))
     band_numbers = tuple(numbers) if numbers is not None else _default_numbers(scene, alpha, channels)
     if absent := [number for number in band_numbers if number > len(scene.colors)]:
-        raise SceneError(
+        raise SceneParameter(
             f"{scene.name} has no band {absent[0]}: it has the bands {', '.join(map(str, range(1, len(scene.colors) + 1)))}"
         )
     remark = "" if numbers is not None else _remark(scene, shares, band_numbers, advice)
@@ -122,7 +122,7 @@ def choose_bands(
             return facts(band_numbers, palette=scene.palette)
         band_numbers = band_numbers * 3
     if len(band_numbers) != channels:
-        raise SceneError(
+        raise SceneParameter(
             f"the network sees {channels} bands, and {len(band_numbers)} are chosen ({', '.join(map(str, band_numbers))})"
         )
     if scale is not None:

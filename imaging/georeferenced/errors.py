@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imaging.errors import DamagedImage, UnknownImageType
+from imaging.errors import DamagedImage, UnknownImageType, WrongParameter
 
 
 class SceneError(UnknownImageType):
@@ -11,6 +11,10 @@ class SceneError(UnknownImageType):
 
 class NoCoordinates(SceneError):
     """The scene does not say where on Earth it lies."""
+
+
+class SceneParameter(WrongParameter, SceneError):
+    """The scene does not allow what a parameter asks for: it lacks bands, or its pixels have another size."""
 
 
 class DamagedScene(DamagedImage, SceneError):

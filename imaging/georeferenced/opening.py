@@ -148,7 +148,8 @@ def _opened(open_with: Callable[..., DatasetReader], drivers: Sequence[str], nam
         else:
             _check_names(dataset, name)
             return dataset
-    reason = next((each for each in reasons if UNKNOWN_FORMAT not in each), reasons[0] if reasons else "it is a VRT")
+    other = "it is in another format" if reasons else "it is a VRT"
+    reason = next((each for each in reasons if UNKNOWN_FORMAT not in each), other)
     raise SceneError(f"{name} is not read as a scene ({', '.join(drivers)}): {reason}")
 
 

@@ -19,7 +19,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as change_system
 
-from imaging.georeferenced.errors import NoCoordinates, SceneError
+from imaging.georeferenced.errors import NoCoordinates, SceneError, SceneParameter
 
 Size = tuple[int, int]
 Floats = npt.NDArray[np.float64]
@@ -70,8 +70,8 @@ class Place:
         if self.crs is None or not self.is_known:
             lack = "coordinate system" if self.crs is None else "transform"
             raise NoCoordinates(
-                f"{name} has no {lack}, so polygons in coordinates cannot be made; give the file one (gdal_edit.py -a_srs "
-                "EPSG:NUMBER, with -a_ullr for a transform), or write a .tif"
+                f"{name} has no {lack}, which geojson, gpkg, geotiff and gsd need; give the file one (gdal_edit.py -a_srs "
+                "EPSG:NUMBER, with -a_ullr for a transform), or ask for what needs none: tif of a scene, png of an image"
             )
         return self.crs
 
@@ -97,13 +97,14 @@ class Place:
         crs = self.require("the scene")
         if not (crs.is_geographic or crs.is_projected):
             raise NoCoordinates(
-                f"the system {crs.to_wkt()[:60]!r} has no relation to the Earth, so it has no longitude and latitude"
+                f"geojson needs longitude and latitude, and the system {system_name(crs)} of the scene has no relation to the "
+                "Earth; ask for gpkg or tif (of /segment: geotiff), which work"
             )
         coordinates = self.to_map(points)
         degrees = np.full(coordinates.shape, np.nan)
         error = _fill_degrees(coordinates, crs, degrees, strict=strict)
         if np.isnan(degrees).any() if strict else error is not None and np.isnan(degrees).all():
-            words = f"coordinates of {crs.to_string()[:60]} cannot become longitude and latitude: {str(error)[:100]}"
+            words = f"coordinates of {system_name(crs)} cannot become longitude and latitude: {str(error)[:100]}"
             raise NoCoordinates(words) from error
         return degrees
 
@@ -118,6 +119,12 @@ class Place:
         a, b, _, d, e, _ = self.transform[:6]
         x, y = self.to_map([[window.left, window.top]])[0].tolist()
         return Place((window.height, window.width), Affine(a, b, x, d, e, y), self.crs)
+
+
+def system_name(crs: CRS) -> str:
+    """A coordinate system in few letters: its EPSG code if it has one, else the name in its WKT."""
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else crs.to_wkt().partition('"')[2].partition('"')[0][:60]
 
 
 def _fill_degrees(points: Floats, crs: CRS, degrees: Floats, *, strict: bool = False) -> Exception | None:
@@ -154,11 +161,11 @@ def metres_per_pixel(place: Place, name: str = "the scene") -> tuple[float, floa
 def scaled_size(place: Place, metres: float, largest_factor: float, name: str = "the scene") -> Size:
     """The (height, width) at which a pixel of the scene measures this many metres; both are at least 1.
 
-    Raises the errors of `metres_per_pixel`, and `SceneError` if a side becomes more than `largest_factor` times as long.
+    Raises the errors of `metres_per_pixel`, and `SceneParameter` if a side becomes more than `largest_factor` times as long.
     """
     down, right = metres_per_pixel(place, name)
     if max(down, right) > largest_factor * metres:
-        raise SceneError(
+        raise SceneParameter(
             f"pixels of {metres:.3g} m enlarge {name} more than {largest_factor:g} times: its own measure {right:.3g} x "
             f"{down:.3g} m; give a --gsd of at least {max(right, down) / largest_factor:.3g}"
         )
@@ -200,7 +207,7 @@ def _metres_of_unit(crs: CRS) -> float:
         return 1.0 if unit == "metre" else float(unit["conversion_factor"])
     except (CRSError, LookupError, TypeError) as error:
         raise NoCoordinates(
-            f"the system {crs.to_wkt()[:60]!r} has no unit of length, so its pixels have no size in metres"
+            f"the system {system_name(crs)} has no unit of length, so pixels have no size in metres; ask for tif without gsd"
         ) from error
 
 

@@ -26,7 +26,7 @@ from rasterio.warp import transform, transform_bounds
 
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.opening import check_files, check_system, list_names, read_head
-from imaging.georeferenced.place import Floats, Place, Window
+from imaging.georeferenced.place import Floats, Place, Window, system_name
 
 Geometries = npt.NDArray[np.object_]
 """Geometries of shapely (N,)."""
@@ -230,12 +230,6 @@ def move(geometries: Geometries, crs: CRS, target: CRS) -> Geometries:
 def _longest_edge(crs: CRS) -> float:
     """`LONGEST_EDGE` in the units of a coordinate system."""
     return LONGEST_EDGE / (METRES_A_DEGREE if crs.is_geographic else float(crs.linear_units_factor[1]))
-
-
-def system_name(crs: CRS) -> str:
-    """A coordinate system in few letters: its EPSG code if it has one, else the beginning of its WKT."""
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else str(crs.to_wkt())[:60]
 
 
 class Burner:

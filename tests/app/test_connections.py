@@ -97,9 +97,6 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
 
 
 def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(send, 200, b"")
-
     def deadline_count() -> int:
         gc.collect()
         return sum(type(each) is Connection for each in gc.get_objects())
@@ -107,7 +104,7 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
     gc.collect()
     gc.freeze()  # all that is here now: to look through it takes a second
     before = deadline_count()
-    with over_http(ConnectionMiddleware(app, CLIENTS), Connections(1000, CLIENTS).protocol) as port:
+    with over_http(ConnectionMiddleware(says_ok, CLIENTS), Connections(1000, CLIENTS).protocol) as port:
         for _ in range(20):
             with connect(port) as connection:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -120,6 +117,10 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
 async def respond(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def says_ok(scope: Scope, receive: Receive, send: Send) -> None:
+    await respond(send, 200, b"ok")
 
 
 def _ends(connection: socket.socket) -> bool:
@@ -179,10 +180,7 @@ def test_requests_that_are_sent_ahead_wait_and_are_not_read() -> None:
 
 
 def test_empty_lines_before_a_request_are_ignored() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(send, 200, b"ok")
-
-    with connected(app) as connection:
+    with connected(says_ok) as connection:
         for empty_lines in (b"\r\n", b"\n\r\n"):
             connection.sendall(empty_lines + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             answer = answer_on(connection)

@@ -1,4 +1,4 @@
-"""The whole service with PyTorch: on the processor always, on a GPU where there is one; and what only a GPU can lose."""
+"""The whole service on each device, PyTorch's and OpenVINO's: crowds, reloads, and what only a GPU can lose."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from model.weights_file import DEFAULT_WEIGHTS
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, metric, pixels, post, service_of
 from tests.support.app.services import Serve
 from tests.support.images import Pixels, encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.runtimes import DEVICES, needs_gpu
 from tests.support.servers import fcn_serve, over_http
+from tests.support.variants import long
 
 SHAPES = [(90, 130), (300, 420), (200, 64)]
 PHOTOS = [encode(make_photo(*SHAPES[seed % 3], seed)) for seed in range(6)]
@@ -35,11 +37,11 @@ sys.exit(main([]))
 """
 
 
-def masks(client: TestClient, photos: list[bytes], clients: int = 1) -> list[Pixels]:
+def masks(client: TestClient, photos: list[bytes], clients: int = 1, **query: str) -> list[Pixels]:
     """Of each photo, asked for by so many clients at once."""
     with over_http(client) as port, ThreadPoolExecutor(clients) as pool:
         url = f"http://127.0.0.1:{port}/segment"
-        answers = list(pool.map(lambda photo: httpx.post(url, content=photo, timeout=HANG_S), photos))
+        answers = list(pool.map(lambda photo: httpx.post(url, content=photo, params=query, timeout=HANG_S), photos))
     assert [answer.status_code for answer in answers] == [200] * len(photos)
     return [pixels(answer.content) for answer in answers]
 
@@ -53,6 +55,16 @@ def allocation(device: str) -> int:
     import torch
 
     return torch.cuda.memory_allocated() if device == "cuda" else 0
+
+
+@pytest.mark.parametrize("precision", [*long("float32"), "int8"])
+def test_a_crowd_on_openvino_gets_what_each_gets_alone(serve: Serve, precision: str) -> None:
+    with serve(weights=DEFAULT_WEIGHTS, precision=precision, threads=2) as client:
+        (model,) = service_of(client).registry.models.values()
+        alone = masks(client, PHOTOS, side="native")
+        assert agreement(masks(client, PHOTOS * 3, clients=16, side="native"), alone * 3) == 1.0
+        wait_until(lambda: model.segmenter.runtime.concurrency(16) == 2)  # the crowd's streams are there now
+        assert agreement(masks(client, PHOTOS * 3, clients=16, side="native"), alone * 3) == 1.0
 
 
 @pytest.mark.long

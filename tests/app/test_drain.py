@@ -17,14 +17,6 @@ from tests.support.app.exchanges import PHOTO, answer_on, connect, head
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import LARGE, Process, fcn_serve
 
-# the network never comes back from its first call, or the first image from its thread, or an upload may stall
-LOADS_FOR_EVER = """
-import sys, time
-import app.serving.registry
-app.serving.registry.load_runtime = lambda *_: time.sleep(1e6)
-from app.main import main
-sys.exit(main([]))
-"""
 SEGMENTS_FOR_EVER = """
 import sys, time
 import model.inference.scheduler
@@ -125,25 +117,9 @@ def test_ctrl_c_leaves_the_lame_duck_time_out(narrow_file: Path, tmp_path: Path)
         assert it.process.wait(HANG_S) == 0
 
 
-@pytest.mark.long
-def test_sigterm_while_the_network_is_loaded_ends_the_process_at_once(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path, ready=False, program=LOADS_FOR_EVER) as it:
-        wait_until(lambda: "listening" in it.messages())
-        wait_until(lambda: _status(it, "/health/live") == 200)
-        it.signal(signal.SIGTERM)
-        assert it.process.wait(HANG_S) == 0
-
-
 def test_a_thread_that_never_comes_back_does_not_keep_the_process(narrow_file: Path, tmp_path: Path) -> None:
     settings = {"request_timeout_s": "0.5", "drain_s": "1"}
     with fcn_serve(narrow_file, tmp_path, program=SEGMENTS_FOR_EVER, **settings) as it:
         assert it.post().status_code == 504
         it.signal(signal.SIGTERM)
         assert it.process.wait(HANG_S) == 0
-
-
-def _status(it: Process, path: str) -> int:
-    try:
-        return httpx.get(it.url + path, timeout=HANG_S).status_code
-    except httpx.TransportError:
-        return 0

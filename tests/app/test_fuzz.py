@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import hypothesis.strategies as st
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 
 from app.api.query import QUERY_PARAMETERS
 from imaging.rendering import Rendering
@@ -18,6 +18,7 @@ from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.openapi import LONG, QUICK, STATUSES, assert_documented
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
+from tests.support.variants import long
 
 PHOTO = encode(make_photo(40, 70), "JPEG")
 
@@ -67,24 +68,17 @@ def client(serve: Serve) -> Iterator[TestClient]:
         assert_idle(service_of(running))
 
 
-def ask_well(client: TestClient, query: dict[str, Any]) -> None:
-    for path in STATUSES:
-        response = client.post(path, files={"file": ("a", PHOTO)}, params=query)
-        assert response.status_code == 200, response.text
-        assert_documented(response, path)
+@pytest.mark.parametrize("examples", [QUICK, *long(LONG)], ids=["few", "many"])
+def test_a_query_within_its_ranges_is_answered_with_200_for_an_image(client: TestClient, examples: settings) -> None:
+    @examples
+    @given(query=good_queries)
+    def ask(query: dict[str, Any]) -> None:
+        for path in STATUSES:
+            response = client.post(path, files={"file": ("a", PHOTO)}, params=query)
+            assert response.status_code == 200, response.text
+            assert_documented(response, path)
 
-
-@QUICK
-@given(query=good_queries)
-def test_a_query_within_its_ranges_is_answered_with_200_for_an_image(client: TestClient, query: dict[str, Any]) -> None:
-    ask_well(client, query)
-
-
-@pytest.mark.long
-@LONG
-@given(query=good_queries)
-def test_many_queries_within_their_ranges_are_answered_with_200_for_an_image(client: TestClient, query: dict[str, Any]) -> None:
-    ask_well(client, query)
+    ask()
 
 
 @pytest.mark.long

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import hypothesis.strategies as st
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.openapi import LONG, QUICK, STATUSES, assert_documented
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
+from tests.support.variants import long
 
 FILES = [encode(make_photo(20, 30), format) for format in ("PNG", "JPEG", "GIF")]
 BOUNDARY = b"x-y"
@@ -86,21 +87,14 @@ def client(serve: Serve) -> Iterator[TestClient]:
         assert_idle(service_of(running))
 
 
-def ask(client: TestClient, body: bytes, kind: bytes, position: int) -> None:
-    """The body in two pieces, cut anywhere."""
-    for path in STATUSES:
-        pieces = iter([body[: position % (len(body) + 1)], body[position % (len(body) + 1) :]])
-        assert_documented(client.post(path, content=pieces, headers={"Content-Type": kind.strip()}), path)
+@pytest.mark.parametrize("examples", [QUICK, *long(LONG)], ids=["few", "many"])
+def test_any_form_is_answered(client: TestClient, examples: settings) -> None:
+    @examples
+    @given(body=bodies(), kind=types, position=st.integers(0, 2000))
+    def ask(body: bytes, kind: bytes, position: int) -> None:
+        """The body in two pieces, cut anywhere."""
+        for path in STATUSES:
+            pieces = iter([body[: position % (len(body) + 1)], body[position % (len(body) + 1) :]])
+            assert_documented(client.post(path, content=pieces, headers={"Content-Type": kind.strip()}), path)
 
-
-@QUICK
-@given(body=bodies(), kind=types, position=st.integers(0, 2000))
-def test_any_form_is_answered(client: TestClient, body: bytes, kind: bytes, position: int) -> None:
-    ask(client, body, kind, position)
-
-
-@pytest.mark.long
-@LONG
-@given(body=bodies(), kind=types, position=st.integers(0, 2000))
-def test_many_forms_are_answered(client: TestClient, body: bytes, kind: bytes, position: int) -> None:
-    ask(client, body, kind, position)
+    ask()

@@ -221,21 +221,6 @@ def test_who_sends_on_sees_the_answer_that_closes_the_connection(
     assert_idle(service_of(client))
 
 
-def test_an_upload_that_stalls_is_408(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "DISCARD_S", 0.1)
-    with over_socket(serve, upload_timeout_s=0.2) as (client, port):
-        for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
-            with connect(port) as connection:
-                connection.sendall(head(1000, *lines) + b"--x\r\n")
-                response = answer_on(connection)
-                assert (response.status, response.headers["content-type"]) == (408, "application/problem+json")
-                assert b"within 0.2 s" in response.read()
-                assert connection.recv(1) == b""
-        wait_until(lambda: service_of(client).in_flight == 0)
-        wait_until(lambda: 'segment_rejected_total{reason="slow_upload"} 2.0' in client.get("/metrics").text)
-        assert_idle(service_of(client))
-
-
 def test_a_client_that_goes_while_it_sends_is_counted_as_gone_and_leaves_nothing(small: tuple[TestClient, int]) -> None:
     client, port = small
     before = count_of(client, 499)
@@ -276,16 +261,4 @@ def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
         assert statuses.count(503) >= 12
         assert set(statuses) == {200, 503}
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status == 503)
-        assert_idle(service)
-
-
-def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve) -> None:
-    with serve() as client, over_http(client) as port:
-        service = service_of(client)
-        with hold_model(service) as hold:
-            with connect(port) as connection:
-                connection.sendall(head(path="/segment?format=json") + PHOTO)
-                assert hold.entry.wait(HANG_S)
-            wait_until(lambda: service.in_flight == 0)
-            assert post(client, b"no image").status_code == 415
         assert_idle(service)

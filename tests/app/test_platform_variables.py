@@ -53,7 +53,6 @@ def test_variables_imply_the_platform_and_the_port_unless_it_is_set(
 
 
 def test_the_health_check_asks_sagemaker_s_port_too_since_it_sees_no_argument() -> None:
-    assert read_settings(platform="sagemaker").port == 8080
     assert ports({"PORT": "8000"}) == ["8000", "8080"]
     assert ports({"segment_port": "81"}) == ["81"]
 

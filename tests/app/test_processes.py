@@ -87,19 +87,6 @@ def test_signals_to_the_whole_group_drain_as_those_to_the_service_alone(narrow_f
         wait_until(lambda: have_ended(below))
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("stopped", ["workers", "all"])
-def test_a_drain_does_not_wait_for_processes_that_are_stopped(narrow_file: Path, tmp_path: Path, stopped: str) -> None:
-    with start_command(narrow_file, tmp_path, drain_s=10_000) as (process, url):
-        assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
-        below = process.children(recursive=True)
-        for each in below if stopped == "all" else process.children()[0].children():
-            each.suspend()
-        process.terminate()
-        assert process.wait(HANG_S) == 0
-        wait_until(lambda: have_ended(below))
-
-
 def test_processes_that_are_stopped_end_with_a_service_that_is_killed(narrow_file: Path, tmp_path: Path) -> None:
     with start_command(narrow_file, tmp_path) as (process, url):
         assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
@@ -109,15 +96,3 @@ def test_processes_that_are_stopped_end_with_a_service_that_is_killed(narrow_fil
         process.kill()
         process.wait(HANG_S)
         wait_until(lambda: have_ended(below))
-
-
-@pytest.mark.long
-def test_who_forks_workers_hangs_and_photos_are_answered_again(narrow_file: Path, tmp_path: Path) -> None:
-    with start_command(narrow_file, tmp_path) as (process, url):
-        (forkserver,) = process.children()
-        forkserver.suspend()
-        for worker in forkserver.children():
-            worker.kill()
-        wait_until(lambda: httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200)
-        assert have_ended([forkserver])
-    assert "the process that forks workers ended or did not answer" in (tmp_path / "log").read_text()

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from app.main import default, main, parser
 from app.settings import PREFIX, Settings, read_settings
+from app.variables import SettingsError
 from model.inference.cores import available_cores
 from model.weights_file import DEFAULT_WEIGHTS
 from tests.support.checkout import ROOT
@@ -40,6 +41,7 @@ def test_threads_are_one_a_core_unless_set() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
+        *((name, "1", "SEGMENT_JOBS_DIR") for name in ("JOB_UPLOAD_MB", "JOBS_MB", "JOBS_DAYS")),
         ("TILE", "500", "tile must be a multiple of 32, got 500"),
         ("TILE", "1000000", "must be at most 4096"),
         ("PORT", "http", "SEGMENT_PORT"),
@@ -165,3 +167,9 @@ def test_wrong_arguments_are_one_line_and_the_version_is_told(capsys: pytest.Cap
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert re.fullmatch(r"fcn-serve \S+\n", capsys.readouterr().out)
+
+
+def test_jobs_have_room_for_one_upload(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="SEGMENT_JOBS_MB: must be at least SEGMENT_JOB_UPLOAD_MB, which is 16384"):
+        read_settings(jobs_dir=tmp_path, jobs_mb=16_383)
+    assert read_settings(jobs_dir=tmp_path, job_upload_mb=9, jobs_mb=9, jobs_days=1).jobs_mb == 9

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import http.client
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
 import httpx
-import numpy as np
 import psutil
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -19,16 +15,11 @@ from starlette.types import Receive, Scope, Send
 from app.connections import ConnectionMiddleware, Connections
 from app.server import CONNECTION_BYTES
 from app.serving.clients import Client, Clients
-from tests.support.app.exchanges import PHOTO, answer_on, connect, head
-from tests.support.images import encode
+from tests.support.app.exchanges import answer_on
 from tests.support.polling import HANG_S, wait_until
-from tests.support.servers import Process, fcn_serve, over_http
+from tests.support.servers import Process, over_http
 
 BUNDLE = "/docs/static/swagger-ui-bundle.js"
-NOISE = encode(np.random.default_rng(0).integers(0, 256, (140, 140, 3), np.uint8))  # 59 kB: a batch keeps it in memory
-FORM = b"--x\r\n" + b"--x\r\n".join(
-    [b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + NOISE + b"\r\n"] * 100
-)
 
 
 @contextmanager
@@ -95,45 +86,3 @@ def test_a_client_that_reads_nothing_costs_no_more_than_is_reckoned(running: Pro
         assert (process.memory_info().rss - before) / count < CONNECTION_BYTES * 0.6
         assert process.num_fds() <= files + count + 4  # no file is open for it
     assert running.post().status_code == 200
-
-
-@pytest.mark.long
-def test_slow_readers_of_batches_keep_no_photo_out(narrow_file: Path, tmp_path: Path) -> None:
-    """They hold the memory of bodies; a photo of two megabytes needs some of it."""
-    photo = encode(np.random.default_rng(1).integers(0, 256, (820, 820, 3), np.uint8))
-    form = FORM + b"--x--\r\n"
-    lines = "Content-Type: multipart/form-data; boundary=x"
-    request = head(len(form), lines, path="/segment/batch?format=overlay") + form
-    stop = threading.Event()
-
-    def attack() -> None:
-        while not stop.is_set():
-            with suppress(OSError), slow_reader(it.port, request) as connection:
-                while not stop.wait(0.1) and connection.recv(700):
-                    pass
-
-    with fcn_serve(narrow_file, tmp_path, memory_mb=600) as it:
-        threads = [threading.Thread(target=attack) for _ in range(30)]
-        for thread in threads:
-            thread.start()
-        try:
-            time.sleep(8)
-            statuses = []
-            for _ in range(40):
-                assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
-                statuses.append(it.post(photo).status_code)
-                time.sleep(0.3)
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
-        # readers are slow only after seconds, and who was closed sends its batch again: meanwhile a photo may find no room
-        assert statuses.count(200) >= 20, statuses
-        assert "Traceback" not in it.log.read_text()
-        wait_until(lambda: answers(it))
-
-
-def answers(it: Process) -> bool:
-    with connect(it.port) as connection:
-        connection.sendall(head() + PHOTO)
-        return answer_on(connection).status == 200

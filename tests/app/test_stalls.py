@@ -15,7 +15,6 @@ from tests.support.model.doubles import FirstChannel, Hold
 from tests.support.polling import HANG_S, wait_until
 
 STALL_S = 0.3  # fifteen looks of the watchdog
-WHOLE_S = 5.0  # a request's time: until it is over, a busy machine has brought the image to the network
 
 
 def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,30 +27,6 @@ def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: p
         assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
         metrics = httpx.get(f"{it.url}/metrics", timeout=HANG_S).text
         assert 'segment_worker_deaths_total{reason="deadline"} 0.0' not in metrics
-
-
-@pytest.mark.long
-def test_the_old_network_of_a_reload_is_watched_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    old, new = FirstChannel(), FirstChannel()
-    with (
-        serve_on_thread(old, monkeypatch, 20, request_timeout_s=WHOLE_S, drain_s=2) as (it, status),
-        ThreadPoolExecutor() as pool,
-        old.hold,
-    ):
-        hangs = pool.submit(it.post, GOOD)
-        assert old.hold.entry.wait(HANG_S)
-        before = it.service.registry.get()
-        monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: new)
-        it.service.registry.reload()
-        assert_problem(hangs.result(HANG_S), 504, "no answer")
-        wait_until(lambda: it.service.registry.get() is not before and not before.users)
-        wait_until(lambda: it.post(GOOD).status_code == 200)  # its time is no longer
-        assert it.service.not_live is None
-        it.service.watchdog.stall_s = 0.1
-        assert status.result(HANG_S) == 1
-        assert "the network has been at one call" in (it.service.not_live or "")
-        old.hold.open()
-    assert it.exit_statuses == [1]
 
 
 def test_an_event_loop_that_stalls_answers_no_health_check_and_ends_the_process_with_1(monkeypatch: pytest.MonkeyPatch) -> None:

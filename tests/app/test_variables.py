@@ -69,6 +69,14 @@ def test_a_name_that_is_no_setting_or_nearly_a_protection_stops_the_start(
     assert line.isprintable()
 
 
+def test_sagemaker_s_argument_sets_its_routes_and_its_port(
+    settings_of_starts: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "8000")  # of the image
+    assert main(["serve"]) == 0
+    assert [(settings.platform, settings.port) for settings in settings_of_starts] == [("sagemaker", 8080)]
+
+
 def test_variables_of_kubernetes_are_ignored_with_a_warning(
     settings_of_starts: list[Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from benchmarks.harness.serving import service
 from tests.support.browser.page import ANSWER_MS, Visit, picture
@@ -68,5 +68,29 @@ def test_a_scene_is_sent_and_its_result_fetched_after_the_page_was_left(visit: V
     expect(page.locator("#job-list li")).to_have_count(0, timeout=ANSWER_MS)
     assert httpx.get(f"{jobs_url}/jobs", headers={"X-API-Key": KEY}, timeout=HANG_S).json()["jobs"] == []
     page.reload()
+    expect(page.locator("#but-jobs")).to_be_visible()
     expect(page.locator("#jobs-limits")).to_contain_text("16384 MB")
     expect(page.locator("#job-list li")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_jobs_stand_below_the_photo_and_on_a_phone_below_its_downloads(visit: Visit, jobs_url: str, width: int) -> None:
+    page: Page = visit(url=jobs_url, width=width)
+    edges = (
+        "element => { const {left, right, top, bottom} = element.getBoundingClientRect(); return {left, right, top, bottom}; }"
+    )
+    jobs, panel, column = (page.locator(each).evaluate(edges) for each in ("#jobs", ".panel", ".column"))
+    assert jobs["top"] >= column["bottom"]
+    assert jobs["top"] >= panel["bottom"] if width == 390 else jobs["right"] <= panel["left"]
+
+
+def test_outputs_that_the_service_cannot_make_are_not_offered(visit: Visit, jobs_url: str) -> None:
+    def leave_out(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text().replace('"tif cog gpkg geojson zip', '"zip'))
+
+    page: Page = visit(url=jobs_url, before=lambda page: page.route(f"{jobs_url}/", leave_out))
+    expect(page.locator("#job-output option")).to_have_count(3)
+    page.set_input_files("#job-files", {"name": "a.tif", "mimeType": "image/tiff", "buffer": b"II*\0"})
+    expect(page.locator("#job-output")).to_have_value("zip")
+    expect(page.locator("#job-form")).not_to_contain_text("GeoTIFF")

@@ -17,7 +17,6 @@ from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser.page import (
-    ANSWER_MS,
     CAT,
     SEGMENT,
     Visit,
@@ -104,32 +103,6 @@ def test_answers_go_to_their_images_however_one_clicks(page: Page) -> None:
         expect(page.locator("#curl")).to_contain_text(f"file=@{value}.png")
         if value:
             assert color_at(page, 1, 1)[3] == 255
-
-
-@pytest.mark.long
-def test_what_is_slow_to_draw_does_not_cover_what_was_chosen_later(page: Page) -> None:
-    noise = np.random.default_rng(0).integers(0, 3, (1500, 1500), dtype=np.uint8)
-    reply(page, answer_of(noise, name="slow"), answer_of(solid(20, 31, 1), name="quick"))
-    give(page, picture("slow.png", 1500, 1500), picture("quick.png", 20, 31))
-    for name in ("slow.png", "quick.png"):
-        state(page, name, "done")
-    page.evaluate("document.querySelectorAll('.thumb').forEach((button) => button.click())")
-    page.wait_for_timeout(2000)
-    expect(page.locator("#answer-model")).to_have_text("quick")
-    assert page.locator("#photo").evaluate("(e) => e.naturalWidth") == 31
-    assert page.locator("#colors").evaluate("(e) => e.width") == 31
-
-
-@pytest.mark.long
-def test_every_sample_is_segmented_by_the_default_weights(visit: Visit, live_url: str) -> None:
-    page = visit(url=live_url)
-    for name, label in (("cows.jpg", "cow"), ("dog.jpg", "dog"), ("chelsea.jpg", "cat")):
-        page.goto(page.url)
-        sample = page.locator(".sample", has=page.locator(f'img[src$="{name}"]'))
-        sample.scroll_into_view_if_needed()
-        assert sample.locator("img").evaluate("(e) => e.decode().then(() => e.naturalWidth)") > 400
-        sample.click()
-        expect(page.locator("#classes")).to_contain_text(label, timeout=ANSWER_MS)
 
 
 @pytest.mark.long

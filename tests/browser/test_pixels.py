@@ -9,7 +9,6 @@ import zlib
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image, PngImagePlugin
 from playwright.sync_api import Page, expect
 
@@ -54,14 +53,6 @@ def test_every_pixel_is_read_as_it_was_written_and_a_large_map_smaller_by_the_ne
         assert max(result.shape) == 100
         places = np.ix_(nearest(size[0], result.shape[0]), nearest(size[1], result.shape[1]))
         np.testing.assert_array_equal(result, noise[places])
-
-
-@pytest.mark.long
-def test_a_hundred_megapixels_are_read_at_4096_a_side(page: Page) -> None:
-    rows, columns = np.ogrid[:10000, :10000]
-    large = ((rows // 700 + columns // 900) % 3).astype(np.uint8)
-    at = nearest(10000, 4096)
-    assert np.array_equal(read(page, large), large[np.ix_(at, at)])
 
 
 HEAT = 'async () => (await import("./static/colors.js")).HEAT'

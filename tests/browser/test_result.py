@@ -15,6 +15,7 @@ from tests.support.browser.page import (
     CAT,
     Visit,
     answer_of,
+    box,
     color_at,
     give,
     on_screen,
@@ -46,12 +47,6 @@ def result_page(visit: Visit) -> Page:
     return segment_file(page, photo)
 
 
-def box(page: Page, selector: str) -> dict[str, float]:
-    bounds = page.locator(selector).bounding_box()
-    assert bounds
-    return dict(bounds)
-
-
 @pytest.mark.parametrize(("width", "height"), [(390, 844), *long((1280, 800))])
 def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit, width: int, height: int) -> None:
     page = visit(width=width, height=height)
@@ -73,19 +68,6 @@ def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit,
     for selector in ("#count", "#stage", "#status"):
         bounds = box(page, selector)
         assert 0 <= bounds["y"] < bounds["y"] + bounds["height"] <= height, selector
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("motion", "moving"), [("reduce", 0), ("no-preference", 1)])
-def test_work_is_told_and_moves_only_where_motion_is_wanted(visit: Visit, motion: str, moving: int) -> None:
-    page = visit(reduced_motion=motion)
-    never_answered = "setTimeout(() => this.upload.onload())"
-    page.evaluate(f"() => {{ XMLHttpRequest.prototype.send = function () {{ {never_answered} }} }}")
-    give(page, picture("a.png"))
-    state(page, "a.png", "working")
-    expect(page.locator("#busy-text")).to_contain_text("Working")
-    expect(page.locator("#status")).to_have_text("Segmenting a.png …")
-    assert page.evaluate("document.getAnimations().length") == moving
 
 
 def clip(page: Page) -> str:

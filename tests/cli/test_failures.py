@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from cli.main import main
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
@@ -35,16 +33,6 @@ def test_an_image_above_the_limit_fails_with_both_numbers(
     assert "101x70" in (error := capsys.readouterr().err)
     assert "at most 0.001 megapixels" in error
     assert not (tmp_path / "mask.png").exists()
-
-
-def test_an_array_that_is_too_large_fails_with_a_way_out(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    buffer = io.BytesIO()
-    Image.new("1", (2001, 2000)).save(buffer, "PNG")
-    write_files(tmp_path, {"large.png": buffer.getvalue()})
-    assert run(tmp_path / "large.png", "-o", tmp_path / "a.json", "--format", "json", "--mask", "array") == 3
-    assert "--mask rle or --mask png" in capsys.readouterr().err
 
 
 def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli.folders import Segment
-from tests.support.images import encode, make_photo
-
-PHOTO = encode(make_photo(40, 33))
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 
 
 @pytest.fixture(autouse=True)
@@ -18,21 +15,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def write(*names: str, data: bytes = PHOTO) -> None:
-    for name in names:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_bytes(data)
-
-
-def files_in(folder: str) -> list[str]:
-    paths = (path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file())
-    return sorted(path.as_posix() for path in paths if ".fcn-segment" not in path.parts)
-
-
 def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
-    write("in/1.png", "in/2.png")
+    write_files(Path("in"), {"1.png": PHOTO, "2.png": PHOTO})
     assert run("in", "-o", "out") == 0
-    write("in/3.png", "in/4.png")
+    write_files(Path("in"), {"3.png": PHOTO, "4.png": PHOTO})
     inode = Path("out/1.png").stat().st_ino
     assert run("in", "-o", "out", "--resume") == 0
     assert Path("out/1.png").stat().st_ino == inode
@@ -41,13 +27,13 @@ def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys
     assert "2 skipped" in capsys.readouterr().err
     Path("out/1.png").unlink()
     assert run("in", "-o", "out", "--resume") == 0
-    assert files_in("out") == ["1.png", "2.png", "3.png", "4.png"]
+    assert files_in(Path("out")) == ["1.png", "2.png", "3.png", "4.png"]
     assert run("in", "-o", "out") == 0
     assert Path("out/2.png").stat().st_ino != inode
 
 
 def test_resume_does_again_what_would_be_another_answer(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
-    write("in/1.png", "in/2.png")
+    write_files(Path("in"), {"1.png": PHOTO, "2.png": PHOTO})
     assert run("in", "-o", "out", "--side", 64) == 0
     for arguments, line in [
         (["--side", 64], "2 skipped"),
@@ -60,16 +46,15 @@ def test_resume_does_again_what_would_be_another_answer(run: Segment, capsys: py
         assert run("in", "-o", "out", "--resume", *arguments) == 0
         assert line in (messages := capsys.readouterr().err)
         assert ("the last run there had other options" in messages) == (not line)
-    write("in/2.png", data=encode(make_photo(40, 33, seed=9)))
+    write_files(Path("in"), {"2.png": OTHER})
     assert run("in", "-o", "out", "--resume", "--side", 64) == 0
     assert "1 skipped" in capsys.readouterr().err
 
 
 def test_with_json_each_image_has_a_line_on_stdout(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
-    write("in/3.png")
+    write_files(Path("in"), {"3.png": PHOTO})
     assert run("in", "-o", "out") == 0
-    write("in/1.png")
-    write("in/2.png", data=b"text")
+    write_files(Path("in"), {"1.png": PHOTO, "2.png": b"text"})
     assert run("in", "-o", "out", "--json", "--resume") == 3
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     by_source = {line["source"]: line for line in lines}

@@ -94,7 +94,7 @@ def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch
         ("in/**", {"1.jpg", "a/2.jpg", "a/b/3.jpg", "4.png"}),
         ("in/[0-3].*", {"1.jpg"}),
         ("in/a/**/3.*", {"b/3.jpg"}),
-        ("in/**/.*", {".hidden.jpg"}),
+        ("in/**/.*", {".hidden.jpg"}),  # and none of what macOS writes beside images
     ],
 )
 def test_patterns_mean_what_they_mean_in_glob(
@@ -102,6 +102,7 @@ def test_patterns_mean_what_they_mean_in_glob(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     empty(Path("in"), "1.jpg", "a/2.jpg", "a/b/3.jpg", "4.png", ".hidden.jpg", ".folder/5.jpg", "notes.txt")
+    empty(Path("in"), "._1.jpg", "a/._2.jpg", "__MACOSX/a/2.jpg")
     assert set(answers(list_inputs([pattern], "out"))) == expected
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from cli.answers import STATE
 from cli.coco_file import CocoFile
-from cli.stores import read_object, write_object
+from cli.places import read_whole, write_whole
 from tests.support.cli.commands import command
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.images import encode, make_photo
@@ -34,24 +34,26 @@ def statuses(out: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("again", [["--resume"], ["--side", "64", "--shard", "0/1"]], ids=" ".join)
+@pytest.mark.parametrize("place", ["out", "bucket"])
 def test_a_corrected_mask_is_kept_and_listed_and_force_replaces_it(
-    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], again: list[str]
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], place: str, again: list[str], request: pytest.FixtureRequest
 ) -> None:
-    assert run("in", "-o", "out", "--json") == 0
-    Path("out/sub/c.png").write_bytes(CORRECTED)
+    out = place if place == "out" else f"{request.getfixturevalue('bucket')}/masks"
+    assert run("in", "-o", out, "--json") == 0
+    write_whole(f"{out}/sub/c.png", CORRECTED)
     capfd.readouterr()
-    assert run("in", "-o", "out", "--json", *again) == 0
+    assert run("in", "-o", out, "--json", *again) == 0
     report = capfd.readouterr()
     others = "skipped" if again == ["--resume"] else "done"
-    assert statuses(report.out) == {"out/a.png": others, "out/b.png": others, "out/sub/c.png": "kept"}
-    assert "out/sub/c.png: it has changed since it was written, and is kept; --force replaces it" in report.err
-    assert Path("out/sub/c.png").read_bytes() == CORRECTED
-    assert run("in", "-o", "out", "--json", "--force", *again) == 0
+    assert statuses(report.out) == {f"{out}/a.png": others, f"{out}/b.png": others, f"{out}/sub/c.png": "kept"}
+    assert f"{out}/sub/c.png: it has changed since it was written, and is kept; --force replaces it" in report.err
+    assert read_whole(f"{out}/sub/c.png")[0] == CORRECTED
+    assert run("in", "-o", out, "--json", "--force", *again) == 0
     report = capfd.readouterr()
-    assert statuses(report.out)["out/sub/c.png"] == "done"
+    assert statuses(report.out)[f"{out}/sub/c.png"] == "done"
     assert "kept" not in report.err
-    assert Path("out/sub/c.png").read_bytes() != CORRECTED
-    assert run("in", "-o", "out", "--resume", "--json", *again) == 0
+    assert read_whole(f"{out}/sub/c.png")[0] != CORRECTED
+    assert run("in", "-o", out, "--resume", "--json", *again) == 0
     assert set(statuses(capfd.readouterr().out).values()) == {"skipped"}
 
 
@@ -115,22 +117,6 @@ def test_one_file_is_replaced_but_not_by_a_resumed_run(photos: Path, run: Segmen
     assert Path("mask.png").read_bytes() == mask
 
 
-def test_a_coco_document_that_was_corrected_is_kept(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
-    (photos / "bad.png").write_bytes(b"no image")
-    options = ["in", "-o", "one.json", "--format", "coco"]
-    assert run(*options) == 3
-    document = Path("one.json").read_bytes()
-    assert run(*options, "--resume") == 3, "it has not changed"
-    Path("one.json").write_bytes(CORRECTED)
-    capfd.readouterr()
-    for again in ([], ["--resume"]):
-        assert run(*options, *again) == 2
-        assert "one.json has changed since it was written, and is kept" in capfd.readouterr().err
-        assert Path("one.json").read_bytes() == CORRECTED
-    assert run(*options, "--resume", "--force") == 3
-    assert Path("one.json").read_bytes() == document
-
-
 @pytest.mark.parametrize(
     ("words", "name", "other"),
     [
@@ -171,18 +157,29 @@ def test_a_link_in_the_place_of_the_state_is_not_followed(photos: Path, run: Seg
         assert run("in", "-o", ".") == 2
 
 
-def test_a_resumed_run_keeps_a_coco_document_that_differs(
-    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("complete", "again", "words"),
+    [
+        (True, ["--resume"], "one.json: it is not the answer of this run"),
+        (False, ["--resume"], "one.json has changed since it was written, and is kept"),
+        (False, [], "one.json has changed since it was written, and is kept"),
+    ],
+)
+def test_a_coco_document_that_was_corrected_is_kept(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], complete: bool, again: list[str], words: str
 ) -> None:
-    options = ["in", "-o", "one.json", "--format", "coco"]
-    assert run(*options) == 0
+    if not complete:
+        (photos / "bad.png").write_bytes(b"no image")
+    options, status = ["in", "-o", "one.json", "--format", "coco"], 0 if complete else 3
+    assert run(*options) == status
     document = Path("one.json").read_bytes()
-    assert run(*options, "--resume") == 0
+    assert run(*options, "--resume") == status, "it has not changed"
     Path("one.json").write_bytes(CORRECTED)
-    assert run(*options, "--resume") == 2
-    assert "one.json: it is not the answer of this run" in capfd.readouterr().err
+    capfd.readouterr()
+    assert run(*options, *again) == 2
+    assert words in capfd.readouterr().err
     assert Path("one.json").read_bytes() == CORRECTED
-    assert run(*options, "--resume", "--force") == 0
+    assert run(*options, "--resume", "--force") == status
     assert Path("one.json").read_bytes() == document
 
 
@@ -202,20 +199,3 @@ def test_a_run_that_was_killed_is_resumed_over_the_document_that_it_would_have_r
     assert Path("one.json").read_bytes() == document
     assert run(*options, "--side", "64", "--resume") == 0
     assert Path("one.json").read_bytes() != document
-
-
-@pytest.mark.parametrize("again", [["--resume"], ["--side", "64"]], ids=" ".join)
-def test_a_corrected_object_is_kept(
-    photos: Path, run: Segment, bucket: str, capfd: pytest.CaptureFixture[str], again: list[str]
-) -> None:
-    out = f"{bucket}/masks"
-    assert run("in", "-o", out) == 0
-    write_object(f"{out}/a.png", CORRECTED)
-    assert run("in", "-o", out, "--json", *again) == 0
-    report = capfd.readouterr()
-    others = "skipped" if again == ["--resume"] else "done"
-    assert statuses(report.out) == {f"{out}/a.png": "kept", f"{out}/b.png": others, f"{out}/sub/c.png": others}
-    assert f"{out}/a.png: it has changed since it was written" in report.err
-    assert read_object(f"{out}/a.png")[0] == CORRECTED
-    assert run("in", "-o", out, "--force", *again) == 0
-    assert read_object(f"{out}/a.png")[0] != CORRECTED

@@ -37,16 +37,6 @@ def expected(narrow_file: Path) -> Callable[..., bytes]:
     return expected
 
 
-@pytest.mark.parametrize("format", ["png", "overlay"])
-def test_a_file_becomes_the_segmenters_bytes(format: Any, run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
-    write_files(tmp_path, {"photo.png": PHOTO})
-    extra = ["--alpha", 0.3] if format == "overlay" else []
-    assert run(tmp_path / "photo.png", "-o", tmp_path / "out" / "mask.png", "--format", format, *extra) == 0
-    alpha = 0.3 if extra else Rendering.alpha
-    assert (tmp_path / "out" / "mask.png").read_bytes() == expected(PHOTO, Rendering(format, alpha=alpha))
-    assert files_in(tmp_path / "out") == ["mask.png"]
-
-
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
@@ -164,14 +154,6 @@ def test_stdin_goes_to_stdout(narrow_file: Path, expected: Callable[..., bytes])
     run = subprocess.run(command(narrow_file, "-", "-o", "-"), input=PHOTO, capture_output=True, cwd=ROOT, check=False)
     assert (run.returncode, run.stderr) == (0, b"")
     assert run.stdout == expected(PHOTO, Rendering())
-
-
-def test_a_file_goes_to_stdout(
-    run: Segment, expected: Callable[..., bytes], tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    write_files(tmp_path, {"photo.png": PHOTO})
-    assert run(tmp_path / "photo.png", "-o", "-", "--format", "json") == 0
-    assert capsysbinary.readouterr().out == expected(PHOTO, Rendering("json"))
 
 
 def test_the_defaults_are_the_services() -> None:

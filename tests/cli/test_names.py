@@ -52,18 +52,6 @@ def test_a_terminal_of_ascii_is_told_of_any_name(folder: Path, narrow_file: Path
     assert b"Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize(("format", "length"), [("png", 255), ("json", 251)])
-def test_names_as_long_as_they_can_be_are_written(length: int, format: str, run: Segment, tmp_path: Path) -> None:
-    names = [letter * (length - 4) + ".jpg" for letter in "ab"]
-    write_files(tmp_path / "in", dict.fromkeys(names, OTHER))
-    assert run(tmp_path / "in", "-o", tmp_path / "out", "--format", format) == 0
-    answers = files_in(tmp_path / "out")
-    assert [name[:200] for name in answers] == ["a" * 200, "b" * 200]
-    assert {Path(name).suffix for name in answers} == {f".{format}"}
-    assert run(tmp_path / "in", "-o", tmp_path / "out", "--format", format, "--resume") == 0
-    assert files_in(tmp_path / "out") == answers
-
-
 def test_long_names_with_one_start_have_answers_of_their_own(tmp_path: Path) -> None:
     write_files(tmp_path / "in", {"ä" * 125 + f"{i}.jpg": b"" for i in range(3)})
     answers = Answers("out", ".json-lines")
@@ -88,12 +76,3 @@ def test_images_of_the_output_folder_that_are_named_are_inputs(run: Segment, tmp
     write_files(tmp_path / "out", {"a.png": PHOTO, "in/b.png": PHOTO})
     assert run(tmp_path / "out" / "a.png", tmp_path / "out" / "in", "-o", tmp_path / "out", "--format", "json") == 0
     assert files_in(tmp_path / "out") == ["a.json", "a.png", "in/b.json", "in/b.png"]
-
-
-@pytest.mark.parametrize("inputs", ["in", "in/**/*", "in/**/.*"])
-def test_what_macos_writes_beside_images_is_left_out(inputs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_files(
-        tmp_path / "in", {"a.jpg": OTHER, "._a.jpg": b"", ".b.jpg": OTHER, "__MACOSX/deep/c.jpg": b"", "d/._e.jpg": b""}
-    )
-    assert {image.name for image in list_inputs([inputs], "out")} <= {"in/a.jpg", "in/.b.jpg"}

@@ -31,7 +31,7 @@ def test_the_least_certain_image_comes_first(run: Segment, tmp_path: Path) -> No
     assert run("--from-file", ranking, "-o", tmp_path / "again") == 0
 
 
-@pytest.mark.parametrize("name", ["in/a.PNG", "https://host/a?size=2", "http://host/a.jpg?v=1", "stdin", "s3://b/\udcff.jpg"])
+@pytest.mark.parametrize("name", ["in/a.PNG", "https://host/a?size=2", "stdin", "s3://b/\udcff.jpg"])
 def test_a_ranking_of_an_earlier_run_is_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / "rank.txt").write_bytes(os.fsencode(name) + b"\nin/b.png\n")
     Ranking(str(tmp_path / "rank.txt"), list_inputs(["-"], "out"))

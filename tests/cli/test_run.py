@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from cli.answers import STATE, open_answers
 from cli.input import Input, Shard
@@ -22,7 +21,6 @@ from imaging.rendering import Rendering
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import PHOTO, Segment, files_in, job_of, write_files
 from tests.support.images import encode, make_photo
-from tests.support.imaging.heic_files import heic_of
 from tests.support.polling import wait_until
 
 
@@ -91,15 +89,6 @@ def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_pat
     )
     assert (result.returncode, result.stderr.count(b"\n")) == (3, 1)
     assert files_in(tmp_path / "out") == ["a.png", "b/c.png"]
-
-
-def test_photos_of_phones_are_read_where_their_extra_is_installed(run: Segment, tmp_path: Path) -> None:
-    pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
-    write_files(tmp_path / "in", {"IMG_1.HEIC": heic_of(Image.fromarray(make_photo(40, 60))), "b.heif": b"text"})
-    assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
-    assert files_in(tmp_path / "out") == ["IMG_1.png"]
-    with Image.open(tmp_path / "out" / "IMG_1.png") as mask:
-        assert mask.size == (60, 40)
 
 
 def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> None:

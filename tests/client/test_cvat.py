@@ -110,11 +110,6 @@ def class_map(url: str, image: Image.Image) -> Any:
         return client.segment(image).class_map
 
 
-def shape_masks(shapes: list[Any], size: tuple[int, int]) -> Iterator[Any]:
-    for shape in shapes:
-        yield decode_mask(shape.points, image_width=size[0], image_height=size[1])
-
-
 def test_the_spec_has_the_classes_and_their_aliases(live_url: str) -> None:
     spec = cvat.create(live_url, aliases="cat=Animal,dog=Animal,background=nothing").spec
     names = [label.name for label in spec.labels]
@@ -127,20 +122,6 @@ def test_the_spec_has_the_classes_and_their_aliases(live_url: str) -> None:
         cvat.create(live_url, aliases="catt=Animal")
 
 
-def test_masks_are_the_pixels_of_the_classes(live_url: str, photo: Image.Image) -> None:
-    function = cvat.create(live_url)
-    names = {label.id: label.name for label in function.spec.labels}
-    shapes = function.detect(Context(), photo)
-    with SegmentClient(live_url) as client:
-        ids = {label.name: label.id for label in client.classes()}
-    shape_map = np.zeros((photo.height, photo.width), np.uint8)
-    for shape, mask in zip(shapes, shape_masks(shapes, photo.size), strict=True):
-        assert str(shape.type) == "mask"
-        assert 0 < shape.score <= 1
-        shape_map[mask] = ids[names[shape.label_id]]
-    np.testing.assert_array_equal(shape_map, class_map(live_url, photo))
-
-
 def test_a_threshold_leaves_out_what_is_less_sure(live_url: str, photo: Image.Image) -> None:
     function = cvat.create(live_url)
     scores = sorted(shape.score for shape in function.detect(Context(), photo))
@@ -148,36 +129,28 @@ def test_a_threshold_leaves_out_what_is_less_sure(live_url: str, photo: Image.Im
     assert [shape.score for shape in best] == scores[-1:]
 
 
-@pytest.mark.parametrize("means", ["by the context", "by the argument"])
-def test_polygons_cover_the_class(live_url: str, photo: Image.Image, means: str) -> None:
-    function = cvat.create(live_url, polygons=means == "by the argument", tolerance=0)
-    shapes = function.detect(Context(conv_mask_to_poly=means == "by the context"), photo)
-    cats = [label.id for label in function.spec.labels if label.name == "cat"]
-    canvas = Image.new("1", photo.size)
-    for shape in shapes:
-        assert str(shape.type) == "polygon"
-        if shape.label_id in cats:
-            points = np.array(shape.points).reshape(-1, 2) - 0.5
-            ImageDraw.Draw(canvas).polygon([tuple(point) for point in points.tolist()], fill=1)
-    expected = class_map(live_url, photo) == 8
-    assert (np.asarray(canvas) != expected).mean() < 0.01
-
-
-@pytest.mark.parametrize("kind", ["mask", "polygon"])
-def test_cvats_own_driver_takes_the_shapes(live_url: str, photo: Image.Image, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "means"), [("mask", ""), ("polygon", "by the context"), ("polygon", "by the argument")])
+def test_cvats_own_driver_takes_the_shapes_which_cover_the_class(
+    live_url: str, photo: Image.Image, kind: str, means: str, tmp_path: Path
+) -> None:
     """`annotate_task` checks labels and shapes before it sends them. The task has one of the classes, under another name."""
     with (
         cvat_server(PHOTO.read_bytes(), photo.size, "Kitten") as server,
         Client(server.url, config=Config(cache_dir=tmp_path)) as client,
     ):
-        function = cvat.create(live_url, aliases="cat=Kitten")
-        cvataa.annotate_task(
-            client, TASK, function, allow_unmatched_labels=True, conv_mask_to_poly=kind == "polygon", conf_threshold=0.1
-        )
+        function = cvat.create(live_url, aliases="cat=Kitten", polygons=means == "by the argument", tolerance=0)
+        conversion = means == "by the context"
+        cvataa.annotate_task(client, TASK, function, allow_unmatched_labels=True, conv_mask_to_poly=conversion)
     (annotations,) = server.annotations
     assert {(shape["type"], shape["label_id"], shape["frame"], shape["source"]) for shape in annotations["shapes"]} == {
         (kind, LABEL, 0, "auto")
     }
+    expected, canvas = class_map(live_url, photo) == 8, Image.new("1", photo.size)
     if kind == "mask":
         masks = [decode_mask(shape["points"], image_width=451, image_height=300) for shape in annotations["shapes"]]
-        np.testing.assert_array_equal(np.any(masks, axis=0), class_map(live_url, photo) == 8)
+        np.testing.assert_array_equal(np.any(masks, axis=0), expected)
+        return
+    for shape in annotations["shapes"]:
+        points = np.array(shape["points"]).reshape(-1, 2) - 0.5
+        ImageDraw.Draw(canvas).polygon([tuple(point) for point in points.tolist()], fill=1)
+    assert (np.asarray(canvas) != expected).mean() < 0.01

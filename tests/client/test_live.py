@@ -116,7 +116,6 @@ def test_parameters_of_pictures_reach_the_service(live_url: str) -> None:
         overlay = client.overlay(PHOTO, classes=["cat"], palette="labels", names=False, image_format="png")
         changes = (np.asarray(overlay).astype(int) - np.asarray(photo)).any(-1)
         assert (changes & cat).sum() > 0.9 * cat.sum()
-        assert (np.asarray(overlay) != np.asarray(client.overlay(PHOTO, image_format="png"))).any()
         assert client.overlay(PHOTO).format == "JPEG"
         answer = client.segment(PHOTO, min_area="50%", fill_holes=10)
         assert {entry.name for entry in answer.classes} == {"cat"}

@@ -135,21 +135,15 @@ def test_a_job_waits_for_a_node_on_which_an_actor_fits(cluster: Cluster, start: 
 
 @pytest.mark.long
 def test_a_corrected_answer_is_kept_and_force_replaces_it(cluster: Cluster, start: Start, tmp_path: Path) -> None:
-    folder = write_files(tmp_path / "in", {f"{index}.png": encode(make_photo(40, 60, seed=index)) for index in range(4)})
-    options = [folder, "-o", tmp_path / "out", "--address", cluster.address]
-    mask, foreign = tmp_path / "out" / "2.png", tmp_path / "out" / "3.png"
-    write_files(tmp_path / "out", {"3.png": b"of a person"})
+    folder = write_files(tmp_path / "in", {"a.png": encode(make_photo(40, 60))})
+    options, mask = [folder, "-o", tmp_path / "out", "--address", cluster.address], tmp_path / "out" / "a.png"
     assert ended(start("bulk", *options))[0] == 0
-    first = (tmp_path / "out" / "1.png").read_bytes()
     mask.write_bytes(b"corrected")
-    for again in (["--resume"], ["--resume", "--format", "color"], ["--format", "color"]):
-        status, errors = ended(start("bulk", *options, *again))
-        assert status == 0, errors
-        assert f"{mask}: it has changed since it was written, and is kept" in errors
-        assert (mask.read_bytes(), foreign.read_bytes()) == (b"corrected", b"of a person")
-    assert (tmp_path / "out" / "1.png").read_bytes() != first
+    status, errors = ended(start("bulk", *options))
+    assert (status, mask.read_bytes()) == (0, b"corrected"), errors
+    assert f"{mask}: it has changed since it was written, and is kept" in errors
     assert ended(start("bulk", *options, "--force"))[0] == 0
-    assert b"corrected" != mask.read_bytes() != foreign.read_bytes() != b"of a person"
+    assert mask.read_bytes() != b"corrected"
 
 
 @pytest.mark.long

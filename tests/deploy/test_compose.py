@@ -35,7 +35,8 @@ def test_every_line_of_the_settings_file_reaches_each_instance_which_has_limits_
     assert service["env_file"][0] == {"path": ".env", "required": False, "format": "raw"}
     fields = {f"SEGMENT_{field}".upper() for field in Settings.model_fields}
     assert set(service["environment"]) <= fields
-    assert set(service["environment"]) - {"SEGMENT_DEVICE", "SEGMENT_TRUSTED_PROXIES"} == {"SEGMENT_HOST", "SEGMENT_PORT"}
+    own = {"SEGMENT_DEVICE", "SEGMENT_TRUSTED_PROXIES", "SEGMENT_JOBS_DIR"}
+    assert set(service["environment"]) - own == {"SEGMENT_HOST", "SEGMENT_PORT"}
     for port in service.get("ports", []):
         assert port.endswith(f":{service['environment']['SEGMENT_PORT']}")
     settings = Settings()
@@ -46,6 +47,16 @@ def test_every_line_of_the_settings_file_reaches_each_instance_which_has_limits_
     assert {"mem_limit", "cpus", "pids_limit"} <= set(service)
     (folder,) = service["tmpfs"]
     assert re.fullmatch(r"/tmp:size=\$\{TMP_SIZE:-\dg\}", folder)
+
+
+@pytest.mark.parametrize("service", OURS.values(), ids=OURS)
+def test_jobs_are_on_a_volume_that_the_image_s_user_may_write(service: dict[str, Any]) -> None:
+    folders = [volume.partition(":") for volume in service.get("volumes", ())]
+    assert ("SEGMENT_JOBS_DIR" in service["environment"]) == bool(folders)
+    for name, _, folder in folders:
+        assert name in COMPOSE["volumes"]
+        assert service["environment"]["SEGMENT_JOBS_DIR"].startswith(f"{folder}/")
+        assert f"install -d -o segment -m 700 {folder} " in (ROOT / "Dockerfile").read_text()
 
 
 def test_no_service_fills_the_disk_with_logs_or_takes_all_memory() -> None:
@@ -102,7 +113,8 @@ def test_the_replicas_have_the_proxy_s_configuration_but_for_their_addresses() -
 
     own = lines("compose.cfg")
     missing = [line for line in lines("haproxy.cfg") if line not in own]
-    assert missing == ["server first 127.0.0.1:8001", "server second 127.0.0.1:8002", "bind 127.0.0.1:8404"]
+    servers = ["server first 127.0.0.1:8001", "server second 127.0.0.1:8002"]
+    assert [line for line in missing if "txn.client" not in line] == [*servers, *servers, "bind 127.0.0.1:8404"]
 
 
 @pytest.mark.long

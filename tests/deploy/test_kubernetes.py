@@ -16,11 +16,13 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.server import GRACE_S
+from app.serving.jobs.store import RESERVE_BYTES
 from app.settings import Settings
 from app.telemetry import REASONS
 from app.variables import read_variables
+from model.inference.jobs.scene_program import MEMORY_BYTES
 from tests.support.checkout import ROOT
-from tests.support.deploy.files import ADAPTER, DEPLOY, KEDA, adapter_query, assert_confined
+from tests.support.deploy.files import ADAPTER, DEPLOY, JOBS, KEDA, adapter_query, assert_confined
 
 pytestmark = pytest.mark.long  # kubectl builds them
 FOLDER = DEPLOY / "kubernetes"
@@ -184,7 +186,26 @@ def test_nothing_outside_reaches_the_service_unless_the_component_is_taken_which
         assert "optional" not in str(pod(manifests)["volumes"])  # a pod without its keys does not start
 
 
-def test_the_ingress_opens_all_routes_but_health_and_metrics(plain: Manifests, complete: Manifests) -> None:
+def test_the_pod_for_jobs_is_a_single_one_with_a_volume_where_the_setting_says(kubectl: str) -> None:
+    manifests = build(kubectl, FOLDER / "jobs")
+    for manifest in manifests.values():
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    read_variables(environment(manifests), Settings.model_fields)
+    assert manifests["Deployment"]["spec"]["replicas"] == 1
+    assert manifests["Deployment"]["spec"]["strategy"] == {"type": "Recreate"}
+    labels = manifests["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert manifests["Service"]["spec"]["selector"] == labels != LABELS
+    (mount,) = (each for each in container(manifests)["volumeMounts"] if each["name"] == "jobs")
+    assert environment(manifests)["SEGMENT_JOBS_DIR"].startswith(f"{mount['mountPath']}/")
+    (volume,) = (each["persistentVolumeClaim"] for each in pod(manifests)["volumes"] if each["name"] == "jobs")
+    claim = manifests["PersistentVolumeClaim"]
+    assert volume["claimName"] == claim["metadata"]["name"]
+    assert size(claim["spec"]["resources"]["requests"]["storage"]) > Settings().jobs_mb * 1e6 + RESERVE_BYTES
+    memory = size(container(manifests)["resources"]["limits"]["memory"])
+    assert int(environment(manifests)["SEGMENT_MEMORY_MB"]) * 1e6 + MEMORY_BYTES < memory
+
+
+def test_the_ingress_opens_all_routes_but_health_and_metrics(plain: Manifests, complete: Manifests, kubectl: str) -> None:
     (rule,) = complete["Ingress"]["spec"]["rules"]
     exact, prefixes = defaultdict(list), defaultdict(list)
     for entry in rule["http"]["paths"]:
@@ -194,14 +215,16 @@ def test_the_ingress_opens_all_routes_but_health_and_metrics(plain: Manifests, c
         return path in exact or any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
 
     pages = ["/", "/docs", "/docs/static/swagger-ui.css", "/openapi.json", "/static/page.js"]
-    for path in [*create_app(settings(plain)).openapi()["paths"], *pages]:
+    for path in [*create_app(settings(plain)).openapi()["paths"], *JOBS, *pages]:
         assert opened(path) is not path.startswith(("/health", "/metrics")), path
-    assert {name for names in [*exact.values(), *prefixes.values()] for name in names} == {plain["Service"]["metadata"]["name"]}
+    services = {manifests["Service"]["metadata"]["name"] for manifests in (plain, build(kubectl, FOLDER / "jobs"))}
+    assert {name for names in [*exact.values(), *prefixes.values()] for name in names} == services
+    assert prefixes["/jobs"] == ["segment-jobs"]
 
 
 def test_the_ingress_takes_bodies_as_large_and_waits_as_long_as_the_service(plain: Manifests, complete: Manifests) -> None:
     annotations, values = complete["Ingress"]["metadata"]["annotations"], settings(plain)
-    assert size(annotations["nginx.org/client-max-body-size"]) >= max(values.max_batch_mb, values.max_upload_mb) * 1e6
+    assert size(annotations["nginx.org/client-max-body-size"]) >= max(values.max_batch_mb, values.job_upload_mb) * 1e6
     assert float(annotations["nginx.org/proxy-read-timeout"].rstrip("s")) > values.request_timeout_s
 
 

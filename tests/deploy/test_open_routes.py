@@ -17,6 +17,7 @@ import pytest
 from app.main import create_app
 from app.settings import Settings
 from tests.support.app.exchanges import PHOTO
+from tests.support.deploy.files import JOBS
 from tests.support.deploy.proxies import PROXIES, balanced
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import Process, fcn_serve
@@ -64,7 +65,7 @@ def target(request: pytest.FixtureRequest, narrow_file: Path, tmp_path_factory: 
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     folder = tmp_path_factory.mktemp(request.param)
-    settings = {"log_level": "debug", "log_format": "json", "trusted_proxies": "127.0.0.1"}
+    settings = {"log_level": "debug", "log_format": "json", "trusted_proxies": "127.0.0.1", "jobs_dir": folder / "jobs"}
     with ExitStack() as stack:
         service = stack.enter_context(fcn_serve(narrow_file, folder, **settings))
         url = stack.enter_context(balanced(request.param, service, service, folder))
@@ -101,8 +102,9 @@ def test_no_spelling_of_a_hidden_route_reaches_the_service(target: Target) -> No
 
 
 def test_the_routes_of_clients_are_open_as_they_are(target: Target) -> None:
+    routes = {path.replace("{id}", "0" * 32) for path in JOBS | set(create_app(Settings()).openapi()["paths"])}
     with httpx.Client(timeout=HANG_S) as client:
-        for path in (set(create_app(Settings()).openapi()["paths"]) | PAGES) - {HIDDEN}:
+        for path in (routes | PAGES) - {HIDDEN}:
             through, direct = (client.get(f"{url}{path}") for url in (target.url, target.service.url))
             assert (through.status_code, through.headers["x-request-id"] != "") == (direct.status_code, True), path
         through = client.get(f"{target.url}/classes?x=%2e%2e/metrics")
@@ -111,7 +113,7 @@ def test_the_routes_of_clients_are_open_as_they_are(target: Target) -> None:
 
 
 def test_other_paths_are_closed_also_where_the_service_has_them_one_day(target: Target) -> None:
-    for path in ("/ping", "/invocations", "/predict", "/admin", "/static", "/static/", "/static/.git", "/segments"):
+    for path in ("/ping", "/invocations", "/predict", "/admin", "/static", "/static/", "/static/.git", "/segments", "/jobs/"):
         assert b" 404 " in target.ask(path).split(b"\r\n")[0], path
     assert not {line["path"] for line in target.lines()} & {"/ping", "/admin", "/static/.git"}
 

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
+from model.inference.jobs.scene_process import PLAN_TIMEOUT_S
 from tests.support.app.exchanges import PHOTO
 from tests.support.deploy.proxies import PROXIES, balanced
 from tests.support.polling import HANG_S, wait_until
@@ -108,17 +109,46 @@ def test_two_services_restarted_in_turns_under_load_fail_no_request_and_one_that
         assert sum(status != 200 for status in load.statuses) == failures
 
 
+@pytest.mark.long
+@each_proxy
+def test_jobs_are_found_at_the_instance_that_took_them_and_are_not_missing_while_it_is_down(
+    name: str, narrow_file: Path, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        names = ("first", "second")
+        services = [start(stack, narrow_file, tmp_path / each, jobs_dir=tmp_path / each / "jobs") for each in names]
+        url = f"{stack.enter_context(balanced(name, *services, tmp_path))}/jobs"
+        clients = [{}, *({"X-API-Key": f"key-{number}"} for number in range(7))]
+
+        def ask(path: str, headers: dict[str, str]) -> httpx.Response:
+            return httpx.get(f"{url}/{path}", headers=headers, timeout=HANG_S)
+
+        for headers in clients:
+            sent = httpx.post(f"{url}?output=jsonl", files={"file": PHOTO}, headers=headers, timeout=HANG_S)
+            headers["id"] = sent.json()["jobID"]
+        for headers in clients:
+            wait_until(lambda headers=headers: ask(headers["id"], headers).json()["status"] == "successful")
+            assert b'"classes"' in ask(f"{headers['id']}/results", headers).content
+            bearer = {"Authorization": f"bearer {headers['X-API-Key']}"} if "X-API-Key" in headers else headers
+            assert ask(headers["id"], bearer).status_code == 200
+        services[0].signal(signal.SIGKILL)
+        services[0].process.wait(HANG_S)
+        assert {ask(headers["id"], headers).status_code // 100 for headers in clients} == {2, 5}
+
+
 @each_proxy
 def test_a_proxy_waits_longer_than_the_service(name: str) -> None:
     settings = Settings()
     text = PROXIES[name][0].read_text()
-    (seconds,) = set(re.findall(r"(?:timeout server|proxy_read_timeout) +(\d+)s", text))
-    assert settings.request_timeout_s < int(seconds)
+    of_requests, of_jobs = map(int, re.findall(r"(?:timeout server|proxy_read_timeout) +(\d+)s", text))
+    assert settings.request_timeout_s < of_requests
+    assert of_jobs > PLAN_TIMEOUT_S
 
 
 def test_nginx_takes_bodies_as_large_as_the_service() -> None:
     settings = Settings()
     text = PROXIES["nginx"][0].read_text()
-    one, several = (int(megabytes) * (1 << 20) for megabytes in re.findall(r"client_max_body_size (\d+)m", text))
+    one, several, job = (int(megabytes) * (1 << 20) for megabytes in re.findall(r"client_max_body_size (\d+)m", text))
     assert settings.max_upload_mb * 1e6 < one
     assert settings.max_batch_mb * 1e6 < several
+    assert settings.job_upload_mb * 1e6 < job

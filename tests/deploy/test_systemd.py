@@ -22,6 +22,8 @@ def test_the_unit_s_times_and_variables_are_those_of_the_settings() -> None:
     settings = Settings()
     (stop,) = map(float, re.findall(r"^TimeoutStopSec=(\d+)$", UNIT, re.MULTILINE))
     assert set(variables) <= {field.upper() for field in Settings.model_fields}
+    assert f"StateDirectory={variables['JOBS_DIR'].removeprefix('%S/')}" in UNIT.splitlines()
+    assert "%i" in variables["JOBS_DIR"]
     assert float(variables["LAME_DUCK_S"]) + settings.drain_s + 2 <= stop
 
 

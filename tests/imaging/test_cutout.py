@@ -178,9 +178,10 @@ def test_a_background_lies_below_the_object(format: ImageFormat) -> None:
     assert np.abs(np.asarray(colored).astype(int) - np.asarray(expected)).mean() < (0.5 if format == "png" else 6)
 
 
-def test_a_colour_has_six_digits() -> None:
+def test_a_colour_has_three_or_six_digits_or_a_name() -> None:
+    assert parse_color("#F0a") == "#ff00aa"
     assert parse_color("#FFcc00") == "#ffcc00"
     assert parse_color("White") == "#ffffff"
-    for text in ("#fff", "ffcc00", "#ffcc0g", "#ffcc000", "nocolour", ""):
+    for text in ("#ffff", "ffcc00", "#ffcc0g", "#ffcc000", "nocolour", ""):
         with pytest.raises(ValueError, match="is no colour; give #rrggbb"):
             parse_color(text)

@@ -89,11 +89,7 @@ class Folders:
             self._images[folder] = dict(sorted(by_name.items()))
         return self._images[folder]
 
-    def find(self, stem: Path, endings: Sequence[str] = PHOTO_ENDINGS) -> Path | None:
-        """The file with this path without its ending, or None; of several, the one whose ending comes first in `endings`."""
-        return next(iter(self.find_all(stem, endings)), None)
-
-    def find_all(self, stem: Path, endings: Sequence[str] = PHOTO_ENDINGS) -> list[Path]:
+    def find(self, stem: Path, endings: Sequence[str] = PHOTO_ENDINGS) -> list[Path]:
         """The files with this path without its ending, in the order of `endings`."""
         paths = self.images(stem.parent).get(normal_name(stem.name), [])
         matches = [path for path in paths if path.suffix.lower() in endings]
@@ -115,8 +111,8 @@ def read_text(path: Path) -> str:
 
 def mask_hint(folders: Folders, mask: Path) -> str:
     """A reason to append to the error that there is no such mask; empty if there is none. mask: the path without its ending."""
-    if other := folders.find(mask):
-        return f"; {other.name} is no PNG: export masks as PNG"
+    if others := folders.find(mask):
+        return f"; {others[0].name} is no PNG: export masks as PNG"
     names = folders.images(mask.parent)
     if longer := [name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-", f"{mask.name}."))]:
         return f"; there is {names[longer[0]][0].name}; rename it: a mask has the name of its image"

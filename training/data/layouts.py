@@ -66,8 +66,8 @@ class FrameListing:
 
         A missing file, or two files of one name, is added to `missing`.
         """
-        image_files = self.folders.find_all(image)
-        mask_files = next((files for mask in masks if (files := self.folders.find_all(mask, MASK_ENDINGS))), [])
+        image_files = self.folders.find(image)
+        mask_files = next((files for mask in masks if (files := self.folders.find(mask, MASK_ENDINGS))), [])
         if len(duplicates := image_files) > 1 or len(duplicates := mask_files) > 1:
             self.missing.append(DataError(f"{duplicates[0]} and {duplicates[1].name} are two files of one name; remove one"))
         elif image_files and mask_files:

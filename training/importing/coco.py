@@ -164,8 +164,8 @@ class ImageFinder:
                 elif os.path.isfile(path):
                     return self._require_inside(_require_image(path)), is_own
                 elif similar := self._files.find(stem := path.with_name(without_ending(path.name))):
-                    has_ending = stem == path or similar.suffix.lower() == path.suffix.lower()
-                    return self._require_inside(similar), is_own and has_ending
+                    has_ending = stem == path or similar[0].suffix.lower() == path.suffix.lower()
+                    return self._require_inside(similar[0]), is_own and has_ending
         folders, self._folders = self._folders, "these folders"  # one message names them
         folders += ", and leads out of them" if leads_out else ""
         raise DataError(f"{printable(text, LONGEST_NAME)} is in none of {folders}; say with --images where the images are")

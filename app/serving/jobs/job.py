@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -31,6 +32,8 @@ MEDIA_TYPES: dict[str, tuple[str, str]] = {
     "jsonl": (".jsonl", "application/x-ndjson"),
 }
 """The ending and the media type of each output."""
+GEO = ("rasterio", "pyogrio")
+"""The packages that scenes need, of the extra `geo`."""
 FILE, RESULT = "job.json", "result"
 WORK = "work"
 """The folder in a job's with its uploads and all that is not done. The process of a scene may write there, and nowhere else."""
@@ -77,6 +80,12 @@ class Job:
         """The name of its result in its folder."""
         return RESULT + MEDIA_TYPES[self.output][0]
 
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """Its id, who sent it, as lines of requests say it (of an IPv6 address the network), and its output."""
+        address, _, key = self.client.partition(" ")
+        return {"job": self.id, "client": address} | ({"key": key} if key else {}) | {"output": self.output}
+
     def save(self, folder: Path) -> None:
         """Writes it into its folder, whole or not at all. Raises `OSError`."""
         self.updated = now()
@@ -91,6 +100,11 @@ class Job:
         if job.id != folder.name or job.is_open == bool(job.finished):
             raise ValueError(f"{folder / FILE} is no job of this folder")
         return job
+
+
+def available_outputs() -> tuple[str, ...]:
+    """The outputs that can be made with the installed packages."""
+    return tuple(each for each in MEDIA_TYPES if each not in SCENE_OUTPUTS or all(map(find_spec, GEO)))
 
 
 def upload_path(folder: Path, index: int) -> Path:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -23,10 +24,11 @@ PAUSE_S = 1.0  # until a new try, while the service starts
 MOST_CRASHES = 3  # of a job's process without progress in between
 OLD_S = 600.0  # between two looks at jobs that ended long ago
 NO_ROOM = "there is no room on the service's disk; send it again later"
-Work = Callable[[Job, Path, Model, Callable[[float], None]], Awaitable[None]]
+Work = Callable[[Job, Path, Model, Callable[[float], None]], Awaitable[Mapping[str, int]]]
 """Works on a job in its folder with its model until its result is written. It can be cancelled.
 
-It tells the share that is done whenever it has done more that is kept.
+It tells the share that is done whenever it has done more that is kept. Returns the number of its `images` and of those that
+`failed`; nothing for a scene.
 """
 log = logging.getLogger("segment")
 
@@ -124,6 +126,7 @@ class JobRunner:
     async def _work_on(self, job: Job, model: Model) -> None:
         if job.status == "accepted":
             job.status, job.started, job.message = "running", now(), "it is being segmented"
+            log.info("job started", extra={"fields": job.log_fields})
         self.store.save(job)
         time = asyncio.get_running_loop().time
         start, has_progress, measured = time(), False, job.progress
@@ -163,7 +166,7 @@ class JobRunner:
         A crash of its process, and the end of the network, leave it for its next turn.
         """
         try:
-            await self._work[job.is_scene](job, self.store.folder(job), model, tell)
+            counts = await self._work[job.is_scene](job, self.store.folder(job), model, tell)
         except REFUSALS as error:
             self._end(job, "failed", str(error))
         except InferenceError as error:
@@ -183,13 +186,18 @@ class JobRunner:
             log.error("unexpected error", exc_info=error, extra={"fields": {"job": job.id}})
             self._end(job, "failed", f"the service failed; its log has the job's id, {job.id}")
         else:
-            self._end(job, "successful", "its result is ready")
+            message = "its result is ready"
+            if failed := counts.get("failed"):
+                message = f"{failed} of {counts['images']} photos failed; the result says why for each"
+            self._end(job, "successful", message, counts)
 
-    def _end(self, job: Job, status: str, message: str) -> None:
-        """Ends a job that has not ended."""
+    def _end(self, job: Job, status: str, message: str, counts: Mapping[str, int] | None = None) -> None:
+        """Ends a job that has not ended. counts: as `Work` returns them."""
         if not job.is_open:
             return
         job.status, job.message, job.finished = status, message, now()  # type: ignore[assignment]
         job.progress = 100 if status == "successful" else job.progress
         self.store.save(job)
-        log.info("job ended", extra={"fields": {"job": job.id, "status": status, "output": job.output, "detail": message}})
+        seconds = (datetime.fromisoformat(job.finished) - datetime.fromisoformat(job.started or job.finished)).total_seconds()
+        facts = {"status": status, "seconds": seconds, **(counts or {}), "detail": message}
+        log.info("job ended", extra={"fields": job.log_fields | facts})

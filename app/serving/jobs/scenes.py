@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -39,7 +39,9 @@ async def plan_scene(request: SceneRequest, folder: Path, model: Model) -> None:
         await process.plan()
 
 
-async def segment_scene(settings: Settings, job: Job, folder: Path, model: Model, tell: Callable[[float], None]) -> None:
+async def segment_scene(
+    settings: Settings, job: Job, folder: Path, model: Model, tell: Callable[[float], None]
+) -> Mapping[str, int]:
     """Writes the result of the job's scene. Raises one of `REFUSALS`, `InferenceError` and as `SceneProcess.run`."""
     scheduler, request = model.scheduler, scene_request(job, folder, settings)
     task = SceneTask(model.pickled_runtime, request, str(folder / WORK), scheduler.ahead)
@@ -51,3 +53,4 @@ async def segment_scene(settings: Settings, job: Job, folder: Path, model: Model
     finally:
         scheduler.cancel(queue)
     os.replace(request.out, folder / job.result)
+    return {}

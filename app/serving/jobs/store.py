@@ -35,8 +35,13 @@ class JobStore:
 
     def __init__(self, folder: Path, most_bytes: float, days: float) -> None:
         self.root, self._most_bytes, self._days = folder, most_bytes, days
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (folder / LOCK).open("w")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / LOCK).open("w")
+        except OSError as error:
+            raise OSError(
+                f"must be a folder that the service can make and write to, got {folder} ({error.strerror})"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

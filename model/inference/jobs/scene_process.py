@@ -21,12 +21,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from imaging.errors import DamagedImage, UnknownClass, UnknownImageType
+from imaging.errors import DamagedImage, UnknownClass, UnknownImageType, WrongParameter
 from model.inference.errors import NoRoom
 from model.inference.processes.forkserver import start_program
-from model.inference.processes.frames import FrameChannel
+from model.inference.processes.frames import FrameChannel, Submit, TileRelay
 from model.inference.processes.protocol import integer, parse_error, parse_head, parse_tile, refuse
-from model.inference.processes.relay import Submit, TileRelay
 from model.inference.scenes.request import SceneRequest
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import TilingError, tile_shapes
@@ -36,7 +35,7 @@ MODULE = "model.inference.jobs.scene_program"
 STALL_S = 3600.0  # longest time between two frames of a process that works, wall clock
 PLAN_TIMEOUT_S = 60.0  # longest time to start the process and to plan a scene, wall clock
 MOST_ROWS = (1 << 31) - 1  # of a raster, as GDAL counts them
-REFUSALS = (UnknownImageType, DamagedImage, UnknownClass, TilingError, NoRoom)
+REFUSALS = (WrongParameter, UnknownImageType, DamagedImage, UnknownClass, TilingError, NoRoom)
 """Errors of a scene that cannot be segmented. The text says why, and what to do."""
 log = logging.getLogger("segment")
 

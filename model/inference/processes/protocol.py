@@ -27,7 +27,15 @@ import numpy as np
 
 from imaging.cutout import ObjectBox
 from imaging.decoding import LONGEST_SIDE, Limits
-from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
+from imaging.errors import (
+    AnswerTooLarge,
+    DamagedImage,
+    EmptyImage,
+    ImageTooLarge,
+    UnknownClass,
+    UnknownImageType,
+    WrongParameter,
+)
 from model.inference.errors import NoConfidence, NoRoom
 from model.inference.plan import Options, Plan
 from model.inference.processes.blob import INLINE_BYTES, Blob, seal
@@ -54,8 +62,8 @@ class TaskDropped(Exception):
 REPORTED_ERRORS = {
     error.__name__: error
     for error in (
-        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, UnknownClass, NoConfidence, SideError,
-        TilingError, NoRoom, MemoryError, TaskDropped,
+        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, WrongParameter, UnknownClass, NoConfidence,
+        SideError, TilingError, NoRoom, MemoryError, TaskDropped,
     )
 }  # fmt: skip
 """Errors of an image or a scene, by name. A process reports them and the front raises them again."""

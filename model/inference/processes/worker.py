@@ -16,9 +16,8 @@ from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.processes import protocol
 from model.inference.processes.blob import Blob, anonymous_file
 from model.inference.processes.forkserver import ForkedProcess
-from model.inference.processes.frames import UNASKED, FrameChannel, WorkerBroken
+from model.inference.processes.frames import UNASKED, FrameChannel, Submit, TileRelay, WorkerBroken
 from model.inference.processes.protocol import REPORTED_ERRORS, Answer, Grant, ImageRequest, TaskDropped, WorkerPlan
-from model.inference.processes.relay import Submit, TileRelay
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
 LIBRARY_BYTES = 64 << 20  # by which it may grow besides, once it has imported the library that reads scenes

@@ -16,7 +16,7 @@ import numpy as np
 
 from imaging.classes import VOID
 from imaging.georeferenced.bands import Bands, choose_bands
-from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import Scene
@@ -112,7 +112,7 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     if gsd is not None:
         working = scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
         if shrinks_too_far(max(scene.size), max(working)):
-            raise SceneError(
+            raise SceneParameter(
                 f"{scene.name} shows too little ground for pixels of {gsd:.3g} m: {scene.size[1]}x{scene.size[0]} pixels "
                 f"would become {working[1]}x{working[0]}, and the network needs {SIDES[0]} along the longer side; give a "
                 "smaller --gsd"

@@ -73,24 +73,12 @@ def test_every_image_has_a_line_in_order_with_its_own_answer_or_error(
     assert_idle(service)
 
 
-def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> None:
-    files = parts(("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]))
-    response = client.post("/segment/batch?format=png", files=files)
-    assert response.headers["content-type"] == "application/zip"
-    flags, method, _, _, _, size = struct.unpack("<HHHHLL", response.content[6:22])
-    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
-        # its size stands before a member: readers of streams find no end of one that is not compressed
-        assert (flags & 0x8, method, size) == (0, zipfile.ZIP_STORED, archive.infolist()[0].file_size)
-        assert archive.testzip() is None
-        assert archive.namelist() == ["000-a.png", "001-bad.problem.json", "002-a.png", "results.jsonl"]
-        assert archive.read("000-a.png") == client.post("/segment", content=PHOTOS[0]).content
-        assert archive.read("002-a.png") == client.post("/segment", content=PHOTOS[1]).content
-        assert json.loads(archive.read("001-bad.problem.json"))["status"] == 415
+def segment(client: TestClient, data: bytes, **query: Any) -> httpx.Response:
+    return client.post("/segment", files=parts(("a", data)), params=query)
 
 
-def header_facts(client: TestClient, data: bytes, **query: Any) -> dict[str, Any]:
+def header_facts(headers: httpx.Headers) -> dict[str, Any]:
     """What headers of `/segment` say of the image, as a batch names it."""
-    headers = client.post("/segment", files=parts(("a", data)), params=query).headers
     facts: dict[str, Any] = {"etag": headers["etag"]}
     if box := headers.get("x-object-box"):
         facts["box"] = None if box == "none" else [int(side) for side in box.split(",")]
@@ -111,24 +99,32 @@ TINY = encode(make_photo(8, 8))  # the narrow network sees circles alone in it
     ],
     ids=str,
 )
-def test_a_zip_says_of_each_image_what_headers_say_of_one(client: TestClient, query: dict[str, Any], names: list[str]) -> None:
+def test_a_zip_has_the_bytes_of_segment_and_says_of_each_image_what_headers_say_of_one(
+    client: TestClient, query: dict[str, Any], names: list[str]
+) -> None:
     files = [("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]), ("tiny.png", TINY)]
     body = client.post("/segment/batch", params=query, files=parts(*files)).content
+    flags, method, _, _, _, size = struct.unpack("<HHHHLL", body[6:22])
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        *members, last = archive.namelist()
-        rows = [json.loads(line) for line in archive.read(last).splitlines()]
-    assert last == "results.jsonl"
+        # its size stands before a member: readers of streams find no end of one that is not compressed
+        assert (flags & 0x8, method, size) == (0, zipfile.ZIP_STORED, archive.infolist()[0].file_size)
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    *members, last = contents
+    rows = [json.loads(line) for line in contents[last].splitlines()]
+    assert ("001-bad.problem.json" in members, last) == (True, "results.jsonl")
     assert [row["member"] for row in rows if row["member"]] == members
     for index, (row, (name, data)) in enumerate(zip(rows, files, strict=True)):
         assert (row["index"], row["file"]) == (index, name)
         if name == "bad":
-            assert row["problem"] == json.loads(archive_member(body, row["member"]))
+            assert row["problem"] == json.loads(contents[row["member"]])
             assert (row["status"], row["width"], row["height"], row["classes"]) == (415, None, None, {})
             assert row.get("box", 0) == (None if "box" in names else 0)
             continue
         answer = client.post("/segment?format=json", content=data).json()
-        facts = header_facts(client, data, **query)
+        picture = segment(client, data, **query)
+        facts = header_facts(picture.headers)
         assert set(facts) == set(names)
+        assert contents.get(row["member"], picture.content) == picture.content
         assert facts.items() <= row.items()
         assert (row["status"], row["problem"]) == (200, None)
         assert {"width": row["width"], "height": row["height"]} == answer["image"]
@@ -137,20 +133,15 @@ def test_a_zip_says_of_each_image_what_headers_say_of_one(client: TestClient, qu
         assert (row["member"] is None) == (facts.get("box", 0) is None)
 
 
-def archive_member(body: bytes, name: str) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        return archive.read(name)
-
-
 def test_lines_and_coco_say_what_headers_say_of_one(client: TestClient) -> None:
     for query in ({"mask": "polygons", "classes": "triangle"}, {"format": "hf"}):
         for line, data in zip(lines(client, parts(("a", PHOTOS[0]), ("b", TINY)), **query), (PHOTOS[0], TINY), strict=True):
-            facts = header_facts(client, data, **{"format": "json"} | query)
+            facts = header_facts(segment(client, data, **{"format": "json"} | query).headers)
             assert line == {"index": line["index"], "file": line["file"], "status": 200, "answer": line["answer"], **facts}
     query = {"format": "coco", "classes": "triangle"}
     entries = client.post("/segment/batch", params=query, files=parts(("a", PHOTOS[0]), ("a", TINY))).json()["images"]
     for entry, data in zip(entries, (PHOTOS[0], TINY), strict=True):
-        facts = header_facts(client, data, **query)
+        facts = header_facts(segment(client, data, **query).headers)
         assert facts.items() <= entry.items()
         assert (facts["object_pixels"] == 0) == (data is TINY)
 
@@ -264,19 +255,18 @@ def test_a_batch_never_has_more_of_the_queue_than_a_few_single_images(serve: Ser
         assert_idle(service)
 
 
-def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve) -> None:
-    form = b"".join(
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + data + b"\r\n" for data in PHOTOS
-    )
+@pytest.mark.parametrize(("path", "count"), [("/segment", 1), ("/segment/batch?format=png", AHEAD)])
+def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, path: str, count: int) -> None:
+    start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    form = b"".join(start + data + b"\r\n" for data in PHOTOS[:count])
     form += b"--x--\r\n"
     with serve() as client, over_http(client) as port:
         service = service_of(client)
         with hold_model(service) as hold:
             with connect(port) as connection:
-                path = "/segment/batch?format=png"
                 connection.sendall(head(len(form), "Content-Type: multipart/form-data; boundary=x", path=path) + form)
                 assert hold.entry.wait(HANG_S)
-                wait_until(lambda: len(service.admission.places) == 4)
+                wait_until(lambda: len(service.admission.places) == count)
             wait_until(lambda: service.in_flight == 0)
         assert_idle(service)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pkgutil import walk_packages
@@ -22,10 +23,20 @@ from app.serving.service import LATE
 from app.telemetry import REASONS
 from benchmarks.harness.image_files import bomb
 from imaging.errors import ImageError
-from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connect, head, post, service_of
+from tests.support.app.exchanges import (
+    PHOTO,
+    answer_on,
+    assert_idle,
+    assert_problem,
+    connect,
+    head,
+    post,
+    rejections,
+    service_of,
+)
 from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.images import encode, make_photo
-from tests.support.polling import HANG_S
+from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
 KEY = {"X-API-Key": "abc"}
@@ -63,10 +74,17 @@ ANSWERS: list[tuple[type[Problem], Callable[[TestClient], Any]]] = [
 ]
 
 
-def test_a_problem_is_answered_as_its_example_in_the_reference_says(key_client: TestClient) -> None:
-    tag = re.compile('"[0-9a-f]{32}"')
+def test_a_problem_is_answered_as_its_example_in_the_reference_says_counted_and_logged_with_its_reason(
+    key_client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    tag, counts = re.compile('"[0-9a-f]{32}"'), Counter[str | None]()
     for kind, ask in ANSWERS:
-        response = ask(key_client)
+        with caplog.at_level("INFO", "segment"):
+            response = ask(key_client)
+        reason = "full" if kind is errors.Unavailable else kind.reason
+        assert caplog.records[-1].fields.get("reason") == reason  # type: ignore[attr-defined]
+        counts[reason] += 1
+        assert rejections(key_client) == {name: count for name, count in counts.items() if name}
         assert (response.status_code, response.json()["title"]) == (kind.status, kind.title)
         assert response.json()["type"] == f"urn:problem-type:fcn-segment:{kind.name}"
         assert tag.sub("tag", response.json()["detail"]) == tag.sub("tag", kind.example)
@@ -85,6 +103,7 @@ def test_the_examples_of_deadlines_are_what_is_answered(serve: Serve) -> None:
         connection.settimeout(HANG_S)
         connection.sendall(head(1000) + b"abc")
         slow = json.loads(answer_on(connection).read())["detail"]
+        wait_until(lambda: 'segment_rejected_total{reason="slow_upload"} 1.0' in client.get("/metrics").text)
         assert_idle(service_of(client))
     assert late.replace("0.2 s", "60 s") in (errors.TimedOut.example, LATE)  # whichever sees it first
     assert slow.replace("0.2 s", "30 s") == errors.UploadTooSlow.example

@@ -109,8 +109,6 @@ def test_a_side_that_enlarges_more_than_four_times_is_422(client: TestClient) ->
     words = "side may be up to 520 for an image of 130x90, got 521"
     assert_problem(client.post("/segment?side=521", content=PHOTO), 422, words)
     assert client.post("/segment?side=520", content=PHOTO).status_code == 200
-    tiny = encode(make_photo(2, 2))
-    assert client.post("/segment?side=128", content=tiny).status_code == 200  # as `auto` does it
 
 
 def test_a_long_answer_goes_out_in_pieces_and_is_held_until_the_last(client: TestClient, port: int) -> None:

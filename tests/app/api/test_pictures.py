@@ -5,32 +5,11 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.serving.service import Service
-from imaging.palette import display_palette
 from tests.support.app.exchanges import pixels, post
-from tests.support.images import make_photo
-
-
-def test_color_and_overlay_show_the_palette(client: TestClient, service: Service) -> None:
-    mask = pixels(post(client).content)
-    labels = service.registry.get().segmenter.manifest.labels
-    listed = {entry["id"]: entry for entry in client.get("/classes").json()}
-    for entry in post(client, format="json").json()["classes"]:
-        assert listed[entry["id"]].items() <= entry.items()
-    for query, palette in (({}, display_palette(labels.classes)), ({"palette": "labels"}, labels.palette)):
-        name = "color" if query else "display_color"
-        assert [f"#{bytes(palette[id]).hex()}" for id in listed] == [entry[name] for entry in listed.values()]
-        colors = np.array(palette, np.uint8)[mask]
-        picture = Image.open(io.BytesIO(post(client, format="color", **query).content)).convert("RGB")
-        np.testing.assert_array_equal(picture, colors)
-        flags = (pixels(post(client, format="overlay", alpha=1, names=False, **query).content) == colors).all(2)
-        assert flags[mask > 0].mean() > 0.5  # the rest of these small regions is outline
-    assert post(client, format="overlay", names=False).content != post(client, format="overlay").content
-    assert post(client, names=False).status_code == post(client, palette="labels").status_code == 422
+from tests.support.images import encode, make_photo
 
 
 def accepting(client: TestClient, accept: str, **query: Any) -> Any:
@@ -70,20 +49,13 @@ def test_a_mask_is_never_lossy(client: TestClient) -> None:
         assert "image_format applies to format=color, overlay, cutout, got format=" in refusal.json()["detail"]
 
 
-def test_a_cutout_is_the_photo_with_opacity_says_where_its_object_is_and_is_cropped_to_it(client: TestClient) -> None:
+def test_a_cutout_says_where_its_object_is_and_is_cropped_to_it(client: TestClient) -> None:
     whole, cropped = (post(client, format="cutout", classes="0,1", crop=crop) for crop in ("false", "true"))
-    assert whole.headers["content-type"] == "image/png"
-    result = pixels(whole.content)
-    assert result.shape == (90, 130, 4)
-    opaque = result[..., 3] == 255
-    assert opaque.any()
-    np.testing.assert_array_equal(result[opaque][:, :3], make_photo(90, 130)[opaque])
-    left, top, width, height = map(int, whole.headers["x-object-box"].split(","))
+    assert pixels(whole.content).shape == (90, 130, 4)
+    *_, width, height = map(int, whole.headers["x-object-box"].split(","))
     assert cropped.headers["x-object-box"] == whole.headers["x-object-box"]
-    np.testing.assert_array_equal(pixels(cropped.content), result[top : top + height, left : left + width])
+    assert pixels(cropped.content).shape == (height, width, 4)
     assert "x-object-box" not in post(client).headers
-    present = {entry["id"] for entry in post(client, format="json").json()["classes"]}
-    absent = next(entry["id"] for entry in client.get("/classes").json() if entry["id"] not in present)
-    nothing = post(client, format="cutout", classes=absent, crop=True)
+    nothing = post(client, encode(make_photo(8, 8)), format="cutout", classes="square", crop=True)
     assert nothing.headers["x-object-box"] == "none"
     assert not pixels(nothing.content).any()

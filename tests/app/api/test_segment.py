@@ -22,6 +22,8 @@ DEFAULT = Rendering()
 RENDERINGS: list[tuple[dict[str, Any], Rendering]] = [
     ({"format": "grey"}, Rendering("grey")),
     ({"format": "confidence"}, Rendering("confidence")),
+    ({"format": "color", "palette": "labels"}, Rendering("color", palette="labels")),
+    ({"format": "overlay", "alpha": 0.3, "names": False}, Rendering("overlay", alpha=0.3, names=False)),
     ({"format": "binary", "classes": "circle,3"}, Rendering("binary", classes=("circle", "3"))),
     ({"format": "json", "mask": "png", "min_confidence": 0.6}, Rendering("json", "png", min_confidence=0.6)),
     ({"format": "json", "mask": "polygons", "topology": "shared"}, Rendering("json", "polygons", topology="shared")),

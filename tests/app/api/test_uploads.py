@@ -80,12 +80,6 @@ def test_a_file_s_name_is_told_without_folders(client: TestClient) -> None:
         assert response.json()["images"][0]["file_name"] == name
 
 
-def test_an_empty_body_is_400(client: TestClient) -> None:
-    for empty in (client.post("/segment"), post(client, b"")):
-        assert_problem(empty, 400, "the image is empty (0 bytes)")
-        assert (empty.json()["title"], empty.json()["type"]) == ("Empty image", "urn:problem-type:fcn-segment:empty-body")
-
-
 def test_bytes_beyond_the_limit_are_413_by_their_announcement_or_as_they_come(serve: Serve) -> None:
     with serve(max_upload_mb=0.02) as client:
         assert_problem(client.post("/segment", content=bytes(20_001)), 413, "0.02 MB")

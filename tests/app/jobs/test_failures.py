@@ -64,17 +64,16 @@ def test_a_job_whose_weights_were_replaced_fails_and_says_so(serve: Serve, scene
             assert "send it again" in document["message"]
 
 
-def test_a_full_disk_is_507_and_leaves_nothing(
-    serve: Serve, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serve(jobs_dir=tmp_path, jobs_mb=0.05, job_upload_mb=10) as client:
-        assert_problem(client.post("/jobs", params={"output": "tif"}, content=scene.read_bytes()), 507, "SEGMENT_JOBS_MB")
-        assert_problem(client.post("/jobs", params={"output": "tif"}, content=bytes(11_000_000)), 413, "SEGMENT_JOB_UPLOAD_MB")
+def test_a_full_disk_is_507_and_leaves_nothing(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(jobs_dir=tmp_path, jobs_mb=1, job_upload_mb=1) as client:
+        id = submit_photos(client, {"a.png": PHOTO}, output="zip")
+        assert_problem(client.post("/jobs", params={"output": "tif"}, content=bytes(999_000)), 507, "SEGMENT_JOBS_MB")
+        assert_problem(client.post("/jobs", params={"output": "tif"}, content=bytes(1_100_000)), 413, "SEGMENT_JOB_UPLOAD_MB")
         monkeypatch.setattr("app.serving.jobs.store.RESERVE_BYTES", 1 << 60)
         assert_problem(client.post("/jobs", params={"output": "zip"}, content=PHOTO), 507, "disk is full")
         assert_problem(client.post("/jobs", params={"output": "zip"}, content=iter([PHOTO])), 507, "disk is full")
         monkeypatch.undo()
-        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", id}
         assert client.post("/jobs", params={"output": "zip"}, content=PHOTO).status_code == 201
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from app.serving.jobs.store import JobStore
 from tests.support.app.exchanges import PHOTO, assert_problem, samples
 from tests.support.app.jobs import result_of, status_of, submit, submit_photos
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
+from tests.support.imaging.scenes import write_scene
 
 PHOTOS = {"a.png": encode(make_photo(90, 120)), "b.jpg": encode(make_photo(60, 64), "JPEG"), "../../b.jpg": PHOTO}
+SITE = 'LOCAL_CS["Building site",UNIT["metre",1]]'
 KEYS = {"api_keys": "ann:one,bob:two,three"}
 
 
@@ -75,7 +78,9 @@ def test_a_photo_that_is_not_read_has_a_problem_in_the_result(client: TestClient
         ({"output": "zip", "min_area": "5m2"}, 422, "5m2"),
         ({"output": "zip", "format": "json"}, 422, "format=json does not go with output=zip"),
         ({"output": "jsonl", "alpha": "0.5"}, 422, "alpha"),
-        ({"output": "tif", "bands": "9"}, 415, "bands"),
+        ({"output": "tif", "bands": "9"}, 422, "has no band 9"),
+        ({"output": "tif", "bands": "1,2"}, 422, "the network sees 3 bands"),
+        ({"output": "tif", "gsd": "0.001"}, 422, "give a --gsd of at least"),
         ({"output": "tif", "scale": "5"}, 422, "scale"),
         ({"output": "tif", "bnads": "1"}, 422, "did you mean bands?"),
         ({"output": "tif", "model": "other"}, 422, "model must be one of"),
@@ -91,7 +96,11 @@ def test_a_wrong_parameter_is_told_before_the_job(
 
 @pytest.mark.parametrize(
     ("content", "status", "words"),
-    [(b"", 400, "no file came"), (b"not a scene", 415, "the file is not read as a scene"), (PHOTO, 415, "not read as a scene")],
+    [
+        (b"", 400, "no file came"),
+        (b"not a scene", 415, "the file is not read as a scene"),
+        (PHOTO, 415, "it is PNG; send a GeoTIFF, or photos with output=zip, coco or jsonl"),
+    ],
 )
 def test_a_file_that_is_no_scene_is_told_before_the_job(client: TestClient, content: bytes, status: int, words: str) -> None:
     response = client.post("/jobs", params={"output": "tif"}, content=content)
@@ -114,6 +123,8 @@ def test_forms_that_are_broken_are_400(client: TestClient) -> None:
     ):
         assert_problem(client.post("/jobs", params={"output": "zip"}, content=body, headers=headers), 400)
     assert_problem(client.post("/jobs", params={"output": "zip"}, files={"file": ("a", b"text")}), 415, "none of the files")
+    two = [("file", (name, PHOTO)) for name in ("a", "b")]
+    assert_problem(client.post("/jobs", params={"output": "tif"}, files=two), 400, "output=tif takes one scene, got 2 files")
     assert_problem(client.post("/jobs", params={"output": "zip"}, data={"a": "b"}, files={"other": ("a", b"x")}), 400)
 
 
@@ -166,13 +177,58 @@ def test_metrics_count_jobs(client: TestClient) -> None:
     values = {(each.name, *each.labels.values()): each.value for each in samples(client)}
     assert values["segment_jobs", "successful"] >= 1
     assert values["segment_jobs", "running"] == values["segment_jobs_wait_seconds",] == 0
-    assert values["segment_jobs_bytes",] > 0
+    assert 0 < values["segment_jobs_bytes",] < values["segment_jobs_max_bytes",]
 
 
 def test_without_a_folder_there_are_no_jobs(serve: Serve) -> None:
     with serve() as client:
-        assert_problem(client.get("/jobs/0"), 404, "nothing at /jobs/0")
-        assert_problem(client.post("/jobs", content=PHOTO), 404)
+        for path in ("/jobs", "/jobs/0", "/jobs/0/results"):
+            assert_problem(client.get(path), 404, "SEGMENT_JOBS_DIR")
+        assert_problem(client.post("/jobs", content=PHOTO), 404, "SEGMENT_JOBS_DIR")
+        assert client.get("/info").json()["job_outputs"] == []
+
+
+def test_without_the_extra_for_scenes_jobs_are_of_photos(serve: Serve, scene: Path, tmp_path: Path) -> None:
+    outputs = ["zip", "coco", "jsonl"]
+    with serve(jobs_dir=tmp_path) as client, pytest.MonkeyPatch.context() as patch:
+        assert client.get("/info").json()["job_outputs"] == ["tif", "cog", "gpkg", "geojson", *outputs]
+        patch.setattr("app.serving.jobs.job.find_spec", lambda name: None)
+        response = client.post("/jobs", params={"output": "tif"}, content=scene.read_bytes())
+        assert_problem(response, 422, "needs rasterio and pyogrio, which the service lacks; give one of zip, coco, jsonl")
+        assert client.get("/info").json()["job_outputs"] == outputs
+        assert 'data-outputs="zip coco jsonl"' in client.get("/").text
+
+
+@pytest.mark.parametrize("fields", [{"fromat": "json"}, {"Format": "json"}, {"ouptut": "zip"}])
+def test_a_typing_error_in_a_field_of_the_form_is_told(client: TestClient, fields: dict[str, str]) -> None:
+    response = client.post("/jobs", params={"output": "jsonl"}, data=fields, files={"file": ("a.png", PHOTO)})
+    assert_problem(response, 422, "did you mean")
+
+
+@pytest.mark.parametrize(
+    ("system", "output", "words"),
+    [
+        (None, "geojson", "no coordinate system, which geojson, gpkg, geotiff and gsd need"),
+        (SITE, "geojson", "the system Building site of the scene has no relation to the Earth; ask for gpkg or tif"),
+        (SITE, "gpkg", ""),
+    ],
+)
+def test_a_scene_without_a_place_on_earth_is_told_what_works(
+    client: TestClient, tmp_path: Path, system: str | None, output: str, words: str
+) -> None:
+    scene = Path(write_scene(tmp_path / "a.tif", make_photo(60, 90), crs=system)).read_bytes()
+    response = client.post("/jobs", params={"output": output}, content=scene)
+    if words:
+        assert_problem(response, 415, words)
+    else:
+        assert response.status_code == 201, response.text
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.md/jobs"])
+def test_a_folder_for_jobs_that_cannot_be_made_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "README.md").touch()
+    with pytest.raises(OSError, match=r"^must be a folder that the service can make and write to, got .*README.md"):
+        JobStore(tmp_path / name, 1e9, 1)
 
 
 def test_a_job_is_that_of_its_key(serve: Serve, tmp_path: Path) -> None:
@@ -190,6 +246,11 @@ def test_a_job_is_that_of_its_key(serve: Serve, tmp_path: Path) -> None:
         assert len(rest["links"]) == 1
         for other in (bob, third):
             assert client.get("/jobs", headers=other).json()["jobs"] == []
+
+
+def test_the_reference_lists_segmentation_before_jobs(client: TestClient) -> None:
+    tags = [routes["post"]["tags"] for routes in client.get("/openapi.json").json()["paths"].values() if "post" in routes]
+    assert tags == [["segmentation"], ["segmentation"], ["jobs"]]
 
 
 def test_nobody_lists_jobs_without_keys(client: TestClient) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
-from fastapi.testclient import TestClient
 
 from app.serving.jobs import runner
 from app.serving.jobs.job import Job, now
@@ -24,7 +22,7 @@ Tell = Callable[[float], None]
 @pytest.fixture(scope="module")
 def registry(serve: Serve) -> Iterator[Registry]:
     with serve() as client:
-        yield cast(TestClient, client).app.state.service.registry  # type: ignore[attr-defined]
+        yield client.app.state.service.registry  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

@@ -396,7 +396,8 @@ def test_who_holds_bodies_or_files_slowly_is_closed_when_another_is_refused() ->
         (body, of_body), (files, of_files), (both, fast) = (
             stack.enter_context(reader(admission, moved)) for moved in (0, 0, 10**8)
         )
-        body.set_body(2 * UNIT)
+        (image,) = admission.split(body, 1)  # of a batch
+        image.set_body(2 * UNIT)
         both.set_body(UNIT)
         for _ in range(10):
             files.add_file()

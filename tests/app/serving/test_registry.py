@@ -84,8 +84,10 @@ def test_a_new_model_is_served_at_once_and_the_old_one_until_its_last_request_en
         with pytest.raises(TimeoutError):
             loading.result(0.05)
         assert old.scheduler.alive
+        assert registry.schedulers() == [new.scheduler, old.scheduler]  # both are watched
     loading.result(HANG_S)
     assert not old.scheduler.alive
+    assert registry.schedulers() == [new.scheduler]
     assert new.scheduler.alive
     registry.stop()
 

@@ -8,18 +8,7 @@ import pytest
 
 from benchmarks.benches import runtimes
 from benchmarks.benches.served import cost_of_an_image, timings
-from benchmarks.harness.images import SMALL, command_line, photo, samples
 from benchmarks.harness.processor_time import ProcessorTime
-from cli.main import main
-
-
-@pytest.mark.long
-def test_samples_hold_the_bytes_of_the_command_line(tmp_path: Path) -> None:
-    data = photo("chelsea", SMALL)
-    (tmp_path / "cat.jpg").write_bytes(data)
-    assert main([str(tmp_path / "cat.jpg"), "-o", str(tmp_path / "cat.png"), "--side", "native"]) == 0
-    (sample,) = samples(command_line("native"), [data])
-    assert sample.answer == (tmp_path / "cat.png").read_bytes()
 
 
 def test_stages_are_those_of_the_header() -> None:

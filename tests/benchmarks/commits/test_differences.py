@@ -53,14 +53,6 @@ def test_expected_differences_are_told_and_so_is_one_that_does_not_occur() -> No
     assert lines[-1] == "1 unexpected differences in 2 comparisons"
 
 
-def test_problem_types_that_nothing_reached_are_listed() -> None:
-    report = Report()
-    report.add("routes", "GET /a", {}, {"body": b'{"type":"urn:problem-type:fcn-segment:not-found"}'})
-    line = next(line for line in report.lines() if line.startswith("problem types"))
-    assert "not-found" not in line
-    assert "client-gone" in line
-
-
 def test_excerpts_name_the_place() -> None:
     assert excerpt(b'{"a": [1, {"b": 2}]}', b'{"a": [1, {"b": 3}]}') == "$['a'][1]['b']: 2 / 3"
     assert excerpt(b'{"a": 1}', b"{}") == "$: 'a' is there on one side alone"

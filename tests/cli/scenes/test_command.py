@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -27,7 +26,6 @@ from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import UTM, north_up, write_scene
-from tests.support.polling import wait_until
 
 PHOTO = make_photo(430, 310)
 TILE = ("--tile", "128")
@@ -102,9 +100,6 @@ def test_bands_and_depths(run: Segment, segmenter: Segmenter, tmp_path: Path, ca
     assert f"bands 3 ({least:g} to {most:g}), 2 (" in capsys.readouterr().err
     with rasterio.open(tmp_path / "scaled.tif") as file:
         assert file.tags()["FCN_BANDS"].startswith(f"3 ({least:g} to {most:g})")
-    grey = write_scene(tmp_path / "grey.tif", PHOTO[:, :, 0])
-    assert run(grey, "-o", tmp_path / "grey-out.tif", *TILE) == 0
-    assert (read(tmp_path / "grey-out.tif") == classes(segmenter, np.repeat(PHOTO[:, :, :1], 3, 2))).all()
 
 
 def test_pixels_need_no_size_on_the_ground(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,27 +184,6 @@ def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
     assert run(scene, "-o", out, *TILE, "--resume") == 0
     assert run(scene, "-o", tmp_path / "whole.tif", *TILE) == 0
     assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_run_goes_on_to_the_same_bytes(narrow_file: Path, run: Segment, tmp_path: Path, end: signal.Signals) -> None:
-    scene = write_scene(tmp_path / "a.tif", make_photo(6000, 1100), **TILED)
-    words = command(narrow_file, scene, "-o", tmp_path / "out.tif", *TILE)
-    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
-    rows = tmp_path / "out.tif.rows"
-    wait_until(lambda: rows.exists() and rows.stat().st_size > 3000)
-    process.send_signal(end)
-    _, errors = process.communicate()
-    assert process.returncode == (-9 if end == signal.SIGKILL else 130)
-    if end == signal.SIGINT:
-        assert "are kept in" in errors
-        assert errors.rstrip().endswith("interrupted")
-    assert not (tmp_path / "out.tif").exists()
-    resumed = subprocess.run([*words, "--resume"], env=environment(), stderr=subprocess.PIPE, text=True, check=False)
-    assert resumed.returncode == 0, resumed.stderr
-    assert run(scene, "-o", tmp_path / "whole.tif", *TILE) == 0
-    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
 
 
 @pytest.mark.parametrize(

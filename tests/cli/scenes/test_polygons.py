@@ -12,14 +12,13 @@ import pyogrio.raw
 import pytest
 import rasterio
 import shapely
-from affine import Affine
 from rasterio.features import rasterize
 
 from imaging.regions import Regions
 from imaging.runs import column_runs
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
-from tests.support.imaging.scenes import UTM, north_up, write_scene
+from tests.support.imaging.scenes import UTM, write_scene
 
 PHOTO = make_photo(430, 310)
 TILE = ("--tile", "128")
@@ -99,29 +98,6 @@ def test_small_objects_are_left_out_by_their_ground(run: Segment, scene: str, tm
     _, _, large = layer(tmp_path / "large.gpkg")
     assert large["area_m2"].tolist() == [area for area in every["area_m2"].tolist() if area >= 200]
     assert len(large["area_m2"]) < len(every["area_m2"])
-
-
-@pytest.mark.parametrize(
-    ("crs", "transform"),
-    [
-        ("EPSG:2263", north_up(1.0, (980_000, 200_000))),
-        ("EPSG:4326", Affine.translation(179.999, 10) @ Affine.scale(1e-5, -1e-5)),
-        (UTM, north_up() @ Affine.rotation(40)),
-    ],
-)
-def test_feet_degrees_and_turned_scenes_have_areas_in_square_metres(
-    run: Segment, tmp_path: Path, crs: str, transform: Affine
-) -> None:
-    path = write_scene(tmp_path / "a.tif", PHOTO, crs=crs, transform=transform)
-    for ending in ("gpkg", "geojson"):
-        assert run(path, "-o", tmp_path / f"a.{ending}", *TILE, *EVERY) == 0
-    facts, polygons, columns = layer(tmp_path / "a.gpkg")
-    assert facts["crs"] == crs
-    pixel = {"EPSG:2263": 0.3048**2, "EPSG:4326": 1.106 * 1.0966, UTM: 0.25}[crs]
-    assert columns["area_m2"].sum() == pytest.approx(430 * 310 * pixel, rel=2e-3)
-    assert sum(each.area for each in polygons) == pytest.approx(430 * 310 * abs(transform.determinant))
-    bounds = pyogrio.read_info(tmp_path / "a.geojson", force_total_bounds=True)["total_bounds"]
-    assert -180 <= bounds[0] < bounds[2] <= 180
 
 
 def test_an_empty_layer_is_a_layer(run: Segment, scene: str, tmp_path: Path) -> None:

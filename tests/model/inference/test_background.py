@@ -55,12 +55,12 @@ def test_a_background_that_others_never_leave_a_turn_has_one_at_times() -> None:
     for queue, values in ((requests, range(4)), (late, (7, 8))):
         for value in values:
             turns.add(Item(tile(value), Future(), queue), (), 0.0)
-    values = []
+    order: list[int] = []
     for now in (0.0, STARVED_S - 0.1, STARVED_S, STARVED_S + 0.1):
         (item,) = turns.take(device, [], now)
-        values.append(int(item.tile[0, 0, 0]))
+        order.append(int(item.tile[0, 0, 0]))
         turns.note_call(device, [item], now, now + 0.01)
-    assert values == [0, 1, 7, 2]
+    assert order == [0, 1, 7, 2]
 
 
 def test_queues_of_the_background_take_turns() -> None:

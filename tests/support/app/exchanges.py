@@ -93,6 +93,12 @@ def metric(client: TestClient, name: str) -> float:
     return next(sample.value for sample in samples(client) if sample.name == name)
 
 
+def rejections(client: TestClient) -> dict[str, float]:
+    """The images that were not segmented, by reason, of each reason that there was."""
+    counts = {sample.labels["reason"]: sample.value for sample in samples(client) if sample.name == "segment_rejected_total"}
+    return {reason: count for reason, count in counts.items() if count}
+
+
 def count_of(client: TestClient, status: int, route: str = "/segment", method: str = "POST") -> float:
     """How many such answers the metrics tell of."""
     start = f'segment_requests_total{{method="{method}",route="{route}",status="{status}"}} '

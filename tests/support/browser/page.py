@@ -101,6 +101,13 @@ def quarters(height: int = 60, width: int = 90) -> Pixels:
     return class_map
 
 
+def box(page: Page, selector: str) -> dict[str, float]:
+    """The place of an element on the screen: x, y, width and height."""
+    bounds = page.locator(selector).bounding_box()
+    assert bounds
+    return dict(bounds)
+
+
 def on_screen(page: Page, column: float, row: float) -> tuple[float, float]:
     """Where on the screen a pixel of the shown image lies."""
     return tuple(

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi.routing import APIRoute
 
+from app.api.jobs import router
 from tests.support.checkout import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -25,6 +27,7 @@ ADAPTER: list[dict[str, Any]] = yaml.safe_load((DEPLOY / "kubernetes" / "autosca
     "rules"
 ]["custom"]
 KEDA = re.findall(r"^ {10}query: (.+)$", (ROOT / "docs" / "platforms.md").read_text(), re.MULTILINE)
+JOBS = {route.path for route in router.routes if isinstance(route, APIRoute)}
 METRIC = re.compile(r"\b(?:segment|process|python)_[a-z_]+\b")
 
 

@@ -86,10 +86,8 @@ def test_calibration_is_told_and_not_stored(arguments: list[str], narrow: Weight
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--high"], "--high has no effect without --record"),
         (["--note", "A note."], "--note has no effect without --record"),
         (["--worst", "3"], "--worst has no effect without --pictures"),
-        (["--against-quality", "high"], "--against-quality has no effect without --against"),
         (["--worst", "-1", "--pictures", "worst"], "worst must be at least 1, got -1"),
         (["--record", "val", "--calibrate"], "--record scores and records one file; give --calibrate without it"),
         (["--shifts", "2", "--runtime", "openvino"], "in PyTorch; leave out --runtime"),

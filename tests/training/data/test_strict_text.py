@@ -29,7 +29,6 @@ def test_a_word_of_yaml_with_another_meaning_needs_quotes(word: str) -> None:
     [
         ("classes: [soil]\nclasses: [leaf]\n", "line 2: the key 'classes' comes twice"),
         ("classes:\n- {id: 0, name: soil,\n   name: leaf}\n", "line 3: the key 'name' comes twice"),
-        ("classes:\n- id: 0\n  name: soil\n  'name': leaf\n", "line 4: the key 'name' comes twice"),
         ("? [a]\n: b\n", "line 1: the key \"['a']\" is no word"),
     ],
 )

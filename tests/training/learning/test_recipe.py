@@ -42,12 +42,10 @@ def test_changes_beat_the_file(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("batch = 0", "batch must be greater than or equal to 1, got 0"),
-        ("scales = [0.0, 1.0]", "scales.0 must be greater than 0, got 0.0"),
         ("scales = [2.0, 1.0]", "scales must be low and high, in this order, got (2.0, 1.0)"),
         ("class_weights = 'mean'", "class_weights must be 'none' or 'median', got 'mean'"),
         ("ema = nan", "ema must be a finite number, got nan"),
         ("accumulate = 9", "accumulate must be 1 to the batch of 8, got 9"),
-        ("batch = 'eight'", "batch must be a valid integer, got 'eight'"),
         ("seed = true", "seed must be a valid integer, got True"),
         ("crop = [64]", "crop.1 must be given"),
         ("start_scores = [[0], [1, -2]]", "start_scores.1.1 must be greater than or equal to -1, got -2"),
@@ -65,17 +63,10 @@ def test_a_wrong_value_is_named(tmp_path: Path, line: str, message: str) -> None
     assert message in str(error_info.value)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("batch=0", "^changes: batch must be greater"),
-        ("learnin_rate=1e-3", "^changes: unknown 'learnin_rate'"),
-        ("ema=", "a change is written as in TOML"),
-        ("head=fc", "a change is written as in TOML"),
-    ],
-)
-def test_a_wrong_change_is_not_laid_to_the_file(tmp_path: Path, change: str, message: str) -> None:
+def test_a_wrong_change_is_not_laid_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("batch = 3\n")
-    with pytest.raises(RecipeError, match=message):
-        make_recipe(path, parse_changes([change]))
+    with pytest.raises(RecipeError, match=r"^changes: batch must be greater"):
+        make_recipe(path, parse_changes(["batch=0"]))
+    with pytest.raises(RecipeError, match="a change is written as in TOML"):
+        parse_changes(["head=fc"])

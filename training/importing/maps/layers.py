@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from imaging.classes import VOID
-from imaging.georeferenced.place import Place
+from imaging.georeferenced.place import Place, system_name
 from imaging.georeferenced.vectors import (
     Burner,
     Features,
@@ -21,7 +21,6 @@ from imaging.georeferenced.vectors import (
     bounds,
     polygons_in_pixels,
     read_features,
-    system_name,
 )
 from model.labels import LabelError
 from training.data.label_files import class_name
