@@ -112,7 +112,9 @@ def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None
     try:
         with open_scene(str(path)) as scene:
             scene.place.require(scene.name)
-            scene.place.to_degrees([[scene.size[1] / 2, scene.size[0] / 2]])  # raises where the list of tiles cannot be written
+            if not scene.place.is_on_earth:
+                system = system_name(scene.place.require(scene.name))
+                raise DataError(f"{scene.name}: the list of tiles has longitude and latitude, and {system} has none")
             channels = len(bands) if bands is not None and len(bands) > len(RGB) else len(RGB)
             network_bands = choose_bands(scene, bands, scale, channels)
             names = (

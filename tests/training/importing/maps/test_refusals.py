@@ -193,7 +193,9 @@ def test_systems_that_do_not_become_each_other(tmp_path: Path, capfd: Any, crs: 
 def test_a_scene_without_relation_to_the_earth_leaves_nothing(tmp_path: Path, capsys: Any) -> None:
     scene = photo_scene(tmp_path / "scene.tif", 128, 192, crs=SITE)
     labels = write_features(tmp_path / "labels.gpkg", [square(5, 5, 20), square(100, 5, 20)], ["a", "b"], SITE)
-    assert "has no longitude and latitude" in error(capsys, tmp_path / "out", *of_maps(scene, labels))
+    assert f"{scene}: the list of tiles has longitude and latitude, and " in error(
+        capsys, tmp_path / "out", *of_maps(scene, labels)
+    )
 
 
 def collection(*members: shapely.Geometry) -> shapely.GeometryCollection:
