@@ -109,7 +109,9 @@ def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
         tell(work.bands.remark)
     if gsd is not None and work.request.gsd is None and not scene.place.is_on_earth:
         tell(f"the weights learned from pixels of {gsd:.3g} m, and {scene.name} does not say how large its own are")
-    if not scene.place.is_known:
+    if scene.place.crs is None and not scene.place.transform.is_identity:
+        tell(f"{scene.name} has a transform and no coordinate system; {work.request.out} has the same transform")
+    elif not scene.place.is_known:
         tell(f"{scene.name} does not say where it lies, nor will {work.request.out}")
 
 

@@ -1,9 +1,9 @@
 """Where the pixels of a scene lie, by its coordinate system and transform, and how large they are on the ground.
 
 Lengths are those on the ellipsoid of WGS 84, for any coordinate system of the Earth (feet, degrees, projections that stretch):
-a step of a pixel is turned into a step of longitude and latitude, and that into metres with the ellipsoid's radii of curvature
-(Snyder 1987, "Map Projections: A Working Manual", equations 4-18 and 4-20). In a local system, such as that of a building site,
-they are counted in its unit.
+the ends of a pixel's step are turned into longitude and latitude, and these into metres from the Earth's centre (EPSG Guidance
+Note 7-2, method 9602), which know no pole and no antimeridian. In a local system, such as that of a building site, they are
+counted in its unit.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def metres_per_pixel(place: Place, name: str = "the scene") -> tuple[float, floa
     """
     place.require(name)
     down, right = _steps(place, np.array([[place.size[1] / 2, place.size[0] / 2]]))
-    lengths = float(np.hypot(*down[0])), float(np.hypot(*right[0]))
+    lengths = float(np.linalg.norm(down[0])), float(np.linalg.norm(right[0]))
     if not all(math.isfinite(length) and length > 0 for length in lengths):
         raise SceneError(f"{name}: the coordinates of its middle are not on the Earth, so its pixels have no size in metres")
     return lengths
@@ -178,7 +178,7 @@ def pixel_areas(place: Place, window: Window) -> Floats:
     columns = np.linspace(window.left, window.left + window.width, min(MOST_POINTS, window.width // GRID + 2))
     lattice = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
     down, right = _steps(place, lattice)
-    areas = np.abs(down[:, 0] * right[:, 1] - down[:, 1] * right[:, 0]).reshape(len(rows), len(columns))
+    areas = np.linalg.norm(np.cross(down, right), axis=1).reshape(len(rows), len(columns))
     areas[~np.isfinite(areas)] = 0
     middle_rows = np.arange(window.height) + window.top + 0.5
     lines = np.stack([np.interp(middle_rows, rows, column) for column in areas.T], 1)
@@ -189,15 +189,12 @@ def pixel_areas(place: Place, window: Window) -> Floats:
 
 
 def _steps(place: Place, points: Floats) -> tuple[Floats, Floats]:
-    """For positions (N, 2), column then row: how many metres east and north a step of one row goes, (N, 2), and one column.
-
-    In a local system, along its two axes.
-    """
+    """For positions (N, 2), column then row: the way of a step of one row, (N, 3) in metres, and of one column."""
     crs = place.require("the scene")
     if not place.is_on_earth:
         a, b, _, d, e, _ = place.transform[:6]
         metres = _metres_of_unit(crs)
-        return np.full((len(points), 2), [b * metres, e * metres]), np.full((len(points), 2), [a * metres, d * metres])
+        return np.full((len(points), 3), [b * metres, e * metres, 0]), np.full((len(points), 3), [a * metres, d * metres, 0])
     half = np.array([0, 0.5]), np.array([0.5, 0])
     down, right = ((place.to_degrees(points - step), place.to_degrees(points + step)) for step in half)
     return _metres(*down), _metres(*right)
@@ -215,10 +212,13 @@ def _metres_of_unit(crs: CRS) -> float:
 
 
 def _metres(begin: Floats, end: Floats) -> Floats:
-    """The way from one position in degrees to a near one, in metres east and north (N, 2)."""
-    turn: npt.NDArray[np.float64] = (end[:, 0] - begin[:, 0] + 180) % 360 - 180
-    latitude = np.radians((begin[:, 1] + end[:, 1]) / 2)
-    root = np.sqrt(1 - ECCENTRICITY_2 * np.sin(latitude) ** 2)
-    east = np.radians(turn) * EQUATOR_M / root * np.cos(latitude)
-    north = np.radians(end[:, 1] - begin[:, 1]) * EQUATOR_M * (1 - ECCENTRICITY_2) / root**3
-    return np.column_stack([east, north])
+    """The way from one position in degrees to a near one, in metres (N, 3)."""
+    return _from_centre(end) - _from_centre(begin)
+
+
+def _from_centre(degrees: Floats) -> Floats:
+    """Metres (N, 3) from the Earth's centre of positions (N, 2) on the ellipsoid."""
+    longitude, latitude = np.radians(degrees).T
+    radius = EQUATOR_M / np.sqrt(1 - ECCENTRICITY_2 * np.sin(latitude) ** 2)  # of curvature, east to west
+    x, y = radius * np.cos(latitude) * np.cos(longitude), radius * np.cos(latitude) * np.sin(longitude)
+    return np.column_stack([x, y, radius * (1 - ECCENTRICITY_2) * np.sin(latitude)])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyogrio
+import rasterio
 import shapely
 from affine import Affine
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -162,7 +164,9 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[np
     indices = _near(polygons, crs, place)
     shapes = polygons[indices]
     if crs != target:
-        shapes = move(shapely.segmentize(shapes, _longest_edge(crs)), crs, target)
+        with _moving(crs, target):
+            longest = _longest_edge(crs)
+        shapes = move(shapely.segmentize(shapes, longest), crs, target)
     a, b, c, d, e, f = (~place.transform)[:6]
     return indices, shapely.transform(shapes, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
 
@@ -177,17 +181,39 @@ def _near(polygons: Geometries, crs: CRS, place: Place) -> npt.NDArray[np.int64]
 
 
 def bounds(place: Place, crs: CRS) -> tuple[float, float, float, float]:
-    """The left, lower, right and upper edge of a raster in a coordinate system; left is the larger one across 180 degrees."""
+    """The left, lower, right and upper edge of a raster in a coordinate system; left is the larger one across 180 degrees.
+
+    Raises `VectorError` if its edges have no place in the system.
+    """
     height, width = place.size
+    own = place.require("the scene")
     corners = place.to_map([[0, 0], [width, 0], [0, height], [width, height]])
-    return transform_bounds(place.require("the scene"), crs, *corners.min(0), *corners.max(0))  # type: ignore[no-any-return]
+    with _moving(own, crs):
+        edges: tuple[float, float, float, float] = transform_bounds(own, crs, *corners.min(0), *corners.max(0))
+        if not np.isfinite(edges).all():
+            raise ValueError("edges without a place")
+    return edges
+
+
+@contextmanager
+def _moving(crs: CRS, target: CRS) -> Iterator[None]:
+    """Raises `VectorError` for coordinates that cannot become those of the other system."""
+    try:
+        with rasterio.Env():  # which keeps GDAL from writing to stderr
+            yield
+    except Exception as error:  # rasterio does not publish the classes of GDAL's errors
+        raise VectorError(
+            f"coordinates in {system_name(crs)} cannot become those in {system_name(target)}; save the polygons in the scene's "
+            "system, or correct the one that either file names"
+        ) from error
 
 
 def move(geometries: Geometries, crs: CRS, target: CRS) -> Geometries:
     """Geometries in another coordinate system, corner by corner. Raises `VectorError` if a corner has no place in it."""
 
     def corners(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        xs, ys = transform(crs, target, x, y)
+        with _moving(crs, target):
+            xs, ys = transform(crs, target, x, y)
         return np.asarray(xs), np.asarray(ys)
 
     if not len(geometries):

@@ -25,11 +25,14 @@ SHOWN = 60  # letters of a value that a message shows
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
-    Raises `ValueError` for other text, for a key that comes twice in one object, and for NaN and infinity, which JSON does not
-    have. Raises `OSError` for a file that cannot be read.
+    Raises `ValueError` for an empty file and other text, for a key that comes twice in one object, and for NaN and infinity,
+    which JSON does not have. Raises `OSError` for a file that cannot be read.
     """
+    text = read_text(path)
+    if not text.strip():
+        raise ValueError("it is empty")
     try:
-        return json.loads(read_text(path), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

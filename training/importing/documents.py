@@ -36,6 +36,10 @@ TURNED = (
     "images are turned by EXIF, and objects are read as drawn on the upright image; if they were drawn on the stored one, give "
     "--masks-orientation stored"
 )
+BARE = (
+    "images have no objects, so their masks are background alone; if nobody has labelled them yet, remove them from the "
+    "export's list of images"
+)
 OUTSIDE = "objects lie to more than a tenth outside of their photos, and that part is left out"
 Objects = dict[Any, list[Mapping[str, Any]]]
 
@@ -120,7 +124,7 @@ class DocumentMasks:
         if not class_ids and drawing.of_classes > of_classes:
             tell("frames have objects, and masks without any class", names=[source.name])
         if not objects:
-            tell("images have no objects, so their masks are background alone", names=[source.name])
+            tell(BARE, names=[source.name])
         if not has_name:
             tell(OTHER_NAME, names=[f"{_shown(file_name)} ({source.name})"])
         if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imaging.classes import VOID
 from training.data.label_files import alike_names
 from training.data.problems import MOST_NAMED, DataError, first_names, raise_all, remark
 from training.survey.copies import (
@@ -84,7 +85,10 @@ class Report:
                 "masks have a palette that contradicts the classes' colours",
                 f"; {first}; if colours count, --masks colors",
             )
-        if black_and_white := [frame.mask for frame, record in self.survey.photos if record.is_black_and_white]:
+        black_and_white = [frame.mask for frame, record in self.survey.photos if record.is_black_and_white]
+        kinds = [record.pixels.keys() for _, record in self.survey.photos]
+        bordered = [kind for kind in kinds if VOID in kind and kind - {0, VOID}]  # objects have void borders
+        if black_and_white and len(black_and_white) >= len(bordered):
             notes.append(
                 f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
                 f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as the id of their "

@@ -93,12 +93,12 @@ class ClassAreas:
             yield part
 
     def in_words(self, labels: LabelSet) -> str:
-        """The areas in a line, the largest first, in hectares or in percent of the pixels with data."""
+        """The areas in a line, the largest first and ground without data last, in hectares or in percent of the pixels."""
         order = sorted(labels.classes, key=lambda label: -self.totals[label.id])
-        total = max(1.0, float(sum(self.totals[label.id] for label in order)))
-        unit, scale = ("hectares", 1e-4) if self.in_metres else ("percent", 100 / total)
+        unit, scale = ("hectares", 1e-4) if self.in_metres else ("percent", 100 / max(1.0, float(self.totals.sum())))
         present = [f"{label.name} {self.totals[label.id] * scale:.3g}" for label in order if self.totals[label.id]]
-        return f"{unit} by class: {', '.join(present) or 'none, since no pixel has data'}"
+        void = f"; without data {self.totals[VOID] * scale:.3g}" if self.totals[VOID] else ""
+        return f"{unit} by class: {', '.join(present) or 'none'}{void}"
 
 
 def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWork:

@@ -111,6 +111,14 @@ def test_pixels_need_no_size_on_the_ground(run: Segment, tmp_path: Path, capsys:
         assert "cannot become longitude and latitude" in capsys.readouterr().err
 
 
+def test_a_transform_alone_stays(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, out = write_scene(tmp_path / "a.tif", PHOTO[:40, :40], crs=None), tmp_path / "out.tif"
+    assert run(scene, "-o", out, *TILE) == 0
+    assert f"{scene} has a transform and no coordinate system; {out} has the same transform" in capsys.readouterr().err
+    with rasterio.open(out) as file:
+        assert (file.crs, file.transform) == (None, north_up())
+
+
 def test_a_scale_in_metres_shows_the_network_other_pixels(
     run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,4 +114,4 @@ def test_the_last_line_says_the_hectares_of_each_class(
     _, _, columns = layer(tmp_path / "b.gpkg")
     hectares = {name: columns["area_m2"][columns["class"] == name].sum() / 1e4 for name in set(columns["class"].tolist())}
     words = ", ".join(f"{name} {area:.3g}" for name, area in sorted(hectares.items(), key=lambda pair: -pair[1]))
-    assert line.endswith(f"hectares by class: {words}")
+    assert line.endswith(f"hectares by class: {words}; without data 0.31")

@@ -45,6 +45,13 @@ def test_the_size_of_a_pixel(where: Place, down: float, right: float) -> None:
     assert np.broadcast_to(areas, (100, 120)).mean() == pytest.approx(down * right, rel=1e-2)
 
 
+@pytest.mark.parametrize(("crs", "scale"), [("EPSG:3413", 0.9698), ("EPSG:3031", 0.9728)])
+def test_pixels_at_a_pole_are_as_large_as_beside_it(crs: str, scale: float) -> None:
+    at_pole = place(crs, Affine(0.1, 0, -15, 0, -0.1, 10))
+    assert metres_per_pixel(at_pole) == pytest.approx((0.1 / scale, 0.1 / scale), rel=1e-3)
+    assert pixel_areas(at_pole, Window(0, 0, *SIZE)) == pytest.approx(np.full((200, 1), (0.1 / scale) ** 2), rel=1e-3)
+
+
 def test_areas_shrink_towards_the_pole() -> None:
     areas = pixel_areas(
         place("EPSG:4326", Affine.translation(0, 90) @ Affine.scale(0.1, -0.1), (1800, 3600)), Window(0, 0, 1800, 3600)

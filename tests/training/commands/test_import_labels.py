@@ -130,6 +130,17 @@ def test_a_file_that_is_no_json_is_told(run_import: Import, tmp_path: Path) -> N
     for text in ("no", "[" * 100_000, '{"annotations": [{"area": NaN}]}', '{"images": [], "images": []}'):
         (tmp_path / "a.json").write_text(text)
         assert "a.json is not JSON" in run_import(tmp_path / "a.json", status=2)
+    (tmp_path / "a.json").write_text("\n")
+    assert "a.json is not JSON: it is empty" in run_import(tmp_path / "a.json", status=2)
+
+
+def test_the_folders_of_photos_that_are_missing_are_told_once(
+    run_import: Import, file: Path, content: dict[str, Any], tmp_path: Path
+) -> None:
+    file.write_text(json.dumps(content | {"images": [image(7, "c.jpg"), image(9, "d.jpg")]}))
+    told = run_import(file, status=2)
+    assert f"c.jpg is in none of {tmp_path}" in told
+    assert "d.jpg is in none of these folders; say with --images" in told
 
 
 def test_another_split_s_classes_are_those_of_the_first_by_name(
@@ -153,7 +164,8 @@ def test_images_whose_masks_show_no_class_are_told(run_import: Import, file: Pat
     told = run_import(write_export(file, content, "a.jpg", "c.jpg"))
     assert "1 objects cover no pixel of their image" in told
     assert "1 frames have objects, and masks without any class: c.jpg" in told
-    assert "1 images have no objects, so their masks are background alone: b.jpg" in told
+    bare = "1 images have no objects, so their masks are background alone; if nobody has labelled them yet, remove them from"
+    assert f"{bare} the export's list of images: b.jpg" in told
 
 
 def test_ids_are_the_same_however_they_are_written(content: dict[str, Any], tmp_path: Path) -> None:

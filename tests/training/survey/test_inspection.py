@@ -205,3 +205,5 @@ def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
     path = tmp_path / "SegmentationClass" / "b.png"
     message = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object; save objects as the id"
     assert [note for note in report.notes if note.startswith(message)]
+    write_voc(tmp_path, {"a": IDS, "b": white, "c": np.roll(IDS, 1)})  # objects have void borders, so white is none
+    assert not any("hold 0 and 255 alone" in note for note in notes(get_split(tmp_path, "train", FOUR)))

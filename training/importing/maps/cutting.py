@@ -21,7 +21,7 @@ from imaging.georeferenced.scene import Mask, Scene, open_scene
 from imaging.georeferenced.vectors import NOTHING, Burner
 from model.inference.scaling import LARGEST_FACTOR
 from model.preprocessing import RGB
-from training.data.problems import DataError
+from training.data.problems import DataError, first_names
 from training.importing.maps.layers import Layer
 from training.importing.objects import BACKGROUND
 
@@ -89,15 +89,18 @@ class Tile:
 class Cutting:
     """What was cut of all scenes.
 
-    bare_tiles, narrow_tiles: numbers of tiles that are left out, as they have no label or are too narrow. beyond: pixels of
-    polygons outside of the extent. outside: numbers of the features that lie on no scene.
+    bare_tiles, narrow_tiles: numbers of tiles that are left out, as they have no label or are too narrow. covered, beyond:
+    pixels of polygons inside and outside of the extent. bare_scenes: those whose tiles show no polygon. outside: where polygons
+    lie that are on no scene, in words; empty if there are none.
     """
 
     tiles: list[Tile] = field(default_factory=list)
     bare_tiles: int = 0
     narrow_tiles: int = 0
+    covered: int = 0
     beyond: int = 0
-    outside: list[int] = field(default_factory=list)
+    bare_scenes: list[Path] = field(default_factory=list)
+    outside: str = ""
 
 
 def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None, gsd: float | None) -> Source:
@@ -109,6 +112,7 @@ def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None
     try:
         with open_scene(str(path)) as scene:
             scene.place.require(scene.name)
+            scene.place.to_degrees([[scene.size[1] / 2, scene.size[0] / 2]])  # raises where the list of tiles cannot be written
             channels = len(bands) if bands is not None and len(bands) > len(RGB) else len(RGB)
             network_bands = choose_bands(scene, bands, scale, channels)
             names = (
@@ -136,7 +140,7 @@ def cut(
     extent: outside of its polygons, nothing is labelled; without one, all of each tile is that shows a polygon. ids: the class
     ids by name. side: of a tile, in pixels. Tiles lie on the grid of each scene, from its first pixel on; those at its right
     and lower edge are smaller. A mask is 0 where there is no polygon, and void outside of the extent and where the scene has no
-    data. Raises `DataError` if no pixel has a label, and for a damaged scene.
+    data. Raises `DataError` if no polygon labels a pixel, and for a damaged scene.
     """
     for part in ("images", "masks"):
         (folder / part).mkdir()
@@ -146,7 +150,7 @@ def cut(
         burner, indices = labels.burner(source.place, ids)
         on_scenes.update(indices)
         burners = burner, extent.burner(source.place, {"": BACKGROUND})[0] if extent else None
-        windows = list(windows_of(source.place.size, side))
+        windows, tiles, covered = list(windows_of(source.place.size, side)), len(result.tiles), result.covered
         try:
             with open_scene(str(source.path)) as scene:
                 for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False, disable=None):
@@ -156,11 +160,18 @@ def cut(
                         result.bare_tiles += 1
         except SceneError as error:
             raise DataError(str(error)) from error
-    result.outside = [feature for index, feature in enumerate(labels.features) if index not in on_scenes]
-    if not result.tiles:
-        scenes = {str(source.path): source.place for source in sources}
+        if len(result.tiles) > tiles and result.covered == covered:
+            result.bare_scenes.append(source.path)
+    scenes = {str(source.path): source.place for source in sources}
+    if not result.covered:  # the extent alone would make background of ground whose labels lie elsewhere
         places = "; ".join(layer.places(scenes) for layer in (labels, extent) if layer)
         raise DataError(f"no pixel of the scenes has a label: {places}; check their coordinate systems")
+    if outside := [index for index in range(len(labels.features)) if index not in on_scenes]:
+        names = first_names(f"feature {labels.features[index]}" for index in outside)
+        result.outside = (
+            f"{len(outside)} polygons lie on no scene, {names}, but elsewhere; check its coordinate system: "
+            f"{labels.places(scenes, outside)}"
+        )
     return result
 
 
@@ -195,6 +206,7 @@ def _cut_tile(
     if not is_labelled.any():
         return False
     pixels, valid = source.read(scene, window)
+    result.covered += int((is_labelled & valid & is_covered & (values != VOID)).sum())
     mask = np.where(is_labelled & valid, np.where(is_covered, values, BACKGROUND), VOID).astype(np.uint8)
     classes = frozenset(np.unique(mask).tolist()) - {VOID}
     if not classes:

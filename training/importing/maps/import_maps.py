@@ -124,7 +124,8 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
     with parts_folder(out) as parts:
         cutting = cut(sources, labels, extent, ids, how.tile, parts)
         omissions.tell("pixels of polygons lie outside of the extent, and are void", cutting.beyond)
-        omissions.tell("polygons lie on no scene", len(cutting.outside), [f"feature {number}" for number in cutting.outside])
+        bare = "scenes have no polygon inside of the extent, so their tiles are background alone"
+        omissions.tell(bare, len(cutting.bare_scenes), cutting.bare_scenes)
         places, classes_of_tiles = [tile.place for tile in cutting.tiles], [tile.classes for tile in cutting.tiles]
         division = None if split else divide(sources[0].place, how.tile, places, classes_of_tiles, how.block)
         splits = [division.split(index) if division else split for index in range(len(cutting.tiles))]
@@ -147,6 +148,7 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         f"{out / TILES} says which ground each tile shows; a GIS opens it",
         *alike_names(classes.names),
         *omissions.notes(),
+        *filter(None, [cutting.outside]),
     ]
 
 

@@ -60,9 +60,12 @@ class Layer:
         height, width = place.size
         return burner, indices[shapely.intersects(polygons, shapely.box(0, 0, width, height))].tolist()
 
-    def places(self, scenes: Mapping[str, Place]) -> str:
-        """Where its polygons and the first scenes lie in its coordinate system, in words. scenes: their places by name."""
-        boxes = [("its polygons", shapely.total_bounds(self.polygons))]
+    def places(self, scenes: Mapping[str, Place], indices: Sequence[int] | None = None) -> str:
+        """Where its polygons and the first scenes lie in its coordinate system, in words. scenes: their places by name.
+
+        indices: of the polygons; None for all.
+        """
+        boxes = [("its polygons", shapely.total_bounds(self.polygons if indices is None else self.polygons[indices]))]
         boxes += [(name, bounds(place, self.crs)) for name, place in scenes.items()]
         words = [f"{name} at x {box[0]:.9g} to {box[2]:.9g}, y {box[1]:.9g} to {box[3]:.9g}" for name, box in boxes]
         return f"{self.name}, in {system_name(self.crs)}: {first_names(words, MOST_PLACES)}"
@@ -125,7 +128,7 @@ def _require_polygons(name: str, features: Features) -> None:
     if others:
         raise DataError(
             f"{name} has {len(others)} features that are no polygons, {first_names(others)}; points and lines have no area, so "
-            "they say of no pixel what it is: draw polygons, buffer them, or split collections into polygons in the GIS"
+            "they say of no pixel what it is: draw polygons, or buffer them in the GIS"
         )
 
 

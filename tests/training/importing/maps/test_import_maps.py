@@ -160,9 +160,25 @@ def test_polygons_on_no_scene_are_told_and_all_tiles_may_be_of_one_split(
 ) -> None:
     shapes = [square(5, 5, 20), square(100, 5, 20), square(5000, 5000, 9), square(4 * TILE + 41, 5, 9)]
     out = import_maps(scene, write_features(tmp_path / "labels.gpkg", shapes, ["a"] * 4), "--split", "test")
-    assert "2 polygons lie on no scene: feature 3, feature 4" in out
+    assert (
+        "2 polygons lie on no scene, feature 3, feature 4, but elsewhere; check its coordinate system: "
+        f"{tmp_path / 'labels.gpkg'}, layer labels, in EPSG:32633: its polygons at x 500148.5 to 502504.5, "
+        f"y 5797495.5 to 5799997.5, {scene} at x 500000 to 500148, y 5799900 to 5800000\n"
+    ) in out
     assert "may show halves" not in out
     assert [path.name for path in (tmp_path / "data" / "images").iterdir()] == ["test"]
+
+
+def test_a_scene_that_an_extent_makes_background_is_told(
+    import_maps: ImportMaps, scene: Path, labels: Path, tmp_path: Path
+) -> None:
+    """As where the labels of one of two scenes are in a wrong zone."""
+    shift = Affine(PIXEL, 0, CORNER[0], 0, -PIXEL, CORNER[1] - 900)
+    other = photo_scene(tmp_path / "other.tif", 2 * TILE, 2 * TILE, shift)
+    extent = write_features(tmp_path / "extent.gpkg", [square(0, 0, 128), square(0, 1800, 64)], [1, 1], field="id")
+    out = import_maps([scene, other], labels, "--extent", extent)
+    assert f"1 scenes have no polygon inside of the extent, so their tiles are background alone: {other}" in out
+    assert "no polygon" not in import_maps([scene], labels, "--extent", extent, "--force")
 
 
 @pytest.mark.parametrize("unknown", ["error", "void"])

@@ -160,6 +160,42 @@ def test_labels_elsewhere_are_told_with_the_places_of_both(scene: Path, labels: 
     assert "elsewhere, in EPSG:32633: its polygons at x 504500 to" in text
 
 
+@pytest.mark.parametrize("left", [200_000, 70])
+def test_an_extent_does_not_make_background_of_ground_whose_labels_lie_elsewhere(
+    scene: Path, tmp_path: Path, capsys: Any, left: int
+) -> None:
+    """On no scene, or on the scene and not in the extent."""
+    far = write_features(tmp_path / "far.gpkg", [square(left, 5, 20)], ["a"])
+    extent = write_features(tmp_path / "extent.gpkg", [square(0, 0, 60)], [1], field="id")
+    text = error(capsys, tmp_path / "out", *of_maps(scene, far, "--extent", extent, "--split", "train"))
+    assert (
+        f"no pixel of the scenes has a label: {far}, layer far, in EPSG:32633: its polygons at x {500_000 + left // 2} to"
+        in text
+    )
+    assert f"{scene} at x 500000 to 500096, y 5799936 to 5800000; " in text
+
+
+DISK = "+proj=geos +h=35785831 +lon_0=0"  # of a weather satellite, with space around it
+SITE = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+
+
+@pytest.mark.parametrize(("crs", "other"), [(UTM, SITE), (DISK, "EPSG:4326"), (UTM, "EPSG:4978")])
+def test_systems_that_do_not_become_each_other(tmp_path: Path, capfd: Any, crs: str, other: str) -> None:
+    corner, pixel = ((-5.5e6, 5.5e6), 55_000) if crs == DISK else (CORNER, 0.5)
+    transform = Affine(pixel, 0, corner[0], 0, -pixel, corner[1])
+    scene = write_scene(tmp_path / "scene.tif", np.zeros((200, 200, 3), np.uint8), crs, transform)
+    labels = write_features(tmp_path / "labels.gpkg", [square(5, 5, 9)], ["a"], other)
+    text = error(capfd, tmp_path / "out", *of_maps(scene, labels))
+    assert "labels.gpkg, layer labels: coordinates in " in text
+    assert " cannot become those in " in text
+
+
+def test_a_scene_without_relation_to_the_earth_leaves_nothing(tmp_path: Path, capsys: Any) -> None:
+    scene = photo_scene(tmp_path / "scene.tif", 128, 192, crs=SITE)
+    labels = write_features(tmp_path / "labels.gpkg", [square(5, 5, 20), square(100, 5, 20)], ["a", "b"], SITE)
+    assert "has no longitude and latitude" in error(capsys, tmp_path / "out", *of_maps(scene, labels))
+
+
 def collection(*members: shapely.Geometry) -> shapely.GeometryCollection:
     return shapely.GeometryCollection(members)
 
@@ -179,6 +215,10 @@ def test_a_collection_has_its_polygons_and_the_rest_is_counted(scene: Path, tmp_
         expected = np.zeros((64, 64), np.uint8)
         expected[5:25, 5:25] = 1
         np.testing.assert_array_equal(mask, expected)
+        apart = write_features(tmp_path / f"apart.{ending}", [*halves, square(100, 5, 20)], ["house", "house", "tree"])
+        assert main([*map(str, of_maps(scene, apart)), "--out", str(tmp_path / f"apart-{ending}")]) == 0
+        (same,) = (np.asarray(Image.open(path)) for path in tmp_path.glob(f"apart-{ending}/masks/*/scene_r000_c000.png"))
+        np.testing.assert_array_equal(mask, same)
 
 
 def test_a_collection_without_a_polygon_or_with_an_invalid_one_is_told(scene: Path, tmp_path: Path, capsys: Any) -> None:
