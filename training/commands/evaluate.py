@@ -16,7 +16,6 @@ from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
-from model.metrics import ConfusionMatrix
 from model.preprocessing import Preprocessing
 from model.weights_file import WeightsFiles, find_files, find_weights, load_weights
 from model.whole_file import begins_with, check_output
@@ -30,9 +29,8 @@ from training.publishing.onnx_files import files_by_precision, read_imported
 from training.publishing.recording import Measurement, record
 from training.reporting.machine import set_threads
 from training.scoring.calibration import errors_of_answers, gather
-from training.scoring.evaluate import difference_table
+from training.scoring.changes import compare, difference_table
 from training.scoring.frame_report import worst, write_json, write_picture
-from training.scoring.intervals import difference_intervals
 from training.scoring.split_score import SplitScore, fit_and_print_temperature, score_split
 from training.survey.datasets import get_split
 from training.survey.inspection import report_all
@@ -108,13 +106,12 @@ def _compare(ours: SplitScore, theirs: SplitScore) -> dict[str, Any]:
     our_counts, their_counts = (
         np.pad(each.counts, ((0, 0), *[(0, len(names) - len(each.classes.names))] * 2)) for each in (ours, theirs)
     )
-    differences = difference_intervals(our_counts, their_counts)
-    our_matrix, their_matrix = map(ConfusionMatrix.of_frames, (our_counts, their_counts))
-    print(difference_table(our_matrix, their_matrix, differences, names))
+    change = compare(our_counts, their_counts)
+    print(difference_table(our_counts, their_counts, change, names))
     other = theirs.segmenter.runtime.identity
     print("\n".join(filter(None, [theirs.classes.line, f"against {other.name} {other.sha256[:16]}, {theirs.where}"])))
-    ends = [difference.rounded() for difference in differences]
-    return theirs.facts() | {"difference_95": {"iou": ends[:-1], "mean_iou": ends[-1]}}
+    ends = {"iou": [each.rounded() for each in change.classes], "mean_iou": change.mean.rounded()}
+    return theirs.facts() | {"difference_95": ends}
 
 
 def _calibrate(segmenter: Segmenter, split: Split, options: Options) -> None:

@@ -109,11 +109,10 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_ne
     is_below = False
     if bar:
         change = bar.against(scorer.counts)
-        against = {"mean_iou": round(change.value, 6), "mean_iou_95": change.rounded(), "frames": len(scorer.counts)}
+        against = {**change.facts(bar.names), "frames": len(scorer.counts)}
         manifest = replace(manifest, training={**manifest.training, "against_start": against})
-        few = bar.deciding_few(scorer.counts)
-        lines.append(comparison_line("the trained network", change, len(scorer.counts), few))
-        is_below = change.value < 0
+        lines.append(comparison_line("the trained network", change, len(scorer.counts), bar.names))
+        is_below = change.mean.value < 0
     trained_manifest = replace(manifest, scores=scores(scorer, weights.data_name))
     if bar and is_below and bar.is_complete:
         score, counts = weights.mean_iou, scorer.counts

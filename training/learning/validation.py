@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
@@ -23,12 +23,9 @@ from training.data.label_files import name_key
 from training.data.network_classes import BACKGROUND, NEW, OTHER, NetworkClasses
 from training.data.split import Split
 from training.learning.starts import start_weights
+from training.scoring.changes import Change, compare, only, signed
 from training.scoring.evaluate import frame_counts, served_frames, snapshot_segmenter
-from training.scoring.intervals import Counts, Interval, difference_intervals, frames_by_class, mean_iou_interval
-
-# of a class on which a verdict may rest: with one to three of 60 frames, the 95% interval held the true difference in 59 to 89%
-# of simulated val sets, with five and more in 92 to 96% (benchmarks/studies/intervals.json)
-LEAST_FRAMES = 5
+from training.scoring.intervals import Counts, Interval, mean_iou_interval
 
 Scores = dict[str, float | None]
 
@@ -113,35 +110,19 @@ class StartScore:
     @property
     def interval(self) -> Interval:
         """The mean IoU of the known classes, over the pixels that are labelled with them, with its interval."""
-        return mean_iou_interval(_only(self.counts, self.class_ids))
+        return mean_iou_interval(only(self.counts, self.class_ids))
 
-    def against(self, counts: Counts) -> Interval:
-        """The trained network's mean IoU of the known classes minus the start's, on the same frames and pixels.
+    def against(self, counts: Counts) -> Change:
+        """How far the trained network is above the start on the known classes, on the same frames and pixels.
 
         counts: of the trained network, as `Scorer.counts`: (F, n, n).
         """
         counts = np.pad(counts, ((0, 0), (0, 1), (0, 1)))
-        return difference_intervals(_only(counts, self.class_ids), _only(self.counts, self.class_ids))[-1]
-
-    def deciding_few(self, counts: Counts) -> dict[str, int]:
-        """The classes that fewer than `LEAST_FRAMES` frames show, each with that number, if the verdict rests on them.
-
-        It does if the interval of `against` excludes 0 and that of the other classes does not, or lies on the other side. A
-        bootstrap over frames takes such a class for as sure as its few frames are alike. counts: as for `against`.
-        """
-        frames = frames_by_class(_only(self.counts, self.class_ids))
-        few = {index: frames[index] for index in self.class_ids if 0 < frames[index] < LEAST_FRAMES}
-        change = self.against(counts)
-        if not few or not is_clear(change):
-            return {}
-        others = tuple(index for index in self.class_ids if index not in few)
-        of_others = replace(self, class_ids=others).against(counts) if others else None
-        agrees = of_others is not None and of_others.excludes_zero and (of_others.value > 0) == (change.value > 0)
-        return {} if agrees else {self.names[index]: number for index, number in few.items()}
+        return compare(only(counts, self.class_ids), only(self.counts, self.class_ids))
 
     def facts(self) -> dict[str, Any]:
         """The score as a weights file stores it."""
-        values = ious(_only(self.counts, self.class_ids).sum(0))
+        values = ious(only(self.counts, self.class_ids).sum(0))
         return {
             "classes": [self.names[index] for index in self.class_ids],
             "iou": [None if np.isnan(value) else round(float(value), 6) for value in values[list(self.class_ids)]],
@@ -157,29 +138,27 @@ class StartScore:
         return f"the start, {self.start}, untrained, has a mean IoU of {interval} on val{which}"
 
 
-def comparison_line(what: str, change: Interval, frames: int, few: Mapping[str, int] | None = None) -> str:
-    """How far a network (`what`) is above or below the start, in words. few: of `StartScore.deciding_few`."""
-    interval = "without an interval" if np.isnan(change.low) else f"95% interval {change.low:+.4f} to {change.high:+.4f}"
-    if few:
-        classes = ", ".join(f"{name} ({number})" for name, number in few.items())
-        return (
-            f"whether {what} is better than the start is open: {change.value:+.4f} mean IoU on the same {frames} frames of "
-            f"val, which classes decide that fewer than {LEAST_FRAMES} frames show: {classes}; label more, or give --folds"
-        )
-    if change.value < 0:
-        verdict = "below the start" if is_clear(change) else "below the start, by less than its interval"
-    else:
-        verdict = "better than the start" if is_clear(change) else "not better than the start by more than its interval"
-    return f"{what} is {verdict}: {change.value:+.4f} mean IoU, {interval}, on the same {frames} frames of val"
+def comparison_line(what: str, change: Change, frames: int, names: Sequence[str]) -> str:
+    """How far a network (`what`) is above or below the start, in words. names: of all classes.
 
-
-def is_clear(change: Interval) -> bool:
-    """Whether the interval leaves no doubt about the sign; without an interval there is none."""
-    return bool(np.isnan(change.low)) or change.excludes_zero
+    It is `better` or `below` only if the change of the classes that enough frames show says so, which is then the figure; where
+    few frames show a class, the figure of all classes stands beside it.
+    """
+    on = f"on the same {frames} frames of val"
+    if change.frequent and change.is_sure:
+        with_few = f", without {change.few_names(names)}; with them {change.mean.value:+.4f}" if change.few else ""
+        verdict = "better than" if change.frequent.value > 0 else "below"
+        return f"{what} is {verdict} the start: {signed(change.frequent)}, {on}{with_few}"
+    without_few = f"; without {change.few_names(names)}: {change.frequent_text()}" if change.few else ""
+    if change.is_open:
+        line = f"whether {what} is better than the start is open: {signed(change.mean)}, {on}{without_few}"
+        return f"{line}; label more, or give --folds"
+    verdict = "below the start, by less" if change.mean.value < 0 else "not better than the start by more"
+    return f"{what} is {verdict} than its interval: {signed(change.mean)}, {on}{without_few}"
 
 
 def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore | None:
-    """Scores a weights file of ours as `scorer` the trained network; None for another start, and if it knows no class.
+    """Scores a weights file of ours as `scorer` the trained network; None for another start, and if val shows no class of it.
 
     rows: for each class of the trained network, the start's class, or `NEW`.
     """
@@ -194,7 +173,7 @@ def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore |
     manifest = replace(weights.manifest, preprocessing=preprocessing)
     segmenter = snapshot_segmenter(load_network(weights), manifest, scorer.device)
     counts = frame_counts(segmenter, validation, Options(), NetworkClasses(table, [*names, OTHER]))
-    return StartScore(start, counts, names, tuple(class_ids))
+    return StartScore(start, counts, names, tuple(class_ids)) if counts[:, class_ids].any() else None
 
 
 def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> npt.NDArray[np.uint8]:
@@ -209,10 +188,3 @@ def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -
         if row != NEW:
             table[row] = index
     return table
-
-
-def _only(counts: Counts, classes: Sequence[int]) -> Counts:
-    """The counts without the pixels that are labelled with other classes, so that means are over these classes alone."""
-    result = np.zeros_like(counts)
-    result[:, list(classes)] = counts[:, list(classes)]
-    return result

@@ -118,7 +118,8 @@ def _facts(training: Mapping[str, Any]) -> str:
         classes = ", ".join(map(literal, start["classes"]))
         rows["the start on val"] = f"mean IoU {number(start['mean_iou'])}{_between(start)}, over {classes}"
     if change := training.get("against_start"):
-        rows["against the start"] = f"mean IoU {change['mean_iou']:+.3f}{_between(change)}, on {change['frames']} frames"
+        few = f"; {literal(change['without_few'])}" if change.get("without_few") else ""
+        rows["against the start"] = f"mean IoU {change['mean_iou']:+.3f}{_between(change)}, on {change['frames']} frames{few}"
     if epochs := training.get("went_on_from_epochs"):
         rows["went on from epoch"] = ", ".join(map(str, epochs))
     rows["splits"] = "; ".join(splits)

@@ -97,7 +97,8 @@ def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterat
     files = images_below(folder)
     if not files:
         raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
-    for file in files[:: max(1, len(files) // photos)][:photos]:
+    number = min(photos, len(files))
+    for file in (files[index * len(files) // number] for index in range(number)):
         data = read_regular_file(file)
         try:
             plan = segmenter.plan(data, Options())

@@ -176,7 +176,8 @@ def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs = [int(row["epoch"]) for row in rows]
-    left.plot(epochs, [float(row["loss"]) for row in rows], color=BLUE)
+    marker = "o" if len(epochs) == 1 else ""  # a lone point has no line
+    left.plot(epochs, [float(row["loss"]) for row in rows], marker=marker, markersize=3, color=BLUE)
     title = "training loss"
     if any(row.get("val_loss") for row in rows):
         _plot_scored(rows, "val_loss", left, GREY)

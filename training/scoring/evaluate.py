@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,6 @@ from training.data.problems import DataError
 from training.data.split import Split
 from training.reporting.machine import machine
 from training.scoring.boundaries import BoundaryIoU
-from training.scoring.intervals import Interval
 
 ClassMap = npt.NDArray[np.uint8]
 
@@ -110,27 +108,4 @@ def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
             f"predicted, but shown by no label, so left out of the means: {pixels}; counted as 0, as other programs do, the "
             f"mean IoU is {matrix.mean_iou_with_predicted:.3f}"
         )
-    return "\n".join(rows)
-
-
-def difference_table(
-    ours: ConfusionMatrix, theirs: ConfusionMatrix, differences: Sequence[Interval], names: Sequence[str]
-) -> str:
-    """Both networks' IoU, and the change from `theirs` to `ours` with its interval: a row for each class, then the mean.
-
-    A star marks an interval that does not contain 0.
-    """
-
-    def ends(difference: Interval) -> str:
-        if isnan(difference.low):
-            return "too few frames with this class"
-        return f"{difference.low:+.3f} to {difference.high:+.3f}{' *' if difference.excludes_zero else ''}"
-
-    width = max(len(name) for name in [*names, "mean IoU"])
-    rows = [f"{'class':<{width}}  {'IoU':>6}  {'against':>7}  {'change':>6}  95% interval of the change"]
-    scores = zip([*names, "mean IoU"], [*ours.iou, ours.mean_iou], [*theirs.iou, theirs.mean_iou], differences, strict=True)
-    rows += [
-        f"{name:<{width}}  {our_iou:6.3f}  {their_iou:7.3f}  {difference.value:+6.3f}  {ends(difference)}"
-        for name, our_iou, their_iou, difference in scores
-    ]
     return "\n".join(rows)

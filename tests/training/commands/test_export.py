@@ -39,7 +39,7 @@ from tests.support.variants import long
 from training.commands.export import main
 from training.publishing.export_files import export_float32
 from training.publishing.onnx_files import export_path, refresh_facts
-from training.publishing.quantisation import export_int8
+from training.publishing.quantisation import calibration_tiles, export_int8
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
 MASTERS = sorted(path.name.removesuffix(MASTER_SUFFIX) for path in WEIGHTS_FOLDER.glob(f"*{MASTER_SUFFIX}"))
@@ -253,3 +253,13 @@ def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Pa
     tile = make_photo(96, 128, 9)
     full, quantised = OpenVINORuntime(export_path(copy, "float32")), OpenVINORuntime(path)
     assert (full.logits([tile]).argmax(1) == quantised.logits([tile]).argmax(1)).mean() >= 0.9
+
+
+def test_calibration_photos_lie_over_all_of_the_folder(copy: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for grey in range(5):
+        (photos / f"{grey}.png").write_bytes(encode(np.full((32, 32, 3), grey, np.uint8)))
+    segmenter = Segmenter(TorchRuntime(load_weights(copy), "cpu"))
+    for number, expected in ((3, [0, 1, 3]), (2, [0, 2]), (9, [0, 1, 2, 3, 4])):
+        assert [tile.max() for tile in calibration_tiles(segmenter, photos, number)] == expected

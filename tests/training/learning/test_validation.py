@@ -23,12 +23,18 @@ from training.data.label_files import read_labels
 from training.data.network_classes import NEW, match_rows
 from training.data.split import Split
 from training.learning.validation import Scorer, StartScore, comparison_line, cross_entropy_sum, score_start, start_table
+from training.scoring.changes import Change
 from training.scoring.evaluate import snapshot_segmenter
-from training.scoring.intervals import Counts, Interval
+from training.scoring.intervals import Interval
 from training.survey.datasets import get_split
 
 LOGITS = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 LABELS = torch.randint(0, 4, (6, 5), generator=torch.Generator().manual_seed(1)).byte()
+
+
+def change_of(mean: Interval) -> Change:
+    """A change of classes that enough frames show."""
+    return Change([], mean, {}, mean)
 
 
 @pytest.fixture(autouse=True)
@@ -125,11 +131,11 @@ def test_known_classes_in_another_order_are_scored_as_they_are_served(
     assert facts["iou"] == [None if np.isnan(v) else pytest.approx(v, abs=1e-6) for v in ious(expected)]
     assert "classes that it knows" not in bar.line()
     # an equal network is neither above nor below
-    assert bar.against(bar.counts[:, :4, :4]).value == 0
+    assert bar.against(bar.counts[:, :4, :4]).mean.value == 0
     wrong = np.zeros_like(bar.counts[:, :4, :4])
     for index in range(4):
         wrong[:, index, (index + 1) % 4] = bar.counts[:, index].sum(1)
-    assert bar.against(wrong).value == pytest.approx(-bar.interval.value)
+    assert bar.against(wrong).mean.value == pytest.approx(-bar.interval.value)
 
 
 def test_a_start_that_knows_a_part_is_scored_on_the_pixels_of_that_part(
@@ -180,42 +186,34 @@ def test_pixels_outside_of_val_s_classes_are_missed(
     assert bar.counts[:, :2].sum() == own_counts[1:3].sum()
 
 
+ALONE = Interval(0.068, 0.067, 0.069)  # of all classes, where a bench in four frames makes it
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (Interval(0.03, 0.01, 0.05), "is better than the start: +0.0300 mean IoU, 95% interval +0.0100 to +0.0500"),
-        (Interval(0.03, -0.01, 0.05), "is not better than the start by more than its interval: +0.0300"),
-        (Interval(-0.01, -0.03, 0.01), "is below the start, by less than its interval: -0.0100"),
-        (Interval(-0.05, float("nan"), float("nan")), "is below the start: -0.0500 mean IoU, without an interval"),
+        (change_of(Interval(0.03, 0.01, 0.05)), "the network is better than the start: +0.0300 mean IoU, 95% interval +0.0100"),
+        (change_of(Interval(-0.03, -0.05, -0.01)), "the network is below the start: -0.0300"),
+        (change_of(Interval(0.03, -0.01, 0.05)), "the network is not better than the start by more than its interval: +0.0300"),
+        (change_of(Interval(-0.01, -0.03, 0.01)), "the network is below the start, by less than its interval: -0.0100"),
+        (Change([], ALONE, {1: 4}, None), "whether the network is better than the start is open: +0.0680"),
+        (Change([], ALONE, {1: 4}, Interval(0.0, 0.0, 0.0)), "whether the network is better than the start is open: +0.0680"),
+        (Change([], ALONE, {1: 4}, Interval(0.002, 0.001, 0.003)), "the network is better than the start: +0.0020"),
     ],
 )
-def test_the_comparison_is_in_words(change: Interval, words: str) -> None:
-    line = comparison_line("the trained network", change, 12)
-    assert line.startswith(f"the trained network {words}")
-    assert line.endswith("on the same 12 frames of val")
+def test_the_comparison_is_in_words(change: Change, words: str) -> None:
+    line = comparison_line("the network", change, 12, ["ground", "bench"])
+    assert line.startswith(words)
+    assert "on the same 12 frames of val" in line
+    assert ("without the classes that fewer than 5 frames show, bench (4)" in line) == bool(change.few)
 
 
-def frames_of(*ious: tuple[int, int]) -> Counts:
-    """A frame of 100 pixels for each pair: the class that it shows, and how many of its pixels are right; of two classes."""
-    counts = np.zeros((len(ious), 2, 3), np.int64)
-    for index, (label, right) in enumerate(ious):
-        counts[index, label, label], counts[index, label, 1 - label] = right, 100 - right
-    return counts
+def test_a_verdict_gives_the_figure_with_the_classes_of_few_frames_beside_its_own() -> None:
+    line = comparison_line("the network", Change([], ALONE, {1: 4}, Interval(0.002, 0.001, 0.003)), 12, ["ground", "bench"])
+    assert line.endswith("; with them +0.0680")
 
 
-def bar_of(counts: Counts) -> StartScore:
-    return StartScore("start", np.pad(counts, ((0, 0), (0, 1), (0, 0))), ("ground", "bench"), (0, 1))
-
-
-def test_a_verdict_does_not_rest_on_a_class_of_one_frame() -> None:
-    ground = [(0, 90 + index % 3) for index in range(20)]
-    bar, ours = bar_of(frames_of(*ground, (1, 90))), frames_of(*ground, (1, 30))[..., :2]
-    assert bar.against(ours).high < 0  # the interval alone says "below the start"
-    few = bar.deciding_few(ours)
-    assert few == {"bench": 1}
-    line = comparison_line("the network", bar.against(ours), 21, few)
-    assert "is open" in line
-    assert "fewer than 5 frames show: bench (1)" in line
-    assert bar.deciding_few(frames_of(*[(0, 40)] * 20, (1, 30))[..., :2]) == {}  # the other class says the same
-    frequent = [*ground, *[(1, 90)] * 6]
-    assert bar_of(frames_of(*frequent)).deciding_few(frames_of(*ground, *[(1, 30)] * 6)[..., :2]) == {}
+def test_a_start_of_whose_classes_val_shows_none_is_no_bar(narrow_file: Path, narrow: Weights, shapes: Path) -> None:
+    split = val(shapes)
+    unlabelled = replace(split, mapping=replace(split.mapping, table=np.full(256, 255, np.uint8)))
+    assert start_score(narrow_file, narrow, scorer_of(narrow, unlabelled)) is None

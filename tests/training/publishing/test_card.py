@@ -102,17 +102,19 @@ def test_the_card_holds_scores_command_and_digests(file: Path, facts: dict[str, 
 
 
 def test_what_not_every_file_has_is_said_where_it_is_there(narrow: Weights, facts: dict[str, Any]) -> None:
-    """The scale of scenes, and the epoch from which a finished training went on."""
+    """The scale of scenes, the epoch from which a finished training went on, and what few frames make of a change."""
     plain = card(narrow)
     assert "# narrow\n" in plain
     assert "| data | not named |" in plain
     assert "It learned from scenes" not in plain
     assert "went on" not in plain
-    training = facts | Progress(epoch=9, went_on_from=[2, 5]).facts()
+    change = {"mean_iou": 0.068, "mean_iou_95": [0.067, 0.069], "frames": 20, "without_few": "without bench (4): +0.002"}
+    training = facts | {"against_start": change} | Progress(epoch=9, went_on_from=[2, 5]).facts()
     preprocessing = replace(narrow.manifest.preprocessing, gsd=0.05)
     text = card(replace(narrow, manifest=replace(narrow.manifest, preprocessing=preprocessing, training=training)))
     assert "It learned from scenes whose pixels measure 0.05 m on the ground; scenes are scaled to that." in text
     assert "| went on from epoch | 2, 5 |" in text
+    assert "mean IoU +0.068 (95% interval 0.067 to 0.069), on 20 frames; without bench (4): +0.002 |" in text
 
 
 def test_cells_and_names_are_shown_letter_by_letter() -> None:
