@@ -56,7 +56,7 @@ def test_a_command_that_was_interrupted_goes_on_with_its_job(
         (["-o", "a.png", "--job", "--server", "{}"], "--job takes one scene of this machine and one output"),
         (["-o", "a.tif", "--style", "--job", "--server", "{}"], "--style is not for --job"),
         (["-o", "a.tif", "--tile", "96", "--job", "--server", "{}"], "--tile is set by the service"),
-        (["-o", "a.tif", "--bands", "9", "--job", "--server", "{}"], "415 Not an accepted image type: "),
+        (["-o", "a.tif", "--bands", "9", "--job", "--server", "{}"], "422 Wrong parameter: the file has no band 9"),
     ],
 )
 def test_what_does_not_go_with_a_job_is_said_in_a_line(
