@@ -21,14 +21,20 @@ FLAGS = [
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def launch() -> Iterator[Callable[..., Browser]]:
+    """Starts a Chromium with these flags beside the usual ones."""
     with sync_playwright() as playwright:
         path = chromium_path(playwright)
         if path is None:
             pytest.skip("no Chromium on this machine, and none from Playwright")
         expect.set_options(timeout=ANSWER_MS)
-        with playwright.chromium.launch(executable_path=path, args=FLAGS) as running:
-            yield running
+        yield lambda *flags: playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
+
+
+@pytest.fixture(scope="package")
+def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
+    with launch() as running:
+        yield running
 
 
 @pytest.fixture

@@ -210,3 +210,17 @@ def test_many_are_counted_one_that_fails_is_named_and_each_keeps_what_was_chosen
     expect(page.locator("#all-part")).to_be_hidden()
     expect(page.locator("#file")).to_be_focused()
     assert page.locator(".thumb").count() == 0
+
+
+@pytest.mark.long
+def test_what_is_slow_to_draw_does_not_cover_what_was_chosen_later(page: Page) -> None:
+    noise = np.random.default_rng(0).integers(0, 3, (1500, 1500), dtype=np.uint8)
+    reply(page, answer_of(noise, name="slow"), answer_of(solid(20, 31, 1), name="quick"))
+    give(page, picture("slow.png", 1500, 1500), picture("quick.png", 20, 31))
+    for name in ("slow.png", "quick.png"):
+        state(page, name, "done")
+    page.evaluate("document.querySelectorAll('.thumb').forEach((button) => button.click())")
+    page.wait_for_timeout(2000)
+    expect(page.locator("#answer-model")).to_have_text("quick")
+    assert page.locator("#photo").evaluate("(e) => e.naturalWidth") == 31
+    assert page.locator("#colors").evaluate("(e) => e.width") == 31

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, Route, expect
 from model.weights_file import find_weights, load_weights
 from tests.support.browser.page import (
     ANSWER_MS,
+    CAT,
     Visit,
     answer_of,
     give,
@@ -20,6 +21,7 @@ from tests.support.browser.page import (
     problem,
     quarters,
     reply,
+    segment_file,
     state,
     thumb,
     until,
@@ -124,7 +126,7 @@ def violations(page: Page) -> list[str]:
     return [f"{entry['id']}: {[node['html'] for node in entry['nodes']]}" for entry in entries]
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("dark", 390), *long(("light", 320))])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 390), *long(("light", 1280), ("dark", 1280), ("light", 320))])
 def test_axe_finds_nothing_wrong_and_nothing_has_to_be_scrolled_sideways(visit: Visit, scheme: str, width: int) -> None:
     page = visit(color_scheme=scheme, width=width, allowed_statuses=(413, 503), reduced_motion="reduce")
     expect(page.locator("#about")).to_be_visible()
@@ -219,3 +221,15 @@ def test_the_focus_stays_where_the_work_is(visit: Visit) -> None:
     expect(page.locator(".classes .eye").nth(1)).to_be_focused()
     page.locator("#discard").press("Enter")
     expect(page.locator("#file")).to_be_focused()
+
+
+@pytest.mark.long
+def test_it_works_where_info_classes_and_models_tell_nothing(visit: Visit) -> None:
+    def silent(page: Page) -> None:
+        for name in ("info", "classes", "models"):
+            page.route(f"**/{name}", lambda route: route.fulfill(status=503, body="<p>busy</p>"))
+
+    page = visit(before=silent, allowed_statuses=(503,))
+    expect(page.locator("#about")).to_be_hidden()
+    expect(page.locator("#known-part")).to_be_hidden()
+    segment_file(page, CAT)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser.page import Visit, answer_of, box, on_screen, picture, reply, segment_file, until
 
@@ -89,8 +90,13 @@ def test_ctrl_and_the_wheel_or_safari_s_pinch_zoom_around_the_pointer_and_draggi
     assert on_screen(page, 300, 400) == pytest.approx(spot, abs=3)
 
 
+FINGERS_THAT_HOVER = "--blink-settings=primaryPointerType=2,availablePointerTypes=2,primaryHoverType=2,availableHoverTypes=2"
+
+
 @pytest.mark.long
-def test_two_fingers_zoom_one_reads_and_keys_are_told_only_to_those_who_have_a_mouse(visit: Visit) -> None:
+def test_two_fingers_zoom_one_reads_and_keys_are_told_only_to_those_who_have_a_mouse(
+    visit: Visit, launch: Callable[..., Browser], narrow_url: str
+) -> None:
     page = prepare(visit(width=390, height=844, has_touch=True))
     page.locator("#stage").scroll_into_view_if_needed()
     before = image_box(page)
@@ -110,3 +116,8 @@ def test_two_fingers_zoom_one_reads_and_keys_are_told_only_to_those_who_have_a_m
     assert "Zoom with two fingers" in page.locator("#keys").inner_text()
     assert "Ctrl" not in prepare(visit(width=390)).locator("#keys").inner_text()
     assert "Ctrl" in prepare(visit()).locator("#keys").inner_text()
+    with launch(FINGERS_THAT_HOVER) as phone:  # as some phones say of themselves
+        page = phone.new_page()
+        page.goto(narrow_url)
+        for mice in page.locator(".for-mice").all():
+            assert mice.evaluate("(e) => getComputedStyle(e).display") == "none"
