@@ -52,10 +52,11 @@ def run_jobs(folder: Path, registry: Registry, work: Work, clients: list[str]) -
 def test_a_large_job_and_small_ones_take_turns_by_client(tmp_path: Path, registry: Registry) -> None:
     turns: list[str] = []
 
-    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> None:
+    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int]:
         turns.append(job.client)
         tell(0.0)
         await asyncio.sleep(0 if job.client == "small" or len(turns) > 9 else 3600)
+        return {}
 
     run_jobs(tmp_path, registry, work, ["large", *["small"] * 4, "other"])
     assert turns[:6] == ["large", "small", "other", "large", "small", "other"]
@@ -65,11 +66,12 @@ def test_a_turn_lasts_until_something_is_done_that_is_kept(tmp_path: Path, regis
     """Else two jobs, whose steps take longer than a turn, would never end."""
     done: dict[str, int] = {}
 
-    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> None:
+    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int]:
         while done.get(job.client, 0) < 3:
             await asyncio.sleep(0.1)
             done[job.client] = done.get(job.client, 0) + 1
             tell(done[job.client] / 3)
+        return {}
 
     run_jobs(tmp_path, registry, work, ["a", "b"])
     assert done == {"a": 3, "b": 3}
@@ -81,9 +83,10 @@ def test_a_job_that_does_nothing_leaves_its_turn_to_others(
     monkeypatch.setattr(runner, "LONGEST_TURN_S", 0.1)
     turns: list[str] = []
 
-    async def work(job: Job, *_: object) -> None:
+    async def work(job: Job, *_: object) -> dict[str, int]:
         turns.append(job.client)
         await asyncio.sleep(3600 if turns == ["stuck"] else 0)
+        return {}
 
     run_jobs(tmp_path, registry, work, ["stuck", "other"])
     assert turns == ["stuck", "other", "stuck"]
