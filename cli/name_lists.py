@@ -35,6 +35,7 @@ class NameList:
 
     def __iter__(self) -> Iterator[Input]:
         owners = HashMap()
+        _kept_endings.cache_clear()  # folders may have changed since an earlier list, and the working directory
         with _open(self.source) as lines:
             for line in lines:
                 name = os.fsdecode(line.rstrip(b"\r\n"))

@@ -45,6 +45,11 @@ def test_a_shard_and_a_list_name_answers_as_the_whole_does(tmp_path: Path, monke
     assert sum(map(len, shards)) == 60
     assert {name: answer for shard in shards for name, answer in shard.items()} == whole
     Path("list").write_text("in/3.webp\nin/7.jpg\n")
+    Path("other").mkdir()
+    monkeypatch.chdir("other")
+    empty(Path("in"), "3.webp")
+    assert answers(list_names("../list", "out")) == {"in/3.webp": "in/3", "in/7.jpg": "in/7"}
+    monkeypatch.chdir(tmp_path)
     assert answers(list_names("list", "out")) == {"in/3.webp": "in/3.webp", "in/7.jpg": "in/7"}
 
 
