@@ -144,7 +144,7 @@ class ImageFinder:
         subset = annotations.stem.removeprefix("instances_")
         folders += [folder / subset for folder in folders[1:]] if subset != annotations.stem else []
         self.folders = [images] if images else folders
-        self._folders = ", ".join(map(str, self.folders))
+        self._names_folders = True  # in the next message; the first one is enough
         real = Path(os.path.realpath(folder))
         self._link_targets = None if images else (real, real.parent / "images")
         self._files = Folders()
@@ -166,7 +166,8 @@ class ImageFinder:
                 elif similar := self._files.find(stem := path.with_name(without_ending(path.name))):
                     has_ending = stem == path or similar[0].suffix.lower() == path.suffix.lower()
                     return self._require_inside(similar[0]), is_own and has_ending
-        folders, self._folders = self._folders, "these folders"  # one message names them
+        folders = ", ".join(map(str, self.folders)) if self._names_folders else "these folders"
+        self._names_folders = False
         folders += ", and leads out of them" if leads_out else ""
         raise DataError(f"{printable(text, LONGEST_NAME)} is in none of {folders}; say with --images where the images are")
 
