@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 from imaging.decoding import Limits
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes.blob import Blob
+from model.inference.processes.frames import FrameChannel
 from model.inference.processes.protocol import NO_GRANT, Grant, ImageRequest
 from model.inference.processes.worker import DeathReason
 from model.inference.processes.workers import Workers
@@ -66,3 +68,15 @@ async def asking(runtime: Runtime, count: int = 2) -> AsyncIterator[Asking]:
     finally:
         await it.workers.stop()
         it.network.shutdown()
+
+
+@contextmanager
+def channel() -> Iterator[tuple[FrameChannel, socket.socket]]:
+    """The front's side of the socket to a process, and the process's end of it, to which a test writes."""
+    here, end = socket.socketpair()
+    frames = FrameChannel(here)
+    try:
+        yield frames, end
+    finally:
+        frames.close()
+        end.close()

@@ -18,6 +18,7 @@ from model.inference.processes.frames import FrameChannel, WorkerBroken, send
 from model.inference.runtime import Runtime, Tile
 from model.inference.scenes.request import SceneRequest
 from model.inference.segmenter import Segmenter
+from tests.support.model.workers import channel
 
 pytestmark = pytest.mark.anyio
 AHEAD = 4
@@ -50,13 +51,8 @@ class Hostile:
 
 @pytest.fixture
 async def it(runtime: Runtime) -> AsyncIterator[Hostile]:
-    here, there = socket.socketpair()
-    frames = FrameChannel(here)
-    try:
-        yield Hostile(runtime, frames, there)
-    finally:
-        frames.close()
-        there.close()
+    with channel() as (frames, end):
+        yield Hostile(runtime, frames, end)
 
 
 ROWS: list[object] = [None, "5", 1.5, True, 0, -1, 1 << 40, [5], {}]

@@ -26,7 +26,7 @@ from model.inference.processes.protocol import NO_GRANT, Answer, Grant, ImageReq
 from model.inference.processes.worker import Worker
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Segmenter
-from tests.support.model.workers import OPTIONS, PHOTO
+from tests.support.model.workers import OPTIONS, PHOTO, channel
 from tests.support.open_files import anonymous_files
 from tests.support.polling import wait_until_async
 
@@ -103,13 +103,8 @@ class Hostile:
 
 @pytest.fixture
 async def it(runtime: Runtime) -> AsyncIterator[Hostile]:
-    here, there = socket.socketpair()
-    frames = FrameChannel(here)
-    try:
-        yield Hostile(runtime, frames, there)
-    finally:
-        frames.close()
-        there.close()
+    with channel() as (frames, end):
+        yield Hostile(runtime, frames, end)
 
 
 MESSAGES = [
