@@ -139,12 +139,12 @@ class RegionGraph:
         parents, path = {outside: outside}, [(outside, iter(at_edge))]
         while path:
             parent, rest = path[-1]
-            region = next((n for n in rest if n not in parents), None)
-            if region is None:
+            child = next((n for n in rest if n not in parents), None)
+            if child is None:
                 path.pop()
             else:
-                parents[region] = parent
-                path.append((region, iter(neighbours[region])))
+                parents[child] = parent
+                path.append((child, iter(neighbours[child])))
         position = {region: index for index, region in enumerate(parents)}
         reach, pixels = dict(position), dict(enumerate([*self._pixels, 0]))
         for region, parent in reversed([*parents.items()][1:]):
