@@ -23,7 +23,7 @@ from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import ImageRequest
 from model.inference.processes.work import work_on
 from model.inference.processes.workers import Workers
-from model.inference.runtime import DistantRuntime, Runtime
+from model.inference.runtime import Runtime
 from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler
 from model.inference.segmentation import require_confidence
 from model.weights_file import find_files
@@ -75,12 +75,10 @@ class Local:
         self.limits = limits or Limits()
         # one more than cores: while the network works on an image, others are read, decoded, encoded and written
         self.workers = (threads or available_cores()) + 1
-        self._runtime = DistantRuntime.of(runtime)
+        self._runtime = Runtime.of(runtime)
         self.instructions = runtime.identity.instructions
         self._description = pickle.dumps(self._runtime)
-        self._scheduler = Scheduler(
-            [runtime], max_batch=None, on_batch=lambda *_: None, on_failure=lambda _: None, clock=time.monotonic
-        )
+        self._scheduler = Scheduler([runtime])
         self._scheduler.start()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="workers", daemon=True)

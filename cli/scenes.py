@@ -100,8 +100,8 @@ def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
             words += f", {right:.3g} x {down:.3g} m a pixel"
         except SceneError as error:
             words += f", of unknown size on the ground: {error}"
-    if work.plan.tiles.size != scene.size:
-        words += f", scaled to {work.plan.tiles.size[1]} x {work.plan.tiles.size[0]}"
+    if work.tiles.size != scene.size:
+        words += f", scaled to {work.tiles.size[1]} x {work.tiles.size[0]}"
         if work.request.gsd is None:
             words += f": the weights learned from pixels of {gsd:.3g} m"
     tell(words)

@@ -58,7 +58,7 @@ def plan_parts(request: SceneRequest, network: Network, tasks: int) -> ScenePart
     runtime = _load(network)
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
-        tops = work.plan.tiles.tops
+        tops = work.tiles.tops
         count = max(1, min(tasks * PARTS_PER_TASK, len(tops) // LEAST_TILE_ROWS))
         bounds = [scene.size[0] * index // count for index in range(count + 1)]
         network = replace(network, cpu_isa=runtime.identity.instructions or network.cpu_isa)
@@ -96,7 +96,7 @@ def part_file(request: SceneRequest, parts: SceneParts, index: int, *, resume: b
     folder = Path(request.out + PARTS)
     refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path, size, confidence = folder / f"{index:05}-of-{len(parts.spans):05}.rows", parts.work.plan.size, parts.work.confidence
+    path, size, confidence = folder / f"{index:05}-of-{len(parts.spans):05}.rows", parts.work.place.size, parts.work.confidence
     classes, span = len(parts.labels), parts.spans[index]
     return RowsFile(path, parts.rows_key, size, classes, confidence=confidence, resume=resume, span=span)
 
@@ -142,7 +142,7 @@ def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneR
         jobs[request] = parts, [work.remote(request, parts, index) for index in range(len(parts.spans))]
     for request, (parts, references) in jobs.items():
         try:
-            height, width = parts.work.plan.size
+            height, width = parts.work.place.size
             with tqdm(total=height * width, unit="px", unit_scale=True, disable=None, desc=request.source) as bar:
                 for reference in references:
                     bar.update(ray.get(reference) * width)

@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.classes import VOID, Label
+from imaging.classes import VOID, Label, object_ids
 from imaging.coco import coco_document
 from imaging.cutout import ObjectBox, cut_out, cutout_file
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.overlay import overlay_picture
 from imaging.palette import display_palette, hex_color
-from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace, trace_coverage
-from imaging.regions import Regions
+from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace
 from imaging.rendering import Rendering
 from imaging.runs import ColumnRuns, column_runs, encode_rle
 
@@ -44,26 +43,51 @@ class Labels(Protocol):
     def palette(self) -> Palette: ...
 
 
+@dataclass(frozen=True, repr=False)
+class Segmentation:
+    """The network's result for an image.
+
+    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x probability of the pixel's class), as
+    `Rows.class_ids_and_confidence` defines it; None if the rendering does not need it. mean_confidence: for each class id, the
+    mean of that probability over the class's pixels; empty if confidence was not computed.
+    probabilities: float16 (classes, H, W); None if not needed. counts: for each class id, its number of pixels.
+    foreground: uint8 (H, W), round(255 x probability that the pixel's class is one of the classes that the rendering shows),
+    None if not needed. It is 255 or 0 where `min_area` or `fill_holes` moved a pixel into or out of these classes.
+    """
+
+    class_map: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.uint8] | None = None
+    mean_confidence: tuple[float, ...] = ()
+    probabilities: npt.NDArray[np.float16] | None = None
+    counts: tuple[int, ...] = ()
+    foreground: npt.NDArray[np.uint8] | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.class_map.shape
+        parts = [name for name in ("confidence", "probabilities", "foreground") if getattr(self, name) is not None]
+        classes = int(np.count_nonzero(self.counts))
+        return f"<Segmentation {height}x{width} (height x width), {classes} classes{''.join(f', {part}' for part in parts)}>"
+
+    @property
+    def overall_confidence(self) -> float:
+        """The mean confidence of all pixels. Only valid if confidence was computed."""
+        mean = np.dot(self.counts, self.mean_confidence) / sum(self.counts)
+        return min(1.0, float(mean))  # rounding may exceed 1
+
+
 @dataclass(frozen=True)
 class SegmentedImage:
     """A segmented image, ready to be encoded.
 
-    photo: uint8 (H, W, 3), or None if the rendering does not need it. class_map: uint8 (H, W). confidence: uint8
-    (H, W), or None if it was not computed. probabilities: float16 (classes, H, W), or None if they were not computed.
-    mean_confidence: by class id, empty without confidence. model, tiling: parts of the JSON answer. foreground: uint8
-    (H, W), 255 x the probability of the classes that the rendering shows, or None if it was not computed. cell: pixels that a
-    cell of the network covers along an axis. profile: the photo's ICC profile, which pictures of it get.
+    model, tiling: parts of the JSON answer. photo: uint8 (H, W, 3), or None if the rendering does not need it. cell: pixels
+    that a cell of the network covers along an axis. profile: the photo's ICC profile, which pictures of it get.
     """
 
-    photo: npt.NDArray[np.uint8] | None
-    class_map: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.uint8] | None
-    probabilities: npt.NDArray[np.float16] | None
-    mean_confidence: Sequence[float]
+    result: Segmentation
     labels: Labels
     model: Mapping[str, str]
     tiling: Mapping[str, Any]
-    foreground: npt.NDArray[np.uint8] | None = None
+    photo: npt.NDArray[np.uint8] | None = None
     cell: float = 8
     profile: bytes | None = None
 
@@ -76,50 +100,48 @@ class SegmentedImage:
 
         Equal images give equal bytes. Raises `AnswerTooLarge` and `UnknownClass`.
         """
-        rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
+        rendering.check((self.result.class_map.shape[0], self.result.class_map.shape[1]))
         class_ids = rendering.class_ids(self.labels.classes)
         if rendering.format == "cutout":
             return self._cutout(rendering, class_ids)
         return self.with_void(rendering.min_confidence)._encode(rendering, class_ids), None
 
     def _cutout(self, rendering: Rendering, class_ids: Collection[int]) -> tuple[bytes, ObjectBox | None]:
-        if self.photo is None or self.foreground is None:
+        if self.photo is None or self.result.foreground is None:
             raise ValueError("a cutout needs the photo and the probability of its classes")
-        picture = cut_out(self.photo, self.class_map, class_ids, self.foreground, self.cell)
+        picture = cut_out(self.photo, self.result.class_map, class_ids, self.result.foreground, self.cell)
         form, crop, background = rendering.picture_format, rendering.crop, rendering.background
         return cutout_file(picture, form, crop=crop, background=background, profile=self.profile)
 
     def _encode(self, rendering: Rendering, class_ids: Collection[int]) -> bytes:
-        labels, picture_format = self.labels.classes, rendering.picture_format
+        class_map, labels, picture_format = self.result.class_map, self.labels.classes, rendering.picture_format
         match rendering.format:
             case "json":
                 return _json(self._document(rendering, class_ids))
             case "coco":
                 tolerance = rendering.tolerance if rendering.polygons else None
                 shared = rendering.topology == "shared"
-                return _json(coco_document(self.class_map, labels, class_ids, rendering.name, tolerance, shares_borders=shared))
+                return _json(coco_document(class_map, labels, class_ids, rendering.name, tolerance, shares_borders=shared))
             case "hf":
-                return _json(class_masks(self.class_map, labels, self.mean_confidence, rendering.threshold))
+                return _json(class_masks(class_map, labels, self.result.mean_confidence, rendering.threshold))
             case "npz":
-                return _npz({name: getattr(self, name) for name in ("class_map", "confidence", "probabilities")})
+                return _npz({name: getattr(self.result, name) for name in ("class_map", "confidence", "probabilities")})
             case "color":
-                return color_picture(self.class_map, self._colors(rendering), class_ids, picture_format)
+                return color_picture(class_map, self._colors(rendering), class_ids, picture_format)
             case "overlay":
                 if self.photo is None:
                     raise ValueError("an overlay needs the photo")
                 names = {label.id: label.name for label in labels} if rendering.names else {}
                 colors, alpha = self._colors(rendering), rendering.alpha
-                return overlay_picture(
-                    self.photo, self.class_map, colors, alpha, class_ids, picture_format, names, self.profile
-                )
+                return overlay_picture(self.photo, class_map, colors, alpha, class_ids, picture_format, names, self.profile)
             case "binary":
-                return binary_png(self.class_map, class_ids)
+                return binary_png(class_map, class_ids)
             case "grey":
-                return grey_png(self.class_map)
+                return grey_png(class_map)
             case "confidence":
                 return grey_png(self._confidence())
             case "png":
-                return mask_png(self.class_map, self.labels.palette)
+                return mask_png(class_map, self.labels.palette)
             case "cutout" | "geotiff" | "geojson":
                 raise ValueError(f"format={rendering.format} needs more than a segmented image")
 
@@ -127,30 +149,31 @@ class SegmentedImage:
         return display_palette(self.labels.classes) if rendering.palette == "display" else self.labels.palette
 
     def _confidence(self) -> npt.NDArray[np.uint8]:
-        if self.confidence is None:
+        if self.result.confidence is None:
             raise ValueError("confidence was not computed; this rendering does not ask for it")
-        return self.confidence
+        return self.result.confidence
 
     def with_void(self, min_confidence: float) -> SegmentedImage:
         """This image with void at pixels of less confidence than this (0 to 1, rounded to steps of 1/255)."""
         if min_confidence <= 0:
             return self
         class_map = self._map_with_void(min_confidence)
-        return replace(self, class_map=class_map, mean_confidence=mean_confidences(class_map, self._confidence()))
+        means = mean_confidences(class_map, self._confidence())
+        return replace(self, result=replace(self.result, class_map=class_map, mean_confidence=means))
 
     def object_pixels(self, rendering: Rendering) -> int | None:
-        """How many pixels have the classes of `Rendering.object_ids`, without void; None if the rendering takes no classes."""
+        """How many pixels have the classes of `object_ids`, without void; None if the rendering takes no classes."""
         if not rendering.uses("classes"):
             return None
-        counts = class_pixels(self._map_with_void(least) if (least := rendering.min_confidence) > 0 else self.class_map)
-        return sum(counts[id] for id in rendering.object_ids(self.labels.classes))
+        counts = class_pixels(self._map_with_void(least) if (least := rendering.min_confidence) > 0 else self.result.class_map)
+        return sum(counts[id] for id in object_ids(rendering.classes, self.labels.classes))
 
     def _map_with_void(self, min_confidence: float) -> npt.NDArray[np.uint8]:
-        return np.where(self._confidence() < round(min_confidence * 255), np.uint8(VOID), self.class_map)
+        return np.where(self._confidence() < round(min_confidence * 255), np.uint8(VOID), self.result.class_map)
 
     def _document(self, rendering: Rendering, class_ids: Collection[int]) -> dict[str, Any]:
-        height, width = self.class_map.shape
-        runs, display_colors = column_runs(self.class_map), display_palette(self.labels.classes)
+        height, width = self.result.class_map.shape
+        runs, display_colors = column_runs(self.result.class_map), display_palette(self.labels.classes)
         classes = [
             {
                 "id": entry.id,
@@ -159,7 +182,7 @@ class SegmentedImage:
                 "display_color": hex_color(display_colors[entry.id]),
                 "pixels": entry.pixels,
                 "fraction": round(entry.pixels / (height * width), 6),
-                "mean_confidence": round(self.mean_confidence[entry.id], 6) if self.mean_confidence else None,
+                "mean_confidence": round(self.result.mean_confidence[entry.id], 6) if self.result.mean_confidence else None,
                 "bbox": list(entry.bbox),
             }
             for entry in class_statistics(runs)
@@ -179,18 +202,17 @@ class SegmentedImage:
         self, rendering: Rendering, runs: ColumnRuns, ids: Sequence[int], class_ids: Collection[int]
     ) -> dict[str, Any]:
         if rendering.mask == "array":
-            return {"encoding": "array", "data": self.class_map.tolist()}
+            return {"encoding": "array", "data": self.result.class_map.tolist()}
         if rendering.mask == "png":
-            return {"encoding": "png", "data": _base64(mask_png(self.class_map, self.labels.palette))}
-        size = list(self.class_map.shape)
+            return {"encoding": "png", "data": _base64(mask_png(self.result.class_map, self.labels.palette))}
+        size = list(self.result.class_map.shape)
         if rendering.mask == "polygons":
             polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in class_ids}
-            regions = Regions(runs, map(int, polygons))
-            tracing = trace_coverage if rendering.topology == "shared" else trace
-            traced = tracing(self.class_map, regions, rendering.tolerance)
+            shared = rendering.topology == "shared"
+            traced = trace(self.result.class_map, [*map(int, polygons)], rendering.tolerance, shares_borders=shared)
             while batch := list(islice(traced, REGIONS_AT_ONCE)):
-                for (id, _), rings in zip(batch, to_lists([polygon for _, polygon in batch]), strict=True):
-                    polygons[str(id)].append(rings)
+                for each, rings in zip(batch, to_lists([each.polygon for each in batch]), strict=True):
+                    polygons[str(each.id)].append(rings)
             return {"encoding": "polygons", "size": size, "tolerance": rendering.tolerance, "polygons": polygons}
         return {"encoding": "rle", "size": size, "counts": encode_rle(runs, ids)}
 
@@ -230,14 +252,13 @@ def class_pixels(class_map: npt.NDArray[np.uint8]) -> list[int]:
     return Image.fromarray(class_map).histogram()  # several times faster than NumPy, which widens each pixel first
 
 
-def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> list[float]:
+def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> tuple[float, ...]:
     """For each id from 0 to 255, the mean confidence (0 to 1) of its pixels; 0 if it has no pixels."""
     counts = np.zeros(1 << 16, np.int64)
     for ids, values in zip(class_map, confidence, strict=True):
         counts += np.bincount(ids.astype(np.uint16) * 256 + values, minlength=1 << 16)
     table = counts.reshape(256, 256)
-    means: list[float] = (table @ np.arange(256) / 255 / np.maximum(table.sum(1), 1)).tolist()
-    return means
+    return tuple((table @ np.arange(256) / 255 / np.maximum(table.sum(1), 1)).tolist())
 
 
 def class_masks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Protocol
 
@@ -42,6 +42,13 @@ def class_id(text: str, labels: Sequence[Label]) -> int:
     matches = get_close_matches(text, [label.name for label in labels], 1) if len(text) <= LONGEST_NAME else []
     hint = f"; did you mean {matches[0]!r}?" if matches else ";"
     raise UnknownClass(f"this model has no class {text[:40]!r}{hint} {class_list(labels)}")
+
+
+def object_ids(names: Collection[str], labels: Sequence[Label]) -> frozenset[int]:
+    """The ids of the classes of these names and ids; without any, of all but the background. Raises `UnknownClass`."""
+    if names:
+        return frozenset(class_id(name, labels) for name in names)
+    return frozenset(label.id for label in labels if not is_background(label.name))
 
 
 def class_list(labels: Sequence[Label]) -> str:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import shapely
 
 from imaging.classes import Label, is_background
-from imaging.polygons import trace, trace_coverage
+from imaging.objects import MapObject
+from imaging.polygons import trace
 from imaging.regions import Ids, Regions
 from imaging.runs import column_runs
 
@@ -47,7 +48,7 @@ def coco_document(
     `licenses` is empty: the licence of the image is not known. The background and void have no annotations.
     With a `tolerance` in pixels, each region is one polygon; COCO's polygons have no holes, so lines without width lead to
     the holes of a region (`keyhole`). With None, regions are run lengths,
-    exact to the pixel. shares_borders: whether polygons share their borders, as those of `trace_coverage`. Category ids are
+    exact to the pixel. shares_borders: as for `trace`. Category ids are
     class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. Raises
     `AnswerTooLarge` like `Regions` and the functions that trace.
     """
@@ -55,11 +56,10 @@ def coco_document(
     categories = [label for label in labels if not is_background(label.name)]
     shift = int(any(label.id == 0 for label in categories))
     ids = [label.id for label in categories if label.id in class_ids]
-    regions = Regions(column_runs(class_map), ids)
     if tolerance is None:
-        entries = _masks(regions)
+        entries = _masks(Regions(column_runs(class_map), ids))
     else:
-        entries = _outlines((trace_coverage if shares_borders else trace)(class_map, regions, tolerance))
+        entries = _outlines(trace(class_map, ids, tolerance, shares_borders=shares_borders))
     return {
         "info": INFO,
         "licenses": [],
@@ -79,11 +79,12 @@ def _masks(regions: Regions) -> Iterator[Entry]:
         yield region.id, {"segmentation": segmentation, "area": region.pixels, "bbox": list(region.bbox)}
 
 
-def _outlines(polygons: Iterable[tuple[int, shapely.Polygon]]) -> Iterator[Entry]:
-    for id, polygon in polygons:
-        left, top, right, bottom = polygon.bounds
-        outline = keyhole(polygon).round(2).flatten().tolist()
-        yield id, {"segmentation": [outline], "area": polygon.area, "bbox": [left, top, right - left, bottom - top]}
+def _outlines(regions: Iterable[MapObject]) -> Iterator[Entry]:
+    for each in regions:
+        left, top, right, bottom = each.polygon.bounds
+        outline = keyhole(each.polygon).round(2).flatten().tolist()
+        bbox = [left, top, right - left, bottom - top]
+        yield each.id, {"segmentation": [outline], "area": each.polygon.area, "bbox": bbox}
 
 
 @dataclass(frozen=True)
@@ -180,19 +181,14 @@ def _edges_on_the_left(begins: Points, ends: Points, firsts: Integers) -> tuple[
     """
     rings = np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))
     starts = begins[firsts[1:-1]]
-    rows = np.unique(starts[:, 1])
-    low = np.searchsorted(rows, np.minimum(begins[:, 1], ends[:, 1]), "left")
-    count = np.searchsorted(rows, np.maximum(begins[:, 1], ends[:, 1]), "right") - low
-    count[begins[:, 1] == ends[:, 1]] = 0  # the edges before and after a horizontal one contain its ends
-    edges = np.repeat(np.arange(len(begins)), count)
-    row = np.arange(len(edges)) + np.repeat(low - np.cumsum(count) + count, count)
+    rows = np.column_stack([np.full(len(starts), begins[0, 0] - 1), starts[:, 1]])  # begin left of all corners
+    rays, lines = (shapely.linestrings(np.stack(ends_of, 1)) for ends_of in ((rows, starts), (begins, ends)))
+    holes, edges = shapely.STRtree(lines).query(rays, predicate="intersects")
     (x0, y0), (x1, y1) = begins[edges].T, ends[edges].T
-    x = x0 + (rows[row] - y0) / (y1 - y0) * (x1 - x0)
-    usable = (rings[edges] == 0) | (x > begins[firsts[rings[edges]], 0])  # a hole's leftmost corner has nothing behind it
-    edges, row, x = edges[usable], row[usable], x[usable]
-    is_start = np.repeat([False, True], [len(edges), len(starts)])
-    order = np.lexsort((is_start, np.append(x, starts[:, 0]), np.append(row, np.searchsorted(rows, starts[:, 1]))))
-    latest = np.maximum.accumulate(np.where(is_start[order], 0, np.arange(len(order))))
-    nearest = np.empty(len(starts), np.int64)
-    nearest[order[is_start[order]] - len(edges)] = order[latest[is_start[order]]]
+    with np.errstate(invalid="ignore"):  # of horizontal edges: those before and after contain their ends
+        x = x0 + (starts[holes, 1] - y0) / (y1 - y0) * (x1 - x0)
+    usable = (y0 != y1) & ((rings[edges] == 0) | (x > begins[firsts[rings[edges]], 0]))  # nothing is behind a leftmost corner
+    holes, edges, x = holes[usable], edges[usable], x[usable]
+    order = np.lexsort((edges, x, holes))
+    nearest = order[np.flatnonzero(np.diff(holes[order], append=-1))]
     return edges[nearest], x[nearest]

@@ -66,11 +66,12 @@ def cut_out(
     height, width = class_map.shape
     inside = np.isin(np.arange(256), list(class_ids))[class_map]
     scale = Scale.of((height, width), cell)
-    colors = reduced_colors(photo, scale)
+    colors = list(np.ascontiguousarray(scale.reduced(photo).transpose(2, 0, 1)))
     opacity = refined(photo, Blocks.of(photo), colors, inside, foreground, scale)
     flatten_islands(opacity, inside.view(np.uint8), cell**2)
     del inside
-    layers = _layers(colors, opacity, scale)
+    planes = color_layers(colors, scale.reduced(opacity), [scale.radius(cells) for cells in COLOR_CELLS])
+    layers = [[Image.fromarray(np.float32(255) * plane) for plane in layer] for layer in zip(*planes, strict=True)]
     pixels = np.zeros((height, width, 4), np.uint8)
     for tile, box in scale.tiles((height, width)):
         visible = opacity[tile]
@@ -83,7 +84,8 @@ def cut_out(
         if soft.any():
             object, background = (np.dstack([_enlarged(plane, soft.shape, box) for plane in layer])[soft] for layer in layers)
             share = visible[soft, None].astype(np.float32) / np.float32(255)
-            pixels[tile][soft, :3] = object_colors(photo[tile][soft].astype(np.float32), share, object, background)
+            mixture = share * object + (1 - share) * background
+            pixels[tile][soft, :3] = np.rint(object + share * (photo[tile][soft] - mixture)).clip(0, 255)
     return Image.fromarray(pixels)
 
 
@@ -142,6 +144,7 @@ class Scale:
         return max(1, round(cells * self.cell / self.factor))
 
     def reduced(self, plane: Pixels) -> Plane:
+        """A plane (H, W) or a photo (H, W, 3) in the reduced size, 0 to 1."""
         return np.asarray(Image.fromarray(plane).reduce(self.factor), np.float32) / np.float32(255)
 
     def tiles(self, size: tuple[int, int]) -> Iterator[tuple[Tile, Box]]:
@@ -160,8 +163,6 @@ def refined(
     inside: Mask,
     foreground: Pixels,
     scale: Scale,
-    rounds: Sequence[tuple[float, float]] = ROUNDS,
-    smoothness: float = SMOOTHNESS,
 ) -> Pixels:
     """The opacity after the filter, uint8 (H, W).
 
@@ -173,18 +174,17 @@ def refined(
     if not weight.any():
         return opacity
     target = scale.reduced(foreground)
-    for cells, contrast in rounds:
-        *slopes, intercept = (
-            np.float32(contrast) * plane for plane in coefficients(colors, target, scale.radius(cells), smoothness)
-        )
+    for cells, contrast in ROUNDS:
+        planes = coefficients(colors, target, scale.radius(cells), SMOOTHNESS)
+        *slopes, intercept = (np.float32(contrast) * plane for plane in planes)
         intercept += np.float32((1 - contrast) / 2)
         target = _mixed(colors, slopes, intercept).clip(0, 1)
-    planes = [Image.fromarray(plane) for plane in (*slopes, intercept, weight)]
+    *pictures, border = (Image.fromarray(plane) for plane in (*slopes, intercept, weight))
     for tile, box in scale.tiles(inside.shape):
         part = opacity[tile]
-        near = _enlarged(planes[-1], part.shape, box)
+        near = _enlarged(border, part.shape, box)
         if near.any():
-            *by_color, constant = (_enlarged(plane, part.shape, box) for plane in planes[:-1])
+            *by_color, constant = (_enlarged(plane, part.shape, box) for plane in pictures)
             smooth = blocks.smoothed(photo, *tile)
             mixture = _mixed([smooth[..., channel] for channel in range(3)], by_color, 255 * constant).clip(0, 255)
             part[...] = np.rint(part + near * (mixture - part))
@@ -208,18 +208,6 @@ def _mixed(colors: Sequence[Pixels | Plane], slopes: Sequence[Plane], intercept:
     for slope, color in zip(slopes, colors, strict=True):
         result += slope * color
     return result
-
-
-def reduced_colors(photo: Pixels, scale: Scale) -> list[Plane]:
-    """Red, green and blue of the reduced photo, 0 to 1."""
-    small = Image.fromarray(photo).reduce(scale.factor)
-    return [np.asarray(channel, np.float32) / np.float32(255) for channel in small.split()]
-
-
-def _layers(colors: Sequence[Plane], opacity: Pixels, scale: Scale) -> list[list[Image.Image]]:
-    """Red, green and blue of the object and of the background in the reduced photo, 0 to 255."""
-    layers = color_layers(colors, scale.reduced(opacity), [scale.radius(cells) for cells in COLOR_CELLS])
-    return [[Image.fromarray(np.float32(255) * layer[index]) for layer in layers] for index in range(2)]
 
 
 def _enlarged(plane: Image.Image, size: tuple[int, ...], box: Box) -> Plane:
@@ -251,10 +239,3 @@ def _means(object: Plane, background: Plane, opacity: Plane, share: Plane, radiu
     first = (window_mean(object * opacity, radius) + least * object) / (share + least)
     second = (window_mean(background * (1 - opacity), radius) + least * background) / (1 - share + least)
     return first, second
-
-
-def object_colors(photo: Plane, opacity: Plane, object: Plane, background: Plane) -> Pixels:
-    """The object's colours, uint8 (pixels, 3). photo, object, background: 0 to 255 (pixels, 3). opacity: 0 to 1 (pixels, 1)."""
-    mixture = opacity * object + (1 - opacity) * background
-    colors: Pixels = np.rint(object + opacity * (photo - mixture)).clip(0, 255).astype(np.uint8)
-    return colors

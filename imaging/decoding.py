@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from imaging.conversion import (
@@ -76,12 +77,15 @@ class Limits:
 class DecodedPhoto(NamedTuple):
     """pixels: upright uint8 RGB (H, W, 3), at the working size. photo: at the image's own size, None if not asked for.
 
-    profile: the ICC profile to write into pictures of the pixels, as `rgb_profile` gives it.
+    profile: the ICC profile to write into pictures of the pixels, as `rgb_profile` gives it. valid: of a scene, which of its
+    pixels have data, bool (H, W). remark: what to tell of its bands, as in `Bands`.
     """
 
     pixels: Pixels
     photo: Pixels | None
     profile: bytes | None
+    valid: npt.NDArray[np.bool_] | None = None
+    remark: str = ""
 
 
 class OpenImage:
@@ -238,7 +242,10 @@ def scale(image: Pixels, size: Size) -> Pixels:
 @contextmanager
 def decoder_errors(data: bytes) -> Iterator[None]:
     """Makes errors of checks and decoders an `ImageError`; `MemoryError` passes."""
-    _silence_pillow()
+    # Pillow's warnings are harmless or lead to an error here. The filter stays for the process's life: `catch_warnings` would
+    # undo the filters that other threads set
+    if not any(module == PILLOW for _, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=PILLOW.pattern)
     try:
         yield
     except (UnknownImageType, ImageTooLarge, MemoryError):
@@ -277,15 +284,6 @@ def ending_problem(ending: str) -> str | None:
 
 def _foreign_problem(foreign: signatures.Foreign) -> str:
     return f"this file is {foreign.name}; accepted are {', '.join(IMAGE_FORMATS)}; {foreign.advice}"
-
-
-def _silence_pillow() -> None:
-    """Ignores Pillow's warnings, which are harmless or lead to an error here.
-
-    The filter stays for the process's life: `catch_warnings` would undo the filters that other threads set.
-    """
-    if not any(module == PILLOW for _, _, _, module, _ in warnings.filters):
-        warnings.filterwarnings("ignore", module=PILLOW.pattern)
 
 
 def check_size(size: tuple[int, int], limits: Limits) -> None:

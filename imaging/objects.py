@@ -7,9 +7,10 @@ them, and runs straight between two corners of a row or a column, which it joins
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,10 @@ QUADRANTS = (((0, 0), LEFT, UP), ((0, 1), RIGHT, UP), ((1, 0), LEFT, DOWN), ((1,
 ROW, COLUMN, HORIZONTAL, VERTICAL, REGION = range(5)
 """Columns of an array of corners: the place, where the border leads from it (left or right, up or down), and whose it is."""
 OBJECTS_AT_ONCE = 100  # that become polygons
+DIGITS = 4  # of areas and confidence in properties
 STEP_PIXELS = 1 << 20  # that are looked at in one step
+Part = tuple[Ids, Floats, Ids | None]
+"""Rows of a class map, what their pixels measure, and their confidence, as `ObjectFinder.add` takes them."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,12 @@ class MapObject:
     pixels: int
     square_metres: float
     confidence: float | None
+
+    def properties(self, names: Mapping[int, str]) -> dict[str, Any]:
+        """What its feature says: class, area and confidence. names: of the classes, by id."""
+        confidence = None if self.confidence is None else round(self.confidence, DIGITS)
+        area = round(self.square_metres, DIGITS)
+        return {"class_id": self.id, "class": names[self.id], "area_m2": area, "confidence": confidence}
 
 
 @dataclass

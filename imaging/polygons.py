@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from itertools import chain, pairwise
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -11,8 +12,8 @@ import numpy.typing as npt
 import shapely
 
 from imaging.errors import AnswerTooLarge
-from imaging.objects import ObjectFinder
-from imaging.regions import MOST_SHARED_BORDERS, Ids, Integers, Regions, check_borders
+from imaging.objects import MapObject, ObjectFinder, Part
+from imaging.regions import MOST_SHARED_BORDERS, Ids, Integers, check_borders, check_regions, most_regions
 
 FEWEST = 4  # points of the smallest closed ring, whose first point is repeated at its end
 REGIONS_AT_ONCE = 16
@@ -23,44 +24,83 @@ MultiPolygon = list[list[Ring]]
 """Polygons as in GeoJSON: each is its outer ring, then its holes. A ring is a closed list of [x, y]."""
 
 
-def trace(class_map: Ids, regions: Regions, tolerance: float) -> Iterator[tuple[int, shapely.Polygon]]:
-    """Yields (id, polygon) for each of these regions of the class map, with holes, in their order.
+def trace(
+    class_map: Ids,
+    ids: Collection[int],
+    tolerance: float,
+    *,
+    shares_borders: bool = False,
+    parts: Iterable[Part] | None = None,
+) -> Iterator[MapObject]:
+    """Yields the regions of these classes, with holes, by class id, then by first pixel in COCO's order.
 
-    Polygons are simplified so that no point moves by more than `tolerance` pixels. x runs right and y runs down from the
-    image's upper left corner; the middle of the first pixel is (0.5, 0.5). A ring goes through the middles of the pixel sides
-    that it follows. This cuts corners by half a pixel, but without simplification the middle of a pixel is inside the polygon
-    if and only if the pixel is in the region.
-    Raises `AnswerTooLarge` beyond `most_borders`.
+    x runs right and y runs down from the image's upper left corner; the middle of the first pixel is (0.5, 0.5). parts: the
+    rows of the class map with areas and confidences, if they are wanted.
+
+    Each polygon is simplified so that no point moves by more than `tolerance` pixels. A ring goes through the middles of the
+    pixel sides that it follows. This cuts corners by half a pixel, but without simplification the middle of a pixel is inside
+    the polygon if and only if the pixel is in the region.
+
+    shares_borders: neighbours have the same points along a common border instead, so there are no gaps and no overlaps between
+    them; the polygons of all regions of all classes cover the image. Borders run along the sides of pixels: x and y are whole
+    numbers. A point is removed while the triangle with its two neighbours is smaller than the square of `tolerance`
+    (Visvalingam and Whyatt, 1993), unless separate borders would touch. Points where three regions meet, and those on the
+    image's edge, stay.
+
+    Raises `AnswerTooLarge` beyond `most_borders` or `most_regions`, and for shared borders beyond `MOST_SHARED_BORDERS`.
     """
-    check_borders(_count_borders(class_map), class_map.size)
-    polygons = _outlines(class_map, set(regions.ids), valid=False)
-    polygons = shapely.orient_polygons(polygons[np.argsort(_regions_of(polygons, regions))], exterior_cw=False)
-    for first in range(0, len(regions), REGIONS_AT_ONCE):
-        batch = polygons[first : first + REGIONS_AT_ONCE]
-        rings, owners = shapely.get_rings(batch, return_index=True)
+    wanted = set(ids)
+    found = _objects(class_map, range(256) if shares_borders else wanted, parts, shares_borders=shares_borders)
+    objects = list(found) if shares_borders else list(islice(found, most_regions(class_map.size) + 1))
+    check_regions(sum(each.id in wanted for each in objects) + sum(1 for _ in found), class_map.size)
+    polygons = np.array([each.polygon for each in objects], np.object_)
+    order = [index for index in _in_order(objects, polygons) if objects[index].id in wanted]
+    if shares_borders and tolerance:
+        polygons = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
+    simple = iter(polygons[order]) if shares_borders else _traced_alone(polygons[order], tolerance)
+    for index, polygon in zip(order, simple, strict=True):
+        yield replace(objects[index], polygon=polygon)
+
+
+def _traced_alone(polygons: npt.NDArray[np.object_], tolerance: float) -> Iterator[shapely.Polygon]:
+    """Polygons along the sides of pixels through the middles of these sides instead, simplified each for itself."""
+    polygons = shapely.orient_polygons(polygons, exterior_cw=False)
+    for first in range(0, len(polygons), REGIONS_AT_ONCE):
+        rings, owners = shapely.get_rings(polygons[first : first + REGIONS_AT_ONCE], return_index=True)
         corners, of_ring = shapely.get_coordinates(shapely.segmentize(rings, 1), return_index=True)
         is_side = of_ring[1:] == of_ring[:-1]
         middles = np.rint(corners[1:] + corners[:-1])[is_side] / 2
         closed, of_ring = shapely.get_coordinates(shapely.linearrings(middles, indices=of_ring[1:][is_side]), return_index=True)
-        simple = _simplify(shapely.linestrings(closed, indices=of_ring), owners, tolerance)
-        yield from zip(regions.ids[first : first + REGIONS_AT_ONCE], simple, strict=True)
+        yield from _simplify(shapely.linestrings(closed, indices=of_ring), owners, tolerance)
 
 
-def _outlines(class_map: Ids, ids: Collection[int], *, valid: bool) -> npt.NDArray[np.object_]:
-    """The 4-connected regions of these classes, as polygons along the sides of pixels, as `ObjectFinder` makes them."""
-    finder = ObjectFinder(class_map.shape[1], ids, with_nodes=valid, valid=valid)
-    objects = chain(finder.add(class_map, np.ones((len(class_map), 1))), finder.finish())
-    return np.array([each.polygon for each in objects], np.object_)
+def faces(class_map: Ids) -> npt.NDArray[np.object_]:
+    """The 4-connected regions of all classes, as polygons along the sides of pixels. Neighbours have the same points."""
+    return np.array([each.polygon for each in _objects(class_map, range(256), shares_borders=True)], np.object_)
 
 
-def _regions_of(polygons: npt.NDArray[np.object_], regions: Regions) -> Integers:
-    """The index of the region that each polygon of `_outlines` is; -1 for one of another class."""
-    columns, rows = shapely.get_coordinates(shapely.get_point(shapely.get_exterior_ring(polygons), 0)).astype(np.int64).T
-    return regions.at(rows * regions.width + columns)
+def _objects(
+    class_map: Ids, ids: Collection[int], parts: Iterable[Part] | None = None, *, shares_borders: bool
+) -> Iterator[MapObject]:
+    """The 4-connected regions of these classes, with polygons along the sides of pixels, as `ObjectFinder` makes them."""
+    borders = 0
+    for one, other in ((class_map[1:], class_map[:-1]), (class_map[:, 1:], class_map[:, :-1])):
+        borders += int(np.count_nonzero(one != other))
+        check_borders(borders, class_map.size)
+    if shares_borders and borders > MOST_SHARED_BORDERS:
+        problem = f"the class map has {borders:,} borders between classes; at most {MOST_SHARED_BORDERS:,} are handled"
+        raise AnswerTooLarge(f"{problem} with topology=shared; leave it out")
+    finder = ObjectFinder(class_map.shape[1], ids, with_nodes=shares_borders, valid=shares_borders)
+    for part in parts or [(class_map, np.ones((len(class_map), 1)), None)]:
+        yield from finder.add(*part)
+    yield from finder.finish()
 
 
-def _count_borders(class_map: Ids) -> int:
-    return int(np.count_nonzero(class_map[1:] != class_map[:-1]) + np.count_nonzero(class_map[:, 1:] != class_map[:, :-1]))
+def _in_order(objects: Sequence[MapObject], polygons: npt.NDArray[np.object_]) -> Iterable[int]:
+    """The indices of the objects by class id, then by first pixel in COCO's order: the upper left corner of each is of it."""
+    corners, owners = shapely.get_coordinates(shapely.get_exterior_ring(polygons), return_index=True)
+    ids = np.array([each.id for each in objects], np.int64)
+    return dict.fromkeys(owners[np.lexsort((corners[:, 1], corners[:, 0], ids[owners]))].tolist())
 
 
 def _simplify(lines: npt.NDArray[np.object_], regions: Integers, tolerance: float) -> list[shapely.Polygon]:
@@ -88,32 +128,6 @@ def _polygons(lines: npt.NDArray[np.object_], regions: Integers) -> npt.NDArray[
     points, line_of_point = shapely.get_coordinates(lines, return_index=True)
     polygons: npt.NDArray[np.object_] = shapely.polygons(shapely.linearrings(points, indices=line_of_point), indices=regions)
     return polygons
-
-
-def trace_coverage(class_map: Ids, regions: Regions, tolerance: float) -> Iterator[tuple[int, shapely.Polygon]]:
-    """Yields (id, polygon) for each of these regions of the class map, with holes, in their order.
-
-    Neighbours have the same points along a common border, so there are no gaps and no overlaps between them; the polygons of
-    all regions of all classes cover the image. Borders run along the sides of pixels: x and y are whole numbers. A point is
-    removed while the triangle with its two neighbours is smaller than the square of `tolerance` (Visvalingam and Whyatt,
-    1993), unless separate borders would touch. Points where three regions meet, and those on the image's edge, stay.
-    Raises `AnswerTooLarge` beyond `most_borders` or `MOST_SHARED_BORDERS`.
-    """
-    polygons = faces(class_map)
-    of_polygons = _regions_of(polygons, regions)
-    if tolerance:
-        polygons = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
-    by_region = np.argsort(of_polygons, kind="stable")[np.count_nonzero(of_polygons < 0) :]
-    yield from zip(regions.ids, polygons[by_region], strict=True)
-
-
-def faces(class_map: Ids) -> npt.NDArray[np.object_]:
-    """The 4-connected regions of all classes, as polygons along the sides of pixels. Neighbours have the same points."""
-    check_borders(borders := _count_borders(class_map), class_map.size)
-    if borders > MOST_SHARED_BORDERS:
-        problem = f"the class map has {borders:,} borders between classes; at most {MOST_SHARED_BORDERS:,} are handled"
-        raise AnswerTooLarge(f"{problem} with topology=shared; leave it out")
-    return _outlines(class_map, range(256), valid=True)
 
 
 def to_lists(polygons: Sequence[shapely.Polygon], decimals: int = 2) -> list[list[Ring]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from imaging.errors import AnswerTooLarge
-from imaging.runs import BAND_PIXELS, ColumnRuns, coco_counts
+from imaging.runs import ColumnRuns, coco_counts
 
 Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -76,14 +76,15 @@ class Regions:
         self.height, self.width = runs.height, runs.width
         self._starts, self._ends, run_ids = runs.starts.astype(np.int64), runs.ends.astype(np.int64), runs.ids
         mask = np.isin(run_ids, np.fromiter(ids, np.uint8))
-        roots = self._roots(run_ids, mask)
+        left, right = self._adjacent_runs(mask)
+        same_class = run_ids[left] == run_ids[right]
+        roots = component_roots(len(run_ids), left[same_class], right[same_class])
         order = np.flatnonzero(mask)
         self._order = order[np.lexsort((order, roots[order], run_ids[order]))]  # the runs of these classes, region by region
         roots = roots[self._order]
         self._first = np.flatnonzero(np.diff(roots, prepend=-1))  # position in `_order` of each region's first run
         self.ids: list[int] = run_ids[self._order[self._first]].tolist()
-        if len(self) > (most := most_regions(pixels)):
-            raise AnswerTooLarge(f"the class map has {len(self):,} regions, and at most {most:,} are handled; {advice}")
+        check_regions(len(self), pixels, advice)
         self._region = np.full(len(run_ids), -1)  # of each run; -1 for runs of other classes
         self._region[self._order] = np.repeat(np.arange(len(self)), np.diff(self._first, append=len(self._order)))
 
@@ -101,19 +102,6 @@ class Regions:
         """The number of pixels of each region."""
         runs = self._order
         return np.add.reduceat(self._ends[runs] - self._starts[runs], self._first) if len(self) else np.zeros(0, np.int64)
-
-    def sums(self, columns: Callable[[int, int], npt.NDArray[np.generic]]) -> npt.NDArray[np.float64]:
-        """The sum of a map's values over the pixels of each region, float64 (N,).
-
-        columns: gives the map's columns from the first number to the one before the second, (H, columns).
-        """
-        of_runs, step = np.zeros(len(self._region)), max(1, BAND_PIXELS // self.height)
-        for left in range(0, self.width, step):
-            right = min(left + step, self.width)
-            values = np.ascontiguousarray(columns(left, right).T, np.float64).reshape(-1)
-            first, last = np.searchsorted(self._starts, (left * self.height, right * self.height))
-            of_runs[first:last] = np.add.reduceat(values, self._starts[first:last] - left * self.height)
-        return np.add.reduceat(of_runs[self._order], self._first) if len(self) else np.zeros(0)
 
     @property
     def first_pixels(self) -> Integers:
@@ -164,12 +152,6 @@ class Regions:
                 id, coco_counts(starts[runs], ends[runs], self.height, self.width), pixels[index], tuple(boxes[index])
             )
 
-    def _roots(self, run_ids: Ids, mask: npt.NDArray[np.bool_]) -> Integers:
-        """For each run, the first run of its region. Runs of neighbouring columns are connected if they share a row."""
-        left, right = self._adjacent_runs(mask)
-        same_class = run_ids[left] == run_ids[right]
-        return component_roots(len(run_ids), left[same_class], right[same_class])
-
     def _adjacent_runs(self, mask: npt.NDArray[np.bool_]) -> tuple[Integers, Integers]:
         """Pairs of runs that share a row, in neighbouring columns: left and right. mask: which runs may be on the right."""
         starts, ends = self._starts, self._ends
@@ -186,6 +168,12 @@ def check_borders(borders: int, pixels: int, advice: str = ADVICE) -> None:
     """Raises `AnswerTooLarge` for more borders than `most_borders` allows in a class map of this many pixels."""
     if borders > (most := most_borders(pixels)):
         raise AnswerTooLarge(f"the class map has {borders:,} borders between classes; at most {most:,} are handled; {advice}")
+
+
+def check_regions(regions: int, pixels: int, advice: str = ADVICE) -> None:
+    """Raises `AnswerTooLarge` for more regions than `most_regions` allows in a class map of this many pixels."""
+    if regions > (most := most_regions(pixels)):
+        raise AnswerTooLarge(f"the class map has {regions:,} regions, and at most {most:,} are handled; {advice}")
 
 
 def component_roots(count: int, left: Integers, right: Integers) -> Integers:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from imaging.classes import Label, class_id, class_list, is_background
+from imaging.classes import Label, class_list, object_ids
 from imaging.cutout import COLOR_PATTERN, cutout_bytes, parse_color
 from imaging.encoding import ImageFormat
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
@@ -232,21 +232,14 @@ class Rendering:
         Without `classes`, these are all ids from 0 to 255, including void (255); in an overlay, all but the background.
         `binary` and `cutout` show every class of the label set except the background.
         """
-        if self.classes:
-            return frozenset(class_id(name, labels) for name in self.classes)
-        if self.format not in ("binary", "cutout"):
-            background_ids = [label.id for label in labels if is_background(label.name)] if self.format == "overlay" else []
-            return frozenset(range(256)).difference(background_ids)
-        ids = self.object_ids(labels)
-        if len(ids) == len(labels):
-            raise UnknownClass(f"format={self.format} needs classes=, as this model has no background; {class_list(labels)}")
-        return ids
-
-    def object_ids(self, labels: Sequence[Label]) -> frozenset[int]:
-        """The ids of `classes`, or else of all classes of the label set but the background. Raises `UnknownClass`."""
-        if self.classes:
-            return self.class_ids(labels)
-        return frozenset(label.id for label in labels if not is_background(label.name))
+        ids = object_ids(self.classes, labels)
+        if self.classes or self.format in ("binary", "cutout"):
+            if len(ids) == len(labels) and not self.classes:
+                problem = f"format={self.format} needs classes=, as this model has no background"
+                raise UnknownClass(f"{problem}; {class_list(labels)}")
+            return ids
+        background_ids = {label.id for label in labels}.difference(ids) if self.format == "overlay" else ()
+        return frozenset(range(256)).difference(background_ids)
 
     def _values_for(self, parameter: Parameter) -> str:
         """Values of `format` and `mask` with which a parameter has an effect, as a query has them."""

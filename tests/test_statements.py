@@ -19,7 +19,6 @@ from benchmarks.harness.results import Row, Section, save
 from docs import sizing
 from imaging.rendering import ANSWER_FORMATS, Format, Rendering
 from model.inference.loading import load_runtime
-from model.inference.memory import memory_bytes
 from model.inference.plan import PARAMETERS, Options
 from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
@@ -113,7 +112,7 @@ def test_the_operating_page_states_the_memory_that_jpegs_count_with() -> None:
 
     def megabytes(size: tuple[int, int], format: Format, side: str = "auto") -> str:
         data, options = jpeg_of(*size), Options(side="native" if side == "native" else "auto", rendering=Rendering(format))
-        return f"{memory_bytes(segmenter, data, segmenter.plan(data, options)) / 1e6:,.0f}"
+        return f"{segmenter.memory_bytes(data, segmenter.plan(data, options)) / 1e6:,.0f}"
 
     one, twelve, hundred = (1152, 864), (4000, 3000), (12247, 8165)
     (stated,) = re.findall(r"A JPEG of 1 megapixel counts .*?\)\.", OPERATE, re.DOTALL)
@@ -129,7 +128,7 @@ def largest(segmenter: Segmenter, format: Format, work_bytes: int) -> int:
         height = int((megapixels * 0.75e6) ** 0.5)
         data = jpeg_of(height * 4 // 3, height)
         plan = segmenter.plan(data, Options(rendering=Rendering(format)))
-        return memory_bytes(segmenter, data, plan) + megapixels * 500_000
+        return segmenter.memory_bytes(data, plan) + megapixels * 500_000
 
     return max(megapixels for megapixels in range(1, 101) if needed(megapixels) <= work_bytes)
 

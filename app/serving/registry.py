@@ -24,9 +24,8 @@ from imaging.decoding import Limits
 from imaging.encoding import grey_png
 from model.inference.instructions import DECISION
 from model.inference.loading import load_runtime, unused_gpu
-from model.inference.memory import memory_bytes
 from model.inference.plan import Options
-from model.inference.runtime import DistantRuntime
+from model.inference.runtime import Runtime
 from model.inference.scaling import working_size
 from model.inference.scheduler import OnBatch, Scheduler
 from model.inference.segmenter import Segmenter
@@ -39,14 +38,14 @@ log = logging.getLogger("segment")
 class Model:
     """A network in service: its segmenter, the scheduler of its runtimes, and the number of requests that use it.
 
-    pickled_runtime: a pickled `DistantRuntime`, which tells worker processes about the runtime.
+    pickled_runtime: a pickled `Runtime`, which tells worker processes about the runtime.
     """
 
     def __init__(self, segmenter: Segmenter, scheduler: Scheduler) -> None:
         self.segmenter = segmenter
         self.scheduler = scheduler
         self.name = segmenter.runtime.identity.name
-        self.pickled_runtime = pickle.dumps(DistantRuntime.of(segmenter.runtime))
+        self.pickled_runtime = pickle.dumps(Runtime.of(segmenter.runtime))
         self.users = 0
 
 
@@ -221,7 +220,7 @@ def check_limits(segmenter: Segmenter, settings: Settings) -> None:
     limits: list[tuple[str, float, float]] = [("MAX_MEGAPIXELS", settings.max_megapixels, height * width / 1e6)]
     if settings.max_megapixels >= height * width / 1e6 and not segmenter.manifest.preprocessing.is_multispectral:
         plan = segmenter.plan(data, options)
-        megabytes = ceil(max(memory_bytes(segmenter, data, plan) + len(data), FIRST_BYTES) / (1 - BODIES_SHARE) / 1e6)
+        megabytes = ceil(max(segmenter.memory_bytes(data, plan) + len(data), FIRST_BYTES) / (1 - BODIES_SHARE) / 1e6)
         limits += [("MEMORY_MB", settings.memory_bytes / 1e6, megabytes)]
         limits += [("MAX_QUEUED_TILES", settings.max_queued_tiles, plan.tile_count)]
     for name, value, least in limits:

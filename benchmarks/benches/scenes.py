@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -180,8 +181,8 @@ def costs(folder: Path, size: tuple[int, int]) -> tuple[list[Cost], list[Cost]]:
     runtime = load_runtime(find_files(DEFAULT_WEIGHTS))
     request = SceneRequest(str(scene), str(out), "raster")
     with open_scene(str(scene)) as reader:
-        tiles = plan_work(request, reader, runtime).plan.tiles
-    sample = [tiles.cut(pixels, region) for region, _ in zip(tiles.regions, range(64), strict=False)]
+        tiles = plan_work(request, reader, runtime).tiles
+    sample = list(islice(tiles.tiles(pixels), 64))
     run_network(runtime, sample, 64)  # compiles what a crowd of tiles needs
     megapixels, scenes, alone = size[0] * size[1] / 1e6, list[Cost](), list[Cost]()
     for _ in range(ROUNDS):

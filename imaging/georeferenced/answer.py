@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import shapely
+from collections.abc import Iterator
 
 from imaging.answer import SegmentedImage
-from imaging.classes import is_background
-from imaging.georeferenced.geojson import feature_collection
-from imaging.georeferenced.place import Place, Window, pixel_areas
-from imaging.georeferenced.raster import RasterFacts, raster_bytes
-from imaging.polygons import trace, trace_coverage
-from imaging.regions import Regions
+from imaging.classes import object_ids
+from imaging.georeferenced.geojson import PolygonFacts, feature_collection
+from imaging.georeferenced.place import AREA_ROWS, Place, Window, pixel_areas
+from imaging.georeferenced.raster import raster_bytes
+from imaging.objects import Part
+from imaging.polygons import trace
 from imaging.rendering import Rendering
-from imaging.runs import column_runs
-
-FULL = 255.0  # of confidence in a map of 8 bits
-DIGITS = 4  # of areas and confidence
 
 
 def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering) -> bytes:
@@ -37,30 +28,24 @@ def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering) -> b
             "FCN_MODEL_SHA256": model["sha256"],
             "FCN_RUNTIME": f"{model['runtime']} {model['precision']}",
         }
-        return raster_bytes(place, image.class_map, RasterFacts(image.labels.classes, image.labels.palette, tags))
+        return raster_bytes(place, image.result.class_map, image.labels, tags)
     polygons = _polygons(image, place, rendering)
     document = feature_collection(polygons, place, {"model": dict(image.model)})
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _polygons(image: SegmentedImage, place: Place, rendering: Rendering) -> Iterator[tuple[shapely.Polygon, Mapping[str, Any]]]:
+def _polygons(image: SegmentedImage, place: Place, rendering: Rendering) -> Iterator[PolygonFacts]:
     """The polygon of each region in the image's pixels, and its properties."""
     names = {label.id: label.name for label in image.labels.classes}
-    class_ids = rendering.class_ids(image.labels.classes)
-    ids = [id for id in names if id in class_ids and (rendering.classes or not is_background(names[id]))]
-    regions = Regions(column_runs(image.class_map), ids)
-    areas = regions.sums(lambda left, right: _areas(place, left, right))
-    means, confidence_map = None, image.confidence
-    if confidence_map is not None:
-        means = regions.sums(lambda left, right: confidence_map[:, left:right]) / regions.pixels / FULL
-    tracing = trace_coverage if rendering.topology == "shared" else trace
-    for index, (id, polygon) in enumerate(tracing(image.class_map, regions, rendering.tolerance)):
-        confidence = None if means is None else round(float(means[index]), DIGITS)
-        area = round(float(areas[index]), DIGITS)
-        yield polygon, {"class_id": id, "class": names[id], "area_m2": area, "confidence": confidence}
+    ids, shared = object_ids(rendering.classes, image.labels.classes), rendering.topology == "shared"
+    for each in trace(image.result.class_map, ids, rendering.tolerance, shares_borders=shared, parts=_parts(image, place)):
+        yield each.polygon, each.properties(names)
 
 
-def _areas(place: Place, left: int, right: int) -> npt.NDArray[np.float64]:
-    """The square metres of each pixel in these columns, (H, columns)."""
-    height = place.size[0]
-    return np.broadcast_to(pixel_areas(place, Window(0, left, height, right - left)), (height, right - left))
+def _parts(image: SegmentedImage, place: Place) -> Iterator[Part]:
+    """The rows of the image, with their areas."""
+    class_map, confidence = image.result.class_map, image.result.confidence
+    for top in range(0, place.size[0], AREA_ROWS):
+        rows = slice(top, top + AREA_ROWS)
+        areas = pixel_areas(place, Window(top, 0, *class_map[rows].shape))
+        yield class_map[rows], areas, None if confidence is None else confidence[rows]

@@ -15,7 +15,7 @@ import shapely
 
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.geojson import PolygonFacts
-from imaging.georeferenced.place import Place, Window, pixel_areas
+from imaging.georeferenced.place import AREA_ROWS, Place, Window, pixel_areas
 from imaging.georeferenced.raster import KEY_TAG, in_blocks
 from imaging.georeferenced.vectors import VectorError, check_vector_file
 from imaging.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
@@ -23,7 +23,6 @@ from imaging.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
 MOST_HOLES = 4000  # of a polygon that is simplified with its topology preserved, whose time grows with their square
 MOST_CORNERS = 5_000_000  # of all polygons that are simplified with their borders shared, which needs all of them at once
 FEATURES_AT_ONCE = 1000
-STEP_ROWS = 256
 DATE = "2000-01-01T00:00:00.000Z"
 """Of every GeoPackage, so that equal layers have equal bytes."""
 KEY = KEY_TAG.lower()
@@ -48,25 +47,23 @@ def layer_polygons(
     rows: first row, class ids and confidences, from top to bottom. names: of the classes whose objects are wanted, by id.
     tolerance: in the units of the scene's system; no outer ring moves further (Douglas and Peucker, 1973), and holes that would
     be thinner vanish. With shared borders, neighbours are simplified together (Visvalingam and Whyatt, 1993), as
-    `trace_coverage` does it. Raises `NoCoordinates`, and `SceneError` if shared borders need too many points.
+    `trace` does it. Raises `NoCoordinates`, and `SceneError` if shared borders need too many points.
     """
     all_objects = _objects(rows, place, ObjectFinder(place.size[1], names, with_nodes=shared_borders))
     objects: Iterator[MapObject] = (each for each in all_objects if each.square_metres >= min_area)
     if tolerance and shared_borders:
-        objects = _simplified_together(list(_counted(objects)), place, tolerance)
+        objects = _simplified_together(objects, place, tolerance)
     elif tolerance:
         objects = _simplified(objects, place, tolerance)
     for each in objects:
-        confidence = None if each.confidence is None else round(each.confidence, 4)
-        area = round(each.square_metres, 4)
-        yield each.polygon, {"class_id": each.id, "class": names[each.id], "area_m2": area, "confidence": confidence}
+        yield each.polygon, each.properties(names)
 
 
 def _objects(rows: Iterable[tuple[int, Ids, Ids | None]], place: Place, finder: ObjectFinder) -> Iterator[MapObject]:
     """The objects, as they are finished."""
     planes = (np.stack([plane for plane in part[1:] if plane is not None], 1) for part in rows)
-    for index, part in enumerate(in_blocks(planes, STEP_ROWS)):  # sums have equal bits, whatever the pieces that rows come in
-        areas = pixel_areas(place, Window(index * STEP_ROWS, 0, len(part), place.size[1]))
+    for index, part in enumerate(in_blocks(planes, AREA_ROWS)):
+        areas = pixel_areas(place, Window(index * AREA_ROWS, 0, len(part), place.size[1]))
         yield from finder.add(part[:, 0], areas, part[:, 1] if part.shape[1] > 1 else None)
     yield from finder.finish()
 
@@ -132,18 +129,6 @@ def other_tables(path: Path, layer: str) -> str:
     return "" if tables == {layer: DATE} else f"the layer {layer} of another program, or changed since it was written"
 
 
-def _counted(objects: Iterable[MapObject]) -> Iterator[MapObject]:
-    corners = 0
-    for each in objects:
-        corners += shapely.get_num_coordinates(each.polygon)
-        if corners > MOST_CORNERS:
-            raise SceneError(
-                f"the polygons have more than {MOST_CORNERS:,} points, too many to simplify with shared borders; leave "
-                "--tolerance or --topology out, or give a larger --min-area"
-            )
-        yield each
-
-
 def _simplified(objects: Iterator[MapObject], place: Place, tolerance: float) -> Iterator[MapObject]:
     """The objects with fewer points. If one would vanish or cross itself, topology is kept; with many holes, all points."""
     while batch := list(islice(objects, OBJECTS_AT_ONCE)):
@@ -160,10 +145,19 @@ def _simplified(objects: Iterator[MapObject], place: Place, tolerance: float) ->
         yield from (replace(each, polygon=polygon) for each, polygon in zip(batch, results, strict=True))
 
 
-def _simplified_together(objects: list[MapObject], place: Place, tolerance: float) -> Iterator[MapObject]:
-    """The objects with fewer points, the same along common borders."""
-    polygons = shapely.transform(np.array([each.polygon for each in objects], np.object_), place.to_map)
-    if not len(polygons):
+def _simplified_together(some: Iterable[MapObject], place: Place, tolerance: float) -> Iterator[MapObject]:
+    """The objects with fewer points, the same along common borders. Raises `SceneError` for too many."""
+    objects, corners = list[MapObject](), 0
+    for each in some:
+        objects.append(each)
+        corners += shapely.get_num_coordinates(each.polygon)
+        if corners > MOST_CORNERS:
+            raise SceneError(
+                f"the polygons have more than {MOST_CORNERS:,} points, too many to simplify with shared borders; leave "
+                "--tolerance or --topology out, or give a larger --min-area"
+            )
+    if not objects:
         return
+    polygons = shapely.transform(np.array([each.polygon for each in objects], np.object_), place.to_map)
     simple = shapely.transform(shapely.coverage_simplify(polygons, tolerance), place.to_pixels)
     yield from (replace(each, polygon=polygon) for each, polygon in zip(objects, simple, strict=True))

@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 DEGREES = "OGC:CRS84"
 """Longitude and latitude on WGS 84, as GeoJSON has them (RFC 7946, section 4)."""
 EQUATOR_M, ECCENTRICITY_2 = 6_378_137.0, 0.006_694_379_990_14  # of WGS 84
+AREA_ROWS = 256  # whose areas are computed at once: sums have equal bits, whatever the pieces that rows come in
 GRID = 64  # pixels between the points where areas are computed; between them they are interpolated
 MOST_POINTS = 9  # along the columns
 SAME = 1e-4  # areas along a row count as equal up to this relative difference

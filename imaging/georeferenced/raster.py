@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -14,11 +13,12 @@ import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetWriter, MemoryFile
+from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
-from imaging.classes import VOID, Label
+from imaging.answer import Labels
+from imaging.classes import VOID
 from imaging.georeferenced.errors import SceneError, gdal_reason
 from imaging.georeferenced.opening import ignore_warnings
 from imaging.georeferenced.place import Place
@@ -31,28 +31,22 @@ COMPRESSION = {"compress": "deflate", "zlevel": 6}
 KEY_TAG = "FCN_KEY"
 
 
-@dataclass(frozen=True)
-class RasterFacts:
-    """What the file says beside its pixels: the classes, 256 RGB colours, and further tags by name."""
-
-    classes: Sequence[Label]
-    palette: Sequence[tuple[int, int, int]]
-    tags: Mapping[str, str]
-
-
-def write_raster(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts, *, cog: bool = False) -> None:
+def write_raster(
+    path: Path, place: Place, rows: Iterable[Ids], labels: Labels, tags: Mapping[str, str], *, cog: bool = False
+) -> None:
     """Writes rows of class ids, uint8 (any number, width), from top to bottom, with the place of their scene.
 
-    cog: whether to write a Cloud Optimized GeoTIFF, for which a second file of about the same size lies beside it meanwhile.
-    Equal rows give equal bytes. Reads the file again, since not every failed write is told. Raises `OSError` if it is not what
-    was written, or if there is no room.
+    labels, tags: what the file says beside its pixels: names and colours of classes, and texts by name. cog: whether to write a
+    Cloud Optimized GeoTIFF, for which a second file of about the same size lies beside it meanwhile. Equal rows give equal
+    bytes. Reads the file again, since not every failed write is told. Raises `OSError` if it is not what was written, or if
+    there is no room.
     """
     environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK}
     plain = path.with_name(f"{path.stem}.plain{path.suffix}") if cog else path
     ignore_warnings()
     with rasterio.Env(**environment):
         try:
-            sums = _write(plain, place, rows, facts)
+            sums = _write(plain, place, rows, labels, tags)
             if cog:
                 options = {"blocksize": BLOCK, "overview_resampling": "nearest", "bigtiff": "if_safer", "level": 6}
                 copy(plain, path, driver="COG", compress="deflate", **options)
@@ -66,13 +60,10 @@ def write_raster(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFac
                 plain.unlink(missing_ok=True)
 
 
-def raster_bytes(place: Place, class_map: Ids, facts: RasterFacts) -> bytes:
+def raster_bytes(place: Place, class_map: Ids, labels: Labels, tags: Mapping[str, str]) -> bytes:
     """The file of a class map, uint8 (H, W), without overviews. Equal maps give equal bytes."""
     with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_NUM_THREADS=1), MemoryFile() as memory:
-        with memory.open(**_profile(place)) as file:
-            _describe(file, facts)
-            for top in range(0, place.size[0], BLOCK):
-                _write_rows(file, top, class_map[top : top + BLOCK])
+        _write(memory.name, place, [class_map], labels, tags)
         return bytes(memory.read())
 
 
@@ -99,43 +90,26 @@ def read_key(path: os.PathLike[str] | str) -> str | None:
         return None
 
 
-def _write(path: Path, place: Place, rows: Iterable[Ids], facts: RasterFacts) -> list[int]:
+def _write(path: Path | str, place: Place, rows: Iterable[Ids], labels: Labels, tags: Mapping[str, str]) -> list[int]:
     """Writes the raster without overviews, and gives the sum of each row of tiles."""
-    height = place.size[0]
-    sums = []
-    with rasterio.open(path, "w", **_profile(place)) as file:
-        _describe(file, facts)
-        top = 0
+    (height, width), sums, top = place.size, [], 0
+    with rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint8", crs=place.crs, transform=place.transform,
+        nodata=VOID, tiled=True, blockxsize=BLOCK, blockysize=BLOCK, photometric="palette", bigtiff="if_safer", **COMPRESSION,
+    ) as file:  # fmt: skip
+        file.write_colormap(1, {id: (*color, 0 if id == VOID else 255) for id, color in enumerate(labels.palette)})
+        file.update_tags(**tags)
+        file.update_tags(1, **{f"CLASS_{label.id}": label.name for label in labels.classes})
+        file.set_band_description(1, "class")
         for part in in_blocks(rows, BLOCK):
-            _write_rows(file, top, part)
+            for left in range(0, width, BLOCK):
+                columns = np.ascontiguousarray(part[:, left : left + BLOCK])
+                file.write(columns, 1, window=RasterioWindow(left, top, columns.shape[1], len(part)))
             sums.append(crc32(part.tobytes()))
             top += len(part)
     if top != height:
         raise SceneError(f"{path}: {top} rows of {height} were written")
     return sums
-
-
-def _profile(place: Place) -> dict[str, Any]:
-    """What rasterio needs to know to create the file."""
-    height, width = place.size
-    return {
-        "driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "uint8", "crs": place.crs,
-        "transform": place.transform, "nodata": VOID, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK,
-        "photometric": "palette", "bigtiff": "if_safer", **COMPRESSION,
-    }  # fmt: skip
-
-
-def _describe(file: DatasetWriter, facts: RasterFacts) -> None:
-    file.write_colormap(1, {id: (*color, 0 if id == VOID else 255) for id, color in enumerate(facts.palette)})
-    file.update_tags(**facts.tags)
-    file.update_tags(1, **{f"CLASS_{label.id}": label.name for label in facts.classes})
-    file.set_band_description(1, "class")
-
-
-def _write_rows(file: DatasetWriter, top: int, part: Ids) -> None:
-    for left in range(0, part.shape[1], BLOCK):
-        columns = np.ascontiguousarray(part[:, left : left + BLOCK])
-        file.write(columns, 1, window=RasterioWindow(left, top, columns.shape[1], columns.shape[0]))
 
 
 def in_blocks(rows: Iterable[Ids], size: int) -> Iterator[Ids]:

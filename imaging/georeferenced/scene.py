@@ -98,25 +98,23 @@ class Scene:
         A pixel has no data where nodata, alpha or a mask band says so, and where a sample of these bands is not finite. alpha:
         the bands of alpha that count; None for all that the file calls so. Raises `DamagedScene`.
         """
-        with self._window(window) as place:
-            return self._read(bands, alpha, window=place)
+        with self._reading(window) as options:
+            return self._read(bands, alpha, **options)
 
     def has_data(self, window: Window, alpha: Sequence[int] | None = None) -> bool:
         """Whether nodata, alpha or a mask band leave any pixel of a window. alpha: as in `read`. Raises `DamagedScene`."""
         if self._is_full and not (self.alpha if alpha is None else alpha):
             return True
-        with self._window(window) as place:
-            return bool(self._mask(alpha, window=place).any())
+        with self._reading(window) as options:
+            return bool(self._mask(alpha, **options).any())
 
     def read_reduced(self, size: Size, bands: Sequence[int], alpha: Sequence[int] | None = None) -> tuple[Samples, Mask]:
         """The whole scene at a smaller (height, width), from its overviews where it has some: samples and mask as `read`.
 
         Each pixel is one of the scene, or of an overview. Raises `DamagedScene`.
         """
-        try:
+        with self._reading():
             return self._read(bands, alpha, out_shape=size)
-        except RasterioError as error:
-            raise DamagedScene(f"{self.name}: an overview of it cannot be read: {gdal_reason(error)}") from error
 
     def _read(self, bands: Sequence[int], alpha: Sequence[int] | None, **options: Any) -> tuple[Samples, Mask]:
         """Samples with black as 0, also of a file that stores white as 0 (TIFF's WhiteIsZero), and which pixels have data."""
@@ -158,13 +156,13 @@ class Scene:
                 yield Window(top, left, bottom - top, right - left)
 
     @contextmanager
-    def _window(self, window: Window) -> Iterator[RasterioWindow]:
-        """The window as rasterio has it. Raises `DamagedScene` if the block cannot read it."""
-        top, left, height, width = window
+    def _reading(self, window: Window | None = None) -> Iterator[dict[str, RasterioWindow]]:
+        """Options of rasterio for a window, or for the whole. Raises `DamagedScene` if the block cannot read it."""
+        top, left, height, width = window or (0, 0, *self.size)
         try:
-            yield RasterioWindow(left, top, width, height)
+            yield {"window": RasterioWindow(left, top, width, height)} if window else {}
         except RasterioError as error:
-            at = f"pixels {left}, {top} to {left + width}, {top + height} (column, row)"
+            at = f"pixels {left}, {top} to {left + width}, {top + height} (column, row)" if window else "an overview of it"
             raise DamagedScene(f"{self.name}: {at} cannot be read: {gdal_reason(error)}") from error
 
 

@@ -165,7 +165,7 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[np
     shapes = polygons[indices]
     if crs != target:
         with _moving(crs, target):
-            longest = _longest_edge(crs)
+            longest = LONGEST_EDGE / (METRES_A_DEGREE if crs.is_geographic else float(crs.linear_units_factor[1]))
         shapes = move(shapely.segmentize(shapes, longest), crs, target)
     a, b, c, d, e, f = (~place.transform)[:6]
     return indices, shapely.transform(shapes, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
@@ -225,11 +225,6 @@ def move(geometries: Geometries, crs: CRS, target: CRS) -> Geometries:
         corner = f"a polygon's corner at {x:.10g}, {y:.10g}"
         raise VectorError(f"{corner} has no place in {system_name(target)}; cut the polygon there")
     return result
-
-
-def _longest_edge(crs: CRS) -> float:
-    """`LONGEST_EDGE` in the units of a coordinate system."""
-    return LONGEST_EDGE / (METRES_A_DEGREE if crs.is_geographic else float(crs.linear_units_factor[1]))
 
 
 class Burner:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from model.command_line import install_command
 from model.inference.instructions import int8_sums, limit_instructions, measure_instructions
-from model.inference.runtime import ModelIdentity, Runtime, RuntimeUnavailable
+from model.inference.runtime import Runtime, RuntimeUnavailable
 from model.manifest import WeightsError
 from model.weights_file import WeightsFiles
 
@@ -35,30 +35,33 @@ def load_runtime(
     processor with AMX is measured once. Raises `RuntimeUnavailable` or `WeightsError`.
     """
     runtime_name = _choose(files, runtime, device, precision)
-    if runtime_name != "torch":
-        master = _master_sha256(files)
-        if runtime_name == "openvino":
-            limit_instructions(cpu_isa)  # before the precision is chosen, which depends on it
-        path = _export(files, precision if runtime_name == "openvino" else "float32")
-        if path == files.exports.get("int8"):
-            measure_instructions(path, threads)
-        network = _load_export(runtime_name, path, device, threads)
-        _check_fresh(files, network.identity, master)
-        return network
-    from model.inference.runtimes.torch_runtime import TorchRuntime
-    from model.weights_file import load_weights
+    if runtime_name == "torch":
+        from model.inference.runtimes.torch_runtime import TorchRuntime
+        from model.weights_file import load_weights
 
-    assert files.master is not None
-    return TorchRuntime(load_weights(files.master), device, precision, threads)
+        assert files.master is not None
+        return TorchRuntime(load_weights(files.master), device, precision, threads)
+    master, network = _master_sha256(files), _load_export(files, runtime_name, device, precision, threads, cpu_isa)
+    if master not in (None, network.identity.sha256):
+        raise WeightsError(
+            f"the {network.identity.precision} export of {files.name} was made from a master of sha256 "
+            f"{network.identity.sha256[:16]}..., the one beside it is {str(master)[:16]}...: make it again (fcn-export "
+            f"--weights {files.master} --force), or remove it"
+        )
+    return network
 
 
-def _load_export(runtime: str, path: Path, device: str, threads: int) -> Runtime:
+def _load_export(files: WeightsFiles, runtime: str, device: str, precision: str, threads: int, cpu_isa: str) -> Runtime:
     if runtime == "onnxruntime":
         from model.inference.runtimes.onnxruntime_runtime import ONNXRuntime
 
-        return ONNXRuntime(path, device, threads)
+        return ONNXRuntime(_export(files, "float32"), device, threads)
     from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 
+    limit_instructions(cpu_isa)  # before the precision is chosen, which depends on it
+    path = _export(files, precision)
+    if path == files.exports.get("int8"):
+        measure_instructions(path, threads)
     return OpenVINORuntime(path, threads)
 
 
@@ -134,15 +137,6 @@ def _master_sha256(files: WeightsFiles) -> str | None:
             return hashlib.sha256(data).hexdigest()
     except (OSError, ValueError) as error:
         raise WeightsError(f"{files.master} cannot be read: {error}") from error
-
-
-def _check_fresh(files: WeightsFiles, export: ModelIdentity, master: str | None) -> None:
-    """Raises `WeightsError` if the export was made from another master than the one beside it, whose sha256 is `master`."""
-    if master not in (None, export.sha256):
-        raise WeightsError(
-            f"the {export.precision} export of {files.name} was made from a master of sha256 {export.sha256[:16]}..., the one "
-            f"beside it is {str(master)[:16]}...: make it again (fcn-export --weights {files.master} --force), or remove it"
-        )
 
 
 def _int8_pays(files: WeightsFiles) -> bool:

@@ -34,7 +34,7 @@ class Band(NamedTuple):
 
 
 class BandMerger:
-    """Takes the tiles' logits in the order of `TilePlan.regions` and gives bands from top to bottom. For one thread.
+    """Takes the tiles' logits in the order of `TilePlan.tiles` and gives bands from top to bottom. For one thread.
 
     grid: where in its pixels a cell lies; it selects the weights. Holds one row of tiles, so its memory grows with
     classes x tile height x width, and does not depend on the image's height. It holds them as strips of `UNIT` pixels' height,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from imaging.decoding import OpenImage
 from imaging.parameters import Parameter, parameters_of
@@ -12,6 +12,9 @@ from model.inference.scaling import SIDES, Side, parse_side
 from model.inference.small_regions import AREA_PATTERN, AREA_WORDS, Area, parse_area
 from model.inference.tiling import Blend, Size, TilePlan
 from model.inference.views import Quality, View
+
+if TYPE_CHECKING:
+    from imaging.georeferenced.whole import OpenScene  # needs the extra `geo`
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,13 @@ class Plan:
     """The work for one image.
 
     size: upright (height, width) of the image and of the answer. views: the sizes and mirror images to run, largest first.
-    image: the photo's file, opened for this plan and not yet decoded; None if there is none.
+    image: the file, opened for this plan and not yet decoded; None if there is none.
     """
 
     size: Size
     views: tuple[View, ...]
     options: Options
-    image: OpenImage | None = field(default=None, compare=False, repr=False)
+    image: OpenImage | OpenScene | None = field(default=None, compare=False, repr=False)
 
     @property
     def tile_plan(self) -> TilePlan:

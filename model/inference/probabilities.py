@@ -27,12 +27,6 @@ def to_probabilities(cells: Logits, temperature: float) -> Logits:
     return powers
 
 
-def highest_probability(logits: Logits, temperature: float) -> npt.NDArray[np.float32]:
-    """The probability of the most probable class, float32 (N,), from logits (N, classes)."""
-    powers = _powers(logits, temperature)
-    return np.asarray(1 / powers.sum(0), np.float32)
-
-
 def probability_of_ids(logits: Logits, ids: Ids, temperature: float) -> npt.NDArray[np.float32]:
     """The probability of one class in each row, float32 (N,), from logits (N, classes). ids: uint8 (N,), these classes."""
     powers = _powers(logits, temperature)

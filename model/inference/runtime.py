@@ -1,11 +1,11 @@
-"""The protocol of runtimes, which run the network; a stand-in for a runtime in another process; and errors."""
+"""What runtimes have in common, which run the network; and errors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import inf
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +44,11 @@ class ModelIdentity:
     instructions: str = ""
 
 
-class Runtime(Protocol):
-    """A network, ready to run. Several threads may call `logits`.
+@dataclass(eq=False)
+class Runtime:
+    """A network, ready to run: the facts of one, which a subclass runs. Several threads may call `logits`.
+
+    By itself it stands for a runtime in another process, for a `Segmenter` that sends its tiles there; its `logits` raises.
 
     file_sha256: of the loaded file, a master or an export. network_sha256: of an export's network without its facts; empty for
     a master. stride: pixels per cell of the logits. grid: where in those pixels the cell lies. max_batch: the most tiles
@@ -57,27 +60,34 @@ class Runtime(Protocol):
     file_sha256: str
     network_sha256: str
     manifest: Manifest
-    device: str
     stride: int
     grid: Grid
-    max_batch: int
-    max_pixels: int | None
-    max_concurrency: int
+    device: str = "cpu"
+    max_batch: int = 1
+    max_pixels: int | None = None
+    max_concurrency: int = 1
+    version: ClassVar[str] = ""
+
+    @staticmethod
+    def of(runtime: Runtime) -> Runtime:
+        """The facts of a runtime, which can be pickled."""
+        return Runtime(**{field.name: getattr(runtime, field.name) for field in fields(Runtime)})
 
     def concurrency(self, tiles: int) -> int:
         """The useful number of calls at the same time, 1 to `max_concurrency`, while `tiles` tiles wait or run."""
-        ...
+        return self.max_concurrency
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         """Float32 logits (N, classes, height / stride, width / stride) of N uint8 tiles (height, width, bands) of one shape.
 
         Raises `DeviceOutOfMemory` or `DeviceLost`.
         """
-        ...
+        raise RuntimeError("the network is in another process; give `segment` a `run` that sends tiles there")
 
     def describe(self) -> dict[str, str]:
         """The runtime, its version, its device, its precision and the loaded file's sha256, for logs and `/info`."""
-        ...
+        facts = {"runtime": self.identity.runtime, "version": self.version, "device": self.device}
+        return facts | {"precision": self.identity.precision, "file_sha256": self.file_sha256}
 
 
 @dataclass(eq=False)
@@ -96,32 +106,3 @@ class Device:
 def most_tiles(shape: tuple[int, ...], max_batch: int, max_pixels: int | None) -> int:
     """The most tiles of this shape (height, width, bands) in a call, under limits as of a `Runtime`; at least 1."""
     return max_batch if max_pixels is None else max(1, min(max_batch, max_pixels // (shape[0] * shape[1])))
-
-
-@dataclass
-class DistantRuntime:
-    """The attributes of a runtime in another process, for a `Segmenter` that sends its tiles there. Its `logits` raises."""
-
-    identity: ModelIdentity
-    file_sha256: str
-    network_sha256: str
-    manifest: Manifest
-    device: str
-    stride: int
-    grid: Grid
-    max_batch: int
-    max_pixels: int | None
-    max_concurrency: int
-
-    @classmethod
-    def of(cls, runtime: Runtime) -> DistantRuntime:
-        return cls(**{field.name: getattr(runtime, field.name) for field in fields(cls)})
-
-    def concurrency(self, tiles: int) -> int:
-        return self.max_concurrency
-
-    def logits(self, tiles: Sequence[Tile]) -> Logits:
-        raise RuntimeError("the network is in another process; give `segment` a `run` that sends tiles there")
-
-    def describe(self) -> dict[str, str]:
-        return {"runtime": self.identity.runtime, "device": self.device, "precision": self.identity.precision}

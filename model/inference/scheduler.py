@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -51,10 +52,10 @@ class Scheduler:
         self,
         runtimes: Sequence[Runtime],
         *,
-        max_batch: int | None,
-        on_batch: OnBatch,
-        on_failure: Callable[[str], None],
-        clock: Clock,
+        max_batch: int | None = None,
+        on_batch: OnBatch = lambda *_: None,
+        on_failure: Callable[[str], None] = lambda _: None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.failure: str | None = None
         self.clock = clock

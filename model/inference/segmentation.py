@@ -1,14 +1,13 @@
-"""The network's result for an image, built from bands of averaged logits."""
+"""Builds the network's result for an image from bands of averaged logits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imaging.answer import class_pixels
+from imaging.answer import Segmentation, class_pixels
 from imaging.rendering import Rendering
 from model.inference.errors import NoConfidence
 from model.inference.probabilities import softmax
@@ -17,38 +16,6 @@ from model.inference.tiling import Size
 from model.inference.upsampling import Rows
 
 Pixels = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, repr=False)
-class Segmentation:
-    """The network's result for an image.
-
-    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x probability of the pixel's class), as
-    `Rows.class_ids_and_confidence` defines it; None if the rendering does not need it. mean_confidence: for each class id, the
-    mean of that probability over the class's pixels; empty if confidence was not computed.
-    probabilities: float16 (classes, H, W); None if not needed. counts: for each class id, its number of pixels.
-    foreground: uint8 (H, W), round(255 x probability that the pixel's class is one of the classes that the rendering shows),
-    None if not needed. It is 255 or 0 where `min_area` or `fill_holes` moved a pixel into or out of these classes.
-    """
-
-    class_map: Pixels
-    confidence: npt.NDArray[np.uint8] | None = None
-    mean_confidence: tuple[float, ...] = ()
-    probabilities: npt.NDArray[np.float16] | None = None
-    counts: tuple[int, ...] = ()
-    foreground: npt.NDArray[np.uint8] | None = None
-
-    def __repr__(self) -> str:
-        height, width = self.class_map.shape
-        parts = [name for name in ("confidence", "probabilities", "foreground") if getattr(self, name) is not None]
-        classes = int(np.count_nonzero(self.counts))
-        return f"<Segmentation {height}x{width} (height x width), {classes} classes{''.join(f', {part}' for part in parts)}>"
-
-    @property
-    def overall_confidence(self) -> float:
-        """The mean confidence of all pixels. Only valid if confidence was computed."""
-        mean = np.dot(self.counts, self.mean_confidence) / sum(self.counts)
-        return min(1.0, float(mean))  # rounding may exceed 1
 
 
 def require_confidence(runtime: Runtime, rendering: Rendering) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from imaging.answer import SegmentedImage
+from imaging.answer import Segmentation, SegmentedImage
 from imaging.classes import VOID
 from imaging.conversion import UPRIGHT, upright_array
 from imaging.decoding import Limits, OpenImage, scale
@@ -27,16 +27,16 @@ from model.inference.merging import Band, BandMerger, Logits
 from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SideError, check_scene_side, check_side, working_size
-from model.inference.segmentation import Foreground, Pixels, Segmentation, SegmentationBuilder, require_confidence
-from model.inference.small_regions import without_small_regions
+from model.inference.segmentation import Foreground, Pixels, SegmentationBuilder, require_confidence
+from model.inference.small_regions import small_region_bytes, without_small_regions
 from model.inference.tiling import Size, TilingError, plan_tiles, tile_shapes
-from model.inference.upsampling import LogitsUpsampler, Rows
-from model.inference.views import View, ViewAverage, plan_views
+from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
+from model.inference.views import View, ViewAverage, average_bytes, plan_views
 from model.labels import LabelSet
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 if TYPE_CHECKING:
-    from imaging.georeferenced.whole import WholeScene
+    from imaging.georeferenced.whole import OpenScene
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, bands) of one shape to their logits (classes, height / stride, width / stride), in order."""
@@ -99,32 +99,23 @@ class Segmenter:
             load()
 
     def plan(self, data: bytes, options: Options) -> Plan:
-        """The plan for an image file, from its header alone. It keeps the opened file of a photo, for one thread's `segment`.
+        """The plan for an image file, from its header alone. It keeps the opened file, for one thread's `segment`.
 
         If the weights record the size on the ground of the pixels that the network learned from, `side=auto` scales a scene to
         that size. The plan's options then have the side in pixels.
 
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideError` or `TilingError`.
         """
-        image = None
-        if self.reads_scene(options.rendering):
-            self.prepare(options)
-            from imaging.georeferenced.whole import longer_side, read_whole_place
-
-            place = read_whole_place(data, self.limits)
-            gsd = self.manifest.preprocessing.gsd if options.side == "auto" else None
-            size, side = place.size, None if gsd is None else longer_side(place, gsd)
-        else:
-            gsd = side = None
-            image = OpenImage(data, self.limits)
-            size = image.size
-        options.rendering.check(size)
+        image = self._open(data, options.rendering)
+        options.rendering.check(image.size)
         options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks
         require_confidence(self.runtime, options.rendering)
-        if gsd is None:
-            return replace(self.plan_size(size, options), image=image)
+        gsd = self.manifest.preprocessing.gsd if options.side == "auto" else None
+        if gsd is None or isinstance(image, OpenImage):
+            return replace(self.plan_size(image.size, options), image=image)
         try:
-            return self.plan_size(size, replace(options, side=check_scene_side(size, side)))
+            options = replace(options, side=check_scene_side(image.size, image.longer_side(gsd)))
+            return replace(self.plan_size(image.size, options), image=image)
         except SideError as error:
             words = f"the network learned from pixels of {gsd:.3g} m on the ground, and {error}"
             raise SideError(f"{words}, or give side=native for the scene's own pixels") from error
@@ -139,20 +130,40 @@ class Segmenter:
         check_side(options.side, size, largest, advised_range=advised_range, quality=quality, megapixels=self.limits.megapixels)
         return Plan(size, views, options)
 
+    def memory_bytes(self, data: bytes, plan: Plan) -> int:
+        """Upper bound of the memory that `segment` needs, in bytes, from the header alone.
+
+        The file's own bytes and the memory of OpenVINO or PyTorch are not included.
+        """
+        rendering, tiles, stride, classes = plan.options.rendering, plan.tile_plan, self.runtime.stride, len(self.labels)
+        pixels, photo, is_scene = plan.size[0] * plan.size[1], rendering.needs_photo, self.reads_scene(rendering)
+        results = pixels * (
+            1 + rendering.needs_confidence_map + rendering.needs_foreground + 2 * classes * rendering.needs_probabilities
+            + is_scene + 3 * (photo and (is_scene or plan.size != tiles.size))
+        )  # fmt: skip
+        inference = self.channels * tiles.size[0] * tiles.size[1] + band_bytes(plan.size, tiles, classes, stride)
+        if len(plan.views) > 1:
+            inference += average_bytes(tiles, classes, stride)
+        if plan.options.replaces_regions:
+            inference += small_region_bytes(plan.size, tiles, classes, stride)
+        decoding = self.open(data, plan).decoding_bytes(tiles.size, with_photo=photo)
+        return max(decoding, results + inference, results + rendering.memory_bytes(plan.size, classes))
+
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """Pixels, uint8 (H, W, bands), of an image file at the plan's working size. Raises `DamagedImage`."""
-        if self.reads_scene(plan.options.rendering):
-            return scale(self._read_scene(data).pixels, plan.tile_plan.size)
         return self.open(data, plan).decode(plan.tile_plan.size).pixels
 
-    def _read_scene(self, data: bytes) -> WholeScene:
-        from imaging.georeferenced.whole import read_whole
+    def open(self, data: bytes, plan: Plan) -> OpenImage | OpenScene:
+        """The file that the plan has opened, if it is of this data; else opens it. Raises an `ImageError`."""
+        return plan.image if plan.image and plan.image.data is data else self._open(data, plan.options.rendering)
 
-        return read_whole(data, self.limits, self.channels, self.manifest.preprocessing.neutral)
+    def _open(self, data: bytes, rendering: Rendering) -> OpenImage | OpenScene:
+        if not self.reads_scene(rendering):
+            return OpenImage(data, self.limits)
+        load()
+        from imaging.georeferenced.whole import OpenScene
 
-    def open(self, data: bytes, plan: Plan) -> OpenImage:
-        """The photo's file that the plan has opened, if it is of this data; else opens it. Raises an `ImageError`."""
-        return plan.image if plan.image and plan.image.data is data else OpenImage(data, self.limits)
+        return OpenScene(data, self.limits, self.channels, self.manifest.preprocessing.neutral)
 
     def reads_scene(self, rendering: Rendering) -> bool:
         """Whether image files must be georeferenced TIFFs: for answers with coordinates, or bands that photos do not have."""
@@ -172,40 +183,24 @@ class Segmenter:
         seconds: dict[str, float] = {}
         rendering = plan.options.rendering
         with _measure(seconds, "decode"):
-            photo, profile, place, valid, remark = None, None, None, None, ""
-            if self.reads_scene(rendering):
-                scene = self._read_scene(data)
-                image, valid, remark = scale(scene.pixels, plan.tile_plan.size), scene.valid, scene.remark
-                place = scene.place if rendering.needs_place else None
-                photo = np.ascontiguousarray(scene.pixels[:, :, :3]) if rendering.needs_photo else None
-                del scene
-            else:
-                image, photo, profile = self.open(data, plan).decode(plan.tile_plan.size, with_photo=rendering.needs_photo)
+            file = self.open(data, plan)
+            image, photo, profile, valid, remark = file.decode(plan.tile_plan.size, with_photo=rendering.needs_photo)
         with _measure(seconds, "inference"):
             segmentation = self.infer(image, plan, run)
         del image
         if valid is not None:
             segmentation.class_map[~valid] = VOID
         with _measure(seconds, "encode"):
+            cell = self.runtime.stride * max(plan.size) / max(plan.tile_plan.size)
             segmented_image = SegmentedImage(
-                photo=photo,
-                class_map=segmentation.class_map,
-                confidence=segmentation.confidence,
-                probabilities=segmentation.probabilities,
-                mean_confidence=segmentation.mean_confidence,
-                labels=self.manifest.labels,
-                model=self.identity,
-                tiling=plan.describe(),
-                foreground=segmentation.foreground,
-                cell=self.runtime.stride * max(plan.size) / max(plan.tile_plan.size),
-                profile=profile,
+                segmentation, self.labels, self.identity, plan.describe(), photo=photo, cell=cell, profile=profile
             )
-            if place is None:
+            if isinstance(file, OpenImage) or not rendering.needs_place:
                 body, box = segmented_image.encode_with_box(rendering)
             else:
                 from imaging.georeferenced.answer import encode_scene
 
-                body, box = encode_scene(segmented_image, place, rendering), None
+                body, box = encode_scene(segmented_image, file.place, rendering), None
             object_pixels = segmented_image.object_pixels(rendering)
         mean_confidence = segmentation.overall_confidence if segmentation.mean_confidence else None
         return Output(body, seconds, segmentation.counts, mean_confidence, box, object_pixels, remark)
@@ -252,7 +247,7 @@ class Segmenter:
 
     def _merge(self, image: Pixels, view: View, run: Run) -> Iterator[Band]:
         merger = BandMerger(view.tile_plan, self.runtime.grid)
-        for logits in run(view.tile_plan.cut(image, region) for region in view.tile_plan.regions):
+        for logits in run(view.tile_plan.tiles(image)):
             bands = merger.add(logits)[::-1]
             while bands:
                 yield bands.pop()

@@ -24,7 +24,6 @@ from model.inference.upsampling import BAND_PIXELS, Ids, Rows
 AREA_PATTERN = r"([0-9]{1,9}|(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?)%)"
 """A regular expression for the areas that `parse_area` takes."""
 AREA_WORDS = "a whole number of pixels such as 200, or a share of the image from 0% to 100% such as 0.1%"
-OUTSIDE = -1
 BORDER_BYTES, REGION_BYTES = 80, 800  # upper bounds of memory for a border and for a region
 ROW_BYTES = 45  # for a pixel of a band, to find the confidence of the new classes
 
@@ -132,47 +131,32 @@ class RegionGraph:
         In a depth-first search from outside the image, a subtree below a region is a hole of it if no region of the subtree
         has a neighbour above that region (Hopcroft and Tarjan 1973, Algorithm 447, articulation points).
         """
-        tree = self._depth_first()
-        order, parents = list(tree), list(tree.values())
-        position = {region: index for index, region in enumerate(order)}
-        reach, count, pixels = list(range(len(order))), [1] * len(order), [self._pixels[region] for region in order]
-        for index in range(len(order) - 1, -1, -1):
-            region, parent = order[index], parents[index]
-            above = [position[n] for n in self._neighbours[region] if n != parent]
-            reach[index] = min([reach[index], *above, *([OUTSIDE] if self._at_edge[region] else [])])
-            if parent != OUTSIDE:
-                at = position[parent]
-                reach[at] = min(reach[at], reach[index])
-                count[at] += count[index]
-                pixels[at] += pixels[index]
-        index = 0
-        while index < len(order):
-            parent = parents[index]
-            if parent != OUTSIDE and reach[index] >= position[parent] and pixels[index] < most:
-                for region in order[index : index + count[index]]:
-                    self._ids[region] = self._ids[parent]
-                index += count[index]
+        outside = len(self._ids)
+        at_edge = [region for region in range(outside) if self._at_edge[region] and self._merged_into[region] == region]
+        neighbours = [*self._neighbours, set(at_edge)]
+        for region in at_edge:
+            neighbours[region].add(outside)
+        parents, path = {outside: outside}, [(outside, iter(at_edge))]
+        while path:
+            parent, rest = path[-1]
+            child = next((n for n in rest if n not in parents), None)
+            if child is None:
+                path.pop()
             else:
-                index += 1
-
-    def _depth_first(self) -> dict[int, int]:
-        """The parent of each region in the tree of a depth-first search from outside the image, in the order of the search."""
-        roots = [region for region, root in enumerate(self._merged_into) if region == root]
-        parents: dict[int, int] = {}
-        for start in (region for region in roots if self._at_edge[region]):
-            if start in parents:
-                continue
-            parents[start] = OUTSIDE
-            path = [(start, iter(self._neighbours[start]))]
-            while path:
-                parent, rest = path[-1]
-                region = next((n for n in rest if n not in parents), None)
-                if region is None:
-                    path.pop()
-                    continue
-                parents[region] = parent
-                path.append((region, iter(self._neighbours[region])))
-        return parents
+                parents[child] = parent
+                path.append((child, iter(neighbours[child])))
+        position = {region: index for index, region in enumerate(parents)}
+        reach, pixels = dict(position), dict(enumerate([*self._pixels, 0]))
+        for region, parent in reversed([*parents.items()][1:]):
+            reach[region] = min([reach[region], *(position[n] for n in neighbours[region] if n != parent)])
+            reach[parent] = min(reach[parent], reach[region])
+            pixels[parent] += pixels[region]
+        filled = set[int]()
+        for region, parent in [*parents.items()][1:]:
+            is_hole = parent != outside and reach[region] >= position[parent] and pixels[region] < most
+            if is_hole or parent in filled:  # what a hole holds has become as the region around the hole
+                filled.add(region)
+                self._ids[region] = self._ids[parent]
 
     def _merge(self, one: int, other: int) -> tuple[int, int]:
         """Makes one region of two. Returns its index, the root, and the other index, the child."""

@@ -16,20 +16,11 @@ AUTO = "auto"  # stands for the tile size that the weights advise
 FINE, COARSE = 8, 2  # how many sides to choose from: for a region with one full side, and for a smaller region
 Blend = Literal["mean", "hann"]
 Size = tuple[int, int]
+Pixels = npt.NDArray[np.uint8]
 
 
 class TilingError(ValueError):
     """A tile or an overlap that cannot be laid out."""
-
-
-@dataclass(frozen=True)
-class Region:
-    """A tile's position and size on the image, in pixels. It may reach beyond the right and bottom edges."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 @dataclass(frozen=True)
@@ -53,10 +44,9 @@ class TilePlan:
         """(rows, columns) of the merged map, which has one cell for every stride x stride pixels that the tiles cover."""
         return (self.tops[-1] + self.tile[0]) // stride, (self.lefts[-1] + self.tile[1]) // stride
 
-    @property
-    def regions(self) -> Iterator[Region]:
-        """Every region, row by row."""
-        return (Region(top, left, *self.tile) for top in self.tops for left in self.lefts)
+    def tiles(self, image: Pixels) -> Iterator[Pixels]:
+        """The pixels of every region of the image (H, W, bands), row by row."""
+        return (self.cut(image, top, left) for top in self.tops for left in self.lefts)
 
     def describe(self) -> dict[str, Any]:
         """The plan as it appears in JSON answers; `side` is the working (height, width)."""
@@ -68,10 +58,10 @@ class TilePlan:
             "tiles": len(self),
         }
 
-    def cut(self, image: npt.NDArray[np.uint8], region: Region) -> npt.NDArray[np.uint8]:
-        """The region's pixels (height, width, bands) of the image (H, W, bands). Outside the image its edge is repeated."""
-        inside = image[region.top : region.top + region.height, region.left : region.left + region.width]
-        below, right = region.height - inside.shape[0], region.width - inside.shape[1]
+    def cut(self, image: Pixels, top: int, left: int) -> Pixels:
+        """A region's pixels (height, width, bands) of the image (H, W, bands). Outside the image its edge is repeated."""
+        inside = image[top : top + self.tile[0], left : left + self.tile[1]]
+        below, right = self.tile[0] - inside.shape[0], self.tile[1] - inside.shape[1]
         return np.pad(inside, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else inside
 
     @cached_property

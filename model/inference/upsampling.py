@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from model.architecture import Grid, first_centre
 from model.inference.merging import JOINED_BYTES, Band, Logits
-from model.inference.probabilities import highest_probability, log_odds, log_odds_of, probability_of_ids
+from model.inference.probabilities import log_odds, log_odds_of, probability_of_ids
 from model.inference.tiling import UNIT, Size, TilePlan
 
 Ids = npt.NDArray[np.uint8]
@@ -116,7 +116,8 @@ class Rows(NamedTuple):
         counts = np.bincount(winners.reshape(-1), pixels_of_cells.reshape(-1), classes).astype(np.intp)
         sums = np.bincount(winners.reshape(-1), sums_of_cells.reshape(-1), classes).astype(np.float64)
         for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed_cells))):
-            winning, probability = logits.argmax(1), highest_probability(logits, temperature)
+            winning = logits.argmax(1)
+            probability = probability_of_ids(logits, winning, temperature)
             ids.reshape(-1)[positions] = winning
             counts += np.bincount(winning, minlength=classes)
             sums += np.bincount(winning, probability, classes)

@@ -19,7 +19,6 @@ from fastapi.testclient import TestClient
 
 from app.connections import Connections
 from imaging.decoding import Limits
-from model.inference.memory import memory_bytes
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.runtime import Tile
@@ -107,5 +106,5 @@ def segment_in_worker(segmenter: Segmenter) -> None:
             yield np.zeros((3, tile.shape[0] // 8, tile.shape[1] // 8), np.float32)
 
     plan = segmenter.plan(PHOTO, Options(tile=(96, 96)))
-    memory_bytes(segmenter, PHOTO, plan)
+    segmenter.memory_bytes(PHOTO, plan)
     segmenter.segment(PHOTO, plan, run)

@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from imaging.answer import SegmentedImage, class_statistics
+from imaging.answer import Segmentation, SegmentedImage, class_statistics
 from imaging.encoding import binary_png, color_picture, grey_png, mask_png
 from imaging.errors import AnswerTooLarge
 from imaging.overlay import overlay_picture
@@ -37,17 +37,14 @@ CLASS_MAP = np.array([[1, 1, 1, 0], [1, 1, 1, 3], [1, 1, 1, 3]], np.uint8)
 
 def answer(class_map: Pixels = CLASS_MAP, *, confidence: bool = True) -> SegmentedImage:
     height, width = class_map.shape
-    return SegmentedImage(
-        photo=make_photo(height, width),
-        class_map=class_map,
-        confidence=make_photo(height, width, seed=1)[..., 0] if confidence else None,
-        probabilities=None,
-        mean_confidence=(0.25, 0.12345678, 0.0, 0.9),
-        labels=LABELS,
-        model={"name": "narrow", "sha256": "ab" * 32},
-        tiling=TILING,
-        foreground=make_photo(height, width, seed=2)[..., 0],
-    )
+    grey = [make_photo(height, width, seed=seed)[..., 0] for seed in (1, 2)]
+    sure, means = grey[0] if confidence else None, (0.25, 0.12345678, 0.0, 0.9)
+    result = Segmentation(class_map, sure, means, foreground=grey[1])
+    return SegmentedImage(result, LABELS, {"name": "narrow", "sha256": "ab" * 32}, TILING, make_photo(height, width))
+
+
+def changed(**facts: Any) -> SegmentedImage:
+    return replace(answer(), result=replace(answer().result, **facts))
 
 
 def document(class_map: Pixels = CLASS_MAP, mask: MaskEncoding = "rle") -> dict[str, Any]:
@@ -105,6 +102,7 @@ def test_png_formats_are_those_of_the_encoders() -> None:
     for format, data in expected.items():
         options = {"alpha": 0.25} if format == "overlay" else {}
         assert image.encode(Rendering(format, **options)) == data  # type: ignore[arg-type]
+    assert image.encode(Rendering("color", palette="labels")) == color_picture(CLASS_MAP, LABELS.palette, range(256))
 
 
 @pytest.mark.parametrize("mask", ["rle", "png", "array"])
@@ -112,12 +110,6 @@ def test_png_formats_are_those_of_the_encoders() -> None:
 def test_equal_answers_give_equal_bytes(format: Any, mask: Any) -> None:
     rendering = Rendering(format, mask) if Rendering(format).uses("mask") else Rendering(format)
     assert answer(CLASS_MAP.copy()).encode(rendering) == answer(np.asfortranarray(CLASS_MAP)).encode(rendering)
-
-
-def test_pictures_have_display_colors_or_those_of_the_label_set() -> None:
-    assert answer().encode(Rendering("color", palette="labels")) == color_picture(CLASS_MAP, LABELS.palette, range(256))
-    overlay = answer().encode(Rendering("overlay", palette="labels"))
-    assert overlay == overlay_picture(make_photo(3, 4), CLASS_MAP, LABELS.palette, 0.5, range(1, 256))
 
 
 def test_an_overlay_bears_names_and_leaves_the_background_unless_told_otherwise() -> None:
@@ -143,13 +135,13 @@ def test_the_confidence_map_comes_with_json_where_it_is_asked_for() -> None:
     confidence_map = json.loads(result.encode(Rendering("json", confidence=True)))["confidence_map"]
     assert confidence_map["encoding"] == "png"
     with Image.open(io.BytesIO(base64.b64decode(confidence_map["data"]))) as image:
-        np.testing.assert_array_equal(np.asarray(image), result.confidence)
+        np.testing.assert_array_equal(np.asarray(image), result.result.confidence)
 
 
 def test_pixels_below_the_least_confidence_are_void_in_every_form() -> None:
     confidence = np.full((3, 4), 200, np.uint8)
     confidence[0, :2], confidence[2, 3] = 127, 128
-    result = replace(answer(), confidence=confidence)
+    result = changed(confidence=confidence)
     expected = CLASS_MAP.copy()
     expected[0, :2] = 255
     rendering = Rendering("json", "array", min_confidence=0.5)
@@ -166,7 +158,7 @@ def test_pixels_below_the_least_confidence_are_void_in_every_form() -> None:
 
 
 def test_npz_holds_what_was_computed() -> None:
-    result = replace(answer(), probabilities=np.full((4, 3, 4), 0.25, np.float16))
+    result = changed(probabilities=np.full((4, 3, 4), 0.25, np.float16))
     for source, names in ((result, {"class_map", "confidence", "probabilities"}), (answer(), {"class_map", "confidence"})):
         with np.load(io.BytesIO(source.encode(Rendering("npz")))) as arrays:
             assert set(arrays) == names

@@ -16,12 +16,10 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
-from imaging.answer import SegmentedImage
+from imaging.answer import Segmentation, SegmentedImage
 from imaging.coco import INFO, coco_document, keyhole, renumber, split_document
 from imaging.polygons import trace
-from imaging.regions import Regions
 from imaging.rendering import Rendering
-from imaging.runs import column_runs
 from model.labels import numbered_labels
 from tests.support.classes import NAMES
 from tests.support.costs import cpu_seconds
@@ -123,7 +121,7 @@ def test_only_the_classes_that_are_wanted_have_annotations_and_ids_stay(toleranc
 
 def polygons_of(class_map: Ids, tolerance: float) -> list[shapely.Polygon]:
     """The regions of class 1."""
-    return [polygon for _, polygon in trace(class_map, Regions(column_runs(class_map), [1]), tolerance)]
+    return [each.polygon for each in trace(class_map, [1], tolerance)]
 
 
 def smooth(seed: int) -> Ids:
@@ -185,7 +183,7 @@ def document(name: str = "a.png", mask: Any = "rle", label: str = "dot") -> byte
     class_map = np.zeros((40, 40), np.uint8)
     class_map[5:10, 5:10] = class_map[20:30, 20:30] = 1
     labels = numbered_labels(["background", label])
-    return SegmentedImage(None, class_map, None, None, (0.5, 0.5), labels, {}, {}).encode(Rendering("coco", mask, name=name))
+    return SegmentedImage(Segmentation(class_map), labels, {}, {}).encode(Rendering("coco", mask, name=name))
 
 
 @pytest.mark.parametrize("mask", ["rle", "polygons"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from imaging.answer import SegmentedImage
+from imaging.answer import Segmentation, SegmentedImage
 from imaging.errors import AnswerTooLarge
-from imaging.polygons import to_lists, trace, trace_coverage
+from imaging.polygons import to_lists, trace
 from imaging.regions import MOST_SHARED_BORDERS, Regions
 from imaging.rendering import Rendering
 from imaging.runs import column_runs
@@ -31,20 +30,13 @@ MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20), eleme
 CLASSES = range(4)
 
 
-def trace_regions(class_map: Ids, ids: Iterable[int], tolerance: float) -> Iterator[tuple[int, shapely.Polygon]]:
-    return trace(class_map, Regions(column_runs(class_map), ids), tolerance)
+def polygons_of(class_map: Ids, tolerance: float, *, shared: bool = False) -> list[shapely.Polygon]:
+    return [each.polygon for each in trace(class_map, CLASSES, tolerance, shares_borders=shared)]
 
 
 def trace_mask(mask: Mask, tolerance: float) -> list[shapely.Polygon]:
     """The regions of a mask."""
-    return [polygon for _, polygon in trace_regions(mask.astype(np.uint8), [1], tolerance)]
-
-
-def fill(polygons: list[shapely.Polygon], shape: tuple[int, ...]) -> Mask:
-    """The pixels whose middle is inside."""
-    ys, xs = np.mgrid[: shape[0], : shape[1]] + 0.5
-    inside: Mask = shapely.contains_xy(shapely.union_all(polygons), xs, ys)
-    return inside
+    return [each.polygon for each in trace(mask.astype(np.uint8), [1], tolerance)]
 
 
 def smooth(seed: int = 3) -> Ids:
@@ -59,15 +51,28 @@ def disc(side: int, radius: float, hole: float = 0) -> Mask:
     return (distance <= radius) & (distance >= hole)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.parametrize("shared", [False, True])
+@settings(max_examples=150, deadline=None)
 @given(MAPS)
-def test_without_simplification_one_pass_gives_the_pixels_of_all_classes(class_map: Ids) -> None:
-    together = list(trace_regions(class_map, [2, 0, 3], 0))
-    assert [id for id, _ in together] == sorted(id for id, _ in together)
-    for class_id in (0, 2, 3):
-        polygons = [polygon for id, polygon in together if id == class_id]
-        assert len(polygons) == len(Regions(column_runs(class_map), [class_id]))
-        np.testing.assert_array_equal(fill(polygons, class_map.shape), class_map == class_id)
+def test_without_simplification_each_polygon_is_its_region_in_the_order_of_run_lengths(shared: bool, class_map: Ids) -> None:
+    traced = trace(class_map, [2, 0, 3], 0, shares_borders=shared)
+    for each, region in zip(traced, Regions(column_runs(class_map), [2, 0, 3]).masks(), strict=True):
+        assert (each.id, each.pixels, each.square_metres) == (region.id, region.pixels, region.pixels)
+        ys, xs = np.mgrid[: class_map.shape[0], : class_map.shape[1]] + 0.5
+        mask = coco.decode({"size": list(class_map.shape), "counts": region.counts}).astype(bool)
+        np.testing.assert_array_equal(shapely.contains_xy(each.polygon, xs, ys), mask)
+        if shared:
+            assert each.polygon.is_valid
+            assert each.polygon.area == region.pixels
+
+
+def test_areas_and_confidences_come_with_the_rows() -> None:
+    class_map = np.array([[1, 1, 2], [1, 0, 2], [3, 3, 3]], np.uint8)
+    areas, confidence = np.arange(9.0).reshape(3, 3), np.arange(9, dtype=np.uint8).reshape(3, 3) * 20
+    parts = [(class_map[rows], areas[rows], confidence[rows]) for rows in (slice(1), slice(1, 3))]
+    facts = [each.properties({1: "a", 2: "b", 3: "c"}) for each in trace(class_map, [1, 2, 3], 1, parts=parts)]
+    assert [(each["class"], each["area_m2"]) for each in facts] == [("a", 4), ("b", 7), ("c", 21)]
+    assert [each["confidence"] for each in facts] == [round(20 * mean / 255, 4) for mean in (4 / 3, 3.5, 7)]
 
 
 def test_borders_run_between_pixels() -> None:
@@ -106,7 +111,7 @@ def test_rings_of_touching_corners_and_holes_within_holes_are_apart() -> None:
 
 @pytest.mark.parametrize("tolerance", [0, 1, 5, 50])
 def test_every_polygon_is_valid_however_much_it_is_simplified(tolerance: float) -> None:
-    polygons = [polygon for _, polygon in trace_regions(smooth() // 64, CLASSES, tolerance)]
+    polygons = polygons_of(smooth() // 64, tolerance)
     assert len(polygons) == len(Regions(column_runs(smooth() // 64), CLASSES))
     assert all(polygon.is_valid and not polygon.is_empty for polygon in polygons)
 
@@ -115,8 +120,8 @@ def test_work_grows_with_borders_and_not_with_classes() -> None:
     few = np.zeros((600, 600), np.uint8)
     few[100:500, 100:500] = 1
     many = few * 200
-    one = cpu_seconds(lambda: list(trace_regions(few, range(2), 1)))
-    all_of_them = cpu_seconds(lambda: list(trace_regions(many, range(256), 1)))
+    one = cpu_seconds(lambda: list(trace(few, range(2), 1)))
+    all_of_them = cpu_seconds(lambda: list(trace(many, range(256), 1)))
     assert all_of_them < 4 * one  # 128 times, were each class looked for
 
 
@@ -141,35 +146,17 @@ def test_rings_that_would_cross_are_simplified_with_care_or_stay_as_they_are(mon
     assert points[0] < points[1] < points[2]
 
 
-def polygons_of(class_map: Ids, tolerance: float, ids: Any = CLASSES) -> list[tuple[int, shapely.Polygon]]:
-    return list(trace_coverage(class_map, Regions(column_runs(class_map), ids), tolerance))
-
-
 def answer(class_map: Ids, **parameters: Any) -> dict[str, Any]:
     labels = numbered_labels(["background", "a", "b", "c"])
-    image = SegmentedImage(None, class_map, None, None, [0.5] * 256, labels, {}, {})
+    image = SegmentedImage(Segmentation(class_map), labels, {}, {})
     document: dict[str, Any] = json.loads(image.encode(Rendering(topology="shared", mask="polygons", **parameters)))
     return document
-
-
-@settings(max_examples=60, deadline=None)
-@given(MAPS)
-def test_without_simplification_each_polygon_is_its_region(class_map: Ids) -> None:
-    regions = Regions(column_runs(class_map), CLASSES)
-    for (id, polygon), region in zip(polygons_of(class_map, 0), regions.masks(), strict=True):
-        assert polygon.is_valid
-        assert (id, polygon.area) == (region.id, region.pixels)
-        left, top, width, height = region.bbox
-        assert polygon.bounds == (left, top, left + width, top + height)
-        ys, xs = np.mgrid[: class_map.shape[0], : class_map.shape[1]] + 0.5
-        mask = coco.decode({"size": list(class_map.shape), "counts": region.counts}).astype(bool)
-        np.testing.assert_array_equal(shapely.contains_xy(polygon, xs, ys), mask)
 
 
 @settings(max_examples=100, deadline=None)
 @given(MAPS, st.sampled_from([0.8, 1.0, 2.0, 6.0]))
 def test_simplified_polygons_cover_the_image_without_gaps_and_overlaps(class_map: Ids, tolerance: float) -> None:
-    polygons = [polygon for _, polygon in polygons_of(class_map, tolerance)]
+    polygons = polygons_of(class_map, tolerance, shared=True)
     assert all(polygon.is_valid and polygon.area > 0 for polygon in polygons)
     assert shapely.coverage_is_valid(polygons)
     assert sum(polygon.area for polygon in polygons) == pytest.approx(class_map.size)
@@ -179,17 +166,13 @@ def test_simplified_polygons_cover_the_image_without_gaps_and_overlaps(class_map
 @pytest.mark.parametrize("tolerance", [1, 4])
 def test_polygons_for_themselves_leave_gaps_where_shared_ones_do_not(tolerance: float) -> None:
     class_map = smooth() // 64
-    coverage = [polygon for _, polygon in polygons_of(class_map, tolerance)]
-    apart = [polygon for _, polygon in trace(class_map, Regions(column_runs(class_map), CLASSES), tolerance)]
+    coverage = polygons_of(class_map, tolerance, shared=True)
     assert shapely.coverage_is_valid(coverage)
-    assert not shapely.coverage_is_valid(apart)
-    corners = shapely.get_num_coordinates(coverage).sum()
-    assert corners < shapely.get_num_coordinates([polygon for _, polygon in polygons_of(class_map, 0)]).sum() / 2
-    for (id, polygon), region in zip(
-        polygons_of(class_map, tolerance), Regions(column_runs(class_map), CLASSES).masks(), strict=True
-    ):
-        assert id == region.id
-        assert abs(polygon.area - region.pixels) <= max(2 * tolerance**2, 0.3 * region.pixels)
+    assert not shapely.coverage_is_valid(polygons_of(class_map, tolerance))
+    exact = polygons_of(class_map, 0, shared=True)
+    assert shapely.get_num_coordinates(coverage).sum() < shapely.get_num_coordinates(exact).sum() / 2
+    for polygon, region in zip(coverage, exact, strict=True):
+        assert abs(polygon.area - region.area) <= max(2 * tolerance**2, 0.3 * region.area)
 
 
 def test_json_keeps_holes_and_coco_shows_the_same_pixels() -> None:
@@ -207,15 +190,15 @@ def test_json_keeps_holes_and_coco_shows_the_same_pixels() -> None:
 
 
 def test_only_the_classes_that_are_wanted_are_shown() -> None:
-    assert {id for id, _ in polygons_of(smooth() // 64, 1, [2, 3])} == {2, 3}
-    assert polygons_of(np.zeros((3, 4), np.uint8), 1, []) == []
+    assert {each.id for each in trace(smooth() // 64, [2, 3], 1, shares_borders=True)} == {2, 3}
+    assert list(trace(np.zeros((3, 4), np.uint8), [], 1, shares_borders=True)) == []
 
 
 def test_more_borders_than_its_limit_are_refused_with_a_way_out() -> None:
     class_map = np.ones((700, 700), np.uint8)
     class_map[1::4, 1::4] = 0
-    assert list(trace(class_map, Regions(column_runs(class_map), [1]), 0))
+    assert list(trace(class_map, [1], 0))
     with pytest.raises(
         AnswerTooLarge, match=f"122,500 borders.*at most {MOST_SHARED_BORDERS:,}.*topology=shared; leave it out"
     ):
-        polygons_of(class_map, 0, [1])
+        list(trace(class_map, [1], 0, shares_borders=True))

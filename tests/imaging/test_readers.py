@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.answer import SegmentedImage
+from imaging.answer import Segmentation, SegmentedImage
 from imaging.rendering import Rendering
 from model.labels import voc_labels
 from tests.support.checkout import ROOT
@@ -27,7 +27,7 @@ ROWS = re.findall(r"^\| (\w+).*? \| `(.*)` \| (.*) \|$", TABLE, re.MULTILINE)
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the default mask and the grey one, which is the working folder."""
-    answer = SegmentedImage(None, CLASS_MAP, None, None, (), voc_labels(), {}, {})
+    answer = SegmentedImage(Segmentation(CLASS_MAP), voc_labels(), {}, {})
     for name, rendering in (("mask", Rendering()), ("grey", Rendering("grey"))):
         (tmp_path / f"{name}.png").write_bytes(answer.encode(rendering))
     monkeypatch.chdir(tmp_path)

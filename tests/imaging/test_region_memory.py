@@ -14,14 +14,14 @@ from tests.support.variants import long
 PROGRAM = """
 import json, sys
 import numpy as np
-from imaging.answer import SegmentedImage
+from imaging.answer import SegmentedImage, Segmentation
 from imaging.rendering import Rendering
 from model.labels import numbered_labels
 
 def answer(height, width):
     class_map = np.ones((height, width), np.uint8)
     class_map[1:-1:4, 1:-1:4] = 0  # four borders for each hole
-    return SegmentedImage(None, class_map, None, None, [0.5] * 256, numbered_labels(["background", "sieve"]), {}, {})
+    return SegmentedImage(Segmentation(class_map), numbered_labels(["background", "sieve"]), {}, {})
 
 rendering, size = Rendering(**json.loads(sys.argv[1])), (int(sys.argv[2]), int(sys.argv[3]))
 answer(40, 40).encode(rendering)

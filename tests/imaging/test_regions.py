@@ -1,4 +1,4 @@
-"""Connected regions as run lengths, against pycocotools and the outlines of `polygons`."""
+"""Connected regions as run lengths, against pycocotools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from pycocotools import mask as coco
 
 from imaging.errors import AnswerTooLarge
-from imaging.polygons import trace
 from imaging.regions import ClassRegion, Regions, most_borders, most_regions
 from imaging.runs import column_runs, encode_rle
 
@@ -47,7 +46,6 @@ def test_regions_are_disjoint_connected_and_all_of_the_mask(shape: tuple[int, in
     for _ in range(20):
         inside = rng.random(shape) < share
         regions = find_regions(inside)
-        assert len(regions) == len(list(trace(inside.astype(np.uint8), regions_of(inside.astype(np.uint8), [1]), 0)))
         total = np.zeros(shape, int)
         for region in regions:
             pixels = draw(region.counts, shape)
@@ -100,14 +98,3 @@ def test_too_many_borders_and_too_many_regions_are_refused_with_their_counts_and
     with pytest.raises(AnswerTooLarge, match=f"4,489 regions.*at most {most_regions(dots.size):,}.*mask=rle"):
         regions_of(dots, [1])
     assert len(regions_of(dots, [0])) == 1
-
-
-def test_sums_of_a_map_over_regions() -> None:
-    """Of more columns than are summed at once."""
-    rng = np.random.default_rng(0)
-    class_map = np.kron(rng.integers(0, 3, (3, 80), np.uint8), np.ones((200, 50), np.uint8))
-    values = rng.random(class_map.shape)
-    regions = regions_of(class_map, [1, 2])
-    expected = [values[draw(region.counts, class_map.shape)].sum() for region in regions.masks()]
-    assert np.allclose(regions.sums(lambda left, right: values[:, left:right]), expected)
-    assert len(regions_of(class_map, [7]).sums(lambda left, right: values[:, left:right])) == 0

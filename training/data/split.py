@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from imaging.decoding import Limits, decode, scale
+from imaging.decoding import Limits, decode
 from imaging.errors import ImageError
 from imaging.georeferenced import load
 from model.labels import LabelSet
@@ -72,10 +72,9 @@ class Split:
         try:
             if len(self.bands) != len(RGB):
                 load()
-                from imaging.georeferenced.whole import read_whole
+                from imaging.georeferenced.whole import OpenScene
 
-                pixels = read_whole(data, Limits(), len(self.bands)).pixels
-                return pixels if size is None else scale(pixels, size)
+                return OpenScene(data, Limits(), len(self.bands)).decode(size).pixels
             return decode(data, Limits(), size)
         except ImageError as error:
             raise DataError(f"{self.frames[index].image}: {error}") from error

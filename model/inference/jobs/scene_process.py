@@ -42,7 +42,7 @@ log = logging.getLogger("segment")
 
 @dataclass(frozen=True)
 class SceneTask:
-    """A scene of a job. runtime: a pickled `DistantRuntime`. folder: the only one that it uses, with the scene.
+    """A scene of a job. runtime: a pickled `Runtime`. folder: the only one that it uses, with the scene.
 
     ahead: how many tiles may be sent before logits must be received.
     """

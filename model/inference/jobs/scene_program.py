@@ -29,7 +29,7 @@ from model.inference.processes.confinement import confine, end_with_parent, limi
 from model.inference.processes.forkserver_process import IGNORED_SIGNALS
 from model.inference.processes.frames import receive, send
 from model.inference.processes.protocol import error_head
-from model.inference.runtime import DistantRuntime, Tile
+from model.inference.runtime import Runtime, Tile
 from model.inference.scenes.outputs import write_output
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING, RowsFile
@@ -67,7 +67,7 @@ def main(descriptor: int, parent: int) -> None:
 
 def _work(task: SceneTask, network: _Network) -> None:
     """Plans the scene, and writes the result from its rows. Goes on with the rows that are kept."""
-    runtime: DistantRuntime = pickle.loads(task.runtime)  # noqa: S301
+    runtime: Runtime = pickle.loads(task.runtime)  # noqa: S301
     request, labels = replace(task.request, resume=True), runtime.manifest.labels
     with open_scene(request.source, SAFE_DRIVERS, NAME) as scene:
         work = plan_work(request, scene, runtime)

@@ -40,7 +40,7 @@ from model.inference.errors import NoConfidence, NoRoom
 from model.inference.plan import Options, Plan
 from model.inference.processes.blob import INLINE_BYTES, Blob, seal
 from model.inference.processes.frames import WorkerBroken
-from model.inference.runtime import DistantRuntime, Tile
+from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import Size, TilingError
@@ -90,7 +90,7 @@ NO_GRANT = Grant(0)
 class Task:
     """An image to segment.
 
-    runtime: a pickled `DistantRuntime`. gzip: whether to compress a JSON answer. ahead: how many tiles may be sent before
+    runtime: a pickled `Runtime`. gzip: whether to compress a JSON answer. ahead: how many tiles may be sent before
     logits must be received. grant: what the work may take without another grant. The image's bytes are in the frame's
     file, or else its payload.
     """
@@ -172,8 +172,8 @@ class Answer:
 
 @lru_cache(maxsize=8)
 def distant_segmenter(runtime: bytes, limits: Limits) -> Segmenter:
-    """A segmenter without a network, for a pickled `DistantRuntime` of the front."""
-    distant_runtime: DistantRuntime = pickle.loads(runtime)  # noqa: S301 (the front's own)
+    """A segmenter without a network, for a pickled `Runtime` of the front."""
+    distant_runtime: Runtime = pickle.loads(runtime)  # noqa: S301 (the front's own)
     return Segmenter(distant_runtime, limits)
 
 

@@ -41,7 +41,7 @@ async def work_on(
     """Plans the image and works on it in the same worker. The caller closes the image's body and the answer's.
 
     If the work has to wait, the worker is released meanwhile; then another worker plans the image again.
-    Only for the event loop of `workers`. runtime: a pickled `DistantRuntime` of the scheduler's runtimes. deadline: on the
+    Only for the event loop of `workers`. runtime: a pickled `Runtime` of the scheduler's runtimes. deadline: on the
     scheduler's clock; no tile is run later. reservation: None if the image may begin at once. check: is called with the plan;
     what it raises ends the work.
     The answer's seconds of `queue` are those of waiting for a turn, a worker and the network.

@@ -68,7 +68,7 @@ class Worker:
     async def plan(self, image: ImageRequest, runtime: bytes, ahead: int, grant: Grant = protocol.NO_GRANT) -> WorkerPlan:
         """Sends the image to the worker and returns its plan.
 
-        runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits. grant: if
+        runtime: a pickled `Runtime`. ahead: how many tiles the worker may send before it waits for logits. grant: if
         the plan is within it, the worker decodes and sends its first tiles at once. The worker gets logits only in `work`.
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideError`, `TilingError` or `WorkerFailed`.
         """

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from model.inference.memory import memory_bytes
 from model.inference.merging import Logits
 from model.inference.plan import Plan
 from model.inference.processes import protocol
@@ -89,7 +88,7 @@ class _Conversation:
         self.segmenter.prepare(self.task.options)  # within no limit: it reads none of the image's bytes
         limit(PLAN_BYTES, PLAN_SECONDS)
         plan = self.segmenter.plan(self.body, self.task.options)
-        needed_bytes = memory_bytes(self.segmenter, self.body, plan)
+        needed_bytes = self.segmenter.memory_bytes(self.body, plan)
         sha256 = hashlib.sha256(self.body).hexdigest()
         side = plan.options.side
         _reply(self.channel, {"kind": "plan", "size": plan.size, "side": side, "bytes": needed_bytes, "sha256": sha256})
@@ -107,17 +106,8 @@ class _Conversation:
             self._write_file(body)
             body = b""
         output.seconds["encode"] += time.perf_counter() - start
-        head: Head = {
-            "kind": "answer",
-            "encoding": encoding,
-            "seconds": output.seconds,
-            "counts": output.counts,
-            "mean_confidence": output.mean_confidence,
-            "box": output.box,
-            "object_pixels": output.object_pixels,
-            "remark": output.remark,
-        }
-        return head, body
+        facts = {name: fact for name, fact in vars(output).items() if name != "body"}
+        return {"kind": "answer", "encoding": encoding} | facts, body
 
     def _write_file(self, body: bytes) -> None:
         """Asks for a file, and writes the answer to it."""

@@ -13,7 +13,7 @@ import onnxruntime
 from model.command_line import install_command
 from model.inference.cores import available_cores
 from model.inference.merging import Logits
-from model.inference.runtime import DeviceLost, DeviceOutOfMemory, ModelIdentity, RuntimeUnavailable, Tile
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Runtime, RuntimeUnavailable, Tile
 from model.inference.runtimes.openvino_runtime import read_export
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
@@ -23,39 +23,26 @@ NO_MEMORY = ("failed to allocate memory", "out of memory", "available memory of"
 LOST = ("cuda failure", "cudnn failure", "cublas failure")
 
 
-class ONNXRuntime:
+class ONNXRuntime(Runtime):
     """A float32 export in ONNX Runtime. Several threads may call `logits`; calls run one after another on the device.
 
     device: `auto`, `cuda`, `cuda:N` or `cpu`. threads: CPU threads; 0 for one per core. Raises `WeightsError` or
     `RuntimeUnavailable`.
     """
 
-    max_batch = 1
-    max_pixels: int | None = None
-    max_concurrency = 1
+    version = onnxruntime.__version__
 
     def __init__(self, path: Path, device: str = "auto", threads: int = 0) -> None:
-        export = read_export(path)
-        self.manifest, self.stride, self.grid = export.manifest, export.stride, export.grid
-        self.file_sha256, self.network_sha256 = export.file_sha256, export.network_sha256
-        self.identity = ModelIdentity(export.name, export.master_sha256, "onnxruntime", export.precision)
+        super().__init__(**read_export(path).facts("onnxruntime"))
         self.device = ("cuda" if sees_gpu() else "cpu") if device == "auto" else device
         self._session = _session(path, self.device, threads or available_cores())
         self._input = self._session.get_inputs()[0].name
-
-    def concurrency(self, tiles: int) -> int:
-        """As `Runtime.concurrency`. It does not depend on the number of tiles."""
-        return self.max_concurrency
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         """As `Runtime.logits`. Runs one tile after another."""
         with _mapped_errors():
             outputs = [self._session.run(None, {self._input: np.ascontiguousarray(tile)[None]})[0] for tile in tiles]
         return np.concatenate(outputs)
-
-    def describe(self) -> dict[str, str]:
-        facts = {"runtime": "onnxruntime", "version": onnxruntime.__version__, "device": self.device}
-        return facts | {"precision": self.identity.precision, "file_sha256": self.file_sha256}
 
 
 def sees_gpu() -> bool:

@@ -20,7 +20,7 @@ from model.architecture import Grid
 from model.inference.cores import available_cores, available_memory
 from model.inference.instructions import DECISION, instructions
 from model.inference.merging import Logits
-from model.inference.runtime import ModelIdentity, RuntimeUnavailable, Tile
+from model.inference.runtime import ModelIdentity, Runtime, RuntimeUnavailable, Tile
 from model.manifest import METADATA_KEY, Manifest, WeightsError
 
 FACTS = (METADATA_KEY, "sha256", "precision", "stride", "grid")
@@ -54,9 +54,12 @@ class Export:
     stride: int
     grid: Grid
 
-    @property
-    def name(self) -> str:
-        return self.path.name.removesuffix(".onnx").removesuffix(".int8")
+    def facts(self, runtime: str, instructions: str = "") -> dict[str, Any]:
+        """The arguments of a `Runtime` of this name that runs it."""
+        name = self.path.name.removesuffix(".onnx").removesuffix(".int8")
+        identity = ModelIdentity(name, self.master_sha256, runtime, self.precision, instructions)
+        of_file = ("file_sha256", "network_sha256", "manifest", "stride", "grid")
+        return {"identity": identity} | {fact: getattr(self, fact) for fact in of_file}
 
 
 def has_external_data(model: bytes) -> bool:
@@ -106,7 +109,7 @@ def read_export(path: Path) -> Export:
     )
 
 
-class OpenVINORuntime:
+class OpenVINORuntime(Runtime):
     """An exported network, compiled for the CPU. Several threads may call `logits`.
 
     threads: number of CPU threads; 0 for one per core. The network is compiled up to twice:
@@ -119,16 +122,11 @@ class OpenVINORuntime:
     compilation fails, `max_concurrency` becomes 1. Raises `WeightsError` or `RuntimeUnavailable`.
     """
 
-    max_batch = 1
-    max_pixels: int | None = None
-    device = "cpu"
+    version = openvino.__version__.split("-")[0]
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        export = read_export(path)
-        self.manifest, self.stride, self.grid = export.manifest, export.stride, export.grid
-        self.file_sha256, self.network_sha256 = export.file_sha256, export.network_sha256
-        self.identity = ModelIdentity(export.name, export.master_sha256, "openvino", export.precision, instructions())
-        self._export = export
+        self._export = export = read_export(path)
+        super().__init__(**export.facts("openvino", instructions()))
         DECISION.decide()
         self.threads = threads or available_cores()
         memory = available_memory()
@@ -167,9 +165,9 @@ class OpenVINORuntime:
         return np.stack(outputs) if len(outputs) > 1 else outputs[0][None]
 
     def describe(self) -> dict[str, str]:
-        version = openvino.__version__.split("-")[0]
-        facts = {"runtime": "openvino", "version": version, "device": self.device, "precision": self.identity.precision}
-        return facts | {"instructions": self.identity.instructions or "unknown", "file_sha256": self.file_sha256}
+        facts = super().describe()
+        file_sha256 = facts.pop("file_sha256")
+        return facts | {"instructions": self.identity.instructions or "unknown", "file_sha256": file_sha256}
 
     def _compile_streams(self) -> None:
         try:

@@ -13,7 +13,15 @@ import torch
 
 from model.inference.cores import available_cores
 from model.inference.merging import Logits
-from model.inference.runtime import DeviceLost, DeviceOutOfMemory, ModelIdentity, RuntimeUnavailable, Tile, most_tiles
+from model.inference.runtime import (
+    DeviceLost,
+    DeviceOutOfMemory,
+    ModelIdentity,
+    Runtime,
+    RuntimeUnavailable,
+    Tile,
+    most_tiles,
+)
 from model.networks.device import choose_device, choose_dtype, dtype_name
 from model.networks.servable import ServableNetwork
 from model.weights_file import Weights
@@ -30,7 +38,7 @@ MOST_PIXELS = BATCHES[-1] * 512 * 512  # of a call: its tiles take 50 MB of the 
 MEMORY_SHARE = 0.5  # of the device's free memory, for the calls; the rest is for other networks, and what is not measured
 
 
-class TorchRuntime:
+class TorchRuntime(Runtime):
     """A master's network in PyTorch. Several threads may call `logits`.
 
     A CPU runs one call at a time. A CUDA device runs `CUDA_CALLS` at a time, each on its own stream. Further calls wait. Only
@@ -44,6 +52,8 @@ class TorchRuntime:
     `WeightsError`, or `DeviceOutOfMemory`.
     """
 
+    version = str(torch.__version__)
+
     def __init__(
         self, weights: Weights, device: str = "auto", precision: str = "auto", threads: int = 0, shifts: int = 1
     ) -> None:
@@ -52,11 +62,9 @@ class TorchRuntime:
             dtype = choose_dtype(precision, self._device)
         except ValueError as error:
             raise RuntimeUnavailable(str(error)) from error
-        self.device = str(self._device)
-        self.manifest, self.file_sha256, self.network_sha256 = weights.manifest, weights.sha256, ""
-        self.identity = ModelIdentity(weights.name, weights.sha256, "torch", dtype_name(dtype))
+        identity = ModelIdentity(weights.name, weights.sha256, "torch", dtype_name(dtype))
         network = ServableNetwork(weights, dtype, shifts)
-        self.stride, self.grid = network.stride, network.grid
+        super().__init__(identity, weights.sha256, "", weights.manifest, network.stride, network.grid, device=str(self._device))
         self._network = network.to(self._device)
         cpu, cuda = self._device.type == "cpu", self._device.type == "cuda"
         if cpu:
@@ -74,13 +82,8 @@ class TorchRuntime:
         self._one_call = Lock() if cpu else None
         self._launch = Lock()
         self._threads = threads or available_cores()
-        self.max_pixels: int | None = None
         if cuda:
             self.max_pixels = self._measure_pixels()
-
-    def concurrency(self, tiles: int) -> int:
-        """As `Runtime.concurrency`. It does not depend on the number of tiles."""
-        return self.max_concurrency
 
     @torch.inference_mode()
     def logits(self, tiles: Sequence[Tile]) -> Logits:
@@ -94,10 +97,6 @@ class TorchRuntime:
                 if torch.get_num_threads() != self._threads:
                     torch.set_num_threads(self._threads)
                 return np.concatenate([self._run(tile[None]) for tile in tiles])
-
-    def describe(self) -> dict[str, str]:
-        facts = {"runtime": "torch", "version": torch.__version__, "device": self.device, "precision": self.identity.precision}
-        return facts | {"file_sha256": self.file_sha256}
 
     def _run(self, batch: Tile) -> Logits:
         pixels = torch.from_numpy(np.require(batch, None, ["C", "W"]))

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from imaging.classes import Label, class_id, is_background
+from imaging.classes import Label, is_background, object_ids
 from imaging.georeferenced import layers
 from imaging.georeferenced.geojson import write_geojson
 from imaging.georeferenced.place import Place
-from imaging.georeferenced.raster import RasterFacts, read_key, write_raster
+from imaging.georeferenced.raster import read_key, write_raster
 from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING
@@ -29,16 +29,6 @@ STYLE_HEAD = f'{DOCTYPE}<qgis version="{VERSION}"'.encode()
 OPACITY = "0.6"
 
 
-def class_ids(request: SceneRequest, labels: LabelSet) -> list[int]:
-    """The ids of the classes whose polygons are wanted: those that the request names, or all but the background.
-
-    Raises `UnknownClass`.
-    """
-    if request.classes:
-        return sorted({class_id(name, labels.classes) for name in request.classes})
-    return [label.id for label in labels.classes if not is_background(label.name)]
-
-
 def write_output(
     request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet, tags: Mapping[str, str]
 ) -> None:
@@ -46,10 +36,9 @@ def write_output(
     out = Path(request.out)
     with whole_file(out, ending=out.suffix) as content:  # which GDAL wants in the name
         if request.kind == "raster":
-            facts = RasterFacts(labels.classes, labels.palette, tags)
-            write_raster(content, place, (part.ids for part in rows), facts, cog=request.cog)
+            write_raster(content, place, (part.ids for part in rows), labels, tags, cog=request.cog)
         else:
-            ids = class_ids(request, labels)
+            ids = object_ids(request.classes, labels.classes)
             polygons = layers.layer_polygons(
                 rows, place, {label.id: label.name for label in labels.classes if label.id in ids},
                 tolerance=request.tolerance, shared_borders=request.shared_borders, min_area=request.min_area,

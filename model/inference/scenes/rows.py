@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +23,7 @@ from imaging.classes import VOID
 from imaging.prefetching import prefetch
 from model.inference.merging import BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
-from model.inference.tiling import Region, Size, TilePlan
+from model.inference.tiling import Size, TilePlan
 from model.inference.upsampling import Ids, LogitsUpsampler, Rows
 
 if TYPE_CHECKING:
@@ -52,17 +51,10 @@ class ClassRows(NamedTuple):
         return self.top + len(self.ids)
 
 
-@dataclass(frozen=True)
-class ScenePlan:
-    """The work for a scene of `size` (height, width). tiles: at its working size."""
-
-    size: Size
-    tiles: TilePlan
-
-
 def segment_scene(
     source: SceneSource,
-    plan: ScenePlan,
+    size: Size,
+    tiles: TilePlan,
     runtime: Runtime,
     submit: Submit,
     *,
@@ -71,7 +63,9 @@ def segment_scene(
     temperature: float | None = None,
     first_row: int = 0,
 ) -> Generator[ClassRows]:
-    """The classes of a scene's rows, from row `first_row` on, row of tiles by row of tiles.
+    """The classes of the rows of a scene of `size` (height, width), from row `first_row` on, row of tiles by row of tiles.
+
+    tiles: at its working size.
 
     One thread cuts tiles and submits them, another one turns their logits to classes, one row of tiles ahead of the caller. So
     the network has tiles while rows become classes and while the caller writes. At most `ahead` tiles, and at least a part of a
@@ -82,8 +76,8 @@ def segment_scene(
     leave it early: that ends the threads after the tile or band of rows in work.
     """
     ended = Event()
-    stride, tiles = runtime.stride, plan.tiles
-    upsampler = LogitsUpsampler(tiles.cells(stride), stride, runtime.grid, tiles.size, plan.size, first_row)
+    stride = runtime.stride
+    upsampler = LogitsUpsampler(tiles.cells(stride), stride, runtime.grid, tiles.size, size, first_row)
     ends = [top + tiles.tile[0] for top in tiles.tops]
     first_tile_row = bisect_right(ends, upsampler.first_cell(first_row) * stride)  # that the rows depend on
     count = max(ahead, math.ceil(AHEAD_SHARE * len(tiles.lefts)))
@@ -91,7 +85,7 @@ def segment_scene(
     def parts() -> Generator[ClassRows]:
         merger = BandMerger(tiles, runtime.grid, first_tile_row)
         row_parts: list[ClassRows] = []
-        with closing(prefetch(_run(_cut(source, tiles, first_tile_row), submit, void_tile), count, "scene tiles")) as futures:
+        with closing(prefetch(_run(source, tiles, first_tile_row, submit, void_tile), count, "scene tiles")) as futures:
             for index, future in enumerate(futures):
                 bands = merger.add(future.result())[::-1]
                 del future
@@ -111,63 +105,46 @@ def segment_scene(
     yield from prefetch(parts(), 1, "scene classes", ended)
 
 
-def _run(tiles: Generator[Tile | None], submit: Submit, void_tile: Tile | None) -> Generator[Future[Logits]]:
-    """Submits the tiles, None for a tile without data, and gives the futures of their logits."""
-    void: Future[Logits] | None = None
-    with closing(tiles):
-        for tile in tiles:
-            if tile is not None or void_tile is None:
-                assert tile is not None
-                yield submit(tile)
-            else:
-                void = void or submit(void_tile)
-                yield void
-
-
-def _cut(source: SceneSource, plan: TilePlan, first_tile_row: int) -> Generator[Tile | None]:
-    """Cuts tiles from rows of pixels, from a row of tiles on; None for a tile without data. Holds one row of tiles."""
+def _run(
+    source: SceneSource, plan: TilePlan, first_tile_row: int, submit: Submit, void_tile: Tile | None
+) -> Generator[Future[Logits]]:
+    """Cuts tiles from rows of pixels, from a row of tiles on, and submits them. Holds one row of tiles."""
     parts: deque[PixelRows] = deque()
+    void: Future[Logits] | None = None
     height, width = plan.size
     with closing(source.working(plan.tops[first_tile_row])) as rows:
         for top in plan.tops[first_tile_row:]:
             bottom = min(height, top + plan.tile[0])
-            while parts and _bottom(parts[0]) <= top:
+            while parts and parts[0].bottom <= top:
                 parts.popleft()
-            while not parts or _bottom(parts[-1]) < bottom:
+            while not parts or parts[-1].bottom < bottom:
                 parts.append(next(rows))
+            insides = [(part, slice(max(0, top - part.top), max(0, bottom - part.top))) for part in parts]
             for left in plan.lefts:
                 right = min(width, left + plan.tile[1])
-                if any(part.valid[_inside(part, top, bottom), left:right].any() for part in parts):
-                    inside = np.concatenate([part.pixels[_inside(part, top, bottom), left:right] for part in parts])
-                    yield plan.cut(inside, Region(0, 0, *plan.tile))
+                if void_tile is None or any(part.valid[inside, left:right].any() for part, inside in insides):
+                    yield submit(plan.cut(np.concatenate([part.pixels[inside, left:right] for part, inside in insides]), 0, 0))
                 else:
-                    yield None
+                    void = void or submit(void_tile)
+                    yield void
 
 
 def _classes(rows: Rows, valid: Mask, temperature: float | None) -> ClassRows:
     """The classes of rows. Only the columns between the first and the last pixel with data are computed."""
+    ids = np.full(valid.shape, VOID, np.uint8)
+    confidence = None if temperature is None else np.zeros(valid.shape, np.uint8)
     columns = np.flatnonzero(valid.any(0))
-    if not len(columns):
-        return ClassRows(rows.top, *_void(valid, temperature))
-    within = slice(int(columns[0]), int(columns[-1]) + 1)
-    part, has_no_data = rows.columns(within), ~valid[:, within]
-    probability = None if temperature is None else np.empty(has_no_data.shape, np.uint8)
-    class_ids = part.class_ids() if temperature is None else part.class_ids_and_confidence(temperature, probability).ids
-    class_ids[has_no_data] = VOID
-    if probability is not None:
-        probability[has_no_data] = 0
-    if class_ids.shape == valid.shape:
-        return ClassRows(rows.top, class_ids, probability)
-    ids, confidence = _void(valid, temperature)
-    ids[:, within] = class_ids
-    if confidence is not None and probability is not None:
-        confidence[:, within] = probability
+    if len(columns):
+        within = slice(int(columns[0]), int(columns[-1]) + 1)
+        part, has_data = rows.columns(within), valid[:, within]
+        if temperature is None or confidence is None:
+            class_ids = part.class_ids()
+        else:
+            probability = np.empty(has_data.shape, np.uint8)
+            class_ids = part.class_ids_and_confidence(temperature, probability).ids
+            np.copyto(confidence[:, within], probability, where=has_data)
+        np.copyto(ids[:, within], class_ids, where=has_data)
     return ClassRows(rows.top, ids, confidence)
-
-
-def _void(valid: Mask, temperature: float | None) -> tuple[Ids, Ids | None]:
-    """Class ids and confidences of rows without data."""
-    return np.full(valid.shape, VOID, np.uint8), None if temperature is None else np.zeros(valid.shape, np.uint8)
 
 
 def _joined(parts: list[ClassRows]) -> ClassRows:
@@ -177,11 +154,3 @@ def _joined(parts: list[ClassRows]) -> ClassRows:
     return ClassRows(
         parts[0].top, np.concatenate([part.ids for part in parts]), np.concatenate(confidences) if confidences else None
     )
-
-
-def _inside(part: PixelRows, top: int, bottom: int) -> slice:
-    return slice(max(0, top - part.top), max(0, bottom - part.top))
-
-
-def _bottom(part: PixelRows) -> int:
-    return part.top + len(part.pixels)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from imaging.classes import VOID
+from imaging.classes import VOID, object_ids
 from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
@@ -23,14 +22,13 @@ from imaging.georeferenced.scene import Scene
 from model.command_line import package_version, settings_digest
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import LARGEST_FACTOR, SIDES, shrinks_too_far
-from model.inference.scenes.outputs import class_ids
 from model.inference.scenes.request import SceneRequest
-from model.inference.scenes.rows import ClassRows, ScenePlan, Submit, segment_scene
+from model.inference.scenes.rows import ClassRows, Submit, segment_scene
 from model.inference.scenes.rows_file import RowsFile
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
 from model.inference.tile_queue import TileQueue
-from model.inference.tiling import plan_tiles
+from model.inference.tiling import TilePlan, plan_tiles
 from model.labels import LabelSet
 from model.manifest import Manifest
 
@@ -42,14 +40,15 @@ class SceneWork:
     request: SceneRequest
     place: Place
     bands: Bands
-    plan: ScenePlan
+    tiles: TilePlan
     confidence: bool
     identity: str
 
     @property
     def rows_key(self) -> str:
         """What the rows depend on, as a digest."""
-        return settings_digest(self.identity, self.bands.describe(), self.bands.alpha, self.plan, self.confidence)
+        bands, size = self.bands, self.place.size
+        return settings_digest(self.identity, bands.describe(), bands.alpha, size, self.tiles, self.confidence)
 
     @property
     def key(self) -> str:
@@ -70,7 +69,7 @@ class SceneWork:
             "FCN_MODEL_SHA256": runtime.identity.sha256,
             "FCN_RUNTIME": f"{runtime.identity.runtime} {runtime.identity.precision}",
             "FCN_BANDS": self.bands.describe(),
-            "FCN_TILING": json.dumps(self.plan.tiles.describe()),
+            "FCN_TILING": json.dumps(self.tiles.describe()),
         }
 
 
@@ -118,9 +117,9 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
                 "smaller --gsd"
             )
     tile = Segmenter(runtime).tile(request.tile)
-    plan = ScenePlan(scene.size, plan_tiles(working, tile, request.overlap, request.blend))
+    tiles = plan_tiles(working, tile, request.overlap, request.blend)
     identity = repr((runtime.identity, runtime.file_sha256, _source_identity(request.source)))
-    return SceneWork(request, scene.place, bands, plan, request.is_polygons and manifest.has_logits, identity)
+    return SceneWork(request, scene.place, bands, tiles, request.is_polygons and manifest.has_logits, identity)
 
 
 def _source_identity(source: str) -> str:
@@ -143,7 +142,7 @@ def _check_polygons(request: SceneRequest, place: Place, name: str, manifest: Ma
         metres_per_pixel(place, name)  # raises where there are none
         if request.kind == "geojson":
             place.to_degrees([[place.size[1] / 2, place.size[0] / 2]])  # likewise
-        class_ids(request, manifest.labels)  # raises for a class that the network lacks
+        object_ids(request.classes, manifest.labels.classes)  # raises for a class that the network lacks
 
 
 def segment_work(
@@ -152,11 +151,12 @@ def segment_work(
     """The rows of classes of the scene, from this row on."""
     fill = np.array(runtime.manifest.preprocessing.neutral, np.uint8)
     temperature = Segmenter(runtime).temperature if work.confidence else None
-    void_tile: Tile = np.broadcast_to(fill, (*work.plan.tiles.tile, len(fill)))
-    source = SceneSource(scene, work.bands, work.plan.tiles.size, fill)
+    void_tile: Tile = np.broadcast_to(fill, (*work.tiles.tile, len(fill)))
+    source = SceneSource(scene, work.bands, work.tiles.size, fill)
     return segment_scene(
-        source, work.plan, runtime, submit, ahead=ahead, void_tile=void_tile, temperature=temperature, first_row=first_row
-    )
+        source, scene.size, work.tiles, runtime, submit, ahead=ahead, void_tile=void_tile, temperature=temperature,
+        first_row=first_row,
+    )  # fmt: skip
 
 
 def all_rows(
@@ -175,7 +175,7 @@ def all_rows(
 @contextmanager
 def running(runtime: Runtime) -> Iterator[tuple[Submit, int]]:
     """A function that starts the network on a tile, and how many tiles to submit ahead."""
-    scheduler = Scheduler([runtime], max_batch=None, on_batch=lambda *_: None, on_failure=lambda _: None, clock=time.monotonic)
+    scheduler = Scheduler([runtime])
     queue = TileQueue(math.inf)
     scheduler.start()
     try:

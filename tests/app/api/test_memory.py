@@ -15,7 +15,6 @@ from app.api import body as request_body
 from app.serving.admission import Admission
 from app.serving.clients import Clients
 from app.settings import Settings
-from model.inference.memory import memory_bytes
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
@@ -156,4 +155,4 @@ def test_a_jpeg_of_a_hundred_megapixels_is_taken_on_a_machine_of_2_gib(
     assert plan.size == (10_000, 10_000)
     memory = Settings().memory_bytes
     admission = Admission(max_queued_tiles=9, memory_bytes=memory, workers=1, large_places=1, clients=Clients())
-    admission.check_limits(1, memory_bytes(segmenter, large_header, plan))
+    admission.check_limits(1, segmenter.memory_bytes(large_header, plan))

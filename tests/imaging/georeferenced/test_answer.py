@@ -29,7 +29,7 @@ def test_a_geotiff_has_the_ids_and_the_place(tmp_path: Any) -> None:
     image = segmented(CLASS_MAP)
     data = encode_scene(image, PLACE, Rendering("geotiff"))
     with MemoryFile(data) as memory, memory.open(driver="GTiff") as file:
-        assert np.array_equal(file.read(1), image.class_map)
+        assert np.array_equal(file.read(1), image.result.class_map)
         assert (file.crs, file.transform, file.nodata) == (CRS.from_string(UTM), north_up(), 255)
         assert file.colormap(1)[1][:3] == LABELS.palette[1]
         assert file.tags(1)["CLASS_2"] == "tree"

@@ -64,7 +64,7 @@ def test_layers_cost_at_most_some_coco(rings: str, tolerance: float, tmp_path: P
     coco = coco_seconds(image)
 
     def polygons() -> Iterator[PolygonFacts]:
-        rows = [(0, image.class_map, image.confidence)]
+        rows = [(0, image.result.class_map, image.result.confidence)]
         return layer_polygons(rows, where, {label.id: label.name for label in LABELS.classes[1:]}, tolerance=tolerance)
 
     def geopackage() -> None:

@@ -93,8 +93,9 @@ def test_a_local_system_has_the_lengths_of_its_unit(unit: str, metres: float) ->
         site.to_degrees([[0, 0]])
 
 
-def test_without_coordinates_there_are_no_metres() -> None:
-    for nowhere in (place(None, north_up()), place(UTM, Affine.identity())):
+def test_without_coordinates_or_an_area_there_are_no_metres() -> None:
+    flat = Affine(0, 0, 448_000, 0, 0, 5_412_000), Affine(math.nan, 0, 0, 0, -1, 0)
+    for nowhere in (place(None, north_up()), *(place(UTM, transform) for transform in (Affine.identity(), *flat))):
         with pytest.raises(NoCoordinates, match=r"has no (coordinate system|transform)"):
             metres_per_pixel(nowhere)
 
@@ -114,14 +115,15 @@ def test_polygons_become_longitude_and_latitude_anticlockwise() -> None:
     assert json.loads(text.getvalue()) == document
 
 
-@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32601", "EPSG:3832"])
-def test_polygons_are_cut_at_the_antimeridian(crs: str) -> None:
-    if crs == "EPSG:4326":
-        transform = Affine.translation(179.9, 10.1) @ Affine.scale(1e-3, -1e-3)
-    elif crs == "EPSG:32601":
-        transform = north_up(100, (160_000, 1_110_000))
-    else:
-        transform = north_up(100, (3_330_000, 1_110_000))
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", Affine.translation(179.9, 10.1) @ Affine.scale(1e-3, -1e-3)),
+        ("EPSG:32601", north_up(100, (160_000, 1_110_000))),
+        ("EPSG:3832", north_up(100, (3_330_000, 1_110_000))),
+    ],
+)
+def test_polygons_are_cut_at_the_antimeridian(crs: str, transform: Affine) -> None:
     where = place(crs, transform)
     box = shapely.box(0, 0, 300, 200)
     geometry = feature_collection([(box, {})], where)["features"][0]["geometry"]
@@ -185,9 +187,3 @@ def test_pixels_beyond_the_disk_of_a_projection_count_for_nothing(figure: str) -
     assert_sides(full_disk, inside)
     with pytest.raises(SceneError, match="a corner that has no longitude and latitude"):
         feature_collection([(outside, {})], full_disk)
-
-
-def test_a_transform_without_area_is_none() -> None:
-    for transform in (Affine(0, 0, 448_000, 0, 0, 5_412_000), Affine(math.nan, 0, 0, 0, -1, 0)):
-        with pytest.raises(NoCoordinates, match="has no transform"):
-            metres_per_pixel(place(UTM, transform))

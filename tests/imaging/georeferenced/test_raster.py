@@ -15,12 +15,12 @@ from rasterio.crs import CRS
 
 from imaging.georeferenced import raster
 from imaging.georeferenced.place import Place
-from imaging.georeferenced.raster import BLOCK, RasterFacts, read_key, write_raster
+from imaging.georeferenced.raster import BLOCK, read_key, write_raster
 from model.labels import numbered_labels
 from tests.support.imaging.scenes import UTM, north_up
 
 LABELS = numbered_labels(["background", "tree", "road"])
-FACTS = RasterFacts(LABELS.classes, LABELS.palette, {"FCN_KEY": "abc"})
+FACTS = LABELS, {"FCN_KEY": "abc"}
 IDS = np.random.default_rng(0).choice(np.array([0, 1, 2, 255], np.uint8), (BLOCK + 300, 2 * BLOCK + 7))
 
 
@@ -32,7 +32,7 @@ def place(transform: Affine | None = None, crs: str | None = UTM) -> Place:
 def test_gdal_reads_what_was_written(tmp_path: Path, cog: bool) -> None:
     path = tmp_path / "a.tif"
     pieces = [IDS[:100], IDS[100:101], IDS[101:]]
-    write_raster(path, place(), pieces, FACTS, cog=cog)
+    write_raster(path, place(), pieces, *FACTS, cog=cog)
     with rasterio.open(path) as file:
         assert (file.read(1) == IDS).all()
         assert (file.crs.to_string(), file.transform, file.nodata) == (UTM, north_up(), 255)
@@ -47,7 +47,7 @@ def test_gdal_reads_what_was_written(tmp_path: Path, cog: bool) -> None:
     assert os.listdir(tmp_path) == ["a.tif"]
     assert read_key(path) == "abc"
     assert read_key(tmp_path / "none.tif") is None
-    write_raster(tmp_path / "b.tif", place(), [IDS], FACTS, cog=cog)
+    write_raster(tmp_path / "b.tif", place(), [IDS], *FACTS, cog=cog)
     assert (tmp_path / "b.tif").read_bytes() == path.read_bytes()
 
 
@@ -61,7 +61,7 @@ def test_gdal_reads_what_was_written(tmp_path: Path, cog: bool) -> None:
     ],
 )
 def test_any_place_is_kept(tmp_path: Path, transform: Affine, crs: str | None) -> None:
-    write_raster(tmp_path / "a.tif", place(transform, crs), [IDS], FACTS)
+    write_raster(tmp_path / "a.tif", place(transform, crs), [IDS], *FACTS)
     with rasterio.open(tmp_path / "a.tif") as file:
         assert file.transform.almost_equals(transform)
         assert (file.crs.to_string() if file.crs else None) == crs
@@ -72,7 +72,7 @@ def test_any_place_is_kept(tmp_path: Path, transform: Affine, crs: str | None) -
 def test_a_row_alone_and_a_column_alone_are_rasters(tmp_path: Path) -> None:
     for shape in ((1, 700), (700, 1)):
         ids = IDS[: shape[0], : shape[1]]
-        write_raster(tmp_path / "a.tif", Place(shape, north_up(), CRS.from_user_input(UTM)), [ids], FACTS)
+        write_raster(tmp_path / "a.tif", Place(shape, north_up(), CRS.from_user_input(UTM)), [ids], *FACTS)
         with rasterio.open(tmp_path / "a.tif") as file:
             assert (file.read(1) == ids).all()
 
@@ -84,7 +84,7 @@ def test_a_full_disk_is_an_error(tmp_path: Path, cog: bool) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
         with pytest.raises(OSError, match=r"a\.tif"):
-            write_raster(tmp_path / "a.tif", place(), [IDS], FACTS, cog=cog)
+            write_raster(tmp_path / "a.tif", place(), [IDS], *FACTS, cog=cog)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -94,7 +94,7 @@ def test_a_full_disk_is_an_error(tmp_path: Path, cog: bool) -> None:
 def test_a_file_that_is_not_what_was_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raster, "_add_overviews", lambda path, place: write_raster_of_zeros(path))
     with pytest.raises(OSError, match="rows 0 to 512 are not what was written"):
-        write_raster(tmp_path / "a.tif", place(), [IDS], FACTS)
+        write_raster(tmp_path / "a.tif", place(), [IDS], *FACTS)
 
 
 def write_raster_of_zeros(path: Path) -> None:

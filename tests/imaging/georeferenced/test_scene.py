@@ -16,7 +16,7 @@ from imaging.errors import DamagedImage
 from imaging.georeferenced.errors import DamagedScene, SceneError
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import SAFE_DRIVERS, open_scene
-from imaging.georeferenced.whole import read_whole
+from imaging.georeferenced.whole import OpenScene
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import UTM, change_table, north_up, source, vrt, write_scene
 
@@ -137,7 +137,7 @@ def test_a_table_without_all_tiles_or_strips_is_damage(tmp_path: Path, options: 
         with pytest.raises(DamagedScene, match=message), open_scene(str(path)):
             pass
         with pytest.raises(DamagedImage, match=message):
-            read_whole(changed, Limits())
+            OpenScene(changed, Limits())
 
 
 def test_a_scene_in_a_big_endian_bigtiff_is_refused_because_its_tables_are_not_read(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
-from imaging.georeferenced.whole import read_whole, read_whole_place, whole_bytes
+from imaging.georeferenced.whole import OpenScene
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import UTM, north_up, write_scene
 
@@ -25,12 +25,15 @@ def test_pixels_data_and_place(tmp_path: Path) -> None:
     photo, mask = make_photo(40, 50), np.ones((40, 50), bool)
     mask[:, :7] = False
     data = file(tmp_path, photo, mask=mask)
-    scene = read_whole(data, LIMITS)
-    assert read_whole_place(data, LIMITS).size == (40, 50)
-    assert np.array_equal(scene.pixels, photo)
-    assert np.array_equal(scene.valid, mask)
+    scene = OpenScene(data, LIMITS)
+    decoded = scene.decode(with_photo=True)
+    assert scene.size == (40, 50)
+    assert np.array_equal(decoded.pixels, photo)
+    assert np.array_equal(decoded.photo, photo)
+    assert np.array_equal(decoded.valid, mask)
     assert scene.place.crs.to_string() == UTM
     assert scene.place.transform == north_up()
+    assert scene.decode((20, 25)).pixels.shape == (20, 25, 3)
 
 
 @pytest.mark.parametrize(
@@ -44,28 +47,27 @@ def test_pixels_data_and_place(tmp_path: Path) -> None:
     ],
 )
 def test_other_files(data: bytes, error: type[Exception], words: str) -> None:
-    for read in (read_whole, read_whole_place, whole_bytes):
-        with pytest.raises(error, match=words):
-            read(data, LIMITS)
+    with pytest.raises(error, match=words):
+        OpenScene(data, LIMITS)
 
 
 def test_a_scene_without_a_transform(tmp_path: Path) -> None:
     from affine import Affine
 
     with pytest.raises(UnknownImageType, match="the image has no transform"):
-        read_whole(file(tmp_path, make_photo(9, 9), transform=Affine.identity()), LIMITS)
+        OpenScene(file(tmp_path, make_photo(9, 9), transform=Affine.identity()), LIMITS)
 
 
 def test_limits_on_the_size(tmp_path: Path) -> None:
     data = file(tmp_path, make_photo(1100, 1000))
     with pytest.raises(ImageTooLarge, match=r"1000x1100 pixels \(1\.1 megapixels\); at most 1 megapixels"):
-        read_whole(data, Limits(1.0))
+        OpenScene(data, Limits(1.0))
 
 
 def test_damage(tmp_path: Path) -> None:
     data = file(tmp_path, make_photo(300, 300), compress="deflate", tiled=True, blockxsize=128, blockysize=128)
     with pytest.raises(DamagedImage, match="cannot be read"):
-        read_whole(data[:3000] + bytes(len(data) - 3000), LIMITS)
+        OpenScene(data[:3000] + bytes(len(data) - 3000), LIMITS).decode()
 
 
 def test_files_beside_a_scene_are_not_read(tmp_path: Path) -> None:
@@ -75,4 +77,4 @@ def test_files_beside_a_scene_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "scene.tif.aux.xml").write_text(f"<PAMDataset><SRS>{UTM}</SRS></PAMDataset>")
     assert path.read_bytes() == data
     with pytest.raises(UnknownImageType, match="no coordinate system"):
-        read_whole(data, LIMITS)
+        OpenScene(data, LIMITS)

@@ -63,16 +63,6 @@ def test_a_background_that_others_never_leave_a_turn_has_one_at_times() -> None:
     assert order == [0, 1, 7, 2]
 
 
-def test_queues_of_the_background_take_turns() -> None:
-    runtime = FirstChannel(max_batch=1)
-    with running(runtime) as it:
-        with it.busy(runtime):
-            futures = [it.waiting([value] * 3, background()) for value in (2, 3, 4)]
-        for each in futures:
-            each.result(HANG_S)
-    assert runtime.batches == [[1], *[[2], [3], [4]] * 3]
-
-
 def test_tiles_of_the_background_join_no_request_s_batch_and_run_alone_while_requests_come() -> None:
     runtime = FirstChannel()
     with running(runtime, max_batch=None) as it:
@@ -101,25 +91,17 @@ def test_while_requests_come_the_background_has_a_share_of_the_time() -> None:
     assert runtime.batches == [[7], [1], *[[8]] * (requests - 1), [6]]
 
 
-def test_the_background_goes_on_after_its_pause() -> None:
+@pytest.mark.parametrize(("call_s", "pause_s"), [(1 / 64, 1 / 64 / BACKGROUND_SHARE), (BUSY_S, BUSY_S)])
+def test_the_background_goes_on_after_its_pause_or_once_no_more_requests_come(call_s: float, pause_s: float) -> None:
     runtime, queue = Timed(max_batch=1), background()
+    runtime.call_s = call_s
     with running(runtime) as it:
         pausing(it, runtime, queue)
         late = it.waiting([6], queue)
-        it.clock.now += runtime.call_s / BACKGROUND_SHARE
+        it.clock.now += pause_s
+        it.scheduler.submit(background(), tile(5))  # wakes the thread
         assert late.result(HANG_S) == [6]
-
-
-def test_the_background_goes_on_once_no_more_requests_come() -> None:
-    runtime, queue = Timed(max_batch=1), background()
-    runtime.call_s = BUSY_S
-    with running(runtime) as it:
-        pausing(it, runtime, queue)
-        late = it.waiting([6], queue)
-        it.clock.now += BUSY_S
-        assert it.run([5], background()) == [5]  # wakes the thread
-        assert late.result(HANG_S) == [6]
-    assert runtime.batches == [[7], [1], [6], [5]]
+    assert runtime.batches[:3] == [[7], [1], [6]]
 
 
 def test_without_requests_the_background_makes_all_calls_at_once_and_one_while_they_come() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import pytest
 
@@ -12,7 +13,7 @@ from model.inference.runtime import DeviceOutOfMemory, Tile
 from model.inference.scheduler import AHEAD
 from model.inference.tile_queue import TileQueue
 from tests.support.model.doubles import FAR, FirstChannel
-from tests.support.model.running import running
+from tests.support.model.running import Running, running
 from tests.support.polling import HANG_S, wait_until
 
 
@@ -41,6 +42,13 @@ class InFlight(FirstChannel):
         with self._change:
             self._released.append(values)
             self._change.notify_all()
+
+
+def begun(it: Running, value: int, *runtimes: InFlight, queue: TileQueue | None = None) -> Future[list[int]]:
+    """The future of one tile of this value, which is in a batch of its own on one of these."""
+    future = it.threads.submit(it.run, [value], queue)
+    wait_until(lambda: any([value] in runtime.current for runtime in runtimes))
+    return future
 
 
 class Memory(FirstChannel):
@@ -81,10 +89,7 @@ def test_a_batch_has_no_more_pixels_than_fit_and_at_least_one_tile() -> None:
 def test_a_second_batch_waits_until_it_has_half_the_tiles_of_the_one_that_runs() -> None:
     runtime = InFlight()
     with running(runtime, max_batch=None) as it:
-        first = it.threads.submit(it.run, [1])
-        wait_until(lambda: runtime.current == [[1]])
-        second = it.threads.submit(it.run, [2])
-        wait_until(lambda: runtime.current == [[1], [2]])
+        first, second = (begun(it, value, runtime) for value in (1, 2))
         four = [it.waiting([value]) for value in (3, 4, 5, 6)]
         runtime.release([1])
         runtime.release([2])
@@ -103,16 +108,12 @@ def test_a_request_s_batch_does_not_wait_for_the_size_of_one_of_the_background()
     runtime = InFlight()
     with running(runtime, max_batch=None) as it:
         queues = [TileQueue(FAR, is_background=True) for _ in range(3)]
-        futures = [it.threads.submit(it.run, [1], queues[0])]
-        wait_until(lambda: runtime.current == [[1]])
-        futures.append(it.threads.submit(it.run, [2], queues[1]))
-        wait_until(lambda: runtime.current == [[1], [2]])
-        futures.append(it.waiting([3] * 8, queues[2]))
+        futures = [begun(it, value, runtime, queue=queues[value]) for value in (1, 2)]
+        futures.append(it.waiting([3] * 8, queues[0]))
         runtime.release([1])
         wait_until(lambda: runtime.current == [[2], [3] * 8])
         runtime.release([2])
-        futures.append(it.threads.submit(it.run, [4]))
-        wait_until(lambda: runtime.current == [[3] * 8, [4]])
+        futures.append(begun(it, 4, runtime))
         runtime.release([3] * 8)
         runtime.release([4])
         assert [each.result(HANG_S) for each in futures] == [[1], [2], [3] * 8, [4]]
@@ -121,16 +122,12 @@ def test_a_request_s_batch_does_not_wait_for_the_size_of_one_of_the_background()
 def test_an_idle_device_takes_tiles_that_are_too_few_for_a_second_batch_on_another() -> None:
     one, other = InFlight(), InFlight()
     with running(one, other, max_batch=None) as it:
-        futures = []
-        for value in (1, 2, 3, 4):
-            futures.append(it.threads.submit(it.run, [value]))
-            wait_until(lambda value=value: [value] in one.current + other.current)
+        futures = [begun(it, value, one, other) for value in (1, 2, 3, 4)]
         busy = it.waiting([5] * 8)
         for values in list(one.current) + list(other.current):
             (one if values in one.current else other).release(values)
         wait_until(lambda: [5] * 8 in one.current + other.current)
-        single = it.threads.submit(it.run, [6])
-        wait_until(lambda: [6] in one.current + other.current)
+        single = begun(it, 6, one, other)
         assert sorted(map(len, (one.current, other.current))) == [1, 1]
         for runtime in (one, other):
             runtime.release(runtime.current[0])
@@ -173,24 +170,14 @@ def test_a_single_tile_that_does_not_fit_fails_alone_and_limits_no_others() -> N
 def test_busy_seconds_count_overlapping_batches_once() -> None:
     runtime = InFlight()
     with running(runtime, max_batch=None) as it:
-        it.clock.now = 10
-        first = it.threads.submit(it.run, [1])
-        wait_until(lambda: runtime.current == [[1]])
-        it.clock.now = 12
-        second = it.threads.submit(it.run, [2])
-        wait_until(lambda: runtime.current == [[1], [2]])
-        it.clock.now = 13
-        runtime.release([1])
-        first.result(HANG_S)
-        it.clock.now = 17
-        runtime.release([2])
-        second.result(HANG_S)
-        it.clock.now = 100
-        third = it.threads.submit(it.run, [3])
-        wait_until(lambda: runtime.current == [[3]])
-        it.clock.now = 101
-        runtime.release([3])
-        third.result(HANG_S)
+        futures = {}
+        for now, value in ((10, 1), (12, 2), (13, 1), (17, 2), (100, 3), (101, 3)):
+            it.clock.now = now
+            if value in futures:
+                runtime.release([value])
+                futures[value].result(HANG_S)
+            else:
+                futures[value] = begun(it, value, runtime)
     assert it.busy_seconds == [3, 4, 1]
 
 

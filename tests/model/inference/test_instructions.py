@@ -107,20 +107,22 @@ def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
     assert set(CPU_ISAS) == {"auto", *ISA_FLAGS}
 
 
-def test_a_setting_limits_the_process_without_a_measurement(with_amx: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variable", "limit", "reason"),
+    [
+        ("", "AVX512_CORE", "the setting AVX512_CORE"),
+        ("AVX512_CORE_BF16", "AVX512_CORE_BF16", f"{VARIABLE}=AVX512_CORE_BF16 in the environment, which overrides the setting "
+         "AVX512_CORE"),
+    ],
+)  # fmt: skip
+def test_the_first_limit_of_a_process_stays_the_variable_before_the_setting_and_nothing_is_measured(
+    variable: str, limit: str, reason: str, with_amx: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, variable)
     limit_instructions("AVX512_CORE")
     measure_instructions(INT8, 1)
     limit_instructions("AVX2")  # too late: the first network decides
-    assert (os.environ[VARIABLE], instructions(), kind.DECISION.reason) == ("AVX512_CORE",) * 2 + ("the setting AVX512_CORE",)
-
-
-def test_the_variable_of_the_environment_comes_before_the_setting(with_amx: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "AVX512_CORE_BF16")
-    limit_instructions("AVX2")
-    measure_instructions(INT8, 1)
-    assert os.environ[VARIABLE] == "AVX512_CORE_BF16"
-    expected = "ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 in the environment, which overrides the setting AVX2"
-    assert kind.DECISION.reason == expected
+    assert (os.environ[VARIABLE], kind.DECISION.reason) == (limit, reason)
 
 
 @pytest.mark.parametrize("place", ["a file", "no home"])

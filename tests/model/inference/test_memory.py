@@ -24,7 +24,6 @@ import numpy as np
 from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
-from model.inference.memory import memory_bytes
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.inference.small_regions import parse_area
@@ -43,7 +42,7 @@ side = int(side) if side.isdecimal() else side
 options = Options(side=side, quality=quality, rendering=rendering, min_area=area, fill_holes=area)
 segmenter.prepare(options)
 plan = segmenter.plan(data, options)
-promised, before = memory_bytes(segmenter, data, plan), resident("VmRSS")
+promised, before = segmenter.memory_bytes(data, plan), resident("VmRSS")
 try:
     segmenter.segment(data, plan, noise)
     outcome = "answered"

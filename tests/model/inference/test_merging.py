@@ -54,7 +54,7 @@ def test_a_network_that_sees_one_pixel_gives_the_same_in_tiles_as_at_once(plan: 
         )
         return logits
 
-    merged_logits = merge(plan, (network(plan.cut(image, region)) for region in plan.regions))
+    merged_logits = merge(plan, map(network, plan.tiles(image)))
     np.testing.assert_allclose(merged_logits[:, : plan.size[0], : plan.size[1]], network(image), atol=1e-5)
 
 
@@ -66,10 +66,10 @@ def test_bands_are_the_sum_of_all_tiles_weighed_as_the_pixels_that_cells_lie_on(
     middle = 0 if grid == "corner" else stride // 2
     tiles = noise(len(plan), 2, plan.tile[0] // stride, plan.tile[1] // stride)
     total = np.zeros((2, (plan.tops[-1] + plan.tile[0]) // stride, (plan.lefts[-1] + plan.tile[1]) // stride))
-    for index, (region, tile) in enumerate(zip(plan.regions, tiles, strict=True)):
+    for index, tile in enumerate(tiles):
         row, column = divmod(index, len(plan.lefts))
         weights = np.outer(plan.row_weights[row], plan.column_weights[column])[middle::stride, middle::stride]
-        top, left = region.top // stride, region.left // stride
+        top, left = plan.tops[row] // stride, plan.lefts[column] // stride
         total[:, top : top + tile.shape[1], left : left + tile.shape[2]] += tile * weights
     result = bands(plan, tiles, grid)
     assert all(band.logits.dtype == np.float32 for band in result)

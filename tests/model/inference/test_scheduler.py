@@ -165,51 +165,34 @@ def test_a_future_that_its_caller_has_cancelled_is_passed_over() -> None:
         assert it.scheduler.alive
 
 
-def test_a_bad_tile_fails_its_request_alone() -> None:
-    runtime = FirstChannel()
+@pytest.mark.parametrize(
+    ("value", "error", "message", "batches"),
+    [
+        (5, RuntimeError, "this tile cannot be run", [[2, 5], [2], [5]]),
+        (7, ValueError, "shorter", [[2, 7], [2], [7]]),
+        (9, FloatingPointError, "NaN or infinite", [[2, 9]]),
+    ],
+    ids=["an error", "too few logits", "logits that are not finite"],
+)
+def test_a_bad_tile_fails_its_request_alone(value: int, error: type[Exception], message: str, batches: list[list[int]]) -> None:
+    class Faulty(FirstChannel):
+        def logits(self, tiles: Sequence[Tile]) -> Logits:
+            outputs = super().logits(tiles)
+            if tiles[-1][0, 0, 0] == 9:
+                outputs[-1, 0, -1, -1] = np.inf
+            return outputs[:-1] if tiles[-1][0, 0, 0] == 7 else outputs
+
+    runtime = Faulty()
     runtime.errors[5] = RuntimeError("this tile cannot be run")
     with running(runtime) as it:
         with it.busy(runtime):
-            good, bad = it.waiting([2]), it.waiting([5])
+            good, bad = it.waiting([2]), it.waiting([value])
         assert good.result(HANG_S) == [2]
-        with pytest.raises(RuntimeError, match="this tile cannot be run"):
+        with pytest.raises(error, match=message):
             bad.result(HANG_S)
         assert it.scheduler.alive
         assert it.run([6]) == [6]
-    assert runtime.batches == [[1], [2, 5], [2], [5], [6]]
-
-
-def test_a_runtime_that_gives_too_few_logits_fails_the_request_and_goes_on() -> None:
-    class Short(FirstChannel):
-        def logits(self, tiles: Sequence[Tile]) -> Logits:
-            logits = super().logits(tiles)
-            return logits[:0] if tiles[0][0, 0, 0] == 9 else logits
-
-    with running(Short()) as it:
-        with pytest.raises(ValueError, match="shorter"):
-            it.run([9])
-        assert it.scheduler.alive
-        assert it.run([6]) == [6]
-
-
-def test_logits_that_are_not_finite_fail_their_tile_alone() -> None:
-    class Infinite(FirstChannel):
-        def logits(self, tiles: Sequence[Tile]) -> Logits:
-            outputs = super().logits(tiles)
-            for logits, each in zip(outputs, tiles, strict=True):
-                if each[0, 0, 0] == 9:
-                    logits[0, -1, -1] = np.inf
-            return outputs
-
-    runtime = Infinite()
-    with running(runtime) as it:
-        with it.busy(runtime):
-            good, bad = it.waiting([2]), it.waiting([9])
-        assert good.result(HANG_S) == [2]
-        with pytest.raises(FloatingPointError, match="NaN or infinite"):
-            bad.result(HANG_S)
-        assert it.scheduler.alive
-    assert runtime.batches == [[1], [2, 9]]
+    assert runtime.batches == [[1], *batches, [6]]
 
 
 def test_what_a_failed_batch_held_is_free_when_its_tiles_are_run_one_by_one() -> None:

@@ -11,15 +11,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from imaging.answer import SegmentedImage
+from imaging.answer import Segmentation, SegmentedImage
 from imaging.decoding import Limits, decode, scale
 from imaging.errors import AnswerTooLarge, ImageTooLarge
 from imaging.rendering import Format, Rendering
-from model.inference.memory import memory_bytes
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
-from model.inference.segmentation import Segmentation
 from model.inference.segmenter import BATCH, Segmenter
 from model.inference.tiling import TilingError, tile_shapes
 from model.weights_file import Weights
@@ -134,10 +132,7 @@ def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter) -> None:
         plan = segmenter.plan(data, options)
         assert (plan.size, plan.tile_plan.size, plan.megapixels) == ((90, 150), (77, 128), 0.0135)
         result = segmenter.infer(decode(data, Limits(), (77, 128)), plan)
-        answer = SegmentedImage(
-            make_photo(90, 150), result.class_map, result.confidence, None, result.mean_confidence,
-            segmenter.manifest.labels, segmenter.identity, plan.describe(),
-        )  # fmt: skip
+        answer = SegmentedImage(result, segmenter.labels, segmenter.identity, plan.describe(), make_photo(90, 150))
         output = segmenter.segment(data, plan)
         assert output.body == answer.encode(options.rendering)
         assert output.body == segmenter.segment(data, plan).body
@@ -189,7 +184,7 @@ def test_an_image_file_is_opened_once(
 
     monkeypatch.setattr(Image, "open", count)
     plan = segmenter.plan(data, Options((64, 64), side=side, rendering=Rendering(answer)))
-    assert memory_bytes(segmenter, data, plan)
+    assert segmenter.memory_bytes(data, plan)
     body = segmenter.segment(data, plan).body
     assert len(calls) == openings
     assert segmenter.segment(data, plan).body == body  # a plan may be used again

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
+from imaging.answer import Segmentation
 from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
 from model.inference.merging import Band, Logits
 from model.inference.plan import Options
 from model.inference.runtime import Tile
-from model.inference.segmentation import Segmentation
 from model.inference.segmenter import Segmenter
 from model.inference.small_regions import Area, parse_area, without_small_regions
 from model.inference.upsampling import LogitsUpsampler, Rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -37,8 +37,11 @@ def round_up(length: int) -> int:
         ((70, 100), (64, 64), 0.25, ((64, 64), (0, 32), (0, 32, 64))),
         ((512, 1000), (512, 512), 0.25, ((512, 512), (0,), (0, 384, 512))),
         ((33, 70), (96, 64), 0.0, ((64, 64), (0,), (0, 32))),
+        ((500, 130), (512, 512), 0.0, ((512, 192), (0,), (0,))),
+        ((130, 300), (512, 512), 0.0, ((256, 512), (0,), (0,))),
+        ((1, 1), (512, 512), 0.0, ((256, 256), (0,), (0,))),
     ],
-    ids=["both axes cut", "a long one", "one axis fits"],
+    ids=["both axes cut", "a long one", "one axis fits", "a full side", "a full width", "no full side"],
 )
 def test_plans_made_by_hand(
     size: tuple[int, int],
@@ -121,10 +124,10 @@ def test_every_tile_is_a_window_of_the_extended_image(plan: TilePlan) -> None:
     height, width = plan.size
     rows, columns = np.mgrid[:height, :width]
     image = np.stack([rows % 256, columns % 256, rows // 256 * 16 + columns // 256], 2).astype(np.uint8)
-    for region in plan.regions:
-        y = np.minimum(np.arange(region.top, region.top + region.height), height - 1)
-        x = np.minimum(np.arange(region.left, region.left + region.width), width - 1)
-        assert np.array_equal(plan.cut(image, region), image[y[:, None], x])
+    for (top, left), tile in zip(product(plan.tops, plan.lefts), plan.tiles(image), strict=True):
+        y = np.minimum(np.arange(top, top + plan.tile[0]), height - 1)
+        x = np.minimum(np.arange(left, left + plan.tile[1]), width - 1)
+        assert np.array_equal(tile, image[y[:, None], x])
 
 
 @pytest.mark.parametrize(
@@ -140,15 +143,6 @@ def test_every_tile_is_a_window_of_the_extended_image(plan: TilePlan) -> None:
 def test_an_axis_has_a_few_fixed_sides(limit: int, fine: list[int], coarse: list[int]) -> None:
     assert list(tile_sides(limit, FINE)) == fine
     assert list(tile_sides(limit, COARSE)) == coarse
-
-
-@pytest.mark.parametrize(
-    ("size", "tile"),
-    [((500, 130), (512, 192)), ((130, 600), (192, 512)), ((130, 300), (256, 512)), ((1, 1), (256, 256))],
-    ids=str,
-)
-def test_a_region_with_a_full_side_is_rounded_up_less(size: tuple[int, int], tile: tuple[int, int]) -> None:
-    assert plan_tiles(size, (512, 512)).tile == tile
 
 
 @settings(deadline=None, max_examples=150)

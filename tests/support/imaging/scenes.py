@@ -14,7 +14,7 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from imaging.answer import SegmentedImage
+from imaging.answer import Segmentation, SegmentedImage
 from model.labels import numbered_labels
 from tests.support.imaging.corners import tag_values, with_tag
 
@@ -77,7 +77,7 @@ def vrt(*bands: str, types: Sequence[str] = ("Byte",) * 9, before: str = "", att
 def segmented(class_map: npt.NDArray[np.uint8], confidence: int | None = 200) -> SegmentedImage:
     """A class map of background, houses and trees, as sure of each pixel."""
     values = None if confidence is None else np.full_like(class_map, confidence)
-    return SegmentedImage(None, class_map, values, None, [], LABELS, MODEL, {})
+    return SegmentedImage(Segmentation(class_map, values), LABELS, MODEL, {})
 
 
 def change_table(data: bytes, tag: int, *, count: int | None = None, zero: int | None = None) -> bytes:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.architecture import Architecture, Grid
+from model.architecture import Architecture
 from model.inference.merging import Logits
-from model.inference.runtime import DistantRuntime, ModelIdentity, Runtime, Tile
+from model.inference.runtime import ModelIdentity, Runtime, Tile
 from model.labels import numbered_labels
 from model.manifest import Manifest
 from model.preprocessing import Preprocessing
@@ -63,28 +63,20 @@ class Hold:
             raise self.error
 
 
-class FirstChannel:
+class FirstChannel(Runtime):
     """A runtime of one class whose logits are the tile's first channel; keeps the first value of each tile, by batch.
 
     Raises what `errors` has for a tile's first value.
     """
 
-    device = "cpu"
-    stride = 1
-    grid: Grid = "corner"
-
     def __init__(self, max_batch: int = 64, concurrency: int = 1, max_pixels: int | None = None) -> None:
         architecture = Architecture("fcn32s", "mobilenet_v2", 1)
-        self.identity = ModelIdentity("first-channel", "0" * 64, "double", "float32")
-        self.file_sha256, self.network_sha256 = "0" * 64, ""
-        self.manifest = Manifest(architecture, numbered_labels(["one"]), Preprocessing(), "Apache-2.0")
-        self.max_batch, self.max_pixels, self.max_concurrency = max_batch, max_pixels, concurrency
+        identity = ModelIdentity("first-channel", "0" * 64, "double", "float32")
+        manifest = Manifest(architecture, numbered_labels(["one"]), Preprocessing(), "Apache-2.0")
+        super().__init__(identity, "0" * 64, "", manifest, 1, "corner", "cpu", max_batch, max_pixels, concurrency)
         self.batches: list[list[int]] = []
         self.errors: dict[int, Exception] = {}
         self.hold = Hold()
-
-    def concurrency(self, tiles: int) -> int:
-        return self.max_concurrency
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         self.hold()
@@ -94,9 +86,6 @@ class FirstChannel:
             if value in self.errors:
                 raise self.errors[value]
         return np.stack([tile[None, :, :, 0].astype(np.float32) for tile in tiles])
-
-    def describe(self) -> dict[str, str]:
-        return {}
 
 
 class Streams(FirstChannel):
@@ -117,11 +106,11 @@ class Streams(FirstChannel):
             self.calls -= 1
 
 
-class Delegating(DistantRuntime):
+class Delegating(Runtime):
     """A runtime that is another one, but for what a subclass changes."""
 
     def __init__(self, runtime: Runtime) -> None:
-        super().__init__(**vars(DistantRuntime.of(runtime)))
+        super().__init__(**vars(Runtime.of(runtime)))
         self.runtime = runtime
 
     def concurrency(self, tiles: int) -> int:

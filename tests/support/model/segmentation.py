@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from imaging.answer import Segmentation
 from imaging.decoding import scale
 from model.inference.plan import Options
-from model.inference.segmentation import Segmentation
 from model.inference.segmenter import Segmenter
 from tests.support.images import Pixels
 

@@ -16,7 +16,7 @@ from model.inference.processes.frames import FrameChannel
 from model.inference.processes.protocol import NO_GRANT, Grant, ImageRequest
 from model.inference.processes.worker import DeathReason
 from model.inference.processes.workers import Workers
-from model.inference.runtime import DistantRuntime, Runtime, Tile
+from model.inference.runtime import Runtime, Tile
 from model.inference.segmenter import Segmenter
 from tests.support.images import encode, make_photo
 
@@ -29,7 +29,7 @@ class Asking:
 
     def __init__(self, runtime: Runtime, count: int) -> None:
         self.segmenter = Segmenter(runtime)
-        self.description = pickle.dumps(DistantRuntime.of(runtime))
+        self.description = pickle.dumps(Runtime.of(runtime))
         self.deaths: list[DeathReason] = []
         self.failures: list[str] = []
         self.network = ThreadPoolExecutor(2)

@@ -237,12 +237,14 @@ async def test_a_worker_has_only_its_socket_and_nowhere(it: Asking) -> None:
         await wait_until_async(partial(has_only_its_socket, pid), f"worker {pid} has other files open")
 
 
-async def test_the_system_kills_workers_first_and_lets_them_gain_no_privileges(one: Asking) -> None:
+async def test_workers_are_killed_first_gain_no_privileges_and_have_the_settings_of_the_allocator(one: Asking) -> None:
     pids = [*one.workers.pids, forkserver_of(one).pid]
     for pid in pids:
         assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
     scores = [int(Path(f"/proc/{pid}/oom_score").read_text()) for pid in (*one.workers.pids, os.getpid())]
     assert scores[0] > scores[1]
+    environment, expected = psutil.Process(pids[0]).environ(), worker_environment(os.environ)
+    assert {name: environment.get(name) for name in ALLOCATOR} == {name: expected[name] for name in ALLOCATOR}
 
 
 async def test_no_key_is_in_the_environment_or_the_memory_of_a_worker_or_of_who_forks_it(
@@ -280,8 +282,3 @@ def test_the_environment_of_workers_has_what_is_listed_and_the_user_s_values_win
         "LANG": "C.UTF-8", "MALLOC_TOP_PAD_": "1", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1",
     }  # fmt: skip
     assert set(ALLOCATOR) <= PASSED
-
-
-async def test_workers_get_the_settings_of_the_allocator(one: Asking) -> None:
-    environment, expected = psutil.Process(one.workers.pids[0]).environ(), worker_environment(os.environ)
-    assert {name: environment.get(name) for name in ALLOCATOR} == {name: expected[name] for name in ALLOCATOR}

@@ -24,7 +24,7 @@ from model.inference.processes.blob import Blob
 from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
 from model.inference.processes.protocol import NO_GRANT, Answer, Grant, ImageRequest, WorkerPlan
 from model.inference.processes.worker import Worker
-from model.inference.runtime import DistantRuntime, Runtime, Tile
+from model.inference.runtime import Runtime, Tile
 from model.inference.segmenter import Segmenter
 from tests.support.model.workers import OPTIONS, PHOTO, channel
 from tests.support.open_files import anonymous_files
@@ -63,7 +63,7 @@ class Hostile:
 
     def __init__(self, runtime: Runtime, frames: FrameChannel, end: socket.socket) -> None:
         self.segmenter = Segmenter(runtime)
-        self.description = pickle.dumps(DistantRuntime.of(runtime))
+        self.description = pickle.dumps(Runtime.of(runtime))
         self.frames, self.end = frames, end
         self.worker = Worker(Puppet(end), frames)  # type: ignore[arg-type]
         self.tiles: list[Tile] = []
@@ -174,24 +174,16 @@ async def test_a_tile_or_an_answer_that_cannot_be_is_the_worker_s_end(it: Hostil
     assert it.tiles == []
 
 
-async def test_no_more_frames_are_read_than_may_wait_for_their_logits(it: Hostile) -> None:
-    await it.plan(PLAN)
-    working = await it.work()
+@pytest.mark.parametrize("granted", [False, True])
+async def test_tiles_wait_for_the_work_and_are_no_more_than_may_wait_for_their_logits(it: Hostile, granted: bool) -> None:
+    await it.plan(PLAN, grant=Grant(PLAN["bytes"] * granted))
+    working = None if granted else await it.work()
     saying = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
+    if granted:
+        await wait_until_async(lambda: bool(it.frames.fault()))
+        assert it.tiles == []
     with pytest.raises(WorkerFailed):
-        await working
-    assert len(it.tiles) == AHEAD
-    assert await saying < 60
-    assert it.worker.death == "crash"
-
-
-async def test_a_granted_worker_s_tiles_wait_for_the_work_and_are_no_more_than_may_wait(it: Hostile) -> None:
-    await it.plan(PLAN, grant=Grant(PLAN["bytes"]))
-    saying = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
-    await wait_until_async(lambda: bool(it.frames.fault()))
-    assert it.tiles == []
-    with pytest.raises(WorkerFailed):
-        await it.worker.work(1_000_000, it.submit)
+        await (working or it.worker.work(1_000_000, it.submit))
     assert len(it.tiles) == AHEAD
     assert await saying < 60
     assert it.worker.death == "crash"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,26 +55,6 @@ def at_once(runtime: OpenVINORuntime, tiles: Sequence[Tile]) -> list[bytes]:
     """Each tile's logits, all asked for at the same time by as many threads as pay."""
     with ThreadPoolExecutor(runtime.max_concurrency) as pool:
         return list(pool.map(lambda tile: runtime.logits([tile]).tobytes(), tiles))
-
-
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_the_event_loop_runs_while_the_default_file_loads_and_compiles(precision: str) -> None:
-    """The longest time between two turns of the event loop, to that of loading: 1.0 if loading kept the interpreter's lock."""
-    path = find_files(DEFAULT_WEIGHTS).exports[precision]
-
-    async def longest_share() -> float:
-        start = before = time.perf_counter()
-        loading, gap = asyncio.create_task(asyncio.to_thread(OpenVINORuntime, path, 2)), 0.0
-        while not loading.done():
-            await asyncio.sleep(0)
-            now = time.perf_counter()
-            gap, before = max(gap, now - before), now
-        await loading
-        return gap / (before - start)
-
-    share = asyncio.run(longest_share())
-    print(f"{precision}: the longest gap of the event loop is {share:.1%} of loading")
-    assert share < 0.5
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

@@ -14,13 +14,14 @@ import numpy.typing as npt
 import pytest
 
 from imaging.classes import VOID
+from imaging.georeferenced.rows import PixelRows
 from imaging.rendering import Rendering
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
-from model.inference.scenes.rows import AHEAD_SHARE, ClassRows, ScenePlan, segment_scene
+from model.inference.scenes.rows import AHEAD_SHARE, ClassRows, segment_scene
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import plan_tiles
+from model.inference.tiling import TilePlan, plan_tiles
 from tests.support.images import make_photo
 from tests.support.polling import wait_until
 
@@ -37,18 +38,13 @@ class Held:
         self.pixels[~self.mask] = FILL
         self.first_row: int | None = None
 
-    def working(self, first: int) -> Iterator[Part]:
+    def working(self, first: int) -> Iterator[PixelRows]:
         self.first_row = first
         for top in range(first, len(self.pixels), self.chunk):
-            yield Part(top, self.pixels[top : top + self.chunk], self.mask[top : top + self.chunk])
+            yield PixelRows(top, self.pixels[top : top + self.chunk], self.mask[top : top + self.chunk])
 
     def valid(self, first: int, last: int) -> npt.NDArray[np.bool_]:
         return self.mask[first:last]
-
-
-class Part:
-    def __init__(self, top: int, pixels: Pixels, valid: npt.NDArray[np.bool_]) -> None:
-        self.top, self.pixels, self.valid = top, pixels, valid
 
 
 class Network:
@@ -71,8 +67,9 @@ def joined(parts: list[ClassRows]) -> tuple[Pixels, Pixels | None]:
     return np.concatenate([part.ids for part in parts]), np.concatenate(confidences) if confidences else None
 
 
-def plan(size: tuple[int, int]) -> ScenePlan:
-    return ScenePlan(size, plan_tiles(size, TILE))
+def plan(size: tuple[int, int]) -> tuple[tuple[int, int], TilePlan]:
+    """The size of a scene, and its tiles."""
+    return size, plan_tiles(size, TILE)
 
 
 @pytest.mark.parametrize("size", [(200, 150), (64, 64), (1, 300), (300, 1), (65, 31), (130, 400)])
@@ -80,22 +77,22 @@ def test_every_pixel_is_that_of_the_whole(segmenter: Segmenter, size: tuple[int,
     image = make_photo(*size)
     whole = segmenter(image, Options(tile=TILE, side="native", rendering=Rendering("confidence")))
     network = Network(segmenter.runtime)
-    parts = list(segment_scene(Held(image), plan(size), segmenter.runtime, network, temperature=segmenter.temperature))
+    parts = list(segment_scene(Held(image), *plan(size), segmenter.runtime, network, temperature=segmenter.temperature))
     ids, confidence = joined(parts)
     assert (ids == whole.class_map).all()
     assert confidence is not None
     assert whole.confidence is not None
     assert (confidence == whole.confidence).all()
-    assert network.tiles == len(plan(size).tiles)
+    assert network.tiles == len(plan(size)[1])
 
 
 @pytest.mark.parametrize("first", [0, 1, 47, 48, 100, 199])
 def test_a_run_from_any_row_gives_the_rows_of_one_from_the_top(segmenter: Segmenter, first: int) -> None:
     image = make_photo(200, 150)
     source, network = Held(image), Network(segmenter.runtime)
-    whole, sure = joined(list(segment_scene(source, plan((200, 150)), segmenter.runtime, network, temperature=1.0)))
+    whole, sure = joined(list(segment_scene(source, *plan((200, 150)), segmenter.runtime, network, temperature=1.0)))
     tiles = network.tiles
-    rest = list(segment_scene(source, plan((200, 150)), segmenter.runtime, network, temperature=1.0, first_row=first))
+    rest = list(segment_scene(source, *plan((200, 150)), segmenter.runtime, network, temperature=1.0, first_row=first))
     ids, confidence = joined(rest)
     assert rest[0].top == first
     assert (ids == whole[first:]).all()
@@ -113,17 +110,17 @@ def test_what_has_no_data_is_void_and_its_tiles_run_once(segmenter: Segmenter) -
     valid[:20, :20] = False
     void_tile = np.full((*TILE, 3), FILL, np.uint8)
     source, network = Held(image, valid), Network(segmenter.runtime)
-    ids, _ = joined(list(segment_scene(source, plan((300, 260)), segmenter.runtime, network, void_tile=void_tile)))
+    ids, _ = joined(list(segment_scene(source, *plan((300, 260)), segmenter.runtime, network, void_tile=void_tile)))
     whole = segmenter(source.pixels, Options(tile=TILE, side="native")).class_map
     assert (ids[valid] == whole[valid]).all()
     assert (ids[~valid] == VOID).all()
-    assert network.tiles < len(plan((300, 260)).tiles) / 2 + 1
+    assert network.tiles < len(plan((300, 260))[1]) / 2 + 1
 
 
 def test_a_scene_is_scaled_for_the_network_and_its_classes_back(segmenter: Segmenter) -> None:
     image = make_photo(100, 80)
-    work = ScenePlan((250, 200), plan_tiles((100, 80), TILE))
-    parts = list(segment_scene(_Scaled(image), work, segmenter.runtime, Network(segmenter.runtime)))
+    tiles = plan_tiles((100, 80), TILE)
+    parts = list(segment_scene(_Scaled(image), (250, 200), tiles, segmenter.runtime, Network(segmenter.runtime)))
     ids, _ = joined(parts)
     options = Options(tile=TILE, side=100)
     whole = segmenter.infer(image, segmenter.plan_size((250, 200), options)).class_map
@@ -140,15 +137,15 @@ def scene_threads() -> list[str]:
 
 
 def test_the_network_goes_on_with_a_bounded_number_of_tiles_while_the_caller_writes(segmenter: Segmenter) -> None:
-    work, network = plan((700, 700)), Network(segmenter.runtime)
-    columns = len(work.tiles.lefts)
-    parts = segment_scene(Held(make_photo(700, 700)), work, segmenter.runtime, network, ahead=2)
+    (size, tiles), network = plan((700, 700)), Network(segmenter.runtime)
+    columns = len(tiles.lefts)
+    parts = segment_scene(Held(make_photo(700, 700)), size, tiles, segmenter.runtime, network, ahead=2)
     next(parts)
     # the caller has a row, one more waits for it, and tiles of the next one wait
     expected = 2 * columns + math.ceil(AHEAD_SHARE * columns)
     wait_until(lambda: network.tiles == expected)
     time.sleep(0.2)
-    assert network.tiles == expected < len(work.tiles)
+    assert network.tiles == expected < len(tiles)
     parts.close()
     assert not scene_threads()
 
@@ -158,12 +155,12 @@ def test_an_error_of_any_thread_comes_after_the_rows_before_it_and_leaves_no_thr
     segmenter: Segmenter, error: BaseException
 ) -> None:
     class Damaged(Held):
-        def working(self, first: int) -> Iterator[Part]:
+        def working(self, first: int) -> Iterator[PixelRows]:
             yield from islice(super().working(first), 8)
             raise error
 
-    work = plan((700, 150))
-    parts = segment_scene(Damaged(make_photo(700, 150)), work, segmenter.runtime, Network(segmenter.runtime))
+    network = Network(segmenter.runtime)
+    parts = segment_scene(Damaged(make_photo(700, 150)), *plan((700, 150)), segmenter.runtime, network)
     bottoms: list[int] = []
     with pytest.raises(type(error)):
         bottoms.extend(part.bottom for part in parts)
@@ -173,8 +170,8 @@ def test_an_error_of_any_thread_comes_after_the_rows_before_it_and_leaves_no_thr
 
 def test_leaving_early_does_not_wait_for_the_row_of_tiles(segmenter: Segmenter) -> None:
     """A network that answers no further tile of a row until the caller has left."""
-    work, runtime = plan((200, 3000)), segmenter.runtime
-    columns, left, tiles = len(work.tiles.lefts), threading.Event(), 0
+    (size, plan_of_tiles), runtime = plan((200, 3000)), segmenter.runtime
+    columns, left, tiles = len(plan_of_tiles.lefts), threading.Event(), 0
 
     def submit(tile: Tile) -> Future[Logits]:
         nonlocal tiles
@@ -183,7 +180,7 @@ def test_leaving_early_does_not_wait_for_the_row_of_tiles(segmenter: Segmenter) 
             left.wait()
         return Network(runtime)(tile)
 
-    parts = segment_scene(Held(make_photo(200, 3000)), work, runtime, submit, ahead=1)
+    parts = segment_scene(Held(make_photo(200, 3000)), size, plan_of_tiles, runtime, submit, ahead=1)
     next(parts)
     wait_until(lambda: tiles == columns + 3)
     threading.Timer(0.2, left.set).start()
@@ -195,7 +192,7 @@ def test_leaving_early_does_not_wait_for_the_row_of_tiles(segmenter: Segmenter) 
 def test_memory_does_not_grow_with_the_height(segmenter: Segmenter) -> None:
     rows = [
         part.ids.shape[0]
-        for part in segment_scene(Held(make_photo(700, 70)), plan((700, 70)), segmenter.runtime, Network(segmenter.runtime))
+        for part in segment_scene(Held(make_photo(700, 70)), *plan((700, 70)), segmenter.runtime, Network(segmenter.runtime))
     ]
     assert max(rows) <= 2 * TILE[0]
     assert sum(rows) == 700

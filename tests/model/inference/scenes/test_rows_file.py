@@ -7,6 +7,7 @@ import resource
 import signal
 import tracemalloc
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +38,22 @@ def same(rows: RowsFile, count: int) -> None:
         assert (part.confidence == expected.confidence).all()
 
 
+def written(path: Path, parts: Sequence[ClassRows] = PARTS) -> bytes:
+    """A new file with these rows."""
+    with opened(path, resume=False) as rows:
+        for part in parts:
+            rows.append(part)
+    return path.read_bytes()
+
+
 def test_a_run_reads_its_own_rows_while_another_begins_at_the_same_path(tmp_path: Path) -> None:
     path = tmp_path / "a.rows"
-    with opened(path, resume=False) as rows:
+    written(path)
+    with opened(path) as rows, opened(path, resume=False, key="other") as others:
         for part in PARTS:
-            rows.append(part)
-        with opened(path, resume=False, key="other") as others:
-            for part in PARTS:
-                others.append(ClassRows(part.top, np.zeros_like(part.ids), part.confidence))
-            same(rows, 3)
-            assert not any(part.ids.any() for part in others)
+            others.append(ClassRows(part.top, np.zeros_like(part.ids), part.confidence))
+        same(rows, 3)
+        assert not any(part.ids.any() for part in others)
 
 
 def test_rows_are_there_again_wherever_the_file_was_torn(tmp_path: Path) -> None:
@@ -74,11 +81,8 @@ def test_rows_are_there_again_wherever_the_file_was_torn(tmp_path: Path) -> None
 
 def test_damage_in_a_record_ends_what_counts(tmp_path: Path) -> None:
     path = tmp_path / "a.rows"
-    with opened(path, resume=False) as rows:
-        rows.append(PARTS[0])
-        first = path.stat().st_size
-        rows.append(PARTS[1])
-    data = bytearray(path.read_bytes())
+    first = len(written(path, PARTS[:1]))
+    data = bytearray(written(path, PARTS[:2]))
     data[first + 40] ^= 255
     path.write_bytes(data)
     with opened(path) as rows:
@@ -105,9 +109,7 @@ TAMPERED = {
 @pytest.mark.parametrize("tampered", TAMPERED)
 def test_a_record_that_no_run_writes_is_told_before_the_work(tmp_path: Path, tampered: str) -> None:
     path = tmp_path / "a.rows"
-    with opened(path, resume=False):
-        head = path.read_bytes()
-    path.write_bytes(head + TAMPERED[tampered])
+    path.write_bytes(written(path, []) + TAMPERED[tampered])
     with pytest.raises(OSError, match=r"a\.rows is damaged at row 0; remove it and begin again"):
         RowsFile(path, "k", SIZE, 5, confidence=True, resume=True)
 
@@ -131,10 +133,7 @@ def rows_or_error(path: Path) -> str:
 @pytest.mark.parametrize("seed", range(2))
 def test_a_mutated_file_gives_the_same_rows_or_the_error_in_the_memory_of_its_rows(tmp_path: Path, seed: int) -> None:
     path, random = tmp_path / "a.rows", np.random.default_rng(seed)
-    with opened(path, resume=False) as rows:
-        for part in PARTS:
-            rows.append(part)
-    good = path.read_bytes()
+    good = written(path)
     for _ in range(150):
         data = bytearray(good)
         for place in random.integers(0, len(data), random.integers(1, 4)):
@@ -163,26 +162,21 @@ def test_a_line_without_an_end_is_not_read_as_a_whole(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("resume", [True, False])
-def test_a_link_is_no_working_file(tmp_path: Path, resume: bool) -> None:
-    (tmp_path / "real").write_bytes(b"former")
-    (tmp_path / "a.rows").symlink_to("real")
-    with pytest.raises(OSError, match=r"a\.rows is a link, and the command keeps files of its own there"):
-        opened(tmp_path / "a.rows", resume=resume)
-    assert (tmp_path / "real").read_bytes() == b"former"
-
-
-def test_a_second_name_of_another_file_is_not_written_through(tmp_path: Path) -> None:
+def test_another_file_is_not_written_through_a_link_or_a_second_name(tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"former")
     os.link(tmp_path / "real", tmp_path / "a.rows")
+    (tmp_path / "link.rows").symlink_to("real")
     with opened(tmp_path / "a.rows", resume=False):
         assert (tmp_path / "real").read_bytes() == b"former"
+    for resume in (True, False):
+        with pytest.raises(OSError, match=r"link\.rows is a link, and the command keeps files of its own there"):
+            opened(tmp_path / "link.rows", resume=resume)
+    assert (tmp_path / "real").read_bytes() == b"former"
 
 
 @pytest.mark.parametrize("other", [{"key": "other"}, {"confidence": False}])
 def test_a_file_of_another_run_is_refused(tmp_path: Path, other: dict[str, object]) -> None:
-    with opened(tmp_path / "a.rows", resume=False) as rows:
-        rows.append(PARTS[0])
+    written(tmp_path / "a.rows", PARTS[:1])
     with pytest.raises(OSError, match="leave --resume out to begin again"):
         opened(tmp_path / "a.rows", **other)  # type: ignore[arg-type]
     with opened(tmp_path / "a.rows", resume=False) as rows:
