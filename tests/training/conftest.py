@@ -17,12 +17,11 @@ from tests.support.training.runs import TINY_RECIPE, Make
 from training.commands.import_labels import main as import_labels
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
-from training.data.split import Split
+from training.data.split import Split, get_split
 from training.learning.recipe import make_recipe
 from training.learning.run import Run
 from training.learning.teacher import Teacher
 from training.reporting.curves import Curves
-from training.survey.datasets import get_split
 from training.survey.records import survey_all
 
 

@@ -17,10 +17,9 @@ from training.commands.check_report import START, DataReport, Picture, write_rep
 from training.commands.command import add_split_options, print_lines, run_command
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import find_labels
-from training.data.problems import DataError
-from training.data.split import Split
+from training.data.problems import DataError, collecting
+from training.data.split import Split, get_split
 from training.learning.recipe import make_recipe, parse_changes
-from training.survey.datasets import get_split
 from training.survey.inspection import pair_errors, pair_notes
 from training.survey.records import survey_readable
 
@@ -30,20 +29,18 @@ FRAMES, WORST = 48, 20
 
 def parser() -> argparse.ArgumentParser:
     p = CommandParser("fcn-check", description="Checks a folder of labelled images, as fcn-train does before it trains.")
-    p.add_argument(
-        "data", type=Path, metavar="DATA", help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid"
-    )
+    data = "folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid"
+    p.add_argument("data", type=Path, metavar="DATA", help=data)
     add_split_options(p)
     p.add_argument("--recipe", type=Path, default=RECIPE, help="recipe for the plan and the crops (default: finetune.toml)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a value of the recipe, as in TOML")
     p.add_argument("--start", help="weights that the training begins with, for the plan (default: none)")
     p.add_argument("--device", default="auto", help="device of the training, for the plan: auto, cpu, cuda (default: auto)")
-    p.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="also list the frames whose labels a network disagrees with most: a weights file, a name in weights/, or "
-        "NAME-folds.json of fcn-train --folds, whose networks have not seen the frames that they judge",
+    weights = (
+        "also list the frames whose labels a network disagrees with most: a weights file, a name in weights/, or "
+        "NAME-folds.json of fcn-train --folds, whose networks have not seen the frames that they judge"
     )
+    p.add_argument("--weights", metavar="FILE", help=weights)
     p.add_argument("--worst", type=int, help=f"how many frames --weights lists (default: {WORST})")
     p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a page with pictures of labels and crops")
     p.add_argument("--frames", type=int, default=FRAMES, help=f"frames a split after those of remarks (default: {FRAMES})")
@@ -109,10 +106,8 @@ def check_data(args: argparse.Namespace, labels: LabelSet, network: Sequence[str
     splits: list[Split] = []
     errors: list[DataError] = []
     for name in (args.train_split, args.val_split):
-        try:
+        with collecting(errors):
             splits.append(get_split(args.data, name, labels, mapping, args.masks, args.masks_orientation))
-        except DataError as error:
-            errors += error.each
     surveys, unreadable = survey_readable(splits)
     errors = list({str(error): error for error in (*errors, *unreadable)}.values())
     notes: list[str] = []

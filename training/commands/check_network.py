@@ -57,22 +57,16 @@ def label_lines(networks: Networks, surveys: Sequence[Survey], most: int) -> lis
     """
     results: list[tuple[Disagreement, Survey]] = []
     seen_lines = ["  each frame is judged by the network of a fold that has not seen it"] if networks.of_image else []
-    frames = left_out = 0
+    frames, folds = 0, networks.of_image
     for number in range(len(networks.names)):
         segmenter = networks.segmenter(number)
         for survey in surveys:
             classes = network_classes(segmenter.manifest.labels.names, survey.split)
-            indices = [
-                index
-                for index, record in enumerate(survey.records)
-                if not networks.of_image or networks.of_image.get(record.image_sha256) == number
-            ]
+            indices = [at for at, record in enumerate(survey.records) if not folds or folds.get(record.image_sha256) == number]
             frames += len(indices)
             results += [(item, survey) for item in disagreements(segmenter, survey.split, indices, classes)]
-            if not networks.of_image:
+            if not folds:
                 seen_lines.append(_seen_line(segmenter, survey))
-    if networks.of_image:
-        left_out = sum(len(survey.records) for survey in surveys) - frames
     results.sort(key=lambda result: -result[0].weight)
     worst = results[:most]
     lines = [
@@ -80,7 +74,7 @@ def label_lines(networks: Networks, surveys: Sequence[Survey], most: int) -> lis
     ]
     lines += [_line(rank, item, survey) for rank, (item, survey) in enumerate(worst, 1)]
     lines += [*filter(None, [classes.line and f"  {classes.line}"]), *seen_lines]
-    if left_out:
+    if left_out := sum(len(survey.records) for survey in surveys) - frames:
         lines.append(f"  {left_out} frames are not in the file of folds, so no network judges them: train again with --folds")
     return lines
 

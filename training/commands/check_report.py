@@ -18,7 +18,7 @@ from model.inference.scaling import working_size
 from model.labels import LabelSet
 from model.whole_file import write_file
 from training.data.problems import DataError
-from training.survey.inspection import Report, Row, class_rows, columns, facts, grouped
+from training.survey.inspection import Row, class_rows, columns, facts, grouped, meaning
 from training.survey.records import Survey
 
 Pixels = npt.NDArray[np.uint8]
@@ -65,7 +65,7 @@ class DataReport:
     @property
     def facts(self) -> list[str]:
         """What the splits hold, in lines of text."""
-        return [line for survey in self.surveys for line in (*facts(survey), f"  {Report(survey).meaning}")]
+        return [line for survey in self.surveys for line in (*facts(survey), f"  {meaning(survey)}")]
 
     def lines(self) -> list[str]:
         """The report in text, but for the plan."""

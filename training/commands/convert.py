@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +20,14 @@ from typing import NoReturn, get_args
 from model.architecture import Grid
 from model.command_line import CommandParser, argument_type, install_command
 from model.imported_network import LAYOUTS, OUTPUT_KINDS
+from model.inference.processes.confinement import IS_LINUX, end_with_parent, limit
 from model.inference.scaling import SIDES
 from model.inference.tiling import parse_tile
-from training.commands.command import FAILED, INTERRUPTED, add_option, run_command
+from model.whole_file import check_output
+from training.commands.command import FAILED, INTERRUPTED, add_option, print_lines, run_command
+from training.data.label_files import read_labels
 
-CHILD = "training.commands.convert_child"
+CHILD = "import sys; from training.commands.convert import child; sys.exit(child())"
 LEAST_MB, MOST = 256, 10_000_000
 TERMINATED = 143  # exit status after SIGTERM (128 + 15)
 MEMORY_MB, CPU_S = 8192, 3600
@@ -143,7 +147,7 @@ def _run_child(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     with TemporaryDirectory() as folder:  # what the child leaves there when it dies goes with it
         environment = os.environ | {"TMPDIR": folder}
-        child = subprocess.Popen([sys.executable, "-m", CHILD, *arguments], env=environment)
+        child = subprocess.Popen([sys.executable, "-c", CHILD, *arguments], env=environment)
         try:
             status = child.wait()
         except KeyboardInterrupt:  # the child has the signal too, and says so
@@ -165,6 +169,53 @@ def _run_child(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 def _end(*_: object) -> NoReturn:
     raise SystemExit(TERMINATED)
+
+
+def child() -> int:
+    """The process that reads and runs the network, with limits that the system keeps; gives the exit status."""
+    args = parser().parse_args()
+    if IS_LINUX:
+        end_with_parent(os.getppid())
+    return run_command("fcn-convert", lambda: _convert(args))
+
+
+def _convert(args: argparse.Namespace) -> None:
+    # before the limits: what libraries take for themselves is not the network's
+    from google.protobuf.message import EncodeError
+
+    from training.converting.conversion import convert
+    from training.converting.graph import RunError
+    from training.converting.pixels import UNIT, Normalisation
+    from training.converting.request import ConversionRequest
+    from training.publishing.onnx_files import write_imported_card
+
+    normalisation = None
+    if args.mean is not None:
+        scale = UNIT if args.scale is None else args.scale
+        normalisation = Normalisation(args.mean, args.std, scale, args.bgr)
+    stated = {field.name: getattr(args, field.name) for field in fields(ConversionRequest) if field.name in args}
+    labels = read_labels(args.classes) if args.classes else None
+    request = ConversionRequest(**stated, labels=labels, normalisation=normalisation)
+    card_path = request.target.with_suffix(".md")
+    for path in (request.target, card_path):
+        check_output(path)
+    limit(args.memory_mb << 20, args.cpu_seconds)
+    try:
+        manifest = convert(request, _tell)
+    except (MemoryError, EncodeError) as error:  # protobuf says so when a message finds no memory for its bytes
+        raise ValueError(
+            f"the network takes more than {args.memory_mb} MB: --memory-mb allows it more, a smaller --tile needs less"
+        ) from error
+    except RunError as error:
+        raise ValueError(f"{error}; if it needs more memory than --memory-mb {args.memory_mb}, allow it more") from error
+    write_imported_card(request.target, manifest)
+    print_lines([f"wrote {request.target} ({request.target.stat().st_size / 1e6:.1f} MB) and {card_path}"])
+
+
+def _tell(line: str) -> None:
+    """Prints a line at once, also into a pipe: what follows may take minutes."""
+    print_lines([line])
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from training.commands.command import print_lines, run_command
 from training.commands.evaluate_arguments import WORST, check_arguments, make_options, parser
 from training.data.class_mapping import identity_mapping, parse_class_mapping
 from training.data.label_files import find_labels
-from training.data.problems import DataError
-from training.data.split import Split
+from training.data.problems import DataError, raise_all
+from training.data.split import Split, get_split
 from training.publishing.onnx_files import files_by_precision, read_imported
 from training.publishing.recording import Measurement, record
 from training.reporting.machine import set_threads
@@ -32,8 +32,7 @@ from training.scoring.calibration import errors_of_answers, gather
 from training.scoring.changes import compare, difference_table
 from training.scoring.frame_report import worst, write_json, write_picture
 from training.scoring.split_score import SplitScore, fit_and_print_temperature, score_split
-from training.survey.datasets import get_split
-from training.survey.inspection import report_all
+from training.survey.inspection import class_errors, meaning, notes
 from training.survey.records import survey_all
 
 
@@ -56,8 +55,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     names = [name for segmenter in segmenters for name in segmenter.manifest.labels.names]
     mapping = parse_class_mapping(args.class_map, labels, names) if args.class_map else None
     split = get_split(args.data, args.split, labels, mapping, args.masks, args.masks_orientation)
-    (report,) = report_all(survey_all([split], pixels=False))
-    print_lines([report.meaning, *report.notes], sys.stderr)
+    (survey,) = survey_all([split], pixels=False)
+    raise_all(class_errors(survey))
+    print_lines([meaning(survey), *notes(survey)], sys.stderr)
     if args.record:
         _record(args, split)
     elif args.calibrate:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
-from model.command_line import CommandParser
-from training.commands.command import print_lines, run_command
+from imaging.band_scale import parse_bands, parse_scale
+from model.command_line import CommandParser, argument_type
+from training.commands.command import add_option, flag, print_lines, run_command
 from training.data.label_files import alike_names, find_labels
 from training.data.masks import DrawnOn
-from training.data.problems import DataError, FrameErrors, raise_all
+from training.data.problems import DataError, FrameErrors, collecting, raise_all
 from training.importing.archives import unpack
 from training.importing.classes import Classes, find_classes, write_classes
 from training.importing.coco import Document
@@ -22,137 +25,84 @@ from training.importing.objects import Crowds
 from training.importing.omissions import Omissions, Policy
 from training.importing.output import ImportFolder, parts_folder
 
-if TYPE_CHECKING:  # needs the extra geo
-    from training.importing.maps.import_maps import MapOptions
-
 NEEDED = ("vector", "field")
-OF_MAPS = (
-    "vector", "layer", "field", "extent", "extent_layer", "tile", "block", "bands", "scale", "gsd",
-)  # fmt: skip
+OF_MAPS = (*NEEDED, "layer", "extent", "extent_layer", "tile", "block", "bands", "scale", "gsd")
 OF_EXPORTS = ("images", "crowds", "masks_orientation", "image_field")
-TILE = 512
 
 
 def parser() -> argparse.ArgumentParser:
     p = CommandParser(
         "fcn-import", description="Makes a folder of images and masks from the export of a labelling tool, or from maps."
     )
-    p.add_argument(
-        "export", type=Path, metavar="EXPORT", nargs="?",
-        help="JSON of COCO or Label Studio, a folder of labelme, Roboflow or CVAT, or a zip of them",
-    )  # fmt: skip
-    p.add_argument("--images", type=Path, help="folder of the images (default: the folder of the export, or images/ in it)")
-    p.add_argument("--out", type=Path, required=True, help="folder to write images/, masks/ and classes.json to")
-    p.add_argument(
-        "--split",
-        help="train or val: all frames are of this split (default: as in the export; without splits, about one in five is val)",
+    export = "JSON of COCO or Label Studio, a folder of labelme, Roboflow or CVAT, or a zip of them"
+    p.add_argument("export", type=Path, metavar="EXPORT", nargs="?", help=export)
+    add_option(p, "--images", Path, "folder of the images (default: the folder of the export, or images/ in it)")
+    add_option(p, "--out", Path, "folder to write images/, masks/ and classes.json to", required=True)
+    split = "train or val: all frames are of this split (default: as in the export; without splits, about one in five is val)"
+    add_option(p, "--split", "", split)
+    crowds = "whether objects with iscrowd 1 keep their class (objects) or become void (default: objects)"
+    add_option(p, "--crowds", str, crowds, choices=get_args(Crowds))
+    drawn_on = "whether objects were drawn on the photo as EXIF turns it (upright) or as its file stores it (default: upright)"
+    add_option(p, "--masks-orientation", str, drawn_on, choices=get_args(DrawnOn))
+    unknown = "whether an object that cannot be read ends the import (error) or becomes void (void); default: error"
+    add_option(p, "--unknown", "error", unknown, choices=get_args(Policy))
+    add_option(p, "--image-field", str, "field of Label Studio's tasks that holds the image, such as photo_url", metavar="NAME")
+    force = "also replace masks that were changed since fcn-import wrote them; of maps, all tiles of an earlier import"
+    p.add_argument("--force", action="store_true", help=force)
+
+    maps = p.add_argument_group("maps", "tiles of scenes, and of polygons that a GIS drew on them; EXPORT is left out")
+    add_option(maps, "--raster", Path, "rasters with coordinates, such as GeoTIFFs", nargs="+", metavar="SCENE")
+    add_option(maps, "--vector", Path, "polygons of the classes: GeoPackage, GeoJSON, shapefile", metavar="FILE")
+    add_option(maps, "--layer", str, "layer of the polygons, if the file has several", metavar="NAME")
+    add_option(maps, "--field", str, "field of the polygons that holds their class", metavar="NAME")
+    extent = "polygons of the labelled area: outside of it, masks are void (default: tiles with a polygon are labelled)"
+    add_option(maps, "--extent", Path, extent, metavar="FILE")
+    add_option(maps, "--extent-layer", str, "layer of the labelled area, if the file has several", metavar="NAME")
+    add_option(maps, "--tile", int, "side of a tile (default: 512)", metavar="PIXELS")
+    block = "side of the blocks of ground that are train or val as a whole (default: by the number of tiles)"
+    add_option(maps, "--block", int, block, metavar="TILES")
+    bands = (
+        "bands of a scene that become red, green and blue; or one band; or 4 to 16 that stay as they are (default: its "
+        "colours, or the first three)"
     )
-    p.add_argument(
-        "--crowds",
-        choices=get_args(Crowds),
-        help="whether objects with iscrowd 1 keep their class (objects) or become void (default: objects)",
-    )
-    p.add_argument(
-        "--masks-orientation",
-        choices=get_args(DrawnOn),
-        help="whether objects were drawn on the photo as EXIF turns it (upright) or as its file stores it (default: upright)",
-    )
-    p.add_argument(
-        "--unknown",
-        choices=get_args(Policy),
-        default="error",
-        help="whether an object that cannot be read ends the import (error) or becomes void (void); default: error",
-    )
-    p.add_argument(
-        "--image-field", metavar="NAME", help="field of Label Studio's tasks that holds the image, such as photo_url"
-    )
-    p.add_argument(
-        "--force", action="store_true",
-        help="also replace masks that were changed since fcn-import wrote them; of maps, all tiles of an earlier import",
-    )  # fmt: skip
-    add_map_arguments(p)
+    maps.add_argument("--bands", type=argument_type(parse_bands), metavar="N,N,N", help=bands)
+    scale = "values that become 0 and 255 (default: percentiles 2 and 98 of each band; bytes stay)"
+    maps.add_argument("--scale", type=argument_type(parse_scale), metavar="MIN,MAX", help=scale)
+    gsd = "scale the scenes so that a pixel of a tile measures this much on the ground (default: the scenes' own pixels)"
+    add_option(maps, "--gsd", float, gsd, metavar="METRES")
     return p
 
 
-def add_map_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--raster` and the arguments that go with it; none has a default, so that it can be told apart."""
-    p = parser.add_argument_group("maps", "tiles of scenes, and of polygons that a GIS drew on them; EXPORT is left out")
-    p.add_argument("--raster", type=Path, nargs="+", metavar="SCENE", help="rasters with coordinates, such as GeoTIFFs")
-    p.add_argument("--vector", type=Path, metavar="FILE", help="polygons of the classes: GeoPackage, GeoJSON, shapefile")
-    p.add_argument("--layer", metavar="NAME", help="layer of the polygons, if the file has several")
-    p.add_argument("--field", metavar="NAME", help="field of the polygons that holds their class")
-    p.add_argument(
-        "--extent", type=Path, metavar="FILE",
-        help="polygons of the labelled area: outside of it, masks are void (default: tiles with a polygon are labelled)",
-    )  # fmt: skip
-    p.add_argument("--extent-layer", metavar="NAME", help="layer of the labelled area, if the file has several")
-    p.add_argument("--tile", type=int, metavar="PIXELS", help=f"side of a tile (default: {TILE})")
-    p.add_argument(
-        "--block", type=int, metavar="TILES",
-        help="side of the blocks of ground that are train or val as a whole (default: by the number of tiles)",
-    )  # fmt: skip
-    p.add_argument(
-        "--bands", metavar="N,N,N",
-        help="bands of a scene that become red, green and blue; or one band; or 4 to 16 that stay as they are (default: its "
-        "colours, or the first three)",
-    )  # fmt: skip
-    p.add_argument(
-        "--scale", metavar="MIN,MAX",
-        help="values that become 0 and 255 (default: percentiles 2 and 98 of each band; bytes stay)",
-    )  # fmt: skip
-    p.add_argument(
-        "--gsd", type=float, metavar="METRES",
-        help="scale the scenes so that a pixel of a tile measures this much on the ground (default: the scenes' own pixels)",
-    )  # fmt: skip
+def _given(args: argparse.Namespace, names: Iterable[str]) -> str:
+    """Those of these options that the user gives, as a message names them."""
+    return " and ".join(flag(name) for name in names if getattr(args, name) not in (None, ""))
 
 
-def map_options(args: argparse.Namespace) -> MapOptions:
-    """The options of an import of maps; raises `DataError` for arguments that are missing or belong to exports."""
-    from imaging.band_scale import parse_bands, parse_scale
-    from training.importing.maps.import_maps import MapOptions
+def _import_maps(args: argparse.Namespace) -> list[str]:
+    """Imports maps; raises `DataError` for arguments that are missing or belong to exports."""
+    from imaging.georeferenced.errors import SceneError  # these need the extra geo
+    from imaging.georeferenced.vectors import VectorError
+    from training.importing.maps.import_maps import MapOptions, import_maps
 
     if args.export is not None:
         raise DataError(f"--raster takes scenes and --vector their labels; {args.export} is one thing too many")
-    if missing := [name for name in NEEDED if getattr(args, name) is None]:
-        raise DataError(f"--raster needs {_flags(missing)}: the file of the polygons, and the field with their class")
-    if others := [name for name in OF_EXPORTS if getattr(args, name) is not None]:
-        raise DataError(f"{_flags(others)} goes with an EXPORT of a labelling tool, not with --raster")
+    if missing := " and ".join(flag(name) for name in NEEDED if getattr(args, name) is None):
+        raise DataError(f"--raster needs {missing}: the file of the polygons, and the field with their class")
+    if others := _given(args, OF_EXPORTS):
+        raise DataError(f"{others} goes with an EXPORT of a labelling tool, not with --raster")
     if args.extent_layer and not args.extent:
         raise DataError("--extent-layer names a layer of --extent, which is missing")
-    bands = None if args.bands is None else parse_bands(args.bands)
-    scale = None if args.scale is None else parse_scale(args.scale)
-    return MapOptions(
-        args.raster, args.vector, args.field, args.layer, args.extent, args.extent_layer,
-        tile=TILE if args.tile is None else args.tile, block=args.block, bands=bands, scale=scale, gsd=args.gsd,
-        split=args.split or "", unknown=args.unknown, force=args.force,
-    )  # fmt: skip
-
-
-def check_no_map_arguments(args: argparse.Namespace) -> None:
-    """Raises `DataError` if there is no export, or arguments of maps beside one."""
-    if others := [name for name in OF_MAPS if getattr(args, name) is not None]:
-        raise DataError(f"{_flags(others)} goes with --raster")
-    if args.export is None:
-        raise DataError("give the EXPORT of a labelling tool, or scenes with --raster and their labels with --vector")
-
-
-def _flags(names: list[str]) -> str:
-    return " and ".join(f"--{name.replace('_', '-')}" for name in names)
+    stated = {each.name: getattr(args, each.name) for each in fields(MapOptions)}
+    options = MapOptions(**{name: value for name, value in stated.items() if value is not None})
+    try:
+        return import_maps(args.out, options)
+    except (SceneError, VectorError) as error:
+        raise DataError(str(error)) from error
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-
-    def work() -> None:
-        if args.raster:
-            from training.importing.maps.import_maps import import_maps  # needs the extra geo
-
-            print_lines(import_maps(args.out, map_options(args)))
-            return
-        check_no_map_arguments(args)
-        print_lines(import_exports(args))
-
-    return run_command("fcn-import", work)
+    return run_command("fcn-import", lambda: print_lines(_import_maps(args) if args.raster else import_exports(args)))
 
 
 def import_exports(args: argparse.Namespace) -> list[str]:
@@ -163,6 +113,10 @@ def import_exports(args: argparse.Namespace) -> list[str]:
     are drawn over larger ones. Boxes of objects without an outline are void. Raises `DataError` with everything that is missing
     or wrong in the documents, if no pixel has a class, and if the folder has another image of the same name.
     """
+    if others := _given(args, OF_MAPS):
+        raise DataError(f"{others} goes with --raster")
+    if args.export is None:
+        raise DataError("give the EXPORT of a labelling tool, or scenes with --raster and their labels with --vector")
     with parts_folder(args.out) as parts:
         if args.export.suffix.lower() != ".zip" or not args.export.is_file():
             return _import(args, args.export, parts)
@@ -181,8 +135,8 @@ def _keep(args: argparse.Namespace, folder: Path) -> list[str]:
 
     Raises `ValueError` if that is not empty, for options that have no effect, and for classes that cannot be read.
     """
-    if others := [name for name in (*OF_EXPORTS, "split") if getattr(args, name) is not None]:
-        raise DataError(f"{_flags(others)} goes with labels in JSON, and {args.export} holds masks")
+    if others := _given(args, (*OF_EXPORTS, "split")):
+        raise DataError(f"{others} goes with labels in JSON, and {args.export} holds masks")
     if [path for path in args.out.iterdir() if not folder.is_relative_to(path)]:
         raise DataError(f"{args.out} is not empty: give another --out for the masks of {args.export}")
     names = find_labels(None, folder).names
@@ -193,7 +147,7 @@ def _keep(args: argparse.Namespace, folder: Path) -> list[str]:
 
 def _import(args: argparse.Namespace, export: Path, parts: Path) -> list[str]:
     """Imports a file or folder. parts: for masks that are not yet written."""
-    split = split_name(args.split or "")
+    split = split_name(args.split)
     omissions = Omissions(args.unknown)
     documents = read_exports(export, omissions, args.image_field)
     if split and len(documents) > 1:
@@ -205,11 +159,9 @@ def _import(args: argparse.Namespace, export: Path, parts: Path) -> list[str]:
 def _write(out: Path, documents: list[Document], split: str, how: DrawingOptions, *, force: bool) -> list[str]:
     """Draws all documents, and writes them if none has an error. split: of all documents; empty for their own."""
     errors: list[DataError] = []
-    try:
+    classes = Classes([], [{entry["id"]: 1 for entry in document.categories} for document in documents])
+    with collecting(errors):  # photos and objects may have further ones
         classes = find_classes(documents, out)
-    except DataError as error:  # photos and objects may have further errors
-        errors += error.each
-        classes = Classes([], [{entry["id"]: 1 for entry in document.categories} for document in documents])
     output = ImportFolder(out)
     drawn: list[DocumentMasks] = []
     for document, ids in zip(documents, classes.ids, strict=True):

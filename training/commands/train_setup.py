@@ -19,7 +19,7 @@ from training.commands.command import print_lines
 from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.problems import raise_all
-from training.data.split import Split
+from training.data.split import Split, get_split
 from training.learning.augmentation import scaled_size
 from training.learning.distributed import World
 from training.learning.optimization import forward_dtype
@@ -27,9 +27,8 @@ from training.learning.recipe import Recipe
 from training.learning.run import Run
 from training.learning.starts import load_start, start_digest, start_preprocessing, start_weights
 from training.learning.teacher import Teacher
-from training.survey.datasets import get_split
 from training.survey.folds import pooled
-from training.survey.inspection import Report, pair_errors, pair_notes
+from training.survey.inspection import class_errors, meaning, notes, pair_errors, pair_notes
 from training.survey.records import Survey, survey_all
 
 
@@ -48,7 +47,7 @@ def survey_splits(args: argparse.Namespace, file: Path) -> TrainingData:
     """
     train, validation = survey_all(_splits(args), file=file)
     raise_all(pair_errors(train, validation))
-    print_lines([Report(train).meaning, *pair_notes(train, validation)])
+    print_lines([meaning(train), *pair_notes(train, validation)])
     return TrainingData(train, validation)
 
 
@@ -56,9 +55,8 @@ def survey_pool(args: argparse.Namespace, file: Path) -> TrainingData:
     """Surveys the frames of train and val as one split, which is both of the result; prints and raises as `survey_splits`."""
     train, validation = _splits(args)
     (pool,) = survey_all([pooled(train, validation)], file=file)
-    report = Report(pool)
-    raise_all(report.errors(fewest_classes=2))
-    print_lines([report.meaning, *report.notes])
+    raise_all(class_errors(pool, fewest_classes=2))
+    print_lines([meaning(pool), *notes(pool)])
     return TrainingData(pool, replace(pool, split=replace(pool.split, mapping=validation.mapping)))
 
 

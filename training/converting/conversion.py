@@ -19,8 +19,7 @@ from model.preprocessing import Preprocessing
 from model.printable import printable
 from model.regular_file import read_regular_file
 from training.converting.endings import Ending, find_ending
-from training.converting.float32 import in_float32
-from training.converting.graph import LONGEST_NAME, ConversionError, RunError, one_line, producer, read_graph
+from training.converting.graph import LONGEST_NAME, ConversionError, RunError, in_float32, one_line, producer, read_graph
 from training.converting.inputs import NetworkInput, find_input
 from training.converting.outputs import NetworkOutput
 from training.converting.pixels import QUESTION, Normalisation, read_class_names, read_normalisation, refuse_other_tasks

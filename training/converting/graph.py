@@ -1,6 +1,6 @@
 """Reads an ONNX file of a stranger, refuses what its network could do beside computing, and finds the resize at its end.
 
-All is checked before anything runs.
+All is checked before anything runs. What computes in other types than float32 is made to compute in it, as OpenVINO serves it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx.checker
 import onnx.inliner
 import onnx.version_converter
 from google.protobuf.message import DecodeError
+from onnx import TensorProto, numpy_helper
 
 from model.architecture import Grid
 from model.inference.runtimes.openvino_runtime import has_external_data
@@ -36,6 +38,7 @@ PASSING = (
 ORDERING = ("Cast", "Identity", "Softmax", "LogSoftmax")  # operators that keep the order of the classes
 GRIDS: dict[str, Grid] = {"half_pixel": "half_pixel", "pytorch_half_pixel": "half_pixel", "asymmetric": "corner"}
 LONGEST_REASON = 300  # letters
+TYPE_ATTRIBUTES = ("to", "dtype")  # of Cast, RandomNormal and others
 
 
 class ConversionError(ValueError):
@@ -74,16 +77,14 @@ def read_graph(path: Path, data: bytes) -> onnx.ModelProto:
         )
     try:
         model = onnx.load_model_from_string(data)
-        _check_count(path, model)  # first, because the next check takes long for many nodes
-        if has_external_data(data):
-            raise ConversionError(
-                f"{path} keeps tensors in other files, which are not read; export it again with all tensors inside "
-                "(torch: external_data=False; or onnx.save(model, path, save_as_external_data=False))"
-            )
     except (DecodeError, ValueError) as error:
-        if isinstance(error, ConversionError):
-            raise
         raise ConversionError(f"{path} is no ONNX file: {reason(error)}") from error
+    _check_count(path, model)  # first, because the next check takes long for many nodes
+    if has_external_data(data):
+        raise ConversionError(
+            f"{path} keeps tensors in other files, which are not read; export it again with all tensors inside "
+            "(torch: external_data=False; or onnx.save(model, path, save_as_external_data=False))"
+        )
     if not model.graph.node:
         raise ConversionError(f"{path} is no ONNX file, or its network is empty")
     if model.functions:
@@ -124,11 +125,15 @@ def all_names(graph: onnx.GraphProto) -> set[str]:
 
 def origin(model: onnx.ModelProto, name: str, passing: Collection[str] = PASSING) -> onnx.NodeProto | None:
     """The node that gives what a tensor holds: the nearest before it that is none of `passing`; None for an input."""
+    return trace(model, name, passing)[1]
+
+
+def trace(model: onnx.ModelProto, name: str, passing: Collection[str]) -> tuple[str, onnx.NodeProto | None]:
+    """The tensor before this one and before all nodes of `passing` above it, and the node that gives it; None for an input."""
     by_output = {output: node for node in model.graph.node for output in node.output}
-    node = by_output.get(name)
-    while node is not None and node.op_type in passing and node.input:
-        node = by_output.get(node.input[0])
-    return node
+    while (node := by_output.get(name)) is not None and node.op_type in passing and node.input:
+        name = node.input[0]
+    return name, node
 
 
 def _check_count(path: Path, model: onnx.ModelProto) -> None:
@@ -210,3 +215,34 @@ def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     if name not in {value.name for value in copy.graph.output}:
         copy.graph.output.append(onnx.ValueInfoProto(name=name))
     return copy
+
+
+def in_float32(model: onnx.ModelProto) -> str:
+    """Makes a model compute in float32 what it computes in float16, in place. Gives the types that it had, in words.
+
+    Also what it computes in float64, if it has GridSample: PyTorch's exporter leaves grids in float64, for which ONNX Runtime
+    has no operator.
+    """
+    graph = model.graph
+    every = list(nodes(graph))
+    others = {TensorProto.FLOAT16: "float16"}
+    if any(node.op_type == "GridSample" for node in every):
+        others[TensorProto.DOUBLE] = "float64 in part"
+    attributes = [attribute for node in every for attribute in node.attribute]
+    graphs = [graph, *(a.g for a in attributes if a.HasField("g")), *(each for a in attributes for each in a.graphs)]
+    types = [value.type.tensor_type for each in graphs for part in (each.input, each.output) for value in part]
+    types = [each for each in types if each.elem_type in others]
+    tensors = [tensor for each in graphs for tensor in each.initializer]
+    tensors += [tensor for a in attributes for tensor in (a.t, *a.tensors)]
+    tensors = [tensor for tensor in tensors if tensor.data_type in others]
+    casts = [a for a in attributes if a.name in TYPE_ATTRIBUTES and a.i in others]
+    numbers = {*(each.elem_type for each in types), *(tensor.data_type for tensor in tensors), *(a.i for a in casts)}
+    for tensor in tensors:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    for each in types:
+        each.elem_type = TensorProto.FLOAT
+    for attribute in casts:
+        attribute.i = TensorProto.FLOAT
+    for each_graph in graphs if numbers else ():
+        del each_graph.value_info[:]  # says the former types
+    return " and ".join(sorted(others[number] for number in numbers))

@@ -27,6 +27,7 @@ MMDEPLOY, PADDLE = "pipeline.json", "deploy.yaml"
 NOT_NORMALISED = ("MobileViT",)  # beginnings of the types of image processors that normalise only if told to
 OBJECT_MODELS = ("detr", "yolos", "sam")  # in Hugging Face's types of models
 OBJECT_TASKS = ("detect", "segment", "classify", "pose", "obb")  # Ultralytics'
+OF_OBJECTS = "networks that find objects or give masks of objects are not served, only semantic segmentation"
 MOST_VALUE = 1e9  # of a mean, a deviation or a scale
 # differences between the network's values for black and for white: 255 without normalisation, 2 to 5 with the usual ones.
 # Beyond these, mean and std are of another scale
@@ -57,13 +58,7 @@ class Normalisation:
 
     def __post_init__(self) -> None:
         numbers = (*self.mean, *self.std, self.scale)
-        if (
-            len(self.mean) != 3
-            or len(self.std) != 3
-            or not all(map(isfinite, numbers))
-            or min(self.std) <= 0
-            or self.scale <= 0
-        ):
+        if not all(map(isfinite, numbers)) or min(*self.std, self.scale) <= 0:
             raise ConversionError(
                 f"{self.source}: mean and std need three numbers, std and scale above 0; got mean {list(self.mean)}, "
                 f"std {list(self.std)}, scale {self.scale}"
@@ -108,10 +103,9 @@ def read_normalisation(path: Path, model: onnx.ModelProto) -> Normalisation | No
     for reader in (_deepness, _ultralytics):
         if normalisation := reader(metadata):
             return normalisation
-    readers = {HUGGING_FACE: _hugging_face, MMDEPLOY: _mmdeploy, PADDLE: _paddle}
-    for name, read_document in readers.items():
-        file = path.with_name(name)
-        if file.is_file() and (normalisation := read_document(_document(file))):
+    for name in (HUGGING_FACE, MMDEPLOY, PADDLE):
+        file, read_document = path.with_name(name), _hugging_face if name == HUGGING_FACE else _normalize_step
+        if file.is_file() and (normalisation := read_document(name, _document(file))):
             return normalisation
     return None
 
@@ -137,16 +131,10 @@ def refuse_other_tasks(path: Path, model: onnx.ModelProto) -> None:
     """Raises `ConversionError` if the file's metadata, or a `config.json` beside it, says that its network finds objects."""
     task = next((entry.value for entry in model.metadata_props if entry.key == "task"), "semantic")
     if task in OBJECT_TASKS:
-        raise ConversionError(
-            f"the file's metadata says that its task is {task}: networks that find objects are not served, only semantic "
-            "segmentation"
-        )
+        raise ConversionError(f"the file's metadata says that its task is {task}: {OF_OBJECTS}")
     type_name = model_type(path)
     if any(name in type_name for name in OBJECT_MODELS):
-        raise ConversionError(
-            f"{HUGGING_FACE_CONFIG} says that it is a {printable(type_name, 40)}: networks that give masks of objects are not "
-            "served, only semantic segmentation"
-        )
+        raise ConversionError(f"{HUGGING_FACE_CONFIG} says that it is a {printable(type_name, 40)}: {OF_OBJECTS}")
 
 
 def model_type(path: Path) -> str:
@@ -185,13 +173,13 @@ def _ultralytics(metadata: Mapping[str, str]) -> Normalisation | None:
     return Normalisation((0, 0, 0), (1, 1, 1), source=f"the file's metadata, of the task {printable(metadata['task'], 20)}")
 
 
-def _hugging_face(document: object) -> Normalisation | None:
+def _hugging_face(name: str, document: object) -> Normalisation | None:
     if not isinstance(document, dict):
-        raise ConversionError(f"{HUGGING_FACE} must hold an object")
-    steps = {name: document[name] for name in PIXEL_STEPS if name in document}
-    unknown = [name for name in ("do_grayscale", "do_thumbnail", "do_equalize") if steps.get(name)]
+        raise ConversionError(f"{name} must hold an object")
+    steps = {step: document[step] for step in PIXEL_STEPS if step in document}
+    unknown = [step for step in ("do_grayscale", "do_thumbnail", "do_equalize") if steps.get(step)]
     if unknown:
-        raise ConversionError(f"{HUGGING_FACE} asks for {', '.join(unknown)}, which is not supported")
+        raise ConversionError(f"{name} asks for {', '.join(unknown)}, which is not supported")
     mean: object = (0, 0, 0)
     std: object = (1, 1, 1)
     type_name = str(document.get("image_processor_type", document.get("feature_extractor_type", "")))
@@ -201,32 +189,25 @@ def _hugging_face(document: object) -> Normalisation | None:
         mean, std = document["image_mean"], document["image_std"]
     factor = _number(document.get("rescale_factor", UNIT) if steps.get("do_rescale", True) else 1)
     if factor is None:
-        raise ConversionError(
-            f"{HUGGING_FACE}: rescale_factor must be a number, got {printable(str(document['rescale_factor']), 40)}"
-        )
+        got = printable(str(document["rescale_factor"]), 40)
+        raise ConversionError(f"{name}: rescale_factor must be a number, got {got}")
     bgr = bool(steps.get("do_flip_channel_order", False))
-    return Normalisation(_triple(HUGGING_FACE, mean), _triple(HUGGING_FACE, std), factor, bgr, HUGGING_FACE)
+    return Normalisation(_triple(name, mean), _triple(name, std), factor, bgr, name)
 
 
-def _mmdeploy(document: object) -> Normalisation | None:
-    """`Normalize` of a pipeline: mean and deviation are of 0 to 255, and in RGB where `to_rgb` is true, else in BGR."""
-    steps = [step for step in _objects(document) if step.get("type") == "Normalize" and "mean" in step]
+def _normalize_step(name: str, document: object) -> Normalisation | None:
+    """`Normalize` of MMDeploy's pipeline, of 0 to 255, in BGR where `to_rgb` is false; of PaddleSeg's, of 0 to 1, else 0.5.
+
+    Raises `ConversionError` for several steps.
+    """
+    is_paddle = name == PADDLE
+    steps = [step for step in _objects(document) if step.get("type") == "Normalize" and (is_paddle or "mean" in step)]
+    if len(steps) > 1:
+        raise ConversionError(f"{name} normalises {len(steps)} times; give --mean, --std, --scale and --bgr")
     if not steps:
         return None
-    if len(steps) > 1:
-        raise ConversionError(f"{MMDEPLOY} normalises {len(steps)} times; give --mean, --std, --scale and --bgr")
-    step = steps[0]
-    mean, std = _triple(MMDEPLOY, step["mean"]), _triple(MMDEPLOY, step.get("std"))
-    return Normalisation(mean, std, 1.0, not step.get("to_rgb", True), MMDEPLOY)
-
-
-def _paddle(document: object) -> Normalisation | None:
-    """PaddleSeg's `Normalize`, whose defaults are 0.5 and 0.5, of pixels from 0 to 1."""
-    steps = [step for step in _objects(document) if step.get("type") == "Normalize"]
-    if len(steps) != 1:
-        return None
-    mean, std = steps[0].get("mean", (0.5,) * 3), steps[0].get("std", (0.5,) * 3)
-    return Normalisation(_triple(PADDLE, mean), _triple(PADDLE, std), source=PADDLE)
+    mean, std = (_triple(name, steps[0].get(key, (0.5,) * 3 if is_paddle else None)) for key in ("mean", "std"))
+    return Normalisation(mean, std, UNIT if is_paddle else 1.0, not steps[0].get("to_rgb", True), name)
 
 
 def _objects(document: object) -> Iterator[dict[str, Any]]:

@@ -1,15 +1,23 @@
-"""Finds scores and masks of queries among a network's outputs, and refuses networks that find objects, by all their shapes."""
+"""Mask classification: queries, each with a score for each class and a mask, become a map of classes.
+
+They are found among a network's outputs by all their shapes, by which networks that find objects are refused. The rule is that
+of MaskFormer (Cheng et al. 2021, section 3.4): the classes' probabilities of each query, without that of no object, times the
+sigmoid of its mask, summed over the queries.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from model.imported_network import OutputKind
 from model.printable import printable
-from training.converting.graph import ConversionError, all_names
-from training.converting.masks import Queries
+from training.converting.graph import ConversionError, all_names, with_output
 from training.converting.samples import Sample, is_auxiliary, shapes
+from training.converting.wrapping import Nodes
 
 ROWS = (1, 4, 5, 6, 7)  # numbers of an object: its score; its box, with a score, a class, and its image
 SHAPES = "scores (1, queries, classes + 1) and masks (1, queries, rows, columns)"
@@ -17,6 +25,49 @@ MASK_MODELS = ("maskformer", "mask2former", "oneformer", "eomt")  # in `transfor
 ENLARGING_SUMS = ("maskformer", "oneformer", "pixel_level_module")  # types, and a part of their tensors' names
 PART_OF_MASKS = "mask_predictor"  # of the names of Mask2Former's tensors, which have `pixel_level_module` as well
 EXPECTED = f"semantic segmentation is a map (1, classes, rows, columns), or {SHAPES}"
+LEAST_SUM = 1e-30  # so that logarithms are finite; where no mask is, sums are small, and still say the class
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Two outputs of a network: (1, queries, classes + 1), whose last column is no object, and (1, queries, rows, columns).
+
+    scores, masks: their names. stride: pixels of a cell of the masks. enlarges_sums: whether the sums are interpolated to the
+    pixels, instead of the masks before their sigmoid.
+    """
+
+    scores: str
+    masks: str
+    classes: int
+    stride: int
+    enlarges_sums: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the sums, as an output."""
+        return f"{self.scores} x {self.masks}"
+
+    def describe(self) -> str:
+        where = "after" if self.enlarges_sums else "before"
+        enlarged = "" if self.stride == 1 else f", enlarged {self.stride} times {where} their sigmoid"
+        return f"{self.scores} ({self.classes} classes and none) times {self.masks} of the same queries{enlarged}"
+
+    def added_to(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """A copy of the model that also gives the sums."""
+        nodes = Nodes(f"{self.name}/")
+        scores, masks = (nodes.add("Cast", name, to=TensorProto.FLOAT) for name in (self.scores, self.masks))
+        columns = (nodes.constant([number], np.int64) for number in (0, self.classes, 2))  # first, last, axis
+        shares = nodes.add("Slice", nodes.add("Softmax", scores, axis=2), *columns)
+        scales = nodes.constant([1, 1, self.stride, self.stride], np.float32)
+        resize = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        masks = masks if self.enlarges_sums else nodes.add("Resize", masks, "", scales, **resize)
+        sums = nodes.add("Einsum", shares, nodes.add("Sigmoid", masks), equation="bqc,bqhw->bchw")
+        sums = nodes.add("Resize", sums, "", scales, **resize) if self.enlarges_sums else sums
+        nodes.add("Max", sums, nodes.constant(LEAST_SUM, np.float32), output=self.name)
+        result = with_output(model, self.name)
+        result.graph.node.extend(nodes.nodes)
+        result.graph.initializer.extend(nodes.constants)
+        return result
 
 
 def find_queries(

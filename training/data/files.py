@@ -13,7 +13,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging.decoding import IMAGE_ENDINGS
+from imaging.decoding import IMAGE_ENDINGS, Limits, read_size
+from imaging.errors import ImageError
 from model.regular_file import read_regular_file
 from training.data.problems import DataError
 
@@ -94,6 +95,22 @@ class Folders:
         paths = self.images(stem.parent).get(normal_name(stem.name), [])
         matches = [path for path in paths if path.suffix.lower() in endings]
         return sorted(matches, key=lambda path: endings.index(path.suffix.lower()))
+
+
+def read_file(path: Path) -> bytes:
+    """A regular file's bytes; raises `DataError` naming one that cannot be read, or that is none."""
+    try:
+        return read_regular_file(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+
+
+def photo_size(path: Path, data: bytes) -> tuple[int, int]:
+    """The (height, width) of an upright photo, from its file's bytes; raises `DataError` naming a file that is not read."""
+    try:
+        return read_size(data, Limits())
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def read_text(path: Path) -> str:

@@ -28,8 +28,7 @@ from training.data.files import (
     unread_photos,
     without_ending,
 )
-from training.data.problems import MOST, MOST_NAMED, first_names
-from training.data.problems import DataError as DataError
+from training.data.problems import MOST, MOST_NAMED, DataError, collecting, first_names, remark
 
 LAYOUTS = (
     "images/ and masks/, ImageSets/Segmentation (VOCdevkit, CVAT), JPEGImages and SegmentationClass (labelme), "
@@ -97,8 +96,7 @@ class FrameListing:
 
     def leave_out(self, items: Sequence[object], what: str, most: int = 3) -> None:
         """Adds a note on files that are left out, if there are any. what: their kind, and why; most: names in the note."""
-        if items:
-            self.notes.append(f"{len(items)} {what} left out: {first_names(items, most)}")
+        self.notes += remark(items, f"{what} left out", most=most)
 
 
 def list_frames(root: Path, split: str) -> FrameListing:
@@ -126,10 +124,8 @@ def list_frames(root: Path, split: str) -> FrameListing:
         raise DataError(f"{root} has none of the known layouts: {LAYOUTS}; fcn-import reads JSON of labelling tools")
     if not listing.frames and not listing.missing:
         raise DataError(f"{root}: the split {split!r} is empty; for plain folders, train.txt and val.txt can list the frames")
-    if duplicates := repeated(frame.name for frame in listing.frames):
-        listing.notes.append(
-            f"{len(duplicates)} frames are listed more than once in {split!r}, and used as often: {first_names(duplicates)}"
-        )
+    duplicates = repeated(frame.name for frame in listing.frames)
+    listing.notes += remark(duplicates, f"frames are listed more than once in {split!r}, and used as often", most=3)
     return listing
 
 
@@ -147,15 +143,13 @@ def _voc(listing: FrameListing, root: Path, split: str) -> None:
     images = root / "JPEGImages"
     for line in paths:
         words = line.split()
-        try:
+        with collecting(listing.missing):
             if len(words) == 2 and all(word.lower().endswith(IMAGE_ENDINGS) for word in words):
                 image, mask = (root / _from_root(root, word) for word in words)
                 listing.add(image.name, image, mask)
             else:  # VOC's mask comes before SBD's, because it is finer
                 name = frame_name(images, line)
                 listing.add(name, images / name, *(root / folder / name for folder in VOC_MASKS))
-        except DataError as error:
-            listing.missing.append(error)
 
 
 def _from_root(root: Path, word: str) -> str:
@@ -209,10 +203,8 @@ def _listed_names(listing: FrameListing, images: Path, paths: Iterable[str]) -> 
     """The names of the listed frames; adds the errors of lines that lead out of the folder of images."""
     names = []
     for line in paths:
-        try:
+        with collecting(listing.missing):
             names.append(frame_name(images, line))
-        except DataError as error:
-            listing.missing.append(error)
     return names
 
 
@@ -266,9 +258,10 @@ def _roboflow(listing: FrameListing, root: Path, split: str) -> None:
     folder = (validation or root / "train") if split == "val" else root / split
     if not folder.is_dir():
         raise DataError(f"{folder} is not there; a split has a folder of its name, such as train")
-    for name in listing.names(folder):
+    names = dict.fromkeys(listing.names(folder))
+    for name in names:
         if not name.endswith(ROBOFLOW_MASK) and (validation or split not in SPLITS or _in_split(name, split)):
             listing.add(name, folder / name, folder / f"{name}{ROBOFLOW_MASK}")
-    masks = [name for name in listing.names(folder) if name.endswith(ROBOFLOW_MASK)]
-    orphans = [name for name in masks if not listing.folders.find(folder / name.removesuffix(ROBOFLOW_MASK))]
+    masks = [name.removesuffix(ROBOFLOW_MASK) for name in names if name.endswith(ROBOFLOW_MASK)]
+    orphans = [f"{name}{ROBOFLOW_MASK}" for name in masks if name not in names]
     listing.leave_out(orphans, f"masks in {folder} have no image and are")

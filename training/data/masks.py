@@ -22,7 +22,7 @@ from imaging.errors import ImageError
 from imaging.formats.declarations import check_header, check_pixels
 from imaging.formats.signatures import format_of
 from model.labels import Color, LabelSet
-from model.regular_file import read_regular_file
+from training.data.files import read_file
 from training.data.problems import DataError
 
 Ids = npt.NDArray[np.uint8]
@@ -36,10 +36,6 @@ Meaning = Literal["ids", "colors"]
 DrawnOn = Literal["upright", "stored"]
 """What masks were drawn on: `upright`, the photo as viewers show it; `stored`, the file's pixels before EXIF turns them."""
 BITS = 24  # place of the bits per sample in a PNG (third edition, section 11.2.1)
-
-
-class MaskError(DataError):
-    """A mask that cannot be read, or that holds a value or colour outside its label set."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +65,15 @@ class MaskFile:
         return "palette" if self.palette is not None else "grey" if bits == 8 else f"grey of {bits} bit{'s' * (bits > 1)}"
 
     def ids(self, labels: LabelSet) -> Ids:
-        """The pixel values of a grey or palette image as uint8 ids; raises `MaskError` for a value that is no class or void."""
+        """The pixel values of a grey or palette image as uint8 ids; raises `DataError` for a value that is no class or void."""
         legal_ids = {*range(len(labels)), labels.ignore_index, 255}
         if unknown := sorted(set(np.unique(self.pixels).tolist()) - legal_ids):
             hint = "" if self.palette is None else "; where its colours stand for the classes, give --masks colors"
-            raise MaskError(f"{self.path}: ids {unknown[:5]} are neither one of {len(labels)} classes nor void{hint}")
+            raise DataError(f"{self.path}: ids {unknown[:5]} are neither one of {len(labels)} classes nor void{hint}")
         return self.pixels.astype(np.uint8)
 
     def by_colors(self, labels: LabelSet, colors: Colors) -> Ids:
-        """The ids of the mask's colours in `colors`; raises `MaskError` for an unknown colour.
+        """The ids of the mask's colours in `colors`; raises `DataError` for an unknown colour.
 
         An image with unknown colours is read as ids if its channels are equal and hold ids (`repeats_ids`).
         """
@@ -89,7 +85,7 @@ class MaskFile:
         if unknown and self.repeats_ids(labels):
             return MaskFile(self.path, rgb[..., 0]).ids(labels)
         if unknown:
-            raise MaskError(
+            raise DataError(
                 f"{self.path}: colours {unknown[:5]} stand for no class, or for several; save ids, or list each colour"
             )
         ids = np.array([table[code] for code in values.tolist()], np.uint8)
@@ -125,14 +121,14 @@ class MaskFile:
         return greys and values <= {*range(len(labels)), labels.ignore_index, 255} and not values <= {0, 255}
 
     def _rgb(self) -> Ids:
-        """The mask as uint8 RGB (H, W, 3); raises `MaskError` for 16 bits."""
+        """The mask as uint8 RGB (H, W, 3); raises `DataError` for 16 bits."""
         if self.pixels.ndim == 3:
             return self.pixels.astype(np.uint8)
         if self.palette is not None:
             rgb: Ids = self.palette[self.pixels]
             return rgb
         if self.white > 255:
-            raise MaskError(f"{self.path}: a mask of 16 bits holds ids, not colours; without --masks colors it is read so")
+            raise DataError(f"{self.path}: a mask of 16 bits holds ids, not colours; without --masks colors it is read so")
         return np.repeat((self.pixels.astype(np.int64) * 255 // self.white).astype(np.uint8)[..., None], 3, 2)
 
 
@@ -146,54 +142,50 @@ def label_colors(labels: LabelSet) -> dict[Color, int]:
 def interpret(mask: MaskFile, labels: LabelSet, colors: Colors, meaning: Meaning) -> Ids:
     """The uint8 ids (H, W) of a mask: the pixel values of a grey or palette image.
 
-    An RGB image, and any image for the meaning `colors`, is read by its colours. Raises `MaskError` naming the file for an id
+    An RGB image, and any image for the meaning `colors`, is read by its colours. Raises `DataError` naming the file for an id
     that is no class, or an unknown colour.
     """
     return mask.ids(labels) if mask.has_ids and meaning == "ids" else mask.by_colors(labels, colors)
 
 
 def open_mask(path: Path) -> MaskFile:
-    """Reads and decodes a mask file as `decode_mask` does; raises `MaskError` also for a file that cannot be read."""
-    try:
-        data = read_regular_file(path)
-    except OSError as error:
-        raise MaskError(f"{path}: {error.strerror}") from error
-    return decode_mask(path, data)
+    """Reads and decodes a mask file as `decode_mask` does; raises `DataError` also for a file that cannot be read."""
+    return decode_mask(path, read_file(path))
 
 
 def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> MaskFile:
     """Decodes a mask without changing a value: grey with 1 to 16 bits, palette indices, or RGB; alpha must be opaque.
 
     image_size: (height, width) of its image, empty if unknown. A mask of more pixels is not decoded; without it, one of more
-    pixels than any image may have. Raises `MaskError` naming the file for such a mask, and if the file is no PNG, lacks pixels,
+    pixels than any image may have. Raises `DataError` naming the file for such a mask, and if the file is no PNG, lacks pixels,
     or is turned by EXIF. The file's bytes decide, not its name.
     """
     if (kind := format_of(data)) != "PNG":
-        raise MaskError(f"{path}: its {len(data)} bytes are no PNG ({kind}); export masks as PNG, which keeps ids exactly")
+        raise DataError(f"{path}: its {len(data)} bytes are no PNG ({kind}); export masks as PNG, which keeps ids exactly")
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             _require_pixels(path, (image.height, image.width), image_size)
             check_header(data, kind, None)  # it is no JPEG
             if (orientation := read_orientation(data)) != 1:
-                raise MaskError(
+                raise DataError(
                     f"{path}: EXIF turns the mask itself (orientation {orientation}), and viewers show it otherwise than it "
                     "lies; save it without EXIF"
                 )
             mode, palette = image.mode, image.getpalette("RGB") if image.mode == "P" else None
             pixels = np.asarray(image)
             check_pixels(image, data, None)
-    except MaskError:
+    except DataError:
         raise
     except ImageError as error:
-        raise MaskError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {error}") from error
     except Exception as error:  # as in the service's decoder: Pillow's readers raise errors of any type
-        raise MaskError(f"{path}: not an image: {error or type(error).__name__}") from error
+        raise DataError(f"{path}: not an image: {error or type(error).__name__}") from error
     bits = data[BITS]
     if bits > 8 and mode != "I;16":  # Pillow drops the lower half of each sample
-        raise MaskError(f"{path}: a mask of 16 bits must be grey, got mode {mode}; save it in 8 bits")
+        raise DataError(f"{path}: a mask of 16 bits must be grey, got mode {mode}; save it in 8 bits")
     if mode in ("LA", "RGBA"):
         if (pixels[..., -1] != 255).any():
-            raise MaskError(f"{path}: a mask has no transparent pixels, since they show no class; save it without alpha")
+            raise DataError(f"{path}: a mask has no transparent pixels, since they show no class; save it without alpha")
         pixels = pixels[..., :3] if mode == "RGBA" else pixels[..., 0]
     white: int = 2**bits - 1
     if mode == "1":
@@ -204,11 +196,11 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
 
 
 def _require_pixels(path: Path, size: tuple[int, int], image_size: tuple[int, ...]) -> None:
-    """Raises `MaskError` for a mask with more pixels than its image; if that is unknown, with more than any image may have."""
+    """Raises `DataError` for a mask with more pixels than its image; if that is unknown, with more than any image may have."""
     if image_size and size[0] * size[1] > image_size[0] * image_size[1]:
-        raise MaskError(f"{path}: the mask is {size}, its image {image_size}; both need one size")
+        raise DataError(f"{path}: the mask is {size}, its image {image_size}; both need one size")
     if size[0] * size[1] > Limits().megapixels * 1e6:
-        raise MaskError(f"{path}: the mask is {size}; no image of more than {Limits().megapixels:g} megapixels is read")
+        raise DataError(f"{path}: the mask is {size}; no image of more than {Limits().megapixels:g} megapixels is read")
 
 
 def read_orientation(data: bytes) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from model.printable import printable
 
@@ -36,6 +37,15 @@ class FrameErrors(DataError):
         return self._errors
 
 
+@contextmanager
+def collecting(errors: list[DataError]) -> Iterator[None]:
+    """Adds the errors of its block to a list, each by itself; what stands behind the block goes on."""
+    try:
+        yield
+    except DataError as error:
+        errors.extend(error.each)
+
+
 def raise_all(errors: Sequence[DataError]) -> None:
     """Raises a single error as it is and several as `FrameErrors`; does nothing without errors."""
     if errors:
@@ -49,6 +59,6 @@ def first_names(names: Iterable[object], most: int = 3) -> str:
     return ", ".join([*texts[:most], *further])
 
 
-def remark(names: Sequence[object], text: str, advice: str = "") -> list[str]:
+def remark(names: Sequence[object], text: str, advice: str = "", most: int = MOST_NAMED) -> list[str]:
     """A line with the number of these files, classes or frames, what is true of them, and the first names; none without any."""
-    return [f"{len(names)} {text}: {first_names(names, MOST_NAMED)}{advice}"] if names else []
+    return [f"{len(names)} {text}: {first_names(names, most)}{advice}"] if names else []

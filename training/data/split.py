@@ -1,10 +1,11 @@
-"""A split of labelled images: reads images as pixels and masks as class ids."""
+"""A split of labelled images: found on disk in any known layout; reads images as pixels and masks as class ids."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,14 @@ import numpy.typing as npt
 from imaging.decoding import Limits, decode
 from imaging.errors import ImageError
 from imaging.georeferenced import load
-from model.labels import LabelSet
+from model.labels import LabelSet, camvid_labels
 from model.preprocessing import RGB
 from model.regular_file import read_regular_file
-from training.data.class_mapping import ClassMapping
+from training.data import camvid, masks
+from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.files import NAME_ENCODING
-from training.data.layouts import Frame
-from training.data.masks import Colors, DrawnOn, Meaning, interpret, open_mask, read_orientation, swaps_sides, turn_upright
+from training.data.layouts import Frame, list_frames
+from training.data.map_files import read_bands, read_blocks, read_gsd
 from training.data.problems import DataError
 
 
@@ -38,9 +40,9 @@ class Split:
     frames: tuple[Frame, ...]
     mapping: ClassMapping
     source_labels: LabelSet
-    colors: Colors = field(default_factory=dict)
-    meaning: Meaning = "ids"
-    drawn_on: DrawnOn = "upright"
+    colors: masks.Colors = field(default_factory=dict)
+    meaning: masks.Meaning = "ids"
+    drawn_on: masks.DrawnOn = "upright"
     notes: tuple[str, ...] = ()
     missing: tuple[DataError, ...] = ()
     bands: tuple[str, ...] = RGB
@@ -80,19 +82,47 @@ class Split:
             raise DataError(f"{self.frames[index].image}: {error}") from error
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
-        """The mask as uint8 ids (H, W) of the upright image, after the mapping; raises `MaskError` naming a wrong file."""
-        mask = open_mask(self.frames[index].mask)
-        ids = self.mapping(interpret(mask, self.source_labels, self.colors, self.meaning))
-        return ids if self.drawn_on == "upright" else turn_upright(ids, read_orientation(self.file(index)))
+        """The mask as uint8 ids (H, W) of the upright image, after the mapping; raises `DataError` naming a wrong file."""
+        mask = masks.open_mask(self.frames[index].mask)
+        ids = self.mapping(masks.interpret(mask, self.source_labels, self.colors, self.meaning))
+        return ids if self.drawn_on == "upright" else masks.turn_upright(ids, masks.read_orientation(self.file(index)))
 
     def require_one_size(self, index: int, mask: npt.NDArray[np.uint8], size: tuple[int, ...]) -> None:
         """Raises `DataError`, naming the file, if a frame's mask does not have its image's size (height, width)."""
         if mask.shape == size:
             return
-        is_turned = mask.shape == size[::-1] and swaps_sides(read_orientation(self.file(index)))
-        hint = (
-            "; EXIF turns the image: --masks-orientation says whether masks were drawn on the upright or the stored one"
-            if is_turned
-            else ""
-        )
+        hint = ""
+        if mask.shape == size[::-1] and masks.swaps_sides(masks.read_orientation(self.file(index))):
+            hint = "; EXIF turns the image: --masks-orientation says whether masks were drawn on the upright or the stored one"
         raise DataError(f"{self.frames[index].mask}: the mask is {mask.shape}, its image {size}; both need one size{hint}")
+
+
+def get_split(
+    root: Path,
+    split: str,
+    labels: LabelSet,
+    mapping: ClassMapping | None = None,
+    meaning: masks.Meaning = "ids",
+    drawn_on: masks.DrawnOn = "upright",
+) -> Split:
+    """The split (`train`, `val`, ...) of the data set in this folder, in any known layout.
+
+    Its frames are those whose two files are there; the errors of the others are in `missing`. Raises `DataError` for an unknown
+    layout and an empty split.
+    """
+    listing = list_frames(root, split)
+    is_published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
+    return Split(
+        name=split,
+        frames=tuple(listing.frames),
+        mapping=mapping or identity_mapping(labels),
+        source_labels=labels,
+        colors=camvid.published_colors(root) if is_published else masks.label_colors(labels),
+        meaning=meaning,
+        drawn_on=drawn_on,
+        notes=tuple(listing.notes),
+        missing=tuple(listing.missing),
+        bands=read_bands(root),
+        gsd=read_gsd(root),
+        blocks=read_blocks(root),
+    )

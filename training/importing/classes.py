@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.classes import VOID, is_background
-from model.labels import LabelError, voc_color
+from model.labels import LabelError, numbered_labels
 from model.whole_file import write_file
 from training.data.label_files import FILES, IGNORED, class_name, read_labels
 from training.data.problems import DataError, first_names, raise_all
@@ -98,8 +98,5 @@ def write_classes(out: Path, labels: Sequence[str]) -> None:
     """Writes a `classes.json` of these classes in VOC's colours, unless the folder has a file of classes."""
     if _classes_file(out):
         return
-    colors = ("#{:02x}{:02x}{:02x}".format(*voc_color(index)) for index in range(len(labels)))
-    classes = [
-        {"id": index, "name": name, "color": color} for index, (name, color) in enumerate(zip(labels, colors, strict=True))
-    ]
-    write_file(out / FILES[0], json.dumps({"classes": classes, "ignore_index": VOID}, indent=1) + "\n", follow=False)
+    document = {"classes": numbered_labels(labels).to_list(), "ignore_index": VOID}
+    write_file(out / FILES[0], json.dumps(document, indent=1) + "\n", follow=False)

@@ -12,13 +12,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from imaging.classes import VOID
-from imaging.decoding import Limits, read_size
-from imaging.errors import ImageError
 from model.printable import printable
-from model.regular_file import read_regular_file
-from training.data.files import normal_name
+from training.data.files import normal_name, photo_size, read_file
 from training.data.masks import DrawnOn, read_orientation, swaps_sides, turn_upright
-from training.data.problems import DataError, first_names
+from training.data.problems import DataError, collecting, first_names
 from training.importing.coco import LONGEST_NAME, Document, ImageFinder, Key, is_key
 from training.importing.geometry import excerpt, name_of, share_error
 from training.importing.objects import (
@@ -82,10 +79,8 @@ class DocumentMasks:
             self.errors.append(error)
         objects = self._by_image()
         for entry in tqdm(document.images, desc="masks", unit="image", leave=False, disable=None):
-            try:
+            with collecting(self.errors):
                 self._draw_image(entry, objects[entry["id"]])
-            except DataError as error:
-                self.errors.append(error)
         if not self._class_masks and not any((self.errors, omissions.errors(), omissions.object_errors)):
             facts = "; ".join([f"{len(document.annotations)} objects", *omissions.notes()])
             images = len(document.images)
@@ -143,12 +138,8 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_obje
 
     Raises `DataError` if the JSON has another size, or none of an image with objects, and if the image cannot be read.
     """
-    try:
-        data = read_regular_file(source)
-        size = read_size(data, Limits())
-    except (ImageError, OSError) as error:
-        raise DataError(f"{source}: {getattr(error, 'strerror', None) or error}") from error
-    orientation = read_orientation(data)
+    data = read_file(source)
+    size, orientation = photo_size(source, data), read_orientation(data)
     if drawn_on == "stored" and swaps_sides(orientation):
         size = size[::-1]
     json_size: tuple[Any, Any] = (entry.get("height"), entry.get("width"))

@@ -12,13 +12,12 @@ from imaging.decoding import read_size
 from imaging.errors import ImageError
 from training.data.files import images_below, without_ending
 from training.data.label_files import class_name
-from training.data.problems import DataError
+from training.data.problems import DataError, collecting
 from training.data.strict_text import require_json
 from training.importing import outlines
 from training.importing.coco import Document
 from training.importing.omissions import Omissions, may_hold_outline, outline_keys, void_object
-from training.importing.outlines import Extent, Size
-from training.importing.points import Point, read_point
+from training.importing.outlines import Extent, Point, Size, read_point
 from training.importing.shapes import ShapeReader
 
 POINTS = {
@@ -73,13 +72,11 @@ class LabelmeReader(ShapeReader):
 
     def read(self, path: Path) -> bool:
         """Adds a file's image and objects, or its errors; gives whether it is labelme's, or no JSON."""
-        try:
+        with collecting(self.document.errors):
             content = require_json(path)
             if not is_labelme(content):
                 return False
             self._add(path, content)
-        except DataError as error:
-            self.document.errors += error.each
         return True
 
     def _add(self, path: Path, content: Mapping[str, Any]) -> None:

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from training.data.label_files import IGNORED
 from training.data.problems import DataError, first_names
-from training.importing.outlines import box_around
-from training.importing.points import Point
+from training.importing.outlines import Point, box_around
 
 Policy = Literal["error", "void"]
 FACTS = (
@@ -64,24 +63,21 @@ class Omissions:
 
     def errors(self) -> list[DataError]:
         """An error for each kind of object that is not known; none if they become void."""
-        if self._policy == "void":
-            return []
-        return [
-            DataError(
-                f"{_count(files)} {what} cannot be read, in {_places(files)}: change them in the tool, or make them void with "
-                "--unknown void"
-            )
-            for what, files in self._unknown.items()
-        ]
+        advice = "change them in the tool, or make them void with --unknown void"
+        return [] if self._policy == "void" else [DataError(f"{line}: {advice}") for line in self._unread("cannot be read")]
 
     def notes(self) -> list[str]:
         """A line for the user about each fact and each kind of omission."""
         facts = [(f"{number} {fact}", self._names[fact]) for fact, number in self._facts.items() if number]
         notes = [f"{line}: {first_names(names)}" if names else line for line, names in facts]
-        return notes + [
-            f"{_count(files)} {what} cannot be read and are void, in {_places(files)}"
+        return notes + (self._unread("cannot be read and are void") if self._policy == "void" else [])
+
+    def _unread(self, words: str) -> list[str]:
+        """A line for each kind of object that is not known: its number, what is said of it, and where it is."""
+        return [
+            f"{sum(map(len, files.values()))} {what} {words}, in "
+            + first_names([f"{file} ({len(places)}: {first_names(places)})" for file, places in files.items()])
             for what, files in self._unknown.items()
-            if self._policy == "void"
         ]
 
 
@@ -119,11 +115,3 @@ def may_hold_outline(value: Any, fewest: int = 1) -> bool:
         else:
             count += item is not None and not isinstance(item, bool) and NUMBER.fullmatch(str(item)) is not None
     return count >= fewest
-
-
-def _count(files: Mapping[str, list[str]]) -> int:
-    return sum(map(len, files.values()))
-
-
-def _places(files: Mapping[str, list[str]]) -> str:
-    return first_names([f"{file} ({len(places)}: {first_names(places)})" for file, places in files.items()])

@@ -1,4 +1,4 @@
-"""Shapes of labelling tools in COCO's form: outlines as polygons, x and y in pixels, and masks as run lengths.
+"""Shapes of labelling tools in COCO's form: outlines as polygons, x and y in pixels, and masks as run lengths; their numbers.
 
 x points to the right and y down. Masks come as PNGs in base64, and are read within the limits of images. Run lengths go down
 the columns.
@@ -22,7 +22,6 @@ from shapely import LineString, affinity
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from training.importing.coco import as_key
-from training.importing.points import Point
 
 LONGEST_CHORD = 2.0  # pixels between neighbouring corners of a polygon for an ellipse
 FEWEST_CORNERS, MOST_CORNERS = 64, 720  # of an ellipse
@@ -32,6 +31,8 @@ HALF = 128  # alpha from which on a pixel is painted
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
 """(height, width)"""
+Point = tuple[float, float]
+LARGEST = 1e6  # pixels, percent or degrees; larger numbers are none
 
 
 class Extent(NamedTuple):
@@ -101,6 +102,22 @@ def box_around(points: Sequence[Point], size: tuple[int, int]) -> list[float]:
 def _rotate(points: Sequence[Point], degrees: float, about: Point) -> list[float]:
     """The coordinates of points that are turned clockwise about a point; multiples of 90 degrees are exact."""
     return [value for point in affinity.rotate(LineString(points), degrees % 360, about).coords for value in point]
+
+
+def read_point(point: Any) -> Point:
+    """The coordinates of a point [x, y], or of an object with x and y; raises `ValueError` for others."""
+    if isinstance(point, dict) and {"x", "y"} <= set(point):
+        point = [point["x"], point["y"]]
+    if not isinstance(point, list) or len(point) != 2:
+        raise ValueError(f"needs points as [[x, y], ...], got {str(point)[:60]}")
+    return read_number(point[0], "x"), read_number(point[1], "y")
+
+
+def read_number(value: Any, name: str) -> float:
+    """A coordinate, length or angle; raises `ValueError` for other values."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+        raise ValueError(f"needs a number for {name}, got {str(value)[:60]}")
+    return float(value)
 
 
 def check_size(height: object, width: object) -> Size:

@@ -30,7 +30,7 @@ DIGESTS = TypeAdapter(dict[str, list[str]])
 def parts_folder(out: Path) -> Iterator[Path]:
     """Makes `out`, and in it a folder for files that are not yet written, which is removed at the end.
 
-    Removes those of imports that were killed, too. After a `DataError`, `out` is removed if it is new and empty.
+    Removes those of imports that were killed, too. After a `ValueError`, `out` is removed if it is new and empty.
     """
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def parts_folder(out: Path) -> Iterator[Path]:
     try:
         with TemporaryDirectory(dir=out, prefix=PARTS) as parts:
             yield Path(parts)
-    except DataError:
+    except ValueError:
         if is_new and not any(out.iterdir()):
             out.rmdir()
         raise

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 
 from training.importing.coco import Document
 from training.importing.omissions import NO_AREA, Omissions, void_object
-from training.importing.outlines import Size
-from training.importing.points import Point
+from training.importing.outlines import Point, Size
 
 
 class Shape(Protocol):

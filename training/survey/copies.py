@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.problems import DataError, first_names, remark
+from training.data.problems import DataError, remark
 from training.survey.photos import look_alike
 from training.survey.placement import swapped
 from training.survey.records import Survey
@@ -73,17 +73,10 @@ def shared_frames(train: Survey, validation: Survey) -> list[DataError]:
         for key, frame in zip(validation.image_keys, validation.split.frames, strict=True)
         if key in train_frames
     ]
-    if not pairs:
-        return []
-    names = first_names(
-        (str(first) if first == second else f"{first}, the same as {second}" for first, second in pairs), MOST_SHARED
-    )
-    return [
-        DataError(
-            f"{len(pairs)} of {len(validation.records)} frames of {validation.split.name!r} are in {train.split.name!r} too: "
-            f"{names}; a score on frames that the network was trained on tells nothing"
-        )
-    ]
+    names = [str(first) if first == second else f"{first}, the same as {second}" for first, second in pairs]
+    text = f"of {len(validation.records)} frames of {validation.split.name!r} are in {train.split.name!r} too"
+    advice = "; a score on frames that the network was trained on tells nothing"
+    return [DataError(line) for line in remark(names, text, advice, MOST_SHARED)]
 
 
 def swapped_masks(surveys: Sequence[Survey]) -> list[tuple[Path, Path]]:
@@ -92,7 +85,7 @@ def swapped_masks(surveys: Sequence[Survey]) -> list[tuple[Path, Path]]:
     The surveys must have read pixels.
     """
     photos = [photo for survey in surveys for photo in survey.photos]
-    pairs = swapped([str(record.edge_cells) for _, record in photos], [str(record.border_cells) for _, record in photos])
+    pairs = swapped([record.edge_cells or b"" for _, record in photos], [record.border_cells or b"" for _, record in photos])
     return [(photos[first][0].mask, photos[other][0].mask) for first, other in pairs]
 
 

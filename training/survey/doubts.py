@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from training.data.problems import remark
 from training.survey.records import Survey
-from training.survey.shapes import unpack_grids
 
 SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
 # a larger speck is less than these shares of the class's usual pixels, and of the mask's
@@ -228,11 +227,11 @@ def _misnumbered(survey: Survey, inverted: list[int]) -> list[Finding]:
 
     Without masks of one class and inverted masks, and not for two classes, where shifted ids are inverted ones.
     """
-    texts = [record.grid_ids for record in survey.records if record.grid_ids is not None]
+    cells = [record.grid_ids for record in survey.records if record.grid_ids is not None]
     classes = len(survey.split.source_labels)
-    if len(texts) < max(LEAST_FRAMES, len(survey.records)) or classes < 3:
+    if len(cells) < max(LEAST_FRAMES, len(survey.records)) or classes < 3:
         return []
-    grids = unpack_grids(texts)
+    grids = np.frombuffer(b"".join(cells), np.uint8).reshape(len(cells), -1).astype(np.int64)
     named_otherwise = {*inverted, *np.flatnonzero((survey.class_pixels > 0).sum(1) < 2).tolist()}
     own = _fit(grids, classes, 0)
     usual = float(np.quantile(own, POOREST))

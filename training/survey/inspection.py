@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from imaging.classes import VOID
 from training.data.label_files import alike_names
-from training.data.problems import MOST_NAMED, DataError, first_names, raise_all, remark
+from training.data.problems import MOST_NAMED, DataError, first_names, remark
 from training.survey.copies import (
     copied_images,
     copied_masks,
@@ -28,124 +26,89 @@ MOST_SIZES = 4
 Row = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Report:
-    """The report on one surveyed split; reads no file.
-
-    swaps: masks that a remark on both splits names as swapped.
-    """
-
-    survey: Survey
-    swaps: frozenset[Path] = frozenset()
-
-    @cached_property
-    def class_ids(self) -> set[int]:
-        """The classes that the masks show, after the split's mapping."""
-        return set(self.survey.class_pixels.sum(0).nonzero()[0].tolist())
-
-    def errors(self, fewest_classes: int = 1) -> list[DataError]:
-        """An error if the masks show fewer classes than this; none for a split without frames."""
-        if len(self.class_ids) >= fewest_classes or not self.survey.records:
-            return []
-        name, labels = self.survey.split.name, self.survey.split.labels
-        names = ", ".join(labels.names[index] for index in self.class_ids) or "no class"
-        return [
-            DataError(
-                f"the masks of the split {name!r} show {names} of {len(labels)} classes, which is too few; masks hold class "
-                f"ids (0 to {len(labels) - 1}), and 255 is void, not an object"
-            )
-        ]
-
-    @property
-    def meaning(self) -> str:
-        """How the split's masks are read, in one line."""
-        split, records = self.survey.split, self.survey.records
-        if split.meaning == "colors":
-            return "masks: read by the classes' colours"
-        color_masks = [frame.mask for frame, record in zip(split.frames, records, strict=True) if record.is_colored]
-        if len(color_masks) == len(records):
-            return "masks: RGB images, read by the classes' colours"
-        if color_masks:
-            exception = f"{len(color_masks)} RGB images are read by the classes' colours: {first_names(color_masks)}"
-            return f"masks: pixel values are class ids; {exception}"
-        return "masks: pixel values are class ids"
-
-    @property
-    def notes(self) -> list[str]:
-        """What may be wrong with the split, one line for each remark."""
-        split, labels = self.survey.split, self.survey.split.labels
-        frames = list(zip(split.frames, self.survey.records, strict=True))
-        notes = list(split.notes)
-        if pairs := [(frame.mask, *record.contradiction) for frame, record in frames if record.contradiction]:
-            _, value, other = pairs[0]
-            names = split.source_labels.names
-            first = f"in the first, the value {value} is {names[value]!r} and has the colour of {names[other]!r}"
-            notes += remark(
-                [path for path, *_ in pairs],
-                "masks have a palette that contradicts the classes' colours",
-                f"; {first}; if colours count, --masks colors",
-            )
-        black_and_white = [frame.mask for frame, record in self.survey.photos if record.is_black_and_white]
-        kinds = [record.pixels.keys() for _, record in self.survey.photos]
-        bordered = [kind for kind in kinds if VOID in kind and kind - {0, VOID}]  # objects have void borders
-        if black_and_white and len(black_and_white) >= len(bordered):
-            notes.append(
-                f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
-                f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as the id of their "
-                "class, or give --masks colors"
-            )
-        notes += [*doubtful_labels(self.survey, self.swaps), *outlying_masks(self.survey)]
-        notes += [*odd_photos(self.survey), *copied_images(self.survey)]
-        if images := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
-            notes.append(
-                f"{len(images)} images of {split.name!r} are turned by EXIF, such as {first_names(images)}: masks are read as "
-                "drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"
-            )
-        notes += alike_names(labels.names)
-        missing = [entry.name for entry in labels.classes if entry.id not in self.class_ids]
-        notes += remark(missing, f"of {len(labels)} classes are never shown in {split.name!r}")
-        return notes + rare_classes(self.survey)
+def class_errors(survey: Survey, fewest_classes: int = 1) -> list[DataError]:
+    """An error if the masks show fewer classes than this; none for a split without frames."""
+    class_ids, labels = survey.shown_classes, survey.split.labels
+    if len(class_ids) >= fewest_classes or not survey.records:
+        return []
+    names = ", ".join(labels.names[index] for index in class_ids) or "no class"
+    return [
+        DataError(
+            f"the masks of the split {survey.split.name!r} show {names} of {len(labels)} classes, which is too few; masks hold "
+            f"class ids (0 to {len(labels) - 1}), and 255 is void, not an object"
+        )
+    ]
 
 
-def report_all(surveys: Sequence[Survey]) -> list[Report]:
-    """The reports on several splits; raises `DataError` if the masks of one have no label at all."""
-    reports = [Report(survey) for survey in surveys]
-    raise_all([error for report in reports for error in report.errors()])
-    return reports
+def meaning(survey: Survey) -> str:
+    """How a split's masks are read, in one line."""
+    if survey.split.meaning == "colors":
+        return "masks: read by the classes' colours"
+    color_masks = [frame.mask for frame, record in survey.frames if record.is_colored]
+    if len(color_masks) == len(survey.records):
+        return "masks: RGB images, read by the classes' colours"
+    exception = f"; {len(color_masks)} RGB images are read by the classes' colours: {first_names(color_masks)}"
+    return f"masks: pixel values are class ids{exception if color_masks else ''}"
+
+
+def notes(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
+    """What may be wrong with a split, one line for each remark. swaps: masks that another remark names as swapped."""
+    split, labels = survey.split, survey.split.labels
+    lines = list(split.notes)
+    if pairs := [(frame.mask, *record.contradiction) for frame, record in survey.frames if record.contradiction]:
+        _, value, other = pairs[0]
+        names = split.source_labels.names
+        first = f"in the first, the value {value} is {names[value]!r} and has the colour of {names[other]!r}"
+        lines += remark(
+            [path for path, *_ in pairs],
+            "masks have a palette that contradicts the classes' colours",
+            f"; {first}; if colours count, --masks colors",
+        )
+    black_and_white = [frame.mask for frame, record in survey.photos if record.is_black_and_white]
+    kinds = [record.pixels.keys() for _, record in survey.photos]
+    bordered = [kind for kind in kinds if VOID in kind and kind - {0, VOID}]  # objects have void borders
+    if black_and_white and len(black_and_white) >= len(bordered):
+        lines.append(
+            f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
+            f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as the id of their class, "
+            "or give --masks colors"
+        )
+    lines += [*doubtful_labels(survey, swaps), *outlying_masks(survey), *odd_photos(survey), *copied_images(survey)]
+    if images := [frame.image for frame, record in survey.frames if record.is_orientation_ambiguous]:
+        lines.append(
+            f"{len(images)} images of {split.name!r} are turned by EXIF, such as {first_names(images)}: masks are read as "
+            "drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"
+        )
+    missing = [entry.name for entry in labels.classes if entry.id not in survey.shown_classes]
+    lines += [*alike_names(labels.names), *remark(missing, f"of {len(labels)} classes are never shown in {split.name!r}")]
+    return lines + rare_classes(survey)
 
 
 def pair_errors(train: Survey, validation: Survey) -> list[DataError]:
     """The errors of two splits with which no training can learn and be scored."""
-    return [*Report(train).errors(fewest_classes=2), *Report(validation).errors(), *shared_frames(train, validation)]
+    return [*class_errors(train, fewest_classes=2), *class_errors(validation), *shared_frames(train, validation)]
 
 
 def pair_notes(train: Survey, validation: Survey) -> list[str]:
     """What may be wrong with two splits and between them, a line for each remark."""
     surveys = [train, validation]
     pairs = swapped_masks(surveys)
-    swaps = frozenset(mask for pair in pairs for mask in pair)
+    swaps = {mask for pair in pairs for mask in pair}
     lines = [*swapped_note(pairs), *copied_masks(surveys)]
-    lines += [note for survey in surveys for note in Report(survey, swaps).notes]
+    lines += [note for survey in surveys for note in notes(survey, swaps)]
     lines += similar_images(train, validation)
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common
 
 
 def class_rows(surveys: Sequence[Survey]) -> list[Row]:
     """A heading, a row for each class, and one for void: its name, then for each split its frames and its share of pixels."""
-    heading = ["class"]
-    columns = []
+    columns = [["class", *surveys[0].split.labels.names, "(void)"] if surveys else ["class"]]
     for survey in surveys:
-        heading += [f"{survey.split.name}: frames", "pixels"]
         counts = survey.class_pixels
         counts = np.column_stack([counts, survey.areas - counts.sum(1)])  # void is the rest
-        shares = [_share(number, int(survey.areas.sum())) for number in counts.sum(0).tolist()]
-        columns.append(((counts > 0).sum(0).tolist(), shares))
-    names = [*surveys[0].split.labels.names, "(void)"] if surveys else []
-    rows = [
-        (name, *(text for frames, shares in columns for text in (str(frames[index]), shares[index])))
-        for index, name in enumerate(names)
-    ]
-    return [tuple(heading), *rows]
+        columns.append([f"{survey.split.name}: frames", *map(str, (counts > 0).sum(0).tolist())])
+        columns.append(["pixels", *(_share(number, int(survey.areas.sum())) for number in counts.sum(0).tolist())])
+    return list(zip(*columns, strict=True))
 
 
 def facts(survey: Survey) -> list[str]:
@@ -178,14 +141,9 @@ def grouped(errors: Sequence[DataError]) -> list[str]:
 
 def columns(rows: Sequence[Row]) -> list[str]:
     """Rows as lines of text: the first column to the left, the others to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    widths = [(column, max(map(len, column))) for column in zip(*rows, strict=True)]
+    aligned = [[cell.rjust(width) if at else cell.ljust(width) for cell in column] for at, (column, width) in enumerate(widths)]
+    return ["  ".join(row) for row in zip(*aligned, strict=True)]
 
 
 def _share(number: int, whole: int) -> str:

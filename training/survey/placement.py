@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -145,21 +144,21 @@ def border_mask(ids: Ids, side: int) -> Cells:
     return inner
 
 
-def edge_cells(colors: npt.NDArray[np.uint8]) -> str:
+def edge_cells(colors: npt.NDArray[np.uint8]) -> bytes:
     """Which of 64x64 cells of an image differ most from a neighbour, as `swapped` takes it.
 
     colors: of the image, `training.survey.photos.mean_colors`.
     """
     strength = edge_strength(np.asarray(Image.fromarray(colors).resize((SWAP_SIDE, SWAP_SIDE), Image.Resampling.BOX)))
-    return _pack(strength >= max(1, np.quantile(strength, 1 - EDGES)))
+    return np.packbits(strength >= max(1, np.quantile(strength, 1 - EDGES))).tobytes()
 
 
-def border_cells(ids: Ids) -> str:
+def border_cells(ids: Ids) -> bytes:
     """Which of 64x64 cells of a mask (H, W) have another id than a neighbour, the frame's rim apart, as `swapped` takes it."""
-    return _pack(border_mask(ids, SWAP_SIDE))
+    return np.packbits(border_mask(ids, SWAP_SIDE)).tobytes()
 
 
-def swapped(edges: Sequence[str], borders: Sequence[str]) -> list[tuple[int, int]]:
+def swapped(edges: Sequence[bytes], borders: Sequence[bytes]) -> list[tuple[int, int]]:
     """The index pairs of frames whose masks fit each other's photo better, the clearest first; each frame once.
 
     edges, borders: `edge_cells` of each frame's photo and `border_cells` of its mask. Takes about 32 KB for each frame.
@@ -185,11 +184,7 @@ def swapped(edges: Sequence[str], borders: Sequence[str]) -> list[tuple[int, int
     return [(int(usable[first]), int(usable[other])) for first, other in once.items()]
 
 
-def _pack(cells: Cells) -> str:
-    return base64.b64encode(np.packbits(cells).tobytes()).decode("ascii")
-
-
-def _unpack(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+def _unpack(cells: Sequence[bytes]) -> npt.NDArray[np.float32]:
     """The cells as 0 and 1, float32 (n, 4096)."""
-    data = np.frombuffer(b"".join(base64.b64decode(text) for text in texts), np.uint8)
-    return np.unpackbits(data).reshape(len(texts), SWAP_SIDE * SWAP_SIDE).astype(np.float32)
+    bits = np.unpackbits(np.frombuffer(b"".join(cells), np.uint8))
+    return bits.reshape(len(cells), SWAP_SIDE * SWAP_SIDE).astype(np.float32)

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +18,20 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from tqdm import tqdm
 
-from imaging.decoding import Limits, read_size
-from imaging.errors import ImageError
 from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
-from training.data.files import NAME_ENCODING
+from training.data.files import NAME_ENCODING, photo_size, read_file
 from training.data.layouts import Frame
 from training.data.masks import decode_mask, interpret, read_orientation, swaps_sides, turn_upright
-from training.data.problems import DataError, raise_all
+from training.data.problems import DataError, collecting, raise_all
 from training.data.split import Split
 from training.survey.photos import Appearance, appearance, image_hash, is_cmyk, mean_colors
 from training.survey.placement import PhotoEdges, border_cells, edge_cells
 from training.survey.shapes import block_side, grid_ids, thin_ids, typical_extents, unlabelled_part
 
 FILE = "survey.json"
-VERSION = 8  # of the records; another number makes every run read its data set again
+VERSION = 9  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
@@ -52,7 +51,7 @@ class FrameRecord(BaseModel):
     only the image's header was read.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
     image_sha256: str
     mask_sha256: str
@@ -68,13 +67,13 @@ class FrameRecord(BaseModel):
     extents: dict[int, float]
     thin: list[int]
     image_hash: str | None
-    edge_cells: str | None
-    border_cells: str | None
+    edge_cells: bytes | None
+    border_cells: bytes | None
     better_place: str | None
     appearance: Appearance | None
     block_side: int
     unlabelled_part: str | None
-    grid_ids: str | None
+    grid_ids: bytes | None
     is_orientation_ambiguous: bool
     is_black_and_white: bool
 
@@ -93,7 +92,7 @@ class Survey:
     def contents(self) -> str:
         """Sha256 of the names, images and masks, and of how masks are read: equal for two runs with the same data."""
         digest = hashlib.sha256()
-        for frame, record in zip(self.split.frames, self.records, strict=True):
+        for frame, record in self.frames:
             digest.update(hashlib.sha256(frame.name.encode(*NAME_ENCODING)).digest())
             digest.update(bytes.fromhex(record.image_sha256 + record.mask_sha256))
         if (self.split.meaning, self.split.drawn_on) != ("ids", "upright"):
@@ -111,16 +110,20 @@ class Survey:
         return frozenset(index for index, frame in enumerate(self.split.frames) if frame.name in self.split.blocks)
 
     @property
+    def frames(self) -> list[tuple[Frame, FrameRecord]]:
+        """The frames with their records."""
+        return list(zip(self.split.frames, self.records, strict=True))
+
+    @property
     def photos(self) -> list[tuple[Frame, FrameRecord]]:
         """The frames that are no tiles, with their records."""
-        pairs = zip(self.split.frames, self.records, strict=True)
-        return [(frame, record) for frame, record in pairs if frame.name not in self.split.blocks]
+        return [(frame, record) for frame, record in self.frames if frame.name not in self.split.blocks]
 
     @property
     def image_keys(self) -> list[str]:
         """A text for each frame's image, equal for copies. Equal tiles, as of the sea, show different ground."""
-        pairs = zip(self.split.frames, self.records, strict=True)
-        return [record.image_sha256 + (frame.name if frame.name in self.split.blocks else "") for frame, record in pairs]
+        blocks = self.split.blocks
+        return [record.image_sha256 + (frame.name if frame.name in blocks else "") for frame, record in self.frames]
 
     @property
     def areas(self) -> npt.NDArray[np.int64]:
@@ -136,6 +139,11 @@ class Survey:
     def rim_pixels(self) -> npt.NDArray[np.int64]:
         """As `class_pixels`, in the outermost rows and columns of the masks alone."""
         return self._by_class([record.rim for record in self.records])
+
+    @cached_property
+    def shown_classes(self) -> set[int]:
+        """The classes that the masks show, after the split's mapping."""
+        return set(self.class_pixels.sum(0).nonzero()[0].tolist())
 
     def _by_class(self, numbers: Sequence[Mapping[int, int]]) -> npt.NDArray[np.int64]:
         counts = np.zeros((len(numbers), len(self.split.labels)), np.int64)
@@ -171,12 +179,9 @@ def survey_readable(
         errors += split.missing
         for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False, disable=None):
             key = _key(split, index)
-            try:
+            with collecting(errors):
                 if key not in records_of_keys:
                     records_of_keys[key] = saved_records.get(key) or _read(split, index, pixels)
-            except DataError as error:
-                errors += error.each
-            else:
                 frames.append(split.frames[index])
                 records.append(records_of_keys[key])
         surveys.append(Survey(replace(split, frames=tuple(frames)), tuple(records)))
@@ -220,21 +225,17 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
     errors: list[DataError] = []
     data = b""
     size: tuple[int, ...] = ()
-    try:
-        data = _bytes(frame.image)
+    with collecting(errors):
+        data = read_file(frame.image)
         # more bands than a photo's are read as a whole; their first three tell the same as a photo's
         image = split.decode(index, data)[..., :3] if pixels or len(split.bands) != len(RGB) else None
-        size = _size(frame.image, data) if image is None else image.shape[:2]
-    except DataError as error:
-        errors.append(error)
-    try:
-        mask_data = _bytes(frame.mask)
+        size = photo_size(frame.image, data) if image is None else image.shape[:2]
+    with collecting(errors):
+        mask_data = read_file(frame.mask)
         if data and mask_data == data:
             raise DataError(f"{frame.mask}: the mask and its image {frame.image} are one file, or copies of it")
         mask = decode_mask(frame.mask, mask_data, size)
         ids = interpret(mask, split.source_labels, split.colors, split.meaning)
-    except DataError as error:
-        errors.append(error)
     raise_all(errors)
     orientation = read_orientation(data)
     if split.drawn_on == "stored":
@@ -282,17 +283,3 @@ def _is_ambiguous(edges: PhotoEdges | None, ids: npt.NDArray[np.uint8], orientat
     if orientation == 1 or (swaps_sides(orientation) and ids.shape[0] != ids.shape[1]):
         return False  # if EXIF swaps sides of different lengths, a mask fits only one of the two images
     return edges is None or not edges.fits_better(ids, turn_upright(ids, orientation))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return read_regular_file(path)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-
-
-def _size(path: Path, data: bytes) -> tuple[int, int]:
-    try:
-        return read_size(data, Limits())
-    except ImageError as error:
-        raise DataError(f"{path}: {error}") from error

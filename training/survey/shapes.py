@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from itertools import chain
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -72,16 +69,10 @@ def unlabelled_part(ids: Ids, edges: PhotoEdges) -> str | None:
     return None
 
 
-def grid_ids(ids: Ids) -> str:
-    """The ids in the middles of 16x16 cells of a mask (H, W), as `unpack_grids` takes them."""
+def grid_ids(ids: Ids) -> bytes:
+    """The ids in the middles of 16x16 cells of a mask (H, W), a byte each."""
     rows, columns = (((np.arange(GRID) + 0.5) * length / GRID).astype(int) for length in ids.shape)
-    return base64.b64encode(ids[np.ix_(rows, columns)].tobytes()).decode("ascii")
-
-
-def unpack_grids(texts: list[str]) -> npt.NDArray[np.int64]:
-    """The ids of several masks' cells, int64 (n, 256)."""
-    data = bytes(chain.from_iterable(base64.b64decode(text) for text in texts))
-    return np.frombuffer(data, np.uint8).reshape(len(texts), GRID**2).astype(np.int64)
+    return ids[np.ix_(rows, columns)].tobytes()
 
 
 def _rank(edges: PhotoEdges, turns: int, column: int, rows: npt.NDArray[np.bool_], width: int) -> float:

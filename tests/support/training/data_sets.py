@@ -11,8 +11,8 @@ from PIL import Image
 
 from model.labels import LabelSet
 from training.data.class_mapping import parse_class_mapping
-from training.survey.datasets import get_split
-from training.survey.inspection import Report
+from training.data.split import get_split
+from training.survey.inspection import notes
 from training.survey.records import survey_all
 
 
@@ -63,4 +63,4 @@ def remarks(root: Path, labels: LabelSet, changes: str = "") -> list[str]:
     """
     mapping = parse_class_mapping(changes, labels) if changes else None
     (survey,) = survey_all([get_split(root, "train", labels, mapping)])
-    return [note.replace(f"{root}/masks/", "").replace(f"{root}/images/", "") for note in Report(survey).notes]
+    return [note.replace(f"{root}/masks/", "").replace(f"{root}/images/", "") for note in notes(survey)]

@@ -13,9 +13,8 @@ from model.weights_file import Weights
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.data.network_classes import network_classes
-from training.data.split import Split
+from training.data.split import Split, get_split
 from training.scoring.evaluate import frame_counts
-from training.survey.datasets import get_split
 
 
 def on_shapes(shapes: Path, recipe: Path, out: Path, *extra: str) -> list[str]:

@@ -18,7 +18,7 @@ from model.weights_file import Weights, load_weights, save_weights
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame
 from training.commands.check import main
-from training.survey.datasets import get_split
+from training.data.split import get_split
 
 COLORS = "classes: [background, circle, square, triangle]\nignore_index: 255\n"
 

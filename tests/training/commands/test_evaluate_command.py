@@ -24,9 +24,9 @@ from tests.support.training.invocations import evaluate, score_matrix
 from training.commands.evaluate import main
 from training.commands.evaluate_arguments import check_arguments, parser
 from training.data.label_files import read_labels
+from training.data.split import get_split
 from training.scoring.evaluate import conditions, table
 from training.scoring.frame_report import write_picture
-from training.survey.datasets import get_split
 
 
 def test_the_table_is_printed_with_its_conditions(

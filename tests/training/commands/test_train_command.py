@@ -27,7 +27,7 @@ from training.commands.train_arguments import check_arguments, parser
 from training.data.class_mapping import parse_class_mapping
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
-from training.survey.datasets import get_split
+from training.data.split import get_split
 
 PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train import main; sys.exit(main())"]
 

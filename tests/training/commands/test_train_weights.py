@@ -19,10 +19,10 @@ from training.commands.train import main
 from training.commands.train_weights import TrainingWeights, save_better
 from training.data.class_mapping import identity_mapping
 from training.data.label_files import read_labels
+from training.data.split import get_split
 from training.learning.checkpoint import Progress
 from training.learning.run import Trainer
 from training.learning.validation import Scorer, score_start
-from training.survey.datasets import get_split
 
 
 def equal(first: Weights, second: Weights) -> bool:

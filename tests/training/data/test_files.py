@@ -21,7 +21,7 @@ from tests.support.training.frames import find_frames
 from training.data.files import images_below, read_text
 from training.data.layouts import list_frames
 from training.data.problems import DataError
-from training.survey.datasets import get_split
+from training.data.split import get_split
 from training.survey.records import survey_all
 
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)

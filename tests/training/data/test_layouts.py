@@ -13,8 +13,9 @@ from model.labels import LabelClass, LabelSet, camvid_labels, voc_labels
 from tests.support.training.data_sets import write_frame, write_voc
 from tests.support.training.frames import find_frames
 from training.data.camvid import GROUPS, published_colors, split_of
-from training.data.layouts import DataError, list_frames
-from training.survey.datasets import get_split
+from training.data.layouts import list_frames
+from training.data.problems import DataError
+from training.data.split import get_split
 from training.survey.records import survey_all
 
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)

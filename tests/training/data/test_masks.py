@@ -14,7 +14,8 @@ from PIL import Image
 
 from benchmarks.harness.image_files import png_of
 from model.labels import VOID_COLOR, Color, LabelClass, LabelSet, numbered_labels, voc_labels
-from training.data.masks import Colors, Ids, MaskError, Meaning, interpret, label_colors, open_mask
+from training.data.masks import Colors, Ids, Meaning, interpret, label_colors, open_mask
+from training.data.problems import DataError
 
 FOUR = numbered_labels(["a", "b", "c", "d"])
 IDS = np.array([[0, 1, 20], [8, 15, 255]], np.uint8)
@@ -51,16 +52,16 @@ def test_colours_are_looked_up_void_s_too(tmp_path: Path) -> None:
 def test_a_colour_of_two_classes_stands_for_neither(tmp_path: Path) -> None:
     labels = LabelSet(tuple(LabelClass(i, str(i), (9, 9, 9) if i else (0, 0, 0)) for i in range(3)))
     assert label_colors(labels) == {(0, 0, 0): 0, VOID_COLOR: 255}
-    with pytest.raises(MaskError, match="#090909"):
+    with pytest.raises(DataError, match="#090909"):
         read_mask(save(tmp_path / "a.png", np.full((2, 2, 3), 9, np.uint8)), labels, label_colors(labels))
 
 
 def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
     """With the option for palettes, whose colours may be meant."""
     ids, labels = np.array([[0, 7, 9, 255]], np.uint8), numbered_labels(["a", "b"])
-    with pytest.raises(MaskError, match=r"a\.png: ids \[7, 9\] are neither one of 2 classes nor void$"):
+    with pytest.raises(DataError, match=r"a\.png: ids \[7, 9\] are neither one of 2 classes nor void$"):
         read_mask(save(tmp_path / "a.png", ids), labels, {})
-    with pytest.raises(MaskError, match=r"ids \[7, 9\] .* give --masks colors"):
+    with pytest.raises(DataError, match=r"ids \[7, 9\] .* give --masks colors"):
         read_mask(save_palette(tmp_path / "a.png", ids), labels, {})
 
 
@@ -179,7 +180,7 @@ def test_what_may_be_misread_is_refused(tmp_path: Path, case: str) -> None:
     content, message = REFUSED[case]
     (tmp_path / "a.png").write_bytes(content)
     meaning: Meaning = "colors" if case == "beyond the palette" else "ids"
-    with pytest.raises(MaskError, match=rf"a\.png: .*{message}"):
+    with pytest.raises(DataError, match=rf"a\.png: .*{message}"):
         read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR), meaning)
 
 
@@ -195,5 +196,5 @@ def test_what_is_no_png_by_its_bytes_is_refused(tmp_path: Path, format: str) -> 
     if format != "unknown":
         Image.new("L", (8, 8)).save(tmp_path / "a.png", format)
     size = (tmp_path / "a.png").stat().st_size
-    with pytest.raises(MaskError, match=rf"a\.png: its {size} bytes are no PNG \({format}\); export masks as PNG"):
+    with pytest.raises(DataError, match=rf"a\.png: its {size} bytes are no PNG \({format}\); export masks as PNG"):
         read_mask(tmp_path / "a.png", FOUR, {})

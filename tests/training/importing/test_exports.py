@@ -13,7 +13,7 @@ from tests.support.images import make_photo
 from tests.support.training.coco import Import
 from tests.support.training.label_tools import EXPORTS, READ_AS_THEY_ARE, Ids
 from training.data.label_files import find_labels
-from training.survey.datasets import get_split
+from training.data.split import get_split
 from training.survey.records import survey_all
 
 SIZE = (24, 32)

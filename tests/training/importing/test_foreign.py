@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.training.coco import SQUARE, Import, document, thing, write_export, write_photo
-from training.importing.exports import read_exports
-from training.importing.foreign import foreign_document, foreign_text
+from training.importing.exports import foreign_document, foreign_text, read_exports
 from training.importing.omissions import Omissions
 
 PANOPTIC = document(images=[], annotations=[{"image_id": 1, "file_name": "a.png", "segments_info": [{"id": 1}]}])

@@ -18,9 +18,9 @@ from imaging.decoding import scale as resize
 from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_camvid, write_frame
+from training.data.split import get_split
 from training.learning.augmentation import AugmentedSplit, RareFrames, combine_seeds, rare_classes, rare_line, scale_warning
 from training.learning.recipe import Recipe
-from training.survey.datasets import get_split
 from training.survey.records import survey_all
 
 LABELS = numbered_labels(["a", "b", "c", "d"])

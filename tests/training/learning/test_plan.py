@@ -20,12 +20,12 @@ from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
 from training.data.network_classes import NEW
+from training.data.split import get_split
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
 from training.learning.optimization import warmup_warning
 from training.learning.plan import KNOWN, KNOWN_STEPS, PARTLY_KNOWN, RULES, SMALL, Facts, plan
 from training.learning.recipe import Recipe, make_recipe
 from training.learning.start_facts import StartFacts
-from training.survey.datasets import get_split
 from training.survey.records import Survey, survey_all
 
 LABELS = numbered_labels(["soil", "leaf", "stem"])

@@ -15,10 +15,10 @@ from model.weights_file import Weights, save_weights
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.data.network_classes import NEW
+from training.data.split import get_split
 from training.learning.recipe import Recipe, RecipeError
 from training.learning.score_rows import scores_of_classes
 from training.learning.start_facts import count_answers, start_facts, with_rows
-from training.survey.datasets import get_split
 
 OWN = Recipe(width=0.1, head="fc", head_width=16)
 """The narrow network's recipe. That network has a head with batch norm, and the classes of the generated shapes."""

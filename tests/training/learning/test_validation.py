@@ -21,12 +21,11 @@ from tests.support.variants import long
 from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
 from training.data.label_files import read_labels
 from training.data.network_classes import NEW, match_rows
-from training.data.split import Split
+from training.data.split import Split, get_split
 from training.learning.validation import Scorer, StartScore, comparison_line, cross_entropy_sum, score_start, start_table
 from training.scoring.changes import Change
 from training.scoring.evaluate import snapshot_segmenter
 from training.scoring.intervals import Interval
-from training.survey.datasets import get_split
 
 LOGITS = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 LABELS = torch.randint(0, 4, (6, 5), generator=torch.Generator().manual_seed(1)).byte()

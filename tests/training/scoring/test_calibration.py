@@ -14,7 +14,7 @@ from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
 from training.data.label_files import read_labels
-from training.data.split import Split
+from training.data.split import Split, get_split
 from training.scoring.calibration import (
     STEP,
     Calibration,
@@ -29,7 +29,6 @@ from training.scoring.calibration import (
     joined,
 )
 from training.scoring.split_score import fit_and_print_temperature
-from training.survey.datasets import get_split
 
 
 def drawn(temperature: float, pixels: int = 60_000) -> Sample:

@@ -19,9 +19,8 @@ from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame
 from tests.support.training.invocations import evaluate
 from training.data.class_mapping import parse_class_mapping
-from training.data.split import Split
+from training.data.split import Split, get_split
 from training.scoring.evaluate import conditions, table
-from training.survey.datasets import get_split
 
 OPTIONS = Options(tile=(64, 64), overlap=0.25, side=96)
 

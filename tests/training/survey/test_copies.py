@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 
 from model.labels import numbered_labels
 from tests.support.variants import long
+from training.data.split import get_split
 from training.survey.copies import copied_images, shared_frames, similar_images
-from training.survey.datasets import get_split
 from training.survey.records import survey_all
 
 LABELS = numbered_labels(["soil", "leaf"])

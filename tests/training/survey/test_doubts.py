@@ -11,7 +11,7 @@ from PIL import Image
 
 from model.labels import numbered_labels
 from tests.support.training.data_sets import remarks, write_mask, write_noise
-from training.survey.datasets import get_split
+from training.data.split import get_split
 from training.survey.inspection import pair_notes
 from training.survey.records import survey_all
 

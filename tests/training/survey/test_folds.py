@@ -14,7 +14,7 @@ from model.labels import LabelSet
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame, write_noise
 from training.data.problems import DataError
-from training.survey.datasets import get_split
+from training.data.split import get_split
 from training.survey.folds import belonging, divide, group_name, part, pooled
 from training.survey.records import Survey, survey_all
 

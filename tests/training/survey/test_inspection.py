@@ -20,9 +20,8 @@ from training.commands.train import main
 from training.data.demo import write_demo_data
 from training.data.masks import DrawnOn, read_orientation, turn_upright
 from training.data.problems import DataError
-from training.data.split import Split
-from training.survey.datasets import get_split
-from training.survey.inspection import Report, report_all
+from training.data.split import Split, get_split
+from training.survey.inspection import meaning, notes
 from training.survey.records import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
@@ -49,20 +48,19 @@ def test_both_commands_tell_all_errors(
     assert "fcn-evaluate: 2 errors in the data set:" in capsys.readouterr().err
 
 
-def report_of(split: Split) -> Report:
-    (report,) = report_all(survey_all([split]))
-    return report
+def told_of(split: Split) -> list[str]:
+    return notes(*survey_all([split]))
 
 
-def notes(split: Split) -> list[str]:
-    return report_of(split).notes
+def reading_of(split: Split) -> str:
+    return meaning(*survey_all([split]))
 
 
 def test_a_class_that_is_never_shown_is_told(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": np.array([[0, 2, 2]], np.uint8)})
-    assert notes(get_split(tmp_path, "train", FOUR)) == ["2 of 4 classes are never shown in 'train': circle, triangle"]
+    assert told_of(get_split(tmp_path, "train", FOUR)) == ["2 of 4 classes are never shown in 'train': circle, triangle"]
     write_voc(tmp_path, {"a": IDS})
-    assert notes(get_split(tmp_path, "train", FOUR)) == []
+    assert told_of(get_split(tmp_path, "train", FOUR)) == []
 
 
 def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
@@ -72,7 +70,7 @@ def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
     (tmp_path / "val.txt").write_text("c\n")
     split = get_split(tmp_path, "train", FOUR)
     assert [frame.name for frame in split.frames] == ["a", "b", "b"]
-    assert notes(split) == ["1 frames are listed more than once in 'train', and used as often: b"]
+    assert told_of(split) == ["1 frames are listed more than once in 'train', and used as often: b"]
 
 
 def test_masks_without_an_image_and_images_without_a_mask_are_told(tmp_path: Path) -> None:
@@ -80,10 +78,10 @@ def test_masks_without_an_image_and_images_without_a_mask_are_told(tmp_path: Pat
     write_frame(tmp_path / "plain/images/train/a.jpg", tmp_path / "plain/masks/train/a.png", IDS)
     save(tmp_path / "plain/masks/train/c.png", IDS)
     expected = f"1 masks have no image and are left out: {tmp_path}/plain/masks/train/c.png"
-    assert notes(get_split(tmp_path / "plain", "train", FOUR)) == [expected]
+    assert told_of(get_split(tmp_path / "plain", "train", FOUR)) == [expected]
     write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", IDS)
     write_frame(tmp_path / "train" / "b.png", tmp_path / "elsewhere" / "b.png", IDS)
-    assert notes(get_split(tmp_path, "train", FOUR)) == [f"1 images in {tmp_path / 'train'} have no mask and are left out: b"]
+    assert told_of(get_split(tmp_path, "train", FOUR)) == [f"1 images in {tmp_path / 'train'} have no mask and are left out: b"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +97,7 @@ def test_images_that_exif_turns_are_told_where_sizes_do_not_tell(
         f"1 images of 'train' are turned by EXIF, such as {tmp_path}/images/train/a.png: masks are read as drawn on the "
         "upright image; if they were drawn on the stored one, --masks-orientation stored"
     )
-    assert notes(get_split(tmp_path, "train", FOUR)) == ([expected] if is_told else [])
+    assert told_of(get_split(tmp_path, "train", FOUR)) == ([expected] if is_told else [])
 
 
 def write_turned(root: Path, orientation: int, side: tuple[int, int], drawn_on: DrawnOn) -> Ids:
@@ -125,7 +123,7 @@ def test_masks_are_turned_where_they_were_drawn_on_the_stored_photo(
     assert np.array_equal(split.mask(0), right)
     assert np.array_equal(split.image(0), decode(split.frames[0].image.read_bytes(), Limits()))
     survey_all([split])
-    assert drawn_on == "upright" or notes(split) == []
+    assert drawn_on == "upright" or told_of(split) == []
 
 
 def test_a_mask_that_lies_on_its_side_is_an_error_that_names_the_switch(tmp_path: Path) -> None:
@@ -148,16 +146,16 @@ def test_how_masks_are_read_is_told_in_a_line(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS, "b": IDS})
     save(tmp_path / "SegmentationClass" / "a.png", np.dstack([IDS] * 3))
     split = get_split(tmp_path, "train", FOUR)
-    assert report_of(split).meaning == "masks: pixel values are class ids"
+    assert reading_of(split) == "masks: pixel values are class ids"
     assert np.array_equal(split.mask(0), IDS)
     rgb = np.asarray(FOUR.palette, np.uint8)[IDS]
     save(tmp_path / "SegmentationClass" / "a.png", rgb)
-    mixed = report_of(get_split(tmp_path, "train", FOUR)).meaning
+    mixed = reading_of(get_split(tmp_path, "train", FOUR))
     assert mixed.startswith("masks: pixel values are class ids; 1 RGB images are read by the classes' colours: ")
     save(tmp_path / "SegmentationClass" / "b.png", rgb)
-    assert report_of(get_split(tmp_path, "train", FOUR)).meaning == "masks: RGB images, read by the classes' colours"
+    assert reading_of(get_split(tmp_path, "train", FOUR)) == "masks: RGB images, read by the classes' colours"
     split = get_split(tmp_path, "train", FOUR, meaning="colors")
-    assert report_of(split).meaning == "masks: read by the classes' colours"
+    assert reading_of(split) == "masks: read by the classes' colours"
     assert np.array_equal(split.mask(0), IDS)
     ways = [get_split(tmp_path, "train", FOUR, None, "colors", "stored"), get_split(tmp_path, "train", FOUR), split]
     assert len({survey_all([way])[0].contents for way in ways}) == 3  # another reading is another training
@@ -174,7 +172,7 @@ def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> N
         mask.save(tmp_path / "SegmentationClass" / f"{name}.png")
     split = get_split(tmp_path, "train", labels)
     assert [split.mask(index).tolist() for index in range(3)] == [ids.tolist() for ids in frames.values()]
-    note, copies = notes(split)
+    note, copies = told_of(split)
     assert copies.startswith("1 images of 'train' are copies of another")
     names = ", ".join(f"{tmp_path}/SegmentationClass/{name}.png" for name in "abc")
     assert note == (
@@ -201,9 +199,9 @@ def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
     """Where others show classes, their white would be void without a word."""
     white = np.array([[0, 255, 255], [0, 0, 0]], np.uint8)
     write_voc(tmp_path, {"a": IDS, "b": white, "c": np.full((2, 3), 255, np.uint8)})
-    report = report_of(get_split(tmp_path, "train", FOUR))
+    told = told_of(get_split(tmp_path, "train", FOUR))
     path = tmp_path / "SegmentationClass" / "b.png"
     message = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object; save objects as the id"
-    assert [note for note in report.notes if note.startswith(message)]
+    assert [note for note in told if note.startswith(message)]
     write_voc(tmp_path, {"a": IDS, "b": white, "c": np.roll(IDS, 1)})  # objects have void borders, so white is none
-    assert not any("hold 0 and 255 alone" in note for note in notes(get_split(tmp_path, "train", FOUR)))
+    assert not any("hold 0 and 255 alone" in note for note in told_of(get_split(tmp_path, "train", FOUR)))

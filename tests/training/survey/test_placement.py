@@ -15,9 +15,9 @@ from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented
 from training.data.demo import NAMES, write_demo_data
+from training.data.split import get_split
 from training.survey.copies import swapped_masks, swapped_note
-from training.survey.datasets import get_split
-from training.survey.inspection import Report, pair_notes
+from training.survey.inspection import notes, pair_notes
 from training.survey.photos import mean_colors
 from training.survey.placement import PhotoEdges, border_cells, edge_cells, swapped
 from training.survey.records import survey_all
@@ -92,11 +92,11 @@ def test_masks_of_photos_that_exif_turns_by_180_degrees_are_told_only_if_they_li
         Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
     (tmp_path / "train.txt").write_text("right\nwrong\n")
     (survey,) = survey_all([get_split(tmp_path, "train", numbered_labels(["ground", "thing"]))])
-    notes = "\n".join(Report(survey).notes)
-    assert "1 masks of 'train' do not fit their image as they lie" in notes
-    assert f"{tmp_path / 'masks' / 'wrong.png'} (turned by 180 degrees)" in notes
-    assert "1 images of 'train' are turned by EXIF, such as" in notes
-    assert f"{tmp_path / 'images' / 'wrong.jpg'}: masks are read" in notes
+    told = "\n".join(notes(survey))
+    assert "1 masks of 'train' do not fit their image as they lie" in told
+    assert f"{tmp_path / 'masks' / 'wrong.png'} (turned by 180 degrees)" in told
+    assert "1 images of 'train' are turned by EXIF, such as" in told
+    assert f"{tmp_path / 'images' / 'wrong.jpg'}: masks are read" in told
 
 
 @pytest.mark.parametrize("swapped", [True, False])
@@ -113,15 +113,15 @@ def test_two_masks_that_were_swapped_are_not_told_as_moved_as_well(tmp_path: Pat
     (tmp_path / "train.txt").write_text("a\n")
     (tmp_path / "val.txt").write_text("b\n")
     surveys = survey_all([get_split(tmp_path, name, numbered_labels(["ground", "thing"])) for name in ("train", "val")])
-    notes = "\n".join(pair_notes(*surveys))
-    assert ("1 pairs of masks fit each other's image better" in notes) == swapped
-    assert ("do not fit their image as they lie" in notes) != swapped
+    told = "\n".join(pair_notes(*surveys))
+    assert ("1 pairs of masks fit each other's image better" in told) == swapped
+    assert ("do not fit their image as they lie" in told) != swapped
 
 
 REMARK = "pairs of masks fit each other's image better than their own"
 
 
-def edges_of(*photos: npt.NDArray[np.uint8]) -> list[str]:
+def edges_of(*photos: npt.NDArray[np.uint8]) -> list[bytes]:
     return [edge_cells(mean_colors(photo)) for photo in photos]
 
 

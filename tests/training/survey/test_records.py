@@ -20,7 +20,7 @@ from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
 from training.data.masks import DrawnOn
 from training.data.problems import DataError
-from training.survey.datasets import get_split
+from training.data.split import get_split
 from training.survey.records import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])

@@ -12,7 +12,7 @@ from tests.support.images import make_photo
 from tests.support.training.maps import square, write_features, write_scene
 from training.commands.import_labels import main
 from training.data.label_files import find_labels
-from training.survey.datasets import get_split
+from training.data.split import get_split
 from training.survey.inspection import pair_errors, pair_notes
 from training.survey.records import survey_all
 

@@ -14,8 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.importing.outlines import Size, box_corners, decode_painted, ellipse_corners, encode_mask
-from training.importing.points import Point, read_number, read_point
+from training.importing.outlines import (
+    Point,
+    Size,
+    box_corners,
+    decode_painted,
+    ellipse_corners,
+    encode_mask,
+    read_number,
+    read_point,
+)
 
 FORMS = {
     "brush": (frozenset({"rle"}), frozenset({"format"})),

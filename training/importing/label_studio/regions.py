@@ -10,16 +10,10 @@ from typing import Any
 from training.data.label_files import class_name
 from training.importing.label_studio.geometry import FORMS, draw, find_form, is_closed, known_points
 from training.importing.omissions import outline_keys
-from training.importing.outlines import Size
-from training.importing.points import Point
+from training.importing.outlines import Point, Size
 
 Result = Mapping[str, Any]
-SHAPES = {
-    "brush": "brush", "brushlabels": "brush", "magicwand": "brush", "bitmask": "bitmask", "bitmasklabels": "bitmask",
-    "polygon": "polygon", "polygonlabels": "polygon", "vector": "vector", "vectorlabels": "vector", "ellipse": "ellipse",
-    "ellipselabels": "ellipse", "rectangle": "rectangle", "rectanglelabels": "rectangle", "keypoint": "keypoint",
-    "keypointlabels": "keypoint",
-}  # fmt: skip
+SHAPES = {kind: form for form in FORMS for kind in (form, f"{form}labels")} | {"magicwand": "brush"}
 """The types of shapes, with the form of their values."""
 ANSWERS = ("choices", "taxonomy", "textarea", "rating", "number", "datetime", "pairwise", "ranker")
 """Types of results about a region, or about the whole image if they have no shape."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.decoding import IMAGE_ENDINGS
-from training.data.problems import DataError, first_names
+from training.data.problems import DataError, collecting, first_names
 from training.importing.coco import Document, candidates
 from training.importing.label_studio.regions import StudioRegion, find_regions
 from training.importing.omissions import Omissions
@@ -31,7 +31,7 @@ class TaskReader(ShapeReader):
 
     def read(self, task: Any) -> None:
         """Adds a task's image and objects, unless nobody has annotated it; adds what is wrong to the errors."""
-        try:
+        with collecting(self.document.errors):
             annotations = self._annotations(task)
             if annotations:
                 self._omissions.tell(
@@ -40,8 +40,6 @@ class TaskReader(ShapeReader):
                 self._add(task, self._results(task, annotations[0]))
             else:
                 self._omissions.tell("tasks have no annotation and are left out", names=[task.get("id")])
-        except DataError as error:
-            self.document.errors += error.each
 
     def _name(self, task: Mapping[str, Any]) -> str:
         return f"{self.document.path}: task {str(task.get('id'))[:LONGEST]}"

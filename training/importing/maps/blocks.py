@@ -67,22 +67,16 @@ class Ground:
 
 @dataclass(frozen=True)
 class Division:
-    """The split of each tile. left_out: tiles of train whose ground a tile of val shows too.
+    """The split of each tile: None for a tile of train whose ground a tile of val shows too.
 
-    blocks: the block of each tile. tiles_a_side: tiles along a block's side.
+    blocks: the block of each tile. val: those of val. tiles_a_side: tiles along a block's side.
     """
 
-    val: frozenset[Block]
+    splits: list[str | None]
     blocks: list[Block]
+    val: frozenset[Block]
     ground: Ground
     tiles_a_side: int
-    left_out: frozenset[int]
-
-    def split(self, tile: int) -> str | None:
-        """The split of a tile; None if it is left out."""
-        if tile in self.left_out:
-            return None
-        return "val" if self.blocks[tile] in self.val else "train"
 
 
 def divide(
@@ -113,7 +107,9 @@ def divide(
     for block, class_set in zip(blocks, classes_of_tiles, strict=True):
         classes[block] = classes.get(block, frozenset()) | class_set
     val = _choose(Counter(blocks), classes)
-    return Division(val, blocks, ground, a_side, _common(footprints, blocks, val))
+    left_out = _common(footprints, blocks, val)
+    splits = [None if at in left_out else "val" if block in val else "train" for at, block in enumerate(blocks)]
+    return Division(splits, blocks, val, ground, a_side)
 
 
 def _choose(counts: Mapping[Block, int], classes: Mapping[Block, frozenset[int]]) -> frozenset[Block]:
@@ -145,7 +141,7 @@ def _choose(counts: Mapping[Block, int], classes: Mapping[Block, frozenset[int]]
     return frozenset(val or order[:1])
 
 
-def _common(footprints: Sequence[Polygon], blocks: Sequence[Block], val: frozenset[Block]) -> frozenset[int]:
+def _common(footprints: Sequence[Polygon], blocks: Sequence[Block], val: frozenset[Block]) -> set[int]:
     """The tiles of train that have ground in common with a tile of val, as where scenes overlap."""
     in_val = [index for index, block in enumerate(blocks) if block in val]
     tree = shapely.STRtree([footprints[index] for index in in_val])
@@ -155,4 +151,4 @@ def _common(footprints: Sequence[Polygon], blocks: Sequence[Block], val: frozens
             near = tree.geometries[tree.query(footprint, predicate="intersects")]
             if near.size and shapely.area(shapely.intersection(near, footprint)).max() > COMMON * footprint.area:
                 left_out.add(index)
-    return frozenset(left_out)
+    return left_out

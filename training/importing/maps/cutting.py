@@ -13,7 +13,6 @@ from tqdm import tqdm
 from imaging.band_scale import BandScale
 from imaging.classes import VOID
 from imaging.georeferenced.bands import Bands, Pixels, choose_bands
-from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, scaled_size, system_name
 from imaging.georeferenced.raster import write_tile
 from imaging.georeferenced.rows import Scaling
@@ -52,17 +51,16 @@ class Source:
         return system_name(self.place.require(str(self.path)))
 
     @property
-    def pixel_m(self) -> tuple[float, float] | None:
-        """How high and wide a pixel of images is on the ground, in metres; None for a system without relation to the Earth."""
-        return metres_per_pixel(self.place, str(self.path)) if self.place.is_on_earth else None
+    def pixel_m(self) -> tuple[float, float]:
+        """How high and wide a pixel of images is on the ground, in metres."""
+        return metres_per_pixel(self.place, str(self.path))
 
     def facts(self) -> str:
         """A line for the user."""
         height, width = self.scaling.size if self.scaling else self.place.size
-        words = f"{self.path}: {width}x{height} pixels in {self.system}, bands {self.bands.describe()}"
-        if self.scaling:
-            words += f", scaled to {self.place.size[1]}x{self.place.size[0]}"
-        return words if self.pixel_m is None else f"{words}, {self.pixel_m[1]:.3g} x {self.pixel_m[0]:.3g} m a pixel"
+        scaled = f", scaled to {self.place.size[1]}x{self.place.size[0]}" if self.scaling else ""
+        words = f"{width}x{height} pixels in {self.system}, bands {self.bands.describe()}{scaled}"
+        return f"{self.path}: {words}, {self.pixel_m[1]:.3g} x {self.pixel_m[0]:.3g} m a pixel"
 
     def read(self, scene: Scene, window: Window) -> tuple[Pixels, Mask]:
         """Pixels of a window, uint8 (H, W, bands), and which have data, bool (H, W). scene: the open file."""
@@ -106,32 +104,28 @@ class Cutting:
 def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None, gsd: float | None) -> Source:
     """The facts of a scene. bands: those of images; None for its colours, or the first ones. scale: of their samples.
 
-    gsd: metres of a pixel of images; None for the scene's own pixels. Raises `DataError` for a file that is not read, that does
-    not say where it lies, or that lacks a band, and for pixels that are much smaller than its own, or too large for a tile.
+    gsd: metres of a pixel of images; None for the scene's own pixels. Raises `SceneError` for a file that is not read, that
+    does not say where it lies, or that lacks a band, and `DataError` for one without longitude and latitude, and for pixels
+    that are much smaller than its own, or too large for a tile.
     """
-    try:
-        with open_scene(str(path)) as scene:
-            scene.place.require(scene.name)
-            if not scene.place.is_on_earth:
-                system = system_name(scene.place.require(scene.name))
-                raise DataError(f"{scene.name}: the list of tiles has longitude and latitude, and {system} has none")
-            channels = len(bands) if bands is not None and len(bands) > len(RGB) else len(RGB)
-            network_bands = choose_bands(scene, bands, scale, channels)
-            names = (
-                tuple(_name(scene.colors[number - 1], number) for number in network_bands.numbers)
-                if channels > len(RGB)
-                else RGB
+    with open_scene(str(path)) as scene:
+        scene.place.require(scene.name)
+        if not scene.place.is_on_earth:
+            system = system_name(scene.place.require(scene.name))
+            raise DataError(f"{scene.name}: the list of tiles has longitude and latitude, and {system} has none")
+        channels = len(bands) if bands is not None and len(bands) > len(RGB) else len(RGB)
+        network_bands = choose_bands(scene, bands, scale, channels)
+        names = (
+            tuple(_name(scene.colors[number - 1], number) for number in network_bands.numbers) if channels > len(RGB) else RGB
+        )
+        size = scene.size if gsd is None else scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
+        if gsd is not None and min(size) < NARROWEST:
+            raise DataError(
+                f"--gsd {gsd:g} scales {scene.name} to {size[1]}x{size[0]} pixels, and a tile needs {NARROWEST}: give less"
             )
-            size = scene.size if gsd is None else scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
-            if gsd is not None and min(size) < NARROWEST:
-                raise DataError(
-                    f"--gsd {gsd:g} scales {scene.name} to {size[1]}x{size[0]} pixels, and a tile needs {NARROWEST}: give less"
-                )
-            if size == scene.size:
-                return Source(path, scene.place, network_bands, names)
-            return Source(path, scene.place.scaled(size), network_bands, names, Scaling(scene.size, size))
-    except SceneError as error:
-        raise DataError(str(error)) from error
+        if size == scene.size:
+            return Source(path, scene.place, network_bands, names)
+        return Source(path, scene.place.scaled(size), network_bands, names, Scaling(scene.size, size))
 
 
 def cut(
@@ -142,7 +136,7 @@ def cut(
     extent: outside of its polygons, nothing is labelled; without one, all of each tile is that shows a polygon. ids: the class
     ids by name. side: of a tile, in pixels. Tiles lie on the grid of each scene, from its first pixel on; those at its right
     and lower edge are smaller. A mask is 0 where there is no polygon, and void outside of the extent and where the scene has no
-    data. Raises `DataError` if no polygon labels a pixel, and for a damaged scene.
+    data. Raises `DataError` if no polygon labels a pixel, and `SceneError` for a damaged scene.
     """
     for part in ("images", "masks"):
         (folder / part).mkdir()
@@ -153,15 +147,12 @@ def cut(
         on_scenes.update(indices)
         burners = burner, extent.burner(source.place, {"": BACKGROUND})[0] if extent else None
         windows, tiles, covered = list(windows_of(source.place.size, side)), len(result.tiles), result.covered
-        try:
-            with open_scene(str(source.path)) as scene:
-                for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False, disable=None):
-                    if min(window.height, window.width) < NARROWEST:
-                        result.narrow_tiles += 1
-                    elif not _cut_tile(result, source, scene, window, burners, side, folder):
-                        result.bare_tiles += 1
-        except SceneError as error:
-            raise DataError(str(error)) from error
+        with open_scene(str(source.path)) as scene:
+            for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False, disable=None):
+                if min(window.height, window.width) < NARROWEST:
+                    result.narrow_tiles += 1
+                elif not _cut_tile(result, source, scene, window, burners, side, folder):
+                    result.bare_tiles += 1
         if len(result.tiles) > tiles and result.covered == covered:
             result.bare_scenes.append(source.path)
     scenes = {str(source.path): source.place for source in sources}

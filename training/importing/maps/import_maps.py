@@ -42,13 +42,13 @@ PARTS = ("images", "masks")
 class MapOptions:
     """What is imported, and how.
 
-    rasters: scenes. vector, layer: the polygons, and the layer if the file has several; field: the attribute with their class.
+    raster: scenes. vector, layer: the polygons, and the layer if the file has several; field: the attribute with their class.
     extent, extent_layer: the area that is labelled. tile: its side in pixels. block: tiles along a block's side. bands, scale:
     of the scenes. gsd: metres of a pixel of tiles; None for those of the scenes. split: of all tiles; without it, blocks of
     ground decide. unknown: what becomes of polygons that cannot be read.
     """
 
-    rasters: Sequence[Path]
+    raster: Sequence[Path]
     vector: Path
     field: str
     layer: str | None = None
@@ -65,9 +65,9 @@ class MapOptions:
 
 
 def _different_pixels(sources: Sequence[Source]) -> list[str]:
-    """A line on pixels of different lengths on the ground; none if they are about the same, or have no length."""
-    pixels = [source.pixel_m for source in sources if source.pixel_m]
-    if not pixels or common_gsd(pixels):
+    """A line on pixels of different lengths on the ground; none if they are about the same."""
+    pixels = [source.pixel_m for source in sources]
+    if common_gsd(pixels):
         return []
     lengths = [length for pixel in pixels for length in pixel]
     return [
@@ -87,7 +87,8 @@ def _blocks(division: Division) -> list[str]:
     side, blocks = division.tiles_a_side, set(division.blocks)
     width, height = division.ground.side
     unit = "degrees" if division.ground.crs.is_geographic else division.ground.crs.linear_units
-    left_out = f"; {len(division.left_out)} tiles of train show ground of val and are left out" if division.left_out else ""
+    number = division.splits.count(None)
+    left_out = f"; {number} tiles of train show ground of val and are left out" if number else ""
     size = f"{side}x{side} tiles, {width:.6g} x {height:.6g} {unit}"
     return [
         f"{len(division.val)} of {len(blocks)} blocks of ground are val; a block is {size}{left_out}",
@@ -109,15 +110,15 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         raise DataError(f"--block must be 1 tile or more, got {how.block}")
     if how.gsd is not None and not 0 < how.gsd <= GSD[1]:
         raise DataError(f"--gsd must be metres of a pixel, above 0 and up to {GSD[1]:.0f}, got {how.gsd:g}")
-    if same := repeated(normal_name(path.stem) for path in how.rasters):
+    if same := repeated(normal_name(path.stem) for path in how.raster):
         raise DataError(f"scenes of one name, {first_names(same)}, would give tiles of one name: rename them")
     earlier = check_folder(out, force=how.force)
-    omissions = Omissions(how.unknown)
+    omissions, of_extent = Omissions(how.unknown), Omissions()  # every polygon of the labelled area must be valid
     labels = read_layer(how.vector, how.layer, how.field, omissions)
-    extent = _read_extent(how)
-    raise_all(omissions.errors())
+    extent = read_layer(how.extent, how.extent_layer, None, of_extent) if how.extent else None
+    raise_all([*of_extent.errors(), *omissions.errors()])
     classes, ids = _find_classes(labels, out)
-    sources = [open_source(path, how.bands, how.scale, how.gsd) for path in how.rasters]
+    sources = [open_source(path, how.bands, how.scale, how.gsd) for path in how.raster]
     if len({source.names for source in sources}) > 1:
         bands = first_names(f"{source.path}: {', '.join(source.names)}" for source in sources)
         raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")
@@ -128,7 +129,7 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         omissions.tell(bare, len(cutting.bare_scenes), cutting.bare_scenes)
         places, classes_of_tiles = [tile.place for tile in cutting.tiles], [tile.classes for tile in cutting.tiles]
         division = None if split else divide(sources[0].place, how.tile, places, classes_of_tiles, how.block)
-        splits = [division.split(index) if division else split for index in range(len(cutting.tiles))]
+        splits = division.splits if division else [split] * len(cutting.tiles)
         for path in earlier:
             path.unlink()
         write_classes(out, classes.names)  # before the masks, which mean nothing without it
@@ -150,16 +151,6 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         *omissions.notes(),
         *filter(None, [cutting.outside]),
     ]
-
-
-def _read_extent(how: MapOptions) -> Layer | None:
-    """The layer of the labelled area, of which every polygon must be valid."""
-    if how.extent is None:
-        return None
-    omissions = Omissions()
-    extent = read_layer(how.extent, how.extent_layer, None, omissions)
-    raise_all(omissions.errors())
-    return extent
 
 
 def _find_classes(labels: Layer, out: Path) -> tuple[Classes, dict[str, int]]:

@@ -75,13 +75,10 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
     """The polygons of a layer. layer: its name; not needed if the file has only one with geometries.
 
     field: the attribute that holds the class; without one, the class is an empty text, as for the area that is labelled.
-    omissions: counts polygons without a class and invalid ones; its errors must end the import. Raises `DataError` for a file,
-    layer or field that cannot be read, for points and lines, and for a layer without polygons.
+    omissions: counts polygons without a class and invalid ones; its errors must end the import. Raises `VectorError` for a
+    file, layer or field that cannot be read, and `DataError` for points and lines, and for a layer without polygons.
     """
-    try:
-        features = read_features(path, layer, field)
-    except VectorError as error:
-        raise DataError(str(error)) from error
+    features = read_features(path, layer, field)
     name = f"{path}, layer {features.layer}"
     for index in np.flatnonzero(shapely.get_type_id(features.geometries) == shapely.GeometryType.GEOMETRYCOLLECTION):
         features.geometries[index] = _polygons_of(features.geometries[index], omissions)
