@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+Counts = npt.NDArray[np.int64]
+"""Confusion matrices (..., n, n): pixels by label (rows) and prediction."""
 
+
+def confusion(labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8], classes: int) -> Counts:
+    """The counts (n, n) of two class maps of one shape. Pixels with labels outside 0 to n-1 are ignored.
+
+    classes: n. Raises `ValueError` if shapes differ or a predicted id is not below n.
+    """
+    if labels.shape != predictions.shape:
+        raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must have one shape")
+    valid = labels < classes
+    pairs = labels[valid].astype(np.int64) * classes + predictions[valid]
+    if predictions[valid].max(initial=0) >= classes:
+        raise ValueError(f"predictions must be below {classes}, got {predictions[valid].max()}")
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+
+
+@dataclass(frozen=True)
 class ConfusionMatrix:
-    """Counts pixels by label (rows) and prediction (columns). Pixels with labels outside 0 to n-1 are ignored.
+    """The scores of counts (n, n).
 
     A class that no label shows has the IoU nan and is left out of means, even if it was predicted. So means of two networks
     on the same frames are over the same classes. Other programs count such a class as 0: `mean_iou_with_predicted` does.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self.counts = np.zeros((num_classes, num_classes), np.int64)
-
-    @classmethod
-    def of_frames(cls, counts: npt.NDArray[np.int64]) -> ConfusionMatrix:
-        """The sum of the counts (F, n, n) of several frames."""
-        matrix = cls(counts.shape[-1])
-        matrix.counts = counts.sum(0)
-        return matrix
-
-    def update(self, labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8]) -> None:
-        """Adds two class maps of one shape; raises `ValueError` if shapes differ or a predicted id is not below n."""
-        if labels.shape != predictions.shape:
-            raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must have one shape")
-        n = len(self.counts)
-        valid = labels < n
-        pairs = labels[valid].astype(np.int64) * n + predictions[valid]
-        if predictions[valid].max(initial=0) >= n:
-            raise ValueError(f"predictions must be below {n}, got {predictions[valid].max()}")
-        self.counts += np.bincount(pairs, minlength=n * n).reshape(n, n)
+    counts: Counts
 
     @property
     def pixel_accuracy(self) -> float:
@@ -51,11 +51,11 @@ class ConfusionMatrix:
 
     @property
     def mean_accuracy(self) -> float:
-        return _mean(self.class_accuracy)
+        return float(nanmean(self.class_accuracy))
 
     @property
     def mean_iou(self) -> float:
-        return _mean(self.iou)
+        return float(nanmean(self.iou))
 
     @property
     def predicted_only(self) -> dict[int, int]:
@@ -66,15 +66,12 @@ class ConfusionMatrix:
     @property
     def mean_iou_with_predicted(self) -> float:
         """The mean IoU over the classes that labels or predictions show; one of `predicted_only` counts as 0."""
-        return _mean(np.append(self.iou, np.zeros(len(self.predicted_only))))
+        return float(nanmean(np.append(self.iou, np.zeros(len(self.predicted_only)))))
 
     @property
     def frequency_weighted_iou(self) -> float:
         frequency = self.counts.sum(1)
-        has_pixels = frequency > 0
-        return (
-            float((frequency[has_pixels] * self.iou[has_pixels]).sum() / frequency.sum()) if has_pixels.any() else float("nan")
-        )
+        return float(_ratio(np.nansum(frequency * self.iou), frequency.sum()))
 
     def scores(self) -> dict[str, object]:
         """The scores as a weights file stores them, rounded to six decimals; nan becomes None."""
@@ -88,7 +85,7 @@ class ConfusionMatrix:
         }
 
 
-def ious(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def ious(counts: Counts) -> npt.NDArray[np.float64]:
     """Intersection over union (..., n) of confusion matrices (..., n, n); nan for classes that the labels do not show."""
     hits, labels = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)
     union = labels + counts.sum(-2) - hits
@@ -103,11 +100,11 @@ def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]
     return result
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float:
-    """The mean of the values that are not nan; nan if all are."""
+def nanmean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean over the last axis of the values that are not nan; nan if all are."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return float(np.nanmean(values))
+        return np.asarray(np.nanmean(values, -1))
 
 
 def _rounded(value: float) -> float | None:

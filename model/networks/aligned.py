@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from model.architecture import Architecture
 from model.networks.fcn import FCN
 from model.networks.heads import skip_score
-from model.networks.upsampling import BilinearConvTranspose2d, EdgeRepeating, FixedUpsample
+from model.networks.upsampling import BilinearConvTranspose2d, FixedUpsample
 
 
 class AlignedFCN(FCN):
@@ -56,7 +56,7 @@ def _of_classes(scores: Tensor, numbers: tuple[int, ...]) -> Tensor:
     return torch.cat([part if part.shape[1] == 1 else part.logsumexp(1, keepdim=True) for part in parts], 1)
 
 
-def _fuse(coarse: Tensor, upsampling: EdgeRepeating | None, fine: Tensor) -> Tensor:
+def _fuse(coarse: Tensor, upsampling: BilinearConvTranspose2d | None, fine: Tensor) -> Tensor:
     """The sum of both scores at the size of `fine`. upsampling: None where they have one size already."""
     if upsampling is None:
         return coarse + fine

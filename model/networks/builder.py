@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, VGG16_Wei
 
 from model.architecture import Architecture
 from model.networks.aligned import AlignedFCN
-from model.networks.fcn import FCN, first_convolution, widen
+from model.networks.fcn import FCN
 from model.networks.other_decoders import InterpolatedFCN, LearnedDecoderFCN, PaddedFCN, SharedFCN, TransposedFCN
 from model.networks.timm_backbone import TimmBackbone, flat_name
 
@@ -41,15 +40,6 @@ def build(variant: str, backbone: str, num_classes: int, **options: Any) -> FCN:
 def build_network(architecture: Architecture) -> FCN:
     """Builds an untrained network of this architecture, in training mode."""
     return MEMBERS[architecture.decoder](architecture)
-
-
-def widened(net: FCN, bands: int) -> FCN:
-    """The network for images of so many bands, with the tensors of one for photos; its first convolution is widened."""
-    result = build_network(replace(net.architecture, bands=bands))
-    state = net.state_dict()
-    name = f"backbone.{first_convolution(net.backbone)[0]}.weight"
-    result.load_state_dict(state | {name: widen(state[name], bands)})
-    return result
 
 
 def load_published_backbone(net: FCN) -> None:

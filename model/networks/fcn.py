@@ -5,6 +5,7 @@ The first convolution of a backbone may read more bands than photos have; it beg
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ class FCN(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.backbone = build_backbone(architecture)
+        see_bands(self, architecture.bands)
         self.head, self.head_channels = build_head(architecture, self.backbone.channels[2])
 
     def forward(self, images: Tensor) -> Tensor:
@@ -47,14 +49,7 @@ class FCN(nn.Module):
 
 
 def build_backbone(architecture: Architecture) -> Backbone:
-    """Builds the architecture's backbone, untrained; raises `ArchitectureError` for an encoder of timm that does not fit."""
-    backbone = _of_photos(architecture)
-    see_bands(backbone, architecture.bands)
-    return backbone
-
-
-def _of_photos(architecture: Architecture) -> Backbone:
-    """The backbone for images of three bands."""
+    """Builds the architecture's backbone for photos, untrained; raises `ArchitectureError` for an unfit encoder of timm."""
     if architecture.backbone.startswith(TIMM):
         return TimmBackbone(architecture.backbone.removeprefix(TIMM), architecture.output_stride)
     if architecture.backbone == "mobilenet_v2":
@@ -66,23 +61,19 @@ def _of_photos(architecture: Architecture) -> Backbone:
     return VGG16Backbone(architecture.output_stride)
 
 
-def first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d]:
-    """The name and the module of the first convolution, which reads the images."""
-    return next((name, layer) for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d))
+def first_convolution(backbone: Backbone) -> nn.Conv2d:
+    """The convolution that reads the images."""
+    return next(layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
 
 
-def see_bands(backbone: nn.Module, bands: int) -> None:
-    """Changes the first convolution of a backbone so that it reads images of so many bands."""
-    _, layer = first_convolution(backbone)
-    if layer.in_channels != bands:
-        layer.weight = nn.Parameter(widen(layer.weight.detach(), bands))
-        layer.in_channels = bands
-
-
-def widen(weight: Tensor, bands: int) -> Tensor:
-    """The weights (outputs, 3, h, w) of a convolution of photos for so many bands, as timm widens them.
+def see_bands(net: FCN, bands: int) -> None:
+    """Changes the first convolution of a network for photos so that it reads images of so many bands, as timm widens it.
 
     The bands get the weights of red, green and blue in turn, scaled by 3 / bands, so the sum over all bands keeps its size.
     """
-    channels = weight.shape[1]
-    return weight.repeat(1, ceil(bands / channels), 1, 1)[:, :bands] * (len(RGB) / bands)
+    layer, photo_bands = first_convolution(net.backbone), len(RGB)
+    if layer.in_channels != bands:
+        weight = layer.weight.detach().repeat(1, ceil(bands / photo_bands), 1, 1)[:, :bands]
+        layer.weight = nn.Parameter(weight * (photo_bands / bands))
+        layer.in_channels = bands
+    net.architecture = replace(net.architecture, bands=bands)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from math import ceil
 from typing import Any
@@ -55,10 +56,7 @@ class TimmBackbone(Backbone):
 
 def encoder_normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of the pixels, 0 to 1, with which timm's default weights of this encoder were trained."""
-    _require_timm(name)
-    import timm
-
-    config = timm.get_pretrained_cfg(name)
+    config = _timm(name).get_pretrained_cfg(name)
     if config is None:
         raise ArchitectureError(_unknown(name))
     (red, green, blue), deviations = config.mean, config.std
@@ -112,9 +110,11 @@ def _measure_grid(name: str, output_stride: int) -> Grid:
     return nearest
 
 
-def _require_timm(name: str) -> None:
+def _timm(name: str) -> Any:
+    """The package; raises `ArchitectureError` naming the backbone without it."""
     if find_spec("timm") is None:
         raise ArchitectureError(f"the backbone {TIMM}{name} needs timm: {install_command('timm')}")
+    return import_module("timm")
 
 
 def _unknown(name: str) -> str:
@@ -123,9 +123,7 @@ def _unknown(name: str) -> str:
 
 def _encoder(name: str, output_stride: int) -> Any:
     """timm's encoder, untrained, whose call gives a list of maps."""
-    _require_timm(name)
-    import timm
-
+    timm = _timm(name)
     if not timm.is_model(name):
         raise ArchitectureError(_unknown(name))
     options: dict[str, Any] = {} if output_stride == COARSEST else {"output_stride": output_stride}

@@ -22,32 +22,28 @@ def bilinear_kernel(stride: int, grid: Grid) -> Tensor:
     return line[:, None] * line[None, :]
 
 
-class EdgeRepeating(nn.Module):
-    """Repeats the edge of maps by one cell, then upsamples them. A subclass's `forward` is a transposed convolution."""
-
-    grid: Grid
-    stride: tuple[int, ...]
-
-    def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps (N, C, h, w) to (N, C, height, width), cut at the bottom and right to any size up to (stride*h, stride*w)."""
-        before = 0 if self.grid == "corner" else 1
-        scores = F.pad(scores, (before, 1, before, 1), mode="replicate")
-        start = before * self.stride[0]
-        maps: Tensor = self.forward(scores)
-        return maps[..., start : start + size[0], start : start + size[1]]
-
-
-class BilinearConvTranspose2d(EdgeRepeating, nn.ConvTranspose2d):
+class BilinearConvTranspose2d(nn.ConvTranspose2d):
     """A learnable transposed convolution (classes to classes) that starts as bilinear upsampling."""
 
     def __init__(self, channels: int, stride: int, grid: Grid) -> None:
         kernel = bilinear_kernel(stride, grid)
         padding = stride - 1 if grid == "corner" else stride // 2
-        nn.ConvTranspose2d.__init__(self, channels, channels, kernel.shape[0], stride=stride, padding=padding, bias=False)
+        super().__init__(channels, channels, kernel.shape[0], stride=stride, padding=padding, bias=False)
         self.grid = grid
         with torch.no_grad():
             self.weight.zero_()
             self.weight[range(channels), range(channels)] = kernel
+
+    def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps (N, C, h, w) to (N, C, height, width), cut at the bottom and right to any size up to (stride*h, stride*w).
+
+        The edge of the maps is repeated by one cell.
+        """
+        before = 0 if self.grid == "corner" else 1
+        scores = F.pad(scores, (before, 1, before, 1), mode="replicate")
+        start = before * self.stride[0]
+        maps: Tensor = self.forward(scores)
+        return maps[..., start : start + size[0], start : start + size[1]]
 
 
 class FixedUpsample(nn.Module):

@@ -25,27 +25,19 @@ def measured(full: dict[str, Any], quantised: dict[str, Any], error: float | Non
     return replace(PLAIN, scores={"val": full, scored_in("val", "int8"): quantised}, training=training)
 
 
-@pytest.mark.parametrize(
-    ("full", "quantised", "error", "allowed"),
-    [
-        (score(0.7, 0.9, 0.5), score(0.699, 0.895, 0.503), 0.01, True),
-        (score(0.7, 0.9, 0.5), score(0.71, 0.95, 0.47), 0.01, False),
-        (score(0.7, 0.9, 0.5), score(0.6969, 0.9, 0.5), 0.01, False),
-        (score(0.7, 0.9, 0.5), score(0.6971, 0.9, 0.4901), 0.012, True),
-        (score(0.7, 0.9, 0.5), score(0.7, 0.9, 0.5), 0.0121, False),
-        (score(0.7, 0.9, 0.5), score(0.7, 0.9, 0.5), None, False),
-        (score(0.7, 0.9, None), score(0.7, 0.9, None), 0.0, True),
-    ],
-    ids=[
-        "small losses",
-        "a class lost much",
-        "the mean lost much",
-        "at the edge",
-        "badly calibrated",
-        "uncalibrated",
-        "absent",
-    ],
-)
+FULL = score(0.7, 0.9, 0.5)
+INT8 = {
+    "small losses": (FULL, score(0.699, 0.895, 0.503), 0.01, True),
+    "a class lost much": (FULL, score(0.71, 0.95, 0.47), 0.01, False),
+    "the mean lost much": (FULL, score(0.6969, 0.9, 0.5), 0.01, False),
+    "at the edge": (FULL, score(0.6971, 0.9, 0.4901), 0.012, True),
+    "badly calibrated": (FULL, FULL, 0.0121, False),
+    "uncalibrated": (FULL, FULL, None, False),
+    "absent": (score(0.7, 0.9, None), score(0.7, 0.9, None), 0.0, True),
+}
+
+
+@pytest.mark.parametrize(("full", "quantised", "error", "allowed"), INT8.values(), ids=INT8)
 def test_int8_is_allowed_where_it_costs_next_to_nothing(
     full: dict[str, Any], quantised: dict[str, Any], error: float | None, allowed: bool
 ) -> None:

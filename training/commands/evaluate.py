@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -25,13 +25,12 @@ from training.data.class_mapping import identity_mapping, parse_class_mapping
 from training.data.label_files import find_labels
 from training.data.problems import DataError, raise_all
 from training.data.split import Split, get_split
-from training.publishing.onnx_files import files_by_precision, read_imported
-from training.publishing.recording import Measurement, record
+from training.publishing.onnx_files import files_by_precision, read_imported, save_manifest
 from training.reporting.machine import set_threads
 from training.scoring.calibration import errors_of_answers, gather
 from training.scoring.changes import compare, difference_table
 from training.scoring.frame_report import worst, write_json, write_picture
-from training.scoring.split_score import SplitScore, fit_and_print_temperature, score_split
+from training.scoring.split_score import SplitScore, fit_and_print_temperature, score_split, with_measurement
 from training.survey.inspection import class_errors, meaning, notes
 from training.survey.records import survey_all
 
@@ -130,12 +129,16 @@ def _calibrate(segmenter: Segmenter, split: Split, options: Options) -> None:
 
 
 def _record(args: argparse.Namespace, split: Split) -> None:
-    """Scores a file in float32 and in the precision of each export, fits temperatures, and records both together."""
-    path = Path(args.weights) if read_imported(Path(args.weights)) else find_weights(args.weights)
+    """Scores a file in float32 and in the precision of each export, fits temperatures, and records both together.
+
+    They go into the file, its card and its exports. The tensors do not change.
+    """
+    imported = read_imported(Path(args.weights))
+    path = Path(args.weights) if imported else find_weights(args.weights)
     check_output(path)
+    manifest = (imported or load_weights(path)).manifest
     plain_split = replace(split, mapping=identity_mapping(split.source_labels))
     qualities: tuple[Quality, ...] = get_args(Quality) if args.high else ("standard",)
-    measurements = []
     for precision, files in _precisions(path):
         segmenter = _segmenter(args, files, precision)
         scores, calibration = {}, None
@@ -147,19 +150,19 @@ def _record(args: argparse.Namespace, split: Split) -> None:
             calibration = fit_and_print_temperature(plain_split, gather(segmenter, plain_split, Options()))
         else:
             print(f"no temperature is fitted: the file's classes are {', '.join(segmenter.manifest.labels.names)}")
-        measurements.append(Measurement(segmenter.runtime, split.name, scores, calibration))
-    print(record(path, measurements, lambda preprocessing: _advised(args, preprocessing), args.note))
+        manifest = with_measurement(manifest, segmenter.runtime, split.name, scores, calibration)
+    notes = dict.fromkeys([*manifest.training.get("notes", []), *args.note])
+    training, preprocessing = {**manifest.training, "notes": list(notes)}, _advised(args, manifest.preprocessing)
+    paths = save_manifest(path, replace(manifest, training=training, preprocessing=preprocessing))
+    print(f"recorded in {', '.join(map(str, paths))}")
 
 
-def _precisions(path: Path) -> Iterator[tuple[str, WeightsFiles]]:
+def _precisions(path: Path) -> list[tuple[str, WeightsFiles]]:
     """The precisions in which a master, or the float32 file of an imported network, can be served; each with its files."""
     if read_imported(path):
-        for precision, file in files_by_precision(path).items():
-            yield precision, find_files(str(file))
-        return
+        return [(precision, find_files(str(file))) for precision, file in files_by_precision(path).items()]
     files = find_files(str(path))
-    for precision in dict.fromkeys(("float32", *files.exports)):
-        yield precision, files
+    return [(precision, files) for precision in dict.fromkeys(("float32", *files.exports))]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from model.whole_file import begins_with, check_output
 from training.commands.command import add_option, check_companions, run_command
 from training.publishing.card import write_hub_folder
 from training.publishing.card_sections import CARD
-from training.publishing.onnx_files import export_path, int8_path, read_imported
+from training.publishing.onnx_files import export_path, read_imported
 from training.publishing.other_programs import SUFFIXES, program_paths, write_programs
 from training.publishing.quantisation import MOST_PHOTOS, export_int8
 
@@ -67,10 +67,10 @@ def _export(args: argparse.Namespace) -> None:
     if conversion and (args.hub or not (args.int8 or args.programs)):
         raise ValueError(f"{args.weights} is a converted network's own file; of exports, there are --int8 and --for alone")
     path = Path(args.weights) if conversion else find_weights(args.weights)
-    float32 = path if conversion else export_path(path, "float32")
+    float32 = export_path(path, "float32")
     is_optional = bool(args.int8 or args.hub or args.programs) and not args.force
     is_current = conversion is not None or (is_optional and _is_current(path, float32))
-    outputs = [*([] if is_current else [float32]), *([int8_path(float32)] if args.int8 else [])]
+    outputs = [*([] if is_current else [float32]), *([export_path(path, "int8")] if args.int8 else [])]
     _check_outputs([*outputs, *program_paths(float32, args.programs)], force=args.force)
     if args.hub:
         check_output(args.hub / "README.md", None if args.force else begins_with(CARD))

@@ -152,16 +152,17 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     """
     scorer, manifest = weights.scorer, weights.manifest_at(progress)
     is_last = progress.best_epoch in (0, progress.epoch)
-    if args.stop_after and not is_last and weights.best.is_file():
-        best = load_weights(weights.best)
+    best_path = weights.path("-best")
+    if args.stop_after and not is_last and best_path.is_file():
+        best = load_weights(best_path)
         net, manifest = load_network(best), best.manifest
         scorer(net)
         print(f"epoch {progress.best_epoch} of {progress.epoch} was the best; its weights are kept")
     elif not is_last:
-        print(f"epoch {progress.best_epoch} had a higher mean IoU, {progress.best_score:.4f}: {weights.best}")
+        print(f"epoch {progress.best_epoch} had a higher mean IoU, {progress.best_score:.4f}: {best_path}")
     if not len(scorer.counts):  # no epoch was left to train
         scorer(net)
-    path = weights.final
+    path = weights.path()
     lines = save_better(
         net, manifest, weights, partial(start_network, run.recipe, args.start, len(manifest.labels), manifest.fcn.bands)
     )

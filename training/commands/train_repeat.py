@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.metrics import ConfusionMatrix
+from model.metrics import ConfusionMatrix, Counts
 from model.weights_file import load_weights
 from model.whole_file import write_file
 from training.commands.command import print_lines
 from training.commands.train_setup import TrainingData, survey_pool, survey_splits
 from training.commands.train_weights import TrainingWeights
-from training.data.problems import MOST_NAMED, first_names, raise_all
+from training.data.problems import raise_all, remark
 from training.learning.distributed import World
 from training.publishing.card_sections import literal, table_row
 from training.scoring.evaluate import table
 from training.scoring.frame_report import frame_scores
-from training.scoring.intervals import Counts, interval_line, score_facts
+from training.scoring.intervals import interval_line, score_facts
 from training.survey.folds import belonging, divide, part
 from training.survey.inspection import pair_errors
 from training.survey.records import FILE as SURVEY
@@ -82,11 +82,7 @@ def divide_pool(pool: Survey, folds: int, pattern: str | None) -> Folds:
         for class_id in range(has_class.shape[1])
         if len(np.unique(fold_of[has_class[:, class_id]])) == 1
     ]
-    if alone:
-        lines.append(
-            f"{len(alone)} classes are shown in one fold alone, so the network that is scored on them has not seen them: "
-            f"{first_names(alone, MOST_NAMED)}"
-        )
+    lines += remark(alone, "classes are shown in one fold alone, so the network that is scored on them has not seen them")
     print_lines(lines)
     return fold_of
 
@@ -113,7 +109,7 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
     facts = score_facts(counts, names)
     rows = [
         {
-            "weights": str(training.final.relative_to(folder)),
+            "weights": str(training.path().relative_to(folder)),
             "frames": int((fold_of == fold).sum()),
             "mean_iou": training.scorer.matrix.scores()["mean_iou"],
         }
@@ -135,10 +131,7 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
 
 def out_of_fold(counts: Sequence[Counts], fold_of: Folds) -> Counts:
     """The matrices (F, n, n) of all frames in order. counts: for each fold the matrices of its frames in order."""
-    result = np.zeros((len(fold_of), *counts[0].shape[1:]), np.int64)
-    for fold, part_counts in enumerate(counts):
-        result[fold_of == fold] = part_counts
-    return result
+    return np.concatenate(counts)[np.argsort(np.argsort(fold_of, kind="stable"))]
 
 
 def fold_report(name: str, counts: Counts, facts: dict[str, Any], folds: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
@@ -153,7 +146,7 @@ def fold_report(name: str, counts: Counts, facts: dict[str, Any], folds: Sequenc
             f"# {literal(name)}: {heading}",
             "",
             "```text",
-            table(ConfusionMatrix.of_frames(counts), names),
+            table(ConfusionMatrix(counts.sum(0)), names),
             interval_line(facts),
             "```",
             "",

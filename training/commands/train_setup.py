@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from model.labels import LabelSet
-from model.networks.builder import build_network, widened
+from model.networks.builder import build_network
 from model.networks.device import dtype_name
-from model.networks.fcn import FCN
+from model.networks.fcn import FCN, see_bands
 from model.networks.servable import load_network
 from model.preprocessing import RGB, Preprocessing
 from model.weights_file import Weights, load_weights
@@ -93,7 +93,7 @@ def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: t
     teacher = None
     if args.teacher:
         weights = load_weights(args.teacher)
-        teacher = _teacher(weights, recipe, split, preprocessing).to(device)
+        teacher = _teacher(weights, recipe, split, preprocessing, device)
         origin["teacher"] = weights.sha256
     elif recipe.teacher_weight:
         raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}, which needs a teacher; give --teacher FILE")
@@ -128,15 +128,14 @@ def start_network(recipe: Recipe, start: str, classes: int, bands: int) -> tuple
     """
     torch.manual_seed(recipe.seed)
     weights = None if bands == len(RGB) else start_weights(start)
-    if bands == len(RGB) or start == "none" or (weights and weights.manifest.fcn.bands == bands):
-        net = build_network(recipe.architecture(classes, bands))
-        return net, load_start(net, start, recipe.score_rows)
-    of_photos = build_network(recipe.architecture(classes))
-    new_tensors = load_start(of_photos, start, recipe.score_rows)
-    return widened(of_photos, bands), new_tensors
+    has_bands = start == "none" or (weights is not None and weights.manifest.fcn.bands == bands)
+    net = build_network(recipe.architecture(classes, bands if has_bands else len(RGB)))
+    new_tensors = load_start(net, start, recipe.score_rows)
+    see_bands(net, bands)
+    return net, new_tensors
 
 
-def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing) -> Teacher:
+def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing, device: torch.device) -> Teacher:
     """The teacher; raises `ValueError` if it does not fit the training."""
     manifest = weights.manifest
     if not recipe.teacher_weight:
@@ -146,4 +145,4 @@ def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Prep
     teacher_input, student_input = ((p.mean, p.std) for p in (manifest.preprocessing, preprocessing))
     if teacher_input != student_input:
         raise ValueError(f"the teacher must have the same mean and std as the start, {student_input}, got {teacher_input}")
-    return Teacher(load_network(weights), recipe.teacher_scales)
+    return Teacher(load_network(weights).to(device), recipe.teacher_scales)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from model.command_line import install_command
 from model.inference.plan import Options
@@ -24,6 +24,9 @@ from training.scoring.evaluate import conditions
 from training.scoring.intervals import score_facts
 
 StartNetwork = Callable[[], tuple[FCN, list[str]]]
+Kind = Literal["", "-last", "-best", "-trained"]
+"""`-trained`: the trained network, where the start's weights are kept as the file that the training ends with."""
+KEPT: tuple[Kind, ...] = ("-last", "-best")  # after each epoch
 ADVICE = "label more photos, or train more gently: --set learning_rate=NUMBER below the plan's, or fewer --epochs"
 
 
@@ -42,33 +45,15 @@ class TrainingWeights:
     data_name: str
     bar: StartScore | None = None
 
-    @property
-    def final(self) -> Path:
-        """The file that the training ends with."""
-        return self.folder / f"{self.name}.safetensors"
-
-    @property
-    def beside(self) -> Path:
-        """The trained network's file, where the start's weights are kept as `final`."""
-        return self.folder / f"{self.name}-trained.safetensors"
+    def path(self, kind: Kind = "") -> Path:
+        """The path of the file of this kind, by default of the one that the training ends with."""
+        return self.folder / f"{self.name}{kind}.safetensors"
 
     @property
     def trained(self) -> Path:
         """The file of the trained network."""
-        return self.beside if self.beside.is_file() else self.final
-
-    @property
-    def mean_iou(self) -> float:
-        """The last scored network's."""
-        return self.scorer.matrix.mean_iou
-
-    @property
-    def last(self) -> Path:
-        return self.folder / f"{self.name}-last.safetensors"
-
-    @property
-    def best(self) -> Path:
-        return self.folder / f"{self.name}-best.safetensors"
+        beside = self.path("-trained")
+        return beside if beside.is_file() else self.path()
 
     def manifest_at(self, progress: Progress) -> Manifest:
         """The manifest with this progress, without scores."""
@@ -79,14 +64,14 @@ class TrainingWeights:
         manifest, tensors = self.manifest_at(progress), half_tensors(net)
         if is_best is not None:
             manifest = replace(manifest, scores=scores(self.scorer, self.data_name))
-        for path in (self.last, self.best) if is_best else (self.last,):
-            save_weights(path, tensors, manifest)
+        for kind in KEPT if is_best else KEPT[:1]:
+            save_weights(self.path(kind), tensors, manifest)
 
     def remove_earlier(self) -> None:
         """Removes both files if the folder has no checkpoint: they are of another training."""
         if not (self.folder / CHECKPOINT).is_file():
-            for path in (self.last, self.best):
-                path.unlink(missing_ok=True)
+            for kind in KEPT:
+                self.path(kind).unlink(missing_ok=True)
 
 
 def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
@@ -100,11 +85,11 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_ne
     """Saves the network that `weights.scorer` has scored last, or the start's if it scores more; gives lines of text.
 
     The start's weights are kept only if the start knows all classes by name, if the trained network is below it on val, and if
-    its rows of these classes score more than the trained network. The trained one is then saved as `weights.beside`; the
+    its rows of these classes score more than the trained network. The trained one is then saved as `-trained`; the
     scorer then holds the start's scores. start_network: gives the network before training.
     """
     scorer, bar = weights.scorer, weights.bar
-    weights.beside.unlink(missing_ok=True)
+    weights.path("-trained").unlink(missing_ok=True)
     lines: list[str] = []
     is_below = False
     if bar:
@@ -115,19 +100,19 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_ne
         is_below = change.mean.value < 0
     trained_manifest = replace(manifest, scores=scores(scorer, weights.data_name))
     if bar and is_below and bar.is_complete:
-        score, counts = weights.mean_iou, scorer.counts
+        score, counts = scorer.matrix.mean_iou, scorer.counts
         start, _ = start_network()
         scorer(start)
-        if weights.mean_iou > score:
-            save_weights(weights.beside, half_tensors(net), trained_manifest)
-            save_weights(weights.final, half_tensors(start), _of_the_start(weights, bar.start, score))
-            text = f"{weights.final} holds the weights of the start, {weights.mean_iou:.4f} on val; the trained network, "
-            return [*lines, f"{text}{score:.4f}, is {weights.beside}; {ADVICE}"]
+        if (start_score := scorer.matrix.mean_iou) > score:
+            save_weights(weights.path("-trained"), half_tensors(net), trained_manifest)
+            save_weights(weights.path(), half_tensors(start), _of_the_start(weights, bar.start, score))
+            text = f"{weights.path()} holds the weights of the start, {start_score:.4f} on val; the trained network, "
+            return [*lines, f"{text}{score:.4f}, is {weights.path('-trained')}; {ADVICE}"]
         scorer.counts = counts
         lines.append(f"{bar.start} scores more by the classes that the data lacks, which count as background; {ADVICE}")
     elif is_below:
         lines.append(f"this is over the classes that the start knows; {ADVICE}")
-    save_weights(weights.final, half_tensors(net), trained_manifest)
+    save_weights(weights.path(), half_tensors(net), trained_manifest)
     return lines
 
 

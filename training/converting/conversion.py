@@ -28,7 +28,7 @@ from training.converting.request import ConversionRequest
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
-from training.publishing.onnx_files import imported_facts, write_onnx
+from training.publishing.onnx_files import write_export
 
 TILE = 512  # of networks whose sides may vary
 SIDE = (32, 1024)  # pixels; the longer side at which a network works that says nothing
@@ -53,7 +53,7 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     if proof.classes == 1:
         tell("        one class says little: compare on photographs that show others: --photos FOLDER")
     manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
-    write_onnx(request.target, model, imported_facts(manifest, "float32", ending.output.stride, ending.output.grid))
+    write_export(request.target, model, manifest, "float32", ending.output.stride, ending.output.grid)
     return manifest
 
 
@@ -75,7 +75,7 @@ def _prove(request: ConversionRequest, original: Original, ending: Ending, model
     """Compares the converted model, as it is served, with the original. Raises `ConversionError` if too many classes differ."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / request.target.name
-        write_onnx(file, model, imported_facts(manifest, "float32", ending.output.stride, ending.output.grid))
+        write_export(file, model, manifest, "float32", ending.output.stride, ending.output.grid)
         proof = prove(_runtime(file), original, ending.output, whole=ending.whole, photographs=photographs(request.photos))
     if proof.agreement < LEAST_AGREEMENT:
         is_of_ids = ending.whole is not None and ending.whole.kind == "class_ids"

@@ -28,12 +28,9 @@ def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int =
     """
     top, left = (int(offset) for offset in torch.randint(step, (2,)))
     sample = masks[:, top::step, left::step]
-    has_label = sample != ignore_index
-    truth = sample[has_label]
-    probabilities = logits[..., top::step, left::step].float().softmax(1).movedim(1, 0)[:, has_label]
-    present = torch.unique(truth)
-    foreground = (truth == present[:, None]).float()
-    errors = (foreground - probabilities[present]).abs()
+    probabilities, is_class = _of_shown_classes(logits[..., top::step, left::step], sample, ignore_index)
+    foreground = is_class.float()
+    errors = (foreground - probabilities).abs()
     if not errors.numel():
         return torch.zeros((), device=logits.device)
     errors, order = errors.sort(1, descending=True)
@@ -48,17 +45,21 @@ def soft_dice(logits: Tensor, masks: Tensor, ignore_index: int) -> Tensor:
     Isensee et al. 2021 take it: over a batch, beside the cross-entropy). logits (N, C, H, W), masks (N, H, W). 0 without
     labelled pixels.
     """
+    probabilities, is_class = _of_shown_classes(logits, masks, ignore_index)
+    if not probabilities.numel():
+        return logits.float().sum() * 0
+    overlap = (probabilities * is_class).sum(1)
+    dice: Tensor = 2 * overlap / (probabilities.sum(1) + is_class.sum(1))
+    return 1 - dice.mean()
+
+
+def _of_shown_classes(logits: Tensor, masks: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Probabilities (C, P) of the C classes that the masks show, at the P labelled pixels; and whether they have the class."""
     has_label = masks != ignore_index
     truth = masks[has_label]
     probabilities = logits.float().softmax(1).movedim(1, 0)[:, has_label]
     present = torch.unique(truth)
-    if not present.numel():
-        return logits.float().sum() * 0
-    foreground = truth == present[:, None]
-    probabilities = probabilities[present]
-    overlap = (probabilities * foreground).sum(1)
-    dice: Tensor = 2 * overlap / (probabilities.sum(1) + foreground.sum(1))
-    return 1 - dice.mean()
+    return probabilities[present], truth == present[:, None]
 
 
 def _lovasz_gradient(foreground: Tensor) -> Tensor:

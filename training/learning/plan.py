@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,14 +52,6 @@ MEMORY_SHARE = 0.5  # of the memory that the batch may take
 PIECE = 128  # pixels; side of the image on which a network's values are counted
 
 
-class Proposal(NamedTuple):
-    """A value of the recipe that follows the data or the start, and why."""
-
-    name: str
-    value: Any
-    reason: str
-
-
 @dataclass(frozen=True)
 class Facts:
     """What a plan follows.
@@ -85,18 +77,17 @@ class Facts:
         return len(self.survey.split.labels)
 
 
-def plan(recipe: Recipe, facts: Facts) -> tuple[Recipe, list[Proposal]]:
-    """The recipe with its values of `RULES` that nobody has stated, and these values with their reasons.
+def plan(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
+    """The recipe with its values of `RULES` that nobody has stated, and the reasons for these values by name.
 
     For recipes that ask for a `plan`. A rule may use the values that come before its own.
     """
-    proposals: list[Proposal] = []
+    reasons: dict[str, str] = {}
     for name, rule in RULES.items():
         if name not in recipe.model_fields_set:
-            value, reason = rule(recipe, facts)
-            proposals.append(Proposal(name, value, reason))
+            value, reasons[name] = rule(recipe, facts)
             recipe = Recipe.model_validate(recipe.model_dump(exclude_unset=True) | {name: value})
-    return recipe, proposals
+    return recipe, reasons
 
 
 def plan_training(
@@ -106,11 +97,11 @@ def plan_training(
 
     saved_values: the recipe of the checkpoint that the training resumes from.
     """
-    facts = start_facts(recipe, start, train.split.labels, train.split, str(device), saved_values)
+    facts = start_facts(recipe, start, train.split, str(device), saved_values)
     recipe, lines = with_rows(recipe, facts), list(facts.lines)
     if recipe.plan:
-        recipe, proposals = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
-        lines += plan_lines(proposals)
+        recipe, reasons = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
+        lines += plan_lines(recipe, reasons)
     if recipe.rare_share:
         lines.append(rare_line(train, recipe.rare_share))
     steps = recipe.epochs * recipe.steps_of_epoch(len(train.records))
@@ -123,7 +114,7 @@ def plan_without_start(recipe: Recipe, train: Survey, device: torch.device) -> t
     planned, lines = plan_training(recipe, train, "none", device)
     line = "no --start is given, so this is the plan of random weights; give the --start of the training"
     try:
-        facts = start_facts(recipe, DEFAULT_WEIGHTS, train.split.labels, train.split, str(device))
+        facts = start_facts(recipe, DEFAULT_WEIGHTS, train.split, str(device))
     except ValueError:  # the weights are not there, or do not fit the recipe
         return planned, [line, *lines]
     if recipe.plan and facts.scores:
@@ -134,12 +125,11 @@ def plan_without_start(recipe: Recipe, train: Survey, device: torch.device) -> t
     return planned, [line, *lines]
 
 
-def plan_lines(proposals: list[Proposal]) -> list[str]:
-    """The proposals as lines of text; the first says how to change them."""
-    texts = [(name, json.dumps(value), reason) for name, value, reason in proposals]  # as TOML writes these values
-    widest = max(len(name) for name, _, _ in texts)
-    wide = max(len(value) for _, value, _ in texts)
-    lines = [f"  {name:<{widest}}  {value:<{wide}}  {reason}" for name, value, reason in texts]
+def plan_lines(recipe: Recipe, reasons: Mapping[str, str]) -> list[str]:
+    """The values of a plan and their reasons as lines of text; the first says how to change them."""
+    values = {name: json.dumps(getattr(recipe, name)) for name in reasons}  # as TOML writes these values
+    widest, wide = max(map(len, values), default=0), max(map(len, values.values()), default=0)
+    lines = [f"  {name:<{widest}}  {values[name]:<{wide}}  {reason}" for name, reason in reasons.items()]
     return ["plan, from the data, the start and the memory; --set NAME=VALUE changes a value:", *lines]
 
 

@@ -13,7 +13,6 @@ import torch
 
 from model.architecture import Architecture
 from model.inference.plan import Options
-from model.labels import LabelSet
 from model.manifest import Manifest
 from model.networks.builder import build_network
 from model.networks.servable import load_network
@@ -51,23 +50,16 @@ class StartFacts:
 
 
 def start_facts(
-    recipe: Recipe,
-    start: str,
-    labels: LabelSet,
-    train: Split | None = None,
-    device: str = "cpu",
-    saved_values: Mapping[str, Any] = MappingProxyType({}),
+    recipe: Recipe, start: str, train: Split, device: str = "cpu", saved_values: Mapping[str, Any] = MappingProxyType({})
 ) -> StartFacts:
-    """The facts of a start for a training of these classes. Raises `ValueError` for one that is not there, or does not fit.
+    """The facts of a start for a training on a split. Raises `ValueError` for one that is not there, or does not fit.
 
-    train: the frames on which the start is asked what new classes look like to it, if it knows others (default: none are).
-    saved_values: the recipe of the checkpoint that the training resumes from; its scores stay, since another device may count
-    a few pixels otherwise.
+    The start is asked on the split's frames what new classes look like to it, if it knows others. saved_values: the recipe of
+    the checkpoint that the training resumes from; its scores stay, since another device may count a few pixels otherwise.
     """
     side, weights = start_preprocessing(recipe.backbone, start).side, start_weights(start)
-    manifest = weights.manifest if weights else None
+    manifest, labels, bands = weights.manifest if weights else None, train.labels, len(train.bands)
     rows, scores, lines = recipe.start_rows, recipe.start_scores, list[str]()
-    bands = len(train.bands) if train else len(RGB)
     if weights and manifest:
         class_scores = manifest.fcn.class_scores or (1,) * len(manifest.labels)
         is_matched = "start_rows" not in recipe.model_fields_set
@@ -78,7 +70,7 @@ def start_facts(
             if saved_values.get("start_rows") == rows and "start_scores" in saved_values:
                 scores = saved_values["start_scores"]
             else:
-                scores = scores_of_classes(rows, labels.names, class_scores, _answers(weights, rows, labels, train, device))
+                scores = scores_of_classes(rows, labels.names, class_scores, _answers(weights, rows, train, device))
             lines += score_lines(labels.names, scores, manifest.labels.names, class_scores)
         elif not scores and manifest.fcn.class_scores:  # a class's rows of the score layers are not its number
             number = len(labels)
@@ -104,13 +96,11 @@ def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None, bands
     return start != "none" and bool(statistics) and (has_all or all(name.startswith("backbone.") for name in statistics))
 
 
-def _answers(
-    weights: Weights, rows: Sequence[int], labels: LabelSet, train: Split | None, device: str
-) -> npt.NDArray[np.int64]:
+def _answers(weights: Weights, rows: Sequence[int], train: Split, device: str) -> npt.NDArray[np.int64]:
     """What the start says of each class, as `scores_of_classes` takes it; zeros if nothing depends on it."""
     manifest = weights.manifest
-    is_asked = NEW in rows and known_background(rows, labels.names) is not None
-    if train and is_asked and len(train.bands) == manifest.preprocessing.channels:
+    is_asked = NEW in rows and known_background(rows, train.labels.names) is not None
+    if is_asked and len(train.bands) == manifest.preprocessing.channels:
         return count_answers(weights, train, device)
     return np.zeros((len(rows), len(manifest.labels)), np.int64)
 

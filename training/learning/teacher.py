@@ -24,10 +24,6 @@ class Teacher:
         self.scales = scales
         self.stride = net.upscore_final.stride
 
-    def to(self, device: torch.device) -> Teacher:
-        self.net.to(device)
-        return self
-
     @torch.no_grad()
     def log_probabilities(self, images: Tensor) -> Tensor:
         """Log of the mean probabilities (N, C, ceil(H/stride), ceil(W/stride)) for normalised images (N, 3, H, W).

@@ -15,7 +15,7 @@ from torch import Tensor
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix, ious
+from model.metrics import ConfusionMatrix, Counts, confusion, ious
 from model.networks.fcn import FCN
 from model.networks.servable import load_network
 from training.data.class_mapping import ClassMapping
@@ -25,7 +25,7 @@ from training.data.split import Split
 from training.learning.starts import start_weights
 from training.scoring.changes import Change, compare, only, signed
 from training.scoring.evaluate import frame_counts, served_frames, snapshot_segmenter
-from training.scoring.intervals import Counts, Interval, mean_iou_interval
+from training.scoring.intervals import Interval, mean_iou_interval
 
 Scores = dict[str, float | None]
 
@@ -46,7 +46,7 @@ class Scorer:
     @property
     def matrix(self) -> ConfusionMatrix:
         """The sum over all frames."""
-        return ConfusionMatrix.of_frames(self.counts)
+        return ConfusionMatrix(self.counts.sum(0))
 
     def __call__(self, net: FCN) -> Scores:
         """Gives `mean_iou`, `val_loss`, and `iou/NAME` of each class; None for a class that val does not show.
@@ -61,15 +61,15 @@ class Scorer:
         table = torch.from_numpy(self.mapping.table[: len(self.manifest.labels)])
         counts = []
         for _, mask, plan, pixels in served_frames(segmenter, split, Options()):
-            matrix = ConfusionMatrix(classes)
+            frame = np.zeros((classes, classes), np.int64)
             for rows in segmenter.rows(pixels, plan):
                 ids = rows.class_ids()
                 truth = mask[rows.top : rows.top + len(ids)]
-                matrix.update(truth, self.mapping(ids))
+                frame += confusion(truth, self.mapping(ids), classes)
                 labels = torch.from_numpy(truth.copy())
                 for part, logits in rows.logits():
                     loss += cross_entropy_sum(torch.from_numpy(logits), labels[part], table)
-            counts.append(matrix.counts)
+            counts.append(frame)
         self.counts = np.stack(counts)
         matrix = self.matrix
         labelled_pixels = int(matrix.counts.sum())

@@ -13,7 +13,7 @@ from torch.export import Dim
 from model.inference.runtimes.openvino_runtime import read_export
 from model.networks.servable import ServableNetwork
 from model.weights_file import find_files, load_weights
-from training.publishing.onnx_files import export_facts, export_path, write_onnx
+from training.publishing.onnx_files import export_path, write_export
 from training.publishing.quantisation import INPUT
 
 OUTPUT = "logits"
@@ -49,9 +49,8 @@ def export_float32(master: Path) -> Path:
                 f"{weights.name} cannot be exported; serve it with torch: {reason[0] if reason else error}"
             ) from error
     assert program is not None
-    facts = export_facts(weights.manifest, sha256=weights.sha256, precision="float32", stride=network.stride, grid=network.grid)
-    path = export_path(master, "float32")
-    write_onnx(path, _without_origins(program.model_proto, onnx), facts)
+    path, model = export_path(master, "float32"), _without_origins(program.model_proto, onnx)
+    write_export(path, model, weights.manifest, "float32", network.stride, network.grid, weights.sha256)
     return path
 
 

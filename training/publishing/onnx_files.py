@@ -20,9 +20,10 @@ from model.whole_file import write_file
 from training.publishing.card import imported_card, write_card
 
 
-def export_path(master: Path, precision: str) -> Path:
-    """The path of this master's export in this precision."""
-    return master.with_name(master.name.removesuffix(MASTER_SUFFIX) + EXPORT_SUFFIXES[precision])
+def export_path(path: Path, precision: str) -> Path:
+    """The path of the export in this precision. path: of a master, or of an imported network's float32 file, its own export."""
+    ending = MASTER_SUFFIX if path.name.endswith(MASTER_SUFFIX) else EXPORT_SUFFIXES["float32"]
+    return path.with_name(path.name.removesuffix(ending) + EXPORT_SUFFIXES[precision])
 
 
 def network_digest(model: Any) -> str:
@@ -30,17 +31,19 @@ def network_digest(model: Any) -> str:
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
-def export_facts(manifest: Manifest, *, sha256: str, precision: str, stride: int, grid: Grid) -> dict[str, str]:
-    """The facts in an export's metadata. sha256: of its master, or of the original of an imported network."""
-    facts = {METADATA_KEY: manifest.to_json(), "sha256": sha256, "precision": precision}
-    return facts | {"stride": str(stride), "grid": grid}
+def write_export(
+    path: Path, model: Any, manifest: Manifest, precision: str, stride: int, grid: Grid, master_sha256: str = ""
+) -> None:
+    """Writes an ONNX model with these facts and its network's digest, atomically. Other metadata of the model is removed.
 
-
-def write_onnx(path: Path, model: Any, facts: Mapping[str, str]) -> None:
-    """Writes an ONNX model with these facts and its network's digest, atomically. Other metadata of the model is removed."""
+    master_sha256: not of an imported network, whose files have the digest of their original.
+    """
     import onnx
 
-    onnx.helper.set_model_props(model, dict(facts) | {NETWORK_SHA256: network_digest(model)})
+    network = manifest.architecture
+    sha256 = network.source_sha256 if isinstance(network, ImportedNetwork) else master_sha256
+    facts = {METADATA_KEY: manifest.to_json(), "sha256": sha256, "precision": precision, "stride": str(stride), "grid": grid}
+    onnx.helper.set_model_props(model, facts | {NETWORK_SHA256: network_digest(model)})
     write_file(path, model.SerializeToString())
 
 
@@ -52,24 +55,12 @@ def read_imported(path: Path) -> Export | None:
     return export if isinstance(export.manifest.architecture, ImportedNetwork) else None
 
 
-def int8_path(path: Path) -> Path:
-    """The path of the int8 file beside the float32 file of an imported network."""
-    return path.with_name(path.name.removesuffix(EXPORT_SUFFIXES["float32"]) + EXPORT_SUFFIXES["int8"])
-
-
 def files_by_precision(path: Path) -> dict[str, Path]:
     """The float32 file at this path, and the int8 file of the same original beside it, if there is one."""
-    files, other = {"float32": path}, int8_path(path)
+    files, other = {"float32": path}, export_path(path, "int8")
     if other.is_file() and read_export(other).master_sha256 == read_export(path).master_sha256:
         files["int8"] = other
     return files
-
-
-def imported_facts(manifest: Manifest, precision: str, stride: int, grid: Grid) -> dict[str, str]:
-    """The facts in the metadata of an imported network's file. `sha256` is that of the original."""
-    assert isinstance(manifest.architecture, ImportedNetwork)
-    sha256 = manifest.architecture.source_sha256
-    return export_facts(manifest, sha256=sha256, precision=precision, stride=stride, grid=grid)
 
 
 def save_manifest(path: Path, manifest: Manifest) -> list[Path]:
@@ -102,8 +93,7 @@ def _write_facts(files: Mapping[str, Path], manifest: Manifest, sha256: str) -> 
 
     for precision, path in files.items():
         own = read_export(path)
-        facts = export_facts(manifest, sha256=sha256, precision=precision, stride=own.stride, grid=own.grid)
-        write_onnx(path, onnx.load(path), facts)
+        write_export(path, onnx.load(path), manifest, precision, own.stride, own.grid, sha256)
     return list(files.values())
 
 

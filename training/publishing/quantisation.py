@@ -18,15 +18,7 @@ from model.inference.segmenter import Segmenter
 from model.regular_file import read_regular_file
 from model.weights_file import load_weights
 from training.data.files import images_below
-from training.publishing.onnx_files import (
-    export_facts,
-    export_path,
-    int8_path,
-    network_digest,
-    read_imported,
-    save_manifest,
-    write_onnx,
-)
+from training.publishing.onnx_files import export_path, network_digest, read_imported, save_manifest, write_export
 
 INPUT = "pixels"
 MOST_PHOTOS = 300  # unless the command says otherwise
@@ -47,7 +39,7 @@ def export_int8(path: Path, folder: Path, *, photos: int, avx2: bool) -> Path:
     import nncf
     import onnx
 
-    source = path if read_imported(path) else export_path(path, "float32")
+    source = export_path(path, "float32")
     tiles = list(calibration_tiles(Segmenter(OpenVINORuntime(source)), folder, photos))
     if len(tiles) < FEW_PHOTOS:
         print(
@@ -75,17 +67,14 @@ def write_int8(path: Path, network: Any) -> Path:
 
     Scores and a temperature of another int8 network are removed from the network's files and its card.
     """
-    conversion = read_imported(path)
-    former = (conversion or load_weights(path)).manifest
+    former = (read_imported(path) or load_weights(path)).manifest
     is_known = former.exports.get("int8") == network_digest(network)
     manifest = former if is_known else former.without("int8")
     if manifest != former:
         for file in save_manifest(path, manifest):
             print(f"{file}: {FORGOTTEN}")
-    source = path if conversion else export_path(path, "float32")
-    full, target = read_export(source), int8_path(source)
-    facts = export_facts(manifest, sha256=full.master_sha256, precision="int8", stride=full.stride, grid=full.grid)
-    write_onnx(target, network, facts)
+    full, target = read_export(export_path(path, "float32")), export_path(path, "int8")
+    write_export(target, network, manifest, "int8", full.stride, full.grid, full.master_sha256)
     return target
 
 

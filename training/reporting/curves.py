@@ -40,7 +40,6 @@ class Curves:
     def __init__(self, folder: Path, epoch: int, *, tensorboard: bool = False) -> None:
         self.folder = folder
         if tensorboard:
-            require_tensorboard()
             from torch.utils.tensorboard import SummaryWriter
 
             # TensorBoard then hides what a killed run wrote after `epoch`

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from imaging.classes import VOID
-from model.metrics import ConfusionMatrix
+from model.metrics import confusion, ious, nanmean
 
 ClassMap = npt.NDArray[np.uint8]
 FRACTION = 0.02  # pixels closer to a border than this fraction of the image's diagonal count, as in the paper
@@ -24,25 +24,25 @@ class BoundaryIoU:
 
     def __init__(self, num_classes: int, fraction: float = FRACTION) -> None:
         self.fraction = fraction
-        self._matrix = ConfusionMatrix(num_classes + 1)
+        self._counts = np.zeros((num_classes + 1, num_classes + 1), np.int64)
 
     def update(self, labels: ClassMap, predictions: ClassMap) -> None:
         """Adds the labels and predictions (H, W) of one frame."""
-        inner = len(self._matrix.counts) - 1
+        inner = len(self._counts) - 1
         distance = max(1, round(self.fraction * float(np.hypot(*labels.shape))))
         truth = np.where(labels < inner, labels, VOID).astype(np.uint8)
         predictions = np.where(truth == VOID, VOID, predictions).astype(np.uint8)
         near_truth, near_predictions = (near_borders(ids, distance, inner) for ids in (truth, predictions))
-        self._matrix.update(np.where(truth == VOID, VOID, near_truth).astype(np.uint8), near_predictions)
+        self._counts += confusion(np.where(truth == VOID, VOID, near_truth).astype(np.uint8), near_predictions, inner + 1)
 
     @property
     def iou(self) -> npt.NDArray[np.float64]:
         """The boundary IoU of each class; nan for a class that the labels do not show near a border."""
-        return self._matrix.iou[:-1]
+        return ious(self._counts)[:-1]
 
     @property
     def mean_iou(self) -> float:
-        return float(np.nanmean(self.iou)) if np.isfinite(self.iou).any() else float("nan")
+        return float(nanmean(self.iou))
 
 
 def near_borders(ids: ClassMap, distance: int, inner: int) -> ClassMap:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -66,10 +67,11 @@ class Calibration:
 
 
 def calibrate(samples: Sequence[Sample]) -> Calibration:
-    """Fits one temperature on the samples of frames, and checks it on blocks of consecutive frames.
+    """Fits one temperature on the samples of frames, and checks each block at the temperature fitted on the others.
 
-    Blocks are consecutive because neighbouring frames of a video are alike: alternating frames would be checked on nearly the
-    frames of the fit. Frames without labelled pixels do not count. Raises `ValueError` for fewer than two frames with labels.
+    There are up to `BLOCKS` blocks of about equal numbers of frames. They are consecutive because neighbouring frames of a
+    video are alike: alternating frames would be checked on nearly the frames of the fit. Frames without labelled pixels do not
+    count. Raises `ValueError` for fewer than two frames with labels.
     """
     frames = [sample for sample in samples if len(sample.labels)]
     if len(frames) < 2:
@@ -77,31 +79,21 @@ def calibrate(samples: Sequence[Sample]) -> Calibration:
             f"calibration needs two frames with labels at least, one to fit on and one to check on; got {len(frames)} of "
             f"{len(samples)} frames"
         )
-    blocks = [joined([frames[index] for index in indices]) for indices in cut_blocks(len(frames))]
-    return fit_and_check(blocks, len(frames))
-
-
-def fit_and_check(blocks: Sequence[Sample], frames: int) -> Calibration:
-    """Fits a temperature on all blocks, and checks each block at the temperature fitted on the others."""
-    other_blocks = [joined([*blocks[:index], *blocks[index + 1 :]]) for index in range(len(blocks))]
-    scaled_blocks = [
-        replace(block, logits=block.logits / fit_temperature(others))
-        for block, others in zip(blocks, other_blocks, strict=True)
-    ]
+    number = min(BLOCKS, len(frames))
+    ends = [len(frames) * index // number for index in range(number + 1)]
+    blocks = [joined(frames[start:end]) for start, end in pairwise(ends)]
+    scaled_blocks = []
+    for index, block in enumerate(blocks):
+        temperature_of_others = fit_temperature(joined([*blocks[:index], *blocks[index + 1 :]]))
+        scaled_blocks.append(replace(block, logits=block.logits / temperature_of_others))
     everything = joined(blocks)
     return Calibration(
         temperature=round(fit_temperature(everything), 4),
-        frames=frames,
+        frames=len(frames),
         blocks=len(blocks),
         ece_before=round(expected_calibration_error(everything, 1.0), 5),
         ece_after=round(expected_calibration_error(joined(scaled_blocks), 1.0), 5),
     )
-
-
-def cut_blocks(count: int) -> list[range]:
-    """Splits `count` frame indices into `BLOCKS` consecutive ranges of about equal length; fewer if there are fewer frames."""
-    blocks = min(BLOCKS, count)
-    return [range(count * index // blocks, count * (index + 1) // blocks) for index in range(blocks)]
 
 
 def joined(samples: Sequence[Sample]) -> Sample:

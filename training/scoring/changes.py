@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from model.metrics import ConfusionMatrix
+from model.metrics import ConfusionMatrix, Counts
 from training.scoring.intervals import (
     LEAST_FRAMES,
-    Counts,
     Interval,
     difference_intervals,
     frames_by_class,
@@ -108,7 +107,7 @@ def difference_table(ours: Counts, theirs: Counts, change: Change, names: Sequen
 
     width = max(len(name) for name in [*names, "mean IoU"])
     rows = [f"{'class':<{width}}  {'IoU':>6}  {'against':>7}  {'change':>6}  95% interval of the change"]
-    our_scores, their_scores = ([*matrix.iou, matrix.mean_iou] for matrix in map(ConfusionMatrix.of_frames, (ours, theirs)))
+    our_scores, their_scores = ([*m.iou, m.mean_iou] for m in (ConfusionMatrix(counts.sum(0)) for counts in (ours, theirs)))
     sure = [*(each.excludes_zero for each in change.classes), change.is_sure]
     scores = zip([*names, "mean IoU"], our_scores, their_scores, [*change.classes, change.mean], sure, strict=True)
     rows += [

@@ -15,7 +15,7 @@ from model.inference.plan import Options, Plan
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix
+from model.metrics import ConfusionMatrix, Counts, confusion
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights
@@ -30,7 +30,7 @@ ClassMap = npt.NDArray[np.uint8]
 
 def frame_counts(
     segmenter: Segmenter, split: Split, options: Options, classes: NetworkClasses, boundaries: BoundaryIoU | None = None
-) -> npt.NDArray[np.int64]:
+) -> Counts:
     """The confusion matrices (F, n, n) of the segmenter's class maps against the split's masks, one for each frame.
 
     classes: as what the network's count; n is the number of their names. boundaries: is updated with the same class maps, if
@@ -38,10 +38,8 @@ def frame_counts(
     """
     counts = []
     for mask, class_map in predictions(segmenter, split, options):
-        matrix = ConfusionMatrix(len(classes.names))
         truth = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)  # a void id may be that of `OTHER`
-        matrix.update(truth, classes(class_map))
-        counts.append(matrix.counts)
+        counts.append(confusion(truth, classes(class_map), len(classes.names)))
         if boundaries:
             boundaries.update(truth, classes(class_map))
     return np.stack(counts)

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.metrics import ConfusionMatrix
+from model.metrics import ConfusionMatrix, Counts
 from model.whole_file import whole_file, write_file
 from training.data.split import Split
 from training.scoring.evaluate import ClassMap
-from training.scoring.intervals import Counts
 
 GAP = 8  # pixels between the parts of a picture
 HEIGHT = 480  # greatest height of a picture, in pixels
@@ -25,7 +24,7 @@ LONGEST_NAME = 240  # bytes of a frame's name that a picture's file name keeps; 
 def frame_scores(counts: Counts, split: Split) -> list[dict[str, Any]]:
     """Each frame's name and scores, sorted by mean IoU, worst first; frames without labelled pixels come last."""
     rows: list[dict[str, Any]] = [
-        {"name": frame.name, "image": str(frame.image)} | ConfusionMatrix.of_frames(matrix[None]).scores()
+        {"name": frame.name, "image": str(frame.image)} | ConfusionMatrix(matrix).scores()
         for frame, matrix in zip(split.frames, counts, strict=True)
     ]
     return sorted(rows, key=lambda row: 2.0 if row["mean_iou"] is None else row["mean_iou"])
@@ -40,7 +39,7 @@ def write_json(path: Path, facts: Mapping[str, Any], classes: Sequence[str], cou
 
 def worst(counts: Counts, split: Split, number: int) -> list[int]:
     """The indices of the `number` frames with the lowest mean IoU, worst first; frames without labelled pixels are left out."""
-    means = [ConfusionMatrix.of_frames(matrix[None]).mean_iou for matrix in counts]
+    means = [ConfusionMatrix(matrix).mean_iou for matrix in counts]
     order = sorted((mean, index) for index, mean in enumerate(means) if not np.isnan(mean))
     return [index for _, index in order[:number]]
 

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.metrics import ConfusionMatrix, ious
+from model.metrics import ConfusionMatrix, Counts, ious, nanmean
 
-Counts = npt.NDArray[np.int64]
-"""Confusion matrices (F, n, n), one for each frame; rows are labels."""
 Scores = npt.NDArray[np.float64]
 DRAWS = 2000
 AT_ONCE = 100  # draws that are scored together, which limits memory
@@ -92,7 +90,7 @@ def score_facts(counts: Counts, names: Sequence[str]) -> dict[str, Any]:
     `frames`, the number that shows each class; and where there are some, `few_frames`, the classes that fewer than
     `LEAST_FRAMES` frames show, and `predicted_only`, the pixels of classes that are predicted and that no label shows.
     """
-    matrix = ConfusionMatrix.of_frames(counts)
+    matrix = ConfusionMatrix(counts.sum(0))
     facts = matrix.scores() | {"mean_iou_95": mean_iou_interval(counts).rounded(), "scored_frames": len(counts)}
     if rare := rare_classes(counts):
         facts["few_frames"] = {names[class_id]: number for class_id, number in rare.items()}
@@ -143,7 +141,7 @@ def few_frames_line(facts: Mapping[str, Any]) -> str:
 def _all_scores(counts: Counts) -> Scores:
     """The IoU of each class, then their mean (..., n + 1)."""
     scores = ious(counts)
-    return np.concatenate([scores, _nanmean(scores)[..., None]], -1)
+    return np.concatenate([scores, nanmean(scores)[..., None]], -1)
 
 
 def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interval]:
@@ -185,9 +183,3 @@ def _draws(score: Callable[[Counts], Scores], counts: Counts, has_class: Scores)
         if sum(map(len, parts)) >= DRAWS:
             return np.concatenate(parts)[:DRAWS]
     return None
-
-
-def _nanmean(values: Scores) -> Scores:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmean(values, -1))

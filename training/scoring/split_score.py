@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import isnan
 from typing import Any
 
+from model.inference.instructions import int8_sums
 from model.inference.plan import Options
+from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
-from model.metrics import ConfusionMatrix
+from model.manifest import INT8_SCORES, Manifest, scored_in
+from model.metrics import ConfusionMatrix, Counts
 from training.data.network_classes import NetworkClasses, network_classes
 from training.data.split import Split
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Calibration, Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, table
-from training.scoring.intervals import Counts, score_facts, trust_lines
+from training.scoring.intervals import score_facts, trust_lines
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class SplitScore:
     def text(self) -> str:
         """The table, the interval and the conditions."""
         identity = self.segmenter.runtime.identity
-        scores = table(ConfusionMatrix.of_frames(self.counts), self.classes.names)
+        scores = table(ConfusionMatrix(self.counts.sum(0)), self.classes.names)
         near = f"mean IoU near borders, within {FRACTION:.0%} of the diagonal: {self.boundary_iou:.3f}"
         where = f"{identity.name} {identity.sha256[:16]}, {self.where}"
         return "\n".join([scores, *trust_lines(self.values), near, *filter(None, [self.classes.line]), where])
@@ -81,3 +84,33 @@ def fit_and_print_temperature(split: Split, samples: Sequence[Sample]) -> Calibr
             "its own check finds it worse than none, so it is not stored: the temperature to store is 1; more frames may help"
         )
     return calibration.stored
+
+
+def with_measurement(
+    manifest: Manifest, runtime: Runtime, split: str, scores: Mapping[str, Mapping[str, Any]], calibration: Calibration | None
+) -> Manifest:
+    """The manifest with the scores and the temperature of one precision.
+
+    runtime: ran the file in this precision. split: the name of the split. scores: by name, without the precision, as a weights
+    file stores them. calibration: None if no temperature was fitted.
+
+    If a measured export has replaced an earlier one, the scores and the temperature of the earlier one are removed. A recorded
+    temperature for int8 is not replaced by one that was fitted on a processor without VNNI or AMX.
+    """
+    precision = runtime.identity.precision
+    sums = (int8_sums() if precision == "int8" else None) or "vnni"
+    if runtime.network_sha256:
+        manifest = manifest.of_export(precision, runtime.network_sha256)
+    for name, values in scores.items():
+        remark = "; products summed in 16 bits, as by AVX2" if sums == "avx2" else ""
+        facts = {**values, "conditions": f"{values['conditions']}{remark}"}
+        full_name = scored_in(name, INT8_SCORES[sums] if precision == "int8" else precision)
+        manifest = replace(manifest, scores={**manifest.scores, full_name: facts})
+    if calibration is None or (sums != "vnni" and precision in manifest.temperatures):
+        return manifest
+    name = "calibration" if precision == "float32" else f"calibration_{precision}"
+    return replace(
+        manifest,
+        training={**manifest.training, name: asdict(calibration) | {"split": split}},
+        temperatures={**manifest.temperatures, precision: calibration.temperature},
+    )

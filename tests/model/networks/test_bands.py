@@ -11,8 +11,8 @@ from benchmarks.harness.narrow import narrow_net
 from model.architecture import Architecture, ArchitectureError
 from model.labels import numbered_labels
 from model.manifest import Manifest, WeightsError
-from model.networks.builder import build, widened
-from model.networks.fcn import first_convolution, widen
+from model.networks.builder import build
+from model.networks.fcn import first_convolution, see_bands
 from model.networks.servable import ServableNetwork, half_tensors
 from model.preprocessing import RGB, Preprocessing, PreprocessingError
 from model.weights_file import load_weights, save_weights
@@ -30,18 +30,20 @@ def test_every_backbone_reads_them(backbone: str) -> None:
     with torch.device("meta"):
         net = build("fcn32s", backbone, 2, head="none", bands=7, **options).eval()
         assert net(torch.empty(1, 7, 64, 96)).shape == (1, 2, 64, 96)
-    assert first_convolution(net.backbone)[1].in_channels == 7
+    assert first_convolution(net.backbone).in_channels == 7
 
 
 def test_widened_weights_see_grey_as_those_of_photos_do() -> None:
     """Equal bands give what an equal red, green and blue gave, if the number of bands is a multiple of three."""
-    net = narrow_net()
-    wide = widened(net, 6).eval()
+    net, wide = narrow_net(), narrow_net()
+    see_bands(wide, 6)
+    assert wide.architecture.bands == 6
     grey = torch.rand(1, 1, 64, 64)
     with torch.inference_mode():
         assert torch.allclose(net(grey.expand(1, 3, 64, 64)), wide(grey.expand(1, 6, 64, 64)), atol=1e-4)
-    weight = torch.rand(2, 3, 1, 1)
-    assert torch.allclose(widen(weight, 4), weight[:, [0, 1, 2, 0]] * 3 / 4)
+    see_bands(four := narrow_net(), 4)
+    weight = first_convolution(net.backbone).weight
+    assert torch.allclose(first_convolution(four.backbone).weight, weight[:, [0, 1, 2, 0]] * 3 / 4)
 
 
 def test_a_training_begins_from_a_file_of_photos_or_of_the_same_bands(tmp_path: Path) -> None:
@@ -52,9 +54,9 @@ def test_a_training_begins_from_a_file_of_photos_or_of_the_same_bands(tmp_path: 
     save_weights(tmp_path / "photos.safetensors", half_tensors(of_photos), manifest)
     net, new_tensors = start_network(recipe, str(tmp_path / "photos.safetensors"), 2, 5)
     assert new_tensors == []
-    name = f"backbone.{first_convolution(net.backbone)[0]}.weight"
-    stored = load_weights(tmp_path / "photos.safetensors").tensors[name]
-    assert torch.allclose(net.state_dict()[name], widen(torch.tensor(stored).float(), 5))
+    name = "backbone.features.0.0.weight"
+    stored = torch.tensor(load_weights(tmp_path / "photos.safetensors").tensors[name]).float()
+    assert torch.allclose(net.state_dict()[name], stored[:, [0, 1, 2, 0, 1]] * 3 / 5)
     wide = Manifest(net.architecture, manifest.labels, Preprocessing().of_bands(NAMES), "")
     save_weights(tmp_path / "wide.safetensors", half_tensors(net), wide)
     again, _ = start_network(recipe, str(tmp_path / "wide.safetensors"), 2, 5)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.harness.narrow import randomise
 from model.architecture import Architecture, ArchitectureError
-from model.networks.builder import PUBLISHED, _fully_convolutional, build, load_classifier
+from model.networks.builder import _fully_convolutional, build, load_classifier
 from tests.support.model.networks import vgg16_layout
 
 
@@ -86,13 +86,6 @@ def test_counters_of_batches_may_be_missing() -> None:
     net = build("fcn8s", "resnet18", 2, head="none")
     load_classifier(net, state)
     assert torch.equal(net.backbone.state_dict()["stem.0.weight"], state["conv1.weight"])
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_weights_are_torchvisions_for_that_backbone(name: str) -> None:
-    assert PUBLISHED[name] in torchvision.models.get_model_weights(name)
-    assert PUBLISHED[name].meta["categories"]
-    assert Architecture("fcn8s", name, 21).backbone == name
 
 
 def test_networks_are_built_in_training_mode_and_remember_their_arguments() -> None:

@@ -25,7 +25,7 @@ def on_shapes(shapes: Path, recipe: Path, out: Path, *extra: str) -> list[str]:
 def evaluate(segmenter: Segmenter, split: Split, options: Options) -> ConfusionMatrix:
     """The matrix of all frames, along the served path."""
     classes = network_classes(segmenter.manifest.labels.names, split)
-    return ConfusionMatrix.of_frames(frame_counts(segmenter, split, options, classes))
+    return ConfusionMatrix(frame_counts(segmenter, split, options, classes).sum(0))
 
 
 def score_matrix(

@@ -132,31 +132,18 @@ def renamed(arguments: list[str], narrow: Weights, tmp_path: Path) -> list[str]:
     return [*arguments[:5], str(tmp_path / "renamed.safetensors"), *arguments[6:]]
 
 
-def test_classes_that_the_labels_lack_count_as_background(
-    renamed: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "scores.json"
-    class_map = "square=square,background=background,circle=background,triangle=background"
-    assert main([*renamed, "--class-map", class_map, "--json", str(file)]) == 0
-    printed = capsys.readouterr().out
-    assert table(score_matrix(narrow, shapes, "square=square,*=background"), ["square", "background"]) in printed
-    line = "classes are those of the labels by name; 2 of its 4 are none of them and count as background: ground, tree"
-    assert line in printed
-    facts = json.loads(file.read_text())
-    assert (facts["classes"], facts["conditions"].endswith(line)) == (["square", "background"], True)
-
-
 def test_a_class_that_labels_without_background_lack_is_wrong_where_a_label_is(
     renamed: list[str], arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = ["--pictures", str(tmp_path / "pictures")]
-    assert main([*renamed, "--class-map", "square=square,circle=circle", *pictures]) == 0
+    file, files = tmp_path / "scores.json", ["--pictures", str(tmp_path / "pictures"), "--json", str(tmp_path / "scores.json")]
+    assert main([*renamed, "--class-map", "square=square,circle=circle", *files]) == 0
     printed = capsys.readouterr().out
     own = score_matrix(narrow, shapes).counts[[2, 1]]
-    expected = ConfusionMatrix(3)
-    expected.counts[:2] = np.stack([own[:, 2], own[:, 1], own[:, 0] + own[:, 3]], 1)
-    assert table(expected, ["square", "circle", "another class"]) in printed
-    assert "2 of its 4 are none of them and count as another class, which is wrong where there is a label" in printed
+    expected = np.stack([own[:, 2], own[:, 1], own[:, 0] + own[:, 3]], 1)
+    assert table(ConfusionMatrix(np.pad(expected, ((0, 1), (0, 0)))), ["square", "circle", "another class"]) in printed
+    line = "2 of its 4 are none of them and count as another class, which is wrong where there is a label: ground, tree"
+    assert line in printed
+    assert json.loads(file.read_text())["conditions"].endswith(line)
     assert main([*renamed, "--class-map", "square=round,circle=round,*=rest", "--against", arguments[5]]) == 0
     assert "count as rest: ground, tree" in capsys.readouterr().out
 

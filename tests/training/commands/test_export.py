@@ -14,12 +14,11 @@ import torch
 
 from benchmarks.harness.narrow import randomise
 from imaging.decoding import Limits, decode
-from model.inference.loading import load_runtime
 from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
-from model.manifest import INT8_SCORES, Int8Sums, Manifest, WeightsError, scored_in
+from model.manifest import INT8_SCORES, Int8Sums, Manifest, scored_in
 from model.networks.builder import build
 from model.networks.servable import half_tensors
 from model.weights_file import (
@@ -38,8 +37,8 @@ from tests.support.images import encode, make_photo
 from tests.support.variants import long
 from training.commands.export import main
 from training.publishing.export_files import export_float32
-from training.publishing.onnx_files import export_path, refresh_facts
-from training.publishing.quantisation import calibration_tiles, export_int8
+from training.publishing.onnx_files import export_path
+from training.publishing.quantisation import calibration_tiles
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
 MASTERS = sorted(path.name.removesuffix(MASTER_SUFFIX) for path in WEIGHTS_FOLDER.glob(f"*{MASTER_SUFFIX}"))
@@ -160,23 +159,6 @@ def test_a_file_that_exists_is_replaced_with_force_alone(
     check_export(path, copy, narrow)
 
 
-def test_facts_are_written_anew_and_the_network_stays(copy: Path, narrow: Weights) -> None:
-    path, tile = export_path(copy, "float32"), make_photo(64, 96)
-    before = OpenVINORuntime(path).logits([tile])
-    scores = {"val": {"mean_iou": 0.5, "iou": [0.5] * 4}}
-    manifest = Manifest(
-        narrow.manifest.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "other", {}, scores
-    )
-    save_weights(copy, narrow.tensors, manifest)
-    assert refresh_facts(copy, "of another master") == []
-    with pytest.raises(WeightsError, match=r"the float32 export of narrow was made from a master of sha256 .* make it again"):
-        load_runtime(find_files(str(copy)), "openvino")
-    assert refresh_facts(copy, narrow.sha256) == [path]
-    assert load_runtime(find_files(str(copy)), "openvino").identity.sha256 == load_weights(copy).sha256
-    assert read_export(path).manifest == manifest
-    assert np.array_equal(OpenVINORuntime(path).logits([tile]), before)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -238,21 +220,6 @@ def test_a_network_that_cannot_be_exported_is_refused_with_what_to_do(
     monkeypatch.setattr(torch.onnx, "export", refuse)
     assert main(["--weights", str(copy), "--force"]) == 2
     assert capsys.readouterr().err == "fcn-export: narrow cannot be exported; serve it with torch: no such operator\n"
-
-
-@pytest.mark.long
-def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for seed in range(4):
-        (photos / f"{seed}.png").write_bytes(encode(make_photo(96, 128, seed)))
-    path = export_int8(copy, photos, photos=4, avx2=True)
-    assert path == export_path(copy, "int8")
-    assert read_export(path).master_sha256 == load_weights(copy).sha256
-    assert read_export(path).precision == "int8"
-    tile = make_photo(96, 128, 9)
-    full, quantised = OpenVINORuntime(export_path(copy, "float32")), OpenVINORuntime(path)
-    assert (full.logits([tile]).argmax(1) == quantised.logits([tile]).argmax(1)).mean() >= 0.9
 
 
 def test_calibration_photos_lie_over_all_of_the_folder(copy: Path, tmp_path: Path) -> None:

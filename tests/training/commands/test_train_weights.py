@@ -114,7 +114,7 @@ def test_the_last_epoch_s_weights_are_written_with_or_without_a_score_and_the_be
     weights.scorer(net)
     for epoch, is_best in ((1, True), (2, False), (3, None)):
         weights.save(net, Progress(epoch), is_best)
-        last, best = (load_weights(path).manifest for path in (weights.last, weights.best))
+        last, best = (load_weights(path).manifest for path in (weights.path("-last"), weights.path("-best")))
         assert (last.training["epochs"], bool(last.scores)) == (epoch, is_best is not None)
         assert (best.training["epochs"], bool(best.scores)) == (1, True)
 
@@ -129,8 +129,8 @@ def test_a_network_below_its_start_stays_beside_it(make_weights: Callable[..., T
     weights = make_weights()
     assert weights.bar is not None
     lines = end(weights, constant())
-    kept, trained = load_weights(weights.final), load_weights(weights.beside)
-    assert weights.trained == weights.beside
+    kept, trained = load_weights(weights.path()), load_weights(weights.path("-trained"))
+    assert weights.trained == weights.path("-trained")
     (kept_score,), (trained_score,) = kept.manifest.scores.values(), trained.manifest.scores.values()
     assert kept_score["mean_iou"] == pytest.approx(weights.bar.interval.value, abs=1e-6)
     assert trained_score["mean_iou"] < kept_score["mean_iou"]
@@ -141,8 +141,8 @@ def test_a_network_below_its_start_stays_beside_it(make_weights: Callable[..., T
     assert "The weights are those of" in kept.manifest.training["notes"][-1]
     assert (kept.tensors["score_fr.bias"] == narrow.tensors["score_fr.bias"]).all()
     assert "is open" in lines[0]  # val has four frames
-    assert lines[1].startswith(f"{weights.final} holds the weights of the start")
-    assert f"is {weights.beside}; label more photos" in lines[1]
+    assert lines[1].startswith(f"{weights.path()} holds the weights of the start")
+    assert f"is {weights.trained}; label more photos" in lines[1]
 
 
 def test_a_network_above_its_start_is_the_file(
@@ -150,12 +150,12 @@ def test_a_network_above_its_start_is_the_file(
 ) -> None:
     save_weights(tmp_path / "constant.safetensors", half_tensors(constant()), narrow.manifest)
     weights = make_weights(tmp_path / "constant.safetensors")
-    weights.beside.write_bytes(b"of an earlier training")
+    weights.path("-trained").write_bytes(b"of an earlier training")
     (line,) = end(weights, narrow_net())
     assert "start" in line
-    assert not weights.beside.exists()
-    assert weights.trained == weights.final
-    manifest = load_weights(weights.final).manifest
+    assert not weights.path("-trained").exists()
+    assert weights.trained == weights.path()
+    manifest = load_weights(weights.path()).manifest
     assert manifest.training["epochs"] == 3
     assert manifest.training["against_start"]["mean_iou"] > 0
 
@@ -178,7 +178,7 @@ def test_a_network_below_a_start_that_cannot_be_kept_is_told_and_saved(
     lines = end(weights, constant(), start)
     assert "is open" in lines[0]  # val has four frames
     assert words in lines[1]
-    assert not weights.beside.exists()
-    (score,) = load_weights(weights.final).manifest.scores.values()
-    assert weights.mean_iou == pytest.approx(score["mean_iou"], abs=1e-6)
-    assert load_weights(weights.final).manifest.training["epochs"] == 3
+    assert not weights.path("-trained").exists()
+    (score,) = load_weights(weights.path()).manifest.scores.values()
+    assert weights.scorer.matrix.mean_iou == pytest.approx(score["mean_iou"], abs=1e-6)
+    assert load_weights(weights.path()).manifest.training["epochs"] == 3

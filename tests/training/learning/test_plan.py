@@ -23,7 +23,7 @@ from training.data.network_classes import NEW
 from training.data.split import get_split
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
 from training.learning.optimization import warmup_warning
-from training.learning.plan import KNOWN, KNOWN_STEPS, PARTLY_KNOWN, RULES, SMALL, Facts, plan
+from training.learning.plan import KNOWN, KNOWN_STEPS, PARTLY_KNOWN, RULES, SMALL, Facts, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe
 from training.learning.start_facts import StartFacts
 from training.survey.records import Survey, survey_all
@@ -140,12 +140,13 @@ def test_what_is_stated_stays(tmp_path: Path) -> None:
     own_values = {"side": (96, 96), "tile": (64, 64), "crop": (64, 96), "batch": 3, "accumulate": 2, "epochs": 7}
     own_values |= {"warmup": 3, "learning_rate": 1e-3, "head_factor": 2.0, "class_weights": "none", "lovasz_weight": 0.1}
     own_values |= {"rare_share": 0.0, "freeze_batch_norm": True}
-    recipe, proposals = plan(Recipe(**(NARROW | own_values)), Facts(survey, START, 1))
+    recipe, reasons = plan(Recipe(**(NARROW | own_values)), Facts(survey, START, 1))
     assert [getattr(recipe, name) for name in RULES] == list(own_values.values())
-    assert proposals == []
-    recipe, proposals = plan(Recipe(**(NARROW | {"side": (96, 96)})), Facts(survey, START, 64 * GB))
+    assert reasons == {}
+    assert len(plan_lines(recipe, reasons)) == 1
+    recipe, reasons = plan(Recipe(**(NARROW | {"side": (96, 96)})), Facts(survey, START, 64 * GB))
     assert recipe.crop == (64, 96)
-    assert [proposal.name for proposal in proposals] == list(RULES)[1:]
+    assert list(reasons) == list(RULES)[1:]
 
 
 def test_a_resumed_training_keeps_its_parts_of_a_batch_and_its_warm_up(tmp_path: Path) -> None:
@@ -157,9 +158,9 @@ def test_a_resumed_training_keeps_its_parts_of_a_batch_and_its_warm_up(tmp_path:
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
     assert saved_recipe(tmp_path) == {}
     save_checkpoint(tmp_path, Progress(), {}, {"recipe": first.model_dump()})
-    recipe, proposals = plan(Recipe(**NARROW), Facts(survey, START, 1, saved_recipe(tmp_path)))
+    recipe, reasons = plan(Recipe(**NARROW), Facts(survey, START, 1, saved_recipe(tmp_path)))
     assert recipe == first
-    assert [p.reason for p in proposals if p.name == "accumulate"] == ["parts of a batch, as in the checkpoint"]
+    assert reasons["accumulate"] == "parts of a batch, as in the checkpoint"
     other = plan(Recipe(**(NARROW | {"batch": 6, "epochs": 2})), Facts(survey, START, 1, saved_recipe(tmp_path)))[0]
     assert (other.accumulate, other.warmup) == (6, first.warmup)
 

@@ -19,7 +19,7 @@ from tests.support.images import make_photo
 from tests.support.training.conversions import converted
 from tests.support.training.foreign_networks import foreign_network
 from training.commands.export import main
-from training.publishing.onnx_files import imported_facts, write_onnx
+from training.publishing.onnx_files import write_export
 
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
 NAME = "voc-fcn8s-mobilenet-v2"
@@ -71,7 +71,7 @@ def test_a_converted_network_goes_to_deepness_as_well(tmp_path: Path) -> None:
     path = tmp_path / "converted.onnx"
     export = read_export(path)
     manifest = replace(export.manifest, preprocessing=replace(export.manifest.preprocessing, gsd=0.125))
-    write_onnx(path, onnx.load(path), imported_facts(manifest, "float32", export.stride, export.grid))
+    write_export(path, onnx.load(path), manifest, "float32", export.stride, export.grid)
     assert main(["--weights", str(path), "--for", "deepness", "--force"]) == 0
     (resolution,) = (p.value for p in onnx.load(tmp_path / "converted.deepness.onnx").metadata_props if p.key == "resolution")
     assert resolution == "12.5"  # centimetres

@@ -45,7 +45,7 @@ def copy_of(narrow_file: Path, folder: Path) -> Path:
 
 def record(master: Path, shapes: Path, sums: Int8Sums, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As on a processor that sums int8's products so."""
-    monkeypatch.setattr("training.publishing.recording.int8_sums", lambda: sums)
+    monkeypatch.setattr("training.scoring.split_score.int8_sums", lambda: sums)
     command = ["--data", str(shapes), "--labels", str(shapes / "classes.json"), "--weights", str(master), "--device", "cpu"]
     assert main([*command, "--record", "shapes, val", "--high", "--note", "A note."]) == 0
     return master
@@ -72,7 +72,7 @@ def assert_nothing_of_int8(manifest: Manifest) -> None:
     assert manifest.exports == {}
 
 
-def test_one_command_scores_fits_and_records_a_file_with_all_its_exports(recorded: Path) -> None:
+def test_one_command_scores_fits_and_records_a_file_with_all_its_exports(recorded: Path, narrow_file: Path) -> None:
     manifest = load_weights(recorded).manifest
     assert list(manifest.scores) == RECORDED
     assert set(manifest.temperatures) == {"float32", "int8"}
@@ -81,7 +81,8 @@ def test_one_command_scores_fits_and_records_a_file_with_all_its_exports(recorde
     assert full.manifest == quantised.manifest == manifest
     assert full.master_sha256 == quantised.master_sha256 == load_weights(recorded).sha256
     assert manifest.exports == {"int8": quantised.network_sha256}
-    assert full.network_sha256 != quantised.network_sha256
+    assert read_export(narrow_file.with_suffix(".onnx")).network_sha256 == full.network_sha256 != quantised.network_sha256
+    assert refresh_facts(recorded, "of another master") == []
     card = recorded.with_suffix(".md").read_text()
     assert all(name in card for name in RECORDED)
     assert "| int8 | " in card

@@ -20,10 +20,8 @@ from training.scoring.calibration import (
     Calibration,
     Sample,
     calibrate,
-    cut_blocks,
     errors_of_answers,
     expected_calibration_error,
-    fit_and_check,
     fit_temperature,
     gather,
     joined,
@@ -80,8 +78,8 @@ def test_the_error_of_answers_is_that_of_the_served_confidence_maps(runtime: Run
 def test_each_block_is_checked_at_the_temperature_of_the_others() -> None:
     """Two blocks that are each wrong at the other's temperature: what was fitted on both would look right."""
     one, other = drawn(0.5, 10_000), drawn(3.0, 10_000)
-    result = fit_and_check([one, other], 7)
-    assert (result.frames, result.blocks) == (7, 2)
+    result = calibrate([one, other])
+    assert (result.frames, result.blocks) == (2, 2)
     assert result.temperature == pytest.approx(fit_temperature(joined([one, other])), abs=1e-3)
     assert result.ece_before == pytest.approx(expected_calibration_error(joined([one, other]), 1.0), abs=1e-4)
     wrong = joined([Sample(one.logits / 3.0, one.labels), Sample(other.logits / 0.5, other.labels)])
@@ -89,13 +87,11 @@ def test_each_block_is_checked_at_the_temperature_of_the_others() -> None:
     assert result.ece_after > 2 * expected_calibration_error(joined([one, other]), result.temperature)
 
 
-def test_blocks_are_made_of_the_frames_with_labels() -> None:
+def test_blocks_are_made_of_consecutive_frames_with_labels() -> None:
     """As where a data set labels only some frames of each video: a block without labels could not be checked."""
-    frames = [drawn(2.0, pixels=count) for count in (0, 0, 0, 0, 300, 200, 0, 100, 0, 0)]
-    labelled = [frame for frame in frames if len(frame.labels)]
-    assert calibrate(frames) == fit_and_check(labelled, 3)
-    assert calibrate(frames).frames == 3
-    assert list(map(list, cut_blocks(6))) == [[0], [1, 2], [3], [4, 5]]
+    frames = [drawn(2.0, pixels=count) for count in (0, 0, 300, 0, 200, 100, 0, 400, 150, 0, 250)]
+    one, two, three, four, five, six = (frame for frame in frames if len(frame.labels))
+    assert calibrate(frames) == replace(calibrate([one, joined([two, three]), four, joined([five, six])]), frames=6)
 
 
 @pytest.mark.parametrize("pixels", [[], [300], [0, 300, 0, 0]])
@@ -121,12 +117,12 @@ def test_a_temperature_that_its_own_check_finds_worse_than_none_is_not_stored(
 ) -> None:
     """Two blocks whose temperatures lie on both sides of 1: each is checked at the other's."""
     samples = [drawn(0.5, 5000), drawn(2.0, 5000)]
-    fit = fit_and_check(samples, 2)
+    fit = calibrate(samples)
     assert fit.ece_after > fit.ece_before
     assert fit.is_worse
     assert fit.stored == replace(fit, temperature=1.0, ece_after=fit.ece_before)
     assert fit_and_print_temperature(split, samples) == fit.stored
     assert "its own check finds it worse than none, so it is not stored" in capsys.readouterr().out
-    good = fit_and_check([drawn(2.0, 5000), drawn(2.0, 5000)], 2)
+    good = calibrate([drawn(2.0, 5000), drawn(2.0, 5000)])
     assert not good.is_worse
     assert good.stored == good

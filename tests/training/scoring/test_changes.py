@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from model.metrics import ConfusionMatrix
+from model.metrics import ConfusionMatrix, Counts
 from training.scoring.changes import Change, compare, difference_table, signed
-from training.scoring.intervals import Counts, Interval
+from training.scoring.intervals import Interval
 
 NAMES = ["ground", "car", "bench"]
 
@@ -61,7 +61,7 @@ def test_the_figure_of_the_other_classes_is_not_made_by_few_frames() -> None:
     assert change.frequent is not None
     assert 0 < change.frequent.value < 0.01
     without = [counts[:, :2] for counts in (scored(802, 802, 800), THEIRS)]
-    scores = [ConfusionMatrix.of_frames(np.pad(counts, ((0, 0), (0, 1), (0, 0)))).mean_iou for counts in without]
+    scores = [ConfusionMatrix(np.pad(counts.sum(0), ((0, 1), (0, 0)))).mean_iou for counts in without]
     assert change.frequent.value == pytest.approx(scores[0] - scores[1])
     enough = compare(scored(800, 800, 800, benches=5), scored(800, 800, 600, benches=5))
     assert enough.frequent == enough.mean

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model.metrics import ConfusionMatrix
+from model.metrics import ConfusionMatrix, Counts
 from training.scoring.evaluate import table
 from training.scoring.intervals import (
-    Counts,
     Interval,
     difference_intervals,
     few_frames_line,
@@ -42,7 +41,7 @@ def varied(count: int, seed: int = 0) -> npt.NDArray[np.float64]:
 def test_equal_frames_leave_no_doubt_and_more_frames_leave_less() -> None:
     even = mean_iou_interval(frames(np.full(20, 0.8)))
     assert even.low == even.value == even.high
-    assert mean_iou_interval(frames(varied(50))).value == ConfusionMatrix.of_frames(frames(varied(50))).mean_iou
+    assert mean_iou_interval(frames(varied(50))).value == ConfusionMatrix(frames(varied(50)).sum(0)).mean_iou
     few, many = (mean_iou_interval(frames(varied(count))) for count in (20, 500))
     assert many.high - many.low < (few.high - few.low) / 3
 
@@ -157,10 +156,10 @@ def test_what_has_no_labels_or_is_of_before_has_no_sentence() -> None:
 
 def test_classes_that_are_predicted_alone_are_named_with_the_mean_that_counts_them() -> None:
     counts = spread(3, 0.0)
-    assert "predicted" not in table(ConfusionMatrix.of_frames(counts), NAMES)
+    assert "predicted" not in table(ConfusionMatrix(counts.sum(0)), NAMES)
     assert "predicted_only" not in facts(counts)
     counts[0, 0, 2] = 40
-    matrix = ConfusionMatrix.of_frames(counts)
+    matrix = ConfusionMatrix(counts.sum(0))
     line = table(matrix, NAMES).splitlines()[-1]
     assert "bus (40 pixels)" in line
     assert line.endswith(f"{matrix.mean_iou * 2 / 3:.3f}")
