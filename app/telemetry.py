@@ -5,13 +5,12 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
-import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from math import inf
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,10 +22,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
-from model.command_line import package_version
 from model.inference.processes.worker import DEATH_REASONS, DeathReason
 from model.printable import printable
 
@@ -45,45 +42,15 @@ Reason = Literal[
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
-STATE_METRICS = {
-    "segment_ready": "1 when ready",
-    "segment_requests_in_flight": "Requests with images under way",
-    "segment_queued_tiles": "Tiles admitted and not done",
-    "segment_max_queued_tiles": "Most tiles admitted and not done",
-    "segment_queue_seconds": "Seconds that the tiles admitted and not done take at the measured rate",
-    "segment_request_timeout_seconds": "Most seconds from body to answer",
-    "segment_memory_limit_bytes": "Memory that the process may use",
-    "segment_memory_budget_bytes": "Memory that requests may take together",
-    "segment_memory_taken_bytes": "Memory that requests are given now",
-    "segment_memory_resident_bytes": "Memory of the service and its workers, each page that they share counted once",
-    "segment_jobs_bytes": "Bytes on the disk of all jobs",
-    "segment_jobs_max_bytes": "Most bytes on the disk of all jobs",
-    "segment_jobs_wait_seconds": "Seconds that the oldest job which has not begun has waited",
-    "segment_worker_cpu_seconds": "Processor time of workers, those that have ended included",
-}
-
-
-class ServiceState(NamedTuple):
-    """The service's state at one moment.
-
-    values: of the metrics in `STATE_METRICS`; None for what the system does not tell. jobs: how many have each status. models:
-    name, sha256, runtime, precision, instructions and device of each model in service.
-    """
-
-    values: Mapping[str, float | None]
-    jobs: Mapping[str, int]
-    models: Sequence[Mapping[str, str]]
-
-
 class Metrics:
-    """The metrics of the service and its process, in their own registry. `state` is called at each scrape."""
+    """The metrics of the service and its process, in their own registry. state: those of the service's present state."""
 
-    def __init__(self, state: Callable[[], ServiceState]) -> None:
+    def __init__(self, state: Collector) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self.registry.register(StateCollector(state))
+        self.registry.register(state)
         counter, histogram = partial(Counter, registry=self.registry), partial(Histogram, registry=self.registry)
         self.requests = counter("segment_requests", "Answered requests", ["route", "method", "status"])
         description = "Seconds from a request's head to its answer's end"
@@ -143,30 +110,6 @@ class Metrics:
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
-
-
-class StateCollector(Collector):
-    """The metrics of the service's current state: its load, its limits, and its models."""
-
-    def __init__(self, state: Callable[[], ServiceState]) -> None:
-        self._state = state
-
-    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily | InfoMetricFamily]:
-        state = self._state()
-        for name, description in STATE_METRICS.items():
-            if (value := state.values[name]) is not None:
-                family = CounterMetricFamily if name == "segment_worker_cpu_seconds" else GaugeMetricFamily
-                yield family(name, description, value)
-        jobs = GaugeMetricFamily("segment_jobs", "Jobs by status", labels=["status"])
-        for status, count in state.jobs.items():
-            jobs.add_metric([status], count)
-        yield jobs
-        models = InfoMetricFamily("segment_model", "A model that is served", labels=["name"])
-        for facts in state.models:
-            models.add_metric([facts["name"]], {key: value for key, value in facts.items() if key != "name"})
-        yield models
-        build = {"version": package_version(), "python": platform.python_version()}
-        yield InfoMetricFamily("segment_build", "What is installed", build)
 
 
 def excerpt(value: object) -> str:

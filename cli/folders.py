@@ -14,16 +14,6 @@ from cli.places import real
 from cli.stores import is_below, list_objects, split_url
 
 
-@dataclass(frozen=True)
-class _Level:
-    """path: as listed. relative: below the root. real: without links. below_link: behind a link."""
-
-    path: str
-    relative: str
-    real: Path
-    below_link: bool = False
-
-
 @dataclass
 class _Tree:
     """All images below a folder or a URL, or those that one of the patterns matches.
@@ -71,23 +61,27 @@ class Folder(_Tree):
     def __iter__(self) -> Iterator[Input]:
         """Yields the images, and inputs with a problem: unreadable folders, photographs of types that are not accepted."""
         self._behind_links = set()
-        stack = [_Level(self.root, "", self._real)]
+        stack = [self.root]
         while stack:
-            folder = stack.pop()
+            path = stack.pop()
+            below = self._relative(path)
             try:
-                with os.scandir(folder.path) as scan:
+                with os.scandir(path) as scan:
                     entries = sorted(scan, key=lambda entry: os.fsencode(entry.name))
             except OSError as error:
-                problem = f"{error.strerror}; it is not listed"
-                yield Input(folder.path, folder.relative or ".", self.answer_stem(folder.relative), problem=problem)
+                yield Input(path, below or ".", self.answer_stem(below), problem=f"{error.strerror}; it is not listed")
                 continue
-            below = [entry for entry in entries if _is_folder(entry)]
             names = AnswerNames()
             for entry in entries:
                 if not _is_folder(entry):
-                    relative = f"{folder.relative}/{entry.name}".lstrip("/")
+                    relative = f"{below}/{entry.name}".lstrip("/")
                     yield from self.inputs(entry.path, relative, names, is_file=partial(os.path.isfile, entry.path))
-            stack += [inner for entry in reversed(below) if (inner := self._inner(folder, entry))]
+            stack += [entry.path for entry in reversed(entries) if _is_folder(entry) and self._is_listed(entry)]
+
+    def _relative(self, path: str) -> str:
+        """The path of a folder below the root, which has none."""
+        relative = os.path.relpath(path, self.root)
+        return "" if relative == os.curdir else relative
 
     def holds(self, path: Path) -> bool:
         """Whether an existing file is one of the images."""
@@ -97,19 +91,18 @@ class Folder(_Tree):
         inside = self._output is not None and place.is_relative_to(self._output)
         return not inside and matches_any(self.patterns, place.relative_to(self._real).as_posix())
 
-    def _inner(self, folder: _Level, entry: os.DirEntry[str]) -> _Level | None:
-        """The folder of this entry; None if it is not to be listed."""
-        relative, is_link = f"{folder.relative}/{entry.name}".lstrip("/"), folder.below_link or entry.is_symlink()
-        place = real(entry.path) if is_link else folder.real / entry.name
+    def _is_listed(self, entry: os.DirEntry[str]) -> bool:
+        """Whether the folder of this entry is to be listed."""
+        place, relative = real(entry.path), self._relative(entry.path)
         if entry.name == APPLE_FOLDER or not matches_any(self.patterns, relative, is_folder=True):
-            return None
+            return False
         if self._output and place.is_relative_to(self._output):
-            return None
-        if is_link:
+            return False
+        if place != self._real / relative:  # behind a link
             if place.is_relative_to(self._real) or self._real.is_relative_to(place) or place in self._behind_links:
-                return None
+                return False
             self._behind_links.add(place)
-        return _Level(entry.path, relative, place, is_link)
+        return True
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -16,7 +16,7 @@ from cli.inputs import Listing
 from cli.places import is_path, write_whole
 from cli.report import INTERRUPTED, Outcome, Summary, print_line, write_stdout
 from cli.resume import OTHER_SETTINGS, Journal
-from cli.table import Row, Table, open_table
+from cli.table import Table, open_table
 from cli.web import is_web
 from model.whole_file import begins_with, check_output
 
@@ -54,7 +54,7 @@ class Records:
     def _write(self) -> None:
         pending, self._pending, self._since = self._pending, [], time.monotonic()
         if self._table and pending:
-            self._table.write(list(map(_row, pending)))
+            self._table.write([outcome.row() for outcome in pending])
         for outcome in pending:
             # a file that has changed is in the journal already, and one that was kept without an answer's result is such
             if self._journal and outcome.status in ("done", "kept") and outcome.result:
@@ -103,18 +103,6 @@ def _record(outcomes: Iterable[Outcome], records: Records, summary: Summary, *, 
                 print_line(outcome.line())
     finally:
         records.close()
-
-
-def _row(outcome: Outcome) -> Row:
-    name, target, key, result = outcome.image.display_name, outcome.target, outcome.key, outcome.result
-    if outcome.status in ("skipped", "kept"):
-        return Row(name, target, problem=outcome.problem, key=key)
-    milliseconds = round(outcome.seconds * 1000, 3)
-    if result is None:
-        return Row(name, None, milliseconds=milliseconds, problem=outcome.problem)
-    height, width = result.size or (None, None)
-    box = result.facts.get("box")
-    return Row(name, target, width, height, result.shares, result.mean_confidence, milliseconds, key=key, box=box)
 
 
 class Ranking:

@@ -84,6 +84,30 @@ class Outcome:
         facts |= {"error": self.problem} if self.problem and self.status == "failed" else {}
         return json.dumps(facts | {"seconds": round(self.seconds, 3)})
 
+    def row(self) -> dict[str, Any]:
+        """The outcome as a row of the table of results. What is not known is None or empty.
+
+        name, target: of the image and of its answer. width, height: of the upright image, in pixels. classes: the share of the
+        pixels of each class that is there, 0 to 1. mean_confidence: of all pixels, 0 to 1. milliseconds: from reading the image
+        to the written answer. problem: why there is no answer. key: as in `cli.resume`. box: of a cut-out's object, left, top,
+        width and height in pixels of the image.
+        """
+        is_old = self.status in ("skipped", "kept")
+        result = Result(b"") if is_old or self.result is None else self.result
+        height, width = result.size or (None, None)
+        return {
+            "name": self.image.display_name,
+            "target": None if self.status == "failed" else self.target,
+            "width": width,
+            "height": height,
+            "classes": result.shares,
+            "mean_confidence": result.mean_confidence,
+            "milliseconds": None if is_old else round(self.seconds * 1000, 3),
+            "problem": self.problem,
+            "key": self.key,
+            "box": result.facts.get("box"),
+        }
+
 
 class Summary:
     """Counts outcomes and tells of failures at once, so that its memory does not grow with them.

@@ -10,7 +10,6 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cli.hashes import HashMap
@@ -18,7 +17,6 @@ from cli.input import Shard
 from cli.lines import PART_LINES, LineFile, part_names, read_lines, remove_lines
 from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
-from imaging.cutout import ObjectBox
 from model.command_line import install_command
 from model.whole_file import begins_with, check_output
 
@@ -28,26 +26,8 @@ ROW = rb'(?s)\{"name": "(.*", "target": |[^\n]*\Z)'
 PARQUET_PART = re.compile(r"part-\d+-of-(\d+)-")
 
 
-@dataclass(frozen=True)
-class Row:
-    """The outcome of an image.
-
-    name, target: of the image and of its answer. width, height: of the upright image, in pixels. classes: the share of the
-    pixels of each class that is there, 0 to 1. mean_confidence: of all pixels, 0 to 1. milliseconds: from reading the image to
-    the written answer. problem: why there is no answer. key: as in `cli.resume`. box: of a cut-out's object, left, top, width
-    and height in pixels of the image. Fields that are not known are None or empty.
-    """
-
-    name: str
-    target: str | None
-    width: int | None = None
-    height: int | None = None
-    classes: Mapping[str, float] = field(default_factory=dict)
-    mean_confidence: float | None = None
-    milliseconds: float | None = None
-    problem: str | None = None
-    key: str | None = None
-    box: ObjectBox | None = None
+Row = Mapping[str, Any]
+"""What is known of an image, as `Outcome.row` gives it."""
 
 
 class Table:
@@ -108,7 +88,7 @@ class JsonLinesTable(Table):
         self._file = LineFile(name, fresh=not (resume or is_url(name)))
 
     def write(self, rows: Sequence[Row]) -> None:
-        self._file.append("\n".join(json.dumps(asdict(row)) for row in rows))
+        self._file.append("\n".join(json.dumps(row) for row in rows))
         self._file.flush()
 
     def close(self) -> None:
@@ -189,9 +169,7 @@ def _parquet(rows: Sequence[Row]) -> bytes:
         ]
     )  # fmt: skip
     records = [
-        asdict(row)
-        | {"classes": list(row.classes.items())}
-        | {name: _utf8(getattr(row, name)) for name in ("name", "target", "problem")}
+        {**row, "classes": list(row["classes"].items())} | {name: _utf8(row[name]) for name in ("name", "target", "problem")}
         for row in rows
     ]
     buffer = io.BytesIO()

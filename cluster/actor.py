@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from cli.answers import Answers
@@ -13,33 +12,17 @@ from cli.inputs import Listing
 from cli.local import Local, Network
 from cli.resume import Notes
 from cli.run import BulkJob
-from model.inference.plan import Options
 
 Batch = Mapping[str, Sequence[bytes]]
+Load = Callable[[Network], Local]
+"""Loads a network on the node that calls it, for the job's options. Raises as `Local.load`."""
 
 
-@dataclass(frozen=True)
-class ImageWork:
-    """How every node segments images: the network, which it loads, and the options.
-
-    network: its weights are a name or a path that every node has. deadline_s: most seconds from reading an image to its answer.
-    """
-
-    network: Network
-    options: Options
-    megapixels: float
-    deadline_s: float
-
-    def load(self) -> Local:
-        """Raises as `Local.load`."""
-        return Local.load(self.network, self.options, megapixels=self.megapixels, deadline_s=self.deadline_s)
-
-
-def network_digest(work: ImageWork) -> tuple[str, str]:
+def network_digest(load: Load, network: Network) -> tuple[str, str]:
     """On the node that runs this: the digest of options and model, as in `Journal`, and the instructions for all nodes."""
-    local = work.load()
+    local = load(network)
     try:
-        return local.settings_digest(), local.instructions or work.network.cpu_isa
+        return local.settings_digest(), local.instructions or network.cpu_isa
     finally:
         local.close()
 
@@ -52,8 +35,10 @@ class ImageActor:
     `BulkJob`.
     """
 
-    def __init__(self, work: ImageWork, answers: Answers, listing: Listing, digest: str, notes: Notes, force: bool) -> None:
-        self._local = work.load()
+    def __init__(
+        self, load: Callable[[], Local], answers: Answers, listing: Listing, digest: str, notes: Notes, force: bool
+    ) -> None:
+        self._local = load()
         if (own := self._local.settings_digest()) != digest:
             self._local.close()
             raise ValueError(

@@ -12,7 +12,7 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,14 +25,14 @@ from cli.answers import Answers, open_answers
 from cli.arguments import add_answer, add_inputs, add_network, add_scene, number, options, rendering, whole_number
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_either
-from cli.local import Network
+from cli.local import Local, Network
 from cli.places import is_path
 from cli.records import open_records, record_all
 from cli.report import Outcome, Summary, exit_status, tell
 from cli.resume import Notes, done_key
 from cli.scene_request import read_requests
 from cli.start import ended_at_once
-from cluster.actor import ImageActor, ImageWork, network_digest
+from cluster.actor import ImageActor, network_digest
 from model.command_line import CommandParser, install_command
 from model.inference.scenes.request import SceneRequest
 
@@ -119,19 +119,18 @@ def _cluster(address: str) -> Iterator[Any]:
 
 def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answers) -> int:
     network = _network(args)
-    work = ImageWork(
-        network, replace(options(args), mean_confidence=args.results is not None), args.max_megapixels, args.deadline
-    )
+    own_options = replace(options(args), mean_confidence=args.results is not None)
+    load = partial(Local.load, options=own_options, megapixels=args.max_megapixels, deadline_s=args.deadline)
     resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
     if not any(_fits(node["Resources"], args.cpus, args.gpus) for node in ray.nodes() if node["Alive"]):
         tell(f"no node has {args.cpus} CPUs and {args.gpus:g} GPUs; waiting until the cluster gets one", COMMAND)
-    digest, cpu_isa = ray.get(ray.remote(**resources)(network_digest).remote(work))
-    work = replace(work, network=replace(network, cpu_isa=cpu_isa))
+    digest, cpu_isa = ray.get(ray.remote(**resources)(network_digest).remote(load, network))
+    load_same = partial(load, replace(network, cpu_isa=cpu_isa))
     shard, summary = args.shard or Shard(), Summary(COMMAND, rendering(args))
     records, journal = open_records(args, answers, digest, summary)
     assert journal is not None
     images = (replace(each, name=_absolute(each.name)) for each in listing if shard.holds(each))
-    outcomes = _outcomes(ray, args, resources, images, (work, answers, listing, digest, journal.notes, args.force))
+    outcomes = _outcomes(ray, args, resources, images, (load_same, answers, listing, digest, journal.notes, args.force))
     return record_all(outcomes, records, summary)
 
 
@@ -167,7 +166,7 @@ def _outcomes(
     args: argparse.Namespace,
     resources: dict[str, float],
     images: Iterable[Input],
-    arguments: tuple[ImageWork, Answers, Listing, str, Notes, bool],
+    arguments: tuple[Callable[[], Local], Answers, Listing, str, Notes, bool],
 ) -> Iterator[Outcome]:
     """Yields the outcomes of images that no actor does, then those of the actors as they come.
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from platform import python_version
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from app.serving.admission import Admission, Reservation
 from app.serving.clients import Clients
@@ -18,7 +21,8 @@ from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
-from app.telemetry import Metrics, Reason, ServiceState
+from app.telemetry import Metrics, Reason
+from model.command_line import package_version
 from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
 from model.inference.processes.protocol import Answer, ImageRequest, WorkerPlan
@@ -39,7 +43,7 @@ class Service:
     `ending`: it will stop soon. It reports not ready, but still takes images until load balancers have noticed.
     `draining`: it takes no more images; requests in flight go on to their end.
 
-    Only for the event loop, except `fail`, `stop` and `state`, which any thread may call. Worker processes decode
+    Only for the event loop, except `fail`, `stop` and `collect`, which any thread may call. Worker processes decode
     images and encode answers; the images' tiles go through the model's scheduler, whose threads run the network.
     """
 
@@ -51,7 +55,7 @@ class Service:
         self.ending = False
         self.draining = False
         self.in_flight = 0
-        self.metrics = Metrics(self.state)
+        self.metrics = Metrics(self)
         self.clients = Clients()
         self.registry = Registry(settings, self.metrics.batch, self.fail)
         self.jobs: JobStore | None = None
@@ -188,27 +192,45 @@ class Service:
             return "failed"
         return "draining" if self.draining else "starting"
 
-    def state(self) -> ServiceState:
-        """The state for a scrape of the metrics. Any thread may call it."""
-        runtimes = [model.segmenter.runtime for model in self.registry.models.values()]
-        values = {
-            "segment_ready": self.not_ready is None,
-            "segment_requests_in_flight": self.in_flight,
-            "segment_queued_tiles": self.admission.queued_tiles,
-            "segment_max_queued_tiles": self.settings.max_queued_tiles,
-            "segment_queue_seconds": self.admission.queue_seconds,
-            "segment_request_timeout_seconds": self.settings.request_timeout_s,
-            "segment_memory_limit_bytes": available_memory(),
-            "segment_memory_budget_bytes": self.admission.memory_bytes,
-            "segment_memory_taken_bytes": self.admission.used_bytes,
-            "segment_memory_resident_bytes": resident_memory(),
-            "segment_worker_cpu_seconds": child_seconds(),
-            "segment_jobs_bytes": self.jobs.used_bytes() if self.jobs else 0.0,
-            "segment_jobs_max_bytes": self.settings.jobs_mb * 1e6 if self.jobs else 0.0,
-            "segment_jobs_wait_seconds": self.jobs.longest_wait() if self.jobs else 0.0,
-        }
-        jobs: dict[str, int] = self.jobs.counts() if self.jobs else dict.fromkeys(STATUSES, 0)
-        return ServiceState(values, jobs, [asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes])
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of the present state, for a scrape. Any thread may call it. What the system does not tell is left out."""
+        jobs, admission, resident, queue_s = self.jobs, self.admission, resident_memory(), self.admission.queue_seconds
+        jobs_wait_s, jobs_bytes = (jobs.longest_wait(), jobs.used_bytes()) if jobs else (0.0, 0)
+        values: list[tuple[str, str, float | None]] = [
+            ("segment_ready", "1 when ready", self.not_ready is None),
+            ("segment_requests_in_flight", "Requests with images under way", self.in_flight),
+            ("segment_queued_tiles", "Tiles admitted and not done", admission.queued_tiles),
+            ("segment_max_queued_tiles", "Most tiles admitted and not done", self.settings.max_queued_tiles),
+            ("segment_queue_seconds", "Seconds that the tiles admitted and not done take at the measured rate", queue_s),
+            ("segment_request_timeout_seconds", "Most seconds from body to answer", self.settings.request_timeout_s),
+            ("segment_memory_limit_bytes", "Memory that the process may use", available_memory()),
+            ("segment_memory_budget_bytes", "Memory that requests may take together", admission.memory_bytes),
+            ("segment_memory_taken_bytes", "Memory that requests are given now", admission.used_bytes),
+            (
+                "segment_memory_resident_bytes",
+                "Memory of the service and its workers, each page that they share counted once",
+                resident,
+            ),
+            ("segment_jobs_bytes", "Bytes on the disk of all jobs", jobs_bytes),
+            ("segment_jobs_max_bytes", "Most bytes on the disk of all jobs", self.settings.jobs_mb * 1e6 if jobs else 0.0),
+            ("segment_jobs_wait_seconds", "Seconds that the oldest job which has not begun has waited", jobs_wait_s),
+            ("segment_worker_cpu_seconds", "Processor time of workers, those that have ended included", child_seconds()),
+        ]
+        for name, description, value in values:
+            if value is not None:
+                family = CounterMetricFamily if name == "segment_worker_cpu_seconds" else GaugeMetricFamily
+                yield family(name, description, value)
+        by_status = GaugeMetricFamily("segment_jobs", "Jobs by status", labels=["status"])
+        for status, count in (jobs.counts() if jobs else dict.fromkeys(STATUSES, 0)).items():
+            by_status.add_metric([status], count)
+        yield by_status
+        models = InfoMetricFamily("segment_model", "A model that is served", labels=["name"])
+        for model in self.registry.models.values():
+            facts = asdict(model.segmenter.runtime.identity) | {"device": model.segmenter.runtime.device}
+            models.add_metric([facts.pop("name")], facts)
+        yield models
+        build = {"version": package_version(), "python": python_version()}
+        yield InfoMetricFamily("segment_build", "What is installed", build)
 
     def deadline(self) -> float:
         """The deadline, on `time.monotonic`, of a request that starts now."""

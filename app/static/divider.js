@@ -1,38 +1,17 @@
-/** The line between the photo (left) and its classes (right): dragged, or moved by arrow keys. */
+/** The line between the photo (left) and its classes (right): the thumb of a slider that lies over the stage. */
 export class Divider {
-  constructor(stage, handle, upperLayer, onMove) {
-    Object.assign(this, { stage, handle, upperLayer, onMove, allowed: true });
-    this.set(50);
-    handle.addEventListener("pointerdown", (event) => {
-      event.preventDefault();
-      event.stopPropagation();
-      handle.focus();
-      handle.setPointerCapture(event.pointerId);
-    });
-    handle.addEventListener("pointermove", (event) => {
-      if (!handle.hasPointerCapture(event.pointerId)) return;
-      event.stopPropagation();
-      const box = stage.getBoundingClientRect();
-      this.set(((event.clientX - box.left) / box.width) * 100);
-    });
-    handle.addEventListener("keydown", (event) => {
-      const step = event.shiftKey ? 10 : 2;
-      const moves = {
-        ArrowLeft: this.value - step, ArrowDown: this.value - step, ArrowRight: this.value + step, ArrowUp: this.value + step,
-        PageDown: this.value - 20, PageUp: this.value + 20, Home: 0, End: 100,
-      };
-      if (!(event.key in moves)) return;
-      event.preventDefault();
-      this.set(moves[event.key]);
-    });
+  constructor(stage, slider, upperLayer, onMove) {
+    Object.assign(this, { stage, slider, upperLayer, onMove, allowed: true });
+    slider.addEventListener("input", () => this.show());
+    slider.addEventListener("pointermove", (event) => event.stopPropagation()); // no pixel is read below it
+    this.show();
   }
 
-  set(value) {
-    this.value = Math.min(100, Math.max(0, value));
-    this.handle.style.left = `${this.value}%`;
-    this.upperLayer.style.clipPath = `inset(0 0 0 ${this.value}%)`;
-    this.handle.setAttribute("aria-valuenow", Math.round(this.value));
-    this.handle.setAttribute("aria-valuetext", `${Math.round(this.value)} % photo`);
+  get value() { return Number(this.slider.value); }
+
+  show() {
+    this.slider.setAttribute("aria-valuetext", `${this.value} % photo`);
+    this.upperLayer.style.clipPath = this.allowed ? `inset(0 0 0 ${this.value}%)` : "none";
     this.stage.classList.toggle("no-before", this.value < 14);
     this.stage.classList.toggle("no-after", this.value > 86);
     this.onMove();
@@ -41,7 +20,7 @@ export class Divider {
   /** Without a photo beneath there is nothing to compare with. */
   allow(allowed) {
     this.allowed = allowed;
-    this.handle.hidden = !allowed;
-    this.upperLayer.style.clipPath = allowed ? `inset(0 0 0 ${this.value}%)` : "none";
+    this.slider.hidden = !allowed;
+    this.show();
   }
 }

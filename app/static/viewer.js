@@ -106,7 +106,7 @@ export class Viewer {
   }
 
   pointerdown(event) {
-    if (event.button || event.target.closest("button, [role=slider]")) return;
+    if (event.button || event.target.closest("button, input")) return;
     this.pointers.set(event.pointerId, this.position(event));
     this.stage.setPointerCapture(event.pointerId);
     this.report(...this.position(event), "pointer");

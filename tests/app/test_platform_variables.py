@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from app.health_check import ports
-from app.main import main
 from app.settings import Settings, read_settings
 from tests.support.app.vertex_ai import VARIABLES
 
@@ -66,25 +65,3 @@ def test_vertex_ais_variables_give_its_routes(monkeypatch: pytest.MonkeyPatch) -
     settings = settings_with(monkeypatch, VARIABLES)
     assert settings.vertex_health_route == VARIABLES["AIP_HEALTH_ROUTE"]
     assert settings.vertex_predict_route == VARIABLES["AIP_PREDICT_ROUTE"]
-
-
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"PORT": "http"}, "PORT: Input should be a valid integer, unable to parse string as an integer, got 'http'"),
-        ({"SAGEMAKER_BIND_TO_PORT": "65536"}, "SAGEMAKER_BIND_TO_PORT: Input should be less than or equal to 65535"),
-        ({"AIP_HTTP_PORT": "tcp://10.0.0.1:80"}, "AIP_HTTP_PORT: Input should be a valid integer"),
-        ({"AIP_PREDICT_ROUTE": "predict?x"}, "AIP_PREDICT_ROUTE: must be a path"),
-        ({"SEGMENT_PLATFORM": "azure"}, "SEGMENT_PLATFORM: Input should be 'none', 'sagemaker' or 'vertex_ai', got 'azure'"),
-        ({"SEGMENT_AIP_HTTP_PORT": "80"}, "SEGMENT_AIP_HTTP_PORT: there is no such setting"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_a_wrong_variable_stops_the_start_with_a_line(
-    variables: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert main([]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"fcn-serve: {words}")

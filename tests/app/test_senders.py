@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from app.keys import split_key
-from app.settings import Settings
 from tests.support.app.exchanges import assert_problem, post
 from tests.support.app.services import Serve
 from tests.support.polling import HANG_S, wait_until
@@ -62,11 +61,7 @@ def test_a_request_s_line_has_the_name_of_its_key_and_a_name_is_no_key(
             assert ("key" in fields, fields["client"]) == (False, "testclient"), wrong
 
 
-def test_a_line_is_a_key_or_a_name_and_a_key_and_a_colon_without_a_name_stops_the_start() -> None:
-    for line in (":zebra", "alice:", "a\x1b[31m:zebra", "é:zebra", "x" * 65 + ":zebra", " : zebra"):
-        with pytest.raises(ValueError, match=r"key 2 is not KEY or NAME:KEY") as error_info:
-            Settings(api_keys=f"one,{line}")
-        assert "zebra" not in str(error_info.value)
+def test_a_line_is_a_key_or_a_name_and_a_key() -> None:
     assert [split_key(line) for line in ("abc", "team:abc", "team: abc", "team:a:b")] == [
         ("", "abc"), ("team", "abc"), ("team", "abc"), ("team", "a:b"),
     ]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,9 @@ from pydantic import ValidationError
 
 from app.main import default, main, parser
 from app.settings import PREFIX, Settings, read_settings
-from app.variables import SettingsError
 from model.inference.cores import available_cores
 from model.weights_file import DEFAULT_WEIGHTS
 from tests.support.checkout import ROOT
-
-DIGEST = "ab" * 32
-TIMES = ("REQUEST_TIMEOUT_S", "UPLOAD_TIMEOUT_S", "LAME_DUCK_S", "DRAIN_S")
 
 
 def test_the_environment_and_a_dotenv_file_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, narrow_file: Path) -> None:
@@ -36,52 +31,6 @@ def test_the_environment_and_a_dotenv_file_are_read(monkeypatch: pytest.MonkeyPa
 def test_threads_are_one_a_core_unless_set() -> None:
     assert Settings(threads=3).cpu_threads == 3
     assert Settings().cpu_threads == available_cores()
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        *((name, "1", "SEGMENT_JOBS_DIR") for name in ("JOB_UPLOAD_MB", "JOBS_MB", "JOBS_DAYS")),
-        ("TILE", "500", "tile must be a multiple of 32, got 500"),
-        ("TILE", "1000000", "must be at most 4096"),
-        ("PORT", "http", "SEGMENT_PORT"),
-        ("WEIGHTS", "nothing", "no weights file 'nothing'"),
-        ("RUNTIME", "tensorflow", "should be 'auto', 'openvino', 'torch' or 'onnxruntime', got 'tensorflow'"),
-        ("DEVICE", "tpu", "must be auto, cpu, cuda, cuda:N or mps"),
-        ("DEVICE", "cpu,cuda", "several of one kind"),
-        ("OVERLAP", "0.7", "SEGMENT_OVERLAP"),
-        ("MAX_UPLOAD_MB", "inf", "SEGMENT_MAX_UPLOAD_MB"),
-        *((name, "0", "greater than or equal to 0.001") for name in ("MAX_UPLOAD_MB", "MAX_BATCH_MB")),
-        *((name, "0", "greater than or equal to 0.01, got") for name in ("REQUEST_TIMEOUT_S", "UPLOAD_TIMEOUT_S")),
-        *((name, "1e300", "less than or equal to 86400, got") for name in TIMES),
-        ("WEIGHTS", " , ", "is empty"),
-        ("CORS_ORIGINS", "https://example.com, localhost:3000", "such as https://example.com"),
-        ("CORS_ORIGINS", "https://example.com/app", "without a path"),
-        ("CORS_ORIGINS", "https://*.example.com", "such as https://example.com"),
-        ("CORS_ORIGINS", "https://example.com:99999", "such as https://example.com"),
-        ("CORS_ORIGINS", "https://b\u00fccher.example", "such as https://example.com"),
-        ("ROOT_PATH", "https://example.com/seg", "must be a path such as /predict"),
-        ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example.com", "does not appear to be an IPv4 or IPv6 network"),
-        ("TRUSTED_PROXIES", "10.0.0.1/8", "host bits"),
-        ("API_KEYS", ",", "is empty"),
-        ("API_KEYS", "fine,z\u00e9bra", "key 2 is not KEY or NAME:KEY"),
-        ("API_KEYS", "'zebra,b'", "key 1 is not KEY"),
-        ("PROTECT_ALL", "true", "there is no key to ask for"),
-        ("WEIGHTS_SHA256", "abc", "each must be 64 hexadecimal digits"),
-        ("WEIGHTS_SHA256", f"{DIGEST},{DIGEST}", "there must be one for each of the 1 weights files, got 2"),
-        ("TILE", "5" * 3000, ""),
-    ],
-    ids=lambda value: value[:20],
-)
-def test_a_wrong_value_stops_the_start_with_a_clear_message(
-    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv(f"SEGMENT_{name}", value)
-    assert main([]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"fcn-serve: SEGMENT_{name}: ")
-    assert words in line
-    assert "bra" not in line
 
 
 def test_settings_are_read_once_and_do_not_change() -> None:
@@ -139,26 +88,6 @@ def test_a_root_path_begins_with_a_slash_and_ends_without(value: str, path: str)
     assert Settings(root_path=value).root_path == path
 
 
-NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "folder": (Path.mkdir, ".env cannot be read: "),
-    "link": (lambda path: path.symlink_to("nowhere"), ".env cannot be read: "),
-    "Latin-1": (lambda path: path.write_bytes(b"# Gr\xf6\xdfe\n"), ".env cannot be read: it is not UTF-8"),
-    "byte order mark": (lambda path: path.write_bytes(b"\xef\xbb\xbfSEGMENT_PORT=http\n"), "SEGMENT_PORT: "),
-}
-
-
-@pytest.mark.parametrize("kind", NO_FILES)
-def test_a_dotenv_file_that_cannot_be_read_is_a_line(
-    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write, words = NO_FILES[kind]
-    write(tmp_path / ".env")
-    assert main([]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"fcn-serve: {words}")
-
-
 def test_wrong_arguments_are_one_line_and_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--port", "80"])
@@ -167,9 +96,3 @@ def test_wrong_arguments_are_one_line_and_the_version_is_told(capsys: pytest.Cap
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert re.fullmatch(r"fcn-serve \S+\n", capsys.readouterr().out)
-
-
-def test_jobs_have_room_for_one_upload(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="SEGMENT_JOBS_MB: must be at least SEGMENT_JOB_UPLOAD_MB, which is 16384"):
-        read_settings(jobs_dir=tmp_path, jobs_mb=16_383)
-    assert read_settings(jobs_dir=tmp_path, job_upload_mb=9, jobs_mb=9, jobs_days=1).jobs_mb == 9

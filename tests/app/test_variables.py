@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from app import main as program
 from app.main import main
 from app.settings import Settings, read_settings
-from app.variables import SettingsError, kubernetes_variables
+from app.variables import kubernetes_variables
 from tests.support.checkout import ROOT
 
 SERVICE = {
@@ -41,34 +41,6 @@ def settings_of_starts(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     return settings
 
 
-WRONG_NAMES = dict.fromkeys(
-    (
-        "SEGMENT_API_KEY", "segment_treads", "SEGMENT-API-KEYS", "SEGMENT.API_KEYS", "SEGMENTAPI_KEYS", "SEGMNT_API_KEYS",
-        "segement_api_keys", "SEGMENTS_API_KEYS_FILE", "_SEGMENT_PROTECT_ALL", "SEGMETN_WEIGHTS_SHA256",
-        "\u0405EGMENT_API_KEYS",
-    ),
-    "did you mean SEGMENT_",
-) | {"SEGMENT_ZZZZ": "there is no such setting; remove it"}  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "words"), WRONG_NAMES.items())
-@pytest.mark.parametrize("place", ["environment", "file"])
-def test_a_name_that_is_no_setting_or_nearly_a_protection_stops_the_start(
-    place: str, name: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    if place == "file":
-        (tmp_path / ".env").write_text(f"{name}=zebra\n")
-    else:
-        monkeypatch.setenv(name, "zebra")
-    assert main([]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"fcn-serve: {ascii(name.upper())[1:-1]}: ")
-    assert words in line
-    assert "zebra" not in line
-    assert line.isprintable()
-
-
 def test_sagemaker_s_argument_sets_its_routes_and_its_port(
     settings_of_starts: list[Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,24 +61,6 @@ def test_variables_of_kubernetes_are_ignored_with_a_warning(
     assert "the port is 8000" in record.getMessage()
     assert all(name in record.getMessage() for name in SERVICE)
     assert kubernetes_variables(SERVICE) == sorted(SERVICE)
-
-
-WRONG = [
-    ({"SEGMENT_API_KEY": "zebra", "SEGMENT_TILES": "a"}, r"^SEGMENT_API_KEY: .*\nSEGMENT_TILES: .*SEGMENT_TILE\?"),
-    ({"SEGMENT_API_KEYS": "abc", "segment_api_keys": "zebra"}, "^SEGMENT_API_KEYS: it is set in capitals and in small"),
-    ({"SEGMENT_API_KEY:zebra": "1"}, "^SEGMENT_API_KEY: there is no such setting"),
-]
-
-
-@pytest.mark.parametrize(("variables", "message"), WRONG)
-def test_wrong_variables_are_named_without_keys(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=message) as error_info:
-        read_settings()
-    assert "zebra" not in str(error_info.value)
 
 
 @pytest.mark.parametrize(
@@ -145,14 +99,10 @@ def test_keys_come_from_a_file_as_well(tmp_path: Path) -> None:
     assert Settings().read_api_keys() == ()
 
 
-def test_keys_are_told_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_are_told_nowhere(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("from-a-file")
     settings = Settings(api_keys="from-a-variable", api_keys_file=str(tmp_path / "keys"), tile="96")
     assert "from-a" not in f"{settings!r} {settings}"
-    monkeypatch.setenv("SEGMENT_API_KEYS", "from-a-variable")
-    monkeypatch.setenv("SEGMENT_TILE", "31")
-    assert main([]) == 2
-    assert "from-a" not in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -195,55 +145,6 @@ def test_names_of_others_are_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("API_KEYS", "AUGMENT_API_KEYS", "SEGMENTATION_API_KEYS", "SEGMENTS_SERVICE_HOST"):
         monkeypatch.setenv(name, "zebra")
     assert read_settings().api_keys == ()
-
-
-STOPS = {
-    "SEGMENT_API_KEYS=${NOT_SET:-zebra}": "SEGMENT_API_KEYS: key 1 is not KEY or NAME:KEY",
-    "SEGMENT_API_KEYS=": "SEGMENT_API_KEYS: is empty",
-    "SEGMENT_API_KEYS='  '": "SEGMENT_API_KEYS: is empty",
-    "SEGMENT_API_KEYS": "SEGMENT_API_KEYS: has no value",
-    "SEGMENT_API_KEYS= # zebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    "SEGMENT_API_KEYS=#zebra": "SEGMENT_API_KEYS: key 1 is not",
-    "SEGMENT_API_KEYS=abc #zebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    'SEGMENT_API_KEYS="abc"#zebra': "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    'SEGMENT_API_KEYS="zebra\\\\b"': "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    'SEGMENT_API_KEYS="abc\n,zebra"': "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    "SEGMENT_API_KEYS=\\\nzebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    'OTHER="\nSEGMENT_API_KEYS=zebra\n"': "SEGMENT_API_KEYS: line 2 of .env can be read in two ways",
-    "SEGMENT_API_KEYS=abc\nSEGMENT_API_KEYS=": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    "SEGMENT_API_KEYS=abc\n\nexport segment_api_keys=zebra": "SEGMENT_API_KEYS: line 1 of .env can be read in two ways",
-    "SEGMENT_API_KEYS: zebra": ".env: python-dotenv could not parse statement starting at line 1",
-    "SEGMENT_API_KEYS:zebra": "SEGMENT_API_KEYS: there is no such setting; write NAME=value",
-    '"SEGMENT_API_KEYS"=zebra': '"SEGMENT_API_KEYS": there is no such setting; did you mean SEGMENT_API_KEYS?',
-    "\u200bSEGMENT_API_KEYS=zebra": r"\u200bSEGMENT_API_KEYS: there is no such setting; did you mean SEGMENT_API_KEYS?",
-    "SEGMENT_API_KEYS_FILE=/dev/null": "SEGMENT_API_KEYS_FILE: the file has no key",
-    "SEGMENT_API_KEYS_FILE=/dev": "SEGMENT_API_KEYS_FILE: /dev cannot be read",
-    "SEGMENT_API_KEYS_FILE=keys #2": "SEGMENT_API_KEYS_FILE: line 1 of .env can be read in two ways",
-}
-
-
-@pytest.mark.parametrize(("text", "words"), STOPS.items())
-def test_what_protects_less_than_was_written_stops_the_start(
-    env_file: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    env_file.write_text(f"{text}\n")
-    assert main([]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"fcn-serve: {words}")
-    assert "zebra" not in line
-
-
-@pytest.mark.parametrize(
-    "name", ["SEGMENT_API_KEYS", "SEGMENT_API_KEYS_FILE", "SEGMENT_WEIGHTS_SHA256", "SEGMENT_PROTECT_ALL", "SEGMENT_HOST"]
-)
-@pytest.mark.parametrize("value", ["", "  ", "\n"])
-def test_an_empty_variable_stops_the_start_and_does_not_replace_what_the_file_has(
-    env_file: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    env_file.write_text("SEGMENT_API_KEYS=abc\n")
-    monkeypatch.setenv(name, value)
-    assert main([]) == 2
-    assert capsys.readouterr().err.startswith(f"fcn-serve: {name}: is empty; give it a value, or remove it (unset, not empty)")
 
 
 @pytest.mark.parametrize(

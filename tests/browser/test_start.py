@@ -169,7 +169,7 @@ def test_the_theme_is_the_systems_until_another_is_chosen_and_that_is_kept_for_t
 OUTLINES = """() => {
     const active = document.activeElement;
     const style = (element) => element && getComputedStyle(element);
-    return [active, active.closest(".more"), active.querySelector(".grip")].map(style)
+    return style(active).getPropertyValue("--thumb").includes("radial") || [active, active.closest(".more")].map(style)
         .some((found) => found && found.outlineStyle !== "none" && parseFloat(found.outlineWidth) >= 1);
 }"""
 

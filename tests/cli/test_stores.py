@@ -13,7 +13,7 @@ from cli.input import Shard
 from cli.inputs import list_inputs, list_names
 from cli.main import main
 from cli.stores import folder_names, read_object, write_object
-from cli.table import Row, open_table
+from cli.table import open_table
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.polling import wait_until
 
@@ -141,7 +141,7 @@ def test_a_bucket_that_takes_no_answer_ends_the_run(
 def test_rows_of_shards_are_told_apart_in_a_bucket(bucket: str) -> None:
     for index in range(2):
         table = open_table(f"{bucket}/results.jsonl", Shard(index, 2))
-        table.write([Row(f"{index}.jpg", None, key=str(index) * 32)])
+        table.write([{"name": f"{index}.jpg", "key": str(index) * 32}])
         table.close()
     assert open_table(f"{bucket}/results.jsonl", Shard(1, 2), resume=True).has("1" * 32)
     with pytest.raises(OSError, match="a run with 2 shards, and this run has 1"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,14 @@ import pytest
 from cli.answers import Answers
 from cli.input import Input, Shard
 from cli.records import Records
-from cli.report import Outcome
+from cli.report import Outcome, Result
 from cli.table import Row, open_table
 from tests.support.cli.folders import files_in
 
-CAT = Row("in/1.jpg", "out/1.png", 101, 70, {"cat": 0.25, "background": 0.75}, 0.9, 12.5, None, "0" * 32)
-CUTOUT = replace(CAT, key="2" * 32, box=(3, 4, 50, 60))
-FAILURE = Row("in/caf\udce9.jpg", None, problem="the image is damaged")
+RESULT = Result(b"mask", (70, 101), {"cat": 0.25, "background": 0.75}, 0.9)
+CAT = Outcome(Input("in/1.jpg", "1.jpg", "1"), "out/1.png", "done", 0.0125, result=RESULT, key="0" * 32).row()
+CUTOUT = CAT | {"key": "2" * 32, "box": (3, 4, 50, 60)}
+FAILURE = Outcome(Input("in/caf\udce9.jpg", "caf\udce9.jpg", "a"), None, "failed", problem="the image is damaged").row()
 
 
 @pytest.fixture(params=["jsonl", "parquet"])
@@ -69,7 +69,7 @@ def test_another_number_of_shards_is_refused(name: str, resume: bool) -> None:
 def test_a_table_of_an_earlier_version_without_boxes_goes_on(tmp_path: Path) -> None:
     names = ("pyarrow.dataset", "pyarrow.parquet")
     dataset, parquet = (pytest.importorskip(name, reason="the extra table is not installed") for name in names)
-    old = {name: value for name, value in asdict(CAT).items() if name != "box"}
+    old = {name: value for name, value in CAT.items() if name != "box"}
     (tmp_path / "results.jsonl").write_text(json.dumps(old) + "\n")
     folder = tmp_path / "results.parquet"
     write(str(folder), CAT)
@@ -81,7 +81,7 @@ def test_a_table_of_an_earlier_version_without_boxes_goes_on(tmp_path: Path) -> 
     assert [line.get("box") for line in lines] == [None, [3, 4, 50, 60]]
     (new,) = set(folder.iterdir()) - {part}
     whole = dataset.dataset(folder, schema=parquet.read_schema(new)).to_table().to_pylist()
-    assert {row["key"]: row["box"] for row in whole} == {CAT.key: None, CUTOUT.key: [3, 4, 50, 60]}
+    assert {row["key"]: row["box"] for row in whole} == {CAT["key"]: None, CUTOUT["key"]: [3, 4, 50, 60]}
     assert len(dataset.dataset(folder).to_table()) == 2
 
 
@@ -89,9 +89,8 @@ def test_a_table_knows_the_keys_of_its_rows(name: str) -> None:
     for row in (CAT, FAILURE):
         write(name, row, resume=True)
     table = open_table(name, resume=True)
-    assert CAT.key
-    assert (table.has(CAT.key), table.has("1" * 32)) == (True, False)
-    assert not open_table(name).has(CAT.key), "without resume the rows are removed"
+    assert (table.has(CAT["key"]), table.has("1" * 32)) == (True, False)
+    assert not open_table(name).has(CAT["key"]), "without resume the rows are removed"
 
 
 def test_shards_have_lines_of_their_own(tmp_path: Path) -> None:
