@@ -50,9 +50,9 @@ def trace(
     Raises `AnswerTooLarge` beyond `most_borders` or `most_regions`, and for shared borders beyond `MOST_SHARED_BORDERS`.
     """
     wanted = set(ids)
-    found = _objects(class_map, range(256) if shares_borders else wanted, parts, shares_borders=shares_borders)
-    objects = list(found) if shares_borders else list(islice(found, most_regions(class_map.size) + 1))
-    check_regions(sum(each.id in wanted for each in objects) + sum(1 for _ in found), class_map.size)
+    regions = _objects(class_map, range(256) if shares_borders else wanted, parts, shares_borders=shares_borders)
+    objects = list(regions) if shares_borders else list(islice(regions, most_regions(class_map.size) + 1))
+    check_regions(sum(each.id in wanted for each in objects) + sum(1 for _ in regions), class_map.size)
     polygons = np.array([each.polygon for each in objects], np.object_)
     order = [index for index in _in_order(objects, polygons) if objects[index].id in wanted]
     if shares_borders and tolerance:

@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _given(args: argparse.Namespace, names: Iterable[str]) -> str:
+def _options_present(args: argparse.Namespace, names: Iterable[str]) -> str:
     """Those of these options that the user gives, as a message names them."""
     return " and ".join(flag(name) for name in names if getattr(args, name) not in (None, ""))
 
@@ -88,12 +88,12 @@ def _import_maps(args: argparse.Namespace) -> list[str]:
         raise DataError(f"--raster takes scenes and --vector their labels; {args.export} is one thing too many")
     if missing := " and ".join(flag(name) for name in NEEDED if getattr(args, name) is None):
         raise DataError(f"--raster needs {missing}: the file of the polygons, and the field with their class")
-    if others := _given(args, OF_EXPORTS):
+    if others := _options_present(args, OF_EXPORTS):
         raise DataError(f"{others} goes with an EXPORT of a labelling tool, not with --raster")
     if args.extent_layer and not args.extent:
         raise DataError("--extent-layer names a layer of --extent, which is missing")
-    stated = {each.name: getattr(args, each.name) for each in fields(MapOptions)}
-    options = MapOptions(**{name: value for name, value in stated.items() if value is not None})
+    values = {each.name: getattr(args, each.name) for each in fields(MapOptions)}
+    options = MapOptions(**{name: value for name, value in values.items() if value is not None})
     try:
         return import_maps(args.out, options)
     except (SceneError, VectorError) as error:
@@ -113,7 +113,7 @@ def import_exports(args: argparse.Namespace) -> list[str]:
     are drawn over larger ones. Boxes of objects without an outline are void. Raises `DataError` with everything that is missing
     or wrong in the documents, if no pixel has a class, and if the folder has another image of the same name.
     """
-    if others := _given(args, OF_MAPS):
+    if others := _options_present(args, OF_MAPS):
         raise DataError(f"{others} goes with --raster")
     if args.export is None:
         raise DataError("give the EXPORT of a labelling tool, or scenes with --raster and their labels with --vector")
@@ -135,7 +135,7 @@ def _keep(args: argparse.Namespace, folder: Path) -> list[str]:
 
     Raises `ValueError` if that is not empty, for options that have no effect, and for classes that cannot be read.
     """
-    if others := _given(args, (*OF_EXPORTS, "split")):
+    if others := _options_present(args, (*OF_EXPORTS, "split")):
         raise DataError(f"{others} goes with labels in JSON, and {args.export} holds masks")
     if [path for path in args.out.iterdir() if not folder.is_relative_to(path)]:
         raise DataError(f"{args.out} is not empty: give another --out for the masks of {args.export}")
