@@ -38,16 +38,16 @@ def write_output(
         if request.kind == "raster":
             write_raster(content, place, (part.ids for part in rows), labels, tags, cog=request.cog)
         else:
-            ids = object_ids(request.classes, labels.classes)
+            ids, facts = object_ids(request.classes, labels.classes), {name.lower(): text for name, text in tags.items()}
             polygons = layers.layer_polygons(
                 rows, place, {label.id: label.name for label in labels.classes if label.id in ids},
                 tolerance=request.tolerance, shared_borders=request.shared_borders, min_area=request.min_area,
             )  # fmt: skip
             if request.kind == "geojson":
                 with content.open("w", encoding="utf-8") as file:
-                    write_geojson(file, polygons, place, _lowered(tags))
+                    write_geojson(file, polygons, place, facts)
             else:
-                layers.write_geopackage(content, polygons, place, LAYER, _lowered(tags))
+                layers.write_geopackage(content, polygons, place, LAYER, facts)
     if request.style:
         style = polygon_style if request.is_polygons else raster_style
         write_file(out.with_suffix(STYLE), style(labels.classes), follow=False)
@@ -87,10 +87,6 @@ def _geojson_key(path: Path) -> str | None:
         return None
     key: str | None = facts.get(layers.KEY)
     return key
-
-
-def _lowered(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in tags.items()}
 
 
 def raster_style(labels: Iterable[Label]) -> str:
