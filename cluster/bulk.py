@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add_answer(p)
     add_scene(p)
     add_network(p)
+    p.set_defaults(job=False)  # jobs are a service's
     pool = p.add_argument_group("on the cluster")
     pool.add_argument("--address", default="auto", help="address of the cluster; auto: RAY_ADDRESS, or the one on this machine")
     pool.add_argument("--min-actors", type=whole_number(1, MOST_ACTORS), default=1, help="fewest actors (default: 1)")

@@ -48,13 +48,7 @@ REDUCED_BYTES = 150  # for each pixel of the reduced photo
 LEAST = 1e-4  # weight of a window's own colour, which counts where an object is far
 
 
-def cut_out(
-    photo: Pixels,
-    class_map: Pixels,
-    class_ids: Collection[int],
-    foreground: Pixels,
-    cell: float,
-) -> Image.Image:
+def cut_out(photo: Pixels, class_map: Pixels, class_ids: Collection[int], foreground: Pixels, cell: float) -> Image.Image:
     """An RGBA picture of a photo's object, of the photo's size (H, W). photo: uint8 (H, W, 3).
 
     Opaque pixels have the photo's colours, soft ones the object's; fully transparent ones are black.
@@ -156,14 +150,7 @@ class Scale:
             yield (slice(top, bottom), slice(left, right)), box
 
 
-def refined(
-    photo: Pixels,
-    blocks: Blocks,
-    colors: list[Plane],
-    inside: Mask,
-    foreground: Pixels,
-    scale: Scale,
-) -> Pixels:
+def refined(photo: Pixels, blocks: Blocks, colors: list[Plane], inside: Mask, foreground: Pixels, scale: Scale) -> Pixels:
     """The opacity after the filter, uint8 (H, W).
 
     photo: uint8 (H, W, 3); the opacity follows it, but not its blocks. colors: of the reduced photo. inside: bool (H, W),

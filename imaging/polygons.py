@@ -25,12 +25,7 @@ MultiPolygon = list[list[Ring]]
 
 
 def trace(
-    class_map: Ids,
-    ids: Collection[int],
-    tolerance: float,
-    *,
-    shares_borders: bool = False,
-    parts: Iterable[Part] | None = None,
+    class_map: Ids, ids: Collection[int], tolerance: float, *, shares_borders: bool = False, parts: Iterable[Part] | None = None
 ) -> Iterator[MapObject]:
     """Yields the regions of these classes, with holes, by class id, then by first pixel in COCO's order.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -29,34 +29,30 @@ def require_confidence(runtime: Runtime, rendering: Rendering) -> None:
         )
 
 
-class Foreground(NamedTuple):
-    """The classes whose probability is the `foreground` of a `Segmentation`, and the temperature of that probability."""
-
-    class_ids: frozenset[int]
-    temperature: float
-
-
 class SegmentationBuilder:
-    """Builds a `Segmentation` from its bands of rows. Confidence is computed only with a temperature. For one thread."""
+    """Builds a `Segmentation` from its bands of rows. For one thread.
+
+    temperature: of all probabilities. has_confidence: whether confidence is computed. foreground: the ids of the classes whose
+    probability is the segmentation's `foreground`; None for no foreground.
+    """
 
     def __init__(
-        self, size: Size, classes: int, temperature: float | None, rendering: Rendering, foreground: Foreground | None = None
-    ) -> None:
-        self._foreground_of = foreground
-        self._foreground = np.empty(size, np.uint8) if foreground else None
-        self._temperature = temperature
+        self, size: Size, classes: int, rendering: Rendering, temperature: float, has_confidence: bool,
+        foreground: Collection[int] | None,
+    ) -> None:  # fmt: skip
+        self._temperature, self._has_confidence, self._foreground_ids = temperature, has_confidence, foreground
+        self._foreground = None if foreground is None else np.empty(size, np.uint8)
         self._class_map = np.empty(size, np.uint8)
-        has_map = rendering.needs_confidence_map and temperature is not None
-        self._confidence = np.empty(size, np.uint8) if has_map else None
+        self._confidence = np.empty(size, np.uint8) if rendering.needs_confidence_map and has_confidence else None
         self._probabilities = np.empty((classes, *size), np.float16) if rendering.needs_probabilities else None
         self._counts, self._sums = np.zeros(classes, np.intp), np.zeros(classes)
 
     def add(self, rows: Rows, ids: Pixels | None = None) -> None:
         """Adds the next rows. ids: their classes, uint8 (rows, width), if they are not those of `Rows.class_ids`."""
         at = rows.pixel_rows
-        if self._foreground_of is not None and self._foreground is not None:
-            _write_foreground(rows, self._foreground_of, ids, self._foreground[at])
-        if self._temperature is None:
+        if self._foreground is not None:
+            self._write_foreground(rows, ids, self._foreground[at])
+        if not self._has_confidence:
             self._class_map[at] = rows.class_ids() if ids is None else ids
             self._counts += class_pixels(self._class_map[at])[: len(self._counts)]
             return
@@ -73,18 +69,18 @@ class SegmentationBuilder:
                 self._probabilities[:, at][:, part] = softmax(logits, self._temperature)
 
     def finish(self) -> Segmentation:
-        means = () if self._temperature is None else tuple((self._sums / np.maximum(self._counts, 1)).tolist())
+        means = tuple((self._sums / np.maximum(self._counts, 1)).tolist()) if self._has_confidence else ()
         return Segmentation(
             self._class_map, self._confidence, means, self._probabilities, tuple(self._counts.tolist()), self._foreground
         )
 
-
-def _write_foreground(rows: Rows, foreground: Foreground, ids: Pixels | None, out: Pixels) -> None:
-    """Writes round(255 x probability of the foreground) to `out`, uint8 (rows, width). ids: as in `SegmentationBuilder.add`."""
-    for at, probability in rows.probability_of(*foreground):
-        probability *= 255
-        out[at] = np.rint(probability)
-    if ids is not None:
-        inside = np.isin(np.arange(256), list(foreground.class_ids))
-        changes = inside[ids] != inside[rows.class_ids()]
-        out[changes] = np.where(inside[ids[changes]], 255, 0)
+    def _write_foreground(self, rows: Rows, ids: Pixels | None, out: Pixels) -> None:
+        """Writes round(255 x probability of the foreground) to `out`, uint8 (rows, width). ids: as in `add`."""
+        class_ids = list(self._foreground_ids or ())
+        for at, probability in rows.probability_of(class_ids, self._temperature):
+            probability *= 255
+            out[at] = np.rint(probability)
+        if ids is not None:
+            inside = np.isin(np.arange(256), class_ids)
+            changes = inside[ids] != inside[rows.class_ids()]
+            out[changes] = np.where(inside[ids[changes]], 255, 0)

@@ -27,7 +27,7 @@ from model.inference.merging import Band, BandMerger, Logits
 from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SideError, check_scene_side, check_side, working_size
-from model.inference.segmentation import Foreground, Pixels, SegmentationBuilder, require_confidence
+from model.inference.segmentation import Pixels, SegmentationBuilder, require_confidence
 from model.inference.small_regions import small_region_bytes, without_small_regions
 from model.inference.tiling import Size, TilingError, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
@@ -210,11 +210,10 @@ class Segmenter:
 
         Raises what `run` raises, and `AnswerTooLarge` if regions are to be replaced and there are too many.
         """
-        rendering = plan.options.rendering
-        temperature = self.temperature if plan.options.needs_confidence and self.manifest.has_logits else None
-        labels = self.manifest.labels
-        foreground = Foreground(rendering.class_ids(labels.classes), self.temperature) if rendering.needs_foreground else None
-        builder = SegmentationBuilder(plan.size, len(labels), temperature, rendering, foreground)
+        rendering, labels = plan.options.rendering, self.labels
+        has_confidence = plan.options.needs_confidence and self.manifest.has_logits
+        foreground = rendering.class_ids(labels.classes) if rendering.needs_foreground else None
+        builder = SegmentationBuilder(plan.size, len(labels), rendering, self.temperature, has_confidence, foreground)
         all_rows: Iterable[Rows] = self.rows(image, plan, run)
         class_map = None
         if plan.options.replaces_regions:

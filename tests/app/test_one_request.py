@@ -31,7 +31,7 @@ from tests.support.servers import over_http
 ROOMS = ("app", "imaging", "model")
 EVERY_SECOND = {"watchdog.py"}  # of no request
 AT_TIMES = {"runtime.py"}  # asked for the size of a batch if several tiles wait at one moment
-FACTS = {"labels.py", "manifest.py", "preprocessing.py", "architecture.py", "parameters.py"}  # of the network, and parameters
+FACTS = {"labels.py", "manifest.py", "preprocessing.py", "architecture.py", "parameters.py", "classes.py"}  # of networks
 MEASURES = {"object_facts.py"}  # of a class map
 SEVERAL = {"schemas.py", "errors.py", "settings.py", "telemetry.py", "security.py"}  # of several steps, or simple checks
 BEFORE = {"main.py", "server.py"}  # run once, when the service starts

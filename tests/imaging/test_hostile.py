@@ -33,13 +33,7 @@ from tests.support.images import make_photo
 from tests.support.imaging.corpus import LIMITS, good_cpu_seconds, good_photo
 from tests.support.imaging.peaks import printed
 
-TOO_LARGE = (
-    "png bomb",
-    "gif of a huge screen",
-    "bmp of a huge side",
-    "tiff of many fax rows",
-    "webp bomb",
-)
+TOO_LARGE = ("png bomb", "gif of a huge screen", "bmp of a huge side", "tiff of many fax rows", "webp bomb")
 REFUSED_IMAGES = (
     *TOO_LARGE,
     "png of inflating text",

@@ -83,8 +83,7 @@ def test_a_lack_of_memory_is_not_called_damage() -> None:
 
 
 @pytest.mark.parametrize(
-    "error",
-    [OSError, SyntaxError, EOFError, ZeroDivisionError, OverflowError, struct.error, zlib.error, RecursionError],
+    "error", [OSError, SyntaxError, EOFError, ZeroDivisionError, OverflowError, struct.error, zlib.error, RecursionError]
 )
 def test_whatever_a_decoder_raises_becomes_damage_with_its_cause(error: type[Exception]) -> None:
     with (

@@ -13,15 +13,7 @@ import torch
 
 from model.inference.cores import available_cores
 from model.inference.merging import Logits
-from model.inference.runtime import (
-    DeviceLost,
-    DeviceOutOfMemory,
-    ModelIdentity,
-    Runtime,
-    RuntimeUnavailable,
-    Tile,
-    most_tiles,
-)
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory, ModelIdentity, Runtime, RuntimeUnavailable, Tile, most_tiles
 from model.networks.device import choose_device, choose_dtype, dtype_name
 from model.networks.servable import ServableNetwork
 from model.weights_file import Weights

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from imaging.classes import Label, is_background, object_ids
 from imaging.georeferenced import layers
@@ -38,16 +38,16 @@ def write_output(
         if request.kind == "raster":
             write_raster(content, place, (part.ids for part in rows), labels, tags, cog=request.cog)
         else:
-            ids = object_ids(request.classes, labels.classes)
+            ids, facts = object_ids(request.classes, labels.classes), {name.lower(): text for name, text in tags.items()}
             polygons = layers.layer_polygons(
                 rows, place, {label.id: label.name for label in labels.classes if label.id in ids},
                 tolerance=request.tolerance, shared_borders=request.shared_borders, min_area=request.min_area,
             )  # fmt: skip
             if request.kind == "geojson":
                 with content.open("w", encoding="utf-8") as file:
-                    write_geojson(file, polygons, place, _lowered(tags))
+                    write_geojson(file, polygons, place, facts)
             else:
-                layers.write_geopackage(content, polygons, place, LAYER, _lowered(tags))
+                layers.write_geopackage(content, polygons, place, LAYER, facts)
     if request.style:
         style = polygon_style if request.is_polygons else raster_style
         write_file(out.with_suffix(STYLE), style(labels.classes), follow=False)
@@ -89,48 +89,35 @@ def _geojson_key(path: Path) -> str | None:
     return key
 
 
-def _lowered(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in tags.items()}
-
-
 def raster_style(labels: Iterable[Label]) -> str:
     """The style of a raster of class ids: a palette with names, in which the background hides nothing."""
-    root = ElementTree.Element("qgis", version=VERSION)
-    renderer = ElementTree.SubElement(
-        ElementTree.SubElement(root, "pipe"), "rasterrenderer", type="paletted", band="1", opacity=OPACITY, alphaBand="-1"
-    )
-    palette = ElementTree.SubElement(renderer, "colorPalette")
+    root = Element("qgis", version=VERSION)
+    pipe = SubElement(root, "pipe")
+    renderer = SubElement(pipe, "rasterrenderer", type="paletted", band="1", opacity=OPACITY, alphaBand="-1")
+    palette = SubElement(renderer, "colorPalette")
     for label in labels:
-        ElementTree.SubElement(
-            palette,
-            "paletteEntry",
-            value=str(label.id),
-            color=label.hex_color,
-            alpha="0" if is_background(label.name) else "255",
-            label=label.name,
-        )
+        alpha = "0" if is_background(label.name) else "255"
+        SubElement(palette, "paletteEntry", value=str(label.id), color=label.hex_color, alpha=alpha, label=label.name)
     return _text(root)
 
 
 def polygon_style(labels: Iterable[Label]) -> str:
     """The style of polygons with the field `class`: a fill for each class."""
-    root = ElementTree.Element("qgis", version=VERSION, styleCategories="Symbology")
-    renderer = ElementTree.SubElement(root, "renderer-v2", type="categorizedSymbol", attr="class", symbollevels="0")
-    categories, symbols = (ElementTree.SubElement(renderer, name) for name in ("categories", "symbols"))
+    root = Element("qgis", version=VERSION, styleCategories="Symbology")
+    renderer = SubElement(root, "renderer-v2", type="categorizedSymbol", attr="class", symbollevels="0")
+    categories, symbols = (SubElement(renderer, name) for name in ("categories", "symbols"))
     for index, label in enumerate(labels):
         name = str(index)
-        ElementTree.SubElement(
-            categories, "category", value=label.name, label=label.name, symbol=name, render="true", type="string"
-        )
-        symbol = ElementTree.SubElement(symbols, "symbol", name=name, type="fill", alpha=OPACITY)
-        layer = ElementTree.SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0", "locked": "0"})
-        options = ElementTree.SubElement(layer, "Option", type="Map")
+        SubElement(categories, "category", value=label.name, label=label.name, symbol=name, render="true", type="string")
+        symbol = SubElement(symbols, "symbol", name=name, type="fill", alpha=OPACITY)
+        layer = SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0", "locked": "0"})
+        options = SubElement(layer, "Option", type="Map")
         color = ",".join(str(int(label.hex_color[start : start + 2], 16)) for start in (1, 3, 5))
         for key, value in (("color", f"{color},255"), ("style", "solid"), ("outline_color", f"{color},255")):
-            ElementTree.SubElement(options, "Option", name=key, type="QString", value=value)
+            SubElement(options, "Option", name=key, type="QString", value=value)
     return _text(root)
 
 
-def _text(root: ElementTree.Element) -> str:
-    ElementTree.indent(root)
-    return f"{DOCTYPE}{ElementTree.tostring(root, encoding='unicode')}\n"
+def _text(root: Element) -> str:
+    indent(root)
+    return f"{DOCTYPE}{tostring(root, encoding='unicode')}\n"

@@ -9,17 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.inference.tiling import (
-    COARSE,
-    FINE,
-    Blend,
-    TilePlan,
-    TilingError,
-    parse_tile,
-    plan_tiles,
-    tile_shapes,
-    tile_sides,
-)
+from model.inference.tiling import COARSE, FINE, Blend, TilePlan, TilingError, parse_tile, plan_tiles, tile_shapes, tile_sides
 
 TILES = st.integers(1, 6).map(lambda units: 32 * units)
 OVERLAPS = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5]) | st.floats(0, 0.5)

@@ -23,8 +23,7 @@ from tests.support.runtimes import needs_gpu
 DEVICES = [
     "cpu",
     pytest.param(
-        "cuda",
-        marks=[pytest.mark.cuda, needs_gpu, pytest.mark.skipif(not sees_gpu(), reason="needs onnxruntime-gpu")],
+        "cuda", marks=[pytest.mark.cuda, needs_gpu, pytest.mark.skipif(not sees_gpu(), reason="needs onnxruntime-gpu")]
     ),
 ]
 
