@@ -15,7 +15,7 @@ from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn, get_args
+from typing import get_args
 
 from model.architecture import Grid
 from model.command_line import CommandParser, argument_type, install_command
@@ -31,7 +31,6 @@ CHILD = "import sys; from training.commands.convert import child; sys.exit(child
 LEAST_MB, MOST = 256, 10_000_000
 TERMINATED = 143  # exit status after SIGTERM (128 + 15)
 MEMORY_MB, CPU_S = 8192, 3600
-LEAST_SIDE, MOST_SIDE = SIDES
 
 
 def parser() -> CommandParser:
@@ -118,8 +117,8 @@ def _check(args: argparse.Namespace) -> None:
     missing = [name for name in ("onnx", "onnxruntime", "openvino", "yaml") if find_spec(name) is None]
     if missing:
         raise ValueError(f"{', '.join(missing)} is missing: {install_command('convert')}")
-    if args.side and not LEAST_SIDE <= args.side[0] <= args.side[1] <= MOST_SIDE:
-        raise ValueError(f"--side must be two numbers from {LEAST_SIDE} to {MOST_SIDE}, the lower one first, got {args.side}")
+    if args.side and not SIDES[0] <= args.side[0] <= args.side[1] <= SIDES[1]:
+        raise ValueError(f"--side must be two numbers from {SIDES[0]} to {SIDES[1]}, the lower one first, got {args.side}")
     if not LEAST_MB <= args.memory_mb <= MOST or not 1 <= args.cpu_seconds <= MOST:
         raise ValueError(
             f"--memory-mb must be {LEAST_MB} to {MOST} and --cpu-seconds 1 to {MOST}, got {args.memory_mb} and "
@@ -144,7 +143,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _run_child(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     """The exit status of the process that converts. If a signal ended it, one line says so."""
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with TemporaryDirectory() as folder:  # what the child leaves there when it dies goes with it
         environment = os.environ | {"TMPDIR": folder}
         child = subprocess.Popen([sys.executable, "-c", CHILD, *arguments], env=environment)
@@ -165,10 +164,6 @@ def _run_child(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     }.get(name, f"{name}, as where a library fails on a damaged network or has no memory (--memory-mb {args.memory_mb})")
     print(f"fcn-convert: the process that ran the network ended: {reason}; nothing was written", file=sys.stderr)
     return FAILED
-
-
-def _end(*_: object) -> NoReturn:
-    raise SystemExit(TERMINATED)
 
 
 def child() -> int:

@@ -98,9 +98,7 @@ def _runtime(file: Path) -> OpenVINORuntime:
 def _normalisation(request: ConversionRequest, network_input: NetworkInput, model: onnx.ModelProto) -> Normalisation:
     if network_input.takes_pixels:
         if request.normalisation:
-            raise ConversionError(
-                "the network takes uint8 pixels and normalises them itself: leave out --mean, --std and --scale"
-            )
+            raise ConversionError("the network takes uint8 pixels as they are: leave out --mean, --std and --scale")
         return replace(IDENTITY, bgr=request.bgr)
     if request.bgr and request.normalisation is None:
         raise ConversionError("--bgr goes with --mean and --std where the network takes no uint8 pixels: give these too")

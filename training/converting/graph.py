@@ -152,9 +152,7 @@ def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
         )
     loops = Counter(node.op_type for node in every if node.op_type in UNBOUNDED)
     if loops:
-        raise ConversionError(
-            f"{path} repeats a part of its network: {_counted(loops)}; its time and memory would have no bound"
-        )
+        raise ConversionError(f"{path} repeats a part of its network: {_counted(loops)}; its time and memory have no bound")
 
 
 def _upgraded(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:

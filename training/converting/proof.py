@@ -107,12 +107,7 @@ class Proof:
 
 
 def prove(
-    runtime: Runtime,
-    original: Original,
-    output: NetworkOutput,
-    *,
-    whole: NetworkOutput | None,
-    photographs: Iterable[Pixels],
+    runtime: Runtime, original: Original, output: NetworkOutput, *, whole: NetworkOutput | None, photographs: Iterable[Pixels]
 ) -> Proof:
     """Compares a converted file with the original on photographs, in one tile each, and on parts of them with odd sides.
 

@@ -23,12 +23,7 @@ UNIT = 32  # sides of tiles are its multiples
 
 
 def wrap(
-    model: onnx.ModelProto,
-    network_input: NetworkInput,
-    normalisation: Normalisation,
-    output: NetworkOutput,
-    *,
-    classes: int,
+    model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation, output: NetworkOutput, *, classes: int
 ) -> onnx.ModelProto:
     """The model from uint8 pixels (1, height, width, 3) in RGB to float32 logits (1, classes, rows, columns).
 

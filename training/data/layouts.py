@@ -13,21 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imaging.decoding import IMAGE_ENDINGS
-from training.data import camvid
-from training.data.files import (
-    MASK_ENDINGS,
-    NAME_ENCODING,
-    Folders,
-    frame_name,
-    images_below,
-    lines,
-    list_file,
-    mask_hint,
-    normal_name,
-    path_below,
-    unread_photos,
-    without_ending,
-)
+from training.data import camvid, files
+from training.data.files import MASK_ENDINGS, NAME_ENCODING, Folders, frame_name, normal_name, path_below, without_ending
 from training.data.problems import MOST, MOST_NAMED, DataError, collecting, first_names, remark
 
 LAYOUTS = (
@@ -66,14 +53,14 @@ class FrameListing:
         A missing file, or two files of one name, is added to `missing`.
         """
         image_files = self.folders.find(image)
-        mask_files = next((files for mask in masks if (files := self.folders.find(mask, MASK_ENDINGS))), [])
+        mask_files = next((paths for mask in masks if (paths := self.folders.find(mask, MASK_ENDINGS))), [])
         if len(duplicates := image_files) > 1 or len(duplicates := mask_files) > 1:
             self.missing.append(DataError(f"{duplicates[0]} and {duplicates[1].name} are two files of one name; remove one"))
         elif image_files and mask_files:
             self.frames.append(Frame(name, image_files[0], mask_files[0]))
         elif image_files:
             # a hint takes time by the number of names; it is made only for the errors that a message shows
-            hint = mask_hint(self.folders, masks[0]) if len(self.missing) < MOST else ""
+            hint = files.mask_hint(self.folders, masks[0]) if len(self.missing) < MOST else ""
             self.missing.append(DataError(f"{masks[0]}.png: no such mask{hint}"))
         else:
             self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))
@@ -81,17 +68,18 @@ class FrameListing:
     def names(self, folder: Path) -> list[str]:
         """The names of a folder's images without endings; raises `DataError` for two images of one name."""
         images = self.folders.images(folder)
-        if duplicates := [name for name, files in images.items() if len(files) > 1]:
+        if duplicates := [name for name, paths in images.items() if len(paths) > 1]:
             raise DataError(
                 f"{folder} has two images of one name ({first_names(duplicates)}), which would have one mask; rename them"
             )
-        self.leave_out([path for path in images_below(folder) if path.parent != folder], f"images in folders of {folder} are")
-        self.leave_out(unread_photos(folder), "files are of no kind that is read and are", MOST_NAMED)
+        deeper = [path for path in files.images_below(folder) if path.parent != folder]
+        self.leave_out(deeper, f"images in folders of {folder} are")
+        self.leave_out(files.unread_photos(folder), "files are of no kind that is read and are", MOST_NAMED)
         return list(images)
 
     def note_orphans(self, images: Path, masks: Path) -> None:
         """Adds a note if masks have no image."""
-        orphans = [files[0] for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)]
+        orphans = [paths[0] for name, paths in self.folders.images(masks).items() if not self.folders.find(images / name)]
         self.leave_out(orphans, "masks have no image and are", MOST_NAMED)
 
     def leave_out(self, items: Sequence[object], what: str, most: int = 3) -> None:
@@ -137,9 +125,9 @@ def _voc(listing: FrameListing, root: Path, split: str) -> None:
     """
     lists = root / "ImageSets" / "Segmentation"
     if split in SPLITS and [path.name for path in lists.glob("[!.]*.txt")] == ["default.txt"]:
-        paths = [line for line in lines(lists, "default") if _in_split(without_ending(line), split)]
+        paths = [line for line in files.lines(lists, "default") if _in_split(without_ending(line), split)]
     else:
-        paths = lines(lists, split)
+        paths = files.lines(lists, split)
     images = root / "JPEGImages"
     for line in paths:
         words = line.split()
@@ -180,15 +168,15 @@ def _plain(listing: FrameListing, root: Path, split: str) -> None:
     frame in five is val.
     """
     images, masks = root / "images", root / "masks"
-    if list_file(root, split):
-        names = _listed_names(listing, images, lines(root, split))
+    if files.list_file(root, split):
+        names = _listed_names(listing, images, files.lines(root, split))
         _note_unlisted(listing, root, images)
     elif (images / split).is_dir():
-        outside = [files[0] for files in listing.folders.images(images).values()]
+        outside = [paths[0] for paths in listing.folders.images(images).values()]
         listing.leave_out(outside, f"images lie in {images} beside its folders and are")
         images, masks = images / split, masks / split
         names = listing.names(images)
-    elif any((images / other).is_dir() or list_file(root, other) for other in SPLITS):
+    elif any((images / other).is_dir() or files.list_file(root, other) for other in SPLITS):
         raise DataError(f"{root} has neither {split}.txt nor images/{split}, but a list or folder of another split")
     elif split in SPLITS:
         names = [name for name in listing.names(images) if _in_split(name, split)]
@@ -213,8 +201,8 @@ def _note_unlisted(listing: FrameListing, root: Path, images: Path) -> None:
     names_in_lists: set[str] = set()
     for path in root.glob("*.txt"):
         with suppress(DataError):  # a text that is no list
-            names_in_lists.update(_listed_names(FrameListing(), images, lines(root, path.stem)))
-    names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in images_below(images)}
+            names_in_lists.update(_listed_names(FrameListing(), images, files.lines(root, path.stem)))
+    names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in files.images_below(images)}
     paths = [path for name, path in names.items() if name not in names_in_lists]
     listing.leave_out(paths, "images are in no list and are", MOST_NAMED)
 

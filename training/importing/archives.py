@@ -89,10 +89,9 @@ def _refusal(member: ZipInfo, counts: Counter[PureWindowsPath]) -> str | None:
 
 
 def _extract(path: Path, archive: ZipFile, member: ZipInfo, folder: Path) -> None:
-    member.filename = member.orig_filename.replace("\\", "/")
+    name = member.orig_filename
+    member.filename = name.replace("\\", "/")
     try:
         archive.extract(member, folder)
     except DAMAGES as error:
-        raise DataError(
-            f"{path}: its member {member.orig_filename} is damaged: {error}; export or download it again"
-        ) from error
+        raise DataError(f"{path}: its member {name} is damaged: {error}; export or download it again") from error

@@ -162,29 +162,23 @@ class ImageFinder:
                 if not any(path_below(folder, path) for folder in self.folders):
                     leads_out = True
                 elif os.path.isfile(path):
-                    return self._require_inside(_require_image(path)), is_own
+                    return self._require_photo(path), is_own
                 elif similar := self._files.find(stem := path.with_name(without_ending(path.name))):
                     has_ending = stem == path or similar[0].suffix.lower() == path.suffix.lower()
-                    return self._require_inside(similar[0]), is_own and has_ending
+                    return self._require_photo(similar[0]), is_own and has_ending
         folders = ", ".join(map(str, self.folders)) if self._names_folders else "these folders"
         self._names_folders = False
         folders += ", and leads out of them" if leads_out else ""
         raise DataError(f"{printable(text, LONGEST_NAME)} is in none of {folders}; say with --images where the images are")
 
-    def _require_inside(self, path: Path) -> Path:
-        """Returns the path; raises `DataError` for a link out of the export's folder."""
+    def _require_photo(self, path: Path) -> Path:
+        """The path; raises `DataError` for a name that training would not take for an image's, or a link out of the export."""
+        if not is_image(path):
+            endings = ", ".join(IMAGE_ENDINGS)
+            raise DataError(f"{path} is no image for a training, because its name does not end in one of {endings}; rename it")
         target = Path(os.path.realpath(path))
         if self._link_targets and not any(target.is_relative_to(folder) for folder in self._link_targets):
             raise DataError(
                 f"{path} is a link out of the export's folder, to {target}: give the folder of its images as --images"
             )
         return path
-
-
-def _require_image(path: Path) -> Path:
-    """Returns the path; raises `DataError` if training would not take its name for an image's."""
-    if not is_image(path):
-        raise DataError(
-            f"{path} is no image for a training, because its name does not end in one of {', '.join(IMAGE_ENDINGS)}; rename it"
-        )
-    return path

@@ -18,14 +18,7 @@ from training.data.masks import DrawnOn, read_orientation, swaps_sides, turn_upr
 from training.data.problems import DataError, collecting, first_names
 from training.importing.coco import LONGEST_NAME, Document, ImageFinder, Key, is_key
 from training.importing.geometry import excerpt, name_of, share_error
-from training.importing.objects import (
-    BACKGROUND,
-    MOST_OUTSIDE,
-    Crowds,
-    Drawing,
-    OutsideObject,
-    share_outside,
-)
+from training.importing.objects import BACKGROUND, MOST_OUTSIDE, Crowds, Drawing, OutsideObject, share_outside
 from training.importing.omissions import Omissions
 
 OTHER_NAME = "images were found by their bare name or under another one; check that these are the labelled photos"

@@ -134,7 +134,7 @@ class LabelmeShape:
             raise ValueError(f"must be an object, got {str(self.entry)[:LONGEST]}")
         if self.kind not in (*POINTS, *WITHOUT_AREA):
             return f"shapes of the type {self.kind[:LONGEST]!r}"
-        others = self._other_keys()
+        others = self.other_keys()
         keys = outline_keys(others) or [key for key in OWN_KEYS if key in others]
         return f"shapes of the type {self.kind} with the key {keys[0][:LONGEST]!r}" if keys else None
 
@@ -148,10 +148,6 @@ class LabelmeShape:
         if label is not None and not isinstance(label, str):
             raise ValueError(f"its label must be a text, got {str(label)[:LONGEST]}")
         return [class_name(label)] if label and label.strip() else []
-
-    def unread_keys(self) -> list[str]:
-        """Its keys that are not known, and cannot hold an outline."""
-        return [key[:LONGEST] for key in self._other_keys()]
 
     def place(self, size: Size) -> Mapping[str, Any] | Sequence[Point]:
         """Where a shape lies that is not known: its outline, or its points; no points if that is not known."""
@@ -184,7 +180,7 @@ class LabelmeShape:
             return {"segmentation": outlines.encode_mask(part, size, corner=(top, left)), "extent": extent}
         return {"bbox": outlines.box_of_corners(points)}
 
-    def _other_keys(self) -> dict[str, Any]:
+    def other_keys(self) -> dict[str, Any]:
         """The keys that are not known for its type, and what they hold."""
         own = [key for key, kind in OWN_KEYS.items() if self.kind == kind or not self.entry.get(key)]
         return {key: value for key, value in self.entry.items() if key not in SHAPE_KEYS and key not in own}

@@ -13,18 +13,9 @@ from pycocotools import mask as run_lengths
 from imaging.classes import VOID
 from imaging.runs import paint_runs, read_counts
 from training.data.problems import DataError
+from training.importing import geometry
 from training.importing.coco import Key, as_key, is_key
-from training.importing.geometry import (
-    Outline,
-    are_near,
-    count_further_keys,
-    excerpt,
-    is_crowd,
-    name_of,
-    read_box,
-    read_outline,
-    unread_place,
-)
+from training.importing.geometry import Outline, excerpt, name_of
 from training.importing.omissions import NO_AREA, Omissions
 from training.importing.outlines import Extent, pixel_corners
 
@@ -88,25 +79,25 @@ class Drawing:
 
         Raises `DataError` for an object that cannot be drawn.
         """
-        outline, id_, crowd = read_outline(entry, self.omissions), _class_id(entry, self.ids), is_crowd(entry)
+        outline, id_, crowd = geometry.read_outline(entry, self.omissions), _class_id(entry, self.ids), geometry.is_crowd(entry)
         self.omissions.tell(CROWDS[self.crowds], crowd)
-        if outline is None and (kind := unread_place(entry)):
+        if outline is None and (kind := geometry.unread_place(entry)):
             self.omissions.add_unknown(kind, self.file, name_of(entry))
             return _unread_region(entry, size)
-        box = [] if outline else read_box(entry, size)
+        box = [] if outline else geometry.read_box(entry, size)
         if not outline and not box:
             if entry.get("keypoints"):
                 self.omissions.tell(f"objects with keypoints alone {NO_AREA}")
             return None
         if outline:
-            count_further_keys(entry, self.omissions)
+            geometry.count_further_keys(entry, self.omissions)
         self.omissions.tell(BOX, bool(box))
         outline = outline or [pixel_corners(box)]
         extent = entry.get("extent")  # of a mask that its reader has cut
         polygons = [pixel_corners(extent)] if isinstance(extent, Extent) else outline
         if isinstance(polygons, list) and (corners := box_outside(polygons, size)) is not None:
             self.outside.append((entry, corners))
-        if isinstance(outline, list) and not all(are_near(points, size) for points in outline):
+        if isinstance(outline, list) and not all(geometry.are_near(points, size) for points in outline):
             raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")
         lengths = _runs(entry, outline, size)
         self.of_classes += id_ not in (BACKGROUND, VOID)
@@ -138,7 +129,7 @@ def share_outside(corners: Points) -> float:
 def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> Region:
     """The box of an object that cannot be read, or the whole image if that cannot be read either; void."""
     try:
-        if box := read_box(entry, size):
+        if box := geometry.read_box(entry, size):
             return _runs(entry, [pixel_corners(box)], size), VOID
     except DataError:
         pass

@@ -10,12 +10,14 @@ from training.importing.coco import Document
 from training.importing.omissions import NO_AREA, Omissions, void_object
 from training.importing.outlines import Point, Size
 
+LONGEST = 60  # letters of a key that a message shows
+
 
 class Shape(Protocol):
     """A shape of a labelling tool. `labels`, `outline` and `unknown` raise `ValueError` for wrong values.
 
-    unknown: what it has that is not known, in the plural; None if all is known. unread_keys: those that are not known, and
-    cannot hold an outline. outline: its `segmentation` or `bbox` in pixels of an image of this size. place: where it lies if it
+    unknown: what it has that is not known, in the plural; None if all is known. other_keys: those that are not known, with
+    what they hold. outline: its `segmentation` or `bbox` in pixels of an image of this size. place: where it lies if it
     is not known: its outline, or its points; no points if that is not known.
     """
 
@@ -26,7 +28,7 @@ class Shape(Protocol):
     def unknown(self) -> str | None: ...
     def has_no_area(self) -> bool: ...
     def labels(self) -> list[str]: ...
-    def unread_keys(self) -> list[str]: ...
+    def other_keys(self) -> Mapping[str, Any]: ...
     def outline(self, size: Size) -> dict[str, Any]: ...
     def place(self, size: Size) -> Mapping[str, Any] | Sequence[Point]: ...
 
@@ -72,7 +74,7 @@ class ShapeReader:
         if what is None and shape.has_no_area():
             self._omissions.tell(f"{self.noun}s of the type {shape.kind} {NO_AREA}")
             return None
-        labels, keys = shape.labels(), shape.unread_keys()
+        labels, keys = shape.labels(), [key[:LONGEST] for key in shape.other_keys()]
         if len(labels) > 1:
             raise ValueError(f"has the labels {', '.join(labels)}; a pixel has one class")
         self._names.update(labels)

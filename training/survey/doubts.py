@@ -6,7 +6,7 @@ Reads no file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.data.problems import remark
-from training.survey.records import Survey
+from training.survey.photos import Appearance
+from training.survey.records import FrameRecord, Survey
 
 SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
 # a larger speck is less than these shares of the class's usual pixels, and of the mask's
@@ -63,12 +64,8 @@ def remarks(
 
 def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
     """Remarks on a split's masks. swaps: masks of `swapped_masks`, which are not told again as masks that lie wrongly."""
-    frames, records, counts = survey.split.frames, survey.records, survey.class_pixels
-    places = [
-        (index, record.better_place)
-        for index, record in enumerate(records)
-        if record.better_place and frames[index].mask not in swaps
-    ]
+    frames, counts = survey.split.frames, survey.class_pixels
+    places = [each for each in _of_records(survey, lambda record: record.better_place) if frames[each[0]].mask not in swaps]
     only_void = [(int(index), "") for index in np.flatnonzero(~counts.any(1))]
     others = "are files of another kind than the others, so their values may mean other classes"
     of_photos = [
@@ -106,21 +103,26 @@ def rare_classes(survey: Survey) -> list[str]:
 
 def odd_photos(survey: Survey) -> list[str]:
     """Remarks on a split's photos. If the survey has read no pixels, they are on sizes and CMYK alone."""
-    looks = {
-        look: [(index, "") for index, record in enumerate(survey.records) if record.appearance == look]
-        for look in ("one colour", "cut off", "grey")
-    }
-    cmyk = [(index, "") for index, record in enumerate(survey.records) if record.is_cmyk]
+
+    def that_look(look: Appearance) -> list[Finding]:
+        return _of_records(survey, lambda record: "" if record.appearance == look else None)
+
+    cmyk = _of_records(survey, lambda record: "" if record.is_cmyk else None)
     cut_off = "are black or grey in their lower part, as a file that ended too early is when it is saved again"
     without_profile = "are CMYK, and are read without their colour profile, so their colours differ from what viewers show"
     kinds = [
-        (looks["one colour"], "are of one colour, as a shot of nothing is, so their labels teach nothing"),
-        (looks["cut off"], cut_off),
+        (that_look("one colour"), "are of one colour, as a shot of nothing is, so their labels teach nothing"),
+        (that_look("cut off"), cut_off),
         (_small(survey), "have less than a tenth of the pixels that the median image has, as a thumbnail has"),
-        (if_exceptions(looks["grey"], survey), "are grey, nearly all others are not"),
+        (if_exceptions(that_look("grey"), survey), "are grey, nearly all others are not"),
         (cmyk, f"{without_profile}; save them as RGB"),
     ]
     return remarks(survey, "images", kinds, survey.tiles)
+
+
+def _of_records(survey: Survey, tell: Callable[[FrameRecord], str | None]) -> list[Finding]:
+    """The findings of what a record alone tells. tell: gives the text; None for a frame that is not odd."""
+    return [(index, text) for index, record in enumerate(survey.records) if (text := tell(record)) is not None]
 
 
 def are_exceptions(number: int, total: int, most: tuple[int, float] = EXCEPTIONS, fewest_others: int = FEWEST_OTHERS) -> bool:
@@ -187,12 +189,8 @@ def _threads(survey: Survey) -> list[Finding]:
 
 def _other_kinds(survey: Survey) -> list[Finding]:
     """Masks that are files of an exceptional kind, if nearly all others are of one."""
-    usual = Counter(record.kind for record in survey.records).most_common(1)
-    others = [
-        (index, f"{record.kind}, not {usual[0][0]}")
-        for index, record in enumerate(survey.records)
-        if record.kind != usual[0][0]
-    ]
+    usual = next(iter(Counter(record.kind for record in survey.records).most_common(1)), ("", 0))[0]
+    others = _of_records(survey, lambda record: f"{record.kind}, not {usual}" if record.kind != usual else None)
     return if_exceptions(others, survey)
 
 
@@ -201,12 +199,11 @@ def outlying_masks(survey: Survey) -> list[str]:
 
     If the survey has read no pixels, the remarks are on classes, void and inverted masks alone.
     """
-    records = survey.records
     inverted, inverted_text = _inverted(survey)
     other_ids = _misnumbered(survey, [index for index, _ in inverted])
     numbered = {index for index, _ in other_ids}
-    blocks = [(index, f"blocks of {record.block_side} pixels") for index, record in enumerate(records) if record.block_side]
-    parts = [(index, record.unlabelled_part) for index, record in enumerate(records) if record.unlabelled_part]
+    blocks = _of_records(survey, lambda record: f"blocks of {record.block_side} pixels" if record.block_side else None)
+    parts = _of_records(survey, lambda record: record.unlabelled_part)
     kinds = [
         (other_ids, "fit the others only with other ids: those show the classes where these would have them then"),
         ([each for each in _lacking(survey) if each[0] not in numbered], "lack a class that nearly all others show"),

@@ -11,14 +11,7 @@ import numpy as np
 from imaging.classes import VOID
 from training.data.label_files import alike_names
 from training.data.problems import MOST_NAMED, DataError, first_names, remark
-from training.survey.copies import (
-    copied_images,
-    copied_masks,
-    shared_frames,
-    similar_images,
-    swapped_masks,
-    swapped_note,
-)
+from training.survey.copies import copied_images, copied_masks, shared_frames, similar_images, swapped_masks, swapped_note
 from training.survey.doubts import doubtful_labels, odd_photos, outlying_masks, rare_classes
 from training.survey.records import Survey
 

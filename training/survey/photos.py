@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -108,12 +109,10 @@ def _bits(hashes: Sequence[str]) -> Bits:
 
 def _turned(bits: Bits) -> Iterator[Bits]:
     """The hashes of the images in all eight orientations, first as they are."""
-    transposes = bits[:, ::-1].swapaxes(2, 3)
-    for across, down in ((bits[:, 0], bits[:, 1]), (transposes[:, 0], transposes[:, 1])):
-        for across_flip, down_flip in ((False, False), (True, False), (False, True), (True, True)):
-            columns, rows = slice(None, None, -1 if across_flip else 1), slice(None, None, -1 if down_flip else 1)
-            parts = across[:, rows, columns] ^ across_flip, down[:, rows, columns] ^ down_flip
-            yield np.stack(parts, 1)
+    for upright in (bits, bits[:, ::-1].swapaxes(2, 3)):
+        for flips in product((False, True), repeat=2):  # across, down
+            columns, rows = (slice(None, None, -1 if flip else 1) for flip in flips)
+            yield upright[:, :, rows, columns] ^ np.array(flips)[:, None, None]
 
 
 def _words(bits: Bits) -> npt.NDArray[np.uint64]:

@@ -9,9 +9,8 @@ from PIL import Image
 from imaging.errors import AnswerTooLarge
 from imaging.regions import Regions
 from imaging.runs import column_runs
-from training.survey.placement import PhotoEdges
+from training.survey.placement import Ids, PhotoEdges
 
-Ids = npt.NDArray[np.uint8]
 GRID = 16  # cells of a mask's height and of its width, whose ids are recorded
 COARSE, LEAST_LINES = 4, 6  # pixels of a block, and rows (columns) at which something changes, at least
 # Of 3,348 masks of Pascal VOC and 468 of CamVid, these name one. Of masks whose half was made background, they name about eight

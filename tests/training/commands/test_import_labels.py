@@ -14,17 +14,7 @@ from imaging.coco import coco_document
 from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
-from tests.support.training.coco import (
-    SIZE,
-    Import,
-    box,
-    document,
-    image,
-    read_masks,
-    thing,
-    write_export,
-    write_photo,
-)
+from tests.support.training.coco import SIZE, Import, box, document, image, read_masks, thing, write_export, write_photo
 from training.data.label_files import find_labels
 from training.importing.classes import find_classes, write_classes
 from training.importing.coco import ImageFinder, as_key, make_document

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.training.coco import SIZE, Import, Region, box, drawn, read_masks
+from tests.support.training.coco import SIZE, Import, Region, box, drawn
 from tests.support.training.label_tools import Ids, label_studio_result, png_text, write_label_studio_results
 from training.importing.label_studio.geometry import draw
 from training.importing.label_studio.tasks import find_image_field, read_label_studio
@@ -186,14 +186,11 @@ def test_what_is_not_known_is_an_error_and_void(kind: str, value: dict[str, Any]
         np.testing.assert_array_equal(mask, np.where(IN_CORNER, 1, VOID * expected))
 
 
-def test_unknown_regions_end_the_import_or_become_void(run_import: Import, tmp_path: Path) -> None:
-    """One that has neither a shape nor a size."""
+def test_an_unknown_region_with_neither_a_shape_nor_a_size_becomes_void_where_the_user_wants_it() -> None:
     unknown = {"id": "x", "type": "newlabels", "value": {"newlabels": ["stem"]}}
-    file = write_label_studio_results(tmp_path / "export", [LEAF, unknown])
-    assert "1 regions of the type 'newlabels' cannot be read, in" in run_import(file, status=2)
-    assert not (tmp_path / "data").exists()
-    assert "1 regions of the type 'newlabels' cannot be read and are void" in run_import(file, "--unknown", "void")
-    np.testing.assert_array_equal(read_masks(tmp_path / "data")["0"], np.where(IN_CORNER, 1, VOID))
+    (mask,), told = read(task(LEAF, unknown), policy="void")
+    assert told.startswith("1 regions of the type 'newlabels' cannot be read and are void")
+    np.testing.assert_array_equal(mask, np.where(IN_CORNER, 1, VOID))
 
 
 def test_points_have_no_area_and_small_keys_are_told() -> None:

@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 from model.labels import numbered_labels
 from tests.support.variants import long
 from training.data.split import get_split
-from training.survey.copies import copied_images, shared_frames, similar_images
+from training.survey.copies import copied_images, shared_frames
+from training.survey.inspection import pair_notes
 from training.survey.records import survey_all
 
 LABELS = numbered_labels(["soil", "leaf"])
@@ -97,7 +98,7 @@ def test_of_several_images_that_look_alike_the_nearest_is_named(root: Path) -> N
     lines = (root / "train.txt").read_text().replace("h\n", "")
     (root / "train.txt").write_text(lines)
     train, validation = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
-    (note,) = similar_images(train, validation)
+    (note,) = [note for note in pair_notes(train, validation) if "look like images of 'train', as copies and" in note]
     assert f"{root}/images/h.jpg like {root}/images/g-near.jpg;" in note
 
 

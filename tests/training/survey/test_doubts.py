@@ -1,4 +1,4 @@
-"""Masks that are exceptions in their split are named: one class alone, specks, thin lines, other kinds of files."""
+"""Masks that are exceptions in their split are named: one class alone, specks, thin lines, other kinds of files, inverted."""
 
 from __future__ import annotations
 
@@ -105,3 +105,57 @@ def test_the_same_labels_in_two_files_are_told(root: Path, split: str) -> None:
     surveys = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
     text = "1 masks hold the same labels as another image's, one of which may be wrong: f10.png like f3.png"
     assert [note.replace(f"{root}/masks/", "") for note in pair_notes(*surveys)] == [text]
+
+
+def leaf(seed: int) -> Ids:
+    """Soil with a leaf, of another size for each seed; every third leaf reaches beyond the frame."""
+    ids = np.zeros((120, 160), np.uint8)
+    ids[0 if seed % 3 == 0 else 20 : 60 + seed, 40 : 100 + seed] = 1
+    return ids
+
+
+@pytest.fixture
+def leaves(tmp_path: Path) -> Path:
+    """Twelve frames whose photos are noise."""
+    return write_noise(tmp_path, {f"f{seed:02}": leaf(seed) for seed in range(12)})
+
+
+def inverted(leaves: Path) -> list[str]:
+    return [note for note in remarks(leaves, LABELS) if "inverted" in note]
+
+
+def test_inverted_masks_are_told_with_the_class_of_their_rim(leaves: Path) -> None:
+    write_mask(leaves, "f04", 1 - leaf(4))
+    void = 1 - leaf(7)
+    void[:2] = 255
+    write_mask(leaves, "f07", void)
+    assert inverted(leaves) == [
+        "2 masks of 'train' seem to be inverted: nearly all others show 'soil' at their rim, these show another class there "
+        "and 'soil' inside: f04.png (leaf), f07.png (leaf)"
+    ]
+
+
+def part(ids: Ids, rows: slice, columns: slice, value: int) -> Ids:
+    ids = ids.copy()
+    ids[rows, columns] = value
+    return ids
+
+
+ALL_LEAF = np.ones((120, 160), np.uint8)
+SOUND = [
+    leaf(4), part(ALL_LEAF, slice(30), slice(40), 0), part(ALL_LEAF, slice(60, 66), slice(80, 86), 0), ALL_LEAF,
+    part(1 - leaf(4), slice(30), slice(30), 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ids", SOUND)
+def test_sound_masks_and_objects_that_fill_the_frame_are_not_inverted(leaves: Path, ids: Ids) -> None:
+    """Soil in a corner, a speck of it inside, none at all, and three classes."""
+    write_mask(leaves, "f04", ids)
+    assert inverted(leaves) == []
+
+
+def test_without_a_class_around_nearly_all_masks_nothing_is_told(leaves: Path) -> None:
+    for seed in range(6):
+        write_mask(leaves, f"f{seed:02}", 1 - leaf(seed))
+    assert inverted(leaves) == []

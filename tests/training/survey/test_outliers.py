@@ -82,6 +82,7 @@ def rectangles(_: Ids) -> Ids:
 
 
 OTHER_IDS = "fit the others only with other ids: those show the classes where these would have them then"
+UNLABELLED = "end at a straight border, as if a part of the photo had no labels"
 PLANTED: list[tuple[str, Change, str]] = [
     ("f05", lambda ids: np.where(ids == 255, 255, (ids + 1) % len(LABELS)), f"{OTHER_IDS}: f05.png (ids one too high)"),
     ("f05", lambda ids: shifted(ids, 1), f"{OTHER_IDS}: f05.png (ids one too high)"),
@@ -90,8 +91,12 @@ PLANTED: list[tuple[str, Change, str]] = [
     ("f07", lambda ids: np.where(ids == 2, 1, ids), "lack a class that nearly all others show: f07.png (road)"),
     ("f09", lambda ids: np.where(ids == 255, 0, ids), "have no void where nearly all others have some; it may be saved as a "
      "class: f09.png"),
-    ("f06", lambda ids: two_parts(ids, street(8) == 0, 120), "end at a straight border, as if a part of the photo had no "
-     "labels: f06.png (a border at 60% of the width)"),
+    ("f06", lambda ids: two_parts(ids, street(8) == 0, 120), f"{UNLABELLED}: f06.png (a border at 60% of the width)"),
+    *(("f06", filled, f"{UNLABELLED}: f06.png ({part})") for filled, part in (
+        (lambda ids: two_parts(ids, np.zeros_like(ids), 100), "right 50%"),
+        (lambda ids: two_parts(np.full_like(ids, 255), ids, 70), "left 35%"),
+        (lambda ids: np.where(np.arange(HEIGHT)[:, None] < 75, ids, 0), "lower 50%"),
+    )),
     ("f05", lambda ids: with_void(ids, 60), "have far more void than the others, as if objects had no labels yet: f05.png "
      f"({(with_void(street(5), 60) == 255).mean():.0%})"),
 ]  # fmt: skip
@@ -139,23 +144,6 @@ def test_a_mask_that_was_drawn_smaller_and_enlarged_is_named(root: Path, factor:
     (remark,) = [note for note in outliers(root) if "f04.png" in note and "blocks" in note]
     side = int(remark.partition("(blocks of ")[2].split()[0])
     assert factor <= side <= factor + 1
-
-
-@pytest.mark.parametrize("fill", [0, *long(255)])
-@pytest.mark.parametrize(
-    ("cut", "part"),
-    [
-        (lambda ids: ids[:, 100:], "right 50%"),
-        (lambda ids: ids[:, :70], "left 35%"),
-        (lambda ids: ids[75:], "lower 50%"),
-    ],
-)
-def test_a_mask_of_which_a_part_is_unlabelled_is_named(root: Path, cut: Callable[[Ids], Ids], part: str, fill: int) -> None:
-    ids = street(6)
-    cut(ids)[:] = fill
-    write_mask(root, "f06", ids)
-    text = f"1 masks of 'train' end at a straight border, as if a part of the photo had no labels: f06.png ({part})"
-    assert text in outliers(root)
 
 
 def test_an_object_that_ends_at_a_straight_edge_of_the_photo_is_no_unlabelled_part(tmp_path: Path) -> None:

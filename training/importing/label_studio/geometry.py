@@ -14,16 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.importing.outlines import (
-    Point,
-    Size,
-    box_corners,
-    decode_painted,
-    ellipse_corners,
-    encode_mask,
-    read_number,
-    read_point,
-)
+from training.importing import outlines
+from training.importing.outlines import Point, Size
 
 FORMS = {
     "brush": (frozenset({"rle"}), frozenset({"format"})),
@@ -61,20 +53,21 @@ def draw(geometry: Mapping[str, Any], size: Size) -> dict[str, Any]:
     if form == "brush":
         if not isinstance(geometry["rle"], list):
             raise ValueError(f"needs rle as a list of numbers, got {str(geometry['rle'])[:60]}")
-        return {"segmentation": encode_mask(decode_brush(geometry["rle"], size), size)}
+        return {"segmentation": outlines.encode_mask(decode_brush(geometry["rle"], size), size)}
     if form == "bitmask":
-        return {"segmentation": encode_mask(decode_painted(geometry["imageDataURL"], size), size)}
+        return {"segmentation": outlines.encode_mask(outlines.decode_painted(geometry["imageDataURL"], size), size)}
     if form in ("polygon", "vector"):
         points = _polygon(geometry["points"], scale) if form == "polygon" else _path(geometry["vertices"], scale)
         return {"segmentation": [[value for point in points for value in point]]}
-    turn = read_number(geometry.get("rotation", 0), "rotation")
+    turn = outlines.read_number(geometry.get("rotation", 0), "rotation")
     left, top = _pixels([geometry["x"], geometry["y"]], scale)
     if form == "ellipse":
         radii = _pixels([geometry["radiusX"], geometry["radiusY"]], scale)
-        return {"segmentation": [ellipse_corners((left, top), radii, turn)]}
+        return {"segmentation": [outlines.ellipse_corners((left, top), radii, turn)]}
     across, along = _pixels([geometry["width"], geometry["height"]], scale)
+    box = [left, top, across, along]
     # Label Studio turns a rectangle about its upper left corner, and an ellipse about its centre
-    return {"bbox": box_corners((left, top, across, along), turn, about=(left, top)) if turn else [left, top, across, along]}
+    return {"bbox": outlines.box_corners(box, turn, about=(left, top)) if turn else box}
 
 
 def known_points(geometry: Mapping[str, Any], size: Size) -> list[Point]:
@@ -120,7 +113,7 @@ def _in_order(vertices: Any) -> Sequence[Any]:
 
 def _pixels(point: Any, scale: Point) -> Point:
     """A point, or two values along x and y, in pixels."""
-    x, y = read_point(point)
+    x, y = outlines.read_point(point)
     return round(x * scale[0], DIGITS), round(y * scale[1], DIGITS)
 
 

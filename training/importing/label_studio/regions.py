@@ -90,7 +90,7 @@ class StudioRegion:
             kind = str(result.get("type"))
             if form is None or SHAPES.get(kind, form) != form:
                 return f"regions of the type {kind} with {', '.join(sorted(self.geometry)) or 'no shape'}"
-        if keys := outline_keys(self._other_keys()):
+        if keys := outline_keys(self.other_keys()):
             return f"regions with the key {keys[0][:LONGEST]!r}"
         if form == "brush" and self.geometry.get("format", "rle") != "rle":
             return f"brush labels of the format {str(self.geometry['format'])[:LONGEST]!r}"
@@ -99,10 +99,6 @@ class StudioRegion:
         if form == "polygon" and not is_closed(self.geometry):
             return f"regions of the type {self.kind} that are not closed"
         return None
-
-    def unread_keys(self) -> list[str]:
-        """The keys of its results that are not known, and cannot hold an outline."""
-        return [key[:LONGEST] for key in self._other_keys()]
 
     def outline(self, size: Size) -> dict[str, Any]:
         """Its `segmentation` or `bbox` in pixels of an image of this size; raises `ValueError` for wrong values."""
@@ -114,7 +110,7 @@ class StudioRegion:
 
     def place(self, size: Size) -> Mapping[str, Any] | Sequence[Point]:
         """Where a region lies that is not known: its outline, or its points in pixels; no points if that is not known."""
-        if outline_keys(self._other_keys()):
+        if outline_keys(self.other_keys()):
             return []
         form = find_form(self.geometry)
         is_path = form in ("polygon", "vector") and is_closed(self.geometry) and self._unknown_type() is None
@@ -129,7 +125,7 @@ class StudioRegion:
         kinds = (str(result["type"]) for result in self.results if result.get("type") is not None)
         return next((kind for kind in kinds if kind not in (*SHAPES, *ANSWERS, "labels")), None)
 
-    def _other_keys(self) -> dict[str, Any]:
+    def other_keys(self) -> dict[str, Any]:
         """The unknown keys of its results and of their values, and what they hold."""
         known_keys = (*GEOMETRY, *ANSWER_KEYS)
         others = {key: value for result in self.results for key, value in result.items() if key not in RESULT_KEYS}

@@ -37,7 +37,11 @@ class TaskReader(ShapeReader):
                 self._omissions.tell(
                     "tasks have several annotations: the ground truth counts, or the last", len(annotations) > 1
                 )
-                self._add(task, self._results(task, annotations[0]))
+                results = annotations[0].get("result")
+                if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+                    got = str(results)[:LONGEST]
+                    raise DataError(f"{self._name(task)} must have an annotation with a list of results, got {got}")
+                self._add(task, results)
             else:
                 self._omissions.tell("tasks have no annotation and are left out", names=[task.get("id")])
 
@@ -53,12 +57,6 @@ class TaskReader(ShapeReader):
             raise DataError(f"{self._name(task)} must have a list of annotations, got {str(annotations)[:LONGEST]}")
         valid = [entry for entry in reversed(annotations) if not entry.get("was_cancelled")]
         return sorted(valid, key=lambda entry: not entry.get("ground_truth"))
-
-    def _results(self, task: Mapping[str, Any], annotation: Mapping[str, Any]) -> list[dict[str, Any]]:
-        results = annotation.get("result")
-        if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-            raise DataError(f"{self._name(task)} must have an annotation with a list of results, got {str(results)[:LONGEST]}")
-        return results
 
     def _add(self, task: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
         """Adds a task's image and the objects of its results."""

@@ -11,17 +11,9 @@ import numpy as np
 import shapely
 
 from imaging.classes import VOID
+from imaging.georeferenced import vectors
 from imaging.georeferenced.place import Place, system_name
-from imaging.georeferenced.vectors import (
-    Burner,
-    Features,
-    Geometries,
-    System,
-    VectorError,
-    bounds,
-    polygons_in_pixels,
-    read_features,
-)
+from imaging.georeferenced.vectors import Burner, Features, Geometries, System, VectorError
 from model.labels import LabelError
 from training.data.label_files import class_name
 from training.data.problems import DataError, first_names
@@ -51,7 +43,7 @@ class Layer:
     def burner(self, place: Place, ids: dict[str, int]) -> tuple[Burner, list[int]]:
         """What burns the polygons into a scene, and the indices of those on it. ids: of the classes, by name."""
         try:
-            indices, polygons = polygons_in_pixels(self.polygons, self.crs, place)
+            indices, polygons = vectors.polygons_in_pixels(self.polygons, self.crs, place)
         except VectorError as error:
             raise DataError(f"{self.name}: {error}") from error
         names = [self.classes[index] for index in indices]
@@ -66,7 +58,7 @@ class Layer:
         indices: of the polygons; None for all.
         """
         boxes = [("its polygons", shapely.total_bounds(self.polygons if indices is None else self.polygons[indices]))]
-        boxes += [(name, bounds(place, self.crs)) for name, place in scenes.items()]
+        boxes += [(name, vectors.bounds(place, self.crs)) for name, place in scenes.items()]
         words = [f"{name} at x {box[0]:.9g} to {box[2]:.9g}, y {box[1]:.9g} to {box[3]:.9g}" for name, box in boxes]
         return f"{self.name}, in {system_name(self.crs)}: {first_names(words, MOST_PLACES)}"
 
@@ -78,7 +70,7 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
     omissions: counts polygons without a class and invalid ones; its errors must end the import. Raises `VectorError` for a
     file, layer or field that cannot be read, and `DataError` for points and lines, and for a layer without polygons.
     """
-    features = read_features(path, layer, field)
+    features = vectors.read_features(path, layer, field)
     name = f"{path}, layer {features.layer}"
     for index in np.flatnonzero(shapely.get_type_id(features.geometries) == shapely.GeometryType.GEOMETRYCOLLECTION):
         features.geometries[index] = _polygons_of(features.geometries[index], omissions)
