@@ -4,51 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from tqdm import tqdm
 
-from benchmarks.benches import (
-    bulk,
-    formats,
-    former,
-    gpu,
-    hostile,
-    jobs,
-    overload,
-    page,
-    runtimes,
-    scenes,
-    served,
-    size,
-    soak,
-    startup,
-)
 from benchmarks.harness import results
 from benchmarks.harness.load import available
-from benchmarks.harness.results import Section
 from benchmarks.peers import comparison
 from model.command_line import CommandParser
 
 HERE = Path(__file__).parent
-BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
-    "runtimes": lambda args: runtimes.run(quick=args.quick),
-    "served": lambda args: served.run(quick=args.quick),
-    "formats": lambda args: formats.run(quick=args.quick),
-    "page": lambda args: page.run(quick=args.quick),
-    "peers": lambda args: comparison.run(quick=args.quick, python=args.peers),
-    "size": lambda args: size.run(quick=args.quick),
-    "overload": lambda args: overload.run(quick=args.quick),
-    "startup": lambda args: startup.run(quick=args.quick),
-    "bulk": lambda args: bulk.run(quick=args.quick),
-    "scenes": lambda args: scenes.run(quick=args.quick),
-    "jobs": lambda args: jobs.run(quick=args.quick),
-    "gpu": lambda args: gpu.run(quick=args.quick),
-    "former": lambda args: former.run(quick=args.quick, former=args.former),
-    "hostile": lambda args: hostile.run(quick=args.quick),
-    "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
+NAMES = (
+    "runtimes", "served", "formats", "page", "peers", "size", "overload", "startup", "bulk", "scenes", "jobs", "gpu", "former",
+    "hostile", "soak",
+)  # fmt: skip
+BENCHES: dict[str, ModuleType] = {
+    name: comparison if name == "peers" else import_module(f"benchmarks.benches.{name}") for name in NAMES
 }
+"""Each has `run(quick=...)`, which gives a section of the results; and `missing()` if it cannot run everywhere."""
 # run only when the command line names them
 BY_NAME = ("bulk", "scenes", "jobs", "page", "peers", "gpu", "soak", "hostile", "former")
 # need wrk
@@ -60,9 +36,8 @@ def parser() -> argparse.ArgumentParser:
     default = f"default: all but {', '.join(BY_NAME)}"
     p.add_argument("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)} ({default})")
     p.add_argument("--quick", action="store_true", help="run each bench for only a few seconds, to check that it works")
-    p.add_argument(
-        "--minutes", type=float, default=soak.MINUTES, help="for soak: its duration in minutes (default: %(default)g)"
-    )
+    minutes = "for soak: its duration in minutes (default: %(default)g)"
+    p.add_argument("--minutes", type=float, default=BENCHES["soak"].MINUTES, help=minutes)
     p.add_argument("--out", type=Path, default=HERE, help="folder for RESULTS.md and results/ (default: benchmarks/)")
     p.add_argument(
         "--peers",
@@ -81,10 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fcn-bench: {reason}", file=sys.stderr)
         return 2
     folder = args.out / "results"
+    options = {"peers": {"python": args.peers}, "former": {"former": args.former}, "soak": {"minutes": args.minutes}}
     for name in (bar := tqdm(names, unit="bench", disable=not sys.stderr.isatty())):
         bar.set_description(name)
         try:
-            section = results.stamp(BENCHES[name](args))
+            section = results.stamp(BENCHES[name].run(quick=args.quick, **options.get(name, {})))
         except RuntimeError as error:
             print(f"fcn-bench: {name}: {error}", file=sys.stderr)
             return 1
@@ -111,8 +87,8 @@ def missing(names: Sequence[str], peers: str | None, former: Path | None = None)
         return "--former is for the bench former; name that, or leave it out"
     if "former" in names and not former:
         return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
-    checks = {"page": page.missing, "bulk": bulk.missing, "scenes": scenes.missing, "gpu": gpu.missing}
-    return next((reason for name, check in checks.items() if name in names and (reason := check())), None)
+    checks = [check for name in names if (check := getattr(BENCHES[name], "missing", None))]
+    return next((reason for check in checks if (reason := check())), None)
 
 
 if __name__ == "__main__":

@@ -61,19 +61,14 @@ def build_backbone(architecture: Architecture) -> Backbone:
     return VGG16Backbone(architecture.output_stride)
 
 
-def first_convolution(backbone: Backbone) -> nn.Conv2d:
-    """The convolution that reads the images."""
-    return next(layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
-
-
 def see_bands(net: FCN, bands: int) -> None:
     """Changes the first convolution of a network for photos so that it reads images of so many bands, as timm widens it.
 
     The bands get the weights of red, green and blue in turn, scaled by 3 / bands, so the sum over all bands keeps its size.
     """
-    layer, photo_bands = first_convolution(net.backbone), len(RGB)
+    layer = next(each for each in net.backbone.modules() if isinstance(each, nn.Conv2d))
     if layer.in_channels != bands:
-        weight = layer.weight.detach().repeat(1, ceil(bands / photo_bands), 1, 1)[:, :bands]
-        layer.weight = nn.Parameter(weight * (photo_bands / bands))
+        weight = layer.weight.detach().repeat(1, ceil(bands / len(RGB)), 1, 1)[:, :bands]
+        layer.weight = nn.Parameter(weight * (len(RGB) / bands))
         layer.in_channels = bands
     net.architecture = replace(net.architecture, bands=bands)
