@@ -47,8 +47,8 @@ LEAN_TESTS := tests/imaging/test_decoding.py tests/imaging/test_answer.py tests/
 	tests/model/inference/test_segmenter.py tests/model/inference/test_runtimes.py tests/model/inference/test_from_weights.py \
 	tests/model/inference/runtimes/test_openvino_runtime.py tests/model/inference/processes/test_workers.py \
 	tests/app/api tests/app/interop tests/app/serving/test_registry.py tests/app/test_server.py tests/app/test_settings.py \
-	tests/app/test_platform_variables.py \
-	tests/cli/test_main.py tests/cli/test_start.py tests/cli/test_run.py tests/cli/test_outputs.py
+	tests/app/test_wrong_settings.py \
+	tests/cli/test_main.py tests/cli/test_refusals.py tests/cli/test_start.py tests/cli/test_run.py tests/cli/test_outputs.py
 
 # the built wheel in an environment of its own, without PyTorch, segments a photo; there those tests of the checkout pass
 wheel-check: $(DEV_READY)

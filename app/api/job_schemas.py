@@ -22,7 +22,7 @@ from app.api.errors import (
     UploadTooSlow,
 )  # fmt: skip
 from app.api.query import QUERY_FIELDS, QUERY_PARAMETERS, field_of
-from app.api.schemas import IMAGE, problem_responses, query_document
+from app.api.schemas import IMAGE, problem_responses, query_document, request_body
 from app.serving.jobs.job import Output, Status
 from imaging.parameters import Parameter
 from model.inference.scenes.request import SCENE, SQUARE_METRES
@@ -82,7 +82,6 @@ SENDING = problem_responses([
     BadRequest, EmptyBody, Unauthorized, UploadTooSlow, TooLarge, UnsupportedType, Undecodable, BadParameter, Unavailable,
     InsufficientStorage,
 ])  # fmt: skip
-FORM = {"type": "object", "properties": {"file": {"type": "array", "items": IMAGE, "minItems": 1}}, "required": ["file"]}
-BODY = {"required": True, "content": {"multipart/form-data": {"schema": FORM}, "application/octet-stream": {"schema": IMAGE}}}
+BODY = request_body({"type": "array", "items": IMAGE, "minItems": 1}, {"application/octet-stream": {"schema": IMAGE}})
 SUBMISSION = {"parameters": query_document(JOB_MODEL), "requestBody": BODY}
 PAGE = {"parameters": query_document(PAGE_MODEL)}

@@ -248,19 +248,20 @@ def query_document(model: type[BaseModel] = QueryModel) -> list[dict[str, Any]]:
     return parameters
 
 
+def request_body(file: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """OpenAPI request body: a form with `file`, or one of the other media types."""
+    form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
+    return {"required": True, "content": {"multipart/form-data": {"schema": form}} | others}
+
+
 def batch_body() -> dict[str, Any]:
     """OpenAPI query and request body of `/segment/batch`."""
     files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-    form = {"type": "object", "properties": {"file": files}, "required": ["file"]}
-    return {
-        "parameters": query_document(),
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
-    }
+    return {"parameters": query_document(), "requestBody": request_body(files, {})}
 
 
 def upload_body() -> dict[str, Any]:
     """OpenAPI query and request body of `/segment`: a form with `file`, the raw image, or JSON with `inputs`."""
-    form = {"type": "object", "properties": {"file": IMAGE}, "required": ["file"]}
     document = {
         "type": "object",
         "required": ["inputs"],
@@ -270,19 +271,9 @@ def upload_body() -> dict[str, Any]:
             "parameters": {"type": "object", "description": "names and values of the query"},
         },
     }
-    raw = {"schema": IMAGE}
-    return {
-        "parameters": query_document(),
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {"schema": form},
-                "image/*": raw,
-                "application/octet-stream": raw,
-                "application/json": {"schema": document, "example": EXAMPLE},
-            },
-        },
-    }
+    raw, encoded = {"schema": IMAGE}, {"schema": document, "example": EXAMPLE}
+    others = {"image/*": raw, "application/octet-stream": raw, "application/json": encoded}
+    return {"parameters": query_document(), "requestBody": request_body(IMAGE, others)}
 
 
 SEGMENT_ROUTE: dict[str, Any] = {

@@ -101,9 +101,3 @@ def test_an_unexpected_error_is_one_log_line_with_the_traceback(serve: Serve, mo
     assert "xxx" in first
     assert len(stream.getvalue().splitlines()) == 2
     assert len(first) < 20_000
-
-
-def test_messages_with_line_breaks_stay_one_line() -> None:
-    for formatter in FORMATTERS:
-        record = logging.LogRecord("segment", logging.ERROR, "", 0, "not reloaded: %s", (f"{ODD}\n2026 INFO ready",), None)
-        assert formatter.format(record).isprintable()

@@ -231,16 +231,6 @@ def test_a_client_that_goes_while_it_sends_is_counted_as_gone_and_leaves_nothing
     assert_idle(service_of(client))
 
 
-def test_head_is_answered_without_a_body(small: tuple[TestClient, int]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", small[1], timeout=HANG_S)
-    connection.request("HEAD", "/health/live")
-    response = connection.getresponse()
-    assert (response.status, response.read()) == (200, b"")
-    connection.request("GET", "/health/live")
-    assert connection.getresponse().read() == b'{"status":"ok","reason":null}'
-    connection.close()
-
-
 def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,52 +39,45 @@ WORKER = {"worker_process.py", "confinement.py"}  # in a process of its own
 MOST_FILES, MOST_NAMED = 49, 44
 
 
-class Recorder:
-    """The files of our own in which a function is called while `on`, on threads that begin while it is installed."""
+@contextmanager
+def noted() -> Iterator[set[str]]:
+    """The files of our own in which a function is called meanwhile, on this thread and those that begin."""
+    seen: set[str] = set()
 
-    def __init__(self) -> None:
-        self.on = False
-        self.files: set[str] = set()
-
-    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+    def note(frame: FrameType, event: str, _: object) -> None:
         path = Path(frame.f_code.co_filename)
-        if self.on and event == "call" and path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ROOMS:
-            self.files.add(path.name)
+        if event == "call" and path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ROOMS:
+            seen.add(path.name)
 
-    @contextmanager
-    def install(self) -> Iterator[None]:
-        threading.setprofile(self)
-        sys.setprofile(self)
-        try:
-            yield
-        finally:
-            sys.setprofile(None)
-            threading.setprofile(None)
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield seen
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
 
 
 def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> None:
-    recorder = Recorder()
-
     def files_of(**body: Any) -> set[str]:
-        recorder.files, recorder.on = set(), True
+        seen.clear()
         assert httpx.post(url, timeout=60, **body).status_code == 200
-        recorder.on = False
-        return recorder.files - EVERY_SECOND - AT_TIMES
+        return seen - EVERY_SECOND - AT_TIMES
 
-    with recorder.install(), serve() as client, over_http(client, connections_of(client).protocol) as port:
+    with noted() as seen, serve() as client, over_http(client, connections_of(client).protocol) as port:
         url = f"http://127.0.0.1:{port}/segment"
         raw, form = files_of(content=PHOTO), files_of(files={"file": ("photo", PHOTO)})
         json = files_of(json={"inputs": base64.b64encode(PHOTO).decode()})
         (model,) = service_of(client).registry.models.values()
-        recorder.files, recorder.on = set(), True
+        seen.clear()
         segment_in_worker(Segmenter(pickle.loads(model.pickled_runtime), Limits()))
-        recorder.on = False
+        in_worker = seen - EVERY_SECOND
     assert (form - raw, json - raw) == ({"forms.py"}, set())
     page = (ROOT / "docs" / "design.md").read_text()
     section = page[page.index("## One request") :]
     section = section[: section.index("\n## ")]
     named = {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", section[: section.index("Errors of")])}
-    files = raw | form | recorder.files
+    files = raw | form | in_worker
     formats = {path.name for path in (ROOT / "imaging" / "formats").iterdir()}
     assert files - formats - FACTS - MEASURES - SEVERAL <= named
     assert named - formats - BEFORE - WORKER - AT_TIMES <= files

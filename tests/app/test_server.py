@@ -12,6 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.main import create_app
@@ -47,7 +48,7 @@ def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, 
         def ask() -> set[int]:
             statuses = set()
             while not stop.is_set():
-                statuses.add(it.post().status_code)
+                statuses |= {it.post().status_code, httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code}
             return statuses
 
         asking = [pool.submit(ask) for _ in range(4)]

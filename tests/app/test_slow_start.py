@@ -17,10 +17,8 @@ from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.weights_file import WeightsFiles
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, service_of
-from tests.support.app.services import Serve
 from tests.support.model.doubles import HeldRuntime, Hold
 from tests.support.polling import HANG_S, wait_until
-from tests.support.variants import long
 
 
 class SlowLoad:
@@ -92,25 +90,3 @@ def test_while_networks_compile_and_warm_up_it_is_live_and_says_what_it_waits_fo
             wait_until(lambda query=query: client.get(f"/health/ready{query}").status_code == 200)  # type: ignore[misc]
         assert client.post("/segment?model=copy", content=PHOTO).status_code == 200
         assert_idle(service_of(client))
-
-
-@pytest.mark.parametrize("held", ["compiling", *long("running")])
-def test_a_reload_that_takes_its_time_never_takes_the_former_network_away(
-    serve: Serve, held: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serve() as client:
-        service, load = service_of(client), SlowLoad()
-        registry, former, hold = service.registry, service.registry.models, getattr(load, held)
-        monkeypatch.setattr("app.serving.registry.load_runtime", load)
-        with hold:
-            registry.reload()
-            assert hold.entry.wait(HANG_S)
-            stay_for_longer_than_a_stall(client)
-            for path in ("/health/ready", "/health/ready?model=narrow"):
-                assert client.get(path).status_code == 200
-            assert client.post("/segment", content=PHOTO).status_code == 200
-            assert registry.models is former
-        wait_until(lambda: registry.models is not former)
-        assert client.get("/health/ready").status_code == 200
-        assert client.post("/segment", content=PHOTO).status_code == 200
-        assert_idle(service)

@@ -11,8 +11,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.segment import STAGES
-from app.main import create_app
-from app.settings import Settings
 from app.telemetry import REASONS, REPEAT_S, OnceAMinute
 from model.command_line import package_version
 from model.inference.cores import available_memory
@@ -57,18 +55,6 @@ def test_an_image_of_a_batch_is_counted_by_itself_and_load_by_what_was_short(
 
 def _raise(error: Exception) -> None:
     raise error
-
-
-def test_a_service_that_takes_no_images_says_which_state_it_is_in(narrow_file: Path, serve: Serve) -> None:
-    before = TestClient(create_app(Settings(weights=str(narrow_file))))  # its lifespan does not begin
-    assert post(before).status_code == 503
-    assert rejections(before) == {"starting": 1}
-    with serve() as client:
-        service_of(client).draining = True
-        assert post(client).status_code == 503
-        service_of(client).fail("the device is lost")
-        assert post(client).status_code == 503
-        assert rejections(client) == {"draining": 1, "failed": 1}
 
 
 def test_metrics_tell_of_the_build_the_limits_the_load_and_the_process(client: TestClient) -> None:

@@ -13,7 +13,6 @@ from playwright.sync_api import Page, Route, expect
 from model.weights_file import find_weights, load_weights
 from tests.support.browser.page import (
     ANSWER_MS,
-    CAT,
     Visit,
     answer_of,
     give,
@@ -21,7 +20,6 @@ from tests.support.browser.page import (
     problem,
     quarters,
     reply,
-    segment_file,
     state,
     thumb,
     until,
@@ -221,15 +219,3 @@ def test_the_focus_stays_where_the_work_is(visit: Visit) -> None:
     expect(page.locator(".classes .eye").nth(1)).to_be_focused()
     page.locator("#discard").press("Enter")
     expect(page.locator("#file")).to_be_focused()
-
-
-@pytest.mark.long
-def test_it_works_where_info_classes_and_models_tell_nothing(visit: Visit) -> None:
-    def silent(page: Page) -> None:
-        for name in ("info", "classes", "models"):
-            page.route(f"**/{name}", lambda route: route.fulfill(status=503, body="<p>busy</p>"))
-
-    page = visit(before=silent, allowed_statuses=(503,))
-    expect(page.locator("#about")).to_be_hidden()
-    expect(page.locator("#known-part")).to_be_hidden()
-    segment_file(page, CAT)

@@ -92,15 +92,6 @@ def test_what_a_killed_run_wrote_is_replaced_by_a_run_with_other_options(
     assert len(files_in(Path("out"))) == 23
 
 
-def test_rows_say_what_was_kept(photos: Path, run: Segment) -> None:
-    assert run("in", "-o", "out") == 0
-    Path("out/a.png").write_bytes(CORRECTED)
-    assert run("in", "-o", "out", "--results", "rows.jsonl") == 0
-    rows = {row["name"]: row for row in map(json.loads, Path("rows.jsonl").read_text().splitlines())}
-    assert len(rows) == 3
-    assert "is kept" in rows["in/a.png"]["problem"]
-
-
 def test_one_file_is_replaced_but_not_by_a_resumed_run(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("in/a.png", "-o", "mask.png") == 0
     mask = Path("mask.png").read_bytes()
@@ -138,12 +129,6 @@ def test_a_document_that_no_run_wrote_is_kept_and_told_before_the_run(
     assert not Path("out").exists()
     assert run(*words, "--force") == 0
     assert run(*words) == 0, "what a run wrote is replaced"
-
-
-def test_a_list_of_inputs_is_no_output(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
-    Path("list.txt").write_text("in/a.png\n")
-    assert run("--from-file", "list.txt", "-o", "out", "--rank", "list.txt") == 2
-    assert "or to that of --from-file; give each its own" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", [STATE, f"{STATE}/one.json", f"{STATE}/one.json/document.sha256"])

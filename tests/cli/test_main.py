@@ -38,58 +38,25 @@ def expected(narrow_file: Path) -> Callable[..., bytes]:
 
 
 @pytest.mark.parametrize(
-    ("extra", "message"),
-    [
-        (["--format", "overlay", "--classes", "circel"], "did you mean 'circle'?"),
-        (["--classes", "circle"], "--classes applies to --format color, overlay"),
-        (["--image-format", "jpeg"], "--image-format applies to"),
-        (["--alpha", "0.5"], "--alpha applies to --format overlay, got --format png; give --format overlay, or leave --alpha"),
-        (["--mask", "polygons"], "give --format json --mask polygons, or leave --mask out"),
-        (["--format", "json", "--probabilities"], "--probabilities applies to"),
-        (["--format", "coco", "--tolerance", "1"], "with --mask polygons, got --format coco, --mask rle; give --mask polygons"),
-        (["--model", "narrow"], "--model chooses a model of a service; give --server URL, or --weights instead"),
-        (["--api-key", "secret"], "--api-key is for a service; give --server URL"),
-    ],
-)
-def test_what_the_format_or_the_model_lacks_ends_the_run_in_a_line(
-    extra: list[str], message: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path, {"photo.png": PHOTO})
-    assert run(tmp_path / "photo.png", "-o", tmp_path / "out", *extra) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert "Traceback" not in error
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_way_to_write_regions_is_no_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main([str(tmp_path), "-o", "out", "--format", "polygons"])
-    message = "argument --format: 'polygons' is how json and coco write regions: --format json --mask polygons"
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
     ("arguments", "ending", "options"),
     [
         ("--format cutout --classes circle", "png", Options(rendering=Rendering("cutout", classes=("circle",)))),
         ("--format hf", "json", Options(rendering=Rendering("hf"))),
-        ("--format json --mask array", "json", Options(rendering=Rendering("json", "array"))),
         (
-            "--format overlay --image-format jpeg --classes Circle,3",
+            "--format overlay --image-format jpeg --classes Circle,3 --palette labels --no-names",
             "jpg",
-            Options(rendering=Rendering("overlay", classes=("circle", "3"), image_format="jpeg")),
+            Options(
+                rendering=Rendering("overlay", classes=("circle", "3"), palette="labels", names=False, image_format="jpeg")
+            ),
         ),
         (
-            "--format overlay --palette labels --no-names",
-            "png",
-            Options(rendering=Rendering("overlay", palette="labels", names=False)),
-        ),
-        ("--min-area 50 --fill-holes 0.5%", "png", Options(min_area=parse_area("50"), fill_holes=parse_area("0.5%"))),
-        (
-            "--format json --mask polygons --topology shared",
+            "--format json --mask polygons --topology shared --min-area 50 --fill-holes 0.5%",
             "json",
-            Options(rendering=Rendering("json", "polygons", topology="shared")),
+            Options(
+                rendering=Rendering("json", "polygons", topology="shared"),
+                min_area=parse_area("50"),
+                fill_holes=parse_area("0.5%"),
+            ),
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

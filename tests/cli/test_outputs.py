@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import command
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
+from tests.support.cli.folders import OTHER, PHOTO, Segment, write_files
 from tests.support.polling import HANG_S
 
 
@@ -48,43 +48,6 @@ def test_a_link_stays_and_its_file_gets_the_output(photos: Path, run: Segment, o
     assert real.read_bytes() not in (b"former", b"")
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert os.listdir("real") == ["file"]
-
-
-def test_two_outputs_do_not_share_a_place(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
-    for out, rank in (("out", "/dev/stdout"), ("-", "rank.txt")):
-        assert run("in", "-o", out, "--rank", rank, "--json") == 2
-        assert f"--json and {'-o -' if out == '-' else '--rank /dev/stdout'} would both" in capfd.readouterr().err
-    Path("link.txt").symlink_to("rows.jsonl")
-    assert run("in", "-o", "out", "--rank", "link.txt", "--results", "./rows.jsonl") == 2
-    assert "-o, --rank and --results would write to one file" in capfd.readouterr().err
-
-
-NOWHERE = {
-    "file/out": ["in", "-o", "file/out"],
-    "/proc/none": ["in", "-o", "/proc/none"],
-    "file": ["in", "-o", "file/one.json", "--format", "coco"],
-    "file/rank.txt": ["in", "-o", "out", "--rank", "file/rank.txt"],
-    "circle": ["in", "-o", "out", "--rank", "circle"],
-    "x" * 256: ["in", "-o", "out", "--rank", "x" * 256],
-    "/proc/none/rows.jsonl": ["in", "-o", "out", "--results", "/proc/none/rows.jsonl"],
-    "folder.jsonl": ["in", "-o", "out", "--results", "folder.jsonl"],
-    "file.parquet": ["in", "-o", "out", "--results", "file.parquet"],
-}
-
-
-@pytest.mark.parametrize("name", NOWHERE)
-def test_what_cannot_be_written_is_told_before_the_run(
-    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], name: str
-) -> None:
-    if name.endswith("parquet"):
-        pytest.importorskip("pyarrow", reason="the extra table is not installed")
-    write_files(Path(), {"file": b"", "file.parquet": b""})
-    Path("folder.jsonl").mkdir()
-    Path("circle").symlink_to("circle")
-    assert run(*NOWHERE[name]) == 2
-    (line,) = capfd.readouterr().err.splitlines()
-    assert name in line
-    assert sorted(files_in(Path())) == ["file", "file.parquet", "in/a.png", "in/b.jpg"]
 
 
 def test_stdin_by_its_path(photos: Path, run: Segment, narrow_file: Path) -> None:

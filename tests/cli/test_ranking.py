@@ -52,22 +52,3 @@ def test_a_service_gives_the_order_and_the_facts_of_the_command_line(
         sorted(confidences(tmp_path / "here.jsonl").items()), sorted(confidences(tmp_path / "there.jsonl").items()), strict=True
     ):
         assert (name, value) == (other_name, pytest.approx(other, abs=2e-6))
-
-
-@pytest.mark.parametrize(
-    ("extra", "words"),
-    [
-        (["--rank", "r.txt", "--resume"], "--rank orders all images, and --resume skips some"),
-        (["--rank", "r.txt", "--shard", "0/2"], "--rank orders all images, and --shard does a part of them"),
-        (["--rank", "{in}"], "must be a file or an object"),
-        (["--rank", "{in}/0.png"], "would overwrite an image"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_what_does_not_go_with_a_ranking_is_a_line(
-    extra: list[str], words: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_files(tmp_path, PHOTOS)
-    assert run(tmp_path / "in", "-o", tmp_path / "out", *(each.format(**{"in": tmp_path / "in"}) for each in extra)) == 2
-    assert words in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

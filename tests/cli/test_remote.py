@@ -44,12 +44,6 @@ def test_errors_of_the_service_are_told_an_image(narrow_url: str, tmp_path: Path
     assert (tmp_path / "out" / "b.png").exists()
 
 
-def test_options_that_are_the_services_own_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_files(tmp_path, {"a.png": PHOTO})
-    assert main([str(tmp_path / "a.png"), "-o", "b.png", "--server", "http://127.0.0.1:9", "--tile", "96"]) == 2
-    assert "--tile is set by the service" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("asks", "pauses"), [("7", [7, 7]), ("Wed, 21 Oct 2026 07:28:00 GMT", [1, 2]), ("-1", [1, 2]), ("99999", [MOST_WAIT_S] * 2)]
 )

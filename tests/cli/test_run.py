@@ -1,4 +1,4 @@
-"""Shards of a run, processes that are killed, and memory that does not grow with the number of images."""
+"""Resumed runs, their lines and tables, shards, processes that are killed, and memory that does not grow with the images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cli.resume import Journal
 from cli.run import AHEAD, BulkJob, run_all
 from imaging.rendering import Rendering
 from tests.support.cli.commands import command, environment
-from tests.support.cli.folders import PHOTO, Segment, files_in, job_of, write_files
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, job_of, write_files
 from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
 
@@ -67,18 +67,6 @@ def test_memory_does_not_grow_with_the_number_of_names(tmp_path: Path, monkeypat
         journal.close()
         tracemalloc.stop()
     assert blocks[2] < blocks[1] + 500  # a list of 700 outcomes would be more
-
-
-def test_shards_together_do_each_image_once(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_files(tmp_path / "in", {f"{number}.png": PHOTO for number in range(9)})
-    sources = []
-    for index in range(3):
-        assert run(tmp_path / "in", "-o", tmp_path / "out", "--shard", f"{index}/3", "--json") == 0
-        sources += [json.loads(line)["source"] for line in capsys.readouterr().out.splitlines()]
-    assert len(sources) == len(set(sources)) == 9
-    assert files_in(tmp_path / "out") == sorted(f"{number}.png" for number in range(9))
-    assert run(tmp_path / "in", "-o", tmp_path / "out", "--resume") == 0
-    assert "9 skipped" in capsys.readouterr().err
 
 
 def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_path: Path) -> None:
@@ -174,3 +162,41 @@ def read_all(folder: str) -> dict[str, bytes]:
 
 def tables(place: str) -> list[bytes]:
     return [read_whole(f"{place}/{name}")[0] for name in names_below(place) if name.startswith("results")]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_resume_does_again_what_would_be_another_answer(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
+    write_files(Path("in"), {"1.png": PHOTO, "2.png": PHOTO})
+    assert run("in", "-o", "out", "--side", 64) == 0
+    for arguments, line in [
+        (["--side", 64], "2 skipped"),
+        (["--side", 96], ""),
+        (["--side", 96, "--results", "r.jsonl"], "2 skipped"),
+        (["--side", 64, "--tile", 64], ""),
+        (["--side", 64, "--format", "overlay"], ""),
+        (["--side", 64], ""),
+    ]:
+        assert run("in", "-o", "out", "--resume", *arguments) == 0
+        assert line in (messages := capsys.readouterr().err)
+        assert ("the last run there had other options" in messages) == (not line)
+    write_files(Path("in"), {"2.png": OTHER})
+    assert run("in", "-o", "out", "--resume", "--side", 64) == 0
+    assert "1 skipped" in capsys.readouterr().err
+
+
+def test_with_json_each_image_has_a_line_on_stdout(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
+    write_files(Path("in"), {"3.png": PHOTO})
+    assert run("in", "-o", "out") == 0
+    write_files(Path("in"), {"1.png": PHOTO, "2.png": b"text"})
+    assert run("in", "-o", "out", "--json", "--resume") == 3
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    by_source = {line["source"]: line for line in lines}
+    statuses = {name: by_source[name]["status"] for name in sorted(by_source)}
+    assert statuses == {"in/1.png": "done", "in/2.png": "failed", "in/3.png": "skipped"}
+    assert "none of PNG" in by_source["in/2.png"]["error"]
+    assert by_source["in/1.png"]["target"] == "out/1.png"
+    assert by_source["in/1.png"]["seconds"] > 0

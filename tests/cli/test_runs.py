@@ -20,7 +20,7 @@ from model.inference.processes import workers
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.commands import command, environment
-from tests.support.cli.folders import OTHER, PHOTO, files_in, outcomes_of, write_files
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, write_files
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 
@@ -82,23 +82,6 @@ def test_a_run_whose_workers_cannot_start_ends(
     assert line.endswith("; 0 images were done, --resume does the rest")
 
 
-@pytest.mark.parametrize(("out", "resumable"), [("mask.png", False), ("masks/", True)])
-def test_ctrl_c_gives_130_and_tells_of_resume_where_there_is_a_journal(
-    out: str,
-    resumable: bool,
-    tmp_path: Path,
-    narrow_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr("cli.local.Local.__call__", Raising(KeyboardInterrupt(), "photo.png"))
-    write_files(tmp_path, {"photo.png": PHOTO})
-    arguments = [tmp_path / "photo.png", "-o", f"{tmp_path}/{out}", "--weights", narrow_file, "--device", "cpu"]
-    assert main(list(map(str, arguments))) == 130
-    (line,) = capsys.readouterr().err.splitlines()
-    assert (line.startswith("fcn-segment: interrupted"), "--resume does the rest" in line) == (True, resumable)
-
-
 def test_ctrl_c_ends_with_130_and_leaves_whole_answers_alone(tmp_path: Path, narrow_file: Path) -> None:
     photo = encode(make_photo(600, 800))
     write_files(tmp_path / "in", {f"{i}.png": photo for i in range(300)})
@@ -109,7 +92,7 @@ def test_ctrl_c_ends_with_130_and_leaves_whole_answers_alone(tmp_path: Path, nar
     wait_until(lambda: len(list(out.glob("*.png"))) > 2)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
-    assert (process.returncode, error.count(b"\n"), b"Traceback" in error) == (130, 1, False)
+    assert (process.returncode, error.count(b"\n"), b"--resume does the rest" in error) == (130, 1, True)
     answers = files_in(out)
     assert 2 < len(answers) < 300
     assert not [name for name in answers if not name.endswith(".png")]
@@ -167,3 +150,33 @@ def test_a_run_that_is_killed_leaves_no_worker(narrow_file: Path, tmp_path: Path
         assert len(below) > 1
         process.kill()
     wait_until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in below))
+
+
+def test_a_broken_file_among_good_ones_is_named_and_the_others_are_done(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"a.png": PHOTO, "b.png": PHOTO[: len(PHOTO) // 2], "c.png": b"", "d.jpg": b"hello", "e.jpg": OTHER}
+    write_files(tmp_path / "in", files)
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
+    assert files_in(tmp_path / "out") == ["a.png", "e.png"]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.pop() == "fcn-segment: 3 of 5 failed"
+    for line, name, reason in zip(lines, ("b.png", "c.png", "d.jpg"), ("damaged", "empty", "none of PNG"), strict=True):
+        assert line.startswith(f"fcn-segment: {tmp_path / 'in' / name}: ")
+        assert reason in line
+
+
+def test_an_image_above_the_limit_fails_with_both_numbers(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path, {"photo.png": PHOTO})
+    assert run(tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--max-megapixels", 0.001) == 3
+    assert "101x70" in (error := capsys.readouterr().err)
+    assert "at most 0.001 megapixels" in error
+    assert not (tmp_path / "mask.png").exists()
+
+
+def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:
+    write_files(tmp_path / "in", {"photo.png": PHOTO})
+    run(tmp_path / "in", "-o", tmp_path / "in")
+    assert (tmp_path / "in" / "photo.png").read_bytes() == PHOTO

@@ -7,20 +7,18 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import shapely
-from fcn_client import FetchFailed, InvalidImage, Segmentation, SegmentClient, UnsupportedImage, WrongParameter
+from fcn_client import FetchFailed, InvalidImage, Segmentation, SegmentClient, WrongParameter
 from PIL import Image
 
 from tests.support.checkout import ROOT
 from tests.support.client.file_server import served_folder
 from tests.support.client.scripted_service import Kind, both, client_of
-from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S
 from tests.support.variants import long
 
@@ -52,22 +50,6 @@ def test_arrays_are_those_of_the_mask_and_the_confidence(live_url: str, kind: Ki
     assert result.timing["inference"] > 0
     assert result.request_id
     assert len(result.labels) == 21
-    assert not result.mask("dog").any()
-    with pytest.raises(KeyError, match="'catt'; did you mean 'cat'"):
-        result.mask("catt")
-
-
-@both
-def test_one_bad_image_of_many_does_not_end_it(narrow_url: str, kind: Kind) -> None:
-    images = [encode(make_photo(40 + i, 50, seed=i)) for i in range(7)]
-    items: list[Any] = [*images[:3], b"text", Path("missing.png"), *images[3:]]
-    with client_of(kind, narrow_url) as client:
-        results = [result for _, result in client.segment_many(items, concurrency=3)]
-    assert isinstance(results[3], UnsupportedImage)
-    assert isinstance(results[4], FileNotFoundError)
-    good = results[:3] + results[5:]
-    assert [result.class_map.shape for result in good] == [(40 + i, 50) for i in range(7)]
-    np.testing.assert_array_equal(good[6].class_map, mask_of(narrow_url, images[6]))
 
 
 def test_other_forms_and_what_is_served(live_url: str) -> None:
@@ -91,8 +73,6 @@ def test_other_forms_and_what_is_served(live_url: str) -> None:
             client.segment(PHOTO, model="x")
         assert error_info.value.status == 422
         assert error_info.value.request_id
-        with pytest.raises(WrongParameter, match="side"):
-            client.segment(PHOTO, side=5)
         with pytest.raises(InvalidImage):
             client.segment(PHOTO.read_bytes()[:5000])
 
@@ -110,17 +90,6 @@ def test_polygons_and_coco_cover_the_mask(live_url: str) -> None:
     assert sum(entry["area"] for entry in masks["annotations"] if entry["category_id"] == 8) == cat.sum()
 
 
-def test_parameters_of_pictures_reach_the_service(live_url: str) -> None:
-    cat = mask_of(live_url, PHOTO.read_bytes()) == 8
-    with SegmentClient(live_url) as client, Image.open(PHOTO) as photo:
-        overlay = client.overlay(PHOTO, classes=["cat"], palette="labels", names=False, image_format="png")
-        changes = (np.asarray(overlay).astype(int) - np.asarray(photo)).any(-1)
-        assert (changes & cat).sum() > 0.9 * cat.sum()
-        assert client.overlay(PHOTO).format == "JPEG"
-        answer = client.segment(PHOTO, min_area="50%", fill_holes=10)
-        assert {entry.name for entry in answer.classes} == {"cat"}
-
-
 def test_a_cutout_is_the_photo_where_the_class_is(live_url: str) -> None:
     cat = mask_of(live_url, PHOTO.read_bytes()) == 8
     with SegmentClient(live_url) as client, client.cutout(PHOTO, classes="cat") as cutout:
@@ -136,8 +105,7 @@ def test_an_address_is_fetched_here_and_not_by_the_service(live_url: str) -> Non
     with served_folder(PHOTO.parent) as photos, SegmentClient(live_url) as client:
         np.testing.assert_array_equal(client.segment(f"{photos}/chelsea.jpg").class_map, client.segment(PHOTO).class_map)
         outcomes = [outcome for _, outcome in client.segment_many([f"{photos}/missing.jpg", PHOTO])]
-        assert isinstance(outcomes[0], FetchFailed)
-        assert isinstance(outcomes[1], Segmentation)
+        assert [type(outcome) for outcome in outcomes] == [FetchFailed, Segmentation]
         assert client.coco(f"{photos}/chelsea.jpg")["images"][0]["file_name"] == "chelsea.jpg"
 
 

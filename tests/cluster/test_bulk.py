@@ -134,19 +134,6 @@ def test_a_job_waits_for_a_node_on_which_an_actor_fits(cluster: Cluster, start: 
 
 
 @pytest.mark.long
-def test_a_corrected_answer_is_kept_and_force_replaces_it(cluster: Cluster, start: Start, tmp_path: Path) -> None:
-    folder = write_files(tmp_path / "in", {"a.png": encode(make_photo(40, 60))})
-    options, mask = [folder, "-o", tmp_path / "out", "--address", cluster.address], tmp_path / "out" / "a.png"
-    assert ended(start("bulk", *options))[0] == 0
-    mask.write_bytes(b"corrected")
-    status, errors = ended(start("bulk", *options))
-    assert (status, mask.read_bytes()) == (0, b"corrected"), errors
-    assert f"{mask}: it has changed since it was written, and is kept" in errors
-    assert ended(start("bulk", *options, "--force"))[0] == 0
-    assert mask.read_bytes() != b"corrected"
-
-
-@pytest.mark.long
 @pytest.mark.parametrize("killed", ["a node", "the driver"])
 def test_a_job_that_is_killed_is_completed_by_the_next_one(killed: str, cluster: Cluster, start: Start, tmp_path: Path) -> None:
     folder, out, table = photos(tmp_path / "in", 200), tmp_path / "out", tmp_path / "results.jsonl"

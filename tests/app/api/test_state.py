@@ -16,13 +16,12 @@ from app.api.schemas import SegmentAnswer
 from app.main import create_app
 from app.serving.service import Service
 from app.settings import Settings
-from model.inference.runtime import DeviceLost
 from model.labels import numbered_labels
 from model.manifest import Manifest
 from model.preprocessing import Preprocessing
 from model.weights_file import save_weights
-from tests.support.app.exchanges import PHOTO, assert_problem, post, service_of
-from tests.support.app.services import Serve, hold_model
+from tests.support.app.exchanges import PHOTO, assert_problem, post, rejections, service_of
+from tests.support.app.services import Serve
 from tests.support.classes import NAMES
 from tests.support.images import encode, make_photo
 from tests.support.model.doubles import Hold
@@ -37,9 +36,10 @@ def test_before_it_is_loaded_it_is_live_and_refuses_images(narrow_file: Path) ->
     for response in (client.get("/health/ready"), post(client), client.get("/info")):
         assert_problem(response, 503, "starting: about to load the weights")
         assert response.headers["retry-after"] == "1"
+    assert rejections(client) == {"starting": 1}
 
 
-def test_health_tells_device_queue_and_uptime_and_draining_is_live_but_not_ready(serve: Serve) -> None:
+def test_health_tells_device_queue_and_uptime_and_a_service_that_takes_no_images_why(serve: Serve) -> None:
     with serve() as client:
         health = client.get("/health").json()
         assert health["live"] == health["ready"] == {"status": "ok", "reason": None}
@@ -55,6 +55,11 @@ def test_health_tells_device_queue_and_uptime_and_draining_is_live_but_not_ready
         assert_problem(response, 503, "draining")
         assert response.headers["retry-after"] == "1"
         assert "segment_ready 0.0" in client.get("/metrics").text
+        service_of(client).fail("the device is lost")
+        for response in (post(client), client.get("/health/live"), client.get("/health/ready")):
+            assert_problem(response, 503, "the device is lost")
+        assert client.get("/health").status_code == 503
+        assert rejections(client) == {"draining": 1, "failed": 1}
 
 
 def test_health_is_answered_while_every_thread_is_busy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,17 +78,6 @@ def test_health_is_answered_while_every_thread_is_busy(serve: Serve, monkeypatch
             for path in ("/health/live", "/health/ready", "/health"):
                 assert pool.submit(client.get, path).result(HANG_S).status_code == 200
         assert busy.result(HANG_S).status_code == 200
-
-
-def test_a_lost_device_is_not_live(serve: Serve) -> None:
-    with serve() as client, hold_model(service_of(client)) as hold:
-        hold.error = DeviceLost("the device is broken: an illegal memory access was encountered")
-        hold.open()
-        assert_problem(post(client), 503, "the device is broken")
-        for path in ("/health/live", "/health/ready"):
-            assert_problem(client.get(path), 503, "illegal memory access")
-        assert client.get("/health").status_code == 503
-        assert_problem(post(client), 503, "the device is broken")
 
 
 @pytest.fixture(scope="module")

@@ -5,24 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from benchmarks.harness.serving import SERVE, free_port, start_server
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, count_of, metric, rejections, service_of
 from tests.support.app.services import Serve, reserve
-from tests.support.app.vertex_ai import VARIABLES
 from tests.support.images import encode, make_photo
-from tests.support.polling import HANG_S
 
-OTHER = encode(make_photo(50, 40, seed=1), "JPEG")
 TEXT = base64.b64encode(PHOTO).decode()
 
 
@@ -43,23 +36,6 @@ def predict(client: Any, *instances: object, **parameters: object) -> Any:
 
 def segment(client: Any, data: bytes = PHOTO, **query: object) -> Any:
     return client.post("/segment", content=data, params=query)
-
-
-@pytest.mark.long
-def test_a_container_that_vertex_ai_starts(narrow_file: Path) -> None:
-    port = free_port()
-    settings = {"SEGMENT_WEIGHTS": str(narrow_file), "SEGMENT_DEVICE": "cpu", "SEGMENT_THREADS": "1"}
-    variables = VARIABLES | settings | {"AIP_HTTP_PORT": str(port), "PORT": "8000"}
-    health, route = VARIABLES["AIP_HEALTH_ROUTE"], VARIABLES["AIP_PREDICT_ROUTE"]
-    with (
-        start_server([sys.executable, "-c", SERVE], port, health, variables) as server,
-        httpx.Client(base_url=server.url, timeout=HANG_S) as client,
-    ):
-        answer = client.post(route, json={"instances": [b64(PHOTO), b64(OTHER)], "parameters": {"mask": "png"}})
-        assert answer.status_code == 200
-        assert answer.json() == {"predictions": [segment(client, d, format="json", mask="png").json() for d in (PHOTO, OTHER)]}
-        raw = client.post(route, content=PHOTO, headers={"Content-Type": "image/png"})
-        assert raw.content == segment(client).content
 
 
 def test_an_image_comes_in_each_documented_form(client: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""Jobs by the command line and by the client, over a socket."""
+"""Jobs by the page's commands, the command line and the client, over a socket."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import rasterio
 from fcn_client import AsyncSegmentClient, BadRequest, Job, JobFailed, SegmentClient, WrongParameter
 
 from cli.main import main
 from tests.support.app.services import Serve
+from tests.support.checkout import ROOT, run
 from tests.support.images import encode, make_photo
+from tests.support.imaging.scenes import write_scene
+from tests.support.pages import blocks
 from tests.support.servers import over_http
 
 
@@ -104,3 +108,12 @@ def test_both_clients_send_wait_and_fetch(address: str, scene: Path, bytes_of: C
 def test_a_job_that_was_dismissed_raises() -> None:
     with pytest.raises(JobFailed, match="job 1: it was dismissed"):
         Job("1", "dismissed", 4, "it was dismissed").checked()
+
+
+def test_the_commands_of_the_page_send_a_scene_and_fetch_its_classes(serve: Serve, tmp_path: Path) -> None:
+    write_scene(tmp_path / "scene.tif", make_photo(60, 90))
+    with serve(jobs_dir=tmp_path / "jobs") as client, over_http(client) as port:
+        for block in blocks((ROOT / "docs" / "jobs.md").read_text()):
+            run(block.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{port}"), tmp_path)
+    with rasterio.open(tmp_path / "classes.tif") as result:
+        assert result.shape == (60, 90)

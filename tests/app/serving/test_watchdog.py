@@ -133,16 +133,6 @@ def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None
             assert each.exception(HANG_S) is None or isinstance(each.exception(), SchedulerEnded)
 
 
-@ENDS
-def test_a_thread_that_has_ended_fails_the_scheduler_and_everyone_is_answered() -> None:
-    it = WatchedScheduler(Ends())
-    request = it.ask(1)
-    wait_until(lambda: not it.scheduler.alive)
-    assert it.watchdog.look() == THREAD_ENDED
-    with pytest.raises(SchedulerEnded, match=THREAD_ENDED):
-        request.result(HANG_S)
-
-
 def test_a_scheduler_that_was_replaced_and_stopped_is_no_failure() -> None:
     it = WatchedScheduler(FirstChannel())
     it.scheduler.stop()

@@ -71,9 +71,6 @@ def test_infrared_that_the_file_calls_alpha_is_told_and_hides_nothing(
     assert run(scene, "-o", out, *TILE) == 0
     assert "band 4, which the file calls alpha" in capsys.readouterr().err
     assert (read(out) == classes(segmenter, PHOTO)).all()
-    assert run(scene, "-o", out, *TILE, "--bands", "4,1,2") == 0
-    assert "alpha" not in capsys.readouterr().err
-    assert (read(out) == classes(segmenter, np.dstack([infrared, PHOTO[:, :, :2]]))).all()
 
 
 def test_the_service_s_answer_has_the_same_classes_also_beside_pixels_without_data(
@@ -205,10 +202,8 @@ def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
         (["a.tif", "-o", "out.gpkg", "--min-area", "200"], "is in square metres, such as 5m2"),
         (["a.tif", "-o", "b.tif", "-o", "b.tiff"], "-o b.tif and -o b.tiff would have the same content; give one of them"),
         (["a.tif", "-o", "a.png", "-o", "b.png"], "-o a.png and -o b.png: several outputs are for a scene, and end in .tif"),
-        (["a.tif", "-o", "b.tif", "-o", "b.png"], "-o b.tif and -o b.png: several outputs are for a scene"),
         (["a.tif", "-o", "b.tif", "-o", "b.gpkg", "--style"], "would have one style; give them different names, or leave"),
         (["a.tif", "-o", "b.gpkg", "-o", "b.geojson", "--cog"], "--cog is for rasters"),
-        (["a.tif", "-o", "b.tif", "-o", "b.gpkg", "--format", "json"], "--format is not for -o b.tif"),
         (["a.tif", "-o", "b.tif", "-o", "c.gpkg", "--classes", "unicorn"], "unicorn"),
         (["a.tif", "-o", "maps", "-o", "more", "--scenes", "tif"], "to one folder, got -o maps and -o more"),
     ],
