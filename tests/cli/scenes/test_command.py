@@ -170,7 +170,7 @@ def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(raster, "_write_rows", failing)
+        patch.setattr(raster, "RasterioWindow", failing)  # once it has rows
         assert run(scene, "-o", out, *TILE) == (130 if isinstance(error, KeyboardInterrupt) else 2)
     lines = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"fcn-segment: rows 0 to \d+ of 2000 are kept in .*; --resume goes on", lines[-2])
