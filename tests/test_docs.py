@@ -45,7 +45,7 @@ ELSEWHERE = {
     "train-your-own.md": (),  # tests/test_train_your_own.py
     "your-own-network.md": (),  # tests/test_your_own_network.py
     "maps.md": (),  # tests/test_maps_page.py
-    "jobs.md": (),  # tests/app/jobs/test_page.py
+    "jobs.md": (),  # tests/app/jobs/test_senders.py
     "browser.md": ("SEGMENT_CORS_ORIGINS=",),  # tests/browser/test_browser_page.py
 }
 

@@ -10,6 +10,8 @@ import pytest
 import rasterio
 from fcn_client import AsyncSegmentClient, BadRequest, Job, JobFailed, SegmentClient, WrongParameter
 
+from app.serving.jobs.job import Job as StoredJob
+from app.serving.jobs.job import Status, now
 from cli.main import main
 from tests.support.app.services import Serve
 from tests.support.checkout import ROOT, run
@@ -117,3 +119,15 @@ def test_the_commands_of_the_page_send_a_scene_and_fetch_its_classes(serve: Serv
             run(block.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{port}"), tmp_path)
     with rasterio.open(tmp_path / "classes.tif") as result:
         assert result.shape == (60, 90)
+
+
+@pytest.mark.parametrize("status", ["failed", "dismissed", None])
+def test_the_page_s_wait_ends_with_a_job_that_has_no_result(serve: Serve, tmp_path: Path, status: Status | None) -> None:
+    id = "0" * 32
+    if status:
+        (tmp_path / id).mkdir()
+        StoredJob(id, "", "client", "tif", {}, "narrow", "", status, now(), finished=now()).save(tmp_path / id)
+    block = blocks((ROOT / "docs" / "jobs.md").read_text())[0]
+    wait = block[block.index("until") : block.index("done") + len("done")]
+    with serve(jobs_dir=tmp_path) as client, over_http(client) as port:
+        run(f"JOB={id}; {wait.replace(':8000', f':{port}')}", tmp_path)
