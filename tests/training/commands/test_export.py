@@ -86,7 +86,8 @@ def test_an_export_carries_its_masters_sha256_and_facts(name: str, precision: st
     master, export = load_weights(files.master), read_export(files.exports[precision])
     assert export.master_sha256 == master.sha256
     assert export.manifest == master.manifest
-    assert (export.name, export.precision) == (name, precision)
+    identity = export.facts("openvino")["identity"]
+    assert (identity.name, identity.precision) == (name, precision)
     assert (export.stride, export.grid) == (8, "corner")
     data = export.path.read_bytes()
     assert [word for word in (b"/work", b"/home", b"/root", b"/tmp", b"site-packages", b".py") if word in data] == []
