@@ -14,8 +14,9 @@ import rasterio
 from ray.cluster_utils import Cluster
 
 from cli.local import Network
+from cli.scene_request import read_requests
 from cli.scenes import segment_one
-from cluster import scenes
+from cluster import bulk, scenes
 from cluster.scenes import join, part_file, plan_parts, segment_part
 from imaging.georeferenced.errors import SceneError
 from model.inference.loading import load_runtime
@@ -107,6 +108,12 @@ def test_a_node_with_other_classes_is_refused(request_of: SceneRequest, network:
 def test_a_small_scene_is_one_part(request_of: SceneRequest, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "LEAST_TILE_ROWS", 100)
     assert plan_parts(request_of, network, 8).spans == ((0, 900),)
+
+
+@pytest.mark.parametrize(("out", "outs"), [(["maps", "--scenes", "tif"], "maps/a.tif"), (["maps/all.gpkg"], "maps/all.gpkg")])
+def test_the_command_s_arguments_ask_for_scenes(out: list[str], outs: str) -> None:
+    (request,) = read_requests(bulk.parser().parse_args(["a.tif", "-o", *out]))
+    assert (request.source, request.out) == ("a.tif", outs)
 
 
 @pytest.mark.long
