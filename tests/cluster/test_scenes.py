@@ -110,10 +110,10 @@ def test_a_small_scene_is_one_part(request_of: SceneRequest, network: Network, m
     assert plan_parts(request_of, network, 8).spans == ((0, 900),)
 
 
-@pytest.mark.parametrize(("out", "outs"), [(["maps", "--scenes", "tif"], "maps/a.tif"), (["maps/all.gpkg"], "maps/all.gpkg")])
-def test_the_command_s_arguments_ask_for_scenes(out: list[str], outs: str) -> None:
-    (request,) = read_requests(bulk.parser().parse_args(["a.tif", "-o", *out]))
-    assert (request.source, request.out) == ("a.tif", outs)
+@pytest.mark.parametrize(("out", "end"), [(["maps", "--scenes", "tif"], "maps/a.tif"), (["a.gpkg"], "a.gpkg")])
+def test_the_command_s_arguments_ask_for_scenes(out: list[str], end: str, request_of: SceneRequest) -> None:
+    (request,) = read_requests(bulk.parser().parse_args([request_of.source, "-o", *out]))
+    assert (request.source, request.out) == (request_of.source, end)
 
 
 @pytest.mark.long
