@@ -181,14 +181,19 @@ def _edges_on_the_left(begins: Points, ends: Points, firsts: Integers) -> tuple[
     """
     rings = np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))
     starts = begins[firsts[1:-1]]
-    rows = np.column_stack([np.full(len(starts), begins[0, 0] - 1), starts[:, 1]])  # begin left of all corners
-    rays, lines = (shapely.linestrings(np.stack(ends_of, 1)) for ends_of in ((rows, starts), (begins, ends)))
-    holes, edges = shapely.STRtree(lines).query(rays, predicate="intersects")
+    rows = np.unique(starts[:, 1])
+    low = np.searchsorted(rows, np.minimum(begins[:, 1], ends[:, 1]), "left")
+    count = np.searchsorted(rows, np.maximum(begins[:, 1], ends[:, 1]), "right") - low
+    count[begins[:, 1] == ends[:, 1]] = 0  # the edges before and after a horizontal one contain its ends
+    edges = np.repeat(np.arange(len(begins)), count)
+    row = np.arange(len(edges)) + np.repeat(low - np.cumsum(count) + count, count)
     (x0, y0), (x1, y1) = begins[edges].T, ends[edges].T
-    with np.errstate(invalid="ignore"):  # of horizontal edges: those before and after contain their ends
-        x = x0 + (starts[holes, 1] - y0) / (y1 - y0) * (x1 - x0)
-    usable = (y0 != y1) & ((rings[edges] == 0) | (x > begins[firsts[rings[edges]], 0]))  # nothing is behind a leftmost corner
-    holes, edges, x = holes[usable], edges[usable], x[usable]
-    order = np.lexsort((edges, x, holes))
-    nearest = order[np.flatnonzero(np.diff(holes[order], append=-1))]
+    x = x0 + (rows[row] - y0) / (y1 - y0) * (x1 - x0)
+    usable = (rings[edges] == 0) | (x > begins[firsts[rings[edges]], 0])  # a hole's leftmost corner has nothing behind it
+    edges, row, x = edges[usable], row[usable], x[usable]
+    is_start = np.repeat([False, True], [len(edges), len(starts)])
+    order = np.lexsort((is_start, np.append(x, starts[:, 0]), np.append(row, np.searchsorted(rows, starts[:, 1]))))
+    latest = np.maximum.accumulate(np.where(is_start[order], 0, np.arange(len(order))))
+    nearest = np.empty(len(starts), np.int64)
+    nearest[order[is_start[order]] - len(edges)] = order[latest[is_start[order]]]
     return edges[nearest], x[nearest]

@@ -14,7 +14,7 @@ from imaging.runs import ColumnRuns, coco_counts
 
 Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
-MASK_BYTES, POLYGON_BYTES, SHARED_BYTES = (100, 1000), (320, 2800), (2000, 2800)
+MASK_BYTES, POLYGON_BYTES, SHARED_BYTES = (100, 1000), (500, 2800), (2000, 2800)
 """Upper bounds of memory in bytes, for (a border, a region), when regions are written as run lengths, as polygons, and as
 polygons that share their borders."""
 MOST_SHARED_BORDERS = 100_000

@@ -151,7 +151,7 @@ def assert_within_promise(data: bytes, side: str, quality: str, rendering: dict[
     outcome, promised_bytes, peak_bytes = printed(PROGRAM, *arguments, data=data).split()
     assert int(peak_bytes) < int(promised_bytes)
     if outcome == "answered":  # a refused answer ends before it takes what its plan promises
-        assert int(promised_bytes) < 6 * int(peak_bytes) + decoding_memory.FIXED_BYTES
+        assert int(promised_bytes) < 7 * int(peak_bytes) + decoding_memory.FIXED_BYTES
 
 
 def grown_by_shapes(layers: int = 0) -> int:
