@@ -36,7 +36,8 @@ POLYGONS: dict[str, Any] = {"format": "coco", "mask": "polygons", "tolerance": 0
 @pytest.mark.parametrize(
     ("rendering", "size"),
     [
-        *long((POLYGONS, (1410, 1410)), (POLYGONS | {"topology": "shared"}, (630, 630))),
+        (POLYGONS, (1410, 1410)),
+        *long((POLYGONS | {"topology": "shared"}, (630, 630))),
         (POLYGONS | {"format": "json", "classes": ["sieve"], "topology": "shared"}, (630, 630)),
         (POLYGONS | {"format": "json", "tolerance": 1}, (1, 100_000)),
         *long((POLYGONS | {"format": "json", "tolerance": 1}, (100_000, 1))),
