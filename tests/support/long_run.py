@@ -19,6 +19,7 @@ from tests.support.checkout import ROOT
 
 RECORD = ROOT / "tests/long-run.json"
 NOTHING_COLLECTED = 5  # exit status of pytest
+OTHERS = (".", f":(exclude){RECORD.relative_to(ROOT)}")  # paths of git: all but the record
 APART = "benchmarks"  # each bench measures, so these tests run one after the other
 
 
@@ -41,10 +42,7 @@ def git(*arguments: str) -> str:
 
 def is_green(entry: dict[str, str]) -> bool:
     """Whether nothing but the record has changed since the part was green."""
-    others = subprocess.run(
-        ["git", "diff", "--quiet", entry["commit"], "HEAD", "--", ".", f":!{RECORD}"], cwd=ROOT, check=False
-    )
-    return others.returncode == 0
+    return subprocess.run(["git", "diff", "--quiet", entry["commit"], "HEAD", "--", *OTHERS], cwd=ROOT).returncode == 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = subprocess.run(command(part, args.pip_args), cwd=ROOT, env=environment, check=False).returncode
         if status not in (0, NOTHING_COLLECTED):
             red.append(part)
-        elif git("status", "--porcelain", "--", ".", f":!{RECORD}"):
+        elif git("status", "--porcelain", "--", *OTHERS):
             print(f"{part}: green, not recorded: the checkout has changes that are not committed", flush=True)
         else:
             minutes = f"{(time.monotonic() - start) / 60:.1f}"

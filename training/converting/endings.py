@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -49,8 +49,8 @@ def find_ending(request: ConversionRequest, original: Original, classes: int | N
     grid = request.grid or "half_pixel"  # as PyTorch's and transformers' interpolation with align_corners=False
     if queries := find_queries(first, original.model, library_type, name, kind, classes):
         tell(f"masks   {queries.describe()}")
-        original.load(queries.added_to(original.model))
-        first = first.of(original)
+        original.model, original.derive = queries.added_to(original.model), queries.with_sums
+        first = replace(first, values=queries.with_sums(first.values))
         name, kind = queries.name, "masks"
     whole = probe(original, first, original.model, name=name, kind=kind, grid=grid)
     tell(f"output  {whole.describe()}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,21 +44,17 @@ NUMBERS = {
 class Original:
     """The network as it came, in ONNX Runtime on one thread, with the pixels that it wants.
 
-    data: the file's bytes, as they came (default: those of `model`).
+    data: the file's bytes, as they came (default: those of `model`). `derive` makes other outputs of the network's own.
     """
 
     def __init__(
         self, model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation, data: bytes = b""
     ) -> None:
-        self.input, self.normalisation = network_input, normalisation
-        self.load(model, data)
-
-    def load(self, model: onnx.ModelProto, data: bytes = b"") -> None:
-        """Takes another model, such as one that gives more of the network's tensors."""
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
-        self.model = model
+        self.model, self.input, self.normalisation = model, network_input, normalisation
+        self.derive: Callable[[dict[str, Array]], dict[str, Array]] = dict
         try:
             data = data or model.SerializeToString()
             self._session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
@@ -76,9 +72,10 @@ class Original:
         values: Array = self.normalisation.apply(tile).astype(self.input.dtype)
         batch = values[None] if self.input.layout == "NHWC" else np.ascontiguousarray(values.transpose(2, 0, 1))[None]
         try:
-            return dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
+            outputs = dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
         except Exception as error:
             raise RunError(f"the network fails on {tile.shape[1]}x{tile.shape[0]} pixels: {reason(error)}") from error
+        return self.derive(outputs)
 
     def giving(self, name: str) -> Original:
         """The same network, which also gives this tensor of its graph."""

@@ -7,16 +7,18 @@ sigmoid of its mask, summed over the queries.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import TensorProto
+from PIL import Image
 
 from model.imported_network import OutputKind
 from model.printable import printable
 from training.converting.graph import ConversionError, all_names, with_output
-from training.converting.samples import Sample, is_auxiliary, shapes
+from training.converting.samples import Array, Sample, is_auxiliary, shapes
 from training.converting.wrapping import Nodes
 
 ROWS = (1, 4, 5, 6, 7)  # numbers of an object: its score; its box, with a score, a class, and its image
@@ -52,6 +54,19 @@ class Queries:
         enlarged = "" if self.stride == 1 else f", enlarged {self.stride} times {where} their sigmoid"
         return f"{self.scores} ({self.classes} classes and none) times {self.masks} of the same queries{enlarged}"
 
+    def with_sums(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The network's outputs, by name, and the sums (1, classes, height, width), for the proof.
+
+        ONNX Runtime's sigmoid is 0 far below 0, where sums are small, and still say the class: it would name other classes.
+        """
+        scores, masks = (outputs[name][0].astype(np.float32) for name in (self.scores, self.masks))
+        powers = np.exp(scores - scores.max(1, keepdims=True))
+        shares = (powers / powers.sum(1, keepdims=True))[:, :-1]
+        masks = masks if self.enlarges_sums else self._enlarged(masks)
+        sums = np.tensordot(shares.T, np.exp(-np.logaddexp(0, -masks)), 1)
+        sums = self._enlarged(sums) if self.enlarges_sums else sums
+        return {**outputs, self.name: np.maximum(sums, np.float32(LEAST_SUM))[None]}
+
     def added_to(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """A copy of the model that also gives the sums."""
         nodes = Nodes(f"{self.name}/")
@@ -68,6 +83,11 @@ class Queries:
         result.graph.node.extend(nodes.nodes)
         result.graph.initializer.extend(nodes.constants)
         return result
+
+    def _enlarged(self, maps: Array) -> Array:
+        """The maps (n, rows, columns), interpolated as PyTorch does with `align_corners=False`."""
+        size = maps.shape[2] * self.stride, maps.shape[1] * self.stride
+        return np.stack([np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BILINEAR)) for each in maps])
 
 
 def find_queries(
