@@ -24,12 +24,13 @@ def network_of_outputs(
     dtype: int = TensorProto.FLOAT,
     whole_numbers: Sequence[str] = (),
     share: Sequence[str] = (),
+    below: float = 0.0,
 ) -> Path:
     """Writes a network to `path` that takes one image.
 
     maps: (channels, stride) of outputs (1, channels, rows, columns), large and smooth as trained masks are. scores: (queries,
     columns) of outputs (1, queries, columns), which depend on the image's mean. others: shapes of outputs of fixed numbers, of
-    whole ones in `whole_numbers`. share: outputs that end in a sigmoid.
+    whole ones in `whole_numbers`. share: outputs that end in a sigmoid. below: by how much all maps are lower.
     """
     random = np.random.default_rng(1)
     nodes: list[onnx.NodeProto] = []
@@ -60,7 +61,7 @@ def network_of_outputs(
     mean = add("GlobalAveragePool", image)
     for name, (channels, stride) in maps.items():
         kernel = constant(random.normal(size=(channels, 3, 2 * stride + 1, 2 * stride + 1)).astype(np.float32) * 2 / stride)
-        bias = constant(random.normal(size=channels).astype(np.float32))
+        bias = constant((random.normal(size=channels) - below).astype(np.float32))
         give(add("Conv", image, kernel, bias, strides=[stride] * 2, pads=[stride] * 4), name)
     for name, (queries, columns) in (scores or {}).items():
         kernel = constant(random.normal(size=(queries * columns, 3, 1, 1)).astype(np.float32))

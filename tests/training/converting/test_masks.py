@@ -56,6 +56,7 @@ def library_scores(source: Path, photo: npt.NDArray[np.uint8] = PHOTO, *, after:
         ({"stride": 1}, "", False),
         ({"stride": 8, "queries": 5}, "", False),
         ({"dtype": TensorProto.FLOAT16}, "", False),
+        ({"below": 30.0}, "maskformer", True),  # no mask is anywhere, and the sums still say the class
     ],
 )
 def test_the_logits_are_the_logarithms_of_the_library_s_sums(
