@@ -1,11 +1,14 @@
 """Cuts classes out of a photo: an RGBA picture that is transparent elsewhere.
 
 A cell of the network covers many pixels of a photo, so the borders of a class map are coarse. A guided filter moves them to the
-edges of the photo, in two rounds: the second one begins with the result of the first, and has smaller windows. Blocks of a
-JPEG are taken out of the photo before, and soft pixels get the colours of the object alone. A soft pixel of a photo shows a
-mixture: opacity x object + (1 - opacity) x background. Both colours are estimated as means of the pixels around, weighted with
-their opacity, and then moved so that their mixture is the photo's colour (Forte 2021, "Approximate Fast Foreground Colour
-Estimation", ICIP: "blur fusion").
+edges of the photo, in two rounds: the second one begins with the result of the first, and has smaller windows. It makes the
+opacity a linear function of the photo's colours, whose coefficients differ from pixel to pixel; they are computed on a reduced
+photo and applied to the whole one (He and Sun 2015, "Fast Guided Filter").
+
+Blocks of a JPEG are taken out of the photo before, and soft pixels get the colours of the object alone. A soft pixel of a photo
+shows a mixture: opacity x object + (1 - opacity) x background. Both colours are estimated as means of the pixels around,
+weighted with their opacity, and then moved so that their mixture is the photo's colour (Forte 2021, "Approximate Fast
+Foreground Colour Estimation", ICIP: "blur fusion").
 
 "The edge of a cut-out" in docs/accuracy.md has what it gains; the constants were chosen by the same measurements.
 """
@@ -24,10 +27,10 @@ from PIL import Image, ImageColor
 
 from imaging.deblocking import Blocks
 from imaging.encoding import PHOTOGRAPHS, ImageFormat, picture_file
-from imaging.guided_filter import Plane, coefficients, window_mean
 from imaging.islands import flatten_islands
 
 Pixels = npt.NDArray[np.uint8]
+Plane = npt.NDArray[np.float32]
 Layers = list[tuple[Plane, Plane]]
 Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
@@ -162,7 +165,7 @@ def refined(photo: Pixels, blocks: Blocks, colors: list[Plane], inside: Mask, fo
         return opacity
     target = scale.reduced(foreground)
     for cells, contrast in ROUNDS:
-        planes = coefficients(colors, target, scale.radius(cells), SMOOTHNESS)
+        planes = _coefficients(colors, target, scale.radius(cells), SMOOTHNESS)
         *slopes, intercept = (np.float32(contrast) * plane for plane in planes)
         intercept += np.float32((1 - contrast) / 2)
         target = _mixed(colors, slopes, intercept).clip(0, 1)
@@ -184,9 +187,9 @@ def border_weight(share: Plane, reach: int, radius: int) -> Plane:
     A small region counts as a large one. share: float32 (H, W), 1 inside of the regions and 0 outside. radius: of the windows
     over which the weight falls.
     """
-    around = window_mean(share, max(1, reach - radius))
+    around = _window_mean(share, max(1, reach - radius))
     near = (around > LEAST_SHARE) & (around < 1 - LEAST_SHARE)
-    return window_mean(near.astype(np.float32), radius)
+    return _window_mean(near.astype(np.float32), radius)
 
 
 def _mixed(colors: Sequence[Pixels | Plane], slopes: Sequence[Plane], intercept: Plane) -> Plane:
@@ -210,7 +213,7 @@ def color_layers(colors: Sequence[Plane], opacity: Plane, radii: Sequence[int]) 
     """
     layers: Layers = [(color, color) for color in colors]
     for radius in radii:
-        share = window_mean(opacity, radius)
+        share = _window_mean(opacity, radius)
         if radius != radii[0]:
             layers = [
                 (object + opacity * (color - opacity * object - (1 - opacity) * background), background)
@@ -223,6 +226,47 @@ def color_layers(colors: Sequence[Plane], opacity: Plane, radii: Sequence[int]) 
 def _means(object: Plane, background: Plane, opacity: Plane, share: Plane, radius: int) -> tuple[Plane, Plane]:
     """The means over windows, object by opacity and background by the rest."""
     least = np.float32(LEAST)
-    first = (window_mean(object * opacity, radius) + least * object) / (share + least)
-    second = (window_mean(background * (1 - opacity), radius) + least * background) / (1 - share + least)
+    first = (_window_mean(object * opacity, radius) + least * object) / (share + least)
+    second = (_window_mean(background * (1 - opacity), radius) + least * background) / (1 - share + least)
     return first, second
+
+
+def _coefficients(colors: Sequence[Plane], target: Plane, radius: int, smoothness: float) -> list[Plane]:
+    """Of the guided filter, four planes (H, W): the slopes of the filtered target by red, green and blue, and its intercept.
+
+    colors: three planes, 0 to 1. radius: of the windows, in pixels. smoothness: the variance of colours below which the
+    target is rather smoothed than made to follow them (epsilon of the paper: He, Sun and Tang 2010, "Guided Image Filtering").
+    """
+    mean, means = _window_mean(target, radius), [_window_mean(color, radius) for color in colors]
+    with_target = [_window_mean(c * target, radius) - color_mean * mean for c, color_mean in zip(colors, means, strict=True)]
+    pairs = [(i, j) for i in range(3) for j in range(i, 3)]
+    covariances: dict[tuple[int, int], Plane] = {
+        (i, j): _window_mean(colors[i] * colors[j], radius) - means[i] * means[j] + np.float32(smoothness * (i == j))
+        for i, j in pairs
+    }
+    slopes = _solve(covariances, with_target)
+    intercept = mean - slopes[0] * means[0] - slopes[1] * means[1] - slopes[2] * means[2]
+    return [*(_window_mean(slope, radius) for slope in slopes), _window_mean(intercept, radius)]
+
+
+def _window_mean(plane: Plane, radius: int) -> Plane:
+    """The mean over the square window around each pixel; beyond the edge, its pixels are repeated."""
+    return _mean_of_rows(_mean_of_rows(plane, radius).T, radius).T
+
+
+def _mean_of_rows(plane: Plane, radius: int) -> Plane:
+    window = 2 * radius + 1
+    sums = np.pad(plane, ((0, 0), (radius + 1, radius)), mode="edge").astype(np.float64, "C")
+    np.cumsum(sums, 1, out=sums)
+    means: Plane = ((sums[:, window:] - sums[:, :-window]) / window).astype(np.float32)
+    return means
+
+
+def _solve(matrix: dict[tuple[int, int], Plane], right: list[Plane]) -> list[Plane]:
+    """Solves a symmetric system of three equations at each pixel, by its cofactors. matrix: its upper triangle."""
+    (a, b, c), (d, e, f) = (matrix[0, 0], matrix[0, 1], matrix[0, 2]), (matrix[1, 1], matrix[1, 2], matrix[2, 2])
+    first = [d * f - e * e, c * e - b * f, b * e - c * d]
+    others = [a * f - c * c, b * c - a * e, a * d - b * b]
+    determinant = a * first[0] + b * first[1] + c * first[2]
+    rows = [first, [first[1], others[0], others[1]], [first[2], others[1], others[2]]]
+    return [(x * right[0] + y * right[1] + z * right[2]) / determinant for x, y, z in rows]
