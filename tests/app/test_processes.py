@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -35,7 +35,11 @@ def start_command(weights: Path, folder: Path, **settings: object) -> Iterator[t
 
 
 def have_ended(processes: list[psutil.Process]) -> bool:
-    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):  # ended between the two questions
+            if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True
 
 
 def test_workers_import_neither_the_web_nor_a_runtime_are_replaced_and_end_with_the_service(
