@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +13,8 @@ import shapely
 
 from imaging.errors import AnswerTooLarge
 from imaging.objects import MapObject, ObjectFinder, Part
-from imaging.regions import MOST_SHARED_BORDERS, Ids, Integers, check_borders, check_regions, most_regions
+from imaging.regions import MOST_SHARED_BORDERS, Ids, Integers, Regions, check_borders, most_regions
+from imaging.runs import column_runs
 
 FEWEST = 4  # points of the smallest closed ring, whose first point is repeated at its end
 REGIONS_AT_ONCE = 16
@@ -45,9 +46,9 @@ def trace(
     Raises `AnswerTooLarge` beyond `most_borders` or `most_regions`, and for shared borders beyond `MOST_SHARED_BORDERS`.
     """
     wanted = set(ids)
-    regions = _objects(class_map, range(256) if shares_borders else wanted, parts, shares_borders=shares_borders)
-    objects = list(regions) if shares_borders else list(islice(regions, most_regions(class_map.size) + 1))
-    check_regions(sum(each.id in wanted for each in objects) + sum(1 for _ in regions), class_map.size)
+    if _count_borders(class_map, shares_borders=shares_borders) >= most_regions(class_map.size):  # each region more takes one
+        Regions(column_runs(class_map), wanted)  # raises for too many, before any polygon
+    objects = list(_objects(class_map, range(256) if shares_borders else wanted, parts, shares_borders=shares_borders))
     polygons = np.array([each.polygon for each in objects], np.object_)
     order = [index for index in _in_order(objects, polygons) if objects[index].id in wanted]
     if shares_borders and tolerance:
@@ -71,13 +72,12 @@ def _traced_alone(polygons: npt.NDArray[np.object_], tolerance: float) -> Iterat
 
 def faces(class_map: Ids) -> npt.NDArray[np.object_]:
     """The 4-connected regions of all classes, as polygons along the sides of pixels. Neighbours have the same points."""
+    _count_borders(class_map, shares_borders=True)
     return np.array([each.polygon for each in _objects(class_map, range(256), shares_borders=True)], np.object_)
 
 
-def _objects(
-    class_map: Ids, ids: Collection[int], parts: Iterable[Part] | None = None, *, shares_borders: bool
-) -> Iterator[MapObject]:
-    """The 4-connected regions of these classes, with polygons along the sides of pixels, as `ObjectFinder` makes them."""
+def _count_borders(class_map: Ids, *, shares_borders: bool) -> int:
+    """The borders of the class map. Raises `AnswerTooLarge` for more than are handled."""
     borders = 0
     for one, other in ((class_map[1:], class_map[:-1]), (class_map[:, 1:], class_map[:, :-1])):
         borders += int(np.count_nonzero(one != other))
@@ -85,6 +85,13 @@ def _objects(
     if shares_borders and borders > MOST_SHARED_BORDERS:
         problem = f"the class map has {borders:,} borders between classes; at most {MOST_SHARED_BORDERS:,} are handled"
         raise AnswerTooLarge(f"{problem} with topology=shared; leave it out")
+    return borders
+
+
+def _objects(
+    class_map: Ids, ids: Collection[int], parts: Iterable[Part] | None = None, *, shares_borders: bool
+) -> Iterator[MapObject]:
+    """The 4-connected regions of these classes, with polygons along the sides of pixels, as `ObjectFinder` makes them."""
     finder = ObjectFinder(class_map.shape[1], ids, with_nodes=shares_borders, valid=shares_borders)
     for part in parts or [(class_map, np.ones((len(class_map), 1)), None)]:
         yield from finder.add(*part)

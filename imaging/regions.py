@@ -84,7 +84,8 @@ class Regions:
         roots = roots[self._order]
         self._first = np.flatnonzero(np.diff(roots, prepend=-1))  # position in `_order` of each region's first run
         self.ids: list[int] = run_ids[self._order[self._first]].tolist()
-        check_regions(len(self), pixels, advice)
+        if len(self) > (most := most_regions(pixels)):
+            raise AnswerTooLarge(f"the class map has {len(self):,} regions, and at most {most:,} are handled; {advice}")
         self._region = np.full(len(run_ids), -1)  # of each run; -1 for runs of other classes
         self._region[self._order] = np.repeat(np.arange(len(self)), np.diff(self._first, append=len(self._order)))
 
@@ -168,12 +169,6 @@ def check_borders(borders: int, pixels: int, advice: str = ADVICE) -> None:
     """Raises `AnswerTooLarge` for more borders than `most_borders` allows in a class map of this many pixels."""
     if borders > (most := most_borders(pixels)):
         raise AnswerTooLarge(f"the class map has {borders:,} borders between classes; at most {most:,} are handled; {advice}")
-
-
-def check_regions(regions: int, pixels: int, advice: str = ADVICE) -> None:
-    """Raises `AnswerTooLarge` for more regions than `most_regions` allows in a class map of this many pixels."""
-    if regions > (most := most_regions(pixels)):
-        raise AnswerTooLarge(f"the class map has {regions:,} regions, and at most {most:,} are handled; {advice}")
 
 
 def component_roots(count: int, left: Integers, right: Integers) -> Integers:

@@ -21,7 +21,7 @@ function overWhite(color) {
   return [...color.map((value) => (opacity ? Math.max(0, Math.round(255 - (255 * (255 - value)) / opacity)) : 0)), opacity];
 }
 
-/** On white, from red to white in OKLCH, in which even steps look even (B. Ottosson, 2020). `.heat-scale` has the same colours. */
+/** On white, from red to white in OKLCH, in which even steps look even (B. Ottosson, 2020). */
 function onWhite() {
   const context = new OffscreenCanvas(STEPS, 1).getContext("2d", { willReadFrequently: true });
   return Array.from({ length: STEPS }, (_, index) => {
@@ -34,3 +34,11 @@ function onWhite() {
 
 /** Red, green, blue and opacity (0 to 255) for each grey value of a confidence picture: strong where the model is unsure. */
 export const HEAT = onWhite().map(overWhite);
+
+/** Draws the scale from 0 (left) to 1 (right). */
+export function drawScale(canvas) {
+  Object.assign(canvas, { width: STEPS, height: 1 });
+  const image = new ImageData(STEPS, 1);
+  HEAT.forEach((color, index) => image.data.set(color, 4 * index));
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}

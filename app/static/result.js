@@ -1,4 +1,5 @@
 /** One photo in the viewer: the photo at once, its classes when they come, or what went wrong. */
+import { drawScale } from "./colors.js";
 import { Divider } from "./divider.js";
 import { $, percent, showStatus } from "./dom.js";
 import { Segments, greyOf, isBackground, isNothing } from "./layers.js";
@@ -41,6 +42,7 @@ export class Result {
       $("names").setAttribute("aria-pressed", !isPressed("names"));
       this.paint();
     });
+    drawScale($("heat"));
     this.fade();
   }
 

@@ -137,10 +137,12 @@ class Segmenter:
         """
         rendering, tiles, stride, classes = plan.options.rendering, plan.tile_plan, self.runtime.stride, len(self.labels)
         pixels, photo, is_scene = plan.size[0] * plan.size[1], rendering.needs_photo, self.reads_scene(rendering)
-        results = pixels * (
-            1 + rendering.needs_confidence_map + rendering.needs_foreground + 2 * classes * rendering.needs_probabilities
-            + is_scene + 3 * (photo and (is_scene or plan.size != tiles.size))
-        )  # fmt: skip
+        maps = 1 + rendering.needs_confidence_map + rendering.needs_foreground + 2 * classes * rendering.needs_probabilities
+        if is_scene:
+            maps += 1  # which pixels have data
+        if photo and (is_scene or plan.size != tiles.size):
+            maps += 3
+        results = pixels * maps
         inference = self.channels * tiles.size[0] * tiles.size[1] + band_bytes(plan.size, tiles, classes, stride)
         if len(plan.views) > 1:
             inference += average_bytes(tiles, classes, stride)

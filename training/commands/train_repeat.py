@@ -131,7 +131,10 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
 
 def out_of_fold(counts: Sequence[Counts], fold_of: Folds) -> Counts:
     """The matrices (F, n, n) of all frames in order. counts: for each fold the matrices of its frames in order."""
-    return np.concatenate(counts)[np.argsort(np.argsort(fold_of, kind="stable"))]
+    result = np.zeros((len(fold_of), *counts[0].shape[1:]), np.int64)
+    for fold, part_counts in enumerate(counts):
+        result[fold_of == fold] = part_counts
+    return result
 
 
 def fold_report(name: str, counts: Counts, facts: dict[str, Any], folds: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
