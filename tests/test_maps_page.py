@@ -22,6 +22,7 @@ PAGE = (ROOT / "docs" / "maps.md").read_text()
 DEFAULT_NETWORK, OWN_CLASSES = PAGE.split("## Your own classes")
 
 
+@pytest.mark.long
 def test_the_commands_make_a_map_of_the_scene(checkout: Path, tmp_path: Path) -> None:
     for block in blocks(DEFAULT_NETWORK):
         run(block, checkout)
@@ -63,17 +64,12 @@ def check_picture(folder: Path, place: Path) -> None:
     assert difference.mean() < 4
 
 
-@pytest.mark.torch
-def test_labels_become_tiles_that_pass_the_check(checkout: Path) -> None:
-    run(blocks(OWN_CLASSES)[0], checkout)
-    check_tiles(checkout / "crowns")
-
-
 @pytest.mark.long
 @pytest.mark.torch
 def test_a_network_of_one_s_own_makes_a_map(checkout: Path, tmp_path: Path) -> None:
     for block in blocks(OWN_CLASSES):
         run(block, checkout)
+    check_tiles(checkout / "crowns")
     manifest = load_weights(checkout / "runs/crowns/crowns.safetensors").manifest
     assert manifest.labels.names == ["background", "crown", "shadow"]
     assert manifest.preprocessing.gsd == pytest.approx(0.05, rel=1e-2)
