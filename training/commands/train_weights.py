@@ -106,8 +106,9 @@ def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_ne
         if (start_score := scorer.matrix.mean_iou) > score:
             save_weights(weights.path("-trained"), half_tensors(net), trained_manifest)
             save_weights(weights.path(), half_tensors(start), _of_the_start(weights, bar.start, score))
-            text = f"{weights.path()} holds the weights of the start, {start_score:.4f} on val; the trained network, "
-            return [*lines, f"{text}{score:.4f}, is {weights.path('-trained')}; {ADVICE}"]
+            text = f"{weights.path()} holds the weights of the start, {start_score:.4f} on val with the classes of the data, "
+            text += f"{bar.interval.value:.4f} with its own; the trained network, {score:.4f}, is {weights.path('-trained')}"
+            return [*lines, f"{text}; {ADVICE}"]
         scorer.counts = counts
         lines.append(f"{bar.start} scores more by the classes that the data lacks, which count as background; {ADVICE}")
     elif is_below:
