@@ -19,7 +19,7 @@ from app.serving.jobs.store import JobStore
 from app.serving.registry import Model
 from tests.app.jobs.test_failures import process_of
 from tests.support.app.exchanges import PHOTO, assert_problem
-from tests.support.app.jobs import ended, result_of, submit, submit_and_begin, submit_photos
+from tests.support.app.jobs import begun, ended, result_of, submit, submit_photos
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until, wait_until_async
 
@@ -28,11 +28,11 @@ FORM_OF = "multipart/form-data; boundary="
 
 
 def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(
-    serve: Serve, long_scene: Path, tmp_path: Path
+    serve: Serve, scene: Path, tmp_path: Path
 ) -> None:
     with serve(jobs_dir=tmp_path) as client, ThreadPoolExecutor(8) as pool:
-        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
-        answers = list(pool.map(lambda _: client.delete(f"/jobs/{id}").status_code, range(8)))
+        with begun(client, scene.read_bytes()) as (id, _):
+            answers = list(pool.map(lambda _: client.delete(f"/jobs/{id}").status_code, range(8)))
         assert set(answers) <= {200, 204, 404}, answers
         wait_until(lambda: client.delete(f"/jobs/{id}").status_code == 404)
         assert not (tmp_path / id).exists()
@@ -40,12 +40,12 @@ def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(
 
 
 def test_a_process_that_is_stopped_counts_as_one_that_ended(
-    serve: Serve, long_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.inference.jobs.scene_process.STALL_S", 5.0)  # before the process is waited for
-    with serve(jobs_dir=tmp_path) as client:
-        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
+    with serve(jobs_dir=tmp_path) as client, begun(client, scene.read_bytes()) as (id, hold):
         os.kill(process_of(id), signal.SIGSTOP)
+        hold.open()
         result_of(client, id)
 
 
