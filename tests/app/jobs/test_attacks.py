@@ -130,8 +130,7 @@ def test_a_boundary_that_is_too_long_is_said(serve: Serve, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "message",
-    [b"no JSON", b"{}", b'{"kind": "plan"}', b'{"kind": "plan", "rows": NaN}', b'{"kind": "error"}', b'{"kind": "done"}',
-     b'{"kind": "error", "type": "unexpected", "message": "a"}',
+    [b"no JSON", b'{"kind": "error", "type": "unexpected", "message": "a"}',
      b'{"kind": "error", "type": "DamagedImage", "message": "\\ud800"}'],
     ids=str,
 )  # fmt: skip
@@ -144,13 +143,12 @@ def test_a_process_that_a_scene_took_over_has_the_submission_refused_in_words(
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize(
-    "message", [b"{}", b'{"kind": "rows"}', b'{"kind": "tile"}', b'{"kind": "rows", "rows": 1e9}', b'{"kind": "done"}']
-)
+@pytest.mark.parametrize("message", [b'{"kind": "tile"}', b'{"kind": "done"}'], ids=str)
 def test_a_process_that_a_scene_took_over_fails_the_job_in_words(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: bytes
 ) -> None:
     monkeypatch.setattr("model.inference.jobs.scene_process.MODULE", "tests.support.app.hostile_scene")
+    monkeypatch.setattr("app.serving.jobs.runner.MOST_CRASHES", 1)
     with serve(jobs_dir=tmp_path) as client:
         id = submit(client, b'{"kind": "plan", "rows": 9}\n' + message, output="tif")
         document = ended(client, id)
