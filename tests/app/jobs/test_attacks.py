@@ -27,9 +27,7 @@ ID = "0123456789abcdef" * 2
 FORM_OF = "multipart/form-data; boundary="
 
 
-def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(
-    serve: Serve, scene: Path, tmp_path: Path
-) -> None:
+def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(serve: Serve, scene: Path, tmp_path: Path) -> None:
     with serve(jobs_dir=tmp_path) as client, ThreadPoolExecutor(8) as pool:
         with begun(client, scene.read_bytes()) as (id, _):
             answers = list(pool.map(lambda _: client.delete(f"/jobs/{id}").status_code, range(8)))
