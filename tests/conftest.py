@@ -78,12 +78,12 @@ def narrow_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
-def varied_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def varied_file(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The narrow network with all of its classes in most images, as `narrow_file`; skips the test without PyTorch."""
     pytest.importorskip("torch", reason="PyTorch makes the network")
     from benchmarks.harness.narrow import write_varied
 
-    return written_once("varied", write_varied, tmp_path_factory)
+    return written_once("varied", lambda path: write_varied(path, narrow_file), tmp_path_factory)
 
 
 def written_once(name: str, write: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory) -> Path:

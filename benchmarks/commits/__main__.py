@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         weights = Path(name) / "weights"
         weights.mkdir()
-        write_varied(weights / "varied.safetensors")
         write_narrow(weights / "narrow.safetensors")
+        write_varied(weights / "varied.safetensors", weights / "narrow.safetensors")
         for part in args.only:
             print(part, file=sys.stderr, flush=True)
             folder = Path(name) / part

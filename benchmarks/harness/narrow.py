@@ -9,17 +9,21 @@ import sys
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+import onnx
 import torch
 
+from model.inference.runtimes.openvino_runtime import read_export
 from model.labels import numbered_labels
 from model.manifest import Manifest
 from model.networks.builder import build
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
-from model.weights_file import save_weights
+from model.weights_file import find_files, load_weights, save_weights
 from training.data.demo import NAMES
 from training.publishing.export_files import export_float32
+from training.publishing.onnx_files import export_path, write_export
 
 Net = TypeVar("Net", bound=torch.nn.Module)
 MEANS = (-0.5855, 1.0933, 0.2839, -0.2198)
@@ -50,20 +54,29 @@ def narrow_net(**options: object) -> FCN:
 def write_narrow(path: Path) -> None:
     """The narrow network's master, its float32 export beside it; its advised longer side is 64 to 128."""
     _write(narrow_net(), path)
+    export_float32(path)
 
 
-def write_varied(path: Path) -> None:
-    """The same for the network with all of its classes in most images: its own biases give nearly every pixel one class."""
-    net = narrow_net()
+def write_varied(path: Path, narrow: Path) -> None:
+    """The same for the network with all of its classes in most images: its own biases give nearly every pixel one class.
+
+    narrow: the narrow network's master. Its export becomes this one's by another bias, since to export takes many seconds.
+    """
+    net, name = narrow_net(), "score_pool3.bias"
     with torch.no_grad():
-        net.state_dict()["score_pool3.bias"].sub_(torch.tensor(MEANS))
+        net.state_dict()[name].sub_(torch.tensor(MEANS))
     _write(net, path)
+    weights, source = load_weights(path), find_files(str(narrow)).exports["float32"]
+    model, facts = onnx.load(source), read_export(source)
+    (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == f"net.{name}")
+    bias.CopyFrom(onnx.numpy_helper.from_array(weights.tensors[name].astype(np.float32), bias.name))
+    target = export_path(path, "float32")
+    write_export(target, model, weights.manifest, "float32", facts.stride, facts.grid, weights.sha256)
 
 
 def _write(net: FCN, path: Path) -> None:
     manifest = Manifest(net.architecture, numbered_labels(NAMES), Preprocessing(side=(64, 128)), "Apache-2.0")
     save_weights(path, half_tensors(net), manifest)
-    export_float32(path)
 
 
 if __name__ == "__main__":

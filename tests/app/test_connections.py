@@ -29,7 +29,7 @@ from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, over_http
 
 CLIENTS = Clients()
-HEAD_S, LONGER_S = 0.3, 0.8  # the time that a head may take here, and a longer one
+HEAD_S, LONGER_S = 0.3, 0.5  # the time that a head may take here, and a longer one
 
 
 @contextmanager

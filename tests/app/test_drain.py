@@ -93,7 +93,7 @@ def test_a_second_signal_ends_the_process_before_the_drain_does(narrow_file: Pat
 def test_for_the_lame_duck_time_images_are_taken_and_connections_closed_and_then_refused(
     narrow_file: Path, tmp_path: Path
 ) -> None:
-    settings = {"lame_duck_s": "2", "drain_s": "600", "upload_timeout_s": "600"}
+    settings = {"lame_duck_s": "1", "drain_s": "600", "upload_timeout_s": "600"}
     with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it:
         assert "connection" not in it.post().headers
         with stall(it):  # so that the drain lasts
@@ -101,10 +101,10 @@ def test_for_the_lame_duck_time_images_are_taken_and_connections_closed_and_then
             it.signal(signal.SIGTERM)
             wait_until(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
             answer = it.post()
-            if time.monotonic() - start < 2:  # the machine is not too busy
+            if time.monotonic() - start < 1:  # the machine is not too busy
                 assert (answer.status_code, answer.headers["connection"]) == (200, "close")
             wait_until(lambda: it.post().status_code == 503)
-            assert time.monotonic() - start >= 2
+            assert time.monotonic() - start >= 1
             refusal = it.post(LARGE)
             assert (refusal.status_code, refusal.headers["connection"]) == (503, "close")
         assert it.process.wait(HANG_S) == 0
@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_the_lame_duck_time_out(narrow_file: Path, tmp_path: Path)
 
 
 def test_a_thread_that_never_comes_back_does_not_keep_the_process(narrow_file: Path, tmp_path: Path) -> None:
-    settings = {"request_timeout_s": "0.5", "drain_s": "1"}
+    settings = {"request_timeout_s": "0.5", "drain_s": "0.2"}
     with fcn_serve(narrow_file, tmp_path, program=SEGMENTS_FOR_EVER, **settings) as it:
         assert it.post().status_code == 504
         it.signal(signal.SIGTERM)

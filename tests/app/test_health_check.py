@@ -7,12 +7,11 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 from benchmarks.harness.serving import free_port
 from tests.support.checkout import ROOT
 from tests.support.polling import wait_until
-from tests.support.servers import fcn_serve
+from tests.support.servers import Process
 
 WORDS = re.search(r"^HEALTHCHECK .*?CMD (\[.*?\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL)
 
@@ -26,12 +25,11 @@ def check(**variables: object) -> int:
     return subprocess.run([sys.executable, *arguments], env=environment, stderr=subprocess.DEVNULL, check=False).returncode
 
 
-def test_the_container_s_health_check_asks_the_service_and_no_proxy(narrow_file: Path, tmp_path: Path) -> None:
+def test_the_container_s_health_check_asks_the_service_and_no_proxy(running: Process) -> None:
     dead = f"http://127.0.0.1:{free_port()}"
     proxies = {"http_proxy": dead, "HTTP_PROXY": dead, "all_proxy": dead, "no_proxy": ""}
-    with fcn_serve(narrow_file, tmp_path) as it:
-        # again where a busy machine takes longer than the check's two seconds
-        wait_until(lambda: check(SEGMENT_PORT=it.port, SEGMENT_HOST="0.0.0.0", **proxies) == 0)
-        wait_until(lambda: check(PORT=it.port) == 0)
-    assert check(SEGMENT_PORT=it.port) == 1
+    # again where a busy machine takes longer than the check's two seconds
+    wait_until(lambda: check(SEGMENT_PORT=running.port, SEGMENT_HOST="0.0.0.0", **proxies) == 0)
+    wait_until(lambda: check(PORT=running.port) == 0)
+    assert check(SEGMENT_PORT=free_port()) == 1
     assert check(AIP_HTTP_PORT="http") == 1

@@ -36,13 +36,13 @@ POLYGONS: dict[str, Any] = {"format": "coco", "mask": "polygons", "tolerance": 0
 @pytest.mark.parametrize(
     ("rendering", "size"),
     [
-        (POLYGONS, (1410, 1410)),
-        *long((POLYGONS | {"topology": "shared"}, (630, 630))),
+        (POLYGONS, (630, 630)),
+        *long((POLYGONS, (1410, 1410)), (POLYGONS | {"topology": "shared"}, (630, 630))),
         (POLYGONS | {"format": "json", "classes": ["sieve"], "topology": "shared"}, (630, 630)),
         (POLYGONS | {"format": "json", "tolerance": 1}, (1, 100_000)),
         *long((POLYGONS | {"format": "json", "tolerance": 1}, (100_000, 1))),
     ],
-    ids=["coco", "coco shared", "json shared", "a row", "a column"],
+    ids=["coco", "large coco", "coco shared", "json shared", "a row", "a column"],
 )
 def test_one_region_of_the_longest_outline_or_the_most_holes_stays_within_its_promise(
     rendering: dict[str, Any], size: tuple[int, int]

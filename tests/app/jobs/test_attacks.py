@@ -19,7 +19,7 @@ from app.serving.jobs.store import JobStore
 from app.serving.registry import Model
 from tests.app.jobs.test_failures import process_of
 from tests.support.app.exchanges import PHOTO, assert_problem
-from tests.support.app.jobs import ended, result_of, submit, submit_and_begin, submit_photos
+from tests.support.app.jobs import begun, ended, result_of, submit, submit_photos
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until, wait_until_async
 
@@ -27,12 +27,10 @@ ID = "0123456789abcdef" * 2
 FORM_OF = "multipart/form-data; boundary="
 
 
-def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(
-    serve: Serve, long_scene: Path, tmp_path: Path
-) -> None:
+def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(serve: Serve, scene: Path, tmp_path: Path) -> None:
     with serve(jobs_dir=tmp_path) as client, ThreadPoolExecutor(8) as pool:
-        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
-        answers = list(pool.map(lambda _: client.delete(f"/jobs/{id}").status_code, range(8)))
+        with begun(client, scene.read_bytes()) as (id, _):
+            answers = list(pool.map(lambda _: client.delete(f"/jobs/{id}").status_code, range(8)))
         assert set(answers) <= {200, 204, 404}, answers
         wait_until(lambda: client.delete(f"/jobs/{id}").status_code == 404)
         assert not (tmp_path / id).exists()
@@ -40,12 +38,12 @@ def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(
 
 
 def test_a_process_that_is_stopped_counts_as_one_that_ended(
-    serve: Serve, long_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.inference.jobs.scene_process.STALL_S", 5.0)  # before the process is waited for
-    with serve(jobs_dir=tmp_path) as client:
-        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
+    with serve(jobs_dir=tmp_path) as client, begun(client, scene.read_bytes()) as (id, hold):
         os.kill(process_of(id), signal.SIGSTOP)
+        hold.open()
         result_of(client, id)
 
 
@@ -130,8 +128,7 @@ def test_a_boundary_that_is_too_long_is_said(serve: Serve, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "message",
-    [b"no JSON", b"{}", b'{"kind": "plan"}', b'{"kind": "plan", "rows": NaN}', b'{"kind": "error"}', b'{"kind": "done"}',
-     b'{"kind": "error", "type": "unexpected", "message": "a"}',
+    [b"no JSON", b'{"kind": "error", "type": "unexpected", "message": "a"}',
      b'{"kind": "error", "type": "DamagedImage", "message": "\\ud800"}'],
     ids=str,
 )  # fmt: skip
@@ -144,13 +141,12 @@ def test_a_process_that_a_scene_took_over_has_the_submission_refused_in_words(
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize(
-    "message", [b"{}", b'{"kind": "rows"}', b'{"kind": "tile"}', b'{"kind": "rows", "rows": 1e9}', b'{"kind": "done"}']
-)
+@pytest.mark.parametrize("message", [b'{"kind": "tile"}', b'{"kind": "done"}'], ids=str)
 def test_a_process_that_a_scene_took_over_fails_the_job_in_words(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: bytes
 ) -> None:
     monkeypatch.setattr("model.inference.jobs.scene_process.MODULE", "tests.support.app.hostile_scene")
+    monkeypatch.setattr("app.serving.jobs.runner.MOST_CRASHES", 1)
     with serve(jobs_dir=tmp_path) as client:
         id = submit(client, b'{"kind": "plan", "rows": 9}\n' + message, output="tif")
         document = ended(client, id)

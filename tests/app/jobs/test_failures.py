@@ -13,47 +13,51 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from tests.support.app.exchanges import PHOTO, assert_problem
-from tests.support.app.jobs import ended, result_of, status_of, submit, submit_and_begin, submit_photos
-from tests.support.app.services import Serve
+from tests.support.app.exchanges import PHOTO, assert_problem, service_of
+from tests.support.app.jobs import begun, ended, result_of, status_of, submit_photos
+from tests.support.app.services import Serve, hold_model
 from tests.support.polling import wait_until
 
 
 def test_a_job_goes_on_after_a_restart_with_the_same_bytes(
-    serve: Serve, long_scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
+    serve: Serve, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    with serve(jobs_dir=tmp_path / "jobs") as client:
-        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
+    with serve(jobs_dir=tmp_path / "jobs") as client, begun(client, scene.read_bytes()) as (id, _):
+        assert client.portal
+        client.portal.call(client.app.state.jobs.stop)  # type: ignore[attr-defined]
     rows = tmp_path / "jobs" / id / "work" / "result.tif.rows"
     assert rows.stat().st_size
     with serve(jobs_dir=tmp_path / "jobs") as client:
-        assert result_of(client, id) == bytes_of(long_scene, ".tif")
+        assert result_of(client, id) == bytes_of(scene, ".tif")
     assert not rows.exists()
 
 
 def test_photos_that_are_done_are_kept_over_a_restart(serve: Serve, tmp_path: Path) -> None:
-    photos = {f"{index}.png": PHOTO for index in range(40)}
-    with serve(jobs_dir=tmp_path) as client:
+    photos = {f"{index}.png": PHOTO for index in range(5)}
+    with serve(jobs_dir=tmp_path) as client, hold_model(service_of(client)) as hold:
+        hold.close(5)  # of the two tiles of each
         id = submit_photos(client, photos, output="jsonl")
         wait_until(lambda: status_of(client, id)["progress"] > 0)
+        assert client.portal
+        client.portal.call(client.app.state.jobs.stop)  # type: ignore[attr-defined]
     parts = {path.name: path.stat().st_mtime_ns for path in (tmp_path / id / "work").glob("*.part")}
     assert parts
     with serve(jobs_dir=tmp_path) as client:
-        assert len(result_of(client, id).splitlines()) == 40
+        assert len(result_of(client, id).splitlines()) == len(photos)
 
 
 def test_a_process_that_is_killed_is_replaced_and_the_job_goes_on(
-    serve: Serve, long_scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
+    serve: Serve, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    with serve(jobs_dir=tmp_path / "jobs") as client:
-        id = submit_and_begin(client, long_scene.read_bytes(), output="tif")
+    with serve(jobs_dir=tmp_path / "jobs") as client, begun(client, scene.read_bytes()) as (id, hold):
         os.kill(process_of(id), signal.SIGKILL)
-        assert result_of(client, id) == bytes_of(long_scene, ".tif")
+        hold.open()
+        assert result_of(client, id) == bytes_of(scene, ".tif")
 
 
-def test_a_job_whose_weights_were_replaced_fails_and_says_so(serve: Serve, scene: Path, tmp_path: Path) -> None:
+def test_a_job_whose_weights_were_replaced_fails_and_says_so(serve: Serve, tmp_path: Path) -> None:
     with serve(jobs_dir=tmp_path) as client:
-        id = submit(client, scene.read_bytes(), output="tif")
+        id = submit_photos(client, {"a.png": PHOTO}, output="zip")
         result_of(client, id)
     path = tmp_path / id / "job.json"
     job = json.loads(path.read_bytes())
@@ -79,10 +83,10 @@ def test_a_full_disk_is_507_and_leaves_nothing(serve: Serve, tmp_path: Path, mon
 
 
 def test_a_disk_that_becomes_full_ends_the_job_and_not_the_service(
-    serve: Serve, long_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serve(jobs_dir=tmp_path) as client:
-        id = submit(client, long_scene.read_bytes(), output="tif")
+    with serve(jobs_dir=tmp_path) as client, hold_model(service_of(client)) as hold:
+        id = submit_photos(client, {"a.png": PHOTO}, output="zip")
         monkeypatch.setattr("app.serving.jobs.store.RESERVE_BYTES", 1 << 60)
         document = ended(client, id)
         assert (document["status"], document["message"]) == (
@@ -90,6 +94,7 @@ def test_a_disk_that_becomes_full_ends_the_job_and_not_the_service(
             "there is no room on the service's disk; send it again later",
         )
         monkeypatch.undo()
+        hold.open()
         assert client.post("/segment", content=PHOTO).status_code == 200
 
 

@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.serving.jobs.store import JobStore
-from tests.support.app.exchanges import PHOTO, assert_problem, samples
+from tests.support.app.exchanges import PHOTO, assert_problem, samples, service_of
 from tests.support.app.jobs import result_of, status_of, submit, submit_photos
-from tests.support.app.services import Serve
+from tests.support.app.services import Serve, hold_model
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import write_scene
 
@@ -29,9 +29,8 @@ def client(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
 @pytest.mark.parametrize(
     ("output", "ending", "query", "words"),
     [
-        ("tif", ".tif", {}, ()),
-        ("cog", ".tif", {"overlap": "0.5", "blend": "hann"}, ("--cog", "--overlap", "0.5", "--blend", "hann")),
-        ("geojson", ".geojson", {"min_area": "9m2", "gsd": "1"}, ("--min-area", "9m2", "--gsd", "1")),
+        ("cog", ".tif", {"overlap": "0.5", "blend": "hann", "gsd": "1"},
+         ("--cog", "--overlap", "0.5", "--blend", "hann", "--gsd", "1")),
         ("gpkg", ".gpkg", {"classes": "1,2", "topology": "shared", "bands": "3,2,1", "scale": "0,200"},
          ("--classes", "1,2", "--topology", "shared", "--bands", "3,2,1", "--scale", "0,200")),
     ],
@@ -78,9 +77,7 @@ def test_a_photo_that_is_not_read_has_a_problem_in_the_result(client: TestClient
         ({"output": "zip", "min_area": "5m2"}, 422, "5m2"),
         ({"output": "zip", "format": "json"}, 422, "format=json does not go with output=zip"),
         ({"output": "jsonl", "alpha": "0.5"}, 422, "alpha"),
-        ({"output": "tif", "bands": "9"}, 422, "has no band 9"),
         ({"output": "tif", "bands": "1,2"}, 422, "the network sees 3 bands"),
-        ({"output": "tif", "gsd": "0.001"}, 422, "give a --gsd of at least"),
         ({"output": "tif", "scale": "5"}, 422, "scale"),
         ({"output": "tif", "bnads": "1"}, 422, "did you mean bands?"),
         ({"output": "tif", "model": "other"}, 422, "model must be one of"),
@@ -161,10 +158,11 @@ def test_a_form_may_have_a_preamble(client: TestClient) -> None:
     assert b'"file":"a.png"' in result_of(client, response.json()["jobID"])
 
 
-def test_an_open_job_has_no_result_and_is_dismissed_then_removed(client: TestClient, long_scene: Path) -> None:
-    id = submit(client, long_scene.read_bytes(), output="tif")
-    assert_problem(client.get(f"/jobs/{id}/results"), 404, "and has no result")
-    response = client.delete(f"/jobs/{id}")
+def test_an_open_job_has_no_result_and_is_dismissed_then_removed(client: TestClient) -> None:
+    with hold_model(service_of(client)):
+        id = submit_photos(client, PHOTOS, output="zip")
+        assert_problem(client.get(f"/jobs/{id}/results"), 404, "and has no result")
+        response = client.delete(f"/jobs/{id}")
     assert (response.status_code, response.json()["status"]) == (200, "dismissed")
     assert [path.name for path in (jobs_folder(client) / id).iterdir()] == ["job.json"]
     assert client.delete(f"/jobs/{id}").status_code == 204

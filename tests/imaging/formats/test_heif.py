@@ -186,7 +186,7 @@ def test_a_black_photo_is_whole() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_decoding_has_one_thread_beside_its_own() -> None:
-    data = heic_of(Image.fromarray(make_photo(1500, 2000)), tile_size=512)
+    data = heic_of(Image.fromarray(make_photo(700, 900)), tile_size=256)
     before, most = threads_of(lambda: decode(data, LIMITS))
     assert most <= before + 1
 

@@ -26,7 +26,7 @@ from tests.support.costs import cpu_seconds
 from tests.support.imaging.scenes import LABELS, UTM, north_up, segmented
 from tests.support.variants import long
 
-SIDE = 200
+SIDE = 120
 DOTS = np.tile(np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.uint8), (SIDE // 4, SIDE // 4))
 MAPS = {"regions": DOTS, "holes": 1 - DOTS}
 PLACES = {

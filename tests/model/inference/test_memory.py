@@ -23,8 +23,9 @@ import json, sys
 import numpy as np
 from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
-from model.inference.loading import load_runtime
 from model.inference.plan import Options
+from model.inference.runtime import Runtime
+from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.segmenter import Segmenter
 from model.inference.small_regions import parse_area
 from model.weights_file import DEFAULT_WEIGHTS, find_files
@@ -34,7 +35,7 @@ def noise(tiles):
         yield rng.standard_normal((classes, height // stride, width // stride)).astype(np.float32)
 
 side, quality, rendering, area = sys.argv[1], sys.argv[2], Rendering(**json.loads(sys.argv[3])), parse_area(sys.argv[4])
-segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32", threads=1))
+segmenter = Segmenter(Runtime(**read_export(find_files(DEFAULT_WEIGHTS).exports["float32"]).facts("openvino")))
 segmenter.runtime.stride = int(sys.argv[5])
 classes, stride, rng = len(segmenter.manifest.labels), segmenter.runtime.stride, np.random.default_rng(0)
 data = sys.stdin.buffer.read()

@@ -1,9 +1,6 @@
-"""Photos through the default weights: golden masks, the samples of the page, and no PyTorch needed."""
+"""Photos through the default weights: golden masks and the samples of the page."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -53,18 +50,3 @@ def test_each_sample_of_the_page_shows_its_class_and_no_other() -> None:
         shares = {name: count / counts.sum() for name, count in zip(names, counts, strict=True)}
         assert shares[expected] > 0.15
         assert sum(share for name, share in shares.items() if name not in ("background", expected)) < 0.002
-
-
-def test_segmenting_a_photo_imports_no_torch() -> None:
-    program = """
-import sys
-from model.inference.loading import load_runtime
-from model.inference.plan import Options
-from model.inference.segmenter import Segmenter
-from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
-segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino"))
-data = open("docs/photos/chelsea.jpg", "rb").read()
-print(segmenter.segment(data, segmenter.plan(data, Options())).body[1:4].decode(), "torch" in sys.modules)
-"""
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert run.stdout.split() == ["PNG", "False"]

@@ -174,8 +174,9 @@ def test_a_plan_is_refused_before_anything_is_decoded(segmenter: Segmenter) -> N
     ],
 )  # fmt: skip
 def test_an_image_file_is_opened_once(
-    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, format: str, answer: Format, side: int, openings: int
+    openvino_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, format: str, answer: Format, side: int, openings: int
 ) -> None:
+    segmenter = Segmenter(openvino_runtime)
     data, calls, open_file = encode(make_photo(300, 400), format), [], Image.open
 
     def count(*arguments: Any, **named: Any) -> Image.Image:

@@ -14,6 +14,7 @@ from model.architecture import Architecture
 from model.networks.backbones import Backbone
 from model.networks.fcn import build_backbone
 from tests.support.model.networks import averaging, centre, strip
+from tests.support.variants import long
 
 pytestmark = pytest.mark.usefixtures("quick_vgg16")
 
@@ -49,7 +50,7 @@ def averaging_backbone(backbone: str, output_stride: int) -> Backbone:
 
 
 @pytest.mark.parametrize(("backbone", "output_stride"), BACKBONES)
-@pytest.mark.parametrize("axis", [2, 3], ids=["rows", "columns"])
+@pytest.mark.parametrize("axis", [2, *long(3)], ids=["rows", "columns"])
 def test_every_cell_averages_pixels_around_the_centre_that_its_grid_names(backbone: str, output_stride: int, axis: int) -> None:
     net = averaging_backbone(backbone, output_stride)
     length = 512 if backbone == "vgg16" else 1024

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi.testclient import TestClient
 
+from tests.support.app.exchanges import service_of
+from tests.support.app.services import hold_model
+from tests.support.model.doubles import Hold
 from tests.support.polling import wait_until
 
 OPEN = ("accepted", "running")
+FIRST_TILES = 12  # of the scene; after them some rows are done, and some are not
 
 
 def submit(client: TestClient, content: bytes, **query: str) -> str:
@@ -20,11 +26,14 @@ def submit(client: TestClient, content: bytes, **query: str) -> str:
     return str(document["jobID"])
 
 
-def submit_and_begin(client: TestClient, content: bytes, **query: str) -> str:
-    """The id of a job for this body, once a part of it is done."""
-    id = submit(client, content, **query)
-    wait_until(lambda: status_of(client, id)["progress"] > 0)
-    return id
+@contextmanager
+def begun(client: TestClient, scene: bytes) -> Iterator[tuple[str, Hold]]:
+    """The id of a job for this scene, once a part of it is done, and the hold where the others of its tiles wait."""
+    with hold_model(service_of(client)) as hold:
+        hold.close(FIRST_TILES)
+        id = submit(client, scene, output="tif")
+        wait_until(lambda: status_of(client, id)["progress"] > 0)
+        yield id, hold
 
 
 def submit_photos(client: TestClient, photos: dict[str, bytes], **query: str) -> str:

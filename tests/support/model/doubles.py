@@ -34,15 +34,18 @@ class Clock:
 
 
 class Hold:
-    """Where calls wait while it is closed; `entered` once one has come. They raise `error` where it is set."""
+    """Where calls wait while it is closed; `entered` once one waits. They raise `error` where it is set."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self._passing = 0
         self._open = threading.Event()
         self._open.set()
         self.entry = threading.Event()
 
-    def close(self) -> None:
+    def close(self, passing: int = 0) -> None:
+        """Calls wait from now on, after so many that still pass."""
+        self._passing = passing
         self.entry.clear()
         self._open.clear()
 
@@ -57,6 +60,9 @@ class Hold:
         self.open()
 
     def __call__(self) -> None:
+        self._passing -= 1
+        if self._passing >= 0:
+            return
         self.entry.set()
         assert self._open.wait(HANG_S)
         if self.error:

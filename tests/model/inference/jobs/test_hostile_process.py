@@ -50,9 +50,9 @@ class Hostile:
 
 
 @pytest.fixture
-async def it(runtime: Runtime) -> AsyncIterator[Hostile]:
+async def it(openvino_runtime: Runtime) -> AsyncIterator[Hostile]:
     with channel() as (frames, end):
-        yield Hostile(runtime, frames, end)
+        yield Hostile(openvino_runtime, frames, end)
 
 
 ROWS: list[object] = [None, "5", 1.5, True, 0, -1, 1 << 40, [5], {}]

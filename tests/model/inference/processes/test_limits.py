@@ -32,8 +32,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", rea
 needs_heif = pytest.mark.skipif(not IS_INSTALLED, reason="the extra heif is not installed")
 MOST_SECONDS = 3.0  # of processor time, of any file
 SHORT_MEGAPIXELS, SHORT_MB = 12, 2  # less than any of the files needs
-SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif", "heic")
-LIMITED_FILES = ("jpeg", "rgb png", "heic of tiles")
+SMALL_FILES = ("jpeg", "rgb png", "gif", "bmp", "tiff", "webp", "avif", "heic", "heic of tiles")
+LIMITED_FILES = ("jpeg", "rgb png")
 
 TIMED = """
 import time
@@ -45,19 +45,19 @@ def burn(seconds):
         pass
 
 clock = time.process_time
-burn(1)
-time.process_time = lambda: 0.0  # a clock that lies a second behind the system's
-limit(1 << 30, 0.5)
-burn(0.1)
+burn(0.4)
+time.process_time = lambda: 0.0  # a clock that lies behind the system's
+limit(1 << 30, 0.2)
+burn(0.04)
 for end in (unlimit_cpu, unlimit):
     end()
-    burn(0.6)
-    limit(1 << 30, 0.5)
+    burn(0.25)
+    limit(1 << 30, 0.2)
 print("within", flush=True)
 burn(1000)
 """
 SHORT_HOSTILE = (
-    "tiff of overlapping strips", "tiff of a huge tile", "png of exif", "jpeg of stray bytes", "gif of comments", "png bomb",
+    "tiff of a huge tile", "png of exif", "jpeg of stray bytes", "gif of comments", "png bomb",
 )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ async def test_no_mutated_heif_ends_its_worker(one: Asking, seed: int, count: in
 
 @needs_heif
 async def test_a_heif_that_is_larger_than_its_header_says_takes_no_memory_for_it(one: Asking) -> None:
-    small, large = (64, 64), (8192, 8192)
+    small, large = (64, 64), (4096, 4096)
     data = heic_of(Image.new("RGB", large))
     liar = data.replace(pack(">II", *large), pack(">II", *small))
     assert liar != data
