@@ -83,8 +83,9 @@ def with_masks(survey: Survey, folder: Path, masks: Pictures, photos: Pictures) 
 def remarks(root: Path, labels: LabelSet, changes: str = "") -> list[str]:
     """The remarks on the split train of a folder of `images/` and `masks/`, with the names of files alone.
 
+    What is surveyed is kept in the folder, so that a second call reads changed files alone.
     changes: of the classes, as `--class-map` takes them.
     """
     mapping = parse_class_mapping(changes, labels) if changes else None
-    (survey,) = survey_all([get_split(root, "train", labels, mapping)])
+    (survey,) = survey_all([get_split(root, "train", labels, mapping)], file=root / "survey.json")
     return [note.replace(f"{root}/masks/", "").replace(f"{root}/images/", "") for note in notes(survey)]
