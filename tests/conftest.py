@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -50,6 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"narrow", "both"}.intersection(getattr(item, "fixturenames", ())):  # made of PyTorch's tensors
             item.add_marker(pytest.mark.torch)
+
+
+def pytest_collection_finish() -> None:
+    """What all test files have imported stays, so the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -10,14 +10,16 @@ import pytest
 
 from cli.main import main
 from tests.support.cli.folders import Segment
+from tests.support.cli.kept_workers import kept_workers
 from tests.support.networks import loading_once
 
 
 @pytest.fixture(autouse=True, scope="module")
 def loaded_networks() -> Iterator[None]:
-    """The command in this process loads a network once for all tests of a module, which takes longer than most runs."""
-    with pytest.MonkeyPatch.context() as patch:
+    """The command in this process loads a network and starts workers once for all tests of a module: most runs take less."""
+    with pytest.MonkeyPatch.context() as patch, kept_workers() as kept:
         patch.setattr("cli.local.load_runtime", loading_once())
+        patch.setattr("cli.main.Local", kept)
         yield
 
 

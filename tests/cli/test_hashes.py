@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
+
 from cli.hashes import BLOCK, HashMap
 
 
-def test_a_map_answers_as_a_dict() -> None:
+def test_a_map_answers_as_a_dict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.hashes.BLOCK", 1000)
     numbers, expected = HashMap(), dict[str, int]()
-    for index in range(2 * BLOCK + 100):
-        name = f"{index % (BLOCK + 50)}.jpg"
+    for index in range(2100):
+        name = f"{index % 1050}.jpg"
         numbers.set(name, (1 << 64) - 1 - index)
         expected[name] = (1 << 64) - 1 - index
     assert all(numbers.get(name) == number for name, number in expected.items())

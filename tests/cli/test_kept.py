@@ -18,6 +18,7 @@ from tests.support.cli.commands import command
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
+from tests.support.variants import long
 
 CORRECTED = b"corrected by a person"
 
@@ -33,8 +34,14 @@ def statuses(out: str) -> dict[str, str]:
     return {line["target"]: line["status"] for line in lines}
 
 
-@pytest.mark.parametrize("again", [["--resume"], ["--side", "64", "--shard", "0/1"]], ids=" ".join)
-@pytest.mark.parametrize("place", ["out", "bucket"])
+@pytest.mark.parametrize(
+    ("place", "again"),
+    [
+        ("out", ["--side", "64", "--shard", "0/1"]),
+        ("bucket", ["--resume"]),
+        *long(("out", ["--resume"]), ("bucket", ["--side", "64", "--shard", "0/1"])),
+    ],
+)
 def test_a_corrected_mask_is_kept_and_listed_and_force_replaces_it(
     photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], place: str, again: list[str], request: pytest.FixtureRequest
 ) -> None:
@@ -112,7 +119,7 @@ def test_one_file_is_replaced_but_not_by_a_resumed_run(photos: Path, run: Segmen
     ("words", "name", "other"),
     [
         (["in", "-o", "one.json", "--format", "coco"], "one.json", b'{"images": [], "annotations": []}'),
-        (["in/a.png", "-o", "one.json", "--format", "coco"], "one.json", b'{"images": [], "annotations": []}'),
+        *long((["in/a.png", "-o", "one.json", "--format", "coco"], "one.json", b'{"images": [], "annotations": []}')),
         (["in", "-o", "out", "--results", "rows.jsonl"], "rows.jsonl", b'{"name": "Alice", "age": 3}\n'),
         (["in", "-o", "out", "--rank", "rank.txt"], "rank.txt", b"buy milk\n"),
     ],
@@ -146,7 +153,7 @@ def test_a_link_in_the_place_of_the_state_is_not_followed(photos: Path, run: Seg
     ("complete", "again", "words"),
     [
         (True, ["--resume"], "one.json: it is not the answer of this run"),
-        (False, ["--resume"], "one.json has changed since it was written, and is kept"),
+        *long((False, ["--resume"], "one.json has changed since it was written, and is kept")),
         (False, [], "one.json has changed since it was written, and is kept"),
     ],
 )

@@ -14,6 +14,7 @@ from cli.report import Outcome, Result, Summary
 from imaging.rendering import Rendering
 from tests.support.cli.folders import PHOTO, Segment, files_in, write_files
 from tests.support.images import encode, make_photo
+from tests.support.variants import long
 
 TINY = encode(make_photo(8, 8))  # the narrow network sees circles alone in it
 CHOSEN, ALL = "photos show none of the chosen classes", "photos show none of the model's classes"
@@ -28,10 +29,12 @@ def rows(table: Path) -> list[Any]:
     [
         (["--format", "cutout", "--classes", "circle"], []),
         (["--format", "overlay", "--classes", "triangle"], [f"1 of 2 {CHOSEN}"]),
-        (["--format", "cutout", "--classes", "square", "--crop"], [f"2 of 2 {CHOSEN}"]),
         (["--format", "binary", "--min-confidence", "1"], [f"2 of 2 {ALL}"]),
-        (["--format", "json", "--mask", "polygons", "--classes", "square,triangle"], [f"1 of 2 {CHOSEN}"]),
         (["--format", "png", "--min-confidence", "1"], []),
+        *long(
+            (["--format", "cutout", "--classes", "square", "--crop"], [f"2 of 2 {CHOSEN}"]),
+            (["--format", "json", "--mask", "polygons", "--classes", "square,triangle"], [f"1 of 2 {CHOSEN}"]),
+        ),
     ],
     ids=lambda value: " ".join(value),
 )

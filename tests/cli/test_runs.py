@@ -72,13 +72,13 @@ def test_what_every_image_would_raise_ends_the_run(error: Exception, tmp_path: P
 def test_a_run_whose_workers_cannot_start_ends(
     tmp_path: Path, narrow_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(workers, "START_S", 1.0)
+    monkeypatch.setattr(workers, "START_S", 0.1)
     monkeypatch.setattr(workers, "RETRY_S", 0.01)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     write_files(tmp_path / "in", {f"{i}.png": PHOTO for i in range(9)})
     assert main([str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--weights", str(narrow_file), "--device", "cpu"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("fcn-segment: no worker could be started for 1 s: [Errno 2] No such file")
+    assert line.startswith("fcn-segment: no worker could be started for 0.1 s: [Errno 2] No such file")
     assert line.endswith("; 0 images were done, --resume does the rest")
 
 
@@ -131,13 +131,15 @@ def test_a_reader_that_goes_ends_the_run_quietly(tmp_path: Path, narrow_file: Pa
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_lines_that_cannot_be_written_are_told(tmp_path: Path, narrow_file: Path) -> None:
+def test_lines_that_cannot_be_written_are_told(
+    run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_files(tmp_path / "in", {"a.png": PHOTO, "b.jpg": OTHER})
-    with open("/dev/full", "wb") as full:
-        arguments = command(narrow_file, tmp_path / "in", "-o", tmp_path / "out", "--json")
-        process = subprocess.run(arguments, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert (process.returncode, process.stderr.count(b"\n")) == (2, 1)
-    assert b"No space left on device: 'stdout'" in process.stderr
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(tmp_path / "in", "-o", tmp_path / "out", "--json") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "No space left on device: 'stdout'" in line
 
 
 def test_a_run_that_is_killed_leaves_no_worker(narrow_file: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from cli import web
 from tests.support import http_servers
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.http_servers import running
+from tests.support.variants import long
 
 
 class WebServer(http_servers.LoopbackServer):
@@ -113,7 +114,7 @@ def nested(data: bytes, times: int) -> bytes:
     return nested(gzip.compress(data), times - 1) if times else data
 
 
-@pytest.mark.parametrize("encoding", ["gzip, gzip", "br"])
+@pytest.mark.parametrize("encoding", ["gzip, gzip", *long("br")])
 def test_an_encoding_that_was_not_asked_for_is_refused(
     encoding: str, server: WebServer, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ from tests.support.client.scripted_service import Service, good
 from tests.support.polling import HANG_S
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-CALLS = 12
+CALLS = 6
 
 
 class Echo(http_servers.LoopbackServer):
@@ -72,10 +72,8 @@ def loops_that_end_without_closing() -> Iterator[None]:
     """Silences what Python says of connections whose event loop ended, until they are collected."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        gc.freeze()  # what is here now: to look through it takes a second
         yield
         gc.collect()
-        gc.unfreeze()
 
 
 def in_children(count: int, work: Callable[[str], int]) -> list[int]:

@@ -41,9 +41,9 @@ def runtime(varied_file: Path) -> Runtime:
 
 @pytest.fixture
 def request_of(tmp_path: Path) -> SceneRequest:
-    mask = np.ones((900, 200), bool)
-    mask[300:500, 50:150] = False
-    scene = write_scene(tmp_path / "a.tif", make_photo(900, 200), mask=mask, tiled=True, blockxsize=64, blockysize=64)
+    mask = np.ones((900, 100), bool)
+    mask[300:500, 25:75] = False
+    scene = write_scene(tmp_path / "a.tif", make_photo(900, 100), mask=mask, tiled=True, blockxsize=64, blockysize=64)
     return SceneRequest(scene, str(tmp_path / "out.tif"), "raster", tile=(64, 64))
 
 

@@ -23,8 +23,7 @@ def test_a_job_goes_on_after_a_restart_with_the_same_bytes(
     serve: Serve, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
 ) -> None:
     with serve(jobs_dir=tmp_path / "jobs") as client, begun(client, scene.read_bytes()) as (id, _):
-        assert client.portal
-        client.portal.call(client.app.state.jobs.stop)  # type: ignore[attr-defined]
+        client.portal.call(client.app.state.jobs.stop)  # type: ignore[attr-defined, union-attr]
     rows = tmp_path / "jobs" / id / "work" / "result.tif.rows"
     assert rows.stat().st_size
     with serve(jobs_dir=tmp_path / "jobs") as client:
@@ -38,8 +37,7 @@ def test_photos_that_are_done_are_kept_over_a_restart(serve: Serve, tmp_path: Pa
         hold.close(5)  # of the two tiles of each
         id = submit_photos(client, photos, output="jsonl")
         wait_until(lambda: status_of(client, id)["progress"] > 0)
-        assert client.portal
-        client.portal.call(client.app.state.jobs.stop)  # type: ignore[attr-defined]
+        client.portal.call(client.app.state.jobs.stop)  # type: ignore[attr-defined, union-attr]
     parts = {path.name: path.stat().st_mtime_ns for path in (tmp_path / id / "work").glob("*.part")}
     assert parts
     with serve(jobs_dir=tmp_path) as client:
@@ -89,10 +87,8 @@ def test_a_disk_that_becomes_full_ends_the_job_and_not_the_service(
         id = submit_photos(client, {"a.png": PHOTO}, output="zip")
         monkeypatch.setattr("app.serving.jobs.store.RESERVE_BYTES", 1 << 60)
         document = ended(client, id)
-        assert (document["status"], document["message"]) == (
-            "failed",
-            "there is no room on the service's disk; send it again later",
-        )
+        assert document["status"] == "failed"
+        assert document["message"] == "there is no room on the service's disk; send it again later"
         monkeypatch.undo()
         hold.open()
         assert client.post("/segment", content=PHOTO).status_code == 200

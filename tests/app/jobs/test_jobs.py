@@ -105,11 +105,6 @@ def test_a_file_that_is_no_scene_is_told_before_the_job(client: TestClient, cont
     assert str(jobs_folder(client)) not in response.text
 
 
-def test_a_damaged_scene_is_told_before_the_job(client: TestClient, scene: Path) -> None:
-    response = client.post("/jobs", params={"output": "tif"}, content=scene.read_bytes()[:500])
-    assert response.status_code in (415, 422), response.text
-
-
 def test_forms_that_are_broken_are_400(client: TestClient) -> None:
     kind, part = {"Content-Type": "multipart/form-data; boundary=b"}, b'--b\r\nContent-Disposition: form-data; name="file"'
     for headers, body in (

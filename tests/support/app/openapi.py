@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from app.api.errors import BATCH_PROBLEMS, SEGMENT_PROBLEMS
 from app.api.schemas import ClassMask, CocoAnswer, ProblemDetails, SegmentAnswer
 
-QUICK = settings(max_examples=20, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=12, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 LONG = settings(QUICK, max_examples=1500, derandomize=False, print_blob=True)
 STATUSES = {
     "/segment": {200, *(kind.status for kind in SEGMENT_PROBLEMS)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from model.labels import LabelSet
 from training.data.class_mapping import parse_class_mapping
 from training.data.split import get_split
 from training.survey.inspection import notes
-from training.survey.records import survey_all
+from training.survey.records import Survey, survey_all
+
+Pictures = Mapping[str, npt.NDArray[np.uint8]]
 
 
 def write_frame(image: Path, mask: Path, ids: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8] | None = None) -> None:
@@ -56,11 +59,33 @@ def write_camvid(root: Path, frames: dict[str, npt.NDArray[np.uint8]], split: st
     return root
 
 
+def with_masks(survey: Survey, folder: Path, masks: Pictures, photos: Pictures) -> Survey:
+    """The survey with other masks of these names and other photos of some of them, which are written into the folder.
+
+    The other frames are not read again.
+    """
+    frames = []
+    for frame in survey.split.frames:
+        if frame.name in masks:
+            mask, image = folder / f"{frame.name}.png", frame.image
+            Image.fromarray(masks[frame.name]).save(mask)
+            if frame.name in photos:
+                image = folder / f"{frame.name}-photo.png"
+                Image.fromarray(photos[frame.name]).save(image)
+            frame = replace(frame, image=image, mask=mask)
+        frames.append(frame)
+    changed = [frame for frame in frames if frame.name in masks]
+    (read,) = survey_all([replace(survey.split, frames=tuple(changed))])
+    records = {frame.name: record for frame, record in (*survey.frames, *read.frames)}
+    return Survey(replace(survey.split, frames=tuple(frames)), tuple(records[frame.name] for frame in frames))
+
+
 def remarks(root: Path, labels: LabelSet, changes: str = "") -> list[str]:
     """The remarks on the split train of a folder of `images/` and `masks/`, with the names of files alone.
 
+    What is surveyed is kept in the folder, so that a second call reads changed files alone.
     changes: of the classes, as `--class-map` takes them.
     """
     mapping = parse_class_mapping(changes, labels) if changes else None
-    (survey,) = survey_all([get_split(root, "train", labels, mapping)])
+    (survey,) = survey_all([get_split(root, "train", labels, mapping)], file=root / "survey.json")
     return [note.replace(f"{root}/masks/", "").replace(f"{root}/images/", "") for note in notes(survey)]

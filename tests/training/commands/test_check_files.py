@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,7 @@ def test_files_of_names_are_regular_files(data: Path, name: str, capsys: pytest.
     assert name == "train.txt" or name in capsys.readouterr().err
 
 
+@cache
 def huge_png(side: int) -> bytes:
     """A grey PNG of this width and height, all zero: a few hundred kB for thousands of megapixels."""
     packer = zlib.compressobj(9)

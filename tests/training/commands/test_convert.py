@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -25,10 +26,17 @@ from training.commands.export import main as export
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
 
+Convert = Callable[..., tuple[int, str, str]]
 
-def fcn_convert(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "training.commands.convert", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+@pytest.fixture
+def fcn_convert(capfd: pytest.CaptureFixture[str]) -> Convert:
+    """Runs the command; gives its exit status, and what it wrote to stdout and stderr, its child included."""
+
+    def convert(*arguments: object) -> tuple[int, str, str]:
+        return main([*map(str, arguments)]), *capfd.readouterr()
+
+    return convert
 
 
 @pytest.fixture
@@ -38,12 +46,12 @@ def classes(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_converted_file_is_served_like_our_own(tmp_path: Path, classes: Path) -> None:
+def test_a_converted_file_is_served_like_our_own(tmp_path: Path, classes: Path, fcn_convert: Convert) -> None:
     source, target = foreign_network(tmp_path / "net.onnx"), tmp_path / "plants.onnx"
-    result = fcn_convert(source, "--classes", classes, *IMAGENET, "--license", "MIT", "-o", target)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "1.00000 of the classes are the original's, on 6 pictures that show 3 classes" in result.stdout
-    assert f"wrote {target}" in result.stdout
+    status, out, err = fcn_convert(source, "--classes", classes, *IMAGENET, "--license", "MIT", "-o", target)
+    assert (status, err) == (0, "")
+    assert "1.00000 of the classes are the original's, on 6 pictures that show 3 classes" in out
+    assert f"wrote {target}" in out
     card = target.with_suffix(".md").read_text()
     assert "A network of 3 classes, converted from `net.onnx`. Licence: MIT." in card
     assert "0 background, 1 leaf, 2 stem" in card
@@ -59,13 +67,13 @@ def test_a_converted_file_is_served_like_our_own(tmp_path: Path, classes: Path) 
     assert sum(entry["pixels"] for entry in document["classes"]) == 60 * 90
 
 
-def test_a_question_ends_the_command_with_2_and_writes_nothing(tmp_path: Path, classes: Path) -> None:
+def test_a_question_ends_the_command_with_2_and_writes_nothing(tmp_path: Path, classes: Path, fcn_convert: Convert) -> None:
     source = foreign_network(tmp_path / "net.onnx")
-    result = fcn_convert(source, "--classes", classes, "-o", tmp_path / "plants.onnx")
-    assert result.returncode == 2
-    assert "nothing says how the network wants its pixels" in result.stderr
-    assert "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225" in result.stderr
-    assert "Traceback" not in result.stderr
+    status, _, err = fcn_convert(source, "--classes", classes, "-o", tmp_path / "plants.onnx")
+    assert status == 2
+    assert "nothing says how the network wants its pixels" in err
+    assert "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225" in err
+    assert "Traceback" not in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "net.onnx"]
 
 
@@ -119,12 +127,14 @@ def test_the_child_ends_with_the_command(tmp_path: Path, classes: Path, sent: si
         *long(*(["--memory-mb", memory] for memory in ("260", "480", "800"))),
     ],
 )
-def test_a_network_that_takes_too_much_ends_its_own_process(tmp_path: Path, classes: Path, limit: list[str]) -> None:
+def test_a_network_that_takes_too_much_ends_its_own_process(
+    tmp_path: Path, classes: Path, limit: list[str], fcn_convert: Convert
+) -> None:
     source = foreign_network(tmp_path / "net.onnx", width=4096)
-    result = fcn_convert(source, "--classes", classes, *IMAGENET, "-o", tmp_path / "plants.onnx", *limit)
-    assert result.returncode == 2
-    assert "Traceback" not in result.stderr
-    assert limit[0] in result.stderr.splitlines()[-1]
+    status, _, err = fcn_convert(source, "--classes", classes, *IMAGENET, "-o", tmp_path / "plants.onnx", *limit)
+    assert status == 2
+    assert "Traceback" not in err
+    assert limit[0] in err.splitlines()[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "net.onnx"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ EXPORTS = [(name, precision) for name in MASTERS for precision in find_files(nam
 FLOAT32 = [name for name, precision in EXPORTS if precision == "float32"]
 
 
+@cache
 def tiles(name: str) -> list[npt.NDArray[np.uint8]]:
     """The first tile of each photo of the documentation, as the service cuts them for these weights."""
     segmenter = Segmenter(OpenVINORuntime(find_files(name).exports["float32"]))
@@ -104,7 +106,7 @@ def test_the_float32_export_computes_what_the_master_does_in_torch_and_in_onnx_r
     path = find_files(name).exports["float32"]
     exported, master = OpenVINORuntime(path), TorchRuntime(load_weights(find_weights(name)), "cpu", "float32")
     other = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for tile in tiles(name):
+    for tile in tiles(name)[:2]:
         expected = master.logits([tile])
         for logits in (exported.logits([tile]), other.run(None, {"pixels": tile[None]})[0]):
             np.testing.assert_allclose(logits, expected, atol=1e-3)

@@ -47,7 +47,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_error_and_the_former_one_stays(
     assert os.listdir(tmp_path) == [FILE]
 
 
-@pytest.mark.parametrize("name", [FILE, *long("survey.json", "curves.csv", "metrics.jsonl"), "fcn.safetensors"])
+@pytest.mark.parametrize("name", ["fcn.safetensors", *long(FILE, "survey.json", "curves.csv", "metrics.jsonl")])
 def test_a_training_on_a_full_disk_ends_with_one_line(
     name: str, shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,9 +39,10 @@ def drawn(temperature: float, pixels: int = 60_000) -> Sample:
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_the_temperature_that_the_labels_were_drawn_with_has_no_error(temperature: float) -> None:
-    assert fit_temperature(drawn(temperature)) == pytest.approx(temperature, rel=0.05)
-    assert expected_calibration_error(drawn(temperature), temperature) < 0.01
-    assert expected_calibration_error(drawn(temperature), 1.0) > 0.05
+    sample = drawn(temperature)
+    assert fit_temperature(sample) == pytest.approx(temperature, rel=0.05)
+    assert expected_calibration_error(sample, temperature) < 0.01
+    assert expected_calibration_error(sample, 1.0) > 0.05
 
 
 def test_bins_weigh_by_their_pixels() -> None:

@@ -50,7 +50,7 @@ def add(root: Path, name: str, image: Image.Image, ids: Ids) -> None:
 
 
 def remarks(root: Path) -> list[str]:
-    (survey,) = survey_all([get_split(root, "train", LABELS)])
+    (survey,) = survey_all([get_split(root, "train", LABELS)], file=root / "survey.json")
     return [remark.replace(f"{root}/images/", "") for remark in copied_images(survey)]
 
 
@@ -88,7 +88,7 @@ def noisy(image: Image.Image, level: int) -> Image.Image:
 def test_of_several_images_that_look_alike_the_nearest_is_named(root: Path) -> None:
     """In one split, and between two; the nearest comes after a farther one in the list."""
     for seed in range(8, 40):
-        add(root, f"f{seed}", photo(seed), mask(seed % 8))
+        add(root, f"f{seed}", photo(seed).resize((80, 60)), mask(seed % 8)[::4, ::4])
     add(root, "g-far", noisy(photo(3), 60), mask(3))
     add(root, "g-near", cropped(photo(3)).resize((320, 240)), mask(3))
     add(root, "h", cropped(photo(3)).resize((320, 240)).rotate(0.3), mask(3))
@@ -97,7 +97,7 @@ def test_of_several_images_that_look_alike_the_nearest_is_named(root: Path) -> N
     (root / "val.txt").write_text("h\n")
     lines = (root / "train.txt").read_text().replace("h\n", "")
     (root / "train.txt").write_text(lines)
-    train, validation = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
+    train, validation = survey_all([get_split(root, name, LABELS) for name in ("train", "val")], file=root / "survey.json")
     (note,) = [note for note in pair_notes(train, validation) if "look like images of 'train', as copies and" in note]
     assert f"{root}/images/h.jpg like {root}/images/g-near.jpg;" in note
 

@@ -86,15 +86,16 @@ def test_copies_and_images_that_look_alike_stay_in_one_fold(tmp_path: Path) -> N
     Image.fromarray(np.asarray(Image.open(root / "images" / "0.png"))).save(root / "images" / "11.png", compress_level=1)
     Image.fromarray(mask(0, 1)).save(root / "masks" / "11.png")
     (root / "train.txt").write_text("".join(f"{index}\n" for index in range(12)))
-    units = belonging(survey(root), None)
+    surveyed = survey(root)
+    units = belonging(surveyed, None)
     assert units[8] == units[9] == units[10]
     assert units[0] == units[11]
     assert len(set(units.tolist())) == 9
-    assert len(set(divide(survey(root), 9, None).tolist())) == 9
+    assert len(set(divide(surveyed, 9, None).tolist())) == 9
     with pytest.raises(
         DataError, match="12 frames of 'train' make 9 units of frames that belong together, fewer than 10 folds"
     ):
-        divide(survey(root), 10, None)
+        divide(surveyed, 10, None)
 
 
 @pytest.mark.parametrize("sizes", [[9, 1, 1, 1], [1, 1, 1], [5, 5, 1, 4]])

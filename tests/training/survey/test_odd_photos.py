@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,25 @@ def outline(seed: int) -> list[tuple[int, int]]:
     return [(left, top), (left + 150, top + 30), (left + 90, top + 60 + 3 * seed), (left + 20, top + 90)]
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve photos, with masks of their own."""
+    root = tmp_path_factory.mktemp("photos")
     for seed in range(12):
-        add(tmp_path, f"f{seed}", photo(seed), seed)
-    return tmp_path
+        add(root, f"f{seed}", photo(seed), seed)
+    return root
+
+
+@pytest.fixture
+def root(photos: Path) -> Iterator[Path]:
+    """The photos. What a test changes goes after it."""
+    files = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    yield photos
+    for path in photos.rglob("*.*"):
+        if path not in files:
+            path.unlink()
+        elif path.read_bytes() != files[path]:
+            path.write_bytes(files[path])
 
 
 def add(root: Path, name: str, image: Image.Image, seed: int = 20) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,12 @@ import pytest
 from PIL import Image
 
 from model.labels import numbered_labels
-from tests.support.training.data_sets import remarks, write_mask, write_noise
+from tests.support.training.data_sets import Pictures, with_masks, write_noise
 from tests.support.variants import long
+from training.data.class_mapping import parse_class_mapping
+from training.data.split import get_split
+from training.survey.inspection import notes
+from training.survey.records import Survey, survey_all
 
 LABELS = numbered_labels(["sky", "wall", "road", "car", "post"])
 FRAMES, HEIGHT, WIDTH = 24, 150, 200
@@ -39,19 +43,15 @@ def street(seed: int) -> Ids:
 
 
 @pytest.fixture(scope="module")
-def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_noise(tmp_path_factory.mktemp("streets"), {f"f{seed:02}": street(seed) for seed in range(FRAMES)})
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    root = write_noise(tmp_path_factory.mktemp("streets"), {f"f{seed:02}": street(seed) for seed in range(FRAMES)})
+    return survey_all([get_split(root, "train", LABELS)])[0]
 
 
-@pytest.fixture
-def root(streets: Path, tmp_path: Path) -> Path:
-    """A copy of the streets, which a test may change."""
-    return Path(shutil.copytree(streets, tmp_path, dirs_exist_ok=True))
-
-
-def outliers(root: Path, changes: str = "") -> list[str]:
-    """The remarks but those on how masks lie: the photos are noise."""
-    return [note for note in remarks(root, LABELS, changes) if "do not fit their image" not in note]
+def outliers(survey: Survey, folder: Path, masks: Pictures, photos: Pictures | None = None) -> list[str]:
+    """The remarks after these changes, but those on how masks lie: the photos are noise."""
+    told = notes(with_masks(survey, folder, masks, photos or {}))
+    return [note.replace(f"{folder}/", "") for note in told if "do not fit their image" not in note]
 
 
 def shifted(ids: Ids, step: int) -> Ids:
@@ -113,48 +113,47 @@ USUAL: list[tuple[range, Change, str]] = [
 
 
 @pytest.mark.parametrize(("name", "change", "remark"), PLANTED)
-def test_a_planted_mistake_is_named(root: Path, name: str, change: Change, remark: str) -> None:
-    write_mask(root, name, change(street(int(name[1:]))).astype(np.uint8))
-    told = [note for note in outliers(root) if f"{name}.png" in note]
+def test_a_planted_mistake_is_named(streets: Survey, tmp_path: Path, name: str, change: Change, remark: str) -> None:
+    masks = {name: change(street(int(name[1:]))).astype(np.uint8)}
+    told = [note for note in outliers(streets, tmp_path, masks) if f"{name}.png" in note]
     assert f"1 masks of 'train' {remark}" in told
     assert len(told) == 1 or OTHER_IDS not in remark
 
 
 @pytest.mark.parametrize(("seeds", "change", "word"), USUAL)
-def test_what_many_masks_do_and_what_is_small_is_usual(root: Path, seeds: range, change: Change, word: str) -> None:
-    for seed in seeds:
-        write_mask(root, f"f{seed:02}", change(street(seed)).astype(np.uint8))
-    assert not any(word in note for note in outliers(root))
+def test_what_many_masks_do_and_what_is_small_is_usual(
+    streets: Survey, tmp_path: Path, seeds: range, change: Change, word: str
+) -> None:
+    masks = {f"f{seed:02}": change(street(seed)).astype(np.uint8) for seed in seeds}
+    assert not any(word in note for note in outliers(streets, tmp_path, masks))
 
 
-def test_a_mapping_may_join_a_class_that_is_missing(root: Path) -> None:
-    write_mask(root, "f07", np.where(street(7) == 2, 1, street(7)).astype(np.uint8))
-    assert outliers(root, "road=ground,wall=ground,*=other") == []
+def test_a_mapping_may_join_a_class_that_is_missing(streets: Survey, tmp_path: Path) -> None:
+    mapping = parse_class_mapping("road=ground,wall=ground,*=other", LABELS)
+    split = get_split(streets.split.frames[0].image.parents[1], "train", LABELS, mapping)
+    masks = {"f07": np.where(street(7) == 2, 1, street(7)).astype(np.uint8)}
+    assert outliers(replace(streets, split=split), tmp_path, masks) == []
 
 
-def test_an_inverted_mask_has_no_shifted_ids(tmp_path: Path) -> None:
+def test_an_inverted_mask_has_no_shifted_ids(streets: Survey, tmp_path: Path) -> None:
     masks = {f"f{seed:02}": np.where(street(seed) == 3, 1, 0).astype(np.uint8) for seed in range(FRAMES)}
-    write_noise(tmp_path, masks | {"f05": 1 - masks["f05"]})
-    assert not any("other ids" in note for note in outliers(tmp_path))
+    assert not any("other ids" in note for note in outliers(streets, tmp_path, masks | {"f05": 1 - masks["f05"]}))
 
 
 @pytest.mark.parametrize("factor", [7, *long(10, 5)])
-def test_a_mask_that_was_drawn_smaller_and_enlarged_is_named(root: Path, factor: int) -> None:
-    write_mask(root, "f04", enlarged(street(4), factor))
-    (remark,) = [note for note in outliers(root) if "f04.png" in note and "blocks" in note]
+def test_a_mask_that_was_drawn_smaller_and_enlarged_is_named(streets: Survey, tmp_path: Path, factor: int) -> None:
+    told = outliers(streets, tmp_path, {"f04": enlarged(street(4), factor)})
+    (remark,) = [note for note in told if "f04.png" in note and "blocks" in note]
     side = int(remark.partition("(blocks of ")[2].split()[0])
     assert factor <= side <= factor + 1
 
 
-def test_an_object_that_ends_at_a_straight_edge_of_the_photo_is_no_unlabelled_part(tmp_path: Path) -> None:
+def test_an_object_that_ends_at_a_straight_edge_of_the_photo_is_no_unlabelled_part(streets: Survey, tmp_path: Path) -> None:
     """A poster whose right side is straight; three tenths of the photo beside it are wall."""
-    root = write_noise(tmp_path, {f"f{seed:02}": street(seed) for seed in range(FRAMES)})
     ids = np.zeros((HEIGHT, WIDTH), np.uint8)
     ids[40:110, 50:140] = 1
     photo = np.random.default_rng(0).integers(90, 110, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     photo[ids == 1] += 100
-    write_mask(root, "f06", ids)
-    Image.fromarray(photo).save(root / "images" / "f06.png")
-    assert not any("straight border" in note for note in outliers(root))
-    Image.fromarray(np.roll(photo, 40, 1)).save(root / "images" / "f06.png")
-    assert any("f06.png (right 30%)" in note for note in outliers(root))
+    assert not any("straight border" in note for note in outliers(streets, tmp_path, {"f06": ids}, {"f06": photo}))
+    told = outliers(streets, tmp_path, {"f06": ids}, {"f06": np.roll(photo, 40, 1)})
+    assert any("f06.png (right 30%)" in note for note in told)

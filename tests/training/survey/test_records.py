@@ -64,14 +64,14 @@ def test_a_training_reads_each_file_once_before_its_first_batch_and_a_second_run
     for reads in (1, 0):
         opens = count_opens(shapes, lambda: main(arguments))
         by_split = [Counter(n for name, n in opens.items() if f"/{split}_" in name) for split in ("train", "val")]
-        assert by_split == [Counter({1: 32} if reads else {}), Counter({reads + 1: 8})]
+        assert by_split == [Counter({1: 16} if reads else {}), Counter({reads + 1: 8})]
 
 
 @pytest.mark.long
 def test_all_folds_are_trained_on_one_survey(count_opens: Count, shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     folds = ["--epochs", "0", "--folds", "2"]
     opens = count_opens(shapes, lambda: main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *folds)))
-    assert len(opens) == 40
+    assert len(opens) == 24
     assert set(opens.values()) == {2}  # for the survey, and for the score of its own fold
 
 
