@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import count
 from pathlib import PurePath
 from typing import Any
 
@@ -22,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.body import DEFAULT_NAME, RequestBody, Upload, media_type
 from app.api.errors import BadRequest, Problem, TooLarge, document, to_problem, unexpected_problem
-from app.api.forms import MEDIA_TYPE, SPOOL_BYTES, read_form
+from app.api.forms import MEDIA_TYPE, SPOOL_BYTES, distinct_names, read_form
 from app.api.query import Parameters, Query, make_options
 from app.api.schemas import batch_body, batch_responses
 from app.api.segment import Ready, image_limits, segment, watch
@@ -124,17 +123,6 @@ class BatchResponse(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self.content):
             await super().__call__(scope, receive, send)
-
-
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`."""
-    all_names, distinct = set(names), dict[str, None]()
-    for name in names:
-        path = PurePath(name)
-        candidates = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
-        is_new = name not in distinct
-        distinct[name if is_new else next(text for text in candidates if text not in all_names and text not in distinct)] = None
-    return list(distinct)
 
 
 async def image_outcomes(

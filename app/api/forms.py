@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from itertools import count
 from math import inf
+from pathlib import PurePath
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -165,3 +167,14 @@ class _Parser(MultiPartParser):
 
     def on_end(self) -> None:
         self.has_ended = True
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`."""
+    all_names, distinct = set(names), dict[str, None]()
+    for name in names:
+        path = PurePath(name)
+        candidates = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
+        is_new = name not in distinct
+        distinct[name if is_new else next(text for text in candidates if text not in all_names and text not in distinct)] = None
+    return list(distinct)

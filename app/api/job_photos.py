@@ -10,8 +10,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from functools import partial
 from pathlib import Path
 
-from app.api.batch import Outcome, Sender, coco_document, distinct_names, json_lines, segment_one, zip_file
+from app.api.batch import Outcome, Sender, coco_document, json_lines, segment_one, zip_file
 from app.api.body import Upload
+from app.api.forms import distinct_names
 from app.api.segment import JOB_S
 from app.serving.admission import Reservation
 from app.serving.clients import Client

@@ -23,7 +23,6 @@ SPECK_OF_USUAL, LARGE_SPECK = 0.01, 2e-4
 # masks of a split that may do something by a slip: a number, or a share of all where that is more
 EXCEPTIONS, LINE_EXCEPTIONS = (3, 0.1), (1, 0.03)
 FEWEST_OTHERS = 3  # for each of them, masks that must do otherwise
-FEW_FRAMES = 3  # a class in fewer frames is rare
 LEAST_FRAMES = 10  # of a split, that tell what is rare, where classes lie, and how much void is usual
 SMALL = 0.1  # share of the median's pixels below which a photo may be a thumbnail
 # With these, two of 3,348 masks of Pascal VOC and one of 468 of CamVid are named. Two of the three lack the ground or the sky.
@@ -85,20 +84,6 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
             (moved, "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS")
         )
     return [*remarks(survey, "masks", of_photos, tiles), *remarks(survey, "masks", of_all, ())]
-
-
-def rare_classes(survey: Survey) -> list[str]:
-    """A remark on the classes that few of the split's frames show, if there are any."""
-    split, counts = survey.split, survey.class_pixels
-    if len(counts) < LEAST_FRAMES:
-        return []
-    rare = []
-    for index, label in enumerate(split.labels.names):
-        frames = [frame.name for frame, row in zip(split.frames, counts, strict=True) if row[index]]
-        if 0 < len(frames) < FEW_FRAMES:
-            rare.append(f"{label} ({', '.join(frames)})")
-    few = f"fewer than {FEW_FRAMES} of the {len(counts)} frames of {split.name!r}"
-    return remark(rare, f"of {len(split.labels)} classes are shown by {few}")
 
 
 def odd_photos(survey: Survey) -> list[str]:

@@ -24,8 +24,8 @@ from typing import Any
 from imaging.errors import DamagedImage, UnknownClass, UnknownImageType, WrongParameter
 from model.inference.errors import NoRoom
 from model.inference.processes.forkserver import start_program
-from model.inference.processes.frames import FrameChannel, Submit, TileRelay
-from model.inference.processes.protocol import integer, parse_error, parse_head, parse_tile, refuse
+from model.inference.processes.frames import FrameChannel, Submit, TileRelay, integer, refuse
+from model.inference.processes.protocol import parse_error, parse_head, parse_tile
 from model.inference.scenes.request import SceneRequest
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import TilingError, tile_shapes

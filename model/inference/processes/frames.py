@@ -2,7 +2,8 @@
 
 A frame is a prefix (lengths of head and payload), a head, and a payload of raw bytes. A worker sends its heads as JSON: an
 attacker may control the worker, and unpickling its bytes would let the attacker run code in the front. The front sends
-pickled heads. Most frames of a process are tiles, which `TileRelay` answers.
+pickled heads. `integer`, `number` and `text` check what stands in a worker's head, within `refuse`. Most frames of a process
+are tiles, which `TileRelay` answers.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import pickle
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -56,6 +57,34 @@ def receive(channel: socket.socket) -> tuple[bytes, memoryview, list[int]]:
     if channel.recv_into(data, len(data), socket.MSG_WAITALL) < len(data):
         raise WorkerEnded(CLOSED)
     return bytes(data[:head_bytes]), data[head_bytes:], list(descriptors)
+
+
+@contextmanager
+def refuse(what: str) -> Iterator[None]:
+    """Raises `WorkerBroken` for what a parser raises at a message that no process of ours sends."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
+        raise WorkerBroken(f"a worker sent {what} that cannot be: {str(error)[:300]}") from error
+
+
+def integer(value: object, least: int, most: int) -> int:
+    """The value of a head, if it is an integer of this range; raises `ValueError` otherwise, as `number` and `text` do."""
+    if type(value) is not int or not least <= value <= most:  # True is an int as well
+        raise ValueError(f"{value!r:.100}, expected an integer from {least} to {most}")
+    return value
+
+
+def number(value: object, most: float) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= most:  # type: ignore[operator]
+        raise ValueError(f"{value!r:.100}, expected a number from 0 to {most:g}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def text(value: object, most: int) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise ValueError(f"{value!r:.100}, expected a text of at most {most} characters")
+    return value
 
 
 class FrameChannel:

@@ -16,8 +16,7 @@ import json
 import os
 import pickle
 import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import inf, prod
@@ -39,7 +38,7 @@ from imaging.errors import (
 from model.inference.errors import NoConfidence, NoRoom
 from model.inference.plan import Options, Plan
 from model.inference.processes.blob import INLINE_BYTES, Blob, seal
-from model.inference.processes.frames import WorkerBroken
+from model.inference.processes.frames import integer, number, refuse, text
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
@@ -200,7 +199,7 @@ def parse_head(head: bytes, kinds: Sequence[str]) -> dict[str, Any]:
 def parse_error(head: Mapping[str, Any]) -> tuple[str, str]:
     """Parses a worker's error, its name and its text; raises `WorkerBroken` for an invalid one."""
     with refuse("an error"):
-        return _text(head["type"], 100), _text(head["message"], MOST_MESSAGE)
+        return text(head["type"], 100), text(head["message"], MOST_MESSAGE)
 
 
 def error_head(error: Exception) -> dict[str, object]:
@@ -222,7 +221,7 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
         if pixels > segmenter.limits.megapixels * 1e6:
             raise ValueError(f"{width}x{height} pixels, more than {segmenter.limits.megapixels:g} megapixels")
         plan = segmenter.plan_size((height, width), _options(head, options, segmenter))
-        sha256 = _text(head["sha256"], 64)
+        sha256 = text(head["sha256"], 64)
         if len(sha256) < 64 or bytes.fromhex(sha256).hex() != sha256:
             raise ValueError("a sha256 that is none")
         return WorkerPlan(
@@ -268,7 +267,7 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
             body.length = integer(os.fstat(body.descriptor).st_size, 1, plan.bytes)
         if not body.is_open:
             raise ValueError("no bytes, and no file")
-        seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
+        seconds = {stage: number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
         total = prod(plan.size)
         counts = tuple(integer(pixels, 0, total) for pixels in head["counts"])
         if len(counts) != len(plan.class_names) or sum(counts) != total:
@@ -280,7 +279,7 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
             left, top, width, height = box
             left, top = integer(left, 0, plan.size[1] - 1), integer(top, 0, plan.size[0] - 1)
             box = left, top, integer(width, 1, plan.size[1] - left), integer(height, 1, plan.size[0] - top)
-        if not (remark := _text(head["remark"], MOST_MESSAGE)).isascii() or not (remark or " ").isprintable():
+        if not (remark := text(head["remark"], MOST_MESSAGE)).isascii() or not (remark or " ").isprintable():
             raise ValueError(f"the remark {remark!r:.100}, expected one line of ASCII")
         return Answer(
             body,
@@ -288,35 +287,8 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
             plan.size,
             seconds,
             counts=dict(zip(plan.class_names, counts, strict=True)),
-            mean_confidence=None if confidence is None else round(_number(confidence, 1), SHARE_DIGITS),
+            mean_confidence=None if confidence is None else round(number(confidence, 1), SHARE_DIGITS),
             box=box,
             object_pixels=None if pixels is None else integer(pixels, 0, total),
             remark=remark,
         )
-
-
-@contextmanager
-def refuse(what: str) -> Iterator[None]:
-    """Raises `WorkerBroken` for what a parser raises at a message that no process of ours sends."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
-        raise WorkerBroken(f"a worker sent {what} that cannot be: {str(error)[:300]}") from error
-
-
-def integer(value: object, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:  # True is an int as well
-        raise ValueError(f"{value!r:.100}, expected an integer from {least} to {most}")
-    return value
-
-
-def _number(value: object, most: float) -> float:
-    if type(value) not in (int, float) or not 0 <= value <= most:  # type: ignore[operator]
-        raise ValueError(f"{value!r:.100}, expected a number from 0 to {most:g}")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _text(value: object, most: int) -> str:
-    if not isinstance(value, str) or len(value) > most:
-        raise ValueError(f"{value!r:.100}, expected a text of at most {most} characters")
-    return value
