@@ -45,14 +45,14 @@ def test_each_frame_is_scored_by_the_network_that_has_not_seen_it_and_the_comman
     assert "12 frames, each scored by the one of 2 networks that was trained without it" in report
     document = json.loads((out / "mine-folds.json").read_text())
     files = [out / row["weights"] for row in document["folds"]]
-    assert [row["frames"] for row in document["folds"]] == [10, 10]
-    assert sorted(frame["fold"] for frame in document["frames"]) == [1] * 10 + [2] * 10
+    assert [row["frames"] for row in document["folds"]] == [6, 6]
+    assert sorted(frame["fold"] for frame in document["frames"]) == [1] * 6 + [2] * 6
     for fold, (file, row) in enumerate(zip(files, document["folds"], strict=True), 1):
         manifest = load_weights(file).manifest
         (score,) = manifest.scores.values()
         assert score["mean_iou"] == row["mean_iou"]
         splits = {name: split["frames"] for name, split in manifest.training["splits"].items()}
-        assert splits == {f"train and val without fold {fold}": 10, f"train and val, fold {fold}": 10}
+        assert splits == {f"train and val without fold {fold}": 6, f"train and val, fold {fold}": 6}
     # a killed command goes on with the fold that it was in
     (out / "mine-folds.md").unlink()
     (out / "fold-2" / "checkpoint.pt").unlink()
