@@ -45,7 +45,7 @@ FAMILY = {
 @pytest.mark.parametrize("name", FAMILY)
 def test_each_member_of_the_family_learns_the_demo_data(make_run: Make, name: str) -> None:
     wide = FAMILY[name].get("backbone", "mobilenet_v2") != "mobilenet_v2"
-    common = {"width": 1.0 if wide else 0.25, "epochs": 4, "ema": 0.0, "learning_rate": 5e-4, "head_factor": 1.0}
+    common = {"width": 1.0 if wide else 0.25, "epochs": 8, "ema": 0.0, "learning_rate": 5e-4, "head_factor": 1.0}
     run = make_run(**(common | FAMILY[name]))
     train(run)
     losses = [float(row["loss"]) for row in rows(run.folder)]
