@@ -64,14 +64,12 @@ def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, 
         assert it.process.poll() is None
 
 
-def test_weights_that_cannot_be_loaded_end_the_process_with_status_1_and_the_reason(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path, statuses = tmp_path / "broken.onnx", list[int]()
+def test_weights_that_cannot_be_loaded_end_the_process_with_status_1_and_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "broken.onnx"
     path.write_bytes(b"not a weights file")
-    assert serve(create_app(Settings(weights=str(path), device="cpu", port=free_port())), statuses.append) == 1
-    assert statuses == [1]
-    assert any("the network could not be loaded" in message and "broken.onnx" in message for message in caplog.messages)
+    with fcn_serve(path, tmp_path, ready=False) as it:
+        assert it.process.wait(HANG_S) == 1
+    assert any("the network could not be loaded" in message and "broken.onnx" in message for message in it.messages())
 
 
 def test_a_port_in_use_ends_the_process_with_status_1_and_the_reason(

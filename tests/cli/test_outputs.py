@@ -97,7 +97,10 @@ def test_pipes_sockets_and_kernel_files_among_inputs_are_problems(
     ("arguments", "stream", "status", "message"),
     [
         (["{photo}", "-o", "-"], 1, 3, "stdout is closed"),
-        *long((["{photo}", "-o", "{out}", "--json"], 1, 2, "stdout is closed"), (["-", "-o", "{out}"], 0, 3, "it is closed")),
+        *long(
+            (["{photo}", "-o", "{out}", "--json"], 1, 2, "stdout is closed"),
+            (["-", "-o", "{out}"], 0, 3, "stdin: it is closed"),
+        ),
     ],
 )
 def test_closed_streams_are_told(

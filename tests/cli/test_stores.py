@@ -59,12 +59,15 @@ def test_objects_become_the_answers_of_files(bucket: str, run: Segment, tmp_path
     fill(bucket, **{f"in/{name}": data for name, data in files.items()})
     write_files(tmp_path / "in", files)
     assert run(tmp_path / "in", "-o", tmp_path / "here") == 0
+    assert run(f"{bucket}/in", "-o", tmp_path / "fetched") == 0
+    assert run(tmp_path / "in", "-o", f"{bucket}/sent") == 0
     assert run(f"{bucket}/in", "-o", f"{bucket}/in/masks") == 0
     names = files_in(tmp_path / "here")
     assert names == ["a.png", "deep/b.png", "deep/same.png", "deep/same.png.png"]
     for name in names:
         data = (tmp_path / "here" / name).read_bytes()
-        assert read_object(f"{bucket}/in/masks/{name}")[0] == data
+        assert (tmp_path / "fetched" / name).read_bytes() == data
+        assert read_object(f"{bucket}/sent/{name}")[0] == read_object(f"{bucket}/in/masks/{name}")[0] == data
     assert run(f"{bucket}/in/a.png", "-o", f"{bucket}/mask.png") == 0
     assert read_object(f"{bucket}/mask.png")[0] == (tmp_path / "here" / "a.png").read_bytes()
 

@@ -84,10 +84,10 @@ def test_a_problem_is_answered_as_its_example_in_the_reference_says_counted_and_
         reason = "full" if kind is errors.Unavailable else kind.reason
         assert caplog.records[-1].fields.get("reason") == reason  # type: ignore[attr-defined]
         counts[reason] += 1
+        assert rejections(key_client) == {name: count for name, count in counts.items() if name}
         assert (response.status_code, response.json()["title"]) == (kind.status, kind.title)
         assert response.json()["type"] == f"urn:problem-type:fcn-segment:{kind.name}"
         assert tag.sub("tag", response.json()["detail"]) == tag.sub("tag", kind.example)
-    assert rejections(key_client) == {name: count for name, count in counts.items() if name}
     assert set(SEGMENT_PROBLEMS) <= {kind for kind, _ in ANSWERS} | {errors.TimedOut, errors.UploadTooSlow}
     operation = key_client.get("/openapi.json").json()["paths"]["/segment"]["post"]
     for status in {kind.status for kind in SEGMENT_PROBLEMS}:

@@ -111,9 +111,9 @@ def test_a_side_that_enlarges_more_than_four_times_is_422(client: TestClient) ->
 
 
 def test_a_long_answer_goes_out_in_pieces_and_is_held_until_the_last(client: TestClient, port: int) -> None:
-    image = encode(np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8))
+    image = encode(np.random.default_rng(0).integers(0, 256, (1800, 1800, 3), np.uint8))
     whole = client.post("/segment?format=overlay&side=96", content=image)
-    assert int(whole.headers["content-length"]) == len(whole.content) > 6_000_000  # more than the system takes for a client
+    assert int(whole.headers["content-length"]) == len(whole.content) > 9_000_000  # more than the system takes for a client
     service = service_of(client)
     with connect(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)

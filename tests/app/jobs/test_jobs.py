@@ -29,8 +29,9 @@ def client(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
 @pytest.mark.parametrize(
     ("output", "ending", "query", "words"),
     [
-        ("cog", ".tif", {"overlap": "0.5", "blend": "hann", "gsd": "1"},
-         ("--cog", "--overlap", "0.5", "--blend", "hann", "--gsd", "1")),
+        ("tif", ".tif", {}, ()),
+        ("cog", ".tif", {"overlap": "0.5", "blend": "hann"}, ("--cog", "--overlap", "0.5", "--blend", "hann")),
+        ("geojson", ".geojson", {"min_area": "9m2", "gsd": "1"}, ("--min-area", "9m2", "--gsd", "1")),
         ("gpkg", ".gpkg", {"classes": "1,2", "topology": "shared", "bands": "3,2,1", "scale": "0,200"},
          ("--classes", "1,2", "--topology", "shared", "--bands", "3,2,1", "--scale", "0,200")),
     ],
@@ -77,7 +78,9 @@ def test_a_photo_that_is_not_read_has_a_problem_in_the_result(client: TestClient
         ({"output": "zip", "min_area": "5m2"}, 422, "5m2"),
         ({"output": "zip", "format": "json"}, 422, "format=json does not go with output=zip"),
         ({"output": "jsonl", "alpha": "0.5"}, 422, "alpha"),
+        ({"output": "tif", "bands": "9"}, 422, "has no band 9"),
         ({"output": "tif", "bands": "1,2"}, 422, "the network sees 3 bands"),
+        ({"output": "tif", "gsd": "0.001"}, 422, "give a --gsd of at least"),
         ({"output": "tif", "scale": "5"}, 422, "scale"),
         ({"output": "tif", "bnads": "1"}, 422, "did you mean bands?"),
         ({"output": "tif", "model": "other"}, 422, "model must be one of"),
@@ -103,6 +106,11 @@ def test_a_file_that_is_no_scene_is_told_before_the_job(client: TestClient, cont
     response = client.post("/jobs", params={"output": "tif"}, content=content)
     assert_problem(response, status, words)
     assert str(jobs_folder(client)) not in response.text
+
+
+def test_a_damaged_scene_is_told_before_the_job(client: TestClient, scene: Path) -> None:
+    response = client.post("/jobs", params={"output": "tif"}, content=scene.read_bytes()[:500])
+    assert response.status_code in (415, 422), response.text
 
 
 def test_forms_that_are_broken_are_400(client: TestClient) -> None:

@@ -337,7 +337,7 @@ async def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses
 async def test_a_large_file_after_a_small_image_has_room(one: Asking) -> None:
     """The limits of an image end with it: the next one's bytes are read without them."""
     large = encode(make_photo(4000, 6000), "BMP")
-    for data in (PHOTO, large):
+    for data in (PHOTO, large, PHOTO, large):
         assert await one.segment(data, OPTIONS)
     assert one.deaths == []
 
