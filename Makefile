@@ -62,6 +62,7 @@ wheel-check: $(DEV_READY)
 	$(BIN)/python -m benchmarks.harness.narrow build/wheel
 	$(subst $(BIN),build/wheel/venv/bin,$(PYTEST)) -m "not torch and not long" --narrow build/wheel/narrow.safetensors \
 		--ignore tests/app/api/test_bands.py $(LEAN_TESTS)
+	rm -rf build/wheel
 
 # the pages' commands in the environments that the pages name, those without PyTorch; `make test-long` runs the others, too
 environments: $(DEV_READY)
