@@ -32,7 +32,7 @@ from training.learning.distributed import World, join
 from training.learning.optimization import forward_dtype
 from training.learning.plan import plan_training
 from training.learning.recipe import Recipe, make_recipe, parse_changes
-from training.learning.run import Run, train
+from training.learning.run import Run, Trainer
 from training.learning.validation import Scorer, score_start
 from training.publishing.card import write_card
 from training.publishing.card_sections import CARD
@@ -113,6 +113,7 @@ def _train_once(
         print_lines(lines)
     split, validation = data.train.split, data.validation.split
     run = make_run(args, recipe, data.train, device, world)
+    trainer = Trainer(run)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     scorer = Scorer(manifest, validation, score_mapping(args, split.labels), str(device))
     bar = score_start(args.start, recipe.start_rows, scorer) if world.first else None
@@ -137,7 +138,7 @@ def _train_once(
     if world.first:
         weights.remove_earlier()
     run.evaluate, run.save = scorer, weights.save
-    net, progress = train(run)
+    net, progress = trainer.train()
     if not world.first:
         return None
     _finish(args, net, progress, weights, run)

@@ -75,24 +75,78 @@ class Run:
 class Trainer:
     """Trains the network of a run by its recipe, on this process's share of each batch.
 
+    It resumes from the checkpoint in the run's folder, if there is one. Raises `ValueError` if the checkpoint belongs to
+    another training, if processes cannot share the batches, and if shared memory cannot hold what the workers load.
+
     The cross-entropy is a mean over the labelled pixels of the whole batch, for any number of processes and of `accumulate`
     parts. Batch norm and the Lovász and Dice losses see only one part of one process. On CUDA, batch norm sees
     the parts that all processes run at the same time.
     """
 
-    def __init__(self, run: Run, data: AugmentedSplit) -> None:
-        self.recipe, self.device, self.world, self.data = run.recipe, run.device, run.world, data
+    def __init__(self, run: Run) -> None:
+        self.run, self.recipe, self.device, self.world = run, run.recipe, run.device, run.world
         self.preprocessing, self.teacher = run.preprocessing, run.teacher
+        torch.manual_seed(self.recipe.seed)
+        self.data = AugmentedSplit(run.survey, self.recipe, (run.cache_mb << 20) // self.world.size)
         self.net = run.net.to(self.device).to(memory_format=torch.channels_last)
-        self.loader = BatchLoader(data, self.recipe, self.world, self.device, run.workers)
+        self.loader = BatchLoader(self.data, self.recipe, self.world, self.device, run.workers)
         self.optimization = Optimization(self.net, self.recipe, len(self.loader) * self.recipe.epochs, self.device)
         self.parallel = self.world.wrap(self.net, self.device)
         self.class_weights: Tensor | None = None
         if self.recipe.class_weights == "median":
             weights = median_frequency_weights(run.survey.class_pixels.sum(0), self.recipe.class_weights_power)
             self.class_weights = weights.to(self.device)
+        self.resume_facts = run.resume_facts
+        self.progress = self._restore()
 
-    def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
+    def train(self) -> tuple[FCN, Progress]:
+        """Trains until the last epoch of the recipe, or as `stop_after` says; gives the network to save and the progress."""
+        run, recipe, progress = self.run, self.recipe, self.progress
+        run.folder.mkdir(parents=True, exist_ok=True)
+        curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
+        begin, first = time.monotonic(), progress.epoch
+        for epoch in range(first, recipe.epochs):
+            if run.world.from_first(partial(progress.lacks_gain, run.stop_after)):
+                break
+            start = time.monotonic()
+            loss, wait_share = self.train_one_epoch(epoch)
+            progress.epoch = epoch + 1
+            progress.seconds += time.monotonic() - start
+            if curves:
+                scores = _evaluate(run, self.optimization.result, progress.epoch)
+                rate = self.optimization.learning_rate
+                curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=wait_share, **scores)
+                score = scores["mean_iou"]
+                is_best = None if score is None else progress.take_score(score)
+                if run.save:
+                    run.save(self.optimization.result, progress, is_best)
+                save_checkpoint(run.folder, progress, self.optimization.state_dict(), self.resume_facts)
+                remaining_seconds = (time.monotonic() - begin) / (progress.epoch - first) * (recipe.epochs - progress.epoch)
+                tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, score, remaining_seconds))
+            run.world.wait()
+        if curves:
+            curves.plot()
+        return self.optimization.result, progress
+
+    def _restore(self) -> Progress:
+        checkpoint = load_checkpoint(self.run.folder, self.resume_facts)
+        if checkpoint is None:
+            return Progress()
+        progress, states = checkpoint
+        path = self.run.folder / FILE
+        try:
+            self.optimization.load_state_dict(states)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{path} does not hold the states of this training: {first_line(error)}; remove it to begin again"
+            ) from error
+        if self.world.first:
+            is_done = progress.epoch >= self.recipe.epochs or progress.lacks_gain(self.run.stop_after)
+            outlook = "nothing is left to train" if is_done else "the training resumes"
+            print(f"{path}: epoch {progress.epoch} of {self.recipe.epochs} is done, {outlook}")
+        return progress
+
+    def train_one_epoch(self, epoch: int) -> tuple[float, float]:
         """Trains one epoch; gives the mean loss, and the fraction of the time spent waiting for data."""
         self._train_mode()
         statistics = [buffer.clone() for buffer in self._statistics()]
@@ -108,9 +162,9 @@ class Trainer:
             wait_seconds += time.monotonic() - wait_start
             loss, is_finite = self._step(images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True))
             if not is_finite:
-                progress.skipped += 1
+                self.progress.skipped += 1
                 self._restore_statistics(statistics)
-            progress.step += 1
+            self.progress.step += 1
             total += loss
             bar.update()
         bar.close()
@@ -177,62 +231,6 @@ class Trainer:
             at_cells = logits[..., :: self.teacher.stride, :: self.teacher.stride]
             loss = loss + recipe.teacher_weight * share * distillation(at_cells, target)
         return loss
-
-
-def train(run: Run) -> tuple[FCN, Progress]:
-    """Trains until the last epoch of the recipe, or as `stop_after` says; gives the network to save and the progress.
-
-    Resumes from the checkpoint in the folder, if there is one; raises `ValueError` if it belongs to another training.
-    """
-    recipe = run.recipe
-    run.folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    data = AugmentedSplit(run.survey, recipe, (run.cache_mb << 20) // run.world.size)
-    trainer = Trainer(run, data)
-    resume_facts = run.resume_facts
-    progress = _restore(run, trainer, resume_facts)
-    curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
-    begin, first = time.monotonic(), progress.epoch
-    for epoch in range(first, recipe.epochs):
-        if run.world.from_first(partial(progress.lacks_gain, run.stop_after)):
-            break
-        start = time.monotonic()
-        loss, wait_share = trainer.train_one_epoch(epoch, progress)
-        progress.epoch = epoch + 1
-        progress.seconds += time.monotonic() - start
-        if curves:
-            scores = _evaluate(run, trainer.optimization.result, progress.epoch)
-            rate = trainer.optimization.learning_rate
-            curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=wait_share, **scores)
-            score = scores["mean_iou"]
-            is_best = None if score is None else progress.take_score(score)
-            if run.save:
-                run.save(trainer.optimization.result, progress, is_best)
-            save_checkpoint(run.folder, progress, trainer.optimization.state_dict(), resume_facts)
-            remaining_seconds = (time.monotonic() - begin) / (progress.epoch - first) * (recipe.epochs - progress.epoch)
-            tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, score, remaining_seconds))
-        run.world.wait()
-    if curves:
-        curves.plot()
-    return trainer.optimization.result, progress
-
-
-def _restore(run: Run, trainer: Trainer, resume_facts: dict[str, Any]) -> Progress:
-    checkpoint = load_checkpoint(run.folder, resume_facts)
-    if checkpoint is None:
-        return Progress()
-    progress, states = checkpoint
-    try:
-        trainer.optimization.load_state_dict(states)
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{run.folder / FILE} does not hold the states of this training: {first_line(error)}; remove it to begin again"
-        ) from error
-    if run.world.first:
-        is_done = progress.epoch >= run.recipe.epochs or progress.lacks_gain(run.stop_after)
-        outlook = "nothing is left to train" if is_done else "the training resumes"
-        print(f"{run.folder / FILE}: epoch {progress.epoch} of {run.recipe.epochs} is done, {outlook}")
-    return progress
 
 
 def _evaluate(run: Run, net: FCN, epoch: int) -> Mapping[str, float | None]:

@@ -82,6 +82,16 @@ def test_ctrl_c_before_the_first_epoch_leaves_no_weights_of_an_earlier_training(
     assert "fcn-train: stopped; the same command begins again" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_training_that_cannot_begin_ends_before_its_start_is_scored(
+    shapes: Path, tiny_recipe: Path, narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path, "--start", str(narrow_file))) == 2
+    told = capsys.readouterr()
+    assert "checkpoint.pt" in told.err.splitlines()[-1]
+    assert "untrained, has a mean IoU" not in told.out
+
+
 def constant() -> FCN:
     """A network that says the last class everywhere."""
     net = narrow_net()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests.support.training.runs import Make, differing, rows, state
 from training.learning.checkpoint import FILE
 from training.learning.optimization import Optimization
-from training.learning.run import train
+from training.learning.run import Trainer
 from training.survey.records import survey_all
 
 
@@ -23,7 +23,7 @@ def test_a_training_counts_and_tells_its_steps_and_writes_curves_and_checkpoint(
 ) -> None:
     run = replace(make_run(draws=True), evaluate=lambda net: {"mean_iou": 0.25})
     before = state(run.net)
-    net, progress = train(run)
+    net, progress = Trainer(run).train()
     assert (progress.epoch, progress.step, progress.skipped) == (2, 4, 0)
     assert progress.seconds > 0
     assert {path.name for path in run.folder.iterdir()} == {"checkpoint.pt", "curves.csv", "curves.png", "metrics.jsonl"}
@@ -38,17 +38,17 @@ def test_a_training_counts_and_tells_its_steps_and_writes_curves_and_checkpoint(
 
 def test_the_result_is_the_average_and_not_the_last_network(make_run: Make) -> None:
     run = make_run(ema=0.9, epochs=1)
-    average, _ = train(run)
+    average, _ = Trainer(run).train()
     assert "score_fr.weight" in differing(state(average), state(run.net))
     plain = make_run("plain", ema=0.0, epochs=1)
-    last, _ = train(plain)
+    last, _ = Trainer(plain).train()
     assert differing(state(last), state(plain.net)) == []
     assert differing(state(run.net), state(last)) == []
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero(make_run: Make) -> None:
     run = make_run(epochs=4, warmup=4, power=1.0)
-    train(run)
+    Trainer(run).train()
     rates = [float(row["learning_rate"]) for row in rows(run.folder)]
     base = run.recipe.learning_rate
     assert rates == pytest.approx([base * 3 / 4 * 6 / 8, base * 4 / 8, base * 2 / 8, 0], rel=1e-4)
@@ -67,13 +67,13 @@ def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
         stop_after=2,
         save=lambda net, progress, is_best: epochs.append((progress.epoch, is_best)),
     )
-    _, progress = train(run)
+    _, progress = Trainer(run).train()
     assert (progress.epoch, progress.best_epoch, progress.best_score) == (4, 2, 0.3)
     assert epochs == [(1, True), (2, True), (3, False), (4, False)]
-    _, again = train(replace(run, net=make_run(epochs=9).net))
+    _, again = Trainer(replace(run, net=make_run(epochs=9).net)).train()
     assert again.epoch == 4
     assert "epoch 4 of 9 is done, nothing is left to train" in capsys.readouterr().out
-    _, longer = train(replace(run, net=make_run(epochs=9).net, stop_after=3, recipe=run.recipe, evaluate_every=5))
+    _, longer = Trainer(replace(run, net=make_run(epochs=9).net, stop_after=3, recipe=run.recipe, evaluate_every=5)).train()
     assert (longer.epoch, longer.best_epoch) == (9, 5)
     assert epochs[4:] == [(5, True), (6, None), (7, None), (8, None), (9, False)], "weights are written after every epoch"
     assert [row["mean_iou"] for row in rows(run.folder)][4:] == ["0.9", "", "", "", "0.8"]
@@ -82,7 +82,7 @@ def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
 def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
     run = make_run(freeze_batch_norm=True, ema=0.0, epochs=1)
     before = state(run.net)
-    net, _ = train(run)
+    net, _ = Trainer(run).train()
     changed_names = differing(before, state(net))
     assert changed_names
     assert not [name for name in changed_names if "running_" in name]
@@ -91,7 +91,7 @@ def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
 def test_a_border_without_labels_is_not_learnt_from(make_run: Make) -> None:
     run = make_run(unlabelled_border=200, weight_decay=0.0, freeze_batch_norm=True, ema=0.0, epochs=1)
     before = state(run.net)
-    assert differing(before, state(train(run)[0])) == []
+    assert differing(before, state(Trainer(run).train()[0])) == []
     assert [float(row["loss"]) for row in rows(run.folder)] == [0]
 
 
@@ -101,7 +101,7 @@ def test_a_step_with_an_infinite_gradient_leaves_weights_and_average_and_is_coun
     with torch.no_grad():
         run.net.score_fr.weight.fill_(float("inf"))
     before = state(run.net)
-    net, progress = train(run)
+    net, progress = Trainer(run).train()
     assert progress.skipped == progress.step == 2
     parameters = dict(run.net.named_parameters())
     assert not [name for name in differing(before, state(run.net)) if name in parameters]
@@ -119,7 +119,7 @@ def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Ma
 
     run.net.register_forward_pre_hook(poison_third)
     before = state(run.net)
-    net, progress = train(run)
+    net, progress = Trainer(run).train()
     assert (len(calls), progress.step, progress.skipped) == (4, 4, 1)
     for network in (run.net, net):
         assert all(bool(tensor.isfinite().all()) for tensor in state(network).values())
@@ -128,7 +128,7 @@ def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Ma
 
 def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
     runs = [make_run(f"parts{n}", accumulate=n, freeze_batch_norm=True, ema=0.0, epochs=1) for n in (1, 4)]
-    nets = [train(run)[0] for run in runs]
+    nets = [Trainer(run).train()[0] for run in runs]
     losses = [[float(row["loss"]) for row in rows(run.folder)] for run in runs]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     torch.testing.assert_close(nets[1].state_dict(), nets[0].state_dict(), atol=2e-3, rtol=1e-2)
@@ -138,7 +138,7 @@ def test_tensorboard_gets_the_numbers_of_the_curves(make_run: Make) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = replace(make_run(epochs=1), tensorboard=True)
-    train(run)
+    Trainer(run).train()
     events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
     losses = [(event.step, event.value) for event in events.Scalars("loss")]
     assert losses == [(int(row["epoch"]), pytest.approx(float(row["loss"]), rel=1e-4)) for row in rows(run.folder)]
@@ -167,11 +167,11 @@ def test_the_average_of_a_short_training_forgets_how_it_began(make_run: Make) ->
 def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Make, changes: dict[str, Any]) -> None:
     """And no row of the curves is lost."""
     whole_run = make_run("whole", **changes)
-    whole, _ = train(whole_run)
+    whole, _ = Trainer(whole_run).train()
     with pytest.raises(ZeroDivisionError):
-        train(replace(make_run("broken", **changes), evaluate=lambda net: {"mean_iou": 1 / 0}, evaluate_every=2))
+        Trainer(replace(make_run("broken", **changes), evaluate=lambda net: {"mean_iou": 1 / 0}, evaluate_every=2)).train()
     run = make_run("broken", **changes)
-    network, progress = train(run)
+    network, progress = Trainer(run).train()
     assert (progress.epoch, progress.step) == (2, 4)
     assert differing(state(whole), state(network)) == []
     actual, expected = ([(row["epoch"], row["loss"]) for row in rows(each.folder)] for each in (run, whole_run))
@@ -181,9 +181,9 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Ma
 def test_a_folder_of_another_training_or_without_its_states_is_refused(make_run: Make) -> None:
     """Corrected labels are other data, though the files' names are the same."""
     run = make_run(epochs=2)
-    train(run)
+    Trainer(run).train()
     with pytest.raises(ValueError, match="other teacher;"):
-        train(replace(make_run(epochs=2), origin={"teacher": "another"}))
+        Trainer(replace(make_run(epochs=2), origin={"teacher": "another"})).train()
     path = run.survey.split.frames[0].mask
     before = path.read_bytes()
     with Image.open(path) as mask:
@@ -191,25 +191,25 @@ def test_a_folder_of_another_training_or_without_its_states_is_refused(make_run:
     mirror_mask.save(path)
     try:
         with pytest.raises(ValueError, match="other frames; give another --out"):
-            train(replace(run, net=make_run().net, survey=survey_all([run.survey.split])[0]))
+            Trainer(replace(run, net=make_run().net, survey=survey_all([run.survey.split])[0])).train()
     finally:
         path.write_bytes(before)
     content = torch.load(run.folder / FILE, weights_only=True)
     torch.save(content | {"states": {"x": 1}}, run.folder / FILE)
     with pytest.raises(ValueError, match=r"checkpoint\.pt does not hold the states of this training: 'net'; remove it"):
-        train(make_run(epochs=2))
+        Trainer(make_run(epochs=2)).train()
 
 
 def test_a_training_that_is_done_goes_on_for_more_epochs_alone_by_their_schedule(
     make_run: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(make_run(epochs=1, power=1.0, ema=0.0))
+    Trainer(make_run(epochs=1, power=1.0, ema=0.0)).train()
     run = make_run(epochs=2, power=1.0, ema=0.0)
-    net, progress = train(run)
+    net, progress = Trainer(run).train()
     assert (progress.epoch, progress.step, progress.went_on_from) == (2, 4, [1])
     assert [row["epoch"] for row in rows(run.folder)] == ["1", "2"]
-    _, again = train(make_run(epochs=3, power=1.0, ema=0.0))
+    _, again = Trainer(make_run(epochs=3, power=1.0, ema=0.0)).train()
     assert (again.epoch, again.step, again.went_on_from) == (3, 6, [1, 2])
-    assert train(make_run(epochs=3, power=1.0, ema=0.0))[1] == again
+    assert Trainer(make_run(epochs=3, power=1.0, ema=0.0)).train()[1] == again
     assert "is done, nothing is left to train" in capsys.readouterr().out
-    assert differing(state(net), state(train(make_run("at once", epochs=2, power=1.0, ema=0.0))[0]))
+    assert differing(state(net), state(Trainer(make_run("at once", epochs=2, power=1.0, ema=0.0)).train()[0]))
