@@ -23,10 +23,10 @@ def implied_settings(variables: Mapping[str, str], settings: Mapping[str, object
     """
     present = {name: value for name, value in variables.items() if value}
     platform = next((each for each, names in PLATFORMS.items() if not present.keys().isdisjoint(names)), "none")
-    implied = {"platform": ("", platform)}
+    sources = {"platform": ("", platform)}
     platform = str(settings.get("platform", platform))
     if platform == "sagemaker":
         present = {"SAGEMAKER_BIND_TO_PORT": SAGEMAKER_PORT} | present
     names = (("port", "PORT"), ("port", PLATFORMS.get(platform, ("PORT",))[0]), *ROUTES)  # the later beats the former
-    implied |= {setting: (name, present[name]) for setting, name in names if name in present}
-    return {setting: each for setting, each in implied.items() if setting not in settings}
+    sources |= {setting: (name, present[name]) for setting, name in names if name in present}
+    return {setting: each for setting, each in sources.items() if setting not in settings}

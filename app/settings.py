@@ -286,14 +286,14 @@ def read_settings(variables: Mapping[str, str] = os.environ, env_file: Path = EN
     """
     names = Settings.model_fields
     values = read_variables(read_env_file(env_file), names) | read_variables(variables, names) | values
-    implied = implied_settings(variables, values)
+    sources = implied_settings(variables, values)
     try:
-        return Settings.model_validate({setting: value for setting, (_, value) in implied.items()} | values)
+        return Settings.model_validate({setting: value for setting, (_, value) in sources.items()} | values)
     except ValidationError as error:
         lines = []
         for entry in error.errors():
             setting = str(entry["loc"][0])
-            name = implied[setting][0] if setting in implied else f"{PREFIX}{setting.upper()}"
+            name = sources[setting][0] if setting in sources else f"{PREFIX}{setting.upper()}"
             problem = entry.get("ctx", {}).get("error", entry["msg"])
             value = "" if setting == "api_keys" else f", got {excerpt(entry['input'])}"  # never a key
             lines.append(f"{name}: {problem}{value}")

@@ -76,9 +76,9 @@ def _unknown(name: str, settings: Collection[str]) -> list[str]:
     matches = difflib.get_close_matches(re.sub(r"\W", "_", name, flags=re.ASCII), names, 1, NEAR)
     if name.removeprefix(PREFIX) in FOREIGN or not (is_ours or matches):
         return []
-    shown = ascii(name)[1:-1] if matches else WORD.findall(name, name.index(PREFIX))[0][:100]  # what follows may be a value
+    word = ascii(name)[1:-1] if matches else WORD.findall(name, name.index(PREFIX))[0][:100]  # what follows may be a value
     hint = f"did you mean {matches[0]}?" if matches else "remove it" if WORD.fullmatch(name) else "write NAME=value"
-    return [f"{shown}: there is no such setting; {hint} (fcn-serve --help lists them)"]
+    return [f"{word}: there is no such setting; {hint} (fcn-serve --help lists them)"]
 
 
 def read_text(path: Path) -> str:
@@ -109,8 +109,8 @@ def read_env_file(path: Path) -> dict[str, str | None]:
     for number, line in enumerate(text.split("\n"), 1):
         if match := LINE.fullmatch(line.strip()):
             setting, value = match[1].upper(), match[2].strip()
-            if quoted := QUOTED.fullmatch(value):
-                value = quoted[2]
+            if quotation := QUOTED.fullmatch(value):
+                value = quotation[2]
             elif setting not in UNCOMMENTED:
                 value = COMMENT.sub("", match[2]).strip()
             if value != values.get(f"{PREFIX}{setting}") or value.endswith("\\"):

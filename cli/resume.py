@@ -72,8 +72,8 @@ class Notes:
             return "missing"
         if not self.knows(answer):
             return "unknown"
-        known = (is_url(target) and self.knows(answer, now)) or self.knows(answer, _sha256(target))
-        return "ours" if known else "changed"
+        is_ours = (is_url(target) and self.knows(answer, now)) or self.knows(answer, _sha256(target))
+        return "ours" if is_ours else "changed"
 
 
 class Journal:

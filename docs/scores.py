@@ -35,10 +35,10 @@ def page(text: str) -> str:
 
 def scores() -> Iterator[tuple[str, ...]]:
     for name, score in PUBLISHED.items():
-        measured = load_weights(find_weights(name)).manifest.scores
+        scores_of_file = load_weights(find_weights(name)).manifest.scores
         candidates = [scored_in(f"{score}{quality}", each) for quality in ("", ", quality high") for each in PRECISIONS]
-        for frames in [candidate for candidate in candidates if candidate in measured]:
-            values = measured[frames]
+        for frames in [candidate for candidate in candidates if candidate in scores_of_file]:
+            values = scores_of_file[frames]
             low, high = values.get("mean_iou_95", (None, None))
             interval = "" if low is None else f"{low:.3f} to {high:.3f}"
             boundary_iou = f"{values['boundary_iou']:.3f}" if "boundary_iou" in values else ""

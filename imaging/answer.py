@@ -120,8 +120,8 @@ class SegmentedImage:
                 return _json(self._document(rendering, class_ids))
             case "coco":
                 tolerance = rendering.tolerance if rendering.polygons else None
-                shared = rendering.topology == "shared"
-                return _json(coco_document(class_map, labels, class_ids, rendering.name, tolerance, shares_borders=shared))
+                is_shared = rendering.topology == "shared"
+                return _json(coco_document(class_map, labels, class_ids, rendering.name, tolerance, shares_borders=is_shared))
             case "hf":
                 return _json(class_masks(class_map, labels, self.result.mean_confidence, rendering.threshold))
             case "npz":
@@ -208,9 +208,9 @@ class SegmentedImage:
         size = list(self.result.class_map.shape)
         if rendering.mask == "polygons":
             polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in class_ids}
-            shared = rendering.topology == "shared"
-            traced = trace(self.result.class_map, [*map(int, polygons)], rendering.tolerance, shares_borders=shared)
-            while batch := list(islice(traced, REGIONS_AT_ONCE)):
+            is_shared = rendering.topology == "shared"
+            features = trace(self.result.class_map, [*map(int, polygons)], rendering.tolerance, shares_borders=is_shared)
+            while batch := list(islice(features, REGIONS_AT_ONCE)):
                 for each, rings in zip(batch, to_lists([each.polygon for each in batch]), strict=True):
                     polygons[str(each.id)].append(rings)
             return {"encoding": "polygons", "size": size, "tolerance": rendering.tolerance, "polygons": polygons}

@@ -45,12 +45,12 @@ def trace(
 
     Raises `AnswerTooLarge` beyond `most_borders` or `most_regions`, and for shared borders beyond `MOST_SHARED_BORDERS`.
     """
-    wanted = set(ids)
+    id_set = set(ids)
     if _count_borders(class_map, shares_borders=shares_borders) >= most_regions(class_map.size):  # each region more takes one
-        Regions(column_runs(class_map), wanted)  # raises for too many, before any polygon
-    objects = list(_objects(class_map, range(256) if shares_borders else wanted, parts, shares_borders=shares_borders))
+        Regions(column_runs(class_map), id_set)  # raises for too many, before any polygon
+    objects = list(_objects(class_map, range(256) if shares_borders else id_set, parts, shares_borders=shares_borders))
     polygons = np.array([each.polygon for each in objects], np.object_)
-    order = [index for index in _in_order(objects, polygons) if objects[index].id in wanted]
+    order = [index for index in _in_order(objects, polygons) if objects[index].id in id_set]
     if shares_borders and tolerance:
         polygons = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
     simple = iter(polygons[order]) if shares_borders else _traced_alone(polygons[order], tolerance)

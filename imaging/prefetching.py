@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
-def prefetch(items: Generator[Item, Any, Any], count: int, name: str, ended: Event | None = None) -> Generator[Item]:
+def prefetch(items: Generator[Item, Any, Any], count: int, name: str, end: Event | None = None) -> Generator[Item]:
     """The items, none of them None, of which a thread of this name computes up to `count` ahead.
 
-    An error of `items` comes in its turn. Close the generator if you leave it early: it sets `ended`, waits for the item in
+    An error of `items` comes in its turn. Close the generator if you leave it early: it sets `end`, waits for the item in
     work, which may stop at that, and closes `items`.
     """
     thread = ThreadPoolExecutor(1, name)
@@ -25,7 +25,7 @@ def prefetch(items: Generator[Item, Any, Any], count: int, name: str, ended: Eve
             yield item
             del item  # so that it takes no memory while the next one is awaited
     finally:
-        if ended is not None:
-            ended.set()
+        if end is not None:
+            end.set()
         thread.shutdown(cancel_futures=True)
         items.close()

@@ -75,8 +75,8 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
             names = ", ".join(sorted(form)) or "none"
             raise BadRequest(f"no file in a field `file` (or `image`) of the form; fields that came: {names}")
         # browsers send a file without a name and without bytes for a field in which no file was chosen
-        chosen = [part for part in parts if part.filename or part.size] or parts
-        return [await _upload(part, body, spool_bytes) for part in chosen], query
+        files = [part for part in parts if part.filename or part.size] or parts
+        return [await _upload(part, body, spool_bytes) for part in files], query
     finally:
         await form.close()
 

@@ -111,8 +111,8 @@ def with_values(
     if not values:
         return query
     try:
-        checked = model.model_validate(values).model_dump(exclude_unset=True, exclude_none=True)
-        return {**query, **checked}
+        parameters = model.model_validate(values).model_dump(exclude_unset=True, exclude_none=True)
+        return {**query, **parameters}
     except ValidationError as error:
         raise BadParameter("; ".join(_wrong_values(error, source, model))) from error
 
@@ -173,9 +173,9 @@ def _wrong_values(errors: ValidationError, source: str, model: type[BaseModel]) 
     """For each wrong value, what is accepted and what came."""
     schemas = model.model_json_schema()["properties"]
     for name, value in {str(error["loc"][0]): error["input"] for error in errors.errors()}.items():
-        expected = words(schemas[name])
-        advice = f"; write {excerpt(','.join(map(str, value)))}" if isinstance(value, list) and "text" in expected else ""
-        yield f"{source} {name}: must be {expected}, got {excerpt(value)}{advice}"
+        value_text = words(schemas[name])
+        advice = f"; write {excerpt(','.join(map(str, value)))}" if isinstance(value, list) and "text" in value_text else ""
+        yield f"{source} {name}: must be {value_text}, got {excerpt(value)}{advice}"
 
 
 def words(schema: Mapping[str, Any]) -> str:

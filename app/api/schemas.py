@@ -271,8 +271,8 @@ def upload_body() -> dict[str, Any]:
             "parameters": {"type": "object", "description": "names and values of the query"},
         },
     }
-    raw, encoded = {"schema": IMAGE}, {"schema": document, "example": EXAMPLE}
-    others = {"image/*": raw, "application/octet-stream": raw, "application/json": encoded}
+    raw, json_image = {"schema": IMAGE}, {"schema": document, "example": EXAMPLE}
+    others = {"image/*": raw, "application/octet-stream": raw, "application/json": json_image}
     return {"parameters": query_document(), "requestBody": request_body(IMAGE, others)}
 
 

@@ -66,8 +66,8 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     like parameters, and `parameters` of the JSON, work as in the query.
     """
     body = RequestBody(request, service, service.settings.max_upload_mb)
-    read = forms.read_form_image if media_type(request) == forms.MEDIA_TYPE else read_image
-    upload, query = await read(body, query)
+    reader = forms.read_form_image if media_type(request) == forms.MEDIA_TYPE else read_image
+    upload, query = await reader(body, query)
     accept = join_values(request.headers, "accept")
     if "format" not in query:
         query = {**query, "format": format_from_accept(accept)}

@@ -199,9 +199,9 @@ def _cut(polygons: Polygons) -> tuple[Polygons, Integers]:
         parts.append(shapely.transform(pieces, lambda points, turn=turn: points - [360 * turn, 0]))
         owners.append(at[of_pieces])
     pieces, of_pieces = np.concatenate(parts), np.concatenate(owners)
-    cut = crosses[of_pieces]
-    whole, of_whole = _polygons(_united(pieces[cut], of_pieces[cut], len(polygons)))  # those of a whole turn touch
-    return np.append(pieces[~cut], whole), np.append(of_pieces[~cut], of_whole)
+    crossing = crosses[of_pieces]
+    whole, of_whole = _polygons(_united(pieces[crossing], of_pieces[crossing], len(polygons)))  # those of a whole turn touch
+    return np.append(pieces[~crossing], whole), np.append(of_pieces[~crossing], of_whole)
 
 
 def _united(geometries: Polygons, owners: Integers, count: int) -> Polygons:

@@ -98,11 +98,11 @@ def write_geopackage(path: Path, polygons: Iterable[PolygonFacts], place: Place,
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
         options, count = {}, count + len(features)
     try:
-        written = pyogrio.read_info(path)["features"]
+        count_in_file = pyogrio.read_info(path)["features"]
     except pyogrio.errors.DataSourceError as error:
         raise OSError(f"{path} cannot be read again; is the disk full or damaged?") from error
-    if written != count:
-        raise OSError(f"{path} has {written} features of {count}; is the disk full or damaged?")
+    if count_in_file != count:
+        raise OSError(f"{path} has {count_in_file} features of {count}; is the disk full or damaged?")
 
 
 def layer_key(path: Path, layer: str) -> str | None:

@@ -274,9 +274,9 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
 
 def _mixed(winners: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
     """For each square of four cells, by its upper left cell: whether their classes differ. Beyond the edge they repeat."""
-    padded = np.pad(winners, (0, 1), mode="edge")
-    first = padded[:-1, :-1]
-    return np.asarray((first != padded[:-1, 1:]) | (first != padded[1:, :-1]) | (first != padded[1:, 1:]))
+    with_edge = np.pad(winners, (0, 1), mode="edge")
+    first = with_edge[:-1, :-1]
+    return np.asarray((first != with_edge[:-1, 1:]) | (first != with_edge[1:, :-1]) | (first != with_edge[1:, 1:]))
 
 
 def interpolate(cells: Logits, axis: Axis, dimension: int) -> Logits:

@@ -133,10 +133,10 @@ def _record(args: argparse.Namespace, split: Split) -> None:
 
     They go into the file, its card and its exports. The tensors do not change.
     """
-    imported = read_imported(Path(args.weights))
-    path = Path(args.weights) if imported else find_weights(args.weights)
+    onnx_weights = read_imported(Path(args.weights))
+    path = Path(args.weights) if onnx_weights else find_weights(args.weights)
     check_output(path)
-    manifest = (imported or load_weights(path)).manifest
+    manifest = (onnx_weights or load_weights(path)).manifest
     plain_split = replace(split, mapping=identity_mapping(split.source_labels))
     qualities: tuple[Quality, ...] = get_args(Quality) if args.high else ("standard",)
     for precision, files in _precisions(path):

@@ -51,8 +51,8 @@ class Queries:
 
     def describe(self) -> str:
         where = "after" if self.enlarges_sums else "before"
-        enlarged = "" if self.stride == 1 else f", enlarged {self.stride} times {where} their sigmoid"
-        return f"{self.scores} ({self.classes} classes and none) times {self.masks} of the same queries{enlarged}"
+        scale_text = "" if self.stride == 1 else f", enlarged {self.stride} times {where} their sigmoid"
+        return f"{self.scores} ({self.classes} classes and none) times {self.masks} of the same queries{scale_text}"
 
     def with_sums(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
         """The network's outputs, by name, and the sums (1, classes, height, width), for the proof.

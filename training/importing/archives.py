@@ -58,15 +58,15 @@ def _open(path: Path) -> ZipFile:
         return ZipFile(path)
 
 
-def _excess(members: list[ZipInfo], packed: int, free: int) -> str | None:
+def _excess(members: list[ZipInfo], archive_bytes: int, free: int) -> str | None:
     """What a zip of so many bytes has too much of; `zipfile` reads no more of a member than the size it declares."""
     size, most = sum(member.file_size for member in members), min(MOST_BYTES, free)
     if len(members) > MOST_MEMBERS:
         return f"has {len(members):,} members, and at most {MOST_MEMBERS:,} are unpacked"
     if size > most:
         return f"holds {size:,} bytes, and at most {most:,} are unpacked on this disk"
-    if size > max(FEW_BYTES, MOST_RATIO * packed):
-        return f"holds {size / packed:.0f} times its bytes, and at most {MOST_RATIO} times as many are unpacked"
+    if size > max(FEW_BYTES, MOST_RATIO * archive_bytes):
+        return f"holds {size / archive_bytes:.0f} times its bytes, and at most {MOST_RATIO} times as many are unpacked"
     return None
 
 

@@ -78,8 +78,8 @@ class DocumentMasks:
             facts = "; ".join([f"{len(document.annotations)} objects", *omissions.notes()])
             images = len(document.images)
             self.errors.append(DataError(f"{document.path}: no pixel of its {images} images is of a class: {facts}"))
-        if (misplaced := outside_error(document, self._drawing.outside)) is not None:
-            self.errors.insert(0, misplaced)
+        if (error := outside_error(document, self._drawing.outside)) is not None:
+            self.errors.insert(0, error)
         else:
             omissions.tell(OUTSIDE, len(self._drawing.outside), outside_names(document, self._drawing.outside))
 

@@ -111,18 +111,18 @@ def plan_training(
 
 def plan_without_start(recipe: Recipe, train: Survey, device: torch.device) -> tuple[Recipe, list[str]]:
     """As `plan_training` with the start `none`; the first line says so, and what the default weights change."""
-    planned, lines = plan_training(recipe, train, "none", device)
+    plan_recipe, lines = plan_training(recipe, train, "none", device)
     line = "no --start is given, so this is the plan of random weights; give the --start of the training"
     try:
         facts = start_facts(recipe, DEFAULT_WEIGHTS, train.split, str(device))
     except ValueError:  # the weights are not there, or do not fit the recipe
-        return planned, [line, *lines]
+        return plan_recipe, [line, *lines]
     if recipe.plan and facts.scores:
         other, _ = plan(with_rows(recipe, facts), Facts(train, facts, device_memory(device)))
-        pairs = [(name, getattr(other, name)) for name in RULES if getattr(other, name) != getattr(planned, name)]
+        pairs = [(name, getattr(other, name)) for name in RULES if getattr(other, name) != getattr(plan_recipe, name)]
         changes = ", ".join(f"{name} {json.dumps(value)}" for name, value in pairs)
         line += f". With --start {DEFAULT_WEIGHTS} ({facts.lines[0]}): {changes}"
-    return planned, [line, *lines]
+    return plan_recipe, [line, *lines]
 
 
 def plan_lines(recipe: Recipe, reasons: Mapping[str, str]) -> list[str]:

@@ -78,10 +78,13 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
         (_other_kinds(survey), others),
     ]
     tiles = survey.tiles
-    moved = [(index, "") for index, place in places if index in tiles and place == "moved"]
-    if len(tiles) >= LEAST_FRAMES and len(moved) > MOVED_TILES * len(tiles):
+    elsewhere = [(index, "") for index, place in places if index in tiles and place == "moved"]
+    if len(tiles) >= LEAST_FRAMES and len(elsewhere) > MOVED_TILES * len(tiles):
         of_all.append(
-            (moved, "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS")
+            (
+                elsewhere,
+                "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS",
+            )
         )
     return [*remarks(survey, "masks", of_photos, tiles), *remarks(survey, "masks", of_all, ())]
 
@@ -186,15 +189,15 @@ def outlying_masks(survey: Survey) -> list[str]:
     """
     inverted, inverted_text = _inverted(survey)
     other_ids = _misnumbered(survey, [index for index, _ in inverted])
-    numbered = {index for index, _ in other_ids}
+    with_other_ids = {index for index, _ in other_ids}
     blocks = _of_records(survey, lambda record: f"blocks of {record.block_side} pixels" if record.block_side else None)
     parts = _of_records(survey, lambda record: record.unlabelled_part)
     kinds = [
         (other_ids, "fit the others only with other ids: those show the classes where these would have them then"),
-        ([each for each in _lacking(survey) if each[0] not in numbered], "lack a class that nearly all others show"),
+        ([each for each in _lacking(survey) if each[0] not in with_other_ids], "lack a class that nearly all others show"),
         (_without_void(survey), "have no void where nearly all others have some; it may be saved as a class"),
         (
-            [each for each in _much_void(survey) if each[0] not in numbered],
+            [each for each in _much_void(survey) if each[0] not in with_other_ids],
             "have far more void than the others, as if objects had no labels yet",
         ),
         (if_exceptions(blocks, survey), "consist of blocks, as if drawn on a smaller photo"),

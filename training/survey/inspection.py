@@ -60,8 +60,8 @@ def notes(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
         )
     black_and_white = [frame.mask for frame, record in survey.photos if record.is_black_and_white]
     kinds = [record.pixels.keys() for _, record in survey.photos]
-    bordered = [kind for kind in kinds if VOID in kind and kind - {0, VOID}]  # objects have void borders
-    if black_and_white and len(black_and_white) >= len(bordered):
+    with_borders = [kind for kind in kinds if VOID in kind and kind - {0, VOID}]  # objects have void borders
+    if black_and_white and len(black_and_white) >= len(with_borders):
         lines.append(
             f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
             f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as the id of their class, "
@@ -150,8 +150,8 @@ def grouped(errors: Sequence[DataError]) -> list[str]:
 def columns(rows: Sequence[Row]) -> list[str]:
     """Rows as lines of text: the first column to the left, the others to the right."""
     widths = [(column, max(map(len, column))) for column in zip(*rows, strict=True)]
-    aligned = [[cell.rjust(width) if at else cell.ljust(width) for cell in column] for at, (column, width) in enumerate(widths)]
-    return ["  ".join(row) for row in zip(*aligned, strict=True)]
+    cells = [[cell.rjust(width) if at else cell.ljust(width) for cell in column] for at, (column, width) in enumerate(widths)]
+    return ["  ".join(row) for row in zip(*cells, strict=True)]
 
 
 def _share(number: int, whole: int) -> str:

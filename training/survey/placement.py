@@ -124,9 +124,9 @@ def _ranks(strength: npt.NDArray[np.int16]) -> Grid:
 
 def edge_strength(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
     """The largest difference between each cell and a neighbour, int16 (n, n). values: of cells (n, n, c), such as colours."""
-    signed = values.astype(np.int16)
+    integers = values.astype(np.int16)
     strength = np.zeros(values.shape[:2], np.int16)
-    across, down = (np.abs(np.diff(signed, axis=axis)).max(2) for axis in (1, 0))
+    across, down = (np.abs(np.diff(integers, axis=axis)).max(2) for axis in (1, 0))
     for part, steps in (
         (strength[:, 1:], across), (strength[:, :-1], across), (strength[1:], down), (strength[:-1], down),
     ):  # fmt: skip

@@ -129,7 +129,7 @@ class JobRunner:
             log.info("job started", extra={"fields": job.log_fields})
         self.store.save(job)
         time = asyncio.get_running_loop().time
-        start, has_progress, measured = time(), False, job.progress
+        start, has_progress, counted_progress = time(), False, job.progress
 
         def tell(share: float) -> None:
             nonlocal has_progress
@@ -143,8 +143,8 @@ class JobRunner:
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=CHECK_S)
-                if job.progress != measured:
-                    measured = job.progress
+                if job.progress != counted_progress:
+                    counted_progress = job.progress
                     await self.store.measure(job)
                 is_over = time() >= start + (TURN_S if has_progress else LONGEST_TURN_S) and self._others_wait(job)
                 if is_over or self._registry.models.get(job.model) is not model:
@@ -187,8 +187,8 @@ class JobRunner:
             self._end(job, "failed", f"the service failed; its log has the job's id, {job.id}")
         else:
             message = "its result is ready"
-            if failed := counts.get("failed"):
-                message = f"{failed} of {counts['images']} photos failed; the result says why for each"
+            if failures := counts.get("failed"):
+                message = f"{failures} of {counts['images']} photos failed; the result says why for each"
             self._end(job, "successful", message, counts)
 
     def _end(self, job: Job, status: str, message: str, counts: Mapping[str, int] | None = None) -> None:

@@ -92,9 +92,9 @@ def _rows_file(work: SceneWork, scene: Scene, classes: int) -> RowsFile:
 
 def _told(parts: Iterator[ClassRows], rows: RowsFile, network: _Network) -> Iterator[ClassRows]:
     """The same rows. The front is told of those that are new, and the limit on processor time begins anew with each."""
-    kept = rows.next_row
+    first_new_row = rows.next_row
     for part in parts:
-        if part.bottom > kept:
+        if part.bottom > first_new_row:
             network.reply({"kind": "rows", "rows": part.bottom})
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         yield part

@@ -79,12 +79,12 @@ def confine(writable: Sequence[Path] = ()) -> None:
     network, scopes = NETWORK_RIGHTS * (version >= NETWORK_VERSION), SCOPES * (version >= SCOPE_VERSION)
     # an older system takes the fields that it does not know, because they are 0
     ruleset = _call("syscall", CREATE_RULESET, RULESET.pack(rights, network, scopes), RULESET.size, 0)
-    for folder, allowed in (
+    for folder, folder_rights in (
         dict.fromkeys(_readable_folders(), READ) | dict.fromkeys(map(str, writable), WRITE & rights)
     ).items():
         with suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-            _call("syscall", ADD_RULE, ruleset, PATH_BENEATH, PATH_RULE.pack(allowed, descriptor), 0)
+            _call("syscall", ADD_RULE, ruleset, PATH_BENEATH, PATH_RULE.pack(folder_rights, descriptor), 0)
             os.close(descriptor)
     _call("syscall", RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)

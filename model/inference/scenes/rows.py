@@ -75,7 +75,7 @@ def segment_scene(
     the logits before the softmax; None for no confidence. Raises what `source` and `submit` raise. Close the generator if you
     leave it early: that ends the threads after the tile or band of rows in work.
     """
-    ended = Event()
+    end = Event()
     stride = runtime.stride
     upsampler = LogitsUpsampler(tiles.cells(stride), stride, runtime.grid, tiles.size, size, first_row)
     ends = [top + tiles.tile[0] for top in tiles.tops]
@@ -91,18 +91,18 @@ def segment_scene(
                 del future
                 while bands:
                     for rows in upsampler.push(bands.pop()):
-                        if ended.is_set():
+                        if end.is_set():
                             return
                         bottom = rows.top + len(rows.vertical.before)
                         row_parts.append(_classes(rows, source.valid(rows.top, bottom), temperature))
                         del rows
-                if ended.is_set():
+                if end.is_set():
                     return
                 if row_parts and (index + 1) % len(tiles.lefts) == 0:
                     yield _joined(row_parts)
                     row_parts = []
 
-    yield from prefetch(parts(), 1, "scene classes", ended)
+    yield from prefetch(parts(), 1, "scene classes", end)
 
 
 def _run(

@@ -67,8 +67,8 @@ class TaskReader(ShapeReader):
         targets = {region.to_name for region in regions if region.to_name is not None}
         field = find_image_field(task["data"], targets, self._image_field)
         if field is None:
-            named = self._image_field
-            advice = f"{named!r} is none" if named else "give the field of the image with --image-field"
+            image_field = self._image_field
+            advice = f"{image_field!r} is none" if image_field else "give the field of the image with --image-field"
             raise DataError(f"{name} must have one image, got the fields {str(sorted(task['data']))[:200]}: {advice}")
         if len(targets) > 1 and (elsewhere := targets & set(task["data"]) - {field}):
             here = [region for region in regions if region.to_name not in elsewhere]
@@ -80,8 +80,8 @@ class TaskReader(ShapeReader):
                 "of which: make a task of each image"
             )
         files = image_names(task["data"][field])
-        if lost := [region.name for region in regions if region.item_index not in range(len(files))]:
-            raise DataError(f"{name} has the regions {first_names(lost)} of images that its {len(files)} images lack")
+        if names := [region.name for region in regions if region.item_index not in range(len(files))]:
+            raise DataError(f"{name} has the regions {first_names(names)} of images that its {len(files)} images lack")
         for index, file_name in enumerate(files):
             image: dict[str, Any] = {"id": str(task.get("id")), "file_name": file_name}
             if image["id"] in self._ids:

@@ -58,8 +58,8 @@ class Source:
     def facts(self) -> str:
         """A line for the user."""
         height, width = self.scaling.size if self.scaling else self.place.size
-        scaled = f", scaled to {self.place.size[1]}x{self.place.size[0]}" if self.scaling else ""
-        words = f"{width}x{height} pixels in {self.system}, bands {self.bands.describe()}{scaled}"
+        scale_text = f", scaled to {self.place.size[1]}x{self.place.size[0]}" if self.scaling else ""
+        words = f"{width}x{height} pixels in {self.system}, bands {self.bands.describe()}{scale_text}"
         return f"{self.path}: {words}, {self.pixel_m[1]:.3g} x {self.pixel_m[0]:.3g} m a pixel"
 
     def read(self, scene: Scene, window: Window) -> tuple[Pixels, Mask]:
