@@ -81,10 +81,7 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
     elsewhere = [(index, "") for index, place in places if index in tiles and place == "moved"]
     if len(tiles) >= LEAST_FRAMES and len(elsewhere) > MOVED_TILES * len(tiles):
         of_all.append(
-            (
-                elsewhere,
-                "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS",
-            )
+            (elsewhere, "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS")
         )
     return [*remarks(survey, "masks", of_photos, tiles), *remarks(survey, "masks", of_all, ())]
 
