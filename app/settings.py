@@ -105,7 +105,7 @@ class Settings(BaseModel):
     """most tiles in one batch on a GPU; 0: as many as its memory holds, at most 64. A CPU takes them one by one"""
 
     max_queued_tiles: int = Field(1024, ge=1)
-    """most tiles that wait or run; beyond it 503"""
+    """most tiles that wait or run, of small and of large images each; beyond it 503"""
 
     max_upload_mb: Finite = Field(64, ge=LEAST_MB)
     """largest request body, in 10^6 bytes"""
