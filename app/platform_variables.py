@@ -27,6 +27,6 @@ def implied_settings(variables: Mapping[str, str], settings: Mapping[str, object
     platform = str(settings.get("platform", platform))
     if platform == "sagemaker":
         present = {"SAGEMAKER_BIND_TO_PORT": SAGEMAKER_PORT} | present
-    names = (("port", "PORT"), ("port", PLATFORMS.get(platform, ("PORT",))[0]), *ROUTES)  # the later beats the former
+    names = (("port", "PORT"), ("port", PLATFORMS.get(platform, ("PORT",))[0]), *ROUTES)  # a later one overrides
     sources |= {setting: (name, present[name]) for setting, name in names if name in present}
     return {setting: each for setting, each in sources.items() if setting not in settings}

@@ -60,7 +60,7 @@ class Rendering:
 
     # fmt: off
     format: Annotated[Format, Parameter(
-        help="form of the answer; beats `Accept` (default: png)", option="format of the answer", by_service=True,
+        help="form of the answer; overrides `Accept` (default: png)", option="format of the answer", by_service=True,
     )] = "png"
     mask: Annotated[MaskEncoding, Parameter(
         help="with JSON: how the class map is written (array: up to 4 megapixels); with coco: polygons, or run lengths for "
@@ -98,7 +98,7 @@ class Rendering:
         values="names or ids", parse=parse_classes,
     )] = ()
     image_format: Annotated[ImageFormat | None, Parameter(
-        help="image format of color and overlay, where it beats `Accept`, and of cutout (default: png); a JPEG of a cutout "
+        help="image format of color and overlay, where it overrides `Accept`, and of cutout (default: png); a JPEG of a cutout "
         "needs a `background`",
         option="file format of color, overlay and cutout", group="pictures", unset="png",
         formats=("color", "overlay", "cutout"), synonyms={"jpg": "jpeg"},

@@ -206,8 +206,8 @@ class Admission:
 
     @property
     def queued_tiles(self) -> int:
-        """Tiles of the images that have arrived and are not done. Any thread may read it, as the next two."""
-        return sum(turn.tiles for lane in self.lanes for turn in lane.turns())
+        """Tiles of images that have arrived and are not done, of the fuller lane. Any thread may read it, as the next two."""
+        return max(sum(turn.tiles for turn in lane.turns()) for lane in self.lanes)
 
     @property
     def queue_seconds(self) -> float:

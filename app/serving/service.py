@@ -199,8 +199,8 @@ class Service:
         values: list[tuple[str, str, float | None]] = [
             ("segment_ready", "1 when ready", self.not_ready is None),
             ("segment_requests_in_flight", "Requests with images under way", self.in_flight),
-            ("segment_queued_tiles", "Tiles admitted and not done", admission.queued_tiles),
-            ("segment_max_queued_tiles", "Most tiles admitted and not done", self.settings.max_queued_tiles),
+            ("segment_queued_tiles", "Tiles admitted and not done, of small or of large images", admission.queued_tiles),
+            ("segment_max_queued_tiles", "Most tiles admitted and not done, of each", self.settings.max_queued_tiles),
             ("segment_queue_seconds", "Seconds that the tiles admitted and not done take at the measured rate", queue_s),
             ("segment_request_timeout_seconds", "Most seconds from body to answer", self.settings.request_timeout_s),
             ("segment_memory_limit_bytes", "Memory that the process may use", available_memory()),

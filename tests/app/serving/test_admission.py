@@ -92,6 +92,13 @@ def test_tiles_are_counted_until_their_image_is_done() -> None:
     assert (admission.queued_tiles, len(admission.places), admission.used_bytes) == (0, 0, 5)
 
 
+def test_the_tiles_in_the_queue_are_those_of_the_fuller_lane_as_their_limit_is_of_a_lane() -> None:
+    admission = admission_of(10)
+    take(admission, 7)
+    take(admission, 6, large=True)
+    assert admission.queued_tiles == 7
+
+
 def test_more_tiles_or_bytes_than_there_are_never_fit() -> None:
     admission = admission_of(10)
     with pytest.raises(NeverFits, match=r"11 tiles.* 10"):
