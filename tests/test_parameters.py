@@ -86,11 +86,6 @@ def test_the_client_has_each_parameter_of_the_formats_that_its_methods_read() ->
     assert offered == {each.name for each in PARAMETERS.values() if not each.formats or read & set(each.formats)}
 
 
-def test_the_http_page_has_each_parameter() -> None:
-    table = (ROOT / "docs" / "http-api.md").read_text().partition("| query | values |")[2].partition("\n\n")[0]
-    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(QUERY_PARAMETERS)
-
-
 @pytest.mark.parametrize("path", program.FILES)
 def test_the_client_and_the_pages_are_those_that_the_program_writes(path: str) -> None:
     text = (ROOT / path).read_text()

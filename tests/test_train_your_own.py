@@ -20,7 +20,7 @@ from model.weights_file import load_weights
 from tests.support.checkout import ROOT, run, without_setup
 from tests.support.pages import blocks
 from tests.support.polling import HANG_S
-from tests.support.training.label_tools import Ids, write_labelme
+from tests.support.training.label_tools import write_labelme
 from training.data.demo import write_demo_data
 
 TUTORIAL = (ROOT / "docs" / "train-your-own.md").read_text()
@@ -33,19 +33,14 @@ QUICK = "training/recipes/finetune.toml --epochs 1 --batch 4 --set 'crop=[96,96]
 def folder(checkout: Path) -> Path:
     """The checkout with the tutorial's PHOTOS, its EXPORT, as labelme writes it, and its DATA, which has the classes alone."""
     classes = blocks(TUTORIAL, "yaml")[0]
-    masks = demo_masks(checkout / "demo")
+    write_demo_data(checkout / "demo", train=14, val=6)
+    photos = sorted((checkout / "demo" / "JPEGImages").glob("*.jpg"))
+    masks = {photo: np.asarray(Image.open(checkout / "demo" / "SegmentationClass" / f"{photo.stem}.png")) for photo in photos}
     write_labelme(checkout / "EXPORT", masks, [entry["name"] for entry in yaml.safe_load(classes)["classes"]])
     shutil.copytree(checkout / "demo" / "JPEGImages", checkout / "PHOTOS")
     (checkout / "DATA").mkdir()
     (checkout / "DATA" / "classes.yaml").write_text(classes)
     return checkout
-
-
-def demo_masks(folder: Path) -> dict[Path, Ids]:
-    """The masks of twenty generated images, by the images' files."""
-    write_demo_data(folder, train=14, val=6)
-    photos = sorted((folder / "JPEGImages").glob("*.jpg"))
-    return {photo: np.asarray(Image.open(folder / "SegmentationClass" / f"{photo.stem}.png")) for photo in photos}
 
 
 @pytest.mark.long

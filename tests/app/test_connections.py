@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import httpx
 import psutil
@@ -19,12 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import connections
 from app.connections import Connection, ConnectionMiddleware, Connections, current_connection
-from app.main import create_app
-from app.server import serve
 from app.serving.clients import Clients
-from app.settings import Settings
-from benchmarks.harness.serving import free_port
-from tests.support.app.exchanges import PHOTO, answer_on, connect, head
+from tests.support.app.exchanges import PHOTO, answer_on, connect, head, is_closed, respond
+from tests.support.app.served_thread import serve_on_thread
+from tests.support.model.doubles import FirstChannel
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, over_http
 
@@ -61,39 +58,32 @@ def test_a_head_of_a_megabyte_is_a_plain_400_and_keeps_no_memory(line: bytes, ru
     assert running.post().status_code == 200
 
 
-def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 2 * HANG_S)  # else it would end them
-    port = free_port()
-    app = create_app(Settings(weights=str(narrow_file), device="cpu", tile="96", port=port, threads=1, drain_s=1))
-    service = app.state.service
-    thread = threading.Thread(target=serve, args=(app, lambda _: None))
-    thread.start()
-    try:
-        wait_until(lambda: service.not_ready is None)
-        with connect(port) as silent, connect(port) as half, connect(port) as second, httpx.Client() as idle:
-            second.sendall(head() + PHOTO)
-            answer = answer_on(second)
-            assert (answer.status, len(answer.read()) > 0) == (200, True)
-            monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
-            half.sendall(head()[:20])
-            second.sendall(head()[:20])
-            assert idle.get(f"http://127.0.0.1:{port}/health", timeout=HANG_S).status_code == 200
-            for connection in (half, second):
-                assert _ends(connection)
-            silent.sendall(b"G")
-            assert _ends(silent)
-            # an upload that takes longer than a head may, on a connection that has been idle for as long
-            with connect(port) as slow:
-                for _ in range(2):
-                    slow.sendall(head() + PHOTO[:50])
-                    time.sleep(LONGER_S)
-                    slow.sendall(PHOTO[50:])
-                    answer = answer_on(slow)
-                    assert (answer.status, len(answer.read()) > 0) == (200, True)
-                    time.sleep(LONGER_S)
-    finally:
-        service.on_failure()
-        thread.join(HANG_S)
+    with (
+        serve_on_thread(FirstChannel(), monkeypatch, drain_s=1) as (it, _),
+        connect(it.port) as silent, connect(it.port) as half, connect(it.port) as second, httpx.Client() as idle,
+    ):  # fmt: skip
+        second.sendall(head() + PHOTO)
+        answer = answer_on(second)
+        assert (answer.status, len(answer.read()) > 0) == (200, True)
+        monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
+        half.sendall(head()[:20])
+        second.sendall(head()[:20])
+        assert idle.get(f"{it.url}/health", timeout=HANG_S).status_code == 200
+        for connection in (half, second):
+            assert is_closed(connection)
+        silent.sendall(b"G")
+        assert is_closed(silent)
+        # an upload that takes longer than a head may, on a connection that has been idle for as long
+        with connect(it.port) as slow:
+            for _ in range(2):
+                slow.sendall(head() + PHOTO[:50])
+                time.sleep(LONGER_S)
+                slow.sendall(PHOTO[50:])
+                answer = answer_on(slow)
+                assert (answer.status, len(answer.read()) > 0) == (200, True)
+                time.sleep(LONGER_S)
 
 
 def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
@@ -114,19 +104,8 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
     gc.unfreeze()
 
 
-async def respond(send: Send, status: int, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
-
-
 async def says_ok(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 200, b"ok")
-
-
-def _ends(connection: socket.socket) -> bool:
-    with suppress(ConnectionError):
-        return connection.recv(1) == b""
-    return True
 
 
 def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +195,7 @@ def test_what_follows_the_last_request_of_a_connection_is_ignored(head: bytes) -
         go.set()
         answer = answer_on(connection)
         assert (answer.status, answer.read()) == (200, b"ok")
-        assert _ends(connection)
+        assert is_closed(connection)
     assert in_work == ["/"]
 
 
@@ -237,4 +216,4 @@ def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = answer_on(connection)
         assert (answer.status, answer.read()) == (422, b"no")
-        assert _ends(connection)
+        assert is_closed(connection)

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from app.api.forms import SPOOL_BYTES
 from model.inference.processes.blob import INLINE_BYTES
-from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, rejections, service_of
 from tests.support.app.services import Serve
+from tests.support.disks import disk_for_files_of
 from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
 
-resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.usefixtures("one_worker")
-
-
-@contextmanager
-def disk_for_files_of(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond so many bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -43,8 +30,7 @@ def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(serve: Ser
         assert "unexpected error" not in caplog.text
         assert_idle(service_of(client))
         wait_until(lambda: open_files() <= before)
-        samples_above_0 = [sample for sample in samples(client) if sample.name == "segment_rejected_total" and sample.value]
-        assert [(sample.labels["reason"], sample.value) for sample in samples_above_0] == [("disk", 1)]
+        assert rejections(client) == {"disk": 1}
         assert client.get("/health/live").status_code == 200
         assert client.post("/segment/batch", files=files).status_code == 200
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import numpy as np
 import pytest
 
-from model.inference.merging import Logits
-from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory
 from tests.support.app.exchanges import assert_problem
 from tests.support.app.served_thread import GOOD, serve_on_thread
 from tests.support.model.doubles import FirstChannel, Hold
@@ -22,29 +19,8 @@ from tests.support.polling import HANG_S, wait_until
 BAD = 7
 
 
-class Faulty(FirstChannel):
-    """Fails at a tile of value `BAD`, once its hold is open: raises, or gives NaN, or ends its thread."""
-
-    def __init__(self, fault: Exception | str) -> None:
-        super().__init__()
-        self.fault = fault
-
-    def logits(self, tiles: Sequence[Tile]) -> Logits:
-        self.hold()
-        bad = tiles[0][0, 0, 0] == BAD
-        if bad and isinstance(self.fault, Exception):
-            raise self.fault
-        if bad and self.fault == "end":
-            raise SystemExit
-        logits = super().logits(tiles)
-        if bad and self.fault == "nan":
-            logits[0, 0, 5, 5] = np.nan
-        return logits
-
-
-FAULTS: list[tuple[Exception | str, int, str]] = [
+FAULTS: list[tuple[Exception, int, str]] = [
     (RuntimeError("this tile cannot be run"), 500, "the log has the request's id"),
-    ("nan", 500, "the log has the request's id"),
     (DeviceOutOfMemory("the device's memory is full"), 503, "memory is full; try again later"),
     (MemoryError("12 GiB"), 503, "the service's memory is full; try again later"),
 ]
@@ -53,17 +29,17 @@ FAULTS: list[tuple[Exception | str, int, str]] = [
 def test_a_tile_that_fails_is_its_request_s_error_and_the_service_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runtime = Faulty("")
+    runtime = FirstChannel()
     with serve_on_thread(runtime, monkeypatch) as (it, _):
         for fault, status, words in FAULTS:
-            runtime.fault = fault
+            runtime.errors[BAD] = fault
             assert_problem(it.post(BAD), status, words)
             assert it.post(GOOD).status_code == 200
             for path in ("/health/live", "/health/ready"):
                 assert httpx.get(f"{it.url}{path}", timeout=HANG_S).status_code == 200
             # a request is counted after its answer is sent
             wait_until(lambda status=status: f'status="{status}"' in httpx.get(f"{it.url}/metrics", timeout=HANG_S).text)  # type: ignore[misc]
-    assert "NaN or infinite" in caplog.text
+    assert "this tile cannot be run" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -71,23 +47,25 @@ def test_a_tile_that_fails_is_its_request_s_error_and_the_service_goes_on(
     ("fault", "words"),
     [
         (DeviceLost("the device is broken"), "the device is broken"),
-        ("hang", "does not come back"),
-        ("end", "a thread of the scheduler has ended"),
+        (None, "does not come back"),
+        (SystemExit(), "a thread of the scheduler has ended"),
     ],
 )
 def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
-    fault: Exception | str, words: str, monkeypatch: pytest.MonkeyPatch
+    fault: BaseException | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = Faulty(fault)
-    stall_s = 20.0 if fault == "hang" else 30.0  # with less than 30 the event loop is not
+    runtime = FirstChannel()
+    if fault:
+        runtime.errors[BAD] = fault
+    stall_s = 30.0 if fault else 20.0  # with less than 30 the event loop is not
     with serve_on_thread(runtime, monkeypatch, stall_s) as (it, status), ThreadPoolExecutor() as pool:
         runtime.hold.close()
         futures = [pool.submit(it.post, BAD) for _ in range(4)]
         wait_until(lambda: it.service.in_flight == 4)
-        if fault == "hang":
-            it.service.watchdog.stall_s = 0.5
-        else:
+        if fault:
             runtime.hold.open()
+        else:
+            it.service.watchdog.stall_s = 0.5
         for each in futures:
             assert_problem(each.result(HANG_S), 503, words)
         assert words in (it.service.not_live or "")
@@ -113,9 +91,6 @@ def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(mo
         assert status.result(HANG_S) == 1
         assert not it.service.admission.places
     assert it.exit_statuses == [1]
-
-
-STALL_S = 0.3  # fifteen looks of the watchdog
 
 
 def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

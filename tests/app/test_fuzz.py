@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,22 +11,12 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 
 from app.api.query import QUERY_PARAMETERS
-from imaging.rendering import Rendering
-from tests.support.app.exchanges import assert_idle, service_of
-from tests.support.app.openapi import LONG, QUICK, STATUSES, assert_documented
-from tests.support.app.services import Serve
+from tests.support.app.openapi import LONG, QUICK, STATUSES, assert_documented, without_unused
+from tests.support.app.services import module_client
 from tests.support.images import encode, make_photo
 from tests.support.variants import long
 
 PHOTO = encode(make_photo(40, 70), "JPEG")
-
-
-def without_unused(query: dict[str, Any]) -> dict[str, Any]:
-    """The query without the parameters that its format does not use."""
-    rendering = Rendering(query["format"])
-    if "mask" in query and rendering.uses("mask"):
-        rendering = replace(rendering, mask=query["mask"])
-    return {name: value for name, value in query.items() if rendering.uses(name)}
 
 
 good_queries = st.fixed_dictionaries(
@@ -61,11 +49,7 @@ headers = st.dictionaries(
 )
 
 
-@pytest.fixture(scope="module")
-def client(serve: Serve) -> Iterator[TestClient]:
-    with serve(max_queued_tiles=32, max_upload_mb=1, max_batch_mb=1) as running:  # sides up to 280 take 21 tiles
-        yield running
-        assert_idle(service_of(running))
+client = module_client(max_queued_tiles=32, max_upload_mb=1, max_batch_mb=1)  # sides up to 280 take 21 tiles
 
 
 @pytest.mark.parametrize("examples", [QUICK, *long(LONG)], ids=["few", "many"])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import hypothesis.strategies as st
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 
-from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.openapi import LONG, QUICK, STATUSES, assert_documented
-from tests.support.app.services import Serve
+from tests.support.app.services import module_client
 from tests.support.images import encode, make_photo
 from tests.support.variants import long
 
@@ -80,11 +77,7 @@ types = st.one_of(
 )
 
 
-@pytest.fixture(scope="module")
-def client(serve: Serve) -> Iterator[TestClient]:
-    with serve(max_queued_tiles=16) as running:
-        yield running
-        assert_idle(service_of(running))
+client = module_client(max_queued_tiles=16)
 
 
 @pytest.mark.parametrize("examples", [QUICK, *long(LONG)], ids=["few", "many"])

@@ -11,16 +11,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.app.exchanges import PHOTO, assert_idle, service_of
-from tests.support.app.services import Serve, hold_model, occupy
+from tests.support.app.services import Serve, hold_model, module_client, occupy
 from tests.support.checkout import ROOT
 
 ROOMS = [ROOT / room for room in ("app", "imaging", "model")]
 
 
-@pytest.fixture(scope="module")
-def client(serve: Serve) -> Iterator[TestClient]:
-    with serve(max_queued_tiles=2) as running:
-        yield running
+client = module_client(max_queued_tiles=2)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 import threading
 from contextlib import ExitStack, suppress
@@ -14,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.connections import ConnectionMiddleware, Connections
 from app.serving.clients import Clients
-from tests.support.app.exchanges import PHOTO, answer_on, connect
+from tests.support.app.exchanges import PHOTO, answer_on, connect, is_closed, respond
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
 
@@ -27,13 +26,6 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))
 from app.main import main
 sys.exit(main([]))
 """
-
-
-def is_closed(connection: socket.socket) -> bool:
-    """Waits for the end; whether it came without an answer."""
-    with suppress(ConnectionResetError):
-        return connection.recv(1) == b""
-    return True
 
 
 def chunks(data: bytes, size: int) -> bytes:
@@ -49,8 +41,7 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
         if scope["path"] == "/slow":
             in_work.append(scope["path"])
             await wait_until_async(go.is_set)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+        await respond(send, 200, b"")
 
     clients = Clients()
     open_ = Connections(3, clients)

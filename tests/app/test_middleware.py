@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -35,18 +34,11 @@ from tests.support.servers import over_http
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-@contextmanager
-def over_socket(serve: Serve, **settings: Any) -> Iterator[tuple[TestClient, int]]:
-    """A service in process, and the port where it is served as well."""
-    with serve(**settings) as client, over_http(client) as port:
-        yield client, port
-
-
 @pytest.fixture(scope="module")
 def small(serve: Serve) -> Iterator[tuple[TestClient, int]]:
-    """A service that takes two requests and a megabyte."""
-    with over_socket(serve, max_queued_tiles=2, max_upload_mb=1) as client:
-        yield client
+    """A service in process that takes two requests and a megabyte, and the port where it is served as well."""
+    with serve(max_queued_tiles=2, max_upload_mb=1) as client, over_http(client) as port:
+        yield client, port
 
 
 @contextmanager

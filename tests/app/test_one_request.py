@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-from fastapi.testclient import TestClient
 
 from app.connections import Connections
 from imaging.decoding import Limits
@@ -64,7 +63,11 @@ def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> 
         assert httpx.post(url, timeout=60, **body).status_code == 200
         return seen - EVERY_SECOND - AT_TIMES
 
-    with noted() as seen, serve() as client, over_http(client, connections_of(client).protocol) as port:
+    with (
+        noted() as seen,
+        serve() as client,
+        over_http(client, Connections(1000, service_of(client).clients).protocol) as port,
+    ):
         url = f"http://127.0.0.1:{port}/segment"
         raw, form = files_of(content=PHOTO), files_of(files={"file": ("photo", PHOTO)})
         json = files_of(json={"inputs": base64.b64encode(PHOTO).decode()})
@@ -85,10 +88,6 @@ def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> 
     assert len(named) <= MOST_NAMED
     assert named >= AT_TIMES
     assert len(files | WORKER) <= MOST_FILES
-
-
-def connections_of(client: TestClient) -> Connections:
-    return Connections(1000, service_of(client).clients)
 
 
 def segment_in_worker(segmenter: Segmenter) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.support.app.exchanges import assert_idle, count_of, service_of
-from tests.support.app.services import Serve
+from tests.support.app.exchanges import count_of
+from tests.support.app.services import module_client
 from tests.support.checkout import ROOT
 from tests.support.polling import LONGEST_S
 from tests.support.servers import over_http
@@ -25,30 +24,21 @@ expected-statuses = ["2xx", "3xx", "400", "406", "412", "413", "415", "422"]
 """
 
 
-@pytest.fixture(scope="module")
-def client(serve: Serve) -> Iterator[TestClient]:
-    with serve(max_queued_tiles=16, max_megapixels=0.01) as running:
-        yield running
-        assert_idle(service_of(running))
-
-
-@pytest.fixture(scope="module")
-def url(client: TestClient) -> Iterator[str]:
-    with over_http(client) as port:
-        yield f"http://127.0.0.1:{port}"
+client = module_client(max_queued_tiles=16, max_megapixels=0.01)
 
 
 @pytest.mark.parametrize("examples", [15, *long(150)])
-def test_the_document_is_kept(client: TestClient, url: str, examples: int, tmp_path: Path) -> None:
+def test_the_document_is_kept(client: TestClient, examples: int, tmp_path: Path) -> None:
     """With few examples, drawn ones alone: those of every limit of every parameter take a minute."""
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
-    hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.support.app.schemathesis_images"}
-    command = [
-        sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all",
-        "--max-examples", str(examples), *(["--phases", "fuzzing"] if examples < 100 else []),
-        "--generation-deterministic", "--continue-on-failure", "--no-color", "--request-timeout", "60",
-    ]  # fmt: skip
-    result = subprocess.run(command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, timeout=LONGEST_S)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.support.app.schemathesis_images"}
+    with over_http(client) as port:
+        command = [
+            sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/openapi.json", "--checks", "all",
+            "--max-examples", str(examples), *(["--phases", "fuzzing"] if examples < 100 else []),
+            "--generation-deterministic", "--continue-on-failure", "--no-color", "--request-timeout", "60",
+        ]  # fmt: skip
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LONGEST_S)
     assert result.returncode == 0, result.stdout
     assert "Operations:       9 selected / 9 total" in result.stdout
     counts = {status: count_of(client, status) for status in (200, 413, 415, 422)}

@@ -116,7 +116,8 @@ def ask():
         assert urllib.request.urlopen(address + path, photo).status == 200
     for path in ("/", "/docs", "/info", "/metrics"):
         assert urllib.request.urlopen(address + path).status == 200
-    print("answered", *sorted({"torch", "torchvision", "training"} & set(sys.modules)), flush=True)
+    foreign = {"torch", "torchvision", "training", "rasterio", "pyogrio", "affine"}
+    print("answered", *sorted(foreign & set(sys.modules)), flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 
 threading.Thread(target=ask).start()
@@ -124,7 +125,7 @@ sys.exit(main([]))
 """
 
 
-def test_serving_with_openvino_opens_no_connection_and_imports_no_torch(narrow_file: Path, tmp_path: Path) -> None:
+def test_serving_with_openvino_opens_no_connection_and_imports_no_torch_nor_gdal(narrow_file: Path, tmp_path: Path) -> None:
     (tmp_path / "photo").write_bytes(PHOTO)
     settings = {"WEIGHTS": str(narrow_file), "PORT": str(free_port()), "DEVICE": "cpu", "TILE": "96", "LOG_LEVEL": "warning"}
     environment = os.environ | {f"SEGMENT_{name}": value for name, value in settings.items()} | {"PYTHONPATH": str(ROOT)}

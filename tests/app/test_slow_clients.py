@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from app.connections import ConnectionMiddleware, Connections
 from app.server import CONNECTION_BYTES
 from app.serving.clients import Client, Clients
-from tests.support.app.exchanges import answer_on
+from tests.support.app.exchanges import answer_on, respond
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import Process, over_http
 
@@ -45,9 +45,7 @@ def test_one_more_connection_takes_the_place_of_the_slowest_reader(monkeypatch: 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         body = bytes(1 << 23) if scope["path"] == "/long" else b"ok"
         begun.append(scope["state"]["client"])
-        headers = [(b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await respond(send, 200, body)
 
     clients = Clients()
     with (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,20 +30,6 @@ class SlowLoad:
         return HeldRuntime(load_runtime(files, *options), self.running)  # type: ignore[arg-type]
 
 
-@contextmanager
-def starting(weights: str, load: SlowLoad) -> Iterator[TestClient]:
-    """A service whose weights begin to load."""
-    app = create_app(Settings(weights=weights, device="cpu", runtime="openvino", precision="float32", tile="96", threads=1))
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("app.serving.registry.load_runtime", load)
-            with TestClient(app, raise_server_exceptions=False) as client:
-                yield client
-    finally:
-        load.compiling.open()
-        load.running.open()
-
-
 def stay_for_longer_than_a_stall(client: TestClient) -> None:
     """The watchdog looks as often as in the time of a stall, and finds nothing; the event loop answers in between."""
     watchdog = service_of(client).watchdog
@@ -56,12 +40,15 @@ def stay_for_longer_than_a_stall(client: TestClient) -> None:
     assert service_of(client).failure is None
 
 
-def test_while_networks_compile_and_warm_up_it_is_live_and_says_what_it_waits_for(narrow_file: Path, tmp_path: Path) -> None:
+def test_while_networks_compile_and_warm_up_it_is_live_and_says_what_it_waits_for(
+    narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy, load = tmp_path / "copy.onnx", SlowLoad()
     shutil.copy(narrow_file.with_suffix(".onnx"), copy)
-    load.compiling.close()
-    load.running.close()
-    with starting(f"{narrow_file},{copy}", load) as client:
+    monkeypatch.setattr("app.serving.registry.load_runtime", load)
+    weights = f"{narrow_file},{copy}"
+    app = create_app(Settings(weights=weights, device="cpu", runtime="openvino", precision="float32", tile="96", threads=1))
+    with load.compiling, load.running, TestClient(app, raise_server_exceptions=False) as client:
         assert load.compiling.entry.wait(HANG_S)
         stay_for_longer_than_a_stall(client)
         for path in ("/health/ready", "/health/ready?model=narrow", "/health/ready?model=copy", "/models", "/info"):

@@ -105,13 +105,6 @@ def test_keys_are_told_nowhere(tmp_path: Path) -> None:
     assert "from-a" not in f"{settings!r} {settings}"
 
 
-@pytest.fixture
-def env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OTHER", "other")
-    return tmp_path / ".env"
-
-
 READ = {
     "SEGMENT_API_KEYS=abc#def": ("abc#def",),
     "SEGMENT_API_KEYS='abc #def'": ("abc #def",),
@@ -136,8 +129,12 @@ READ = {
 
 
 @pytest.mark.parametrize(("text", "keys"), READ.items())
-def test_what_is_written_is_what_is_checked(env_file: Path, text: str, keys: tuple[str, ...]) -> None:
-    env_file.write_bytes(f"{text}\n".encode())
+def test_what_is_written_is_what_is_checked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, keys: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OTHER", "other")
+    Path(".env").write_bytes(f"{text}\n".encode())
     assert read_settings().read_api_keys() == keys
 
 

@@ -9,12 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from PIL import Image
 from pycocotools import mask as coco
 
 from imaging.answer import Segmentation, SegmentedImage, class_statistics
@@ -26,9 +24,8 @@ from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering
 from imaging.runs import column_runs
 from model.labels import numbered_labels
 from tests.support.classes import NAMES
-from tests.support.images import make_photo
+from tests.support.images import Pixels, make_photo, open_image
 
-Pixels = npt.NDArray[np.uint8]
 LABELS = numbered_labels(NAMES)
 TILING = {"side": [8, 9], "tile": [32, 32], "overlap": 0.25, "blend": "mean", "tiles": 1}
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=30), elements=st.integers(0, 3))
@@ -79,7 +76,7 @@ def test_every_encoding_of_the_class_map_says_the_same(class_map: Pixels) -> Non
     for name, counts in rle["class_map"]["counts"].items():
         union[coco.decode({"size": rle["class_map"]["size"], "counts": counts}) == 1] = int(name)
     png = document(class_map, "png")["class_map"]
-    picture = Image.open(io.BytesIO(base64.b64decode(png["data"], validate=True)))
+    picture = open_image(base64.b64decode(png["data"], validate=True))
     array = document(class_map, "array")["class_map"]
     assert np.array_equal(union, class_map)
     assert (png["encoding"], array["encoding"]) == ("png", "array")
@@ -134,8 +131,7 @@ def test_the_confidence_map_comes_with_json_where_it_is_asked_for() -> None:
     assert "confidence_map" not in json.loads(result.encode(Rendering("json")))
     confidence_map = json.loads(result.encode(Rendering("json", confidence=True)))["confidence_map"]
     assert confidence_map["encoding"] == "png"
-    with Image.open(io.BytesIO(base64.b64decode(confidence_map["data"]))) as image:
-        np.testing.assert_array_equal(np.asarray(image), result.result.confidence)
+    np.testing.assert_array_equal(open_image(base64.b64decode(confidence_map["data"])), result.result.confidence)
 
 
 def test_pixels_below_the_least_confidence_are_void_in_every_form() -> None:
@@ -153,8 +149,7 @@ def test_pixels_below_the_least_confidence_are_void_in_every_form() -> None:
     assert void["mean_confidence"] == pytest.approx(127 / 255, abs=1e-6)
     three = next(entry for entry in document["classes"] if entry["id"] == 3)
     assert three["mean_confidence"] == pytest.approx((200 + 128) / 2 / 255, abs=1e-6)
-    with Image.open(io.BytesIO(result.encode(Rendering(min_confidence=0.5)))) as image:
-        np.testing.assert_array_equal(np.asarray(image), expected)
+    np.testing.assert_array_equal(open_image(result.encode(Rendering(min_confidence=0.5))), expected)
 
 
 def test_npz_holds_what_was_computed() -> None:

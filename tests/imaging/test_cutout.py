@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from imaging.cutout import cut_out, cutout_file, parse_color
 from imaging.encoding import ImageFormat
 from imaging.regions import Regions
 from imaging.runs import column_runs
+from tests.support.images import Pixels, open_image
 
-Pixels = npt.NDArray[np.uint8]
 BACKGROUND, DISC = (40, 90, 60), (200, 150, 90)
 
 
@@ -139,7 +138,7 @@ def test_tiles_change_no_opacity(monkeypatch: pytest.MonkeyPatch, size: tuple[in
 def picture(inside: npt.NDArray[np.bool_], **form: Any) -> tuple[Image.Image, tuple[int, int, int, int] | None]:
     foreground = seen_in_cells(inside, 8)
     data, box = cutout_file(cut_out(photo_of(inside), (foreground > 127).astype(np.uint8), {1}, foreground, 8), **form)
-    image = Image.open(io.BytesIO(data))
+    image = open_image(data)
     image.load()
     return image, box
 

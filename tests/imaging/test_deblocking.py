@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from imaging.deblocking import Blocks, block_steps
-
-Pixels = npt.NDArray[np.uint8]
+from tests.support.images import Pixels, encode, open_image
 
 
 def clouds(height: int = 200, width: int = 240) -> Pixels:
@@ -23,10 +19,7 @@ def clouds(height: int = 200, width: int = 240) -> Pixels:
 
 
 def as_jpeg(photo: Pixels, quality: int) -> Pixels:
-    buffer = io.BytesIO()
-    Image.fromarray(photo).save(buffer, "jpeg", quality=quality)
-    with Image.open(buffer) as image:
-        return np.asarray(image)
+    return np.asarray(open_image(encode(photo, "JPEG", quality=quality)))
 
 
 def whole(photo: Pixels) -> Pixels:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import struct
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from PIL import Image
 
 from imaging.encoding import ImageFormat, binary_png, color_picture, grey_png, mask_png
 from model.labels import numbered_labels, voc_labels
 from tests.support.classes import NAMES
-from tests.support.images import make_photo
+from tests.support.images import Pixels, make_photo, open_image
 
-Pixels = npt.NDArray[np.uint8]
 PALETTE = voc_labels().palette
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 255))
 IHDR = struct.Struct(">IIBB")
-
-
-def open_image(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data))
 
 
 def stripes(height: int = 12, width: int = 17) -> Pixels:

@@ -5,7 +5,6 @@ What the others cost, a worker's limits bound: `tests/model/inference/processes/
 
 from __future__ import annotations
 
-import io
 from contextlib import suppress
 from pathlib import Path
 
@@ -129,13 +128,9 @@ def test_texts_and_profiles_of_a_png_are_read_up_to_eight_mebibytes() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("note", "a" * size, zip=True)
     for options in ({"pnginfo": info}, {"icc_profile": bytes(size)}):
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG", **options)
-        assert decode(buffer.getvalue(), LIMITS).shape == (8, 8, 3)
+        assert decode(file_of(image, "PNG", **options), LIMITS).shape == (8, 8, 3)
     info.add_text("more", "b" * 2 * size, zip=True)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info)
-    refuse(buffer.getvalue())
+    refuse(file_of(image, "PNG", pnginfo=info))
 
 
 def test_run_lengths_of_a_bmp_are_read_up_to_four_megapixels() -> None:

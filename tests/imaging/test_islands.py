@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
 
 from imaging.islands import flatten_islands
-
-Pixels = npt.NDArray[np.uint8]
+from tests.support.images import Pixels
 
 
 def draw(text: str) -> Pixels:
@@ -25,17 +25,8 @@ def flatten(opacity: Pixels, objects: Pixels, least: float) -> Pixels:
 
 def parts(inside: npt.NDArray[np.bool_]) -> list[set[tuple[int, int]]]:
     """The 4-connected parts of a mask."""
-    left, result = {(int(y), int(x)) for y, x in np.argwhere(inside)}, []
-    while left:
-        waiting, part = [left.pop()], set()
-        while waiting:
-            y, x = waiting.pop()
-            part.add((y, x))
-            near = {(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)} & left
-            left -= near
-            waiting += near
-        result.append(part)
-    return result
+    numbers, count = ndimage.label(inside)
+    return [{(int(y), int(x)) for y, x in np.argwhere(numbers == number)} for number in range(1, count + 1)]
 
 
 def slowly_flatten(opacity: Pixels, objects: Pixels, least: float) -> Pixels:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from PIL import Image
+from scipy import ndimage
 
 from imaging.encoding import ImageFormat
 from imaging.overlay import MOST_NAMES, Name, overlay_picture, place_names
 from imaging.palette import display_palette
 from model.labels import voc_labels
-from tests.support.images import make_photo
+from tests.support.images import Pixels, make_photo, open_image
 
-Pixels = npt.NDArray[np.uint8]
 LABELS = voc_labels()
 PALETTE, NAMES = display_palette(LABELS.classes), {label.id: label.name for label in LABELS.classes}
 ALL = range(256)
 ANIMALS = {1: "cat", 2: "dog", 3: "person"}
-
-
-def open_image(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data))
 
 
 def rgb(data: bytes) -> Pixels:
@@ -41,9 +34,8 @@ def blocks(height: int = 60, width: int = 90, side: int = 30) -> Pixels:
 
 def inner(class_map: Pixels, distance: int = 4) -> npt.NDArray[np.bool_]:
     """The pixels (H, W) whose surroundings, up to this distance, are all of one class."""
-    padded_map = np.pad(class_map, distance, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded_map, (2 * distance + 1, 2 * distance + 1))
-    same: npt.NDArray[np.bool_] = windows.min((2, 3)) == windows.max((2, 3))
+    side = 2 * distance + 1
+    same: npt.NDArray[np.bool_] = ndimage.minimum_filter(class_map, side) == ndimage.maximum_filter(class_map, side)
     return same
 
 

@@ -8,22 +8,16 @@ import zlib
 import pytest
 from PIL import Image
 
-from benchmarks.harness.image_files import bomb, file_of
+from benchmarks.harness.image_files import file_of
 from imaging.decoding import Limits, decode, decoder_errors, read_size
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
 from tests.support.imaging.corpus import FORMATS, LIMITS, NOISE, SMALL
 
 
-@pytest.mark.parametrize("function", [decode, read_size])
-def test_an_image_above_the_limit_is_refused_with_both_numbers(function) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ImageTooLarge, match=r"20000x20000.*400\.0 megapixels.*at most 100 megapixels"):
-        function(bomb(20000), LIMITS)
-
-
 def test_the_limit_is_the_last_size_that_passes() -> None:
     data = file_of(Image.new("L", (100, 10)), "PNG")
     assert decode(data, Limits(megapixels=0.001)).shape == (10, 100, 3)
-    with pytest.raises(ImageTooLarge, match=r"at most 0\.0009 megapixels"):
+    with pytest.raises(ImageTooLarge, match=r"100x10 pixels .*at most 0\.0009 megapixels"):
         decode(data, Limits(megapixels=0.0009))
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from imaging.answer import Segmentation, SegmentedImage
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.rendering import ANSWER_FORMATS, RENDERING, Rendering, parse_classes
 from model.labels import camvid_labels, numbered_labels, voc_labels
+from tests.support.images import open_image
 
 VOC = voc_labels().classes
 SHOWING: list[dict[str, Any]] = [
@@ -62,7 +61,7 @@ def test_a_picture_that_is_too_long_for_its_image_format_is_refused(format: Any,
     rendering.check((2, side))
     photo, class_map = np.zeros((2, side, 3), np.uint8), np.zeros((2, side), np.uint8)
     answer = SegmentedImage(Segmentation(class_map), voc_labels(), {}, {}, photo)
-    assert Image.open(io.BytesIO(answer.encode(rendering))).size == (side, 2)
+    assert open_image(answer.encode(rendering)).size == (side, 2)
     for size in ((2, side + 1), (side + 1, 2)):
         with pytest.raises(AnswerTooLarge, match=f"a side of {image_format} has at most .*image_format=png"):
             rendering.check(size)

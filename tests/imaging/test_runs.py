@@ -17,8 +17,8 @@ from imaging.answer import class_statistics
 from imaging.errors import AnswerTooLarge
 from imaging.regions import Regions
 from imaging.runs import ColumnRuns, column_runs, encode_rle, paint_runs, read_counts
+from tests.support.images import Pixels
 
-Pixels = npt.NDArray[np.uint8]
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 255), fill=st.integers(0, 3))
 
 

@@ -74,4 +74,5 @@ def test_a_precision_without_a_temperature_of_its_own_has_float32s() -> None:
     both = replace(PLAIN, temperatures={"float32": 1.25, "int8": 1.5})
     assert [both.temperature(p) for p in ("float32", "int8", "bfloat16")] == [1.25, 1.5, 1.25]
     assert PLAIN.temperature("int8") is None
+    assert "calibration" not in PLAIN.to_json()
     assert Manifest.from_json(both.to_json()) == both

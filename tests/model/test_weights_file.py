@@ -16,7 +16,6 @@ from model.manifest import Manifest, WeightsError
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import DEFAULT_WEIGHTS, WeightsFiles, find_files, find_weights, load_weights, save_weights
-from tests.support.classes import NAMES
 from tests.support.model.weights_files import content, write_edited
 
 
@@ -42,30 +41,6 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
         assert weights.tensors[name].dtype == tensor.dtype
         np.testing.assert_array_equal(weights.tensors[name], tensor)
     assert [entry.name for entry in tmp_path.iterdir()] == ["some-name.safetensors"]
-
-
-def test_the_header_is_one_json_document_with_the_facts(narrow_file: Path) -> None:
-    document, _ = content(narrow_file)
-    assert document["format_version"] == 1
-    assert document["architecture"] == {
-        "variant": "fcn8s",
-        "backbone": "mobilenet_v2",
-        "num_classes": 4,
-        "output_stride": 16,
-        "head": "fc",
-        "head_width": 16,
-        "width": 0.1,
-        "skip_width": 0,
-        "decoder": "aligned",
-        "score_scales": [1.0, 1.0],
-        "dropout": 0.5,
-    }
-    assert document["classes"][1] == {"id": 1, "name": "circle", "color": "#800000"}
-    assert [entry["name"] for entry in document["classes"]] == NAMES
-    assert document["ignore_index"] == 255
-    assert document["preprocessing"]["side"] == [64, 128]
-    assert document["license"] == "Apache-2.0"
-    assert "calibration" not in document
 
 
 @pytest.mark.parametrize("ending", ["", ".safetensors"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -21,3 +23,15 @@ def make_photo(height: int, width: int, seed: int = 0) -> Pixels:
 def encode(pixels: Pixels, format: str = "PNG", **options: object) -> bytes:
     """The image as a file's bytes."""
     return file_of(Image.fromarray(pixels), format, **options)
+
+
+def open_image(data: bytes) -> Image.Image:
+    """The picture in a file's bytes, as Pillow reads it."""
+    return Image.open(io.BytesIO(data))
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    """EXIF that says this orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,15 +50,15 @@ class Process:
 
 @contextmanager
 def fcn_serve(
-    weights: Path, folder: Path, *, ready: bool = True, program: str = SERVE, **settings: object
+    weights: Path, folder: Path, *, ready: bool = True, program: str = SERVE, command: Sequence[str] = (), **settings: object
 ) -> Iterator[Process]:
     """`fcn-serve` with these weights and settings, killed at the end; its log is `folder/log`.
 
-    ready: whether it is waited for. program: Python code in place of the command's.
+    ready: whether it is waited for. program: Python code in place of the command's. command: in place of Python with `program`.
     """
     log = folder / "log"
     common = {"weights": weights, "device": "cpu", "runtime": "openvino", "tile": 96, "threads": 1, "log_level": "info"}
-    command = [sys.executable, "-c", program]
+    command = command or [sys.executable, "-c", program]
     with service("/health/ready" if ready else None, command=command, log=log, **(common | settings)) as server:
         try:
             yield Process(server, log)

@@ -8,31 +8,22 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.narrow import narrow_net
-from model.labels import numbered_labels
-from model.manifest import Manifest
-from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
-from model.weights_file import save_weights
 from tests.support.app.exchanges import PHOTO, assert_problem, pixels, post
 from tests.support.app.services import Serve
+from tests.support.classes import NAMES
 from tests.support.imaging.scenes import scene_file
-from training.data.demo import NAMES
+from tests.support.model.weights_files import save_net
 
 WIDE = ("red", "green", "blue", "near infrared", "height")
-
-
-def write_wide(path: Path) -> None:
-    """Writes the master of the network that sees the bands `WIDE`."""
-    net = narrow_net(bands=len(WIDE))
-    manifest = Manifest(net.architecture, numbered_labels(NAMES), Preprocessing(side=(64, 128)).of_bands(WIDE), "Apache-2.0")
-    save_weights(path, half_tensors(net), manifest)
 
 
 pytestmark = pytest.mark.torch
 
 
 def test_five_bands(serve: Serve, tmp_path: Path) -> None:
-    write_wide(tmp_path / "wide.safetensors")
+    preprocessing = Preprocessing(side=(64, 128)).of_bands(WIDE)
+    save_net(tmp_path / "wide.safetensors", narrow_net(bands=len(WIDE)), NAMES, preprocessing)
     rng = np.random.default_rng(0)
     scene = scene_file(rng.integers(0, 256, (90, 130, len(WIDE)), np.uint8))
     with serve(weights=str(tmp_path / "wide.safetensors"), runtime="torch") as client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any
@@ -34,7 +34,7 @@ from tests.support.app.exchanges import (
     rejections,
     service_of,
 )
-from tests.support.app.services import Serve, hold_model, occupy
+from tests.support.app.services import Serve, hold_model, module_client, occupy
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
@@ -42,10 +42,7 @@ from tests.support.servers import over_http
 KEY = {"X-API-Key": "abc"}
 
 
-@pytest.fixture(scope="module")
-def key_client(serve: Serve) -> Iterator[TestClient]:
-    with serve(api_keys="abc") as running:
-        yield running
+key_client = module_client(api_keys="abc")
 
 
 def full(client: TestClient) -> Any:

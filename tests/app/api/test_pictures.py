@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from tests.support.app.exchanges import pixels, post
-from tests.support.images import encode, make_photo
+from tests.support.images import encode, make_photo, open_image
 
 
 def accepting(client: TestClient, accept: str, **query: Any) -> Any:
@@ -23,8 +21,8 @@ def test_pictures_come_in_the_image_format_that_is_asked_for_or_accepted(client:
         by_header = accepting(client, f"image/{image_format}", format=format)
         assert by_parameter.headers["content-type"] == by_header.headers["content-type"] == f"image/{image_format}"
         assert by_parameter.content == by_header.content
-        assert Image.open(io.BytesIO(by_header.content)).format == image_format.upper()
-        assert Image.open(io.BytesIO(by_header.content)).size == (130, 90)
+        picture = open_image(by_header.content)
+        assert (picture.format, picture.size) == (image_format.upper(), (130, 90))
         assert by_parameter.headers["etag"] == by_header.headers["etag"]
     for accept, image_format in (
         ("*/*", "png"),
@@ -44,9 +42,6 @@ def test_a_mask_is_never_lossy(client: TestClient) -> None:
     assert accepting(client, f"{accept},*/*;q=0.1").headers["content-type"] == "image/png"
     for format in ("png", "grey", "binary", "confidence"):
         assert accepting(client, accept, format=format).headers["content-type"] == "image/png"
-        refusal = post(client, format=format, image_format="jpeg")
-        assert refusal.status_code == 422
-        assert "image_format applies to format=color, overlay, cutout, got format=" in refusal.json()["detail"]
 
 
 def test_a_cutout_says_where_its_object_is_and_is_cropped_to_it(client: TestClient) -> None:

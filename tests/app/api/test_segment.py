@@ -14,7 +14,7 @@ from app.serving.service import Service
 from imaging.rendering import Rendering
 from model.inference.plan import Options
 from tests.support.app.exchanges import PHOTO, assert_problem, pixels, post
-from tests.support.images import encode, make_photo
+from tests.support.images import encode, exif_of, make_photo, open_image
 from tests.support.imaging.heic_files import heic_of
 from tests.support.runtimes import ON_EACH_RUNTIME
 
@@ -46,7 +46,7 @@ def test_the_mask_is_an_8_bit_palette_png_of_the_images_size_with_class_ids(clie
     response = post(client)
     assert response.status_code == 200
     assert response.headers["content-type"] == "image/png"
-    mask = Image.open(io.BytesIO(response.content))
+    mask = open_image(response.content)
     assert (mask.mode, mask.size, response.content[24]) == ("P", (130, 90), 8)
     assert len(mask.getpalette() or []) == 768
     assert len(np.unique(np.asarray(mask))) > 1
@@ -57,9 +57,7 @@ def test_the_mask_is_an_8_bit_palette_png_of_the_images_size_with_class_ids(clie
 
 def test_a_photo_of_a_phone_is_answered_upright(client: TestClient, service: Service) -> None:
     pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = heic_of(Image.fromarray(make_photo(90, 130)), tile_size=64, exif=exif.tobytes())
+    data = heic_of(Image.fromarray(make_photo(90, 130)), tile_size=64, exif=exif_of(6).tobytes())
     response = post(client, data)
     assert response.content == expected(service, data)
     assert pixels(response.content).shape == (130, 90)
@@ -85,10 +83,9 @@ def test_parameters_of_the_query_do_what_they_do_in_the_segmenter(client: TestCl
     assert len(set(bodies)) == len(bodies)
 
 
-def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: Service) -> None:
+def test_json_tells_model_image_and_tiling(client: TestClient, service: Service) -> None:
     identity = service.registry.get().segmenter.runtime.identity
     document = post(client, format="json").json()
-    assert set(document) == {"model", "image", "classes", "class_map", "tiling"}
     assert document["model"] == {
         "name": "narrow", "sha256": identity.sha256, "runtime": identity.runtime, "precision": "float32",
     }  # fmt: skip
@@ -101,17 +98,9 @@ def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: 
         "quality": "standard",
         "tiles": 2,
     }
-    sizes = [entry["pixels"] for entry in document["classes"]]
-    assert sum(sizes) == 130 * 90
-    assert sizes == sorted(sizes, reverse=True)
-    names = {"id", "name", "color", "display_color", "pixels", "fraction", "mean_confidence", "bbox"}
-    assert set(document["classes"][0]) == names
-    assert {str(entry["id"]) for entry in document["classes"]} == set(document["class_map"]["counts"])
 
 
-def test_coco_bears_the_images_name_and_npz_the_arrays(client: TestClient) -> None:
-    files = {"file": ("folder/cat.png", PHOTO)}
-    assert client.post("/segment?format=coco", files=files).json()["images"][0]["file_name"] == "cat.png"
+def test_npz_bears_the_arrays(client: TestClient) -> None:
     response = post(client, format="npz", probabilities=True, min_confidence=0)
     assert response.headers["content-type"] == "application/x-npz"
     with np.load(io.BytesIO(response.content)) as arrays:
@@ -119,10 +108,8 @@ def test_coco_bears_the_images_name_and_npz_the_arrays(client: TestClient) -> No
         assert arrays["probabilities"].shape == (4, 90, 130)
 
 
-def test_server_timing_names_the_four_stages_and_equal_requests_give_equal_bytes(client: TestClient) -> None:
+def test_server_timing_names_the_four_stages(client: TestClient) -> None:
     parts = dict(part.split(";dur=") for part in post(client).headers["server-timing"].split(", "))
     assert list(parts) == ["decode", "queue", "inference", "encode"]
     assert all(float(value) >= 0 for value in parts.values())
     assert float(parts["inference"]) > 0
-    for query in ({}, {"format": "json", "mask": "polygons"}, {"format": "overlay"}, {"format": "npz"}):
-        assert post(client, **query).content == post(client, **query).content

@@ -16,10 +16,7 @@ from app.api.schemas import SegmentAnswer
 from app.main import create_app
 from app.serving.service import Service
 from app.settings import Settings
-from model.labels import numbered_labels
-from model.manifest import Manifest
 from model.preprocessing import Preprocessing
-from model.weights_file import save_weights
 from tests.support.app.exchanges import PHOTO, assert_problem, post, rejections, service_of
 from tests.support.app.services import Serve
 from tests.support.classes import NAMES
@@ -85,10 +82,9 @@ def both(serve: Serve, narrow_file: Path, tmp_path_factory: pytest.TempPathFacto
     """Two networks: the narrow one, and one of other classes that has no export."""
     path = tmp_path_factory.mktemp("both") / "other.safetensors"
     from benchmarks.harness.narrow import narrow_net
-    from model.networks.servable import half_tensors
+    from tests.support.model.weights_files import save_net
 
-    net, labels = narrow_net(), numbered_labels(["sky", "road", "tree", "car"])
-    save_weights(path, half_tensors(net), Manifest(net.architecture, labels, Preprocessing(side=(64, 64)), "Apache-2.0"))
+    save_net(path, narrow_net(), ["sky", "road", "tree", "car"], Preprocessing(side=(64, 64)))
     with serve(weights=f"{narrow_file}, {path}", runtime="auto") as client:
         yield client
 

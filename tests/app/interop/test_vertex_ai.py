@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
+import numpy as np
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, count_of, metric, rejections, service_of
-from tests.support.app.services import Serve, reserve
+from tests.support.app.services import Serve, module_client, reserve
 from tests.support.images import encode, make_photo
 
 TEXT = base64.b64encode(PHOTO).decode()
 
 
-@pytest.fixture(scope="module")
-def client(serve: Serve) -> Iterator[TestClient]:
-    with serve(platform="vertex_ai") as running:
-        yield running
-        assert_idle(service_of(running))
+client = module_client(platform="vertex_ai")
 
 
 def b64(data: bytes) -> dict[str, str]:
@@ -122,9 +115,8 @@ def test_a_bad_body_is_a_problem_before_any_image_is_worked_on(client: TestClien
 
 
 def test_predictions_larger_than_vertex_ai_carries_are_413(client: TestClient) -> None:
-    buffer = io.BytesIO()
-    Image.new("RGB", (1500, 1000)).save(buffer, "PNG")
-    assert_problem(predict(client, *[b64(buffer.getvalue())] * 4, format="json", mask="array"), 413, "predictions", "10 MB")
+    photo = encode(np.zeros((1000, 1500, 3), np.uint8))
+    assert_problem(predict(client, *[b64(photo)] * 4, format="json", mask="array"), 413, "predictions", "10 MB")
     assert_idle(service_of(client))
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -14,17 +12,14 @@ from pathlib import Path
 import pytest
 
 from app.serving.jobs.job import Job, now
-from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.store import JobStore
-from app.serving.registry import Model
 from tests.app.jobs.test_failures import process_of
 from tests.support.app.exchanges import PHOTO, assert_problem
 from tests.support.app.jobs import begun, ended, result_of, submit, submit_photos
 from tests.support.app.services import Serve
-from tests.support.polling import wait_until, wait_until_async
+from tests.support.polling import wait_until
 
 ID = "0123456789abcdef" * 2
-FORM_OF = "multipart/form-data; boundary="
 
 
 def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(serve: Serve, scene: Path, tmp_path: Path) -> None:
@@ -45,35 +40,6 @@ def test_a_process_that_is_stopped_counts_as_one_that_ended(
         os.kill(process_of(id), signal.SIGSTOP)
         hold.open()
         result_of(client, id)
-
-
-def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_told_anew(serve: Serve, tmp_path: Path) -> None:
-    turns = 0
-
-    async def work(_job: Job, _folder: Path, _model: Model, tell: Callable[[float], None]) -> None:
-        nonlocal turns
-        turns += 1
-        tell(0.5)
-        if turns < 9:
-            raise ConnectionError("its process ended")
-
-    with serve() as client:
-        registry = client.app.state.service.registry  # type: ignore[attr-defined]
-        model = registry.get()
-
-        async def run() -> Job:
-            store = JobStore(tmp_path, 1e9, 1)
-            jobs = JobRunner(store, registry, {False: work})
-            async with store.upload("a", 0) as (id, _):
-                job = Job(id, "", "a", "zip", {}, model.name, model.segmenter.runtime.identity.sha256, created=now())
-                await jobs.submit(job)
-            jobs.start()
-            await wait_until_async(lambda: not job.is_open)
-            await jobs.stop()
-            return job
-
-        job = asyncio.run(run())
-    assert (job.status, turns) == ("failed", 3)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +82,6 @@ def test_a_result_that_is_a_link_or_missing_is_not_answered(serve: Serve, tmp_pa
         assert_problem(client.get(f"/jobs/{id}/results"), 404, "result")
         result.symlink_to(secret)  # as the process of a scene could, if the scene took it over
         assert_problem(client.get(f"/jobs/{id}/results"), 404, "result")
-
-
-def test_a_boundary_that_is_too_long_is_said(serve: Serve, tmp_path: Path) -> None:
-    with serve(jobs_dir=tmp_path) as client:
-        headers = {"content-type": FORM_OF + "X" * 20_000}
-        response = client.post("/jobs", params={"output": "zip"}, content=b"--X", headers=headers)
-        assert_problem(response, 400, "the form cannot be read")
-        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize(

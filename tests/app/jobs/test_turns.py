@@ -1,4 +1,4 @@
-"""Whose job runs next, whose scene is planned next, and how long a turn takes. No job here has a network."""
+"""Whose job runs next, whose scene is planned next, how long a turn takes, and a job whose process ends. None has a network."""
 
 from __future__ import annotations
 
@@ -90,6 +90,22 @@ def test_a_job_that_does_nothing_leaves_its_turn_to_others(
 
     run_jobs(tmp_path, registry, work, ["stuck", "other"])
     assert turns == ["stuck", "other", "stuck"]
+
+
+def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_told_anew(
+    tmp_path: Path, registry: Registry
+) -> None:
+    turns: list[str] = []
+
+    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int]:
+        turns.append(job.client)
+        tell(0.5)
+        if len(turns) < 9:
+            raise ConnectionError("its process ended")
+        return {}
+
+    (job,) = run_jobs(tmp_path, registry, work, ["a"]).store.jobs()
+    assert (job.status, len(turns)) == ("failed", 3)
 
 
 def test_scenes_are_planned_one_at_a_time_and_by_clients_in_turn(tmp_path: Path, registry: Registry) -> None:

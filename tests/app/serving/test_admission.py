@@ -36,12 +36,10 @@ def head(admission: Admission, deadline: float = FAR, sender: str = "", client: 
 
 def arrive(admission: Admission, sender: str = "", deadline: float = FAR) -> Reservation:
     """A request's head and its body."""
-    reservation = head(admission, FAR, sender)
-    try:
+    with ExitStack() as stack:
+        reservation = stack.enter_context(head(admission, FAR, sender))
         reservation.ask(Blob(), deadline)
-    except BaseException:
-        reservation.close()
-        raise
+        stack.pop_all()
     return reservation
 
 
@@ -53,12 +51,10 @@ def take(
     admission: Admission, tiles: int = 1, deadline: float = FAR, *, units: float = 0.1, large: bool = False, sender: str = ""
 ) -> Reservation:
     """A request's head, its body, and then its image's plan."""
-    reservation = arrive(admission, sender, deadline)
-    try:
+    with ExitStack() as stack:
+        reservation = stack.enter_context(arrive(admission, sender, deadline))
         reservation.admit(plan(tiles, units, large=large))
-    except BaseException:
-        reservation.close()
-        raise
+        stack.pop_all()
     return reservation
 
 

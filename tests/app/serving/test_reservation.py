@@ -18,7 +18,7 @@ from app.serving.admission import Admission
 from app.serving.clients import Client, Clients
 from model.inference.processes.blob import Blob
 from tests.support.app.exchanges import assert_idle, service_of
-from tests.support.app.services import Serve
+from tests.support.app.services import module_client
 from tests.support.images import encode, make_photo
 from tests.support.open_files import anonymous_files
 from tests.support.polling import wait_until
@@ -49,10 +49,7 @@ POINTS = [
 FAILURES: list[tuple[type[BaseException], bytes]] = [(RuntimeError, PHOTO), (asyncio.CancelledError, LARGE)]
 
 
-@pytest.fixture(scope="module")
-def client(serve: Serve) -> Iterator[TestClient]:
-    with serve() as it:
-        yield it
+client = module_client()
 
 
 def attribute(path: str) -> tuple[Any, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import pytest
@@ -11,10 +11,9 @@ import pytest
 from app.serving.watchdog import Watchdog
 from model.inference.errors import SchedulerEnded
 from model.inference.merging import Logits
-from model.inference.runtime import Tile
 from model.inference.scheduler import THREAD_ENDED, Scheduler
 from model.inference.tile_queue import BUSY_S, TileQueue
-from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
+from tests.support.model.doubles import FAR, Clock, FirstChannel, Streams, tile
 from tests.support.polling import HANG_S, wait_until
 
 
@@ -36,16 +35,6 @@ class WatchedScheduler:
 
     def look(self, times: int) -> list[str | None]:
         return [self.watchdog.look() for _ in range(times)]
-
-
-ENDS = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-
-
-class Ends(FirstChannel):
-    """Its call ends the thread that makes it."""
-
-    def logits(self, tiles: Sequence[Tile]) -> Logits:
-        raise SystemExit
 
 
 def test_a_call_that_does_not_come_back_fails_the_scheduler_and_everyone_is_answered() -> None:
@@ -76,15 +65,9 @@ def test_while_calls_come_back_or_nothing_waits_all_is_well() -> None:
     it.scheduler.stop()
 
 
-class OneAtATime(FirstChannel):
-    """Says that one call at a time is enough, also if two threads may call it."""
-
-    def concurrency(self, tiles: int) -> int:
-        return 1
-
-
 def test_a_thread_that_is_not_needed_is_no_stall_while_another_works() -> None:
-    runtime = OneAtATime(concurrency=2)
+    runtime = Streams(concurrency=2)
+    runtime.least = 100  # of tiles for two calls at the same time
     it = WatchedScheduler(runtime)
     requests = []
     for value in range(8):
@@ -144,9 +127,11 @@ def started_since(before: set[threading.Thread]) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread not in before and thread.name == "watchdog"]
 
 
-@ENDS
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_thread_tells_once_and_ends() -> None:
-    it = WatchedScheduler(Ends())
+    runtime = FirstChannel()
+    runtime.errors[1] = SystemExit()
+    it = WatchedScheduler(runtime)
     watchdog = Watchdog(lambda: it.schedulers, it.failures.append, stall_s=5, interval=0.01)
     before = set(threading.enumerate())
     watchdog.start()

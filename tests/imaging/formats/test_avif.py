@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import sys
 
@@ -16,7 +15,7 @@ from imaging.errors import UnknownImageType
 from imaging.formats.boxes import check_avif
 from imaging.formats.signatures import format_of
 from tests.support.costs import threads_of
-from tests.support.images import make_photo
+from tests.support.images import make_photo, open_image
 from tests.support.imaging.corpus import LIMITS
 
 PHOTO = make_photo(64, 96)
@@ -40,7 +39,7 @@ def with_clean_aperture(data: bytes) -> bytes:
 
 def test_a_clean_aperture_which_pillow_would_ignore_is_refused() -> None:
     data = with_clean_aperture(DATA)
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
         image.load()
         assert image.size == (96, 64)
     for function in (read_size, decode):

@@ -16,6 +16,7 @@ from PIL import Image
 from benchmarks.harness.image_files import chunk, file_of
 from imaging.decoding import decode, read_size
 from imaging.errors import DamagedImage, UnknownImageType
+from tests.support.images import exif_of
 from tests.support.imaging.corners import (
     ALPHA,
     GREY,
@@ -243,9 +244,7 @@ def test_a_reduced_jpeg_keeps_its_geometry_at_every_size(grid: tuple[int, int], 
         rows, columns = np.ogrid[0:height, 0:width]
         spots = sum(np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 288) for y, x in centres)
         photo = Image.fromarray(np.round(250 * spots).astype(np.uint8))
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        data = file_of(photo, "JPEG", quality=100, exif=exif)
+        data = file_of(photo, "JPEG", quality=100, exif=exif_of(orientation))
         working = -(-height // factor), -(-width // factor)
         small = decode(data, LIMITS, working if orientation == 1 else working[::-1])[..., 0].astype(float)
         small_as_stored = small if orientation == 1 else np.rot90(small)
@@ -319,14 +318,14 @@ def test_a_file_whose_line_breaks_curl_removed_is_told_how_to_send_it(format: st
         decode(data, LIMITS)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
 def test_of_a_transparent_grey_the_bits_beyond_the_depth_do_not_count(depth: int) -> None:
     most = (1 << depth) - 1
     values = GREY.astype(int) * most // 255
     for transparent in {0, most, int(values[20, 30])}:
         expected = rgb(np.round(values * (255 / most)).astype(np.uint8))
         expected[values == transparent] = 255
-        data = png(values, depth, 0, tRNS=struct.pack(">H", transparent | 0xFF00))
+        data = png(values, depth, 0, tRNS=struct.pack(">H", transparent | 0xFF00 & -1 << depth))
         assert np.array_equal(decode(data, LIMITS), expected)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from struct import pack
@@ -16,12 +15,12 @@ pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heif is not i
 from benchmarks.harness.image_files import file_of  # noqa: E402
 from imaging.decoding import OpenImage, decode, read_size  # noqa: E402
 from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType  # noqa: E402
-from tests.support.checkout import ROOT  # noqa: E402
 from tests.support.costs import threads_of  # noqa: E402
-from tests.support.images import Pixels, make_photo  # noqa: E402
+from tests.support.images import Pixels, exif_of, make_photo  # noqa: E402
 from tests.support.imaging.corpus import LIMITS  # noqa: E402
 from tests.support.imaging.heic_files import KVAZAAR, heic_of  # noqa: E402
 from tests.support.imaging.heif_files import GAIN_MAP, cropped, heif, lossless_hevc, mirrored, turned  # noqa: E402
+from tests.support.imaging.peaks import printed  # noqa: E402
 from tests.support.imaging.samples import over_white, rgb, upright  # noqa: E402
 
 PHOTO = make_photo(40, 70)
@@ -100,9 +99,7 @@ def test_a_part_that_is_shown_is_cut_before_it_is_turned() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_turns_nothing_once_more_nor_alone(orientation: int) -> None:
     """pillow-heif writes EXIF's orientation as properties too. Without them it turns nothing."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    both = heic_of(COLOR, exif=exif.tobytes(), quality=-1, chroma=444, matrix_coefficients=0)
+    both = heic_of(COLOR, exif=exif_of(orientation).tobytes(), quality=-1, chroma=444, matrix_coefficients=0)
     np.testing.assert_array_equal(decode(both, LIMITS), upright(PHOTO, orientation))
     still = both.replace(b"irot\1", b"irot\0").replace(b"irot\2", b"irot\0").replace(b"irot\3", b"irot\0")
     if b"imir" not in both:
@@ -207,10 +204,7 @@ except UnknownImageType as error:
 
 @pytest.mark.parametrize(("brand", "name"), [(b"heic", "HEIC"), (b"mif1", "HEIF")])
 def test_without_its_extra_it_is_refused_with_what_to_do(brand: bytes, name: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", WITHOUT], input=heif([CODED], brands=(brand, b"heic")), capture_output=True, cwd=ROOT, check=True
-    )
-    by_name, by_bytes = run.stdout.decode().splitlines()
+    by_name, by_bytes = printed(WITHOUT, data=heif([CODED], brands=(brand, b"heic"))).splitlines()
     for text, kind in ((by_name, "HEIC"), (by_bytes, name)):
         assert text.startswith(f"this file is {kind}; accepted are PNG, JPEG")
         assert "sips -s format jpeg" in text

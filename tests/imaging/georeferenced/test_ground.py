@@ -30,7 +30,6 @@ FEET = place("EPSG:2263", north_up(1.0, (980_000, 200_000)))  # New York, US sur
 MERCATOR = place("EPSG:3857", north_up(1.0, (1_000_000, 8_399_737)))  # at 60 degrees
 GEOGRAPHIC = place("EPSG:4326", Affine.translation(10, 60) @ Affine.scale(1e-5, -1e-5))
 TURNED = place(UTM, north_up(0.5) @ Affine.rotation(30))
-LOCAL = place('LOCAL_CS["site",UNIT["metre",1]]', north_up(0.25, (0, 0)))
 
 
 @pytest.mark.parametrize(

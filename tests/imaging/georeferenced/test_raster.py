@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from imaging.georeferenced import raster
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import BLOCK, read_key, write_raster
 from model.labels import numbered_labels
+from tests.support.disks import disk_for_files_of
 from tests.support.imaging.scenes import UTM, north_up
 
 LABELS = numbered_labels(["background", "tree", "road"])
@@ -79,15 +78,8 @@ def test_a_row_alone_and_a_column_alone_are_rasters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cog", [False, True])
 def test_a_full_disk_is_an_error(tmp_path: Path, cog: bool) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-        with pytest.raises(OSError, match=r"a\.tif"):
-            write_raster(tmp_path / "a.tif", place(), [IDS], *FACTS, cog=cog)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
+    with disk_for_files_of(100_000), pytest.raises(OSError, match=r"a\.tif"):
+        write_raster(tmp_path / "a.tif", place(), [IDS], *FACTS, cog=cog)
     assert not list(tmp_path.glob("*plain*"))
 
 

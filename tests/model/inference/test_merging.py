@@ -96,13 +96,6 @@ def test_a_row_of_tiles_is_all_that_is_kept(joined: int, monkeypatch: pytest.Mon
     assert merger.nbytes == 0
 
 
-def test_the_logits_of_one_tile_are_given_as_they_are() -> None:
-    plan, tile = plan_tiles((50, 60), (64, 64)), noise(5, 8, 8)
-    (band,) = bands(plan, [tile])
-    assert band.top == 0
-    assert np.array_equal(band.logits, tile.transpose(1, 2, 0))
-
-
 def test_tiles_averaged_by_hand() -> None:
     two, four = plan_tiles((20, 96), (32, 64), 0.0), plan_tiles((96, 96), (64, 64), 0.5)
     line = merge(two, full(two, 1, 3))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from imaging.rendering import Rendering
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
-from tests.support.images import make_photo
+from tests.support.images import exif_of, make_photo, open_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 PHOTO = Image.fromarray(make_photo(60, 90))
@@ -42,7 +41,7 @@ def profile_of(size: int = len(SRGB), space: bytes = b"RGB ", signature: bytes =
 
 
 def answer(segmenter: Segmenter, data: bytes, rendering: Rendering) -> Image.Image:
-    return Image.open(io.BytesIO(segmenter.segment(data, segmenter.plan(data, Options(rendering=rendering))).body))
+    return open_image(segmenter.segment(data, segmenter.plan(data, Options(rendering=rendering))).body)
 
 
 @pytest.mark.parametrize("rendering", PICTURES, ids=lambda rendering: f"{rendering.format} {rendering.picture_format}")
@@ -53,9 +52,7 @@ def test_pictures_keep_the_profile_and_every_pixel(segmenter: Segmenter, renderi
 
 
 def test_a_photo_that_is_decoded_twice_and_one_that_is_turned_keep_it(segmenter: Segmenter) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = file_of(Image.fromarray(make_photo(700, 900)), "JPEG", icc_profile=profile_of(), exif=exif)
+    data = file_of(Image.fromarray(make_photo(700, 900)), "JPEG", icc_profile=profile_of(), exif=exif_of(6))
     picture = answer(segmenter, data, Rendering("overlay"))
     assert (picture.info["icc_profile"], picture.size) == (profile_of(), (700, 900))
 

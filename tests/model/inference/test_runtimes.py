@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +21,8 @@ from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_expo
 from model.inference.segmenter import Segmenter
 from model.manifest import INT8_SCORES, METADATA_KEY, Int8Sums, Manifest, WeightsError, scored_in
 from model.weights_file import Weights, WeightsFiles, find_files, save_weights
-from tests.support.checkout import ROOT
 from tests.support.images import make_photo
-from tests.support.polling import HANG_S
+from tests.support.imaging.peaks import printed
 
 VNNI_FLAGS = {"avx2", "avx512bw", "avx512_vnni"}
 SCORE = {"mean_iou": 0.5, "iou": [0.5] * 4}
@@ -76,15 +72,6 @@ def test_both_runtimes_say_the_same(files: WeightsFiles, shape: tuple[int, int])
     plan = Segmenter(one).plan_size(shape, Options((64, 64), side="native"))
     maps = [Segmenter(runtime).infer(tiles[0], plan).class_map for runtime in (one, other)]
     assert (maps[0] == maps[1]).mean() >= 0.999
-
-
-def test_threads_that_share_a_runtime_get_what_each_gets_alone(runtime: Runtime) -> None:
-    shapes = [(32, 32), (64, 96), (96, 32)]
-    tiles = [make_photo(*shape, seed) for seed, shape in enumerate(shapes * 3)]
-    alone = [runtime.logits([tile]).tobytes() for tile in tiles]
-    with ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(lambda tile: runtime.logits([tile]).tobytes(), tiles * 12))
-    assert together == alone * 12
 
 
 def test_logits_do_not_depend_on_neighbours_nor_on_how_a_tile_lies_in_memory(runtime: Runtime) -> None:
@@ -276,8 +263,7 @@ for thread in threads: thread.join()
 @pytest.mark.long
 @pytest.mark.parametrize("_", range(8))
 def test_the_first_calls_of_a_process_may_come_at_once(narrow_file: Path, _: int) -> None:
-    command = [sys.executable, "-c", FIRST_CALLS, str(narrow_file.with_suffix(".onnx"))]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=HANG_S)
+    printed(FIRST_CALLS, str(narrow_file.with_suffix(".onnx")))
 
 
 @pytest.mark.parametrize(

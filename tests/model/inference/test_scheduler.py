@@ -18,12 +18,6 @@ from tests.support.model.running import running
 from tests.support.polling import HANG_S, wait_until
 
 
-def test_logits_come_back_in_the_order_of_the_tiles() -> None:
-    with running(FirstChannel()) as it:
-        assert it.run(list(range(50))) == list(range(50))
-    assert sum(it.batch_sizes) == 50
-
-
 @pytest.mark.parametrize("max_batch", [64, 1, 2])
 def test_a_batch_is_as_large_as_the_setting_and_the_runtime_allow(max_batch: int) -> None:
     runtime = FirstChannel(max_batch)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -21,14 +20,13 @@ from model.inference.runtime import Runtime, Tile
 from model.inference.segmenter import BATCH, Segmenter
 from model.inference.tiling import TilingError, tile_shapes
 from model.weights_file import Weights
-from tests.support.images import encode, make_photo
+from tests.support.images import Pixels, encode, make_photo
 from tests.support.model.doubles import Delegating
 from tests.support.model.segmentation import segment_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Pixels = npt.NDArray[np.uint8]
 SIZES = [(1, 1), (31, 32), (33, 500)]
 
 

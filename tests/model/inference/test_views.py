@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from imaging.decoding import Limits, scale
@@ -19,8 +18,6 @@ from model.inference.tiling import plan_tiles
 from model.inference.views import SCALES, View, ViewAverage
 from tests.support.images import make_photo
 from tests.support.model.segmentation import segment_pixels
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def ramp(width: int, stride: int, grid: Grid) -> Logits:

@@ -9,13 +9,13 @@ import torch
 
 from benchmarks.harness.narrow import narrow_net
 from model.architecture import Architecture, ArchitectureError
-from model.labels import numbered_labels
 from model.manifest import Manifest, WeightsError
 from model.networks.builder import build
 from model.networks.fcn import FCN, see_bands
-from model.networks.servable import ServableNetwork, half_tensors
+from model.networks.servable import ServableNetwork
 from model.preprocessing import RGB, Preprocessing, PreprocessingError
-from model.weights_file import load_weights, save_weights
+from model.weights_file import load_weights
+from tests.support.model.weights_files import save_net
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.train_setup import start_network
 from training.learning.recipe import make_recipe
@@ -54,15 +54,13 @@ def test_a_training_begins_from_a_file_of_photos_or_of_the_same_bands(tmp_path: 
     (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
     recipe = make_recipe(tmp_path / "tiny.toml", {})
     of_photos = build("fcn8s", "mobilenet_v2", 2, output_stride=16, head="pooled", head_width=16, width=0.1)
-    manifest = Manifest(of_photos.architecture, numbered_labels(["a", "b"]), Preprocessing(), "")
-    save_weights(tmp_path / "photos.safetensors", half_tensors(of_photos), manifest)
+    save_net(tmp_path / "photos.safetensors", of_photos, "ab")
     net, new_tensors = start_network(recipe, str(tmp_path / "photos.safetensors"), 2, 5)
     assert new_tensors == []
     name = "backbone.features.0.0.weight"
     stored = torch.tensor(load_weights(tmp_path / "photos.safetensors").tensors[name]).float()
     assert torch.allclose(net.state_dict()[name], stored[:, [0, 1, 2, 0, 1]] * 3 / 5)
-    wide = Manifest(net.architecture, manifest.labels, Preprocessing().of_bands(NAMES), "")
-    save_weights(tmp_path / "wide.safetensors", half_tensors(net), wide)
+    save_net(tmp_path / "wide.safetensors", net, "ab", Preprocessing().of_bands(NAMES))
     again, _ = start_network(recipe, str(tmp_path / "wide.safetensors"), 2, 5)
     assert torch.allclose(again.state_dict()[name], net.state_dict()[name], atol=1e-2)
 
@@ -71,8 +69,7 @@ def test_a_file_says_its_bands_and_one_of_photos_does_not(tmp_path: Path) -> Non
     net = narrow_net(bands=5)
     preprocessing = Preprocessing((0.1, 0.2, 0.3), (1.0, 1.0, 1.0)).of_bands(NAMES)
     assert preprocessing.mean == (0.1, 0.2, 0.3, 0.1, 0.2)
-    manifest = Manifest(net.architecture, numbered_labels(["a", "b", "c", "d"]), preprocessing, "")
-    save_weights(tmp_path / "wide.safetensors", half_tensors(net), manifest)
+    manifest = save_net(tmp_path / "wide.safetensors", net, "abcd", preprocessing)
     weights = load_weights(tmp_path / "wide.safetensors")
     assert weights.manifest == manifest
     assert ServableNetwork(weights)(torch.zeros(1, 64, 64, 5, dtype=torch.uint8)).shape[:2] == (1, 4)

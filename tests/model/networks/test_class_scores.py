@@ -13,14 +13,11 @@ from benchmarks.harness.narrow import narrow_net
 from model.architecture import Architecture, ArchitectureError
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.labels import numbered_labels
-from model.manifest import Manifest
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
-from model.networks.servable import half_tensors
-from model.preprocessing import Preprocessing
-from model.weights_file import load_weights, save_weights
+from model.weights_file import load_weights
 from tests.support.images import make_photo
+from tests.support.model.weights_files import save_net
 from training.publishing.export_files import export_float32
 
 
@@ -44,8 +41,7 @@ def test_the_probabilities_of_a_class_s_scores_add_up() -> None:
 @pytest.mark.long
 def test_the_export_answers_as_the_master_does(tmp_path: Path) -> None:
     net, path = summed_net(), tmp_path / "summed.safetensors"
-    manifest = Manifest(net.architecture, numbered_labels(["rest", "thing"]), Preprocessing(), "Apache-2.0")
-    save_weights(path, half_tensors(net), manifest)
+    save_net(path, net, ["rest", "thing"])
     assert load_weights(path).manifest.architecture == net.architecture
     exported, master = OpenVINORuntime(export_float32(path)), TorchRuntime(load_weights(path), "cpu", "float32")
     expected = master.logits([make_photo(64, 96)])

@@ -17,30 +17,28 @@ from model.architecture import Architecture, ArchitectureError
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
-from model.labels import numbered_labels
-from model.manifest import Manifest, WeightsError
+from model.manifest import WeightsError
 from model.networks.builder import build, load_classifier
 from model.networks.fcn import FCN
-from model.networks.servable import half_tensors, load_network, normalise
+from model.networks.servable import load_network, normalise
 from model.networks.timm_backbone import TimmBackbone, measured_grid
 from model.preprocessing import Preprocessing
-from model.weights_file import load_weights, save_weights
+from model.weights_file import load_weights
 from tests.support.images import encode, make_photo
+from tests.support.model.weights_files import save_net
 from training.publishing.export_files import export_float32
 
 
 @cache
-def small(name: str = "test_efficientnet") -> FCN:
+def small(name: str) -> FCN:
     torch.manual_seed(0)
     return randomise(build("fcn8s", f"timm/{name}", 3, head_width=8)).eval()
 
 
 @pytest.fixture(params=["test_convnext", pytest.param("test_efficientnet", marks=pytest.mark.long)])
 def master(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    net = small(request.param)
     path = tmp_path / "encoder.safetensors"
-    labels = numbered_labels(["ground", "disc", "square"])
-    save_weights(path, half_tensors(net), Manifest(net.architecture, labels, Preprocessing(side=(64, 128)), "Apache-2.0"))
+    save_net(path, small(request.param), ["ground", "disc", "square"], Preprocessing(side=(64, 128)))
     return path
 
 

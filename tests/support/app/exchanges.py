@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import gc
 import http.client
-import io
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import psutil
 from fastapi.testclient import TestClient
-from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from starlette.types import Send
 
 from app.serving.service import Service
-from tests.support.images import Pixels, encode, make_photo
+from tests.support.images import Pixels, encode, make_photo, open_image
 from tests.support.polling import HANG_S, wait_until
 
 PHOTO = encode(make_photo(90, 130))
@@ -42,7 +41,7 @@ def post(
 
 
 def pixels(body: bytes) -> Pixels:
-    return np.asarray(Image.open(io.BytesIO(body)))
+    return np.asarray(open_image(body))
 
 
 def assert_problem(response: Any, status: int, *words: str) -> None:
@@ -76,6 +75,19 @@ def connect(port: int) -> Iterator[socket.socket]:
         yield connection
 
 
+def is_closed(connection: socket.socket) -> bool:
+    """Waits for the next byte or the end; whether it is the end."""
+    with suppress(ConnectionError):
+        return connection.recv(1) == b""
+    return True
+
+
+async def respond(send: Send, status: int, body: bytes) -> None:
+    """The answer of an app that a test writes."""
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
 def answer_on(connection: socket.socket) -> http.client.HTTPResponse:
     """The next answer, its body still unread."""
     response = http.client.HTTPResponse(connection)
@@ -101,6 +113,6 @@ def rejections(client: TestClient) -> dict[str, float]:
 
 def count_of(client: TestClient, status: int, route: str = "/segment", method: str = "POST") -> float:
     """How many such answers the metrics tell of."""
-    start = f'segment_requests_total{{method="{method}",route="{route}",status="{status}"}} '
-    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(start)]
-    return float(lines[0].removeprefix(start)) if lines else 0.0
+    labels = {"method": method, "route": route, "status": str(status)}
+    counts = (each.value for each in samples(client) if each.name == "segment_requests_total" and each.labels == labels)
+    return next(counts, 0.0)

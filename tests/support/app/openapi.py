@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 from hypothesis import HealthCheck, settings
-from PIL import Image
 from pydantic import TypeAdapter
 
 from app.api.errors import BATCH_PROBLEMS, SEGMENT_PROBLEMS
 from app.api.schemas import ClassMask, CocoAnswer, ProblemDetails, SegmentAnswer
+from imaging.rendering import MaskEncoding, Rendering
+from tests.support.images import open_image
 
 QUICK = settings(max_examples=12, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 LONG = settings(QUICK, max_examples=1500, derandomize=False, print_blob=True)
@@ -21,6 +23,14 @@ STATUSES = {
     "/segment": {200, *(kind.status for kind in SEGMENT_PROBLEMS)},
     "/segment/batch": {200, *(kind.status for kind in BATCH_PROBLEMS)},
 }
+
+
+def without_unused(query: dict[str, Any]) -> dict[str, Any]:
+    """The query without the parameters that its format, which there is, does not use."""
+    rendering = Rendering(query.get("format") or "png")
+    if query.get("mask") in get_args(MaskEncoding) and rendering.uses("mask"):
+        rendering = replace(rendering, mask=query["mask"])
+    return {name: value for name, value in query.items() if rendering.uses(name)}
 
 
 def assert_documented(response: Any, path: str) -> None:
@@ -55,4 +65,4 @@ def assert_answer(response: Any) -> None:
             assert arrays.files
     else:
         assert kind in ("image/png", "image/tiff")
-        Image.open(io.BytesIO(response.content)).load()
+        open_image(response.content).load()

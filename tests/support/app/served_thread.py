@@ -38,7 +38,8 @@ class Served:
         settings = Settings(**(common | changes))
         self.app = create_app(settings)
         self.service: Service = self.app.state.service
-        self.url = f"http://127.0.0.1:{settings.port}"
+        self.port = settings.port
+        self.url = f"http://127.0.0.1:{self.port}"
         self.exit_statuses: list[int] = []
 
     def post(self, value: int) -> httpx.Response:

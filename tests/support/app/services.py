@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
+import pytest
 from fastapi.testclient import TestClient
 
 from app.serving.admission import Reservation
@@ -22,11 +23,24 @@ from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import ImageRequest
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
+from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.model.doubles import HeldRuntime, Hold
 from tests.support.polling import HANG_S, wait_until
 
 T = TypeVar("T")
 Serve = Callable[..., AbstractContextManager[TestClient]]
+
+
+def module_client(**settings: Any) -> Any:
+    """A fixture of a module: a service with these settings, in which nothing is left at its end."""
+
+    @pytest.fixture(scope="module")
+    def client(serve: Serve) -> Iterator[TestClient]:
+        with serve(**settings) as running:
+            yield running
+            assert_idle(service_of(running))
+
+    return client
 
 
 class Alone:

@@ -24,10 +24,6 @@ def photo(mode: str = "RGB", height: int = HEIGHT, width: int = WIDTH) -> Image.
     return image.convert(mode)
 
 
-def wide_grey(height: int = HEIGHT, width: int = WIDTH) -> Image.Image:
-    return Image.fromarray(np.asarray(photo("L", height, width)).astype(np.uint16) * 257)
-
-
 def files(height: int, width: int) -> dict[str, Callable[[], bytes]]:
     """A photograph of this size in every format and mode."""
 
@@ -44,7 +40,7 @@ def files(height: int, width: int) -> dict[str, Callable[[], bytes]]:
         "la png": lambda: file_of(of("LA"), "PNG", compress_level=1),
         "palette png": lambda: file_of(of("P"), "PNG", compress_level=1),
         "transparent palette png": lambda: file_of(of("P"), "PNG", transparency=3, compress_level=1),
-        "16-bit grey png": lambda: file_of(wide_grey(height, width), "PNG", compress_level=1),
+        "16-bit grey png": lambda: file_of(Image.fromarray(np.asarray(of("L"), np.uint16) * 257), "PNG", compress_level=1),
         "gif": lambda: file_of(of("P"), "GIF"),
         "disposing gif": lambda: file_of(of("P"), "GIF", transparency=3, disposal=2, save_all=True, append_images=[of("P")]),
         "bmp": lambda: file_of(of(), "BMP"),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
-from benchmarks.harness.image_files import chunk, file_of, png_of
-from tests.support.images import Pixels, make_photo
+from benchmarks.harness.image_files import chunk, file_of
+from tests.support.images import Pixels, exif_of, make_photo
 
 ORIENTATION = 0x0112
 SIZE = (21, 34)
@@ -23,11 +23,6 @@ class Sample:
     data: bytes
     pixels: Pixels
     tolerance: int = 0
-
-
-def grey16_png(values: npt.NDArray[np.uint16], **chunks: bytes) -> bytes:
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    return png_of(values.shape[1], values.shape[0], 16, 0, rows, **chunks)
 
 
 def deep_avif(pixels: Pixels, bits: int) -> bytes:
@@ -65,7 +60,7 @@ def samples() -> dict[str, Sample]:
         "la png": Sample(file_of(Image.fromarray(np.dstack([grey, alpha])), "PNG"), over_white(rgb(grey), alpha), 1),
         "grey png": Sample(file_of(Image.fromarray(grey), "PNG"), rgb(grey)),
         "grey jpeg": Sample(file_of(Image.fromarray(grey), "JPEG", quality=95), rgb(grey), 24),
-        "16-bit grey png": Sample(grey16_png(wide), rgb(eight_bit(wide))),
+        "16-bit grey png": Sample(file_of(Image.fromarray(wide), "PNG"), rgb(eight_bit(wide))),
         "16-bit grey tiff": Sample(file_of(Image.fromarray(wide), "TIFF"), rgb(eight_bit(wide))),
         "big-endian 16-bit tiff": Sample(file_of(Image.fromarray(wide.astype(">u2")), "TIFF"), rgb(eight_bit(wide))),
         "1-bit png": Sample(file_of(Image.fromarray(bits), "PNG"), rgb(bits * np.uint8(255))),
@@ -112,30 +107,18 @@ def over_white(pixels: Pixels, alpha: Pixels) -> Pixels:
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
     """What an image stored so shows under this EXIF orientation."""
-    turns = {
-        1: pixels,
-        2: pixels[:, ::-1],
-        3: pixels[::-1, ::-1],
-        4: pixels[::-1],
-        5: pixels.swapaxes(0, 1),
-        6: np.rot90(pixels, -1),
-        7: pixels[::-1, ::-1].swapaxes(0, 1),
-        8: np.rot90(pixels, 1),
-    }
-    return turns[orientation]
+    image = Image.fromarray(pixels)
+    image.getexif()[ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
 
 
 def oriented(pixels: Pixels, format: str, orientation: int) -> bytes:
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    options = {"tiffinfo": {ORIENTATION: orientation}} if format == "TIFF" else {"exif": exif}
+    options = {"tiffinfo": {ORIENTATION: orientation}} if format == "TIFF" else {"exif": exif_of(orientation)}
     return file_of(Image.fromarray(pixels), format, **options)
 
 
 def late_exif_png(pixels: Pixels, orientation: int) -> bytes:
     """A PNG whose EXIF stands behind its pixels, as the format allows."""
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
     data = file_of(Image.fromarray(pixels), "PNG")
     end = data.rindex(b"IEND") - 4
-    return data[:end] + chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + data[end:]
+    return data[:end] + chunk(b"eXIf", exif_of(orientation).tobytes().removeprefix(b"Exif\0\0")) + data[end:]

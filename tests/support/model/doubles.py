@@ -81,7 +81,7 @@ class FirstChannel(Runtime):
         manifest = Manifest(architecture, numbered_labels(["one"]), Preprocessing(), "Apache-2.0")
         super().__init__(identity, "0" * 64, "", manifest, 1, "corner", "cpu", max_batch, max_pixels, concurrency)
         self.batches: list[list[int]] = []
-        self.errors: dict[int, Exception] = {}
+        self.errors: dict[int, BaseException] = {}
         self.hold = Hold()
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:

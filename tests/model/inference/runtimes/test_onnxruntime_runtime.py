@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,14 +55,6 @@ def test_it_gives_what_openvino_gives(files: WeightsFiles, openvino_runtime: Run
     photo = make_photo(90, 130, 5)
     maps = [Segmenter(each).infer(photo, plan).class_map for each in (runtime, openvino_runtime)]
     assert (maps[0] == maps[1]).mean() >= 0.999
-
-
-def test_threads_that_share_it_get_what_each_gets_alone(files: WeightsFiles) -> None:
-    runtime = load_runtime(files, "onnxruntime", "cpu", threads=1)
-    tiles = [make_photo(32, 64, seed) for seed in range(4)]
-    alone = [runtime.logits([tile]).tobytes() for tile in tiles]
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda tile: runtime.logits([tile]).tobytes(), tiles * 6)) == alone * 6
 
 
 @pytest.mark.parametrize("device", ["mps", "cpu:1", "cuda:first", ""])

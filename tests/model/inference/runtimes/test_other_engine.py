@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,8 @@ def reference(path: Path) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return partial(run, session, session.get_inputs()[0].name)
-
-
-def run(session: Any, name: str, tile: Tile) -> Logits:
-    logits: Logits = session.run(None, {name: tile[None]})[0][0]
-    return logits
+    name = session.get_inputs()[0].name
+    return lambda tile: session.run(None, {name: tile[None]})[0][0]
 
 
 def compile_both(path: Path) -> list[CompiledNetwork]:

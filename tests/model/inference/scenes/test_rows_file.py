@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
 import tracemalloc
 import zlib
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ import pytest
 
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import HEADER, RowsFile
+from tests.support.disks import disk_for_files_of
 
 SIZE = (30, 50)
 RNG = np.random.default_rng(0)
@@ -33,9 +32,7 @@ def same(rows: RowsFile, count: int) -> None:
     for part, expected in zip(parts, PARTS, strict=False):
         assert part.top == expected.top
         assert (part.ids == expected.ids).all()
-        assert part.confidence is not None
-        assert expected.confidence is not None
-        assert (part.confidence == expected.confidence).all()
+        np.testing.assert_array_equal(part.confidence, expected.confidence)
 
 
 def written(path: Path, parts: Sequence[ClassRows] = PARTS) -> bytes:
@@ -184,19 +181,14 @@ def test_a_file_of_another_run_is_refused(tmp_path: Path, other: dict[str, objec
 
 
 def test_without_room_the_rows_before_stay(tmp_path: Path) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        with opened(tmp_path / "a.rows", resume=False) as rows:
-            rows.append(PARTS[0])
-            resource.setrlimit(resource.RLIMIT_FSIZE, (rows.path.stat().st_size + 100, before[1]))
-            with pytest.raises(OSError, match=r"File too large.*a\.rows"):
-                rows.append(PARTS[1])
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-            same(rows, 1)
+    with opened(tmp_path / "a.rows", resume=False) as rows:
+        rows.append(PARTS[0])
+        with (
+            disk_for_files_of(rows.path.stat().st_size + 100),
+            pytest.raises(OSError, match=r"File too large.*a\.rows"),
+        ):
             rows.append(PARTS[1])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
+        same(rows, 1)
+        rows.append(PARTS[1])
     with opened(tmp_path / "a.rows") as rows:
         same(rows, 2)
