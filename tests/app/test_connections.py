@@ -62,8 +62,11 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(monkeypatch: pyt
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 2 * HANG_S)  # else it would end them
     with (
         serve_on_thread(FirstChannel(), monkeypatch, drain_s=1) as (it, _),
-        connect(it.port) as silent, connect(it.port) as half, connect(it.port) as second, httpx.Client() as idle,
-    ):  # fmt: skip
+        connect(it.port) as silent,
+        connect(it.port) as half,
+        connect(it.port) as second,
+        httpx.Client() as idle,
+    ):
         second.sendall(head() + PHOTO)
         answer = answer_on(second)
         assert (answer.status, len(answer.read()) > 0) == (200, True)
