@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from cli.coco_file import CocoFile
 from cli.input import Input
 from cli.report import Outcome
-from tests.support.cli.folders import Segment
+from tests.support.cli.folders import Segment, write_files
 from tests.support.images import encode, make_photo
 
 NAMES = ["a.png", "b.png", "sub/a.png", "sub/c.png"]
@@ -23,11 +23,7 @@ NAMES = ["a.png", "b.png", "sub/a.png", "sub/c.png"]
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for seed, name in enumerate(NAMES):
-        path = tmp_path / "in" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(make_photo(64, 96, seed)))
-    return tmp_path / "in"
+    return write_files(tmp_path / "in", {name: encode(make_photo(64, 96, seed)) for seed, name in enumerate(NAMES)})
 
 
 def read(path: str) -> dict[str, Any]:
