@@ -10,13 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.labels import LabelSet
+from model.labels import LabelSet, numbered_labels
+from tests.support.classes import NAMES
 from training.data.class_mapping import parse_class_mapping
+from training.data.layouts import Frame, list_frames
+from training.data.problems import raise_all
 from training.data.split import get_split
 from training.survey.inspection import notes
 from training.survey.records import Survey, survey_all
 
 Pictures = Mapping[str, npt.NDArray[np.uint8]]
+FOUR = numbered_labels(NAMES)
+IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
+"""A mask that shows the four classes and void."""
 
 
 def write_frame(image: Path, mask: Path, ids: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8] | None = None) -> None:
@@ -37,8 +43,18 @@ def write_noise(root: Path, masks: Mapping[str, npt.NDArray[np.uint8]]) -> Path:
     return root
 
 
+def add_frame(root: Path, name: str, image: Image.Image, ids: npt.NDArray[np.uint8]) -> None:
+    """Adds a JPEG and its mask to a folder of `images/` and `masks/`, and its name to the list of train."""
+    for folder in (root / "images", root / "masks"):
+        folder.mkdir(exist_ok=True)
+    image.save(root / "images" / f"{name}.jpg")
+    write_mask(root, name, ids)
+    with (root / "train.txt").open("a") as names:
+        names.write(f"{name}\n")
+
+
 def write_mask(root: Path, name: str, ids: npt.NDArray[np.uint8]) -> None:
-    """Replaces a mask of a folder of `images/` and `masks/`."""
+    """Writes or replaces a mask of a folder of `images/` and `masks/`."""
     Image.fromarray(ids).save(root / "masks" / f"{name}.png")
 
 
@@ -57,6 +73,13 @@ def write_camvid(root: Path, frames: dict[str, npt.NDArray[np.uint8]], split: st
     for name, ids in frames.items():
         write_frame(root / split / f"{name}.png", root / f"{split}annot" / f"{name}.png", ids)
     return root
+
+
+def find_frames(root: Path, split: str) -> list[Frame]:
+    """The frames of a split, in any known layout; raises `DataError` naming every missing file."""
+    listing = list_frames(root, split)
+    raise_all(listing.missing)
+    return listing.frames
 
 
 def with_masks(survey: Survey, folder: Path, masks: Pictures, photos: Pictures) -> Survey:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.harness.image_files import png_of
+from benchmarks.harness.image_files import file_of, png_of
 from model.labels import VOID_COLOR, Color, LabelClass, LabelSet, numbered_labels, voc_labels
+from tests.support.imaging.samples import oriented
 from training.data.masks import Colors, Ids, Meaning, interpret, label_colors, open_mask
 from training.data.problems import DataError
 
@@ -35,11 +34,6 @@ def save_palette(path: Path, ids: np.ndarray, palette: Sequence[Color] = voc_lab
     image.putpalette(np.asarray(palette, np.uint8).tobytes())
     image.save(path)
     return path
-
-
-def test_grey_and_palette_masks_are_ids(tmp_path: Path) -> None:
-    for path in (save(tmp_path / "grey.png", IDS), save_palette(tmp_path / "palette.png", IDS)):
-        assert np.array_equal(read_mask(path, voc_labels(), {}), IDS)
 
 
 def test_colours_are_looked_up_void_s_too(tmp_path: Path) -> None:
@@ -133,16 +127,8 @@ def test_a_palette_of_other_colours_or_the_classes_own_contradicts_nothing(tmp_p
         assert np.array_equal(read_mask(path, labels, label_colors(labels)), IDS)
 
 
-def encoded(image: Image.Image, **options: Any) -> bytes:
-    file = BytesIO()
-    image.save(file, "PNG", **options)
-    return file.getvalue()
-
-
-def turned(orientation: int) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return encoded(Image.fromarray(PLAIN), exif=exif)
+def encoded(image: Image.Image) -> bytes:
+    return file_of(image, "PNG")
 
 
 def transparent(mode: str) -> bytes:
@@ -169,7 +155,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     # Pillow leaves the last rows at 0, which is a class
     "without its last rows": (png_of(4, 2, 8, 0, ROWS[:5]), "damaged: its rows take 10 bytes, and its stream ends after 5"),
     "a first frame of a part": (png_of(4, 2, 8, 0, ROWS[:5], **SHORT_FRAME), "damaged: its first frame covers 4x1 of 4x2"),
-    "EXIF turns it": (turned(6), r"EXIF turns the mask itself \(orientation 6\)"),
+    "EXIF turns it": (oriented(PLAIN, "PNG", 6), r"EXIF turns the mask itself \(orientation 6\)"),
     # Pillow shows an index beyond the palette black, which is a class
     "beyond the palette": (png_of(4, 2, 8, 3, ROWS, PLTE=bytes(9)), "its palette has 3 colours, and a pixel has number 3"),
 }  # fmt: skip
@@ -185,7 +171,7 @@ def test_what_may_be_misread_is_refused(tmp_path: Path, case: str) -> None:
 
 
 def test_a_mask_that_exif_leaves_as_it_is_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(turned(1))
+    (tmp_path / "a.png").write_bytes(oriented(PLAIN, "PNG", 1))
     assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
 
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from imaging.decoding import Limits, decode
-from model.labels import LabelClass, LabelSet, numbered_labels, voc_labels
+from model.labels import LabelClass, LabelSet, voc_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
-from tests.support.training.data_sets import write_frame, write_voc
+from tests.support.training.data_sets import FOUR, IDS, write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.evaluate import main as evaluate
 from training.commands.train import main
@@ -24,8 +24,6 @@ from training.data.split import Split, get_split
 from training.survey.inspection import meaning, notes
 from training.survey.records import survey_all
 
-FOUR = numbered_labels(["background", "circle", "square", "triangle"])
-IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 Ids = npt.NDArray[np.uint8]
 
 
@@ -61,16 +59,6 @@ def test_a_class_that_is_never_shown_is_told(tmp_path: Path) -> None:
     assert told_of(get_split(tmp_path, "train", FOUR)) == ["2 of 4 classes are never shown in 'train': circle, triangle"]
     write_voc(tmp_path, {"a": IDS})
     assert told_of(get_split(tmp_path, "train", FOUR)) == []
-
-
-def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
-    for turn, name in enumerate("abc"):
-        write_frame(tmp_path / "images" / f"{name}.jpg", tmp_path / "masks" / f"{name}.png", np.roll(IDS, turn))
-    (tmp_path / "train.txt").write_text("a\nb\nb.jpg\n")
-    (tmp_path / "val.txt").write_text("c\n")
-    split = get_split(tmp_path, "train", FOUR)
-    assert [frame.name for frame in split.frames] == ["a", "b", "b"]
-    assert told_of(split) == ["1 frames are listed more than once in 'train', and used as often: b"]
 
 
 def test_masks_without_an_image_and_images_without_a_mask_are_told(tmp_path: Path) -> None:
