@@ -19,13 +19,14 @@ from training.data.split import get_split
 from training.survey.inspection import notes
 from training.survey.records import Survey, survey_all
 
-Pictures = Mapping[str, npt.NDArray[np.uint8]]
+Ids = npt.NDArray[np.uint8]
+Pictures = Mapping[str, Ids]
 FOUR = numbered_labels(NAMES)
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 """A mask that shows the four classes and void."""
 
 
-def write_frame(image: Path, mask: Path, ids: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8] | None = None) -> None:
+def write_frame(image: Path, mask: Path, ids: Ids, pixels: Ids | None = None) -> None:
     """One labelled image; grey pixels of 60 x id where none are given."""
     colors = np.dstack([ids.astype(np.int64) * 60 % 256] * 3).astype(np.uint8) if pixels is None else pixels
     for path in (image, mask):
@@ -34,7 +35,7 @@ def write_frame(image: Path, mask: Path, ids: npt.NDArray[np.uint8], pixels: npt
     Image.fromarray(ids).save(mask)
 
 
-def write_noise(root: Path, masks: Mapping[str, npt.NDArray[np.uint8]]) -> Path:
+def write_noise(root: Path, masks: Mapping[str, Ids]) -> Path:
     """A folder of `images/` and `masks/` whose split train has these masks, with photos of noise; gives the root."""
     for seed, (name, ids) in enumerate(masks.items()):
         noise = np.random.default_rng(seed).integers(0, 256, (*ids.shape, 3), dtype=np.uint8)
@@ -43,7 +44,7 @@ def write_noise(root: Path, masks: Mapping[str, npt.NDArray[np.uint8]]) -> Path:
     return root
 
 
-def add_frame(root: Path, name: str, image: Image.Image, ids: npt.NDArray[np.uint8]) -> None:
+def add_frame(root: Path, name: str, image: Image.Image, ids: Ids) -> None:
     """Adds a JPEG and its mask to a folder of `images/` and `masks/`, and its name to the list of train."""
     for folder in (root / "images", root / "masks"):
         folder.mkdir(exist_ok=True)
@@ -53,12 +54,12 @@ def add_frame(root: Path, name: str, image: Image.Image, ids: npt.NDArray[np.uin
         names.write(f"{name}\n")
 
 
-def write_mask(root: Path, name: str, ids: npt.NDArray[np.uint8]) -> None:
+def write_mask(root: Path, name: str, ids: Ids) -> None:
     """Writes or replaces a mask of a folder of `images/` and `masks/`."""
     Image.fromarray(ids).save(root / "masks" / f"{name}.png")
 
 
-def write_voc(root: Path, frames: dict[str, npt.NDArray[np.uint8]], split: str = "train") -> Path:
+def write_voc(root: Path, frames: dict[str, Ids], split: str = "train") -> Path:
     """A VOC2012 folder; gives the root."""
     for name, ids in frames.items():
         write_frame(root / "JPEGImages" / f"{name}.png", root / "SegmentationClass" / f"{name}.png", ids)
@@ -68,7 +69,7 @@ def write_voc(root: Path, frames: dict[str, npt.NDArray[np.uint8]], split: str =
     return root
 
 
-def write_camvid(root: Path, frames: dict[str, npt.NDArray[np.uint8]], split: str = "train") -> Path:
+def write_camvid(root: Path, frames: dict[str, Ids], split: str = "train") -> Path:
     """A CamVid folder in the SegNet tutorial's layout; gives the root."""
     for name, ids in frames.items():
         write_frame(root / split / f"{name}.png", root / f"{split}annot" / f"{name}.png", ids)

@@ -10,16 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from tests.support.images import Pixels
 from tests.support.imaging.samples import oriented
-from tests.support.training.data_sets import write_frame, write_mask
+from tests.support.training.data_sets import Ids, write_frame, write_mask
 from training.commands.check import main
 
-Ids = npt.NDArray[np.uint8]
-Pixels = npt.NDArray[np.uint8]
 NARROW = ["--set", "width=0.1", "--set", "head_width=16", "--device", "cpu"]
 
 

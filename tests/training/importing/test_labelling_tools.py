@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from model.labels import LabelError, voc_labels
-from tests.support.training.data_sets import write_frame
+from tests.support.training.data_sets import Ids, write_frame
 from training.data.label_files import find_labels
 from training.data.layouts import list_frames
 from training.data.split import get_split
 
-Ids = npt.NDArray[np.uint8]
 IDS = np.array([[0, 1, 1, 2], [2, 2, 255, 0]], np.uint8)
 
 

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps
 
 from model.labels import numbered_labels
-from tests.support.training.data_sets import add_frame, write_mask
+from tests.support.training.data_sets import Ids, add_frame, write_mask
 from tests.support.variants import long
 from training.data.split import get_split
 from training.survey.copies import copied_images, shared_frames
@@ -20,7 +19,6 @@ from training.survey.inspection import pair_notes
 from training.survey.records import survey_all
 
 LABELS = numbered_labels(["soil", "leaf"])
-Ids = npt.NDArray[np.uint8]
 
 
 def photo(seed: int) -> Image.Image:

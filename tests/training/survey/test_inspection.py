@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -13,7 +12,7 @@ from imaging.decoding import Limits, decode
 from model.labels import LabelClass, LabelSet, voc_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
-from tests.support.training.data_sets import FOUR, IDS, write_frame, write_voc
+from tests.support.training.data_sets import FOUR, IDS, Ids, write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.evaluate import main as evaluate
 from training.commands.train import main
@@ -23,8 +22,6 @@ from training.data.problems import DataError
 from training.data.split import Split, get_split
 from training.survey.inspection import meaning, notes
 from training.survey.records import survey_all
-
-Ids = npt.NDArray[np.uint8]
 
 
 def save(path: Path, ids: Ids) -> None:

@@ -57,8 +57,6 @@ ENDED = "are black or grey in their lower part, as a file that ended too early i
     ("image", "remark"),
     [
         (Image.new("RGB", (320, 240)), "are of one colour, as a shot of nothing is, so their labels teach nothing: g.jpg"),
-        (Image.new("RGB", (320, 240), (10, 200, 30)), "are of one colour, as a shot of nothing is, so their labels teach "
-         "nothing: g.jpg"),
         (cut_off(photo(20)), f"{ENDED}: g.jpg"),
         (photo(20).resize((80, 60)), "have less than a tenth of the pixels that the median image has, as a thumbnail has: "
          "g.jpg (80x60)"),

@@ -6,15 +6,12 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageFile
 
 from benchmarks.harness.image_files import file_of
-from tests.support.images import make_photo
+from tests.support.images import Pixels, make_photo
 from training.survey.photos import appearance, image_hash, is_cmyk, look_alike, mean_colors
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def photo() -> Image.Image:

@@ -7,15 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
 from model.labels import numbered_labels
-from tests.support.images import make_photo
+from tests.support.images import Pixels, make_photo
 from tests.support.imaging.samples import oriented
-from tests.support.training.data_sets import add_frame, write_frame
+from tests.support.training.data_sets import Ids, add_frame, write_frame
 from training.data.demo import NAMES, write_demo_data
 from training.data.split import get_split
 from training.survey.copies import swapped_masks, swapped_note
@@ -24,8 +23,6 @@ from training.survey.photos import mean_colors
 from training.survey.placement import PhotoEdges, border_cells, edge_cells, swapped
 from training.survey.records import survey_all
 
-Ids = npt.NDArray[np.uint8]
-Pixels = npt.NDArray[np.uint8]
 OUTLINE = [(70, 250), (60, 150), (110, 60), (150, 120), (200, 90), (190, 160), (240, 210), (160, 200), (150, 260)]
 
 
