@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, expect
 
 from benchmarks.harness.serving import free_port, service
@@ -16,19 +14,12 @@ from tests.support.pages import blocks
 PAGE = (ROOT / "docs" / "browser.md").read_text()
 
 
-@pytest.fixture
-def origin(tmp_path: Path) -> Iterator[str]:
-    """A web server with the page's files."""
-    (tmp_path / "index.html").write_text("\n".join(blocks(PAGE, "html")))
-    with served_folder(tmp_path) as url:
-        yield url
-
-
-def test_the_programs_draw_a_mask_outlines_and_a_cut_out(browser: Browser, origin: str, tmp_path: Path) -> None:
+def test_the_programs_draw_a_mask_outlines_and_a_cut_out(browser: Browser, tmp_path: Path) -> None:
     port = free_port()
+    (tmp_path / "index.html").write_text("\n".join(blocks(PAGE, "html")))
     programs = "\n".join(blocks(PAGE, "js"))
     (tmp_path / "page.js").write_text(programs.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{port}"))
-    with service(port=port, device="cpu", threads=1, cors_origins=origin):
+    with served_folder(tmp_path) as origin, service(port=port, device="cpu", threads=1, cors_origins=origin):
         page = browser.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))

@@ -122,17 +122,13 @@ def test_errors_are_a_line_with_status_2(
     assert printed.out == ""
 
 
-@pytest.fixture
-def renamed(arguments: list[str], narrow: Weights, tmp_path: Path) -> list[str]:
-    """Arguments for the narrow network with other names of two classes."""
+def test_a_class_that_labels_without_background_lack_is_wrong_where_a_label_is(
+    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The network has other names of two classes."""
     manifest = replace(narrow.manifest, labels=numbered_labels(["ground", "circle", "square", "tree"]))
     save_weights(tmp_path / "renamed.safetensors", narrow.tensors, manifest)
-    return [*arguments[:5], str(tmp_path / "renamed.safetensors"), *arguments[6:]]
-
-
-def test_a_class_that_labels_without_background_lack_is_wrong_where_a_label_is(
-    renamed: list[str], arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    renamed = [*arguments[:5], str(tmp_path / "renamed.safetensors"), *arguments[6:]]
     file, files = tmp_path / "scores.json", ["--pictures", str(tmp_path / "pictures"), "--json", str(tmp_path / "scores.json")]
     assert main([*renamed, "--class-map", "square=square,circle=circle", *files]) == 0
     printed = capsys.readouterr().out
