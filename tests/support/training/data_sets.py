@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.labels import LabelSet, numbered_labels
+from model.labels import Color, LabelSet, numbered_labels, voc_labels
 from tests.support.classes import NAMES
 from training.data.class_mapping import parse_class_mapping
 from training.data.layouts import Frame, list_frames
@@ -33,6 +33,13 @@ def write_frame(image: Path, mask: Path, ids: Ids, pixels: Ids | None = None) ->
         path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(colors).save(image)
     Image.fromarray(ids).save(mask)
+
+
+def in_palette(ids: Ids, palette: Sequence[Color] = voc_labels().palette) -> Image.Image:
+    """A mask of these ids with a palette, by default VOC's."""
+    image = Image.fromarray(np.ascontiguousarray(ids))
+    image.putpalette(np.asarray(palette, np.uint8).tobytes())
+    return image
 
 
 def write_noise(root: Path, masks: Mapping[str, Ids]) -> Path:

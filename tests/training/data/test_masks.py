@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.harness.image_files import file_of, png_of
-from model.labels import VOID_COLOR, Color, LabelClass, LabelSet, numbered_labels, voc_labels
+from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
 from tests.support.imaging.samples import oriented
+from tests.support.training.data_sets import in_palette
 from training.data.masks import Colors, Ids, Meaning, interpret, label_colors, open_mask
 from training.data.problems import DataError
 
@@ -27,13 +27,6 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 
 def read_mask(path: Path, labels: LabelSet, colors: Colors, meaning: Meaning = "ids") -> Ids:
     return interpret(open_mask(path), labels, colors, meaning)
-
-
-def save_palette(path: Path, ids: np.ndarray, palette: Sequence[Color] = voc_labels().palette) -> Path:
-    image = Image.fromarray(np.ascontiguousarray(ids))
-    image.putpalette(np.asarray(palette, np.uint8).tobytes())
-    image.save(path)
-    return path
 
 
 def test_colours_are_looked_up_void_s_too(tmp_path: Path) -> None:
@@ -55,8 +48,9 @@ def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
     ids, labels = np.array([[0, 7, 9, 255]], np.uint8), numbered_labels(["a", "b"])
     with pytest.raises(DataError, match=r"a\.png: ids \[7, 9\] are neither one of 2 classes nor void$"):
         read_mask(save(tmp_path / "a.png", ids), labels, {})
+    in_palette(ids).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"ids \[7, 9\] .* give --masks colors"):
-        read_mask(save_palette(tmp_path / "a.png", ids), labels, {})
+        read_mask(tmp_path / "a.png", labels, {})
 
 
 PLAIN = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)
@@ -100,8 +94,9 @@ def test_values_are_ids_whatever_the_palette_says(tmp_path: Path) -> None:
     """labelme's palette is VOC's; the classes' own colours may be VOC's in another order."""
     labels = LabelSet(tuple(LabelClass(i, str(i), color) for i, color in enumerate([(0, 0, 0), (0, 128, 0), (128, 0, 0)])))
     ids = np.array([[0, 1, 2, 255], [1, 1, 0, 2]], np.uint8)
+    path = tmp_path / "a.png"
     for shown in (ids, ids[:, :2], ids[:, 2:], np.full((2, 2), 2, np.uint8)):
-        path = save_palette(tmp_path / "a.png", shown)
+        in_palette(shown).save(path)
         assert np.array_equal(read_mask(path, labels, label_colors(labels)), shown)
     assert open_mask(path).contradiction(labels, label_colors(labels)) == (2, 1)
 
@@ -120,9 +115,9 @@ def test_an_optimised_palette_is_looked_up_by_its_colours_where_that_is_asked_fo
 
 
 def test_a_palette_of_other_colours_or_the_classes_own_contradicts_nothing(tmp_path: Path) -> None:
-    labels = voc_labels()
+    labels, path = voc_labels(), tmp_path / "a.png"
     for palette in ([(value, value, value) for value in range(256)], labels.palette):
-        path = save_palette(tmp_path / "a.png", IDS, palette)
+        in_palette(IDS, palette).save(path)
         assert open_mask(path).contradiction(labels, label_colors(labels)) is None
         assert np.array_equal(read_mask(path, labels, label_colors(labels)), IDS)
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from imaging.decoding import Limits, decode
-from model.labels import LabelClass, LabelSet, voc_labels
+from model.labels import LabelClass, LabelSet
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
-from tests.support.training.data_sets import FOUR, IDS, Ids, write_frame, write_voc
+from tests.support.training.data_sets import FOUR, IDS, Ids, in_palette, write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.evaluate import main as evaluate
 from training.commands.train import main
@@ -152,9 +152,7 @@ def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> N
     frames = {name: np.array([[0, index, 255]], np.uint8) for name, index in (("a", 1), ("b", 2), ("c", 1))}
     write_voc(tmp_path, frames)
     for name, ids in frames.items():
-        mask = Image.fromarray(ids)
-        mask.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
-        mask.save(tmp_path / "SegmentationClass" / f"{name}.png")
+        in_palette(ids).save(tmp_path / "SegmentationClass" / f"{name}.png")
     split = get_split(tmp_path, "train", labels)
     assert [split.mask(index).tolist() for index in range(3)] == [ids.tolist() for ids in frames.values()]
     note, copies = told_of(split)
