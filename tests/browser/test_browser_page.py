@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, expect
 
 from benchmarks.harness.serving import free_port, service
 from tests.support.checkout import ROOT
+from tests.support.client.file_server import served_folder
+from tests.support.pages import blocks
 
 PAGE = (ROOT / "docs" / "browser.md").read_text()
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-def blocks(language: str) -> str:
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Iterator[str]:
-    """A web server with the page's files."""
-    (tmp_path / "index.html").write_text(blocks("html"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_the_programs_draw_a_mask_outlines_and_a_cut_out(browser: Browser, origin: str, tmp_path: Path) -> None:
+def test_the_programs_draw_a_mask_outlines_and_a_cut_out(browser: Browser, tmp_path: Path) -> None:
     port = free_port()
-    (tmp_path / "page.js").write_text(blocks("js").replace("http://127.0.0.1:8000", f"http://127.0.0.1:{port}"))
-    with service(port=port, device="cpu", threads=1, cors_origins=origin):
+    (tmp_path / "index.html").write_text("\n".join(blocks(PAGE, "html")))
+    programs = "\n".join(blocks(PAGE, "js"))
+    (tmp_path / "page.js").write_text(programs.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{port}"))
+    with served_folder(tmp_path) as origin, service(port=port, device="cpu", threads=1, cors_origins=origin):
         page = browser.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))

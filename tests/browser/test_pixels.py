@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import base64
-import io
-import struct
-import zlib
 from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 from playwright.sync_api import Page, expect
 
+from benchmarks.harness.image_files import file_of
 from imaging.classes import is_background
 from imaging.decoding import Limits, decode
 from imaging.runs import column_runs, encode_rle
 from tests.support.browser.page import SEGMENT, answer_of, give, reply, segment_file
-from tests.support.images import Pixels
+from tests.support.images import Pixels, encode
+from tests.support.imaging.samples import late_exif_png
 from tests.support.vision import oklab
 
 READ_PROGRAM = """async ([map, largest]) => {
@@ -103,32 +102,19 @@ def exif(orientation: int, *, little: bool = False) -> bytes:
     return tags.tobytes()
 
 
-def save(format: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(QUARTERS).save(file, format, **options)
-    return file.getvalue()
-
-
-def png_with_exif_last(content: bytes) -> bytes:
-    chunk = b"eXIf" + content.removeprefix(b"Exif\0\0")
-    return (
-        save("PNG")[:-12] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + save("PNG")[-12:]
-    )
-
-
 def png_with_a_profile(content: bytes, *, compress: bool) -> bytes:
     info = PngImagePlugin.PngInfo()
     info.add_text("Raw profile type exif", f"\nexif\n{len(content):8d}\n{content.hex()}\n", zip=compress)
-    return save("PNG", pnginfo=info)
+    return encode(QUARTERS, pnginfo=info)
 
 
 TURNED = {
-    "6.jpeg": save("JPEG", exif=exif(6)),
-    "5.avif": save("AVIF", exif=exif(5)),
-    "6.webp": save("WEBP", exif=exif(6)),
-    "2.webp": save("WEBP", exif=exif(2, little=True).removeprefix(b"Exif\0\0"), lossless=True),
-    "3.png": save("PNG", exif=exif(3, little=True)),
-    "8.png": png_with_exif_last(exif(8)),
+    "6.jpeg": encode(QUARTERS, "JPEG", exif=exif(6)),
+    "5.avif": encode(QUARTERS, "AVIF", exif=exif(5)),
+    "6.webp": encode(QUARTERS, "WEBP", exif=exif(6)),
+    "2.webp": encode(QUARTERS, "WEBP", exif=exif(2, little=True).removeprefix(b"Exif\0\0"), lossless=True),
+    "3.png": encode(QUARTERS, exif=exif(3)),
+    "8.png": late_exif_png(QUARTERS, 8),
     "4.png": png_with_a_profile(exif(4), compress=False),
     "7.png": png_with_a_profile(exif(7, little=True), compress=True),
 }
@@ -150,9 +136,8 @@ def test_a_photo_is_shown_as_the_service_reads_it_upright_and_at_its_first_frame
     frames = [Image.fromarray(np.full((40, 60, 3), value, np.uint8)) for value in (250, 5)]
     reply(page, answer_of(np.zeros((40, 60), np.uint8)))
     for format in ("gif", "webp", "png"):
-        file = io.BytesIO()
-        frames[0].save(file, format, save_all=True, append_images=frames[1:], duration=20, loop=0)
-        give(page, {"name": f"a.{format}", "mimeType": f"image/{format}", "buffer": file.getvalue()})
+        data = file_of(frames[0], format, save_all=True, append_images=frames[1:], duration=20, loop=0)
+        give(page, {"name": f"a.{format}", "mimeType": f"image/{format}", "buffer": data})
         page.locator(f'.thumb[title="a.{format}"]').click()
         expect(page.locator("#status")).to_contain_text(f"a.{format}: ")
         assert page.locator("#photo").evaluate("(e) => e.tagName") == "CANVAS"

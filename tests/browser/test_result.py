@@ -175,13 +175,6 @@ def test_confidence_is_refused_or_asked_for_once_is_seen_on_warm_colours_and_tol
     expect(reading).to_be_hidden()
 
 
-def outline(page: Page, column: int, row: int) -> list[int]:
-    """The outlines' red, green, blue and opacity there."""
-    script = "([x, y]) => [...document.querySelector('#outlines').getContext('2d').getImageData(x, y, 1, 1).data]"
-    rgba: list[int] = page.evaluate(script, [column, row])
-    return rgba
-
-
 def opaque(page: Page) -> dict[str, bool]:
     spots = {"background": (70, 5), "leaf": (10, 50), "stone": (80, 50)}
     return {name: color_at(page, *spot)[3] == 255 for name, spot in spots.items()}
@@ -199,13 +192,13 @@ def test_shown_classes_have_names_and_outlines_and_a_class_is_isolated_hidden_an
         assert low <= tag["x"] < tag["x"] + tag["width"] <= low + middle
         assert tag["y"] > colors["y"] + colors["height"] / 2
     clear, light, dark = [0, 0, 0, 0], [255, 255, 255, 235], [0, 0, 0, 140]
-    assert [outline(result_page, 20, row) for row in (27, 28, 29, 30, 31)] == [clear, dark, light, dark, clear]
-    assert [outline(result_page, column, 50) for column in (43, 44, 45)] == [dark, light, dark]
+    assert [color_at(result_page, 20, row, "#outlines") for row in (27, 28, 29, 30, 31)] == [clear, dark, light, dark, clear]
+    assert [color_at(result_page, column, 50, "#outlines") for column in (43, 44, 45)] == [dark, light, dark]
     result_page.locator("#classes li", has_text="leaf").locator(".eye").click()
     expect(tags.filter(visible=True)).to_have_text(["stone"])
     result_page.locator("#classes li", has_text="stone").locator(".eye").click()
-    assert outline(result_page, 20, 29) == clear
-    assert outline(result_page, 44, 50) == clear
+    assert color_at(result_page, 20, 29, "#outlines") == clear
+    assert color_at(result_page, 44, 50, "#outlines") == clear
     for name in ("leaf", "stone"):
         result_page.locator("#classes li", has_text=name).locator(".eye").click()
     result_page.click("#names")

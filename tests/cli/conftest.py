@@ -9,8 +9,9 @@ from uuid import uuid4
 import pytest
 
 from cli.main import main
-from tests.support.cli.folders import Segment
+from tests.support.cli.folders import OTHER, PHOTO, Segment, write_files
 from tests.support.cli.kept_workers import kept_workers
+from tests.support.images import encode, make_photo
 from tests.support.networks import loading_once
 
 
@@ -32,6 +33,13 @@ def run(narrow_file: Path) -> Segment:
         return main([*options, *map(str, arguments)])
 
     return run
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder `in` of three photos, below the one that becomes the current one."""
+    monkeypatch.chdir(tmp_path)
+    return write_files(tmp_path / "in", {"a.png": PHOTO, "b.jpg": OTHER, "sub/c.png": encode(make_photo(50, 60, seed=3))})
 
 
 @pytest.fixture(scope="session")

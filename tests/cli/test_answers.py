@@ -37,34 +37,26 @@ def test_a_folder_that_is_named_as_a_file_is_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("out", "single", "words"),
+    ("out", "rendering", "single", "words"),
     [
-        ("-", False, "takes one image"),
-        ("x.json", False, "takes one image"),
-        ("s3://bucket/out.webp", True, "the answer is a .png file, .* --image-format webp$"),
-        (os.devnull, True, "is no folder"),
-    ],
-)
-def test_an_output_that_fits_neither_is_refused(out: str, single: bool, words: str) -> None:
-    with pytest.raises(OSError, match=words):
-        open_answers(out, Rendering(), single)
-
-
-@pytest.mark.parametrize(
-    ("out", "rendering", "words"),
-    [
-        ("M.JPEG", Rendering("overlay"), "a .png file, .*; name it .png, give a folder, or add --image-format jpeg$"),
-        ("m.png", Rendering("color", image_format="webp"), "the answer is a .webp file, .*add --image-format png$"),
-        ("m.npz", Rendering("json"), "the answer is a .json file, .* or give --format npz$"),
-        ("m.tif", Rendering("png"), "name it .png, give a folder, or give --format geotiff, if the image has coordinates"),
-        ("m.geojson", Rendering("png"), "or give --format geojson$"),
-        ("m.bmp", Rendering("png"), "name it .png, give a folder, or ask for a picture: --format overlay"),
+        ("-", Rendering(), False, "takes one image"),
+        ("x.json", Rendering(), False, "takes one image"),
+        (os.devnull, Rendering(), True, "is no folder"),
+        ("s3://bucket/out.webp", Rendering(), True, "the answer is a .png file, .* --image-format webp$"),
+        ("M.JPEG", Rendering("overlay"), True, "a .png file, .*; name it .png, give a folder, or add --image-format jpeg$"),
+        ("m.png", Rendering("color", image_format="webp"), True, "the answer is a .webp file, .*add --image-format png$"),
+        ("m.npz", Rendering("json"), True, "the answer is a .json file, .* or give --format npz$"),
+        ("m.tif", Rendering("png"), True, "give a folder, or give --format geotiff, if the image has coordinates"),
+        ("m.geojson", Rendering("png"), True, "or give --format geojson$"),
+        ("m.bmp", Rendering("png"), True, "name it .png, give a folder, or ask for a picture: --format overlay"),
     ],
     ids=str,
 )
-def test_the_options_that_would_make_the_named_file_are_told(out: str, rendering: Rendering, words: str) -> None:
+def test_an_output_that_does_not_fit_is_refused_with_the_options_that_would_make_it(
+    out: str, rendering: Rendering, single: bool, words: str
+) -> None:
     with pytest.raises(OSError, match=words):
-        open_answers(out, rendering, single=True)
+        open_answers(out, rendering, single)
 
 
 @pytest.mark.parametrize("answer", ["../a", "a/../../b", "a/../b"])

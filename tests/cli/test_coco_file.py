@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pycocotools.coco import COCO
 from cli.coco_file import CocoFile
 from cli.input import Input
 from cli.report import Outcome
-from tests.support.cli.folders import Segment
+from tests.support.cli.folders import Segment, write_files
 from tests.support.images import encode, make_photo
 
 NAMES = ["a.png", "b.png", "sub/a.png", "sub/c.png"]
@@ -23,11 +22,7 @@ NAMES = ["a.png", "b.png", "sub/a.png", "sub/c.png"]
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for seed, name in enumerate(NAMES):
-        path = tmp_path / "in" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(make_photo(64, 96, seed)))
-    return tmp_path / "in"
+    return write_files(tmp_path / "in", {name: encode(make_photo(64, 96, seed)) for seed, name in enumerate(NAMES)})
 
 
 def read(path: str) -> dict[str, Any]:
@@ -76,20 +71,6 @@ def test_lines_and_table_name_the_document(photos: Path, run: Segment, capfd: py
     assert run("in", "-o", "one.json", "--format", "coco", "--json", "--results", "rows.jsonl") == 0
     assert {json.loads(line)["target"] for line in capfd.readouterr().out.splitlines()} == {"one.json"}
     assert {json.loads(line)["target"] for line in Path("rows.jsonl").read_text().splitlines()} == {"one.json"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["-o", "one.json", "--shard", "0/2"], "without --shard; give a folder, such as -o one/"),
-        (["-o", "s3://bucket/one.json"], "goes to a file on this machine.*such as -o s3://bucket/one/"),
-    ],
-)
-def test_shards_and_stores_take_a_document_for_each_image(
-    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
-    assert run("in", "--format", "coco", *arguments) == 2
-    assert re.search(message, capfd.readouterr().err)
 
 
 def test_a_document_that_is_no_coco_document_is_named(tmp_path: Path) -> None:

@@ -15,18 +15,12 @@ from cli.answers import STATE
 from cli.coco_file import CocoFile
 from cli.places import read_whole, write_whole
 from tests.support.cli.commands import command
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
+from tests.support.cli.folders import Segment, files_in, write_files
 from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
 from tests.support.variants import long
 
 CORRECTED = b"corrected by a person"
-
-
-@pytest.fixture
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return write_files(tmp_path / "in", {"a.png": PHOTO, "b.jpg": OTHER, "sub/c.png": encode(make_photo(50, 60, seed=3))})
 
 
 def statuses(out: str) -> dict[str, str]:

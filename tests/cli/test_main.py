@@ -6,7 +6,6 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,27 +13,23 @@ from cli.arguments import options, parser
 from cli.main import main
 from imaging.decoding import Limits
 from imaging.rendering import Rendering
-from model.inference.loading import load_runtime
 from model.inference.merging import Logits
 from model.inference.plan import Options
-from model.inference.runtime import Tile
+from model.inference.runtime import Runtime, Tile
 from model.inference.segmenter import Segmenter
 from model.inference.small_regions import parse_area
-from model.weights_file import find_files
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import command
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 
+Expected = Callable[[bytes, Options], bytes]
+
 
 @pytest.fixture(scope="module")
-def expected(narrow_file: Path) -> Callable[..., bytes]:
+def expected(openvino_runtime: Runtime) -> Expected:
     """The bytes of a segmenter without a command around it."""
-    segmenter = Segmenter(load_runtime(find_files(str(narrow_file)), "openvino", "cpu", "float32", threads=1))
-
-    def expected(data: bytes, rendering: Rendering, **options: Any) -> bytes:
-        return segmenter.segment(data, segmenter.plan(data, Options(rendering=rendering, **options))).body
-
-    return expected
+    segmenter = Segmenter(openvino_runtime)
+    return lambda data, options: segmenter.segment(data, segmenter.plan(data, options)).body
 
 
 @pytest.mark.parametrize(
@@ -62,23 +57,22 @@ def expected(narrow_file: Path) -> Callable[..., bytes]:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_parameter_reaches_the_segmenter_here_and_on_a_service(
-    arguments: str, ending: str, options: Options, run: Segment, narrow_url: str, expected: Callable[..., bytes], tmp_path: Path
+    arguments: str, ending: str, options: Options, run: Segment, narrow_url: str, expected: Expected, tmp_path: Path
 ) -> None:
     write_files(tmp_path, {"photo.png": PHOTO})
     here, there = tmp_path / f"here.{ending}", tmp_path / f"there.{ending}"
     assert run(tmp_path / "photo.png", "-o", here, *arguments.split()) == 0
-    facts = {name: getattr(options, name) for name in ("min_area", "fill_holes")}
-    assert here.read_bytes() == expected(PHOTO, options.rendering, **facts)
+    assert here.read_bytes() == expected(PHOTO, options)
     assert main([str(tmp_path / "photo.png"), "-o", str(there), *arguments.split(), "--server", narrow_url]) == 0
     assert there.read_bytes() == here.read_bytes()
 
 
-def test_options_reach_the_expected(run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
+def test_options_reach_the_expected(run: Segment, expected: Expected, tmp_path: Path) -> None:
     write_files(tmp_path, {"photo.png": PHOTO})
     extra = ["--tile", "64x96", "--overlap", 0.5, "--blend", "hann", "--side", 200, "--format", "json"]
     assert run(tmp_path / "photo.png", "-o", tmp_path / "a.json", *extra) == 0
-    options = {"tile": (64, 96), "overlap": 0.5, "blend": "hann", "side": 200}
-    assert (tmp_path / "a.json").read_bytes() == expected(PHOTO, Rendering("json"), **options)
+    options = Options(tile=(64, 96), overlap=0.5, blend="hann", side=200, rendering=Rendering("json"))
+    assert (tmp_path / "a.json").read_bytes() == expected(PHOTO, options)
     assert json.loads((tmp_path / "a.json").read_bytes())["tiling"]["tiles"] > 1
 
 
@@ -108,19 +102,19 @@ def test_threads_runtime_and_precision_are_those_asked_for(
     assert (model["name"], model["runtime"], model["precision"]) == ("narrow", "torch", "bfloat16")
 
 
-def test_a_folder_is_mirrored_recursively(run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
+def test_a_folder_is_mirrored_recursively(run: Segment, expected: Expected, tmp_path: Path) -> None:
     files = {"a.png": PHOTO, "deep/er/b.JPG": OTHER, "deep/c.jpeg": OTHER, "notes.txt": b"text", "deep/data.json": b"{}"}
     write_files(tmp_path / "in", files)
     assert run(tmp_path / "in", "-o", tmp_path / "out") == 0
     assert files_in(tmp_path / "out") == ["a.png", "deep/c.png", "deep/er/b.png"]
-    assert (tmp_path / "out" / "a.png").read_bytes() == expected(PHOTO, Rendering())
-    assert (tmp_path / "out" / "deep" / "er" / "b.png").read_bytes() == expected(OTHER, Rendering())
+    assert (tmp_path / "out" / "a.png").read_bytes() == expected(PHOTO, Options())
+    assert (tmp_path / "out" / "deep" / "er" / "b.png").read_bytes() == expected(OTHER, Options())
 
 
-def test_stdin_goes_to_stdout(narrow_file: Path, expected: Callable[..., bytes]) -> None:
+def test_stdin_goes_to_stdout(narrow_file: Path, expected: Expected) -> None:
     run = subprocess.run(command(narrow_file, "-", "-o", "-"), input=PHOTO, capture_output=True, cwd=ROOT, check=False)
     assert (run.returncode, run.stderr) == (0, b"")
-    assert run.stdout == expected(PHOTO, Rendering())
+    assert run.stdout == expected(PHOTO, Options())
 
 
 def test_the_defaults_are_the_services() -> None:

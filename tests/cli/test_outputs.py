@@ -13,15 +13,8 @@ import pytest
 
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import command
-from tests.support.cli.folders import OTHER, PHOTO, Segment, write_files
+from tests.support.cli.folders import PHOTO, Segment, write_files
 from tests.support.variants import long
-
-
-@pytest.fixture
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return write_files(tmp_path / "in", {"a.png": PHOTO, "b.jpg": OTHER})
-
 
 OPTIONS = {
     "-o": ["in/a.png", "-o", "{}.png"],

@@ -57,6 +57,8 @@ OF_PLACES = [
     ("in -o file/out", "file/out"),
     ("in -o /proc/none", "/proc/none"),
     ("in -o file/one.json --format coco", "file"),
+    ("in -o one.json --format coco --shard 0/2", "without --shard; give a folder, such as -o one/"),
+    ("in -o s3://bucket/one.json --format coco", "goes to a file on this machine"),
     ("in -o out --rank file/rank.txt", "file/rank.txt"),
     ("in -o out --rank circle", "circle"),
     (f"in -o out --rank {'x' * 256}", "x" * 256),

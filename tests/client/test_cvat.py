@@ -6,7 +6,6 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +84,6 @@ def answers(photo: bytes, size: tuple[int, int], label: str) -> dict[str, bytes 
     }
 
 
-def cvat_server(photo: bytes, size: tuple[int, int], label: str) -> AbstractContextManager[CvatServer]:
-    return http_servers.running(CvatServer(photo, size, label))
-
-
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
 
 
@@ -135,7 +130,7 @@ def test_cvats_own_driver_takes_the_shapes_which_cover_the_class(
 ) -> None:
     """`annotate_task` checks labels and shapes before it sends them. The task has one of the classes, under another name."""
     with (
-        cvat_server(PHOTO.read_bytes(), photo.size, "Kitten") as server,
+        http_servers.running(CvatServer(PHOTO.read_bytes(), photo.size, "Kitten")) as server,
         Client(server.url, config=Config(cache_dir=tmp_path)) as client,
     ):
         function = cvat.create(live_url, aliases="cat=Kitten", polygons=means == "by the argument", tolerance=0)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from imaging.decoding import Limits, decode
 from tests.support.images import encode, make_photo
+from tests.support.imaging.samples import oriented
 
 PIXELS = make_photo(30, 40)
 
@@ -48,22 +49,16 @@ def test_a_pillow_image_of_any_mode_shows_what_pillow_shows(mode: str) -> None:
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
-    steps = {"PA": ("P",), "RGBa": ("RGBA",), "LAB": ()}.get(mode, ())
     if mode == "LAB":
         return Image.frombytes("LAB", image.size, image.tobytes())
-    for step in steps:
-        image = image.convert(step)
-    return image.convert(mode)
+    return image.convert({"PA": "P", "RGBa": "RGBA"}.get(mode, mode)).convert(mode)
 
 
 def test_an_orientation_turns_no_pixels() -> None:
-    buffer = io.BytesIO()
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(PIXELS).save(buffer, "PNG", exif=exif)
-    with Image.open(buffer) as image:
+    data = oriented(PIXELS, "PNG", 6)
+    with Image.open(io.BytesIO(data)) as image:
         np.testing.assert_array_equal(pixels_of(image), PIXELS)
-    assert decode(buffer.getvalue(), Limits()).shape == (40, 30, 3)
+    assert decode(data, Limits()).shape == (40, 30, 3)
 
 
 @pytest.mark.parametrize(

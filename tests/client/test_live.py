@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import subprocess
 import sys
 from typing import Any
@@ -19,6 +18,7 @@ from PIL import Image
 from tests.support.checkout import ROOT
 from tests.support.client.file_server import served_folder
 from tests.support.client.scripted_service import Kind, both, client_of
+from tests.support.pages import blocks
 from tests.support.polling import HANG_S
 from tests.support.variants import long
 
@@ -115,5 +115,5 @@ CHECK_OF_PAGE = "\nassert cat.classes[0].name == 'cat' and cat.mask('cat').sum()
 
 @pytest.mark.parametrize(("page", "check"), [(README, CHECK_OF_README), *long((PAGE, CHECK_OF_PAGE))], ids=["README", "page"])
 def test_the_snippets_run(page: str, check: str, live_url: str) -> None:
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)).replace(ADDRESS, live_url)
+    code = "\n".join(blocks(page, "python")).replace(ADDRESS, live_url)
     subprocess.run([sys.executable, "-c", code + check], cwd=ROOT, check=True, timeout=HANG_S)

@@ -36,7 +36,7 @@ def confidence_map() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return confidence
 
 
-def test_pixels_that_touch_at_a_corner_alone_are_of_two_regions() -> None:
+def test_pixels_that_touch_at_a_corner_alone_are_of_two_regions_of_the_classes_that_are_asked_for() -> None:
     block, pixel, ring = regions(segmentation(confidence_map()), {1, 2})
     assert [(region.id, region.left, region.top, region.mask.shape) for region in (block, pixel, ring)] == [
         (1, 0, 0, (2, 2)), (1, 2, 2, (1, 1)), (2, 3, 1, (3, 3)),
@@ -44,9 +44,6 @@ def test_pixels_that_touch_at_a_corner_alone_are_of_two_regions() -> None:
     assert [region.score for region in (block, pixel, ring)] == pytest.approx([0.8, 0.2, 0.4])
     assert ring.mask.sum() == 8
     assert not ring.mask[1, 1]
-
-
-def test_only_the_classes_that_are_asked_for_have_regions() -> None:
     assert [region.id for region in regions(segmentation(confidence_map()), {2, 77})] == [2]
 
 

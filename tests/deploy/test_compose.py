@@ -9,16 +9,15 @@ import sys
 from typing import Any
 
 import pytest
-import yaml
 
 from app.settings import Settings
 from app.variables import read_env_file
 from tests.support.checkout import ROOT
+from tests.support.deploy.files import COMPOSE, DEPLOY
 from tests.support.polling import HANG_S
 
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
-HAPROXY = ROOT / "deploy" / "haproxy"
+HAPROXY = DEPLOY / "haproxy"
 
 
 @pytest.mark.long

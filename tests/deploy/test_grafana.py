@@ -11,10 +11,9 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.support.checkout import ROOT
-from tests.support.deploy.files import DASHBOARD, DEPLOY, PANELS
+from tests.support.deploy.files import COMPOSE, DASHBOARD, DEPLOY, PANELS
 
-SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-MONITORING = {name: service for name, service in SERVICES.items() if service.get("profiles") == ["observability"]}
+MONITORING = {name: service for name, service in COMPOSE["services"].items() if service.get("profiles") == ["observability"]}
 
 
 def unread(document: Any, read: Any, path: str = "") -> list[str]:

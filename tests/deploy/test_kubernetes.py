@@ -21,8 +21,7 @@ from app.settings import Settings
 from app.telemetry import REASONS
 from app.variables import read_variables
 from model.inference.jobs.scene_program import MEMORY_BYTES
-from tests.support.checkout import ROOT
-from tests.support.deploy.files import ADAPTER, DEPLOY, JOBS, KEDA, adapter_query, assert_confined
+from tests.support.deploy.files import ADAPTER, COMPOSE, DEPLOY, JOBS, KEDA, adapter_query, assert_confined
 
 pytestmark = pytest.mark.long  # kubectl builds them
 FOLDER = DEPLOY / "kubernetes"
@@ -156,8 +155,8 @@ def test_a_pod_reserves_the_memory_and_cores_that_the_service_counts_on(plain: M
 
 
 def test_the_image_is_the_one_that_compose_builds(plain: Manifests, overlay: str) -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    (image,) = {service["image"] for service in services.values() if service.get("build", {}).get("target") == overlay}
+    services = COMPOSE["services"].values()
+    (image,) = {service["image"] for service in services if service.get("build", {}).get("target") == overlay}
     assert container(plain)["image"] == image
 
 

@@ -19,6 +19,7 @@ from tests.support.checkout import ROOT
 from tests.support.deploy.files import (
     ADAPTER,
     ALERTS,
+    COMPOSE,
     DEPLOY,
     KEDA,
     METRIC,
@@ -75,8 +76,8 @@ def test_what_is_scraped_is_every_instance_of_the_compose_file() -> None:
     (job,) = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
     assert job["job_name"] == "segment"
     (names,) = job["dns_sd_configs"]
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    ports = {name: service["environment"]["SEGMENT_PORT"] for name, service in services.items() if "build" in service}
+    services = COMPOSE["services"].items()
+    ports = {name: service["environment"]["SEGMENT_PORT"] for name, service in services if "build" in service}
     assert sorted(names["names"]) == sorted(ports)
     assert {names["port"]} == set(map(int, ports.values()))
 

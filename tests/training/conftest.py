@@ -13,11 +13,11 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.preprocessing import Preprocessing
 from tests.support.training.coco import Import
+from tests.support.training.invocations import split_of_shapes
 from tests.support.training.runs import TINY_RECIPE, Make
 from training.commands.import_labels import main as import_labels
 from training.data.demo import write_demo_data
-from training.data.label_files import read_labels
-from training.data.split import Split, get_split
+from training.data.split import Split
 from training.learning.recipe import make_recipe
 from training.learning.run import Run
 from training.learning.teacher import Teacher
@@ -37,7 +37,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shapes_split(shapes: Path) -> Split:
-    return get_split(shapes, "train", read_labels(str(shapes / "classes.json")))
+    return split_of_shapes(shapes, split="train")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 
+from cli.stores import write_object
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import address_settings, open_scene
 from tests.support import http_servers
@@ -26,9 +27,7 @@ def classes(path: Path) -> object:
 
 def test_an_object_is_read_from_the_endpoint_of_the_environment(run: Segment, bucket: str, tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "a.tif", PHOTO)
-    client = pytest.importorskip("boto3").client("s3", region_name="us-east-1")
-    client.upload_file(scene, bucket.removeprefix("s3://"), "a.tif")
-    client.close()
+    write_object(f"{bucket}/a.tif", Path(scene).read_bytes())
     assert run(scene, "-o", tmp_path / "local.tif", "--tile", "128") == 0
     assert run(f"{bucket}/a.tif", "-o", tmp_path / "object.tif", "--tile", "128") == 0
     assert classes(tmp_path / "object.tif") == classes(tmp_path / "local.tif")

@@ -37,7 +37,9 @@ def layer(path: Path) -> tuple[dict[str, Any], list[shapely.Polygon], dict[str, 
     return facts, [shapely.from_wkb(each) for each in geometry], dict(zip(facts["fields"], columns, strict=True))
 
 
-def test_the_polygons_are_the_regions_of_the_raster(run: Segment, scene: str, tmp_path: Path) -> None:
+def test_the_polygons_are_the_regions_of_the_raster_and_their_hectares_are_told(
+    run: Segment, scene: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(scene, "-o", tmp_path / "a.tif", *TILE) == 0
     assert run(scene, "-o", tmp_path / "a.gpkg", *TILE, *EVERY) == 0
     with rasterio.open(tmp_path / "a.tif") as file:
@@ -54,6 +56,9 @@ def test_the_polygons_are_the_regions_of_the_raster(run: Segment, scene: str, tm
     assert ((columns["confidence"] > 0.2) & (columns["confidence"] <= 1)).all()
     assert all(map(shapely.is_valid, polygons))
     assert pyogrio.read_info(tmp_path / "a.gpkg")["layer_metadata"]["fcn_bands"] == "1, 2, 3"
+    hectares = {name: columns["area_m2"][columns["class"] == name].sum() / 1e4 for name in set(columns["class"].tolist())}
+    words = ", ".join(f"{name} {area:.3g}" for name, area in sorted(hectares.items(), key=lambda pair: -pair[1]))
+    assert capsys.readouterr().err.strip().endswith(f"hectares by class: {words}; without data 0.31")
 
 
 def test_geojson_has_the_same_objects_in_degrees(run: Segment, scene: str, tmp_path: Path) -> None:
@@ -91,27 +96,15 @@ def test_polygons_are_simplified_in_map_units(
         assert max(map(shapely.hausdorff_distance, *outer)) <= 1.5 + 1e-6
 
 
-def test_small_objects_are_left_out_by_their_ground(run: Segment, scene: str, tmp_path: Path) -> None:
+def test_small_objects_are_left_out_by_their_ground_and_all_make_an_empty_layer(
+    run: Segment, scene: str, tmp_path: Path
+) -> None:
     assert run(scene, "-o", tmp_path / "all.gpkg", *TILE) == 0
     assert run(scene, "-o", tmp_path / "large.gpkg", *TILE, "--min-area", "200m2") == 0
     _, _, every = layer(tmp_path / "all.gpkg")
     _, _, large = layer(tmp_path / "large.gpkg")
     assert large["area_m2"].tolist() == [area for area in every["area_m2"].tolist() if area >= 200]
     assert len(large["area_m2"]) < len(every["area_m2"])
-
-
-def test_an_empty_layer_is_a_layer(run: Segment, scene: str, tmp_path: Path) -> None:
     for ending in ("gpkg", "geojson"):
         assert run(scene, "-o", tmp_path / f"a.{ending}", *TILE, "--min-area", "9999999m2") == 0
         assert pyogrio.read_info(tmp_path / f"a.{ending}")["features"] == 0
-
-
-def test_the_last_line_says_the_hectares_of_each_class(
-    run: Segment, scene: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(scene, "-o", tmp_path / "b.gpkg", *TILE, *EVERY) == 0
-    *_, line = capsys.readouterr().err.strip().splitlines()
-    _, _, columns = layer(tmp_path / "b.gpkg")
-    hectares = {name: columns["area_m2"][columns["class"] == name].sum() / 1e4 for name in set(columns["class"].tolist())}
-    words = ", ".join(f"{name} {area:.3g}" for name, area in sorted(hectares.items(), key=lambda pair: -pair[1]))
-    assert line.endswith(f"hectares by class: {words}; without data 0.31")

@@ -122,10 +122,10 @@ def on_screen(page: Page, column: float, row: float) -> tuple[float, float]:
     )
 
 
-def color_at(page: Page, column: int, row: int) -> list[int]:
-    """The colour layer's red, green, blue and opacity there."""
-    script = "([x, y]) => [...document.querySelector('#colors').getContext('2d').getImageData(x, y, 1, 1).data]"
-    rgba: list[int] = page.evaluate(script, [column, row])
+def color_at(page: Page, column: int, row: int, layer: str = "#colors") -> list[int]:
+    """The red, green, blue and opacity of a layer there."""
+    script = "(layer, [x, y]) => [...layer.getContext('2d').getImageData(x, y, 1, 1).data]"
+    rgba: list[int] = page.locator(layer).evaluate(script, [column, row])
     return rgba
 
 

@@ -16,6 +16,7 @@ from app.api.jobs import router
 from tests.support.checkout import ROOT
 
 DEPLOY = ROOT / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 GROUPS: list[dict[str, Any]] = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
 ALERTS: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
@@ -53,11 +54,11 @@ def assert_confined(pod: dict[str, Any]) -> None:
     assert (mount["name"], mount["mountPath"]) == (volume["name"], "/tmp")
 
 
-def program(name: str) -> str:
-    """The program of Debian's package `prometheus`; skips where it is not installed, which in CI is an error."""
+def program(name: str, command: str = "apt-get install prometheus") -> str:
+    """The path of a program; skips where it is not installed, which in CI is an error. command: what installs it."""
     if path := shutil.which(name):
         return path
-    missing = f"{name} is not installed (apt-get install prometheus)"
+    missing = f"{name} is not installed ({command})"
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)

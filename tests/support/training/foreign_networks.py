@@ -25,7 +25,6 @@ def foreign_network(
     transform: str = "pytorch_half_pixel",
     multiple: int = 0,
     opset: int = 17,
-    pads: Sequence[int] = (3, 3, 3, 3),
     second: str = "",
     width: int = 8,
     metadata: dict[str, str] | None = None,
@@ -62,7 +61,7 @@ def foreign_network(
     if multiple:  # a fold that needs sides of this multiple, and its opposite
         add("SpaceToDepth", last, blocksize=multiple)
         add("DepthToSpace", last, blocksize=multiple, mode="DCR")
-    add("Conv", last, "kernel", strides=[stride, stride], pads=list(pads))
+    add("Conv", last, "kernel", strides=[stride, stride], pads=[3] * 4)
     add("Relu", last)
     add("Conv", last, "scores", "bias", name="class_scores")
     if resized:
@@ -70,7 +69,7 @@ def foreign_network(
             add("Resize", last, "scales", mode="linear")
         else:
             add("Resize", last, "", "scales", mode="linear", coordinate_transformation_mode=transform)
-    if ending == "softmax":
+    if ending in ("softmax", "argmax, softmax"):
         add("Softmax", last, axis=1)
     if ending in ("sigmoid", "argmax, sigmoid"):
         add("Sigmoid", last)
@@ -81,8 +80,6 @@ def foreign_network(
     if ending == "constant":
         constants["nothing"] = np.array(0, np.float32)
         add("Mul", last, "nothing")
-    if ending == "argmax, softmax":
-        add("Softmax", last, axis=1)
     if ending.startswith("argmax"):
         last_of_equal = {"select_last_index": 1} if ending == "argmax, last" else {}
         add("ArgMax", last, axis=1, keepdims=int(ending == "argmax, axes"), **last_of_equal)

@@ -28,11 +28,15 @@ def evaluate(segmenter: Segmenter, split: Split, options: Options) -> ConfusionM
     return ConfusionMatrix(frame_counts(segmenter, split, options, classes).sum(0))
 
 
+def split_of_shapes(shapes: Path, mapping: str | None = None, split: str = "val") -> Split:
+    """A split of the generated shapes, whose classes a mapping may change."""
+    labels = read_labels(str(shapes / "classes.json"))
+    return get_split(shapes, split, labels, parse_class_mapping(mapping, labels) if mapping else None)
+
+
 def score_matrix(
     weights: Weights, shapes: Path, mapping: str | None = None, split: str = "val", **options: Any
 ) -> ConfusionMatrix:
     """The matrix that the command must find."""
-    labels = read_labels(str(shapes / "classes.json"))
-    class_mapping = parse_class_mapping(mapping, labels) if mapping else None
     segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
-    return evaluate(segmenter, get_split(shapes, split, labels, class_mapping), Options((64, 64), **options))
+    return evaluate(segmenter, split_of_shapes(shapes, mapping, split), Options((64, 64), **options))

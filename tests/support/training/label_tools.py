@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from PIL import Image
 from pycocotools import mask as run_lengths
 
 from model.labels import voc_color
+from tests.support.images import encode
 from tests.support.training.coco import SIZE, Ids, Region
 
 Masks = Mapping[Path, Ids]
@@ -121,9 +121,7 @@ def write_labelme_shapes(root: Path, *shapes: Mapping[str, Any], name: str = "0"
 
 def png_text(pixels: npt.NDArray[Any]) -> str:
     """An array as a PNG in base64."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(encode(pixels)).decode()
 
 
 def write_cvat_coco(root: Path, masks: Masks, names: Sequence[str]) -> Path:

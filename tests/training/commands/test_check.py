@@ -10,15 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from tests.support.images import Pixels
 from tests.support.imaging.samples import oriented
+from tests.support.training.data_sets import Ids, write_frame, write_mask
 from training.commands.check import main
 
-Ids = npt.NDArray[np.uint8]
-Pixels = npt.NDArray[np.uint8]
 NARROW = ["--set", "width=0.1", "--set", "head_width=16", "--device", "cpu"]
 
 
@@ -37,18 +36,11 @@ def data(tmp_path: Path) -> Path:
     """Ten frames of train and three of val, with two of three classes."""
     root = tmp_path / "leaves"
     for split, seeds in (("train", range(10)), ("val", range(20, 23))):
-        for kind in ("images", "masks"):
-            (root / kind / split).mkdir(parents=True)
         for seed in seeds:
             photo, ids = scene(seed)
-            Image.fromarray(photo).save(root / "images" / split / f"{seed}.jpg", quality=95)
-            Image.fromarray(ids).save(root / "masks" / split / f"{seed}.png")
+            write_frame(root / "images" / split / f"{seed}.png", root / "masks" / split / f"{seed}.png", ids, photo)
     (root / "classes.yaml").write_text("classes: [soil, leaf, <stem>]\n")
     return root
-
-
-def save_mask(data: Path, name: str, ids: Ids) -> None:
-    Image.fromarray(ids).save(data / "masks" / f"{name}.png")
 
 
 def test_a_sound_data_set_is_told_in_numbers(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,12 +63,12 @@ def test_a_sound_data_set_is_told_in_numbers(data: Path, capsys: pytest.CaptureF
 
 def test_all_errors_are_told_at_once_with_numbers_and_names(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("train/1", "train/2", "val/20"):
-        save_mask(data, name, np.full((48, 64), 77, np.uint8))
-    save_mask(data, "train/3", np.zeros((40, 64), np.uint8))
+        write_mask(data, name, np.full((48, 64), 77, np.uint8))
+    write_mask(data, "train/3", np.zeros((40, 64), np.uint8))
     (data / "masks" / "train" / "4.png").unlink()
-    (data / "images" / "val" / "21.jpg").write_bytes(b"no image")
-    copy = (data / "images" / "train" / "5.jpg").read_bytes()
-    (data / "images" / "val" / "22.jpg").write_bytes(copy)
+    (data / "images" / "val" / "21.png").write_bytes(b"no image")
+    copy = (data / "images" / "train" / "5.png").read_bytes()
+    (data / "images" / "val" / "22.png").write_bytes(copy)
     assert main([str(data), *NARROW]) == 2
     out, err = capsys.readouterr()
     assert "fcn-check: 7 errors; a training would stop" in err
@@ -88,7 +80,7 @@ def test_all_errors_are_told_at_once_with_numbers_and_names(data: Path, capsys: 
     for text in (
         "train/3.png: the mask is (40, 64)",
         "train/4.png: no such mask",
-        "21.jpg",
+        "images/val/21.png",
         "1 of 1 frames of 'val' are in 'train'",
     ):
         assert any(line.startswith("  1 x ") and text in line for line in lines)
@@ -98,14 +90,14 @@ def test_all_errors_are_told_at_once_with_numbers_and_names(data: Path, capsys: 
 def test_a_class_of_a_single_frame_is_told_with_its_name(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of its ten photos, EXIF turns one, whose mask has a palette."""
     photo, ids = scene(0)
-    (data / "images" / "train" / "0.jpg").write_bytes(oriented(photo, "JPEG", 3))
+    (data / "images" / "train" / "0.png").write_bytes(oriented(photo, "PNG", 3))
     mask = Image.fromarray(ids)
     mask.putpalette([0, 0, 0, 128, 0, 0])
     mask.save(data / "masks" / "train" / "0.png")
     photo, ids = scene(3, 480, 640)
     ids[300, 5:9] = 2
-    Image.fromarray(photo).save(data / "images" / "train" / "3.jpg")
-    save_mask(data, "train/3", ids)
+    Image.fromarray(photo).save(data / "images" / "train" / "3.png")
+    write_mask(data, "train/3", ids)
     assert main([str(data), *NARROW]) == 0
     out = capsys.readouterr().out
     assert "1 of 3 classes are shown by fewer than 3 of the 10 frames of 'train': <stem> (3)" in out
@@ -113,7 +105,7 @@ def test_a_class_of_a_single_frame_is_told_with_its_name(data: Path, capsys: pyt
 
 
 def test_a_split_that_is_not_there_is_an_error_beside_the_others(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_mask(data, "train/1", np.full((48, 64), 77, np.uint8))
+    write_mask(data, "train/1", np.full((48, 64), 77, np.uint8))
     assert main([str(data), *NARROW, "--val-split", "test"]) == 2
     out, err = capsys.readouterr()
     assert "2 errors" in err
@@ -131,7 +123,7 @@ def test_a_folder_of_nothing_is_a_line(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_page_shows_labels_and_crops_and_needs_nothing_else(data: Path, tmp_path: Path) -> None:
-    save_mask(data, "train/1", np.full((48, 64), 77, np.uint8))
+    write_mask(data, "train/1", np.full((48, 64), 77, np.uint8))
     page = tmp_path / "page.html"
     arguments = [str(data), *NARROW, "--report", str(page), "--frames", "4", "--set", "crop=[32,64]"]
     assert main(arguments) == 2
@@ -152,9 +144,9 @@ def test_the_page_shows_labels_and_crops_and_needs_nothing_else(data: Path, tmp_
 def test_frames_of_remarks_come_first_on_the_page_and_each_class_is_shown(data: Path, tmp_path: Path) -> None:
     with_stem = scene(7)[1]
     with_stem[30:40, 30:40] = 2
-    save_mask(data, "train/7", with_stem)
+    write_mask(data, "train/7", with_stem)
     for name, ids in {"train/6": np.zeros((48, 64), np.uint8), "train/2": np.full((48, 64), 255, np.uint8)}.items():
-        save_mask(data, name, ids)
+        write_mask(data, name, ids)
     page = tmp_path / "page.html"
     named = ["0", "1", "2", "6"]
     for most in (2, 48):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.harness.image_files import chunk
 from tests.support.training.data_sets import write_frame
 from training.commands.check import main
 
@@ -66,9 +67,6 @@ def huge_png(side: int) -> bytes:
     packer = zlib.compressobj(9)
     row = bytes(side + 1)
     pixels = b"".join([*(packer.compress(row) for _ in range(side)), packer.flush()])
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
 
     header = side.to_bytes(4) * 2 + bytes([8, 0, 0, 0, 0])
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")

@@ -55,14 +55,10 @@ def test_a_converted_file_is_served_like_our_own(tmp_path: Path, classes: Path, 
     card = target.with_suffix(".md").read_text()
     assert "A network of 3 classes, converted from `net.onnx`. Licence: MIT." in card
     assert "0 background, 1 leaf, 2 stem" in card
-    (tmp_path / "photo.png").write_bytes(encode(make_photo(60, 90)))
-    assert (
-        segment(
-            [str(tmp_path / "photo.png"), "--weights", str(target), "--format", "json", "-o", str(tmp_path / "answer.json")]
-        )
-        == 0
-    )
-    document = json.loads((tmp_path / "answer.json").read_text())
+    photo, answer = tmp_path / "photo.png", tmp_path / "answer.json"
+    photo.write_bytes(encode(make_photo(60, 90)))
+    assert segment([str(photo), "--weights", str(target), "--format", "json", "-o", str(answer)]) == 0
+    document = json.loads(answer.read_text())
     assert document["model"]["name"] == "plants"
     assert sum(entry["pixels"] for entry in document["classes"]) == 60 * 90
 

@@ -20,11 +20,9 @@ from model.labels import numbered_labels
 from model.metrics import ConfusionMatrix
 from model.weights_file import Weights, load_weights, save_weights
 from tests.support.checkout import ROOT
-from tests.support.training.invocations import evaluate, score_matrix
+from tests.support.training.invocations import evaluate, score_matrix, split_of_shapes
 from training.commands.evaluate import main
 from training.commands.evaluate_arguments import check_arguments, parser
-from training.data.label_files import read_labels
-from training.data.split import get_split
 from training.scoring.evaluate import conditions, table
 from training.scoring.frame_report import write_picture
 
@@ -34,7 +32,7 @@ def test_the_table_is_printed_with_its_conditions(
 ) -> None:
     assert main(arguments) == 0
     *rows, drawn, rough, near, where = capsys.readouterr().out.splitlines()
-    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+    split = split_of_shapes(shapes)
     assert "\n".join(rows) == table(score_matrix(narrow, shapes), split.labels.names)
     expected_conditions = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
     assert re.fullmatch(
@@ -124,17 +122,13 @@ def test_errors_are_a_line_with_status_2(
     assert printed.out == ""
 
 
-@pytest.fixture
-def renamed(arguments: list[str], narrow: Weights, tmp_path: Path) -> list[str]:
-    """Arguments for the narrow network with other names of two classes."""
+def test_a_class_that_labels_without_background_lack_is_wrong_where_a_label_is(
+    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The network has other names of two classes."""
     manifest = replace(narrow.manifest, labels=numbered_labels(["ground", "circle", "square", "tree"]))
     save_weights(tmp_path / "renamed.safetensors", narrow.tensors, manifest)
-    return [*arguments[:5], str(tmp_path / "renamed.safetensors"), *arguments[6:]]
-
-
-def test_a_class_that_labels_without_background_lack_is_wrong_where_a_label_is(
-    renamed: list[str], arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    renamed = [*arguments[:5], str(tmp_path / "renamed.safetensors"), *arguments[6:]]
     file, files = tmp_path / "scores.json", ["--pictures", str(tmp_path / "pictures"), "--json", str(tmp_path / "scores.json")]
     assert main([*renamed, "--class-map", "square=square,circle=circle", *files]) == 0
     printed = capsys.readouterr().out
@@ -178,7 +172,7 @@ def test_frames_are_listed_with_the_worst_first_and_the_worst_are_shown(
     assert sorted(frame["name"] for frame in frames) == [f"val_{index:03d}" for index in range(4)]
     means = [frame["mean_iou"] for frame in frames]
     assert means == sorted(means)
-    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+    split = split_of_shapes(shapes)
     index = [frame.name for frame in split.frames].index(frames[0]["name"])
     only = replace(split, frames=split.frames[index : index + 1])
     alone = evaluate(Segmenter(TorchRuntime(narrow, "cpu", "float32")), only, Options((64, 64)))
@@ -214,7 +208,7 @@ def test_two_networks_are_compared_on_the_same_frames(
 
 
 def test_a_picture_of_a_frame_with_the_longest_name_is_written(shapes: Path, tmp_path: Path) -> None:
-    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+    split = split_of_shapes(shapes)
     name = "\u00e4" * 125  # 250 bytes, to which .png comes
     path = write_picture(tmp_path, 1, replace(split, frames=(replace(split.frames[0], name=name),)), 0, split.mask(0))
     assert path.is_file()

@@ -65,12 +65,6 @@ def test_a_photo_that_is_found_by_its_bare_name_is_told(run_import: Import, file
     assert remark in run_import(file)
 
 
-@pytest.mark.parametrize("written", ["camera2/b.png", "20240115-b.png", "./b.png"])
-def test_two_entries_of_one_photo_are_an_error(run_import: Import, file: Path, written: str) -> None:
-    rename_photo(file, written)
-    assert "are both the image" in run_import(file, status=2)
-
-
 @pytest.mark.parametrize(
     "written",
     [

@@ -20,14 +20,11 @@ from model.inference.segmenter import Segmenter
 from model.weights_file import load_weights
 from tests.support.checkout import ROOT
 from tests.support.polling import LONGEST_S
-from tests.support.training.invocations import evaluate, on_shapes
+from tests.support.training.invocations import evaluate, on_shapes, split_of_shapes
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main
 from training.commands.train_arguments import check_arguments, parser
-from training.data.class_mapping import parse_class_mapping
 from training.data.demo import write_demo_data
-from training.data.label_files import read_labels
-from training.data.split import get_split
 
 PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train import main; sys.exit(main())"]
 
@@ -76,9 +73,7 @@ def test_a_class_map_trains_and_a_score_map_scores_fewer_classes(shapes: Path, t
     assert weights.manifest.labels.names == ["background", "circle", "square"]
     (scores,) = weights.manifest.scores.values()
     assert scores["classes"] == ["background", "circle"]
-    labels = read_labels(str(shapes / "classes.json"))
-    split = get_split(shapes, "val", labels, parse_class_mapping("0=0,*=1", labels))
-    matrix = evaluate(Segmenter(TorchRuntime(weights, "cpu")), split, Options())
+    matrix = evaluate(Segmenter(TorchRuntime(weights, "cpu")), split_of_shapes(shapes, "0=0,*=1"), Options())
     assert scores["mean_iou"] == matrix.scores()["mean_iou"]
 
 

@@ -14,12 +14,10 @@ from benchmarks.harness.narrow import narrow_net
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
-from tests.support.training.invocations import on_shapes, score_matrix
+from tests.support.training.invocations import on_shapes, score_matrix, split_of_shapes
 from training.commands.train import main
 from training.commands.train_weights import TrainingWeights, save_better
 from training.data.class_mapping import identity_mapping
-from training.data.label_files import read_labels
-from training.data.split import get_split
 from training.learning.checkpoint import Progress
 from training.learning.run import Trainer
 from training.learning.validation import Scorer, score_start
@@ -107,7 +105,7 @@ def constant() -> FCN:
 def make_weights(shapes: Path, narrow: Weights, narrow_file: Path, tmp_path: Path) -> Callable[..., TrainingWeights]:
     """Makes the files of a training whose start is this file, or the narrow network."""
     torch.set_num_threads(1)
-    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+    split = split_of_shapes(shapes)
 
     def make(start: Path = narrow_file) -> TrainingWeights:
         scorer = Scorer(narrow.manifest, split, identity_mapping(split.labels), "cpu")

@@ -17,10 +17,6 @@ SQUARE = (640, 640)
 CELLS = 80 * 80 + 40 * 40 + 20 * 20  # of a photo of 640x640, at strides of 8, 16 and 32
 
 
-def of_names(number: int) -> Any:
-    return numbered_labels([f"class {index}" for index in range(number)])
-
-
 COEFFICIENTS, QUERIES = {"output1": (32, 4)}, {"pred_masks": (20, 4)}  # outputs that are maps
 OF_R_CNN = {"share": ["masks"], "whole_numbers": ["labels"]}
 OBJECTS = {"boxes": (1, 4), "labels": (1,), "scores": (1,)}
@@ -47,7 +43,7 @@ def test_boxes_are_refused(tmp_path: Path, detector: str) -> None:
     source = network_of_outputs(tmp_path / "net.onnx", **network)
     for classes, output in product(numbers, (None, *(["output1"] if "output1" in network["maps"] else []))):
         with pytest.raises(ConversionError, match="boxes of objects") as error:
-            converted(source, labels=of_names(classes), output=output)
+            converted(source, labels=numbered_labels([f"class {index}" for index in range(classes)]), output=output)
         text = str(error.value)
         assert len(text.splitlines()) == 1
         assert all(name in text for name in (*network["maps"], "(1, classes, rows, columns)"))

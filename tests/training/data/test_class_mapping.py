@@ -7,10 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from model.labels import camvid_labels, numbered_labels, voc_labels
+from model.labels import camvid_labels, voc_labels
+from tests.support.training.data_sets import FOUR
 from training.data.class_mapping import identity_mapping, parse_class_mapping
-
-FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,13 @@ from cli.image_names import kind_of
 from imaging.decoding import ENDINGS_OF_FORMATS, Limits, decode
 from model.labels import voc_labels
 from tests.support.imaging.heic_files import heic_of
-from tests.support.training.data_sets import write_frame, write_voc
-from tests.support.training.frames import find_frames
+from tests.support.training.data_sets import IDS, find_frames, write_frame, write_voc
 from training.data.files import images_below, read_text
 from training.data.layouts import list_frames
 from training.data.problems import DataError
 from training.data.split import get_split
 from training.survey.records import survey_all
 
-IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 NAME = "Blätter 1"
 
 

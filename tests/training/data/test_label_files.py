@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from model.labels import LabelClass, LabelError, LabelSet, camvid_labels, numbered_labels, voc_labels
-from tests.support.training.data_sets import write_camvid, write_voc
+from tests.support.training.data_sets import FOUR, write_camvid, write_voc
 from training.data.label_files import find_labels, read_labels
 
-FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 IDS = np.zeros((2, 3), np.uint8)
 YAML = """
 classes:

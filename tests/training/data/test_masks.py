@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.harness.image_files import png_of
-from model.labels import VOID_COLOR, Color, LabelClass, LabelSet, numbered_labels, voc_labels
+from benchmarks.harness.image_files import file_of, png_of
+from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
+from tests.support.imaging.samples import oriented
+from tests.support.training.data_sets import in_palette
 from training.data.masks import Colors, Ids, Meaning, interpret, label_colors, open_mask
 from training.data.problems import DataError
 
@@ -28,18 +27,6 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 
 def read_mask(path: Path, labels: LabelSet, colors: Colors, meaning: Meaning = "ids") -> Ids:
     return interpret(open_mask(path), labels, colors, meaning)
-
-
-def save_palette(path: Path, ids: np.ndarray, palette: Sequence[Color] = voc_labels().palette) -> Path:
-    image = Image.fromarray(np.ascontiguousarray(ids))
-    image.putpalette(np.asarray(palette, np.uint8).tobytes())
-    image.save(path)
-    return path
-
-
-def test_grey_and_palette_masks_are_ids(tmp_path: Path) -> None:
-    for path in (save(tmp_path / "grey.png", IDS), save_palette(tmp_path / "palette.png", IDS)):
-        assert np.array_equal(read_mask(path, voc_labels(), {}), IDS)
 
 
 def test_colours_are_looked_up_void_s_too(tmp_path: Path) -> None:
@@ -61,8 +48,9 @@ def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
     ids, labels = np.array([[0, 7, 9, 255]], np.uint8), numbered_labels(["a", "b"])
     with pytest.raises(DataError, match=r"a\.png: ids \[7, 9\] are neither one of 2 classes nor void$"):
         read_mask(save(tmp_path / "a.png", ids), labels, {})
+    in_palette(ids).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"ids \[7, 9\] .* give --masks colors"):
-        read_mask(save_palette(tmp_path / "a.png", ids), labels, {})
+        read_mask(tmp_path / "a.png", labels, {})
 
 
 PLAIN = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)
@@ -106,8 +94,9 @@ def test_values_are_ids_whatever_the_palette_says(tmp_path: Path) -> None:
     """labelme's palette is VOC's; the classes' own colours may be VOC's in another order."""
     labels = LabelSet(tuple(LabelClass(i, str(i), color) for i, color in enumerate([(0, 0, 0), (0, 128, 0), (128, 0, 0)])))
     ids = np.array([[0, 1, 2, 255], [1, 1, 0, 2]], np.uint8)
+    path = tmp_path / "a.png"
     for shown in (ids, ids[:, :2], ids[:, 2:], np.full((2, 2), 2, np.uint8)):
-        path = save_palette(tmp_path / "a.png", shown)
+        in_palette(shown).save(path)
         assert np.array_equal(read_mask(path, labels, label_colors(labels)), shown)
     assert open_mask(path).contradiction(labels, label_colors(labels)) == (2, 1)
 
@@ -126,23 +115,15 @@ def test_an_optimised_palette_is_looked_up_by_its_colours_where_that_is_asked_fo
 
 
 def test_a_palette_of_other_colours_or_the_classes_own_contradicts_nothing(tmp_path: Path) -> None:
-    labels = voc_labels()
+    labels, path = voc_labels(), tmp_path / "a.png"
     for palette in ([(value, value, value) for value in range(256)], labels.palette):
-        path = save_palette(tmp_path / "a.png", IDS, palette)
+        in_palette(IDS, palette).save(path)
         assert open_mask(path).contradiction(labels, label_colors(labels)) is None
         assert np.array_equal(read_mask(path, labels, label_colors(labels)), IDS)
 
 
-def encoded(image: Image.Image, **options: Any) -> bytes:
-    file = BytesIO()
-    image.save(file, "PNG", **options)
-    return file.getvalue()
-
-
-def turned(orientation: int) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return encoded(Image.fromarray(PLAIN), exif=exif)
+def encoded(image: Image.Image) -> bytes:
+    return file_of(image, "PNG")
 
 
 def transparent(mode: str) -> bytes:
@@ -169,7 +150,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     # Pillow leaves the last rows at 0, which is a class
     "without its last rows": (png_of(4, 2, 8, 0, ROWS[:5]), "damaged: its rows take 10 bytes, and its stream ends after 5"),
     "a first frame of a part": (png_of(4, 2, 8, 0, ROWS[:5], **SHORT_FRAME), "damaged: its first frame covers 4x1 of 4x2"),
-    "EXIF turns it": (turned(6), r"EXIF turns the mask itself \(orientation 6\)"),
+    "EXIF turns it": (oriented(PLAIN, "PNG", 6), r"EXIF turns the mask itself \(orientation 6\)"),
     # Pillow shows an index beyond the palette black, which is a class
     "beyond the palette": (png_of(4, 2, 8, 3, ROWS, PLTE=bytes(9)), "its palette has 3 colours, and a pixel has number 3"),
 }  # fmt: skip
@@ -185,7 +166,7 @@ def test_what_may_be_misread_is_refused(tmp_path: Path, case: str) -> None:
 
 
 def test_a_mask_that_exif_leaves_as_it_is_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(turned(1))
+    (tmp_path / "a.png").write_bytes(oriented(PLAIN, "PNG", 1))
     assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
 
 

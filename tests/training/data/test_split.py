@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.labels import camvid_labels, numbered_labels
-from tests.support.training.data_sets import write_camvid, write_voc
+from model.labels import camvid_labels
+from tests.support.training.data_sets import FOUR, IDS, write_camvid, write_voc
 from training.data.class_mapping import parse_class_mapping
 from training.data.problems import DataError
 from training.data.split import get_split
 from training.survey.inspection import class_errors
 from training.survey.records import survey_all
-
-FOUR = numbered_labels(["background", "circle", "square", "triangle"])
-IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 
 
 @pytest.mark.parametrize("nesting", ["", "VOC2012", "VOCdevkit/VOC2012"])

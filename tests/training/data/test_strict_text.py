@@ -56,8 +56,9 @@ def test_many_references_take_no_memory() -> None:
         ('{"classes": [{"id": 0, "name": "a", "name": "b"}]}', "the key 'name' comes twice in an object with 'id'"),
         *((f'{{"a": [1, {word}]}}', f"{word} is no number of JSON") for word in ("NaN", "Infinity", "-Infinity")),
         ("[" * 100_000, "nested too deeply"),
+        ("\n", "it is empty"),
     ],
-    ids=["twice", "NaN", "Infinity", "-Infinity", "deep"],
+    ids=["twice", "NaN", "Infinity", "-Infinity", "deep", "empty"],
 )
 def test_json_that_means_two_things_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.json").write_text(text)

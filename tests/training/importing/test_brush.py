@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from fcn_client.label_studio.predicting import encode_brush
 
 from training.importing.label_studio.geometry import decode_brush
 
@@ -16,13 +14,6 @@ def packed(bits: str) -> list[int]:
 
 def header(count: int, value_bits: int = 8) -> str:
     return f"{count:032b}{value_bits - 1:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_what_the_backend_encodes_is_decoded(seed: int) -> None:
-    mask: npt.NDArray[np.bool_] = np.random.default_rng(seed).random((37, 53)) < 0.2 * seed
-    values = encode_brush(mask, left=0, top=0, size=mask.shape)
-    np.testing.assert_array_equal(decode_brush(values, mask.shape), mask)
 
 
 def test_values_one_by_one_and_the_edges_of_strokes() -> None:

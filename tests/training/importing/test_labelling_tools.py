@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from model.labels import LabelError, voc_labels
-from tests.support.training.data_sets import write_frame
+from model.labels import LabelError
+from tests.support.training.data_sets import Ids, in_palette, write_frame
 from training.data.label_files import find_labels
 from training.data.layouts import list_frames
 from training.data.split import get_split
 
-Ids = npt.NDArray[np.uint8]
 IDS = np.array([[0, 1, 1, 2], [2, 2, 255, 0]], np.uint8)
 
 
@@ -36,16 +34,10 @@ def read(root: Path, **how: Any) -> list[Ids]:
     return masks
 
 
-def in_voc_s_palette(ids: Ids) -> Image.Image:
-    mask = Image.fromarray(ids)
-    mask.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
-    return mask
-
-
 @pytest.mark.parametrize("folder", ["SegmentationClass", "SegmentationClassPNG"])
 def test_labelme_s_masks_in_voc_s_palette(tmp_path: Path, folder: str) -> None:
     """labelme2voc writes no lists, ids in VOC's palette, -1 as 255, and the names beside."""
-    root = write_masks(tmp_path, ("JPEGImages", folder), in_voc_s_palette(IDS))
+    root = write_masks(tmp_path, ("JPEGImages", folder), in_palette(IDS))
     (root / "class_names.txt").write_text("__ignore__\n_background_\n#1 leaf\na:b:c:d\n")
     assert find_labels(None, root).names == ["_background_", "#1 leaf", "a:b:c:d"]
     assert all(np.array_equal(mask, IDS) for mask in read(root))

@@ -100,7 +100,6 @@ def test_a_mask_lies_where_labelme_puts_it(points: object, corner: tuple[int, in
         (shape("mask", [[10, 5], [20, 9]], mask=png_text(np.ones((4, 5), bool))), "a PNG of 11x5 pixels, got a PNG of 5x4"),
         (shape("mask", [[10, 5], [14, 8]]), "needs a PNG in base64, got None"),
         (shape("mask", [[10, 5], [14, 8]], mask=png_text(np.ones((4, 5, 4), np.uint8))), "needs a grey PNG without"),
-        (shape("rectangle", [[10, 5], [40, 5], [40, 25]]), "a rectangle needs 2 or 4 points, got 3"),
         (shape("rotation", [[10, 5], [40, 25]]), "a rotation needs 4 points, got 2"),
         (shape("rotation", [[30, 10], [36, 28], [42, 22], [24, 16]]), "the sides of its box cross"),
         (shape("circle", [[1e300, 5], [40, 5]]), "needs a number for x, got 1e+300"),

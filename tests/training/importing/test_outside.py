@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
+from tests.support.images import make_photo
+from tests.support.imaging.samples import oriented
 from tests.support.training.coco import SIZE, Import, document, image, thing, write_export
 from training.importing.coco import make_document
 from training.importing.documents import outside_error
@@ -97,20 +98,14 @@ def test_a_photo_of_another_size_than_labelled_is_an_error(
 ) -> None:
     content = document(thing(), images=[image(1, "a.jpg", height=size[0], width=size[1])])
     file = write_export(tmp_path / "labels.json", content, "a.jpg")
-    turn(file.with_name("a.jpg"), orientation)
+    file.with_name("a.jpg").write_bytes(oriented(make_photo(*SIZE), "JPEG", orientation))
     upright = (40, 60) if orientation == 1 else (60, 40)
     assert f"a.jpg is {size} in the JSON, {upright} upright; {advice}" in run_import(file, status=2)
-
-
-def turn(photo: Path, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.open(photo).save(photo, exif=exif)
 
 
 def test_objects_on_the_stored_photo_are_told_from_those_on_the_upright_one(run_import: Import, tmp_path: Path) -> None:
     """EXIF turns the photo of 60x40 pixels to 40x60; the JSON says 40x60, and the objects lie on 60x40."""
     content = document(thing(segmentation=[40, 10, 58, 10, 58, 30, 40, 30]), images=[image(1, "a.jpg", height=60, width=40)])
     file = write_export(tmp_path / "export" / "labels.json", content, "a.jpg")
-    turn(file.with_name("a.jpg"), 6)
+    file.with_name("a.jpg").write_bytes(oriented(make_photo(*SIZE), "JPEG", 6))
     assert "they reach from 1 to 1.4 times the width" in run_import(file, status=2)

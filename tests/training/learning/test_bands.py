@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
-import shapely
 
 from cli.main import main as segment
 from imaging.rendering import Rendering
@@ -17,8 +15,7 @@ from model.inference.loading import load_runtime
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.weights_file import find_files, load_weights
-from tests.support.imaging.scenes import UTM, north_up, write_scene
-from tests.support.training.maps import write_features
+from tests.support.training.maps import square, write_features, write_scene
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.check import main as check
 from training.commands.evaluate import main as evaluate
@@ -28,11 +25,6 @@ from training.commands.train import main as train
 
 pytestmark = pytest.mark.long
 SIDE, BANDS = 384, 5
-
-
-def square(left: int, top: int, size: int) -> Any:
-    (x0, y0), (x1, y1) = (north_up() @ corner for corner in ((left, top), (left + size, top + size)))
-    return shapely.box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for left, top in places:
         samples[top : top + 32, left : left + 32, 4] += 120
     write_scene(root / "scene.tif", samples)
-    write_features(root / "labels.gpkg", [square(left, top, 32) for left, top in places], ["plot"] * len(places), UTM)
+    write_features(root / "labels.gpkg", [square(left, top, 32) for left, top in places], ["plot"] * len(places))
     arguments = ["--raster", root / "scene.tif", "--vector", root / "labels.gpkg", "--field", "class", "--tile", 96]
     assert import_labels([*map(str, arguments), "--bands", "1,2,3,4,5", "--out", str(root / "DATA")]) == 0
     (root / "tiny.toml").write_text(TINY_RECIPE)

@@ -12,10 +12,10 @@ from model.labels import numbered_labels
 from model.networks.builder import build_network
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, save_weights
-from training.data.class_mapping import identity_mapping, parse_class_mapping
-from training.data.label_files import read_labels
+from tests.support.training.invocations import split_of_shapes
+from training.data.class_mapping import identity_mapping
 from training.data.network_classes import NEW
-from training.data.split import Split, get_split
+from training.data.split import Split
 from training.learning.recipe import Recipe, RecipeError
 from training.learning.score_rows import scores_of_classes
 from training.learning.start_facts import count_answers, start_facts, with_rows
@@ -50,9 +50,7 @@ def test_the_facts_of_a_start(narrow_file: Path) -> None:
 
 def test_a_start_is_asked_about_new_classes(narrow_file: Path, narrow: Weights, shapes: Path) -> None:
     """The narrow network knows `background` and `circle`; what it says of the others is counted on train."""
-    labels = read_labels(str(shapes / "classes.json"))
-    mapping = parse_class_mapping("background=background,circle=circle,square=thing,triangle=thing", labels)
-    train = get_split(shapes, "train", labels, mapping)
+    train = split_of_shapes(shapes, "background=background,circle=circle,square=thing,triangle=thing", "train")
     facts = start_facts(OWN, str(narrow_file), train)
     answers = count_answers(narrow, train, "cpu")
     assert answers.sum() == sum((train.mask(index) < 3).sum() for index in range(len(train.frames)))
@@ -98,7 +96,7 @@ def test_a_start_of_more_bands_is_known_like_one_of_photos(narrow: Weights, tmp_
     manifest = replace(narrow.manifest, architecture=replace(narrow.manifest.fcn, bands=5), preprocessing=preprocessing)
     start = str(tmp_path / "start.safetensors")
     save_weights(Path(start), build_network(manifest.fcn).state_dict(), manifest)
-    photos = get_split(shapes, "train", narrow.manifest.labels)
+    photos = split_of_shapes(shapes, split="train")
     facts = start_facts(OWN, start, replace(photos, bands=preprocessing.bands))
     assert (facts.has_batch_norm, facts.scores) == (True, ((0,), (1,), (2,), (3,)))
     assert not start_facts(OWN, start, photos).has_batch_norm

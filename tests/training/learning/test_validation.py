@@ -16,12 +16,11 @@ from model.inference.plan import Options
 from model.labels import LabelSet, numbered_labels
 from model.metrics import ious
 from model.weights_file import Weights
-from tests.support.training.invocations import evaluate
+from tests.support.training.invocations import evaluate, split_of_shapes
 from tests.support.variants import long
 from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
-from training.data.label_files import read_labels
 from training.data.network_classes import NEW, match_rows
-from training.data.split import Split, get_split
+from training.data.split import Split
 from training.learning.validation import Scorer, StartScore, comparison_line, cross_entropy_sum, score_start, start_table
 from training.scoring.changes import Change
 from training.scoring.evaluate import snapshot_segmenter
@@ -39,11 +38,6 @@ def change_of(mean: Interval) -> Change:
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)  # several wait for each other where the cores are busy
-
-
-def val(shapes: Path, mapping: str | None = None) -> Split:
-    labels = read_labels(str(shapes / "classes.json"))
-    return get_split(shapes, "val", labels, parse_class_mapping(mapping, labels) if mapping else None)
 
 
 def scorer_of(narrow: Weights, split: Split, labels: LabelSet | None = None, mapping: ClassMapping | None = None) -> Scorer:
@@ -70,8 +64,8 @@ def loss_by_hand(narrow: Weights, split: Split, mapping: ClassMapping) -> float:
 
 @pytest.mark.parametrize("score_map", ["0=0,*=1", *long("0=0,1=1,2=2,3=3")])
 def test_one_pass_gives_the_scores_of_the_served_path_and_its_loss(narrow: Weights, shapes: Path, score_map: str) -> None:
-    labels = val(shapes).labels
-    mapping, split = parse_class_mapping(score_map, labels), val(shapes, score_map)
+    labels = split_of_shapes(shapes).labels
+    mapping, split = parse_class_mapping(score_map, labels), split_of_shapes(shapes, score_map)
     scorer = scorer_of(narrow, split, labels, mapping)
     scores = scorer(narrow_net())
     expected = evaluate(snapshot_segmenter(narrow_net(), scorer.manifest, "cpu"), split, Options())
@@ -85,7 +79,7 @@ def test_one_pass_gives_the_scores_of_the_served_path_and_its_loss(narrow: Weigh
 
 
 def test_a_class_that_val_does_not_show_has_no_iou(narrow: Weights, shapes: Path) -> None:
-    split = val(shapes)
+    split = split_of_shapes(shapes)
     without = replace(split.mapping, table=np.where(split.mapping.table == 1, 0, split.mapping.table).astype(np.uint8))
     assert scorer_of(narrow, replace(split, mapping=without))(narrow_net())["iou/circle"] is None
 
@@ -109,13 +103,13 @@ def start_score(file: Path, narrow: Weights, scorer: Scorer) -> StartScore | Non
 @pytest.fixture(scope="module")
 def own_counts(shapes: Path, narrow: Weights) -> npt.NDArray[np.int64]:
     """What `fcn-evaluate` counts for the narrow network with its own classes, (4, 4)."""
-    return evaluate(snapshot_segmenter(narrow_net(), narrow.manifest, "cpu"), val(shapes), Options()).counts
+    return evaluate(snapshot_segmenter(narrow_net(), narrow.manifest, "cpu"), split_of_shapes(shapes), Options()).counts
 
 
 def test_known_classes_in_another_order_are_scored_as_they_are_served(
     shapes: Path, narrow_file: Path, narrow: Weights, own_counts: npt.NDArray[np.int64]
 ) -> None:
-    split = val(shapes, "square=square,background=background,triangle=triangle,circle=circle")
+    split = split_of_shapes(shapes, "square=square,background=background,triangle=triangle,circle=circle")
     scorer = scorer_of(narrow, split)
     bar = start_score(narrow_file, narrow, scorer)
     assert bar is not None
@@ -140,7 +134,7 @@ def test_known_classes_in_another_order_are_scored_as_they_are_served(
 def test_a_start_that_knows_a_part_is_scored_on_the_pixels_of_that_part(
     shapes: Path, narrow_file: Path, narrow: Weights, own_counts: npt.NDArray[np.int64]
 ) -> None:
-    split = val(shapes, "background=background,circle=circle,square=star,triangle=star")
+    split = split_of_shapes(shapes, "background=background,circle=circle,square=star,triangle=star")
     bar = start_score(narrow_file, narrow, scorer_of(narrow, split))
     assert bar is not None
     assert (bar.class_ids, bar.is_complete) == ((0, 1), False)
@@ -152,9 +146,9 @@ def test_a_start_that_knows_a_part_is_scored_on_the_pixels_of_that_part(
 
 
 def test_a_start_of_other_names_or_of_none_is_no_bar(shapes: Path, narrow_file: Path, narrow: Weights) -> None:
-    split = val(shapes, "background=ground,circle=ball,*=box")
+    split = split_of_shapes(shapes, "background=ground,circle=ball,*=box")
     assert start_score(narrow_file, narrow, scorer_of(narrow, split)) is None
-    assert score_start("none", (0, 1, 2, 3), scorer_of(narrow, val(shapes))) is None
+    assert score_start("none", (0, 1, 2, 3), scorer_of(narrow, split_of_shapes(shapes))) is None
 
 
 def test_a_score_map_counts_a_class_as_known_if_all_its_parts_are(
@@ -162,7 +156,7 @@ def test_a_score_map_counts_a_class_as_known_if_all_its_parts_are(
 ) -> None:
     labels = numbered_labels(["background", "circle", "star", "triangle"])
     to_score = parse_class_mapping("background=ground,circle=thing,star=thing,triangle=ground", labels)
-    split = val(shapes, "background=ground,circle=thing,square=thing,triangle=ground")
+    split = split_of_shapes(shapes, "background=ground,circle=thing,square=thing,triangle=ground")
     bar = start_score(narrow_file, narrow, scorer_of(narrow, split, labels, to_score))
     assert bar is not None
     assert (bar.names, bar.class_ids, bar.is_complete) == (("ground", "thing"), (0,), False)
@@ -179,7 +173,7 @@ def test_pixels_outside_of_val_s_classes_are_missed(
     shapes: Path, narrow_file: Path, narrow: Weights, own_counts: npt.NDArray[np.int64]
 ) -> None:
     """The data has no background, so a start that says background there has found nothing."""
-    bar = start_score(narrow_file, narrow, scorer_of(narrow, val(shapes, "circle=circle,square=square")))
+    bar = start_score(narrow_file, narrow, scorer_of(narrow, split_of_shapes(shapes, "circle=circle,square=square")))
     assert bar is not None
     assert np.array_equal(bar.counts.sum(0)[:2, 2], own_counts[1:3][:, [0, 3]].sum(1))
     assert bar.counts[:, :2].sum() == own_counts[1:3].sum()
@@ -213,6 +207,6 @@ def test_a_verdict_gives_the_figure_with_the_classes_of_few_frames_beside_its_ow
 
 
 def test_a_start_of_whose_classes_val_shows_none_is_no_bar(narrow_file: Path, narrow: Weights, shapes: Path) -> None:
-    split = val(shapes)
+    split = split_of_shapes(shapes)
     unlabelled = replace(split, mapping=replace(split.mapping, table=np.full(256, 255, np.uint8)))
     assert start_score(narrow_file, narrow, scorer_of(narrow, unlabelled)) is None

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps
 
 from model.labels import numbered_labels
+from tests.support.training.data_sets import Ids, add_frame, write_mask
 from tests.support.variants import long
 from training.data.split import get_split
 from training.survey.copies import copied_images, shared_frames
@@ -19,7 +19,6 @@ from training.survey.inspection import pair_notes
 from training.survey.records import survey_all
 
 LABELS = numbered_labels(["soil", "leaf"])
-Ids = npt.NDArray[np.uint8]
 
 
 def photo(seed: int) -> Image.Image:
@@ -36,17 +35,8 @@ def mask(seed: int) -> Ids:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for seed in range(8):
-        add(tmp_path, f"f{seed}", photo(seed), mask(seed))
+        add_frame(tmp_path, f"f{seed}", photo(seed), mask(seed))
     return tmp_path
-
-
-def add(root: Path, name: str, image: Image.Image, ids: Ids) -> None:
-    for kind in ("images", "masks"):
-        (root / kind).mkdir(exist_ok=True)
-    image.save(root / "images" / f"{name}.jpg")
-    Image.fromarray(ids).save(root / "masks" / f"{name}.png")
-    with (root / "train.txt").open("a") as lines:
-        lines.write(f"{name}\n")
 
 
 def remarks(root: Path) -> list[str]:
@@ -64,18 +54,18 @@ def test_a_changed_copy_is_told_with_whether_its_labels_differ(
 ) -> None:
     assert remarks(root) == []
     ids = np.asarray(change(Image.fromarray(mask(3))))
-    add(root, "g", change(photo(3)), ids)
+    add_frame(root, "g", change(photo(3)), ids)
     text = "1 images of 'train' look like another, as scaled, cropped, mirrored or recompressed copies do: g.jpg like f3.jpg"
     assert remarks(root) == [text]
-    Image.fromarray(np.where(ids == 1, 0, 1).astype(np.uint8)).save(root / "masks" / "g.png")
+    write_mask(root, "g", np.where(ids == 1, 0, 1).astype(np.uint8))
     assert remarks(root) == [f"{text} (their labels differ)"]
 
 
 def test_an_equal_file_with_other_labels_is_told_so(root: Path) -> None:
-    add(root, "g", photo(2), mask(2))
+    add_frame(root, "g", photo(2), mask(2))
     text = "1 images of 'train' are copies of another, byte for byte: g.jpg like f2.jpg"
     assert remarks(root) == [text]
-    Image.fromarray(mask(1)).save(root / "masks" / "g.png")
+    write_mask(root, "g", mask(1))
     assert remarks(root) == [f"{text} (their labels differ)"]
 
 
@@ -88,10 +78,10 @@ def noisy(image: Image.Image, level: int) -> Image.Image:
 def test_of_several_images_that_look_alike_the_nearest_is_named(root: Path) -> None:
     """In one split, and between two; the nearest comes after a farther one in the list."""
     for seed in range(8, 40):
-        add(root, f"f{seed}", photo(seed).resize((80, 60)), mask(seed % 8)[::4, ::4])
-    add(root, "g-far", noisy(photo(3), 60), mask(3))
-    add(root, "g-near", cropped(photo(3)).resize((320, 240)), mask(3))
-    add(root, "h", cropped(photo(3)).resize((320, 240)).rotate(0.3), mask(3))
+        add_frame(root, f"f{seed}", photo(seed).resize((80, 60)), mask(seed % 8)[::4, ::4])
+    add_frame(root, "g-far", noisy(photo(3), 60), mask(3))
+    add_frame(root, "g-near", cropped(photo(3)).resize((320, 240)), mask(3))
+    add_frame(root, "h", cropped(photo(3)).resize((320, 240)).rotate(0.3), mask(3))
     (remark,) = remarks(root)
     assert "h.jpg like g-near.jpg" in remark
     (root / "val.txt").write_text("h\n")
@@ -104,13 +94,13 @@ def test_of_several_images_that_look_alike_the_nearest_is_named(root: Path) -> N
 
 def test_nothing_is_told_of_the_frames_of_a_video(root: Path) -> None:
     for step in range(4):
-        add(root, f"g{step}", photo(5).crop((step, 0, 310 + step, 240)), mask(5)[:, step : 310 + step])
+        add_frame(root, f"g{step}", photo(5).crop((step, 0, 310 + step, 240)), mask(5)[:, step : 310 + step])
     assert remarks(root) == []
 
 
 def test_frames_of_both_splits_are_refused_whatever_their_names(root: Path) -> None:
-    add(root, "copy", photo(3), mask(3))
-    add(root, "other", photo(9), mask(3))
+    add_frame(root, "copy", photo(3), mask(3))
+    add_frame(root, "other", photo(9), mask(3))
     (root / "train.txt").write_text("".join(f"f{seed}\n" for seed in range(8)))
     (root / "val.txt").write_text("copy\nother\n")
     train, val = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from model.labels import numbered_labels
-from tests.support.training.data_sets import remarks, write_mask, write_noise
+from tests.support.training.data_sets import Ids, remarks, write_mask, write_noise
 from training.data.split import get_split
 from training.survey.inspection import pair_notes
 from training.survey.records import survey_all
 
 LABELS = numbered_labels(["soil", "leaf", "stem"])
-Ids = npt.NDArray[np.uint8]
 
 
 def mask(seed: int) -> Ids:

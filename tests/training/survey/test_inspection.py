@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from imaging.decoding import Limits, decode
-from model.labels import LabelClass, LabelSet, numbered_labels, voc_labels
+from model.labels import LabelClass, LabelSet
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
-from tests.support.training.data_sets import write_frame, write_voc
+from tests.support.training.data_sets import FOUR, IDS, Ids, in_palette, write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.evaluate import main as evaluate
 from training.commands.train import main
@@ -23,10 +22,6 @@ from training.data.problems import DataError
 from training.data.split import Split, get_split
 from training.survey.inspection import meaning, notes
 from training.survey.records import survey_all
-
-FOUR = numbered_labels(["background", "circle", "square", "triangle"])
-IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
-Ids = npt.NDArray[np.uint8]
 
 
 def save(path: Path, ids: Ids) -> None:
@@ -61,16 +56,6 @@ def test_a_class_that_is_never_shown_is_told(tmp_path: Path) -> None:
     assert told_of(get_split(tmp_path, "train", FOUR)) == ["2 of 4 classes are never shown in 'train': circle, triangle"]
     write_voc(tmp_path, {"a": IDS})
     assert told_of(get_split(tmp_path, "train", FOUR)) == []
-
-
-def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
-    for turn, name in enumerate("abc"):
-        write_frame(tmp_path / "images" / f"{name}.jpg", tmp_path / "masks" / f"{name}.png", np.roll(IDS, turn))
-    (tmp_path / "train.txt").write_text("a\nb\nb.jpg\n")
-    (tmp_path / "val.txt").write_text("c\n")
-    split = get_split(tmp_path, "train", FOUR)
-    assert [frame.name for frame in split.frames] == ["a", "b", "b"]
-    assert told_of(split) == ["1 frames are listed more than once in 'train', and used as often: b"]
 
 
 def test_masks_without_an_image_and_images_without_a_mask_are_told(tmp_path: Path) -> None:
@@ -167,9 +152,7 @@ def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> N
     frames = {name: np.array([[0, index, 255]], np.uint8) for name, index in (("a", 1), ("b", 2), ("c", 1))}
     write_voc(tmp_path, frames)
     for name, ids in frames.items():
-        mask = Image.fromarray(ids)
-        mask.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
-        mask.save(tmp_path / "SegmentationClass" / f"{name}.png")
+        in_palette(ids).save(tmp_path / "SegmentationClass" / f"{name}.png")
     split = get_split(tmp_path, "train", labels)
     assert [split.mask(index).tolist() for index in range(3)] == [ids.tolist() for ids in frames.values()]
     note, copies = told_of(split)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from model.labels import numbered_labels
-from tests.support.training.data_sets import Pictures, with_masks, write_noise
+from tests.support.training.data_sets import Ids, Pictures, with_masks, write_noise
 from tests.support.variants import long
 from training.data.class_mapping import parse_class_mapping
 from training.data.split import get_split
@@ -21,7 +21,6 @@ from training.survey.records import Survey, survey_all
 
 LABELS = numbered_labels(["sky", "wall", "road", "car", "post"])
 FRAMES, HEIGHT, WIDTH = 24, 150, 200
-Ids = npt.NDArray[np.uint8]
 Change = Callable[[Ids], npt.NDArray[np.integer]]
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageFile
 
-from tests.support.images import make_photo
+from benchmarks.harness.image_files import file_of
+from tests.support.images import Pixels, make_photo
 from training.survey.photos import appearance, image_hash, is_cmyk, look_alike, mean_colors
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def photo() -> Image.Image:
@@ -22,40 +19,30 @@ def photo() -> Image.Image:
     return Image.fromarray(blocks).resize((640, 480), Image.Resampling.BICUBIC)
 
 
-def saved(image: Image.Image, format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
-
-
 def read(data: bytes) -> Pixels:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
 
 
-@pytest.fixture
-def truncated(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Pixels]:
-    """The pixels that a decoder makes of the first half of a file."""
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    return lambda data: read(saved(Image.fromarray(read(data[: len(data) // 2])), "JPEG", quality=80))
-
-
 def test_a_photo_of_colours_is_told_from_a_grey_one() -> None:
     assert appearance(mean_colors(np.asarray(photo()))) == "colour"
-    assert appearance(mean_colors(read(saved(photo().convert("L"), "JPEG", quality=70)))) == "grey"
-    assert appearance(mean_colors(read(saved(photo().convert("L").convert("RGB"), "WEBP", quality=70)))) == "grey"
+    assert appearance(mean_colors(read(file_of(photo().convert("L"), "JPEG", quality=70)))) == "grey"
+    assert appearance(mean_colors(read(file_of(photo().convert("L").convert("RGB"), "WEBP", quality=70)))) == "grey"
 
 
 @pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (40, 90, 30)])
 def test_noise_does_not_hide_that_a_photo_is_of_one_colour(color: tuple[int, int, int]) -> None:
     noise = np.random.default_rng(2).integers(-9, 10, (480, 640, 3))
     pixels = np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
-    assert appearance(mean_colors(read(saved(Image.fromarray(pixels), "JPEG", quality=80)))) == "one colour"
+    assert appearance(mean_colors(read(file_of(Image.fromarray(pixels), "JPEG", quality=80)))) == "one colour"
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
-def test_what_a_decoder_makes_of_half_a_file_is_cut_off(truncated: Callable[[bytes], Pixels], format: str) -> None:
-    assert appearance(mean_colors(truncated(saved(photo(), format)))) == "cut off"
+def test_what_a_decoder_makes_of_half_a_file_is_cut_off(monkeypatch: pytest.MonkeyPatch, format: str) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data = file_of(photo(), format)
+    half = read(data[: len(data) // 2])
+    assert appearance(mean_colors(read(file_of(Image.fromarray(half), "JPEG", quality=80)))) == "cut off"
 
 
 def test_dark_ground_below_a_horizon_that_is_not_straight_is_not_cut_off() -> None:
@@ -72,8 +59,8 @@ def test_dark_ground_below_a_horizon_that_is_not_straight_is_not_cut_off() -> No
 
 def test_cmyk_is_told_from_the_header() -> None:
     cmyk, rgb = photo().convert("CMYK"), photo()
-    assert [is_cmyk(saved(cmyk, format)) for format in ("JPEG", "TIFF")] == [True, True]
-    assert [is_cmyk(saved(rgb, format)) for format in ("JPEG", "TIFF", "PNG", "WEBP")] == [False] * 4
+    assert [is_cmyk(file_of(cmyk, format)) for format in ("JPEG", "TIFF")] == [True, True]
+    assert [is_cmyk(file_of(rgb, format)) for format in ("JPEG", "TIFF", "PNG", "WEBP")] == [False] * 4
 
 
 def photos() -> list[Pixels]:
@@ -85,11 +72,8 @@ def photos() -> list[Pixels]:
 
 def copied(photo: Pixels, quality: int, scale: float) -> Pixels:
     height, width = photo.shape[:2]
-    file = io.BytesIO()
     small = Image.fromarray(photo).resize((round(width * scale), round(height * scale)))
-    small.save(file, "JPEG", quality=quality)
-    with Image.open(file) as image:
-        return np.asarray(image)
+    return read(file_of(small, "JPEG", quality=quality))
 
 
 @pytest.mark.parametrize(("quality", "scale"), [(30, 1.0), (60, 0.4), (80, 1.5)])

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
+from scipy import ndimage
 
 from model.labels import numbered_labels
-from tests.support.images import make_photo
+from tests.support.images import Pixels, make_photo
 from tests.support.imaging.samples import oriented
+from tests.support.training.data_sets import Ids, add_frame, write_frame
 from training.data.demo import NAMES, write_demo_data
 from training.data.split import get_split
 from training.survey.copies import swapped_masks, swapped_note
@@ -22,8 +23,6 @@ from training.survey.photos import mean_colors
 from training.survey.placement import PhotoEdges, border_cells, edge_cells, swapped
 from training.survey.records import survey_all
 
-Ids = npt.NDArray[np.uint8]
-Pixels = npt.NDArray[np.uint8]
 OUTLINE = [(70, 250), (60, 150), (110, 60), (150, 120), (200, 90), (190, 160), (240, 210), (160, 200), (150, 260)]
 
 
@@ -43,11 +42,7 @@ def edges(photo: Pixels) -> PhotoEdges:
 
 def moved(ids: Ids, right: int, down: int) -> Ids:
     """The mask moved, with background where nothing is left."""
-    height, width = ids.shape
-    result = np.zeros_like(ids)
-    result[max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = ids[
-        max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)
-    ]
+    result: Ids = ndimage.shift(ids, (down, right), order=0)
     return result
 
 
@@ -85,12 +80,9 @@ def test_a_mask_fits_better_than_another_one_if_its_borders_lie_on_edges() -> No
 def test_masks_of_photos_that_exif_turns_by_180_degrees_are_told_only_if_they_lie_wrongly(tmp_path: Path) -> None:
     """No remark on photos whose masks fit the upright one, and the name of one that was drawn on the stored one."""
     photo, ids = scene()
-    for kind in ("images", "masks"):
-        (tmp_path / kind).mkdir()
     for name, mask in (("right", ids), ("wrong", ids[::-1, ::-1])):
+        add_frame(tmp_path, name, Image.fromarray(photo), mask)
         (tmp_path / "images" / f"{name}.jpg").write_bytes(oriented(photo[::-1, ::-1], "JPEG", 3))
-        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
-    (tmp_path / "train.txt").write_text("right\nwrong\n")
     (survey,) = survey_all([get_split(tmp_path, "train", numbered_labels(["ground", "thing"]))])
     told = "\n".join(notes(survey))
     assert "1 masks of 'train' do not fit their image as they lie" in told
@@ -104,12 +96,9 @@ def test_two_masks_that_were_swapped_are_not_told_as_moved_as_well(tmp_path: Pat
     """The other photo shows the same object 30 pixels to the right, so each mask would fit if it were moved."""
     photo, ids = scene()
     frames = {"a": (photo, ids), "b": (np.roll(photo, 30, 1), moved(ids, 30, 0))}
-    for kind in ("images", "masks"):
-        (tmp_path / kind).mkdir()
     for name, other in (("a", "b"), ("b", "a")):
-        Image.fromarray(frames[name][0]).save(tmp_path / "images" / f"{name}.png")
         mask = frames[other][1] if swapped else moved(frames[name][1], 0, -30)
-        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+        write_frame(tmp_path / "images" / f"{name}.png", tmp_path / "masks" / f"{name}.png", mask, frames[name][0])
     (tmp_path / "train.txt").write_text("a\n")
     (tmp_path / "val.txt").write_text("b\n")
     surveys = survey_all([get_split(tmp_path, name, numbered_labels(["ground", "thing"])) for name in ("train", "val")])
@@ -119,10 +108,6 @@ def test_two_masks_that_were_swapped_are_not_told_as_moved_as_well(tmp_path: Pat
 
 
 REMARK = "pairs of masks fit each other's image better than their own"
-
-
-def edges_of(*photos: npt.NDArray[np.uint8]) -> list[bytes]:
-    return [edge_cells(mean_colors(photo)) for photo in photos]
 
 
 @pytest.mark.parametrize("pair", [("train_002", "train_005"), ("train_007", "val_001")])
@@ -146,6 +131,6 @@ def test_frames_without_borders_or_edges_say_nothing() -> None:
     flat, photo = np.full((40, 50, 3), 90, np.uint8), make_photo(40, 50)
     half = np.zeros((40, 50), np.uint8)
     half[:, 20:] = 1
-    edges, borders = edges_of(flat, photo), [border_cells(half), border_cells(np.zeros_like(half))]
-    assert swapped(edges, borders) == []
+    edges = [edge_cells(mean_colors(each)) for each in (flat, photo)]
+    assert swapped(edges, [border_cells(half), border_cells(np.zeros_like(half))]) == []
     assert swapped([], []) == []

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from model.labels import numbered_labels
-from tests.support.training.data_sets import write_frame, write_voc
+from tests.support.training.data_sets import FOUR, IDS, write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
@@ -23,8 +23,6 @@ from training.data.problems import DataError
 from training.data.split import get_split
 from training.survey.records import survey_all
 
-FOUR = numbered_labels(["background", "circle", "square", "triangle"])
-IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 Count = Callable[[Path, Callable[[], object]], Counter[str]]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from PIL import Image
 from rasterio import Affine
 from rasterio.warp import transform
 
@@ -21,6 +20,7 @@ from imaging.georeferenced.scene import open_scene
 from imaging.georeferenced.vectors import System
 from model.weights_file import load_weights
 from tests.support.images import make_photo
+from tests.support.training.map_tiles import whole
 from tests.support.training.maps import CORNER, UTM, ImportMaps, photo_scene, write_features, write_scene
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main as train
@@ -39,17 +39,6 @@ SIZE = 200, 240
 def facts_of(out: Path) -> dict[str, Any]:
     (facts,) = json.loads((out / "tiles.geojson").read_text())["scenes"]
     return dict(facts)
-
-
-def joined(out: Path, part: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The images or masks of all tiles at their places."""
-    document, facts = json.loads((out / "tiles.geojson").read_text()), facts_of(out)
-    tiles = [feature["properties"] for feature in document["features"]]
-    pictures = [np.asarray(Image.open(out / part / "train" / f"{tile['name']}.png")) for tile in tiles]
-    whole = np.zeros((facts["height"], facts["width"], *pictures[0].shape[2:]), np.uint8)
-    for tile, picture in zip(tiles, pictures, strict=True):
-        whole[tile["top"] : tile["top"] + tile["height"], tile["left"] : tile["left"] + tile["width"]] = picture
-    return whole
 
 
 def on_ground(crs: str, place: Affine, corners: list[tuple[float, float]]) -> shapely.Polygon:
@@ -72,7 +61,7 @@ def test_tiles_have_pixels_of_so_many_metres(import_maps: ImportMaps, tmp_path: 
     scaled = Place(size, Affine(*facts["transform"]), System.from_user_input(facts["crs"]))
     assert metres_per_pixel(scaled) == pytest.approx((gsd, gsd), rel=0.01)
     assert f"240x200 pixels in {facts['crs']}, bands 1, 2, 3, scaled to {size[1]}x{size[0]}, " in told
-    mask = joined(tmp_path / "data", "masks")
+    mask = whole(tmp_path / "data")
     rows, columns = np.nonzero(mask == 2)
     edges = rows.min() / size[0], (rows.max() + 1) / size[0], columns.min() / size[1], (columns.max() + 1) / size[1]
     assert edges == pytest.approx((0.25, 0.75, 0.25, 0.75), abs=0.02)
@@ -85,7 +74,7 @@ def test_images_are_what_a_network_sees_with_the_same_gsd(import_maps: ImportMap
         tmp_path / "labels.gpkg", [on_ground(crs, place, [(0, 0), (240, 0), (240, 200), (0, 200)])], ["field"], "EPSG:4326"
     )
     import_maps(scene_file, labels, "--gsd", "0.7", "--split", "train")
-    image = joined(tmp_path / "data", "images")
+    image = whole(tmp_path / "data", "images")
     with open_scene(str(scene_file)) as scene:
         source = SceneSource(scene, choose_bands(scene), image.shape[:2])
         seen = np.concatenate([part.pixels for part in source.working(0)])

@@ -7,33 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import shapely
 from PIL import Image
 from rasterio import Affine
 
 from tests.support.images import make_photo
+from tests.support.training.map_tiles import pictures, whole
 from tests.support.training.maps import CORNER, PIXEL, ImportMaps, photo_scene, square, write_features, write_scene
 from training.commands.check import main as check
 
 TILE = 64
-
-
-def pictures(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
-    """The pictures in a folder's splits, by name."""
-    return {path.stem: np.asarray(Image.open(path)) for path in folder.glob("*/*.png")}
-
-
-def whole(out: Path, size: tuple[int, int], name: str = "scene") -> npt.NDArray[np.uint8]:
-    """The masks put together at the places that `tiles.geojson` has; 254 where there is none."""
-    masks, result = pictures(out / "masks"), np.full(size, 254, np.uint8)
-    for feature in json.loads((out / "tiles.geojson").read_text())["features"]:
-        facts = feature["properties"]
-        if facts["scene"] == f"{name}.tif":
-            rows = slice(facts["top"], facts["top"] + facts["height"])
-            result[rows, facts["left"] : facts["left"] + facts["width"]] = masks[facts["name"]]
-    return result
 
 
 @pytest.fixture
@@ -53,8 +37,8 @@ def test_tiles_show_the_scene_and_what_was_drawn_on_it(
     import_maps: ImportMaps, scene: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = import_maps(scene, labels)
-    mask = whole(tmp_path / "data", (3 * TILE + 8, 4 * TILE + 40))
-    expected = np.full_like(mask, 254)
+    mask = whole(tmp_path / "data")
+    expected = np.full((3 * TILE + 8, 4 * TILE + 40), 254, np.uint8)
     expected[: 3 * TILE, : 2 * TILE] = 1
     for x in (20, 90):
         for y in (20, 84, 148):
@@ -79,7 +63,7 @@ def test_outside_of_the_extent_and_of_the_data_is_void(import_maps: ImportMaps, 
     scene = write_scene(tmp_path / "scene.tif", pixels, nodata=0)
     extent = write_features(tmp_path / "extent.gpkg", [square(0, 0, 3 * TILE, 100)], [1], field="id")
     out = import_maps(scene, labels, "--extent", extent)
-    mask = whole(tmp_path / "data", (2 * TILE, 4 * TILE))
+    mask = whole(tmp_path / "data")
     assert (mask[:100, 30:40] == 255).all()
     assert (mask[100 : 2 * TILE, : 3 * TILE] == 255).all()
     assert (mask[:100, 2 * TILE : 3 * TILE] == 0).all()  # no polygon: background, since the extent says so
@@ -98,7 +82,7 @@ def test_labels_in_another_coordinate_system(import_maps: ImportMaps, scene: Pat
     shapes = [shapely.transform(square(x + 0.01, 10.01, 20), to_degrees, interleaved=False) for x in (5, 70, 140)]
     labels = write_features(tmp_path / f"labels.{ending}", shapes, ["house"] * 3, "EPSG:4326")
     import_maps(scene, labels)
-    mask = whole(tmp_path / "data", (3 * TILE + 8, 4 * TILE + 40))
+    mask = whole(tmp_path / "data")
     assert [(mask[10:30, x : x + 20] == 1).all() for x in (5, 70, 140)] == [True] * 3
     assert (mask == 1).sum() == 3 * 400
 
@@ -112,7 +96,7 @@ def test_a_turned_scene(import_maps: ImportMaps, tmp_path: Path) -> None:
         tmp_path / "labels.gpkg", [shape, shapely.Polygon([turn @ (x / 9, y) for x, y in corners])], ["a", "b"]
     )
     import_maps(scene, labels)
-    mask = whole(tmp_path / "data", (2 * TILE, 2 * TILE))
+    mask = whole(tmp_path / "data")
     assert (mask[10:40, 70:90] == 1).all()
     assert (mask == 1).sum() == 20 * 30
 
@@ -193,7 +177,7 @@ def test_polygons_without_a_class_and_invalid_ones(import_maps: ImportMaps, scen
     assert "Fix geometries" in text
     assert "feature 4: Self-intersection" in text
     if unknown == "void":
-        mask = whole(tmp_path / "data", (3 * TILE + 8, 4 * TILE + 40))
+        mask = whole(tmp_path / "data")
         assert (mask[5:25, 100:120] == 255).all()
         assert mask[8, 6] == 255
         assert mask[6, 14] == 0
@@ -208,7 +192,7 @@ def test_a_fourth_band_that_the_file_calls_alpha_is_told_and_taken_if_it_is_name
     infrared = np.where(np.arange(3 * TILE)[:, None] < TILE, 0, np.maximum(photo[:, :, 0], 1)).astype(np.uint8)
     scene = write_scene(tmp_path / "scene.tif", np.dstack([photo, infrared]))
     assert "band 4, which the file calls alpha" in import_maps(scene, labels)
-    assert 255 not in whole(tmp_path / "data", photo.shape[:2])
+    assert 255 not in whole(tmp_path / "data")
     assert "calls alpha" not in import_maps(scene, labels, "--bands", "1,2,3,4", "--force")
     assert json.loads((tmp_path / "data" / "bands.json").read_text())["bands"] == ["red", "green", "blue", "band 4"]
-    assert 255 not in whole(tmp_path / "data", photo.shape[:2])
+    assert 255 not in whole(tmp_path / "data")

@@ -67,11 +67,6 @@ def test_polygons_that_say_nothing(
     assert words in error(capsys, tmp_path / "out", *of_maps(scene, labels))
 
 
-def test_a_field_that_is_missing(scene: Path, labels: Path, tmp_path: Path, capsys: Any) -> None:
-    text = error(capsys, tmp_path / "out", "--raster", scene, "--vector", labels, "--field", "clas")
-    assert "has no field 'clas' (did you mean 'class'?); its fields are class" in text
-
-
 def test_a_layer_or_a_scene_without_a_coordinate_system(scene: Path, labels: Path, tmp_path: Path, capsys: Any) -> None:
     with pytest.warns(UserWarning, match="crs"):
         nowhere = write_features(tmp_path / "nowhere.shp", [square(5, 5, 9)], ["a"], None, kind="Polygon")
@@ -124,6 +119,7 @@ def test_classes_that_a_file_of_classes_lacks(scene: Path, labels: Path, tmp_pat
     [
         (["export.json"], "export.json is one thing too many"),
         (["--crowds", "void"], "--crowds goes with an EXPORT"),
+        (["--field", "clas"], "has no field 'clas' (did you mean 'class'?); its fields are class"),
         (["--tile", "9"], "--tile must be 64 to 4096 pixels, got 9"),
         (["--block", "0"], "--block must be 1 tile or more, got 0"),
         (["--gsd", "0"], "--gsd must be metres of a pixel, above 0 and up to 1000000, got 0"),
