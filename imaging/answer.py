@@ -169,7 +169,8 @@ class SegmentedImage:
         return sum(counts[id] for id in object_ids(rendering.classes, self.labels.classes))
 
     def _map_with_void(self, min_confidence: float) -> npt.NDArray[np.uint8]:
-        return np.where(self._confidence() < round(min_confidence * 255), np.uint8(VOID), self.result.class_map)
+        least = np.searchsorted(np.arange(256) / 255, min_confidence)  # the least value of the confidence map that is not below
+        return np.where(self._confidence() < least, np.uint8(VOID), self.result.class_map)
 
     def _document(self, rendering: Rendering, class_ids: Collection[int]) -> dict[str, Any]:
         height, width = self.result.class_map.shape

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -88,6 +89,27 @@ class Parameter:
     def read(self, value: Any) -> Any:
         """The field's value for one of HTTP, JSON or the command line, where a text may stand for it. Raises `ValueError`."""
         return self.parse(value) if self.is_text and self.parse else value
+
+    def check(self, value: Any) -> None:
+        """Raises `ValueError` for a value that the field may not have."""
+        if value is None and NoneType in get_args(self.type):
+            return
+        words = []
+        for member in self.members:
+            number: type[Any] | None = {int: Integral, float: Real}.get(member)
+            if get_origin(member) is Literal:
+                words.append(f"one of {', '.join(get_args(member))}")
+                accepts = isinstance(value, str) and value in get_args(member)
+            elif number:
+                words.append(f"a{' whole' if member is int else ''} number from {self.least:g} to {self.most:g}")
+                accepts = isinstance(value, number) and not isinstance(value, bool) and self.least <= value <= self.most
+            else:
+                kind = get_origin(member) or member
+                words.append(f"of the type {kind.__name__}{f', {self.values}' if self.values else ''}")
+                accepts = isinstance(value, kind) and not (kind is str and self.parse and self.parse(value) is None)
+            if accepts:
+                return
+        raise ValueError(f"{self.name} must be {' or '.join(words)}, got {value!r}")
 
     def is_used(self, format: str, mask: str) -> bool:
         """Whether an answer of this format, with this `mask`, depends on it."""

@@ -54,8 +54,8 @@ def parse_classes(text: str) -> tuple[str, ...]:
 class Rendering:
     """The form of an answer: its format, and the parameters of that format.
 
-    name: file name of the image, for COCO. Raises `UnusedParameter` for a parameter that differs from its default and that the
-    format does not use.
+    name: file name of the image, for COCO. Raises `ValueError` for a value that a parameter may not have, and `UnusedParameter`
+    for a parameter that differs from its default and that the format does not use.
     """
 
     # fmt: off
@@ -133,6 +133,8 @@ class Rendering:
     # fmt: on
 
     def __post_init__(self) -> None:
+        for each in RENDERING.values():
+            each.check(getattr(self, each.name))
         self.check_uses(each for each in RENDERING.values() if getattr(self, each.name) != each.default)
         if self.format == "cutout" and self.image_format == "jpeg" and self.background is None:
             problem = "image_format=jpeg of format=cutout needs a background, since a JPEG has no transparency"

@@ -227,7 +227,7 @@ class Admission:
     def check_limits(self, tiles: int, count: int) -> None:
         """Raises `NeverFits` if an image of so many tiles, which needs `count` bytes, could never begin."""
         if tiles > self.max_queued_tiles:
-            advice = "give a smaller side; the operator can raise SEGMENT_MAX_QUEUED_TILES"
+            advice = "give a smaller side, or quality=standard; the operator can raise SEGMENT_MAX_QUEUED_TILES"
             raise NeverFits(f"the image has {tiles} tiles; the limit is {self.max_queued_tiles}; {advice}")
         if count > self.most_work:
             need = f"{count / 1e6:.0f} MB of memory, and at most {self.most_work / 1e6:.0f} MB are available"

@@ -22,7 +22,8 @@ class Options:
     """How an image is segmented and answered.
 
     tile: (height, width), multiples of 32; None for the tile that the weights advise. mean_confidence: whether `Output` has it
-    even if the answer's form does not need it; the answer stays the same.
+    even if the answer's form does not need it; the answer stays the same. Raises `ValueError` for a value that a parameter may
+    not have.
     """
 
     # fmt: off
@@ -58,6 +59,10 @@ class Options:
         values=AREA_WORDS, pattern=AREA_PATTERN, examples=("200", "0.1%"), parse=parse_area,
     )] = field(default_factory=Area)
     # fmt: on
+
+    def __post_init__(self) -> None:
+        for each in OPTIONS.values():
+            each.check(getattr(self, each.name))
 
     @property
     def replaces_regions(self) -> bool:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, bands) of one shape to their logits (classes, height / stride, width / stride), in order."""
+MODES_WITHOUT_RANGE = ("I", "F")
 BATCH = 8  # most tiles in a call of `run`
 
 
@@ -78,10 +79,13 @@ class Segmenter:
 
         The class map has the size of the upright image. A Pillow image is taken as it is: its EXIF orientation is not applied.
         Its transparent pixels lie over white. Ask for `Rendering("confidence")` in the options to get confidence.
-        Raises `ValueError` for other arrays, and what `plan`, `decode` and `infer` raise.
+        Raises `ValueError` for other arrays and for modes that have no value for white, and what `plan`, `decode` and `infer`
+        raise.
         """
         options = options or Options()
         if isinstance(image, Image.Image):
+            if image.mode in MODES_WITHOUT_RANGE:
+                raise ValueError(f"mode {image.mode} does not say which value is white; convert the image to L or RGB")
             image = upright_array(image.copy(), UPRIGHT)
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != self.channels or not image.size:

@@ -150,6 +150,10 @@ def test_pixels_below_the_least_confidence_are_void_in_every_form() -> None:
     three = next(entry for entry in document["classes"] if entry["id"] == 3)
     assert three["mean_confidence"] == pytest.approx((200 + 128) / 2 / 255, abs=1e-6)
     np.testing.assert_array_equal(open_image(result.encode(Rendering(min_confidence=0.5))), expected)
+    confidence[0, :2], confidence[2, 3] = 178, 179  # 0.698 and 0.702
+    np.testing.assert_array_equal(open_image(changed(confidence=confidence).encode(Rendering(min_confidence=0.7))), expected)
+    confidence[0, :2], confidence[2, 3] = 152, 153  # 0.6 is 153 / 255
+    np.testing.assert_array_equal(open_image(changed(confidence=confidence).encode(Rendering(min_confidence=0.6))), expected)
 
 
 def test_npz_holds_what_was_computed() -> None:

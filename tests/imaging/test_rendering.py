@@ -98,13 +98,34 @@ def test_a_parameter_that_does_not_go_with_the_format_is_refused(options: dict[s
 @pytest.mark.parametrize("format", ANSWER_FORMATS)
 def test_a_parameter_changes_the_form_of_answer_or_is_refused(format: Any) -> None:
     rendering = Rendering(format)
+    values = {"mask": "polygons", "classes": ("cat",), "background": "white", "palette": "labels", "topology": "shared"}
     for name in RENDERING.keys() - {"format", "image_format"}:  # an earlier test
-        value = {"mask": "polygons", "classes": ("cat",), "probabilities": True, "confidence": True}.get(name, 0.25)
+        value = values.get(name, not RENDERING[name].default if RENDERING[name].type is bool else 0.25)
         if rendering.uses(name):
             assert replace(rendering, **{name: value}) != rendering
         else:
             with pytest.raises(UnusedParameter, match=f"{name} applies to .*; give .*, or leave {name} out"):
                 replace(rendering, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"format": "bmp"}, "format must be one of png, grey, .*, got 'bmp'"),
+        ({"format": "json", "mask": "foo"}, "mask must be one of rle, png, array, polygons, got 'foo'"),
+        ({"min_confidence": 5}, "min_confidence must be a number from 0 to 1, got 5"),
+        ({"min_confidence": float("nan")}, "min_confidence must be a number from 0 to 1, got nan"),
+        ({"format": "overlay", "alpha": True}, "alpha must be a number from 0 to 1, got True"),
+        ({"format": "json", "classes": "cat"}, "classes must be of the type tuple, names or ids, got 'cat'"),
+        ({"format": "cutout", "background": "clear"}, "clear"),
+        ({"format": "json", "confidence": "no"}, "confidence must be of the type bool, got 'no'"),
+    ],
+    ids=str,
+)
+def test_a_value_that_http_would_refuse_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Rendering(**options)
+    assert Rendering(min_confidence=np.float32(0.5)).min_confidence == 0.5
 
 
 def test_without_classes_all_are_shown_but_for_the_background_of_binary() -> None:

@@ -52,7 +52,7 @@ def parse_yaml(text: str) -> object:
     else, such as 010 (8), yes (true), 1e3 or a date: it needs quotes, or another way of writing.
     """
     if find_spec("yaml") is None:
-        raise ValueError(f"YAML needs a package: {install_command('train')}; or write JSON")
+        raise ValueError(f"YAML needs a package: {install_command('convert')}; or write JSON")
     import yaml
 
     try:

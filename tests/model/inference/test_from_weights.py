@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,3 +57,25 @@ def test_what_is_printed_is_a_line(segmenter: Segmenter) -> None:
 def test_other_arrays_are_refused(segmenter: Segmenter, pixels: np.ndarray) -> None:  # type: ignore[type-arg]
     with pytest.raises(ValueError, match=r"must be uint8 \(H, W, 3\)"):
         segmenter(pixels)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_a_pillow_image_without_a_value_for_white_is_refused(segmenter: Segmenter, mode: str) -> None:
+    with pytest.raises(ValueError, match=f"mode {mode} does not say which value is white; convert the image to L or RGB"):
+        segmenter(Image.fromarray(PHOTO).convert("L").convert(mode))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("side", 3, "one of auto, native or a whole number from"),
+        ("side", 64.5, "whole"),
+        ("blend", "foo", "one of mean"),
+        ("quality", "foo", "one of standard, high"),
+        ("overlap", 0.6, "a number from 0 to 0.5"),
+        ("min_area", 200, "of the type Area, a whole number of pixels"),
+    ],
+)
+def test_options_that_http_would_refuse_are_refused(name: str, value: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be .*{words}.*, got {value!r}"):
+        Options(**{name: value})
