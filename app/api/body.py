@@ -143,7 +143,7 @@ class RequestBody:
                     chunk = await anext(stream)
             except TimeoutError:
                 pace = f"within {seconds:g} s, or came slower than {LEAST_UPLOAD_RATE / 1000:g} kB a second"
-                raise UploadTooSlow(f"the body did not arrive {pace}", CLOSE) from None
+                raise UploadTooSlow(f"the body did not arrive {pace}; send it again, or a smaller image", CLOSE) from None
             if not chunk:
                 return
             count += len(chunk)

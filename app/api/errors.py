@@ -101,12 +101,12 @@ class NotAcceptable(Problem):
 
 class PreconditionFailed(Problem):
     status, name, title = 412, "precondition-failed", "Precondition failed"
-    example = 'the answer is still the one with the tag "9f86d081884c7d659a2feaa0c55ad015"'
+    example = 'the answer is still the one with the tag "9f86d081884c7d659a2feaa0c55ad015"; leave out If-None-Match to get it'
 
 
 class UploadTooSlow(Problem):
     status, name, title, reason = 408, "upload-too-slow", "Upload too slow", "slow_upload"
-    example = "the body did not arrive within 30 s, or came slower than 10 kB a second"
+    example = "the body did not arrive within 30 s, or came slower than 10 kB a second; send it again, or a smaller image"
 
 
 class TooLarge(Problem):
@@ -149,7 +149,7 @@ class TimedOut(Problem):
 
 class InsufficientStorage(Problem):
     status, name, title, reason = 507, "no-room", "No room on the disk", "disk"
-    example = "the service's disk is full; try again later"
+    example = "the service's disk is full, but for its reserve of 537 MB; remove jobs that have ended, or try again later"
 
 
 class ClientGone(Problem):

@@ -171,7 +171,8 @@ def check_precondition(headers: Headers, tag: str) -> None:
     """Raises `PreconditionFailed` if `If-None-Match` names this tag: the client has the answer already."""
     tags = [part.strip().removeprefix("W/").strip('"') for part in join_values(headers, "if-none-match").split(",")]
     if tag in tags:
-        raise PreconditionFailed(f'the answer is still the one with the tag "{tag}"', {"ETag": weak(tag)})
+        problem = f'the answer is still the one with the tag "{tag}"; leave out If-None-Match to get it'
+        raise PreconditionFailed(problem, {"ETag": weak(tag)})
 
 
 def weak(tag: str) -> str:

@@ -137,7 +137,7 @@ class Registry:
                 model = self._load(name, digests)
                 if fresh.setdefault(model.name, model) is not model:
                     model.scheduler.stop()
-                    raise ValueError(f"two weights files are named {model.name}; model names must be unique")
+                    raise ValueError(f"SEGMENT_WEIGHTS names {model.name} twice; give each model a name of its own")
                 if self.starting:
                     self.models = dict(fresh)
         except BaseException:

@@ -123,7 +123,8 @@ def choose_bands(
         band_numbers = band_numbers * 3
     if len(band_numbers) != channels:
         raise SceneParameter(
-            f"the network sees {channels} bands, and {len(band_numbers)} are chosen ({', '.join(map(str, band_numbers))})"
+            f"the network sees {channels} bands, and {len(band_numbers)} are chosen "
+            f"({', '.join(map(str, band_numbers))}); choose as many as it sees"
         )
     if scale is not None:
         return facts(band_numbers, (scale,) * channels)

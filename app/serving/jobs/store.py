@@ -106,7 +106,8 @@ class JobStore:
                 "that have ended, with DELETE; the operator can raise SEGMENT_JOBS_MB"
             )
         if not self.has_reserve(self._uploads[id] - before):
-            raise DiskFull("the service's disk is full; try again later")
+            problem = f"the service's disk is full, but for its reserve of {RESERVE_BYTES / 1e6:.0f} MB"
+            raise DiskFull(f"{problem}; remove jobs that have ended, or try again later")
 
     def has_reserve(self, count: int = 0) -> bool:
         """Whether the disk keeps its reserve, with `count` bytes more."""
