@@ -22,8 +22,7 @@ class Options:
     """How an image is segmented and answered.
 
     tile: (height, width), multiples of 32; None for the tile that the weights advise. mean_confidence: whether `Output` has it
-    even if the answer's form does not need it; the answer stays the same. Raises `ValueError` for a value that a parameter may
-    not have.
+    even if the answer's form does not need it; the answer stays the same.
     """
 
     # fmt: off
@@ -60,7 +59,8 @@ class Options:
     )] = field(default_factory=Area)
     # fmt: on
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises `ValueError` for a value that a request may not have. The plan of a small scene may have a smaller side."""
         for each in OPTIONS.values():
             each.check(getattr(self, each.name))
 

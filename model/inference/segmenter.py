@@ -91,6 +91,7 @@ class Segmenter:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != self.channels or not image.size:
                 bands = f"(H, W, {self.channels}), {', '.join(self.manifest.preprocessing.bands)}"
                 raise ValueError(f"pixels must be uint8 {bands}, got {image.dtype} {image.shape}; convert the array")
+            options.check()
             plan = self.plan_size((image.shape[0], image.shape[1]), options)
             return self.infer(scale(image, plan.tile_plan.size), plan)
         data = image if isinstance(image, bytes) else Path(image).read_bytes()
@@ -108,8 +109,10 @@ class Segmenter:
         If the weights record the size on the ground of the pixels that the network learned from, `side=auto` scales a scene to
         that size. The plan's options then have the side in pixels.
 
-        Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `NoConfidence`, `SideError` or `TilingError`.
+        Raises `ValueError` for options that a request may not have, an `ImageError`, `AnswerTooLarge`, `UnknownClass`,
+        `NoConfidence`, `SideError` or `TilingError`.
         """
+        options.check()
         image = self._open(data, options.rendering)
         options.rendering.check(image.size)
         options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -12,7 +11,7 @@ from tests.support.imaging.peaks import printed
 from tests.support.variants import long
 
 PROGRAM = """
-import json, sys
+import ast, sys
 import numpy as np
 from imaging.answer import SegmentedImage, Segmentation
 from imaging.rendering import Rendering
@@ -23,7 +22,7 @@ def answer(height, width):
     class_map[1:-1:4, 1:-1:4] = 0  # four borders for each hole
     return SegmentedImage(Segmentation(class_map), numbered_labels(["background", "sieve"]), {}, {})
 
-rendering, size = Rendering(**json.loads(sys.argv[1])), (int(sys.argv[2]), int(sys.argv[3]))
+rendering, size = Rendering(**ast.literal_eval(sys.argv[1])), (int(sys.argv[2]), int(sys.argv[3]))
 answer(40, 40).encode(rendering)
 large, before = answer(*size), resident("VmRSS")
 large.encode(rendering)
@@ -38,7 +37,7 @@ POLYGONS: dict[str, Any] = {"format": "coco", "mask": "polygons", "tolerance": 0
     [
         (POLYGONS, (630, 630)),
         *long((POLYGONS, (1410, 1410)), (POLYGONS | {"topology": "shared"}, (630, 630))),
-        (POLYGONS | {"format": "json", "classes": ["sieve"], "topology": "shared"}, (630, 630)),
+        (POLYGONS | {"format": "json", "classes": ("sieve",), "topology": "shared"}, (630, 630)),
         (POLYGONS | {"format": "json", "tolerance": 1}, (1, 100_000)),
         *long((POLYGONS | {"format": "json", "tolerance": 1}, (100_000, 1))),
     ],
@@ -47,5 +46,5 @@ POLYGONS: dict[str, Any] = {"format": "coco", "mask": "polygons", "tolerance": 0
 def test_one_region_of_the_longest_outline_or_the_most_holes_stays_within_its_promise(
     rendering: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    promise, peak_bytes = map(int, printed(PROGRAM, json.dumps(rendering), *map(str, size)).split())
+    promise, peak_bytes = map(int, printed(PROGRAM, repr(rendering), *map(str, size)).split())
     assert peak_bytes < promise < 6 * peak_bytes

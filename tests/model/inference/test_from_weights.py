@@ -76,6 +76,7 @@ def test_a_pillow_image_without_a_value_for_white_is_refused(segmenter: Segmente
         ("min_area", 200, "of the type Area, a whole number of pixels"),
     ],
 )
-def test_options_that_http_would_refuse_are_refused(name: str, value: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be .*{words}.*, got {value!r}"):
-        Options(**{name: value})
+def test_options_that_http_would_refuse_are_refused(segmenter: Segmenter, name: str, value: Any, words: str) -> None:
+    for image in (PHOTO, encode(PHOTO)):
+        with pytest.raises(ValueError, match=f"{name} must be .*{words}.*, got {value!r}"):
+            segmenter(image, Options(**{name: value}))
