@@ -100,7 +100,6 @@ def test_of_two_bands_none_is_chosen_unless_one_is_alpha(tmp_path: Path, extra: 
             choose_bands(scene)
         assert choose_bands(scene, (1,)).numbers == (1, 1, 1)
         assert choose_bands(scene, (1, 2, 2)).numbers == (1, 2, 2)
-        assert choose_bands(scene, channels=2).numbers == (1, 2)
         with pytest.raises(SceneError, match=r"has 2 bands, .*; send one of them: gdal_translate -b 1"):
             choose_bands(scene, advice=OF_IMAGES)
 

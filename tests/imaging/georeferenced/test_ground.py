@@ -185,10 +185,9 @@ def test_close_to_a_pole_polygons_are_valid_and_hold_their_pixels(distance: int)
     ids[10:30, 5:15], ids[20:39, 40:58], ids[22, 42] = 1, 2, 0
     regions = faces(ids)
     document = feature_collection([(region, {}) for region in regions], where)
-    assert where.crs is not None
     for region, feature in zip(regions, document["features"], strict=True):
         geometry = shapely.geometry.shape(feature["geometry"])
-        x, y = change_system("OGC:CRS84", where.crs, *shapely.get_coordinates(geometry).T)
+        x, y = change_system("OGC:CRS84", "EPSG:3031", *shapely.get_coordinates(geometry).T)
         in_pixels = shapely.set_coordinates(geometry, where.to_pixels(np.column_stack([x, y])))
         assert shapely.is_valid(shapely.geometry.shape(feature["geometry"]))
         assert (rasterize([in_pixels], ids.shape) == rasterize([region], ids.shape)).all()
