@@ -67,7 +67,7 @@ def _traced_alone(polygons: npt.NDArray[np.object_], tolerance: float) -> Iterat
         is_side = of_ring[1:] == of_ring[:-1]
         middles = np.rint(corners[1:] + corners[:-1])[is_side] / 2
         closed, of_ring = shapely.get_coordinates(shapely.linearrings(middles, indices=of_ring[1:][is_side]), return_index=True)
-        yield from _simplify(shapely.linestrings(closed, indices=of_ring), owners, tolerance)
+        yield from simplify(shapely.linestrings(closed, indices=of_ring), owners, tolerance)
 
 
 def faces(class_map: Ids) -> npt.NDArray[np.object_]:
@@ -105,16 +105,22 @@ def _in_order(objects: Sequence[MapObject], polygons: npt.NDArray[np.object_]) -
     return dict.fromkeys(owners[np.lexsort((corners[:, 1], corners[:, 0], ids[owners]))].tolist())
 
 
-def _simplify(lines: npt.NDArray[np.object_], regions: Integers, tolerance: float) -> list[shapely.Polygon]:
+def simplify(
+    lines: npt.NDArray[np.object_], regions: Integers, tolerance: float, *, keeps_holes: bool = True
+) -> list[shapely.Polygon]:
     """Simplified polygons, one for each region. `regions` numbers each ring's region from 0; outer rings precede their holes.
 
-    Each ring is simplified on its own (Douglas and Peucker, 1973). A ring that would vanish stays as it is. If rings would
-    cross, GEOS simplifies the whole polygon and preserves its topology. It may also drop the point where a ring starts, and so
-    move the ring by up to twice its tolerance; it is therefore called with half the tolerance. Its time grows with the
-    square of the number of rings, so a polygon with `MOST_RINGS` holes or more is not simplified.
+    Each ring is simplified on its own (Douglas and Peucker, 1973). A ring that would vanish stays as it is; a hole only with
+    `keeps_holes`. If rings would cross, GEOS simplifies the whole polygon and preserves its topology. It may also drop the
+    point where a ring starts, and so move the ring by up to twice its tolerance; it is therefore called with half the
+    tolerance. Its time grows with the square of the number of rings, so a polygon with `MOST_RINGS` holes or more is not
+    simplified.
     """
     simple = shapely.simplify(lines, tolerance, preserve_topology=False)
-    polygons = _polygons(np.where(shapely.get_num_coordinates(simple) < FEWEST, lines, simple), regions)
+    is_lost = shapely.get_num_coordinates(simple) < FEWEST
+    simple[is_lost] = lines[is_lost]
+    stays = keeps_holes | ~is_lost | (np.diff(regions, prepend=-1) > 0)
+    polygons = _polygons(simple[stays], regions[stays])
     has_crossing = ~shapely.is_valid(polygons)
     if has_crossing.any():
         mask = has_crossing[regions]  # of rings

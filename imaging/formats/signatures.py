@@ -47,7 +47,8 @@ FOREIGN = (  # the first that fits counts; brands of ISO media files: ISO/IEC 14
     Foreign("PDF", rb"%PDF-", "convert it, a page to an image: pdftoppm -png -r 150 file.pdf page"),
     Foreign("Photoshop", rb"8BPS", MAGICK.format("'photo.psd[0]'")),
     Foreign("OpenEXR", rb"v/1\x01", MAGICK.format("photo.exr")),
-    Foreign("an icon", rb"\0\0[\x01\x02]\0|icns", MAGICK.format("icon.ico")),
+    Foreign("an icon", rb"\0\0[\x01\x02]\0[^\0]|icns", MAGICK.format("icon.ico")),
+    Foreign("TGA", rb"\0(\0[\x02\x03\x0a\x0b]\0{5}|\x01[\x01\x09]\0)", MAGICK.format("photo.tga")),
     Foreign("Netpbm", rb"P[1-7]\s", MAGICK.format("photo.ppm")),
     Foreign("an archive", rb"PK\x03\x04|\x1f\x8b|\x28\xb5\x2f\xfd", "unpack it, and send the images"),  # zip, gzip, zstd
     Foreign("a NumPy array", rb"\x93NUMPY", "save it as a picture, with Pillow: Image.fromarray(array).save('photo.png')"),

@@ -16,6 +16,7 @@ WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 MOST_8_BIT = 255
 UNSPECIFIED, PREMULTIPLIED = 0, 1  # values of ExtraSamples
 CMYK = 1  # value of InkSet
+GREYS = (0, 1)  # photometric interpretations: white is 0, black is 0
 PLACES = {33550, 34264, 34735}  # tags of GeoTIFF 1.1: ModelPixelScale, ModelTransformation, GeoKeyDirectory
 REDUCED_IMAGE = 1  # bit of NewSubfileType: a smaller version of another image in the file
 PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)  # grey, RGB, palette, CMYK, YCbCr, CIE L*a*b*
@@ -116,9 +117,13 @@ def tiff_problem(tags: Tags) -> str | None:
         return "the TIFF has 16-bit samples whose 0 is white, which are not read; save it with 0 as black"
     if photometric == PALETTE and max(_numbers(tags, Tag.ColorMap, MOST_8_BIT + 1), default=0) <= MOST_8_BIT:
         return "the TIFF has a palette of 8 bits where 16 are required, and would be black; save it as RGB"
+    if photometric in GREYS and Tag.ColorMap in tags:
+        return "the TIFF says that it is grey and has a palette, which programs read in two ways; save it as RGB"
     if photometric == SEPARATED and tags.get(Tag.InkSet, CMYK) != CMYK:
         return "the TIFF has inks other than CMYK, which are not read; save it as RGB"
     extra = _numbers(tags, Tag.ExtraSamples, UNSPECIFIED)
+    if photometric in GREYS and tags.get(Tag.SamplesPerPixel) == 2 and not any(extra):
+        return "the TIFF has a second sample and does not say that it is opacity; save its first band alone"
     raw = compression == RAW and (set(bits) != {8} or PREMULTIPLIED in extra or tags.get(Tag.FillOrder, 1) != 1)
     opacity_and_more = len(extra) > 1 and any(extra)
     if _is_apart(tags) and (raw or opacity_and_more or photometric not in (RGB, SEPARATED)):

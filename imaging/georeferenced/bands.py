@@ -29,14 +29,19 @@ class Advice:
     """What a user can do, in the words of the way in.
 
     scale: about samples without a scale. bands: about a band that the file wrongly calls alpha; `{numbers}` are those that the
-    network sees, `{alpha}` is that band.
+    network sees, `{alpha}` is that band. two: about two bands of which none is called alpha.
     """
 
     scale: str
     bands: str
+    two: str
 
 
-OF_COMMANDS = Advice("give --scale MIN,MAX", "--bands {numbers} leaves it out, --bands {numbers},{alpha} shows it to a network")
+OF_COMMANDS = Advice(
+    "give --scale MIN,MAX",
+    "--bands {numbers} leaves it out, --bands {numbers},{alpha} shows it to a network",
+    "give --bands 1 for one as grey, or --bands 1,2,2 for both",
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def choose_bands(
     """
     shares = {number: share for number in scene.alpha if number not in (numbers or ()) and (share := _between(scene, number))}
     alpha = tuple(number for number in scene.alpha if number not in (*shares, *(numbers or ())))
-    band_numbers = tuple(numbers) if numbers is not None else _default_numbers(scene, alpha, channels)
+    band_numbers = tuple(numbers) if numbers is not None else _default_numbers(scene, alpha, channels, advice)
     if absent := [number for number in band_numbers if number > len(scene.colors)]:
         raise SceneParameter(
             f"{scene.name} has no band {absent[0]}: it has the bands {', '.join(map(str, range(1, len(scene.colors) + 1)))}"
@@ -156,12 +161,14 @@ def _remark(scene: Scene, shares: Mapping[int, float], numbers: Sequence[int], a
     )
 
 
-def _default_numbers(scene: Scene, alpha: Sequence[int], channels: int) -> tuple[int, ...]:
-    """The bands where nobody names any. alpha: those that are none. Raises `SceneError` if there are too few."""
+def _default_numbers(scene: Scene, alpha: Sequence[int], channels: int, advice: Advice) -> tuple[int, ...]:
+    """The bands where nobody names any. alpha: those that are none. Raises `SceneError` if there are too few, or two."""
     bands = [number for number in range(1, len(scene.colors) + 1) if number not in alpha]
     if channels == 3:
         if all(scene.colors.count(color) == 1 for color in VISIBLE):
             return tuple(scene.colors.index(color) + 1 for color in VISIBLE)
+        if len(bands) == len(scene.bands) == 2:
+            raise SceneError(f"{scene.name} has 2 bands, and calls neither of them alpha; {advice.two}")
         if 1 <= len(bands) < 3:
             return tuple(bands[:1])
     if len(bands) < channels:

@@ -220,11 +220,14 @@ def _polygons(geometries: Polygons) -> tuple[Polygons, Integers]:
 
 
 def _decimals(place: Place) -> int:
-    """How many decimals tell the corners of pixels apart. Raises `NoCoordinates`."""
+    """How many decimals tell the corners of pixels apart, also by latitude alone: near a pole longitude is far coarser.
+
+    Raises `NoCoordinates`.
+    """
     height, width = place.size
     corners = place.to_degrees([[width / 2, height / 2], [width / 2 + 1, height / 2], [width / 2, height / 2 + 1]])
-    steps = np.hypot(*(corners[1:] - corners[0]).T)
-    steps = steps[np.isfinite(steps) & (steps > 0)]
+    steps = np.abs(np.nan_to_num(corners[1:] - corners[0])).max(0)  # of longitude, and of latitude
+    steps = steps[steps > 0]
     if not len(steps):
         return DECIMALS[1]
     return min(max(DECIMALS[0], math.ceil(-math.log10(steps.min() / PARTS_OF_A_PIXEL))), DECIMALS[1])

@@ -19,8 +19,8 @@ from imaging.georeferenced.place import AREA_ROWS, Place, Window, pixel_areas
 from imaging.georeferenced.raster import KEY_TAG, in_blocks
 from imaging.georeferenced.vectors import VectorError, check_vector_file
 from imaging.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
+from imaging.polygons import simplify
 
-MOST_HOLES = 4000  # of a polygon that is simplified with its topology preserved, whose time grows with their square
 MOST_CORNERS = 5_000_000  # of all polygons that are simplified with their borders shared, which needs all of them at once
 FEATURES_AT_ONCE = 1000
 DATE = "2000-01-01T00:00:00.000Z"
@@ -130,19 +130,14 @@ def other_tables(path: Path, layer: str) -> str:
 
 
 def _simplified(objects: Iterator[MapObject], place: Place, tolerance: float) -> Iterator[MapObject]:
-    """The objects with fewer points. If one would vanish or cross itself, topology is kept; with many holes, all points."""
+    """The objects with fewer points, each ring simplified as a line: of a polygon, GEOS drops parts that would cross it."""
     while batch := list(islice(objects, OBJECTS_AT_ONCE)):
-        originals = np.array([each.polygon for each in batch], np.object_)
-        polygons = shapely.transform(originals, place.to_map)
-        simple = shapely.simplify(polygons, tolerance, preserve_topology=False)
-        is_lost = (shapely.get_type_id(simple) != shapely.GeometryType.POLYGON) | shapely.is_empty(simple)
-        is_lost |= ~shapely.is_valid(simple)
-        has_many = is_lost & (shapely.get_num_interior_rings(polygons) >= MOST_HOLES)
-        # GEOS may drop the point where a ring begins, and so move it by up to twice its tolerance
-        rest = is_lost & ~has_many
-        simple[rest] = shapely.simplify(polygons[rest], tolerance / 2, preserve_topology=True)
-        results = np.where(has_many, originals, shapely.transform(simple, place.to_pixels))
-        yield from (replace(each, polygon=polygon) for each, polygon in zip(batch, results, strict=True))
+        polygons = shapely.transform(np.array([each.polygon for each in batch], np.object_), place.to_map)
+        rings, owners = shapely.get_rings(polygons, return_index=True)
+        points, of_ring = shapely.get_coordinates(rings, return_index=True)
+        lines = shapely.linestrings(points, indices=of_ring)
+        simple = shapely.transform(simplify(lines, owners, tolerance, keeps_holes=False), place.to_pixels)
+        yield from (replace(each, polygon=polygon) for each, polygon in zip(batch, simple, strict=True))
 
 
 def _simplified_together(some: Iterable[MapObject], place: Place, tolerance: float) -> Iterator[MapObject]:

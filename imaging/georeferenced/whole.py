@@ -20,7 +20,9 @@ from imaging.georeferenced.place import Window, metres_per_pixel
 from imaging.georeferenced.scene import CACHE_MB, PIECE_COLUMNS, SAFE_DRIVERS, Scene, open_scene
 
 OF_IMAGES = Advice(
-    "give it 8 bits: gdal_translate -ot Byte -scale MIN MAX 0 255", "else make it a mask: gdal_translate -mask {alpha}"
+    "give it 8 bits: gdal_translate -ot Byte -scale MIN MAX 0 255",
+    "else make it a mask: gdal_translate -mask {alpha}",
+    "send one of them: gdal_translate -b 1",
 )
 FIXED_BYTES = 64 << 20  # of GDAL beside its cache of blocks, and for small arrays
 

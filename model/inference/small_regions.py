@@ -23,7 +23,7 @@ from model.inference.upsampling import BAND_PIXELS, Ids, Rows
 
 AREA_PATTERN = r"([0-9]{1,9}|(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?)%)"
 """A regular expression for the areas that `parse_area` takes."""
-AREA_WORDS = "a whole number of pixels such as 200, or a share of the image from 0% to 100% such as 0.1%"
+AREA_WORDS = "0 to 999999999 whole pixels, or 0% to 100% of the image with at most 9 decimals such as 0.1%"
 BORDER_BYTES, REGION_BYTES = 80, 800  # upper bounds of memory for a border and for a region
 ROW_BYTES = 45  # for a pixel of a band, to find the confidence of the new classes
 

@@ -38,7 +38,7 @@ SIDE = "side: must be one of auto, native or a whole number from 32 to 16384"
         ({"side": "20000"}, f"query {SIDE}, got '20000'"),
         ({"side": "\x00\ud7ff"}, "side"),
         ({"min_confidence": "inf"}, "min_confidence"),
-        ({"min_area": "1e3"}, "query min_area: must be a whole number of pixels such as 200, or a share of the"),
+        ({"min_area": "1e3"}, "query min_area: must be 0 to 999999999 whole pixels, or 0% to 100% of the"),
         ({"sides": "64"}, "query sides: there is no such parameter; did you mean side?"),
         ({"Format": "png"}, "query Format: there is no such parameter; did you mean format?"),
         ({"utm_source": "x"}, "query utm_source: there is no such parameter; leave it out"),

@@ -139,6 +139,21 @@ def test_opacity_and_more_in_planes_apart_is_refused_as_unread() -> None:
         assert_unread(tiff(samples, extrasamples=["unassalpha", "unspecified"], **options), "planes apart")
 
 
+@pytest.mark.parametrize("polarity", ["minisblack", "miniswhite"])
+def test_grey_with_a_palette_is_refused(polarity: str) -> None:
+    """GDAL reads its colours, and Pillow its grey."""
+    assert_unread(
+        tiff(GREY, photometric=polarity, extratags=[(320, "H", 768, tuple(range(768)), True)]), "grey and has a palette"
+    )
+    assert_is(tiff(PICTURE, photometric="rgb", extratags=[(320, "H", 768, tuple(range(768)), True)]), PICTURE)
+
+
+@pytest.mark.parametrize("says", [True, False], ids=["unspecified", "no word"])
+def test_grey_with_a_second_sample_that_is_not_called_opacity_is_refused(says: bool) -> None:
+    data = tiff(np.dstack([GREY, ALPHA]), photometric="minisblack", extrasamples=["unspecified"])
+    assert_unread(data if says else renumber(data, 338), "a second sample")
+
+
 def test_strips_beside_tiles_are_damage_and_missing_strips_are_counted() -> None:
     both = renumber(tiff(PICTURE, photometric="rgb", tile=(16, 32), extratags=[(65000, "I", 1, 8, True)]), 65000, 273)
     with pytest.raises(DamagedImage, match="strips as well as tiles"):

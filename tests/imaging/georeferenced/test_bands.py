@@ -15,6 +15,7 @@ from imaging.georeferenced.bands import choose_bands
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import open_scene
+from imaging.georeferenced.whole import OF_IMAGES
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import write_scene
 
@@ -88,6 +89,19 @@ def test_what_the_user_says_and_what_the_values_are_win_over_the_name_alpha(
     if is_told:
         first, last = ("1", "1,2") if "grey" in kind else ("1,2,3", "1,2,3,4")
         assert f"--bands {first} leaves it out, --bands {last} shows it" in bands.remark
+
+
+@pytest.mark.parametrize("extra", [[], [OPACITY]], ids=["alone", "with opacity"])
+def test_of_two_bands_none_is_chosen_unless_one_is_alpha(tmp_path: Path, extra: list[npt.NDArray[np.uint8]]) -> None:
+    names = [ColorInterp.gray, ColorInterp.undefined, *[ColorInterp.alpha for _ in extra]]
+    path = write_scene(tmp_path / "a.tif", np.dstack([PHOTO[:, :, :2], *extra]), colors=names)
+    with open_scene(path) as scene:
+        with pytest.raises(SceneError, match=r"has 2 bands, .*; give --bands 1 for one as grey, or --bands 1,2,2 for both"):
+            choose_bands(scene)
+        assert choose_bands(scene, (1,)).numbers == (1, 1, 1)
+        assert choose_bands(scene, (1, 2, 2)).numbers == (1, 2, 2)
+        with pytest.raises(SceneError, match=r"has 2 bands, .*; send one of them: gdal_translate -b 1"):
+            choose_bands(scene, advice=OF_IMAGES)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 7])

@@ -11,11 +11,13 @@ import pytest
 import shapely
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.features import rasterize
 from rasterio.warp import transform as change_system
 
 from imaging.georeferenced.errors import NoCoordinates, SceneError
 from imaging.georeferenced.geojson import feature_collection, write_geojson
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
+from imaging.polygons import faces
 from tests.support.imaging.scenes import UTM, north_up
 
 SIZE = (200, 300)
@@ -173,6 +175,22 @@ def test_polygons_around_a_pole_hold_it(crs: str) -> None:
         flat = shapely.transform(shapely.segmentize(geometry, 0.2), lambda at: np.c_[at[:, 0], np.sin(np.radians(at[:, 1]))])
         areas.append(flat.area / polygon.area)  # on a cylinder of equal areas
     assert np.allclose(areas, areas[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("distance", [1000, 10], ids=str)
+def test_close_to_a_pole_polygons_are_valid_and_hold_their_pixels(distance: int) -> None:
+    """There a pixel is many degrees of longitude wide, and as few of latitude high as anywhere."""
+    where = place("EPSG:3031", Affine(0.05, 0, distance, 0, -0.05, distance), (40, 60))
+    ids = np.zeros(where.size, np.uint8)
+    ids[10:30, 5:15], ids[20:39, 40:58], ids[22, 42] = 1, 2, 0
+    regions = faces(ids)
+    document = feature_collection([(region, {}) for region in regions], where)
+    for region, feature in zip(regions, document["features"], strict=True):
+        geometry = shapely.geometry.shape(feature["geometry"])
+        x, y = change_system("OGC:CRS84", "EPSG:3031", *shapely.get_coordinates(geometry).T)
+        in_pixels = shapely.set_coordinates(geometry, where.to_pixels(np.column_stack([x, y])))
+        assert shapely.is_valid(shapely.geometry.shape(feature["geometry"]))
+        assert (rasterize([in_pixels], ids.shape) == rasterize([region], ids.shape)).all()
 
 
 @pytest.mark.parametrize("figure", ["+datum=WGS84", "+ellps=GRS80", "+a=6378169 +b=6356583.8"])
