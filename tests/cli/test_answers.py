@@ -25,6 +25,9 @@ from model.whole_file import STALE_S
         ("masks", Rendering(), True, False),
         ("mask.png/", Rendering(), False, False),
         ("s3://bucket/masks", Rendering("json"), False, False),
+        ("gs://photos.example.org", Rendering(), False, False),
+        ("masks.v2/", Rendering(), False, False),
+        ("runs/2026.11", Rendering(), False, False),
     ],
 )
 def test_an_output_is_a_file_or_a_folder(out: str, rendering: Rendering, single: bool, file: bool) -> None:
@@ -32,8 +35,9 @@ def test_an_output_is_a_file_or_a_folder(out: str, rendering: Rendering, single:
 
 
 def test_a_folder_that_is_named_as_a_file_is_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "masks.png").mkdir()
-    assert not open_answers(str(tmp_path / "masks.png"), Rendering(), single=True).file
+    for name in ("masks.png", "masks.v2"):
+        (tmp_path / name).mkdir()
+        assert not open_answers(str(tmp_path / name), Rendering(), single=True).file
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,10 @@ def test_a_folder_that_is_named_as_a_file_is_a_folder(tmp_path: Path) -> None:
         ("x.json", False, "takes one image"),
         ("s3://bucket/out.webp", True, "the answer is a .png file, .* --image-format webp$"),
         (os.devnull, True, "is no folder"),
+        ("c4.shp", True, r"-o c4.shp ends in .shp, which is no output; name it .geojson, .gpkg, .*, or c4.shp/ for a folder$"),
+        ("a.tif.gz", True, "ends in .gz, which is no output"),
+        ("b.CSV", False, "ends in .csv, which is no output"),
+        ("s3://bucket/x.txt", False, "or s3://bucket/x.txt/ for a folder"),
     ],
 )
 def test_an_output_that_fits_neither_is_refused(out: str, single: bool, words: str) -> None:
