@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,21 @@ def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
     assert run(scene, "-o", out, *TILE, "--resume") == 0
     assert run(scene, "-o", tmp_path / "whole.tif", *TILE) == 0
     assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+def test_a_scene_that_ends_early_is_a_line_without_warnings(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = Path(write_scene(tmp_path / "a.tif", PHOTO))
+    with rasterio.open(scene, "r+") as file:
+        file.build_overviews([2])
+    scene.write_bytes(scene.read_bytes()[:300_000])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        assert run(scene, "-o", tmp_path / "out.tif") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"fcn-segment: \S*a\.tif cannot be read", line)
+    assert told == []
 
 
 @pytest.mark.parametrize(
