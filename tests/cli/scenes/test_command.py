@@ -210,6 +210,8 @@ def test_a_scene_that_ends_early_is_a_line_without_warnings(
         (["a.tif", "-o", "a.tif"], "would overwrite the scene"),
         (["a.tif", "a.tif", "-o", "out.tif"], "takes one scene, got 2; give --scenes tif and a folder"),
         (["b.tif", "-o", "out.tif"], "no file 'b.tif'"),
+        ([".", "-o", "out.tif"], "'.' is a folder; -o out.tif takes one scene"),
+        (["b*.tif", "-o", "out", "--scenes", "tif"], "no scenes in 'b*.tif'"),
         (["a.tif", "-o", "mask.png", "--bands", "1,2,3"], "--bands is for scenes"),
         (["a.tif", "-o", "mask.png", "--min-area", "5m2"], "--min-area in m2 is for polygons of scenes"),
         (["text.tif", "-o", "out.tif"], "is not read as a scene"),
@@ -261,3 +263,13 @@ def test_memory_has_a_limit_that_the_area_exceeds(narrow_file: Path, tmp_path: P
     ids = read(tmp_path / "out.tif")
     assert (ids[:39_000] == VOID).all()
     assert (ids[39_000:39_256, :256] != VOID).any()
+
+
+def test_scenes_of_folders_and_patterns_have_a_file_each(run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("geo/a.tif", "geo/more/b.TIF", "u1.tif", "u2.tif", "v.tif", "geo/maps/old.tif"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        write_scene(Path(name), make_photo(40, 50))
+    Path("geo/a.tif.aux.xml").write_text("<PAMDataset/>")
+    assert run("geo", "u*.tif", "-o", "geo/maps", "--scenes", "geojson", *TILE) == 0
+    assert sorted(os.listdir("geo/maps")) == ["a.geojson", "b.geojson", "old.tif", "u1.geojson", "u2.geojson"]
