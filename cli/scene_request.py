@@ -112,7 +112,8 @@ def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set
         raise OSError(f"-o {out} takes one scene, got {len(inputs)}; give --scenes tif and a folder for several")
     foreign = set(OF_PICTURES) - (OF_JOBS if args.job else set())
     if options := [name for name in OF_PICTURES if name in foreign and getattr(args, name, None) not in (None, False)]:
-        raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {out} is that of a scene; leave it out")
+        advice = "leave it out, or add --job" if options[0] in OF_JOBS else "leave it out"
+        raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {out} is that of a scene; {advice}")
     names = OF_ALL | (OF_POLYGONS if kinds != {"raster"} else set())
     if others := [name for name in service_arguments(args) if name not in names]:
         parameter: Parameter = (RENDERING | OPTIONS)[others[0]]

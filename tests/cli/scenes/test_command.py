@@ -206,7 +206,7 @@ def test_a_scene_that_ends_early_is_a_line_without_warnings(
         (["a.tif", "-o", "out.tif", "--format", "json"], "--format is not for -o out.tif: scenes do not have it"),
         (["a.tif", "-o", "out.tif", "--side", "native"], "--gsd METRES scales them"),
         (["a.tif", "-o", "out.tif", "--min-area", "5m2"], "it applies to polygons"),
-        (["a.tif", "-o", "out.tif", "--server", "http://localhost"], "--server is for pictures"),
+        (["a.tif", "-o", "out.tif", "--server", "http://localhost"], "leave it out, or add --job"),
         (["a.tif", "-o", "a.tif"], "would overwrite the scene"),
         (["a.tif", "a.tif", "-o", "out.tif"], "takes one scene, got 2; give --scenes tif and a folder"),
         (["b.tif", "-o", "out.tif"], "no file 'b.tif'"),
