@@ -6,7 +6,6 @@ import asyncio
 import io
 import threading
 from collections.abc import AsyncGenerator, Generator
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -107,16 +106,13 @@ def test_a_concurrency_of_none_is_refused(concurrency: int) -> None:
         client.segment_many([], concurrency=concurrency)
 
 
-@pytest.mark.parametrize(
-    "image",
-    ["a.jpg", b"bytes", Path("a.jpg"), io.BytesIO(b"line"), np.zeros((4, 4, 3), np.uint8)],
-    ids=lambda each: type(each).__name__,
-)
+@pytest.mark.parametrize("image", ["a.jpg", b"bytes", io.BytesIO(b"line"), np.zeros((4, 4, 3), np.uint8)], ids=type)
 @both
 def test_one_image_is_not_taken_for_several(kind: Kind, image: Any) -> None:
     """A text would be walked letter by letter, and a file named `a` segmented."""
-    with client_of(kind, "http://service") as client, pytest.raises(TypeError, match="put it into a list"):
-        client.segment_many(image)
-    if isinstance(image, bytes | io.BytesIO):
-        with client_of(kind, "http://service") as client, pytest.raises(TypeError, match="put it into a list"):
-            client.submit(image, output="zip")
+    with client_of(kind) as client:
+        with pytest.raises(TypeError, match="put it into a list"):
+            client.segment_many(image)
+        if not isinstance(image, str):  # a job may have one file
+            with pytest.raises(TypeError, match="put it into a list"):
+                client.submit(image, output="zip")
