@@ -26,7 +26,6 @@ from model.whole_file import STALE_S
         ("mask.png/", Rendering(), False, False),
         ("s3://bucket/masks", Rendering("json"), False, False),
         ("gs://photos.example.org", Rendering(), False, False),
-        ("masks.v2/", Rendering(), False, False),
         ("runs/2026.11", Rendering(), False, False),
     ],
 )
@@ -49,7 +48,6 @@ def test_a_folder_that_is_named_as_a_file_is_a_folder(tmp_path: Path) -> None:
         (os.devnull, True, "is no folder"),
         ("c4.shp", True, r"-o c4.shp ends in .shp, which is no output; name it .geojson, .gpkg, .*, or c4.shp/ for a folder$"),
         ("a.tif.gz", True, "ends in .gz, which is no output"),
-        ("b.CSV", False, "ends in .csv, which is no output"),
         ("s3://bucket/x.txt", False, "or s3://bucket/x.txt/ for a folder"),
     ],
 )
