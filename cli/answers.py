@@ -9,8 +9,9 @@ from pathlib import Path
 from cli.image_names import ENDINGS
 from cli.input import STDIO, Input
 from cli.places import fitting_name, join, write_whole
-from cli.stores import is_url
+from cli.stores import is_url, split_url
 from imaging.rendering import IMAGE_SUFFIXES, Rendering
+from model.inference.scenes.request import KINDS
 from model.whole_file import PROCESS, check_output, open_descriptor, refuse_link, remove_partials
 
 ANSWERS = {".png", ".json", ".npz", ".geojson"}
@@ -76,7 +77,11 @@ class Answers:
 
 
 def open_answers(out: str, rendering: Rendering, single: bool) -> Answers:
-    """Decides whether `out` is a file or a folder. single: whether there is one image. Raises `OSError` if it fits neither."""
+    """Decides whether `out` is a file or a folder. single: whether there is one image. Raises `OSError` if it fits neither.
+
+    A name with another ending is a folder only if it exists or ends with a slash: else it is rather a file of a kind that is
+    not written.
+    """
     suffix = rendering.suffix
     is_folder = out.endswith("/") or (not is_url(out) and os.path.isdir(out))
     ending = os.path.splitext(out)[1].lower()
@@ -87,6 +92,9 @@ def open_answers(out: str, rendering: Rendering, single: bool) -> Answers:
     if is_folder or ending not in ENDINGS | ANSWERS:
         if not is_folder and os.path.exists(out):
             raise OSError(f"-o {out} is no folder; give one for the answers")
+        if not is_folder and ending.strip(".0123456789") and not (is_url(out) and not split_url(out)[1]):
+            names = ", ".join(sorted({*ANSWERS, *IMAGE_SUFFIXES.values(), *KINDS}))
+            raise OSError(f"-o {out} ends in {ending}, which is no output; name it {names}, or {out}/ for a folder")
         return Answers(out, suffix)
     if not single:
         raise OSError(f"-o {out} is named as a file, which takes one image; give a folder, such as {os.path.splitext(out)[0]}/")

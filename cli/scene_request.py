@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,8 @@ OF_ALL, OF_POLYGONS = {"overlap", "blend"}, {"classes", "topology", "tolerance",
 OF_SCENES = ("bands", "scale", "gsd", "cog", "style")
 """The arguments that only scenes have."""
 OF_JOBS = {"server", "api_key", "model"}
+ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
+"""How the names of scenes in folders end."""
 OF_PICTURES = ("rank", "results", "json", "shard", "from_file", "server", "api_key", "model")
 
 
@@ -39,13 +42,28 @@ def read_requests(args: argparse.Namespace) -> list[SceneRequest]:
     if kind_of(args.out) is not None:
         raise OSError(f"--scenes writes a file for each scene to a folder, and -o {args.out} is a file; leave one of them out")
     outs: dict[str, str] = {}
-    for source in args.inputs:
+    for source in (source for name in args.inputs for source in _scenes(name, args.out)):
         out = os.path.join(args.out, f"{os.path.splitext(os.path.basename(source))[0]}.{args.scenes}")
         if (earlier := outs.setdefault(out, source)) != source:
             raise OSError(f"{earlier} and {source} would both become {out}; give them different -o folders")
     if not outs:
         raise OSError("give the scenes, such as scenes/*.tif")
     return list(filter(None, (_read_request(args, [source], out, [out]) for out, source in outs.items())))
+
+
+def _scenes(name: str, out: str) -> list[str]:
+    """The scenes that an input names: those of a folder but below `out`, or of a pattern; else the input. Raises `OSError`."""
+    is_folder = os.path.isdir(name)
+    if not is_path(name) or not (is_folder or glob.has_magic(name)) or os.path.isfile(name):
+        return [name]
+    paths = glob.glob(os.path.join(glob.escape(name), "**") if is_folder else name, recursive=True)
+    if is_folder:
+        left_out = None if real(name).is_relative_to(real(out)) else real(out)
+        paths = [path for path in paths if path.lower().endswith(ENDINGS)]
+        paths = [path for path in paths if left_out is None or not real(path).is_relative_to(left_out)]
+    if not (scenes := sorted(filter(os.path.isfile, paths))):
+        raise OSError(f"no scenes in {name!r}; in folders, their names end in {', '.join(ENDINGS)}")
+    return scenes
 
 
 def _check_outs(args: argparse.Namespace) -> None:
@@ -94,7 +112,8 @@ def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set
         raise OSError(f"-o {out} takes one scene, got {len(inputs)}; give --scenes tif and a folder for several")
     foreign = set(OF_PICTURES) - (OF_JOBS if args.job else set())
     if options := [name for name in OF_PICTURES if name in foreign and getattr(args, name, None) not in (None, False)]:
-        raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {out} is that of a scene; leave it out")
+        advice = "leave it out, or add --job" if options[0] in OF_JOBS else "leave it out"
+        raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {out} is that of a scene; {advice}")
     names = OF_ALL | (OF_POLYGONS if kinds != {"raster"} else set())
     if others := [name for name in service_arguments(args) if name not in names]:
         parameter: Parameter = (RENDERING | OPTIONS)[others[0]]
@@ -111,4 +130,5 @@ def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set
     if is_path(inputs[0]) and real(inputs[0]) == real(out):
         raise OSError(f"{out} would overwrite the scene; give another -o")
     if is_path(inputs[0]) and not os.path.isfile(inputs[0]):
-        raise OSError(f"no file {inputs[0]!r}; -o {out} takes one scene")
+        what = f"{inputs[0]!r} is a folder" if os.path.isdir(inputs[0]) else f"no file {inputs[0]!r}"
+        raise OSError(f"{what}; -o {out} takes one scene; give --scenes tif and a folder for several")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from imaging.conversion import (
     upright_array,
 )
 from imaging.decoding_memory import FIXED_BYTES, RUN_LENGTHS, Size, decoding_costs, webp_costs
-from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
+from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType, ignore_pillow_warnings
 from imaging.formats import heif, signatures
 from imaging.formats.boxes import read_webp_header
 from imaging.formats.declarations import check_header, check_pixels
@@ -60,7 +58,6 @@ REDUCTIONS = (8, 4, 2, 1)  # by which libjpeg can divide an image's sides
 # first words of the decoders' errors for kinds that they do not read, and what is said instead of them
 UNSUPPORTED_KINDS = ("Unsupported BMP", "unknown raw mode", *heif.UNSUPPORTED)
 REASONS = {"TIFF": "its samples and layout", heif.NAME: "its codec"}
-PILLOW = re.compile(r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -242,10 +239,7 @@ def scale(image: Pixels, size: Size) -> Pixels:
 @contextmanager
 def decoder_errors(data: bytes) -> Iterator[None]:
     """Makes errors of checks and decoders an `ImageError`; `MemoryError` passes."""
-    # Pillow's warnings are harmless or lead to an error here. The filter stays for the process's life: `catch_warnings` would
-    # undo the filters that other threads set
-    if not any(module == PILLOW for _, _, _, module, _ in warnings.filters):
-        warnings.filterwarnings("ignore", module=PILLOW.pattern)
+    ignore_pillow_warnings()
     try:
         yield
     except (UnknownImageType, ImageTooLarge, MemoryError):

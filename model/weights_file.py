@@ -49,7 +49,7 @@ def find_weights(name: str) -> Path:
     for path in (Path(name), WEIGHTS_FOLDER / name, WEIGHTS_FOLDER / f"{name}{MASTER_SUFFIX}"):
         if path.is_file() and path.name.endswith(MASTER_SUFFIX):
             return path
-    raise _not_found(name)
+    raise _not_found(name, MASTER_SUFFIX)
 
 
 def find_files(name: str) -> WeightsFiles:
@@ -66,7 +66,7 @@ def find_files(name: str) -> WeightsFiles:
             return _beside(path.with_name(path.name.removesuffix(MASTER_SUFFIX)))
     files = _beside(WEIGHTS_FOLDER / name)
     if not files.master and not files.exports:
-        raise _not_found(name)
+        raise _not_found(name, *EXPORT_SUFFIXES.values(), MASTER_SUFFIX)
     return files
 
 
@@ -78,11 +78,15 @@ def _beside(stem: Path) -> WeightsFiles:
     return WeightsFiles(stem.name, master if master.is_file() else None, existing)
 
 
-def _not_found(name: str) -> WeightsError:
+def _not_found(name: str, *endings: str) -> WeightsError:
+    """The error for a name that leads to no file with one of these endings."""
+    problem = f"no weights file {name!r}"
+    if Path(name).is_file():
+        problem = f"{name!r} is no weights file, whose name ends in {' or '.join(endings)}"
     suffixes = (*EXPORT_SUFFIXES.values(), MASTER_SUFFIX)
     stems = {path.name.removesuffix(suffix) for suffix in suffixes for path in WEIGHTS_FOLDER.glob(f"*{suffix}")}
     names = ", ".join(sorted(stem for stem in stems if not stem.endswith(".int8"))) or "none"
-    return WeightsError(f"no weights file {name!r}; give a file's path or a name in {WEIGHTS_FOLDER} (there: {names})")
+    return WeightsError(f"{problem}; give a file's path or a name in {WEIGHTS_FOLDER} (there: {names})")
 
 
 def load_weights(path: Path) -> Weights:

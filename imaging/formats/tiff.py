@@ -9,7 +9,7 @@ from typing import IO, Any, NamedTuple
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
-from imaging.errors import DamagedImage, UnknownImageType
+from imaging.errors import DamagedImage, UnknownImageType, ignore_pillow_warnings
 
 Tags = Mapping[int, Any]
 WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
@@ -89,6 +89,7 @@ def check_page(data: bytes) -> int:
 
 def check_tables(file: IO[bytes]) -> None:
     """Raises `DamagedImage` if the first page, a smaller version of it or a mask lacks strips or tiles; some may be empty."""
+    ignore_pillow_warnings()
     try:
         for index, (place, tags) in enumerate(_directories(file)):
             page = Page.of(place, tags)

@@ -25,6 +25,8 @@ from model.whole_file import STALE_S
         ("masks", Rendering(), True, False),
         ("mask.png/", Rendering(), False, False),
         ("s3://bucket/masks", Rendering("json"), False, False),
+        ("gs://photos.example.org", Rendering(), False, False),
+        ("runs/2026.11", Rendering(), False, False),
     ],
 )
 def test_an_output_is_a_file_or_a_folder(out: str, rendering: Rendering, single: bool, file: bool) -> None:
@@ -32,8 +34,9 @@ def test_an_output_is_a_file_or_a_folder(out: str, rendering: Rendering, single:
 
 
 def test_a_folder_that_is_named_as_a_file_is_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "masks.png").mkdir()
-    assert not open_answers(str(tmp_path / "masks.png"), Rendering(), single=True).file
+    for name in ("masks.png", "masks.v2"):
+        (tmp_path / name).mkdir()
+        assert not open_answers(str(tmp_path / name), Rendering(), single=True).file
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,9 @@ def test_a_folder_that_is_named_as_a_file_is_a_folder(tmp_path: Path) -> None:
         ("m.tif", Rendering("png"), True, "give a folder, or give --format geotiff, if the image has coordinates"),
         ("m.geojson", Rendering("png"), True, "or give --format geojson$"),
         ("m.bmp", Rendering("png"), True, "name it .png, give a folder, or ask for a picture: --format overlay"),
+        ("c4.shp", Rendering(), True, r"-o c4.shp ends in .shp, .*; name it .geojson, .gpkg, .*, or c4.shp/ for a folder$"),
+        ("a.tif.gz", Rendering(), True, "ends in .gz, which is no output"),
+        ("s3://bucket/x.txt", Rendering(), False, "or s3://bucket/x.txt/ for a folder"),
     ],
     ids=str,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -35,18 +36,20 @@ def port() -> Iterator[int]:
 
 @both
 @pytest.mark.parametrize(
-    "url", ["service:8000", "", "http://[::1", "http://service:port", "ftp://service", "http://service/?a=b"]
+    "url",
+    ["service:8000", "", "http://[::1", "http://service:port", "ftp://service", "http://service/?a=b", None, b"http://service"],
 )
-def test_an_address_that_is_none_is_told(kind: Kind, url: str) -> None:
+def test_an_address_that_is_none_is_told(kind: Kind, url: Any) -> None:
     with pytest.raises(ValueError, match=r"base_url must .*http://127\.0\.0\.1:8000"):
         kind(url)
 
 
 @both
 @pytest.mark.parametrize(
-    ("limits", "message"), [({"timeout": 0}, "timeout must be above 0 s"), ({"retries": -1}, "retries at least 0")]
+    ("limits", "message"),
+    [({"timeout": 0}, "timeout must be above 0 s"), ({"retries": -1}, "retries at least 0"), ({"timeout": None}, "got None")],
 )
-def test_limits_that_leave_nothing_to_ask_are_refused(kind: Kind, limits: dict[str, int], message: str) -> None:
+def test_limits_that_leave_nothing_to_ask_are_refused(kind: Kind, limits: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind("http://service", **limits)
 
@@ -65,11 +68,11 @@ def test_the_path_of_the_address_and_the_key_go_along() -> None:
 
 
 @both
-@pytest.mark.parametrize("key", ["schlüssel", "a\nb", "word\n", " word"])
-def test_a_key_that_no_header_carries_is_refused_and_not_told(kind: Kind, key: str) -> None:
+@pytest.mark.parametrize("key", ["schlüssel", "a\nb", "word\n", " word", 5678, b"word"])
+def test_a_key_that_no_header_carries_is_refused_and_not_told(kind: Kind, key: Any) -> None:
     with pytest.raises(ValueError, match=r"api_key must .*ASCII") as error_info:
         kind("http://service", api_key=key)
-    assert key.strip() not in str(error_info.value)
+    assert str(key).strip() not in str(error_info.value)
 
 
 @both

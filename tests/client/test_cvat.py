@@ -17,7 +17,7 @@ import pytest
 from cvat_sdk import Config
 from cvat_sdk.core.client import Client
 from cvat_sdk.masks import decode_mask
-from fcn_client import SegmentClient, cvat
+from fcn_client import SegmentClient, WrongParameter, cvat
 from PIL import Image, ImageDraw
 
 from tests.support import http_servers
@@ -115,6 +115,12 @@ def test_the_spec_has_the_classes_and_their_aliases(live_url: str) -> None:
     assert {label.type for label in cvat.create(live_url, polygons=True).spec.labels} == {"polygon"}
     with pytest.raises(ValueError, match="did you mean 'cat'"):
         cvat.create(live_url, aliases="catt=Animal")
+
+
+@pytest.mark.parametrize("option", [{"min_area": "5m2"}, {"side": 1}, {"quality": "best"}, {"tolerance": -1}], ids=str)
+def test_options_that_the_service_refuses_are_told_before_the_first_image(live_url: str, option: dict[str, Any]) -> None:
+    with pytest.raises(WrongParameter, match=next(iter(option))):
+        cvat.create(live_url, **option)
 
 
 def test_a_threshold_leaves_out_what_is_less_sure(live_url: str, photo: Image.Image) -> None:

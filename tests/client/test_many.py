@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import AsyncGenerator, Generator
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from fcn_client import SegmentClient, SegmentError
 from fcn_client.many import in_order, in_order_async
 
+from tests.support.client.scripted_service import Kind, both, client_of
 from tests.support.polling import HANG_S
 
 Result = Any
@@ -101,3 +104,15 @@ def test_what_is_no_fault_of_one_image_ends_it() -> None:
 def test_a_concurrency_of_none_is_refused(concurrency: int) -> None:
     with SegmentClient("http://service") as client, pytest.raises(ValueError, match="concurrency must be at least 1"):
         client.segment_many([], concurrency=concurrency)
+
+
+@pytest.mark.parametrize("image", ["a.jpg", b"bytes", io.BytesIO(b"line"), np.zeros((4, 4, 3), np.uint8)], ids=type)
+@both
+def test_one_image_is_not_taken_for_several(kind: Kind, image: Any) -> None:
+    """A text would be walked letter by letter, and a file named `a` segmented."""
+    with client_of(kind) as client:
+        with pytest.raises(TypeError, match="put it into a list"):
+            client.segment_many(image)
+        if not isinstance(image, str):  # a job may have one file
+            with pytest.raises(TypeError, match="put it into a list"):
+                client.submit(image, output="zip")

@@ -18,7 +18,7 @@ from PIL import Image
 
 from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP
 from imaging.decoding import Limits
-from imaging.errors import ImageError
+from imaging.errors import ImageError, ignore_pillow_warnings
 from imaging.formats.declarations import check_header, check_pixels
 from imaging.formats.signatures import format_of
 from model.labels import Color, LabelSet
@@ -162,6 +162,7 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
     """
     if (kind := format_of(data)) != "PNG":
         raise DataError(f"{path}: its {len(data)} bytes are no PNG ({kind}); export masks as PNG, which keeps ids exactly")
+    ignore_pillow_warnings()
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             _require_pixels(path, (image.height, image.width), image_size)
@@ -207,6 +208,7 @@ def read_orientation(data: bytes) -> int:
     """The EXIF orientation, 1 (not turned) to 8, by which `imaging.decoding.decode` turns an image file."""
     if not re.search(rb"exif|II\*\0|MM\0\*", data, re.IGNORECASE):
         return 1
+    ignore_pillow_warnings()
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.format == "PNG":

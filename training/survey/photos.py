@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imaging.errors import ignore_pillow_warnings
 from imaging.formats.signatures import JPEG, TIFF
 
 Pixels = npt.NDArray[np.uint8]
@@ -59,6 +60,7 @@ def is_cmyk(data: bytes) -> bool:
     """Whether an image file that can be decoded holds CMYK; reads its header alone."""
     if not data.startswith((JPEG, *TIFF)):
         return False
+    ignore_pillow_warnings()
     with Image.open(io.BytesIO(data)) as image:
         return image.mode == "CMYK"
 

@@ -14,6 +14,8 @@ VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSLK
 def base(url: str) -> httpx.URL:
     """Parses the address and ends it with a slash, so that paths are added below it. Raises `ValueError`."""
     rule = "base_url must be an address such as http://127.0.0.1:8000"
+    if not isinstance(url, str):
+        raise ValueError(f"{rule}, got {url!r}")
     try:
         address = httpx.URL(url.strip().rstrip("/") + "/")
     except (httpx.InvalidURL, UnicodeError) as error:
@@ -28,9 +30,9 @@ def headers(api_key: str | None) -> dict[str, str]:
 
     Raises `ValueError` if a header cannot hold the key; the error does not show the key.
     """
-    if not api_key:
+    if api_key in (None, ""):
         return {"Accept-Encoding": ENCODING}
-    if not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
+    if not isinstance(api_key, str) or not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
         raise ValueError("api_key must be letters, digits and signs of ASCII, without spaces or line ends around it")
     return {"Accept-Encoding": ENCODING, "X-API-Key": api_key}
 

@@ -14,13 +14,12 @@ from typing import Any, Self, Unpack
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, bodies, calls, jobs
+from fcn_client import address, answers, bodies, calls, jobs, many
 from fcn_client.calls import Call
 from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy, connection_error, error_of
 from fcn_client.images import ImageLike
 from fcn_client.jobs import Job, Output
-from fcn_client.many import check_concurrency, in_order_async
 from fcn_client.parameters import CocoOptions, CutoutOptions, Options, OverlayOptions, PolygonsOptions, SegmentOptions
 from fcn_client.results import Label, Model, Polygon, Segmentation
 from fcn_client.retrying import POLL_S, Attempts, Outcome
@@ -77,9 +76,9 @@ class AsyncSegmentClient:
         self, images: Iterable[ImageLike], *, concurrency: int = 4, **options: Unpack[SegmentOptions]
     ) -> AsyncIterator[tuple[ImageLike, Segmentation | Exception]]:
         """As `SegmentClient.segment_many`."""
-        check_concurrency(concurrency)
+        many.check(images, concurrency)
         calls.query("segment", options)
-        return in_order_async(images, partial(self.segment, **options), concurrency)
+        return many.in_order_async(images, partial(self.segment, **options), concurrency)
 
     async def raw(self, image: ImageLike, **query: Any) -> bytes:
         """As `SegmentClient.raw`."""

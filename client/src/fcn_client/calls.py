@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import httpx
 
 from fcn_client.images import ImageLike, upload_of
-from fcn_client.parameters import FORMS, NAMES, Classes
+from fcn_client.parameters import FORMS, NAMES
 
 TIMEOUT_S = 120.0
 CONNECT_S = 10.0
@@ -31,8 +31,7 @@ class Call(NamedTuple):
 def post(image: ImageLike, query: Mapping[str, Any], timeout: float = TIMEOUT_S) -> Call:
     """The request to segment an image. Query values of None are omitted. timeout: seconds to fetch the image's address."""
     upload = upload_of(image, timeout)
-    text_query = {name: text(value) for name, value in query.items() if value is not None}
-    return Call("POST", "segment", text_query, [("file", (upload.name, upload.data))])
+    return Call("POST", "segment", texts(query), [("file", (upload.name, upload.data))])
 
 
 def get(path: str, model: str | None = None) -> Call:
@@ -46,27 +45,29 @@ def query(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         nearest = difflib.get_close_matches(unknown[0], names, n=1)
         advice = f"did you mean {nearest[0]}? " if nearest else ""
         raise TypeError(f"no option {', '.join(unknown)}; {advice}there are {', '.join(names)}")
-    return {**FORMS[method], **options, "classes": class_list(options.get("classes"))}
+    return {**FORMS[method], **options}
 
 
-def class_list(classes: Classes | None) -> str | None:
-    """The classes as the query has them, with commas. Raises `ValueError` for an empty list, which would mean all classes."""
-    if classes is None or isinstance(classes, str):
-        return classes
-    text = str(classes) if isinstance(classes, int) else ",".join(map(str, classes))
-    if not text:
-        raise ValueError("classes must name at least one class, got an empty list; leave it out for all classes")
-    return text
+def texts(query: Mapping[str, Any]) -> dict[str, str]:
+    """The values as a query has them, lists with commas; those of None are omitted.
+
+    Raises `ValueError` for an empty list: no classes would mean all classes.
+    """
+    return {name: _text(name, value) for name, value in query.items() if value is not None}
 
 
-def text(value: object) -> str:
-    """The value as a query has it."""
+def _text(name: str, value: object) -> str:
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        values = [_text(name, each) for each in value]
+        if not values:
+            raise ValueError(f"{name} must have at least one value, got an empty list; leave it out for the service's choice")
+        return ",".join(values)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def limits(timeout: float, retries: int) -> None:
     """Raises `ValueError` if the timeout is not above 0 or the number of retries is negative."""
-    if not timeout > 0 or retries < 0:
+    if not (isinstance(timeout, int | float) and isinstance(retries, int | float) and timeout > 0 and retries >= 0):
         raise ValueError(f"timeout must be above 0 s and retries at least 0, got {timeout} and {retries}")
 
 

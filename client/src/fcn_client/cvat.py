@@ -8,6 +8,7 @@ Source of the contract: `cvat_sdk/auto_annotation/interface.py` of cvat-sdk 2.80
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import cvat_sdk.auto_annotation as cvataa
@@ -15,6 +16,7 @@ from cvat_sdk import models
 from cvat_sdk.masks import encode_mask
 from PIL import Image
 
+from fcn_client.errors import BadRequest, ServerBusy
 from fcn_client.matching import check_aliases, is_background, parse_aliases
 from fcn_client.parameters import Options, Quality, Side
 from fcn_client.regions import Region, outlines, regions
@@ -39,7 +41,7 @@ def create(
     url, api_key, model: the service, its key and one of its models. polygons: shapes are polygons instead of masks; tolerance:
     how far their points may move, in pixels. aliases: `CLASS=LABEL` with commas, the names of classes in CVAT. min_area,
     fill_holes, side, quality: as over HTTP.
-    Raises `ValueError` for wrong aliases and `SegmentError` if the service does not answer.
+    Raises `ValueError` for wrong aliases and `SegmentError` if the service does not answer or refuses the options.
     """
     options = Options(model=model, min_area=min_area, fill_holes=fill_holes, side=side, quality=quality)
     return Detector(partial(SegmentClient, url, api_key=api_key), options, polygons, tolerance, parse_aliases(aliases))
@@ -59,6 +61,8 @@ class Detector:
         self._connect, self._options, self._polygons, self._tolerance = connect, options, polygons, tolerance
         with connect() as client:
             labels = client.classes(options.get("model"))
+            with suppress(BadRequest, ServerBusy):  # an empty image is refused after wrong options
+                client.coco(b"", mask="polygons", tolerance=tolerance, **options)
         check_aliases(aliases, labels)
         names = {name.casefold(): label for name, label in aliases.items()}
         self._names = {

@@ -51,6 +51,16 @@ def upload_of(image: ImageLike, timeout: float = FETCH_TIMEOUT_S) -> Upload:
     raise TypeError(f"an image must be {kinds}, got {type(image).__name__}")
 
 
+def refuse_one(images: object) -> None:
+    """Raises `TypeError` for one image where several are expected: its letters, bytes, lines or rows would be the images."""
+    is_array = isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] == 3))
+    is_file = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or hasattr(images, "read")
+    if is_array or is_file:
+        raise TypeError(
+            f"several images must be a list or another iterable, got one {type(images).__name__}; put it into a list"
+        )
+
+
 def _utf8(name: str) -> str:
     """The name as text for a form. Bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(name).decode("utf-8", "replace")

@@ -13,8 +13,9 @@ from typing import Any, BinaryIO, Literal
 import httpx
 
 from fcn_client.answers import document
-from fcn_client.calls import Call, FilePart, class_list, text
+from fcn_client.calls import Call, FilePart, texts
 from fcn_client.errors import SegmentError
+from fcn_client.images import refuse_one
 
 Output = Literal["tif", "cog", "gpkg", "geojson", "zip", "coco", "jsonl"]
 """What becomes of a scene (the first four), or of photos."""
@@ -61,10 +62,10 @@ def call(job: Job | str, path: str = "", method: str = "GET") -> Call:
 
 @contextmanager
 def submission(files: Sequence[str | Path] | str | Path, output: Output, parameters: Mapping[str, Any]) -> Iterator[Call]:
-    """The request that sends files, which stay open in the block. Raises `OSError`."""
+    """The request that sends files, which stay open in the block. Raises `OSError`, or `TypeError` for what is no path."""
     paths = [files] if isinstance(files, str | Path) else files
-    parameters = {"output": output, **parameters, "classes": class_list(parameters.get("classes"))}
-    query = {name: text(value) for name, value in parameters.items() if value is not None}
+    refuse_one(paths)
+    query = texts({"output": output, **parameters})
     with ExitStack() as stack:
         parts: list[FilePart] = [("file", (Path(path).name, stack.enter_context(open(path, "rb")))) for path in paths]
         yield Call("POST", "jobs", query, parts)

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from fcn_client.errors import SegmentError
+from fcn_client.images import refuse_one
 from fcn_client.results import Segmentation
 
 Item = TypeVar("Item")
@@ -19,7 +20,9 @@ AHEAD = 2  # images taken from the input, as a multiple of the concurrency
 OF_ONE_IMAGE = (SegmentError, OSError, TypeError, ValueError)
 
 
-def check_concurrency(concurrency: int) -> None:
+def check(images: object, concurrency: int) -> None:
+    """Raises `TypeError` for one image instead of several, and `ValueError` for a concurrency below 1."""
+    refuse_one(images)
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, got {concurrency}")
 

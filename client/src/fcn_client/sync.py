@@ -13,13 +13,12 @@ from typing import Any, Self, Unpack
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, bodies, calls, jobs
+from fcn_client import address, answers, bodies, calls, jobs, many
 from fcn_client.calls import Call
 from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy, connection_error, error_of
 from fcn_client.images import ImageLike
 from fcn_client.jobs import Job, Output
-from fcn_client.many import check_concurrency, in_order
 from fcn_client.parameters import CocoOptions, CutoutOptions, Options, OverlayOptions, PolygonsOptions, SegmentOptions
 from fcn_client.results import Label, Model, Polygon, Segmentation
 from fcn_client.retrying import POLL_S, Attempts, Outcome
@@ -82,9 +81,9 @@ class SegmentClient:
         self, images: Iterable[ImageLike], *, concurrency: int = 4, **options: Unpack[SegmentOptions]
     ) -> Iterator[tuple[ImageLike, Segmentation | Exception]]:
         """Segments many images and yields each with its answer or its error, in order. Takes images only as they are needed."""
-        check_concurrency(concurrency)
+        many.check(images, concurrency)
         calls.query("segment", options)
-        return in_order(images, partial(self.segment, **options), concurrency)
+        return many.in_order(images, partial(self.segment, **options), concurrency)
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:
         """The answer's bytes for any query parameters of `/segment`, such as `format="npz"`."""

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +186,16 @@ def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
         (["a.tif", "-o", "out.tif", "--gsd", "0.01"], "pixels of 0.01 m enlarge"),
         (["a.tif", "-o", "out.tif", "--gsd", "300"], "310x430 pixels would become 1x1, and the network needs 32 along the"),
         (["a.tif", "-o", "out.tif", "--min-area", "5m2"], "it applies to polygons"),
-        (["a.tif", "-o", "out.tif", "--server", "http://localhost"], "--server is for pictures"),
+        (["a.tif", "-o", "out.tif", "--server", "http://localhost"], "leave it out, or add --job"),
         (["a.tif", "-o", "a.tif"], "would overwrite the scene"),
         (["a.tif", "a.tif", "-o", "out.tif"], "takes one scene, got 2; give --scenes tif and a folder"),
         (["b.tif", "-o", "out.tif"], "no file 'b.tif'"),
+        ([".", "-o", "out.tif"], "'.' is a folder; -o out.tif takes one scene"),
+        (["b*.tif", "-o", "out", "--scenes", "tif"], "no scenes in 'b*.tif'"),
         (["a.tif", "-o", "mask.png", "--bands", "1,2,3"], "--bands is for scenes"),
         (["a.tif", "-o", "mask.png", "--min-area", "5m2"], "--min-area in m2 is for polygons of scenes"),
         (["text.tif", "-o", "out.tif"], "is not read as a scene"),
+        (["cut.tif", "-o", "out.tif"], "cut.tif cannot be read"),  # without a warning of Pillow
         (["nowhere.tif", "-o", "out.tif", "--gsd", "1"], "nowhere.tif has no coordinate system"),
         (["nowhere.tif", "-o", "out.geojson"], "nowhere.tif has no coordinate system"),
         (["a.tif", "-o", "out.gpkg", "--min-area", "200"], "is in square metres, such as 5m2"),
@@ -215,13 +219,19 @@ def test_what_does_not_go_together_is_said_in_a_line(
     write_scene("a.tif", PHOTO)
     write_scene("nowhere.tif", PHOTO, crs=None)
     Path("text.tif").write_text("no raster")
+    with rasterio.open(write_scene("cut.tif", PHOTO), "r+") as file:
+        file.build_overviews([2])
+    os.truncate("cut.tif", 300_000)
     try:
-        status = run(*arguments)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UserWarning)
+            status = run(*arguments)
+        assert told == []
     except SystemExit as end:
         status = end.code  # type: ignore[assignment]
     assert status == 2
     assert message in capsys.readouterr().err
-    assert sorted(os.listdir()) == ["a.tif", "nowhere.tif", "text.tif"]
+    assert sorted(os.listdir()) == ["a.tif", "cut.tif", "nowhere.tif", "text.tif"]
 
 
 @pytest.mark.long
@@ -240,3 +250,12 @@ def test_memory_has_a_limit_that_the_area_exceeds(narrow_file: Path, tmp_path: P
     ids = read(tmp_path / "out.tif")
     assert (ids[:39_000] == VOID).all()
     assert (ids[39_000:39_256, :256] != VOID).any()
+
+
+def test_scenes_of_folders_and_patterns_have_a_file_each(run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("geo/a.tif", "geo/more/b.TIF", "u1.tif", "u2.tif", "v.tif", "geo/maps/old.tif"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        write_scene(Path(name), make_photo(40, 50))
+    assert run("geo", "u*.tif", "-o", "geo/maps", "--scenes", "geojson", *TILE) == 0
+    assert sorted(os.listdir("geo/maps")) == ["a.geojson", "b.geojson", "old.tif", "u1.geojson", "u2.geojson"]

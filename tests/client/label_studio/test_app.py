@@ -104,6 +104,7 @@ def test_setup_names_the_model_and_logs_labels_without_a_class_once(live_url: st
     [
         ({"options": {"model": "x"}}, "--model must be one of voc-fcn8s-mobilenet-v2, got 'x'"),
         ({"aliases": {"catt": "Cat"}}, "did you mean 'cat'"),
+        ({"options": {"min_area": "5m2"}}, "min_area"),
     ],
 )
 def test_setup_fails_for_what_the_service_lacks(live_url: str, settings: dict[str, Any], message: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from imaging.decoding import Limits, decode
 from model.labels import LabelClass, LabelSet
-from tests.support.images import make_photo
+from tests.support.images import exif_of, make_photo
 from tests.support.imaging.samples import oriented, upright
 from tests.support.training.data_sets import FOUR, IDS, Ids, in_palette, write_frame, write_voc
 from tests.support.training.invocations import on_shapes
@@ -124,6 +126,15 @@ def test_the_orientation_is_the_decoder_s(format: str) -> None:
     assert read_orientation(b"Exif, and nothing more") == 1
     for value in range(1, 9):
         assert np.array_equal(turn_upright(photo[..., 0], value), upright(photo[..., 0], value))
+
+
+def test_an_orientation_in_damaged_exif_gives_no_warnings() -> None:
+    data = io.BytesIO()
+    Image.fromarray(make_photo(4, 6)).save(data, "JPEG", exif=exif_of(6).tobytes()[:-6])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert read_orientation(data.getvalue()) == 1
+    assert told == []
 
 
 def test_how_masks_are_read_is_told_in_a_line(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from fcn_client.aio import AsyncSegmentClient
 from fcn_client.calls import TIMEOUT_S
-from fcn_client.errors import SegmentError
+from fcn_client.errors import BadRequest, SegmentError, ServerBusy
 from fcn_client.label_studio.predicting import Control, Predictor, Unusable, read_control, version
 from fcn_client.label_studio.studio import SETUP_S, Studio
 from fcn_client.matching import check_aliases, match
@@ -71,13 +71,17 @@ class StudioBackend:
         return JSONResponse({"status": "UP", "model_class": "fcn-segment"})
 
     async def setup(self, request: Request) -> Response:
-        """Names the model's version, and logs which labels have no class. 503 if the service does not answer."""
+        """Names the model's version, and logs which labels have no class. 503 for no answer and for wrong options."""
         body = await _read_json(request)
         schema = _text(body, "schema")
         self._studio = self._studio_of(_text(body, "hostname"), _text(body, "access_token"))
         try:
             model = await self._model()
             check_aliases(self._settings.aliases, model.classes)
+            if not self._version:
+                with suppress(BadRequest, ServerBusy):  # an empty image is refused after wrong options
+                    settings = self._settings
+                    await self._quick.coco(b"", mask="polygons", tolerance=settings.tolerance, **settings.options)
         except (SegmentError, ValueError) as error:
             log.error("%s", error)
             return JSONResponse({"error": str(error)}, 503)
