@@ -18,13 +18,14 @@ from imaging.conversion import (
     exif_orientation,
     forget_xmp,
     frame_box,
+    ignore_pillow_warnings,
     orientation_of,
     rgb_image,
     rgb_profile,
     upright_array,
 )
 from imaging.decoding_memory import FIXED_BYTES, RUN_LENGTHS, Size, decoding_costs, webp_costs
-from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType, ignore_pillow_warnings
+from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats import heif, signatures
 from imaging.formats.boxes import read_webp_header
 from imaging.formats.declarations import check_header, check_pixels

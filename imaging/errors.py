@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-
-PILLOW = re.compile(r"PIL\.")
-
 
 class ImageError(ValueError):
     """Base class of the errors about an image's bytes."""
@@ -42,12 +37,3 @@ class UnknownClass(ValueError):
 
 class UnusedParameter(ValueError):
     """The requested form of answer does not use a parameter that was set."""
-
-
-def ignore_pillow_warnings() -> None:
-    """Ignores Pillow's warnings, which are harmless or lead to an error. Call it before Pillow reads bytes of others.
-
-    The filter stays for the process's life: `catch_warnings` would undo the filters that other threads set.
-    """
-    if not any(module == PILLOW for _, _, _, module, _ in warnings.filters):
-        warnings.filterwarnings("ignore", module=PILLOW.pattern)

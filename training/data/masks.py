@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP
+from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP, ignore_pillow_warnings
 from imaging.decoding import Limits
-from imaging.errors import ImageError, ignore_pillow_warnings
+from imaging.errors import ImageError
 from imaging.formats.declarations import check_header, check_pixels
 from imaging.formats.signatures import format_of
 from model.labels import Color, LabelSet

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.errors import ignore_pillow_warnings
+from imaging.conversion import ignore_pillow_warnings
 from imaging.formats.signatures import JPEG, TIFF
 
 Pixels = npt.NDArray[np.uint8]

@@ -50,7 +50,7 @@ def test_the_first_is_the_default_and_others_are_picked_by_name(narrow_file: Pat
 def test_two_files_of_one_name_are_refused(narrow_file: Path, tmp_path: Path) -> None:
     shutil.copy(narrow_file.with_suffix(".onnx"), tmp_path)
     registry = registry_of(f"{narrow_file},{tmp_path / 'narrow.onnx'}")
-    with pytest.raises(ValueError, match="named narrow"):
+    with pytest.raises(ValueError, match="SEGMENT_WEIGHTS names narrow twice"):
         registry.load()
     assert registry.models == {}
 

@@ -73,7 +73,7 @@ def test_a_pillow_image_without_a_value_for_white_is_refused(segmenter: Segmente
         ("blend", "foo", "one of mean"),
         ("quality", "foo", "one of standard, high"),
         ("overlap", 0.6, "a number from 0 to 0.5"),
-        ("min_area", 200, "of the type Area, a whole number of pixels"),
+        ("min_area", 200, "of the type Area, 0 to 999999999 whole pixels"),
     ],
 )
 def test_options_that_http_would_refuse_are_refused(segmenter: Segmenter, name: str, value: Any, words: str) -> None:

@@ -66,7 +66,8 @@ def run_chain(
         with ExitStack() as stack:
             asks = any(ADDRESS in each.text for each in own)
             services = (whole if environment.client is not None else trial, whole)  # the client is not the service
-            urls = tuple(stack.enter_context(served(place)).url if asks else "" for place in services)
+            jobs = (folder / "jobs", folder / "whole-jobs")
+            urls = tuple(stack.enter_context(served(*each)).url if asks else "" for each in zip(services, jobs, strict=True))
             yield from run_commands(own, trial, whole, urls)
     shutil.rmtree(venv)
 
@@ -101,11 +102,10 @@ def _with_extras(path: Path, extras: frozenset[str]) -> str:
     return f"{path}[{','.join(sorted(extras))}]" if extras else str(path)
 
 
-def served(place: Place) -> AbstractContextManager[Server]:
-    """The service of an environment, with its default settings, and with jobs."""
+def served(place: Place, jobs: Path) -> AbstractContextManager[Server]:
+    """The service of an environment, with its default settings, and with jobs in a folder that no other service uses."""
     port = free_port()
-    folder = str(place.environment / "jobs")
-    variables = {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning", "SEGMENT_JOBS_DIR": folder}
+    variables = {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning", "SEGMENT_JOBS_DIR": str(jobs)}
     return start_server([str(place.environment / "bin" / "fcn-serve")], port, "/health/ready", variables)
 
 
