@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
-import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -36,16 +34,6 @@ RGB_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "P")  # those whose numbers stay the
 PROFILE_HEADER = 128
 PROFILE_BYTES = 1 << 16  # phones' profiles have 0.5 to 4 kB, ICC's own for sRGB 61 kB; those of printers have megabytes
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
-PILLOW = re.compile(r"PIL\.")
-
-
-def ignore_pillow_warnings() -> None:
-    """Ignores Pillow's warnings, which are harmless or lead to an error. Call it before Pillow reads bytes of others.
-
-    The filter stays for the process's life: `catch_warnings` would undo the filters that other threads set.
-    """
-    if not any(module == PILLOW for _, _, _, module, _ in warnings.filters):
-        warnings.filterwarnings("ignore", module=PILLOW.pattern)
 
 
 def rgb_profile(image: Image.Image) -> bytes | None:

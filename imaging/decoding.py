@@ -18,7 +18,6 @@ from imaging.conversion import (
     exif_orientation,
     forget_xmp,
     frame_box,
-    ignore_pillow_warnings,
     orientation_of,
     rgb_image,
     rgb_profile,
@@ -240,7 +239,7 @@ def scale(image: Pixels, size: Size) -> Pixels:
 @contextmanager
 def decoder_errors(data: bytes) -> Iterator[None]:
     """Makes errors of checks and decoders an `ImageError`; `MemoryError` passes."""
-    ignore_pillow_warnings()
+    signatures.ignore_pillow_warnings()
     try:
         yield
     except (UnknownImageType, ImageTooLarge, MemoryError):

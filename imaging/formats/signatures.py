@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import NamedTuple
 
+PILLOW = re.compile(r"PIL\.")
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
 TIFF = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")  # the third and fourth are wrong, but Pillow reads them
@@ -110,3 +112,12 @@ def lacks_line_breaks(data: bytes) -> bool:
     if len(data) < LEAST_BYTES or b"\n" in data or b"\r" in data:
         return False
     return len(set(data[:SAMPLE_BYTES])) >= LEAST_VALUES
+
+
+def ignore_pillow_warnings() -> None:
+    """Ignores Pillow's warnings, which are harmless or lead to an error. Call it before Pillow reads bytes of others.
+
+    The filter stays for the process's life: `catch_warnings` would undo the filters that other threads set.
+    """
+    if not any(module == PILLOW for _, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=PILLOW.pattern)

@@ -9,8 +9,8 @@ from typing import IO, Any, NamedTuple
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
-from imaging.conversion import ignore_pillow_warnings
 from imaging.errors import DamagedImage, UnknownImageType
+from imaging.formats.signatures import ignore_pillow_warnings
 
 Tags = Mapping[int, Any]
 WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6

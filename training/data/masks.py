@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP, ignore_pillow_warnings
+from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP
 from imaging.decoding import Limits
 from imaging.errors import ImageError
 from imaging.formats.declarations import check_header, check_pixels
-from imaging.formats.signatures import format_of
+from imaging.formats.signatures import format_of, ignore_pillow_warnings
 from model.labels import Color, LabelSet
 from training.data.files import read_file
 from training.data.problems import DataError

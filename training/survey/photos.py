@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.conversion import ignore_pillow_warnings
-from imaging.formats.signatures import JPEG, TIFF
+from imaging.formats.signatures import JPEG, TIFF, ignore_pillow_warnings
 
 Pixels = npt.NDArray[np.uint8]
 Bits = npt.NDArray[np.bool_]
