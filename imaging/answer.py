@@ -119,8 +119,7 @@ class SegmentedImage:
             case "json":
                 return _json(self._document(rendering, class_ids))
             case "coco":
-                tolerance = rendering.tolerance if rendering.polygons else None
-                is_shared = rendering.topology == "shared"
+                tolerance, is_shared = rendering.tolerance if rendering.polygons else None, rendering.shares_borders
                 return _json(coco_document(class_map, labels, class_ids, rendering.name, tolerance, shares_borders=is_shared))
             case "hf":
                 return _json(class_masks(class_map, labels, self.result.mean_confidence, rendering.threshold))
@@ -209,7 +208,7 @@ class SegmentedImage:
         size = list(self.result.class_map.shape)
         if rendering.mask == "polygons":
             polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in class_ids}
-            is_shared = rendering.topology == "shared"
+            is_shared = rendering.shares_borders
             features = trace(self.result.class_map, [*map(int, polygons)], rendering.tolerance, shares_borders=is_shared)
             while batch := list(islice(features, REGIONS_AT_ONCE)):
                 for each, rings in zip(batch, to_lists([each.polygon for each in batch]), strict=True):

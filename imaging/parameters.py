@@ -92,7 +92,7 @@ class Parameter:
 
     def check(self, value: Any) -> None:
         """Raises `ValueError` for a value that the field may not have."""
-        if value is None and NoneType in get_args(self.type):
+        if value is self.default or (value is None and NoneType in get_args(self.type)):
             return
         words = []
         for member in self.members:
@@ -106,7 +106,9 @@ class Parameter:
             else:
                 kind = get_origin(member) or member
                 words.append(f"of the type {kind.__name__}{f', {self.values}' if self.values else ''}")
-                accepts = isinstance(value, kind) and not (kind is str and self.parse and self.parse(value) is None)
+                accepts = isinstance(value, kind)
+                if accepts and kind is str:
+                    self.read(value)  # raises for a text that it does not read
             if accepts:
                 return
         raise ValueError(f"{self.name} must be {' or '.join(words)}, got {value!r}")

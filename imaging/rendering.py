@@ -167,6 +167,11 @@ class Rendering:
         return self.format == "geojson" or (self.mask == "polygons" and self.format in ("json", "coco"))
 
     @property
+    def shares_borders(self) -> bool:
+        """Whether neighbouring polygons share their borders."""
+        return self.topology == "shared"
+
+    @property
     def needs_confidence(self) -> bool:
         """Whether the answer contains confidence, of pixels or of classes."""
         return self.format in ("json", "hf") or self.needs_confidence_map
@@ -214,7 +219,7 @@ class Rendering:
             return FIXED_BYTES + pixels * 4 * classes
         by_regions = self.format == "coco" or self.polygons
         picture = f"{self.format} {self.picture_format}" if self.is_picture else self.format
-        regions = region_bytes(size, self.polygons, shares_borders=self.topology == "shared") if by_regions else 0
+        regions = region_bytes(size, self.polygons, shares_borders=self.shares_borders) if by_regions else 0
         extra = cutout_bytes(pixels) if self.format == "cutout" else regions
         return FIXED_BYTES + pixels * BYTES_PER_PIXEL[self._limited_part or picture] + extra
 

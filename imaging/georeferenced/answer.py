@@ -37,7 +37,7 @@ def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering) -> b
 def _polygons(image: SegmentedImage, place: Place, rendering: Rendering) -> Iterator[PolygonFacts]:
     """The polygon of each region in the image's pixels, and its properties."""
     names = {label.id: label.name for label in image.labels.classes}
-    ids, is_shared = object_ids(rendering.classes, image.labels.classes), rendering.topology == "shared"
+    ids, is_shared = object_ids(rendering.classes, image.labels.classes), rendering.shares_borders
     for each in trace(image.result.class_map, ids, rendering.tolerance, shares_borders=is_shared, parts=_parts(image, place)):
         yield each.polygon, each.properties(names)
 
