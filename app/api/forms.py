@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from itertools import count
 from math import inf
 from pathlib import PurePath
 
@@ -83,8 +83,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
 
 async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Upload:
     """The upload of a form's file. If that is on disk, a worker reads it from there. Raises `BadRequest` for a text."""
-    # without folders, with `/` or `\`
-    name = (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or DEFAULT_NAME
+    name = file_name(part.filename or "")
     size = part.size or 0
     if is_on_disk := size > spool_bytes:
         blob = Blob(b"", os.dup(part.file.fileno()), size)
@@ -169,12 +168,18 @@ class _Parser(MultiPartParser):
         self.has_ended = True
 
 
+def file_name(text: str) -> str:
+    """What a client calls a file, without folders (with `/` or `\\`). Only the end of a long name is looked at."""
+    return text[-LONGEST_NAME:].replace("\\", "/").rpartition("/")[2] or DEFAULT_NAME
+
+
 def distinct_names(names: Sequence[str]) -> list[str]:
-    """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`."""
-    all_names, distinct = set(names), dict[str, None]()
+    """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`. Takes linear time."""
+    distinct, numbers, all_names = dict[str, None](), Counter[str](), set(names)
     for name in names:
-        path = PurePath(name)
-        candidates = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
-        is_new = name not in distinct
-        distinct[name if is_new else next(text for text in candidates if text not in all_names and text not in distinct)] = None
+        new, path = name, PurePath(name)
+        while new in distinct or (new != name and new in all_names):
+            numbers[name] += 1
+            new = f"{path.stem} ({numbers[name] + 1}){path.suffix}"
+        distinct[new] = None
     return list(distinct)
