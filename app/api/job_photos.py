@@ -55,7 +55,7 @@ async def segment_photos(
     async def attempt(index: int) -> Outcome:
         path = upload_path(folder, index)
         body = Blob(b"", os.open(path, os.O_RDONLY | os.O_CLOEXEC), path.stat().st_size)
-        with Reservation(service.admission, Client(lambda: 0, lambda: None), job.client) as reservation:
+        with Reservation(service.background, Client(lambda: 0, lambda: None), job.client) as reservation:
             reservation.callback(body.close)
             upload = Upload(body, names[index], is_on_disk=True)
             return await segment_one(service, sender, query, index, distinct[index], upload, reservation)
