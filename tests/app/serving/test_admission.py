@@ -342,6 +342,17 @@ def test_senders_take_turns_and_one_s_own_images_keep_their_order() -> None:
     assert order == ["many 1", "one 1", "two 1", "many 2", "one 2", "many 3"]
 
 
+def test_an_image_costs_its_sender_what_its_plan_says() -> None:
+    admission = admission_of(workers=1)
+    large, *others = (arrive(admission, sender) for sender in ("many tiles", "many tiles", *["one"] * 5))
+    large.admit(plan(100))
+    large.close()
+    for other in others[1:]:
+        assert other.is_in_work
+        other.close()
+    assert others[0].is_in_work
+
+
 @contextmanager
 def reader(admission: Admission, moved_bytes: int) -> Iterator[tuple[Reservation, list[int]]]:
     """A reservation of a client for which the service has waited ten seconds; what is appended when it is closed."""
