@@ -61,11 +61,11 @@ class Settings(BaseModel):
     )
 
     host: str = "127.0.0.1"
-    """address to listen on; `::` for all (the container's default), of IPv6 and of IPv4, or of IPv4 where that is alone"""
+    """address to listen on; `::` for all (the container's default), of IPv4 alone where there is no IPv6"""
 
     hosts: Annotated[CommaSeparated, AfterValidator(check_hosts)] = ()
-    """comma-separated names that requests may have in `Host`, besides loopback ones; by default none if the service listens on
-    a loopback address, else any. With `SEGMENT_TRUSTED_PROXIES` any"""
+    """comma-separated names that `Host` may have besides loopback ones; by default none where the service listens on loopback
+    alone, else any. With `SEGMENT_TRUSTED_PROXIES` any"""
 
     port: int = Field(8000, ge=0, le=LARGEST_PORT)
     """port to listen on; by default that of the platform, or `PORT`"""

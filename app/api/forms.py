@@ -15,7 +15,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.api.body import CLOSE, DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
+from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
 from app.api.errors import BadRequest, TooLarge, Unavailable
 from app.api.query import Query, form_values
 from app.telemetry import excerpt
@@ -101,14 +101,14 @@ async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Uplo
 def check_number(images: int) -> None:
     """Raises `TooLarge` if so many images are more than a request may have."""
     if images > MAX_FILES:
-        raise TooLarge(f"the request has more than {MAX_FILES} images, which is the limit; send fewer at once", CLOSE)
+        raise TooLarge(f"the request has more than {MAX_FILES} images, which is the limit; send fewer at once")
 
 
 def boundary_of(request: Request) -> bytes:
     """The boundary of the request's form. Raises `BadRequest` if it names none."""
     if boundary := parse_options_header(request.headers.get("content-type"))[1].get(b"boundary"):
         return boundary
-    raise unreadable("it names no boundary", CLOSE)
+    raise unreadable("it names no boundary")
 
 
 async def from_first_boundary(chunks: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
