@@ -34,7 +34,6 @@ SECURITY_HEADERS = {
 
 HOST = re.compile(r"\[?([\w.-]*|[0-9a-f:.]+)\]?(:\d*)?", re.ASCII | re.IGNORECASE)
 CHECK_HOST, CHECK_PATHS = "health", {"/health/live", "/health/ready"}  # what HAProxy's checks send
-PROXIED = {"x-forwarded-for", "x-forwarded-proto"}
 
 
 class ProblemCORSMiddleware(CORSMiddleware):
@@ -124,10 +123,8 @@ def listens_on_loopback(host: str) -> bool:
 def is_foreign(headers: Headers, allowed: set[str]) -> bool:
     """Whether a browser sends this for a page of an origin that is neither the service's own nor allowed."""
     origins, sites, host = headers.getlist("origin"), {*headers.getlist("sec-fetch-site")}, headers.get("host", "")
-    if "*" in allowed or (origins and allowed.issuperset(origins)):
+    if "*" in allowed or (origins and allowed.issuperset(origins)) or (sites and sites <= {"same-origin", "none"}):
         return False
-    if sites and sites <= {"same-origin", "none"}:
-        return False
-    any_port = not PROXIED.isdisjoint(headers)  # nginx's $host has none
+    any_port = "x-forwarded-for" in headers or "x-forwarded-proto" in headers  # nginx's $host has none
     is_own = all(is_same_origin(origin, host, any_port=any_port) for origin in origins)
     return not (is_own and sites.isdisjoint({"cross-site", "same-site"}))
