@@ -87,7 +87,7 @@ class Unauthorized(Problem):
 
 
 class Forbidden(Problem):
-    status, name, title = 403, "forbidden", "Not from there"
+    status, name, title = 403, "forbidden", "Not allowed from there"
     example = "a page of https://other.example may not call the service; the operator can name it in SEGMENT_CORS_ORIGINS"
 
 

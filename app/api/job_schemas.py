@@ -77,7 +77,7 @@ class JobPage(BaseModel):
     links: list[Link]
 
 
-UNKNOWN_JOB = problem_responses([Unauthorized, NotFound])
+UNKNOWN_JOB = problem_responses([Unauthorized, Forbidden, NotFound])
 RESULT = problem_responses([BadRequest, Unauthorized, NotFound, RangeNotSatisfiable])
 SENDING = problem_responses([
     BadRequest, EmptyBody, Unauthorized, Forbidden, UploadTooSlow, TooLarge, UnsupportedType, Undecodable, BadParameter,

@@ -101,13 +101,14 @@ def check_sender(scope: Scope, path: str, service: Service) -> None:
 
 
 def is_own_host(host: str, settings: Settings) -> bool:
-    """Whether a request's `Host` may be this one."""
-    if settings.trusted_proxies or not (settings.hosts or listens_on_loopback(settings.host)):
+    """Whether a request's `Host` may be this one. An address belongs to nobody who could lead it elsewhere, unlike a name."""
+    is_local = listens_on_loopback(settings.host)
+    if settings.trusted_proxies or not (settings.hosts or is_local):
         return True
     match = HOST.fullmatch(host)
     name = plain_address(match[1].lower().removesuffix(".")) if match else host
     with suppress(ValueError):
-        return ip_address(name).is_loopback or name in map(plain_address, settings.hosts)
+        return ip_address(name).is_loopback or not is_local or name in map(plain_address, settings.hosts)
     return name in ("", "localhost", *settings.hosts) or name.endswith(".localhost")
 
 

@@ -77,6 +77,7 @@ def test_elsewhere_it_answers_for_any_unless_hosts_are_set() -> None:
     for host in ("0.0.0.0", "::", "10.0.0.1", "no.such.host.invalid"):
         assert is_own_host("evil.example", Settings(host=host))
         assert not is_own_host("evil.example", Settings(host=host, hosts=("own.example",)))
+        assert is_own_host("10.0.0.9:8000", Settings(host=host, hosts=("own.example",)))  # as Kubernetes' probes ask
 
 
 def test_every_route_asks_for_the_host_and_haproxy_s_check_passes(client: TestClient) -> None:
