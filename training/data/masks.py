@@ -20,6 +20,7 @@ from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP
 from imaging.decoding import Limits
 from imaging.errors import ImageError
 from imaging.formats.declarations import check_header, check_pixels
+from imaging.formats.png import readable
 from imaging.formats.signatures import format_of, ignore_pillow_warnings
 from model.labels import Color, LabelSet
 from training.data.files import read_file
@@ -164,6 +165,7 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
         raise DataError(f"{path}: its {len(data)} bytes are no PNG ({kind}); export masks as PNG, which keeps ids exactly")
     ignore_pillow_warnings()
     try:
+        data, _ = readable(data)
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             _require_pixels(path, (image.height, image.width), image_size)
             check_header(data, kind, None)  # it is no JPEG
@@ -210,12 +212,10 @@ def read_orientation(data: bytes) -> int:
         return 1
     ignore_pillow_warnings()
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "PNG":
-                image.load()  # EXIF may come after the pixels
+        with Image.open(io.BytesIO(readable(data)[0] if format_of(data) == "PNG" else data)) as image:
             for name in XMP:  # Pillow would read the orientation from it; the service does not
                 image.info.pop(name, None)
-            value = image.getexif().get(ORIENTATION, 1)
+            value = Image.Image.getexif(image).get(ORIENTATION, 1)  # the method of a PNG decodes the pixels
     except Exception:  # unreadable EXIF does not turn the image
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
