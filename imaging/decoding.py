@@ -30,7 +30,7 @@ from imaging.formats import heif, signatures
 from imaging.formats.boxes import read_webp_header
 from imaging.formats.declarations import check_header, check_pixels
 from imaging.formats.jpeg import LOSSLESS, check_closed, close_scans, read_jpeg_header
-from imaging.formats.png import readable, scale_transparency
+from imaging.formats.png import EMPTY_PIXELS, head_of, scale_transparency, with_pixels
 
 ENDINGS_OF_FORMATS = {
     "PNG": (".png", ".apng"),
@@ -88,7 +88,7 @@ class OpenImage:
     """An image file whose header has been read and checked, and whose pixels have not been decoded.
 
     size: upright (height, width). stored_size: (width, height), as the file's pixels lie. format: its name. remark: what to
-    tell of its orientation, if anything. data: the file, without what does not decide about its pixels. Belongs to one thread
+    tell of its orientation, if anything. data: the file; of a JPEG without what follows its pixels. Belongs to one thread
     at a time. Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
 
@@ -103,19 +103,21 @@ class OpenImage:
             if self._jpeg:
                 self.data = close_scans(self._jpeg, data)
             elif self.format == "PNG":
-                self.data, lacks_exif = readable(data)
-            self._is_changed, self._frame = self.data is not data, None
+                self._head, lacks_exif = head_of(data)
+            self._is_changed, self._frame = self.data is not data or self.format == "PNG", None
             if self.format == "WEBP" and (webp := read_webp_header(data)):
                 self.stored_size, exif, self._frame = webp
                 check_size(self.stored_size, limits)
                 self._orientation, self.remark = exif_orientation(exif)
                 self._costs = webp_costs(self.stored_size, len(data))
             else:
-                self._image = image = self._open()
+                self._image = image = self._open(with_data=False)
                 self.stored_size = image.size
                 self._orientation, self.remark = orientation_of(image, data)
                 self.remark = EXIF_REMARK if lacks_exif else self.remark
                 self._costs = decoding_costs(image, self.data, self._jpeg, is_changed=self._is_changed)
+                if self.format == "PNG":  # its pixels are copied only when they are decoded
+                    self._image = None
         self.size = self.stored_size if self._orientation in SWAPPING else self.stored_size[::-1]
 
     def decoding_bytes(self, working_size: Size | None = None, *, with_photo: bool = False) -> int:
@@ -168,15 +170,21 @@ class OpenImage:
             self._load(image)
         return image
 
-    def _open(self) -> Image.Image:
-        """Opens the file with Pillow, whose header is checked before. Raises errors of any type."""
+    def _open(self, *, with_data: bool = True) -> Image.Image:
+        """Opens the file with Pillow, whose header is checked before. Raises errors of any type.
+
+        with_data: whether its pixels can be decoded; else a PNG may lack them.
+        """
         if self.format not in IMAGE_FORMATS or (self.format == "AVIF" and not features.check("avif")):
             raise _unknown_type(self.data)
         page = check_header(self.data, self.format, self._jpeg)
         if self.format == heif.NAME:
             image = heif.open_heif(self.data)
         else:
-            image = Image.open(io.BytesIO(self.data), formats=(self.format,))
+            data = self.data
+            if self.format == "PNG":
+                data = with_pixels(self._head, data) if with_data else self._head + EMPTY_PIXELS
+            image = Image.open(io.BytesIO(data), formats=(self.format,))
         if page:
             image.seek(page)
         check_size(image.size, self.limits)

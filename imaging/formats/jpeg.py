@@ -120,7 +120,13 @@ def close_scans(header: JPEGHeader, data: bytes) -> bytes:
     """
     missing, end = _walk_scans(header, data)
     is_closed = missing or header.process in ARITHMETIC or data.startswith(END_MARKER, end)
-    return data if is_closed else data[:end] + END_MARKER
+    if is_closed:
+        return data
+    file = io.BytesIO(data)  # which copies the bytes once
+    file.truncate(end)
+    file.seek(end)
+    file.write(END_MARKER)
+    return file.getvalue()
 
 
 def check_closed(data: bytes) -> None:

@@ -45,27 +45,34 @@ def check_first_frame(data: bytes) -> None:
             raise DamagedImage(f"the image is damaged: its first frame covers {frame}; save it again")
 
 
-def readable(data: bytes) -> tuple[bytes, bool]:
-    """The file with the chunks that decide about its pixels, and before them its colour profile and EXIF, wherever they stand.
+def head_of(data: bytes) -> tuple[bytes, bool]:
+    """The chunks before the pixels that decide about these, and the colour profile and EXIF, wherever they stand.
 
-    Of each kind the first counts, if Pillow can read it. All other chunks are left out, so that damage in them is without
-    effect. With it: whether EXIF is left out. Chunks between pixels and behind them decide about none (section 5.6).
-    Raises as `check_first_frame`.
+    Of each kind of the latter the first counts, if Pillow can read it. All other chunks are left out, so that damage in them is
+    without effect. With it: whether EXIF is left out. Raises as `check_first_frame`.
     """
     check_first_frame(data)
-    head, pixels, others = bytearray(data[:8]), bytearray(), dict[bytes, bytes]()
-    is_whole = False
+    head, has_pixels, others = bytearray(data[:8]), False, dict[bytes, bytes]()
     for kind, start, end in png_chunks(data):
-        if kind == b"IDAT":
-            pixels += data[start:end]
-            is_whole = end <= len(data)
-        elif not pixels and (kind == b"tRNS" or not kind[0] & ANCILLARY):
+        has_pixels = has_pixels or kind == b"IDAT"
+        if not has_pixels and (kind == b"tRNS" or not kind[0] & ANCILLARY):
             head += data[start:end]
         elif kind in (b"iCCP", b"eXIf") or (kind in TEXTS and data.startswith(EXIF_KEYWORDS, start + 8)):
             others.setdefault(b"text" if kind in TEXTS else kind, data[start:end])
-    read = {kind: chunk for kind, chunk in others.items() if _is_readable(data[:33] + chunk)}
-    lacks_exif = any(kind not in read for kind in others if kind != b"iCCP")
-    return b"".join([head, *read.values(), pixels, END if is_whole else b""]), lacks_exif
+    read = [kind for kind, chunk in others.items() if _is_readable(data[:33] + chunk)]
+    return b"".join([head, *(others[kind] for kind in read)]), not {b"iCCP", *read} >= others.keys()
+
+
+def with_pixels(head: bytes, data: bytes) -> bytes:
+    """The file of this head and the pixels of `data`, whatever stands between them and behind them."""
+    file, last = io.BytesIO(), 0
+    file.write(head)
+    for kind, start, end in png_chunks(data):
+        if kind == b"IDAT":
+            file.write(memoryview(data)[start:end])
+            last = end
+    file.write(END if last <= len(data) else b"")  # none behind pixels that end early
+    return file.getvalue()
 
 
 def _is_readable(start: bytes) -> bool:

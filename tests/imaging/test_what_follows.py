@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.harness.image_files import chunk, file_of
+from benchmarks.harness.image_files import file_of
 from imaging.decoding import OpenImage, decode, read_size
 from imaging.errors import DamagedImage
 from tests.support.images import Pixels, encode, exif_of, make_photo
 from tests.support.imaging.corpus import LIMITS
-from tests.support.imaging.samples import oriented, upright
+from tests.support.imaging.samples import oriented, upright, with_chunk
 
 PHOTO = make_photo(120, 176)
 NOISE = np.random.default_rng(1).integers(0, 256, 70_000, np.uint8).tobytes()
@@ -63,13 +63,6 @@ def test_a_jpeg_that_ends_early_is_damaged_whatever_follows(kind: str, trailer: 
             if len(data) - 2 - count > start:
                 with pytest.raises(DamagedImage, match=r"is the file complete\?"):
                     decode(data[: -2 - count] + end + TRAILERS[trailer], LIMITS)
-
-
-def with_chunk(data: bytes, kind: bytes, content: bytes, *, checksum: int = 1, late: bool = False) -> bytes:
-    """The PNG with this chunk before or behind its pixels. checksum: times the right one."""
-    place = data.rindex(b"IEND") - 4 if late else 33
-    right = zlib.crc32(kind + content)
-    return data[:place] + chunk(kind, content)[:-4] + (right ^ 1 - checksum).to_bytes(4, "big") + data[place:]
 
 
 DAMAGED = {
