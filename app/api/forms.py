@@ -83,8 +83,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
 
 async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Upload:
     """The upload of a form's file. If that is on disk, a worker reads it from there. Raises `BadRequest` for a text."""
-    # without folders, with `/` or `\`
-    name = (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or DEFAULT_NAME
+    name = file_name(part.filename or "")
     size = part.size or 0
     if is_on_disk := size > spool_bytes:
         blob = Blob(b"", os.dup(part.file.fileno()), size)
@@ -96,6 +95,17 @@ async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Uplo
         message = f"the form's field for the image came as the text {excerpt(text)}, and not as a file"
         raise BadRequest(f"{message}; send the file itself, with curl: -F file=@photo.jpg")
     return Upload(blob, name, is_on_disk)
+
+
+def file_name(text: str) -> str:
+    """The name of a form's file, as its reader gives it: what stands behind the last `/`, at most `LONGEST_NAME` characters.
+
+    The reader leaves out the folders of a Windows path that begins with a drive, and this function those of one that begins
+    with a backslash; any other backslash is a part of the name. Browsers write a quotation mark as `%22` (HTML, 4.10.22.8).
+    """
+    if text.startswith("\\"):
+        text = text.rsplit("\\", 1)[-1]
+    return text.rsplit("/", 1)[-1].replace("%22", '"')[-LONGEST_NAME:] or DEFAULT_NAME
 
 
 def check_number(images: int) -> None:
