@@ -91,8 +91,8 @@ def _runtime(file: Path) -> OpenVINORuntime:
     try:
         return OpenVINORuntime(file, threads=1)
     except (WeightsError, RuntimeUnavailable) as error:
-        text = str(error).removeprefix(f"{file} is no file of fcn-export: ").split("; fcn-convert", maxsplit=1)[0]
-        raise RunError(f"OpenVINO cannot run the converted network: {one_line(text)}") from error
+        cause = str(error.__cause__ or error).strip()
+        raise RunError(f"OpenVINO cannot run the converted network: {one_line(cause.splitlines()[-1])}") from error
 
 
 def _normalisation(request: ConversionRequest, network_input: NetworkInput, model: onnx.ModelProto) -> Normalisation:

@@ -23,7 +23,7 @@ from model.networks.builder import PUBLISHED, load_classifier, load_published_ba
 from model.networks.fcn import FCN
 from model.networks.timm_backbone import TimmBackbone, encoder_normalisation
 from model.preprocessing import Preprocessing
-from model.weights_file import Weights, find_weights, load_weights
+from model.weights_file import Weights, damaged, find_weights, load_weights
 from training.learning.caffe_model import read_caffe_model
 from training.learning.checkpoint import UNREADABLE
 from training.learning.score_rows import score_tensors
@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+        raise damaged(path, error) from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
