@@ -112,7 +112,7 @@ def load_weights(path: Path) -> Weights:
 
 
 def check_master(path: Path) -> None:
-    """Raises `WeightsError` if the file is no safetensors file, or is shorter or longer than its header says. Reads the header."""
+    """Reads a master's header. Raises `WeightsError` for another file, and for one of another length than it says."""
     try:
         with safe_open(path, framework="np"):
             return

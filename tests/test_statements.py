@@ -193,14 +193,19 @@ def test_contributing_names_targets_of_make() -> None:
     assert set(re.findall(r"`make ([a-z-]+)`", (ROOT / "CONTRIBUTING.md").read_text())) <= targets
 
 
-FILES = r"(?<![\w/.<-])((?:app|benchmarks|cli|client|cluster|deploy|docs|imaging|model|tests|training|weights)/[\w./-]*\w)"
+FILES = r"(?<![\w/.<-])((?:app|benchmarks|cli|client|cluster|deploy|docs|imaging|model|tests|training|"
+FILES += r"weights)/[\w./@-]*\w)(?![\w*])"
 
 
 @pytest.mark.parametrize("page", [page for page in NOW if page.parent in (ROOT, ROOT / "docs")], ids=page_ids)
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     texts = re.findall(r"`[^`\n]+`", page.read_text())
-    names = {name for text in texts if "://" not in text for name in re.findall(FILES, text)}
-    assert {name for name in names if not (ROOT / name).exists() and not (page.parent / name).exists()} == set()
+    names = {name for text in texts if "://" not in text for name in re.findall(FILES, text) if not re.search("[A-Z]{4}", name)}
+    assert {
+        name
+        for name in names
+        if not any((folder / f"{name}{end}").exists() for folder in (ROOT, page.parent) for end in ("", ".py"))
+    } == set()
 
 
 def test_contributing_names_a_test_that_is_there() -> None:

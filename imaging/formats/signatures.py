@@ -38,7 +38,9 @@ CURL = "send the file as it is: curl changes it with -d and --data, and not with
 FETCH = "URLs are not fetched; send the image itself: curl URL | curl --data-binary @- ADDRESS"
 TEXT = rb"[\xef\xbb\xbf\s]*"  # a byte order mark and white space
 QUOTE = TEXT + rb"(b?[\"'])?"  # of JSON or Python
-VALUE = rb"""(\[object [^\]]*\]|undefined|null|none|nan|true|false|\{\}|\[\])\s*\Z|<(_io|pil)\.|b['"]\\x|\d{1,3}(, ?\d{1,3}){3}"""
+VALUE = (
+    rb"""(\[object [^\]]*\]|undefined|null|none|nan|true|false|\{\}|\[\])\s*\Z|<(_io|pil)\.|b['"]\\x|\d{1,3}(, ?\d{1,3}){3}"""
+)
 NAME = rb"@?[^\r\n\0]{1,200}\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])\s*\Z"
 BASE64 = rb"(ivborw0kggo|/9j/|r0lgod|uklgr|qk[a-z0-9+/]{6}aaaa|sukqa|tu0akg|aaaa.gz0exbhdml)"  # of images
 # fmt: off
@@ -69,7 +71,8 @@ FOREIGN = (  # the first that fits counts; brands of ISO media files: ISO/IEC 14
     Foreign("an HTML page", TEXT + rb"(<!doctype html|<html|<\?xml.*<html)", "send the image that it shows"),
     Foreign("XML", TEXT + rb"(<\?xml|<error>)", "send the image itself; is this a server's error message?"),
     Foreign("a URL", TEXT + rb"((https?|ftp|file|s3|gs)://|blob:)", FETCH),
-    Foreign("a data URL", QUOTE + rb"data:[a-z]*[/;,]", 'send the bytes of its base64, or {"inputs": DATA_URL} as application/json'),
+    Foreign("a data URL", QUOTE + rb"data:[a-z]*[/;,]",
+            'send the bytes of its base64, or {"inputs": DATA_URL} as application/json'),
     Foreign("JSON", TEXT + rb'[\[{]\s*["\[{\d]', 'send the image itself, or {"inputs": BASE64} as application/json'),
     Foreign("a form's field as text", TEXT + rb"(file|image)=", "send the file itself: curl -F file=@photo.jpg"),
     Foreign("a form without its header", TEXT + rb"--[^\r\n]{1,200}\r?\ncontent-(disposition|type):",

@@ -129,7 +129,8 @@ def _labels(labels: LabelSet | None, number: int | None) -> LabelSet:
         )
     if number is not None and len(labels) != number:
         raise ConversionError(
-            f"the network has {number} classes, and {len(labels)} are named ({first_names(labels.names, 4)}): each needs one name"
+            f"the network has {number} classes, and {len(labels)} are named ({first_names(labels.names, 4)}): "
+            "each needs one name"
         )
     return labels
 

@@ -24,9 +24,9 @@ from model.networks.fcn import FCN
 from model.networks.timm_backbone import TimmBackbone, encoder_normalisation
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, damaged, find_weights, load_weights
-from training.learning.caffe_model import read_caffe_model
 from training.data.network_classes import NEW
 from training.data.problems import first_names
+from training.learning.caffe_model import read_caffe_model
 from training.learning.checkpoint import UNREADABLE
 from training.learning.score_rows import score_tensors
 

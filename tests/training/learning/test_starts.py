@@ -92,7 +92,9 @@ def test_without_the_internet_a_line_says_what_to_download_and_that_a_file_works
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     net = build("fcn8s", "mobilenet_v2", 4, output_stride=16, head="pooled", head_width=16)
-    with pytest.raises(ValueError, match=r"refused.*; download (https://download\.pytorch\.org/\S+), .* --start FILE$") as error_info:
+    with pytest.raises(
+        ValueError, match=r"refused.*; download (https://download\.pytorch\.org/\S+), .* --start FILE$"
+    ) as error_info:
         load_start(net, "imagenet")
     assert "\n" not in str(error_info.value)
     name = str(error_info.value).partition("; download ")[2].split(",")[0].rpartition("/")[2]
