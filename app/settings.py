@@ -254,8 +254,12 @@ class Settings(BaseModel):
     @field_validator("weights")
     @classmethod
     def _weights(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            find_files(name)
+        names: dict[str, str] = {}  # what was written, by the model's name
+        for text in value:
+            name = find_files(text).name.removesuffix(".int8")
+            if name in names:
+                raise ValueError(f"{names[name]} and {text} are both the model {name}; give each file a name of its own")
+            names[name] = text
         return value
 
     def read_api_keys(self) -> tuple[str, ...]:
