@@ -37,6 +37,7 @@ VALUES = [
     ("ROOT_PATH", "https://example.com/seg", "must be a path such as /predict"),
     ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example.com", "does not appear to be an IPv4 or IPv6 network"),
     ("TRUSTED_PROXIES", "10.0.0.1/8", "host bits"),
+    *(("HOSTS", value, "such as segment.example") for value in ("http://a.example", "a.example:80", "*", "a.example/b", "a b")),
     ("API_KEYS", ",", "is empty"),
     ("API_KEYS", "'zebra,b'", "key 1 is not KEY"),
     *(
@@ -63,6 +64,7 @@ NAMES = dict.fromkeys(
     "did you mean SEGMENT_",
 ) | {"SEGMENT_ZZZZ": "there is no such setting; remove it"}  # fmt: skip
 VARIABLES = [
+    *(({"TMPDIR": value}, "TMPDIR: no file can be written there: ") for value in ("nothing", "/dev/null", "/proc/self")),
     ({"PORT": "http"}, "PORT: Input should be a valid integer, unable to parse string as an integer, got 'http'"),
     ({"SAGEMAKER_BIND_TO_PORT": "65536"}, "SAGEMAKER_BIND_TO_PORT: Input should be less than or equal to 65535"),
     ({"AIP_HTTP_PORT": "tcp://10.0.0.1:80"}, "AIP_HTTP_PORT: Input should be a valid integer"),

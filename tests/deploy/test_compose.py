@@ -38,6 +38,8 @@ def test_every_line_of_the_settings_file_reaches_each_instance_which_has_limits_
     assert set(service["environment"]) - own == {"SEGMENT_HOST", "SEGMENT_PORT"}
     for port in service.get("ports", []):
         assert port.endswith(f":{service['environment']['SEGMENT_PORT']}")
+    (host,) = re.findall(r"SEGMENT_HOST=(\S+)", (ROOT / "Dockerfile").read_text())
+    assert service["environment"]["SEGMENT_HOST"] == host == "::"
     settings = Settings()
     (lame_duck,) = re.findall(r"SEGMENT_LAME_DUCK_S=(\d+)", (ROOT / "Dockerfile").read_text())
     assert float(service["stop_grace_period"].rstrip("s")) >= float(lame_duck) + settings.drain_s + 2
