@@ -118,6 +118,13 @@ def test_the_replicas_have_the_proxy_s_configuration_but_for_their_addresses() -
     assert [line for line in missing if "txn.client" not in line] == [*servers, *servers, "bind 127.0.0.1:8404"]
 
 
+def test_haproxy_s_buffers_fit_its_memory() -> None:
+    for name in ("haproxy.cfg", "compose.cfg"):
+        text = (HAPROXY / name).read_text()
+        connections, size = (int(re.findall(rf"(?m)^  {word} (\d+)$", text)[0]) for word in ("maxconn", "tune.bufsize"))
+        assert 5 * connections * size < 0.95 * (int(COMPOSE["services"]["proxy"]["mem_limit"].rstrip("g")) << 30)
+
+
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
 def test_haproxy_reads_its_configurations() -> None:
