@@ -26,7 +26,8 @@ from tests.support.servers import Process, fcn_serve
 def is_ready(client: TestClient) -> bool:
     """Fails at once where the service cannot become ready."""
     assert client.get("/health/live").status_code == 200, client.get("/health").text
-    return client.get("/health/ready").status_code == 200
+    jobs = service_of(client).jobs
+    return client.get("/health/ready").status_code == 200 and (not jobs or jobs.is_loaded)
 
 
 @pytest.fixture(scope="session")
