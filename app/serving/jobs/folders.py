@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -10,14 +11,31 @@ import time
 from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from app.serving.jobs.job import FILE, RESULT, WORK, Job
 from app.serving.jobs.shares import Use
 
+LOCK = ".lock"
 BLOCK_BYTES = 4096  # that a file takes at least
 ID = re.compile("[0-9a-f]{32}")
 TRIES, PAUSE_S = 5, 0.05  # of removing a folder into which a thread may still write
 log = logging.getLogger("segment")
+
+
+def lock_folder(folder: Path) -> TextIO:
+    """Makes a folder for jobs, if it is not there, and locks it until the file is closed. Raises `OSError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise OSError(f"must be a folder that the service can make and write to, got {folder} ({error.strerror})") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise OSError(f"{folder} is in use by another service; give each its own SEGMENT_JOBS_DIR") from error
+    return lock
 
 
 def read_jobs(root: Path, others: Container[str]) -> list[tuple[Job, Use]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import secrets
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from app.serving.clients import Client, Clients
 from app.serving.errors import DiskFull, NotServing, QueueFull
-from app.serving.jobs.folders import BLOCK_BYTES, erase, read_jobs, strip, usage
+from app.serving.jobs.folders import BLOCK_BYTES, erase, lock_folder, read_jobs, strip, usage
 from app.serving.jobs.job import STATUSES, WORK, Job
 from app.serving.jobs.shares import Lack, Shares, Use, minus
 
@@ -26,7 +25,6 @@ RESERVE_FILES = 1 << 14  # the same, but at most a tenth of all
 MOST_OPEN, MOST_JOBS = 1000, 10_000  # of a client that have not ended, and in all
 MOST_FILES = 1_000_000  # of all jobs
 FOLDERS = 2  # of a job
-LOCK = ".lock"
 NO_ROOM = "there is no room on the service's disk; send it again later"
 log = logging.getLogger("segment")
 
@@ -54,18 +52,7 @@ class JobStore:
     def __init__(self, folder: Path, most_bytes: float, days: float, clients: Clients | None = None) -> None:
         self.root, self._most = folder, Use(MOST_JOBS, int(most_bytes), MOST_FILES)
         self._days, self._clients = days, clients or Clients()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / LOCK).open("w")
-        except OSError as error:
-            raise OSError(
-                f"must be a folder that the service can make and write to, got {folder} ({error.strerror})"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise OSError(f"{folder} is in use by another service; give each its own SEGMENT_JOBS_DIR") from error
+        self._lock = lock_folder(folder)
         self.is_loaded = False
         self.end_job: Callable[[Job, str], Awaitable[None]]
         self._open, self._ended = dict[str, Job](), dict[str, Job]()  # the oldest first; the first that ended first
@@ -167,33 +154,35 @@ class JobStore:
         return ""
 
     async def _give(self, lack: Lack, asker: str) -> bool:
-        """The client that has to gives its job with most of what is lacking; False if it has none for it.
+        """A client gives its job with most of what is lacking; False if there is none for it.
 
-        The result of one that has ended is removed, and one that has not ended fails. A client gives itself only a place in the
-        table. For a place, the oldest that has ended goes. Where others have filled the disk, nobody gives.
+        The result of one that has ended is removed, and one that has not ended fails. For a place in the table, the oldest goes
+        that has ended, of the client with most of them. All else a client gives others alone; its uploads are broken off if it
+        has no job. Where something else has filled the disk, nobody gives.
         """
-        account, is_place = lack.giver or asker, lack.resource == "jobs"
+        is_place, account = lack.resource == "jobs", lack.giver or asker
+        if is_place and lack.giver:
+            account = max(counts := Counter(job.account for job in self._ended.values()), key=counts.__getitem__, default=asker)
         if self._is_above(lack) or (account == asker and not is_place):
             return False
         jobs = [*self._ended.values(), *([] if is_place else reversed(self._open.values()))]
         own = [job for job in jobs if job.account == account]
-        job = max(own, key=lambda job: getattr(self._holders[job.id].use, lack.resource), default=None)
-        if job:
+        if job := max(own, key=lambda job: getattr(self._holders[job.id].use, lack.resource), default=None):
             await (self.end_job(job, self._words(lack)) if job.is_open else self.remove(job))
-        elif account != asker:
-            for holder in self._holders.values():
-                if holder.account == account and holder.connection:
-                    holder.connection.close()
-        return job is not None
+            return True
+        for holder in self._holders.values():
+            if holder.account == account != asker and holder.connection:
+                holder.connection.close()
+        return False
 
     def _is_above(self, lack: Lack) -> bool:
         """Whether jobs already have more than the limit, which sinks when others fill the disk."""
         return int(getattr(self._shares.total, lack.resource)) > lack.limit
 
     def _close_slow(self, lack: Lack, account: str) -> None:
-        """Closes slow uploads of clients that have more than this one, which waits for what they have."""
+        """Closes slow uploads of clients that have no less than this one, which waits for what they have."""
         own = self._shares.has(account, lack.resource)
-        more = [each for each in self._holders.values() if self._shares.has(each.account, lack.resource) > own]
+        more = [each for each in self._holders.values() if self._shares.has(each.account, lack.resource) >= own]
         self._clients.close_slow(each.connection for each in more if each.connection)
 
     def _limits(self, written: Use = Use()) -> Use:  # noqa: B008 (cannot change)
