@@ -43,7 +43,7 @@ from app.api.job_upload import MOST_S, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
 from app.api.security import check_key
 from app.api.segment import Ready, join_values
-from app.serving.errors import ResultMissing
+from app.serving.errors import NotServing, ResultMissing
 from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, Job, available_outputs, now, upload_path
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
@@ -78,7 +78,8 @@ async def jobs_off() -> None:
 def jobs_of(request: Request) -> JobRunner:
     """The jobs of the service. Raises `NotServing` until they are read."""
     jobs: JobRunner = request.app.state.jobs
-    jobs.store.check_loaded()
+    if not jobs.store.is_loaded:
+        raise NotServing("starting: the jobs of the folder are being read", "starting")
     return jobs
 
 

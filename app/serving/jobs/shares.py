@@ -41,19 +41,16 @@ def share(limit: int, client: str, uses: Mapping[str, int]) -> int:
 
 
 class Shares:
-    """What each client has, and all together. Only for the event loop, but any thread may read `total`."""
+    """What each client has (`uses`), and all together (`total`, which any thread may read). Only for the event loop."""
 
     def __init__(self) -> None:
         self.total = Use()
-        self._uses: dict[Resource, Counter[str]] = {"jobs": Counter(), "bytes": Counter(), "files": Counter()}
-
-    def has(self, client: str, resource: Resource) -> int:
-        return self._uses[resource][client]
+        self.uses: dict[Resource, Counter[str]] = {"jobs": Counter(), "bytes": Counter(), "files": Counter()}
 
     def change(self, client: str, more: Use) -> None:
         """A client has so much more, or less."""
         self.total = Use(*map(sum, zip(self.total, more, strict=True)))
-        for uses, count in zip(self._uses.values(), more, strict=True):
+        for uses, count in zip(self.uses.values(), more, strict=True):
             uses[client] += count
             if not uses[client]:
                 del uses[client]
@@ -64,7 +61,7 @@ class Shares:
         has_share: whether it may not have more than its share. If all together have more than a limit, the client with most
         gives back.
         """
-        for (resource, uses), limit, count, total in zip(self._uses.items(), limits, more, self.total, strict=True):
+        for (resource, uses), limit, count, total in zip(self.uses.items(), limits, more, self.total, strict=True):
             own, after = uses[client] + count, total + count
             if has_share and count > 0 and own < after and own > share(limit, client, uses):
                 return Lack(resource, limit, None)

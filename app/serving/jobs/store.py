@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from app.serving.clients import Client, Clients
-from app.serving.errors import DiskFull, NotServing, QueueFull
+from app.serving.errors import DiskFull, QueueFull
 from app.serving.jobs.folders import BLOCK_BYTES, erase, lock_folder, read_jobs, strip, usage
 from app.serving.jobs.job import STATUSES, WORK, Job
 from app.serving.jobs.shares import Lack, Shares, Use, minus
@@ -65,11 +65,6 @@ class JobStore:
             self._holders[job.id] = _Holder(job.account, Use())
             self._count(job.id, use)
         self.is_loaded = True
-
-    def check_loaded(self) -> None:
-        """Raises `NotServing` before `load` is done."""
-        if not self.is_loaded:
-            raise NotServing("starting: the jobs of the folder are being read", "starting")
 
     def close(self) -> None:
         self._lock.close()
@@ -181,9 +176,8 @@ class JobStore:
 
     def _close_slow(self, lack: Lack, account: str) -> None:
         """Closes slow uploads of clients that have no less than this one, which waits for what they have."""
-        own = self._shares.has(account, lack.resource)
-        more = [each for each in self._holders.values() if self._shares.has(each.account, lack.resource) >= own]
-        self._clients.close_slow(each.connection for each in more if each.connection)
+        uses, holders = self._shares.uses[lack.resource], self._holders.values()
+        self._clients.close_slow(each.connection for each in holders if each.connection and uses[each.account] >= uses[account])
 
     def _limits(self, written: Use = Use()) -> Use:  # noqa: B008 (cannot change)
         """What all jobs together may have: as it is set, or as the disk has it beside its reserve.
@@ -198,8 +192,8 @@ class JobStore:
     def _problem(self, lack: Lack) -> str:
         if lack.limit != getattr(self._most, lack.resource):
             return f"the service's disk is full, but for its reserve of {RESERVE_BYTES / 1e6:.0f} MB and {RESERVE_FILES} files"
-        names = {"jobs": f"{MOST_JOBS} jobs", "files": f"{MOST_FILES} files"}
-        return f"all clients may have {names.get(lack.resource, f'{lack.limit / 1e6:g} MB (SEGMENT_JOBS_MB)')} in jobs"
+        limit = f"{lack.limit / 1e6:g} MB (SEGMENT_JOBS_MB)" if lack.resource == "bytes" else f"{lack.limit} {lack.resource}"
+        return f"the limit of all clients together is {limit}"
 
     def _refusal(self, lack: Lack) -> DiskFull:
         advice = "remove jobs of yours that have ended, with DELETE, or try again later"
